@@ -1,0 +1,107 @@
+//! Fences as types: what a writer holds against everybody who came after it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fences as wire;
+use crate::id::{ApplicationId, Epoch, Generation, Incarnation, InvalidId};
+
+/// One life of one application id; as text `id@generation`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApplicationRef {
+    /// Whose.
+    pub id: ApplicationId,
+    /// Which life.
+    pub generation: Generation,
+}
+
+/// What the leader of an application writes with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EpochFence {
+    /// Whose record.
+    pub application: ApplicationRef,
+    /// Writes commit only while no higher epoch has begun.
+    pub epoch: Epoch,
+}
+
+/// What the cluster of an application writes with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IncarnationFence {
+    /// Whose record.
+    pub application: ApplicationRef,
+    /// Writes commit only while this is the current incarnation.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for ApplicationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id, self.generation)
+    }
+}
+
+/// A required part of a message is missing.
+fn absent(kind: &'static str) -> InvalidId {
+    InvalidId { kind, value: String::new(), rule: "it has to be set" }
+}
+
+impl TryFrom<wire::ApplicationRef> for ApplicationRef {
+    type Error = InvalidId;
+
+    fn try_from(wire: wire::ApplicationRef) -> Result<Self, InvalidId> {
+        if wire.generation == 0 {
+            return Err(InvalidId { kind: "generation", value: "0".into(), rule: "a number from 1" });
+        }
+        Ok(Self { id: wire.application_id.parse()?, generation: Generation(wire.generation) })
+    }
+}
+
+impl TryFrom<Option<wire::ApplicationRef>> for ApplicationRef {
+    type Error = InvalidId;
+
+    fn try_from(wire: Option<wire::ApplicationRef>) -> Result<Self, InvalidId> {
+        wire.ok_or_else(|| absent("application"))?.try_into()
+    }
+}
+
+impl From<ApplicationRef> for wire::ApplicationRef {
+    fn from(application: ApplicationRef) -> Self {
+        Self { application_id: application.id.into(), generation: application.generation.0 }
+    }
+}
+
+impl TryFrom<Option<wire::EpochFence>> for EpochFence {
+    type Error = InvalidId;
+
+    fn try_from(wire: Option<wire::EpochFence>) -> Result<Self, InvalidId> {
+        let wire = wire.ok_or_else(|| absent("fence"))?;
+        if wire.epoch == 0 {
+            return Err(InvalidId { kind: "epoch", value: "0".into(), rule: "a number from 1" });
+        }
+        Ok(Self { application: wire.application.try_into()?, epoch: Epoch(wire.epoch) })
+    }
+}
+
+impl From<EpochFence> for wire::EpochFence {
+    fn from(fence: EpochFence) -> Self {
+        Self { application: Some(fence.application.into()), epoch: fence.epoch.0 }
+    }
+}
+
+impl TryFrom<Option<wire::IncarnationFence>> for IncarnationFence {
+    type Error = InvalidId;
+
+    fn try_from(wire: Option<wire::IncarnationFence>) -> Result<Self, InvalidId> {
+        let wire = wire.ok_or_else(|| absent("fence"))?;
+        if wire.incarnation == 0 {
+            return Err(InvalidId { kind: "incarnation", value: "0".into(), rule: "a number from 1" });
+        }
+        Ok(Self { application: wire.application.try_into()?, incarnation: Incarnation(wire.incarnation) })
+    }
+}
+
+impl From<IncarnationFence> for wire::IncarnationFence {
+    fn from(fence: IncarnationFence) -> Self {
+        Self { application: Some(fence.application.into()), incarnation: fence.incarnation.0 }
+    }
+}

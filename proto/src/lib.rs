@@ -1,0 +1,78 @@
+//! The contract between all processes: generated types of the `.proto` files under `mainspring/`, the identities
+//! inside them as newtypes, fences as types, and the one list of error reasons. Imports nothing of ours.
+
+pub mod fence;
+pub mod id;
+pub mod reason;
+
+pub use fence::{ApplicationRef, EpochFence, IncarnationFence};
+pub use id::{ApplicationId, Digest, Epoch, Generation, Incarnation, InvalidId, JobId};
+pub use reason::Reason;
+
+/// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainspring.bin"));
+
+/// Version of the protocol between our own processes. A process works with peers of this and the previous one.
+pub const PROTOCOL: u32 = 1;
+
+/// The generated types, one module per package. Their documentation is the comments of the `.proto` files.
+#[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub)]
+mod generated {
+    pub mod mainspring {
+        pub mod api {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.api.v1");
+            }
+        }
+        pub mod artifact {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.artifact.v1");
+            }
+        }
+        pub mod election {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.election.v1");
+            }
+        }
+        pub mod engine {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.engine.v1");
+            }
+        }
+        pub mod fence {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.fence.v1");
+            }
+        }
+        pub mod job {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.job.v1");
+            }
+        }
+        pub mod jobgraph {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.jobgraph.v1");
+            }
+        }
+        pub mod lifecycle {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.lifecycle.v1");
+            }
+        }
+        pub mod runner {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.runner.v1");
+            }
+        }
+        pub mod tether {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.tether.v1");
+            }
+        }
+    }
+}
+
+pub use generated::mainspring::{
+    api::v1 as api, artifact::v1 as artifact, election::v1 as election, engine::v1 as engine, fence::v1 as fences,
+    job::v1 as job, jobgraph::v1 as jobgraph, lifecycle::v1 as lifecycle, runner::v1 as runner, tether::v1 as tether,
+};
