@@ -1,0 +1,45 @@
+# The one entrance for people and for CI. Each target does its own set-up: a Rust toolchain is all it needs to find.
+#
+# CI=1 refuses a Cargo.lock that is not up to date. CARGO_TARGET_DIR is honoured.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test check clean-run build
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+export PYTHONDONTWRITEBYTECODE := 1
+
+bin := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
+cargo_flags := $(if $(CI),--locked)
+
+# The build tells what it compiles and is silent when there is nothing to do. A terminal keeps its colours through the pipe.
+quietly = { [ ! -t 2 ] || export CARGO_TERM_COLOR=always; $(1) 2>&1 | sed -u '/^[^A-Za-z]*Finished /d' >&2; }
+with_tools = tools=$$(tools/setup tools); PATH="$$tools:$$PATH"
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+run: build ## build, then run the example application examples/flights/carriers.sql on this machine
+	@$(bin)/mainspring run-application -t local examples/flights/carriers.sql
+
+test: build ## all tests; the last line is the sum. ARGS='…' goes to cargo nextest run
+	@$(with_tools); exec tools/run_tests.py --bin $(bin) $(cargo_flags) -- $(ARGS)
+
+check: ## formatting, contract, licences and bans, clippy, documentation; a warning is an error
+	@tools/setup build
+	$(with_tools); \
+	cargo fmt --all --check; \
+	buf lint; \
+	cargo-deny check bans licenses sources; \
+	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
+	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
+
+clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
+	@there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; \
+	git clone --quiet . "$$there/clone"; \
+	time env -u CARGO_TARGET_DIR CARGO_HOME="$$there/cargo" $(MAKE) -C "$$there/clone" run
+
+# Not named in `help`: both binaries, in the profile that everything uses.
+build:
+	@tools/setup build
+	@$(call quietly,cargo build $(cargo_flags) -p mainspring -p mainspring-datafusion --bins)
