@@ -31,6 +31,7 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 	cargo fmt --all --check; \
 	buf lint; \
 	cargo-deny check bans licenses sources; \
+	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
 
@@ -39,7 +40,8 @@ clean-run: ## what a newcomer waits for: clone what is committed, fetch, build a
 	git clone --quiet . "$$there/clone"; \
 	time env -u CARGO_TARGET_DIR CARGO_HOME="$$there/cargo" $(MAKE) -C "$$there/clone" run
 
-# Not named in `help`: both binaries, in the profile that everything uses.
+# Not named in `help`: both binaries, in the profile that everything uses. Of the whole workspace, as tests are:
+# with fewer packages chosen, cargo would choose fewer features and compile DataFusion again for the tests.
 build:
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) -p mainspring -p mainspring-datafusion --bins)
+	@$(call quietly,cargo build $(cargo_flags) --workspace --bin mainspring --bin mainspring-datafusion)
