@@ -1,0 +1,185 @@
+//! The client stack: a channel to one endpoint that connects when it is first used and again after it broke. It adds the
+//! credential and the trace context, and retries nothing: whether a call may be repeated, only its caller knows.
+
+use std::error::Error as _;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use proto::Reason;
+use tonic::body::Body;
+use tonic::transport::channel::ResponseFuture;
+use tonic::transport::{Channel, Endpoint as TonicEndpoint};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tower::Service;
+
+use crate::clock::{SharedClock, timeout};
+use crate::credential::Credential;
+use crate::status::Problem;
+use crate::telemetry::trace;
+use crate::transport::{Endpoint, SharedTransport};
+
+/// The longest that connecting may take; a call that needs a connection fails after it.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of one stream may be under way, in bytes: enough that a fetch is not slowed down by round trips.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// How much of one connection may be under way, in bytes.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Room for an error's details, in bytes: they travel in headers.
+pub(crate) const MAX_HEADERS_BYTES: u32 = 64 * 1024;
+
+/// A silent peer across the network is asked after this time and given up after as much again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A channel to `endpoint`. Returns at once: the first call connects. Call it inside the runtime.
+pub fn connect(
+    transport: SharedTransport,
+    clock: SharedClock,
+    endpoint: Endpoint,
+    credential: Option<Credential>,
+) -> GrpcChannel {
+    let mut settings = TonicEndpoint::from_static("http://localhost")
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(MAX_HEADERS_BYTES);
+    if let Endpoint::Tcp(..) = endpoint {
+        settings = settings.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+    }
+    let peer = Arc::new(endpoint);
+    let connector = tower::service_fn({
+        let peer = peer.clone();
+        move |_: Uri| {
+            let (transport, clock, peer) = (transport.clone(), clock.clone(), peer.clone());
+            async move {
+                match timeout(&clock, CONNECT_TIMEOUT, transport.connect(&peer)).await {
+                    Ok(connected) => connected.map(TokioIo::new),
+                    Err(elapsed) => Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("cannot connect to {peer}: {elapsed}"),
+                    )),
+                }
+            }
+        }
+    });
+    let authorization = credential.map(|credential| credential.header());
+    GrpcChannel { inner: settings.connect_with_connector_lazy(connector), authorization, peer }
+}
+
+/// A channel to one endpoint; cheap to clone, clones share the connection. Give it to any generated client.
+///
+/// Its errors are statuses: `Unavailable` if no connection came about (nothing was done), `DeadlineExceeded` after the
+/// deadline of the call, `Unknown` if the connection broke before the answer (the outcome is unknown).
+#[derive(Clone)]
+pub struct GrpcChannel {
+    inner: Channel,
+    authorization: Option<HeaderValue>,
+    peer: Arc<Endpoint>,
+}
+
+impl GrpcChannel {
+    /// Where the channel leads.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.peer
+    }
+
+    /// The same connection with another credential.
+    #[must_use]
+    pub fn with_credential(&self, credential: &Credential) -> Self {
+        Self { authorization: Some(credential.header()), ..self.clone() }
+    }
+}
+
+impl fmt::Debug for GrpcChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GrpcChannel({})", self.peer)
+    }
+}
+
+impl Service<Request<Body>> for GrpcChannel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = GrpcResponse;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx).map_err(|error| status(&self.peer, &error))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> GrpcResponse {
+        let headers = request.headers_mut();
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        trace::inject(headers);
+        GrpcResponse { inner: self.inner.call(request), peer: self.peer.clone() }
+    }
+}
+
+/// The answer of a [`GrpcChannel`].
+pub struct GrpcResponse {
+    inner: ResponseFuture,
+    peer: Arc<Endpoint>,
+}
+
+impl fmt::Debug for GrpcResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GrpcResponse({})", self.peer)
+    }
+}
+
+impl Future for GrpcResponse {
+    type Output = Result<Response<Body>, Status>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.inner).poll(cx));
+        let peer = self.peer.clone();
+        Poll::Ready(match answer {
+            Ok(response) => {
+                Ok(response.map(|body| Body::new(body.map_err(move |error| broken(&peer, &error)))))
+            }
+            Err(error) => Err(status(&peer, &error)),
+        })
+    }
+}
+
+/// What a transport's error means for the caller.
+fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        if at.is::<TimeoutExpired>() {
+            let text = format!("{peer} did not answer within the call's deadline; what it did is unknown");
+            return Problem::new(Code::DeadlineExceeded, Reason::TimedOut, text).into_status();
+        }
+        if at.is::<ConnectError>() {
+            return Status::unavailable(innermost(at));
+        }
+        cause = at.source();
+    }
+    broken(peer, error)
+}
+
+/// The connection broke after the call was sent, or while its answer came.
+fn broken(peer: &Endpoint, error: &(dyn std::error::Error + 'static)) -> Status {
+    Status::unknown(format!("the connection to {peer} broke: {}", innermost(error)))
+}
+
+/// The text of the first cause: ours, which names the endpoint, where connecting failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! Who calls: the deployment key, the tokens minted from it, and what a token says.
+//!
+//! A token is `ms1.<kind>[.<application in hex>.<number>[.<number>]].<HMAC-SHA256 in hex>`: stateless, so that any
+//! service that has the key can verify it. On the wire it is `authorization: Bearer <token>`.
+
+mod key;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use http::HeaderValue;
+use sha2::{Digest as _, Sha256};
+
+pub use key::DeploymentKey;
+
+/// What a verified credential stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// The deployment itself: the host, its services, its owner at the command line.
+    Deployment,
+    /// One attempt's `main()`.
+    Attempt {
+        /// The application's id.
+        application: String,
+        /// Its generation.
+        generation: u64,
+        /// The leadership that started `main()`.
+        epoch: u64,
+    },
+    /// One life of an application's cluster.
+    Incarnation {
+        /// The application's id.
+        application: String,
+        /// The generation it was begun for.
+        generation: u64,
+        /// The cluster's life.
+        incarnation: u64,
+    },
+    /// An app-runner that may come to lead one generation.
+    Contender {
+        /// The application's id.
+        application: String,
+        /// Its generation.
+        generation: u64,
+    },
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment => f.write_str("the deployment"),
+            Self::Attempt { application, generation, epoch } => {
+                write!(f, "main() of {application}@{generation}, epoch {epoch}")
+            }
+            Self::Incarnation { application, generation, incarnation } => {
+                write!(f, "the cluster of {application}@{generation}, incarnation {incarnation}")
+            }
+            Self::Contender { application, generation } => {
+                write!(f, "a contender of {application}@{generation}")
+            }
+        }
+    }
+}
+
+/// A bearer token: visible ASCII, opaque to whoever carries it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(String);
+
+impl Credential {
+    /// The longest token, in bytes; what is longer is no token of ours.
+    pub const MAX_BYTES: usize = 512;
+
+    /// Takes a token as it was given out; refuses what could not stand in a header.
+    pub fn new(token: impl Into<String>) -> io::Result<Self> {
+        let token = token.into();
+        let fits = !token.is_empty()
+            && token.len() <= Self::MAX_BYTES
+            && token.bytes().all(|b| b.is_ascii_graphic());
+        // The token is a secret: the error says what is wrong with it, never what it is.
+        fits.then_some(Self(token))
+            .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "it holds no credential"))
+    }
+
+    /// Reads a token from a file; white space around it is ignored.
+    pub fn from_file(path: &Path) -> io::Result<Self> {
+        let about = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot read a credential from {}: {error}", path.display()))
+        };
+        let text = fs::read_to_string(path).map_err(about)?;
+        Self::new(text.trim()).map_err(about)
+    }
+
+    /// Writes the token to a new file, mode 0600, replacing an older one in one step.
+    pub fn write_file(&self, path: &Path) -> io::Result<()> {
+        let about = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot write a credential to {}: {error}", path.display()))
+        };
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let write = || {
+            write_secret(&new, format!("{}\n", self.0).as_bytes())?;
+            fs::rename(&new, path)
+        };
+        write().map_err(|error| {
+            // Best effort: what failed is said by the error that is returned.
+            let _ = fs::remove_file(&new);
+            about(error)
+        })
+    }
+
+    /// What the token says it stands for. Not verified: only for a process that was given this token itself.
+    pub fn claims(&self) -> Option<Principal> {
+        let (claim, _) = self.0.rsplit_once('.')?;
+        key::parse(claim)
+    }
+
+    /// Whether `token` is this one. Takes the same time wherever it differs.
+    pub fn matches(&self, token: &str) -> bool {
+        // Equal digests mean equal tokens, and where two digests differ tells nothing about the tokens.
+        Sha256::digest(self.0.as_bytes()) == Sha256::digest(token.as_bytes())
+    }
+
+    /// The token itself: for a child's file or header, never for a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of the `authorization` header, marked sensitive so that no transport indexes or prints it.
+    pub fn header(&self) -> HeaderValue {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a credential is visible ASCII");
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(***)")
+    }
+}
+
+/// Writes a file that must not exist yet, mode 0600, on disk when this returns.
+fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

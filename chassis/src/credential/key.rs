@@ -1,0 +1,152 @@
+//! The deployment key: minting and verifying.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::Rng as _;
+use sha2::Sha256;
+
+use super::{Credential, Principal, write_secret};
+
+/// Names the format; a token of another one does not verify.
+const PREFIX: &str = "ms1";
+
+/// The secret of one deployment: 32 random bytes in a file that only its owner reads.
+#[derive(Clone)]
+pub struct DeploymentKey([u8; 32]);
+
+impl DeploymentKey {
+    /// The key of these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A new random key that is nowhere else: for tests and one-process deployments.
+    pub fn generate() -> Self {
+        let mut bytes = [0; 32];
+        rand::rng().fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// Reads the key, or makes it if there is none; of several processes that start at once all get the same one.
+    /// Refuses a file that others than its owner may touch.
+    pub fn load_or_create(path: &Path) -> io::Result<Self> {
+        match Self::load(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            loaded => return loaded,
+        }
+        let about = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot create the deployment key {}: {error}", path.display()),
+            )
+        };
+        let key = Self::generate();
+        let new = path.with_extension(format!("new-{}-{:08x}", std::process::id(), rand::rng().next_u32()));
+        write_secret(&new, hex::encode(key.0).as_bytes()).map_err(about)?;
+        // A link appears whole or not at all and never replaces the key that another process has just made.
+        let linked = fs::hard_link(&new, path);
+        fs::remove_file(&new).map_err(about)?;
+        match linked {
+            Ok(()) => Ok(key),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
+            Err(error) => Err(about(error)),
+        }
+    }
+
+    /// Reads the key; `NotFound` if there is none.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        let about = |kind, why: &dyn fmt::Display| {
+            io::Error::new(kind, format!("deployment key {}: {why}", path.display()))
+        };
+        let mode =
+            fs::metadata(path).map_err(|error| about(error.kind(), &error))?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let why =
+                format!("mode {mode:04o} lets others read it; chmod 600 it, or remove it to make a new one");
+            return Err(about(ErrorKind::PermissionDenied, &why));
+        }
+        let text = fs::read_to_string(path).map_err(|error| about(error.kind(), &error))?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut bytes)
+            .map_err(|_| about(ErrorKind::InvalidData, &"it does not hold 64 hex digits"))?;
+        Ok(Self(bytes))
+    }
+
+    /// The token for a principal. The same principal gets the same token every time.
+    pub fn mint(&self, principal: &Principal) -> Credential {
+        let claim = claim(principal);
+        let mac = self.mac(&claim).finalize().into_bytes();
+        Credential::new(format!("{claim}.{}", hex::encode(mac))).unwrap_or_else(|_| {
+            // Only an application id of more than 150 bytes gets here. No such id exists (63 is the limit), and a
+            // token that never verifies is the safe answer for one.
+            Credential(format!("{PREFIX}.none"))
+        })
+    }
+
+    /// What the token stands for; `None` if it is not one of this key. Takes the same time wherever it differs.
+    pub fn verify(&self, token: &str) -> Option<Principal> {
+        if token.len() > Credential::MAX_BYTES {
+            return None;
+        }
+        let (claim, mac) = token.rsplit_once('.')?;
+        let mac = hex::decode(mac).ok()?;
+        self.mac(claim).verify_slice(&mac).ok()?;
+        parse(claim)
+    }
+
+    fn mac(&self, claim: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(claim.as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for DeploymentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeploymentKey(***)")
+    }
+}
+
+/// The signed part. The application is hex, so that no id can imitate a separator.
+fn claim(principal: &Principal) -> String {
+    match principal {
+        Principal::Deployment => format!("{PREFIX}.deployment"),
+        Principal::Attempt { application, generation, epoch } => {
+            format!("{PREFIX}.attempt.{}.{generation}.{epoch}", hex::encode(application))
+        }
+        Principal::Incarnation { application, generation, incarnation } => {
+            format!("{PREFIX}.incarnation.{}.{generation}.{incarnation}", hex::encode(application))
+        }
+        Principal::Contender { application, generation } => {
+            format!("{PREFIX}.contender.{}.{generation}", hex::encode(application))
+        }
+    }
+}
+
+pub(super) fn parse(claim: &str) -> Option<Principal> {
+    let application = |text: &str| String::from_utf8(hex::decode(text).ok()?).ok();
+    let parts: Vec<&str> = claim.split('.').collect();
+    match parts.as_slice() {
+        [PREFIX, "deployment"] => Some(Principal::Deployment),
+        [PREFIX, "attempt", app, generation, epoch] => Some(Principal::Attempt {
+            application: application(app)?,
+            generation: generation.parse().ok()?,
+            epoch: epoch.parse().ok()?,
+        }),
+        [PREFIX, "incarnation", app, generation, incarnation] => Some(Principal::Incarnation {
+            application: application(app)?,
+            generation: generation.parse().ok()?,
+            incarnation: incarnation.parse().ok()?,
+        }),
+        [PREFIX, "contender", app, generation] => Some(Principal::Contender {
+            application: application(app)?,
+            generation: generation.parse().ok()?,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,109 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Credential, DeploymentKey, Principal};
+
+fn principals() -> Vec<Principal> {
+    let application = || "orders".to_owned();
+    vec![
+        Principal::Deployment,
+        Principal::Attempt { application: application(), generation: 4, epoch: 48_213 },
+        Principal::Incarnation { application: application(), generation: 4, incarnation: 48_213 },
+        Principal::Contender { application: application(), generation: 4 },
+        Principal::Attempt { application: "x.1.2".into(), generation: 3, epoch: 4 },
+        Principal::Attempt { application: "a".repeat(63), generation: u64::MAX, epoch: u64::MAX },
+    ]
+}
+
+#[test]
+fn a_token_says_what_it_was_minted_for_and_no_two_are_equal() {
+    let key = DeploymentKey::generate();
+    let tokens: Vec<_> = principals().iter().map(|p| key.mint(p)).collect();
+    for (principal, token) in principals().iter().zip(&tokens) {
+        assert_eq!(key.verify(token.expose()).as_ref(), Some(principal));
+        assert_eq!(tokens.iter().filter(|other| *other == token).count(), 1);
+        assert_eq!(token.header().to_str().unwrap(), format!("Bearer {}", token.expose()));
+        assert!(token.header().is_sensitive());
+    }
+}
+
+#[test]
+fn another_key_or_any_changed_byte_does_not_verify() {
+    let key = DeploymentKey::generate();
+    for principal in principals() {
+        let token = key.mint(&principal).expose().to_owned();
+        assert_eq!(DeploymentKey::generate().verify(&token), None);
+        for at in 0..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert_eq!(key.verify(&changed), None, "{changed}");
+        }
+    }
+    for garbage in ["", ".", "ms1.deployment", "ms1.deployment.", "ms1.deployment.00", &"x".repeat(9999)] {
+        assert_eq!(key.verify(garbage), None);
+    }
+}
+
+#[test]
+fn secrets_print_as_stars() {
+    let key = DeploymentKey::from_bytes([0xab; 32]);
+    assert_eq!(format!("{key:?}"), "DeploymentKey(***)");
+    assert_eq!(format!("{:?}", key.mint(&Principal::Deployment)), "Credential(***)");
+}
+
+#[test]
+fn a_key_is_made_once_also_by_many_at_once_and_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let tokens: Vec<_> = std::thread::scope(|scope| {
+        let load = || DeploymentKey::load_or_create(&path).unwrap().mint(&Principal::Deployment);
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the key");
+}
+
+#[test]
+fn a_key_that_others_can_read_or_that_is_damaged_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    DeploymentKey::load_or_create(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    let error = DeploymentKey::load_or_create(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.to_string().contains("0640") && error.to_string().contains("chmod 600"), "{error}");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, "short").unwrap();
+    assert_eq!(DeploymentKey::load_or_create(&path).unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_credential_file_reads_back_and_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let key = DeploymentKey::generate();
+    for principal in principals() {
+        key.mint(&principal).write_file(&path).unwrap();
+        assert_eq!(key.verify(Credential::from_file(&path).unwrap().expose()), Some(principal));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    fs::write(&path, "two words").unwrap();
+    let error = Credential::from_file(&path).unwrap_err().to_string();
+    assert!(error.contains("token") && !error.contains("two words"), "{error}");
+}
+
+#[test]
+fn a_held_token_matches_only_itself_and_says_what_it_stands_for() {
+    let principal = Principal::Attempt { application: "orders".into(), generation: 4, epoch: 9 };
+    let held = DeploymentKey::generate().mint(&principal);
+    assert_eq!(held.claims(), Some(principal.clone()));
+    assert!(held.matches(held.expose()));
+    assert!(!held.matches(DeploymentKey::generate().mint(&principal).expose()));
+    assert!(!held.matches(""));
+}

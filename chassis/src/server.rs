@@ -1,0 +1,132 @@
+//! The server stack: one function that binds, one that serves. Every service of ours gets the same layers, health and
+//! reflection from here and adds nothing of its own around its methods.
+
+mod authenticate;
+mod authorize;
+mod catch_panic;
+mod connection;
+mod deadline;
+mod end_streams;
+mod health;
+mod overload;
+mod reflection;
+mod stack;
+mod trace;
+mod withhold;
+
+use std::time::Duration;
+
+use tonic::service::Routes;
+
+use crate::BoxError;
+use crate::clock::SharedClock;
+use crate::tasks::Shutdown;
+use crate::transport::{Endpoint, Incoming, SharedTransport};
+
+pub use authenticate::Authenticator;
+pub use authorize::{
+    principal, require_application, require_attempt, require_contender, require_deployment,
+    require_incarnation,
+};
+pub use deadline::UNARY_DEADLINE;
+pub use health::Health;
+pub use withhold::TraceId;
+
+/// A call as the layers see it.
+type Call = http::Request<tonic::body::Body>;
+
+/// An answer as the layers see it; refusals are answers too.
+type Reply = http::Response<tonic::body::Body>;
+
+/// What a server is made of.
+pub struct Serve {
+    /// The service's name, for logs.
+    pub name: &'static str,
+    /// Where to listen; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How to listen.
+    pub transport: SharedTransport,
+    /// What deadlines count.
+    pub clock: SharedClock,
+    /// Who may call.
+    pub authenticator: Authenticator,
+    /// The service's own methods.
+    pub routes: Routes,
+    /// Ends the server: not serving, no new connections, streams end, calls finish within the grace period.
+    pub shutdown: Shutdown,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The bounds of a server. The defaults suit a service of one host.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Calls that are answered at once; a stream counts until its answer begins. Above that calls are refused.
+    pub calls: usize,
+    /// Open connections; above that new ones wait.
+    pub connections: usize,
+    /// How long a unary call may take whose caller set no deadline.
+    pub unary_deadline: Duration,
+    /// How long calls may finish once the shutdown has begun.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { calls: 1024, connections: 1024, unary_deadline: UNARY_DEADLINE, grace: Duration::from_secs(5) }
+    }
+}
+
+/// A bound server: peers can connect, and are answered once [`run`](Self::run) runs.
+pub struct Server {
+    name: &'static str,
+    incoming: Vec<Incoming>,
+    stack: stack::Stack,
+    health: Health,
+    clock: SharedClock,
+    shutdown: Shutdown,
+    /// Begins after `shutdown`, once health has said so: streams and connections end by it.
+    ending: Shutdown,
+    limits: Limits,
+}
+
+/// Binds every endpoint and puts the stack together. Nothing is bound any more if this fails.
+pub async fn bind(serve: Serve) -> Result<Server, BoxError> {
+    let Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits } = serve;
+    if endpoints.is_empty() {
+        return Err(format!("{name} has no endpoint to listen on").into());
+    }
+    let (health, routes) = health::add(routes);
+    let ending = Shutdown::new();
+    let stack = stack::stack(routes, authenticator, clock.clone(), ending.clone(), limits)?;
+    let mut incoming = Vec::with_capacity(endpoints.len());
+    for endpoint in &endpoints {
+        let bound = transport.listen(endpoint).await?;
+        tracing::debug!({ crate::telemetry::fields::ENDPOINT } = %bound.endpoint(), "{name} listens");
+        incoming.push(bound);
+    }
+    Ok(Server { name, incoming, stack, health, clock, shutdown, ending, limits })
+}
+
+/// [`bind`], then [`Server::run`].
+pub async fn serve(serve: Serve) -> Result<(), BoxError> {
+    bind(serve).await?.run().await
+}
+
+impl Server {
+    /// Where it listens, with the ports that the system chose.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.incoming.iter().map(|incoming| incoming.endpoint().clone()).collect()
+    }
+
+    /// The hook to say whether the service can do its work. It starts as SERVING.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Serves until the shutdown begins, then ends in order: NOT_SERVING, no new connections, streams end, calls finish
+    /// or are cut when the grace period is over.
+    pub async fn run(self) -> Result<(), BoxError> {
+        connection::run(self).await
+    }
+}

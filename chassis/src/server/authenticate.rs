@@ -1,0 +1,131 @@
+//! Who calls: verifies the credential and leaves the [`Principal`] in the request's extensions.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use futures::future::{Either, Ready, ready};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use proto::Reason;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::{Call, Reply};
+use crate::credential::{Credential, DeploymentKey, Principal};
+use crate::status::Problem;
+
+/// Verifies credentials: with the deployment's key, or against the one token that the process was given.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    known: Known,
+}
+
+#[derive(Debug, Clone)]
+enum Known {
+    Key(DeploymentKey),
+    Token(Credential),
+}
+
+impl Authenticator {
+    /// Takes every credential that was minted with this key.
+    pub fn new(key: DeploymentKey) -> Self {
+        Self { known: Known::Key(key) }
+    }
+
+    /// Takes exactly this token: for processes that must not have the key (tethers, engines). Whoever has the key mints the
+    /// same token to call them; what the token says is not verified, because its holder was given it at birth.
+    pub fn holding(token: Credential) -> Self {
+        Self { known: Known::Token(token) }
+    }
+
+    fn verify(&self, token: &str) -> Option<Principal> {
+        match &self.known {
+            Known::Key(key) => key.verify(token),
+            Known::Token(held) => held.matches(token).then(|| held.claims()).flatten(),
+        }
+    }
+
+    /// Who sent these headers.
+    fn principal(&self, headers: &HeaderMap) -> Result<Principal, Status> {
+        let refuse = |reason, text: &str| Problem::new(Code::Unauthenticated, reason, text).into_status();
+        let value = headers.get(AUTHORIZATION).ok_or_else(|| {
+            refuse(
+                Reason::CredentialMissing,
+                "the call carries no credential: send authorization: Bearer <token>",
+            )
+        })?;
+        let token = value.to_str().ok().and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        token.and_then(|token| self.verify(token)).ok_or_else(|| {
+            refuse(
+                Reason::CredentialInvalid,
+                "the credential is not one of this deployment, or it was damaged",
+            )
+        })
+    }
+}
+
+/// Health and reflection say nothing that a stranger may not know, and probes have no credential.
+pub(super) fn is_exempt(method: &str) -> bool {
+    const EXEMPT: [&str; 3] = [
+        "/grpc.health.v1.Health/",
+        "/grpc.reflection.v1.ServerReflection/",
+        "/grpc.reflection.v1alpha.ServerReflection/",
+    ];
+    EXEMPT.iter().any(|service| method.starts_with(service))
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct AuthenticateLayer {
+    authenticator: Authenticator,
+}
+
+impl AuthenticateLayer {
+    pub(super) fn new(authenticator: Authenticator) -> Self {
+        Self { authenticator }
+    }
+}
+
+impl<S> Layer<S> for AuthenticateLayer {
+    type Service = Authenticate<S>;
+
+    fn layer(&self, inner: S) -> Authenticate<S> {
+        Authenticate { inner, authenticator: self.authenticator.clone() }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Authenticate<S> {
+    inner: S,
+    authenticator: Authenticator,
+}
+
+impl<S> Service<Call> for Authenticate<S>
+where
+    S: Service<Call, Response = Reply, Error = Infallible>,
+{
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Reply, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        if !is_exempt(call.uri().path()) {
+            match self.authenticator.principal(call.headers()) {
+                Ok(principal) => {
+                    call.extensions_mut().insert(principal);
+                }
+                Err(refusal) => {
+                    tracing::debug!("refused: {}", refusal.message());
+                    return Either::Right(ready(Ok(refusal.into_http())));
+                }
+            }
+        }
+        Either::Left(self.inner.call(call))
+    }
+}

@@ -1,0 +1,117 @@
+//! Our defects are ours: the text of an `Internal` goes to the log, the caller gets the id under which it is found there.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use proto::Reason;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::{Call, Reply};
+use crate::status::Problem;
+use crate::telemetry::fields;
+
+/// The id under which a call is found in the logs: the caller's trace id or one of our own, 32 hex digits. It is in the
+/// extensions of every request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceId(pub String);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WithholdLayer;
+
+impl<S> Layer<S> for WithholdLayer {
+    type Service = Withhold<S>;
+
+    fn layer(&self, inner: S) -> Withhold<S> {
+        Withhold { inner }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Withhold<S> {
+    inner: S,
+}
+
+impl<S> Service<Call> for Withhold<S>
+where
+    S: Service<Call, Response = Reply, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let trace_id = call.extensions().get::<TraceId>().cloned().unwrap_or_default();
+        let answer = self.inner.call(call);
+        Box::pin(async move {
+            let (mut parts, body) = answer.await?.into_parts();
+            withhold(&mut parts.headers, &trace_id);
+            Ok(Reply::from_parts(parts, Body::new(Withheld { inner: body, trace_id })))
+        })
+    }
+}
+
+/// The status for a defect; its text is logged here and nowhere else.
+pub(super) fn internal(trace_id: &TraceId, text: &str) -> Status {
+    tracing::error!({ fields::TRACE_ID } = %trace_id.0, "internal: {text}");
+    let message = format!("a defect of this service; its log has the details under trace {}", trace_id.0);
+    Problem::new(Code::Internal, Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
+}
+
+/// Replaces an `Internal` in headers or trailers.
+fn withhold(headers: &mut HeaderMap, trace_id: &TraceId) {
+    let Some(status) = Status::from_header_map(headers) else { return };
+    if status.code() != Code::Internal {
+        return;
+    }
+    let replaced = internal(trace_id, status.message());
+    for name in ["grpc-message", "grpc-status-details-bin"] {
+        headers.remove(name);
+    }
+    if replaced.add_header(headers).is_err() {
+        tracing::debug!("a status that does not fit into headers");
+    }
+}
+
+/// A body whose trailers tell no secrets either.
+struct Withheld {
+    inner: Body,
+    trace_id: TraceId,
+}
+
+impl http_body::Body for Withheld {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            withhold(trailers, &self.trace_id);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,258 @@
+//! The parts of a process as named tasks, and how it ends. Nothing lives detached: a part that returns, fails or panics
+//! takes the process down with its name; a shutdown is asked for once, waits a grace period, and then cuts.
+
+mod shutdown;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tracing::Instrument as _;
+
+use crate::BoxError;
+use crate::clock::{SharedClock, timeout};
+
+pub use shutdown::Shutdown;
+
+/// Why a process went down: the first of its tasks that ended when it should not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("task {task} {how}")]
+pub struct TaskFailed {
+    /// The task's name.
+    pub task: String,
+    /// What it did.
+    pub how: HowItEnded,
+}
+
+/// What a task did that it should not have done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HowItEnded {
+    /// It returned although nobody had asked the process to end.
+    #[error("returned early")]
+    Returned,
+    /// It returned an error.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// It panicked.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// It was still there when the grace period was over, and was cut.
+    #[error("did not end within the grace period")]
+    Cut,
+}
+
+/// The tasks of one process.
+///
+/// [`spawn`](Tasks::spawn) is for parts that live as long as the process, [`spawn_job`](Tasks::spawn_job) for work that
+/// ends by itself. Either kind ends the process by an error or a panic.
+#[derive(Debug)]
+pub struct TaskSet {
+    tasks: Tasks,
+    clock: SharedClockDebug,
+    ended: mpsc::UnboundedReceiver<Ended>,
+}
+
+/// A handle for spawning on a [`TaskSet`] from elsewhere; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tasks(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shutdown: Shutdown,
+    /// Holds at most one message per task.
+    ended: mpsc::UnboundedSender<Ended>,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    next: u64,
+    tasks: BTreeMap<u64, (String, AbortHandle)>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    id: u64,
+    name: String,
+    how: Option<HowItEnded>,
+}
+
+struct SharedClockDebug(SharedClock);
+
+impl std::fmt::Debug for SharedClockDebug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl TaskSet {
+    /// An empty set that ends when `shutdown` begins.
+    pub fn new(shutdown: Shutdown, clock: SharedClock) -> Self {
+        let (sender, ended) = mpsc::unbounded_channel();
+        let inner = Inner { shutdown, ended: sender, live: Mutex::default() };
+        Self { tasks: Tasks(Arc::new(inner)), clock: SharedClockDebug(clock), ended }
+    }
+
+    /// A handle for spawning from elsewhere.
+    pub fn handle(&self) -> Tasks {
+        self.tasks.clone()
+    }
+
+    /// See [`Tasks::spawn`].
+    pub fn spawn<F, E>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.tasks.spawn(name, task);
+    }
+
+    /// See [`Tasks::spawn_job`].
+    pub fn spawn_job<F, E>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.tasks.spawn_job(name, task);
+    }
+
+    /// Runs until the shutdown begins or a task ends badly (which begins it), then waits for all tasks, at most for
+    /// `grace`, and aborts what is left. The first bad end is the answer.
+    pub async fn run(mut self, grace: Duration) -> Result<(), TaskFailed> {
+        let mut verdict = Ok(());
+        let shutdown = self.tasks.0.shutdown.clone();
+        while !shutdown.is_begun() {
+            tokio::select! {
+                () = shutdown.begun() => {}
+                Some(ended) = self.ended.recv() => self.tasks.note(ended, &mut verdict),
+            }
+        }
+        tracing::debug!("shutting down: waiting for {} task(s)", self.tasks.live().tasks.len());
+        let rest = async {
+            while !self.tasks.live().tasks.is_empty() {
+                if let Some(ended) = self.ended.recv().await {
+                    self.tasks.note(ended, &mut verdict);
+                }
+            }
+        };
+        if timeout(&self.clock.0, grace, rest).await.is_err() {
+            // Cut by the drop of `self`.
+            for (name, _) in self.tasks.live().tasks.values() {
+                tracing::warn!(task = %name, "cut: did not end within {grace:?}");
+                if verdict.is_ok() {
+                    verdict = Err(TaskFailed { task: name.clone(), how: HowItEnded::Cut });
+                }
+            }
+        }
+        verdict
+    }
+}
+
+impl Drop for TaskSet {
+    /// Nothing lives detached, also when `run` was dropped or never called.
+    fn drop(&mut self) {
+        self.tasks.0.shutdown.begin();
+        for (_, task) in self.tasks.live().tasks.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Tasks {
+    /// Spawns a part of the process: its return before the shutdown, its error and its panic end the process.
+    pub fn spawn<F, E>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.start(name.into(), task, true);
+    }
+
+    /// Spawns work that ends by itself: only its error and its panic end the process.
+    pub fn spawn_job<F, E>(&self, name: impl Into<String>, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.start(name.into(), task, false);
+    }
+
+    /// The shutdown that the tasks live under.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    fn start<F, E>(&self, name: String, task: F, lasting: bool)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let span = tracing::debug_span!("task", name = %name);
+        // The lock is held over the spawn: a task that ends at once is in the list before its end is noted.
+        let mut live = self.live();
+        let id = live.next;
+        live.next += 1;
+        let (inner, ended_name) = (self.0.clone(), name.clone());
+        let run = async move {
+            let how = match AssertUnwindSafe(task).catch_unwind().await {
+                Ok(Ok(())) if lasting && !inner.shutdown.is_begun() => Some(HowItEnded::Returned),
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(HowItEnded::Failed(whole_chain(&*error.into()))),
+                Err(panic) => Some(HowItEnded::Panicked(panic_message(&*panic))),
+            };
+            // Fails only when the set is gone, and then nobody is left who could care.
+            let _ = inner.ended.send(Ended { id, name: ended_name, how });
+        };
+        let task = tokio::spawn(run.instrument(span));
+        live.tasks.insert(id, (name, task.abort_handle()));
+    }
+
+    fn note(&self, ended: Ended, verdict: &mut Result<(), TaskFailed>) {
+        self.live().tasks.remove(&ended.id);
+        let Some(how) = ended.how else {
+            tracing::debug!(task = %ended.name, "ended");
+            return;
+        };
+        let failed = TaskFailed { task: ended.name, how };
+        tracing::error!("{failed}");
+        if verdict.is_ok() {
+            *verdict = Err(failed);
+        }
+        self.0.shutdown.begin();
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error's text with those of its causes.
+fn whole_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message").to_owned()
+}
+
+#[cfg(test)]
+mod tests;
