@@ -1,0 +1,212 @@
+//! The wire: messages to verbs and back, errors to codes. Only the deployment may call.
+
+use std::io::SeekFrom;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::server::require_deployment;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use prost_types::Timestamp;
+use proto::artifact::artifact_service_server::{ArtifactService, ArtifactServiceServer};
+use proto::artifact::{
+    Artifact, EvictRequest, EvictResponse, FetchProgress, FetchRequest, FetchResponse, Fetched, ListRequest,
+    ListResponse, ReadRequest, ReadResponse, ReleaseRequest, ReleaseResponse, StatRequest, StatResponse,
+    fetch_response,
+};
+use proto::{ApplicationRef, Digest, InvalidId, fences};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::cache::Facts;
+use crate::error::FetchError;
+use crate::service::{self, Fetcher, Progress, Wanted};
+
+/// Bytes of an artifact that travel in one message.
+const CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// Artifacts in one answer of `List`: by default and at most.
+const PAGE: (usize, usize) = (100, 1000);
+
+/// The service's methods.
+pub fn routes(fetcher: Fetcher) -> Routes {
+    let service = ArtifactServiceServer::new(Grpc { fetcher })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    Routes::new(service)
+}
+
+struct Grpc {
+    fetcher: Fetcher,
+}
+
+#[tonic::async_trait]
+impl ArtifactService for Grpc {
+    type FetchStream = BoxStream<'static, Result<FetchResponse, Status>>;
+    type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+        require_deployment(&request)?;
+        let wanted = wanted(request.into_inner()).map_err(FetchError::from)?;
+        let fetcher = self.fetcher.clone();
+        let (answers, stream) = mpsc::channel(8);
+        // Bounded by the transfer's own deadline; a caller that has left ends it at its next word.
+        tokio::spawn(async move {
+            let progress = |now: Progress| {
+                // A reader that is slow misses some progress, never the end.
+                let _ = answers.try_send(Ok(item(fetch_response::Message::Progress(now.into()))));
+            };
+            let outcome = tokio::select! {
+                outcome = fetcher.fetch(&wanted, progress) => outcome,
+                () = answers.closed() => return,
+            };
+            let last = outcome
+                .map(|fetched| item(fetch_response::Message::Fetched(fetched.into())))
+                .map_err(Status::from);
+            let _ = answers.send(last).await;
+        });
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let fetched = self.fetcher.stat(digest(&request.digest)?).await?;
+        let size = fetched.facts.size_bytes;
+        if request.offset > size {
+            return Err(FetchError::PastEnd { offset: request.offset, size }.into());
+        }
+        let left = size - request.offset;
+        let length = if request.length == 0 { left } else { request.length.min(left) };
+        let cache = |error| FetchError::Cache(std::sync::Arc::new(error));
+        let mut file = tokio::fs::File::open(&fetched.path).await.map_err(cache)?;
+        file.seek(SeekFrom::Start(request.offset)).await.map_err(cache)?;
+        let chunks = futures::stream::try_unfold((file, length), move |(mut file, left)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut buffer =
+                BytesMut::with_capacity(usize::try_from(left.min(CHUNK_BYTES)).unwrap_or_default());
+            let read = (&mut file).take(left.min(CHUNK_BYTES)).read_buf(&mut buffer).await.map_err(cache)?;
+            let left = if read == 0 { 0 } else { left - read as u64 };
+            Ok::<_, Status>(Some((ReadResponse { data: buffer.freeze() }, (file, left))))
+        });
+        Ok(Response::new(chunks.boxed()))
+    }
+
+    async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatResponse>, Status> {
+        require_deployment(&request)?;
+        let fetched = self.fetcher.stat(digest(&request.into_inner().digest)?).await?;
+        let path = fetched.path.display().to_string();
+        Ok(Response::new(StatResponse { artifact: Some(artifact(fetched.facts, &[])), path }))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let all = self.fetcher.list().await?;
+        let cache_bytes = all.iter().map(|(facts, _)| facts.size_bytes).sum();
+        let asked = usize::try_from(request.page_size).unwrap_or(PAGE.1);
+        let size = if asked == 0 { PAGE.0 } else { asked.min(PAGE.1) };
+        // The token is the last digest of the page before; one that was evicted since begins anew.
+        let start = all
+            .iter()
+            .position(|(facts, _)| facts.digest.to_string() == request.page_token)
+            .map_or(0, |at| at + 1);
+        let page: Vec<_> = all.iter().skip(start).take(size).collect();
+        let more = start + page.len() < all.len();
+        let last = page.last().map(|(facts, _)| facts.digest.to_string());
+        Ok(Response::new(ListResponse {
+            artifacts: page.iter().map(|(facts, users)| artifact(facts.clone(), users)).collect(),
+            next_page_token: last.filter(|_| more).unwrap_or_default(),
+            cache_bytes,
+            cache_limit_bytes: self.fetcher.limit_bytes(),
+        }))
+    }
+
+    async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let (evicted, kept) = if request.digests.is_empty() {
+            (self.fetcher.evict_to(request.to_bytes).await?, Vec::new())
+        } else {
+            let digests = request.digests.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
+            self.fetcher.evict(digests).await?
+        };
+        let words = |digests: Vec<Digest>| digests.into_iter().map(String::from).collect();
+        Ok(Response::new(EvictResponse { evicted: words(evicted), kept: words(kept) }))
+    }
+
+    async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        require_deployment(&request)?;
+        let application = request.into_inner().application.try_into().map_err(FetchError::Malformed)?;
+        self.fetcher.release(application).await?;
+        Ok(Response::new(ReleaseResponse {}))
+    }
+}
+
+fn wanted(request: FetchRequest) -> Result<Wanted, InvalidId> {
+    let expected =
+        Some(request.expected_digest).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
+    Ok(Wanted {
+        application: request.application.map(ApplicationRef::try_from).transpose()?,
+        uri: request.uri,
+        expected,
+        link_to: Some(request.link_to).filter(|path| !path.is_empty()).map(Into::into),
+        executable: request.executable,
+    })
+}
+
+fn digest(text: &str) -> Result<Digest, FetchError> {
+    Ok(text.parse()?)
+}
+
+fn item(message: fetch_response::Message) -> FetchResponse {
+    FetchResponse { message: Some(message) }
+}
+
+impl From<Progress> for FetchProgress {
+    fn from(progress: Progress) -> Self {
+        Self {
+            bytes_done: progress.bytes_done,
+            bytes_total: progress.bytes_total.unwrap_or_default(),
+            attempt: progress.attempt,
+        }
+    }
+}
+
+impl From<service::Fetched> for Fetched {
+    fn from(fetched: service::Fetched) -> Self {
+        let path = fetched.path.display().to_string();
+        Self { artifact: Some(artifact(fetched.facts, &[])), path, from_cache: fetched.from_cache }
+    }
+}
+
+fn artifact(facts: Facts, users: &[String]) -> Artifact {
+    let user = |text: &String| {
+        let (id, generation) = text.rsplit_once('@')?;
+        Some(fences::ApplicationRef { application_id: id.to_owned(), generation: generation.parse().ok()? })
+    };
+    Artifact {
+        digest: facts.digest.to_string(),
+        size_bytes: facts.size_bytes,
+        fetched_at: timestamp(facts.fetched_at),
+        used_at: timestamp(facts.used_at),
+        uri: facts.uri,
+        used_by: users.iter().filter_map(user).collect(),
+    }
+}
+
+/// `None` for 0: a file that is not in the cache has no such times.
+fn timestamp(unix_nanos: u128) -> Option<Timestamp> {
+    let nanos = u64::try_from(unix_nanos).ok().filter(|nanos| *nanos > 0)?;
+    let since = Duration::from_nanos(nanos);
+    Some(Timestamp {
+        seconds: i64::try_from(since.as_secs()).ok()?,
+        nanos: i32::try_from(since.subsec_nanos()).ok()?,
+    })
+}

@@ -1,0 +1,65 @@
+//! Bytes by digest, from anywhere, once. One fetcher serves a whole host: it streams an artifact from its source, verifies
+//! it, and keeps it under its SHA-256. It never runs what it fetched and never gives out bytes that it has not verified.
+//!
+//! [`model`] decides what a URI means and what may be evicted, [`source`] is where bytes come from, [`cache`] where they are
+//! kept, [`service`] the verbs, [`grpc`] the wire.
+
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod model;
+pub mod service;
+pub mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::clock::SharedClock;
+use chassis::credential::DeploymentKey;
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::SharedTransport;
+use client::places::Places;
+
+use crate::config::Args;
+
+/// The name of this service: its socket, its directory, its log.
+pub const NAME: &str = "artifact-fetcher";
+
+/// How long transfers may go on once the shutdown has begun.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until the shutdown begins.
+pub async fn serve(
+    args: Args,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let places = Places::new(&args.state_dir);
+    let directory = places.service_state(NAME);
+    let cache = cache::Cache::open(&directory, args.cache_limit, clock.clone())
+        .with_context(|| format!("the artifact cache {}", directory.display()))?;
+    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let sources = source::Sources::local_and_http(clock.clone()).context("the HTTP client")?;
+    let fetcher = service::Fetcher::new(Arc::new(cache), sources, tasks.handle(), clock.clone());
+    let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
+    let server = chassis::server::bind(Serve {
+        name: NAME,
+        endpoints: vec![listen],
+        transport,
+        clock,
+        authenticator: Authenticator::new(key),
+        routes: grpc::routes(fetcher),
+        shutdown,
+        limits: Limits::default(),
+    })
+    .await
+    .map_err(anyhow::Error::from_boxed)?;
+    tasks.spawn("server", server.run());
+    tasks.run(GRACE).await?;
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! One transfer: from a source through the digest into the cache, with bounded tries and going on after a cut.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::backoff::Backoff;
+use chassis::clock::Boot;
+use futures::StreamExt as _;
+use tokio::sync::{mpsc, watch};
+
+use super::{Inner, Key, State};
+use crate::cache::{Facts, Incoming};
+use crate::error::FetchError;
+use crate::source::{OpenError, Opened};
+
+/// How often a source is asked before it counts as unreachable.
+const TRIES: u32 = 5;
+
+/// The first and the longest pause between tries.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long one transfer may take in all.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// The least time between two words of progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// Chunks that are under way between the source and the disk.
+const QUEUE_CHUNKS: usize = 16;
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that have arrived.
+    pub bytes_done: u64,
+    /// Of how many, if the source tells.
+    pub bytes_total: Option<u64>,
+    /// 1 for the first try; 0 before it.
+    pub attempt: u32,
+}
+
+/// Why a try ended early.
+enum Cut {
+    Source(String),
+    Disk(io::Error),
+}
+
+/// Fetches one artifact into the cache.
+pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) -> Result<Facts, FetchError> {
+    let location = &key.0;
+    let uri = location.to_string();
+    let disk = |error: io::Error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded => {
+            let directory = inner.cache.directory().to_owned();
+            FetchError::CacheFull { directory, uri: uri.clone(), error: Arc::new(error) }
+        }
+        _ => FetchError::Cache(Arc::new(error)),
+    };
+    let deadline = inner.clock.boot() + DEADLINE;
+    let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
+    let mut incoming = inner.cache.incoming().map_err(disk)?;
+    let mut validator = None;
+    let mut last = String::new();
+    for attempt in 1..=TRIES {
+        let progress = Progress { bytes_done: incoming.size_bytes(), bytes_total: None, attempt };
+        state.send_replace(State::Moving(progress));
+        let source = inner.sources.of(location);
+        match source.open(location, incoming.size_bytes(), validator.as_deref()).await {
+            Ok(opened) => {
+                validator.clone_from(&opened.validator);
+                let (back, outcome) = receive(inner, incoming, opened, progress, deadline, state).await?;
+                incoming = back;
+                match outcome {
+                    Ok(()) => return keep(inner, key, incoming, disk).await,
+                    Err(Cut::Disk(error)) => return Err(disk(error)),
+                    Err(Cut::Source(why)) => last = why,
+                }
+            }
+            Err(OpenError::Final(error)) => return Err(error),
+            Err(OpenError::Passing(why)) => last = why,
+        }
+        if inner.clock.boot() >= deadline {
+            return Err(FetchError::NotReachable {
+                uri,
+                why: format!("not done within {DEADLINE:?}: {last}"),
+                tries: attempt,
+            });
+        }
+        if attempt < TRIES {
+            tracing::debug!(uri, attempt, "fetch cut: {last}");
+            inner.clock.sleep(pauses.next_delay()).await;
+        }
+    }
+    Err(FetchError::NotReachable { uri, why: last, tries: TRIES })
+}
+
+/// Streams one opening into the file. Digest and disk have a thread of their own, so that they run beside the network.
+async fn receive(
+    inner: &Inner,
+    incoming: Incoming,
+    mut opened: Opened,
+    mut progress: Progress,
+    deadline: Boot,
+    state: &watch::Sender<State>,
+) -> Result<(Incoming, Result<(), Cut>), FetchError> {
+    let (chunks, queue) = mpsc::channel(QUEUE_CHUNKS);
+    let from = opened.offset;
+    let writer = tokio::task::spawn_blocking(move || write(incoming, from, queue));
+    progress.bytes_done = opened.offset;
+    progress.bytes_total = opened.size_bytes;
+    let mut told = inner.clock.boot();
+    let cut = loop {
+        match opened.body.next().await {
+            None => break None,
+            Some(Err(cut)) => break Some(cut.0),
+            Some(Ok(chunk)) => {
+                progress.bytes_done += chunk.len() as u64;
+                if chunks.send(chunk).await.is_err() {
+                    break None; // The writer says why.
+                }
+            }
+        }
+        let now = inner.clock.boot();
+        if now >= deadline {
+            break Some("too slow".into());
+        }
+        if now.saturating_duration_since(told) >= PROGRESS_EVERY {
+            told = now;
+            state.send_replace(State::Moving(progress));
+        }
+    };
+    drop(chunks);
+    let (incoming, written) = writer.await.map_err(|_| FetchError::GoingDown)?;
+    let outcome = match (written, cut, opened.size_bytes) {
+        (Err(error), ..) => Err(Cut::Disk(error)),
+        (_, Some(why), _) => Err(Cut::Source(why)),
+        (_, None, Some(size)) if size != incoming.size_bytes() => {
+            Err(Cut::Source(format!("{} of {size} bytes arrived", incoming.size_bytes())))
+        }
+        _ => Ok(()),
+    };
+    Ok((incoming, outcome))
+}
+
+fn write(mut incoming: Incoming, from: u64, mut queue: mpsc::Receiver<Bytes>) -> (Incoming, io::Result<()>) {
+    if from != incoming.size_bytes()
+        && let Err(error) = incoming.restart()
+    {
+        return (incoming, Err(error));
+    }
+    while let Some(chunk) = queue.blocking_recv() {
+        if let Err(error) = incoming.write(&chunk) {
+            return (incoming, Err(error));
+        }
+    }
+    (incoming, Ok(()))
+}
+
+async fn keep(
+    inner: &Inner,
+    key: &Key,
+    incoming: Incoming,
+    disk: impl Fn(io::Error) -> FetchError,
+) -> Result<Facts, FetchError> {
+    let (location, expected) = key;
+    let actual = incoming.digest();
+    if let Some(expected) = expected.filter(|expected| *expected != actual) {
+        return Err(FetchError::DigestMismatch { uri: location.to_string(), expected, actual });
+    }
+    let (cache, uri) = (inner.cache.clone(), location.to_string());
+    let kept = tokio::task::spawn_blocking(move || cache.keep(incoming, &uri));
+    kept.await.map_err(|_| FetchError::GoingDown)?.map_err(disk)
+}

@@ -1,0 +1,62 @@
+//! Files of this machine.
+
+use std::io::{Error, ErrorKind, SeekFrom};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::{Cut, OpenError, Opened, Source};
+use crate::error::FetchError;
+use crate::model::Location;
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Reads regular files.
+pub struct FileSource;
+
+#[async_trait]
+impl Source for FileSource {
+    async fn open(
+        &self,
+        location: &Location,
+        offset: u64,
+        _validator: Option<&str>,
+    ) -> Result<Opened, OpenError> {
+        let (Location::File(path) | Location::Local(path)) = location else {
+            let why = "it is no file".to_owned();
+            return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
+        };
+        let refuse = |error: Error| OpenError::Final(refusal(location, error));
+        let mut file = File::open(path).await.map_err(refuse)?;
+        let metadata = file.metadata().await.map_err(refuse)?;
+        if !metadata.is_file() {
+            let what =
+                if metadata.is_dir() { "it is a directory: name one file" } else { "it is no regular file" };
+            return Err(refuse(Error::new(ErrorKind::InvalidInput, what)));
+        }
+        file.seek(SeekFrom::Start(offset)).await.map_err(refuse)?;
+        Ok(Opened { size_bytes: Some(metadata.len()), offset, validator: None, body: chunks(file).boxed() })
+    }
+}
+
+fn chunks(file: File) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {
+    futures::stream::try_unfold(file, |mut file| async move {
+        let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+        let read = file.read_buf(&mut buffer).await.map_err(|error| Cut(error.to_string()))?;
+        Ok((read > 0).then(|| (buffer.freeze(), file)))
+    })
+}
+
+fn refusal(location: &Location, error: Error) -> FetchError {
+    let (uri, why) = (location.to_string(), error.to_string());
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            FetchError::NotFound { uri, why: "no such file".into() }
+        }
+        _ => FetchError::NotReadable { uri, why },
+    }
+}

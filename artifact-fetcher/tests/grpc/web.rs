@@ -1,0 +1,122 @@
+//! A web server that misbehaves as told.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What one path answers.
+#[derive(Clone)]
+pub(crate) struct Page {
+    status: u16,
+    location: Option<String>,
+    bytes: Vec<u8>,
+    pause: Duration,
+    /// The first answer ends after so many bytes.
+    cut_after: Option<usize>,
+}
+
+impl Page {
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
+        Self { status: 200, location: None, bytes, pause: Duration::ZERO, cut_after: None }
+    }
+
+    pub(crate) fn slow(bytes: Vec<u8>) -> Self {
+        Self { pause: Duration::from_millis(300), ..Self::bytes(bytes) }
+    }
+
+    pub(crate) fn cut_once(bytes: Vec<u8>, after: usize) -> Self {
+        Self { cut_after: Some(after), ..Self::bytes(bytes) }
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, ..Self::bytes(Vec::new()) }
+    }
+
+    pub(crate) fn redirect(to: &str) -> Self {
+        Self { status: 302, location: Some(to.to_owned()), ..Self::bytes(Vec::new()) }
+    }
+}
+
+/// Runs until the test's process ends.
+pub(crate) struct Web {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+impl Web {
+    pub(crate) fn serve(pages: Vec<(&'static str, Page)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let web = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let (pages, seen): (HashMap<_, _>, _) = (pages.into_iter().collect(), web.seen.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (pages, seen) = (pages.clone(), seen.clone());
+                std::thread::spawn(move || drop(answer(stream, &pages, &seen)));
+            }
+        });
+        web
+    }
+
+    pub(crate) fn address(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// The `Range` header of each request.
+    pub(crate) fn ranges(&self) -> Vec<Option<String>> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    pages: &HashMap<&str, Page>,
+    seen: &Mutex<Vec<Option<String>>>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut range = None;
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(": ")
+            && name.eq_ignore_ascii_case("range")
+        {
+            range = Some(value.to_owned());
+        }
+    }
+    let first = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(range.clone());
+        seen.len() == 1
+    };
+    let missing = Page::status(404);
+    let page = pages.get(path.as_str()).unwrap_or(&missing);
+    std::thread::sleep(page.pause);
+    let from =
+        range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
+    let total = page.bytes.len();
+    let status = if from > 0 { 206 } else { page.status };
+    write!(
+        stream,
+        "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nETag: \"1\"\r\n",
+        total - from
+    )?;
+    if from > 0 {
+        write!(stream, "Content-Range: bytes {from}-{}/{total}\r\n", total - 1)?;
+    }
+    if let Some(location) = &page.location {
+        write!(stream, "Location: {location}\r\n")?;
+    }
+    write!(stream, "Connection: close\r\n\r\n")?;
+    let end = page.cut_after.filter(|_| first).unwrap_or(total);
+    stream.write_all(&page.bytes[from..end])
+}

@@ -1,0 +1,251 @@
+//! The task of one campaign: it waits, then renews, and comes back with its epoch when the elector has been away.
+
+use std::time::Duration;
+
+use chassis::clock::{Boot, Clock as _, timeout};
+use proto::Epoch;
+use tokio::sync::{oneshot, watch};
+
+use super::talk::{Heard, Talk};
+use super::{Candidacy, Election, Leader, Lease, retry_backoff};
+use crate::error::CallError;
+
+/// A lease is renewed each quarter.
+const QUARTERS: u32 = 4;
+
+/// How long the elector may take to answer an entry at all; afterwards the entry is made anew.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a campaign came to.
+#[derive(Debug)]
+pub(super) struct Won {
+    pub(super) epoch: Epoch,
+    pub(super) previous: Option<Epoch>,
+    pub(super) cause: String,
+    pub(super) deadline: watch::Receiver<Boot>,
+    pub(super) lease: watch::Receiver<Lease>,
+}
+
+/// One contender.
+pub(super) struct Holder {
+    election: Election,
+    candidacy: Candidacy,
+    leader: watch::Sender<Option<Leader>>,
+    won: Option<oneshot::Sender<Result<Won, CallError>>>,
+}
+
+/// A granted epoch.
+struct Term {
+    epoch: Epoch,
+    previous: Option<Epoch>,
+    cause: String,
+    lease: Duration,
+    /// Sending of what was acknowledged last; before that, the election's arrival here.
+    acknowledged: Boot,
+    /// Told to the outside from the first acknowledgement on.
+    told: Option<(watch::Sender<Boot>, watch::Sender<Lease>)>,
+}
+
+impl Term {
+    /// From here on nobody can resume it: the elector may have given it to somebody else.
+    fn end(&self) -> Boot {
+        self.acknowledged + self.lease
+    }
+
+    /// From here on the holder must not act.
+    fn deadline(&self) -> Boot {
+        self.acknowledged + self.lease * (QUARTERS - 1) / QUARTERS
+    }
+}
+
+/// Why a stream of a leader is of no use any more.
+enum Broke {
+    /// Somebody said so, or the lease ran out.
+    Lost(String),
+    /// The stream ended; the epoch may go on on another one.
+    Away(CallError),
+}
+
+impl Holder {
+    pub(super) fn new(
+        election: Election,
+        candidacy: Candidacy,
+        leader: watch::Sender<Option<Leader>>,
+        won: oneshot::Sender<Result<Won, CallError>>,
+    ) -> Self {
+        Self { election, candidacy, leader, won: Some(won) }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = retry_backoff();
+        loop {
+            let (talk, mut term) = match self.elected().await {
+                Ok(elected) => elected,
+                Err(error) => {
+                    if let Some(won) = self.won.take() {
+                        // Whoever dropped the campaign does not want to know.
+                        let _ = won.send(Err(error));
+                    }
+                    return;
+                }
+            };
+            let cause = self.lead(talk, &mut term).await;
+            match term.told {
+                Some((_, lease)) => {
+                    tracing::info!(app.id = %self.candidacy.application.id, epoch = term.epoch.get(), "leadership lost: {cause}");
+                    lease.send_replace(Lease::Lost(cause));
+                    return;
+                }
+                // Nobody has acted on it: campaign again.
+                None => tracing::info!(
+                    epoch = term.epoch.get(),
+                    "elected, but lost before the first renewal: {cause}"
+                ),
+            }
+            self.election.clock.sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Campaigns until elected; goes on for as long as the elector may come back.
+    async fn elected(&mut self) -> Result<(Talk, Term), CallError> {
+        let mut backoff = retry_backoff();
+        loop {
+            match self.campaign().await {
+                Ok(Some(elected)) => return Ok(elected),
+                Ok(None) => tracing::debug!("the campaign ended without an election; entering again"),
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!("the elector is away: {error}");
+                    self.leader.send_replace(None);
+                }
+                Err(error) => return Err(error),
+            }
+            self.election.clock.sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// One stream of a standby. `None`: it was told that it lost.
+    async fn campaign(&mut self) -> Result<Option<(Talk, Term)>, CallError> {
+        let opened =
+            timeout(&self.election.clock, ENTER_TIMEOUT, Talk::open(&self.election, &self.candidacy, None))
+                .await;
+        let mut talk = opened.map_err(|elapsed| tonic::Status::unavailable(elapsed.to_string()))??;
+        loop {
+            match talk.hear().await? {
+                Heard::Standby(leader) => {
+                    self.leader.send_replace(leader);
+                }
+                Heard::Elected { epoch, lease, previous, cause } => {
+                    let acknowledged = self.election.clock.boot();
+                    return Ok(Some((
+                        talk,
+                        Term { epoch, previous, cause, lease, acknowledged, told: None },
+                    )));
+                }
+                Heard::Renewed(_) => {}
+                Heard::Lost(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Renews until the leadership is lost; says why.
+    async fn lead(&mut self, mut talk: Talk, term: &mut Term) -> String {
+        loop {
+            match self.renew(&mut talk, term).await {
+                Broke::Lost(cause) => return cause,
+                Broke::Away(error) => {
+                    tracing::info!(epoch = term.epoch.get(), "the elector is away; resuming: {error}");
+                    match self.resume(term).await {
+                        Ok(resumed) => talk = resumed,
+                        Err(cause) => return cause,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Renews each quarter on one stream.
+    async fn renew(&mut self, talk: &mut Talk, term: &mut Term) -> Broke {
+        let clock = self.election.clock.clone();
+        let mut renew_at = talk.renew() + term.lease / QUARTERS;
+        loop {
+            tokio::select! {
+                heard = talk.hear() => match heard {
+                    Ok(Heard::Renewed(sent_at)) => self.acknowledged(term, sent_at),
+                    Ok(Heard::Lost(cause)) => return Broke::Lost(cause),
+                    Ok(Heard::Standby(_) | Heard::Elected { .. }) => {}
+                    Err(error) if error.is_retryable() => return Broke::Away(error),
+                    Err(error) => return Broke::Lost(error.to_string()),
+                },
+                () = clock.sleep_until(term.end()) => return Broke::Lost("lease expired".to_owned()),
+                () = clock.sleep_until(renew_at) => renew_at = talk.renew() + term.lease / QUARTERS,
+            }
+        }
+    }
+
+    /// Opens another stream for the same epoch, until the lease has run out. `Err`: it is lost, and why.
+    async fn resume(&mut self, term: &mut Term) -> Result<Talk, String> {
+        let clock = self.election.clock.clone();
+        let mut backoff = retry_backoff();
+        loop {
+            let left = term.end().saturating_duration_since(clock.boot());
+            match timeout(&clock, left, self.resumed(term.epoch)).await {
+                Ok(Ok(Ok(talk))) => {
+                    self.acknowledged(term, talk.entered_at);
+                    return Ok(talk);
+                }
+                Ok(Ok(Err(cause))) => return Err(cause),
+                Ok(Err(error)) if error.is_retryable() => tracing::debug!("resuming again soon: {error}"),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err("lease expired".to_owned()),
+            }
+            clock.sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// One try. The inner `Err`: the elector says that it is lost.
+    async fn resumed(&self, epoch: Epoch) -> Result<Result<Talk, String>, CallError> {
+        let mut talk = Talk::open(&self.election, &self.candidacy, Some(epoch)).await?;
+        loop {
+            match talk.hear().await? {
+                Heard::Elected { epoch: resumed, .. } if resumed == epoch => return Ok(Ok(talk)),
+                Heard::Elected { epoch: other, .. } => {
+                    return Ok(Err(format!("epoch {other} was granted instead")));
+                }
+                Heard::Lost(cause) => return Ok(Err(cause)),
+                Heard::Standby(_) | Heard::Renewed(_) => {}
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, term: &mut Term, sent_at: Boot) {
+        term.acknowledged = match term.told {
+            Some(_) => term.acknowledged.max(sent_at),
+            None => sent_at,
+        };
+        let until = term.deadline();
+        match &term.told {
+            Some((deadline, lease)) => {
+                deadline.send_if_modified(|known| std::mem::replace(known, until) != until);
+                lease.send_replace(Lease::Until(until));
+            }
+            None => {
+                let ((deadline, deadlines), (lease, leases)) =
+                    (watch::channel(until), watch::channel(Lease::Until(until)));
+                term.told = Some((deadline, lease));
+                self.leader
+                    .send_replace(Some(Leader { holder: self.candidacy.holder.clone(), epoch: term.epoch }));
+                let won = Won {
+                    epoch: term.epoch,
+                    previous: term.previous,
+                    cause: term.cause.clone(),
+                    deadline: deadlines,
+                    lease: leases,
+                };
+                if let Some(told) = self.won.take() {
+                    // A campaign that is dropped takes this task with it.
+                    let _ = told.send(Ok(won));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a call came to, in the caller's terms.
+
+use std::time::Duration;
+
+use chassis::status::Problem;
+use proto::Reason;
+use tonic::{Code, Status};
+
+/// A call that was not answered with a result.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    code: Code,
+    reason: Option<Reason>,
+    message: String,
+    retry_after: Option<Duration>,
+    status: Status,
+}
+
+impl CallError {
+    /// The stable reason, if the peer gave one that this build knows.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// The gRPC code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What the peer said, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The whole status, details included: to pass it on.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// How long the peer asks to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The same call may succeed later without anything else being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
+            || (self.code == Code::ResourceExhausted && self.retry_after.is_some())
+    }
+
+    /// The call may have had its effect: read before it is repeated, unless a repeat is harmless.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self.code, Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal)
+            || (self.code == Code::Unavailable && self.reason.is_none())
+    }
+
+    /// Somebody later has taken over: the caller has to stop.
+    pub fn is_superseded(&self) -> bool {
+        matches!(self.reason, Some(Reason::EpochSuperseded | Reason::IncarnationSuperseded))
+    }
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        let problem = Problem::from_status(&status);
+        Self {
+            code: status.code(),
+            reason: problem.reason,
+            message: status.message().to_owned(),
+            retry_after: problem.retry_after,
+            status,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! `ExecutionService`, as a main() calls it. A program is never told that its runner vanished: every call here waits,
+//! tries again with jitter and the same call id, and is answered by whoever leads next, or ended together with the
+//! program by its tether. That tether is the bound of the wait.
+
+mod running;
+mod wait;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::channel::GrpcChannel;
+use chassis::clock::SharedClock;
+use futures::{Stream, stream};
+use proto::runner::execution_service_client::ExecutionServiceClient;
+use proto::runner::{
+    CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadHeader,
+    PutPayloadRequest, ReadResultRequest, WatchJobRequest, WatchJobResponse, put_payload_request,
+};
+use proto::{Digest, JobId, api};
+
+use crate::error::CallError;
+
+pub use proto::job::{JobEnd, JobOutcome, Progress};
+pub use proto::runner::Accepted;
+pub use running::{ExecuteEvent, Running};
+
+/// Bytes of a graph or payload that travel in one message: 1 MiB.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// The largest job graph, in bytes: 64 MiB.
+pub const MAX_GRAPH_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where the runner serves `ExecutionService` for this main().
+pub const ENDPOINT_VARIABLE: &str = "MAINSPRING_ENDPOINT";
+
+/// The file that holds this main()'s credential.
+pub const TOKEN_FILE_VARIABLE: &str = "MAINSPRING_TOKEN_FILE";
+
+/// This process was not started as the main() of an application.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEnvironment {
+    /// A variable that the runner sets is missing.
+    #[error("{0} is not set: this program was not started by mainspring (start it with `mainspring run`)")]
+    Unset(&'static str),
+    /// The endpoint is none.
+    #[error("{ENDPOINT_VARIABLE}: {0}")]
+    Endpoint(#[from] chassis::transport::InvalidEndpoint),
+    /// The credential's file cannot be read.
+    #[error("{TOKEN_FILE_VARIABLE}={path}: {error}")]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+}
+
+/// One `execute()` of the program.
+#[derive(Debug, Clone, Default)]
+pub struct ExecuteCall {
+    /// The job's identity; empty: named by its ordinal, and then no other call may be in flight.
+    pub name: String,
+    /// The job graph in the engine's bytes, [`MAX_GRAPH_BYTES`] at most.
+    pub graph: Bytes,
+    /// The same graph for people.
+    pub description: api::GraphDescription,
+    /// Absolute directories where the job may stage output.
+    pub staging_locations: Vec<String>,
+}
+
+/// The runner of this main(). Cheap to clone.
+#[derive(Clone)]
+pub struct Execution {
+    inner: ExecutionServiceClient<GrpcChannel>,
+    clock: SharedClock,
+}
+
+impl std::fmt::Debug for Execution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Execution")
+    }
+}
+
+impl Execution {
+    /// A client over a channel that carries the attempt's token.
+    pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
+        let inner = ExecutionServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { inner, clock }
+    }
+
+    /// The runner that started this process, as the environment names it. Connects at the first call.
+    pub fn from_environment() -> Result<Self, NoEnvironment> {
+        let endpoint = std::env::var(ENDPOINT_VARIABLE).map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
+        let token = std::env::var_os(TOKEN_FILE_VARIABLE).ok_or(NoEnvironment::Unset(TOKEN_FILE_VARIABLE))?;
+        Self::at(&endpoint, Path::new(&token))
+    }
+
+    /// The runner at an endpoint (`unix:/path` or `tcp://host:port`), with the credential in a file.
+    pub fn at(endpoint: &str, token_file: &Path) -> Result<Self, NoEnvironment> {
+        let endpoint = endpoint.parse()?;
+        let credential = chassis::credential::Credential::from_file(token_file)
+            .map_err(|error| NoEnvironment::Token { path: token_file.to_owned(), error })?;
+        let clock: SharedClock = std::sync::Arc::new(chassis::clock::SystemClock::default());
+        let transport = std::sync::Arc::new(chassis::transport::OsTransport);
+        let channel = chassis::channel::connect(transport, clock.clone(), endpoint, Some(credential));
+        Ok(Self::new(channel, clock))
+    }
+
+    /// Executes one job: its events until it has ended. Dropping the handle stops watching, the job goes on.
+    /// A call id is drawn here; every retry of this call carries it.
+    pub fn execute(&self, call: ExecuteCall) -> Running {
+        Running::start(self.inner.clone(), self.clock.clone(), call)
+    }
+
+    /// The rows that an ended job brought back, as chunks of an Arrow IPC stream. After a break it goes on where it was.
+    pub fn read_result(&self, job: JobId) -> impl Stream<Item = Result<Bytes, CallError>> + Send + use<> {
+        let (client, clock) = (self.inner.clone(), self.clock.clone());
+        let request = ReadResultRequest { job_id: job.to_string() };
+        stream::try_unfold((None, 0_usize), move |(open, mut got)| {
+            let (client, clock, request) = (client.clone(), clock.clone(), request.clone());
+            async move {
+                let mut open: Option<tonic::Streaming<_>> = open;
+                let mut skip = 0;
+                let mut retry = wait::Retry::new(clock);
+                loop {
+                    let mut answers = match open.take() {
+                        Some(answers) => answers,
+                        None => {
+                            skip = got;
+                            retry.run(|| read_result(client.clone(), request.clone())).await?
+                        }
+                    };
+                    match answers.message().await {
+                        // What came before the break is not handed out twice.
+                        Ok(Some(answer)) if answer.data.len() <= skip => {
+                            skip -= answer.data.len();
+                            open = Some(answers);
+                        }
+                        Ok(Some(answer)) => {
+                            let data = answer.data.slice(skip..);
+                            got += data.len();
+                            return Ok(Some((data, (Some(answers), got))));
+                        }
+                        Ok(None) => return Ok(None),
+                        Err(status) => retry.pause(status.into()).await?,
+                    }
+                }
+            }
+        })
+    }
+
+    /// Reads the value that is kept under a `once` key.
+    pub async fn journal_get(&self, key: &str) -> Result<Option<Bytes>, CallError> {
+        Ok(self.journal(key, None).await?.value)
+    }
+
+    /// Keeps a value under a `once` key if there is none; answers the value that stands and whether it stood before.
+    pub async fn journal_put(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), CallError> {
+        let answer = self.journal(key, Some(value.clone())).await?;
+        Ok((answer.value.unwrap_or(value), answer.found))
+    }
+
+    async fn journal(&self, key: &str, value: Option<Bytes>) -> Result<JournalResponse, CallError> {
+        let request = JournalRequest { key: key.to_owned(), value };
+        self.patiently(|mut client| {
+            let request = request.clone();
+            async move { Ok(client.journal(request).await?.into_inner()) }
+        })
+        .await
+    }
+
+    /// Puts bytes into the record's payloads and answers their digest.
+    pub async fn put_payload(&self, bytes: Bytes) -> Result<Digest, CallError> {
+        let digest = Digest::of(&bytes);
+        let header = PutPayloadHeader { digest: digest.to_string(), size_bytes: bytes.len() as u64 };
+        let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header)) };
+        self.patiently(|mut client| {
+            let chunks = chunks(bytes.clone())
+                .map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
+            let parts = stream::iter(std::iter::once(header.clone()).chain(chunks));
+            async move { Ok(client.put_payload(parts).await?.into_inner()) }
+        })
+        .await?;
+        Ok(digest)
+    }
+
+    /// A job's state and progress until it has ended; the last item carries the end.
+    pub fn watch_job(&self, job: JobId) -> impl Stream<Item = Result<WatchJobResponse, CallError>> + Send + use<> {
+        let (client, clock) = (self.inner.clone(), self.clock.clone());
+        let request = WatchJobRequest { job_id: job.to_string() };
+        stream::try_unfold((None, false), move |(open, ended)| {
+            let (client, clock, request) = (client.clone(), clock.clone(), request.clone());
+            async move {
+                let mut open: Option<tonic::Streaming<WatchJobResponse>> = open;
+                let mut retry = wait::Retry::new(clock);
+                if ended {
+                    return Ok(None);
+                }
+                loop {
+                    let mut answers = match open.take() {
+                        Some(answers) => answers,
+                        None => retry.run(|| watch_job(client.clone(), request.clone())).await?,
+                    };
+                    match answers.message().await {
+                        Ok(Some(answer)) => {
+                            let ended = answer.end.is_some();
+                            return Ok(Some((answer, (Some(answers), ended))));
+                        }
+                        Ok(None) => retry.pause(wait::cut_off()).await?,
+                        Err(status) => retry.pause(status.into()).await?,
+                    }
+                }
+            }
+        })
+    }
+
+    /// Asks one job of this application to end.
+    pub async fn cancel_job(&self, job: JobId, reason: &str) -> Result<(), CallError> {
+        let request = CancelJobRequest { job_id: job.to_string(), reason: reason.to_owned() };
+        self.patiently(|mut client| {
+            let request = request.clone();
+            async move { Ok(client.cancel_job(request).await.map(drop)?) }
+        })
+        .await
+    }
+
+    /// Which attempt this process is the main() of.
+    pub async fn get_attempt(&self) -> Result<GetAttemptResponse, CallError> {
+        self.patiently(|mut client| async move { Ok(client.get_attempt(GetAttemptRequest {}).await?.into_inner()) }).await
+    }
+
+    /// Repeats a call that is harmless to repeat for as long as the runner is away.
+    async fn patiently<T, F, Fut>(&self, call: F) -> Result<T, CallError>
+    where
+        F: Fn(ExecutionServiceClient<GrpcChannel>) -> Fut,
+        Fut: Future<Output = Result<T, CallError>>,
+    {
+        wait::Retry::new(self.clock.clone()).run(|| call(self.inner.clone())).await
+    }
+}
+
+type Client = ExecutionServiceClient<GrpcChannel>;
+
+async fn read_result(
+    mut client: Client,
+    request: ReadResultRequest,
+) -> Result<tonic::Streaming<proto::runner::ReadResultResponse>, CallError> {
+    Ok(client.read_result(request).await?.into_inner())
+}
+
+async fn watch_job(
+    mut client: Client,
+    request: WatchJobRequest,
+) -> Result<tonic::Streaming<WatchJobResponse>, CallError> {
+    Ok(client.watch_job(request).await?.into_inner())
+}
+
+/// The bytes in pieces of [`CHUNK_BYTES`], without copying.
+fn chunks(bytes: Bytes) -> impl Iterator<Item = Bytes> + Send {
+    (0..bytes.len()).step_by(CHUNK_BYTES).map(move |at| bytes.slice(at..bytes.len().min(at + CHUNK_BYTES)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_put_together_are_the_bytes() {
+        for size in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            let bytes = Bytes::from((0..size).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+            let pieces: Vec<_> = chunks(bytes.clone()).collect();
+            assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= CHUNK_BYTES));
+            assert_eq!(pieces.concat(), bytes);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One `execute()` on its way.
+
+use bytes::Bytes;
+use chassis::clock::SharedClock;
+use futures::stream;
+use proto::Digest;
+use proto::job::{JobEnd, Progress};
+use proto::runner::{Accepted, ExecuteHeader, ExecuteRequest, execute_request, execute_response};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+use super::{Client, ExecuteCall, chunks, wait};
+use crate::error::CallError;
+
+/// Events that wait for a slow reader; progress beyond that holds the stream back.
+const QUEUE: usize = 16;
+
+/// What becomes of an `execute()`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExecuteEvent {
+    /// The graph is in the record: from here the job survives. Once, first.
+    Accepted(Accepted),
+    /// The job's counters.
+    Progress(Progress),
+    /// The end is recorded and outputs are published. Once, last; also for a job that failed.
+    Ended(JobEnd),
+}
+
+/// The events of one `execute()`. Dropping it stops watching; the job goes on.
+#[derive(Debug)]
+pub struct Running {
+    events: mpsc::Receiver<Result<ExecuteEvent, CallError>>,
+    task: JoinHandle<()>,
+    call_id: String,
+}
+
+impl Running {
+    pub(super) fn start(client: Client, clock: SharedClock, call: ExecuteCall) -> Self {
+        let call_id = hex::encode(rand::random::<[u8; 16]>());
+        let (sender, events) = mpsc::channel(QUEUE);
+        let header = ExecuteHeader {
+            call_id: call_id.clone(),
+            name: call.name,
+            graph_digest: Digest::of(&call.graph).to_string(),
+            graph_size_bytes: call.graph.len() as u64,
+            description: Some(call.description),
+            staging_locations: call.staging_locations,
+        };
+        let work = async move {
+            if let Err(error) = follow(client, clock, header, call.graph, &sender).await {
+                // The reader may have gone; then nobody wants to know.
+                let _ = sender.send(Err(error)).await;
+            }
+        };
+        // The call belongs to the trace of whoever made it.
+        let task = tokio::spawn(work.in_current_span());
+        Self { events, task, call_id }
+    }
+
+    /// The id that every retry of this call carries.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The next event; `None` after the last one or an error.
+    pub async fn next(&mut self) -> Option<Result<ExecuteEvent, CallError>> {
+        self.events.recv().await
+    }
+
+    /// Waits for the job's end, whatever its outcome. An error is a refusal of the call.
+    pub async fn ended(mut self) -> Result<JobEnd, CallError> {
+        while let Some(event) = self.next().await {
+            if let ExecuteEvent::Ended(end) = event? {
+                return Ok(end);
+            }
+        }
+        Err(wait::cut_off())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The reader of the events has gone.
+struct Unread;
+
+/// Calls until the job has ended, through any number of runners.
+async fn follow(
+    client: Client,
+    clock: SharedClock,
+    header: ExecuteHeader,
+    graph: Bytes,
+    events: &mpsc::Sender<Result<ExecuteEvent, CallError>>,
+) -> Result<(), CallError> {
+    let mut retry = wait::Retry::new(clock);
+    let mut accepted = false;
+    loop {
+        let error = match once(&client, &header, &graph, &mut accepted, &mut retry, events).await {
+            Ok(Ok(()) | Err(Unread)) => return Ok(()),
+            Err(error) => error,
+        };
+        retry.pause(error).await?;
+    }
+}
+
+/// One try: `Ok` when the end was handed on.
+async fn once(
+    client: &Client,
+    header: &ExecuteHeader,
+    graph: &Bytes,
+    accepted: &mut bool,
+    retry: &mut wait::Retry,
+    events: &mpsc::Sender<Result<ExecuteEvent, CallError>>,
+) -> Result<Result<(), Unread>, CallError> {
+    let header = ExecuteRequest { part: Some(execute_request::Part::Header(header.clone())) };
+    let parts = chunks(graph.clone()).map(|chunk| ExecuteRequest { part: Some(execute_request::Part::Chunk(chunk)) });
+    let requests = stream::iter(std::iter::once(header).chain(parts));
+    let mut answers = client.clone().execute(requests).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        retry.reset();
+        let (event, last) = match answer.item {
+            // The next runner accepts again; the program hears it once.
+            Some(execute_response::Item::Accepted(_)) if *accepted => continue,
+            Some(execute_response::Item::Accepted(answer)) => {
+                *accepted = true;
+                (ExecuteEvent::Accepted(answer), false)
+            }
+            Some(execute_response::Item::Progress(progress)) => (ExecuteEvent::Progress(progress), false),
+            Some(execute_response::Item::Ended(end)) => (ExecuteEvent::Ended(end), true),
+            None => continue,
+        };
+        if events.send(Ok(event)).await.is_err() {
+            return Ok(Err(Unread));
+        }
+        if last {
+            return Ok(Ok(()));
+        }
+    }
+    Err(wait::cut_off())
+}

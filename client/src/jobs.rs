@@ -1,0 +1,77 @@
+//! A cluster's `JobsService`: submitting, watching and cancelling jobs in the engine.
+
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::channel::GrpcChannel;
+use futures::{Stream, StreamExt as _};
+use proto::engine::jobs_service_client::JobsServiceClient;
+use proto::engine::{AdoptRequest, CancelRequest, JobStatus, SubmitRequest, WatchRequest};
+use proto::{Digest, EpochFence, Incarnation, JobId};
+
+use crate::error::CallError;
+
+/// Client of the one process of a cluster that serves its jobs, for one leader. All calls may be repeated.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    inner: JobsServiceClient<GrpcChannel>,
+    fence: EpochFence,
+}
+
+impl Jobs {
+    /// A client over a channel that carries the incarnation's token; every call carries the leader's fence.
+    pub fn new(channel: GrpcChannel, fence: EpochFence) -> Self {
+        let inner = JobsServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { inner, fence }
+    }
+
+    /// A leader's first call: from its return the cluster refuses lower epochs. Answers the jobs that it knows.
+    pub async fn adopt(&self, incarnation: Incarnation) -> Result<Vec<JobStatus>, CallError> {
+        let request = AdoptRequest { fence: Some(self.fence.clone().into()), incarnation: incarnation.get() };
+        Ok(self.inner.clone().adopt(request).await?.into_inner().jobs)
+    }
+
+    /// Runs a stored graph under its job id; `true` when the cluster knew the job and started nothing. `own_jobs`: all job
+    /// ids of this generation; a target that holds parts of any other is refused before the job runs.
+    pub async fn submit(
+        &self,
+        job: JobId,
+        name: &str,
+        graph: Digest,
+        size_bytes: u64,
+        own_jobs: &[JobId],
+    ) -> Result<bool, CallError> {
+        let request = SubmitRequest {
+            fence: Some(self.fence.clone().into()),
+            job_id: job.to_string(),
+            name: name.to_owned(),
+            graph_digest: graph.to_string(),
+            graph_size_bytes: size_bytes,
+            own_job_ids: own_jobs.iter().map(JobId::to_string).collect(),
+        };
+        Ok(self.inner.clone().submit(request).await?.into_inner().already_known)
+    }
+
+    /// All jobs of the cluster: their present state first, then changes and progress.
+    pub async fn watch(&self) -> Result<impl Stream<Item = Result<JobStatus, CallError>> + Send + use<>, CallError> {
+        let request = WatchRequest { fence: Some(self.fence.clone().into()) };
+        let answers = self.inner.clone().watch(request).await?.into_inner();
+        Ok(answers.filter_map(|answer| async move {
+            match answer {
+                Ok(answer) => answer.job.map(Ok),
+                Err(status) => Some(Err(status.into())),
+            }
+        }))
+    }
+
+    /// Asks a job to end as CANCELLED; the cluster records its end.
+    pub async fn cancel(&self, job: JobId, reason: &str) -> Result<(), CallError> {
+        let request = CancelRequest {
+            fence: Some(self.fence.clone().into()),
+            job_id: job.to_string(),
+            reason: reason.to_owned(),
+        };
+        self.inner.clone().cancel(request).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! Typed clients of the services: one file per peer. A call is retried here only where a repeat is harmless; the
+//! outcome of everything else is *done*, *not done* or *unknown*, and [`error::CallError`] says which.
+
+pub mod applications;
+pub mod describe;
+pub mod election;
+pub mod artifacts;
+pub mod error;
+pub mod execution;
+pub mod jobs;
+pub mod lifecycle;
+pub mod logs;
+pub mod payloads;
+pub mod places;
+pub mod process_tree;
+pub mod processes;
+pub mod record;
+pub mod tether;

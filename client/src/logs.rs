@@ -1,0 +1,127 @@
+//! Shipping output to the record: one stream per source, resumed at the acknowledged offset, by whoever owns the tether.
+
+use std::time::Duration;
+
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::backoff::Backoff;
+use chassis::channel::GrpcChannel;
+use chassis::clock::Clock;
+use proto::jobgraph::log_service_client::LogServiceClient;
+use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse, LogSource, OutputChunk};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::error::CallError;
+use crate::tether::Tether;
+use crate::tether::output::Chunk;
+
+/// Chunks on their way.
+const ROOM: usize = 32;
+
+/// Waits between tries to ship.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Client of the record's logs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    inner: LogServiceClient<GrpcChannel>,
+}
+
+/// One stream of output. Dropping it makes durable what was taken.
+#[derive(Debug)]
+pub struct LogStream {
+    requests: Option<mpsc::Sender<AppendLogsRequest>>,
+    answers: tonic::Streaming<AppendLogsResponse>,
+}
+
+impl Logs {
+    /// A client over a channel that carries the deployment's credential.
+    pub fn new(channel: GrpcChannel) -> Self {
+        let inner = LogServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { inner }
+    }
+
+    /// Begins to ship a source; the tether's offset to read on from.
+    pub async fn append(&self, source: LogSource) -> Result<(LogStream, u64), CallError> {
+        let (requests, receiver) = mpsc::channel(ROOM);
+        let first = AppendLogsRequest { source: Some(source), ..Default::default() };
+        // There is room: nothing was sent before.
+        let _ = requests.try_send(first);
+        let answers = self.inner.clone().append_logs(ReceiverStream::new(receiver)).await?.into_inner();
+        let mut stream = LogStream { requests: Some(requests), answers };
+        let offset = stream.acknowledged().await?.unwrap_or(0);
+        Ok((stream, offset))
+    }
+
+    /// Ships all output of a tether's tree, until the tree has ended and everything is durable. Errors that may pass are
+    /// waited out; dropping the future stops, and another owner goes on where the record's acknowledgement is.
+    pub async fn ship(&self, tether: &Tether, source: &LogSource, clock: &dyn Clock) -> Result<(), CallError> {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        loop {
+            match self.ship_once(tether, source).await {
+                Err(error) if error.is_retryable() => clock.sleep(backoff.next_delay()).await,
+                shipped => return shipped,
+            }
+        }
+    }
+
+    async fn ship_once(&self, tether: &Tether, source: &LogSource) -> Result<(), CallError> {
+        let (mut stream, offset) = self.append(source.clone()).await?;
+        let mut output = tether.read_output(offset, true).await?;
+        loop {
+            tokio::select! {
+                chunk = output.next() => match chunk? {
+                    Some(chunk) => stream.send(vec![wire(chunk)]).await?,
+                    None => return stream.finish().await,
+                },
+                // Acknowledgements are taken as they come, so that the store is never kept waiting.
+                answer = stream.acknowledged() => if answer?.is_none() {
+                    return Err(tonic::Status::unavailable("the store ended the stream of output").into());
+                },
+            }
+        }
+    }
+}
+
+impl LogStream {
+    /// Sends chunks of the source, in their order.
+    pub async fn send(&mut self, chunks: Vec<OutputChunk>) -> Result<(), CallError> {
+        self.request(AppendLogsRequest { chunks, ..Default::default() }).await
+    }
+
+    /// The next offset up to which everything is durable; `None` when the store has ended the stream.
+    pub async fn acknowledged(&mut self) -> Result<Option<u64>, CallError> {
+        Ok(self.answers.message().await?.map(|answer| answer.acknowledged_offset))
+    }
+
+    /// Nothing more will come: returns once all of it is durable.
+    pub async fn finish(mut self) -> Result<(), CallError> {
+        self.request(AppendLogsRequest { complete: true, ..Default::default() }).await?;
+        self.requests = None;
+        while self.acknowledged().await?.is_some() {}
+        Ok(())
+    }
+
+    async fn request(&mut self, request: AppendLogsRequest) -> Result<(), CallError> {
+        if let Some(requests) = &self.requests
+            && requests.send(request).await.is_ok()
+        {
+            return Ok(());
+        }
+        // The store has ended the stream: its last answer says why.
+        while self.answers.message().await?.is_some() {}
+        Err(tonic::Status::unavailable("the store ended the stream of output").into())
+    }
+}
+
+fn wire(chunk: Chunk) -> OutputChunk {
+    OutputChunk {
+        next_offset: chunk.next_offset,
+        stream: chunk.stream.as_str().to_owned(),
+        data: chunk.data,
+        unix_nanos: chunk.unix_nanos,
+        lost_before: chunk.lost_before,
+    }
+}

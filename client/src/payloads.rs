@@ -1,0 +1,125 @@
+//! Payloads by digest. Putting is harmless to repeat; what is there already is not sent to its end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::channel::GrpcChannel;
+use chassis::status::Problem;
+use futures::future::ready;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use proto::jobgraph::payload_service_client::PayloadServiceClient;
+use proto::jobgraph::put_payload_request::Part;
+use proto::jobgraph::{GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest};
+use proto::{Digest, Reason};
+use tonic::{Code, Status};
+
+use crate::error::CallError;
+
+/// How long a question may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest chunk that is sent, in bytes.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Client of the payloads; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Payloads {
+    inner: PayloadServiceClient<GrpcChannel>,
+}
+
+impl Payloads {
+    /// A client over a channel that carries the deployment's or an incarnation's credential.
+    pub fn new(channel: GrpcChannel) -> Self {
+        let inner = PayloadServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { inner }
+    }
+
+    /// Puts bytes whose digest and size are known; chunks of any size. True: they were there.
+    pub async fn put_stream(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        chunks: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Result<bool, CallError> {
+        let header = PutPayloadRequest {
+            part: Some(Part::Header(PayloadHeader { digest: digest.to_string(), size_bytes })),
+        };
+        let chunks = chunks.flat_map(|chunk| futures::stream::iter(split(chunk)));
+        let chunks = chunks.map(|chunk| PutPayloadRequest { part: Some(Part::Chunk(chunk)) });
+        let request = futures::stream::iter([header]).chain(chunks);
+        Ok(self.inner.clone().put_payload(request).await?.into_inner().found)
+    }
+
+    /// Puts bytes. True: they were there.
+    pub async fn put_bytes(&self, digest: Digest, bytes: Bytes) -> Result<bool, CallError> {
+        self.put_stream(digest, bytes.len() as u64, futures::stream::iter([bytes])).await
+    }
+
+    /// Puts a file that does not change meanwhile. True: its bytes were there.
+    pub async fn put_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
+        let unreadable = |error: std::io::Error| {
+            let text = format!("cannot read {}: {error}", path.display());
+            CallError::from(Status::from(Problem::new(Code::FailedPrecondition, Reason::ArtifactNotReadable, text)))
+        };
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let size_bytes = file.metadata().await.map_err(unreadable)?.len();
+        let chunks = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES / 4);
+        // A file that fails while it is read ends early: the store refuses what is too short.
+        self.put_stream(digest, size_bytes, chunks.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()))).await
+    }
+
+    /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`.
+    pub async fn get(
+        &self,
+        digest: Digest,
+        offset: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes, CallError>>, CallError> {
+        let request = GetPayloadRequest { digest: digest.to_string(), offset };
+        let answers = self.inner.clone().get_payload(request).await?.into_inner();
+        Ok(answers.map_ok(|answer| answer.chunk).map_err(CallError::from).boxed())
+    }
+
+    /// All bytes of a payload of at most `limit` bytes, verified.
+    pub async fn get_bytes(&self, digest: Digest, limit: usize) -> Result<Bytes, CallError> {
+        let refuse = |code, reason, text: String| CallError::from(Status::from(Problem::new(code, reason, text)));
+        let mut chunks = self.get(digest, 0).await?;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.try_next().await? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > limit {
+                let text = format!("payload {digest} has more than {limit} bytes");
+                return Err(refuse(Code::ResourceExhausted, Reason::MessageTooLarge, text));
+            }
+        }
+        let bytes = bytes.freeze();
+        if Digest::of(&bytes) != digest {
+            let text = format!("the store's bytes of payload {digest} have another digest");
+            return Err(refuse(Code::DataLoss, Reason::PayloadDigestMismatch, text));
+        }
+        Ok(bytes)
+    }
+
+    /// Which of these are there.
+    pub async fn present(&self, digests: &[Digest]) -> Result<Vec<Digest>, CallError> {
+        let request = StatPayloadsRequest { digests: digests.iter().map(Digest::to_string).collect() };
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = self.inner.clone().stat_payloads(request).await?.into_inner();
+        // Only what was asked for can be in the answer.
+        Ok(digests.iter().copied().filter(|digest| answer.present.contains(&digest.to_string())).collect())
+    }
+}
+
+fn split(mut bytes: Bytes) -> Vec<Bytes> {
+    let mut parts = Vec::with_capacity(bytes.len() / CHUNK_BYTES + 1);
+    while bytes.len() > CHUNK_BYTES {
+        parts.push(bytes.split_to(CHUNK_BYTES));
+    }
+    parts.push(bytes);
+    parts
+}

@@ -1,0 +1,56 @@
+//! Intents and tombstones of processes, as lifecycle keeps them in the record. Every call may be repeated.
+
+use std::time::Duration;
+
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::channel::GrpcChannel;
+use proto::Epoch;
+use proto::jobgraph::process_service_client::ProcessServiceClient;
+use proto::jobgraph::{DeleteProcessesRequest, ListProcessesRequest, Process, PutProcessRequest};
+
+use crate::error::CallError;
+
+/// How long a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Client of the record's processes; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Processes {
+    inner: ProcessServiceClient<GrpcChannel>,
+}
+
+fn call<T>(request: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(CALL_TIMEOUT);
+    request
+}
+
+impl Processes {
+    /// A client over a channel that carries the deployment's credential.
+    pub fn new(channel: GrpcChannel) -> Self {
+        let inner = ProcessServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { inner }
+    }
+
+    /// Keeps or replaces one process by its key; with an epoch fenced like a leader's write.
+    pub async fn put(&self, process: Process, epoch: Option<Epoch>) -> Result<(), CallError> {
+        let request = PutProcessRequest { process: Some(process), epoch: epoch.map_or(0, Epoch::get) };
+        self.inner.clone().put_process(call(request)).await?;
+        Ok(())
+    }
+
+    /// Processes whose key begins so, oldest first.
+    pub async fn list(&self, key_prefix: &str) -> Result<Vec<Process>, CallError> {
+        let request = ListProcessesRequest { key_prefix: key_prefix.to_owned() };
+        Ok(self.inner.clone().list_processes(call(request)).await?.into_inner().processes)
+    }
+
+    /// Forgets processes whose key begins so; an empty prefix is refused.
+    pub async fn delete(&self, key_prefix: &str) -> Result<(), CallError> {
+        let request = DeleteProcessesRequest { key_prefix: key_prefix.to_owned() };
+        self.inner.clone().delete_processes(call(request)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! What a tether is told and what it leaves behind: the two files of `mainspring tether`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What `mainspring tether --spec FILE` reads: one process and the terms on which it runs. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TetherSpec {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The whole environment of the child; nothing is inherited. The tether adds `MAINSPRING_OWNER`.
+    pub env: BTreeMap<String, String>,
+    /// The child's working directory; it exists.
+    pub cwd: PathBuf,
+    /// Where the tether listens.
+    pub socket: PathBuf,
+    /// Holds the bearer token that owners have to show.
+    pub token_file: PathBuf,
+    /// How long the tree lives on without an owner, in milliseconds; 0: it is ended at once.
+    pub grace_ms: u64,
+    /// Taken before the child starts and inherited by all that it starts.
+    #[serde(default)]
+    pub lock_file: Option<PathBuf>,
+    /// How long to wait for the lock, in milliseconds.
+    #[serde(default = "default_lock_wait_ms")]
+    pub lock_wait_ms: u64,
+    /// Where the child's output is kept, see [`super::output`]; made if it is missing.
+    pub output_dir: PathBuf,
+    /// Where the exit is kept once the tree has ended, see [`Exit::read`].
+    pub exit_file: PathBuf,
+    /// `MAINSPRING_OWNER` of everything that is started, see [`crate::places::Places::owner_mark`].
+    pub owner_mark: String,
+}
+
+/// The variable that carries the owner mark.
+pub const OWNER_VARIABLE: &str = "MAINSPRING_OWNER";
+
+/// The variable that names the working directory of a role's process; its tether carries it too.
+pub const WORK_DIR_VARIABLE: &str = "MAINSPRING_WORK_DIR";
+
+/// The default of [`TetherSpec::lock_wait_ms`].
+pub fn default_lock_wait_ms() -> u64 {
+    10_000
+}
+
+impl TetherSpec {
+    /// How long the tree lives on without an owner.
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    /// Reads a spec file.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let text = fs::read(path)?;
+        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
+
+/// How a child ended, and where that was seen; the content of the exit file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code, if it exited.
+    pub code: Option<i32>,
+    /// Signal number, if it was killed.
+    pub signal: Option<i32>,
+    /// The exit happened while an owner was connected. Otherwise only exit code 0 may be taken for the child's own.
+    pub seen_by_owner: bool,
+    /// The child could not be started at all: why. Empty otherwise.
+    #[serde(default)]
+    pub start_error: String,
+    /// Processes that outlived the child and were ended by the tether.
+    #[serde(default)]
+    pub survivors_killed: u32,
+}
+
+impl Exit {
+    /// The child itself ended like this: it was seen by its owner, or it said success.
+    pub fn is_its_own(&self) -> bool {
+        self.start_error.is_empty() && (self.seen_by_owner || self.code == Some(0))
+    }
+
+    /// Reads the exit file; `None` when the tree has not ended under a tether that lived to see it.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    /// `exit code 1`, `signal 9`, or why it was not started.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            _ if !self.start_error.is_empty() => write!(f, "not started: {}", self.start_error),
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, None) => f.write_str("exit unknown"),
+        }
+    }
+}
+
+impl From<proto::tether::Exited> for Exit {
+    fn from(wire: proto::tether::Exited) -> Self {
+        let proto::tether::Exited { code, signal, seen_by_owner, start_error, survivors_killed } = wire;
+        Self { code, signal, seen_by_owner, start_error, survivors_killed }
+    }
+}
+
+impl From<Exit> for proto::tether::Exited {
+    fn from(exit: Exit) -> Self {
+        let Exit { code, signal, seen_by_owner, start_error, survivors_killed } = exit;
+        Self { code, signal, seen_by_owner, start_error, survivors_killed }
+    }
+}
