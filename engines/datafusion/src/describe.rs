@@ -1,0 +1,44 @@
+//! What this engine says about an application: its cluster is one worker, its main() a script or an executable.
+
+mod grpc;
+mod program;
+
+use chassis::clock::SharedClock;
+use chassis::credential::Credential;
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::{Endpoint, SharedTransport};
+use chassis::{BoxError, MAX_MESSAGE_BYTES};
+use proto::engine::describe_service_server::DescribeServiceServer;
+use tonic::service::Routes;
+
+pub use grpc::Describe;
+pub use program::{Program, ProgramError};
+
+/// Serves `DescribeService` until the shutdown begins. Calls must carry `token`.
+pub async fn serve(
+    endpoint: Endpoint,
+    token: Credential,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), BoxError> {
+    let service = DescribeServiceServer::new(Describe::new()?)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let limits = Limits::default();
+    let server = chassis::server::bind(Serve {
+        name: "describe",
+        endpoints: vec![endpoint],
+        transport,
+        clock: clock.clone(),
+        authenticator: Authenticator::holding(token),
+        routes: Routes::new(service),
+        shutdown: shutdown.clone(),
+        limits,
+    })
+    .await?;
+    let tasks = TaskSet::new(shutdown, clock);
+    tasks.spawn("server", server.run());
+    Ok(tasks.run(limits.grace).await?)
+}

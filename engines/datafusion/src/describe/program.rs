@@ -1,0 +1,150 @@
+//! What kind of program a file is, from its name and its first bytes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use proto::Reason;
+
+use crate::script::{Script, SqlError};
+
+/// A program that this engine runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A `.sql` script; parsed, so far without errors.
+    Script,
+    /// A native executable, built with the SDK if it is to execute jobs.
+    Native,
+}
+
+/// Why a file is no program of this engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// Another engine's kind.
+    #[error("'{name}' is {what}, which the datafusion engine does not run: {remedy}")]
+    Unsupported {
+        /// File name.
+        name: String,
+        /// What it is.
+        what: &'static str,
+        /// The way out.
+        remedy: &'static str,
+    },
+    /// Not executable here.
+    #[error("'{name}' is not an executable for this machine: {why}")]
+    NotExecutable {
+        /// File name.
+        name: String,
+        /// What was found.
+        why: String,
+    },
+    /// A mistake in a script.
+    #[error(transparent)]
+    Invalid(#[from] Box<SqlError>),
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl ProgramError {
+    /// The stable reason code.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unsupported { .. } => Reason::ProgramUnsupported,
+            Self::NotExecutable { .. } => Reason::ProgramNotExecutable,
+            Self::Invalid(_) => Reason::ProgramInvalid,
+            Self::Unreadable { .. } => Reason::ArtifactNotReadable,
+        }
+    }
+}
+
+impl Program {
+    /// Looks at the file `path`, which the user calls `name`.
+    pub fn of(name: &str, path: &Path) -> Result<Self, ProgramError> {
+        let unreadable = |source| ProgramError::Unreadable { path: path.to_owned(), source };
+        let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+        let unsupported =
+            |what, remedy| Err(ProgramError::Unsupported { name: name.to_owned(), what, remedy });
+        match suffix.as_deref() {
+            Some("sql") => {
+                let text = std::fs::read_to_string(path).map_err(unreadable)?;
+                Script::parse(name, &text).map_err(Box::new)?;
+                return Ok(Self::Script);
+            }
+            Some("jar") => return unsupported("a jar", "run it with --engine flink"),
+            Some("py") => return unsupported("a Python program", "run it with --engine flink"),
+            _ => {}
+        }
+        let mut head = Vec::new();
+        File::open(path).and_then(|file| file.take(64).read_to_end(&mut head)).map_err(unreadable)?;
+        match executable(&head) {
+            Ok(()) => Ok(Self::Native),
+            Err(why) => Err(ProgramError::NotExecutable { name: name.to_owned(), why }),
+        }
+    }
+}
+
+/// ELF of this machine, or a script with an interpreter.
+fn executable(head: &[u8]) -> Result<(), String> {
+    if head.starts_with(b"#!") {
+        return Ok(());
+    }
+    let Some([low, high]) = head.strip_prefix(b"\x7fELF").and_then(|rest| rest.get(14..16)) else {
+        return Err("it is neither a native executable nor a script that begins with #!".to_owned());
+    };
+    let machine = u16::from_le_bytes([*low, *high]);
+    let ours = match std::env::consts::ARCH {
+        "x86_64" => 62,
+        "aarch64" => 183,
+        // Elsewhere the system itself decides when it is started.
+        _ => machine,
+    };
+    if machine == ours {
+        Ok(())
+    } else {
+        Err(format!("it is built for another processor (ELF machine {machine})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(name: &str, bytes: &[u8]) -> Result<Program, ProgramError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        Program::of(name, &path)
+    }
+
+    #[test]
+    fn programs_are_told_apart() {
+        assert_eq!(look("a.sql", b"SELECT 1").unwrap(), Program::Script);
+        assert_eq!(look("run.sh", b"#!/bin/sh\n").unwrap(), Program::Native);
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(Program::of("own", &own).unwrap(), Program::Native);
+    }
+
+    #[test]
+    fn others_are_refused_with_a_reason() {
+        let cases: [(&str, &[u8], Reason); 5] = [
+            ("a.jar", b"PK", Reason::ProgramUnsupported),
+            ("a.py", b"print()", Reason::ProgramUnsupported),
+            ("a.txt", b"hello", Reason::ProgramNotExecutable),
+            ("empty", b"", Reason::ProgramNotExecutable),
+            ("a.sql", b"SELEC 1", Reason::ProgramInvalid),
+        ];
+        for (name, bytes, reason) in cases {
+            assert_eq!(look(name, bytes).unwrap_err().reason(), reason, "{name}");
+        }
+        let mut other = b"\x7fELF".to_vec();
+        other.extend([0; 14]);
+        other.extend(8u16.to_le_bytes());
+        assert!(look("mips", &other).unwrap_err().to_string().contains("another processor"));
+    }
+}

@@ -1,0 +1,223 @@
+//! A `.sql` application as a list of statements: which set the session up, which are jobs, which are refused.
+//!
+//! The whole script is read before anything runs, so a mistake in the last line costs nothing. `docs/sql.md` is
+//! the reference for people; this module is what it describes.
+
+mod classify;
+mod diagnostic;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
+
+pub(crate) use diagnostic::nearest;
+pub use diagnostic::{Known, SqlError};
+pub use paths::Paths;
+
+/// Expressions nest this deep at most; the stacks of [`crate::execute::runtime`] are made for it.
+const RECURSION_LIMIT: usize = 256;
+
+/// A parsed script.
+#[derive(Debug)]
+pub struct Script {
+    /// File name, for messages.
+    pub file: String,
+    /// The whole text.
+    pub text: String,
+    /// In the order of the text.
+    pub statements: Vec<ScriptStatement>,
+}
+
+/// One statement with its place in the script.
+#[derive(Clone, Debug)]
+pub struct ScriptStatement {
+    /// 1 for the first statement of the script.
+    pub ordinal: usize,
+    /// From its first token to its last, comments inside included.
+    pub text: String,
+    /// Line of its first token, from 1.
+    pub line: u64,
+    /// Column of its first token in characters, from 1.
+    pub column: u64,
+    /// What it does.
+    pub kind: StatementKind,
+    pub(crate) ast: Statement,
+}
+
+/// What a statement does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatementKind {
+    /// Changes the session: `CREATE EXTERNAL TABLE`, `CREATE VIEW`, `SET`, … Run by main() itself, each time.
+    Setup,
+    /// One `execute()`.
+    Job {
+        /// From a `-- job: NAME` line above it.
+        name: Option<String>,
+        /// A SELECT's rows come back; COPY and INSERT write files.
+        returns_rows: bool,
+    },
+}
+
+impl ScriptStatement {
+    /// The target of a COPY as it is written.
+    pub fn copy_target(&self) -> Option<&str> {
+        match &self.ast {
+            Statement::CopyTo(copy) => Some(&copy.target),
+            _ => None,
+        }
+    }
+}
+
+impl Script {
+    /// Splits and classifies `text`; `file` is only used in messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self, SqlError> {
+        let dialect = GenericDialect {};
+        let tokens = Tokenizer::new(&dialect, text)
+            .tokenize_with_location()
+            .map_err(|e| SqlError::at(file, text, e.location.line, e.location.column, 1, e.message))?;
+        let mut statements = Vec::new();
+        for slice in split(tokens) {
+            let Some(piece) = Piece::new(slice) else { continue };
+            let ordinal = statements.len() + 1;
+            statements.push(piece.parse(file, text, ordinal)?);
+        }
+        let script = Self { file: file.to_owned(), text: text.to_owned(), statements };
+        script.names_are_unique()?;
+        script.targets_are_distinct()?;
+        Ok(script)
+    }
+
+    /// How many statements are jobs.
+    pub fn jobs(&self) -> usize {
+        self.statements.iter().filter(|s| matches!(s.kind, StatementKind::Job { .. })).count()
+    }
+
+    fn names_are_unique(&self) -> Result<(), SqlError> {
+        let mut seen = HashMap::new();
+        for statement in &self.statements {
+            let StatementKind::Job { name: Some(name), .. } = &statement.kind else { continue };
+            if let Some(first) = seen.insert(name.as_str(), statement.line) {
+                return Err(self
+                    .error_at(statement, format!("the job name '{name}' is already used by line {first}"))
+                    .with_help("a job is identified by its name: give each its own `-- job: NAME`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Two COPY statements to one place would mix their files.
+    fn targets_are_distinct(&self) -> Result<(), SqlError> {
+        let mut seen = HashMap::new();
+        for statement in &self.statements {
+            let Statement::CopyTo(copy) = &statement.ast else { continue };
+            let target = copy.target.trim_end_matches('/');
+            if let Some(first) = seen.insert(target, statement.line) {
+                return Err(self
+                    .error_at(statement, format!("'{target}' is already written by line {first}"))
+                    .with_help("a COPY owns its target: use another one, or INSERT INTO one external table from both"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that points at a statement's first word.
+    pub(crate) fn error_at(&self, statement: &ScriptStatement, message: impl Into<String>) -> SqlError {
+        let width = statement.text.split_whitespace().next().map_or(1, |w| w.chars().count());
+        SqlError::at(&self.file, &self.text, statement.line, statement.column, width, message)
+    }
+}
+
+/// Cuts at semicolons; each piece keeps its leading white space, in which job names stand.
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
+    let mut pieces = vec![Vec::new()];
+    for token in tokens {
+        match token.token {
+            Token::EOF => {}
+            Token::SemiColon => pieces.push(Vec::new()),
+            _ => pieces.last_mut().expect("there is always one piece").push(token),
+        }
+    }
+    pieces
+}
+
+/// The tokens of one statement, and the job name above it.
+struct Piece {
+    tokens: Vec<TokenWithSpan>,
+    name: Option<(String, u64, u64)>,
+}
+
+impl Piece {
+    /// `None` where nothing but white space and comments is left.
+    fn new(tokens: Vec<TokenWithSpan>) -> Option<Self> {
+        let start = tokens.iter().position(|t| !matches!(t.token, Token::Whitespace(_)))?;
+        let end = tokens.iter().rposition(|t| !matches!(t.token, Token::Whitespace(_)))?;
+        let mut name = None;
+        let mut on_own_line = tokens.first().is_some_and(|t| t.span.start.column == 1);
+        for token in &tokens[..start] {
+            match &token.token {
+                Token::Whitespace(Whitespace::Newline) => on_own_line = true,
+                Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) => {
+                    if on_own_line
+                        && prefix == "--"
+                        && let Some(given) = comment.trim().strip_prefix("job:")
+                    {
+                        let at = token.span.start;
+                        name = Some((given.trim().to_owned(), at.line, at.column));
+                    }
+                    // The comment's token holds its own line end.
+                    on_own_line = true;
+                }
+                _ => {}
+            }
+        }
+        Some(Self { tokens: tokens[start..=end].to_vec(), name })
+    }
+
+    fn parse(self, file: &str, text: &str, ordinal: usize) -> Result<ScriptStatement, SqlError> {
+        let start = self.tokens[0].span.start;
+        let last = &self.tokens[self.tokens.len() - 1];
+        let slice = diagnostic::slice(text, start, last.span.end).to_owned();
+        let at_start = |message: String| SqlError::at(file, text, start.line, start.column, 1, message);
+        let mut parser = DFParserBuilder::new(self.tokens)
+            .with_recursion_limit(RECURSION_LIMIT)
+            .build()
+            .map_err(|e| SqlError::from_parser(file, text, (start.line, start.column), &e))?;
+        let mut parsed = parser
+            .parse_statements()
+            .map_err(|e| SqlError::from_parser(file, text, (start.line, start.column), &e))?;
+        let ast = parsed.pop_front().ok_or_else(|| at_start("no statement here".to_owned()))?;
+
+        let width = slice.split_whitespace().next().map_or(1, |word| word.chars().count());
+        let kind = classify::classify(&ast).map_err(|refusal| {
+            SqlError::at(file, text, start.line, start.column, width, refusal.message).with_help(refusal.help)
+        })?;
+        let kind = match (kind, self.name) {
+            (StatementKind::Job { returns_rows, .. }, Some((name, line, column))) => {
+                if !is_job_name(&name) {
+                    let message = format!("'{name}' is not a job name");
+                    return Err(SqlError::at(file, text, line, column, 2, message).with_help(
+                        "1 to 128 letters, digits, '.', '_' and '-', such as `-- job: by_carrier`",
+                    ));
+                }
+                StatementKind::Job { name: Some(name), returns_rows }
+            }
+            (StatementKind::Setup, Some((name, line, column))) => {
+                let message = format!("the job name '{name}' stands above a statement that is no job");
+                return Err(SqlError::at(file, text, line, column, 2, message)
+                    .with_help("name SELECT, COPY and INSERT statements; move the comment down"));
+            }
+            (kind, None) => kind,
+        };
+        Ok(ScriptStatement { ordinal, text: slice, line: start.line, column: start.column, kind, ast })
+    }
+}
+
+fn is_job_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}

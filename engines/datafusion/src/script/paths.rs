@@ -1,0 +1,159 @@
+//! Where relative paths of a script lead: inputs beside the script, outputs below the output directory.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql, TableObject};
+
+use super::{Script, ScriptStatement, SqlError};
+
+/// The two roots of relative paths.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// The script's own directory, absolute.
+    pub inputs: PathBuf,
+    /// Where outputs of relative targets go, absolute.
+    pub outputs: PathBuf,
+}
+
+impl Paths {
+    /// The absolute path behind `location` for reading.
+    pub fn input(&self, location: &str) -> Result<String, String> {
+        resolve(&self.inputs, location)
+    }
+
+    /// The absolute path behind `location` for writing.
+    pub fn output(&self, location: &str) -> Result<String, String> {
+        resolve(&self.outputs, location)
+    }
+}
+
+/// Keeps a trailing `/`, which tells a directory from a file, and globs.
+fn resolve(root: &Path, location: &str) -> Result<String, String> {
+    let path = match location.split_once("://") {
+        Some(("file", path)) => path,
+        Some((scheme, _)) => {
+            return Err(format!("'{scheme}://' is not supported yet: use a path or file://"));
+        }
+        None => location,
+    };
+    if path.is_empty() {
+        return Err("an empty path".to_owned());
+    }
+    let mut absolute = PathBuf::new();
+    for component in root.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                absolute.pop();
+            }
+            Component::CurDir => {}
+            other => absolute.push(other),
+        }
+    }
+    let mut text = absolute.to_str().ok_or_else(|| format!("'{path}' is not UTF-8"))?.to_owned();
+    if path.ends_with('/') && !text.ends_with('/') {
+        text.push('/');
+    }
+    Ok(text)
+}
+
+impl Script {
+    /// The statement with every location made absolute.
+    ///
+    /// A relative location is an *output* when a COPY writes it or an INSERT of this script goes into the table, otherwise an
+    /// input; so a script reads back what an earlier statement wrote without saying where that is.
+    pub(crate) fn resolved(&self, statement: &ScriptStatement, paths: &Paths) -> Result<Statement, SqlError> {
+        let mut ast = statement.ast.clone();
+        let fail = |message: String| self.error_at(statement, message);
+        match &mut ast {
+            Statement::CopyTo(copy) => copy.target = paths.output(&copy.target).map_err(fail)?,
+            Statement::CreateExternalTable(table) => {
+                let inserted = self.insert_targets().contains(&key(&table.name));
+                for location in &mut table.locations {
+                    let written = inserted || self.is_copied_to(location);
+                    let absolute = if written { paths.output(location) } else { paths.input(location) };
+                    *location = absolute.map_err(fail)?;
+                    if (inserted || written) && !location.ends_with('/') && !location.contains('*') {
+                        // What a job writes is a directory of parts, also when it is called `x.parquet`.
+                        location.push('/');
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(ast)
+    }
+
+    fn insert_targets(&self) -> HashSet<String> {
+        let insert = |s: &ScriptStatement| match &s.ast {
+            Statement::Statement(sql) => match sql.as_ref() {
+                Sql::Insert(insert) => match &insert.table {
+                    TableObject::TableName(name) => Some(key(name)),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        };
+        self.statements.iter().filter_map(insert).collect()
+    }
+
+    fn is_copied_to(&self, location: &str) -> bool {
+        let location = Path::new(location);
+        self.statements.iter().any(|s| match &s.ast {
+            Statement::CopyTo(copy) => {
+                location.is_relative() && location.starts_with(Path::new(&copy.target))
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Unquoted names are case-insensitive.
+fn key(name: &ObjectName) -> String {
+    name.to_string().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths() -> Paths {
+        Paths { inputs: "/app/src".into(), outputs: "/out".into() }
+    }
+
+    #[test]
+    fn relative_paths_go_below_their_root_and_absolute_ones_stay() {
+        assert_eq!(paths().input("data/x.csv").unwrap(), "/app/src/data/x.csv");
+        assert_eq!(paths().output("./carriers/").unwrap(), "/out/carriers/");
+        assert_eq!(paths().input("../x/*.csv").unwrap(), "/app/x/*.csv");
+        assert_eq!(paths().output("/abs/x.parquet").unwrap(), "/abs/x.parquet");
+        assert_eq!(paths().input("file:///abs/x.parquet").unwrap(), "/abs/x.parquet");
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_name() {
+        assert!(paths().input("s3://bucket/x").unwrap_err().contains("s3://"));
+    }
+
+    #[test]
+    fn a_location_that_the_script_writes_is_an_output() {
+        let script = Script::parse(
+            "t.sql",
+            "CREATE EXTERNAL TABLE a STORED AS CSV LOCATION 'a.csv';
+             COPY (SELECT 1) TO 'x.parquet';
+             CREATE EXTERNAL TABLE b STORED AS PARQUET LOCATION 'x.parquet';
+             CREATE EXTERNAL TABLE c (n INT) STORED AS CSV LOCATION 'c/';
+             INSERT INTO C SELECT 1;",
+        )
+        .unwrap();
+        let location = |n: usize| match script.resolved(&script.statements[n], &paths()).unwrap() {
+            Statement::CreateExternalTable(t) => t.locations[0].clone(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(location(0), "/app/src/a.csv");
+        assert_eq!(location(2), "/out/x.parquet/");
+        assert_eq!(location(3), "/out/c/");
+    }
+}

@@ -1,0 +1,204 @@
+//! The session in which main() plans, and the one in which a worker runs what was planned.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::error::GraphError;
+use crate::graph::{JobGraph, Origin};
+use crate::script::{Known, Paths, Script, ScriptStatement, SqlError, StatementKind};
+
+/// At most this part of a job's memory is kept back by each sort.
+const SORT_RESERVE_SHARE: usize = 16;
+
+/// Spilled runs that are merged at once: each costs memory, and a merge cannot spill.
+const SPILL_MERGE_FAN_IN: usize = 16;
+
+/// Our defaults where they differ from DataFusion's.
+pub fn config() -> SessionConfig {
+    let mut config = SessionConfig::new();
+    let options = config.options_mut();
+    // A job's rows stay in the order of its ORDER BY: several files written in turn would shuffle them.
+    options.execution.minimum_parallel_output_files =
+        datafusion::config::ConfigNonZeroUsize::try_new(1).expect("1 is not 0");
+    // Errors point at the word.
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+/// Settings of a session that differ from [`config`]; they travel with every graph.
+pub(crate) fn changed_settings(state: &SessionState) -> Result<BTreeMap<String, String>, GraphError> {
+    let usual: BTreeMap<_, _> = config().options().entries().into_iter().map(|e| (e.key, e.value)).collect();
+    let changed: BTreeMap<String, String> = state
+        .config_options()
+        .entries()
+        .into_iter()
+        .filter(|entry| usual.get(&entry.key) != Some(&entry.value))
+        .filter_map(|entry| entry.value.map(|value| (entry.key, value)))
+        .collect();
+    if changed.contains_key("datafusion.execution.listing_table_ignore_subdirectory") {
+        return Err(GraphError::NotStorable {
+            what: "listing_table_ignore_subdirectory = false".to_owned(),
+            remedy: "tables must ignore sub-directories: unfinished output is staged in one".to_owned(),
+        });
+    }
+    Ok(changed)
+}
+
+/// A session of a worker: bounded memory, spilling below `spill`.
+pub(crate) fn worker(
+    settings: &BTreeMap<String, String>,
+    memory_limit_bytes: usize,
+    spill: &Path,
+) -> Result<SessionContext, DataFusionError> {
+    let mut config = config();
+    // What a sort keeps back for merging its spills has to leave room for the sort itself.
+    let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+    *reserved = (*reserved).min(memory_limit_bytes / SORT_RESERVE_SHARE);
+    for (key, value) in settings {
+        config.options_mut().set(key, value)?;
+    }
+    let pool = TrackConsumersPool::new(
+        FairSpillPool::new(memory_limit_bytes),
+        std::num::NonZeroUsize::new(3).expect("3 is not 0"),
+    );
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(
+            DiskManagerBuilder::default()
+                .with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN)
+                .with_mode(DiskManagerMode::Directories(vec![spill.to_owned()])),
+        )
+        .build()?;
+    Ok(context(config, runtime))
+}
+
+fn context(config: SessionConfig, runtime: RuntimeEnv) -> SessionContext {
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
+        .with_default_features()
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+/// A session for planning in main(): our settings, and no cache of directory listings, because jobs add files between two statements.
+pub fn planning() -> Result<SessionContext, DataFusionError> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_object_list_cache_limit(0)
+        .with_file_statistics_cache_limit(0)
+        .with_metadata_cache_limit(0)
+        .build()?;
+    Ok(context(config(), runtime))
+}
+
+/// A script being executed statement by statement.
+pub struct ScriptSession {
+    context: SessionContext,
+    paths: Paths,
+    append: bool,
+    setup: Vec<String>,
+}
+
+impl ScriptSession {
+    /// A fresh session; `append` lets COPY targets hold parts of other runs.
+    pub fn new(paths: Paths, append: bool) -> Result<Self, DataFusionError> {
+        Ok(Self { context: planning()?, paths, append, setup: Vec::new() })
+    }
+
+    /// Sets what was given with `-D datafusion.…`, before the first statement.
+    pub fn set(&self, settings: &BTreeMap<String, String>) -> Result<(), DataFusionError> {
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        for (name, value) in settings {
+            state.config_mut().options_mut().set(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// The graph for people.
+    pub fn describe(&self, graph: &JobGraph) -> Result<proto::api::GraphDescription, GraphError> {
+        graph.describe(&self.context.task_ctx())
+    }
+
+    /// Runs a set-up statement, or plans a job.
+    pub async fn step(
+        &mut self,
+        script: &Script,
+        statement: &ScriptStatement,
+    ) -> Result<Option<JobGraph>, SqlError> {
+        let ast = script.resolved(statement, &self.paths)?;
+        let plan = match self.context.state().statement_to_plan(ast).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.explain(script, statement, &error)),
+        };
+        if statement.kind == StatementKind::Setup {
+            return self.set_up(script, statement, plan).await.map(|()| None);
+        }
+        let origin =
+            Origin { setup: self.setup.clone(), sql: Some(statement.text.clone()), append: self.append };
+        let mut graph = JobGraph::from_plan(&self.context.state(), &plan, origin).map_err(|e| match e {
+            GraphError::NotStorable { what, remedy } => {
+                script.error_at(statement, format!("{what} cannot be part of a job")).with_help(remedy)
+            }
+            other => script.error_at(statement, other.to_string()),
+        })?;
+        self.name_target(&mut graph, statement);
+        Ok(Some(graph))
+    }
+
+    async fn set_up(
+        &mut self,
+        script: &Script,
+        statement: &ScriptStatement,
+        plan: LogicalPlan,
+    ) -> Result<(), SqlError> {
+        if let Err(error) = self.context.execute_logical_plan(plan).await {
+            return Err(self.explain(script, statement, &error));
+        }
+        self.setup.push(statement.text.clone());
+        Ok(())
+    }
+
+    /// People read the target as they wrote it.
+    fn name_target(&self, graph: &mut JobGraph, statement: &ScriptStatement) {
+        if let crate::graph::JobKind::Sink(sink) = &mut graph.kind {
+            let below = Path::new(&sink.location).strip_prefix(&self.paths.outputs);
+            sink.target = match statement.copy_target() {
+                Some(written) => written.to_owned(),
+                None => below.map_or_else(|_| sink.location.clone(), |p| p.display().to_string()),
+            };
+        }
+    }
+
+    fn explain(&self, script: &Script, statement: &ScriptStatement, error: &DataFusionError) -> SqlError {
+        let start = (statement.line, statement.column);
+        SqlError::from_planner(&script.file, &script.text, start, error, &self.known())
+    }
+
+    fn known(&self) -> Known {
+        let mut tables = Vec::new();
+        for catalog in self.context.catalog_names() {
+            let Some(catalog) = self.context.catalog(&catalog) else { continue };
+            for schema in catalog.schema_names() {
+                if let Some(schema) = catalog.schema(&schema) {
+                    tables.extend(schema.table_names());
+                }
+            }
+        }
+        tables.sort();
+        let state = self.context.state();
+        let scalar = state.scalar_functions().keys();
+        let functions =
+            scalar.chain(state.aggregate_functions().keys()).chain(state.window_functions().keys());
+        Known { tables, functions: functions.cloned().collect() }
+    }
+}

@@ -1,0 +1,80 @@
+//! Outputs, progress and ends between our words and the proto's.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::job::{self, JobEnd, JobOutcome, Manifest};
+
+use crate::error::JobError;
+use crate::execute::{JobOutput, Progress};
+use crate::manifest::{Output, StagedFile};
+
+/// The proto's output as ours.
+pub fn output_of(output: job::Output) -> Output {
+    let file =
+        |f: job::StagedFile| StagedFile { staged: f.staged, r#final: f.r#final, size_bytes: f.size_bytes };
+    Output {
+        target: output.target,
+        location: PathBuf::from(output.location),
+        staging: output.staging,
+        files: output.files.into_iter().map(file).collect(),
+        append: output.append,
+        format: output.format,
+        rows: output.rows,
+    }
+}
+
+/// Our outputs as the proto's manifest.
+pub fn manifest(outputs: &[Output]) -> Manifest {
+    let file = |f: &StagedFile| job::StagedFile {
+        staged: f.staged.clone(),
+        r#final: f.r#final.clone(),
+        size_bytes: f.size_bytes,
+    };
+    let output = |o: &Output| job::Output {
+        target: o.target.clone(),
+        // Targets come from UTF-8 text, so nothing is lost.
+        location: o.location.to_string_lossy().into_owned(),
+        staging: o.staging.clone(),
+        files: o.files.iter().map(file).collect(),
+        append: o.append,
+        format: o.format.clone(),
+        rows: o.rows,
+    };
+    Manifest { outputs: outputs.iter().map(output).collect() }
+}
+
+/// Counters with the time since the job began.
+pub fn progress(progress: Progress, elapsed: Duration) -> job::Progress {
+    job::Progress {
+        rows_in: progress.rows_in,
+        rows_out: progress.rows_out,
+        bytes_in: progress.bytes_in,
+        bytes_out: progress.bytes_out,
+        elapsed: prost_types::Duration::try_from(elapsed).ok(),
+        restarts: 0,
+    }
+}
+
+/// The end of a job that did what it should; the digest of its result is the caller's to add.
+pub fn succeeded(output: &JobOutput, elapsed: Duration) -> JobEnd {
+    JobEnd {
+        outcome: JobOutcome::Succeeded.into(),
+        manifest: (!output.outputs.is_empty()).then(|| manifest(&output.outputs)),
+        progress: Some(progress(output.progress, elapsed)),
+        ..JobEnd::default()
+    }
+}
+
+/// The end of a job that did not; `reached` is how far it came.
+pub fn failed(error: &JobError, reached: Progress, elapsed: Duration) -> JobEnd {
+    let outcome =
+        if matches!(error, JobError::Cancelled) { JobOutcome::Cancelled } else { JobOutcome::Failed };
+    JobEnd {
+        outcome: outcome.into(),
+        reason: error.reason().to_string(),
+        message: error.to_string(),
+        progress: Some(progress(reached, elapsed)),
+        ..JobEnd::default()
+    }
+}

@@ -1,0 +1,55 @@
+//! The one role of a datafusion cluster: runs jobs and tells the record how they ended.
+
+mod config;
+mod grpc;
+mod job;
+mod jobs;
+pub mod record;
+
+use std::sync::Arc;
+
+use chassis::clock::SharedClock;
+use chassis::credential::Credential;
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::SharedTransport;
+use chassis::{BoxError, MAX_MESSAGE_BYTES};
+use proto::engine::jobs_service_server::JobsServiceServer;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use record::{GrpcRecord, Record};
+
+/// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this one. Calls must carry `token`,
+/// which is also what this worker shows to the store.
+///
+/// Jobs that run when the shutdown begins are dropped without an end: only their cluster's successor may run them again.
+pub async fn serve(
+    config: Config,
+    token: Credential,
+    record: Arc<dyn Record>,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), BoxError> {
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let endpoint = config.endpoint.clone();
+    let worker = jobs::Jobs::new(config, record, clock.clone(), tasks.handle());
+    let service = JobsServiceServer::new(grpc::Service::new(worker))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let limits = Limits::default();
+    let server = chassis::server::bind(Serve {
+        name: "worker",
+        endpoints: vec![endpoint],
+        transport,
+        clock,
+        authenticator: Authenticator::holding(token),
+        routes: Routes::new(service),
+        shutdown,
+        limits,
+    })
+    .await?;
+    tasks.spawn("server", server.run());
+    Ok(tasks.run(limits.grace).await?)
+}

@@ -1,0 +1,157 @@
+//! One job from its start to the record of its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use chassis::clock::Clock as _;
+use chassis::telemetry::fields;
+use client::error::CallError;
+use proto::engine::EngineJobState;
+use proto::job::JobEnd;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::jobs::{Inner, Submitted};
+use super::record::Standing;
+use crate::error::JobError;
+use crate::execute::{self, JobOutput, ProgressGauge, RunContext};
+use crate::graph::JobGraph;
+use crate::wire;
+
+/// Waits between two tries while the store is away: often at first, so that a restart costs little.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) fn spawn(
+    inner: Arc<Inner>,
+    job: Submitted,
+    graph: JobGraph,
+    progress: ProgressGauge,
+    cancel: CancellationToken,
+) {
+    let own = inner.config.fence();
+    let span = tracing::info_span!(
+        "job",
+        { fields::APP_ID } = %own.application.id,
+        { fields::INCARNATION } = own.incarnation.get(),
+        { fields::EPOCH } = job.epoch.get(),
+        { fields::JOB_ID } = %job.id,
+        { fields::JOB_NAME } = job.name,
+    );
+    let tasks = inner.tasks.clone();
+    let name = format!("job {}", job.id);
+    let work = async move {
+        let shutdown = inner.tasks.shutdown().clone();
+        tokio::select! {
+            // The cluster is going: whoever comes next runs the job again, so no end is told.
+            () = shutdown.begun() => Ok(()),
+            done = run(&inner, job, graph, progress, cancel) => done,
+        }
+    };
+    tasks.spawn_job(name, work.instrument(span));
+}
+
+/// An error ends the process: this incarnation is superseded.
+async fn run(
+    inner: &Arc<Inner>,
+    job: Submitted,
+    graph: JobGraph,
+    progress: ProgressGauge,
+    cancel: CancellationToken,
+) -> Result<(), CallError> {
+    let began = inner.clock.boot();
+    let work_dir = inner.config.work_dir.join(format!("job-{}", job.id));
+    let context = RunContext {
+        incarnation: inner.config.incarnation,
+        memory_limit_bytes: inner.config.memory_limit_bytes,
+        result_limit_bytes: inner.config.result_limit_bytes,
+        own_job_ids: (!job.own_job_ids.is_empty()).then_some(job.own_job_ids),
+        progress: progress.clone(),
+        cancel,
+        ..RunContext::new(job.id.to_string(), inner.config.incarnation, work_dir.clone())
+    };
+    let done = attempt(inner, job.id, &graph, &context).await;
+    inner.set(job.id, EngineJobState::Ending);
+    let elapsed = inner.clock.boot().saturating_duration_since(began);
+    let end = match &done {
+        Ok(output) => {
+            let mut end = wire::succeeded(output, elapsed);
+            if let Some(result) = &output.result {
+                let (digest, size) = patiently(inner, || inner.record.put_result(&result.path)).await?;
+                end.result_digest = digest.to_string();
+                end.result_size_bytes = size;
+            }
+            end
+        }
+        Err(error) => wire::failed(error, progress.snapshot(), elapsed),
+    };
+    tell(inner, job.id, end, done.ok()).await?;
+    let _ = tokio::fs::remove_dir_all(&work_dir).await;
+    inner.set(job.id, EngineJobState::Ended);
+    Ok(())
+}
+
+async fn attempt(
+    inner: &Arc<Inner>,
+    id: proto::JobId,
+    graph: &JobGraph,
+    context: &RunContext,
+) -> Result<JobOutput, JobError> {
+    let turn = tokio::select! {
+        () = context.cancel.cancelled() => return Err(JobError::Cancelled),
+        turn = inner.turns.acquire() => turn.expect("the semaphore is never closed"),
+    };
+    inner.set(id, EngineJobState::Running);
+    tokio::fs::create_dir_all(&context.work_dir)
+        .await
+        .map_err(|source| JobError::Io { path: PathBuf::from(&context.work_dir), source })?;
+    let done = execute::run(graph, context).await;
+    drop(turn);
+    done
+}
+
+/// Records the end; when another one stands already, what was staged here will never be published.
+async fn tell(
+    inner: &Arc<Inner>,
+    id: proto::JobId,
+    end: JobEnd,
+    output: Option<JobOutput>,
+) -> Result<(), CallError> {
+    let outcome = end.outcome();
+    let Standing { recorded, end: standing } = patiently(inner, || inner.record.end(id, end.clone())).await?;
+    tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");
+    let ours = recorded || standing.as_ref().is_some_and(|s| s.manifest == end.manifest);
+    if let (false, Some(output)) = (ours, output) {
+        for output in &output.outputs {
+            let _ = tokio::fs::remove_dir_all(output.location.join(&output.staging)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Tries again with jitter for as long as the store is away; its refusals are final.
+async fn patiently<T, F, Fut>(inner: &Arc<Inner>, call: F) -> Result<T, CallError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, CallError>>,
+{
+    let mut backoff = Backoff::new(MIN_PAUSE, MAX_PAUSE);
+    loop {
+        let error = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        // A connection that breaks shows as one of several codes without a reason of ours. A full store waits for room.
+        let away = error.is_retryable()
+            || error.reason().is_none()
+            || error.reason() == Some(proto::Reason::StoreFull);
+        if !away {
+            return Err(error);
+        }
+        let pause = backoff.next_delay().max(error.retry_after().unwrap_or_default());
+        tracing::warn!(error = %error, "the store is away; the end of the job waits");
+        inner.clock.sleep(pause).await;
+    }
+}

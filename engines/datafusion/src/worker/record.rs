@@ -1,0 +1,163 @@
+//! The record as a worker needs it: graphs in, results and ends out, and who may give orders.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::channel::GrpcChannel;
+use client::error::CallError;
+use futures::{Stream, stream};
+use proto::job::JobEnd;
+use proto::jobgraph::payload_service_client::PayloadServiceClient;
+use proto::jobgraph::record_service_client::RecordServiceClient;
+use proto::jobgraph::{
+    ConfirmEpochRequest, GetPayloadRequest, PayloadHeader, PutPayloadRequest, RecordJobEndRequest,
+    put_payload_request,
+};
+use proto::{Digest, EpochFence, IncarnationFence, JobId};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt;
+
+/// The largest graph that is read, as large as `Execute` takes one.
+const MAX_GRAPH_BYTES: u64 = 64 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What the record answered to an end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// This call, or an earlier try of it, made the end.
+    pub recorded: bool,
+    /// The end that stands.
+    pub end: Option<JobEnd>,
+}
+
+/// The record, seen from a worker.
+///
+/// Every call may be repeated: reads change nothing, payloads are named by their digest, and the first end wins. Errors that
+/// are [retryable](CallError::is_retryable) mean that the store is away.
+#[async_trait]
+pub trait Record: Send + Sync + 'static {
+    /// The bytes of a stored graph.
+    async fn graph(&self, digest: Digest) -> Result<Vec<u8>, CallError>;
+    /// Keeps a result file; answers its digest and size in bytes.
+    async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError>;
+    /// Tells how a job ended; refused with INCARNATION_SUPERSEDED once there is a later incarnation.
+    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing, CallError>;
+    /// Whether this epoch still leads.
+    async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError>;
+}
+
+/// The record behind jobgraph-store.
+#[derive(Clone, Debug)]
+pub struct GrpcRecord {
+    records: RecordServiceClient<GrpcChannel>,
+    payloads: PayloadServiceClient<GrpcChannel>,
+    fence: IncarnationFence,
+}
+
+impl GrpcRecord {
+    /// The record over a channel that carries the incarnation's token.
+    pub fn new(channel: GrpcChannel, fence: IncarnationFence) -> Self {
+        let records = RecordServiceClient::new(channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let payloads = PayloadServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { records, payloads, fence }
+    }
+}
+
+#[async_trait]
+impl Record for GrpcRecord {
+    async fn graph(&self, digest: Digest) -> Result<Vec<u8>, CallError> {
+        let request = GetPayloadRequest { digest: digest.to_string(), offset: 0 };
+        let mut answers = self.payloads.clone().get_payload(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(answer) = answers.message().await? {
+            bytes.extend_from_slice(&answer.chunk);
+            if bytes.len() as u64 > MAX_GRAPH_BYTES {
+                return Err(tonic::Status::resource_exhausted(format!(
+                    "graph {digest} is over {MAX_GRAPH_BYTES} bytes"
+                ))
+                .into());
+            }
+        }
+        if Digest::of(&bytes) != digest {
+            return Err(tonic::Status::data_loss(format!(
+                "the store's bytes of graph {digest} have another digest"
+            ))
+            .into());
+        }
+        Ok(bytes)
+    }
+
+    async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError> {
+        let (digest, size_bytes) = digest_of(path).await.map_err(unreadable)?;
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let header = PayloadHeader { digest: digest.to_string(), size_bytes };
+        let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header)) };
+        let parts = parts(header, file);
+        self.payloads.clone().put_payload(parts).await?;
+        Ok((digest, size_bytes))
+    }
+
+    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing, CallError> {
+        let request = RecordJobEndRequest {
+            fence: Some(self.fence.clone().into()),
+            job_id: job.to_string(),
+            end: Some(end),
+        };
+        let answer = self.records.clone().record_job_end(request).await?.into_inner();
+        Ok(Standing { recorded: answer.recorded, end: answer.end })
+    }
+
+    async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError> {
+        let request = ConfirmEpochRequest { fence: Some(epoch.into()) };
+        Ok(self.records.clone().confirm_epoch(request).await?.into_inner().holds)
+    }
+}
+
+/// The header, then the file in chunks.
+fn parts(
+    header: PutPayloadRequest,
+    file: tokio::fs::File,
+) -> impl Stream<Item = PutPayloadRequest> + Send + 'static {
+    stream::unfold((Some(header), file), next_part)
+}
+
+async fn next_part(
+    (header, mut file): (Option<PutPayloadRequest>, tokio::fs::File),
+) -> Option<(PutPayloadRequest, (Option<PutPayloadRequest>, tokio::fs::File))> {
+    if let Some(header) = header {
+        return Some((header, (None, file)));
+    }
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    // A file that cannot be read on ends the stream early, and the store refuses what is too short.
+    (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await.ok()?;
+    if chunk.is_empty() {
+        return None;
+    }
+    let part = put_payload_request::Part::Chunk(Bytes::from(chunk));
+    Some((PutPayloadRequest { part: Some(part) }, (None, file)))
+}
+
+fn unreadable(error: std::io::Error) -> CallError {
+    tonic::Status::data_loss(format!("the result file cannot be read: {error}")).into()
+}
+
+async fn digest_of(path: &Path) -> std::io::Result<(Digest, u64)> {
+    let mut file = tokio::fs::File::open(path).await?;
+    let mut hasher = Sha256::new();
+    let mut size = 0;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let n = file.read(&mut chunk).await?;
+        if n == 0 {
+            return Ok((Digest::from_bytes(hasher.finalize().into()), size));
+        }
+        hasher.update(&chunk[..n]);
+        size += n as u64;
+    }
+}

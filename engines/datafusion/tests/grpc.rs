@@ -1,0 +1,52 @@
+//! Through the wire: `DescribeService` and `JobsService` on real sockets, and `sql-main` as its own process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and start the built binary"
+)]
+
+#[path = "grpc/describe.rs"]
+mod describe;
+#[path = "grpc/record.rs"]
+mod record;
+#[path = "grpc/script.rs"]
+mod script;
+#[path = "grpc/worker.rs"]
+mod worker;
+
+use std::sync::Arc;
+
+use chassis::channel::{GrpcChannel, connect};
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::transport::{Endpoint, OsTransport};
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock)
+}
+
+fn token(principal: Principal) -> Credential {
+    DeploymentKey::from_bytes([7; 32]).mint(&principal)
+}
+
+fn channel(endpoint: &Endpoint, token: Option<Credential>) -> GrpcChannel {
+    connect(Arc::new(OsTransport), clock(), endpoint.clone(), token)
+}
+
+/// Until the condition holds; a test that waits longer than 20 s has failed.
+async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..4000 {
+        if let Some(value) = condition() {
+            return value;
+        }
+        chassis::clock::Clock::sleep(&SystemClock, std::time::Duration::from_millis(5)).await;
+    }
+    panic!("waited too long for {what}");
+}
+
+/// Answers once the server listens.
+async fn ready(endpoint: &Endpoint) {
+    let Endpoint::Unix(path) = endpoint else { panic!("tests use unix sockets") };
+    until("the socket", || path.exists().then_some(())).await;
+}
