@@ -1,0 +1,162 @@
+//! Payloads as files, through OpenDAL: written beside, synced, renamed to `<2 hex>/<64 hex>`.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use opendal::{Operator, Writer, services};
+use proto::Digest;
+
+use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+
+/// Read in parts of this size, in bytes.
+const PART_BYTES: usize = 1024 * 1024;
+
+/// Payloads below one directory.
+#[derive(Debug, Clone)]
+pub struct FsBlobs {
+    operator: Operator,
+    root: PathBuf,
+}
+
+impl FsBlobs {
+    /// Payloads below `root`, which is made if it is not there. What an earlier process left half-written is removed.
+    pub fn open(root: &Path) -> Result<Self, BlobError> {
+        let beside = root.join("unfinished");
+        let about = |error: &std::io::Error| match full(error.kind()) {
+            true => BlobError::Full(format!("{}: {error}", root.display())),
+            false => BlobError::Failed(format!("{}: {error}", root.display())),
+        };
+        match std::fs::remove_dir_all(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(about(&error)),
+            _ => std::fs::create_dir_all(&beside).map_err(|error| about(&error))?,
+        }
+        let service =
+            services::Fs::default().root(&root.to_string_lossy()).atomic_write_dir(&beside.to_string_lossy());
+        let operator = Operator::new(service).map_err(|error| failed(&error))?;
+        Ok(Self { operator, root: root.to_owned() })
+    }
+}
+
+fn path(digest: Digest) -> String {
+    let hex = digest.to_hex();
+    format!("{}/{hex}", &hex[..2])
+}
+
+fn full(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::FileTooLarge
+    )
+}
+
+fn failed(error: &opendal::Error) -> BlobError {
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        if let Some(io) = at.downcast_ref::<std::io::Error>()
+            && full(io.kind())
+        {
+            return BlobError::Full(io.to_string());
+        }
+        cause = at.source();
+    }
+    BlobError::Failed(error.to_string())
+}
+
+#[async_trait]
+impl Blobs for FsBlobs {
+    async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let path = path(digest);
+        let writer = self.operator.writer(&path).await.map_err(|error| failed(&error))?;
+        let directory = self.root.join(&path[..2]);
+        Ok(Box::new(FsWriter { writer, directory }))
+    }
+
+    async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        match self.operator.stat(&path(digest)).await {
+            Ok(found) => Ok(Some(found.content_length())),
+            Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
+        let size = self.stat(digest).await?.ok_or(BlobError::Missing(digest))?;
+        if offset >= size {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let reader = self
+            .operator
+            .reader_with(&path(digest))
+            .chunk(PART_BYTES)
+            .await
+            .map_err(|error| failed(&error))?;
+        let bytes = reader.into_bytes_stream(offset..size).await.map_err(|error| failed(&error))?;
+        Ok(bytes.map_err(|error| BlobError::Failed(error.to_string())).boxed())
+    }
+
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        self.operator.delete(&path(digest)).await.map_err(|error| failed(&error))
+    }
+
+    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
+        let mut entries =
+            self.operator.lister_with("").recursive(true).await.map_err(|error| failed(&error))?;
+        let mut blobs = Vec::new();
+        while let Some(entry) = entries.try_next().await.map_err(|error| failed(&error))? {
+            let Ok(digest) = format!("sha256:{}", entry.name()).parse() else { continue };
+            if entry.path() != path(digest) {
+                continue;
+            }
+            let found = match self.operator.stat(entry.path()).await {
+                Ok(found) => found,
+                Err(error) if error.kind() == opendal::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&error)),
+            };
+            blobs.push(BlobInfo { digest, modified: found.last_modified().map(SystemTime::from) });
+        }
+        Ok(blobs)
+    }
+}
+
+struct FsWriter {
+    writer: Writer,
+    directory: PathBuf,
+}
+
+#[async_trait]
+impl BlobWriter for FsWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        self.writer.write(bytes).await.map_err(|error| failed(&error))
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), BlobError> {
+        if let Err(error) = self.writer.close().await {
+            let error = failed(&error);
+            self.abort().await;
+            return Err(error);
+        }
+        // The rename is durable only once the directory is.
+        let directory = self.directory.clone();
+        let synced = tokio::task::spawn_blocking(move || std::fs::File::open(directory)?.sync_all()).await;
+        match synced {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(BlobError::Failed(error.to_string())),
+            Err(error) => Err(BlobError::Failed(error.to_string())),
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        // What cannot be removed now is removed when the next process opens the directory.
+        if let Err(error) = self.writer.abort().await {
+            tracing::debug!(%error, "an unfinished payload stays until the next start");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Payloads in memory: for tests and simulations.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use proto::Digest;
+
+use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+
+/// Payloads that live as long as the value.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryBlobs(Arc<Mutex<BTreeMap<Digest, Bytes>>>);
+
+impl MemoryBlobs {
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Bytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Blobs for MemoryBlobs {
+    async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
+        Ok(Box::new(Writer { blobs: self.clone(), digest, bytes: BytesMut::new() }))
+    }
+
+    async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
+        Ok(self.blobs().get(&digest).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
+        let bytes = self.blobs().get(&digest).cloned().ok_or(BlobError::Missing(digest))?;
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(futures::stream::iter([Ok(bytes.slice(begin..))]).boxed())
+    }
+
+    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        self.blobs().remove(&digest);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
+        Ok(self.blobs().keys().map(|&digest| BlobInfo { digest, modified: None }).collect())
+    }
+}
+
+struct Writer {
+    blobs: MemoryBlobs,
+    digest: Digest,
+    bytes: BytesMut,
+}
+
+#[async_trait]
+impl BlobWriter for Writer {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), BlobError> {
+        self.blobs.blobs().insert(self.digest, self.bytes.freeze());
+        Ok(())
+    }
+
+    async fn abort(self: Box<Self>) {}
+}

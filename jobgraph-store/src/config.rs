@@ -1,0 +1,33 @@
+//! Settings, parsed into types at the door.
+
+use std::path::PathBuf;
+
+use chassis::transport::Endpoint;
+use client::places::Places;
+
+/// Settings of `mainspring serve jobgraph-store`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where to listen: unix:/path or tcp://host:port. Default: the socket of this state directory's host.
+    #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
+    pub listen: Option<Endpoint>,
+
+    /// Where the record is kept, in `jobgraph-store/` below it.
+    #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
+    pub state_dir: PathBuf,
+}
+
+impl Args {
+    /// The service's name, in places and logs.
+    pub const SERVICE: &'static str = "jobgraph-store";
+
+    /// The places of the host that this serves.
+    pub fn places(&self) -> Places {
+        Places::new(self.state_dir.clone())
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> Endpoint {
+        self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(Self::SERVICE)))
+    }
+}

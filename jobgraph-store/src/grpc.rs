@@ -1,0 +1,52 @@
+//! The wire: proto to model and back, who may call what, errors to statuses. Nothing else.
+
+mod applications;
+mod logs;
+mod payloads;
+mod processes;
+mod record;
+mod status;
+
+use std::pin::Pin;
+
+use chassis::MAX_MESSAGE_BYTES;
+use futures::{Stream, StreamExt as _};
+use proto::api::applications_service_server::ApplicationsServiceServer;
+use proto::jobgraph::log_service_server::LogServiceServer;
+use proto::jobgraph::payload_service_server::PayloadServiceServer;
+use proto::jobgraph::process_service_server::ProcessServiceServer;
+use proto::jobgraph::record_service_server::RecordServiceServer;
+use tonic::Status;
+use tonic::service::Routes;
+
+use crate::error::Error;
+use crate::service::Service;
+
+/// An answer in parts.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// All services of the record.
+pub fn routes(service: &Service) -> Routes {
+    macro_rules! sized {
+        ($server:expr) => {
+            $server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+        };
+    }
+    Routes::new(sized!(ApplicationsServiceServer::new(Wire(service.clone()))))
+        .add_service(sized!(RecordServiceServer::new(Wire(service.clone()))))
+        .add_service(sized!(PayloadServiceServer::new(Wire(service.clone()))))
+        .add_service(sized!(LogServiceServer::new(Wire(service.clone()))))
+        .add_service(sized!(ProcessServiceServer::new(Wire(service.clone()))))
+}
+
+/// The service as the generated servers call it.
+#[derive(Clone)]
+struct Wire(Service);
+
+/// Items of the service as answers of an rpc.
+fn answers<T, U: 'static>(
+    items: impl Stream<Item = Result<T, Error>> + Send + 'static,
+    convert: impl Fn(T) -> U + Send + 'static,
+) -> Answers<U> {
+    Box::pin(items.map(move |item| item.map(&convert).map_err(Status::from)))
+}

@@ -1,0 +1,82 @@
+//! `mainspring.jobgraph.v1.PayloadService`: the deployment; clusters read, and put results.
+
+use chassis::credential::Principal;
+use chassis::server::{principal, require_deployment};
+use futures::StreamExt as _;
+use proto::jobgraph::payload_service_server::PayloadService;
+use proto::jobgraph::{self, put_payload_request::Part};
+use proto::{Digest, InvalidId};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Answers, Wire, answers};
+use crate::error::Error;
+use crate::model::Refusal;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn digest(text: &str) -> Result<Digest, Status> {
+    text.parse().map_err(|invalid: InvalidId| Refusal::from(invalid).into())
+}
+
+fn require_cluster<T>(request: &Request<T>) -> Result<(), Status> {
+    match principal(request)? {
+        Principal::Incarnation { .. } => Ok(()),
+        _ => require_deployment(request),
+    }
+}
+
+#[tonic::async_trait]
+impl PayloadService for Wire {
+    async fn put_payload(
+        &self,
+        request: Request<Streaming<jobgraph::PutPayloadRequest>>,
+    ) -> Answer<jobgraph::PutPayloadResponse> {
+        require_cluster(&request)?;
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.and_then(|first| first.part);
+        let Some(Part::Header(header)) = first else {
+            return Err(Refusal::RequestInvalid("the first message has to be the header".into()).into());
+        };
+        let chunks = parts.map(|part| match part?.part {
+            Some(Part::Chunk(chunk)) => Ok(chunk),
+            _ => Err(Refusal::RequestInvalid("after the header only chunks may come".into()).into()),
+        });
+        let found = self
+            .0
+            .put_payload(digest(&header.digest)?, header.size_bytes, chunks)
+            .await
+            .map_err(|error: Status| error)?;
+        Ok(Response::new(jobgraph::PutPayloadResponse { found }))
+    }
+
+    type GetPayloadStream = Answers<jobgraph::GetPayloadResponse>;
+
+    async fn get_payload(
+        &self,
+        request: Request<jobgraph::GetPayloadRequest>,
+    ) -> Answer<Self::GetPayloadStream> {
+        require_cluster(&request)?;
+        let jobgraph::GetPayloadRequest { digest: text, offset } = request.into_inner();
+        let bytes = match self.0.get_payload(digest(&text)?, offset).await {
+            // Asked for by name it is unknown; as part of a write it is a state that forbids the write.
+            Err(Error::Refused(refusal @ Refusal::PayloadMissing(_))) => {
+                let problem = chassis::status::Problem::from_status(&Status::from(refusal));
+                return Err(chassis::status::Problem { code: tonic::Code::NotFound, ..problem }.into_status());
+            }
+            bytes => bytes?,
+        };
+        let bytes = futures::TryStreamExt::map_err(bytes, Error::from);
+        Ok(Response::new(answers(bytes, |chunk| jobgraph::GetPayloadResponse { chunk })))
+    }
+
+    async fn stat_payloads(
+        &self,
+        request: Request<jobgraph::StatPayloadsRequest>,
+    ) -> Answer<jobgraph::StatPayloadsResponse> {
+        require_deployment(&request)?;
+        let digests =
+            request.into_inner().digests.iter().map(|text| digest(text)).collect::<Result<Vec<_>, _>>()?;
+        let present = self.0.stat_payloads(&digests).await?.iter().map(Digest::to_string).collect();
+        Ok(Response::new(jobgraph::StatPayloadsResponse { present }))
+    }
+}

@@ -1,0 +1,54 @@
+//! `mainspring.jobgraph.v1.ProcessService`: the deployment only.
+
+use chassis::server::require_deployment;
+use proto::jobgraph::process_service_server::ProcessService;
+use proto::{ApplicationRef, Epoch, EpochFence, InvalidId, jobgraph};
+use tonic::{Request, Response, Status};
+
+use super::Wire;
+use crate::model::Refusal;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl ProcessService for Wire {
+    async fn put_process(
+        &self,
+        request: Request<jobgraph::PutProcessRequest>,
+    ) -> Answer<jobgraph::PutProcessResponse> {
+        require_deployment(&request)?;
+        let jobgraph::PutProcessRequest { process, epoch } = request.into_inner();
+        let process =
+            process.ok_or_else(|| Status::from(Refusal::RequestInvalid("process is not set".into())))?;
+        let application: Result<ApplicationRef, InvalidId> = process.application.clone().try_into();
+        let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+        let fence = (epoch > 0).then_some(EpochFence { application, epoch: Epoch(epoch) });
+        self.0.put_process(process, fence.as_ref()).await?;
+        Ok(Response::new(jobgraph::PutProcessResponse {}))
+    }
+
+    async fn list_processes(
+        &self,
+        request: Request<jobgraph::ListProcessesRequest>,
+    ) -> Answer<jobgraph::ListProcessesResponse> {
+        require_deployment(&request)?;
+        let processes = self.0.list_processes(&request.into_inner().key_prefix).await?;
+        Ok(Response::new(jobgraph::ListProcessesResponse { processes }))
+    }
+
+    async fn delete_processes(
+        &self,
+        request: Request<jobgraph::DeleteProcessesRequest>,
+    ) -> Answer<jobgraph::DeleteProcessesResponse> {
+        require_deployment(&request)?;
+        let prefix = request.into_inner().key_prefix;
+        if prefix.is_empty() {
+            return Err(Refusal::RequestInvalid(
+                "key_prefix is empty: that would forget every process".into(),
+            )
+            .into());
+        }
+        self.0.delete_processes(&prefix).await?;
+        Ok(Response::new(jobgraph::DeleteProcessesResponse {}))
+    }
+}

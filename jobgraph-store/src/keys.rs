@@ -1,0 +1,79 @@
+//! What is stored where: one file per kind of record, each with its key and its encoding. A value is one byte of version
+//! and a protobuf message, so that fields can be added without a new version; a version that this build does not know
+//! is refused, never guessed.
+//!
+//! All keys of one application begin with `a/<id>/`, all of one of its generations with `a/<id>/g/<16 hex>/`.
+
+pub mod artifacts;
+pub mod desired;
+pub mod event;
+pub mod fence;
+pub mod generation;
+pub mod head;
+pub mod job;
+pub mod journal;
+pub mod listing;
+pub mod log;
+pub mod payload;
+pub mod process;
+pub mod request;
+pub mod secrets;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::Message;
+use proto::{ApplicationId, ApplicationRef, Generation};
+
+use crate::store::{Key, StoreError};
+
+/// A kind of record: a message with a version.
+pub trait Kind: Message + Default {
+    /// What it is, for errors.
+    const NAME: &'static str;
+    /// Version that this build writes; it reads only this one so far.
+    const VERSION: u8 = 1;
+
+    /// The bytes that are stored.
+    fn to_stored(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(1 + self.encoded_len());
+        bytes.put_u8(Self::VERSION);
+        self.encode(&mut bytes).expect("the buffer grows");
+        bytes.freeze()
+    }
+
+    /// What the stored bytes say.
+    fn from_stored(bytes: &[u8]) -> Result<Self, StoreError> {
+        let unreadable = |why: String| StoreError::Unreadable(format!("{}: {why}", Self::NAME));
+        match bytes.split_first() {
+            Some((&version, message)) if version == Self::VERSION => {
+                Self::decode(message).map_err(|error| unreadable(error.to_string()))
+            }
+            Some((version, _)) => {
+                Err(unreadable(format!("version {version}; this build reads {}", Self::VERSION)))
+            }
+            None => Err(unreadable("no bytes".into())),
+        }
+    }
+}
+
+/// A key below one application.
+fn of_application(id: &ApplicationId, rest: &str) -> Key {
+    format!("a/{id}/{rest}").into()
+}
+
+/// A key below one generation.
+fn of_generation(application: &ApplicationRef, rest: &str) -> Key {
+    format!("a/{}/g/{:016x}/{rest}", application.id, application.generation.get()).into()
+}
+
+/// The generation that a key is about; `None` for keys that show nowhere in an application.
+pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
+    let text = std::str::from_utf8(key.as_bytes()).ok()?;
+    let (id, rest) = text.strip_prefix("a/")?.split_once("/g/")?;
+    let (generation, rest) = rest.split_once('/')?;
+    let shown = matches!(rest, "spec" | "state" | "desired" | "artifacts") || rest.starts_with("job/");
+    let generation = Generation(u64::from_str_radix(generation, 16).ok()?);
+    shown.then_some(ApplicationRef { id: id.parse().ok()?, generation })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! `…/artifacts`: which bytes every attempt runs with.
+
+use proto::{ApplicationRef, api};
+
+use super::Kind;
+use crate::store::Key;
+
+/// All pinned artifacts of a generation, in the order of their pinning.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Artifacts {
+    /// The artifacts.
+    #[prost(message, repeated, tag = "1")]
+    pub pinned: Vec<api::PinnedArtifact>,
+}
+
+impl Kind for Artifacts {
+    const NAME: &'static str = "pinned artifacts";
+}
+
+/// Where they are.
+pub fn key(application: &ApplicationRef) -> Key {
+    super::of_generation(application, "artifacts")
+}

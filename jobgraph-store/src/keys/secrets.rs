@@ -1,0 +1,30 @@
+//! `…/secrets`: values that only leaders get; removed at clean.
+
+use proto::ApplicationRef;
+
+use super::Kind;
+use crate::store::Key;
+
+/// The values of `spec.secrets`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct Secrets {
+    /// By name.
+    #[prost(btree_map = "string, string", tag = "1")]
+    pub values: std::collections::BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({} values)", self.values.len())
+    }
+}
+
+impl Kind for Secrets {
+    const NAME: &'static str = "secrets";
+}
+
+/// Where they are.
+pub fn key(application: &ApplicationRef) -> Key {
+    super::of_generation(application, "secrets")
+}

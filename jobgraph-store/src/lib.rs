@@ -1,0 +1,91 @@
+//! The durable record of applications: desired state from clients, observed state behind two fences, events, logs and
+//! payloads. It compares fences; it never decides who leads.
+
+pub mod blobs;
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod keys;
+pub mod logs;
+pub mod model;
+pub mod service;
+pub mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use chassis::clock::SharedClock;
+use chassis::credential::DeploymentKey;
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::SharedTransport;
+use tokio_util::sync::CancellationToken;
+
+use crate::blobs::fs::FsBlobs;
+use crate::config::Args;
+use crate::service::Service;
+use crate::store::embedded::EmbeddedMetadata;
+
+/// How long calls may finish once the shutdown has begun.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Which build this is, as peers are told.
+pub fn build() -> &'static str {
+    option_env!("MAINSPRING_BUILD").unwrap_or(env!("CARGO_PKG_VERSION"))
+}
+
+/// Serves the record of one state directory until `shutdown`.
+pub async fn serve(
+    args: Args,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let places = args.places();
+    let state = places.service_state(Args::SERVICE);
+    make_private(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let metadata = EmbeddedMetadata::open(&state.join("record.redb")).context("cannot open the record")?;
+    let blobs = FsBlobs::open(&state.join("payloads")).context("cannot open the payloads")?;
+    let service = Service::new(Arc::new(metadata), Arc::new(blobs), clock.clone());
+    let ending = Shutdown::new();
+    let server = chassis::server::bind(Serve {
+        name: Args::SERVICE,
+        endpoints: vec![args.endpoint()],
+        transport,
+        clock: clock.clone(),
+        authenticator: Authenticator::new(key),
+        routes: grpc::routes(&service),
+        shutdown: ending.clone(),
+        limits: Limits { grace: GRACE, ..Limits::default() },
+    })
+    .await
+    .map_err(|error| anyhow!(error))?;
+    let tasks = TaskSet::new(ending.clone(), clock);
+    tasks.spawn("grpc", server.run());
+    tasks.spawn("sweep", {
+        let ending = ending.clone();
+        async move {
+            tokio::select! {
+                () = service.keep_sweeping() => {}
+                () = ending.begun() => {}
+            }
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
+    tasks.spawn("shutdown", async move {
+        tokio::select! {
+            () = shutdown.cancelled() => ending.begin(),
+            () = ending.begun() => {}
+        }
+        Ok::<_, std::convert::Infallible>(())
+    });
+    tasks.run(GRACE * 2).await?;
+    Ok(())
+}
+
+fn make_private(directory: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}

@@ -1,0 +1,299 @@
+//! Taking output: lines go to memory at once, to a payload when there are enough of them or they are old enough.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use chassis::clock::Boot;
+use proto::{ApplicationRef, Digest, jobgraph};
+use tokio::sync::watch;
+
+use super::lines::SourceLines;
+use super::{AppLog, LogState};
+use crate::error::Error;
+use crate::keys::Kind as _;
+use crate::keys::log::{
+    ChunkBody, LogChunk, LogHead, SourceState, StoredLine, chunk_key, chunk_prefix, head_key, source_key,
+};
+use crate::keys::payload::{self, Use};
+use crate::model::Refusal;
+use crate::service::Service;
+use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
+
+/// Lines wait at most this long for a chunk.
+pub(crate) const CHUNK_AFTER: Duration = Duration::from_secs(5);
+
+/// So many bytes of lines are a chunk at once.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Output of one generation that is kept, in bytes; the oldest is dropped beyond that.
+pub(crate) const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Chunks that are dropped in one commit.
+const DROPPED_AT_ONCE: usize = 24;
+
+/// Sources whose state is written in one commit.
+const SOURCES_AT_ONCE: usize = 48;
+
+/// Numbers streams, so that the latest one of a source is the one that writes.
+static WRITERS: AtomicU64 = AtomicU64::new(1);
+
+/// One stream of output.
+pub struct Appender {
+    service: Service,
+    application: ApplicationRef,
+    log: Arc<AppLog>,
+    source: String,
+    writer: u64,
+    durable: watch::Receiver<u64>,
+}
+
+impl Service {
+    /// Begins to take output of a source. The offset to go on from.
+    pub async fn append_logs(
+        &self,
+        application: &ApplicationRef,
+        source: &jobgraph::LogSource,
+    ) -> Result<(Appender, u64), Error> {
+        self.load(application, None).await?;
+        if source.role.is_empty() || source.role.contains('/') {
+            return Err(Refusal::RequestInvalid(format!("{:?} is no name of a role", source.role)).into());
+        }
+        let log = self.log_of(application).await?;
+        let key = source_key(application, source);
+        let name = key.to_string();
+        if !log.state().sources.contains_key(&name) {
+            let view = self.metadata.read(vec![Read::Key(key)], None).await?;
+            let state: SourceState = crate::service::one(&view, 0)?.unwrap_or_default();
+            let lines = SourceLines::new(&source.role, source.number, &state);
+            log.state().sources.entry(name.clone()).or_insert(lines);
+        }
+        let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+        let durable = log.durable.subscribe();
+        let offset = {
+            let mut state = log.state();
+            let lines =
+                state.sources.get_mut(&name).ok_or_else(|| Error::Internal(format!("{name} vanished")))?;
+            lines.attach(writer)
+        };
+        let appender = Appender {
+            service: self.clone(),
+            application: application.clone(),
+            log,
+            source: name,
+            writer,
+            durable,
+        };
+        Ok((appender, offset))
+    }
+
+    /// The log of a generation, opened if it is not.
+    pub(super) async fn log_of(&self, application: &ApplicationRef) -> Result<Arc<AppLog>, Error> {
+        if let Some(log) = self.logs.get(application) {
+            return Ok(log);
+        }
+        let view = self.metadata.read(vec![Read::Key(head_key(application))], None).await?;
+        let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
+        let new = Arc::new(AppLog::new(head.last_line));
+        Ok(self.logs.all().entry(application.clone()).or_insert(new).clone())
+    }
+
+    /// Makes all lines durable that are not.
+    async fn flush(&self, application: &ApplicationRef, log: &AppLog) -> Result<(), Error> {
+        let _alone = log.flushing.lock().await;
+        while self.flush_some(application, log).await? {}
+        Ok(())
+    }
+
+    /// Writes one chunk. True: there is more.
+    async fn flush_some(&self, application: &ApplicationRef, log: &AppLog) -> Result<bool, Error> {
+        let Some(part) = Part::of(&mut log.state(), self.clock.boot()) else { return Ok(false) };
+        let reads = vec![
+            Read::Key(head_key(application)),
+            Read::Range { prefix: chunk_prefix(application), after: None, limit: DROPPED_AT_ONCE },
+        ];
+        let view = self.metadata.read(reads, None).await?;
+        let mut head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
+        let mut transaction = Transaction::default();
+        transaction
+            .compares
+            .push(Compare { key: head_key(application), revision: crate::service::revision_of(&view, 0) });
+        let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
+        let mut pointers = Vec::new();
+        if let (Some(first), Some(last)) = (part.lines.first(), part.lines.last()) {
+            let (first_line, last_line) = (first.number, last.number);
+            let bytes = part.lines.iter().map(|line| line.text.len() as u64).sum();
+            let body = ChunkBody { application: application.to_string(), lines: part.lines.clone() };
+            let digest = self.put_bytes(body.to_stored()).await?;
+            pointers.push((digest, Use::Log));
+            let chunk = LogChunk { digest: digest.to_string(), first_line, last_line, bytes };
+            put(chunk_key(application, first_line), chunk.to_stored());
+            head.kept_bytes += bytes;
+            head.last_line = last_line;
+        }
+        for (source, state) in &part.sources {
+            put(Key::from(source.clone()), state.to_stored());
+        }
+        let mut dropped = Vec::new();
+        for (key, stored) in &view.answers[1] {
+            if head.kept_bytes <= KEPT_BYTES {
+                break;
+            }
+            let chunk = LogChunk::from_stored(&stored.value)?;
+            let digest: Digest = chunk.digest.parse()?;
+            head.kept_bytes -= chunk.bytes.min(head.kept_bytes);
+            head.lost_bytes += chunk.bytes;
+            transaction.operations.push(Operation::Delete(key.clone()));
+            transaction.operations.push(Operation::Delete(payload::reference_key(
+                digest,
+                application,
+                Use::Log,
+            )));
+            dropped.push(digest);
+        }
+        transaction.operations.push(Operation::Put(head_key(application), head.to_stored()));
+        self.point(application, pointers, &mut transaction).await?;
+        match self.commit(transaction).await? {
+            Commit::Committed(_) => part.stored(log),
+            Commit::Conflict(key) => return Err(Error::Contended(key.to_string())),
+        }
+        for digest in dropped {
+            self.sweep(digest).await?;
+        }
+        Ok(log.state().pending_bytes > 0)
+    }
+}
+
+/// Lines that become one chunk, and the states of their sources once they have.
+struct Part {
+    lines: Vec<StoredLine>,
+    counts: Vec<(String, u64)>,
+    sources: Vec<(String, SourceState)>,
+    bytes: usize,
+}
+
+impl Part {
+    /// The oldest lines that are not durable; `None` if nothing is to be written.
+    fn of(state: &mut LogState, now: Boot) -> Option<Self> {
+        let mut part = Self { lines: Vec::new(), counts: Vec::new(), sources: Vec::new(), bytes: 0 };
+        let durable = state.durable_line;
+        for (source, line) in state.tail.iter().filter(|(_, line)| line.number > durable) {
+            if part.bytes >= CHUNK_BYTES
+                || (part.counts.len() >= SOURCES_AT_ONCE
+                    && !part.counts.iter().any(|(known, _)| known == source))
+            {
+                break;
+            }
+            part.bytes += LogState::cost(line);
+            part.lines.push(line.clone());
+            match part.counts.iter_mut().find(|(known, _)| known == source) {
+                Some((_, count)) => *count += 1,
+                None => part.counts.push((source.clone(), 1)),
+            }
+        }
+        // Lines that come from now on wait for their own time.
+        state.pending_since = if part.bytes < state.pending_bytes { Some(now) } else { None };
+        // A source may have become complete, or reached a boundary, without a line.
+        for (name, source) in &mut state.sources {
+            source.advance();
+            let count = part.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+            if (count > 0 || source.is_dirty()) && part.sources.len() < SOURCES_AT_ONCE {
+                part.sources.push((name.clone(), source.state_after(count)));
+            }
+        }
+        (!part.sources.is_empty()).then_some(part)
+    }
+
+    fn stored(self, log: &AppLog) {
+        let mut state = log.state();
+        for (name, written) in &self.sources {
+            let count = self.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+            if let Some(source) = state.sources.get_mut(name) {
+                source.stored(count, written);
+            }
+        }
+        if let Some(last) = self.lines.last() {
+            state.durable_line = last.number;
+        }
+        state.pending_bytes -= self.bytes.min(state.pending_bytes);
+        state.trim();
+        let durable = state.durable_line;
+        drop(state);
+        log.durable.send_replace(durable);
+    }
+}
+
+impl Appender {
+    /// Takes chunks. The answer: whether this stream is still the one that writes its source.
+    pub async fn take(&self, chunks: &[jobgraph::OutputChunk], complete: bool) -> Result<bool, Error> {
+        let now = self.service.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let full = {
+            let mut state = self.log.state();
+            let state = &mut *state;
+            let Some(source) =
+                state.sources.get_mut(&self.source).filter(|source| source.writer == self.writer)
+            else {
+                return Ok(false);
+            };
+            let mut lines = Vec::new();
+            for chunk in chunks {
+                source.take(chunk, &mut lines);
+            }
+            if complete {
+                source.complete(now, &mut lines);
+            }
+            for mut line in lines {
+                state.last_line += 1;
+                line.number = state.last_line;
+                let cost = LogState::cost(&line);
+                state.tail_bytes += cost;
+                state.pending_bytes += cost;
+                state.pending_since.get_or_insert(self.service.clock.boot());
+                state.tail.push_back((self.source.clone(), line));
+            }
+            self.log.last.send_replace(state.last_line);
+            state.pending_bytes >= CHUNK_BYTES
+        };
+        if full || complete {
+            self.flush().await?;
+        }
+        Ok(true)
+    }
+
+    /// How far everything of the source is durable.
+    pub fn acknowledged(&self) -> u64 {
+        let mut state = self.log.state();
+        state.sources.get_mut(&self.source).map_or(0, |source| source.acknowledged())
+    }
+
+    /// Waits until lines became durable, here or by another stream, and makes them so when they are old enough.
+    pub async fn durable(&mut self) -> Result<(), Error> {
+        let due = self.log.state().pending_since.map(|since| since + CHUNK_AFTER);
+        let clock = self.service.clock.clone();
+        let flush = async move {
+            match due {
+                Some(due) => clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.durable.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into())),
+            () = flush => self.flush().await,
+        }
+    }
+
+    /// Makes all lines durable that are not.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.service.flush(&self.application, &self.log).await
+    }
+
+    /// The stream has ended: what it brought becomes durable.
+    pub async fn finish(self) -> Result<(), Error> {
+        self.flush().await?;
+        let Self { service, application, log, durable, .. } = self;
+        drop((log, durable));
+        service.logs.close(&application);
+        Ok(())
+    }
+}

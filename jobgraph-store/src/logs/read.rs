@@ -1,0 +1,234 @@
+//! Reading output: from payloads and from memory, in the order of line numbers, and on as it comes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::{Stream, TryStreamExt as _};
+use proto::{ApplicationId, ApplicationRef, Digest, api};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::AppLog;
+use crate::error::Error;
+use crate::keys::Kind as _;
+use crate::keys::generation::{GenerationState, state_key};
+use crate::keys::log::{ChunkBody, LogChunk, LogHead, StoredLine, chunk_prefix, head_key};
+use crate::model::Refusal;
+use crate::service::Service;
+use crate::store::Read;
+
+/// Bytes of lines that travel together.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// Batches on their way to a reader.
+const ROOM: usize = 4;
+
+/// Which lines are wanted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogFilter {
+    /// Empty: all roles.
+    pub roles: Vec<String>,
+    /// Only of this execution of main(); 0: all.
+    pub attempt: u64,
+    /// Seen at or after.
+    pub since: Option<SystemTime>,
+    /// Seen before.
+    pub until: Option<SystemTime>,
+    /// Only the last so many; 0: all.
+    pub tail: usize,
+    /// Go on as lines come, until the application is clean.
+    pub follow: bool,
+}
+
+impl LogFilter {
+    fn passes(&self, line: &StoredLine) -> bool {
+        let nanos = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            i64::try_from(since).unwrap_or(i64::MAX)
+        };
+        (self.roles.is_empty() || self.roles.contains(&line.role))
+            && (self.attempt == 0 || (line.role == "main" && line.source_number == self.attempt))
+            && self.since.is_none_or(|since| line.unix_nanos >= nanos(since))
+            && self.until.is_none_or(|until| line.unix_nanos < nanos(until))
+    }
+}
+
+/// The number of a line as a cursor.
+pub fn cursor(number: u64) -> String {
+    format!("{number:x}")
+}
+
+type Sender = mpsc::Sender<Result<Vec<api::LogLine>, Error>>;
+
+impl Service {
+    /// Lines after a cursor (empty: from the beginning), in batches.
+    pub async fn read_logs(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        after: &str,
+        filter: LogFilter,
+    ) -> Result<impl Stream<Item = Result<Vec<api::LogLine>, Error>> + Send + 'static + use<>, Error> {
+        let application = self.resolve(id, generation).await?;
+        self.load(&application, None).await?;
+        let malformed =
+            || Refusal::RequestInvalid(format!("{after:?} is not a cursor that this service gave out"));
+        let after =
+            if after.is_empty() { 0 } else { u64::from_str_radix(after, 16).map_err(|_| malformed())? };
+        let (sender, receiver) = mpsc::channel(ROOM);
+        let service = self.clone();
+        tokio::spawn(async move {
+            let fed = match service.log_of(&application).await {
+                Ok(log) => service.feed_logs(&application, &log, after, &filter, &sender).await,
+                Err(error) => Err(error),
+            };
+            service.logs.close(&application);
+            if let Err(error) = fed {
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    async fn feed_logs(
+        &self,
+        application: &ApplicationRef,
+        log: &Arc<AppLog>,
+        mut after: u64,
+        filter: &LogFilter,
+        sender: &Sender,
+    ) -> Result<(), Error> {
+        let mut last = log.last.subscribe();
+        let mut revisions = self.metadata.revisions();
+        let mut tail = (filter.tail > 0).then(VecDeque::new);
+        loop {
+            last.borrow_and_update();
+            revisions.borrow_and_update();
+            // Asked before lines are read: what was written before clean is read below.
+            let clean = self.is_clean_now(application).await?;
+            while let Some(lines) = self.lines_after(application, log, after).await? {
+                after = lines.last().map_or(after, |line| line.number);
+                let wanted = lines.into_iter().filter(|line| filter.passes(line));
+                match &mut tail {
+                    Some(kept) => {
+                        kept.extend(wanted);
+                        kept.drain(..kept.len().saturating_sub(filter.tail));
+                    }
+                    None => {
+                        if send(sender, wanted).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            if let Some(kept) = tail.take()
+                && send(sender, kept.into_iter()).await.is_err()
+            {
+                return Ok(());
+            }
+            let over = filter.until.is_some_and(|until| until <= self.clock.wall());
+            if !filter.follow || clean || over {
+                return Ok(());
+            }
+            tokio::select! {
+                () = sender.closed() => return Ok(()),
+                changed = last.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into()))?,
+                changed = self.changed(application, &mut revisions) => changed?,
+            }
+        }
+    }
+
+    async fn is_clean_now(&self, application: &ApplicationRef) -> Result<bool, Error> {
+        let view = self.metadata.read(vec![Read::Key(state_key(application))], None).await?;
+        Ok(crate::service::one::<GenerationState>(&view, 0)?.is_some_and(|state| state.application().clean))
+    }
+
+    /// The next lines; `None` if there are none yet.
+    async fn lines_after(
+        &self,
+        application: &ApplicationRef,
+        log: &AppLog,
+        after: u64,
+    ) -> Result<Option<Vec<StoredLine>>, Error> {
+        if let Some(lines) = in_memory(log, after) {
+            return Ok(Some(lines));
+        }
+        // The chunk that holds the next line begins at or before it: the last one before `after + 1`, or the first one later.
+        let reads = vec![Read::Key(head_key(application)), Read::all(chunk_prefix(application))];
+        let view = self.metadata.read(reads, None).await?;
+        let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
+        let mut chunks = view.answers[1].iter().map(|(_, stored)| LogChunk::from_stored(&stored.value));
+        let first = chunks.next().transpose()?;
+        let oldest = first.as_ref().map_or(0, |chunk| chunk.first_line);
+        let mut next = first.filter(|chunk| chunk.last_line > after);
+        while next.is_none() {
+            let Some(chunk) = chunks.next().transpose()? else { break };
+            next = Some(chunk).filter(|chunk| chunk.last_line > after);
+        }
+        let Some(chunk) = next else {
+            // It became durable and left memory in between, or there is none.
+            return Ok(in_memory(log, after));
+        };
+        let mut lines = self.read_chunk(&chunk).await?;
+        lines.retain(|line| line.number > after);
+        if chunk.first_line == oldest
+            && after < oldest.saturating_sub(1)
+            && let Some(first) = lines.first_mut()
+        {
+            first.lost_before += head.lost_bytes;
+        }
+        Ok(if lines.is_empty() { None } else { Some(lines) })
+    }
+
+    async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {
+        let digest: Digest = chunk.digest.parse()?;
+        let parts: Vec<bytes::Bytes> = self.blobs.read(digest, 0).await?.try_collect().await?;
+        Ok(ChunkBody::from_stored(&parts.concat())?.lines)
+    }
+}
+
+/// The lines after this one, if the next one is in memory.
+fn in_memory(log: &AppLog, after: u64) -> Option<Vec<StoredLine>> {
+    let state = log.state();
+    let first = state.tail.front()?.1.number;
+    if first > after + 1 {
+        return None;
+    }
+    let begin = usize::try_from(after + 1 - first).ok()?;
+    let mut bytes = 0;
+    let lines = state.tail.iter().skip(begin).map(|(_, line)| line.clone()).take_while(|line| {
+        bytes += line.text.len();
+        bytes <= 4 * BATCH_BYTES
+    });
+    Some(lines.collect::<Vec<_>>()).filter(|lines| !lines.is_empty())
+}
+
+async fn send(sender: &Sender, lines: impl Iterator<Item = StoredLine>) -> Result<(), ()> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for line in lines {
+        bytes += line.text.len();
+        batch.push(shown(line));
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            sender.send(Ok(std::mem::take(&mut batch))).await.map_err(|_| ())?;
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { sender.send(Ok(batch)).await.map_err(|_| ()) }
+}
+
+fn shown(line: StoredLine) -> api::LogLine {
+    let (seconds, nanos) =
+        (line.unix_nanos.div_euclid(1_000_000_000), line.unix_nanos.rem_euclid(1_000_000_000));
+    api::LogLine {
+        cursor: cursor(line.number),
+        at: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }),
+        role: line.role,
+        number: line.source_number,
+        stream: if line.stderr { "stderr" } else { "stdout" }.into(),
+        text: line.text,
+        partial: line.partial,
+        lost_before: line.lost_before,
+    }
+}

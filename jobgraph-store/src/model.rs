@@ -1,0 +1,157 @@
+//! What a write does to a record: facts in, changed facts and events out, or a refusal. No I/O and no clock; whoever calls
+//! reads the facts at one revision and commits the difference with compares on what was read.
+
+pub mod attempt;
+pub mod cluster;
+pub mod ending;
+pub mod event;
+pub mod job;
+pub mod refusal;
+pub mod spec;
+pub mod submit;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use prost_types::Timestamp;
+use proto::{ApplicationRef, EpochFence, IncarnationFence, JobId, api};
+
+use crate::keys::artifacts::Artifacts;
+use crate::keys::fence::{AttemptFence, ClusterFence};
+use crate::keys::generation::{GenerationSpec, GenerationState};
+use crate::keys::head::Head;
+use crate::keys::job::StoredJob;
+
+pub use refusal::Refusal;
+
+/// What the record holds about one generation, all as of one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Which generation.
+    pub application: ApplicationRef,
+    /// The latest generation of the id.
+    pub head: Head,
+    /// The leader's fence.
+    pub attempt: AttemptFence,
+    /// The cluster's fence.
+    pub cluster: ClusterFence,
+    /// What was submitted.
+    pub spec: GenerationSpec,
+    /// What became of it.
+    pub state: GenerationState,
+    /// What users ask for.
+    pub desired: api::Desired,
+    /// Which bytes it runs with.
+    pub artifacts: Artifacts,
+    /// Its jobs.
+    pub jobs: BTreeMap<JobId, StoredJob>,
+}
+
+impl Facts {
+    /// The outcome is decided.
+    pub fn is_terminal(&self) -> bool {
+        self.state.application().terminal
+    }
+
+    /// Nothing is left to do.
+    pub fn is_clean(&self) -> bool {
+        self.state.application().clean
+    }
+
+    /// A job by its id.
+    pub fn job(&self, id: JobId) -> Result<&StoredJob, Refusal> {
+        self.jobs.get(&id).ok_or_else(|| Refusal::JobNotFound {
+            application: self.application.clone(),
+            job: id.to_string(),
+        })
+    }
+
+    /// Refuses a leader that is not the current one.
+    pub fn check_epoch(&self, fence: &EpochFence) -> Result<(), Refusal> {
+        if self.attempt.admits(fence.application.generation, fence.epoch) {
+            return Ok(());
+        }
+        Err(Refusal::EpochSuperseded {
+            application: self.application.clone(),
+            epoch: fence.epoch.get(),
+            current: self.attempt.epoch,
+            holder: self.attempt.holder.clone(),
+        })
+    }
+
+    /// Refuses a cluster that is not the current one.
+    pub fn check_incarnation(&self, fence: &IncarnationFence) -> Result<(), Refusal> {
+        if self.cluster.admits(fence.application.generation, fence.incarnation) {
+            return Ok(());
+        }
+        Err(self.incarnation_superseded(fence.incarnation.get()))
+    }
+
+    fn incarnation_superseded(&self, incarnation: u64) -> Refusal {
+        let application = self.application.clone();
+        Refusal::IncarnationSuperseded { application, incarnation, current: self.cluster.incarnation }
+    }
+
+    fn already_ended(&self) -> Refusal {
+        let ended = self.state.application();
+        let (outcome, reason) = (ended.outcome(), ended.reason.clone());
+        Refusal::AlreadyEnded { application: self.application.clone(), outcome, reason }
+    }
+}
+
+/// Facts that are being changed by one write, and the events that tell of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// The facts, changed.
+    pub facts: Facts,
+    /// What happened, to be numbered by the commit.
+    pub events: Vec<api::Event>,
+    /// When.
+    pub now: SystemTime,
+}
+
+impl Draft {
+    /// Nothing has changed yet.
+    pub fn new(facts: Facts, now: SystemTime) -> Self {
+        Self { facts, events: Vec::new(), now }
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        Some(timestamp(self.now))
+    }
+
+    fn app(&mut self) -> &mut api::Application {
+        self.facts.state.application_mut()
+    }
+
+    /// Sets a condition; the first sight of a value is kept.
+    fn condition(&mut self, kind: &str, status: api::ConditionStatus, reason: &str, message: &str) {
+        let source = self.facts.attempt.holder.clone();
+        let observed_at = self.at();
+        let conditions = &mut self.app().conditions;
+        let condition = api::Condition {
+            r#type: kind.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: message.into(),
+            source,
+            observed_at,
+        };
+        match conditions.iter_mut().find(|known| known.r#type == kind) {
+            Some(known)
+                if known.status == condition.status && known.reason == reason && known.message == message => {
+            }
+            Some(known) => *known = condition,
+            None => conditions.push(condition),
+        }
+    }
+}
+
+/// Wall time as the record writes it.
+pub fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::from(time)
+}
+
+#[cfg(test)]
+mod tests;

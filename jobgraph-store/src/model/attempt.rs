@@ -1,0 +1,226 @@
+//! What a leader does first: begin its attempt, pin artifacts, start main() and tell how it ended.
+
+use proto::{EpochFence, api, jobgraph};
+
+use super::event::Telling;
+use super::{Draft, Refusal, timestamp};
+
+/// Events of one commit that tell of artifacts; more are summed up.
+const TOLD_ARTIFACTS: usize = 40;
+
+/// The longest kept tail of main()'s stderr, in bytes.
+const STDERR_TAIL_BYTES: usize = 4 * 1024;
+
+/// Begins an attempt: from its commit no lower epoch writes. A generation that is clean or not the newest is not touched.
+pub fn begin(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    holder: &str,
+    pid: u32,
+    cause: &str,
+) -> Result<jobgraph::Disposition, Refusal> {
+    let facts = &draft.facts;
+    if facts.is_clean() || facts.head.latest() != fence.application.generation {
+        return Ok(jobgraph::Disposition::Clean);
+    }
+    let known = &facts.attempt;
+    let again = known.admits(fence.application.generation, fence.epoch)
+        && known.holder == holder
+        && known.holder_pid == pid;
+    if !again {
+        if fence.epoch.get() <= known.epoch {
+            return Err(Refusal::EpochSuperseded {
+                application: facts.application.clone(),
+                epoch: fence.epoch.get(),
+                current: known.epoch,
+                holder: known.holder.clone(),
+            });
+        }
+        lead(draft, fence, holder, pid, cause);
+    }
+    let facts = &draft.facts;
+    Ok(if facts.is_terminal() {
+        jobgraph::Disposition::Dirty
+    } else if facts.state.record.as_ref().is_some_and(|record| record.main_epoch > 0) {
+        jobgraph::Disposition::Resume
+    } else {
+        jobgraph::Disposition::Fresh
+    })
+}
+
+fn lead(draft: &mut Draft, fence: &EpochFence, holder: &str, pid: u32, cause: &str) {
+    let attempt = &mut draft.facts.attempt;
+    attempt.epoch = fence.epoch.get();
+    attempt.generation = fence.application.generation.get();
+    attempt.holder = holder.into();
+    attempt.holder_pid = pid;
+    let since = draft.at();
+    let app = draft.app();
+    let main_ended = app.main.as_ref().is_some_and(|main| main.state() == api::MainState::Ended);
+    let leadership = app.leadership.get_or_insert_default();
+    leadership.epoch = fence.epoch.get();
+    leadership.ordinal += 1;
+    leadership.leader = holder.into();
+    leadership.leader_pid = pid;
+    leadership.since = since;
+    let ordinal = leadership.ordinal;
+    if !app.terminal {
+        app.set_phase(if main_ended { api::Phase::Finishing } else { api::Phase::Starting });
+    }
+    draft.condition("Led", api::ConditionStatus::True, "", "");
+    let message =
+        if ordinal == 1 { format!("{holder} leads") } else { format!("{holder} took over: {cause}") };
+    draft.tell(
+        Telling::new("leader", message)
+            .with("holder", holder)
+            .with("pid", pid)
+            .with("ordinal", ordinal)
+            .with("cause", cause),
+    );
+}
+
+/// Pins what is not pinned yet, by name: the record wins. Answers those that are new.
+pub fn pin(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    artifacts: &[api::PinnedArtifact],
+) -> Result<Vec<api::PinnedArtifact>, Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let mut new = Vec::new();
+    for artifact in artifacts {
+        if !draft
+            .facts
+            .artifacts
+            .pinned
+            .iter()
+            .any(|known| known.name == artifact.name && known.uri == artifact.uri)
+        {
+            draft.facts.artifacts.pinned.push(artifact.clone());
+            new.push(artifact.clone());
+        }
+    }
+    if new.is_empty() {
+        return Ok(new);
+    }
+    if draft.facts.is_terminal() {
+        return Err(draft.facts.already_ended());
+    }
+    for artifact in new.iter().take(TOLD_ARTIFACTS) {
+        draft.tell(
+            Telling::new("artifact", format!("{} pinned", artifact.name))
+                .with("name", &artifact.name)
+                .with("uri", &artifact.uri)
+                .with("size_bytes", artifact.size_bytes)
+                .with("digest", &artifact.digest),
+        );
+    }
+    if let more @ 1.. = new.len().saturating_sub(TOLD_ARTIFACTS) {
+        draft.tell(Telling::new("artifact", format!("{more} more pinned")).with("more", more));
+    }
+    draft.condition("ArtifactsPinned", api::ConditionStatus::True, "", "");
+    Ok(new)
+}
+
+/// main() is about to be started under this tether.
+pub fn main_starting(draft: &mut Draft, fence: &EpochFence, tether_endpoint: &str) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if draft.facts.is_terminal() {
+        return Err(draft.facts.already_ended());
+    }
+    let record = draft.facts.state.record_mut();
+    if record.main_epoch == fence.epoch.get() && record.main_tether_endpoint == tether_endpoint {
+        return Ok(());
+    }
+    record.main_epoch = fence.epoch.get();
+    record.main_tether_endpoint = tether_endpoint.into();
+    draft.facts.state.stderr_tail.clear();
+    let app = draft.app();
+    let executions = app.main.as_ref().map_or(0, |main| main.executions) + 1;
+    app.main = Some(api::Main { state: api::MainState::Starting.into(), executions, ..Default::default() });
+    app.set_phase(api::Phase::Starting);
+    Ok(())
+}
+
+/// main() runs with this process id.
+pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let now = draft.at();
+    let app = draft.facts.state.application_mut();
+    let main = app.main.get_or_insert_default();
+    if main.state() != api::MainState::Starting {
+        // A repeat, or its end is recorded already.
+        return Ok(());
+    }
+    main.set_state(api::MainState::Running);
+    main.pid = pid;
+    main.started_at = now;
+    let execution = main.executions;
+    if !app.terminal {
+        app.set_phase(api::Phase::Running);
+    }
+    if app.started_at.is_none() {
+        app.started_at = now;
+    }
+    draft.condition("MainStarted", api::ConditionStatus::True, "", "");
+    let again = if execution > 1 { " again" } else { "" };
+    draft.tell(
+        Telling::new("main", format!("main() started{again}"))
+            .with("state", "started")
+            .with("pid", pid)
+            .with("execution", execution),
+    );
+    Ok(())
+}
+
+/// How main() ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MainExit {
+    /// Its code, if it exited.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// main() has ended; the first recorded end of an execution stays.
+pub fn main_ended(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    exit: MainExit,
+    stderr_tail: &str,
+) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let now = timestamp(draft.now);
+    let app = draft.facts.state.application_mut();
+    let main = app.main.get_or_insert_default();
+    if main.state() == api::MainState::Ended || main.state() == api::MainState::Unspecified {
+        return Ok(());
+    }
+    main.set_state(api::MainState::Ended);
+    main.ended_at = Some(now);
+    main.exit_code = exit.code;
+    main.signal = exit.signal;
+    let (pid, execution) = (main.pid, main.executions);
+    if !app.terminal {
+        app.set_phase(api::Phase::Finishing);
+    }
+    let begin = (0..=stderr_tail.len())
+        .find(|&at| stderr_tail.len() - at <= STDERR_TAIL_BYTES && stderr_tail.is_char_boundary(at));
+    let tail = &stderr_tail[begin.unwrap_or(stderr_tail.len())..];
+    draft.facts.state.stderr_tail = tail.into();
+    let how = match exit {
+        MainExit { signal: Some(signal), .. } => format!("main() was ended by signal {signal}"),
+        MainExit { code: Some(code), .. } => format!("main() exited with {code}"),
+        MainExit { .. } => "main() ended".into(),
+    };
+    let optional = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
+    draft.tell(
+        Telling::new("main", how)
+            .with("state", "ended")
+            .with("pid", pid)
+            .with("execution", execution)
+            .with("exit_code", optional(exit.code))
+            .with("signal", optional(exit.signal))
+            .with("stderr_tail", tail),
+    );
+    Ok(())
+}

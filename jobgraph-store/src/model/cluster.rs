@@ -1,0 +1,124 @@
+//! Lives of a cluster.
+
+use std::collections::HashMap;
+
+use proto::{EpochFence, Incarnation, api, jobgraph};
+
+use super::event::Telling;
+use super::{Draft, Refusal};
+
+/// Incarnations in a row without a job's end after which no further one is begun.
+pub const MAX_BARREN: u32 = 3;
+
+/// A new incarnation and how many in a row, it included, have come to nothing so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// Its number.
+    pub incarnation: Incarnation,
+    /// Incarnations in a row without a job's end.
+    pub barren: u32,
+}
+
+/// Begins a new incarnation: the one writer of the cluster's fence. The same request is answered with the same number.
+pub fn begin(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    request: &jobgraph::BeginClusterRequest,
+) -> Result<Begun, Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if request.request_id.is_empty() {
+        return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
+    }
+    let facts = &mut draft.facts;
+    let barren = facts.state.application().cluster.as_ref().map_or(0, |cluster| cluster.barren_incarnations);
+    if facts.cluster.generation == fence.application.generation.get()
+        && facts.cluster.request_id == request.request_id
+    {
+        return Ok(Begun { incarnation: Incarnation(facts.cluster.incarnation), barren });
+    }
+    if facts.is_terminal() {
+        return Err(facts.already_ended());
+    }
+    if barren >= MAX_BARREN {
+        return Err(Refusal::ClusterKeepsDying { application: facts.application.clone(), count: barren });
+    }
+    facts.cluster.incarnation += 1;
+    facts.cluster.generation = fence.application.generation.get();
+    facts.cluster.request_id.clone_from(&request.request_id);
+    let begun = Begun { incarnation: Incarnation(facts.cluster.incarnation), barren: barren + 1 };
+    let record = facts.state.record_mut();
+    record.cluster_request_id.clone_from(&request.request_id);
+    record.jobs_endpoint.clear();
+    draft.app().cluster = Some(api::Cluster {
+        incarnation: begun.incarnation.get(),
+        state: api::ClusterState::Starting.into(),
+        engine: request.engine.clone(),
+        engine_version: request.engine_version.clone(),
+        engine_path: request.engine_path.clone(),
+        ready_roles: HashMap::new(),
+        barren_incarnations: begun.barren,
+    });
+    draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
+    draft.tell(
+        Telling::new("cluster", format!("incarnation {} starting", begun.incarnation))
+            .incarnation(begun.incarnation.get())
+            .with("incarnation", begun.incarnation)
+            .with("state", "starting")
+            .with("cause", &request.cause)
+            .with("engine", &request.engine),
+    );
+    Ok(begun)
+}
+
+/// What became of the current incarnation.
+pub fn record(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    request: &jobgraph::RecordClusterRequest,
+) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let facts = &mut draft.facts;
+    if !facts.cluster.admits(fence.application.generation, Incarnation(request.incarnation)) {
+        return Err(facts.incarnation_superseded(request.incarnation));
+    }
+    let state = api::ClusterState::try_from(request.state).unwrap_or_default();
+    let word = match state {
+        api::ClusterState::Unspecified => {
+            return Err(Refusal::RequestInvalid("state is not set, or not one of this build".into()));
+        }
+        api::ClusterState::Starting => "starting",
+        api::ClusterState::Ready => "ready",
+        api::ClusterState::Gone => "gone",
+    };
+    let record = facts.state.record_mut();
+    let endpoint = if state == api::ClusterState::Gone { "" } else { request.jobs_endpoint.as_str() };
+    let cluster = record.application.get_or_insert_default().cluster.get_or_insert_default();
+    let unchanged = cluster.state() == state
+        && cluster.ready_roles == request.ready_roles
+        && record.jobs_endpoint == endpoint;
+    if unchanged || (cluster.state() == api::ClusterState::Gone && state != api::ClusterState::Gone) {
+        // A repeat, or a late word about one that is known to be gone.
+        return Ok(());
+    }
+    cluster.set_state(state);
+    cluster.ready_roles.clone_from(&request.ready_roles);
+    record.jobs_endpoint = endpoint.into();
+    let mut roles: Vec<String> =
+        request.ready_roles.iter().map(|(role, count)| format!("{role}={count}")).collect();
+    roles.sort();
+    let ready = if state == api::ClusterState::Ready {
+        api::ConditionStatus::True
+    } else {
+        api::ConditionStatus::False
+    };
+    draft.condition("ClusterReady", ready, "", &request.message);
+    draft.tell(
+        Telling::new("cluster", format!("incarnation {} {word}", request.incarnation))
+            .incarnation(request.incarnation)
+            .with("incarnation", request.incarnation)
+            .with("state", word)
+            .with("roles", roles.join(","))
+            .with("message", &request.message),
+    );
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! How an application ends: what users ask for, the one end, and clean.
+
+use proto::{EpochFence, Reason, api};
+
+use super::event::{Telling, outcome_word};
+use super::job::has_outputs;
+use super::{Draft, Refusal};
+
+/// What a leader wants to record as the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// How.
+    pub outcome: api::Outcome,
+    /// The stable reason.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Asks for a cancel. True: it was asked for before.
+pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<bool, Refusal> {
+    if draft.facts.is_terminal() {
+        return Err(draft.facts.already_ended());
+    }
+    if draft.facts.desired.cancel {
+        return Ok(true);
+    }
+    draft.facts.desired.cancel = true;
+    ask(draft, reason, requested_by);
+    let said =
+        if reason.is_empty() { "cancel requested".into() } else { format!("cancel requested: {reason}") };
+    let telling = Telling::new("cancel", said).with("requested_by", requested_by).with("reason", reason);
+    draft.tell_from(telling, "record".into(), 0);
+    Ok(false)
+}
+
+/// Asks for the end of a teardown or publish that cannot finish.
+pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<(), Refusal> {
+    if draft.facts.is_clean() {
+        return Err(draft.facts.already_ended());
+    }
+    if !draft.facts.is_terminal() && !draft.facts.desired.cancel {
+        return Err(Refusal::NotEnded(draft.facts.application.clone()));
+    }
+    if draft.facts.desired.abandon {
+        return Ok(());
+    }
+    draft.facts.desired.abandon = true;
+    ask(draft, reason, requested_by);
+    let telling =
+        Telling::new("warning", "abandon requested: what cannot be removed or published is left for good")
+            .reason(Reason::Abandoned.as_str())
+            .with("requested_by", requested_by)
+            .with("reason", reason);
+    draft.tell_from(telling, "record".into(), 0);
+    Ok(())
+}
+
+fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
+    let now = draft.at();
+    let desired = &mut draft.facts.desired;
+    desired.reason = reason.into();
+    desired.requested_by = requested_by.into();
+    desired.requested_at = now;
+    desired.revision += 1;
+}
+
+/// Records the application's end; the first one stands and is the answer.
+pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u64) -> Result<End, Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if draft.facts.is_terminal() {
+        let stands = draft.facts.state.application();
+        return Ok(End {
+            outcome: stands.outcome(),
+            reason: stands.reason.clone(),
+            message: stands.message.clone(),
+        });
+    }
+    if end.outcome == api::Outcome::Unspecified {
+        return Err(Refusal::RequestInvalid("outcome is not set, or not one of this build".into()));
+    }
+    let application = draft.facts.application.clone();
+    let desired = &draft.facts.desired;
+    if desired.revision != desired_revision {
+        let (seen, current) = (desired_revision, desired.revision);
+        return Err(Refusal::RevisionMoved { application, what: "the desired state", seen, current });
+    }
+    if !desired.abandon {
+        check_jobs(draft)?;
+    }
+    let end = if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
+    let now = draft.at();
+    let app = draft.app();
+    app.terminal = true;
+    app.set_outcome(end.outcome);
+    app.set_phase(api::Phase::Cleaning);
+    app.reason.clone_from(&end.reason);
+    app.message.clone_from(&end.message);
+    app.ended_at = now;
+    let word = outcome_word(end.outcome);
+    let said = if end.message.is_empty() { word.to_owned() } else { format!("{word}: {}", end.message) };
+    draft.tell(Telling::new("ended", said).reason(&end.reason).with("outcome", word));
+    Ok(end)
+}
+
+fn check_jobs(draft: &Draft) -> Result<(), Refusal> {
+    let application = draft.facts.application.clone();
+    let jobs = || draft.facts.jobs.values().map(|job| job.shown());
+    let no_end: Vec<String> = jobs().filter(|job| job.end.is_none()).map(|job| job.name.clone()).collect();
+    if !no_end.is_empty() {
+        return Err(Refusal::JobsNotEnded { application, jobs: no_end });
+    }
+    let unpublished = |job: &&api::Job| !job.published && job.end.as_ref().is_some_and(has_outputs);
+    let unpublished: Vec<String> = jobs().filter(unpublished).map(|job| job.name.clone()).collect();
+    if !unpublished.is_empty() {
+        return Err(Refusal::OutputNotPublished { application, jobs: unpublished });
+    }
+    Ok(())
+}
+
+/// A cancel that was acknowledged before the end decides it.
+fn cancelled(draft: &Draft, end: End) -> End {
+    if end.outcome == api::Outcome::Cancelled {
+        return end;
+    }
+    let asked = &draft.facts.desired;
+    let message = match (asked.requested_by.as_str(), asked.reason.as_str()) {
+        ("", "") => "a cancel was requested".into(),
+        ("", reason) => format!("a cancel was requested: {reason}"),
+        (who, "") => format!("{who} requested a cancel"),
+        (who, reason) => format!("{who} requested a cancel: {reason}"),
+    };
+    End { outcome: api::Outcome::Cancelled, reason: Reason::Cancelled.as_str().into(), message }
+}
+
+/// The end of a main() that failed says what it said last, also when another leader records it.
+fn with_tail(draft: &Draft, mut end: End) -> End {
+    let of_main = [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
+    let last = draft.facts.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
+    if let Some(last) = last.filter(|last| of_main && !end.message.contains(*last)) {
+        end.message = format!("{}: {last}", end.message);
+    }
+    end
+}
+
+/// Nothing is left to do, but for what was given up. True: it was not so before.
+pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -> Result<bool, Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if draft.facts.is_clean() {
+        return Ok(false);
+    }
+    if !draft.facts.is_terminal() {
+        return Err(Refusal::NotEnded(draft.facts.application.clone()));
+    }
+    let now = draft.at();
+    let app = draft.app();
+    app.clean = true;
+    app.set_phase(api::Phase::Ended);
+    app.cleaned_at = now;
+    app.leftovers = leftovers.to_vec();
+    for leftover in leftovers.iter().take(40) {
+        draft.tell(Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover));
+    }
+    draft.tell(Telling::new(
+        "clean",
+        if leftovers.is_empty() { "nothing left over" } else { "clean but for what was given up" },
+    ));
+    Ok(true)
+}

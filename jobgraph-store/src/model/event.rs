@@ -1,0 +1,115 @@
+//! Events: the past as people ask for it. Their kinds and attributes are stable.
+
+use std::collections::HashMap;
+
+use proto::{api, job};
+
+use super::Draft;
+
+/// An event that is being described.
+#[derive(Debug)]
+pub(crate) struct Telling(api::Event);
+
+impl Telling {
+    /// Of this kind, with one line for people.
+    pub(crate) fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self(api::Event { kind: kind.into(), message: message.into(), ..Default::default() })
+    }
+
+    /// Told by somebody else, with its kind and details.
+    pub(crate) fn of(event: api::Event) -> Self {
+        Self(event)
+    }
+
+    /// Adds a detail; an empty one is left out.
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        let value = value.to_string();
+        if !value.is_empty() {
+            self.0.attributes.insert(name.into(), value);
+        }
+        self
+    }
+
+    /// Adds a stable reason.
+    pub(crate) fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.0.reason = reason.into();
+        self
+    }
+
+    /// About this job.
+    pub(crate) fn job(mut self, job_id: &str) -> Self {
+        self.0.job_id = job_id.into();
+        self
+    }
+
+    /// Seen by the cluster.
+    pub(crate) fn incarnation(mut self, incarnation: u64) -> Self {
+        self.0.incarnation = incarnation;
+        self
+    }
+}
+
+impl Draft {
+    /// Adds an event that the leader's write tells of.
+    pub(crate) fn tell(&mut self, telling: Telling) {
+        let source = self.facts.attempt.holder.clone();
+        self.tell_from(
+            telling,
+            if source.is_empty() { "record".into() } else { source },
+            self.facts.attempt.epoch,
+        );
+    }
+
+    /// Adds an event with its source; epoch 0 when no leader was involved.
+    pub(crate) fn tell_from(&mut self, Telling(mut event): Telling, source: String, epoch: u64) {
+        event.application_id = self.facts.application.id.to_string();
+        event.generation = self.facts.application.generation.get();
+        event.at = self.at();
+        event.source = source;
+        event.epoch = epoch;
+        self.events.push(event);
+    }
+}
+
+/// An outcome as people read it.
+pub fn outcome_word(outcome: api::Outcome) -> &'static str {
+    match outcome {
+        api::Outcome::Unspecified => "UNKNOWN",
+        api::Outcome::Succeeded => "SUCCEEDED",
+        api::Outcome::Failed => "FAILED",
+        api::Outcome::Cancelled => "CANCELLED",
+        api::Outcome::DeadlineExceeded => "DEADLINE_EXCEEDED",
+    }
+}
+
+/// A job's outcome as people read it.
+pub fn job_outcome_word(outcome: job::JobOutcome) -> &'static str {
+    match outcome {
+        job::JobOutcome::Unspecified => "UNKNOWN",
+        job::JobOutcome::Succeeded => "SUCCEEDED",
+        job::JobOutcome::Failed => "FAILED",
+        job::JobOutcome::Cancelled => "CANCELLED",
+        job::JobOutcome::Abandoned => "ABANDONED",
+        job::JobOutcome::Lost => "LOST",
+    }
+}
+
+/// Counters and places of what a job staged, by their attribute names.
+pub(crate) fn output_attributes(end: &job::JobEnd) -> HashMap<&'static str, String> {
+    let progress = end.progress.unwrap_or_default();
+    let outputs = end.manifest.as_ref().map_or(&[][..], |manifest| &manifest.outputs);
+    let files: usize = outputs.iter().map(|output| output.files.len()).sum();
+    let staged: u64 = outputs.iter().flat_map(|output| &output.files).map(|file| file.size_bytes).sum();
+    let mut attributes = HashMap::from([
+        ("rows_in", progress.rows_in.to_string()),
+        ("rows_out", progress.rows_out.to_string()),
+        ("bytes_out", if staged > 0 { staged } else { progress.bytes_out }.to_string()),
+    ]);
+    if let Some(first) = outputs.first() {
+        attributes.insert("files", files.to_string());
+        let locations: Vec<&str> = outputs.iter().map(|output| output.location.as_str()).collect();
+        attributes.insert("location", locations.join(", "));
+        attributes.insert("format", first.format.clone());
+    }
+    attributes
+}

@@ -1,0 +1,286 @@
+//! A job: kept under its static id, submitted, ended once, published.
+
+use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
+
+use super::event::{Telling, job_outcome_word, output_attributes};
+use super::{Draft, Facts, Refusal};
+use crate::keys::job::{Call, StoredJob};
+
+/// Which job a graph is kept for, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    /// The job; its graph is the one that runs.
+    pub job: api::Job,
+    /// It was in the record before.
+    pub found: bool,
+    /// It was, with other bytes.
+    pub diverged: bool,
+    /// This write made it: its graph has to be in the payloads.
+    pub made: Option<JobId>,
+}
+
+/// Keeps a graph if its name has none.
+pub fn put_graph(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    request: &jobgraph::PutJobGraphRequest,
+) -> Result<Put, Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let digest: Digest = request.graph_digest.parse()?;
+    if request.call_id.is_empty() {
+        return Err(Refusal::RequestInvalid("call_id is empty: choose one per execute()".into()));
+    }
+    let epoch = fence.epoch.get();
+    let repeated = |job: &&StoredJob| {
+        job.call.as_ref().is_some_and(|call| call.id == request.call_id && call.epoch == epoch)
+    };
+    if let Some(StoredJob { job, call: Some(call), .. }) = draft.facts.jobs.values().find(repeated) {
+        let job = job.clone().unwrap_or_default();
+        return Ok(Put { job, found: call.found, diverged: call.diverged, made: None });
+    }
+    if draft.facts.is_terminal() {
+        return Err(Refusal::ApplicationEnding(draft.facts.application.clone()));
+    }
+    let name =
+        if request.name.is_empty() { format!("job-{}", request.ordinal) } else { request.name.clone() };
+    let occurrence = occurrence(&draft.facts, &name, epoch, request.equal_names_allowed)?;
+    let id =
+        JobId::derive(&draft.facts.application.id, draft.facts.application.generation, &name, occurrence);
+    if request.overlapped {
+        draft.facts.state.overlapped = true;
+    }
+    if draft.facts.jobs.contains_key(&id) {
+        return Ok(found(draft, id, request, digest, epoch));
+    }
+    if let Some(recorded) = recorded_there(&draft.facts, request.ordinal, epoch) {
+        return Err(Refusal::MainDiverged {
+            application: draft.facts.application.clone(),
+            ordinal: request.ordinal,
+            asked: name,
+            recorded,
+        });
+    }
+    let job = api::Job {
+        job_id: id.to_string(),
+        name: name.clone(),
+        occurrence,
+        ordinal: request.ordinal,
+        state: api::JobState::Stored.into(),
+        graph_digest: digest.to_string(),
+        graph_size_bytes: request.graph_size_bytes,
+        created_at: draft.at(),
+        ..Default::default()
+    };
+    let call = Call { id: request.call_id.clone(), epoch, found: false, diverged: false };
+    let stored = StoredJob {
+        job: Some(job.clone()),
+        call: Some(call),
+        staging_locations: request.staging_locations.clone(),
+    };
+    draft.facts.jobs.insert(id, stored);
+    draft.facts.state.jobs += 1;
+    draft.tell(
+        Telling::new("job", format!("{name}: graph stored"))
+            .job(&job.job_id)
+            .with("name", name)
+            .with("state", "stored")
+            .with("digest", digest),
+    );
+    Ok(Put { job, found: false, diverged: false, made: Some(id) })
+}
+
+/// Which of several jobs with this name the call is for.
+fn occurrence(facts: &Facts, name: &str, epoch: u64, equal_names_allowed: bool) -> Result<u32, Refusal> {
+    let called = |job: &&StoredJob| {
+        job.shown().name == name && job.call.as_ref().is_some_and(|call| call.epoch == epoch)
+    };
+    let called = facts.jobs.values().filter(called).count();
+    if called > 0 && !equal_names_allowed {
+        return Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() });
+    }
+    Ok(u32::try_from(called).unwrap_or(u32::MAX))
+}
+
+/// The name of the job that an earlier attempt's call of this ordinal made, unless ordinals tell nothing.
+fn recorded_there(facts: &Facts, ordinal: u32, epoch: u64) -> Option<String> {
+    if facts.state.overlapped {
+        return None;
+    }
+    let there = |job: &&StoredJob| {
+        job.shown().ordinal == ordinal && job.call.as_ref().is_none_or(|call| call.epoch != epoch)
+    };
+    facts.jobs.values().find(there).map(|job| job.shown().name.clone())
+}
+
+fn found(
+    draft: &mut Draft,
+    id: JobId,
+    request: &jobgraph::PutJobGraphRequest,
+    digest: Digest,
+    epoch: u64,
+) -> Put {
+    let stored = draft.facts.jobs.entry(id).or_default();
+    let diverged = stored.shown().graph_digest != digest.to_string();
+    stored.call = Some(Call { id: request.call_id.clone(), epoch, found: true, diverged });
+    if diverged {
+        stored.shown_mut().diverged_digest = digest.to_string();
+    }
+    let job = stored.shown().clone();
+    let what = if job.end.is_some() { "its end is recorded" } else { "its graph is recorded" };
+    let telling = Telling::new("job", format!("{}: {what}", job.name))
+        .job(&job.job_id)
+        .with("name", &job.name)
+        .with("state", "attached")
+        .with("diverged_digest", &job.diverged_digest);
+    draft.tell(telling);
+    if diverged {
+        let said = format!(
+            "{}: main() sent another graph ({digest}); the stored one ({}) runs",
+            job.name, job.graph_digest
+        );
+        draft.tell(Telling::new("warning", said).job(&job.job_id).with("name", &job.name));
+    }
+    Put { job, found: true, diverged, made: None }
+}
+
+/// The job was given to this incarnation.
+pub fn submitted(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    id: JobId,
+    incarnation: Incarnation,
+) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let current = draft.facts.cluster.admits(fence.application.generation, incarnation);
+    let known = draft.facts.job(id)?.shown();
+    if known.end.is_some() || (known.submissions > 0 && known.incarnation == incarnation.get()) {
+        return Ok(());
+    }
+    if !current {
+        return Err(draft.facts.incarnation_superseded(incarnation.get()));
+    }
+    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    job.incarnation = incarnation.get();
+    job.submissions += 1;
+    job.set_state(api::JobState::Running);
+    let (name, job_id, submissions) = (job.name.clone(), job.job_id.clone(), job.submissions);
+    draft.tell(
+        Telling::new("job", format!("{name}: submitted"))
+            .job(&job_id)
+            .incarnation(incarnation.get())
+            .with("name", name)
+            .with("state", "submitted")
+            .with("submissions", submissions),
+    );
+    Ok(())
+}
+
+/// The cluster's word that a job ended. The end that stands, and whether it is this one.
+pub fn ended(
+    draft: &mut Draft,
+    fence: &IncarnationFence,
+    id: JobId,
+    end: &job::JobEnd,
+) -> Result<(bool, job::JobEnd), Refusal> {
+    draft.facts.check_incarnation(fence)?;
+    let answer = end_once(draft, id, end, fence.incarnation.get())?;
+    if answer.0
+        && let Some(cluster) = draft.app().cluster.as_mut()
+    {
+        cluster.barren_incarnations = 0;
+    }
+    Ok(answer)
+}
+
+/// An end that only a leader can know; never a success.
+pub fn ended_by_leader(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    id: JobId,
+    end: &job::JobEnd,
+) -> Result<(bool, job::JobEnd), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if end.outcome() == job::JobOutcome::Succeeded {
+        return Err(Refusal::RequestInvalid("only a cluster knows that a job succeeded".into()));
+    }
+    end_once(draft, id, end, 0)
+}
+
+/// Outputs of this end have to be published.
+pub fn has_outputs(end: &job::JobEnd) -> bool {
+    end.outcome() == job::JobOutcome::Succeeded
+        && end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty())
+}
+
+fn end_once(
+    draft: &mut Draft,
+    id: JobId,
+    end: &job::JobEnd,
+    incarnation: u64,
+) -> Result<(bool, job::JobEnd), Refusal> {
+    if end.outcome() == job::JobOutcome::Unspecified {
+        return Err(Refusal::RequestInvalid("end.outcome is not set, or not one of this build".into()));
+    }
+    if !end.result_digest.is_empty() {
+        let _: Digest = end.result_digest.parse()?;
+    }
+    if let Some(stands) = &draft.facts.job(id)?.shown().end {
+        return Ok((stands == end, stands.clone()));
+    }
+    if draft.facts.is_terminal() {
+        // Given up with the application: an end now would be an output that nobody publishes.
+        return Err(draft.facts.already_ended());
+    }
+    let now = draft.at();
+    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    let publish = has_outputs(end);
+    job.end = Some(end.clone());
+    job.ended_at = now;
+    job.progress = end.progress;
+    job.set_state(if publish { api::JobState::Publishing } else { api::JobState::Ended });
+    job.published = !publish && end.outcome() == job::JobOutcome::Succeeded;
+    let (name, job_id) = (job.name.clone(), job.job_id.clone());
+    let outcome = job_outcome_word(end.outcome());
+    let mut telling = Telling::new("job", format!("{name}: {outcome}"))
+        .job(&job_id)
+        .incarnation(incarnation)
+        .reason(&end.reason)
+        .with("name", name)
+        .with("state", "ended")
+        .with("outcome", outcome)
+        .with("message", &end.message);
+    for (attribute, value) in output_attributes(end) {
+        telling = telling.with(attribute, value);
+    }
+    if incarnation == 0 {
+        draft.tell(telling);
+    } else {
+        draft.tell_from(telling, format!("cluster-{incarnation}"), 0);
+    }
+    Ok((true, end.clone()))
+}
+
+/// All outputs of a committed end stand at their final names.
+pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    let known = draft.facts.job(id)?.shown();
+    let Some(end) = known.end.clone().filter(|end| end.outcome() == job::JobOutcome::Succeeded) else {
+        return Err(Refusal::JobsNotEnded {
+            application: draft.facts.application.clone(),
+            jobs: vec![known.name.clone()],
+        });
+    };
+    if known.published {
+        return Ok(());
+    }
+    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    job.published = true;
+    job.set_state(api::JobState::Ended);
+    let (name, job_id) = (job.name.clone(), job.job_id.clone());
+    let mut telling = Telling::new("published", format!("{name}: published")).job(&job_id).with("name", name);
+    for (attribute, value) in output_attributes(&end) {
+        telling = telling.with(attribute, value);
+    }
+    draft.tell(telling);
+    Ok(())
+}

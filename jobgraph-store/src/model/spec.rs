@@ -1,0 +1,238 @@
+//! What a spec has to look like, and what is filled in when it says nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+
+use proto::{ApplicationId, Digest, api};
+
+use super::refusal::Violation;
+
+/// Where processes can run.
+pub const TARGETS: &[&str] = &["local"];
+
+/// The most contenders of one application.
+pub const MAX_CONTENDERS: u32 = 16;
+
+/// The largest spec, encoded, in bytes: it is one value of the record.
+pub const MAX_SPEC_BYTES: usize = 60 * 1024;
+
+/// What labels may hold together, in bytes, and annotations as well.
+const MAX_LABELS_BYTES: usize = 16 * 1024;
+
+/// Schemes that artifacts can be fetched from.
+const SCHEMES: &[&str] = &["file", "local", "http", "https"];
+
+/// Fills in what was left out. The application id stays empty if it is.
+pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
+    spec.contenders = spec.contenders.max(1);
+    if spec.target.is_empty() {
+        spec.target = "local".into();
+    }
+    if spec.on_failover == i32::from(api::OnFailover::Unspecified) {
+        spec.set_on_failover(api::OnFailover::ReExecute);
+    }
+    for artifact in &mut spec.artifacts {
+        if artifact.name.is_empty() {
+            artifact.name = last_part(&artifact.uri).to_owned();
+        }
+    }
+    spec
+}
+
+/// The beginning of a generated id: the program's file name without its extension, as an id may be written.
+pub fn id_stem(program_uri: &str) -> String {
+    let name = last_part(program_uri);
+    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    let mut id = String::new();
+    for c in stem.chars().map(|c| c.to_ascii_lowercase()) {
+        match c {
+            'a'..='z' | '0'..='9' => id.push(c),
+            _ if id.is_empty() || id.ends_with('-') => {}
+            _ => id.push('-'),
+        }
+    }
+    // Room for `-` and what makes it unique.
+    id.truncate(ApplicationId::MAX_BYTES - 8);
+    let id = id.trim_end_matches('-');
+    if id.is_empty() { "app".into() } else { id.into() }
+}
+
+fn last_part(uri: &str) -> &str {
+    let path = uri.split(['?', '#']).next().unwrap_or(uri);
+    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("")
+}
+
+/// Everything that is wrong with a submission; empty if it can be accepted.
+pub fn violations(request: &api::SubmitRequest) -> Vec<Violation> {
+    let mut found = Found::default();
+    if request.request_id.is_empty() || request.request_id.chars().count() > 128 {
+        found.at("request_id", "has to have 1 to 128 characters: choose one per wish");
+    }
+    if api::IfExists::try_from(request.if_exists).is_err() {
+        found.at("if_exists", &format!("{} is not one of this build's values", request.if_exists));
+    }
+    for (path, map) in [("labels", &request.labels), ("annotations", &request.annotations)] {
+        let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > MAX_LABELS_BYTES {
+            found.at(path, &format!("{bytes} bytes together; at most {MAX_LABELS_BYTES}"));
+        }
+        for key in map.keys().filter(|key| !plain(key, "-_./")) {
+            found.at(path, &format!("key {key:?} has to be letters, digits, '-', '_', '.' and '/'"));
+        }
+    }
+    match &request.spec {
+        Some(spec) => of_spec(&mut found, spec, request),
+        None => found.at("spec", "is not set"),
+    }
+    found.0
+}
+
+#[derive(Default)]
+struct Found(Vec<Violation>);
+
+impl Found {
+    fn at(&mut self, path: &str, message: &str) {
+        self.0.push(Violation { path: path.into(), message: message.into() });
+    }
+}
+
+fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::SubmitRequest) {
+    if !spec.application_id.is_empty()
+        && let Err(invalid) = spec.application_id.parse::<ApplicationId>()
+    {
+        found.at("spec.application_id", &format!("{:?} is malformed: {}", invalid.value, invalid.rule));
+    }
+    match &spec.program {
+        None => found.at("spec.program", "is not set: which program is to run?"),
+        Some(program) => {
+            uri(found, "spec.program.uri", &program.uri, &spec.target);
+            digest(found, "spec.program.digest", &program.digest);
+            if !["", "CLAIM", "NO_CLAIM"].contains(&program.claim_mode.as_str()) {
+                found.at(
+                    "spec.program.claim_mode",
+                    &format!("{:?} is neither CLAIM nor NO_CLAIM", program.claim_mode),
+                );
+            }
+        }
+    }
+    artifacts(found, spec);
+    if spec.engine.is_empty()
+        || !spec.engine.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        found.at(
+            "spec.engine",
+            &format!("{:?} names no engine: letters a-z, digits and '-', such as datafusion", spec.engine),
+        );
+    }
+    if !spec.target.is_empty() && !TARGETS.contains(&spec.target.as_str()) {
+        found.at(
+            "spec.target",
+            &format!("{:?} is not a target of this build; there is {}", spec.target, TARGETS.join(", ")),
+        );
+    }
+    if spec.contenders > MAX_CONTENDERS {
+        found.at("spec.contenders", &format!("{} is more than {MAX_CONTENDERS}", spec.contenders));
+    }
+    for key in spec.settings.keys().filter(|key| !plain(key, "-_.")) {
+        found.at("spec.settings", &format!("key {key:?} has to be letters, digits, '-', '_' and '.'"));
+    }
+    for key in spec.environment.keys() {
+        if key.is_empty() || key.contains(['=', '\0']) {
+            found.at("spec.environment", &format!("{key:?} is no name of an environment variable"));
+        } else if key.starts_with("MAINSPRING_") {
+            found.at("spec.environment", &format!("{key} is set by mainspring itself: choose another name"));
+        }
+    }
+    if let Some(deadline) = &spec.deadline
+        && (deadline.seconds < 0 || deadline.nanos < 0 || (deadline.seconds == 0 && deadline.nanos == 0))
+    {
+        found.at("spec.deadline", "has to be longer than 0");
+    }
+    if !spec.output.is_empty() && !spec.output.starts_with('/') {
+        found.at("spec.output", &format!("{:?} is not an absolute path", spec.output));
+    }
+    if api::OnFailover::try_from(spec.on_failover).is_err() {
+        found.at("spec.on_failover", &format!("{} is not one of this build's values", spec.on_failover));
+    }
+    secrets(found, spec, request);
+    let bytes = prost::Message::encoded_len(spec);
+    if bytes > MAX_SPEC_BYTES {
+        found.at("spec", &format!("{bytes} bytes; at most {MAX_SPEC_BYTES}: put long values into a file and name it as an artifact"));
+    }
+}
+
+fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
+    let program = spec.program.as_ref().map_or("", |program| last_part(&program.uri));
+    let mut names = BTreeSet::from([program]);
+    for (index, artifact) in spec.artifacts.iter().enumerate() {
+        let path = |field: &str| format!("spec.artifacts[{index}].{field}");
+        uri(found, &path("uri"), &artifact.uri, &spec.target);
+        digest(found, &path("digest"), &artifact.digest);
+        let name = if artifact.name.is_empty() { last_part(&artifact.uri) } else { &artifact.name };
+        let mut components = Path::new(name).components();
+        if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+            || name.contains(['/', '\0'])
+        {
+            found.at(&path("name"), &format!("{name:?} is no plain file name"));
+        } else if !names.insert(name) {
+            found.at(&path("name"), &format!("{name:?} is the name of another file of this application"));
+        }
+    }
+}
+
+fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::SubmitRequest) {
+    let named: BTreeSet<&String> = spec.secrets.iter().collect();
+    for name in &named {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            found.at("spec.secrets", &format!("{name:?} is no name of an environment variable"));
+        } else if !request.secret_values.contains_key(*name) {
+            found.at("secret_values", &format!("{name} has no value"));
+        }
+    }
+    for name in request.secret_values.keys().filter(|name| !named.contains(name)) {
+        found.at("secret_values", &format!("{name} is not named in spec.secrets"));
+    }
+    let bytes: usize = request.secret_values.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_SPEC_BYTES {
+        found.at("secret_values", &format!("{bytes} bytes together; at most {MAX_SPEC_BYTES}"));
+    }
+}
+
+fn uri(found: &mut Found, path: &str, uri: &str, target: &str) {
+    let callers = if let Some((scheme, rest)) = uri.split_once("://") {
+        if !SCHEMES.contains(&scheme) {
+            return found
+                .at(path, &format!("{uri:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")));
+        }
+        if rest.is_empty() || rest == "/" {
+            return found.at(path, &format!("{uri:?} names no file"));
+        }
+        if ["file", "local"].contains(&scheme) && !rest.starts_with('/') {
+            return found.at(path, &format!("{uri:?}: the path after {scheme}:// has to be absolute"));
+        }
+        scheme == "file"
+    } else if uri.starts_with('/') {
+        true
+    } else {
+        return found.at(path, &format!("{uri:?} is neither a URI nor an absolute path"));
+    };
+    if callers && !["", "local"].contains(&target) {
+        let why = format!(
+            "{uri:?} is a path on the caller's machine, which target {target} does not see: \
+             use http(s)://, or local:// for a file that is there already"
+        );
+        found.at(path, &why);
+    }
+}
+
+fn digest(found: &mut Found, path: &str, digest: &str) {
+    if !digest.is_empty()
+        && let Err(invalid) = digest.parse::<Digest>()
+    {
+        found.at(path, &format!("{:?} is malformed: {}", invalid.value, invalid.rule));
+    }
+}
+
+fn plain(key: &str, also: &str) -> bool {
+    !key.is_empty() && key.len() <= 256 && key.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+}

@@ -1,0 +1,138 @@
+//! What a `Submit` comes to: a new generation, an existing one, or the answer to an earlier request.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use prost::Message as _;
+use proto::{ApplicationId, ApplicationRef, Digest, api};
+use sha2::{Digest as _, Sha256};
+
+use super::{Refusal, timestamp};
+use crate::keys::generation::{GenerationSpec, GenerationState};
+use crate::keys::head::Head;
+use crate::keys::request::AcceptedRequest;
+use crate::keys::secrets::Secrets;
+
+/// What the record holds that decides a submission.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What this request id made before.
+    pub accepted: Option<AcceptedRequest>,
+    /// The latest generation of the id.
+    pub head: Head,
+    /// Whether that is clean.
+    pub latest_clean: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submission {
+    /// The answer of the same request, given before.
+    AcceptedEarlier(ApplicationRef, bool),
+    /// An existing generation; the request is recorded.
+    Existing(ApplicationRef),
+    /// A new generation.
+    New(Box<New>),
+}
+
+/// A new generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct New {
+    /// Which.
+    pub application: ApplicationRef,
+    /// What was submitted.
+    pub spec: GenerationSpec,
+    /// Nothing has become of it yet.
+    pub state: GenerationState,
+    /// For leaders only.
+    pub secrets: Secrets,
+}
+
+/// Decides a request whose spec has no violations, for this id.
+pub fn decide(
+    known: &Known,
+    request: &api::SubmitRequest,
+    id: &ApplicationId,
+    now: SystemTime,
+) -> Result<Submission, Refusal> {
+    if let Some(accepted) = &known.accepted {
+        let application = ApplicationRef {
+            id: accepted.application_id.parse()?,
+            generation: proto::Generation(accepted.generation),
+        };
+        if accepted.content != content_digest(request).as_bytes() {
+            return Err(Refusal::RequestIdReused { request_id: request.request_id.clone(), application });
+        }
+        return Ok(Submission::AcceptedEarlier(application, accepted.existing));
+    }
+    let latest = ApplicationRef { id: id.clone(), generation: known.head.latest() };
+    if latest.generation.get() > 0 {
+        match (request.if_exists(), known.latest_clean) {
+            (api::IfExists::Skip, _) | (api::IfExists::Attach, false) => {
+                return Ok(Submission::Existing(latest));
+            }
+            (_, false) => return Err(Refusal::ApplicationExists(latest)),
+            (_, true) => {}
+        }
+    }
+    let application = ApplicationRef { id: id.clone(), generation: latest.generation.next() };
+    let mut spec = super::spec::with_defaults(request.spec.clone().unwrap_or_default());
+    spec.application_id = id.to_string();
+    let deadline_at = spec
+        .deadline
+        .and_then(|deadline| Duration::try_from(deadline).ok())
+        .and_then(|after| now.checked_add(after));
+    let sorted = |map: &std::collections::HashMap<String, String>| -> BTreeMap<String, String> {
+        map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let mut state = GenerationState::default();
+    state.application_mut().set_phase(api::Phase::Submitted);
+    Ok(Submission::New(Box::new(New {
+        application,
+        spec: GenerationSpec {
+            spec: Some(spec),
+            labels: sorted(&request.labels),
+            annotations: sorted(&request.annotations),
+            submitted_at: Some(timestamp(now)),
+            deadline_at: deadline_at.map(timestamp),
+            traceparent: request.traceparent.clone(),
+            requested_by: request.requested_by.clone(),
+        },
+        state,
+        secrets: Secrets { values: sorted(&request.secret_values) },
+    })))
+}
+
+/// The digest of what a request asks for: who asks and under which trace are not part of it, and the order of a map's entries is not.
+pub fn content_digest(request: &api::SubmitRequest) -> Digest {
+    let mut bare = request.clone();
+    bare.requested_by.clear();
+    bare.traceparent.clear();
+    bare.validate_only = false;
+    let mut maps = vec![
+        std::mem::take(&mut bare.labels),
+        std::mem::take(&mut bare.annotations),
+        std::mem::take(&mut bare.secret_values),
+    ];
+    if let Some(spec) = &mut bare.spec {
+        maps.push(std::mem::take(&mut spec.settings));
+        maps.push(std::mem::take(&mut spec.environment));
+        if let Some(program) = &mut spec.program {
+            maps.push(std::mem::take(&mut program.python));
+        }
+    }
+    let mut hasher = Sha256::new();
+    let mut feed = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    feed(&bare.encode_to_vec());
+    for map in maps {
+        feed(&(map.len() as u64).to_be_bytes());
+        for (key, value) in map.into_iter().collect::<BTreeMap<_, _>>() {
+            feed(key.as_bytes());
+            feed(value.as_bytes());
+        }
+    }
+    Digest::from_bytes(hasher.finalize().into())
+}

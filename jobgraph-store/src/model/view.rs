@@ -1,0 +1,42 @@
+//! Facts as people and leaders read them.
+
+use std::collections::BTreeSet;
+
+use proto::{api, jobgraph};
+
+use super::Facts;
+
+/// The application as people see it, without its observation.
+pub fn application(facts: &Facts, revision: u64) -> api::Application {
+    let spec = facts.spec.clone();
+    let mut shown = facts.state.application().clone();
+    shown.application_id = facts.application.id.to_string();
+    shown.generation = facts.application.generation.get();
+    shown.spec = spec.spec;
+    shown.labels = spec.labels.into_iter().collect();
+    shown.annotations = spec.annotations.into_iter().collect();
+    shown.submitted_at = spec.submitted_at;
+    shown.deadline_at = spec.deadline_at;
+    shown.jobs = facts.jobs.values().map(|job| job.shown().clone()).collect();
+    shown
+        .jobs
+        .sort_by(|a, b| (a.ordinal, a.occurrence, &a.job_id).cmp(&(b.ordinal, b.occurrence, &b.job_id)));
+    shown.artifacts.clone_from(&facts.artifacts.pinned);
+    shown.desired = Some(facts.desired.clone());
+    shown.revision = revision;
+    shown
+}
+
+/// The record as leaders see it.
+pub fn record(facts: &Facts, application: api::Application) -> jobgraph::Record {
+    let mut record = facts.state.record.clone().unwrap_or_default();
+    record.application = Some(application);
+    record.traceparent.clone_from(&facts.spec.traceparent);
+    let staging: BTreeSet<&String> = facts.jobs.values().flat_map(|job| &job.staging_locations).collect();
+    record.staging_locations = staging.into_iter().cloned().collect();
+    record.staging_locations =
+        facts.jobs.values().flat_map(|job| job.staging_locations.iter().cloned()).collect();
+    record.staging_locations.sort();
+    record.staging_locations.dedup();
+    record
+}

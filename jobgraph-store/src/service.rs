@@ -1,0 +1,56 @@
+//! The verbs of the record: read the facts with their revisions, decide, commit once with compares on what was read.
+
+mod applications;
+mod events;
+#[cfg(test)]
+mod laws;
+pub mod list;
+pub mod live;
+mod load;
+pub mod payloads;
+mod processes;
+mod record;
+mod submit;
+mod sweep;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use chassis::clock::SharedClock;
+
+use crate::blobs::Blobs;
+use crate::logs::Logs;
+use crate::store::Metadata;
+use live::Live;
+
+pub use load::Loaded;
+pub(crate) use load::{one, revision_of};
+pub use submit::Submitted;
+pub use watch::WatchItem;
+
+/// The record; cheap to clone, clones are one.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: SharedClock,
+    pub(crate) live: Live,
+    pub(crate) logs: Logs,
+    /// One sweep at a time: a mark that says *sweeping* while this is free was left by a process that died.
+    pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Service {
+    /// The record over these backends.
+    pub fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
+        let live = Live::new(clock.clone());
+        Self { metadata, blobs, clock, live, logs: Logs::default(), sweeping: Arc::default() }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Service")
+    }
+}

@@ -1,0 +1,179 @@
+//! What people ask of one application.
+
+use std::time::Duration;
+
+use chassis::clock::timeout;
+use proto::{ApplicationId, ApplicationRef, Digest, JobId, api};
+
+use super::payloads::PayloadStream;
+use super::write::Guard;
+use super::{Service, load};
+use crate::error::Error;
+use crate::keys::job;
+use crate::model::{Facts, Refusal, ending, job as job_model};
+use crate::store::Read;
+
+/// The longest single wait.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(600);
+
+impl Service {
+    /// One application; generation 0 is the latest.
+    pub async fn get(&self, id: &ApplicationId, generation: u64) -> Result<api::Application, Error> {
+        let application = self.resolve(id, generation).await?;
+        Ok(self.show(&self.load(&application, None).await?))
+    }
+
+    /// Waits until the condition holds, at most for `at_most`; the state then, and whether it holds.
+    pub async fn wait(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        wanted: api::WaitFor,
+        job_name: &str,
+        at_most: Duration,
+    ) -> Result<(api::Application, bool), Error> {
+        let application = self.resolve(id, generation).await?;
+        let at_most = if at_most.is_zero() { MAX_WAIT } else { at_most.min(MAX_WAIT) };
+        let mut revisions = self.metadata.revisions();
+        let met = async {
+            loop {
+                revisions.borrow_and_update();
+                let loaded = self.load(&application, None).await?;
+                match holds(&loaded.facts, wanted, job_name) {
+                    Some(met) => return Ok::<_, Error>((loaded, met)),
+                    None => self.changed(&application, &mut revisions).await?,
+                }
+            }
+        };
+        match timeout(&self.clock, at_most, met).await {
+            Ok(met) => met.map(|(loaded, met)| (self.show(&loaded), met)),
+            Err(_) => Ok((self.show(&self.load(&application, None).await?), false)),
+        }
+    }
+
+    /// Asks for a cancel. True: it was asked for before.
+    pub async fn cancel(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        reason: &str,
+        by: &str,
+    ) -> Result<(api::Application, bool), Error> {
+        let application = self.resolve(id, generation).await?;
+        let (earlier, loaded) =
+            self.write(&application, Guard::Client, |draft| ending::cancel(draft, reason, by)).await?;
+        Ok((self.show(&loaded), earlier))
+    }
+
+    /// Asks for the end of what cannot finish.
+    pub async fn abandon(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        reason: &str,
+        by: &str,
+    ) -> Result<api::Application, Error> {
+        let application = self.resolve(id, generation).await?;
+        let ((), loaded) =
+            self.write(&application, Guard::Client, |draft| ending::abandon(draft, reason, by)).await?;
+        Ok(self.show(&loaded))
+    }
+
+    /// A job and its graph.
+    pub async fn graph(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        named: &str,
+    ) -> Result<(api::Job, api::GraphDescription), Error> {
+        let application = self.resolve(id, generation).await?;
+        let loaded = self.load(&application, None).await?;
+        let (job, shown) = find_job(&loaded.facts, named)?;
+        let view = self.metadata.read(vec![Read::Key(job::graph_key(&application, job))], None).await?;
+        Ok((shown, load::one(&view, 0)?.unwrap_or_default()))
+    }
+
+    /// The rows of a job.
+    pub async fn result(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        named: &str,
+    ) -> Result<PayloadStream, Error> {
+        let application = self.resolve(id, generation).await?;
+        let loaded = self.load(&application, None).await?;
+        let (_, job) = find_job(&loaded.facts, named)?;
+        let Some(end) = job.end else {
+            return Err(Refusal::ResultNotReady { application, job: job.name }.into());
+        };
+        if end.result_digest.is_empty() {
+            return Err(Refusal::ResultNone { application, job: job.name }.into());
+        }
+        let digest: Digest = end.result_digest.parse()?;
+        self.get_payload(digest, 0).await
+    }
+
+    /// Returns once something shown of the application may have changed.
+    pub(crate) async fn changed(
+        &self,
+        application: &ApplicationRef,
+        revisions: &mut tokio::sync::watch::Receiver<u64>,
+    ) -> Result<(), Error> {
+        let gone = || Error::Unavailable("the record is closed".into());
+        loop {
+            let seen = *revisions.borrow();
+            revisions.changed().await.map_err(|_| gone())?;
+            let changes = match self.metadata.changes(seen, usize::MAX).await {
+                Ok(changes) => changes,
+                // So much happened that it may have been this one.
+                Err(crate::store::StoreError::Compacted { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            if changes
+                .iter()
+                .any(|change| crate::keys::generation_of(&change.key).as_ref() == Some(application))
+            {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A job by id or name; of equal names the last one.
+fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
+    let by_id = named.parse::<JobId>().ok().and_then(|id| Some((id, facts.jobs.get(&id)?.shown().clone())));
+    let by_name = || {
+        let jobs = facts.jobs.iter().filter(|(_, job)| job.shown().name == named);
+        jobs.max_by_key(|(_, job)| job.shown().occurrence).map(|(id, job)| (*id, job.shown().clone()))
+    };
+    by_id
+        .or_else(by_name)
+        .ok_or_else(|| Refusal::JobNotFound { application: facts.application.clone(), job: named.into() })
+}
+
+/// Whether it is so; `None`: not yet.
+fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
+    let state = facts.state.application();
+    let met = match wanted {
+        api::WaitFor::Unspecified | api::WaitFor::Clean => state.clean,
+        api::WaitFor::Running => {
+            state.terminal || matches!(state.phase(), api::Phase::Running | api::Phase::Finishing)
+        }
+        api::WaitFor::Ended => state.terminal,
+        api::WaitFor::Job => {
+            let done = facts.jobs.values().map(|job| job.shown()).any(|job| {
+                job.name == job_name
+                    && job.end.as_ref().is_some_and(|end| job.published || !job_model::has_outputs(end))
+            });
+            // An application that has ended makes no further job.
+            return if done {
+                Some(true)
+            } else if state.clean {
+                Some(false)
+            } else {
+                None
+            };
+        }
+    };
+    met.then_some(true)
+}

@@ -1,0 +1,153 @@
+//! The laws of the record, run directly and through the wire, over every backend; and the same over backends with a
+//! fault, which the laws have to catch.
+#![allow(clippy::unwrap_used)]
+
+mod ends;
+mod face;
+mod fences;
+mod gate;
+mod generations;
+mod payloads;
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::{
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
+    jobgraph,
+};
+
+use crate::store::laws::Verdict;
+use face::{Answer, Face};
+use gate::Gate;
+
+/// A record under test: its face, twice (for two callers at once), and the gate below it.
+pub(crate) struct Court {
+    face: Arc<dyn Face>,
+    gate: Arc<Gate>,
+    /// The service over the same backends, for what no caller can ask.
+    inside: super::Service,
+}
+
+macro_rules! ensure {
+    ($holds:expr, $($text:tt)*) => {
+        if !$holds {
+            return Err(format!($($text)*));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// What was refused although it should not be.
+fn wrongly<T>(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_, T> {
+    move |reason| format!("{what} was refused: {reason}")
+}
+
+fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {
+    EpochFence { application: application.clone(), epoch: Epoch(epoch) }
+}
+
+fn incarnation(application: &ApplicationRef, number: u64) -> IncarnationFence {
+    IncarnationFence { application: application.clone(), incarnation: Incarnation(number) }
+}
+
+fn request(request_id: &str, id: &str) -> api::SubmitRequest {
+    let program = api::Program { uri: "/a/b.sql".into(), ..Default::default() };
+    let spec = api::ApplicationSpec {
+        application_id: id.into(),
+        program: Some(program),
+        engine: "datafusion".into(),
+        ..Default::default()
+    };
+    api::SubmitRequest { request_id: request_id.into(), spec: Some(spec), ..Default::default() }
+}
+
+fn reference(application: &api::Application) -> ApplicationRef {
+    ApplicationRef {
+        id: application.application_id.parse().unwrap(),
+        generation: Generation(application.generation),
+    }
+}
+
+fn succeeded(message: &str) -> job::JobEnd {
+    job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), message: message.into(), ..Default::default() }
+}
+
+/// An end whose output has to be published.
+fn with_output() -> job::JobEnd {
+    let output = job::Output { location: "/out".into(), ..Default::default() };
+    job::JobEnd { manifest: Some(job::Manifest { outputs: vec![output] }), ..succeeded("") }
+}
+
+fn graph(name: &str, call: &str, ordinal: u32, bytes: &Bytes) -> jobgraph::PutJobGraphRequest {
+    jobgraph::PutJobGraphRequest {
+        name: name.into(),
+        call_id: call.into(),
+        ordinal,
+        graph_digest: Digest::of(bytes).to_string(),
+        graph_size_bytes: bytes.len() as u64,
+        ..Default::default()
+    }
+}
+
+impl Court {
+    /// A submitted application.
+    async fn application(&self, id: &str) -> Result<ApplicationRef, String> {
+        let submitted =
+            self.face.submit(request(&format!("r-{id}"), id)).await.map_err(wrongly::<()>("a submission"))?;
+        Ok(reference(&submitted.application.unwrap()))
+    }
+
+    /// An application that is led with epoch 1 and has a cluster and a running job.
+    async fn running(&self, id: &str) -> Result<(ApplicationRef, EpochFence, JobId), String> {
+        let application = self.application(id).await?;
+        let fence = fence(&application, 1);
+        let lead = async {
+            self.face.begin_attempt(&fence, "runner-0").await?;
+            self.face.begin_cluster(&fence, "c1").await?;
+            self.face.cluster_ready(&fence, Incarnation(1)).await?;
+            self.face.main_starting(&fence, "unix:/main").await?;
+            self.face.main_running(&fence, 7).await?;
+            let bytes = Bytes::from_static(b"graph");
+            self.face.put_payload(bytes.clone()).await?;
+            let put = self.face.put_graph(&fence, graph("job", "call", 0, &bytes)).await?;
+            let job: JobId = put.job.unwrap().job_id.parse().unwrap();
+            self.face.submitted(&fence, job, Incarnation(1)).await?;
+            Answer::Ok(job)
+        };
+        let job = lead.await.map_err(wrongly::<()>("an ordinary run"))?;
+        Ok((application, fence, job))
+    }
+}
+
+/// The verdict of one law.
+pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
+    match law {
+        "once_an_attempt_has_begun_no_lower_epoch_commits" => fences::no_lower_epoch_commits(court).await,
+        "once_a_cluster_has_begun_no_lower_incarnation_commits" => {
+            fences::no_lower_incarnation_commits(court).await
+        }
+        "an_epoch_begins_once_and_only_upwards" => fences::an_epoch_begins_once_and_only_upwards(court).await,
+        "a_cluster_ends_its_job_without_a_leader" => {
+            fences::a_cluster_ends_its_job_without_a_leader(court).await
+        }
+        "the_first_end_of_a_job_wins" => ends::the_first_end_of_a_job_wins(court).await,
+        "a_cancel_before_the_end_decides_it" => ends::a_cancel_before_the_end_decides_it(court).await,
+        "a_cancel_after_the_end_is_refused" => ends::a_cancel_after_the_end_is_refused(court).await,
+        "no_job_slips_in_beside_the_end" => ends::no_job_slips_in_beside_the_end(court).await,
+        "nothing_ends_with_work_left" => ends::nothing_ends_with_work_left(court).await,
+        "every_write_may_be_repeated" => ends::every_write_may_be_repeated(court).await,
+        "a_generation_begins_only_after_a_clean_one" => {
+            generations::begins_only_after_a_clean_one(court).await
+        }
+        "two_submissions_of_one_id_make_one_generation" => generations::two_submissions_make_one(court).await,
+        "an_older_generation_is_never_run_again" => generations::an_older_one_is_never_run_again(court).await,
+        "pages_are_of_one_revision" => generations::pages_are_of_one_revision(court).await,
+        "the_past_is_told_in_the_order_of_facts" => generations::the_past_is_told_in_order(court).await,
+        "a_step_of_the_journal_is_kept_once" => fences::a_step_of_the_journal_is_kept_once(court).await,
+        "a_payload_that_is_pointed_to_is_never_swept" => payloads::never_swept_while_pointed_to(court).await,
+        "artifacts_are_freed_at_clean_and_graphs_are_kept" => payloads::freed_at_clean(court).await,
+        other => panic!("there is no law {other}"),
+    }
+}

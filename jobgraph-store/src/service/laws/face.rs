@@ -1,0 +1,461 @@
+//! The record as its callers see it: the service itself, or its clients through the wire.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chassis::channel::connect;
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::status::Problem;
+use chassis::tasks::Shutdown;
+use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use client::applications::Applications;
+use client::error::CallError;
+use client::payloads::Payloads;
+use client::record::Record;
+use futures::TryStreamExt as _;
+use proto::{
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph,
+};
+
+use crate::blobs::Blobs;
+use crate::error::Error;
+use crate::model::attempt::MainExit;
+use crate::model::ending::End;
+use crate::service::Service;
+use crate::store::Metadata;
+
+/// An answer, or the reason of its refusal.
+pub(crate) type Answer<T> = Result<T, Reason>;
+
+/// What the laws ask.
+#[async_trait]
+pub(crate) trait Face: Send + Sync {
+    async fn submit(&self, request: api::SubmitRequest) -> Answer<api::SubmitResponse>;
+    async fn get(&self, application: &ApplicationRef) -> Answer<api::Application>;
+    async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse>;
+    async fn cancel(&self, application: &ApplicationRef) -> Answer<bool>;
+    async fn abandon(&self, application: &ApplicationRef) -> Answer<()>;
+    async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>>;
+    async fn begin_attempt(&self, fence: &EpochFence, holder: &str)
+    -> Answer<jobgraph::BeginAttemptResponse>;
+    async fn pin(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> Answer<Vec<api::PinnedArtifact>>;
+    async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+    ) -> Answer<jobgraph::BeginClusterResponse>;
+    async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()>;
+    async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()>;
+    async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()>;
+    async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()>;
+    async fn put_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> Answer<jobgraph::PutJobGraphResponse>;
+    async fn submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()>;
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)>;
+    async fn leader_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)>;
+    async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()>;
+    async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome>;
+    async fn mark_clean(&self, fence: &EpochFence) -> Answer<()>;
+    async fn journal(
+        &self,
+        fence: &EpochFence,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Answer<(Option<Bytes>, bool)>;
+    async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()>;
+    async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
+    async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
+}
+
+fn event(message: &str) -> api::Event {
+    api::Event { kind: "warning".into(), message: message.into(), ..Default::default() }
+}
+
+fn ready(incarnation: Incarnation) -> jobgraph::RecordClusterRequest {
+    jobgraph::RecordClusterRequest {
+        incarnation: incarnation.get(),
+        state: api::ClusterState::Ready.into(),
+        jobs_endpoint: "unix:/jobs".into(),
+        ..Default::default()
+    }
+}
+
+/// The service itself.
+pub(crate) struct Direct(pub(crate) Service);
+
+fn why(error: Error) -> Reason {
+    chassis::status::reason(&tonic::Status::from(error)).expect("every refusal has a reason")
+}
+
+#[async_trait]
+impl Face for Direct {
+    async fn submit(&self, request: api::SubmitRequest) -> Answer<api::SubmitResponse> {
+        let submitted = self.0.submit(request).await.map_err(why)?;
+        let (application, accepted_earlier, existing) =
+            (Some(submitted.application), submitted.accepted_earlier, submitted.existing);
+        Ok(api::SubmitResponse { application, accepted_earlier, existing })
+    }
+
+    async fn get(&self, application: &ApplicationRef) -> Answer<api::Application> {
+        self.0.get(&application.id, application.generation.get()).await.map_err(why)
+    }
+
+    async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse> {
+        let filter = crate::service::list::Filter {
+            labels: request.labels,
+            latest_only: request.latest_only,
+            ..Default::default()
+        };
+        let page =
+            self.0.list(&filter, request.page_size as usize, &request.page_token).await.map_err(why)?;
+        Ok(api::ListResponse {
+            applications: page.applications,
+            next_page_token: page.next,
+            revision: page.revision,
+        })
+    }
+
+    async fn cancel(&self, application: &ApplicationRef) -> Answer<bool> {
+        let cancel = self.0.cancel(&application.id, application.generation.get(), "enough", "me@here");
+        Ok(cancel.await.map_err(why)?.1)
+    }
+
+    async fn abandon(&self, application: &ApplicationRef) -> Answer<()> {
+        self.0
+            .abandon(&application.id, application.generation.get(), "enough", "me@here")
+            .await
+            .map_err(why)?;
+        Ok(())
+    }
+
+    async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {
+        let events =
+            self.0.events(&application.id, application.generation.get(), 0, false).await.map_err(why)?;
+        events.try_collect().await.map_err(why)
+    }
+
+    async fn begin_attempt(
+        &self,
+        fence: &EpochFence,
+        holder: &str,
+    ) -> Answer<jobgraph::BeginAttemptResponse> {
+        self.0.begin_attempt(fence, holder, 1, "").await.map_err(why)
+    }
+
+    async fn pin(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> Answer<Vec<api::PinnedArtifact>> {
+        self.0.pin_artifacts(fence, &artifacts).await.map_err(why)
+    }
+
+    async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+    ) -> Answer<jobgraph::BeginClusterResponse> {
+        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        let begun = self.0.begin_cluster(fence, &request).await.map_err(why)?;
+        Ok(jobgraph::BeginClusterResponse {
+            incarnation: begun.incarnation.get(),
+            barren_incarnations: begun.barren,
+        })
+    }
+
+    async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()> {
+        self.0.record_cluster(fence, &ready(incarnation)).await.map_err(why)
+    }
+
+    async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()> {
+        self.0.main_starting(fence, tether).await.map_err(why)
+    }
+
+    async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
+        self.0.main_running(fence, pid).await.map_err(why)
+    }
+
+    async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
+        self.0.main_ended(fence, MainExit { code: Some(code), signal: None }, "").await.map_err(why)
+    }
+
+    async fn put_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> Answer<jobgraph::PutJobGraphResponse> {
+        let put = self.0.put_job_graph(fence, &request).await.map_err(why)?;
+        Ok(jobgraph::PutJobGraphResponse { job: Some(put.job), found: put.found, diverged: put.diverged })
+    }
+
+    async fn submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {
+        self.0.job_submitted(fence, job, incarnation).await.map_err(why)
+    }
+
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        self.0.job_ended(fence, job, &end).await.map_err(why)
+    }
+
+    async fn leader_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        self.0.job_ended_by_leader(fence, job, &end).await.map_err(why)
+    }
+
+    async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
+        self.0.published(fence, job).await.map_err(why)
+    }
+
+    async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome> {
+        let end = End { outcome, reason: String::new(), message: String::new() };
+        Ok(self.0.end(fence, end, desired).await.map_err(why)?.outcome)
+    }
+
+    async fn mark_clean(&self, fence: &EpochFence) -> Answer<()> {
+        self.0.mark_clean(fence, &[]).await.map_err(why)
+    }
+
+    async fn journal(
+        &self,
+        fence: &EpochFence,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Answer<(Option<Bytes>, bool)> {
+        self.0.journal(fence, key, value).await.map_err(why)
+    }
+
+    async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
+        self.0.append_events(fence, &[event(message)]).await.map_err(why)
+    }
+
+    async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let found = self.0.put_payload(digest, size, futures::stream::iter([Ok::<_, Error>(bytes)]));
+        found.await.map_err(why)
+    }
+
+    async fn read_payload(&self, digest: Digest) -> Answer<Bytes> {
+        let parts = self.0.get_payload(digest, 0).await.map_err(why)?;
+        let parts: Vec<Bytes> = parts.try_collect().await.map_err(|error| why(error.into()))?;
+        Ok(parts.concat().into())
+    }
+}
+
+/// The clients, through a socket.
+pub(crate) struct Wired {
+    applications: Applications,
+    record: Record,
+    payloads: Payloads,
+    shutdown: Shutdown,
+    _directory: tempfile::TempDir,
+}
+
+impl Wired {
+    pub(crate) async fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>) -> Self {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let transport: SharedTransport = Arc::new(OsTransport::default());
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
+        let key = DeploymentKey::generate();
+        let shutdown = Shutdown::new();
+        let server = chassis::server::bind(Serve {
+            name: "jobgraph-store",
+            endpoints: vec![endpoint.clone()],
+            transport: transport.clone(),
+            clock: clock.clone(),
+            authenticator: Authenticator::new(key.clone()),
+            routes: crate::grpc::routes(&Service::new(metadata, blobs, clock.clone())),
+            shutdown: shutdown.clone(),
+            limits: Limits::default(),
+        });
+        tokio::spawn(server.await.expect("a free socket").run());
+        let channel = connect(transport, clock, endpoint, Some(key.mint(&Principal::Deployment)));
+        Self {
+            applications: Applications::new(channel.clone()),
+            record: Record::new(channel.clone()),
+            payloads: Payloads::new(channel),
+            shutdown,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Wired {
+    fn drop(&mut self) {
+        self.shutdown.begin();
+    }
+}
+
+fn said(error: CallError) -> Reason {
+    error.reason().unwrap_or_else(|| panic!("no reason in {error:?}"))
+}
+
+#[async_trait]
+impl Face for Wired {
+    async fn submit(&self, request: api::SubmitRequest) -> Answer<api::SubmitResponse> {
+        self.applications.submit(request).await.map_err(said)
+    }
+
+    async fn get(&self, application: &ApplicationRef) -> Answer<api::Application> {
+        self.applications.get(&application.id, Some(application.generation)).await.map_err(said)
+    }
+
+    async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse> {
+        self.applications.list(request).await.map_err(said)
+    }
+
+    async fn cancel(&self, application: &ApplicationRef) -> Answer<bool> {
+        let cancel =
+            self.applications.cancel(&application.id, Some(application.generation), "enough", "me@here");
+        Ok(cancel.await.map_err(said)?.1)
+    }
+
+    async fn abandon(&self, application: &ApplicationRef) -> Answer<()> {
+        let abandon =
+            self.applications.abandon(&application.id, Some(application.generation), "enough", "me@here");
+        abandon.await.map_err(said)?;
+        Ok(())
+    }
+
+    async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {
+        let (application_id, generation) = (application.id.to_string(), application.generation.get());
+        let request = api::EventsRequest { application_id, generation, ..Default::default() };
+        self.applications.events(request).await.map_err(said)?.try_collect().await.map_err(said)
+    }
+
+    async fn begin_attempt(
+        &self,
+        fence: &EpochFence,
+        holder: &str,
+    ) -> Answer<jobgraph::BeginAttemptResponse> {
+        self.record.begin_attempt(fence, holder, 1, "").await.map_err(said)
+    }
+
+    async fn pin(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> Answer<Vec<api::PinnedArtifact>> {
+        self.record.pin_artifacts(fence, artifacts).await.map_err(said)
+    }
+
+    async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+    ) -> Answer<jobgraph::BeginClusterResponse> {
+        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        self.record.begin_cluster(fence, request).await.map_err(said)
+    }
+
+    async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()> {
+        self.record.record_cluster(fence, ready(incarnation)).await.map_err(said)
+    }
+
+    async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()> {
+        self.record.main_starting(fence, tether).await.map_err(said)
+    }
+
+    async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
+        self.record.main_running(fence, pid).await.map_err(said)
+    }
+
+    async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
+        let exit = client::record::MainExit { code: Some(code), signal: None };
+        self.record.main_ended(fence, exit, "").await.map_err(said)
+    }
+
+    async fn put_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> Answer<jobgraph::PutJobGraphResponse> {
+        self.record.put_job_graph(fence, request).await.map_err(said)
+    }
+
+    async fn submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {
+        self.record.job_submitted(fence, job, incarnation).await.map_err(said)
+    }
+
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        let standing = self.record.job_ended(fence, job, end).await.map_err(said)?;
+        Ok((standing.recorded, standing.end))
+    }
+
+    async fn leader_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        let standing = self.record.leader_job_ended(fence, job, end).await.map_err(said)?;
+        Ok((standing.recorded, standing.end))
+    }
+
+    async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
+        self.record.published(fence, job).await.map_err(said)
+    }
+
+    async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome> {
+        Ok(self.record.end(fence, outcome, "", "", desired).await.map_err(said)?.outcome())
+    }
+
+    async fn mark_clean(&self, fence: &EpochFence) -> Answer<()> {
+        self.record.mark_clean(fence, Vec::new()).await.map_err(said)
+    }
+
+    async fn journal(
+        &self,
+        fence: &EpochFence,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Answer<(Option<Bytes>, bool)> {
+        let answer = self.record.journal(fence, key, value).await.map_err(said)?;
+        Ok((answer.value, answer.found))
+    }
+
+    async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
+        self.record.append_events(fence, vec![event(message)]).await.map_err(said)
+    }
+
+    async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
+        self.payloads.put_bytes(Digest::of(&bytes), bytes).await.map_err(said)
+    }
+
+    async fn read_payload(&self, digest: Digest) -> Answer<Bytes> {
+        self.payloads.get_bytes(digest, usize::MAX).await.map_err(said)
+    }
+}

@@ -1,0 +1,83 @@
+//! A backend that holds one commit back, between what its writer read and the commit itself: whoever else writes meanwhile
+//! comes in between, every time.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::{oneshot, watch};
+
+use crate::store::{Change, Commit, Metadata, Operation, Read, StoreError, Transaction, View};
+
+/// Which commit is held: the first one that changes a key with this in it.
+struct Armed {
+    part: String,
+    reached: oneshot::Sender<()>,
+    release: oneshot::Receiver<()>,
+}
+
+/// The backend behind the gate.
+pub(crate) struct Gate {
+    inner: Arc<dyn Metadata>,
+    armed: Mutex<Option<Armed>>,
+}
+
+/// A commit that is to be held.
+pub(crate) struct Held {
+    reached: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
+}
+
+impl Gate {
+    pub(crate) fn new(inner: Arc<dyn Metadata>) -> Self {
+        Self { inner, armed: Mutex::default() }
+    }
+
+    /// Holds the next commit that changes a key with `part` in it.
+    pub(crate) fn hold(&self, part: &str) -> Held {
+        let ((reached, at), (go, release)) = (oneshot::channel(), oneshot::channel());
+        *self.armed.lock().unwrap() = Some(Armed { part: part.into(), reached, release });
+        Held { reached: at, release: go }
+    }
+}
+
+impl Held {
+    /// Waits until the commit is held.
+    pub(crate) async fn reached(&mut self) {
+        (&mut self.reached).await.expect("the commit comes");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn release(self) {
+        self.release.send(()).expect("the commit waits");
+    }
+}
+
+#[async_trait]
+impl Metadata for Gate {
+    async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
+        self.inner.read(reads, at).await
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError> {
+        let armed = {
+            let mut armed = self.armed.lock().unwrap();
+            let changes = |part: &str| {
+                transaction.operations.iter().map(Operation::key).any(|key| key.to_string().contains(part))
+            };
+            if armed.as_ref().is_some_and(|armed| changes(&armed.part)) { armed.take() } else { None }
+        };
+        if let Some(armed) = armed {
+            armed.reached.send(()).expect("the law waits");
+            armed.release.await.expect("the law lets it go on");
+        }
+        self.inner.commit(transaction).await
+    }
+
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.inner.changes(after, limit).await
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.inner.revisions()
+    }
+}

@@ -1,0 +1,159 @@
+//! The laws over both backends and both faces; and every law over faults.
+
+use std::time::Duration;
+
+use super::*;
+use crate::blobs::fs::FsBlobs;
+use crate::blobs::memory::MemoryBlobs;
+use crate::service::Service;
+use crate::service::laws::face::{Direct, Wired};
+use crate::store::Metadata;
+use crate::store::embedded::EmbeddedMetadata;
+use crate::store::memory::MemoryMetadata;
+use crate::store::mutants::{Fault, Mutant};
+use chassis::clock::SystemClock;
+
+/// A law that takes longer hangs.
+const BOUND: Duration = Duration::from_secs(30);
+
+async fn over(metadata: Arc<dyn Metadata>, blobs: Arc<dyn crate::blobs::Blobs>, wired: bool) -> Court {
+    let gate = Arc::new(Gate::new(metadata));
+    let inside = Service::new(gate.clone(), blobs.clone(), Arc::new(SystemClock));
+    let face: Arc<dyn Face> = if wired {
+        Arc::new(Wired::new(gate.clone(), blobs).await)
+    } else {
+        Arc::new(Direct(inside.clone()))
+    };
+    Court { face, gate, inside }
+}
+
+async fn in_memory(wired: bool) -> Court {
+    over(Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()), wired).await
+}
+
+/// The directory outlives the court.
+async fn embedded(wired: bool) -> (Court, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let metadata = EmbeddedMetadata::open(&directory.path().join("record.redb")).unwrap();
+    let blobs = FsBlobs::open(&directory.path().join("payloads")).unwrap();
+    (over(Arc::new(metadata), Arc::new(blobs), wired).await, directory)
+}
+
+async fn verdict(law: &str, court: &Court) -> Verdict {
+    tokio::time::timeout(BOUND, judge(law, court)).await.unwrap_or_else(|_| Err("it hangs".into()))
+}
+
+macro_rules! laws {
+    ($($law:ident)*) => {
+        const ALL: &[&str] = &[$(stringify!($law)),*];
+
+        mod in_memory_directly {
+            $(#[tokio::test]
+            async fn $law() {
+                assert_eq!(super::verdict(stringify!($law), &super::in_memory(false).await).await, Ok(()));
+            })*
+        }
+
+        mod in_memory_through_the_wire {
+            $(#[tokio::test]
+            async fn $law() {
+                assert_eq!(super::verdict(stringify!($law), &super::in_memory(true).await).await, Ok(()));
+            })*
+        }
+
+        mod embedded_directly {
+            $(#[tokio::test]
+            async fn $law() {
+                let (court, _directory) = super::embedded(false).await;
+                assert_eq!(super::verdict(stringify!($law), &court).await, Ok(()));
+            })*
+        }
+
+        mod embedded_through_the_wire {
+            $(#[tokio::test]
+            async fn $law() {
+                let (court, _directory) = super::embedded(true).await;
+                assert_eq!(super::verdict(stringify!($law), &court).await, Ok(()));
+            })*
+        }
+    };
+}
+
+laws! {
+    once_an_attempt_has_begun_no_lower_epoch_commits
+    once_a_cluster_has_begun_no_lower_incarnation_commits
+    an_epoch_begins_once_and_only_upwards
+    a_cluster_ends_its_job_without_a_leader
+    the_first_end_of_a_job_wins
+    a_cancel_before_the_end_decides_it
+    a_cancel_after_the_end_is_refused
+    no_job_slips_in_beside_the_end
+    nothing_ends_with_work_left
+    every_write_may_be_repeated
+    a_generation_begins_only_after_a_clean_one
+    two_submissions_of_one_id_make_one_generation
+    an_older_generation_is_never_run_again
+    pages_are_of_one_revision
+    the_past_is_told_in_the_order_of_facts
+    a_step_of_the_journal_is_kept_once
+    a_payload_that_is_pointed_to_is_never_swept
+    artifacts_are_freed_at_clean_and_graphs_are_kept
+}
+
+/// What is wrong below the record, and laws that have to see it.
+const FAULTS: &[(Fault, &[&str])] = &[
+    (
+        Fault::IgnoresCompares,
+        &[
+            "once_an_attempt_has_begun_no_lower_epoch_commits",
+            "once_a_cluster_has_begun_no_lower_incarnation_commits",
+            "an_epoch_begins_once_and_only_upwards",
+            "the_first_end_of_a_job_wins",
+            "a_cancel_before_the_end_decides_it",
+            "a_cancel_after_the_end_is_refused",
+            "no_job_slips_in_beside_the_end",
+            "two_submissions_of_one_id_make_one_generation",
+            "a_step_of_the_journal_is_kept_once",
+            "a_payload_that_is_pointed_to_is_never_swept",
+        ],
+    ),
+    (Fault::ComparesTheFirst, &[]),
+    (Fault::ReadsTheLatest, &["pages_are_of_one_revision"]),
+    (Fault::TearsCommits, &["the_past_is_told_in_the_order_of_facts"]),
+    (Fault::Loses("/attempt"), &["once_an_attempt_has_begun_no_lower_epoch_commits"]),
+    (Fault::Loses("/cluster"), &["once_a_cluster_has_begun_no_lower_incarnation_commits"]),
+    (Fault::Loses("/state"), &["an_older_generation_is_never_run_again", "every_write_may_be_repeated"]),
+    (Fault::Loses("/job/"), &["a_cluster_ends_its_job_without_a_leader", "nothing_ends_with_work_left"]),
+    (Fault::Loses("/event"), &["the_past_is_told_in_the_order_of_facts"]),
+    (Fault::Loses("/ref/"), &["artifacts_are_freed_at_clean_and_graphs_are_kept"]),
+    (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
+];
+
+#[tokio::test]
+async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {
+    let mut judged = tokio::task::JoinSet::new();
+    for (fault, _) in FAULTS {
+        for law in ALL {
+            judged.spawn(async move {
+                let court =
+                    over(Arc::new(Mutant::new(*fault)), Arc::new(MemoryBlobs::default()), false).await;
+                // A law that panics or hangs over a fault has seen it as well.
+                let verdict = tokio::spawn(async move {
+                    tokio::time::timeout(Duration::from_secs(3), judge(law, &court)).await
+                });
+                (*fault, *law, !matches!(verdict.await, Ok(Ok(Ok(())))))
+            });
+        }
+    }
+    let seen: Vec<(Fault, &str)> =
+        judged.join_all().await.into_iter().filter(|seen| seen.2).map(|seen| (seen.0, seen.1)).collect();
+    for (fault, laws) in FAULTS {
+        assert!(seen.iter().any(|(known, _)| known == fault), "no law sees {fault:?}");
+        for law in *laws {
+            assert!(seen.contains(&(*fault, *law)), "{law} does not see {fault:?}");
+        }
+    }
+    for law in ALL {
+        assert!(seen.iter().any(|(_, known)| known == law), "{law} sees no fault");
+    }
+}

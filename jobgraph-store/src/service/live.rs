@@ -1,0 +1,133 @@
+//! What only memory knows: when each leader was heard of last, and its counters of now. Never a revision, gone with the process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use chassis::clock::{Boot, SharedClock};
+use proto::{ApplicationRef, api, jobgraph};
+
+use crate::model::timestamp;
+
+/// A leader that was not heard of for longer is stale.
+pub const STALE_AFTER: Duration = Duration::from_secs(2);
+
+/// Who was heard of when.
+#[derive(Clone)]
+pub struct Live {
+    heard: Arc<Mutex<HashMap<ApplicationRef, Heard>>>,
+    clock: SharedClock,
+    /// Before this nothing was heard: after a restart the last word is older than the process.
+    since: (Boot, SystemTime),
+}
+
+#[derive(Debug, Clone)]
+struct Heard {
+    epoch: u64,
+    source: String,
+    at: Boot,
+    wall: SystemTime,
+    progress: Vec<api::JobProgress>,
+    activity: String,
+}
+
+impl Live {
+    /// Nothing was heard yet.
+    pub fn new(clock: SharedClock) -> Self {
+        let since = (clock.boot(), clock.wall());
+        Self { heard: Arc::default(), clock, since }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, HashMap<ApplicationRef, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A beat of the leader.
+    pub fn beat(&self, application: &ApplicationRef, epoch: u64, beat: &jobgraph::BeatRequest) {
+        let heard = Heard {
+            epoch,
+            source: beat.source.clone(),
+            at: self.clock.boot(),
+            wall: self.clock.wall(),
+            progress: beat.progress.clone(),
+            activity: beat.activity.clone(),
+        };
+        self.heard().insert(application.clone(), heard);
+    }
+
+    /// The leader wrote: as good as a beat, but it says nothing of its counters.
+    pub fn wrote(&self, application: &ApplicationRef, epoch: u64, source: &str) {
+        let (at, wall) = (self.clock.boot(), self.clock.wall());
+        let mut heard = self.heard();
+        match heard.get_mut(application).filter(|known| known.epoch == epoch) {
+            Some(known) => (known.at, known.wall) = (at, wall),
+            None => {
+                let new = Heard {
+                    epoch,
+                    source: source.into(),
+                    at,
+                    wall,
+                    progress: Vec::new(),
+                    activity: String::new(),
+                };
+                heard.insert(application.clone(), new);
+            }
+        }
+    }
+
+    /// Nothing more will be heard.
+    pub fn forget(&self, application: &ApplicationRef) {
+        self.heard().remove(application);
+    }
+
+    /// Where an answer about this application comes from, and how old it is.
+    pub fn observation(&self, application: &ApplicationRef, shown: &api::Application) -> api::Observation {
+        let epoch = shown.leadership.as_ref().map_or(0, |leadership| leadership.epoch);
+        if shown.clean || epoch == 0 {
+            let observed_at = Some(timestamp(self.clock.wall()));
+            return api::Observation {
+                source: "record".into(),
+                observed_at,
+                epoch,
+                stale: false,
+                age_millis: 0,
+            };
+        }
+        let heard = self.heard().get(application).filter(|heard| heard.epoch == epoch).cloned();
+        let (source, at, wall, known) = match heard {
+            Some(heard) => (heard.source, heard.at, heard.wall, true),
+            None => ("record".into(), self.since.0, self.since.1, false),
+        };
+        let age = self.clock.boot().saturating_duration_since(at);
+        api::Observation {
+            source,
+            observed_at: Some(timestamp(wall)),
+            epoch,
+            stale: !known || age > STALE_AFTER,
+            age_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The leader's latest counters.
+    pub fn progress(&self, application: &ApplicationRef) -> Vec<api::JobProgress> {
+        self.heard().get(application).map(|heard| heard.progress.clone()).unwrap_or_default()
+    }
+
+    /// Adds what memory knows to an answer: its observation, and counters of jobs that have not ended.
+    pub fn complete(&self, application: &ApplicationRef, shown: &mut api::Application) {
+        shown.observation = Some(self.observation(application, shown));
+        if shown.terminal {
+            return;
+        }
+        let heard = self.heard();
+        let Some(heard) = heard.get(application) else { return };
+        for job in shown.jobs.iter_mut().filter(|job| job.end.is_none()) {
+            if let Some(counters) = heard.progress.iter().find(|counters| counters.job_id == job.job_id) {
+                job.progress = counters.progress;
+            }
+        }
+        if shown.reason.is_empty() && shown.message.is_empty() {
+            shown.message.clone_from(&heard.activity);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Payloads: verified while they are written, named by what they are.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use proto::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::Service;
+use crate::blobs::BlobStream;
+use crate::error::Error;
+use crate::model::Refusal;
+
+/// Bytes of a payload, in order.
+pub type PayloadStream = BlobStream;
+
+impl Service {
+    /// Stores the bytes under their digest. True: they were there before, and what comes is not read to its end.
+    pub async fn put_payload<S, E>(&self, digest: Digest, size: u64, mut chunks: S) -> Result<bool, E>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: From<Error>,
+    {
+        let error = |error| E::from(Error::from(error));
+        self.end_sweep(digest).await?;
+        if self.blobs.stat(digest).await.map_err(error)? == Some(size) {
+            return Ok(true);
+        }
+        let mut writer = self.blobs.writer(digest).await.map_err(error)?;
+        let mut hasher = Sha256::new();
+        let mut written: u64 = 0;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    writer.abort().await;
+                    return Err(error);
+                }
+            };
+            written += chunk.len() as u64;
+            if written > size {
+                break;
+            }
+            hasher.update(&chunk);
+            if let Err(failed) = writer.write(chunk).await {
+                writer.abort().await;
+                return Err(error(failed));
+            }
+        }
+        let is = Digest::from_bytes(hasher.finalize().into());
+        if written != size || is != digest {
+            writer.abort().await;
+            let is =
+                if written == size { is.to_string() } else { format!("{written} bytes or more, of {size}") };
+            return Err(Error::from(Refusal::PayloadDigestMismatch { said: digest.to_string(), is }).into());
+        }
+        writer.finish().await.map_err(error)?;
+        Ok(false)
+    }
+
+    /// Stores bytes that are in memory.
+    pub async fn put_bytes(&self, bytes: Bytes) -> Result<Digest, Error> {
+        let digest = Digest::of(&bytes);
+        let size = bytes.len() as u64;
+        self.put_payload(digest, size, futures::stream::iter([Ok::<_, Error>(bytes)])).await?;
+        Ok(digest)
+    }
+
+    /// The bytes from `offset` on.
+    pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
+        Ok(self.blobs.read(digest, offset).await?)
+    }
+
+    /// Which of these are here.
+    pub async fn stat_payloads(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+        let mut present = Vec::new();
+        for digest in digests {
+            if self.blobs.stat(*digest).await?.is_some() {
+                present.push(*digest);
+            }
+        }
+        Ok(present)
+    }
+}

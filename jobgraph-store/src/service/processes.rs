@@ -1,0 +1,102 @@
+//! Intents and tombstones of processes.
+
+use std::time::UNIX_EPOCH;
+
+use proto::{EpochFence, jobgraph};
+
+use super::load::revision_of;
+use super::{Service, load};
+use crate::error::Error;
+use crate::keys::{Kind, fence, process};
+use crate::model::Refusal;
+use crate::store::{Commit, Compare, Operation, Read, Transaction};
+
+/// The largest detail of a process, in bytes.
+pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
+
+/// Records that are removed in one commit.
+const REMOVED_AT_ONCE: usize = 90;
+
+/// How often a write is made anew after a conflict.
+const TRIES: usize = 32;
+
+impl Service {
+    /// Keeps one process, by its key; with a fence as a leader's write.
+    pub async fn put_process(
+        &self,
+        process: jobgraph::Process,
+        fence: Option<&EpochFence>,
+    ) -> Result<(), Error> {
+        if process.key.is_empty() || process.key.len() > 512 {
+            return Err(Refusal::RequestInvalid("process.key has 1 to 512 bytes".into()).into());
+        }
+        if process.detail.len() > MAX_DETAIL_BYTES {
+            let why = format!(
+                "process.detail has {} bytes; at most {MAX_DETAIL_BYTES} are kept",
+                process.detail.len()
+            );
+            return Err(Refusal::RequestInvalid(why).into());
+        }
+        let key = process::key(&process.key);
+        for _ in 0..TRIES {
+            let mut reads = vec![Read::Key(key.clone())];
+            reads.extend(fence.map(|fence| Read::Key(fence::attempt_key(&fence.application.id))));
+            let view = self.metadata.read(reads, None).await?;
+            let known: Option<process::StoredProcess> = load::one(&view, 0)?;
+            if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(&process)) && fence.is_none()
+            {
+                return Ok(());
+            }
+            let mut compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
+            if let Some(fence) = fence {
+                let attempt: fence::AttemptFence = load::one(&view, 1)?.unwrap_or_default();
+                if !attempt.admits(fence.application.generation, fence.epoch) {
+                    let (application, epoch) = (fence.application.clone(), fence.epoch.get());
+                    let refusal = Refusal::EpochSuperseded {
+                        application,
+                        epoch,
+                        current: attempt.epoch,
+                        holder: attempt.holder,
+                    };
+                    return Err(refusal.into());
+                }
+                compares.push(Compare {
+                    key: fence::attempt_key(&fence.application.id),
+                    revision: revision_of(&view, 1),
+                });
+            }
+            let now = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            let first_put = known.map_or(u64::try_from(now).unwrap_or(u64::MAX), |known| known.first_put);
+            let stored = process::StoredProcess { process: Some(process.clone()), first_put };
+            let operations = vec![Operation::Put(key.clone(), stored.to_stored())];
+            if let Commit::Committed(_) = self.commit(Transaction { compares, operations }).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended(process.key))
+    }
+
+    /// Processes whose key begins so, oldest first.
+    pub async fn list_processes(&self, prefix: &str) -> Result<Vec<jobgraph::Process>, Error> {
+        let view = self.metadata.read(vec![Read::all(process::key(prefix))], None).await?;
+        let stored =
+            view.answers[0].iter().map(|(_, stored)| process::StoredProcess::from_stored(&stored.value));
+        let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
+        stored.sort_by_key(|process| process.first_put);
+        Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
+    }
+
+    /// Forgets processes whose key begins so.
+    pub async fn delete_processes(&self, prefix: &str) -> Result<(), Error> {
+        loop {
+            let read = Read::Range { prefix: process::key(prefix), after: None, limit: REMOVED_AT_ONCE };
+            let mut view = self.metadata.read(vec![read], None).await?;
+            let keys = view.answers.pop().unwrap_or_default();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let operations = keys.into_iter().map(|(key, _)| Operation::Delete(key)).collect();
+            self.commit(Transaction { compares: Vec::new(), operations }).await?;
+        }
+    }
+}

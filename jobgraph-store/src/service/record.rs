@@ -1,0 +1,373 @@
+//! What leaders and clusters write.
+
+use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
+
+use super::load::revision_of;
+use super::write::{Extra, Guard};
+use super::{Service, load};
+use crate::error::Error;
+use crate::keys::payload::Use;
+use crate::keys::{Kind, fence, generation, journal, secrets};
+use crate::model::attempt::MainExit;
+use crate::model::cluster::Begun;
+use crate::model::event::Telling;
+use crate::model::{Refusal, attempt, cluster, ending, job as job_model};
+use crate::store::{Commit, Compare, Operation, Read, Transaction};
+
+/// Events of one call.
+const MAX_EVENTS: usize = 64;
+
+/// Artifacts whose payloads are pointed to in one commit.
+const ARTIFACTS_AT_ONCE: usize = 32;
+
+/// The largest graph description that is kept, in bytes; of a larger one only the names of the vertices.
+const MAX_DESCRIPTION_BYTES: usize = 60 * 1024;
+
+impl Service {
+    /// The record of one generation.
+    pub async fn read_record(&self, application: &ApplicationRef) -> Result<jobgraph::Record, Error> {
+        Ok(self.record_of(&self.load(application, None).await?))
+    }
+
+    /// The first write of a leader.
+    pub async fn begin_attempt(
+        &self,
+        fence: &EpochFence,
+        holder: &str,
+        pid: u32,
+        cause: &str,
+    ) -> Result<jobgraph::BeginAttemptResponse, Error> {
+        let (disposition, loaded) = self
+            .write(&fence.application, Guard::Epoch, |draft| attempt::begin(draft, fence, holder, pid, cause))
+            .await?;
+        let view = self.metadata.read(vec![Read::Key(secrets::key(&fence.application))], None).await?;
+        let secrets: secrets::Secrets = load::one(&view, 0)?.unwrap_or_default();
+        Ok(jobgraph::BeginAttemptResponse {
+            disposition: disposition.into(),
+            record: Some(self.record_of(&loaded)),
+            secret_values: secrets.values.into_iter().collect(),
+        })
+    }
+
+    /// Pins artifacts whose bytes are in the payloads.
+    pub async fn pin_artifacts(
+        &self,
+        fence: &EpochFence,
+        artifacts: &[api::PinnedArtifact],
+    ) -> Result<Vec<api::PinnedArtifact>, Error> {
+        let digests =
+            artifacts.iter().map(|artifact| artifact.digest.parse()).collect::<Result<Vec<Digest>, _>>()?;
+        // References before the record that needs them: a reference too many is released at clean, one too few loses bytes.
+        for digests in digests.chunks(ARTIFACTS_AT_ONCE) {
+            self.write_with(&fence.application, Guard::Epoch, |draft| {
+                draft.facts.check_epoch(fence)?;
+                let known = |digest: &Digest| {
+                    draft.facts.artifacts.pinned.iter().any(|known| known.digest == digest.to_string())
+                };
+                let new = digests.iter().filter(|digest| !known(digest));
+                Ok((
+                    (),
+                    Extra {
+                        pointers: new.map(|digest| (*digest, Use::Artifact)).collect(),
+                        operations: Vec::new(),
+                    },
+                ))
+            })
+            .await?;
+        }
+        let (_, loaded) = self
+            .write(&fence.application, Guard::Epoch, |draft| attempt::pin(draft, fence, artifacts))
+            .await?;
+        Ok(loaded.facts.artifacts.pinned)
+    }
+
+    /// A new incarnation.
+    pub async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request: &jobgraph::BeginClusterRequest,
+    ) -> Result<Begun, Error> {
+        let begun = self
+            .write(&fence.application, Guard::Epoch, |draft| cluster::begin(draft, fence, request))
+            .await?;
+        Ok(begun.0)
+    }
+
+    /// What became of the current incarnation.
+    pub async fn record_cluster(
+        &self,
+        fence: &EpochFence,
+        request: &jobgraph::RecordClusterRequest,
+    ) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| cluster::record(draft, fence, request)).await?;
+        Ok(())
+    }
+
+    /// main() is about to be started.
+    pub async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            attempt::main_starting(draft, fence, tether_endpoint)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// main() runs.
+    pub async fn main_running(&self, fence: &EpochFence, pid: u32) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| attempt::main_running(draft, fence, pid))
+            .await?;
+        Ok(())
+    }
+
+    /// main() has ended.
+    pub async fn main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+    ) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            attempt::main_ended(draft, fence, exit, stderr_tail)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Keeps a job's graph if its name has none.
+    pub async fn put_job_graph(
+        &self,
+        fence: &EpochFence,
+        request: &jobgraph::PutJobGraphRequest,
+    ) -> Result<job_model::Put, Error> {
+        let digest: Digest = request.graph_digest.parse()?;
+        let described = request.description.clone().map(fitting);
+        let put = self.write_with(&fence.application, Guard::Epoch, |draft| {
+            let put = job_model::put_graph(draft, fence, request)?;
+            let mut extra = Extra::default();
+            if let Some(id) = put.made {
+                extra.pointers.push((digest, Use::Graph));
+                let describe = described
+                    .as_ref()
+                    .map(|described| crate::keys::job::put_graph(&fence.application, id, described));
+                extra.operations.extend(describe);
+            }
+            Ok((put, extra))
+        });
+        Ok(put.await?.0)
+    }
+
+    /// The job was given to an incarnation.
+    pub async fn job_submitted(
+        &self,
+        fence: &EpochFence,
+        id: JobId,
+        incarnation: Incarnation,
+    ) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            job_model::submitted(draft, fence, id, incarnation)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The cluster's word that a job ended.
+    pub async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        id: JobId,
+        end: &job::JobEnd,
+    ) -> Result<(bool, job::JobEnd), Error> {
+        let write = self.write_with(&fence.application, Guard::Incarnation, |draft| {
+            let answer = job_model::ended(draft, fence, id, end)?;
+            // A refusal was answered if the digest is malformed.
+            let result =
+                end.result_digest.parse().ok().filter(|_| answer.0).map(|digest| (digest, Use::Result));
+            Ok((answer, Extra { pointers: result.into_iter().collect(), operations: Vec::new() }))
+        });
+        Ok(write.await?.0)
+    }
+
+    /// An end that only a leader can know.
+    pub async fn job_ended_by_leader(
+        &self,
+        fence: &EpochFence,
+        id: JobId,
+        end: &job::JobEnd,
+    ) -> Result<(bool, job::JobEnd), Error> {
+        let write = self.write(&fence.application, Guard::Epoch, |draft| {
+            job_model::ended_by_leader(draft, fence, id, end)
+        });
+        Ok(write.await?.0)
+    }
+
+    /// A committed end's outputs stand at their final names.
+    pub async fn published(&self, fence: &EpochFence, id: JobId) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Epoch, |draft| job_model::published(draft, fence, id)).await?;
+        Ok(())
+    }
+
+    /// The application's end.
+    pub async fn end(
+        &self,
+        fence: &EpochFence,
+        end: ending::End,
+        desired_revision: u64,
+    ) -> Result<ending::End, Error> {
+        let write = self.write(&fence.application, Guard::Epoch, |draft| {
+            ending::end(draft, fence, end.clone(), desired_revision)
+        });
+        Ok(write.await?.0)
+    }
+
+    /// Nothing is left to do: secrets go with the same commit, payloads of artifacts right after it.
+    pub async fn mark_clean(&self, fence: &EpochFence, leftovers: &[String]) -> Result<(), Error> {
+        let application = &fence.application;
+        let (_, loaded) = self
+            .write_with(application, Guard::Epoch, |draft| {
+                let new = ending::mark_clean(draft, fence, leftovers)?;
+                let operations =
+                    if new { vec![Operation::Delete(secrets::key(application))] } else { Vec::new() };
+                Ok(((), Extra { pointers: Vec::new(), operations }))
+            })
+            .await?;
+        self.live.forget(application);
+        if let Err(error) = self.release_artifacts(&loaded.facts).await {
+            // The periodic sweep does it again.
+            tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
+        }
+        Ok(())
+    }
+
+    /// One step of `once(key, …)`: the value that stands, and whether it was there before.
+    pub async fn journal(
+        &self,
+        fence: &EpochFence,
+        step: &str,
+        value: Option<bytes::Bytes>,
+    ) -> Result<(Option<bytes::Bytes>, bool), Error> {
+        if step.is_empty() || step.len() > journal::MAX_KEY_BYTES {
+            let why = format!(
+                "a step's key has 1 to {} bytes; this one has {}",
+                journal::MAX_KEY_BYTES,
+                step.len()
+            );
+            return Err(Refusal::RequestInvalid(why).into());
+        }
+        if let Some(bytes) =
+            value.as_ref().map(bytes::Bytes::len).filter(|bytes| *bytes > journal::MAX_VALUE_BYTES)
+        {
+            return Err(Refusal::JournalValueTooLarge {
+                key: step.into(),
+                bytes,
+                max: journal::MAX_VALUE_BYTES,
+            }
+            .into());
+        }
+        let application = &fence.application;
+        let attempt_key = fence::attempt_key(&application.id);
+        let key = journal::key(application, step);
+        loop {
+            let reads = vec![
+                Read::Key(attempt_key.clone()),
+                Read::Key(key.clone()),
+                Read::Key(generation::spec_key(application)),
+            ];
+            let view = self.metadata.read(reads, None).await?;
+            if view.answers[2].is_empty() {
+                return Err(Refusal::GenerationNotFound(application.clone()).into());
+            }
+            let attempt: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
+            if !attempt.admits(application.generation, fence.epoch) {
+                let (epoch, current) = (fence.epoch.get(), attempt.epoch);
+                return Err(Refusal::EpochSuperseded {
+                    application: application.clone(),
+                    epoch,
+                    current,
+                    holder: attempt.holder,
+                }
+                .into());
+            }
+            if let Some(known) = load::one::<journal::JournalEntry>(&view, 1)? {
+                return Ok((Some(known.value), true));
+            }
+            let Some(value) = value.clone() else { return Ok((None, false)) };
+            let entry = journal::JournalEntry { value: value.clone(), epoch: fence.epoch.get() };
+            let transaction = Transaction {
+                compares: vec![
+                    Compare { key: attempt_key.clone(), revision: revision_of(&view, 0) },
+                    Compare { key: key.clone(), revision: None },
+                ],
+                operations: vec![Operation::Put(key.clone(), entry.to_stored())],
+            };
+            // Each conflict is a step of somebody else: the step is there, or the epoch is superseded.
+            if let Commit::Committed(_) = self.commit(transaction).await? {
+                return Ok((Some(value), false));
+            }
+        }
+    }
+
+    /// Adds events to the past.
+    pub async fn append_events(&self, fence: &EpochFence, events: &[api::Event]) -> Result<(), Error> {
+        if events.len() > MAX_EVENTS {
+            return Err(Refusal::RequestInvalid(format!(
+                "{} events; at most {MAX_EVENTS} a call",
+                events.len()
+            ))
+            .into());
+        }
+        let write = self.write(&fence.application, Guard::Epoch, |draft| {
+            draft.facts.check_epoch(fence)?;
+            for event in events {
+                let (at, source) = (event.at, event.source.clone());
+                let source = if source.is_empty() { draft.facts.attempt.holder.clone() } else { source };
+                draft.tell_from(Telling::of(event.clone()), source, fence.epoch.get());
+                if let (Some(told), Some(at)) = (draft.events.last_mut(), at) {
+                    told.at = Some(at);
+                }
+            }
+            Ok(())
+        });
+        write.await?;
+        Ok(())
+    }
+
+    /// A beat of the leader. False: it is superseded.
+    pub async fn beat(&self, fence: &EpochFence, beat: &jobgraph::BeatRequest) -> Result<bool, Error> {
+        let (holds, _) = self.confirm_epoch(fence).await?;
+        if holds {
+            self.live.beat(&fence.application, fence.epoch.get(), beat);
+        }
+        Ok(holds)
+    }
+
+    /// Whether this epoch is the one that writes, and which one is.
+    pub async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(bool, u64), Error> {
+        let view =
+            self.metadata.read(vec![Read::Key(fence::attempt_key(&fence.application.id))], None).await?;
+        let known: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
+        Ok((known.admits(fence.application.generation, fence.epoch), known.epoch))
+    }
+
+    /// Whether this incarnation is the current one, and which one is.
+    pub async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Result<(bool, u64), Error> {
+        let view =
+            self.metadata.read(vec![Read::Key(fence::cluster_key(&fence.application.id))], None).await?;
+        let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
+        Ok((known.admits(fence.application.generation, fence.incarnation), known.incarnation))
+    }
+}
+
+/// The description as it is kept: what is too large loses its details first.
+fn fitting(mut description: api::GraphDescription) -> api::GraphDescription {
+    use prost::Message as _;
+    if description.encoded_len() > MAX_DESCRIPTION_BYTES {
+        description.vertices.iter_mut().for_each(|vertex| vertex.detail.clear());
+    }
+    if description.encoded_len() > MAX_DESCRIPTION_BYTES {
+        description.statement.clear();
+    }
+    if description.encoded_len() > MAX_DESCRIPTION_BYTES {
+        description = api::GraphDescription::default();
+    }
+    description
+}

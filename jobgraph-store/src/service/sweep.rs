@@ -1,0 +1,131 @@
+//! Sweeping payloads that no record points to. The mark says *sweeping* before references are read again, and gets a
+//! number one higher afterwards: a pointer that was being written meanwhile compares the mark and does not commit.
+
+use std::time::Duration;
+
+use proto::{ApplicationRef, Digest, Generation};
+
+use super::load::revision_of;
+use super::{Service, load};
+use crate::blobs::BlobInfo;
+use crate::error::Error;
+use crate::keys::payload::{self, Reference, SweepMark, Use};
+use crate::keys::{Kind, generation};
+use crate::model::Facts;
+use crate::store::{Commit, Compare, Operation, Read, Transaction};
+
+/// A payload that nothing points to is left alone this long: its pointer may be on its way.
+pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
+
+/// How often all payloads are looked at.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+impl Service {
+    /// Sweeps again and again; the first time some while after the start, which has better things to do.
+    pub async fn keep_sweeping(&self) {
+        loop {
+            self.clock.sleep(SWEEP_EVERY).await;
+            match self.sweep_all(UNREFERENCED_KEPT).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "swept payloads that nothing points to"),
+                Err(error) => tracing::warn!(%error, "payloads could not be swept"),
+            }
+        }
+    }
+
+    /// Removes every payload that nothing points to and that is older than `kept`. How many.
+    pub async fn sweep_all(&self, kept: Duration) -> Result<usize, Error> {
+        let now = self.clock.wall();
+        let mut removed = 0;
+        for BlobInfo { digest, modified } in self.blobs.list().await? {
+            let age = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+            if age >= kept && self.sweep(digest).await? {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes one payload if nothing points to it. True: it is gone.
+    pub async fn sweep(&self, digest: Digest) -> Result<bool, Error> {
+        let _alone = self.sweeping.lock().await;
+        let key = payload::sweep_key(digest);
+        let view = self
+            .metadata
+            .read(vec![Read::Key(key.clone()), Read::all(payload::reference_prefix(digest))], None)
+            .await?;
+        let mark: SweepMark = load::one(&view, 0)?.unwrap_or_default();
+        let referenced = self.drop_dead(&view.answers[1]).await? > 0;
+        if referenced && !mark.sweeping {
+            return Ok(false);
+        }
+        let sweeping = SweepMark { number: mark.number, sweeping: true };
+        let Some(marked) = self.mark(digest, revision_of(&view, 0), &sweeping).await? else {
+            return Ok(false);
+        };
+        // From here on no pointer to it commits; those that did are seen.
+        let references = self.metadata.read(vec![Read::all(payload::reference_prefix(digest))], None).await?;
+        let unused = references.answers[0].is_empty();
+        if unused {
+            self.blobs.remove(digest).await?;
+        }
+        let swept = SweepMark { number: mark.number + 1, sweeping: false };
+        self.mark(digest, Some(marked), &swept).await?;
+        Ok(unused)
+    }
+
+    /// Ends a sweep that a process which died has left half done.
+    pub(crate) async fn end_sweep(&self, digest: Digest) -> Result<(), Error> {
+        let view = self.metadata.read(vec![Read::Key(payload::sweep_key(digest))], None).await?;
+        if load::one::<SweepMark>(&view, 0)?.is_some_and(|mark| mark.sweeping) {
+            self.sweep(digest).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&self, digest: Digest, seen: Option<u64>, mark: &SweepMark) -> Result<Option<u64>, Error> {
+        let key = payload::sweep_key(digest);
+        let compares = vec![Compare { key: key.clone(), revision: seen }];
+        let operations = vec![Operation::Put(key, mark.to_stored())];
+        Ok(match self.commit(Transaction { compares, operations }).await? {
+            Commit::Committed(revision) => Some(revision),
+            Commit::Conflict(_) => None,
+        })
+    }
+
+    /// Removes references of artifacts whose generation is clean; how many references are left.
+    async fn drop_dead(
+        &self,
+        references: &[(crate::store::Key, crate::store::Stored)],
+    ) -> Result<usize, Error> {
+        let mut left = 0;
+        for (key, stored) in references {
+            let reference = Reference::from_stored(&stored.value)?;
+            if reference.kind == Use::Artifact.as_str() && self.is_clean(&reference).await? {
+                let compares = vec![Compare { key: key.clone(), revision: Some(stored.revision) }];
+                self.commit(Transaction { compares, operations: vec![Operation::Delete(key.clone())] })
+                    .await?;
+            } else {
+                left += 1;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn is_clean(&self, reference: &Reference) -> Result<bool, Error> {
+        let application = ApplicationRef {
+            id: reference.application_id.parse()?,
+            generation: Generation(reference.generation),
+        };
+        let view = self.metadata.read(vec![Read::Key(generation::state_key(&application))], None).await?;
+        Ok(load::one::<generation::GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
+    }
+
+    /// Frees the payloads of a clean generation's artifacts.
+    pub(crate) async fn release_artifacts(&self, facts: &Facts) -> Result<(), Error> {
+        for artifact in &facts.artifacts.pinned {
+            self.sweep(artifact.digest.parse()?).await?;
+        }
+        Ok(())
+    }
+}

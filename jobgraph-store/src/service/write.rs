@@ -1,0 +1,216 @@
+//! One write of one generation: load, decide, commit the difference. A conflict means that somebody else was faster: everything is
+//! read and decided again, a bounded number of times.
+
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use proto::{ApplicationRef, Digest};
+
+use super::load::{Loaded, revision_of};
+use super::{Service, load};
+use crate::error::Error;
+use crate::keys::payload::{self, SweepMark, Use};
+use crate::keys::{Kind, artifacts, desired, event, fence, generation, head, job};
+use crate::model::{Draft, Refusal};
+use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
+
+/// How often a decision is made anew after a conflict.
+const TRIES: usize = 32;
+
+/// Whose fence is compared inside the write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// What a leader decides.
+    Epoch,
+    /// What a cluster reports.
+    Incarnation,
+    /// What a client asks for: no fence.
+    Client,
+}
+
+/// What a write needs beside the facts.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// Payloads that the record points to from now on.
+    pub(crate) pointers: Vec<(Digest, Use)>,
+    /// Further changes, of keys that only grow or are only removed.
+    pub(crate) operations: Vec<Operation>,
+}
+
+impl Service {
+    /// A write that needs nothing but the facts.
+    pub(crate) async fn write<T>(
+        &self,
+        application: &ApplicationRef,
+        guard: Guard,
+        decide: impl Fn(&mut Draft) -> Result<T, Refusal> + Send + Sync,
+    ) -> Result<(T, Loaded), Error>
+    where
+        T: Send,
+    {
+        self.write_with(application, guard, |draft| Ok((decide(draft)?, Extra::default()))).await
+    }
+
+    /// A write: decided anew whenever somebody else was faster.
+    pub(crate) async fn write_with<T>(
+        &self,
+        application: &ApplicationRef,
+        guard: Guard,
+        decide: impl Fn(&mut Draft) -> Result<(T, Extra), Refusal> + Send + Sync,
+    ) -> Result<(T, Loaded), Error>
+    where
+        T: Send,
+    {
+        let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(20));
+        for _ in 0..TRIES {
+            let loaded = self.load(application, None).await?;
+            let mut draft = Draft::new(loaded.facts.clone(), self.clock.wall());
+            let (answer, extra) = decide(&mut draft)?;
+            let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
+                return Ok((answer, loaded));
+            };
+            let revision = match self.commit(transaction).await? {
+                Commit::Conflict(_) => {
+                    self.clock.sleep(backoff.next_delay()).await;
+                    continue;
+                }
+                Commit::Committed(revision) => revision,
+            };
+            if guard == Guard::Epoch {
+                self.live.wrote(application, draft.facts.attempt.epoch, &draft.facts.attempt.holder);
+            }
+            let shown = if draft.facts == loaded.facts { loaded.shown } else { revision };
+            return Ok((answer, Loaded { facts: draft.facts, shown, at: revision, ..loaded }));
+        }
+        Err(Error::Contended(application.to_string()))
+    }
+
+    /// Commits; the places where a test can end the process.
+    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
+        chassis::failpoint::hit("store.before-commit").await;
+        let committed = self.metadata.commit(transaction).await?;
+        chassis::failpoint::hit("store.after-commit").await;
+        Ok(committed)
+    }
+
+    /// The difference as a transaction; `None` if there is none.
+    async fn transaction(
+        &self,
+        guard: Guard,
+        loaded: &Loaded,
+        draft: &Draft,
+        extra: Extra,
+    ) -> Result<Option<Transaction>, Error> {
+        let (old, new) = (&loaded.facts, &draft.facts);
+        let (application, id) = (&old.application, &old.application.id);
+        let mut change = Change::new(loaded);
+        change.part(fence::attempt_key(id), &old.attempt, &new.attempt);
+        change.part(fence::cluster_key(id), &old.cluster, &new.cluster);
+        change.part(generation::state_key(application), &old.state, &new.state);
+        change.part(desired::key(application), &old.desired, &new.desired);
+        change.part(artifacts::key(application), &old.artifacts, &new.artifacts);
+        for (job, now) in &new.jobs {
+            if old.jobs.get(job) != Some(now) {
+                change.put(job::key(application, *job), now.to_stored());
+            }
+        }
+        let told = !draft.events.is_empty();
+        if change.transaction.operations.is_empty()
+            && !told
+            && extra.operations.is_empty()
+            && extra.pointers.is_empty()
+        {
+            return Ok(None);
+        }
+        if !draft.events.is_empty() {
+            let mut sequence = loaded.sequence.clone();
+            for told in &draft.events {
+                sequence.last += 1;
+                let mut told = told.clone();
+                told.event_id = sequence.last;
+                // A new key: the sequence is compared, so nobody else has this number.
+                change
+                    .transaction
+                    .operations
+                    .push(Operation::Put(event::key(id, sequence.last), told.to_stored()));
+            }
+            change.put(head::sequence_key(id), sequence.to_stored());
+        }
+        match guard {
+            Guard::Epoch => change.compare(fence::attempt_key(id)),
+            Guard::Incarnation => change.compare(fence::cluster_key(id)),
+            Guard::Client => {}
+        }
+        // What every decision rests on, whether it changes it or not.
+        change.compare(head::key(id));
+        change.compare(generation::state_key(application));
+        change.compare(desired::key(application));
+        let mut transaction = change.transaction;
+        self.point(application, extra.pointers, &mut transaction).await?;
+        transaction.operations.extend(extra.operations);
+        Ok(Some(transaction))
+    }
+
+    /// Adds references to payloads: the mark is read, then the payload is looked for, and the mark is compared in the
+    /// commit. A sweep in between moves the mark.
+    pub(crate) async fn point(
+        &self,
+        application: &ApplicationRef,
+        mut pointers: Vec<(Digest, Use)>,
+        transaction: &mut Transaction,
+    ) -> Result<(), Error> {
+        pointers.sort_unstable();
+        pointers.dedup();
+        if pointers.is_empty() {
+            return Ok(());
+        }
+        let marks = pointers.iter().map(|(digest, _)| Read::Key(payload::sweep_key(*digest))).collect();
+        let marks = self.metadata.read(marks, None).await?;
+        let mut missing = Vec::new();
+        for (index, (digest, used)) in pointers.into_iter().enumerate() {
+            let sweeping = load::one::<SweepMark>(&marks, index)?.is_some_and(|mark| mark.sweeping);
+            if sweeping || self.blobs.stat(digest).await?.is_none() {
+                missing.push(digest.to_string());
+                continue;
+            }
+            transaction
+                .compares
+                .push(Compare { key: payload::sweep_key(digest), revision: revision_of(&marks, index) });
+            let key = payload::reference_key(digest, application, used);
+            transaction
+                .operations
+                .push(Operation::Put(key, payload::reference(application, used).to_stored()));
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Refusal::PayloadMissing(missing).into()) }
+    }
+}
+
+/// Changes of parts that were read, each compared with the revision that was seen.
+struct Change<'a> {
+    loaded: &'a Loaded,
+    transaction: Transaction,
+}
+
+impl<'a> Change<'a> {
+    fn new(loaded: &'a Loaded) -> Self {
+        Self { loaded, transaction: Transaction::default() }
+    }
+
+    fn part<K: Kind + PartialEq>(&mut self, key: Key, old: &K, new: &K) {
+        if old != new {
+            self.put(key, new.to_stored());
+        }
+    }
+
+    fn put(&mut self, key: Key, value: bytes::Bytes) {
+        self.compare(key.clone());
+        self.transaction.operations.push(Operation::Put(key, value));
+    }
+
+    fn compare(&mut self, key: Key) {
+        if !self.transaction.compares.iter().any(|compare| compare.key == key) {
+            let revision = self.loaded.revisions.get(&key).copied();
+            self.transaction.compares.push(Compare { key, revision });
+        }
+    }
+}

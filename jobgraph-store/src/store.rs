@@ -1,0 +1,251 @@
+//! The metadata seam: a small transactional key-value store that an embedded file and a replicated service can both
+//! honour. Everything that the record promises rests on the laws below; [`laws`] states them as tests for any backend.
+
+pub mod embedded;
+pub mod memory;
+
+#[cfg(test)]
+pub(crate) mod laws;
+#[cfg(test)]
+pub(crate) mod mutants;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// Every value is smaller than this, in bytes.
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+/// A transaction has fewer compares than this, and fewer operations.
+pub const MAX_OPERATIONS: usize = 100;
+
+/// How many revisions back a backend answers [`Metadata::changes`] and reads at an old revision.
+pub const KEPT_REVISIONS: u64 = 10_000;
+
+/// Where something is kept. Keys order as bytes; they are paths with `/`, see [`crate::keys`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Bytes);
+
+impl Key {
+    /// The key of these bytes.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The part after `prefix`, if the key begins with it.
+    pub fn strip(&self, prefix: &Self) -> Option<&[u8]> {
+        self.0.strip_prefix(&prefix.0[..])
+    }
+
+    /// The first key after all that begin with this one; `None` if there is none.
+    pub(crate) fn prefix_end(&self) -> Option<Self> {
+        let mut bytes = self.0.to_vec();
+        while let Some(last) = bytes.pop() {
+            if last < u8::MAX {
+                bytes.push(last + 1);
+                return Some(Self::new(bytes));
+            }
+        }
+        None
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self::new(text.into_bytes())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// A value and the revision of the commit that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What was put.
+    pub value: Bytes,
+    /// The commit that put it.
+    pub revision: u64,
+}
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// One key.
+    Key(Key),
+    /// Keys that begin with `prefix`, in order, those up to and including `after` left out, at most `limit`.
+    Range {
+        /// What the keys begin with.
+        prefix: Key,
+        /// Only keys beyond this one.
+        after: Option<Key>,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+impl Read {
+    /// All keys that begin with `prefix`.
+    pub fn all(prefix: Key) -> Self {
+        Self::Range { prefix, after: None, limit: usize::MAX }
+    }
+}
+
+/// The answers to several reads, all as of one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The revision that all answers are of.
+    pub revision: u64,
+    /// One list for each read, in their order; a read of one key gives at most one entry.
+    pub answers: Vec<Vec<(Key, Stored)>>,
+}
+
+/// A condition of a commit: the key was last written by that revision; `None`: the key is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compare {
+    /// The key.
+    pub key: Key,
+    /// Revision that its reader saw.
+    pub revision: Option<u64>,
+}
+
+/// One change of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// The key holds this value from now on.
+    Put(Key, Bytes),
+    /// The key is absent from now on; deleting an absent key is no change.
+    Delete(Key),
+}
+
+impl Operation {
+    /// The key that it changes.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
+/// Operations that happen together, if every compare holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// All have to hold, at the instant of the commit.
+    pub compares: Vec<Compare>,
+    /// All happen, or none. No key occurs twice.
+    pub operations: Vec<Operation>,
+}
+
+impl Transaction {
+    /// Refuses what no backend takes.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.compares.len() >= MAX_OPERATIONS || self.operations.len() >= MAX_OPERATIONS {
+            let count = self.compares.len().max(self.operations.len());
+            return Err(StoreError::TooLarge(format!(
+                "{count} operations; a transaction has fewer than {MAX_OPERATIONS}"
+            )));
+        }
+        for operation in &self.operations {
+            if let Operation::Put(key, value) = operation
+                && value.len() >= MAX_VALUE_BYTES
+            {
+                return Err(StoreError::TooLarge(format!(
+                    "{} bytes at {key}; a value has fewer than {MAX_VALUE_BYTES}",
+                    value.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// Done, durable, at this revision.
+    Committed(u64),
+    /// Not done: this compare did not hold.
+    Conflict(Key),
+}
+
+/// One key changed in one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The commit.
+    pub revision: u64,
+    /// What changed; read it to see what it is now.
+    pub key: Key,
+}
+
+/// Why a backend did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The backend cannot be reached; nothing was done.
+    #[error("the metadata store is not available: {0}")]
+    Unavailable(String),
+    /// It was cut off in the middle of a commit: whether that happened, only a read can tell.
+    #[error("the outcome of a write is unknown: {0}")]
+    Unknown(String),
+    /// No room, or read-only; nothing was done.
+    #[error("the metadata store's disk is full or read-only: {0}")]
+    Full(String),
+    /// That revision is no longer kept (or was never reached).
+    #[error("revision {asked} is not kept; kept are {oldest} and later")]
+    Compacted {
+        /// What was asked for.
+        asked: u64,
+        /// The oldest that can be asked for.
+        oldest: u64,
+    },
+    /// The transaction is over a limit of the seam; nothing was done.
+    #[error("the transaction is too large: {0}")]
+    TooLarge(String),
+    /// What is stored cannot be read: damaged, or of a newer build.
+    #[error("the metadata store holds what this build cannot read: {0}")]
+    Unreadable(String),
+}
+
+/// A backend of the record.
+///
+/// Laws, for every implementor:
+/// 1. *Atomic*: the operations of a commit are all visible or none is, at every revision.
+/// 2. *Compared inside*: a commit happens only if every compare holds at the instant of the commit, whoever else
+///    commits at the same time; otherwise nothing changes and the answer is [`Commit::Conflict`].
+/// 3. *One order*: revisions of commits are distinct, grow in the order in which commits take effect, also across a reopen,
+///    and are never used twice.
+/// 4. *Durable*: what was answered `Committed` is there after a crash of the process; what was answered with another error
+///    than `Unknown` is not.
+/// 5. *One instant*: all answers of one `read` are as of its revision; a read begun after a commit was answered sees it.
+/// 6. *Watched*: `changes(after)` gives every key of every commit with a revision above `after` exactly once, in order, or
+///    [`StoreError::Compacted`]; it never leaves one out silently. `revisions()` shows a revision only once it is readable.
+/// 7. *Bounded past*: at least the last [`KEPT_REVISIONS`] revisions can be asked for by `changes` and by `read` at a revision.
+#[async_trait]
+pub trait Metadata: Send + Sync + 'static {
+    /// Reads at one instant: now, or as of the revision `at`.
+    async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError>;
+
+    /// Commits all operations if all compares hold; durable when it returns.
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError>;
+
+    /// Changes after a revision, oldest first: whole commits, until at least `limit` keys are listed or nothing is left.
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// The latest revision, as a value to wait on.
+    fn revisions(&self) -> watch::Receiver<u64>;
+}

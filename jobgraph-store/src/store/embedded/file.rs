@@ -1,0 +1,366 @@
+//! The open file: reading at a revision, committing a batch, and opening it again after an I/O error.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable};
+
+use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, refused};
+use crate::store::{Change, Commit, Key, Operation, Read, StoreError, Stored, Transaction, View};
+
+/// Pages kept in memory: the record of a busy host is a few MiB, and its hot part much less.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Left free on the disk: a commit that finds less is refused before it touches the file, so that reads go on.
+const RESERVE_BYTES: u64 = 256 * 1024;
+
+type Open = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
+type Room = dyn Fn() -> Result<(), StoreError> + Send + Sync;
+
+/// How the file is opened, the first time and after an I/O error.
+pub struct Opener {
+    open: Box<Open>,
+    room: Box<Room>,
+}
+
+impl Opener {
+    /// A file on a disk.
+    pub fn file(path: &Path) -> Self {
+        let (file, disk) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
+        Self {
+            open: Box::new(move || {
+                Database::builder().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| {
+                    match refused(error) {
+                        StoreError::Unavailable(why) => {
+                            StoreError::Unavailable(format!("{}: {why}", file.display()))
+                        }
+                        StoreError::Full(why) => StoreError::Full(format!("{}: {why}", file.display())),
+                        other => other,
+                    }
+                })
+            }),
+            room: Box::new(move || {
+                // What cannot be asked is not refused here: the write itself will tell.
+                let Ok(disk_now) = rustix::fs::statvfs(&disk) else { return Ok(()) };
+                let free = disk_now.f_bavail.saturating_mul(disk_now.f_frsize);
+                if free < RESERVE_BYTES {
+                    return Err(StoreError::Full(format!("{} has {free} bytes left", disk.display())));
+                }
+                Ok(())
+            }),
+        }
+    }
+
+    /// Whatever `open` gives; called again after each I/O error.
+    pub fn with(open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static) -> Self {
+        Self { open: Box::new(open), room: Box::new(|| Ok(())) }
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opener")
+    }
+}
+
+/// A batch that did not come to its end.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: StoreError,
+    /// The revision of the file if the batch happened after all.
+    pub(super) reached: u64,
+    /// The outcomes in that case; `None` when the batch did not get as far as its commit.
+    pub(super) outcomes: Option<Vec<Commit>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    opener: Opener,
+    database: Option<Database>,
+    revision: AtomicU64,
+    kept: u64,
+}
+
+impl RecordFile {
+    pub(super) fn open(opener: Opener, kept: u64) -> Result<Self, StoreError> {
+        let mut file = Self { opener, database: None, revision: AtomicU64::new(0), kept };
+        file.reopen()?;
+        Ok(file)
+    }
+
+    /// Closes the file if it is open, and opens it. It stays closed when that fails.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        self.database = None;
+        let database = (self.opener.open)()?;
+        let revision = prepare(&database).map_err(|Refused(error)| error)?;
+        self.revision.store(revision, Ordering::Release);
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// The latest revision.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| StoreError::Unavailable("the record's file is closed after an I/O error".into()))
+    }
+
+    pub(super) fn read(&self, reads: &[Read], at: Option<u64>) -> Result<View, StoreError> {
+        let database = self.database()?;
+        self.read_from(database, reads, at).map_err(|Refused(error)| error)
+    }
+
+    fn read_from(&self, database: &Database, reads: &[Read], at: Option<u64>) -> Result<View, Refused> {
+        let transaction = database.begin_read()?;
+        let numbers = transaction.open_table(NUMBERS)?;
+        let latest = number(&numbers, REVISION)?;
+        let revision = at.unwrap_or(latest);
+        kept(revision, number(&numbers, OLDEST)?, latest)?;
+        let (data, history) = (transaction.open_table(DATA)?, transaction.open_table(HISTORY)?);
+        let mut answers = Vec::with_capacity(reads.len());
+        for read in reads {
+            answers.push(match read {
+                Read::Key(key) => {
+                    let then = if revision == latest { None } else { value_before(&history, key, revision)? };
+                    let stored = match then {
+                        Some(then) => then,
+                        None => data.get(key.as_bytes())?.map(|guard| stored(guard.value())),
+                    };
+                    stored.map(|stored| (key.clone(), stored)).into_iter().collect()
+                }
+                Read::Range { prefix, after, limit } => {
+                    let overlay = if revision == latest {
+                        BTreeMap::new()
+                    } else {
+                        replaced(&history, prefix, revision)?
+                    };
+                    range(&data, &overlay, prefix, after.as_ref(), *limit)?
+                }
+            });
+        }
+        Ok(View { revision, answers })
+    }
+
+    pub(super) fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        let database = self.database()?;
+        let list = || -> Result<Vec<Change>, Refused> {
+            let transaction = database.begin_read()?;
+            let numbers = transaction.open_table(NUMBERS)?;
+            kept(after, number(&numbers, OLDEST)?, number(&numbers, REVISION)?)?;
+            let log = transaction.open_table(LOG)?;
+            let mut changes: Vec<Change> = Vec::new();
+            for entry in log.range((after + 1, 0)..)? {
+                let (at, key) = entry?;
+                let (revision, _) = at.value();
+                if changes.len() >= limit && changes.last().is_some_and(|last| last.revision != revision) {
+                    break;
+                }
+                changes.push(Change { revision, key: Key::new(key.value().to_vec()) });
+            }
+            Ok(changes)
+        };
+        list().map_err(|Refused(error)| error)
+    }
+
+    /// Commits the transactions in their order, durably, each at its own revision.
+    pub(super) fn commit(&self, transactions: &[Transaction]) -> Result<Vec<Commit>, Failed> {
+        let before = self.revision();
+        let failed = |error| Failed { error, reached: before, outcomes: None };
+        (self.opener.room)().map_err(failed)?;
+        let database = self.database().map_err(failed)?;
+        let attempt = || -> Result<(redb::WriteTransaction, Vec<Commit>, u64), Refused> {
+            let mut write = database.begin_write()?;
+            write
+                .set_durability(Durability::Immediate)
+                .map_err(|error| Refused(StoreError::Unavailable(error.to_string())))?;
+            let mut revision = before;
+            let mut outcomes = Vec::with_capacity(transactions.len());
+            {
+                let mut tables = Tables::open(&write)?;
+                for transaction in transactions {
+                    outcomes.push(match tables.conflict(transaction)? {
+                        Some(key) => Commit::Conflict(key),
+                        None => {
+                            revision += 1;
+                            tables.apply(transaction, revision)?;
+                            Commit::Committed(revision)
+                        }
+                    });
+                }
+                if revision > before {
+                    tables.finish(revision, self.kept)?;
+                }
+            }
+            Ok((write, outcomes, revision))
+        };
+        let (write, outcomes, reached) = attempt().map_err(|Refused(error)| failed(error))?;
+        if reached == before {
+            // Only conflicts: dropping the transaction aborts it.
+            return Ok(outcomes);
+        }
+        match write.commit() {
+            Ok(()) => {
+                self.revision.store(reached, Ordering::Release);
+                Ok(outcomes)
+            }
+            Err(error) => Err(Failed { error: refused(error), reached, outcomes: Some(outcomes) }),
+        }
+    }
+}
+
+struct Tables<'t> {
+    data: redb::Table<'t, &'static [u8], (u64, &'static [u8])>,
+    history: redb::Table<'t, (&'static [u8], u64), Option<(u64, &'static [u8])>>,
+    log: redb::Table<'t, (u64, u32), &'static [u8]>,
+    numbers: redb::Table<'t, &'static str, u64>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(write: &'t redb::WriteTransaction) -> Result<Self, Refused> {
+        Ok(Self {
+            data: write.open_table(DATA)?,
+            history: write.open_table(HISTORY)?,
+            log: write.open_table(LOG)?,
+            numbers: write.open_table(NUMBERS)?,
+        })
+    }
+
+    fn conflict(&self, transaction: &Transaction) -> Result<Option<Key>, Refused> {
+        for compare in &transaction.compares {
+            let revision = self.data.get(compare.key.as_bytes())?.map(|guard| guard.value().0);
+            if revision != compare.revision {
+                return Ok(Some(compare.key.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn apply(&mut self, transaction: &Transaction, revision: u64) -> Result<(), Refused> {
+        for (position, operation) in (0..).zip(&transaction.operations) {
+            let key = operation.key().as_bytes();
+            let before = match operation {
+                Operation::Put(_, value) => self.data.insert(key, (revision, &value[..]))?,
+                Operation::Delete(_) => match self.data.remove(key)? {
+                    Some(before) => Some(before),
+                    None => continue,
+                },
+            };
+            self.history.insert((key, revision), before.as_ref().map(|guard| guard.value()))?;
+            drop(before);
+            self.log.insert((revision, position), key)?;
+        }
+        Ok(())
+    }
+
+    /// Records the latest revision and forgets the past beyond the last `kept` ones.
+    fn finish(&mut self, revision: u64, kept: u64) -> Result<(), Refused> {
+        self.numbers.insert(REVISION, revision)?;
+        let oldest = number(&self.numbers, OLDEST)?;
+        let wanted = revision.saturating_sub(kept);
+        if wanted <= oldest {
+            return Ok(());
+        }
+        for entry in self.log.extract_from_if(..(wanted + 1, 0), |_, _| true)? {
+            let (at, key) = entry?;
+            self.history.remove((key.value(), at.value().0))?;
+        }
+        self.numbers.insert(OLDEST, wanted)?;
+        Ok(())
+    }
+}
+
+/// Makes the tables of a new file and answers the latest revision.
+fn prepare(database: &Database) -> Result<u64, Refused> {
+    match database.begin_read()?.open_table(NUMBERS) {
+        Ok(numbers) => return number(&numbers, REVISION),
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let write = database.begin_write()?;
+    Tables::open(&write)?;
+    write.commit()?;
+    Ok(0)
+}
+
+fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {
+    Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
+}
+
+fn kept(asked: u64, oldest: u64, latest: u64) -> Result<(), Refused> {
+    if asked < oldest || asked > latest {
+        return Err(Refused(StoreError::Compacted { asked, oldest }));
+    }
+    Ok(())
+}
+
+fn stored((revision, value): (u64, &[u8])) -> Stored {
+    Stored { value: Bytes::copy_from_slice(value), revision }
+}
+
+type History = redb::ReadOnlyTable<(&'static [u8], u64), Option<(u64, &'static [u8])>>;
+type Data = redb::ReadOnlyTable<&'static [u8], (u64, &'static [u8])>;
+
+/// What the key was at `at`, if it changed since; the inner `None`: absent.
+fn value_before(history: &History, key: &Key, at: u64) -> Result<Option<Option<Stored>>, Refused> {
+    let first = history.range((key.as_bytes(), at + 1)..=(key.as_bytes(), u64::MAX))?.next();
+    Ok(first.transpose()?.map(|(_, before)| before.value().map(stored)))
+}
+
+/// What the keys with this prefix that changed after `at` were then.
+fn replaced(history: &History, prefix: &Key, at: u64) -> Result<BTreeMap<Key, Option<Stored>>, Refused> {
+    let mut then = BTreeMap::new();
+    for entry in history.range((prefix.as_bytes(), 0)..)? {
+        let (changed, before) = entry?;
+        let (key, revision) = changed.value();
+        if !key.starts_with(prefix.as_bytes()) {
+            break;
+        }
+        if revision > at {
+            // The first change after `at` holds what was so at `at`.
+            then.entry(Key::new(key.to_vec())).or_insert_with(|| before.value().map(stored));
+        }
+    }
+    Ok(then)
+}
+
+fn range(
+    data: &Data,
+    overlay: &BTreeMap<Key, Option<Stored>>,
+    prefix: &Key,
+    after: Option<&Key>,
+    limit: usize,
+) -> Result<Vec<(Key, Stored)>, Refused> {
+    let start = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    };
+    let end = prefix.prefix_end();
+    let end = end.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut then = overlay.range::<Key, _>((start, end)).peekable();
+    let mut answer = Vec::new();
+    for entry in data.range::<&[u8]>((start.map(Key::as_bytes), end.map(Key::as_bytes)))? {
+        if answer.len() >= limit {
+            return Ok(answer);
+        }
+        let (key, value) = entry?;
+        let key = Key::new(key.value().to_vec());
+        while let Some((earlier, before)) = then.next_if(|(changed, _)| **changed < key) {
+            answer.extend(before.clone().map(|before| (earlier.clone(), before)));
+        }
+        match then.next_if(|(changed, _)| **changed == key) {
+            Some((_, before)) => answer.extend(before.clone().map(|before| (key, before))),
+            None => answer.push((key, stored(value.value()))),
+        }
+    }
+    answer.extend(then.filter_map(|(key, before)| before.clone().map(|before| (key.clone(), before))));
+    answer.truncate(limit);
+    Ok(answer)
+}

@@ -1,0 +1,143 @@
+//! A store in this process: its own state directory, its own socket, the key to mint every credential.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::channel::{GrpcChannel, connect};
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use client::applications::Applications;
+use client::logs::Logs;
+use client::payloads::Payloads;
+use client::processes::Processes;
+use client::record::Record;
+use jobgraph_store::config::Args;
+use proto::{ApplicationRef, api};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Host {
+    directory: tempfile::TempDir,
+    endpoint: Endpoint,
+    key: DeploymentKey,
+    shutdown: CancellationToken,
+    server: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// Clients with one credential.
+pub(crate) struct Caller(GrpcChannel);
+
+fn transport() -> SharedTransport {
+    Arc::new(OsTransport::default())
+}
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock)
+}
+
+impl Host {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
+        let key = DeploymentKey::load_or_create(&directory.path().join("deployment.key")).unwrap();
+        let mut host = Self { directory, endpoint, key, shutdown: CancellationToken::new(), server: None };
+        host.begin().await;
+        host
+    }
+
+    async fn begin(&mut self) {
+        self.shutdown = CancellationToken::new();
+        let args = Args { listen: Some(self.endpoint.clone()), state_dir: self.directory.path().to_owned() };
+        let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
+        self.server = Some(tokio::spawn(serve));
+        let version = async {
+            while self.applications().version().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), version).await.expect("the store answers");
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        self.shutdown.cancel();
+        let server = self.server.take().unwrap();
+        tokio::time::timeout(Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.end().await;
+        self.begin().await;
+    }
+
+    pub(crate) fn as_(&self, credential: Option<&Principal>) -> Caller {
+        let credential: Option<Credential> = credential.map(|principal| self.key.mint(principal));
+        Caller(connect(transport(), clock(), self.endpoint.clone(), credential))
+    }
+
+    pub(crate) fn as_incarnation(&self, app: &ApplicationRef, incarnation: u64) -> Caller {
+        let (application, generation) = (app.id.to_string(), app.generation.get());
+        self.as_(Some(&Principal::Incarnation { application, generation, incarnation }))
+    }
+
+    pub(crate) fn as_attempt(&self, app: &ApplicationRef, epoch: u64) -> Caller {
+        let (application, generation) = (app.id.to_string(), app.generation.get());
+        self.as_(Some(&Principal::Attempt { application, generation, epoch }))
+    }
+
+    fn owner(&self) -> Caller {
+        self.as_(Some(&Principal::Deployment))
+    }
+
+    pub(crate) fn applications(&self) -> Applications {
+        self.owner().applications()
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.owner().record()
+    }
+
+    pub(crate) fn payloads(&self) -> Payloads {
+        self.owner().payloads()
+    }
+
+    pub(crate) fn logs(&self) -> Logs {
+        Logs::new(self.owner().0)
+    }
+
+    pub(crate) fn processes(&self) -> Processes {
+        Processes::new(self.owner().0)
+    }
+}
+
+impl Caller {
+    pub(crate) fn applications(&self) -> Applications {
+        Applications::new(self.0.clone())
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::new(self.0.clone())
+    }
+
+    pub(crate) fn payloads(&self) -> Payloads {
+        Payloads::new(self.0.clone())
+    }
+}
+
+/// A spec that can be accepted; an empty id is generated.
+pub(crate) fn spec(id: &str) -> api::ApplicationSpec {
+    api::ApplicationSpec {
+        application_id: id.into(),
+        program: Some(api::Program { uri: "/examples/flights/carriers.sql".into(), ..Default::default() }),
+        engine: "datafusion".into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn submit_request(request_id: &str, spec: api::ApplicationSpec) -> api::SubmitRequest {
+    api::SubmitRequest { request_id: request_id.into(), spec: Some(spec), ..Default::default() }
+}

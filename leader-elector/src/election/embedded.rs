@@ -1,0 +1,105 @@
+//! One elector process with a small data base of its own (redb), which only it opens.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use proto::ApplicationId;
+use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
+
+use super::ledger::Ledger;
+use super::single::Single;
+use crate::error::Error;
+use crate::model::Grant;
+
+/// Application id → JSON of the newest [`Grant`].
+const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants/1");
+
+/// Records are some 200 bytes: a small cache holds what matters.
+const CACHE_BYTES: usize = 1024 * 1024;
+
+/// An elector that keeps its grants in a file.
+pub type EmbeddedElection = Single<EmbeddedLedger>;
+
+/// Grants in one redb file. A write has reached the disk when it returns.
+#[derive(Debug)]
+pub struct EmbeddedLedger {
+    path: PathBuf,
+    /// `None` after an I/O error: redb answers nothing more until the file is closed and opened again.
+    database: Mutex<Option<Database>>,
+}
+
+impl EmbeddedLedger {
+    /// Opens the file or makes it.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let path = path.into();
+        let database = open(&path)?;
+        Ok(Self { path, database: Mutex::new(Some(database)) })
+    }
+
+    /// Runs `work` on the open file. An error closes it, so that the next call opens it anew.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
+        let mut database = self.lock();
+        if database.is_none() {
+            *database = Some(open(&self.path)?);
+        }
+        let done = database.as_ref().map(work).expect("the file was opened above");
+        done.map_err(|error| {
+            *database = None;
+            Error::ledger(&self.path, error)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(path: &Path) -> Result<Database, Error> {
+    let create = || -> Result<Database, redb::Error> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(GRANTS)?;
+        transaction.commit()?;
+        Ok(database)
+    };
+    create().map_err(|error| Error::ledger(path, error))
+}
+
+impl Ledger for EmbeddedLedger {
+    fn read(&self, application: &ApplicationId) -> Result<Option<Grant>, Error> {
+        let bytes = self.with(|database| {
+            let table = database.begin_read()?.open_table(GRANTS)?;
+            Ok(table.get(application.as_str())?.map(|value| value.value().to_vec()))
+        })?;
+        bytes.map(|bytes| decode(&self.path, application.as_str(), &bytes)).transpose()
+    }
+
+    fn write(&self, grant: &Grant) -> Result<(), Error> {
+        let key = grant.application.id.as_str();
+        let value = serde_json::to_vec(grant).expect("a grant is plain data");
+        let newer = self.read(&grant.application.id)?.is_some_and(|last| last.epoch > grant.epoch);
+        if newer {
+            return Ok(());
+        }
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            // The default, said here because everything rests on it.
+            transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
+            transaction.open_table(GRANTS)?.insert(key, value.as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+}
+
+fn decode(path: &Path, application: &str, bytes: &[u8]) -> Result<Grant, Error> {
+    serde_json::from_slice(bytes).map_err(|error| Error::LedgerUnreadable {
+        path: path.to_owned(),
+        application: application.to_owned(),
+        why: error.to_string(),
+    })
+}

@@ -1,0 +1,63 @@
+//! The laws of [`Election`](super::Election) as tests. Each is run against every backend, and against mutants of which
+//! each has to fail the law that it breaks.
+
+mod grants;
+mod leases;
+mod mutants;
+mod rig;
+mod schedule;
+
+use futures::future::LocalBoxFuture;
+use rig::{Rig, Verdict};
+
+/// A law by name.
+type Law = (&'static str, for<'a> fn(&'a Rig) -> LocalBoxFuture<'a, Verdict>);
+
+/// Every law.
+const LAWS: &[Law] = &[
+    ("1 at most one holder at a time", |rig| Box::pin(schedule::at_most_one_holder_at_a_time(rig))),
+    ("2 epochs only grow", |rig| Box::pin(grants::epochs_only_grow(rig))),
+    ("2 an epoch is above at_least", |rig| Box::pin(grants::an_epoch_is_above_at_least(rig))),
+    ("3 a silent holder loses", |rig| Box::pin(leases::a_silent_holder_loses(rig))),
+    ("3 a renewing holder stays", |rig| Box::pin(leases::a_renewing_holder_stays(rig))),
+    ("4 a holder resumes within its lease", |rig| Box::pin(leases::a_holder_resumes_within_its_lease(rig))),
+    ("4 a holder resumes after a restart", |rig| Box::pin(leases::a_holder_resumes_after_a_restart(rig))),
+    ("4 nobody resumes after the lease", |rig| Box::pin(leases::nobody_resumes_after_the_lease(rig))),
+    ("4 only the holder resumes", |rig| Box::pin(leases::only_the_holder_resumes(rig))),
+    ("5 whoever resigned is succeeded at once", |rig| Box::pin(grants::whoever_resigned_is_succeeded_at_once(rig))),
+    ("5 resigned is resigned after a restart", |rig| Box::pin(grants::resigned_is_resigned_after_a_restart(rig))),
+    ("6 a broken stream and a free lock free early", |rig| Box::pin(leases::a_break_and_a_free_lock_free_early(rig))),
+    ("6 a held lock frees nothing", |rig| Box::pin(leases::a_held_lock_frees_nothing(rig))),
+    ("6 a free lock alone frees nothing", |rig| Box::pin(leases::a_free_lock_alone_frees_nothing(rig))),
+    ("6 a restart is no break", |rig| Box::pin(leases::a_restart_is_no_break(rig))),
+    ("7 who waits is granted in order", |rig| Box::pin(grants::who_waits_is_granted_in_order(rig))),
+];
+
+async fn all_hold(rig: impl Fn() -> Rig) {
+    for (name, law) in LAWS {
+        if let Err(broken) = law(&rig()).await {
+            panic!("law {name}: {broken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_memory_backend_keeps_the_laws() {
+    all_hold(Rig::memory).await;
+}
+
+#[tokio::test]
+async fn the_embedded_backend_keeps_the_laws() {
+    all_hold(Rig::embedded).await;
+}
+
+#[tokio::test]
+async fn every_law_has_a_mutant_that_fails_it() {
+    for (name, law) in LAWS {
+        let mutants = mutants::of(name);
+        assert!(!mutants.is_empty(), "law {name} has no mutant");
+        for (mutant, rig) in mutants {
+            assert!(law(&rig).await.is_err(), "law {name} does not see the mutant: {mutant}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Who leads an application, since which epoch. The elector does not know what a leader does, and it never renews a
+//! lease on its own: only an answer to the holder's own renewal does.
+//!
+//! [`model`] decides, [`election`] is the seam with its laws, [`service`] holds the conversations, [`grpc`] speaks.
+
+pub mod config;
+pub mod election;
+pub mod error;
+pub mod grpc;
+pub mod model;
+pub mod service;
+
+use std::fs::{DirBuilder, read_to_string};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::clock::SharedClock;
+use chassis::credential::DeploymentKey;
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::SharedTransport;
+use client::places::Places;
+use tonic::service::Routes;
+
+use config::Args;
+use election::embedded::{EmbeddedElection, EmbeddedLedger};
+use election::lock::FileLocks;
+use service::Elector;
+
+/// The name of this service: its socket, its directory, its log.
+pub const NAME: &str = "leader-elector";
+
+/// Connections that one elector takes at a time: one for each contender.
+const CONNECTIONS: usize = 16 * 1024;
+
+/// How long calls may finish once the shutdown has begun. All that there is to finish is a write of a few hundred bytes.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until the shutdown begins. Conversations then end without their contenders being taken for gone.
+pub async fn serve(
+    args: Args,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let places = Places::new(&args.state_dir);
+    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let directory = places.service_state(NAME);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let ledger = EmbeddedLedger::open(directory.join("grants.redb"))?;
+    let election =
+        EmbeddedElection::new(ledger, Arc::new(FileLocks), clock.clone(), args.lease(), boot_id()?);
+    let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.token());
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let server = chassis::server::bind(Serve {
+        name: NAME,
+        endpoints: vec![args.listen.unwrap_or_else(|| places.service_endpoint(NAME))],
+        transport,
+        clock,
+        authenticator: Authenticator::new(key),
+        routes: Routes::new(grpc::Grpc::server(elector)),
+        shutdown,
+        limits: Limits { connections: CONNECTIONS, grace: GRACE, ..Limits::default() },
+    })
+    .await
+    .map_err(anyhow::Error::from_boxed)?;
+    tasks.spawn("server", server.run());
+    // The server keeps its own grace period; this one is above it.
+    tasks.run(GRACE * 2).await?;
+    Ok(())
+}
+
+/// The present boot of this machine.
+fn boot_id() -> anyhow::Result<String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    Ok(read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?.trim().to_owned())
+}

@@ -1,0 +1,198 @@
+//! The verbs: a campaign as a conversation, observing, resigning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, SharedClock};
+use futures::stream::{BoxStream, StreamExt as _};
+use proto::{ApplicationId, EpochFence};
+use tokio_util::sync::CancellationToken;
+
+use crate::election::{Campaign, Election};
+use crate::error::Error;
+use crate::model::{Elected, Enter, Leader, Standing, View};
+
+/// A standby hears every so many leases who leads.
+const STANDBY_EVERY_LEASES: u32 = 5;
+
+/// What a contender hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It waits.
+    Standby(Option<Leader>),
+    /// It leads, for as long as each renewal reaches the elector within this lease of the last one.
+    Elected(Elected, Duration),
+    /// The renewal of this number was taken.
+    Renewed(u64),
+    /// It leads no more, and why. The last word.
+    Lost(String),
+}
+
+/// The service over any election.
+#[derive(Clone)]
+pub struct Elector {
+    election: Arc<dyn Election>,
+    clock: SharedClock,
+    lease: Duration,
+    shutdown: CancellationToken,
+}
+
+impl Elector {
+    /// The service; at `shutdown` all conversations end, which no contender is blamed for.
+    pub fn new(
+        election: Arc<dyn Election>,
+        clock: SharedClock,
+        lease: Duration,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { election, clock, lease, shutdown }
+    }
+
+    /// The clock of the process.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Enters a campaign. `renewals` are the numbers that the holder sends; its end or an error in it is a break of the
+    /// holder's stream, and so is dropping the answers.
+    pub async fn campaign(
+        &self,
+        enter: Enter,
+        renewals: BoxStream<'static, Result<u64, Error>>,
+    ) -> Result<BoxStream<'static, Result<Answer, Error>>, Error> {
+        if self.shutdown.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        let campaign = self.election.enter(enter).await?;
+        let talk = Talk {
+            service: self.clone(),
+            campaign: Some(campaign),
+            renewals,
+            waiting_for: None,
+            leads: false,
+        };
+        Ok(futures::stream::unfold(talk, |mut talk| async move {
+            let answer = talk.answer().await?;
+            Some((answer, talk))
+        })
+        .boxed())
+    }
+
+    /// Who leads, and each change of that.
+    pub async fn observe(
+        &self,
+        application: &ApplicationId,
+    ) -> Result<BoxStream<'static, Result<View, Error>>, Error> {
+        let observation = self.election.observe(application).await?;
+        Ok(futures::stream::unfold(Some(observation), |observation| async move {
+            let mut observation = observation?;
+            match observation.next().await {
+                Ok(view) => Some((Ok(view), Some(observation))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed())
+    }
+
+    /// Gives a leadership up.
+    pub async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, Error> {
+        self.election.resign(fence, holder).await
+    }
+}
+
+/// One contender's conversation.
+struct Talk {
+    service: Elector,
+    /// `None` once the last word is said.
+    campaign: Option<Box<dyn Campaign>>,
+    renewals: BoxStream<'static, Result<u64, Error>>,
+    /// Whom a standby waits for; said again now and then.
+    waiting_for: Option<Option<Leader>>,
+    leads: bool,
+}
+
+enum Heard {
+    Shutdown,
+    Renewal(Option<Result<u64, Error>>),
+    News(Result<Standing, Error>),
+    StillWaiting,
+}
+
+impl Talk {
+    /// The next answer; `None` after the last one, and when the holder's stream broke.
+    async fn answer(&mut self) -> Option<Result<Answer, Error>> {
+        loop {
+            let campaign = self.campaign.as_mut()?;
+            let clock = &self.service.clock;
+            let again = clock.sleep(self.service.lease * STANDBY_EVERY_LEASES);
+            let heard = tokio::select! {
+                biased;
+                () = self.service.shutdown.cancelled() => Heard::Shutdown,
+                // Before the news: a renewal that is there has been sent before the lease is judged.
+                renewal = self.renewals.next() => Heard::Renewal(renewal),
+                standing = campaign.next() => Heard::News(standing),
+                () = again, if self.waiting_for.is_some() => Heard::StillWaiting,
+            };
+            match heard {
+                Heard::Shutdown => {
+                    self.campaign.take()?.leave_open();
+                    return Some(Err(Error::ShuttingDown));
+                }
+                Heard::Renewal(None | Some(Err(_))) => {
+                    self.campaign = None;
+                    return None;
+                }
+                Heard::Renewal(Some(Ok(sequence))) => return Some(self.renew(sequence).await),
+                Heard::News(standing) => {
+                    if let Some(answer) = self.news(standing) {
+                        return Some(answer);
+                    }
+                }
+                Heard::StillWaiting => {
+                    return self.waiting_for.clone().map(|leader| Ok(Answer::Standby(leader)));
+                }
+            }
+        }
+    }
+
+    async fn renew(&mut self, sequence: u64) -> Result<Answer, Error> {
+        if !self.leads {
+            self.campaign = None;
+            return Err(Error::Request { field: "renew", why: "only the leader renews".into() });
+        }
+        let campaign = self.campaign.as_mut().expect("asked for above: a campaign is on");
+        match campaign.renew().await {
+            Ok(Ok(())) => Ok(Answer::Renewed(sequence)),
+            Ok(Err(cause)) => {
+                self.campaign = None;
+                Ok(Answer::Lost(cause.to_string()))
+            }
+            Err(error) => {
+                self.campaign = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn news(&mut self, standing: Result<Standing, Error>) -> Option<Result<Answer, Error>> {
+        match standing {
+            Ok(Standing::Standby(leader)) => {
+                self.waiting_for = Some(leader.clone());
+                Some(Ok(Answer::Standby(leader)))
+            }
+            Ok(Standing::Elected(elected)) => {
+                self.waiting_for = None;
+                self.leads = true;
+                Some(Ok(Answer::Elected(elected, self.service.lease)))
+            }
+            Ok(Standing::Lost(cause)) => {
+                self.campaign = None;
+                Some(Ok(Answer::Lost(cause.to_string())))
+            }
+            Err(error) => {
+                self.campaign = None;
+                Some(Err(error))
+            }
+        }
+    }
+}
