@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::model::{Elected, Enter, Leader, Standing, View};
 
 /// A standby hears every so many leases who leads.
-const STANDBY_EVERY_LEASES: u32 = 5;
+const STANDBY_EVERY_LEASES: u32 = 2;
 
 /// What a contender hears.
 #[derive(Debug, Clone, PartialEq, Eq)]

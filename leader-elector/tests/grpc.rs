@@ -161,7 +161,10 @@ async fn only_the_deployment_may_campaign_and_what_is_malformed_is_named() {
     relative.lock_file = Some("main.lock".into());
     for (wanted, field) in [(candidacy("carriers", ""), "enter.holder"), (relative, "enter.lock_file")] {
         let error = soon(host.election().campaign(wanted).elected()).await.err().unwrap();
-        assert_eq!((error.code(), error.reason()), (tonic::Code::InvalidArgument, Some(Reason::RequestInvalid)));
+        assert_eq!(
+            (error.code(), error.reason()),
+            (tonic::Code::InvalidArgument, Some(Reason::RequestInvalid))
+        );
         let fields = chassis::status::Problem::from_status(error.status()).fields;
         assert_eq!(fields.first().map(|violation| violation.path.as_str()), Some(field));
     }
@@ -180,4 +183,19 @@ async fn a_shutdown_ends_all_streams_and_the_leader_goes_on_with_its_epoch_after
     soon(deadline.wait_for(|now| *now > stopped_at + LEASE * 2)).await.expect("resumed, and renewed again");
     let seen = standby.standby().borrow().clone().unwrap();
     assert_eq!((seen.holder.as_str(), seen.epoch), ("runner-0", leadership.epoch()));
+}
+
+#[tokio::test]
+async fn a_holder_whose_loop_hangs_loses_its_lease_although_its_process_lives() {
+    let host = Host::here().await;
+    let leadership = host.elect(candidacy("carriers", "runner-0")).await;
+    let mut pulse = leadership.pulse();
+    let turned_until = clock().boot() + LEASE * 2;
+    while clock().boot() < turned_until {
+        soon(pulse.due()).await;
+    }
+    assert!(matches!(*leadership.lease().borrow(), Lease::Until(_)), "it turned, and kept its lease");
+    assert_eq!(soon(leadership.lost()).await, "lease expired");
+    let next = host.elect(candidacy("carriers", "runner-1")).await;
+    assert_eq!(next.cause(), "lease expired");
 }

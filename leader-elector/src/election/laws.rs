@@ -24,9 +24,15 @@ const LAWS: &[Law] = &[
     ("4 a holder resumes after a restart", |rig| Box::pin(leases::a_holder_resumes_after_a_restart(rig))),
     ("4 nobody resumes after the lease", |rig| Box::pin(leases::nobody_resumes_after_the_lease(rig))),
     ("4 only the holder resumes", |rig| Box::pin(leases::only_the_holder_resumes(rig))),
-    ("5 whoever resigned is succeeded at once", |rig| Box::pin(grants::whoever_resigned_is_succeeded_at_once(rig))),
-    ("5 resigned is resigned after a restart", |rig| Box::pin(grants::resigned_is_resigned_after_a_restart(rig))),
-    ("6 a broken stream and a free lock free early", |rig| Box::pin(leases::a_break_and_a_free_lock_free_early(rig))),
+    ("5 whoever resigned is succeeded at once", |rig| {
+        Box::pin(grants::whoever_resigned_is_succeeded_at_once(rig))
+    }),
+    ("5 resigned is resigned after a restart", |rig| {
+        Box::pin(grants::resigned_is_resigned_after_a_restart(rig))
+    }),
+    ("6 a broken stream and a free lock free early", |rig| {
+        Box::pin(leases::a_break_and_a_free_lock_free_early(rig))
+    }),
     ("6 a held lock frees nothing", |rig| Box::pin(leases::a_held_lock_frees_nothing(rig))),
     ("6 a free lock alone frees nothing", |rig| Box::pin(leases::a_free_lock_alone_frees_nothing(rig))),
     ("6 a restart is no break", |rig| Box::pin(leases::a_restart_is_no_break(rig))),

@@ -101,7 +101,12 @@ impl<L: Ledger> Election for Single<L> {
 
     async fn observe(&self, application: &ApplicationId) -> Result<Box<dyn Observation>, Error> {
         let desk = self.desks.desk(application)?;
-        Ok(Box::new(SingleObservation { desks: self.desks.clone(), desk, application: application.clone(), told: None }))
+        Ok(Box::new(SingleObservation {
+            desks: self.desks.clone(),
+            desk,
+            application: application.clone(),
+            told: None,
+        }))
     }
 
     async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, Error> {

@@ -91,7 +91,9 @@ fn a_resumed_stream_takes_over_from_one_that_is_still_open() {
     let resume = Enter { resume: Some(grant.epoch), ..enter("runner-0") };
     assert_eq!(office.enter(after(100), EntryId(2), resume), Entered::Resumed);
     assert_eq!(office.standing(EntryId(1)), Standing::Lost(Cause::Resumed));
-    assert!(matches!(office.standing(EntryId(2)), Standing::Elected(elected) if elected.epoch == grant.epoch));
+    assert!(
+        matches!(office.standing(EntryId(2)), Standing::Elected(elected) if elected.epoch == grant.epoch)
+    );
     // The end of the earlier stream says nothing about the holder.
     office.broke(EntryId(1));
     assert_eq!(office.lock_to_probe(), None);

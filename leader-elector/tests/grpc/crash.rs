@@ -18,7 +18,9 @@ async fn a_holder_resumes_its_epoch_after_kill_9_of_the_elector_and_nobody_overt
         host.kill();
         let killed_at = clock().boot();
         host.start_child().await;
-        soon(leadership.deadline().wait_for(|now| *now > killed_at + LEASE)).await.expect("resumed and renewed");
+        soon(leadership.deadline().wait_for(|now| *now > killed_at + LEASE))
+            .await
+            .expect("resumed and renewed");
     }
     soon(standby.standby().wait_for(Option::is_some)).await.unwrap();
     let seen = standby.standby().borrow().clone().unwrap();
@@ -37,8 +39,10 @@ async fn after_kill_9_only_an_application_with_an_unresigned_holder_waits_a_leas
     let restarted_at = clock().boot();
     host.start_child().await;
 
-    let (free, fresh) =
-        tokio::join!(host.elect(candidacy("resigned", "runner-1")), host.elect(candidacy("fresh", "runner-1")));
+    let (free, fresh) = tokio::join!(
+        host.elect(candidacy("resigned", "runner-1")),
+        host.elect(candidacy("fresh", "runner-1"))
+    );
     assert!(free.epoch() > resigned_epoch);
     assert_eq!((free.cause(), fresh.epoch()), ("resigned", Epoch(1)));
     let next = host.elect(candidacy("held", "runner-1")).await;
@@ -81,4 +85,18 @@ async fn epochs_never_decrease_over_kill_9_at_any_moment() {
         }
     }
     assert!(highest > Epoch(8), "the elector was killed while it worked");
+}
+
+#[tokio::test]
+async fn a_grant_that_reached_the_disk_and_nobody_else_is_never_given_again() {
+    for (point, epoch, previous) in
+        [("elector.before-grant", Epoch(1), None), ("elector.after-grant", Epoch(2), Some(Epoch(1)))]
+    {
+        let mut host = Host::in_a_child_that_dies_at(point).await;
+        let campaign = host.election().campaign(candidacy("carriers", "runner-0"));
+        host.dies().await;
+        host.start_child().await;
+        let leadership = soon(campaign.elected()).await.unwrap();
+        assert_eq!((leadership.epoch(), leadership.previous_epoch()), (epoch, previous), "{point}");
+    }
 }

@@ -42,7 +42,12 @@ pub(crate) fn app(id: &str) -> ApplicationRef {
 }
 
 pub(crate) fn candidacy(application: &str, holder: &str) -> Candidacy {
-    Candidacy { application: app(application), holder: holder.to_owned(), at_least: Epoch(0), lock_file: None }
+    Candidacy {
+        application: app(application),
+        holder: holder.to_owned(),
+        at_least: Epoch(0),
+        lock_file: None,
+    }
 }
 
 enum Server {
@@ -98,16 +103,38 @@ impl Host {
         self.answers().await;
     }
 
-    /// The child is this test binary, asked for the one test that serves.
     pub(crate) async fn start_child(&mut self) {
+        self.spawn_child("");
+        self.answers().await;
+    }
+
+    /// A child that dies by kill -9 at a point of its own, once.
+    pub(crate) async fn in_a_child_that_dies_at(point: &str) -> Self {
+        let mut host = Self::new();
+        let marker = host.path("marker");
+        host.spawn_child(&format!("{point}=kill@{}", marker.display()));
+        host.answers().await;
+        host
+    }
+
+    /// Waits until the child has ended by itself.
+    pub(crate) async fn dies(&mut self) {
+        let Server::Child(mut child) = std::mem::replace(&mut self.server, Server::None) else {
+            panic!("no elector in a child");
+        };
+        soon(tokio::task::spawn_blocking(move || child.wait())).await.unwrap().unwrap();
+    }
+
+    /// The child is this test binary, asked for the one test that serves.
+    fn spawn_child(&mut self, failpoints: &str) {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_that_serves", "--ignored", "--nocapture"])
             .env(CHILD, self.path(""))
+            .env(chassis::failpoint::VARIABLE, failpoints)
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
         self.server = Server::Child(child);
-        self.answers().await;
     }
 
     async fn answers(&self) {

@@ -13,7 +13,8 @@ pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
         let election = rig.open();
         for holder in ["runner-0", "runner-1"] {
             let generation = application(round);
-            let mut campaign = election.enter(Enter { application: generation, ..enter(holder) }).await.unwrap();
+            let mut campaign =
+                election.enter(Enter { application: generation, ..enter(holder) }).await.unwrap();
             rig.advance(LEASE);
             let epoch = rig.won(&mut campaign).await?.epoch;
             so(epoch > last, format!("epoch {epoch} after {last}"))?;

@@ -103,7 +103,10 @@ pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
     let election = rig.open();
     let mut once_more = election.enter(resuming("runner-0", epoch)).await.unwrap();
     let told = rig.heard(&mut once_more).await;
-    so(matches!(told, Some(Standing::Lost(_))), format!("resuming {epoch} although {epoch_after} is: {told:?}"))
+    so(
+        matches!(told, Some(Standing::Lost(_))),
+        format!("resuming {epoch} although {epoch_after} is: {told:?}"),
+    )
 }
 
 pub(super) async fn only_the_holder_resumes(rig: &Rig) -> Verdict {

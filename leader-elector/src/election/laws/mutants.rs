@@ -37,12 +37,18 @@ pub(super) fn of(law: &str) -> Vec<Mutant> {
         "4 nobody resumes after the lease" | "4 only the holder resumes" => {
             vec![("everybody resumes", wrapped(Quirk::BelievesEveryResume))]
         }
-        "5 whoever resigned is succeeded at once" => vec![("resigning does nothing", wrapped(Quirk::IgnoresResign))],
+        "5 whoever resigned is succeeded at once" => {
+            vec![("resigning does nothing", wrapped(Quirk::IgnoresResign))]
+        }
         "5 resigned is resigned after a restart" => vec![("it does not write that down", unresigning())],
         "6 a broken stream and a free lock free early" => vec![("no lock looks free", with_locks(false))],
         "6 a held lock frees nothing" => vec![("every lock looks free", with_locks(true))],
-        "6 a free lock alone frees nothing" => vec![("it takes open streams for broken", wrapped(Quirk::Breaks))],
-        "7 who waits is granted in order" => vec![("whoever listens first is first", wrapped(Quirk::EntersLate))],
+        "6 a free lock alone frees nothing" => {
+            vec![("it takes open streams for broken", wrapped(Quirk::Breaks))]
+        }
+        "7 who waits is granted in order" => {
+            vec![("whoever listens first is first", wrapped(Quirk::EntersLate))]
+        }
         _ => vec![],
     }
 }
@@ -158,7 +164,15 @@ impl Election for Wrapped {
         let inner = if late.is_none() { Some(self.inner.enter(enter).await?) } else { None };
         let election = self.inner.clone();
         let free = lock.is_some_and(|path| self.locks.is_free(&path));
-        Ok(Box::new(WrappedCampaign { quirk: self.quirk, election, inner, late, resume, free, believed: None }))
+        Ok(Box::new(WrappedCampaign {
+            quirk: self.quirk,
+            election,
+            inner,
+            late,
+            resume,
+            free,
+            believed: None,
+        }))
     }
 
     async fn observe(&self, application: &ApplicationId) -> Result<Box<dyn Observation>, Error> {
@@ -221,4 +235,3 @@ impl Campaign for WrappedCampaign {
         }
     }
 }
-

@@ -136,7 +136,13 @@ pub(super) fn application(generation: u64) -> ApplicationRef {
 }
 
 pub(super) fn enter(holder: &str) -> Enter {
-    Enter { application: application(1), holder: holder.into(), at_least: Epoch(0), resume: None, lock_file: None }
+    Enter {
+        application: application(1),
+        holder: holder.into(),
+        at_least: Epoch(0),
+        resume: None,
+        lock_file: None,
+    }
 }
 
 pub(super) fn fence(epoch: Epoch) -> EpochFence {

@@ -122,7 +122,9 @@ fn alone(rig: &Rig, contenders: &[Contender], highest: Epoch) -> Result<Epoch, S
     let now = rig.clock.boot();
     let believers: Vec<_> = contenders
         .iter()
-        .filter_map(|who| who.claim.filter(|(_, deadline)| now < *deadline).map(|(epoch, _)| (&who.name, epoch)))
+        .filter_map(|who| {
+            who.claim.filter(|(_, deadline)| now < *deadline).map(|(epoch, _)| (&who.name, epoch))
+        })
         .collect();
     so(believers.len() <= 1, format!("at the same time: {believers:?}"))?;
     let believed = believers.first().map_or(highest, |(_, epoch)| *epoch);
