@@ -1,0 +1,69 @@
+//! Settings of `mainspring serve lifecycle`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chassis::transport::Endpoint;
+use client::places::Places;
+
+/// Settings of lifecycle.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where everything lasting is kept, absolute
+    #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
+    pub state_dir: PathBuf,
+
+    /// Where to listen: `unix:/path` or `tcp://host:port`; by default the socket of this state directory
+    #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
+    pub listen: Option<Endpoint>,
+
+    /// Where jobgraph-store listens; by default its socket of this state directory
+    #[arg(long, env = "MAINSPRING_STORE", value_name = "ENDPOINT")]
+    pub store: Option<Endpoint>,
+
+    /// The executable that is run as a tether; by default this one
+    #[arg(long, env = "MAINSPRING_EXECUTABLE", value_name = "FILE")]
+    pub mainspring: Option<PathBuf>,
+}
+
+impl Args {
+    /// The places of the state directory.
+    pub fn places(&self) -> Places {
+        Places::new(&self.state_dir)
+    }
+
+    /// Where to listen.
+    pub fn listen(&self) -> Endpoint {
+        self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("lifecycle")))
+    }
+
+    /// Where jobgraph-store listens.
+    pub fn store(&self) -> Endpoint {
+        self.store.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("jobgraph-store")))
+    }
+}
+
+/// Variables of our own environment that processes get: to find programs and places, to log, to trace, to be tested.
+const HANDED_ON: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "MAINSPRING_LOG",
+    "MAINSPRING_LOG_FORMAT",
+    "MAINSPRING_FAILPOINTS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "RUST_BACKTRACE",
+];
+
+/// The part of our own environment that processes get; an engine's own words come on top.
+pub fn inherited() -> BTreeMap<String, String> {
+    let variable = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+    HANDED_ON.iter().filter_map(variable).collect()
+}

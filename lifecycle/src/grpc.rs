@@ -1,0 +1,300 @@
+//! The wire: messages to nouns, errors to statuses; nothing else.
+
+mod read;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use chassis::server::require_deployment;
+use chassis::status::Problem;
+use client::places::Kind;
+use futures::Stream;
+use proto::lifecycle::lifecycle_service_server::LifecycleService;
+use proto::lifecycle::{
+    ClusterReady, ListProcessesRequest, ListProcessesResponse, ProcessStatus, ProvisionContendersRequest,
+    ProvisionContendersResponse, ProvisionRequest, ProvisionResponse, RoleState, RoleStatus,
+    TeardownContendersRequest, TeardownContendersResponse, TeardownRequest, TeardownResponse,
+    WatchClusterRequest, WatchClusterResponse, provision_response,
+};
+use proto::{ApplicationRef, EpochFence, Reason};
+use tokio::sync::watch;
+use tonic::{Code, Request, Response, Status as Refusal};
+
+use crate::error::Error;
+use crate::model::{Fate, GroupId, Phase, State, Status, phase};
+use crate::service::{Contenders, DEFAULT_GRACE, Lifecycle, Provision};
+use read::{incarnation, invalid, read_contender, read_role};
+
+/// How long a store that is out of reach is given.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Lifecycle on the wire.
+#[derive(Clone)]
+pub struct Grpc {
+    service: Lifecycle,
+}
+
+impl Grpc {
+    /// Over the service.
+    pub fn new(service: Lifecycle) -> Self {
+        Self { service }
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Refusal>> + Send>>;
+
+#[tonic::async_trait]
+impl LifecycleService for Grpc {
+    type ProvisionStream = Answers<ProvisionResponse>;
+    type WatchClusterStream = Answers<WatchClusterResponse>;
+
+    async fn provision(
+        &self,
+        request: Request<ProvisionRequest>,
+    ) -> Result<Response<Self::ProvisionStream>, Refusal> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let fence = EpochFence::try_from(request.fence).map_err(|error| invalid("fence", error))?;
+        let incarnation = incarnation(request.incarnation)?;
+        let roles = request.roles.into_iter().enumerate().map(|(index, role)| read_role(index, role));
+        let roles = roles.collect::<Result<_, _>>()?;
+        let wish = Provision { fence: fence.clone(), incarnation, roles, traceparent: request.traceparent };
+        let group = self.service.provision(wish).await?;
+        Ok(Response::new(Box::pin(follow(group.watch(), fence))))
+    }
+
+    async fn watch_cluster(
+        &self,
+        request: Request<WatchClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Refusal> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let application = application(request.application)?;
+        let number = incarnation(request.incarnation)?.get();
+        let group = self.service.find(&GroupId { application, kind: Kind::Cluster, number }).await?;
+        let board = match group {
+            Some(group) => group.watch(),
+            // Without processes: gone.
+            None => watch::channel(Vec::new()).1,
+        };
+        Ok(Response::new(Box::pin(watch_board(board))))
+    }
+
+    async fn teardown(
+        &self,
+        request: Request<TeardownRequest>,
+    ) -> Result<Response<TeardownResponse>, Refusal> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let fence = EpochFence::try_from(request.fence).map_err(|error| invalid("fence", error))?;
+        let incarnation = incarnation(request.incarnation)?;
+        let grace = request.grace.map_or(Ok(DEFAULT_GRACE), Duration::try_from);
+        let grace = grace.map_err(|error| invalid("grace", error))?;
+        let leftovers = self.service.teardown(&fence, incarnation, grace).await?;
+        Ok(Response::new(TeardownResponse { leftovers }))
+    }
+
+    async fn provision_contenders(
+        &self,
+        request: Request<ProvisionContendersRequest>,
+    ) -> Result<Response<ProvisionContendersResponse>, Refusal> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let application = application(request.application)?;
+        let role = read_contender(request.role, request.done_exit_codes)?;
+        let wish = Contenders { application, count: request.count, role, traceparent: request.traceparent };
+        let contenders = self.service.provision_contenders(wish).await?;
+        let contenders = contenders.into_iter().map(wire_status).collect();
+        Ok(Response::new(ProvisionContendersResponse { contenders }))
+    }
+
+    async fn teardown_contenders(
+        &self,
+        request: Request<TeardownContendersRequest>,
+    ) -> Result<Response<TeardownContendersResponse>, Refusal> {
+        require_deployment(&request)?;
+        let application = application(request.into_inner().application)?;
+        let leftovers = self.service.teardown_contenders(&application).await?;
+        Ok(Response::new(TeardownContendersResponse { leftovers }))
+    }
+
+    async fn list_processes(
+        &self,
+        request: Request<ListProcessesRequest>,
+    ) -> Result<Response<ListProcessesResponse>, Refusal> {
+        require_deployment(&request)?;
+        let wanted = request.into_inner().application;
+        let wanted = wanted.map(|wanted| application(Some(wanted))).transpose()?;
+        let processes = self.service.list(wanted.as_ref()).await?;
+        let processes = processes.into_iter().map(|(group, status)| ProcessStatus {
+            application: Some(group.application.into()),
+            kind: group.kind.as_str().to_owned(),
+            number: group.number,
+            status: Some(wire_status(status)),
+        });
+        Ok(Response::new(ListProcessesResponse { processes: processes.collect() }))
+    }
+}
+
+fn application(wire: Option<proto::fences::ApplicationRef>) -> Result<ApplicationRef, Refusal> {
+    ApplicationRef::try_from(wire).map_err(|error| invalid("application", error))
+}
+
+/// What was told of a board, and what is left to tell.
+struct Follower {
+    board: watch::Receiver<Vec<Status>>,
+    fence: EpochFence,
+    told: Vec<Status>,
+    ended: bool,
+}
+
+/// Progress of each process, then `Ready`, or the refusal that says why not.
+fn follow(
+    board: watch::Receiver<Vec<Status>>,
+    fence: EpochFence,
+) -> impl Stream<Item = Result<ProvisionResponse, Refusal>> {
+    let follower = Follower { board, fence, told: Vec::new(), ended: false };
+    futures::stream::unfold(follower, |mut follower| async move {
+        let answer = follower.next().await?;
+        Some((answer, follower))
+    })
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Result<ProvisionResponse, Refusal>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let statuses = self.board.borrow_and_update().clone();
+            let news = statuses.iter().find(|&status| !self.told.contains(status)).cloned();
+            if let Some(news) = news {
+                self.told.retain(|told| told.name() != news.name());
+                self.told.push(news.clone());
+                let item = Some(provision_response::Item::Role(wire_status(news)));
+                return Some(Ok(ProvisionResponse { item }));
+            }
+            match phase(&statuses) {
+                Phase::Starting => {}
+                Phase::Ready => {
+                    self.ended = true;
+                    let jobs_endpoint = statuses
+                        .iter()
+                        .find(|s| s.serves_jobs)
+                        .map(|s| s.endpoint.clone())
+                        .unwrap_or_default();
+                    let roles = statuses.into_iter().map(wire_status).collect();
+                    let ready = ClusterReady { jobs_endpoint, roles };
+                    return Some(Ok(ProvisionResponse {
+                        item: Some(provision_response::Item::Ready(ready)),
+                    }));
+                }
+                Phase::Failed | Phase::Gone => {
+                    self.ended = true;
+                    return Some(Err(why_failed(&statuses, &self.fence).into()));
+                }
+            }
+            if self.board.changed().await.is_err() {
+                self.ended = true;
+                return Some(Err(Error::ShuttingDown.into()));
+            }
+        }
+    }
+}
+
+/// Why a group will not become ready.
+fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
+    for status in statuses {
+        let status = Box::new(status.clone());
+        match &status.fate {
+            Fate::Failed => return Error::RoleExited(status),
+            Fate::NotReady(within) => {
+                let within = *within;
+                return Error::RoleNotReady { status, within };
+            }
+            Fate::Superseded(_, current) => {
+                return Error::EpochSuperseded { fence: fence.clone(), current: *current };
+            }
+            Fate::Open | Fate::Done | Fate::Stopped => {}
+        }
+    }
+    match statuses.first() {
+        Some(status) => Error::RoleExited(Box::new(status.clone())),
+        None => Error::ShuttingDown,
+    }
+}
+
+/// All processes, again after each change, until nothing is left.
+fn watch_board(
+    board: watch::Receiver<Vec<Status>>,
+) -> impl Stream<Item = Result<WatchClusterResponse, Refusal>> {
+    futures::stream::unfold((board, true), |(mut board, first)| async move {
+        if !first {
+            let gone = phase(&board.borrow()) == Phase::Gone;
+            if gone || board.changed().await.is_err() {
+                return None;
+            }
+        }
+        let statuses = board.borrow_and_update().clone();
+        let phase = phase(&statuses);
+        let answer = WatchClusterResponse {
+            roles: statuses.into_iter().map(wire_status).collect(),
+            failed: phase == Phase::Failed,
+            gone: phase == Phase::Gone,
+        };
+        Some((Ok(answer), (board, false)))
+    })
+}
+
+fn wire_status(status: Status) -> RoleStatus {
+    let state = match status.state {
+        State::Starting => RoleState::Starting,
+        State::Ready => RoleState::Ready,
+        State::Exited => RoleState::Exited,
+    };
+    let exit = status.exit.as_ref().filter(|_| status.state == State::Exited);
+    RoleStatus {
+        role: status.role,
+        replica: status.replica,
+        state: state.into(),
+        pid: status.pid,
+        starts: status.starts,
+        exit: exit.map(ToString::to_string).unwrap_or_default(),
+        exit_code: exit.and_then(|exit| exit.code),
+        stderr_tail: status.stderr_tail,
+        endpoint: status.endpoint,
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        let problem = |code, reason| Problem::new(code, reason, text.clone());
+        let problem = match error {
+            Error::EpochSuperseded { current, .. } => {
+                problem(Code::FailedPrecondition, Reason::EpochSuperseded).metadata("epoch", current)
+            }
+            Error::IncarnationSuperseded { current, .. } => {
+                let problem = problem(Code::FailedPrecondition, Reason::IncarnationSuperseded);
+                problem.metadata("incarnation", current.get())
+            }
+            Error::PlanInvalid(invalid) => {
+                problem(Code::InvalidArgument, Reason::PlanInvalid).field(invalid.field, invalid.why)
+            }
+            Error::RoleExited(status) => {
+                problem(Code::FailedPrecondition, Reason::RoleExited).metadata("role", status.name())
+            }
+            Error::RoleNotReady { status, .. } => {
+                problem(Code::DeadlineExceeded, Reason::RoleNotReady).metadata("role", status.name())
+            }
+            Error::RecordAway(_) | Error::ShuttingDown => {
+                problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(RETRY)
+            }
+            Error::RecordRefused(_) => {
+                tracing::error!("the record refuses what lifecycle writes: {text}");
+                problem(Code::Internal, Reason::Internal)
+            }
+        };
+        problem.into_status()
+    }
+}

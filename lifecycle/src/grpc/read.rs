@@ -1,0 +1,84 @@
+//! An engine's words for a role as ours.
+
+use std::time::Duration;
+
+use chassis::status::Problem;
+use proto::engine::{self, RestartPolicy, Role, readiness};
+use proto::{Incarnation, Reason};
+use tonic::{Code, Status as Refusal};
+
+use crate::model::{Probe, Restart, RoleFile, RoleSpec};
+
+/// How long becoming ready may take unless the engine says another.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) fn read_role(index: usize, role: Role) -> Result<RoleSpec, Refusal> {
+    let path = format!("roles[{index}]");
+    let restart = match role.restart() {
+        RestartPolicy::Never => Restart::Never,
+        RestartPolicy::Always => Restart::Always,
+        RestartPolicy::Unspecified => {
+            return Err(plan_invalid(format!("{path}.restart"), "it has to be set"));
+        }
+    };
+    read(&path, role, restart)
+}
+
+pub(super) fn read_contender(role: Option<Role>, done_exit_codes: Vec<i32>) -> Result<RoleSpec, Refusal> {
+    let role = role.ok_or_else(|| plan_invalid("role".to_owned(), "it has to be set"))?;
+    read("role", role, Restart::UntilDone(done_exit_codes))
+}
+
+fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
+    let (probe, within) = read_readiness(path, role.readiness)?;
+    let file = |file: engine::RoleFile| RoleFile {
+        path: file.path,
+        content: file.content.to_vec(),
+        executable: file.executable,
+    };
+    Ok(RoleSpec {
+        name: role.name,
+        command: role.command,
+        environment: role.environment.into_iter().collect(),
+        files: role.files.into_iter().map(file).collect(),
+        replicas: role.replicas,
+        probe,
+        ready_within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+        restart,
+        serves_jobs: role.serves_jobs,
+    })
+}
+
+fn read_readiness(path: &str, readiness: Option<engine::Readiness>) -> Result<(Probe, Duration), Refusal> {
+    let Some(readiness) = readiness else { return Ok((Probe::Started, READY_WITHIN)) };
+    let within = readiness.timeout.map_or(Ok(READY_WITHIN), Duration::try_from);
+    let within =
+        within.map_err(|error| plan_invalid(format!("{path}.readiness.timeout"), &error.to_string()))?;
+    let port = |port: u32| {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0);
+        port.ok_or_else(|| plan_invalid(format!("{path}.readiness"), "a port is a number from 1 to 65535"))
+    };
+    let probe = match readiness.probe {
+        None | Some(readiness::Probe::GrpcHealth(false)) => Probe::Started,
+        Some(readiness::Probe::GrpcHealth(true)) => Probe::GrpcHealth,
+        Some(readiness::Probe::TcpPort(number)) => Probe::TcpPort(port(number)?),
+        Some(readiness::Probe::Http(page)) => Probe::Http { port: port(page.port)?, path: page.path },
+    };
+    Ok((probe, within))
+}
+
+pub(super) fn incarnation(number: u64) -> Result<Incarnation, Refusal> {
+    if number == 0 { Err(invalid("incarnation", "a number from 1")) } else { Ok(Incarnation(number)) }
+}
+
+fn plan_invalid(field: String, why: &str) -> Refusal {
+    let text = format!("the plan cannot be realised: {field}: {why}");
+    Problem::new(Code::InvalidArgument, Reason::PlanInvalid, text).field(field, why).into_status()
+}
+
+pub(super) fn invalid(field: &str, why: impl ToString) -> Refusal {
+    let why = why.to_string();
+    Problem::new(Code::InvalidArgument, Reason::IdMalformed, format!("{field}: {why}"))
+        .field(field, why)
+        .into_status()
+}

@@ -1,0 +1,98 @@
+//! The processes of clusters and entrypoints on a substrate: provision, watch, tear down; and the tether that every such
+//! process runs under. Lifecycle does not look into job graphs and knows no engine.
+
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod model;
+pub mod record;
+pub mod service;
+pub mod substrate;
+pub mod tether;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::channel;
+use chassis::clock::SharedClock;
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::{self, Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::SharedTransport;
+use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use config::Args;
+use grpc::Grpc;
+use record::Store;
+use service::Lifecycle;
+use substrate::Local;
+
+/// How long tasks may take to end. Minders only let go of their processes.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a call may take whose caller set no deadline: an end waits for output and for force.
+const UNARY_DEADLINE: Duration = Duration::from_secs(90);
+
+/// Serves lifecycle until `shutdown`. What it has started goes on without it, for as long as the tethers' grace.
+pub async fn serve(
+    args: Args,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let places = args.places();
+    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let mainspring = match &args.mainspring {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().context("cannot find our own executable")?,
+    };
+    let store_channel = channel::connect(
+        transport.clone(),
+        clock.clone(),
+        args.store(),
+        Some(key.mint(&Principal::Deployment)),
+    );
+    let record = Arc::new(Store::new(store_channel, clock.clone()));
+    let substrate = Arc::new(Local::new(
+        places,
+        key.clone(),
+        mainspring,
+        args.store(),
+        config::inherited(),
+        transport.clone(),
+        clock.clone(),
+    ));
+    let down = Shutdown::new();
+    let tasks = TaskSet::new(down.clone(), clock.clone());
+    let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
+    let server = server::bind(Serve {
+        name: "lifecycle",
+        endpoints: vec![args.listen()],
+        transport,
+        clock,
+        authenticator: Authenticator::new(key),
+        routes: Routes::new(
+            LifecycleServiceServer::new(Grpc::new(service.clone()))
+                .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES),
+        ),
+        shutdown: down.clone(),
+        limits: Limits { unary_deadline: UNARY_DEADLINE, ..Limits::default() },
+    })
+    .await
+    .map_err(|error| anyhow::anyhow!(error))?;
+    tasks.spawn("server", server.run());
+    tasks.spawn_job("adoption", service.adopt());
+    tasks.spawn_job::<_, chassis::BoxError>("shutdown", async move {
+        tokio::select! {
+            () = shutdown.cancelled() => down.begin(),
+            () = down.begun() => {}
+        }
+        Ok(())
+    });
+    tasks.run(GRACE).await?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn slot() -> Slot {
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
+    Slot { group: GroupId { application, kind: Kind::Cluster, number: 9 }, role: "worker".into(), replica: 1 }
+}
+
+fn role(name: &str) -> RoleSpec {
+    RoleSpec {
+        name: name.into(),
+        command: vec!["/bin/worker".into()],
+        environment: BTreeMap::new(),
+        files: Vec::new(),
+        replicas: 1,
+        probe: Probe::GrpcHealth,
+        ready_within_ms: 60_000,
+        restart: Restart::Never,
+        serves_jobs: true,
+    }
+}
+
+#[test]
+fn keys_are_what_the_record_keeps_them_by() {
+    assert_eq!(slot().key(), "orders/4/cluster/9/worker/1");
+    assert!(slot().key().starts_with(&slot().group.key_prefix()));
+}
+
+#[test]
+fn an_exit_means_what_the_role_says() {
+    let exit = |code| Exit { code: Some(code), ..Exit::default() };
+    let killed = Exit { signal: Some(9), ..Exit::default() };
+    let contender = Restart::UntilDone(vec![0, 1, 3, 4]);
+    for (restart, exit, fate) in [
+        (&Restart::Never, &exit(0), Fate::Failed),
+        (&Restart::Always, &exit(0), Fate::Open),
+        (&contender, &exit(3), Fate::Done),
+        (&contender, &exit(70), Fate::Open),
+        (&contender, &killed, Fate::Open),
+    ] {
+        assert_eq!(after_exit(restart, exit), fate, "{restart:?} {exit}");
+    }
+}
+
+#[test]
+fn a_group_is_as_its_processes_are() {
+    let status = |state, fate| Status { state, fate, ..Status::new(&slot(), 1, String::new()) };
+    let ready = status(State::Ready, Fate::Open);
+    let again = status(State::Starting, Fate::Open);
+    let failed = status(State::Exited, Fate::Failed);
+    let stopped = status(State::Exited, Fate::Stopped);
+    for (statuses, expected) in [
+        (vec![ready.clone(), ready.clone()], Phase::Ready),
+        (vec![ready.clone(), again], Phase::Starting),
+        (vec![ready.clone(), failed.clone()], Phase::Failed),
+        (vec![failed, stopped.clone()], Phase::Failed),
+        (vec![ready, stopped.clone()], Phase::Starting),
+        (vec![stopped.clone(), stopped], Phase::Gone),
+    ] {
+        assert_eq!(phase(&statuses), expected, "{statuses:?}");
+    }
+}
+
+#[test]
+fn silence_has_a_limit() {
+    let answered = Boot::from_nanos(0);
+    assert_eq!(watchdog(answered, answered), Watchdog::AskAt(answered + PROBE_PAUSE));
+    assert_eq!(watchdog(answered, answered + SILENCE_LIMIT), Watchdog::GiveUp);
+}
+
+#[test]
+fn contenders_are_brought_to_their_count() {
+    assert_eq!(contenders_to_change(&[], 2), (vec![0, 1], vec![]));
+    assert_eq!(contenders_to_change(&[0, 1], 2), (vec![], vec![]));
+    assert_eq!(contenders_to_change(&[1, 2], 2), (vec![0], vec![2]));
+    assert_eq!(contenders_to_change(&[0], 0), (vec![], vec![0]));
+}
+
+#[test]
+fn a_plan_that_contradicts_itself_is_refused_by_field() {
+    let file = |path: &str| RoleFile { path: path.into(), content: Vec::new(), executable: false };
+    let helper = RoleSpec { serves_jobs: false, ..role("helper") };
+    for (roles, field) in [
+        (vec![], "roles"),
+        (vec![helper.clone()], "roles"),
+        (vec![role("worker"), role("other")], "roles"),
+        (vec![RoleSpec { replicas: 2, ..role("worker") }], "roles"),
+        (vec![role("Worker")], "roles[0].name"),
+        (vec![role("worker"), RoleSpec { serves_jobs: false, ..role("worker") }], "roles[1].name"),
+        (vec![role("worker"), RoleSpec { command: vec![], ..helper.clone() }], "roles[1].command"),
+        (vec![role("worker"), RoleSpec { replicas: 0, ..helper.clone() }], "roles[1].replicas"),
+        (vec![RoleSpec { files: vec![file("a/../../b")], ..role("worker") }], "roles[0].files[0].path"),
+        (vec![RoleSpec { files: vec![file("/etc/passwd")], ..role("worker") }], "roles[0].files[0].path"),
+        (vec![RoleSpec { command: vec!["x".repeat(40_000)], ..role("worker") }], "roles[0]"),
+        (vec![RoleSpec { restart: Restart::UntilDone(vec![]), ..role("worker") }], "roles[0].restart"),
+    ] {
+        assert_eq!(check_plan(&roles).unwrap_err().field, field, "{roles:?}");
+    }
+    let files = vec![file("conf/log.xml")];
+    check_plan(&[RoleSpec { files, ..role("worker") }, RoleSpec { replicas: 3, ..helper }]).unwrap();
+}

@@ -1,0 +1,188 @@
+//! The record in jobgraph-store, over the wire.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::channel::GrpcChannel;
+use chassis::clock::{SharedClock, timeout};
+use chassis::status::Problem;
+use client::error::CallError;
+use client::logs::{LogStream, Logs};
+use client::processes::Processes;
+use client::record::Record as Records;
+use client::tether::Chunk;
+use proto::jobgraph::{OutputChunk, Process, ProcessState};
+use proto::{ApplicationRef, Epoch, EpochFence, Reason, jobgraph};
+use tokio::sync::{mpsc, watch};
+use tonic::{Code, Status};
+
+use super::{Intent, Log, LogBatch, LogSource, Record, RecordError, kind_of};
+use crate::model::{GroupId, Slot};
+
+/// How long one call may take. The callers try again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Batches of output that wait for the store.
+const BATCHES_AHEAD: usize = 4;
+
+/// jobgraph-store.
+#[derive(Clone)]
+pub struct Store {
+    records: Records,
+    processes: Processes,
+    logs: Logs,
+    clock: SharedClock,
+}
+
+impl Store {
+    /// Over a channel that carries the deployment's credential.
+    pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
+        let (records, processes) = (Records::new(channel.clone()), Processes::new(channel.clone()));
+        Self { records, processes, logs: Logs::new(channel), clock }
+    }
+
+    async fn call<T>(
+        &self,
+        fence: Option<&EpochFence>,
+        call: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, RecordError> {
+        let answer = timeout(&self.clock, CALL_TIMEOUT, call).await;
+        let answer = answer.unwrap_or_else(|elapsed| Err(Status::unavailable(elapsed.to_string()).into()));
+        answer.map_err(|error| refusal(&error, fence))
+    }
+}
+
+/// What an error of the store means. All that lifecycle writes may be repeated, so an unknown outcome is one to repeat.
+fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
+    let text = error.message().to_owned();
+    match (error.reason(), fence) {
+        (Some(Reason::EpochSuperseded), Some(fence)) => {
+            let problem = Problem::from_status(error.status());
+            let current =
+                problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+            RecordError::Superseded { fence: fence.clone(), current: Epoch(current) }
+        }
+        _ if error.is_retryable() => RecordError::Away(text),
+        // What somebody else has changed, is ending, or has no room for right now.
+        _ if matches!(error.code(), Code::Aborted | Code::Cancelled | Code::ResourceExhausted) => {
+            RecordError::Away(text)
+        }
+        _ => RecordError::Refused(text),
+    }
+}
+
+#[async_trait]
+impl Record for Store {
+    async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError> {
+        let confirmed = self.call(Some(fence), self.records.confirm_epoch(fence)).await?;
+        if confirmed.holds {
+            return Ok(());
+        }
+        Err(RecordError::Superseded { fence: fence.clone(), current: Epoch(confirmed.current) })
+    }
+
+    async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
+        let application = intent.slot.group.application.clone();
+        let fence = epoch.map(|epoch| EpochFence { application, epoch });
+        self.call(fence.as_ref(), self.processes.put(wire_intent(intent), epoch)).await
+    }
+
+    async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError> {
+        let processes = self.call(None, self.processes.list(key_prefix)).await?;
+        Ok(processes.into_iter().filter_map(read_intent).collect())
+    }
+
+    async fn forget(&self, key_prefix: &str) -> Result<(), RecordError> {
+        self.call(None, self.processes.delete(key_prefix)).await
+    }
+
+    async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
+        let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
+        let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
+        let (acknowledge, acknowledged) = watch::channel(from);
+        // Ends when both ends of the log are dropped, or when the connection breaks.
+        tokio::spawn(pump(stream, taken, acknowledge));
+        Ok(Log { batches, acknowledged })
+    }
+}
+
+/// Carries batches to the store and acknowledgements back; its end is how the log learns that the stream broke.
+async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, acknowledge: watch::Sender<u64>) {
+    loop {
+        tokio::select! {
+            batch = batches.recv() => {
+                let Some(LogBatch { chunks, complete }) = batch else { return };
+                let chunks = chunks.into_iter().map(wire_chunk).collect();
+                if let Err(error) = stream.send(chunks).await {
+                    tracing::debug!("a log broke: {error}");
+                    return;
+                }
+                if complete {
+                    // From here on all that was sent is durable, or the source is shipped again.
+                    if stream.finish().await.is_ok() {
+                        acknowledge.send_replace(u64::MAX);
+                    }
+                    return;
+                }
+            }
+            answer = stream.acknowledged() => match answer {
+                Ok(Some(durable)) => { acknowledge.send_replace(durable); }
+                Ok(None) | Err(_) => return,
+            },
+        }
+    }
+}
+
+fn wire_intent(intent: &Intent) -> Process {
+    let state = if intent.gone { ProcessState::Gone } else { ProcessState::Intended };
+    Process {
+        key: intent.slot.key(),
+        application: Some(intent.slot.group.application.clone().into()),
+        kind: intent.slot.group.kind.as_str().to_owned(),
+        number: intent.slot.group.number,
+        role: intent.slot.role.clone(),
+        replica: intent.slot.replica,
+        starts: intent.start,
+        state: state.into(),
+        tether_endpoint: intent.keeper.clone(),
+        endpoint: intent.endpoint.clone(),
+        detail: intent.detail.clone().into(),
+        exit: intent.exit.clone(),
+    }
+}
+
+/// `None` for what this build cannot read: somebody newer has written it, and minds it.
+fn read_intent(process: Process) -> Option<Intent> {
+    let gone = process.state() == ProcessState::Gone;
+    let application: ApplicationRef = process.application.try_into().ok()?;
+    let group = GroupId { application, kind: kind_of(&process.kind)?, number: process.number };
+    Some(Intent {
+        slot: Slot { group, role: process.role, replica: process.replica },
+        start: process.starts,
+        keeper: process.tether_endpoint,
+        endpoint: process.endpoint,
+        detail: process.detail.into(),
+        exit: process.exit,
+        gone,
+    })
+}
+
+fn wire_source(source: &LogSource) -> jobgraph::LogSource {
+    jobgraph::LogSource {
+        application: Some(source.application.clone().into()),
+        role: source.role.clone(),
+        replica: source.replica,
+        number: source.number,
+        start: source.start,
+    }
+}
+
+fn wire_chunk(chunk: Chunk) -> OutputChunk {
+    OutputChunk {
+        next_offset: chunk.next_offset,
+        stream: chunk.stream.as_str().to_owned(),
+        data: chunk.data,
+        unix_nanos: chunk.unix_nanos,
+        lost_before: chunk.lost_before,
+    }
+}

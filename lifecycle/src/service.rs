@@ -1,0 +1,353 @@
+//! The verbs: what is minded, and how that changes.
+
+mod adoption;
+mod detail;
+mod group;
+mod minder;
+mod shipping;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, SharedClock, timeout};
+use chassis::failpoint;
+use chassis::tasks::Tasks;
+use client::places::Kind;
+use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence, Incarnation};
+use tokio::sync::{OwnedMutexGuard, watch};
+
+use crate::error::Error;
+use crate::model::{
+    DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender, check_plan,
+    contenders_to_change,
+};
+use crate::record::Record;
+use crate::substrate::Substrate;
+use minder::Minder;
+
+pub use detail::Detail;
+pub(crate) use group::Group;
+
+/// How long a call waits for what an earlier lifecycle has left to be found.
+const ADOPTION_WAIT: Duration = Duration::from_secs(10);
+
+/// Time that processes get to end by themselves unless the caller says another.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
+
+/// Time that processes of a lower incarnation get: nobody waits for their words.
+const LOWER_GRACE: Duration = Duration::from_millis(500);
+
+/// How long an end may take on top of its grace: the shipping of output, and force.
+const END_WAIT: Duration = Duration::from_secs(25);
+
+/// An incarnation that is to be realised.
+#[derive(Debug, Clone)]
+pub struct Provision {
+    /// The leader's.
+    pub fence: EpochFence,
+    /// Which life of the cluster.
+    pub incarnation: Incarnation,
+    /// The plan.
+    pub roles: Vec<RoleSpec>,
+    /// W3C trace context for the roles; may be empty.
+    pub traceparent: String,
+}
+
+/// Contenders that are to be kept.
+#[derive(Debug, Clone)]
+pub struct Contenders {
+    /// Whose.
+    pub application: ApplicationRef,
+    /// How many.
+    pub count: u32,
+    /// What each one is.
+    pub role: RoleSpec,
+    /// W3C trace context for them; may be empty.
+    pub traceparent: String,
+}
+
+/// The processes of clusters and entrypoints; cheap to clone.
+#[derive(Clone)]
+pub struct Lifecycle(Arc<Inner>);
+
+struct Inner {
+    substrate: Arc<dyn Substrate>,
+    record: Arc<dyn Record>,
+    clock: SharedClock,
+    tasks: Tasks,
+    state: Mutex<Known>,
+    adopted: watch::Sender<bool>,
+}
+
+/// All that is known; every entry has its truth on the substrate and in the record.
+#[derive(Default)]
+struct Known {
+    groups: HashMap<GroupId, Arc<Group>>,
+    /// The highest incarnation of an application that was torn down here: it does not come back.
+    torn_down: HashMap<ApplicationId, u64>,
+    /// One change at a time for each application.
+    locks: HashMap<ApplicationId, Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl Lifecycle {
+    /// Minders run on `tasks`. [`adopt`](Self::adopt) has to run before any call is answered.
+    pub fn new(
+        substrate: Arc<dyn Substrate>,
+        record: Arc<dyn Record>,
+        clock: SharedClock,
+        tasks: Tasks,
+    ) -> Self {
+        let (state, adopted) = (Mutex::default(), watch::Sender::new(false));
+        Self(Arc::new(Inner { substrate, record, clock, tasks, state, adopted }))
+    }
+
+    /// Realises an incarnation, or finds the one that is realised; the caller follows the board. Law: from the moment this
+    /// returns nothing of a lower incarnation lives, and nothing was started for a superseded epoch.
+    pub(crate) async fn provision(&self, wish: Provision) -> Result<Arc<Group>, Error> {
+        check_plan(&wish.roles)?;
+        self.wait_for_adoption().await?;
+        self.0.record.confirm_epoch(&wish.fence).await?;
+        let application = wish.fence.application.clone();
+        let _alone = self.alone(&application.id).await;
+        let current = self.highest_incarnation(&application.id);
+        let torn_down = self.known().torn_down.get(&application.id).copied().unwrap_or_default();
+        let number = wish.incarnation.get();
+        if number < current || number <= torn_down {
+            let current = Incarnation(current.max(torn_down));
+            return Err(Error::IncarnationSuperseded { application, incarnation: wish.incarnation, current });
+        }
+        let id = GroupId { application, kind: Kind::Cluster, number };
+        if self.group(&id).is_none() {
+            self.end_below(&id, wish.incarnation).await?;
+        }
+        let group = self.group_or_new(&id);
+        let slots = wish.roles.iter().flat_map(|role| (0..role.replicas).map(move |replica| (role, replica)));
+        for (role, replica) in slots {
+            let slot = Slot { group: id.clone(), role: role.name.clone(), replica };
+            self.add(&group, slot, role, &wish.traceparent, Some(wish.fence.epoch));
+        }
+        Ok(group)
+    }
+
+    /// A group that is minded, if it is.
+    pub(crate) async fn find(&self, id: &GroupId) -> Result<Option<Arc<Group>>, Error> {
+        self.wait_for_adoption().await?;
+        Ok(self.group(id))
+    }
+
+    /// Ends exactly this incarnation; answers what could not be ended or removed.
+    pub async fn teardown(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        grace: Duration,
+    ) -> Result<Vec<String>, Error> {
+        self.wait_for_adoption().await?;
+        self.0.record.confirm_epoch(fence).await?;
+        let _alone = self.alone(&fence.application.id).await;
+        let id = GroupId {
+            application: fence.application.clone(),
+            kind: Kind::Cluster,
+            number: incarnation.get(),
+        };
+        let left = self.end_group(&id, grace).await?;
+        let mut known = self.known();
+        let torn_down = known.torn_down.entry(fence.application.id.clone()).or_default();
+        *torn_down = (*torn_down).max(incarnation.get());
+        Ok(left)
+    }
+
+    /// Keeps that many contenders; what is known of them right now.
+    pub async fn provision_contenders(&self, wish: Contenders) -> Result<Vec<Status>, Error> {
+        check_contender(&wish.role)?;
+        self.wait_for_adoption().await?;
+        let _alone = self.alone(&wish.application.id).await;
+        let scope = Scope::Contenders(wish.application.clone());
+        for id in self.groups_in(&scope) {
+            if self.has_rested(&id) {
+                self.end_group(&id, Duration::ZERO).await?;
+            }
+        }
+        let present: Vec<u64> = self.groups_in(&scope).iter().map(|id| id.number).collect();
+        let (start, end) = contenders_to_change(&present, wish.count);
+        let id = |number| GroupId { application: wish.application.clone(), kind: Kind::Contender, number };
+        for number in end {
+            self.end_group(&id(number), DEFAULT_GRACE).await?;
+        }
+        for number in start {
+            let group = self.group_or_new(&id(number));
+            let slot = Slot { group: id(number), role: wish.role.name.clone(), replica: 0 };
+            self.add(&group, slot, &wish.role, &wish.traceparent, None);
+        }
+        Ok(self
+            .groups_in(&scope)
+            .iter()
+            .filter_map(|id| self.group(id))
+            .flat_map(|group| group.statuses())
+            .collect())
+    }
+
+    /// Ends what is left of an application's contenders; answers what could not be ended or removed.
+    pub async fn teardown_contenders(&self, application: &ApplicationRef) -> Result<Vec<String>, Error> {
+        self.wait_for_adoption().await?;
+        let _alone = self.alone(&application.id).await;
+        let scope = Scope::Contenders(application.clone());
+        let ended = self
+            .groups_in(&scope)
+            .into_iter()
+            .map(|id| async move { self.end_group(&id, DEFAULT_GRACE).await });
+        let mut left = Vec::new();
+        for ended in futures::future::join_all(ended).await {
+            left.extend(ended?);
+        }
+        // Also those that nobody knew of.
+        left.extend(self.0.substrate.sweep(&scope).await);
+        let ApplicationRef { id, generation } = application;
+        self.0.record.forget(&format!("{id}/{generation}/{}/", Kind::Contender.as_str())).await?;
+        left.sort();
+        left.dedup();
+        Ok(left)
+    }
+
+    /// All processes that are minded, of one application or of all, in the order of their keys.
+    pub async fn list(&self, application: Option<&ApplicationRef>) -> Result<Vec<(GroupId, Status)>, Error> {
+        self.wait_for_adoption().await?;
+        let groups: BTreeMap<String, Arc<Group>> = self
+            .known()
+            .groups
+            .values()
+            .filter(|group| application.is_none_or(|wanted| *wanted == group.id.application))
+            .map(|group| (group.id.key_prefix(), group.clone()))
+            .collect();
+        let statuses = |group: Arc<Group>| {
+            let statuses = group.statuses().into_iter();
+            statuses.map(|status| (group.id.clone(), status)).collect::<Vec<_>>()
+        };
+        Ok(groups.into_values().flat_map(statuses).collect())
+    }
+
+    /// Has a process minded, unless it is.
+    fn add(&self, group: &Arc<Group>, slot: Slot, role: &RoleSpec, traceparent: &str, epoch: Option<Epoch>) {
+        let traceparent = traceparent.to_owned();
+        let order = Order { slot, role: role.clone(), start: 1, traceparent };
+        if let Some(minder) = self.minder(group, order, epoch) {
+            self.0.tasks.spawn_job(format!("mind {}", minder.order.slot.key()), minder.start());
+        }
+    }
+
+    /// A minder for a process that has none.
+    fn minder(&self, group: &Arc<Group>, order: Order, epoch: Option<Epoch>) -> Option<Minder> {
+        let endpoint = self.0.substrate.addresses(&order).endpoint;
+        let mut status = Status::new(&order.slot, order.start, endpoint);
+        status.serves_jobs = order.role.serves_jobs;
+        let place = group.add(&order.slot, status)?;
+        Some(Minder {
+            group: group.clone(),
+            place,
+            order,
+            epoch,
+            substrate: self.0.substrate.clone(),
+            record: self.0.record.clone(),
+            clock: self.0.clock.clone(),
+            shutdown: self.0.tasks.shutdown().clone(),
+            stop: group.stop_asked(),
+            shippings: Vec::new(),
+        })
+    }
+
+    /// Ends what is left of every lower incarnation.
+    async fn end_below(&self, id: &GroupId, incarnation: Incarnation) -> Result<(), Error> {
+        let scope = Scope::ClustersBelow(id.application.id.clone(), incarnation);
+        let mut left = Vec::new();
+        for lower in self.groups_in(&scope) {
+            left.extend(self.end_group(&lower, LOWER_GRACE).await?);
+        }
+        if incarnation > Incarnation(1) {
+            left.extend(self.0.substrate.sweep(&scope).await);
+        }
+        for line in left {
+            // It can do no harm any more: the store takes nothing from a lower incarnation.
+            tracing::error!("{id}: a lower incarnation could not be ended: {line}");
+        }
+        Ok(())
+    }
+
+    /// Ends a group, whether it is minded or not, and forgets it everywhere.
+    async fn end_group(&self, id: &GroupId, grace: Duration) -> Result<Vec<String>, Error> {
+        if let Some(group) = self.group(id) {
+            group.stop(grace);
+            if timeout(&self.0.clock, grace + END_WAIT, group.gone()).await.is_err() {
+                tracing::warn!("{id}: it does not end, and is ended by force");
+            }
+            if self.0.tasks.shutdown().is_begun() {
+                return Err(Error::ShuttingDown);
+            }
+        }
+        failpoint::hit("lifecycle.in-teardown").await;
+        let left = self.0.substrate.sweep(&Scope::Group(id.clone())).await;
+        self.0.record.forget(&id.key_prefix()).await?;
+        self.known().groups.remove(id);
+        tracing::info!("{id}: gone");
+        Ok(left)
+    }
+
+    /// A contender was done for so long that whoever asks for it knows better.
+    fn has_rested(&self, id: &GroupId) -> bool {
+        let now = self.0.clock.boot();
+        self.group(id).is_some_and(|group| {
+            let rested = |status: &Status| status.fate == Fate::Done && now >= status.since + DONE_RESTS;
+            group.statuses().iter().all(rested)
+        })
+    }
+
+    fn highest_incarnation(&self, application: &ApplicationId) -> u64 {
+        let known = self.known();
+        let clusters =
+            known.groups.keys().filter(|id| id.kind == Kind::Cluster && id.application.id == *application);
+        clusters.map(|id| id.number).max().unwrap_or_default()
+    }
+
+    fn group(&self, id: &GroupId) -> Option<Arc<Group>> {
+        self.known().groups.get(id).cloned()
+    }
+
+    fn group_or_new(&self, id: &GroupId) -> Arc<Group> {
+        let mut known = self.known();
+        known.groups.entry(id.clone()).or_insert_with(|| Arc::new(Group::new(id.clone()))).clone()
+    }
+
+    fn groups_in(&self, scope: &Scope) -> Vec<GroupId> {
+        let mut groups: Vec<GroupId> =
+            self.known().groups.keys().filter(|id| scope.holds(id)).cloned().collect();
+        groups.sort_by_key(|id| id.number);
+        groups
+    }
+
+    /// Waits for its turn to change an application's processes.
+    async fn alone(&self, application: &ApplicationId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut known = self.known();
+            // Locks that nobody holds or waits for.
+            known.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            known.locks.entry(application.clone()).or_default().clone()
+        };
+        lock.lock_owned().await
+    }
+
+    async fn wait_for_adoption(&self) -> Result<(), Error> {
+        let mut adopted = self.0.adopted.subscribe();
+        match timeout(&self.0.clock, ADOPTION_WAIT, adopted.wait_for(|adopted| *adopted)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::ShuttingDown),
+            Err(_) => {
+                let text = "what earlier processes may live is not known yet: the record is out of reach";
+                Err(Error::RecordAway(text.to_owned()))
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

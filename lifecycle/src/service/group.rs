@@ -1,0 +1,75 @@
+//! The processes that are minded together, and what is known of them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::{GroupId, Phase, Slot, Status, phase};
+
+/// A group under way. What is known of its processes is one value that everybody can watch.
+pub(crate) struct Group {
+    /// Which.
+    pub(crate) id: GroupId,
+    board: watch::Sender<Vec<Status>>,
+    slots: Mutex<Vec<Slot>>,
+    stop: watch::Sender<Option<Duration>>,
+}
+
+impl Group {
+    /// Without processes yet.
+    pub(super) fn new(id: GroupId) -> Self {
+        Self {
+            id,
+            board: watch::Sender::new(Vec::new()),
+            slots: Mutex::default(),
+            stop: watch::Sender::new(None),
+        }
+    }
+
+    /// What is known of its processes, now and from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<Vec<Status>> {
+        self.board.subscribe()
+    }
+
+    /// What is known of its processes.
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        self.board.borrow().clone()
+    }
+
+    /// Adds a process, unless it is there; answers its place on the board.
+    pub(super) fn add(&self, slot: &Slot, status: Status) -> Option<usize> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.contains(slot) {
+            return None;
+        }
+        slots.push(slot.clone());
+        self.board.send_modify(|statuses| statuses.push(status));
+        Some(slots.len() - 1)
+    }
+
+    pub(super) fn update(&self, place: usize, change: impl FnOnce(&mut Status)) {
+        self.board.send_modify(|statuses| {
+            if let Some(status) = statuses.get_mut(place) {
+                change(status);
+            }
+        });
+    }
+
+    /// Asks all its processes to end; the shortest grace that was asked for counts.
+    pub(super) fn stop(&self, grace: Duration) {
+        self.stop.send_modify(|asked| *asked = Some(asked.map_or(grace, |earlier| earlier.min(grace))));
+    }
+
+    /// Whether and with which grace it is asked to end.
+    pub(super) fn stop_asked(&self) -> watch::Receiver<Option<Duration>> {
+        self.stop.subscribe()
+    }
+
+    /// Waits until nothing of it is minded any more.
+    pub(super) async fn gone(&self) {
+        let mut board = self.board.subscribe();
+        // The sender lives in self.
+        let _ = board.wait_for(|statuses| phase(statuses) == Phase::Gone).await;
+    }
+}

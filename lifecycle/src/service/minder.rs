@@ -1,0 +1,325 @@
+//! One task per process: starts it, finds out that it is ready, notices its end, and does what follows from that, until it
+//! is asked to end it. A minder that is dropped or shut down ends nothing: the process waits for the next lifecycle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::tasks::Shutdown;
+use chassis::{BoxError, failpoint};
+use client::tether::Exit;
+use proto::Epoch;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::detail::Detail;
+use super::group::Group;
+use super::shipping::Shipping;
+use crate::model::{
+    FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES, State,
+    Watchdog, after_exit, watchdog,
+};
+use crate::record::{Intent, Record, RecordError};
+use crate::substrate::{Adopted, Live, Substrate};
+
+/// How long an end may wait until the output is in the record.
+const SHIP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long keeping a tombstone may hold up an end. Without one, a restarted lifecycle finds the process gone all the same.
+const TOMBSTONE_WAIT: Duration = Duration::from_secs(2);
+
+/// Starts whose output may be on its way at once.
+const SHIPPINGS: usize = 3;
+
+/// Minds one process.
+pub(super) struct Minder {
+    pub(super) group: Arc<Group>,
+    /// Its place on the group's board.
+    pub(super) place: usize,
+    /// The start that is under way, or the last one.
+    pub(super) order: Order,
+    /// Fences the first start.
+    pub(super) epoch: Option<Epoch>,
+    pub(super) substrate: Arc<dyn Substrate>,
+    pub(super) record: Arc<dyn Record>,
+    pub(super) clock: SharedClock,
+    pub(super) shutdown: Shutdown,
+    pub(super) stop: watch::Receiver<Option<Duration>>,
+    pub(super) shippings: Vec<AbortOnDropHandle<()>>,
+}
+
+/// Why a running process is not minded any further as it is.
+enum Turn {
+    /// It has exited.
+    Exited(Exit),
+    /// It was asked to end.
+    Stop(Duration),
+    /// It did not become ready, or has been silent for too long.
+    Unanswering,
+    /// This lifecycle ends, the process goes on.
+    Shutdown,
+}
+
+impl Minder {
+    /// Starts the process and minds it.
+    pub(super) async fn start(self) -> Result<(), BoxError> {
+        self.run(false).await;
+        Ok(())
+    }
+
+    /// Finds the process of an earlier lifecycle and minds it.
+    pub(super) async fn adopt(self) -> Result<(), BoxError> {
+        self.run(true).await;
+        Ok(())
+    }
+
+    async fn run(mut self, mut adopting: bool) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let began = self.clock.boot();
+            let begun = if adopting { Some(self.find().await) } else { self.begin().await };
+            adopting = false;
+            let Some(begun) = begun else { return };
+            let fate = match begun {
+                Ok(live) => self.mind(live).await,
+                Err(exit) => Some(self.exited(exit, None).await),
+            };
+            let Some(fate) = fate else { return };
+            if fate != Fate::Open {
+                return self.rest(fate).await;
+            }
+            let lived = self.clock.boot().saturating_duration_since(began);
+            if lived >= LONG_LIFE {
+                backoff.reset();
+            }
+            let stopped = tokio::select! {
+                () = self.clock.sleep(backoff.next_delay()) => false,
+                _ = self.stop_asked() => true,
+                () = self.shutdown.begun() => return,
+            };
+            if stopped {
+                return self.rest(Fate::Stopped).await;
+            }
+            self.order.start += 1;
+            self.epoch = None;
+        }
+    }
+
+    /// What an earlier lifecycle has started.
+    async fn find(&mut self) -> Result<Arc<dyn Live>, Exit> {
+        match self.substrate.adopt(&self.order).await {
+            Adopted::Live(live) => {
+                tracing::info!("{}: adopted, pid {}", self.order.slot.key(), live.pid());
+                Ok(live)
+            }
+            Adopted::Gone(exit) => Err(exit),
+        }
+    }
+
+    /// Keeps the intent, then starts the process. `None` when there is nothing more to mind.
+    async fn begin(&mut self) -> Option<Result<Arc<dyn Live>, Exit>> {
+        if let Err(fate) = self.intend().await {
+            if let Some(fate) = fate {
+                self.rest(fate).await;
+            }
+            return None;
+        }
+        failpoint::hit("lifecycle.before-start").await;
+        let started = self.substrate.start(&self.order).await;
+        failpoint::hit("lifecycle.after-start").await;
+        Some(started.map_err(|error| Exit { start_error: error.to_string(), ..Exit::default() }))
+    }
+
+    /// Keeps the intent, for as long as that takes. Otherwise: what follows, or nothing at a shutdown.
+    async fn intend(&mut self) -> Result<(), Option<Fate>> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+        let intent = self.intent(String::new(), false);
+        loop {
+            match self.record.put(&intent, self.epoch).await {
+                Ok(()) => return Ok(()),
+                Err(RecordError::Away(why)) => {
+                    tracing::debug!("{}: its start waits: {why}", self.order.slot.key())
+                }
+                Err(RecordError::Superseded { fence, current }) => {
+                    return Err(Some(Fate::Superseded(fence.epoch.get(), current.get())));
+                }
+                Err(RecordError::Refused(why)) => {
+                    let exit = Exit { start_error: why, ..Exit::default() };
+                    self.group.update(self.place, |status| status.exit = Some(exit));
+                    return Err(Some(Fate::Failed));
+                }
+            }
+            tokio::select! {
+                () = self.clock.sleep(backoff.next_delay()) => {}
+                _ = self.stop_asked() => return Err(Some(Fate::Stopped)),
+                () = self.shutdown.begun() => return Err(None),
+            }
+        }
+    }
+
+    fn intent(&self, exit: String, gone: bool) -> Intent {
+        let addresses = self.substrate.addresses(&self.order);
+        Intent {
+            slot: self.order.slot.clone(),
+            start: self.order.start,
+            keeper: addresses.keeper,
+            endpoint: addresses.endpoint,
+            detail: Detail::new(&self.order).encode(),
+            exit,
+            gone,
+        }
+    }
+
+    /// Minds a running process until it has exited; what follows, or `None` at a shutdown.
+    async fn mind(&mut self, live: Arc<dyn Live>) -> Option<Fate> {
+        let (pid, start) = (live.pid(), self.order.start);
+        tracing::info!("{}: pid {pid}, start {start}", self.order.slot.key());
+        self.group.update(self.place, |status| {
+            (status.state, status.pid, status.starts) = (State::Starting, pid, start);
+        });
+        self.ship(Some(live.clone()));
+        match self.watch(&*live).await {
+            Turn::Exited(exit) => Some(self.exited(exit, Some(&*live)).await),
+            Turn::Shutdown => None,
+            Turn::Stop(grace) => {
+                self.bury(String::new()).await;
+                let exit = live.end(grace).await;
+                self.exited(exit, Some(&*live)).await;
+                Some(Fate::Stopped)
+            }
+            Turn::Unanswering => {
+                tracing::warn!("{}: pid {pid} does not answer and is ended", self.order.slot.key());
+                let exit = live.end(Duration::ZERO).await;
+                self.exited(exit, Some(&*live)).await;
+                Some(match self.order.role.restart {
+                    Restart::UntilDone(_) => Fate::Open,
+                    Restart::Never | Restart::Always => Fate::NotReady(self.order.role.ready_within()),
+                })
+            }
+        }
+    }
+
+    async fn watch(&self, live: &dyn Live) -> Turn {
+        tokio::select! {
+            // In this order: an exit that has been seen is not taken for the answer to a stop.
+            biased;
+            exit = live.exited() => Turn::Exited(exit),
+            () = self.shutdown.begun() => Turn::Shutdown,
+            grace = self.stop_asked() => Turn::Stop(grace),
+            () = self.ask(live) => Turn::Unanswering,
+        }
+    }
+
+    /// Waits until the group is asked to end; with which grace.
+    async fn stop_asked(&self) -> Duration {
+        let mut stop = self.stop.clone();
+        let asked = stop.wait_for(Option::is_some).await;
+        // Without anybody left to ask, it was forgotten: then it may end at once.
+        asked.map_or(Duration::ZERO, |grace| grace.unwrap_or_default())
+    }
+
+    /// Asks the process until it is ready, and contenders ever after; returns when it is given up.
+    async fn ask(&self, live: &dyn Live) {
+        let began = self.clock.boot();
+        let mut pause = FIRST_READY_PAUSE;
+        while !live.answers().await {
+            if self.clock.boot() >= began + self.order.role.ready_within() {
+                return;
+            }
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_READY_PAUSE);
+        }
+        self.group.update(self.place, |status| status.state = State::Ready);
+        if !matches!(self.order.role.restart, Restart::UntilDone(_)) {
+            return std::future::pending().await;
+        }
+        let mut answered = self.clock.boot();
+        loop {
+            match watchdog(answered, self.clock.boot()) {
+                Watchdog::GiveUp => return,
+                Watchdog::AskAt(at) => self.clock.sleep_until(at).await,
+            }
+            let asked = self.clock.boot();
+            if live.answers().await {
+                answered = asked;
+            }
+        }
+    }
+
+    /// Takes note of an exit once its output is safe; what follows from it.
+    async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>) -> Fate {
+        tracing::info!("{}: {exit}", self.order.slot.key());
+        match live {
+            Some(live) => {
+                self.shipped().await;
+                live.release().await;
+            }
+            None if exit.start_error.is_empty() => self.ship(None),
+            None => {}
+        }
+        let stderr_tail = self.substrate.stderr_tail(&self.order, STDERR_TAIL_BYTES).await;
+        let fate = after_exit(&self.order.role.restart, &exit);
+        self.group.update(self.place, |status| {
+            (status.state, status.starts) = (State::Exited, self.order.start);
+            (status.exit, status.stderr_tail) = (Some(exit), stderr_tail);
+        });
+        fate
+    }
+
+    /// Nothing more will be started: says so, and waits to be asked to end.
+    async fn rest(&mut self, fate: Fate) {
+        if fate != Fate::Stopped {
+            let exit = self.group.statuses().get(self.place).and_then(|status| status.exit.clone());
+            self.decide(fate);
+            self.bury(exit.map(|exit| exit.to_string()).unwrap_or_default()).await;
+            tokio::select! {
+                _ = self.stop_asked() => {}
+                () = self.shutdown.begun() => return,
+            }
+        }
+        self.shipped().await;
+        self.decide(Fate::Stopped);
+    }
+
+    fn decide(&self, fate: Fate) {
+        let since: Boot = self.clock.boot();
+        self.group.update(self.place, |status| {
+            (status.state, status.fate, status.since) = (State::Exited, fate, since);
+        });
+    }
+
+    /// Keeps a tombstone: a lifecycle that starts now does not start this process again.
+    async fn bury(&self, exit: String) {
+        let tombstone = self.intent(exit, true);
+        // The group's own fence has done its work; what is gone is gone under any leader.
+        match timeout(&self.clock, TOMBSTONE_WAIT, self.record.put(&tombstone, None)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{}: no tombstone: {error}", self.order.slot.key()),
+            Err(elapsed) => tracing::warn!("{}: no tombstone: {elapsed}", self.order.slot.key()),
+        }
+    }
+
+    /// Begins to ship the output of the present start.
+    fn ship(&mut self, live: Option<Arc<dyn Live>>) {
+        let (substrate, record) = (self.substrate.clone(), self.record.clone());
+        let shipping =
+            Shipping { order: self.order.clone(), live, substrate, record, clock: self.clock.clone() };
+        self.shippings.retain(|shipping| !shipping.is_finished());
+        if self.shippings.len() >= SHIPPINGS {
+            // The oldest has had its time, and the record has been away for several starts.
+            drop(self.shippings.remove(0));
+        }
+        self.shippings.push(AbortOnDropHandle::new(tokio::spawn(shipping.run())));
+    }
+
+    /// Waits until all output is in the record, for a while.
+    async fn shipped(&mut self) {
+        let all = futures::future::join_all(self.shippings.iter_mut());
+        if timeout(&self.clock, SHIP_WAIT, all).await.is_err() {
+            tracing::warn!("{}: its output is not all in the record yet", self.order.slot.key());
+            return;
+        }
+        self.shippings.clear();
+    }
+}

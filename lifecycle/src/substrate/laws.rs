@@ -1,0 +1,204 @@
+//! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when it is broken.
+#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "tests that ship with the crate")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::{SharedClock, timeout};
+use client::places::Kind;
+use client::tether::Exit;
+use futures::StreamExt as _;
+use proto::{ApplicationRef, Generation, Incarnation};
+
+use super::{Adopted, Live, Output, Substrate};
+use crate::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+/// Two instances of a substrate on one machine, like a lifecycle and the one after it.
+#[derive(Clone)]
+pub struct Subject {
+    /// Starts processes.
+    pub substrate: Arc<dyn Substrate>,
+    /// Finds them.
+    pub another: Arc<dyn Substrate>,
+    /// Bounds the waits.
+    pub clock: SharedClock,
+}
+
+/// All laws, one after the other. The subject starts with nothing running.
+pub async fn all(subject: &Subject) {
+    an_exit_is_told_to_everybody_and_again(subject).await;
+    an_end_leaves_nothing_and_a_grace_lets_it_speak(subject).await;
+    what_cannot_be_started_says_why(subject).await;
+    a_process_outlives_its_handle_and_is_found_by_another_instance(subject).await;
+    what_was_never_started_is_gone(subject).await;
+    output_comes_from_any_offset_live_and_afterwards(subject).await;
+    a_sweep_ends_all_of_its_groups_and_nothing_else(subject).await;
+}
+
+/// Everybody who waits is told the same exit.
+pub async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
+    let live = subject.start(&order(1, "exit 3")).await;
+    let (one, other) = subject.within(futures::future::join(live.exited(), live.exited())).await;
+    assert_eq!((one.code, &one), (Some(3), &other), "an exit is told to everybody");
+    assert_eq!(subject.within(live.exited()).await, one, "and again");
+    assert!(!live.answers().await, "what has exited does not answer");
+    live.release().await;
+}
+
+/// After `end` nothing of it lives.
+pub async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) {
+    for (grace, signal) in [(Duration::ZERO, 9), (LONG, 15)] {
+        let live = subject.start(&order(2, "sleep 1000")).await;
+        assert!(live.answers().await && live.pid() > 0, "what runs answers");
+        let exit = subject.within(live.end(grace)).await;
+        assert_eq!(exit.signal, Some(signal), "ended with {grace:?} of grace");
+        assert_eq!(
+            subject.within(live.end(grace)).await.signal,
+            Some(signal),
+            "ending again changes nothing"
+        );
+        live.release().await;
+        subject.substrate.sweep(&Scope::Group(order(2, "").slot.group)).await;
+    }
+}
+
+/// An error of `start` means that nothing was started, and says why.
+pub async fn what_cannot_be_started_says_why(subject: &Subject) {
+    let mut order = order(3, "");
+    order.role.command = vec!["/nonexistent/program".into()];
+    let error = subject.within(subject.substrate.start(&order)).await.err().expect("it cannot be started");
+    assert!(error.to_string().contains("/nonexistent/program"), "{error}");
+}
+
+/// Dropping a handle ends nothing; another instance finds the process.
+pub async fn a_process_outlives_its_handle_and_is_found_by_another_instance(subject: &Subject) {
+    let order = order(4, "sleep 1000");
+    let live = subject.start(&order).await;
+    let pid = live.pid();
+    drop(live);
+    let found = subject.adopt(&order).await.expect("it lives");
+    assert_eq!(found.pid(), pid);
+    assert!(subject.within(found.end(Duration::ZERO)).await.signal.is_some());
+    found.release().await;
+}
+
+/// A start that never was is gone, with an unknown exit.
+pub async fn what_was_never_started_is_gone(subject: &Subject) {
+    let gone = subject.adopt(&order(5, "sleep 1000")).await.err().expect("nothing is there");
+    assert_eq!(gone, Exit::default());
+}
+
+/// Output is read from any offset, while the process lives and after its keeper has gone.
+pub async fn output_comes_from_any_offset_live_and_afterwards(subject: &Subject) {
+    let order = order(6, "echo one; echo two; sleep 1000");
+    let live = subject.start(&order).await;
+    let mut output = live.output(0).await.expect("it lives");
+    let mut said = Vec::new();
+    while said.len() < 8 {
+        let chunk = subject.within(output.next()).await.expect("more is coming").expect("readable");
+        said.extend_from_slice(&chunk.data);
+    }
+    assert_eq!(said, b"one\ntwo\n");
+    subject.within(live.end(Duration::ZERO)).await;
+    assert!(subject.within(output.next()).await.is_none(), "it ends with the process");
+    live.release().await;
+    let rest = subject.read(subject.another.remains(&order, 4).await).await;
+    assert_eq!(rest, b"two\n");
+    assert_eq!(subject.read(subject.another.remains(&order, 8).await).await, b"");
+}
+
+/// A sweep ends the groups in its scope, whoever has started them, and touches no other.
+pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) {
+    let orders: Vec<Order> = (10..=12).map(|number| order(number, "sleep 1000")).collect();
+    let mut lives = Vec::new();
+    for order in &orders {
+        lives.push(subject.start(order).await);
+    }
+    let contender = contender(10, "sleep 1000");
+    let kept = subject.start(&contender).await;
+
+    let group = Scope::Group(orders[0].slot.group.clone());
+    assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+    assert!(subject.within(lives[0].exited()).await.code.is_none(), "the group has ended");
+    assert!(lives[1].answers().await && kept.answers().await, "others have not");
+
+    let id = contender.slot.group.application.id.clone();
+    let below = Scope::ClustersBelow(id, Incarnation(12));
+    assert_eq!(subject.within(subject.another.sweep(&below)).await, Vec::<String>::new());
+    subject.within(lives[1].exited()).await;
+    assert!(lives[2].answers().await, "the incarnation itself goes on");
+    assert!(kept.answers().await, "a contender is no incarnation");
+
+    let contenders = Scope::Contenders(contender.slot.group.application.clone());
+    assert_eq!(subject.within(subject.another.sweep(&contenders)).await, Vec::<String>::new());
+    subject.within(kept.exited()).await;
+    assert!(lives[2].answers().await, "an incarnation is no contender");
+    let last = Scope::Group(orders[2].slot.group.clone());
+    assert_eq!(subject.within(subject.another.sweep(&last)).await, Vec::<String>::new());
+    assert_eq!(
+        subject.within(subject.another.sweep(&last)).await,
+        Vec::<String>::new(),
+        "sweeping again is harmless"
+    );
+}
+
+impl Subject {
+    async fn start(&self, order: &Order) -> Arc<dyn Live> {
+        self.within(self.substrate.start(order)).await.expect("it can be started")
+    }
+
+    async fn adopt(&self, order: &Order) -> Result<Arc<dyn Live>, Exit> {
+        match self.within(self.another.adopt(order)).await {
+            Adopted::Live(live) => Ok(live),
+            Adopted::Gone(exit) => Err(exit),
+        }
+    }
+
+    async fn read(&self, mut output: Output) -> Vec<u8> {
+        let mut said = Vec::new();
+        while let Some(chunk) = self.within(output.next()).await {
+            said.extend_from_slice(&chunk.expect("readable").data);
+        }
+        said
+    }
+
+    async fn within<F: Future>(&self, future: F) -> F::Output {
+        timeout(&self.clock, LONG, future).await.expect("a bounded wait")
+    }
+}
+
+/// The worker of an incarnation, as `/bin/sh -c SCRIPT`. The script is of the words that [`super::Memory`] knows.
+pub fn order(incarnation: u64, script: &str) -> Order {
+    let application = ApplicationRef { id: "orders".parse().expect("an id"), generation: Generation(4) };
+    let group = GroupId { application, kind: Kind::Cluster, number: incarnation };
+    let slot = Slot { group, role: "worker".into(), replica: 0 };
+    Order { slot, role: role("worker", script), start: 1, traceparent: String::new() }
+}
+
+/// A contender, as `/bin/sh -c SCRIPT`.
+pub fn contender(index: u64, script: &str) -> Order {
+    let mut order = order(index, script);
+    order.slot.group.kind = Kind::Contender;
+    (order.slot.role, order.role.name) = ("contender".into(), "contender".into());
+    order.role.restart = Restart::UntilDone(vec![0]);
+    order
+}
+
+/// A role that is ready as soon as it runs and is never started again.
+pub fn role(name: &str, script: &str) -> RoleSpec {
+    RoleSpec {
+        name: name.into(),
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        environment: BTreeMap::new(),
+        files: Vec::new(),
+        replicas: 1,
+        probe: Probe::Started,
+        ready_within_ms: 30_000,
+        restart: Restart::Never,
+        serves_jobs: true,
+    }
+}

@@ -1,0 +1,224 @@
+//! Processes of this machine, each under a tether of its own. The tether outlives a lifecycle that is killed, for as long
+//! as its grace; the next lifecycle finds it by its socket.
+
+mod live;
+mod place;
+mod probe;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::clock::{SharedClock, timeout};
+use chassis::credential::DeploymentKey;
+use chassis::transport::{Endpoint, SharedTransport};
+use client::places::Places;
+use client::process_tree::{self, OwnerMark, Process};
+use client::tether::{self, Exit, OutputReader, Stream, Tether, TetherEvent, WORK_DIR_VARIABLE, output};
+use futures::StreamExt as _;
+use proto::{ApplicationRef, Generation};
+
+use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError, leftover, unremoved};
+use crate::model::{GroupId, Order, Scope, Slot};
+use crate::record::kind_of;
+use live::LocalLive;
+use place::Place;
+
+/// How long a tether may take to answer a claim. One that takes longer hangs, and is ended by force.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long ending by force may take. What withstands SIGKILL for longer waits for a disk.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts whose output is kept in a working directory: this one and the one before.
+const STARTS_KEPT: u32 = 2;
+
+/// Processes of this machine.
+#[derive(Clone)]
+pub struct Local {
+    places: Places,
+    key: DeploymentKey,
+    mainspring: PathBuf,
+    store: Endpoint,
+    inherited: BTreeMap<String, String>,
+    transport: SharedTransport,
+    clock: SharedClock,
+}
+
+impl Local {
+    /// `mainspring` is the executable that is run as `mainspring tether`; `store` is handed to the processes, and
+    /// `inherited` is the part of our own environment that they get.
+    pub fn new(
+        places: Places,
+        key: DeploymentKey,
+        mainspring: PathBuf,
+        store: Endpoint,
+        inherited: BTreeMap<String, String>,
+        transport: SharedTransport,
+        clock: SharedClock,
+    ) -> Self {
+        Self { places, key, mainspring, store, inherited, transport, clock }
+    }
+
+    fn place(&self, slot: &Slot) -> Place {
+        Place::new(&self.places, slot)
+    }
+
+    fn tether(&self, order: &Order) -> Tether {
+        let endpoint = Endpoint::Unix(self.place(&order.slot).keeper_socket(order.start));
+        let token = self.key.mint(&place::principal(&order.slot.group));
+        Tether::connect(endpoint, token, self.transport.clone(), self.clock.clone())
+    }
+
+    /// Claims a tether and has it start its child, unless it has.
+    async fn claim(&self, order: &Order, tether: Tether) -> Result<Result<LocalLive, Exit>, SubstrateError> {
+        let claimed = async {
+            let mut owned = tether.own(true, None).await.map_err(|error| error.to_string())?;
+            loop {
+                match owned.next().await.map_err(|error| error.to_string())? {
+                    Some(TetherEvent::Started { pid }) => {
+                        let live = LocalLive::new(self.clone(), order.clone(), pid, tether.clone(), owned);
+                        return Ok(Ok(live));
+                    }
+                    Some(TetherEvent::Exited(exit)) => return Ok(Err(exit)),
+                    Some(_) => {}
+                    None => return Err("the tether left".to_owned()),
+                }
+            }
+        };
+        let claimed =
+            timeout(&self.clock, CLAIM_TIMEOUT, claimed).await.map_err(|elapsed| elapsed.to_string());
+        claimed.and_then(|claimed| claimed).map_err(SubstrateError)
+    }
+
+    /// The group that a mark of this state directory names.
+    fn group_of(&self, mark: &OwnerMark) -> Option<GroupId> {
+        if mark.state != self.places.state_mark() {
+            return None;
+        }
+        let application =
+            ApplicationRef { id: mark.application.parse().ok()?, generation: Generation(mark.generation) };
+        Some(GroupId { application, kind: kind_of(&mark.kind)?, number: mark.number })
+    }
+
+    /// Ends every process that carries a mark which `wanted` takes.
+    async fn kill(&self, wanted: impl Fn(&Process, &OwnerMark) -> bool, slot: Option<&Slot>) -> Vec<String> {
+        match process_tree::kill_marked(wanted, &self.clock, KILL_TIMEOUT).await {
+            Ok(left) => left.iter().map(|process| leftover(process.pid, slot)).collect(),
+            Err(error) => vec![format!("/proc cannot be read: {error}")],
+        }
+    }
+
+    /// Ends whatever lives of one process, its tether included.
+    async fn kill_slot(&self, slot: &Slot) -> Vec<String> {
+        let work = self.place(slot).work().to_owned();
+        let of_slot = |process: &Process, mark: &OwnerMark| {
+            self.group_of(mark).as_ref() == Some(&slot.group)
+                && process.variable(WORK_DIR_VARIABLE).is_some_and(|dir| *work == *dir)
+        };
+        self.kill(of_slot, Some(slot)).await
+    }
+
+    /// The exit of a process whose tether is gone; nothing of it is left afterwards.
+    async fn exit_without_tether(&self, order: &Order) -> Exit {
+        for left in self.kill_slot(&order.slot).await {
+            tracing::error!("cannot end {left}");
+        }
+        let exit_file = self.place(&order.slot).exit_file(order.start);
+        // Unreadable is as unknown as absent.
+        Exit::read(&exit_file).ok().flatten().unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Substrate for Local {
+    fn addresses(&self, order: &Order) -> Addresses {
+        let place = self.place(&order.slot);
+        Addresses {
+            endpoint: Endpoint::Unix(place.socket()).to_string(),
+            keeper: Endpoint::Unix(place.keeper_socket(order.start)).to_string(),
+        }
+    }
+
+    async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
+        let place = self.place(&order.slot);
+        let failed = |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
+        place.prepare(order, &self.key).map_err(failed)?;
+        place.forget_starts_before(order.start.saturating_sub(STARTS_KEPT - 1));
+        let mark = self.places.owner_mark(
+            &order.slot.group.application,
+            order.slot.group.kind,
+            order.slot.group.number,
+        );
+        let spec = place.spec(order, &self.inherited, &self.places, &self.store, mark);
+        let tether = tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
+            .await
+            .map_err(|error| SubstrateError(error.to_string()))?;
+        match self.claim(order, tether.clone()).await? {
+            Ok(live) => Ok(Arc::new(live)),
+            Err(exit) => {
+                // It has nothing to keep. One that does not hear this leaves by itself.
+                let _ = tether.release().await;
+                Err(SubstrateError(exit.start_error))
+            }
+        }
+    }
+
+    async fn adopt(&self, order: &Order) -> Adopted {
+        let tether = self.tether(order);
+        if self.transport.connect(tether.endpoint()).await.is_ok() {
+            match self.claim(order, tether.clone()).await {
+                Ok(Ok(live)) => return Adopted::Live(Arc::new(live)),
+                Ok(Err(exit)) => {
+                    let _ = tether.release().await;
+                    return Adopted::Gone(exit);
+                }
+                Err(error) => tracing::warn!("{}: its tether does not answer: {error}", order.slot.key()),
+            }
+        }
+        Adopted::Gone(self.exit_without_tether(order).await)
+    }
+
+    async fn remains(&self, order: &Order, offset: u64) -> Output {
+        let reader = OutputReader::new(self.place(&order.slot).output_dir(order.start), offset);
+        let chunks = futures::stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            let read = tokio::task::spawn_blocking(move || {
+                let chunk = reader.next_chunk();
+                (reader, chunk)
+            });
+            match read.await {
+                Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(reader))),
+                Ok((_, Ok(None))) => None,
+                Ok((_, Err(error))) => Some((Err(SubstrateError(error.to_string())), None)),
+                Err(error) => Some((Err(SubstrateError(error.to_string())), None)),
+            }
+        });
+        chunks.boxed()
+    }
+
+    async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String {
+        let directory = self.place(&order.slot).output_dir(order.start);
+        let tail = tokio::task::spawn_blocking(move || output::tail(&directory, Stream::Stderr, max_bytes));
+        tail.await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    async fn sweep(&self, scope: &Scope) -> Vec<String> {
+        let marked =
+            |_: &Process, mark: &OwnerMark| self.group_of(mark).is_some_and(|group| scope.holds(&group));
+        let mut left = self.kill(marked, None).await;
+        for directory in place::directories(&self.places, scope) {
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    left.push(unremoved(&directory, &error))
+                }
+                _ => {}
+            }
+        }
+        left
+    }
+}

@@ -1,0 +1,188 @@
+//! Where one process of this machine has its files and sockets, and the tether's spec that follows.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::transport::Endpoint;
+use client::places::{Kind, Places};
+use client::tether::{TetherSpec, WORK_DIR_VARIABLE, default_lock_wait_ms};
+
+use crate::model::{GroupId, Order, RoleFile, Scope, Slot};
+
+/// How long a process lives on without a lifecycle that owns its tether.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The credential that the processes of a group hold.
+pub(super) fn principal(group: &GroupId) -> Principal {
+    let application = group.application.id.to_string();
+    let generation = group.application.generation.get();
+    match group.kind {
+        Kind::Contender => Principal::Contender { application, generation },
+        Kind::Cluster | Kind::Attempt => {
+            Principal::Incarnation { application, generation, incarnation: group.number }
+        }
+    }
+}
+
+/// `<work>/<id>@<generation>/cluster-3/` or `…/contender-0/`.
+pub(super) fn group_directory(places: &Places, group: &GroupId) -> PathBuf {
+    places.application_work(&group.application).join(format!("{}-{}", group.kind.as_str(), group.number))
+}
+
+/// What groups leave behind. Of clusters that are only known to be lower than another one, nothing: who ended them has
+/// removed it, or the application's working directory goes as a whole.
+pub(super) fn directories(places: &Places, scope: &Scope) -> Vec<PathBuf> {
+    let of_group = |group: &GroupId| {
+        [places.sockets(&group.application, group.kind, group.number), group_directory(places, group)]
+    };
+    match scope {
+        Scope::Group(group) => of_group(group).to_vec(),
+        Scope::ClustersBelow(..) => Vec::new(),
+        Scope::Contenders(application) => {
+            let work = places.application_work(application);
+            let entries = fs::read_dir(work).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let prefix = format!("{}-", Kind::Contender.as_str());
+            let numbers = names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
+            let group = |number| GroupId { application: application.clone(), kind: Kind::Contender, number };
+            numbers.flat_map(|number| of_group(&group(number))).collect()
+        }
+    }
+}
+
+/// The files and sockets of one process.
+pub(super) struct Place {
+    work: PathBuf,
+    sockets: PathBuf,
+    name: String,
+}
+
+impl Place {
+    pub(super) fn new(places: &Places, slot: &Slot) -> Self {
+        let directory = group_directory(places, &slot.group);
+        // A contender is alone in its group.
+        let work = if slot.group.kind == Kind::Contender { directory } else { directory.join(slot.name()) };
+        let sockets = places.sockets(&slot.group.application, slot.group.kind, slot.group.number);
+        Self { work, sockets, name: slot.name() }
+    }
+
+    /// The working directory.
+    pub(super) fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Where the process serves.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.sockets.join(format!("{}.sock", self.name))
+    }
+
+    /// Where the tether of a start listens. Each start has one of its own: the one before may not have left yet.
+    pub(super) fn keeper_socket(&self, start: u32) -> PathBuf {
+        self.sockets.join(format!("{}.{start}.tether.sock", self.name))
+    }
+
+    /// What the tether of a start keeps.
+    pub(super) fn output_dir(&self, start: u32) -> PathBuf {
+        self.starts().join(start.to_string())
+    }
+
+    /// How a start ended.
+    pub(super) fn exit_file(&self, start: u32) -> PathBuf {
+        self.output_dir(start).join("exit.json")
+    }
+
+    fn starts(&self) -> PathBuf {
+        self.work.join(".tether")
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.starts().join("token")
+    }
+
+    /// Makes the directories, the credential and the role's files.
+    pub(super) fn prepare(&self, order: &Order, key: &DeploymentKey) -> io::Result<()> {
+        for directory in [self.starts(), self.sockets.clone()] {
+            private_directory(&directory)?;
+        }
+        key.mint(&principal(&order.slot.group)).write_file(&self.token_file())?;
+        for RoleFile { path, content, executable } in &order.role.files {
+            let path = self.work.join(path);
+            if let Some(parent) = path.parent() {
+                private_directory(parent)?;
+            }
+            fs::write(&path, content)?;
+            let mode = if *executable { 0o700 } else { 0o600 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what starts before `start` have left: a process that is started again and again fills no disk.
+    pub(super) fn forget_starts_before(&self, start: u32) {
+        let Ok(entries) = fs::read_dir(self.starts()) else { return };
+        for entry in entries.flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            if number.is_some_and(|number| number < start) {
+                // What stays is removed with the group.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// What its tether is told.
+    pub(super) fn spec(
+        &self,
+        order: &Order,
+        inherited: &BTreeMap<String, String>,
+        places: &Places,
+        store: &Endpoint,
+        owner_mark: String,
+    ) -> TetherSpec {
+        let group = &order.slot.group;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut env = inherited.clone();
+        env.extend(order.role.environment.clone());
+        let endpoint = Endpoint::Unix(self.socket()).to_string();
+        let mut ours = vec![
+            ("MAINSPRING_ENDPOINT", endpoint),
+            ("MAINSPRING_TOKEN_FILE", text(&self.token_file())),
+            ("MAINSPRING_STORE", store.to_string()),
+            ("MAINSPRING_APPLICATION", group.application.id.to_string()),
+            ("MAINSPRING_GENERATION", group.application.generation.to_string()),
+            (WORK_DIR_VARIABLE, text(&self.work)),
+        ];
+        match group.kind {
+            Kind::Contender => ours.extend([
+                ("MAINSPRING_CONTENDER", format!("runner-{}", group.number)),
+                ("MAINSPRING_STATE_DIR", text(places.state())),
+            ]),
+            Kind::Cluster | Kind::Attempt => ours.push(("MAINSPRING_INCARNATION", group.number.to_string())),
+        }
+        if !order.traceparent.is_empty() {
+            ours.push(("TRACEPARENT", order.traceparent.clone()));
+        }
+        env.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        TetherSpec {
+            argv: order.role.command.clone(),
+            env,
+            cwd: self.work.clone(),
+            socket: self.keeper_socket(order.start),
+            token_file: self.token_file(),
+            grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX),
+            lock_file: None,
+            lock_wait_ms: default_lock_wait_ms(),
+            output_dir: self.output_dir(order.start),
+            exit_file: self.exit_file(order.start),
+            owner_mark,
+        }
+    }
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

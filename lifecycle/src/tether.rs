@@ -1,0 +1,106 @@
+//! The tether: the tiny parent of every process that is started for an application. It ends its whole tree when its
+//! owner is gone for longer than the grace, freezes it past the deadline of its owner's lease, and keeps its exit and output.
+//!
+//! It is a process of its own (`mainspring tether --spec FILE`), in a session of its own, so that neither a terminal's
+//! signals nor the end of whoever started it reach it. [`leash`] decides, [`keeper`] acts, [`tree`] knows processes.
+
+mod grpc;
+mod keeper;
+mod leash;
+mod output;
+mod tree;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::Credential;
+use chassis::server::{self, Authenticator, Limits, Serve};
+use chassis::tasks::Shutdown;
+use chassis::telemetry::{self, LogFormat, TelemetryArgs};
+use chassis::transport::{Endpoint, OsTransport};
+use client::tether::TetherSpec;
+use proto::tether::tether_service_server::TetherServiceServer;
+use tokio::sync::{mpsc, watch};
+use tonic::service::Routes;
+
+/// How long answers that are under way may hold up a tether that leaves.
+const LEAVE_GRACE: Duration = Duration::from_millis(500);
+
+/// Runs a tether for the spec in `spec_file`, until its tree has ended and nobody needs it any more. Logs to stderr.
+/// Call it first thing in a process, before anything has started a thread.
+pub fn run(spec_file: &Path) -> ExitCode {
+    match run_spec(spec_file) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The tether's own log; who started it reads it when nothing else is heard of the tether.
+            eprintln!("tether: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_spec(spec_file: &Path) -> anyhow::Result<()> {
+    // Fails for a process that leads a group already; then a group of its own is what it has.
+    let _ = rustix::process::setsid();
+    let spec = TetherSpec::read(spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
+    // It holds the child's environment, secrets included.
+    std::fs::remove_file(spec_file).with_context(|| format!("cannot remove {}", spec_file.display()))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("cannot become the parent of orphaned descendants")?;
+    let telemetry = TelemetryArgs { log_format: LogFormat::Human, ..TelemetryArgs::default() };
+    let levels = std::env::var("MAINSPRING_LOG").unwrap_or(telemetry.log.clone());
+    let _guard = telemetry::init("tether", &TelemetryArgs { log: levels, ..telemetry });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let ended = runtime.block_on(serve(spec));
+    // A write that a dead disk holds up must not keep the process.
+    runtime.shutdown_timeout(LEAVE_GRACE);
+    ended
+}
+
+async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let credential = Credential::from_file(&spec.token_file)?;
+    let (commands, heard) = mpsc::channel(64);
+    let (status, status_seen) = watch::channel(keeper::Status::default());
+    let (progress, progress_seen) = watch::channel(output::Progress::default());
+    let grpc = grpc::Grpc {
+        commands,
+        status: status_seen,
+        progress: progress_seen,
+        output_dir: spec.output_dir.clone(),
+        clock: clock.clone(),
+    };
+    let socket = spec.socket.clone();
+    // Signals are heard before anybody can connect and have the child started.
+    let keeper = keeper::Keeper::new(spec, clock.clone(), heard, status, progress)?;
+    let shutdown = Shutdown::new();
+    let server = server::bind(Serve {
+        name: "tether",
+        endpoints: vec![Endpoint::Unix(socket)],
+        transport: Arc::new(OsTransport),
+        clock,
+        authenticator: Authenticator::holding(credential),
+        routes: Routes::new(TetherServiceServer::new(grpc)),
+        shutdown: shutdown.clone(),
+        limits: Limits { calls: 64, connections: 64, grace: LEAVE_GRACE, ..Limits::default() },
+    })
+    .await
+    .map_err(|error| anyhow::anyhow!(error))?;
+    let serving = tokio::spawn(server.run());
+    let kept = keeper.run().await.context("the tree cannot be kept");
+    shutdown.begin();
+    match serving.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("the server ended badly: {error}"),
+        Err(error) => tracing::warn!("the server ended badly: {error}"),
+    }
+    kept
+}

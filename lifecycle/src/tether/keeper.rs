@@ -1,0 +1,361 @@
+//! The one task that owns the tree: it hears commands, signals and the clock, asks the [`Leash`] what to do, and does it.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use client::tether::{Exit, TetherSpec};
+use rustix::process::Pid;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::leash::{Action, DEFAULT_KILL_AFTER, Leash, Phase};
+use super::output::{self, Progress};
+use super::tree;
+
+/// How often a held lock is asked for again.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a frozen tree is looked at: somebody else may have let a process run again.
+const FROZEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest that reading the rest of the output may hold up the report of an exit.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What others want of the tether.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A new owner; answered with the number of its claim.
+    Claim { start: bool, deadline: Option<Boot>, owner: oneshot::Sender<u64> },
+    /// The owner's next deadline.
+    Renew { owner: u64, deadline: Boot },
+    /// An owner's stream broke.
+    Disconnected { owner: u64 },
+    /// End the tree.
+    End { kill_after: Duration },
+    /// Leave; answered with `false` while the tree is alive.
+    Release { accepted: oneshot::Sender<bool> },
+    /// Somebody asked for something else: the tether is not forgotten.
+    Contact,
+}
+
+/// What owners are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// The claim that counts.
+    pub(crate) owner: Option<u64>,
+    /// Of the child, once it was started.
+    pub(crate) pid: Option<u32>,
+    pub(crate) frozen: bool,
+    /// Once nothing of the tree is left.
+    pub(crate) exit: Option<Exit>,
+    /// The claim that was connected at the exit: its owner may take the exit as seen.
+    pub(crate) seen_by: Option<u64>,
+}
+
+impl Status {
+    /// The exit as the owner of a claim may understand it.
+    pub(crate) fn exit_for(&self, owner: Option<u64>) -> Option<Exit> {
+        let mut exit = self.exit.clone()?;
+        exit.seen_by_owner |= owner.is_some() && owner == self.seen_by;
+        Some(exit)
+    }
+}
+
+/// The tree's keeper.
+pub(crate) struct Keeper {
+    spec: TetherSpec,
+    clock: SharedClock,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<Status>,
+    progress: watch::Sender<Progress>,
+    leash: Leash,
+    claims: u64,
+    child: Option<Pid>,
+    lock: Option<File>,
+    exit: Exit,
+    survivors: HashSet<(u32, u64)>,
+    output: Option<(JoinHandle<io::Result<()>>, CancellationToken)>,
+    kill_pause: Duration,
+    child_signal: Signal,
+    terminate_signal: Signal,
+    /// Held so that these signals do nothing: who wants the tree ended says so, or sends SIGTERM.
+    _unheard: [Signal; 2],
+}
+
+impl Keeper {
+    /// A keeper with nothing to keep yet. Call it inside the runtime: from here on signals are heard.
+    pub(crate) fn new(
+        spec: TetherSpec,
+        clock: SharedClock,
+        commands: mpsc::Receiver<Command>,
+        status: watch::Sender<Status>,
+        progress: watch::Sender<Progress>,
+    ) -> io::Result<Self> {
+        let leash = Leash::new(spec.grace(), clock.boot());
+        Ok(Self {
+            spec,
+            clock,
+            commands,
+            status,
+            progress,
+            leash,
+            claims: 0,
+            child: None,
+            lock: None,
+            exit: Exit::default(),
+            survivors: HashSet::new(),
+            output: None,
+            kill_pause: Duration::from_millis(1),
+            child_signal: signal(SignalKind::child())?,
+            terminate_signal: signal(SignalKind::terminate())?,
+            _unheard: [signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?],
+        })
+    }
+
+    /// Keeps the tree until there is nothing left to do. Whatever goes wrong here, nothing of the tree outlives it.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        let kept = self.keep().await;
+        if kept.is_err() {
+            while tree::kill().is_ok_and(|hit| !hit.is_empty()) {
+                self.clock.sleep(Duration::from_millis(5)).await;
+            }
+        }
+        kept
+    }
+
+    async fn keep(&mut self) -> io::Result<()> {
+        loop {
+            self.reap().await?;
+            self.lock_and_start().await;
+            let Some(wake_at) = self.act().await? else { return Ok(()) };
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.hear(command),
+                _ = self.child_signal.recv() => {}
+                _ = self.terminate_signal.recv() => {
+                    self.leash.end(DEFAULT_KILL_AFTER, self.clock.boot());
+                    self.leash.dismiss();
+                }
+                () = self.clock.sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, command: Command) {
+        let now = self.clock.boot();
+        if self.leash.owner.is_none() {
+            self.touch(now, &command);
+        }
+        match command {
+            Command::Claim { start, deadline, owner } => {
+                self.claims += 1;
+                self.leash.claimed(self.claims, deadline);
+                if start && self.leash.phase == Phase::Idle {
+                    self.leash.phase = Phase::Locking(now + Duration::from_millis(self.spec.lock_wait_ms));
+                }
+                let claim = self.claims;
+                self.status.send_modify(|status| status.owner = Some(claim));
+                // The caller may be gone already; then its stream breaks next.
+                let _ = owner.send(claim);
+            }
+            Command::Renew { owner, deadline } if self.leash.owner == Some(owner) => {
+                self.leash.deadline = Some(deadline);
+            }
+            Command::Renew { .. } | Command::Contact => {}
+            Command::Disconnected { owner } => self.leash.disconnected(owner, now),
+            Command::End { kill_after } => self.leash.end(kill_after, now),
+            Command::Release { accepted } => {
+                let free = matches!(self.leash.phase, Phase::Idle | Phase::Ended(_));
+                if free {
+                    self.leash.release();
+                }
+                let _ = accepted.send(free);
+            }
+        }
+    }
+
+    /// A question from somebody who is no owner keeps an ended tether from being forgotten, not a running one alive.
+    fn touch(&mut self, now: Boot, command: &Command) {
+        let asks = matches!(command, Command::Contact | Command::End { .. });
+        if asks && matches!(self.leash.phase, Phase::Ended(_)) {
+            self.leash.alone_since = now;
+        }
+    }
+
+    async fn reap(&mut self) -> io::Result<()> {
+        let (Some(child), Phase::Running) = (self.child, self.leash.phase) else { return Ok(()) };
+        let reaped = tree::reap(child)?;
+        if let Some((code, signal)) = reaped.child {
+            (self.exit.code, self.exit.signal) = (code, signal);
+            self.leash.child_exited = true;
+            self.leash.exit_seen_by = self.leash.owner;
+        }
+        if reaped.none_left {
+            self.exit.survivors_killed = u32::try_from(self.survivors.len()).unwrap_or(u32::MAX);
+            self.end().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock and starts the child, if that is what comes next.
+    async fn lock_and_start(&mut self) {
+        let Phase::Locking(_) = self.leash.phase else { return };
+        // An owner that is gone, or an end that was asked for, comes first.
+        if self.leash.decide(self.clock.boot()) != Action::Wait && self.lock_is_needed() {
+            return;
+        }
+        if self.lock_is_needed() {
+            match self.spec.lock_file.as_deref().map(tree::try_lock) {
+                Some(Ok(Some(lock))) => self.lock = Some(lock),
+                Some(Ok(None)) | None => return,
+                Some(Err(error)) => {
+                    let path = self.spec.lock_file.as_deref().unwrap_or(Path::new(""));
+                    return self.not_started(format!("cannot lock {}: {error}", path.display())).await;
+                }
+            }
+        }
+        match tree::start(&self.spec, self.lock.as_ref()) {
+            Ok(child) => {
+                let ended = CancellationToken::new();
+                let keep = output::keep(
+                    self.spec.output_dir.clone(),
+                    child.stdout,
+                    child.stderr,
+                    self.clock.clone(),
+                    ended.clone(),
+                    self.progress.clone(),
+                );
+                self.output = Some((tokio::spawn(keep), ended));
+                self.child = Some(child.pid);
+                self.leash.phase = Phase::Running;
+                let pid = u32::try_from(child.pid.as_raw_nonzero().get()).ok();
+                tracing::info!(pid, "started");
+                self.status.send_modify(|status| status.pid = pid);
+            }
+            Err(error) => {
+                let program = self.spec.argv.first().map_or("", String::as_str);
+                self.not_started(format!("cannot start {program}: {error}")).await;
+            }
+        }
+    }
+
+    fn lock_is_needed(&self) -> bool {
+        self.spec.lock_file.is_some() && self.lock.is_none()
+    }
+
+    async fn not_started(&mut self, why: String) {
+        self.exit.start_error = why;
+        self.leash.exit_seen_by = self.leash.owner;
+        if let Err(error) = self.end().await {
+            tracing::error!("the exit file cannot be written: {error}");
+        }
+    }
+
+    /// Does what the leash says; answers when to look again, `None` when it is time to leave.
+    async fn act(&mut self) -> io::Result<Option<Boot>> {
+        loop {
+            let now = self.clock.boot();
+            match self.leash.decide(now) {
+                Action::Wait => return Ok(Some(self.wake_at(now))),
+                Action::GiveUp(why) => self.not_started(why.to_owned()).await,
+                Action::Freeze => {
+                    if !tree::freeze()? {
+                        return Ok(Some(now + Duration::from_millis(1)));
+                    }
+                    self.set_frozen(true);
+                    tracing::warn!("frozen: the owner's lease ran out");
+                }
+                Action::Thaw => {
+                    tree::thaw()?;
+                    self.set_frozen(false);
+                    tracing::info!("thawed");
+                }
+                Action::Terminate => {
+                    if let Some(child) = self.child {
+                        tree::terminate(child);
+                    }
+                    self.leash.terminated();
+                }
+                Action::Kill => {
+                    let hit = tree::kill()?;
+                    if self.leash.child_exited {
+                        self.survivors.extend(hit.iter().map(|process| (process.pid, process.start_ticks)));
+                    }
+                    // SIGCHLD comes sooner; this is for what is orphaned without one.
+                    let pause = self.kill_pause;
+                    self.kill_pause = (pause * 2).min(Duration::from_millis(100));
+                    return Ok(Some(now + pause));
+                }
+                Action::Settle => {
+                    self.exit.seen_by_owner = true;
+                    self.leash.settled = true;
+                    self.write_exit()?;
+                    let exit = self.exit.clone();
+                    self.status.send_modify(|status| status.exit = Some(exit));
+                }
+                Action::Leave => return Ok(None),
+            }
+        }
+    }
+
+    fn wake_at(&mut self, now: Boot) -> Boot {
+        let wake_at = self.leash.wake_at();
+        match self.leash.phase {
+            Phase::Locking(_) => wake_at.min(now + LOCK_PAUSE),
+            Phase::Running if self.leash.frozen => {
+                // Errors of /proc come up again at the next freeze or kill.
+                let _ = tree::freeze();
+                wake_at.min(now + FROZEN_PAUSE)
+            }
+            _ => wake_at,
+        }
+    }
+
+    fn set_frozen(&mut self, frozen: bool) {
+        self.leash.frozen = frozen;
+        self.status.send_modify(|status| status.frozen = frozen);
+    }
+
+    /// Nothing of the tree is left: keep the exit, then tell it.
+    async fn end(&mut self) -> io::Result<()> {
+        // Nobody is left who could hold it: a successor may start.
+        self.lock = None;
+        match self.output.take() {
+            Some((output, ended)) => {
+                ended.cancel();
+                match timeout(&self.clock, DRAIN, output).await {
+                    Ok(Ok(Ok(()))) => {}
+                    Ok(Ok(Err(error))) => tracing::warn!("output was lost: {error}"),
+                    Ok(Err(_)) | Err(_) => tracing::warn!("the rest of the output was not kept in time"),
+                }
+            }
+            None => self.progress.send_modify(|progress| progress.complete = true),
+        }
+        self.write_exit()?;
+        self.leash.phase = Phase::Ended(self.clock.boot());
+        tracing::info!("ended: {}", self.exit);
+        let (exit, seen_by) = (self.exit.clone(), self.leash.exit_seen_by);
+        self.status.send_modify(|status| {
+            status.exit = Some(exit);
+            status.seen_by = seen_by;
+            status.frozen = false;
+        });
+        Ok(())
+    }
+
+    /// Replaces the exit file in one step, on disk when this returns.
+    fn write_exit(&self) -> io::Result<()> {
+        let path = &self.spec.exit_file;
+        let new = path.with_added_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(&self.exit).map_err(io::Error::other)?)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}

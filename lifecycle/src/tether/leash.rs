@@ -1,0 +1,343 @@
+//! What a tether does next, as a pure function of what it knows and of the time. The tether itself carries it out.
+
+use std::time::Duration;
+
+use chassis::clock::Boot;
+
+/// How long a tether waits to be claimed, and how long an ended one waits for somebody to take note.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time between SIGTERM and SIGKILL when nobody is there to say another.
+pub(crate) const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(2);
+
+/// How long an owner has to stay connected after an exit for it to count as seen. A program whose owner was killed often
+/// exits by itself, and its end may be noticed before the broken connection; both ends of a killed process close
+/// together, so that this much later there is no doubt.
+pub(crate) const SETTLE: Duration = Duration::from_millis(250);
+
+/// Where the child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nobody has asked for it yet.
+    Idle,
+    /// The lock is waited for, until then.
+    Locking(Boot),
+    /// The child runs, or what it left behind.
+    Running,
+    /// Nothing of the tree is left, since then.
+    Ended(Boot),
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Wait until [`Leash::wake_at`] or until something happens.
+    Wait,
+    /// The lock is not to be had, or not wanted any more: record that the child was not started.
+    GiveUp(&'static str),
+    /// SIGSTOP to all, until all are stopped.
+    Freeze,
+    /// SIGCONT to all.
+    Thaw,
+    /// SIGTERM to the child's group.
+    Terminate,
+    /// SIGKILL to all, again and again.
+    Kill,
+    /// The exit was seen by its owner: say so in the exit file.
+    Settle,
+    /// Nothing is left to do: remove the socket and leave.
+    Leave,
+}
+
+/// The terms of a tether and everything that a decision rests on.
+#[derive(Debug)]
+pub(crate) struct Leash {
+    grace: Duration,
+    pub(crate) phase: Phase,
+    /// The owner that is connected, by its claim's number.
+    pub(crate) owner: Option<u64>,
+    /// Since when nobody is connected; the last contact of any kind.
+    pub(crate) alone_since: Boot,
+    /// The owner's lease.
+    pub(crate) deadline: Option<Boot>,
+    pub(crate) frozen: bool,
+    /// The child itself has exited; what it left behind may still run.
+    pub(crate) child_exited: bool,
+    /// Who was connected when it exited.
+    pub(crate) exit_seen_by: Option<u64>,
+    pub(crate) settled: bool,
+    /// The tree is being ended: SIGKILL from then on.
+    kill_at: Option<Boot>,
+    terminated: bool,
+    released: bool,
+    dismissed: bool,
+}
+
+impl Leash {
+    pub(crate) fn new(grace: Duration, now: Boot) -> Self {
+        Self {
+            grace,
+            phase: Phase::Idle,
+            owner: None,
+            alone_since: now,
+            deadline: None,
+            frozen: false,
+            child_exited: false,
+            exit_seen_by: None,
+            settled: false,
+            kill_at: None,
+            terminated: false,
+            released: false,
+            dismissed: false,
+        }
+    }
+
+    /// The owner of that claim is connected from now on, in place of any earlier one.
+    pub(crate) fn claimed(&mut self, owner: u64, deadline: Option<Boot>) {
+        self.owner = Some(owner);
+        self.deadline = deadline;
+    }
+
+    /// The stream of that claim broke. Of an owner that was replaced before, it means nothing.
+    pub(crate) fn disconnected(&mut self, owner: u64, now: Boot) {
+        if self.owner == Some(owner) {
+            self.owner = None;
+            self.alone_since = now;
+        }
+    }
+
+    /// Ends the tree, `kill_after` from now at the latest. An earlier instant that was asked for stays.
+    pub(crate) fn end(&mut self, kill_after: Duration, now: Boot) {
+        let kill_at = now + kill_after;
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
+    }
+
+    /// The tether may leave as soon as the tree has ended.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
+    }
+
+    /// The tether leaves soon after the tree has ended, released or not: whoever owns it is told the exit before.
+    pub(crate) fn dismiss(&mut self) {
+        self.dismissed = true;
+    }
+
+    /// The child was sent its SIGTERM.
+    pub(crate) fn terminated(&mut self) {
+        self.terminated = true;
+    }
+
+    /// The exit is known to have been seen by the owner that is connected now.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.owner.is_some() && self.owner == self.exit_seen_by
+    }
+
+    pub(crate) fn decide(&mut self, now: Boot) -> Action {
+        match self.phase {
+            Phase::Idle if self.kill_at.is_some() => Action::GiveUp("it was ended before it was started"),
+            Phase::Idle if self.released => Action::Leave,
+            Phase::Idle if self.owner.is_none() && now >= self.alone_since + PATIENCE => Action::Leave,
+            Phase::Idle => Action::Wait,
+            Phase::Locking(_) if self.kill_at.is_some() => {
+                Action::GiveUp("it was ended before it was started")
+            }
+            Phase::Locking(_) if self.is_abandoned(now) => {
+                Action::GiveUp("its owner left before it was started")
+            }
+            Phase::Locking(until) if now >= until => {
+                Action::GiveUp("the lock is held: something of an earlier start is still alive")
+            }
+            Phase::Locking(_) => Action::Wait,
+            Phase::Running => self.decide_running(now),
+            Phase::Ended(since) => {
+                if !self.settled && self.is_seen() && (self.released || now >= since + SETTLE) {
+                    Action::Settle
+                } else if self.released || now >= self.leave_at(since) {
+                    Action::Leave
+                } else {
+                    Action::Wait
+                }
+            }
+        }
+    }
+
+    fn decide_running(&mut self, now: Boot) -> Action {
+        if self.child_exited {
+            return Action::Kill;
+        }
+        if self.kill_at.is_none() && self.is_abandoned(now) {
+            // Without grace nobody may wait for it: its successor may be starting.
+            let kill_after = if self.grace.is_zero() { Duration::ZERO } else { DEFAULT_KILL_AFTER };
+            self.end(kill_after, now);
+        }
+        let past_deadline = self.deadline.is_some_and(|deadline| now >= deadline);
+        match self.kill_at {
+            // What is stopped cannot end by itself.
+            Some(kill_at) if now >= kill_at || self.frozen || past_deadline => Action::Kill,
+            Some(_) if !self.terminated => Action::Terminate,
+            Some(_) => Action::Wait,
+            None if past_deadline && !self.frozen => Action::Freeze,
+            None if self.frozen && !past_deadline => Action::Thaw,
+            None => Action::Wait,
+        }
+    }
+
+    fn is_abandoned(&self, now: Boot) -> bool {
+        self.owner.is_none() && now >= self.alone_since + self.grace
+    }
+
+    /// When a tether leaves whose tree ended at `since` and that nobody releases.
+    fn leave_at(&self, since: Boot) -> Boot {
+        match self.owner {
+            _ if self.dismissed => since + SETTLE,
+            None => self.alone_since.max(since) + self.grace.max(PATIENCE),
+            Some(_) => Boot::from_nanos(u64::MAX),
+        }
+    }
+
+    /// When to decide again if nothing happens before.
+    pub(crate) fn wake_at(&self) -> Boot {
+        let never = Boot::from_nanos(u64::MAX);
+        let when_alone =
+            |after: Duration| if self.owner.is_none() { self.alone_since + after } else { never };
+        match self.phase {
+            Phase::Idle => when_alone(PATIENCE),
+            Phase::Locking(until) => until.min(when_alone(self.grace)),
+            Phase::Running => {
+                let freeze = if self.frozen { None } else { self.deadline };
+                let end = self.kill_at.unwrap_or_else(|| when_alone(self.grace));
+                freeze.unwrap_or(never).min(end)
+            }
+            Phase::Ended(since) if !self.settled && self.is_seen() => since + SETTLE,
+            Phase::Ended(since) => self.leave_at(since),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Boot {
+        Boot::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn running(grace: Duration, deadline: Option<Boot>) -> Leash {
+        let mut leash = Leash::new(grace, at(0));
+        leash.claimed(1, deadline);
+        leash.phase = Phase::Running;
+        leash
+    }
+
+    #[test]
+    fn unclaimed_it_leaves_after_a_minute_and_not_while_somebody_is_connected() {
+        let mut leash = Leash::new(Duration::ZERO, at(0));
+        assert_eq!((leash.decide(at(59)), leash.wake_at()), (Action::Wait, at(60)));
+        assert_eq!(leash.decide(at(60)), Action::Leave);
+        leash.claimed(1, None);
+        assert_eq!(leash.decide(at(1000)), Action::Wait);
+        leash.disconnected(1, at(1000));
+        assert_eq!((leash.decide(at(1001)), leash.wake_at()), (Action::Wait, at(1060)));
+    }
+
+    #[test]
+    fn without_grace_a_broken_ownership_kills_at_once_and_with_grace_it_asks_first() {
+        let mut main = running(Duration::ZERO, None);
+        assert_eq!(main.decide(at(5)), Action::Wait);
+        main.disconnected(1, at(5));
+        assert_eq!(main.decide(at(5)), Action::Kill);
+        let mut role = running(60 * SECOND, None);
+        role.disconnected(1, at(5));
+        assert_eq!((role.decide(at(64)), role.wake_at()), (Action::Wait, at(65)));
+        assert_eq!(role.decide(at(65)), Action::Terminate);
+        role.terminated();
+        assert_eq!((role.decide(at(66)), role.wake_at()), (Action::Wait, at(67)));
+        assert_eq!(role.decide(at(67)), Action::Kill);
+    }
+
+    #[test]
+    fn a_new_owner_within_the_grace_keeps_the_tree_and_the_late_end_of_the_old_one_means_nothing() {
+        let mut leash = running(60 * SECOND, None);
+        leash.disconnected(1, at(5));
+        leash.claimed(2, None);
+        assert_eq!(leash.decide(at(500)), Action::Wait);
+        leash.claimed(3, None);
+        leash.disconnected(2, at(501));
+        assert_eq!(leash.decide(at(900)), Action::Wait);
+    }
+
+    #[test]
+    fn past_the_deadline_the_tree_freezes_and_a_later_one_thaws_it() {
+        let mut leash = running(Duration::ZERO, Some(at(10)));
+        assert_eq!((leash.decide(at(9)), leash.wake_at()), (Action::Wait, at(10)));
+        assert_eq!(leash.decide(at(10)), Action::Freeze);
+        leash.frozen = true;
+        assert_eq!(leash.decide(at(11)), Action::Wait);
+        leash.deadline = Some(at(20));
+        assert_eq!(leash.decide(at(12)), Action::Thaw);
+        leash.frozen = false;
+        assert_eq!(leash.wake_at(), at(20));
+    }
+
+    #[test]
+    fn a_frozen_tree_is_not_asked_to_end() {
+        let mut leash = running(Duration::ZERO, Some(at(10)));
+        leash.frozen = true;
+        leash.end(5 * SECOND, at(11));
+        assert_eq!(leash.decide(at(11)), Action::Kill);
+    }
+
+    #[test]
+    fn an_earlier_kill_is_not_put_off() {
+        let mut leash = running(Duration::ZERO, None);
+        leash.end(2 * SECOND, at(1));
+        leash.end(60 * SECOND, at(2));
+        leash.terminated();
+        assert_eq!(leash.decide(at(3)), Action::Kill);
+    }
+
+    #[test]
+    fn what_outlives_the_child_is_killed() {
+        let mut leash = running(60 * SECOND, None);
+        leash.child_exited = true;
+        assert_eq!(leash.decide(at(1)), Action::Kill);
+    }
+
+    #[test]
+    fn an_exit_is_seen_only_by_an_owner_that_stays() {
+        let mut stays = running(Duration::ZERO, None);
+        (stays.phase, stays.exit_seen_by) = (Phase::Ended(at(5)), Some(1));
+        assert_eq!((stays.decide(at(5)), stays.wake_at()), (Action::Wait, at(5) + SETTLE));
+        assert_eq!(stays.decide(at(5) + SETTLE), Action::Settle);
+        let mut killed = running(Duration::ZERO, None);
+        (killed.phase, killed.exit_seen_by) = (Phase::Ended(at(5)), Some(1));
+        killed.disconnected(1, at(5));
+        assert_eq!(killed.decide(at(6)), Action::Wait);
+        killed.claimed(2, None);
+        assert_eq!(killed.decide(at(7)), Action::Wait, "a later owner has not seen it");
+    }
+
+    #[test]
+    fn an_ended_tether_leaves_when_released_or_forgotten() {
+        let mut leash = running(90 * SECOND, None);
+        leash.phase = Phase::Ended(at(5));
+        assert_eq!(leash.decide(at(1000)), Action::Wait, "its owner is connected");
+        leash.disconnected(1, at(1000));
+        assert_eq!((leash.decide(at(1089)), leash.wake_at()), (Action::Wait, at(1090)));
+        assert_eq!(leash.decide(at(1090)), Action::Leave);
+        leash.release();
+        assert_eq!(leash.decide(at(1001)), Action::Leave);
+    }
+
+    #[test]
+    fn a_lock_that_stays_held_is_given_up() {
+        let mut leash = running(Duration::ZERO, None);
+        leash.phase = Phase::Locking(at(10));
+        assert_eq!(leash.decide(at(9)), Action::Wait);
+        assert!(matches!(leash.decide(at(10)), Action::GiveUp(_)));
+        leash.disconnected(1, at(1));
+        assert!(matches!(leash.decide(at(1)), Action::GiveUp(_)));
+    }
+}

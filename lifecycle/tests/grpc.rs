@@ -1,0 +1,322 @@
+//! Lifecycle through the wire, on processes and a record in memory.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use client::lifecycle::Provisioning;
+use client::tether::Exit;
+use futures::StreamExt as _;
+use lifecycle::record::LogSource;
+use lifecycle::substrate::laws;
+use proto::engine::{RestartPolicy, Role};
+use proto::lifecycle::{ProvisionContendersRequest, RoleState};
+use proto::{Epoch, Incarnation, Reason};
+use tonic::Code;
+
+use wire::{Wire, application, fence, role, within};
+
+#[tokio::test]
+async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
+    let wire = Wire::new();
+    let helper = Role { serves_jobs: false, replicas: 2, ..role("helper", "sleep 1000") };
+    let plan = vec![role("worker", "sleep 1000"), helper];
+    let mut answers = Box::pin(wire.client.provision(&fence(1), Incarnation(1), plan, "").await.unwrap());
+    let mut seen = Vec::new();
+    let ready = loop {
+        match within(answers.next()).await.unwrap().unwrap() {
+            Provisioning::Role(status) => {
+                seen.push((format!("{}-{}", status.role, status.replica), status.state()))
+            }
+            Provisioning::Ready(ready) => break ready,
+        }
+    };
+    assert!(within(answers.next()).await.is_none(), "ready is the last answer");
+    assert!(seen.contains(&("helper-1".into(), RoleState::Ready)));
+    assert_eq!(ready.roles.len(), 3);
+    assert_eq!(ready.jobs_endpoint, "unix:/memory/orders/4/cluster/1/worker/0");
+    assert_eq!(wire.record.keys(), wire.memory.living(), "an intent for each process");
+
+    let again = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    assert_eq!(again, ready, "a repeat answers ready at once");
+    assert_eq!(wire.memory.living().len(), 3, "and starts nothing");
+}
+
+#[tokio::test]
+async fn a_higher_incarnation_ends_every_lower_one_first_and_a_lower_one_is_refused() {
+    let wire = Wire::new();
+    wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    wire.provision(&fence(1), 3, vec![role("worker", "sleep 1000")]).await.unwrap();
+    assert_eq!(wire.memory.living(), ["orders/4/cluster/3/worker/0"]);
+    assert_eq!(wire.record.keys(), ["orders/4/cluster/3/worker/0"]);
+    let refused = wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded));
+    assert!(refused.is_superseded());
+}
+
+#[tokio::test]
+async fn a_superseded_epoch_starts_and_ends_nothing() {
+    let wire = Wire::new();
+    wire.provision(&fence(5), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    wire.record.begin(&application().id, Epoch(6));
+    let refused = wire.provision(&fence(5), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, Some(Reason::EpochSuperseded)));
+    let refused = within(wire.client.teardown(&fence(5), Incarnation(1), Duration::ZERO)).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::EpochSuperseded));
+    assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
+}
+
+#[tokio::test]
+async fn a_role_that_exits_before_it_is_ready_is_named_with_its_exit() {
+    let wire = Wire::new();
+    let refused = wire.provision(&fence(1), 1, vec![role("worker", "echo no; exit 3")]).await.unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, Some(Reason::RoleExited)));
+    assert!(refused.message().contains("worker-0") && refused.message().contains("exit code 3"), "{refused}");
+    let program = Role { command: vec!["/nonexistent".into()], ..role("worker", "") };
+    let refused = wire.provision(&fence(1), 2, vec![program]).await.unwrap_err();
+    assert!(refused.message().contains("not started: cannot start /nonexistent"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_role_that_is_never_ready_is_given_up_by_name() {
+    let wire = Wire::new();
+    let key = "orders/4/cluster/1/worker/0";
+    let never = Role {
+        readiness: Some(proto::engine::Readiness {
+            timeout: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+            probe: None,
+        }),
+        ..role("worker", "sleep 1000")
+    };
+    wire.memory.set_answering_at_start(false);
+    let provision = tokio::spawn({
+        let client = wire.client.clone();
+        async move {
+            let answers = client.provision(&fence(1), Incarnation(1), vec![never], "").await.unwrap();
+            let mut answers = Box::pin(answers);
+            loop {
+                if let Err(error) = answers.next().await.unwrap() {
+                    return error;
+                }
+            }
+        }
+    });
+    wire.until("it runs", || wire.memory.living() == [key]).await;
+    while !provision.is_finished() {
+        wire.clock.advance(Duration::from_millis(500));
+        tokio::task::yield_now().await;
+    }
+    let refused = within(provision).await.unwrap();
+    assert_eq!((refused.code(), refused.reason()), (Code::DeadlineExceeded, Some(Reason::RoleNotReady)));
+    assert!(refused.message().contains("worker-0"), "{refused}");
+    assert_eq!(wire.memory.living(), Vec::<String>::new(), "it is ended");
+}
+
+#[tokio::test]
+async fn a_plan_that_contradicts_itself_is_refused_by_field_before_anything_is_started() {
+    let wire = Wire::new();
+    let unset = Role { restart: RestartPolicy::Unspecified.into(), ..role("worker", "sleep 1000") };
+    for (plan, field) in
+        [(vec![], "roles"), (vec![unset], "roles[0].restart"), (vec![role("W", "")], "roles[0].name")]
+    {
+        let refused = wire.provision(&fence(1), 1, plan).await.unwrap_err();
+        assert_eq!((refused.code(), refused.reason()), (Code::InvalidArgument, Some(Reason::PlanInvalid)));
+        assert!(refused.message().contains(field), "{refused}");
+    }
+    assert!(wire.memory.living().is_empty());
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_a_death_and_of_the_end() {
+    let wire = Wire::new();
+    wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    let now = within(watch.next()).await.unwrap().unwrap();
+    assert_eq!((now.roles[0].state(), now.failed, now.gone), (RoleState::Ready, false, false));
+    wire.memory.crash("orders/4/cluster/1/worker/0", Exit { signal: Some(9), ..Exit::default() });
+    let failed = loop {
+        let answer = within(watch.next()).await.unwrap().unwrap();
+        if answer.failed {
+            break answer;
+        }
+    };
+    assert_eq!((failed.roles[0].state(), failed.roles[0].exit.as_str()), (RoleState::Exited, "signal 9"));
+    let left = within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap();
+    assert_eq!(left, Vec::<String>::new());
+    let mut gone = false;
+    while let Some(answer) = within(watch.next()).await {
+        gone = answer.unwrap().gone;
+    }
+    assert!(gone, "the last answer says so, and the stream ends");
+    let mut unknown = Box::pin(wire.client.watch_cluster(&application(), Incarnation(9)).await.unwrap());
+    assert!(within(unknown.next()).await.unwrap().unwrap().gone);
+}
+
+#[tokio::test]
+async fn a_role_that_is_always_restarted_is() {
+    let wire = Wire::new();
+    let always = Role { restart: RestartPolicy::Always.into(), ..role("worker", "sleep 1000") };
+    wire.provision(&fence(1), 1, vec![always]).await.unwrap();
+    let key = "orders/4/cluster/1/worker/0";
+    assert!(wire.memory.crash(key, Exit { code: Some(1), ..Exit::default() }));
+    let started_again = async || {
+        let processes = wire.client.list_processes(None).await.unwrap();
+        let status = processes[0].status.clone().unwrap();
+        status.starts == 2 && status.state() == RoleState::Ready
+    };
+    while !within(started_again()).await {
+        wire.clock.advance(Duration::from_millis(50));
+    }
+}
+
+#[tokio::test]
+async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
+    let wire = Wire::new();
+    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();
+    assert_eq!(
+        within(wire.client.teardown(&fence(1), Incarnation(7), Duration::ZERO)).await.unwrap(),
+        [""; 0]
+    );
+    assert_eq!(wire.memory.living().len(), 1, "another incarnation");
+    for _ in 0..2 {
+        assert_eq!(
+            within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap(),
+            [""; 0]
+        );
+        assert!(wire.memory.living().is_empty());
+        assert!(wire.record.keys().is_empty(), "no record is left");
+    }
+    let source = LogSource::new(&laws::order(1, "").slot, 1);
+    assert_eq!(wire.record.log(&source), (b"last words\n".to_vec(), true));
+    let refused = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded), "it does not come back");
+}
+
+#[tokio::test]
+async fn while_the_record_is_away_nothing_is_started_and_callers_are_told_to_wait() {
+    let wire = Wire::new();
+    wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    wire.record.set_away(true);
+    let refused = wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::Unavailable, Some(Reason::StoreUnavailable)));
+    assert!(refused.is_retryable() && !refused.may_have_happened() && refused.retry_after().is_some());
+    assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
+}
+
+fn contenders(count: u32, script: &str) -> ProvisionContendersRequest {
+    ProvisionContendersRequest {
+        application: Some(application().into()),
+        count,
+        role: Some(Role { serves_jobs: false, ..role("contender", script) }),
+        traceparent: String::new(),
+        done_exit_codes: vec![0, 1, 3, 4],
+    }
+}
+
+#[tokio::test]
+async fn contenders_are_kept_until_they_are_done() {
+    let wire = Wire::new();
+    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
+    let keys = ["orders/4/contender/0/contender/0", "orders/4/contender/1/contender/0"];
+    wire.until("both run", || wire.memory.living() == keys).await;
+    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
+
+    assert!(wire.memory.crash(keys[0], Exit { signal: Some(9), ..Exit::default() }));
+    wire.advance_until("it is started again", || wire.memory.living() == keys).await;
+    assert!(wire.memory.crash(keys[0], Exit { code: Some(70), ..Exit::default() }));
+    wire.advance_until("our own failure is no end", || wire.memory.living() == keys).await;
+    assert!(wire.memory.crash(keys[0], Exit { code: Some(3), ..Exit::default() }));
+    wire.until("it is known to be done", || wire.memory.living() == keys[1..]).await;
+    let done = async || {
+        let processes = wire.client.list_processes(Some(&application())).await.unwrap();
+        processes[0].status.as_ref().unwrap().exit_code == Some(3)
+    };
+    while !within(done()).await {}
+
+    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
+    assert_eq!(wire.memory.living(), &keys[1..], "a repeat right after does not start it again");
+    wire.clock.advance(Duration::from_secs(11));
+    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
+    wire.until("who asks later knows better", || wire.memory.living() == keys).await;
+
+    within(wire.client.provision_contenders(contenders(1, "sleep 1000"))).await.unwrap();
+    assert_eq!(wire.memory.living(), &keys[..1]);
+    assert_eq!(within(wire.client.teardown_contenders(&application())).await.unwrap(), [""; 0]);
+    assert!(wire.memory.living().is_empty() && wire.record.keys().is_empty());
+    assert_eq!(within(wire.client.list_processes(None)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_contender_that_is_silent_for_too_long_is_killed_and_started_again() {
+    let wire = Wire::new();
+    within(wire.client.provision_contenders(contenders(1, "sleep 1000"))).await.unwrap();
+    let key = "orders/4/contender/0/contender/0";
+    let status = async || {
+        let processes = wire.client.list_processes(None).await.unwrap();
+        processes[0].status.clone().unwrap()
+    };
+    while within(status()).await.state() != RoleState::Ready {}
+    // It answers: an hour changes nothing.
+    for _ in 0..1200 {
+        wire.clock.advance(Duration::from_secs(3));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(within(status()).await.starts, 1);
+    wire.memory.set_answering(key, false);
+    let silent_since = wire.clock.boot();
+    while within(status()).await.starts < 2 {
+        wire.clock.advance(Duration::from_secs(1));
+    }
+    let silent = wire.clock.boot().saturating_duration_since(silent_since);
+    assert!(silent >= Duration::from_secs(27), "{silent:?}");
+}
+
+#[tokio::test]
+async fn only_the_deployment_may_call() {
+    let wire = Wire::new();
+    let stranger = wire.as_contender();
+    let refused = within(stranger.list_processes(None)).await.unwrap_err();
+    assert_eq!((refused.code(), refused.reason()), (Code::PermissionDenied, Some(Reason::CredentialScope)));
+}
+
+#[tokio::test]
+async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
+    let wire = Wire::new();
+    wire.provision(&fence(1), 1, vec![role("worker", "echo before; sleep 1000")]).await.unwrap();
+    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
+    wire.until("all run", || wire.memory.living().len() == 3).await;
+    let before = within(wire.client.list_processes(None)).await.unwrap();
+    let wire = wire.killed_and_started_again();
+    // While it was away a contender died.
+    wire.memory.crash("orders/4/contender/1/contender/0", Exit { signal: Some(9), ..Exit::default() });
+    let ready = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    assert_eq!(
+        Some(ready.roles[0].pid),
+        before[0].status.as_ref().map(|status| status.pid),
+        "the same process"
+    );
+    wire.advance_until("the contender is started again", || wire.memory.living().len() == 3).await;
+    wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(2), ..Exit::default() });
+    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    while !within(watch.next()).await.unwrap().unwrap().failed {}
+    assert_eq!(
+        within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap(),
+        [""; 0]
+    );
+    let source = LogSource::new(&laws::order(1, "").slot, 1);
+    assert_eq!(wire.record.log(&source), (b"before\n".to_vec(), true), "each byte once");
+}
+
+#[tokio::test]
+async fn the_memory_substrate_obeys_the_laws() {
+    let memory = lifecycle::substrate::Memory::new();
+    let subject = laws::Subject {
+        substrate: std::sync::Arc::new(memory.clone()),
+        another: std::sync::Arc::new(memory),
+        clock: std::sync::Arc::new(chassis::clock::SystemClock),
+    };
+    laws::all(&subject).await;
+}

@@ -1,0 +1,153 @@
+//! One lifecycle in process, over a socket of its own, on a clock that moves when a test says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::channel;
+use chassis::clock::{Clock as _, ManualClock, SharedClock, SystemClock, timeout};
+use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::server::{self, Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::{Endpoint, OsTransport};
+use client::error::CallError;
+use client::lifecycle::{Lifecycle as Client, Provisioning};
+use futures::StreamExt as _;
+use lifecycle::grpc::Grpc;
+use lifecycle::record::MemoryRecord;
+use lifecycle::service::Lifecycle;
+use lifecycle::substrate::Memory;
+use proto::engine::{RestartPolicy, Role};
+use proto::lifecycle::ClusterReady;
+use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
+use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
+
+pub(crate) struct Wire {
+    pub(crate) client: Client,
+    pub(crate) memory: Memory,
+    pub(crate) record: MemoryRecord,
+    pub(crate) clock: Arc<ManualClock>,
+    endpoint: Endpoint,
+    directory: Arc<tempfile::TempDir>,
+    /// Everything that runs; dropping it is a kill -9.
+    _process: AbortOnDropHandle<()>,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        Self::start(Memory::new(), MemoryRecord::new(), Arc::new(tempfile::tempdir().unwrap()), "a")
+    }
+
+    /// The same machine and record under another lifecycle.
+    pub(crate) fn killed_and_started_again(self) -> Self {
+        let Self { memory, record, directory, .. } = self;
+        Self::start(memory, record, directory, "b")
+    }
+
+    fn start(memory: Memory, record: MemoryRecord, directory: Arc<tempfile::TempDir>, name: &str) -> Self {
+        let endpoint = Endpoint::Unix(directory.path().join(format!("{name}.sock")));
+        let clock = Arc::new(ManualClock::new());
+        let process = run(endpoint.clone(), memory.clone(), record.clone(), clock.clone());
+        let process = AbortOnDropHandle::new(tokio::spawn(process));
+        let client = connect(&endpoint, KEY.mint(&Principal::Deployment));
+        Self { client, memory, record, clock, endpoint, directory, _process: process }
+    }
+
+    pub(crate) fn as_contender(&self) -> Client {
+        let contender = Principal::Contender { application: "orders".into(), generation: 4 };
+        connect(&self.endpoint, KEY.mint(&contender))
+    }
+
+    /// Provisions until ready or refused.
+    pub(crate) async fn provision(
+        &self,
+        fence: &EpochFence,
+        incarnation: u64,
+        roles: Vec<Role>,
+    ) -> Result<ClusterReady, CallError> {
+        within(async {
+            let answers = self.client.provision(fence, Incarnation(incarnation), roles, "").await?;
+            let mut answers = Box::pin(answers);
+            loop {
+                if let Provisioning::Ready(ready) = answers.next().await.unwrap()? {
+                    return Ok(ready);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until `reached`, without letting time pass.
+    pub(crate) async fn until(&self, what: &str, reached: impl FnMut() -> bool) {
+        self.poll(what, Duration::ZERO, reached).await;
+    }
+
+    /// Lets time pass until `reached`.
+    pub(crate) async fn advance_until(&self, what: &str, reached: impl FnMut() -> bool) {
+        self.poll(what, Duration::from_millis(50), reached).await;
+    }
+
+    async fn poll(&self, what: &str, step: Duration, mut reached: impl FnMut() -> bool) {
+        let end = SystemClock.boot() + LONG;
+        while !reached() {
+            assert!(SystemClock.boot() < end, "never came true: {what}");
+            self.clock.advance(step);
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn connect(endpoint: &Endpoint, credential: Credential) -> Client {
+    let clock: SharedClock = Arc::new(SystemClock);
+    Client::new(channel::connect(Arc::new(OsTransport), clock, endpoint.clone(), Some(credential)))
+}
+
+async fn run(endpoint: Endpoint, memory: Memory, record: MemoryRecord, clock: Arc<ManualClock>) {
+    let shutdown = Shutdown::new();
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let service = Lifecycle::new(Arc::new(memory), Arc::new(record), clock.clone(), tasks.handle());
+    let server = server::bind(Serve {
+        name: "lifecycle",
+        endpoints: vec![endpoint],
+        transport: Arc::new(OsTransport),
+        clock: Arc::new(SystemClock),
+        authenticator: Authenticator::new(KEY),
+        routes: Routes::new(LifecycleServiceServer::new(Grpc::new(service.clone()))),
+        shutdown,
+        limits: Limits::default(),
+    });
+    tasks.spawn("server", server.await.unwrap().run());
+    tasks.spawn_job("adoption", service.adopt());
+    tasks.run(Duration::ZERO).await.unwrap();
+}
+
+pub(crate) fn application() -> ApplicationRef {
+    ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) }
+}
+
+pub(crate) fn fence(epoch: u64) -> EpochFence {
+    EpochFence { application: application(), epoch: Epoch(epoch) }
+}
+
+/// A role that serves jobs, is ready when it runs, and is never started again.
+pub(crate) fn role(name: &str, script: &str) -> Role {
+    Role {
+        name: name.into(),
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        replicas: 1,
+        restart: RestartPolicy::Never.into(),
+        serves_jobs: true,
+        ..Role::default()
+    }
+}
+
+/// The future's output, or a failed test.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    timeout(&SystemClock, LONG, future).await.expect("bounded wait")
+}
