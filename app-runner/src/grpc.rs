@@ -1,0 +1,245 @@
+//! `ExecutionService` on the wire, and the server that carries it for one attempt.
+
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use chassis::MAX_MESSAGE_BYTES;
+use chassis::clock::SharedClock;
+use chassis::credential::DeploymentKey;
+use chassis::server::{Authenticator, Limits, Serve, bind, require_attempt};
+use chassis::status::Problem;
+use chassis::tasks::Shutdown;
+use chassis::transport::{Endpoint, SharedTransport};
+use client::places::{Kind, Places};
+use futures::{Stream, StreamExt as _};
+use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
+use proto::runner::{
+    CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest, ExecuteResponse, GetAttemptRequest,
+    GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
+    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
+};
+use proto::{Digest, EpochFence, JobId, Reason};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::error::{PortError, PortErrorKind};
+use crate::ports::PortResult;
+use crate::service::Front;
+use crate::service::execution::{Call, Execution, MAX_GRAPH_BYTES};
+
+/// Serves attempts on their sockets.
+pub struct GrpcFront {
+    places: Places,
+    transport: SharedTransport,
+    clock: SharedClock,
+    key: DeploymentKey,
+}
+
+impl GrpcFront {
+    /// Sockets below the places' runtime directory; callers need a token of this key for their attempt.
+    pub fn new(places: Places, transport: SharedTransport, clock: SharedClock, key: DeploymentKey) -> Self {
+        Self { places, transport, clock, key }
+    }
+}
+
+#[async_trait]
+impl Front for GrpcFront {
+    async fn open(&self, fence: &EpochFence, execution: Execution, until: Shutdown) -> PortResult<String> {
+        let directory = self.places.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
+        let endpoint = Endpoint::Unix(directory.join("execution-0.sock"));
+        let service = ExecutionServiceServer::new(Served { execution, fence: fence.clone() })
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let serve = Serve {
+            name: "execution",
+            endpoints: vec![endpoint.clone()],
+            transport: self.transport.clone(),
+            clock: self.clock.clone(),
+            authenticator: Authenticator::new(self.key.clone()),
+            routes: Routes::new(service),
+            shutdown: until,
+            limits: Limits::default(),
+        };
+        let server = bind(serve).await.map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
+        tokio::spawn(async move {
+            if let Err(error) = server.run().await {
+                tracing::error!("ExecutionService: {error}");
+            }
+        });
+        Ok(endpoint.to_string())
+    }
+}
+
+/// The service of one attempt.
+struct Served {
+    execution: Execution,
+    fence: EpochFence,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Served {
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let application = &self.fence.application;
+        require_attempt(request, application.id.as_str(), application.generation.get(), self.fence.epoch.get())
+    }
+}
+
+#[async_trait]
+impl ExecutionService for Served {
+    type ExecuteStream = Answers<ExecuteResponse>;
+    type WatchJobStream = Answers<WatchJobResponse>;
+    type ReadResultStream = Answers<ReadResultResponse>;
+
+    async fn execute(
+        &self,
+        request: Request<Streaming<ExecuteRequest>>,
+    ) -> Result<Response<Self::ExecuteStream>, Status> {
+        self.check(&request)?;
+        let mut parts = request.into_inner();
+        let header = match parts.message().await?.and_then(|first| first.part) {
+            Some(execute_request::Part::Header(header)) => header,
+            _ => return Err(invalid("the first message of Execute has to be the header")),
+        };
+        let entered = self.execution.enter(&header.call_id, &header.name).map_err(status)?;
+        let call = collect(header, parts).await?;
+        let answers = self.execution.execute(call, entered).await.map_err(status)?;
+        let answers = ReceiverStream::new(answers).map(|answer| match answer {
+            Ok(item) => Ok(ExecuteResponse { item: Some(item) }),
+            Err(error) => Err(status(error)),
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        self.execution.cancel_job(job_id(&request.job_id)?, request.reason).await.map_err(status)?;
+        Ok(Response::new(CancelJobResponse {}))
+    }
+
+    async fn put_payload(
+        &self,
+        request: Request<Streaming<PutPayloadRequest>>,
+    ) -> Result<Response<PutPayloadResponse>, Status> {
+        self.check(&request)?;
+        let mut parts = request.into_inner();
+        let header = match parts.message().await?.and_then(|first| first.part) {
+            Some(put_payload_request::Part::Header(header)) => header,
+            _ => return Err(invalid("the first message of PutPayload has to be the header")),
+        };
+        let digest: Digest = header.digest.parse().map_err(malformed)?;
+        // What the program breaks off is short, and is refused by its digest.
+        let chunks = parts.filter_map(|part| async move {
+            match part.ok()?.part? {
+                put_payload_request::Part::Chunk(chunk) => Some(chunk),
+                put_payload_request::Part::Header(_) => None,
+            }
+        });
+        let found = self.execution.put_payload(digest, header.size_bytes, chunks.boxed()).await.map_err(status)?;
+        Ok(Response::new(PutPayloadResponse { found }))
+    }
+
+    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        self.check(&request)?;
+        let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).map_err(status)?;
+        Ok(Response::new(Box::pin(states.map(|state| state.map_err(status)))))
+    }
+
+    async fn read_result(&self, request: Request<ReadResultRequest>) -> Result<Response<Self::ReadResultStream>, Status> {
+        self.check(&request)?;
+        let rows = self.execution.read_result(job_id(&request.into_inner().job_id)?).await.map_err(status)?;
+        let rows = rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(status));
+        Ok(Response::new(Box::pin(rows)))
+    }
+
+    async fn journal(&self, request: Request<JournalRequest>) -> Result<Response<JournalResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let answer = self.execution.journal(&request.key, request.value).await.map_err(status)?;
+        Ok(Response::new(JournalResponse { value: answer.value, found: answer.found }))
+    }
+
+    async fn get_attempt(&self, request: Request<GetAttemptRequest>) -> Result<Response<GetAttemptResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(self.execution.attempt()))
+    }
+}
+
+/// All chunks of a graph, up to the limit.
+async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) -> Result<Call, Status> {
+    let said = usize::try_from(header.graph_size_bytes).unwrap_or(usize::MAX);
+    let too_large = |size: usize| {
+        let text = format!(
+            "the graph of job {:?} has {size} bytes and a graph may have {MAX_GRAPH_BYTES}: put large data into files \
+             or artifacts and let the graph name them",
+            header.name
+        );
+        Problem::new(Code::ResourceExhausted, Reason::GraphTooLarge, text).into_status()
+    };
+    if said > MAX_GRAPH_BYTES {
+        return Err(too_large(said));
+    }
+    let mut graph = BytesMut::with_capacity(said);
+    while let Some(part) = parts.message().await? {
+        let Some(execute_request::Part::Chunk(chunk)) = part.part else {
+            return Err(invalid("after the header Execute takes chunks"));
+        };
+        if graph.len() + chunk.len() > MAX_GRAPH_BYTES {
+            return Err(too_large(graph.len() + chunk.len()));
+        }
+        graph.extend_from_slice(&chunk);
+    }
+    Ok(Call {
+        call_id: header.call_id,
+        name: header.name,
+        graph_digest: header.graph_digest,
+        graph: Bytes::from(graph),
+        description: header.description.unwrap_or_default(),
+        staging_locations: header.staging_locations,
+    })
+}
+
+fn job_id(text: &str) -> Result<JobId, Status> {
+    text.parse().map_err(malformed)
+}
+
+fn malformed(error: proto::InvalidId) -> Status {
+    Problem::new(Code::InvalidArgument, Reason::IdMalformed, error.to_string()).into_status()
+}
+
+fn invalid(text: &str) -> Status {
+    Problem::new(Code::InvalidArgument, Reason::RequestInvalid, text).into_status()
+}
+
+/// The one place where errors get their codes. Everything that a wait may cure is `Unavailable`: a program waits.
+fn status(error: PortError) -> Status {
+    let reason = match (error.kind, error.reason) {
+        (PortErrorKind::Refused, Some(reason)) => reason,
+        (PortErrorKind::Refused, None) => return internal(&error),
+        (PortErrorKind::Away | PortErrorKind::Moved | PortErrorKind::Superseded(_), _) => {
+            return Problem::new(Code::Unavailable, Reason::StoreUnavailable, error.message).into_status();
+        }
+    };
+    let code = match reason {
+        Reason::JobNotFound => Code::NotFound,
+        Reason::JobNameTaken => Code::AlreadyExists,
+        Reason::GraphTooLarge | Reason::StoreFull => Code::ResourceExhausted,
+        Reason::GraphDigestMismatch
+        | Reason::PayloadDigestMismatch
+        | Reason::IdMalformed
+        | Reason::RequestInvalid
+        | Reason::JournalValueTooLarge => Code::InvalidArgument,
+        Reason::Internal => return internal(&error),
+        _ => Code::FailedPrecondition,
+    };
+    Problem::new(code, reason, error.message).into_status()
+}
+
+fn internal(error: &PortError) -> Status {
+    tracing::error!("{error}");
+    Status::internal(error.message.clone())
+}
+

@@ -1,0 +1,141 @@
+//! One application's run: a contender process looks at the record, campaigns, and while it leads brings up what main()
+//! needs, launches main(), answers its `execute()` calls, and ends and cleans up.
+//!
+//! [`model`] decides (no I/O, no clock), [`service`] carries decisions out over [`ports`], [`grpc`] is what main() calls. A
+//! runner stores nothing itself and starts no process of a cluster: what it knows after a crash is what the record says.
+
+pub mod config;
+pub mod error;
+pub mod grpc;
+pub mod model;
+pub mod ports;
+pub mod service;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use chassis::channel;
+use chassis::clock::SharedClock;
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::Shutdown;
+use chassis::transport::{Endpoint, SharedTransport};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::Args;
+use crate::grpc::GrpcFront;
+use crate::ports::Ports;
+use crate::ports::artifacts::FetcherArtifacts;
+use crate::ports::election::ElectorElection;
+use crate::ports::engine::{TetheredEngine, Tethers};
+use crate::ports::jobs::EngineJobs;
+use crate::ports::main_process::TetheredMain;
+use crate::ports::record::{StoredPayloads, StoredRecord};
+use crate::ports::substrate::LifecycleSubstrate;
+use crate::ports::workspace::LocalWorkspace;
+use crate::service::{Contender, Identity};
+
+/// Contends for one generation of an application until it is clean; the exit code: the application's (0 succeeded, 1
+/// failed, 3 cancelled, 4 deadline exceeded), or 70 when this contender is to be started again.
+pub async fn serve(
+    args: Args,
+    transport: SharedTransport,
+    clock: SharedClock,
+    shutdown: CancellationToken,
+) -> anyhow::Result<u8> {
+    let places = args.places();
+    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let mainspring = std::env::current_exe().context("cannot find the executable of this process")?;
+    let ports = ports(&args, mainspring, &transport, &clock, &key);
+    // Probes are answered until the contender has left.
+    let (ending, closed) = (Shutdown::new(), Shutdown::new());
+    let health = health(&args, &transport, &clock, &key, &closed).await?;
+    let front = Arc::new(GrpcFront::new(places, transport, clock, key));
+    let identity = Identity { application: args.application(), holder: args.contender.clone() };
+    let asked = {
+        let ending = ending.clone();
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            ending.begin();
+        })
+    };
+    let contender = Contender::new(identity, ports, front, ending.clone());
+    let code = tokio::select! {
+        code = contender.run() => code.map_err(anyhow::Error::from),
+        ended = health => Err(anyhow!("the health endpoint ended: {ended:?}")),
+    };
+    asked.abort();
+    closed.begin();
+    code
+}
+
+/// Answers health probes; for ever, or never where no endpoint was given.
+async fn health(
+    args: &Args,
+    transport: &SharedTransport,
+    clock: &SharedClock,
+    key: &DeploymentKey,
+    shutdown: &Shutdown,
+) -> anyhow::Result<impl Future<Output = Result<(), chassis::BoxError>> + use<>> {
+    let server = match args.listen.clone() {
+        None => None,
+        Some(endpoint) => {
+            let serve = Serve {
+                name: Args::SERVICE,
+                endpoints: vec![endpoint],
+                transport: transport.clone(),
+                clock: clock.clone(),
+                authenticator: Authenticator::new(key.clone()),
+                routes: Routes::default(),
+                shutdown: shutdown.clone(),
+                limits: Limits::default(),
+            };
+            Some(chassis::server::bind(serve).await.map_err(|error| anyhow!(error))?)
+        }
+    };
+    Ok(async move {
+        match server {
+            Some(server) => server.run().await,
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// The outside, on one host: four services by gRPC, engines and main() under tethers.
+fn ports(
+    args: &Args,
+    mainspring: PathBuf,
+    transport: &SharedTransport,
+    clock: &SharedClock,
+    key: &DeploymentKey,
+) -> Ports {
+    let to = |given: Option<&Endpoint>, service: &str| {
+        let credential = key.mint(&Principal::Deployment);
+        channel::connect(transport.clone(), clock.clone(), args.peer(given, service), Some(credential))
+    };
+    let store = to(args.store.as_ref(), "jobgraph-store");
+    let elector = client::election::Election::new(to(args.elector.as_ref(), "leader-elector"), clock.clone());
+    let fetcher = client::artifacts::Artifacts::new(to(args.fetcher.as_ref(), "artifact-fetcher"));
+    let lifecycle = client::lifecycle::Lifecycle::new(to(args.lifecycle.as_ref(), "lifecycle"));
+    let tethers = Tethers {
+        places: args.places(),
+        mainspring,
+        transport: transport.clone(),
+        clock: clock.clone(),
+        key: key.clone(),
+    };
+    Ports {
+        election: Arc::new(ElectorElection::new(elector, args.contender.clone(), args.lock_file())),
+        record: Arc::new(StoredRecord::new(client::record::Record::new(store.clone()))),
+        payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
+        artifacts: Arc::new(FetcherArtifacts::new(fetcher)),
+        engine: Arc::new(TetheredEngine::new(tethers.clone(), args.engines())),
+        substrate: Arc::new(LifecycleSubstrate::new(lifecycle)),
+        jobs: Arc::new(EngineJobs::new(transport.clone(), clock.clone(), key.clone())),
+        main: Arc::new(TetheredMain::new(tethers, client::logs::Logs::new(store))),
+        workspace: Arc::new(LocalWorkspace::new(args.places(), key.clone())),
+        clock: clock.clone(),
+    }
+}

@@ -1,0 +1,49 @@
+//! One attempt as a pure state machine: [`Facts`] in, [`Decision`]s out. No I/O, no clock.
+//!
+//! [`decide`] is level-triggered: it answers *everything that should be under way now*, from what the record says and
+//! what this process has seen since. A leader that takes over starts from the record alone, so going on after a crash
+//! is not a case of its own: the same function is asked with fewer facts.
+
+mod cleaning;
+mod decision;
+mod ending;
+mod fact;
+mod facts;
+mod record;
+mod running;
+
+pub use decision::{Decision, Leave};
+pub use fact::Fact;
+pub use facts::{Cluster, Facts, Failure, JobFacts, Main, Step};
+pub use record::{ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
+    RecordedJobEnd, RecordedMain};
+
+/// What should be under way now. The order means nothing; what is under way already is simply answered again.
+pub fn decide(facts: &Facts) -> Vec<Decision> {
+    if let Some(leave) = &facts.leave {
+        return vec![Decision::Leave(leave.clone())];
+    }
+    if facts.suspended {
+        // Past the lease's deadline nothing may be begun; the same epoch may still be confirmed.
+        return Vec::new();
+    }
+    if facts.record.clean {
+        let outcome = facts.record.outcome.unwrap_or(Outcome::Failed);
+        return vec![Decision::Leave(Leave::Clean(outcome))];
+    }
+    if facts.record.terminal {
+        return cleaning::decide(facts);
+    }
+    match ending::verdict(facts) {
+        Some(verdict) => ending::decide(facts, &verdict),
+        None => running::decide(facts),
+    }
+}
+
+/// Whether main() may still begin jobs.
+pub fn accepts_jobs(facts: &Facts) -> bool {
+    facts.leave.is_none() && !facts.record.terminal && ending::verdict(facts).is_none()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! An application that has ended and is not clean: whoever leads removes what is left of it.
+
+use proto::Incarnation;
+
+use super::decision::Decision;
+use super::facts::{Facts, Main};
+use super::record::{JobOutcome, Record};
+
+pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
+    let mut wanted = Vec::new();
+    if facts.main == Main::Running {
+        wanted.push(Decision::StopMain);
+    }
+    if !facts.previous_ended.is_done() {
+        wanted.push(Decision::EndPrevious);
+    }
+    let abandon = facts.record.desired.abandon;
+    let incarnation = facts.record.cluster.incarnation;
+    // An abandoned teardown is tried once: what it could not remove is what is said to be left.
+    let torn_down = facts.torn_down.is_done() || incarnation == Incarnation(0) || (abandon && !facts.leftovers.is_empty());
+    if !torn_down {
+        wanted.push(Decision::Teardown { incarnation });
+    }
+    if !facts.released.is_done() {
+        wanted.push(Decision::Release);
+    }
+    let swept = facts.swept.is_done() || !needs_sweep(&facts.record);
+    if torn_down && !swept {
+        // The current incarnation may stage until it is torn down.
+        let next = if facts.describing.is_done() { Decision::Sweep } else { Decision::StartDescribe };
+        wanted.push(next);
+    }
+    if swept && !facts.describe_ended.is_done() {
+        wanted.push(Decision::EndDescribe);
+    }
+    let shipped = facts.output_shipped.is_done();
+    let mut nothing_lives = torn_down && swept && shipped && facts.main != Main::Running;
+    nothing_lives &= facts.previous_ended.is_done() && facts.describe_ended.is_done();
+    if nothing_lives && !facts.work_removed.is_done() {
+        wanted.push(Decision::RemoveWork);
+    }
+    if nothing_lives && facts.work_removed.is_done() && facts.released.is_done() {
+        wanted.push(Decision::MarkClean { leftovers: leftovers(facts) });
+    }
+    wanted
+}
+
+/// Somebody may have staged what will never be committed: a job that ended otherwise, or one that was submitted to an
+/// earlier incarnation too.
+pub(super) fn needs_sweep(record: &Record) -> bool {
+    record.jobs.values().any(|job| {
+        let committed = job.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded);
+        job.submissions > 1 || (job.submissions > 0 && !committed)
+    })
+}
+
+fn leftovers(facts: &Facts) -> Vec<String> {
+    let mut lines = facts.leftovers.clone();
+    for (id, job) in &facts.record.jobs {
+        if job.is_to_be_published() {
+            lines.push(format!("committed output of job {:?} ({id}) is not at its final names", job.name));
+        }
+    }
+    lines
+}

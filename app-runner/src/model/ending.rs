@@ -1,0 +1,92 @@
+//! An application that is to end: cancelled, past its deadline, failed.
+
+use proto::Reason;
+
+use super::decision::Decision;
+use super::facts::{Cluster, Facts, Failure, Main};
+use super::record::{ClusterState, JobOutcome, Outcome};
+use super::running::publish;
+
+/// Why the application has to end now, if it has to. A cancel that the record acknowledged stands above everything.
+pub(super) fn verdict(facts: &Facts) -> Option<(Outcome, Failure)> {
+    let desired = &facts.record.desired;
+    if !desired.cancel {
+        return facts.verdict.clone();
+    }
+    let mut message = "cancelled".to_owned();
+    if !desired.requested_by.is_empty() {
+        message.push_str(&format!(" by {}", desired.requested_by));
+    }
+    if !desired.reason.is_empty() {
+        message.push_str(&format!(": {}", desired.reason));
+    }
+    Some((Outcome::Cancelled, Failure::new(Reason::Cancelled, message)))
+}
+
+/// main() first, then its jobs, then what they committed, then the end.
+pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<Decision> {
+    let mut wanted = Vec::new();
+    match facts.main {
+        Main::Running => wanted.push(Decision::StopMain),
+        Main::Exited(_) => wanted.push(Decision::RecordMainEnd),
+        Main::NotStarted if facts.is_cut_off() && !facts.previous_ended.is_done() => {
+            wanted.push(Decision::EndPrevious);
+        }
+        Main::NotStarted | Main::Recorded(_) | Main::Stopped => {}
+    }
+    let main_gone = wanted.is_empty();
+    if main_gone {
+        jobs(facts, why, &mut wanted);
+    }
+    if facts.record.unpublished_jobs().next().is_some() && !facts.record.desired.abandon {
+        if facts.describing.is_done() {
+            publish(facts, &mut wanted);
+        } else {
+            wanted.push(Decision::StartDescribe);
+        }
+        return wanted;
+    }
+    if main_gone && facts.record.open_jobs().next().is_none() {
+        let desired_revision = facts.record.desired.revision;
+        wanted.push(Decision::RecordEnd { outcome: *outcome, why: why.clone(), desired_revision });
+    }
+    wanted
+}
+
+/// The cluster is asked to end its jobs and has a bounded time to record their ends; where there is no cluster to ask,
+/// or the time has passed, the leader says it.
+fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
+    for (id, _) in facts.record.open_jobs() {
+        let cancelled = |message: &str| Decision::EndJob {
+            job: id,
+            outcome: JobOutcome::Cancelled,
+            why: Failure::new(Reason::Cancelled, format!("{message}: {}", first_line(&why.message))),
+        };
+        match &facts.cluster {
+            _ if facts.cancel_bound_passed => wanted.push(cancelled("its cluster did not end it in time")),
+            Cluster::Live { incarnation, .. } if facts.known_jobs.contains(&id) => {
+                if !facts.job_facts(id).cancel_sent {
+                    let reason = first_line(&why.message).to_owned();
+                    wanted.push(Decision::CancelJob { job: id, incarnation: *incarnation, reason });
+                }
+                push_once(wanted, Decision::CancelBound { incarnation: *incarnation });
+            }
+            Cluster::Unasked if facts.record.cluster.state == ClusterState::Ready => {
+                let recorded = &facts.record.cluster;
+                let endpoint = recorded.jobs_endpoint.clone();
+                push_once(wanted, Decision::Adopt { incarnation: recorded.incarnation, endpoint });
+            }
+            _ => wanted.push(cancelled("the application ended without it")),
+        }
+    }
+}
+
+fn push_once(wanted: &mut Vec<Decision>, decision: Decision) {
+    if !wanted.contains(&decision) {
+        wanted.push(decision);
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,197 @@
+//! An application that runs: bring-up, jobs, and the wait for them after main() has exited 0.
+
+use proto::{Incarnation, JobId, Reason};
+
+use super::decision::Decision;
+use super::facts::{Cluster, Facts, Failure, Main, Step};
+use super::record::{ClusterState, JobOutcome, Outcome};
+
+pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
+    let mut wanted = Vec::new();
+    bring_up(facts, &mut wanted);
+    if is_cluster_wanted(facts) {
+        cluster(facts, &mut wanted);
+    }
+    jobs(facts, &mut wanted);
+    publish(facts, &mut wanted);
+    main(facts, &mut wanted);
+    wanted
+}
+
+/// What main() and the cluster need before they start; independent steps at the same time.
+fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
+    let main_needed = facts.main == Main::NotStarted;
+    if !main_needed && !is_cluster_wanted(facts) && facts.record.unpublished_jobs().next().is_none() {
+        return;
+    }
+    if !facts.describing.is_done() {
+        wanted.push(Decision::StartDescribe);
+    }
+    let plan_needed = main_needed || is_cluster_wanted(facts);
+    if plan_needed && !facts.fetched.is_done() {
+        wanted.push(Decision::Fetch);
+    }
+    if plan_needed && !facts.described.is_done() && facts.fetched.is_done() && facts.describing.is_done() {
+        wanted.push(Decision::Describe);
+    }
+    if main_needed && !facts.record.pinned && facts.fetched.is_done() {
+        wanted.push(Decision::Pin);
+    }
+    if !facts.previous_ended.is_done() {
+        wanted.push(Decision::EndPrevious);
+    }
+}
+
+fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
+    match facts.main {
+        Main::NotStarted => {
+            let prepared = facts.described.is_done() && facts.record.pinned && facts.previous_ended.is_done();
+            if prepared {
+                wanted.push(Decision::StartMain);
+            }
+        }
+        Main::Exited(_) => wanted.push(Decision::RecordMainEnd),
+        Main::Recorded(_) => finish(facts, wanted),
+        Main::Running | Main::Stopped => {}
+    }
+}
+
+/// main() exited 0: what it began is awaited, what it did not come back to is given up.
+fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
+    let mut open = false;
+    for (id, job) in facts.record.open_jobs() {
+        open = true;
+        if is_abandoned(facts, id) {
+            let message = format!("main() ended without executing job {:?} again", job.name);
+            let why = Failure::new(Reason::Abandoned, message);
+            wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Abandoned, why });
+        }
+    }
+    if open || facts.record.unpublished_jobs().next().is_some() {
+        return;
+    }
+    let (outcome, why) = match unawaited_failure(facts) {
+        Some(why) => (Outcome::Failed, why),
+        None => (Outcome::Succeeded, Failure::none()),
+    };
+    let desired_revision = facts.record.desired.revision;
+    wanted.push(Decision::RecordEnd { outcome, why, desired_revision });
+}
+
+/// The status of an application follows its main(); a job that failed without main() having been told is the exception.
+fn unawaited_failure(facts: &Facts) -> Option<Failure> {
+    facts.record.jobs.iter().find_map(|(id, job)| {
+        let end = job.end.as_ref().filter(|end| end.outcome == JobOutcome::Failed)?;
+        let told = if ran_here(facts) { facts.job_facts(*id).answered } else { job.ended_before_main };
+        (!told).then(|| {
+            let message = format!("job {:?} failed after main() had left it: {}", job.name, end.message);
+            Failure::new(Reason::JobFailed, message)
+        })
+    })
+}
+
+/// This attempt's main() came to its end without this job. What an earlier attempt's main() reached is not known here,
+/// so after a take-over past main()'s end every job is awaited.
+fn is_abandoned(facts: &Facts, job: JobId) -> bool {
+    ran_here(facts) && !facts.job_facts(job).reached
+}
+
+/// main() ended in this attempt.
+fn ran_here(facts: &Facts) -> bool {
+    matches!(facts.main, Main::Exited(_) | Main::Recorded(_)) && facts.record.main.epoch == facts.epoch
+}
+
+/// A cluster is needed while main() may still execute something or a job has no end.
+fn is_cluster_wanted(facts: &Facts) -> bool {
+    match facts.main {
+        Main::NotStarted => !(facts.is_cut_off() && facts.record.not_repeatable),
+        Main::Running => true,
+        Main::Exited(_) | Main::Recorded(_) | Main::Stopped => {
+            facts.record.open_jobs().any(|(id, _)| !is_abandoned(facts, id))
+        }
+    }
+}
+
+/// Towards a live cluster, from wherever it is.
+fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
+    match &facts.cluster {
+        Cluster::Unasked => first_contact(facts, wanted),
+        Cluster::Begun { incarnation, .. } => {
+            if facts.described.is_done() {
+                wanted.push(Decision::Provision { incarnation: *incarnation });
+            }
+        }
+        Cluster::Ready { incarnation, endpoint, .. } => {
+            wanted.push(Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() });
+            record_ready(facts, *incarnation, endpoint, wanted);
+        }
+        Cluster::Live { incarnation, endpoint } => record_ready(facts, *incarnation, endpoint, wanted),
+        Cluster::Dead { incarnation, message } => {
+            if incarnation.get() != 0 && facts.gone_recorded != Some(*incarnation) {
+                let message = message.clone();
+                wanted.push(Decision::RecordGone { incarnation: *incarnation, message });
+            } else if facts.described.is_done() {
+                wanted.push(Decision::BeginCluster { cause: message.clone(), deaths: facts.deaths });
+            }
+        }
+    }
+}
+
+/// What the record says of the cluster is all there is to begin with.
+fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
+    let recorded = &facts.record.cluster;
+    let incarnation = recorded.incarnation;
+    match recorded.state {
+        ClusterState::Ready => {
+            wanted.push(Decision::Adopt { incarnation, endpoint: recorded.jobs_endpoint.clone() });
+        }
+        ClusterState::Starting if facts.described.is_done() => wanted.push(Decision::Provision { incarnation }),
+        ClusterState::None | ClusterState::Gone if facts.described.is_done() => {
+            let cause = match recorded.state {
+                ClusterState::None => String::new(),
+                _ => format!("incarnation {incarnation} was gone"),
+            };
+            wanted.push(Decision::BeginCluster { cause, deaths: 0 });
+        }
+        ClusterState::None | ClusterState::Gone | ClusterState::Starting => {}
+    }
+}
+
+fn record_ready(facts: &Facts, incarnation: Incarnation, endpoint: &str, wanted: &mut Vec<Decision>) {
+    let known = facts.record.cluster.incarnation == incarnation && facts.record.cluster.state == ClusterState::Ready;
+    if !known && facts.ready_recorded != Some(incarnation) {
+        wanted.push(Decision::RecordReady { incarnation, endpoint: endpoint.to_owned() });
+    }
+}
+
+/// Every open job runs in the live cluster: a new one is submitted, a lost one again under the same id.
+fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
+    for (id, _) in facts.record.open_jobs() {
+        if is_abandoned(facts, id) {
+            continue;
+        }
+        let known = facts.job_facts(id);
+        match (&facts.cluster, known.cancel) {
+            (Cluster::Live { incarnation, .. }, Some(reason)) if facts.known_jobs.contains(&id) => {
+                if !known.cancel_sent {
+                    wanted.push(Decision::CancelJob { job: id, incarnation: *incarnation, reason });
+                }
+            }
+            (_, Some(reason)) => {
+                let why = Failure::new(Reason::Cancelled, reason);
+                wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Cancelled, why });
+            }
+            (Cluster::Live { incarnation, .. }, None) if !facts.known_jobs.contains(&id) => {
+                wanted.push(Decision::Submit { job: id, incarnation: *incarnation });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Committed outputs are rolled forward by whoever comes next.
+pub(super) fn publish(facts: &Facts, wanted: &mut Vec<Decision>) {
+    if facts.describing == Step::Done {
+        wanted.extend(facts.record.unpublished_jobs().map(|job| Decision::Publish { job }));
+    }
+}

@@ -1,0 +1,284 @@
+//! How an application ends: by its main(), by its jobs, by a cancel, by its deadline.
+
+use proto::Incarnation;
+
+use super::*;
+
+fn recorded_end(facts: &Facts) -> (Outcome, Option<Reason>) {
+    let decisions = decide(facts);
+    let [Decision::RecordEnd { outcome, why, .. }] = &decisions[..] else { panic!("no end yet: {decisions:?}") };
+    (*outcome, why.reason)
+}
+
+fn job_ended(facts: &mut Facts, name: &str, outcome: JobOutcome) {
+    let end = RecordedJobEnd { outcome, message: "division by zero".into() };
+    facts.apply(Fact::JobEnded { job: job_id(name), end });
+}
+
+#[test]
+fn the_outcome_follows_main_and_its_jobs() {
+    use JobOutcome::{Cancelled, Failed, Lost, Succeeded};
+    // exit code, job's outcome, whether main() was told of it → outcome and reason
+    let table = [
+        (0, Succeeded, true, Outcome::Succeeded, None),
+        (0, Succeeded, false, Outcome::Succeeded, None),
+        // main() swallowed the error: FLIP-85 says that its status is the application's.
+        (0, Failed, true, Outcome::Succeeded, None),
+        (0, Failed, false, Outcome::Failed, Some(Reason::JobFailed)),
+        (0, Cancelled, true, Outcome::Succeeded, None),
+        (0, Lost, true, Outcome::Succeeded, None),
+        (3, Succeeded, true, Outcome::Failed, Some(Reason::MainExited)),
+        (3, Failed, false, Outcome::Failed, Some(Reason::MainExited)),
+    ];
+    for (code, outcome, told, expected, reason) in table {
+        let mut facts = running(vec![]);
+        facts.apply(Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) });
+        job_ended(&mut facts, "a", outcome);
+        facts.apply(Fact::Published(job_id("a")));
+        if told {
+            facts.apply(Fact::JobAnswered(job_id("a")));
+        }
+        main_exits(&mut facts, code);
+        assert_eq!(wants(&facts), ["RecordMainEnd"]);
+        facts.apply(Fact::MainEndRecorded);
+        assert_eq!(recorded_end(&facts), (expected, reason), "exit {code}, job {outcome:?}, told {told}");
+    }
+}
+
+#[test]
+fn exit_0_waits_for_jobs_that_main_did_not_wait_for() {
+    let mut facts = running(vec![]);
+    facts.apply(Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) });
+    facts.apply(Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) });
+    main_exits(&mut facts, 0);
+    facts.apply(Fact::MainEndRecorded);
+    assert!(wants(&facts).is_empty(), "the job runs");
+    facts.apply(Fact::ClusterDied { incarnation: Incarnation(1), message: "gone".into() });
+    assert_eq!(wants(&facts), ["RecordGone"], "and is still worth a cluster");
+    job_ended(&mut facts, "a", JobOutcome::Succeeded);
+    assert_eq!(wants(&facts), ["Publish"]);
+    facts.apply(Fact::Published(job_id("a")));
+    assert_eq!(recorded_end(&facts), (Outcome::Succeeded, None));
+}
+
+#[test]
+fn jobs_that_a_re_executed_main_did_not_reach_are_abandoned_when_it_ends_and_not_before() {
+    let mut facts = running(vec![stored("earlier")]);
+    facts.apply(Fact::Submitted { job: job_id("earlier"), incarnation: Incarnation(1) });
+    assert!(wants(&facts).is_empty(), "it goes on while main() may still reach it");
+    main_exits(&mut facts, 0);
+    facts.apply(Fact::MainEndRecorded);
+    let decisions = decide(&facts);
+    let [Decision::EndJob { outcome, why, .. }] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!((*outcome, why.reason), (JobOutcome::Abandoned, Some(Reason::Abandoned)));
+    job_ended(&mut facts, "earlier", JobOutcome::Abandoned);
+    assert_eq!(recorded_end(&facts), (Outcome::Succeeded, None));
+}
+
+#[test]
+fn a_main_that_fails_takes_its_jobs_along_but_not_what_they_committed() {
+    let mut facts = running(vec![ended("done", JobOutcome::Succeeded)]);
+    facts.apply(Fact::JobStored { job: job_id("runs"), stored: Box::new(stored("runs")) });
+    facts.apply(Fact::Submitted { job: job_id("runs"), incarnation: Incarnation(1) });
+    main_exits(&mut facts, 3);
+    facts.apply(Fact::MainEndRecorded);
+    assert_eq!(wants(&facts), ["CancelBound", "CancelJob", "Publish"]);
+    facts.apply(Fact::CancelSent(job_id("runs")));
+    facts.apply(Fact::Published(job_id("done")));
+    assert_eq!(wants(&facts), ["CancelBound"]);
+    facts.apply(Fact::CancelBoundPassed);
+    assert_eq!(wants(&facts), ["EndJob"], "a cluster that does not say it in time is not waited for");
+    job_ended(&mut facts, "runs", JobOutcome::Cancelled);
+    assert_eq!(recorded_end(&facts), (Outcome::Failed, Some(Reason::MainExited)));
+}
+
+fn cancel(facts: &mut Facts, revision: u64) {
+    let mut record = facts.record.clone();
+    record.desired =
+        Desired { cancel: true, requested_by: "ann@host".into(), reason: "wrong day".into(), revision, abandon: false };
+    facts.apply(Fact::Record(Box::new(record)));
+}
+
+#[test]
+fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
+    let bring_up: Vec<Fact> = vec![
+        Fact::Fetched,
+        Fact::Describing,
+        Fact::Described,
+        Fact::Pinned,
+        Fact::PreviousEnded { finished: false },
+        Fact::ClusterBegun(Incarnation(1)),
+        Fact::MainStarted,
+        Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) },
+        Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() },
+        Fact::Adopted { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), jobs: Default::default() },
+        Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) },
+        Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new() },
+        Fact::MainEndRecorded,
+    ];
+    for count in 0..=bring_up.len() {
+        let mut facts = leader(Record::default());
+        for fact in bring_up.iter().take(count).cloned() {
+            facts.apply(fact);
+        }
+        cancel(&mut facts, 7);
+        assert!(!accepts_jobs(&facts));
+        let end = play_out(&mut facts);
+        let Decision::RecordEnd { outcome, why, desired_revision } = end else { panic!("{end:?}") };
+        assert_eq!((outcome, why.reason, desired_revision), (Outcome::Cancelled, Some(Reason::Cancelled), 7));
+        assert!(why.message.contains("ann@host") && why.message.contains("wrong day"), "{}", why.message);
+    }
+}
+
+/// Does what an ending application wants until its end is to be recorded.
+fn play_out(facts: &mut Facts) -> Decision {
+    for _ in 0..20 {
+        let decisions = decide(facts);
+        let Some(decision) = decisions.into_iter().find(|d| *d != Decision::CancelBound { incarnation: Incarnation(1) })
+        else {
+            facts.apply(Fact::CancelBoundPassed);
+            continue;
+        };
+        match decision {
+            Decision::RecordEnd { .. } => return decision,
+            Decision::StopMain => facts.apply(Fact::MainExited {
+                exit: MainExit { code: None, signal: Some(15) },
+                seen: true,
+                stderr_tail: String::new(),
+            }),
+            Decision::RecordMainEnd => facts.apply(Fact::MainEndRecorded),
+            Decision::CancelJob { job, .. } => facts.apply(Fact::CancelSent(job)),
+            Decision::EndJob { job, outcome, .. } => facts.apply(Fact::JobEnded {
+                job,
+                end: RecordedJobEnd { outcome, message: String::new() },
+            }),
+            other => panic!("an ending application wants {other:?}"),
+        }
+    }
+    panic!("it does not end: {:?}", decide(facts));
+}
+
+#[test]
+fn the_deadline_ends_what_runs_and_leaves_alone_what_is_done() {
+    let mut facts = running(vec![]);
+    facts.apply(Fact::DeadlinePassed);
+    assert_eq!(wants(&facts), ["StopMain"]);
+    let Decision::RecordEnd { outcome, why, .. } = play_out(&mut facts) else { unreachable!() };
+    assert_eq!((outcome, why.reason), (Outcome::DeadlineExceeded, Some(Reason::DeadlineExceeded)));
+
+    let mut done = running(vec![]);
+    main_exits(&mut done, 0);
+    done.apply(Fact::DeadlinePassed);
+    done.apply(Fact::MainEndRecorded);
+    assert_eq!(recorded_end(&done), (Outcome::Succeeded, None));
+}
+
+#[test]
+fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
+    let record = |ended_after_deadline| {
+        let main = RecordedMain {
+            state: MainState::Ended,
+            epoch: Epoch(4),
+            exit: Some(MainExit { code: None, signal: Some(15) }),
+            ended_after_deadline,
+        };
+        Record { main, ..Record::default() }
+    };
+    assert_eq!(recorded_end(&leader(record(true))).0, Outcome::DeadlineExceeded);
+    assert_eq!(recorded_end(&leader(record(false))), (Outcome::Failed, Some(Reason::MainKilled)));
+}
+
+#[test]
+fn an_exit_that_nobody_saw_counts_only_if_it_is_0() {
+    let mut lost = running(vec![]);
+    lost.apply(Fact::MainExited { exit: exit(101), seen: false, stderr_tail: String::new() });
+    assert!(matches!(&decide(&lost)[..], [Decision::Leave(Leave::MainLost(_))]));
+    let mut fine = running(vec![]);
+    fine.apply(Fact::MainExited { exit: exit(0), seen: false, stderr_tail: String::new() });
+    assert_eq!(wants(&fine), ["RecordMainEnd"]);
+}
+
+#[test]
+fn a_main_that_was_cut_off_is_executed_again_unless_it_must_not_be() {
+    let record = |not_repeatable| Record {
+        pinned: true,
+        not_repeatable,
+        main: RecordedMain { state: MainState::Begun, epoch: Epoch(4), ..RecordedMain::default() },
+        ..Record::default()
+    };
+    let mut again = leader(record(false));
+    for fact in [Fact::Fetched, Fact::Describing, Fact::Described] {
+        again.apply(fact);
+    }
+    assert!(!wants(&again).contains(&"StartMain".to_owned()), "the earlier one may live");
+    again.apply(Fact::PreviousEnded { finished: false });
+    assert!(wants(&again).contains(&"StartMain".to_owned()));
+
+    let mut once = leader(record(true));
+    once.apply(Fact::PreviousEnded { finished: false });
+    assert_eq!(recorded_end(&once), (Outcome::Failed, Some(Reason::MainNotRepeatable)));
+
+    let mut finished = leader(record(true));
+    finished.apply(Fact::PreviousEnded { finished: true });
+    assert!(wants(&finished).contains(&"RecordMainEnd".to_owned()), "it had ended well by itself");
+}
+
+#[test]
+fn the_first_end_wins() {
+    let mut facts = running(vec![stored("a")]);
+    job_ended(&mut facts, "a", JobOutcome::Succeeded);
+    job_ended(&mut facts, "a", JobOutcome::Cancelled);
+    assert_eq!(facts.record.jobs[&job_id("a")].end.as_ref().unwrap().outcome, JobOutcome::Succeeded);
+    facts.apply(Fact::Refused(Failure::new(Reason::MainDiverged, "first")));
+    facts.apply(Fact::DeadlinePassed);
+    main_exits(&mut facts, 3);
+    facts.apply(Fact::MainEndRecorded);
+    facts.apply(Fact::Published(job_id("a")));
+    assert_eq!(recorded_end(&facts), (Outcome::Failed, Some(Reason::MainDiverged)));
+}
+
+#[test]
+fn a_view_of_the_record_that_is_behind_takes_nothing_back() {
+    let mut facts = running(vec![stored("a")]);
+    let behind = facts.record.clone();
+    job_ended(&mut facts, "a", JobOutcome::Succeeded);
+    facts.apply(Fact::Published(job_id("a")));
+    main_exits(&mut facts, 0);
+    facts.apply(Fact::MainEndRecorded);
+    let before = decide(&facts);
+    facts.apply(Fact::Record(Box::new(behind)));
+    assert_eq!(decide(&facts), before);
+}
+
+#[test]
+fn an_abandoned_teardown_ends_with_what_it_left() {
+    let mut facts = running(vec![ended("a", JobOutcome::Succeeded)]);
+    main_exits(&mut facts, 0);
+    for fact in [Fact::MainEndRecorded, Fact::EndRecorded(Outcome::Succeeded), Fact::OutputShipped, Fact::Released] {
+        facts.apply(fact);
+    }
+    facts.apply(Fact::TornDown { leftovers: vec!["pid 812 (worker-0)".into()] });
+    assert!(wants(&facts).contains(&"Teardown".to_owned()), "tried again while nobody says otherwise");
+    let mut record = facts.record.clone();
+    record.desired.abandon = true;
+    facts.apply(Fact::Record(Box::new(record)));
+    facts.apply(Fact::DescribeEnded);
+    assert_eq!(wants(&facts), ["RemoveWork"]);
+    facts.apply(Fact::WorkRemoved { leftovers: vec![] });
+    let decisions = decide(&facts);
+    let [Decision::MarkClean { leftovers }] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!(leftovers.len(), 2, "the process, and the output that was never published: {leftovers:?}");
+}
+
+#[test]
+fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
+    let mut facts = running(vec![stored("a")]);
+    facts.apply(Fact::CancelWanted { job: job_id("a"), reason: "enough".into() });
+    assert!(matches!(&decide(&facts)[..], [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]));
+    let mut facts = running(vec![stored("a")]);
+    facts.apply(Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) });
+    facts.apply(Fact::CancelWanted { job: job_id("a"), reason: "enough".into() });
+    assert!(matches!(&decide(&facts)[..], [Decision::CancelJob { .. }]));
+    facts.apply(Fact::CancelSent(job_id("a")));
+    assert!(wants(&facts).is_empty());
+}

@@ -1,0 +1,80 @@
+//! Who leads, by `mainspring.election.v1`.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use client::election::{self as elector, Candidacy};
+use proto::{ApplicationRef, Epoch};
+use tokio::sync::watch;
+
+use super::{Election, Leadership, Lease, PortResult};
+
+/// The elector as one contender sees it.
+#[derive(Clone)]
+pub struct ElectorElection {
+    elector: elector::Election,
+    holder: String,
+    lock_file: PathBuf,
+}
+
+impl ElectorElection {
+    /// Campaigns as `holder`. `lock_file` is the lock that main() and its descendants hold.
+    pub fn new(elector: elector::Election, holder: String, lock_file: PathBuf) -> Self {
+        Self { elector, holder, lock_file }
+    }
+}
+
+#[async_trait]
+impl Election for ElectorElection {
+    async fn campaign(&self, application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+        let campaign = self.elector.campaign(Candidacy {
+            application: application.clone(),
+            holder: self.holder.clone(),
+            at_least,
+            lock_file: Some(self.lock_file.clone()),
+        });
+        let leadership = campaign.elected().await?;
+        let (sender, lease) = watch::channel(Lease::Lost("not asked yet".to_owned()));
+        let mut leases = leadership.lease();
+        let translate = |lease: &elector::Lease| match lease {
+            elector::Lease::Until(until) => Lease::Until(*until),
+            elector::Lease::Lost(cause) => Lease::Lost(cause.clone()),
+        };
+        sender.send_replace(translate(&leases.borrow_and_update()));
+        tokio::spawn(async move {
+            // Ends with the leadership, or when nobody asks any more.
+            while leases.changed().await.is_ok() {
+                if sender.send(translate(&leases.borrow_and_update())).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Box::new(Led { leadership, lease }))
+    }
+}
+
+struct Led {
+    leadership: elector::Leadership,
+    lease: watch::Receiver<Lease>,
+}
+
+#[async_trait]
+impl Leadership for Led {
+    fn epoch(&self) -> Epoch {
+        self.leadership.epoch()
+    }
+
+    fn cause(&self) -> String {
+        self.leadership.cause().to_owned()
+    }
+
+    fn lease(&self) -> watch::Receiver<Lease> {
+        self.lease.clone()
+    }
+
+    async fn resign(&self) {
+        if !self.leadership.resign().await {
+            tracing::warn!("the leadership was not given up: lost before, or left to run out");
+        }
+    }
+}

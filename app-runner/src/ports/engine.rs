@@ -1,0 +1,240 @@
+//! The engine's `describe` under a tether without grace, started again on the same endpoint when it dies.
+
+mod find;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::channel;
+use chassis::clock::{Clock as _, SharedClock, timeout};
+use chassis::credential::DeploymentKey;
+use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
+use chassis::transport::{Endpoint, SharedTransport};
+use client::describe::{Describe, Subject};
+use client::places::{Kind, Places};
+use client::tether::{self, Tether, TetherEvent, TetherSpec, output};
+use proto::{JobId, Reason, engine, job};
+use tokio::sync::{Mutex, watch};
+
+use super::workspace::{AttemptPlaces, attempt_credential};
+use super::{AttemptId, Engine, EngineInfo, PortResult};
+use crate::error::PortError;
+
+pub use find::{EnginePath, find};
+
+/// How long `describe` may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long ending it may take.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a process of this deployment needs of the runner's own environment.
+const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "MAINSPRING_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+/// What every tether of a runner needs.
+#[derive(Clone)]
+pub struct Tethers {
+    /// Of this host.
+    pub places: Places,
+    /// The executable that is a tether.
+    pub mainspring: PathBuf,
+    /// To reach tethers.
+    pub transport: SharedTransport,
+    /// Time.
+    pub clock: SharedClock,
+    /// Tokens are minted from it.
+    pub key: DeploymentKey,
+}
+
+/// The `describe` process of one attempt.
+pub struct TetheredEngine {
+    tethers: Tethers,
+    path: EnginePath,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    attempt: Option<AttemptId>,
+    running: Option<Running>,
+    starts: u32,
+}
+
+struct Running {
+    describe: Describe,
+    tether: Tether,
+    info: EngineInfo,
+    gone: watch::Receiver<bool>,
+    _owner: Owner,
+}
+
+/// Gives the ownership up when it is dropped: the tether ends the process at once.
+struct Owner(tokio::task::JoinHandle<()>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl TetheredEngine {
+    /// Looks for executables along `path`.
+    pub fn new(tethers: Tethers, path: EnginePath) -> Self {
+        Self { tethers, path, state: Mutex::default() }
+    }
+
+    /// The client of the living process; starts one when there is none.
+    async fn describe(&self) -> PortResult<Describe> {
+        let mut state = self.state.lock().await;
+        self.ensure(&mut state).await.map(|running| running.describe.clone())
+    }
+
+    async fn ensure<'a>(&self, state: &'a mut State) -> PortResult<&'a Running> {
+        if state.running.as_ref().is_some_and(|running| *running.gone.borrow()) {
+            tracing::warn!("the engine's describe process died: starting it again");
+            state.running = None;
+        }
+        if state.running.is_none() {
+            let attempt = state.attempt.clone().ok_or_else(|| PortError::away("describe was not started"))?;
+            state.running = Some(self.spawn(&attempt, state.starts).await?);
+            state.starts += 1;
+        }
+        state.running.as_ref().ok_or_else(|| PortError::away("describe was not started"))
+    }
+
+    async fn spawn(&self, attempt: &AttemptId, starts: u32) -> PortResult<Running> {
+        let executable = find(&attempt.engine, &self.path)?;
+        let Tethers { places, mainspring, transport, clock, key } = &self.tethers;
+        let at = AttemptPlaces::new(places, &attempt.fence);
+        let endpoint = Endpoint::Unix(at.sockets.join("describe-0.sock"));
+        let mut env: BTreeMap<String, String> = inherited();
+        env.insert("MAINSPRING_ENDPOINT".into(), endpoint.to_string());
+        env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
+        if !attempt.traceparent.is_empty() {
+            env.insert(TRACEPARENT_VARIABLE.into(), attempt.traceparent.clone());
+        }
+        let output_dir = at.control.join(format!("describe-{starts}"));
+        let spec = TetherSpec {
+            argv: vec![executable.to_string_lossy().into_owned(), "describe".into()],
+            env,
+            cwd: at.control.clone(),
+            socket: at.sockets.join(format!("describe-{starts}.tether.sock")),
+            token_file: at.token_file.clone(),
+            grace_ms: 0,
+            lock_file: None,
+            lock_wait_ms: tether::default_lock_wait_ms(),
+            output_dir: output_dir.clone(),
+            exit_file: at.control.join(format!("describe-{starts}.exit")),
+            owner_mark: places.owner_mark(&attempt.fence.application, Kind::Attempt, attempt.fence.epoch.get()),
+        };
+        let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
+        let tether = tether.map_err(|error| PortError::away(format!("describe: {error}")))?;
+        let mut owned = tether.own(true, None).await?;
+        let (gone_sender, gone) = watch::channel(false);
+        let owner = Owner(tokio::spawn(async move {
+            // Whatever ends this, the process is not ours any more.
+            while let Ok(Some(event)) = owned.next().await {
+                if matches!(event, TetherEvent::Exited(_)) {
+                    break;
+                }
+            }
+            gone_sender.send_replace(true);
+        }));
+        let credential = attempt_credential(key, &attempt.fence);
+        let channel = channel::connect(transport.clone(), clock.clone(), endpoint, Some(credential));
+        let describe = Describe::new(channel);
+        let info = tokio::select! {
+            info = timeout(clock, READY_WITHIN, answers(&describe, clock)) => {
+                info.map_err(|elapsed| PortError::away(format!("{}: {elapsed}", executable.display())))??
+            }
+            () = until_gone(gone.clone()) => {
+                let said = output::tail(&output_dir, tether::Stream::Stderr, 2048).unwrap_or_default();
+                let text = format!(
+                    "{} describe left before it answered: {}; run it by hand to see why",
+                    executable.display(),
+                    said.trim()
+                );
+                return Err(PortError::refused(Reason::EngineNotFound, text));
+            }
+        };
+        let info = EngineInfo {
+            name: info.engine,
+            version: info.version,
+            path: executable.to_string_lossy().into_owned(),
+            equal_job_names: info.equal_job_names,
+        };
+        Ok(Running { describe, tether, info, gone, _owner: owner })
+    }
+}
+
+async fn until_gone(mut gone: watch::Receiver<bool>) {
+    // An error means that the owner's task is gone, and the process with it.
+    let _ = gone.wait_for(|gone| *gone).await;
+}
+
+/// Asks until the process listens.
+async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine::InfoResponse> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match describe.info().await.map_err(PortError::from) {
+            Err(error) if error.is_away() => {}
+            answered => return answered,
+        }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// What is passed on from the runner's own environment.
+pub(super) fn inherited() -> BTreeMap<String, String> {
+    INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+#[async_trait]
+impl Engine for TetheredEngine {
+    async fn start(&self, attempt: &AttemptId) -> PortResult<EngineInfo> {
+        let mut state = self.state.lock().await;
+        let same = state.attempt.as_ref().is_some_and(|known| known.fence == attempt.fence);
+        if !same {
+            *state = State { attempt: Some(attempt.clone()), ..State::default() };
+        }
+        self.ensure(&mut state).await.map(|running| running.info.clone())
+    }
+
+    async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan> {
+        Ok(self.describe().await?.cluster(subject).await?)
+    }
+
+    async fn launch(&self, subject: &Subject, output_directory: &Path) -> PortResult<engine::DescribeMainResponse> {
+        let output_directory = output_directory.to_string_lossy().into_owned();
+        Ok(self.describe().await?.main(subject, output_directory).await?)
+    }
+
+    async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()> {
+        self.describe().await?.publish(job, manifest, own).await?;
+        Ok(())
+    }
+
+    async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()> {
+        self.describe().await?.sweep(locations, owners).await?;
+        Ok(())
+    }
+
+    async fn end(&self) {
+        let running = self.state.lock().await.running.take();
+        let Some(running) = running else { return };
+        let ended = timeout(&self.tethers.clock, END_WITHIN, async {
+            running.tether.end(Duration::ZERO).await?;
+            running.tether.release().await
+        });
+        match ended.await {
+            Ok(Ok(())) => {}
+            // Without an owner the tether ends it in any case.
+            Ok(Err(error)) => tracing::debug!("describe's tether: {error}"),
+            Err(elapsed) => tracing::warn!("describe's tether: {elapsed}"),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Jobs in a cluster, by `mainspring.engine.v1.JobsService`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chassis::channel;
+use chassis::clock::SharedClock;
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::transport::{Endpoint, SharedTransport};
+use client::jobs::Jobs as Client;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use proto::{EpochFence, Incarnation, JobId, Reason, engine};
+
+use super::{Jobs, PortResult, Submission};
+use crate::error::PortError;
+
+/// The clusters that this runner adopted.
+pub struct EngineJobs {
+    transport: SharedTransport,
+    clock: SharedClock,
+    key: DeploymentKey,
+    adopted: Mutex<BTreeMap<Incarnation, Client>>,
+}
+
+impl EngineJobs {
+    /// Calls clusters with tokens minted from this key.
+    pub fn new(transport: SharedTransport, clock: SharedClock, key: DeploymentKey) -> Self {
+        Self { transport, clock, key, adopted: Mutex::default() }
+    }
+
+    fn client(&self, incarnation: Incarnation) -> PortResult<Client> {
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        adopted.get(&incarnation).cloned().ok_or_else(|| {
+            PortError::refused(Reason::NotAdopted, format!("incarnation {incarnation} was not adopted by this runner"))
+        })
+    }
+}
+
+#[async_trait]
+impl Jobs for EngineJobs {
+    async fn adopt(&self, fence: &EpochFence, incarnation: Incarnation, endpoint: &str) -> PortResult<BTreeSet<JobId>> {
+        let endpoint: Endpoint = endpoint
+            .parse()
+            .map_err(|error| PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}")))?;
+        let credential = self.key.mint(&Principal::Incarnation {
+            application: fence.application.id.to_string(),
+            generation: fence.application.generation.get(),
+            incarnation: incarnation.get(),
+        });
+        let channel = channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
+        let client = Client::new(channel, fence.clone());
+        let known = client.adopt(incarnation).await?;
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(incarnation, client);
+        Ok(known.into_iter().filter_map(|job| job.job_id.parse().ok()).collect())
+    }
+
+    async fn submit(&self, _fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
+        self.client(incarnation)?.submit(job.job, &job.name, job.graph, job.graph_bytes, &job.own).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, _fence: &EpochFence, incarnation: Incarnation, job: JobId, reason: &str) -> PortResult<()> {
+        Ok(self.client(incarnation)?.cancel(job, reason).await?)
+    }
+
+    async fn watch(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> PortResult<BoxStream<'static, PortResult<engine::JobStatus>>> {
+        let jobs = self.client(incarnation)?.watch().await?;
+        Ok(jobs.map(|job| job.map_err(PortError::from)).boxed())
+    }
+}

@@ -1,0 +1,212 @@
+//! main() under its tether: frozen past this runner's lease, ended with it, its output shipped to the record.
+
+mod owner;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::clock::{Boot, timeout};
+use client::logs::Logs;
+use client::places::Kind;
+use client::process_tree;
+use client::tether::{self, Exit, TetherSpec, output};
+use proto::{ApplicationRef, EpochFence, Reason};
+use tokio::sync::watch;
+
+use super::engine::{Tethers, inherited};
+use super::workspace::{AttemptPlaces, MAIN_LOCK};
+use super::{Exited, Launch, Lease, LiveMain, MainProcess, PortResult, PreviousMain};
+use crate::error::PortError;
+use crate::model::MainExit;
+use owner::Ownership;
+
+/// How long ending a tree may take before somebody is told that it lives.
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+
+/// The end of its stderr that is kept with main()'s end, in bytes.
+const TAIL_BYTES: usize = 4096;
+
+/// How long the last output of an ended main() may take into the record.
+const SHIP_WITHIN: Duration = Duration::from_secs(10);
+
+/// main() as a child of `mainspring tether`.
+pub struct TetheredMain {
+    tethers: Tethers,
+    logs: Logs,
+}
+
+impl TetheredMain {
+    /// Ships output over `logs`.
+    pub fn new(tethers: Tethers, logs: Logs) -> Self {
+        Self { tethers, logs }
+    }
+
+    fn places(&self, fence: &EpochFence) -> AttemptPlaces {
+        AttemptPlaces::new(&self.tethers.places, fence)
+    }
+
+    /// Ships output until the tree has ended and all of it is durable.
+    fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> watch::Receiver<bool> {
+        let (done, shipped) = watch::channel(false);
+        let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
+        tokio::spawn(async move {
+            if let Err(error) = logs.ship(&tether, &source, &clock).await {
+                tracing::warn!("output of main() is not in the record: {error}");
+            }
+            done.send_replace(true);
+        });
+        shipped
+    }
+
+    fn spec(&self, launch: &Launch) -> TetherSpec {
+        let fence = &launch.attempt.fence;
+        let at = self.places(fence);
+        let mut env = inherited();
+        // Levels are the deployment's; main()'s stderr is the program's own.
+        env.remove("MAINSPRING_LOG");
+        env.extend(launch.environment.clone());
+        env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
+        TetherSpec {
+            argv: launch.command.clone(),
+            env,
+            cwd: launch.attempt.directory.clone(),
+            socket: at.sockets.join("main-0.tether.sock"),
+            token_file: at.token_file.clone(),
+            grace_ms: 0,
+            lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
+            lock_wait_ms: tether::default_lock_wait_ms(),
+            output_dir: at.control.join("main"),
+            exit_file: at.control.join("main.exit"),
+            owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),
+        }
+    }
+}
+
+#[async_trait]
+impl MainProcess for TetheredMain {
+    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool> {
+        let Tethers { places, clock, .. } = &self.tethers;
+        let left = process_tree::kill_earlier_attempts(
+            places,
+            &fence.application.id,
+            fence.epoch,
+            clock,
+            KILL_WITHIN,
+        );
+        let left = left.await.map_err(|error| PortError::away(format!("cannot look for processes: {error}")))?;
+        if !left.is_empty() {
+            let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
+            return Err(PortError::away(format!("still alive: pid {}", pids.join(", "))));
+        }
+        let Some(previous) = previous else { return Ok(false) };
+        let earlier = self.places(&EpochFence { epoch: previous.epoch, ..fence.clone() });
+        let exit = Exit::read(&earlier.control.join("main.exit"));
+        Ok(exit.ok().flatten().is_some_and(|exit| exit.code == Some(0)))
+    }
+
+    fn tether_endpoint(&self, fence: &EpochFence) -> String {
+        format!("unix:{}", self.places(fence).sockets.join("main-0.tether.sock").display())
+    }
+
+    async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>> {
+        let Tethers { mainspring, transport, clock, .. } = &self.tethers;
+        let spec = self.spec(&launch);
+        let refused = |text: String| PortError::refused(Reason::MainNotStarted, text);
+        let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
+        let tether = tether.map_err(|error| refused(error.to_string()))?;
+        let owned = tether.own(true, deadline(&launch.lease)).await?;
+        let ownership = Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
+        let fence = &launch.attempt.fence;
+        let shipped = self.ship(tether.clone(), source(fence));
+        Ok(Box::new(Running {
+            tethers: self.tethers.clone(),
+            tether,
+            ownership: Arc::new(ownership),
+            shipped,
+            output_dir: spec.output_dir,
+        }))
+    }
+
+    async fn kill(&self, fence: &EpochFence) {
+        let state = self.tethers.places.state_mark();
+        let application: &ApplicationRef = &fence.application;
+        let own = |_: &process_tree::Process, mark: &process_tree::OwnerMark| {
+            mark.state == state
+                && mark.application == application.id.as_str()
+                && mark.generation == application.generation.get()
+                && mark.kind == Kind::Attempt.as_str()
+                && mark.number <= fence.epoch.get()
+        };
+        match process_tree::kill_marked(own, &self.tethers.clock, KILL_WITHIN).await {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => tracing::error!("{} process(es) of the attempt live after SIGKILL", left.len()),
+            Err(error) => tracing::error!("cannot look for the attempt's processes: {error}"),
+        }
+    }
+}
+
+fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
+    match &*lease.borrow() {
+        Lease::Until(until) => Some(*until),
+        // Long past: it starts frozen, and is ended with the attempt.
+        Lease::Lost(_) => Some(Boot::from_nanos(0)),
+    }
+}
+
+fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
+    proto::jobgraph::LogSource {
+        application: Some(fence.application.clone().into()),
+        role: "main".to_owned(),
+        replica: 0,
+        number: fence.epoch.get(),
+        start: 0,
+    }
+}
+
+/// A main() of this attempt.
+struct Running {
+    tethers: Tethers,
+    tether: tether::Tether,
+    ownership: Arc<Ownership>,
+    shipped: watch::Receiver<bool>,
+    output_dir: std::path::PathBuf,
+}
+
+#[async_trait]
+impl LiveMain for Running {
+    fn pid(&self) -> u32 {
+        self.ownership.pid()
+    }
+
+    async fn exited(&self) -> Exited {
+        let exit = self.ownership.exited().await;
+        let stderr_tail = if exit.code == Some(0) {
+            String::new()
+        } else {
+            output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default()
+        };
+        let start_error = (!exit.start_error.is_empty()).then(|| exit.start_error.clone());
+        Exited {
+            exit: MainExit { code: exit.code, signal: exit.signal },
+            seen: exit.seen_by_owner,
+            start_error,
+            stderr_tail: stderr_tail.trim_end().to_owned(),
+        }
+    }
+
+    async fn end(&self, grace: Duration) -> PortResult<()> {
+        self.tether.end(grace).await?;
+        Ok(())
+    }
+
+    async fn settle(&self) {
+        let mut shipped = self.shipped.clone();
+        if timeout(&self.tethers.clock, SHIP_WITHIN, shipped.wait_for(|shipped| *shipped)).await.is_err() {
+            tracing::warn!("the last output of main() is not in the record after {SHIP_WITHIN:?}");
+        }
+        if let Err(error) = self.tether.release().await {
+            tracing::debug!("main()'s tether: {error}");
+        }
+    }
+}

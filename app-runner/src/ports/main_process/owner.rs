@@ -1,0 +1,123 @@
+//! Owning main()'s tether: hands the lease on, and says how main() ended.
+
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, SharedClock};
+use client::tether::{Exit, Owned, Tether, TetherEvent};
+use tokio::sync::watch;
+
+use super::{Lease, deadline};
+
+/// A connection that broke: how often, and after which pauses, the tether is asked whether it still lives.
+const ASK_AGAIN: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(25);
+
+pub(super) struct Ownership {
+    state: watch::Receiver<State>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    pid: u32,
+    exit: Option<Exit>,
+}
+
+impl Drop for Ownership {
+    /// Dropping the owner's stream is what tells the tether to end main().
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Ownership {
+    /// Owns until the end; returns once main() runs, or could not be started.
+    pub(super) async fn begin(
+        tether: Tether,
+        owned: Owned,
+        lease: watch::Receiver<Lease>,
+        clock: SharedClock,
+    ) -> Self {
+        let (sender, mut state) = watch::channel(State::default());
+        let task = tokio::spawn(own(tether, owned, lease, clock, sender));
+        // An error means that the task has ended without either; `exited` says the rest.
+        let _ = state.wait_for(|now| now.pid != 0 || now.exit.is_some()).await;
+        Self { state, task }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.state.borrow().pid
+    }
+
+    /// How main() ended; an exit that says nothing when its tether was lost.
+    pub(super) async fn exited(&self) -> Exit {
+        let mut state = self.state.clone();
+        let ended = state.wait_for(|now| now.exit.is_some()).await;
+        ended.ok().and_then(|now| now.exit.clone()).unwrap_or_default()
+    }
+}
+
+async fn own(
+    tether: Tether,
+    mut owned: Owned,
+    mut lease: watch::Receiver<Lease>,
+    clock: SharedClock,
+    state: watch::Sender<State>,
+) {
+    loop {
+        let handed_on = owned.deadline();
+        let broke = tokio::select! {
+            event = owned.next() => match event {
+                Ok(Some(TetherEvent::Started { pid })) => {
+                    state.send_modify(|now| now.pid = pid);
+                    false
+                }
+                Ok(Some(TetherEvent::Exited(exit))) => {
+                    state.send_modify(|now| now.exit = Some(exit));
+                    return;
+                }
+                Ok(Some(TetherEvent::Frozen)) => {
+                    tracing::warn!("main() is frozen: the lease's deadline passed");
+                    false
+                }
+                Ok(Some(TetherEvent::Thawed)) => {
+                    tracing::info!("main() goes on: the lease is confirmed");
+                    false
+                }
+                Ok(None) | Err(_) => true,
+            },
+            changed = lease.changed() => {
+                if changed.is_err() {
+                    // The leadership is over; so is this task, in a moment.
+                    std::future::pending::<()>().await;
+                }
+                if let Some(until) = deadline(&lease) {
+                    handed_on.set(until);
+                }
+                false
+            }
+        };
+        if !broke {
+            continue;
+        }
+        match again(&tether, &lease, &clock).await {
+            Some(anew) => owned = anew,
+            None => {
+                state.send_modify(|now| now.exit = Some(Exit::default()));
+                return;
+            }
+        }
+    }
+}
+
+/// Asks a tether that did not say how its child ended.
+async fn again(tether: &Tether, lease: &watch::Receiver<Lease>, clock: &SharedClock) -> Option<Owned> {
+    for _ in 0..ASK_AGAIN {
+        match tether.own(false, deadline(lease)).await {
+            Ok(owned) => return Some(owned),
+            Err(error) => tracing::debug!("main()'s tether: {error}"),
+        }
+        clock.sleep(PAUSE).await;
+    }
+    None
+}

@@ -1,0 +1,388 @@
+//! All ports in one process: a record with its fences, an elector, a cluster and a main() that is a function. For tests and
+//! simulations; what it keeps, it keeps in memory.
+
+mod cluster;
+mod main;
+mod record;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use chassis::clock::{Clock as _, SharedClock};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
+use proto::{ApplicationRef, Digest, Epoch, EpochFence, JobId, Reason, api, job, jobgraph};
+use tokio::sync::watch;
+
+use super::{
+    AttemptId, Artifacts, Election, Engine, EngineInfo, Fetched, Leadership, Lease, Payloads, PortResult, Ports, Wanted,
+    Workspace,
+};
+use crate::error::PortError;
+use crate::service::execution::Execution;
+
+/// A main(): called with the attempt's `ExecutionService`, answers the exit code.
+pub type Program = Arc<dyn Fn(Execution) -> BoxFuture<'static, i32> + Send + Sync>;
+
+/// What a job of a given name does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Ends SUCCEEDED with one output.
+    Succeed,
+    /// Ends FAILED.
+    Fail,
+    /// Runs until it is cancelled.
+    Run,
+}
+
+/// One host with one application; clones are the same host.
+#[derive(Clone)]
+pub struct World {
+    state: Arc<Mutex<State>>,
+    changes: watch::Sender<Arc<jobgraph::Record>>,
+    clock: SharedClock,
+    program: Program,
+}
+
+struct State {
+    epoch: Epoch,
+    lease: Option<(Epoch, watch::Sender<Lease>)>,
+    record: jobgraph::Record,
+    calls: BTreeMap<String, String>,
+    payloads: BTreeMap<Digest, Bytes>,
+    journal: BTreeMap<String, Bytes>,
+    behaviours: BTreeMap<String, Behaviour>,
+    cluster: Option<cluster::Processes>,
+    executions: BTreeMap<Epoch, Execution>,
+    mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
+    done: Vec<String>,
+    refuse_main: Option<PortError>,
+}
+
+impl World {
+    /// A host with one submitted application whose main() is `program`.
+    pub fn new(clock: SharedClock, spec: api::ApplicationSpec, program: Program) -> Self {
+        let application = api::Application {
+            application_id: spec.application_id.clone(),
+            generation: 1,
+            spec: Some(spec),
+            revision: 1,
+            desired: Some(api::Desired::default()),
+            ..api::Application::default()
+        };
+        let record = jobgraph::Record { application: Some(application), ..jobgraph::Record::default() };
+        let changes = watch::Sender::new(Arc::new(record.clone()));
+        let state = State {
+            epoch: Epoch(0),
+            lease: None,
+            record,
+            calls: BTreeMap::new(),
+            payloads: BTreeMap::new(),
+            journal: BTreeMap::new(),
+            behaviours: BTreeMap::new(),
+            cluster: None,
+            executions: BTreeMap::new(),
+            mains: BTreeMap::new(),
+            done: Vec::new(),
+            refuse_main: None,
+        };
+        Self { state: Arc::new(Mutex::new(state)), changes, clock, program }
+    }
+
+    /// All of it as ports.
+    pub fn ports(&self) -> Ports {
+        let this = Arc::new(self.clone());
+        Ports {
+            election: this.clone(),
+            record: this.clone(),
+            payloads: this.clone(),
+            artifacts: this.clone(),
+            engine: this.clone(),
+            substrate: this.clone(),
+            jobs: this.clone(),
+            main: this.clone(),
+            workspace: this,
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// The application.
+    pub fn application(&self) -> ApplicationRef {
+        let id = self.lock().record.application.as_ref().map(|known| known.application_id.clone()).unwrap_or_default();
+        ApplicationRef { id: id.parse().expect("a test's application has a valid id"), generation: proto::Generation(1) }
+    }
+
+    /// What jobs of a name do; others succeed.
+    pub fn behave(&self, job: &str, behaviour: Behaviour) {
+        self.lock().behaviours.insert(job.to_owned(), behaviour);
+    }
+
+    /// Has `DescribeMain` refused.
+    pub fn refuse_main(&self, error: PortError) {
+        self.lock().refuse_main = Some(error);
+    }
+
+    /// Asks for a cancel.
+    pub fn cancel(&self) {
+        self.write(|state| {
+            let application = state.application();
+            let desired = application.desired.get_or_insert_default();
+            desired.cancel = true;
+            desired.revision += 1;
+        });
+    }
+
+    /// Sets the deadline, from now on.
+    pub fn set_deadline(&self, from_now: Duration) {
+        let at = self.clock.wall() + from_now;
+        self.write(|state| state.application().deadline_at = Some(at.into()));
+    }
+
+    /// Takes the leadership away, as an elector does that had no renewal.
+    pub fn lose_lease(&self) {
+        if let Some((_, lease)) = self.lock().lease.take() {
+            lease.send_replace(Lease::Lost("lease expired".to_owned()));
+        }
+    }
+
+    /// The record.
+    pub fn record(&self) -> Arc<jobgraph::Record> {
+        self.changes.borrow().clone()
+    }
+
+    /// Waits until the application looks as wanted.
+    pub async fn until(&self, wanted: impl Fn(&api::Application) -> bool) -> api::Application {
+        let mut changes = self.changes.subscribe();
+        let seen = changes.wait_for(|record| record.application.as_ref().is_some_and(&wanted)).await;
+        seen.ok().and_then(|record| record.application.clone()).unwrap_or_default()
+    }
+
+    /// Everything that was done, in order: `submit a`, `main`, `publish a`, …
+    pub fn done(&self) -> Vec<String> {
+        self.lock().done.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One commit: everybody who watches sees it.
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let answer = change(&mut state);
+        state.application().revision += 1;
+        self.changes.send_replace(Arc::new(state.record.clone()));
+        answer
+    }
+
+    /// One commit of a leader, compared with the epoch.
+    fn fenced<T>(&self, fence: &EpochFence, change: impl FnOnce(&mut State) -> PortResult<T>) -> PortResult<T> {
+        let current = self.lock().epoch;
+        if fence.epoch != current {
+            let mut error = PortError::refused(Reason::EpochSuperseded, format!("epoch {} is superseded", fence.epoch));
+            error.kind = crate::error::PortErrorKind::Superseded(current);
+            return Err(error);
+        }
+        self.write(change)
+    }
+}
+
+impl State {
+    fn application(&mut self) -> &mut api::Application {
+        self.record.application.get_or_insert_default()
+    }
+
+    fn job(&mut self, job: JobId) -> PortResult<&mut api::Job> {
+        let id = job.to_string();
+        self.application()
+            .jobs
+            .iter_mut()
+            .find(|job| job.job_id == id)
+            .ok_or_else(|| PortError::refused(Reason::JobNotFound, id))
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        self.done.push(what.into());
+    }
+}
+
+#[async_trait]
+impl Election for World {
+    async fn campaign(&self, _application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+        loop {
+            let free = {
+                let mut state = self.lock();
+                let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
+                if free {
+                    let epoch = Epoch(state.epoch.get().max(at_least.get()) + 1);
+                    let (sender, lease) = watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
+                    state.lease = Some((epoch, sender));
+                    return Ok(Box::new(Led { world: self.clone(), epoch, lease }));
+                }
+                free
+            };
+            debug_assert!(!free);
+            self.clock.sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+struct Led {
+    world: World,
+    epoch: Epoch,
+    lease: watch::Receiver<Lease>,
+}
+
+#[async_trait]
+impl Leadership for Led {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn cause(&self) -> String {
+        String::new()
+    }
+
+    fn lease(&self) -> watch::Receiver<Lease> {
+        self.lease.clone()
+    }
+
+    async fn resign(&self) {
+        let mut state = self.world.lock();
+        if state.lease.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch) {
+            state.lease = None;
+        }
+    }
+}
+
+#[async_trait]
+impl Payloads for World {
+    async fn present(&self, digests: &[Digest]) -> PortResult<std::collections::BTreeSet<Digest>> {
+        let state = self.lock();
+        Ok(digests.iter().filter(|digest| state.payloads.contains_key(digest)).copied().collect())
+    }
+
+    async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()> {
+        self.lock().payloads.insert(digest, bytes);
+        Ok(())
+    }
+
+    async fn put_file(&self, digest: Digest, _path: &Path) -> PortResult<()> {
+        self.put(digest, Bytes::new()).await
+    }
+
+    async fn put_stream(
+        &self,
+        digest: Digest,
+        _size_bytes: u64,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> PortResult<bool> {
+        let bytes = chunks.fold(BytesMut::new(), |mut all, chunk| async move {
+            all.extend_from_slice(&chunk);
+            all
+        });
+        let bytes = bytes.await.freeze();
+        if Digest::of(&bytes) != digest {
+            return Err(PortError::refused(Reason::PayloadDigestMismatch, "the bytes have another digest"));
+        }
+        Ok(self.lock().payloads.insert(digest, bytes).is_some())
+    }
+
+    async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
+        let found = self.lock().payloads.get(&digest).cloned();
+        let bytes = found.ok_or_else(|| PortError::refused(Reason::PayloadMissing, digest.to_string()))?;
+        Ok(stream::iter([Ok(bytes)]).boxed())
+    }
+}
+
+#[async_trait]
+impl Artifacts for World {
+    async fn fetch(
+        &self,
+        _application: &ApplicationRef,
+        wanted: &Wanted,
+        _activity: &watch::Sender<String>,
+    ) -> PortResult<Fetched> {
+        if let Some(path) = wanted.uri.strip_prefix("missing:") {
+            return Err(PortError::refused(Reason::ArtifactNotFound, format!("there is nothing at {path}")));
+        }
+        let path = wanted.link_to.clone().unwrap_or_default();
+        Ok(Fetched { digest: Digest::of(wanted.uri.as_bytes()), size_bytes: 1, path })
+    }
+
+    async fn release(&self, _application: &ApplicationRef) -> PortResult<()> {
+        self.lock().note("release");
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Engine for World {
+    async fn start(&self, _attempt: &AttemptId) -> PortResult<EngineInfo> {
+        Ok(EngineInfo { name: "memory".to_owned(), version: "1".to_owned(), ..EngineInfo::default() })
+    }
+
+    async fn plan(&self, _subject: &client::describe::Subject) -> PortResult<proto::engine::Plan> {
+        Ok(proto::engine::Plan::default())
+    }
+
+    async fn launch(
+        &self,
+        _subject: &client::describe::Subject,
+        _output_directory: &Path,
+    ) -> PortResult<proto::engine::DescribeMainResponse> {
+        match self.lock().refuse_main.clone() {
+            Some(error) => Err(error),
+            None => Ok(proto::engine::DescribeMainResponse::default()),
+        }
+    }
+
+    async fn publish(&self, job: JobId, _manifest: job::Manifest, _own: &[JobId]) -> PortResult<()> {
+        let mut state = self.lock();
+        let name = state.job(job)?.name.clone();
+        state.note(format!("publish {name}"));
+        Ok(())
+    }
+
+    async fn sweep(&self, _locations: Vec<String>, owners: Vec<proto::engine::StagingOwner>) -> PortResult<()> {
+        self.lock().note(format!("sweep {}", owners.len()));
+        Ok(())
+    }
+
+    async fn end(&self) {}
+}
+
+#[async_trait]
+impl Workspace for World {
+    async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf> {
+        Ok(PathBuf::from(format!("/memory/{}", fence.epoch)))
+    }
+
+    async fn write(
+        &self,
+        _path: &Path,
+        _digest: Digest,
+        _executable: bool,
+        mut chunks: BoxStream<'static, PortResult<Bytes>>,
+    ) -> PortResult<u64> {
+        let mut size = 0;
+        while let Some(chunk) = chunks.next().await {
+            size += chunk?.len() as u64;
+        }
+        Ok(size)
+    }
+
+    async fn remove(&self, _application: &ApplicationRef) -> Vec<String> {
+        self.lock().note("remove");
+        Vec::new()
+    }
+
+    fn outputs(&self, application: &ApplicationRef) -> PathBuf {
+        PathBuf::from(format!("/memory/outputs/{application}"))
+    }
+}

@@ -1,0 +1,127 @@
+//! A main() that is a task: it lives as long as its tether would let it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::tasks::Shutdown;
+use proto::{Epoch, EpochFence};
+use tokio::sync::watch;
+
+use super::World;
+use crate::error::PortError;
+use crate::model::MainExit;
+use crate::ports::{Exited, Launch, LiveMain, MainProcess, PortResult, PreviousMain};
+use crate::service::Front;
+use crate::service::execution::Execution;
+
+/// What became of a main().
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Runs,
+    Exited(i32),
+    Killed,
+    /// Its tether is gone and nobody saw how it ended.
+    Unseen,
+}
+
+impl World {
+    /// How many main()s run.
+    pub fn live_mains(&self) -> usize {
+        self.lock().mains.values().filter(|fate| *fate.borrow() == Fate::Runs).count()
+    }
+
+    /// Kills the tether of the main() that runs, as an out-of-memory killer may.
+    pub fn lose_main(&self) {
+        for fate in self.lock().mains.values() {
+            fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Unseen) == Fate::Runs);
+        }
+    }
+
+    fn kill_up_to(&self, epoch: Epoch) {
+        for (of, fate) in &self.lock().mains {
+            if *of <= epoch {
+                fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Front for World {
+    async fn open(&self, fence: &EpochFence, execution: Execution, _until: Shutdown) -> PortResult<String> {
+        self.lock().executions.insert(fence.epoch, execution);
+        Ok(format!("memory:{}", fence.epoch))
+    }
+}
+
+#[async_trait]
+impl MainProcess for World {
+    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool> {
+        self.kill_up_to(Epoch(fence.epoch.get() - 1));
+        let state = self.lock();
+        let fate = previous.and_then(|previous| state.mains.get(&previous.epoch));
+        Ok(fate.is_some_and(|fate| *fate.borrow() == Fate::Exited(0)))
+    }
+
+    fn tether_endpoint(&self, fence: &EpochFence) -> String {
+        format!("memory:tether-{}", fence.epoch)
+    }
+
+    async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>> {
+        let epoch = launch.attempt.fence.epoch;
+        assert_eq!(self.live_mains(), 0, "two main()s overlap");
+        let (execution, fate) = {
+            let mut state = self.lock();
+            let execution = state.executions.get(&epoch).cloned();
+            let execution = execution.ok_or_else(|| PortError::away("main() was started before its endpoint"))?;
+            let fate = watch::Sender::new(Fate::Runs);
+            state.mains.insert(epoch, fate.clone());
+            state.note("main");
+            (execution, fate)
+        };
+        let (main, mut killed, ended) = ((self.program)(execution), fate.subscribe(), fate.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                code = main => {
+                    ended.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Exited(code)) == Fate::Runs);
+                }
+                _ = killed.wait_for(|fate| *fate != Fate::Runs) => {}
+            }
+        });
+        Ok(Box::new(Running { fate }))
+    }
+
+    async fn kill(&self, fence: &EpochFence) {
+        self.kill_up_to(fence.epoch);
+    }
+}
+
+struct Running {
+    fate: watch::Sender<Fate>,
+}
+
+#[async_trait]
+impl LiveMain for Running {
+    fn pid(&self) -> u32 {
+        1
+    }
+
+    async fn exited(&self) -> Exited {
+        let mut fate = self.fate.subscribe();
+        let fate = fate.wait_for(|fate| *fate != Fate::Runs).await.map_or(Fate::Unseen, |fate| *fate);
+        let (code, signal) = match fate {
+            Fate::Exited(code) => (Some(code), None),
+            Fate::Killed => (None, Some(15)),
+            Fate::Runs | Fate::Unseen => (None, None),
+        };
+        let seen = fate != Fate::Unseen;
+        Exited { exit: MainExit { code, signal }, seen, start_error: None, stderr_tail: String::new() }
+    }
+
+    async fn end(&self, _grace: Duration) -> PortResult<()> {
+        self.fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
+        Ok(())
+    }
+
+    async fn settle(&self) {}
+}

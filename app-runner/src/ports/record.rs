@@ -1,0 +1,249 @@
+//! The record and its payloads, by `mainspring.jobgraph.v1`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::payloads::Payloads as PayloadClient;
+use client::record::{MainExit as WireExit, Record as RecordClient};
+use futures::{Stream, StreamExt as _};
+use futures::stream::BoxStream;
+use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, job, jobgraph};
+
+use super::{Beat, Begun, Disposition, EngineInfo, Payloads, PortResult, ReadyCluster, RecordStore, view};
+use crate::error::{PortError, PortErrorKind};
+use crate::model::{Failure, MainExit, Outcome};
+
+/// The record in jobgraph-store.
+#[derive(Debug, Clone)]
+pub struct StoredRecord(RecordClient);
+
+impl StoredRecord {
+    /// Over a client that carries the deployment's credential.
+    pub fn new(record: RecordClient) -> Self {
+        Self(record)
+    }
+}
+
+#[async_trait]
+impl RecordStore for StoredRecord {
+    async fn read(&self, application: &ApplicationRef) -> PortResult<Arc<jobgraph::Record>> {
+        Ok(Arc::new(self.0.read(application).await?))
+    }
+
+    async fn watch(
+        &self,
+        application: &ApplicationRef,
+    ) -> PortResult<BoxStream<'static, PortResult<Arc<jobgraph::Record>>>> {
+        let changes = self.0.watch(application).await?;
+        Ok(changes.map(|record| Ok(Arc::new(record?))).boxed())
+    }
+
+    async fn begin_attempt(&self, fence: &EpochFence, holder: &str, cause: &str) -> PortResult<Begun> {
+        let begun = self.0.begin_attempt(fence, holder, std::process::id(), cause).await?;
+        let disposition = match begun.disposition() {
+            jobgraph::Disposition::Clean => Disposition::Clean,
+            jobgraph::Disposition::Fresh | jobgraph::Disposition::Resume | jobgraph::Disposition::Dirty => {
+                Disposition::Open
+            }
+            jobgraph::Disposition::Unspecified => {
+                let text = "the store answered BeginAttempt with a disposition that this build does not know";
+                return Err(PortError::refused(Reason::Internal, text));
+            }
+        };
+        let record = Arc::new(begun.record.unwrap_or_default());
+        Ok(Begun { disposition, record, secrets: begun.secret_values.into_iter().collect() })
+    }
+
+    async fn pin_artifacts(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> PortResult<Vec<api::PinnedArtifact>> {
+        Ok(self.0.pin_artifacts(fence, artifacts).await?)
+    }
+
+    async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+        cause: &str,
+        engine: &EngineInfo,
+    ) -> PortResult<Incarnation> {
+        let request = jobgraph::BeginClusterRequest {
+            fence: None,
+            request_id: request_id.to_owned(),
+            cause: cause.to_owned(),
+            engine: engine.name.clone(),
+            engine_version: engine.version.clone(),
+            engine_path: engine.path.clone(),
+        };
+        Ok(Incarnation(self.0.begin_cluster(fence, request).await?.incarnation))
+    }
+
+    async fn record_cluster_ready(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        cluster: &ReadyCluster,
+    ) -> PortResult<()> {
+        let request = jobgraph::RecordClusterRequest {
+            fence: None,
+            incarnation: incarnation.get(),
+            state: api::ClusterState::Ready.into(),
+            jobs_endpoint: cluster.jobs_endpoint.clone(),
+            ready_roles: cluster.roles.clone().into_iter().collect(),
+            message: String::new(),
+        };
+        Ok(self.0.record_cluster(fence, request).await?)
+    }
+
+    async fn record_cluster_gone(&self, fence: &EpochFence, incarnation: Incarnation, message: &str) -> PortResult<()> {
+        let request = jobgraph::RecordClusterRequest {
+            incarnation: incarnation.get(),
+            state: api::ClusterState::Gone.into(),
+            message: message.to_owned(),
+            ..jobgraph::RecordClusterRequest::default()
+        };
+        Ok(self.0.record_cluster(fence, request).await?)
+    }
+
+    async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> PortResult<()> {
+        Ok(self.0.main_starting(fence, tether_endpoint).await?)
+    }
+
+    async fn record_main_running(&self, fence: &EpochFence, pid: u32) -> PortResult<()> {
+        Ok(self.0.main_running(fence, pid).await?)
+    }
+
+    async fn record_main_ended(&self, fence: &EpochFence, exit: MainExit, stderr_tail: &str) -> PortResult<()> {
+        let exit = WireExit { code: exit.code, signal: exit.signal };
+        Ok(self.0.main_ended(fence, exit, stderr_tail).await?)
+    }
+
+    async fn put_job_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> PortResult<jobgraph::PutJobGraphResponse> {
+        Ok(self.0.put_job_graph(fence, request).await?)
+    }
+
+    async fn record_job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> PortResult<()> {
+        Ok(self.0.job_submitted(fence, job, incarnation).await?)
+    }
+
+    async fn record_leader_job_end(&self, fence: &EpochFence, job: JobId, end: job::JobEnd) -> PortResult<job::JobEnd> {
+        Ok(self.0.leader_job_ended(fence, job, end).await?.end)
+    }
+
+    async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()> {
+        Ok(self.0.published(fence, job).await?)
+    }
+
+    async fn record_application_end(
+        &self,
+        fence: &EpochFence,
+        outcome: Outcome,
+        why: &Failure,
+        desired_revision: u64,
+    ) -> PortResult<Outcome> {
+        let reason = why.reason.map(Reason::as_str).unwrap_or_default();
+        let answer = self.0.end(fence, view::wire_outcome(outcome), reason, &why.message, desired_revision).await?;
+        Ok(view::outcome(answer.outcome()).unwrap_or(outcome))
+    }
+
+    async fn mark_clean(&self, fence: &EpochFence, leftovers: &[String]) -> PortResult<()> {
+        Ok(self.0.mark_clean(fence, leftovers.to_vec()).await?)
+    }
+
+    async fn journal(
+        &self,
+        fence: &EpochFence,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> PortResult<jobgraph::JournalResponse> {
+        Ok(self.0.journal(fence, key, value).await?)
+    }
+
+    async fn append_events(&self, fence: &EpochFence, events: Vec<api::Event>) -> PortResult<()> {
+        Ok(self.0.append_events(fence, events).await?)
+    }
+
+    async fn beat(&self, fence: &EpochFence, beats: BoxStream<'static, Beat>) -> PortResult<()> {
+        let of = fence.clone();
+        let beats = beats.map(move |beat| jobgraph::BeatRequest {
+            fence: Some(of.clone().into()),
+            source: beat.source,
+            progress: beat.progress,
+            activity: beat.activity,
+        });
+        let mut answers = self.0.beat(Requests(beats.boxed())).await?;
+        while let Some(holds) = answers.next().await {
+            if !holds? {
+                let message = format!("epoch {} does not hold any more", fence.epoch);
+                let kind = PortErrorKind::Superseded(fence.epoch);
+                return Err(PortError { kind, reason: Some(Reason::EpochSuperseded), message });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A boxed stream under a name of its own: within an async trait the compiler cannot show that a future which holds
+/// a `dyn Stream + 'static` is `Send`.
+struct Requests<T>(BoxStream<'static, T>);
+
+impl<T> Stream for Requests<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+/// Payloads in jobgraph-store.
+#[derive(Debug, Clone)]
+pub struct StoredPayloads(PayloadClient);
+
+impl StoredPayloads {
+    /// Over a client that carries the deployment's credential.
+    pub fn new(payloads: PayloadClient) -> Self {
+        Self(payloads)
+    }
+}
+
+#[async_trait]
+impl Payloads for StoredPayloads {
+    async fn present(&self, digests: &[Digest]) -> PortResult<BTreeSet<Digest>> {
+        Ok(self.0.present(digests).await?.into_iter().collect())
+    }
+
+    async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()> {
+        self.0.put_bytes(digest, bytes).await?;
+        Ok(())
+    }
+
+    async fn put_file(&self, digest: Digest, path: &Path) -> PortResult<()> {
+        self.0.put_file(digest, path).await?;
+        Ok(())
+    }
+
+    async fn put_stream(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> PortResult<bool> {
+        Ok(self.0.put_stream(digest, size_bytes, Requests(chunks)).await?)
+    }
+
+    async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
+        let chunks = self.0.get(digest, 0).await?;
+        Ok(chunks.map(|chunk| chunk.map_err(PortError::from)).boxed())
+    }
+}

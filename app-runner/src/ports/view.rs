@@ -1,0 +1,145 @@
+//! The wire's record in the words of the model.
+
+use std::collections::BTreeMap;
+
+use proto::{Epoch, Incarnation, JobId, api, job, jobgraph};
+
+use crate::error::PortError;
+use crate::model::{
+    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
+    RecordedJobEnd, RecordedMain,
+};
+
+/// What decisions need of a record. Refuses ids and values that this build does not know.
+pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
+    let empty = api::Application::default();
+    let application = wire.application.as_ref().unwrap_or(&empty);
+    let spec = application.spec.clone().unwrap_or_default();
+    let wanted_artifacts = 1 + spec.artifacts.len();
+    let main_ended_at = application.main.as_ref().and_then(|main| main.ended_at);
+    let mut jobs = BTreeMap::new();
+    for wire in &application.jobs {
+        let (id, job) = job(wire, main_ended_at)?;
+        jobs.insert(id, job);
+    }
+    Ok(Record {
+        revision: application.revision,
+        terminal: application.terminal,
+        clean: application.clean,
+        outcome: outcome(application.outcome()),
+        desired: desired(application.desired.as_ref()),
+        pinned: application.artifacts.len() >= wanted_artifacts,
+        not_repeatable: spec.on_failover() == api::OnFailover::Fail,
+        cluster: cluster(wire, application.cluster.as_ref()),
+        main: main(wire.main_epoch, application),
+        jobs,
+    })
+}
+
+/// One job.
+pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, RecordedJob), PortError> {
+    let malformed = |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
+    let id: JobId = wire.job_id.parse().map_err(malformed)?;
+    let later = |a: Timestamp, b: Timestamp| (a.seconds, a.nanos) > (b.seconds, b.nanos);
+    let ended_before_main = match (wire.ended_at, main_ended_at) {
+        (Some(job), Some(main)) => !later(job, main),
+        _ => false,
+    };
+    let job = RecordedJob {
+        name: wire.name.clone(),
+        graph: wire.graph_digest.parse().map_err(malformed)?,
+        graph_bytes: wire.graph_size_bytes,
+        incarnation: Incarnation(wire.incarnation),
+        submissions: wire.submissions,
+        end: wire.end.as_ref().map(end),
+        published: wire.published,
+        ended_before_main,
+    };
+    Ok((id, job))
+}
+
+type Timestamp = prost_types::Timestamp;
+
+/// A job's end.
+pub fn end(wire: &job::JobEnd) -> RecordedJobEnd {
+    let outcome = match wire.outcome() {
+        job::JobOutcome::Succeeded => JobOutcome::Succeeded,
+        job::JobOutcome::Cancelled => JobOutcome::Cancelled,
+        job::JobOutcome::Abandoned => JobOutcome::Abandoned,
+        job::JobOutcome::Lost => JobOutcome::Lost,
+        job::JobOutcome::Failed | job::JobOutcome::Unspecified => JobOutcome::Failed,
+    };
+    RecordedJobEnd { outcome, message: wire.message.clone() }
+}
+
+/// A job's outcome on the wire.
+pub fn wire_job_outcome(outcome: JobOutcome) -> job::JobOutcome {
+    match outcome {
+        JobOutcome::Succeeded => job::JobOutcome::Succeeded,
+        JobOutcome::Failed => job::JobOutcome::Failed,
+        JobOutcome::Cancelled => job::JobOutcome::Cancelled,
+        JobOutcome::Abandoned => job::JobOutcome::Abandoned,
+        JobOutcome::Lost => job::JobOutcome::Lost,
+    }
+}
+
+/// An application's outcome; `None` while it has none.
+pub fn outcome(wire: api::Outcome) -> Option<Outcome> {
+    match wire {
+        api::Outcome::Unspecified => None,
+        api::Outcome::Succeeded => Some(Outcome::Succeeded),
+        api::Outcome::Failed => Some(Outcome::Failed),
+        api::Outcome::Cancelled => Some(Outcome::Cancelled),
+        api::Outcome::DeadlineExceeded => Some(Outcome::DeadlineExceeded),
+    }
+}
+
+/// An application's outcome on the wire.
+pub fn wire_outcome(outcome: Outcome) -> api::Outcome {
+    match outcome {
+        Outcome::Succeeded => api::Outcome::Succeeded,
+        Outcome::Failed => api::Outcome::Failed,
+        Outcome::Cancelled => api::Outcome::Cancelled,
+        Outcome::DeadlineExceeded => api::Outcome::DeadlineExceeded,
+    }
+}
+
+fn desired(wire: Option<&api::Desired>) -> Desired {
+    wire.map_or_else(Desired::default, |wire| Desired {
+        cancel: wire.cancel,
+        abandon: wire.abandon,
+        reason: wire.reason.clone(),
+        requested_by: wire.requested_by.clone(),
+        revision: wire.revision,
+    })
+}
+
+fn cluster(record: &jobgraph::Record, wire: Option<&api::Cluster>) -> RecordedCluster {
+    let Some(wire) = wire.filter(|cluster| cluster.incarnation != 0) else { return RecordedCluster::default() };
+    let state = match wire.state() {
+        api::ClusterState::Ready if !record.jobs_endpoint.is_empty() => ClusterState::Ready,
+        api::ClusterState::Gone => ClusterState::Gone,
+        _ => ClusterState::Starting,
+    };
+    RecordedCluster {
+        incarnation: Incarnation(wire.incarnation),
+        state,
+        jobs_endpoint: record.jobs_endpoint.clone(),
+    }
+}
+
+fn main(epoch: u64, application: &api::Application) -> RecordedMain {
+    let Some(wire) = &application.main else { return RecordedMain::default() };
+    let state = match wire.state() {
+        api::MainState::Unspecified => MainState::Never,
+        api::MainState::Starting | api::MainState::Running => MainState::Begun,
+        api::MainState::Ended => MainState::Ended,
+    };
+    let past = |ended: Timestamp, deadline: Timestamp| (ended.seconds, ended.nanos) >= (deadline.seconds, deadline.nanos);
+    let ended_after_deadline = match (wire.ended_at, application.deadline_at) {
+        (Some(ended), Some(deadline)) => past(ended, deadline),
+        _ => false,
+    };
+    let exit = (state == MainState::Ended).then_some(MainExit { code: wire.exit_code, signal: wire.signal });
+    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline }
+}

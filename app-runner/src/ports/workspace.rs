@@ -1,0 +1,206 @@
+//! Directories on this host: main()'s working directory, and beside it what main() has no business with.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chassis::credential::{Credential, DeploymentKey, Principal};
+use client::places::{Kind, Places};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use proto::{ApplicationRef, Digest, EpochFence, Reason};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{PortResult, Workspace};
+use crate::error::PortError;
+
+/// What main() and its descendants hold locked, in the application's work directory.
+pub const MAIN_LOCK: &str = "main.lock";
+
+/// Places of one attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptPlaces {
+    /// main()'s working directory; the artifacts lie in it.
+    pub directory: PathBuf,
+    /// Specs, outputs, exit files and the token: for the runner and its tethers.
+    pub control: PathBuf,
+    /// The attempt's credential.
+    pub token_file: PathBuf,
+    /// Sockets.
+    pub sockets: PathBuf,
+}
+
+impl AttemptPlaces {
+    /// Computed alike by every process of the host.
+    pub fn new(places: &Places, fence: &EpochFence) -> Self {
+        let work = places.application_work(&fence.application);
+        let control = work.join(format!("attempt-{}.control", fence.epoch));
+        Self {
+            directory: work.join(format!("attempt-{}", fence.epoch)),
+            token_file: control.join("token"),
+            sockets: places.sockets(&fence.application, Kind::Attempt, fence.epoch.get()),
+            control,
+        }
+    }
+}
+
+/// The attempt's credential.
+pub fn attempt_credential(key: &DeploymentKey, fence: &EpochFence) -> Credential {
+    key.mint(&Principal::Attempt {
+        application: fence.application.id.to_string(),
+        generation: fence.application.generation.get(),
+        epoch: fence.epoch.get(),
+    })
+}
+
+/// Directories below the state directory.
+#[derive(Debug, Clone)]
+pub struct LocalWorkspace {
+    places: Places,
+    key: DeploymentKey,
+}
+
+impl LocalWorkspace {
+    /// Below these places; tokens are minted from the key.
+    pub fn new(places: Places, key: DeploymentKey) -> Self {
+        Self { places, key }
+    }
+}
+
+fn about(what: &str, path: &Path) -> impl Fn(io::Error) -> PortError {
+    let text = format!("cannot {what} {}", path.display());
+    move |error| PortError::away(format!("{text}: {error}"))
+}
+
+#[async_trait]
+impl Workspace for LocalWorkspace {
+    async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf> {
+        let attempt = AttemptPlaces::new(&self.places, fence);
+        for directory in [&attempt.directory, &attempt.control, &attempt.sockets] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(about("make the directory", directory))?;
+        }
+        let credential = attempt_credential(&self.key, fence);
+        credential.write_file(&attempt.token_file).map_err(|error| PortError::away(error.to_string()))?;
+        Ok(attempt.directory)
+    }
+
+    async fn write(
+        &self,
+        path: &Path,
+        digest: Digest,
+        executable: bool,
+        mut chunks: BoxStream<'static, PortResult<Bytes>>,
+    ) -> PortResult<u64> {
+        let new = path.with_added_extension("new");
+        let mode = if executable { 0o700 } else { 0o600 };
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new);
+        let mut file = tokio::fs::File::from_std(file.map_err(about("write", &new))?);
+        let (mut hasher, mut size) = (Sha256::new(), 0);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            hasher.update(&chunk);
+            size += chunk.len() as u64;
+            file.write_all(&chunk).await.map_err(about("write", &new))?;
+        }
+        file.flush().await.map_err(about("write", &new))?;
+        let is = Digest::from_bytes(hasher.finalize().into());
+        if is != digest {
+            // What is not what it should be never gets its name.
+            let _ = fs::remove_file(&new);
+            let text = format!("the record's bytes for {} have digest {is} instead of {digest}", path.display());
+            return Err(PortError::refused(Reason::ArtifactDigestMismatch, text));
+        }
+        fs::rename(&new, path).map_err(about("put in place", path))?;
+        Ok(size)
+    }
+
+    async fn remove(&self, application: &ApplicationRef) -> Vec<String> {
+        let work = self.places.application_work(application);
+        let mut leftovers = Vec::new();
+        let entries = match fs::read_dir(&work) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return leftovers,
+            Err(error) => return vec![format!("{}: {error}", work.display())],
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let path = entry.path();
+            let removed = match name.strip_prefix("attempt-") {
+                Some(rest) => {
+                    if let Ok(epoch) = rest.trim_end_matches(".control").parse() {
+                        // Sockets go with their servers and tethers; what is left of them is empty.
+                        let _ = fs::remove_dir_all(self.places.sockets(application, Kind::Attempt, epoch));
+                    }
+                    fs::remove_dir_all(&path)
+                }
+                None if name == MAIN_LOCK => fs::remove_file(&path),
+                // Contenders and clusters have their own owner.
+                None => continue,
+            };
+            if let Err(error) = removed
+                && error.kind() != ErrorKind::NotFound
+            {
+                leftovers.push(format!("{}: {error}", path.display()));
+            }
+        }
+        // Stays while the contender's own directory is in it.
+        let _ = fs::remove_dir(&work);
+        leftovers
+    }
+
+    fn outputs(&self, application: &ApplicationRef) -> PathBuf {
+        self.places.outputs(application)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::stream;
+    use proto::{Epoch, Generation};
+
+    use super::*;
+
+    fn workspace() -> (tempfile::TempDir, LocalWorkspace, EpochFence) {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = LocalWorkspace::new(Places::new(directory.path()), DeploymentKey::generate());
+        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        (directory, workspace, EpochFence { application, epoch: Epoch(7) })
+    }
+
+    #[tokio::test]
+    async fn what_attempts_left_is_removed_and_what_is_others_stays() {
+        let (_state, workspace, fence) = workspace();
+        let directory = workspace.prepare(&fence).await.unwrap();
+        fs::write(directory.join("scratch"), "x").unwrap();
+        let work = workspace.places.application_work(&fence.application);
+        fs::write(work.join("main.lock"), "").unwrap();
+        fs::create_dir(work.join("contender-0")).unwrap();
+        assert!(AttemptPlaces::new(&workspace.places, &fence).token_file.exists());
+        assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new());
+        let left: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["contender-0"]);
+        fs::remove_dir(work.join("contender-0")).unwrap();
+        workspace.remove(&fence.application).await;
+        assert!(!work.exists());
+        assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new(), "a repeat finds it done");
+    }
+
+    #[tokio::test]
+    async fn bytes_of_another_digest_never_get_the_files_name() {
+        let (_state, workspace, fence) = workspace();
+        let path = workspace.prepare(&fence).await.unwrap().join("main");
+        let chunks = || stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))]).boxed();
+        let refused = workspace.write(&path, Digest::of(b"other"), true, chunks()).await.unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::ArtifactDigestMismatch));
+        assert!(!path.exists());
+        assert_eq!(workspace.write(&path, Digest::of(b"#!/bin/sh\n"), true, chunks()).await.unwrap(), 10);
+        assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");
+    }
+}

@@ -1,0 +1,188 @@
+//! One contender: looks at the record, campaigns, leads attempts, and exits with the application's code once it is clean.
+
+mod attempt;
+pub mod execution;
+mod retry;
+mod shared;
+mod verbs;
+mod watchers;
+mod warm;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chassis::tasks::Shutdown;
+use futures::StreamExt as _;
+use proto::{ApplicationRef, Epoch, EpochFence};
+use tracing::Instrument as _;
+
+use crate::error::{PortError, PortErrorKind};
+use crate::model::Leave;
+use crate::ports::{Disposition, Leadership, PortResult, Ports, view};
+use crate::service::execution::Execution;
+use crate::service::retry::patiently;
+
+/// Exit code of a contender that failed itself, and of one that was asked to end before the application was clean: it is
+/// started again.
+pub const EXIT_RESTART: u8 = 70;
+
+/// Serves `ExecutionService` of one attempt.
+#[async_trait]
+pub trait Front: Send + Sync {
+    /// Serves until `until` begins; answers the endpoint, which main() can reach when this returns.
+    async fn open(&self, fence: &EpochFence, execution: Execution, until: Shutdown) -> PortResult<String>;
+}
+
+/// Who this contender is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The one application that it may lead.
+    pub application: ApplicationRef,
+    /// Its unique name, such as `runner-0`.
+    pub holder: String,
+}
+
+/// One contender of one (application, generation).
+#[derive(Clone)]
+pub struct Contender {
+    identity: Identity,
+    ports: Ports,
+    front: Arc<dyn Front>,
+    shutdown: Shutdown,
+}
+
+/// What a leadership came to.
+enum Led {
+    Exit(u8),
+    CampaignAgain { at_least: Epoch },
+}
+
+impl Contender {
+    /// A contender that ends when `shutdown` begins.
+    pub fn new(identity: Identity, ports: Ports, front: Arc<dyn Front>, shutdown: Shutdown) -> Self {
+        Self { identity, ports, front, shutdown }
+    }
+
+    /// Runs until the application is clean; the exit code. An error is one that a restart will not cure.
+    pub async fn run(self) -> Result<u8, PortError> {
+        let mut at_least = Epoch(0);
+        loop {
+            let record = self.read().await?;
+            let Some(record) = record else { return Ok(EXIT_RESTART) };
+            let now = view::record(&record)?;
+            if now.clean {
+                return Ok(exit_code(&now));
+            }
+            // The bytes are fetched while somebody else leads, or while the campaign is under way.
+            let warm = tokio::spawn(warm::fetch(self.ports.clone(), self.identity.application.clone(), record));
+            let campaign = tokio::select! {
+                () = self.shutdown.begun() => None,
+                code = self.until_clean() => return Ok(code),
+                elected = self.campaign(at_least) => Some(elected?),
+            };
+            warm.abort();
+            let Some(leadership) = campaign else { return Ok(EXIT_RESTART) };
+            let epoch = leadership.epoch();
+            let span = tracing::info_span!("attempt", app.id = %self.identity.application.id, epoch = epoch.get());
+            match self.lead(leadership, &span).await? {
+                Led::Exit(code) => return Ok(code),
+                Led::CampaignAgain { at_least: known } => at_least = at_least.max(known).max(epoch),
+            }
+        }
+    }
+
+    /// The record now; `None` when the process is to end first.
+    async fn read(&self) -> PortResult<Option<Arc<proto::jobgraph::Record>>> {
+        let read = patiently(&self.ports.clock, "read the record", || self.ports.record.read(&self.identity.application));
+        tokio::select! {
+            record = read => record.map(Some),
+            () = self.shutdown.begun() => Ok(None),
+        }
+    }
+
+    async fn campaign(&self, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+        patiently(&self.ports.clock, "campaign", || self.ports.election.campaign(&self.identity.application, at_least))
+            .await
+    }
+
+    /// A standby leaves when somebody else has brought the application to its clean end.
+    async fn until_clean(&self) -> u8 {
+        let mut backoff = retry::backoff();
+        loop {
+            if let Ok(mut changes) = self.ports.record.watch(&self.identity.application).await {
+                while let Some(Ok(record)) = changes.next().await {
+                    if let Ok(record) = view::record(&record)
+                        && record.clean
+                    {
+                        return exit_code(&record);
+                    }
+                }
+            }
+            self.ports.clock.sleep(backoff.next_delay()).await;
+        }
+    }
+
+    async fn lead(&self, leadership: Box<dyn Leadership>, span: &tracing::Span) -> PortResult<Led> {
+        let fence = EpochFence { application: self.identity.application.clone(), epoch: leadership.epoch() };
+        let cause = leadership.cause();
+        let begin = patiently(&self.ports.clock, "begin the attempt", || {
+            self.ports.record.begin_attempt(&fence, &self.identity.holder, &cause)
+        });
+        let begun = tokio::select! {
+            begun = begin => begun,
+            () = self.shutdown.begun() => {
+                leadership.resign().await;
+                return Ok(Led::Exit(EXIT_RESTART));
+            }
+        };
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(PortError { kind: PortErrorKind::Superseded(known), .. }) => {
+                leadership.resign().await;
+                return Ok(Led::CampaignAgain { at_least: known });
+            }
+            Err(error) => {
+                leadership.resign().await;
+                return Err(error);
+            }
+        };
+        let record = view::record(&begun.record)?;
+        if begun.disposition == Disposition::Clean {
+            leadership.resign().await;
+            return Ok(Led::Exit(exit_code(&record)));
+        }
+        chassis::telemetry::trace::continue_from(span, &begun.record.traceparent);
+        let lease = leadership.lease();
+        let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, lease);
+        let leave = attempt.run(self.front.clone(), self.shutdown.clone()).instrument(span.clone()).await?;
+        tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");
+        let again = Led::CampaignAgain { at_least: fence.epoch };
+        match leave {
+            Leave::Clean(outcome) => {
+                leadership.resign().await;
+                Ok(Led::Exit(outcome.exit_code()))
+            }
+            Leave::Superseded | Leave::LeaseLost(_) => {
+                self.ports.main.kill(&fence).await;
+                Ok(again)
+            }
+            Leave::MainLost(_) => {
+                self.ports.main.kill(&fence).await;
+                leadership.resign().await;
+                Ok(again)
+            }
+            Leave::Shutdown => {
+                self.ports.main.kill(&fence).await;
+                leadership.resign().await;
+                Ok(Led::Exit(EXIT_RESTART))
+            }
+        }
+    }
+}
+
+fn exit_code(record: &crate::model::Record) -> u8 {
+    record.outcome.map_or(EXIT_RESTART, crate::model::Outcome::exit_code)
+}
+
+#[cfg(test)]
+mod tests;

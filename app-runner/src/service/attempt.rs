@@ -1,0 +1,169 @@
+//! The driver of one attempt: asks the machine what should be under way, sees to it, and tells it what came of it.
+
+use std::sync::Arc;
+
+use chassis::tasks::Shutdown;
+use proto::EpochFence;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::Instrument as _;
+
+use super::execution::Execution;
+use super::shared::{INBOX, Shared};
+use super::{Front, Identity, verbs, watchers};
+use crate::error::PortError;
+use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
+use crate::ports::{Begun, Lease, PortResult, Ports};
+
+pub(super) struct Attempt {
+    shared: Arc<Shared>,
+    facts: Facts,
+    inbox: mpsc::Receiver<Fact>,
+    under_way: JoinSet<(Decision, Vec<Fact>)>,
+    begun: Vec<(Decision, AbortHandle)>,
+    watchers: JoinSet<()>,
+    span: tracing::Span,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        identity: &Identity,
+        ports: &Ports,
+        fence: EpochFence,
+        begun: Begun,
+        record: Record,
+        lease: watch::Receiver<Lease>,
+    ) -> Self {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let facts = Facts::new(fence.epoch, record);
+        let holder = identity.holder.clone();
+        let shared = Shared::new(ports.clone(), holder, fence, begun.record, begun.secrets, lease, sender);
+        Self {
+            shared: Arc::new(shared),
+            facts,
+            inbox,
+            under_way: JoinSet::new(),
+            begun: Vec::new(),
+            watchers: JoinSet::new(),
+            span: tracing::Span::none(),
+        }
+    }
+
+    /// Runs until the attempt is over. Whatever of it is under way is cut off then.
+    pub(super) async fn run(mut self, front: Arc<dyn Front>, shutdown: Shutdown) -> PortResult<Leave> {
+        self.span = tracing::Span::current();
+        // Ends with this attempt, not with the process.
+        let until = Shutdown::new();
+        let _closes = Closes(until.clone());
+        self.open(front, until).await?;
+        for watcher in watchers::all(&self.shared, shutdown) {
+            self.watchers.spawn(watcher.instrument(self.span.clone()));
+        }
+        loop {
+            let wanted = decide(&self.facts);
+            if let Some(Decision::Leave(leave)) = wanted.first() {
+                return Ok(leave.clone());
+            }
+            self.see_to(wanted);
+            self.shared.accepting.send_if_modified(|now| {
+                let accepts = accepts_jobs(&self.facts);
+                std::mem::replace(now, accepts) != accepts
+            });
+            let facts = tokio::select! {
+                Some(fact) = self.inbox.recv() => vec![fact],
+                Some(done) = self.under_way.join_next() => self.finished(done)?,
+                Some(ended) = self.watchers.join_next() => {
+                    ended.map_err(|error| PortError::away(format!("a watcher of the attempt failed: {error}")))?;
+                    Vec::new()
+                }
+            };
+            for fact in facts {
+                self.take(fact);
+            }
+        }
+    }
+
+    /// The working directory and the endpoint that main() will call.
+    async fn open(&mut self, front: Arc<dyn Front>, until: Shutdown) -> PortResult<()> {
+        let directory = self.shared.ports.workspace.prepare(&self.shared.fence).await?;
+        let endpoint = front.open(&self.shared.fence, Execution::new(self.shared.clone()), until).await?;
+        // Set once, here.
+        let _ = self.shared.directory.set(directory);
+        let _ = self.shared.execution_endpoint.set(endpoint);
+        Ok(())
+    }
+
+    /// Begins what is wanted and not under way, cuts off what is under way and not wanted any more.
+    fn see_to(&mut self, wanted: Vec<Decision>) {
+        self.begun.retain(|(decision, task)| {
+            let keep = wanted.contains(decision) || !decision.may_be_dropped();
+            if !keep {
+                tracing::debug!(?decision, "not wanted any more");
+                task.abort();
+            }
+            keep
+        });
+        for decision in wanted {
+            if self.begun.iter().any(|(begun, _)| *begun == decision) {
+                continue;
+            }
+            tracing::debug!(?decision, "begun");
+            let (shared, of_task) = (self.shared.clone(), decision.clone());
+            let task = async move {
+                let facts = verbs::perform(&shared, &of_task).await;
+                (of_task, facts)
+            };
+            let handle = self.under_way.spawn(task.instrument(self.span.clone()));
+            self.begun.push((decision, handle));
+        }
+    }
+
+    fn finished(
+        &mut self,
+        done: Result<(Decision, Vec<Fact>), tokio::task::JoinError>,
+    ) -> Result<Vec<Fact>, PortError> {
+        match done {
+            Ok((decision, facts)) => {
+                // What a step told on its way came before its end: without it the step might seem to be wanted again.
+                while let Ok(earlier) = self.inbox.try_recv() {
+                    self.take(earlier);
+                }
+                self.begun.retain(|(begun, _)| *begun != decision);
+                tracing::debug!(?decision, facts = facts.len(), "done");
+                Ok(facts)
+            }
+            Err(error) if error.is_cancelled() => Ok(Vec::new()),
+            Err(error) => Err(PortError::away(format!("a step of the attempt failed: {error}"))),
+        }
+    }
+
+    fn take(&mut self, fact: Fact) {
+        let was_live = live(&self.facts);
+        self.facts.apply(fact);
+        let is_live = live(&self.facts);
+        self.shared.live.send_if_modified(|now| std::mem::replace(now, is_live) != is_live);
+        if is_live != was_live
+            && let Some(incarnation) = is_live
+        {
+            for watcher in watchers::of_cluster(&self.shared, incarnation) {
+                self.watchers.spawn(watcher.instrument(self.span.clone()));
+            }
+        }
+    }
+}
+
+fn live(facts: &Facts) -> Option<proto::Incarnation> {
+    match &facts.cluster {
+        Cluster::Live { incarnation, .. } => Some(*incarnation),
+        _ => None,
+    }
+}
+
+/// Ends the front when the attempt ends, however it ends.
+struct Closes(Shutdown);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.begin();
+    }
+}

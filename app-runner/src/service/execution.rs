@@ -1,0 +1,357 @@
+//! What main() may ask of its runner: `execute()` as a journalled step, and what goes with it.
+
+mod calls;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
+use proto::{Digest, JobId, Reason, api, engine, job, jobgraph, runner};
+use tokio::sync::mpsc;
+
+use super::retry::patiently;
+use super::shared::Shared;
+use crate::error::{PortError, PortErrorKind};
+use crate::model::{Fact, Failure};
+use crate::ports::{PortResult, view};
+use calls::Calls;
+
+pub use client::execution::MAX_GRAPH_BYTES;
+
+/// Answers of one call that wait for a slow program.
+const QUEUE: usize = 16;
+
+/// The execution service of one attempt; cheap to clone.
+#[derive(Clone)]
+pub struct Execution {
+    shared: Arc<Shared>,
+    calls: Arc<Mutex<Calls>>,
+}
+
+/// One `execute()`, all its chunks collected.
+#[derive(Debug, Clone, Default)]
+pub struct Call {
+    /// The same for a retry.
+    pub call_id: String,
+    /// The job's identity; empty: by ordinal.
+    pub name: String,
+    /// What the program says that the bytes hash to.
+    pub graph_digest: String,
+    /// The graph.
+    pub graph: Bytes,
+    /// For people.
+    pub description: api::GraphDescription,
+    /// Where it may stage output.
+    pub staging_locations: Vec<String>,
+}
+
+/// An answer to an `execute()`.
+pub type Answer = Result<runner::execute_response::Item, PortError>;
+
+impl Execution {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, calls: Arc::default() }
+    }
+
+    /// Enters a call: from here it has its ordinal and overlaps with others. Refuses an unnamed one that overlaps.
+    pub fn enter(&self, call_id: &str, name: &str) -> PortResult<Entered> {
+        if call_id.is_empty() || call_id.len() > 128 {
+            return Err(PortError::refused(Reason::RequestInvalid, "call_id has to have 1 to 128 characters"));
+        }
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ordinal, overlapped) = calls.enter(call_id);
+        let entered = Entered { calls: self.calls.clone(), call_id: call_id.to_owned(), ordinal, overlapped };
+        drop(calls);
+        if name.is_empty() && overlapped {
+            let text = format!(
+                "the unnamed execute() number {ordinal} overlaps with another one, so that their order may differ when main() \
+                 is executed again: name your jobs"
+            );
+            return Err(PortError::refused(Reason::UnnamedJobOverlaps, text));
+        }
+        Ok(entered)
+    }
+
+    /// Executes one job: its answers until it has ended. The job goes on when nobody listens any more.
+    pub async fn execute(&self, call: Call, entered: Entered) -> PortResult<mpsc::Receiver<Answer>> {
+        let digest = verified(&call)?;
+        self.check_open()?;
+        let (job, accepted) = self.store(&call, &entered, digest).await?;
+        let (answers, listener) = mpsc::channel(QUEUE);
+        let this = self.clone();
+        tokio::spawn(async move {
+            let answered = this.follow(job, accepted, entered, &answers).await;
+            if let Err(error) = answered {
+                // Nobody listens: the program has given the call up, or is gone.
+                let _ = answers.send(Err(error)).await;
+            }
+        });
+        Ok(listener)
+    }
+
+    /// Blob first, pointer second; a sweep between them means once more.
+    async fn store(&self, call: &Call, entered: &Entered, digest: Digest) -> PortResult<(JobId, runner::Accepted)> {
+        let shared = &self.shared;
+        let request = jobgraph::PutJobGraphRequest {
+            fence: None,
+            call_id: call.call_id.clone(),
+            name: call.name.clone(),
+            ordinal: entered.ordinal,
+            overlapped: entered.overlapped,
+            equal_names_allowed: shared.engine.get().is_some_and(|engine| engine.equal_job_names),
+            graph_digest: digest.to_string(),
+            graph_size_bytes: call.graph.len() as u64,
+            description: Some(call.description.clone()),
+            staging_locations: call.staging_locations.clone(),
+        };
+        let stored = patiently(&shared.ports.clock, "store a job graph", || async {
+            shared.ports.payloads.put(digest, call.graph.clone()).await?;
+            shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| match error.reason {
+                Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
+                _ => error,
+            })
+        })
+        .await;
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                if error.reason == Some(Reason::MainDiverged) {
+                    // Not this call alone: the program is not the one whose jobs are recorded.
+                    shared.tell(Fact::Refused(Failure::new(Reason::MainDiverged, error.message.clone()))).await;
+                }
+                return Err(error);
+            }
+        };
+        let known = stored.job.unwrap_or_default();
+        let (job, recorded) = view::job(&known, None)?;
+        let mut warning = String::new();
+        if stored.diverged {
+            warning = format!(
+                "job {:?} is recorded with another graph, and that one runs: recorded {}, sent {digest}",
+                known.name, known.graph_digest
+            );
+            tracing::warn!("{warning}");
+        }
+        shared.tell(Fact::JobStored { job, stored: Box::new(recorded) }).await;
+        Ok((job, runner::Accepted { job_id: known.job_id, name: known.name, found: stored.found, warning }))
+    }
+
+    /// Answers until the end is recorded and published, or nobody listens.
+    async fn follow(
+        &self,
+        job: JobId,
+        accepted: runner::Accepted,
+        entered: Entered,
+        answers: &mpsc::Sender<Answer>,
+    ) -> PortResult<()> {
+        use runner::execute_response::Item;
+        if answers.send(Ok(Item::Accepted(accepted))).await.is_err() {
+            return Ok(());
+        }
+        let mut last = None;
+        loop {
+            match self.next_state(job, &mut last, Some(answers)).await? {
+                Some(State::Progress(progress)) => {
+                    if answers.send(Ok(Item::Progress(progress))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(State::Ended(end)) => {
+                    // Before the program hears of it: its next call does not overlap with this one.
+                    drop(entered);
+                    if answers.send(Ok(Item::Ended(end))).await.is_ok() {
+                        self.shared.tell(Fact::JobAnswered(job)).await;
+                    }
+                    return Ok(());
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for the next thing to tell about a job; `None` when nobody listens any more.
+    async fn next_state(
+        &self,
+        job: JobId,
+        last: &mut Option<job::Progress>,
+        answers: Option<&mpsc::Sender<Answer>>,
+    ) -> PortResult<Option<State>> {
+        let (mut record, mut progress) = (self.shared.record.subscribe(), self.shared.progress.subscribe());
+        let over = || PortError::away("this attempt is over; the next leader answers");
+        loop {
+            if let Some(end) = settled(&record.borrow_and_update(), job) {
+                return Ok(Some(State::Ended(end)));
+            }
+            let now = progress.borrow_and_update().get(&job).copied();
+            if now.is_some() && now != *last {
+                *last = now;
+                return Ok(now.map(State::Progress));
+            }
+            tokio::select! {
+                changed = record.changed() => changed.map_err(|_| over())?,
+                changed = progress.changed() => changed.map_err(|_| over())?,
+                () = gone(answers) => return Ok(None),
+            }
+        }
+    }
+
+    /// A job's state and progress until it has ended.
+    pub fn watch_job(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<runner::WatchJobResponse>>> {
+        self.known(job)?;
+        let this = self.clone();
+        let states = stream::unfold((this, None, false), move |(this, mut last, ended)| async move {
+            if ended {
+                return None;
+            }
+            let answer = match this.next_state(job, &mut last, None).await {
+                Ok(Some(State::Progress(progress))) => {
+                    Ok(runner::WatchJobResponse { status: Some(this.status(job, Some(progress))), end: None })
+                }
+                Ok(Some(State::Ended(end))) => {
+                    let status = Some(this.status(job, end.progress));
+                    Ok(runner::WatchJobResponse { status, end: Some(end) })
+                }
+                Ok(None) => return None,
+                Err(error) => Err(error),
+            };
+            let ended = answer.as_ref().map_or(true, |answer| answer.end.is_some());
+            Some((answer, (this, last, ended)))
+        });
+        Ok(states.boxed())
+    }
+
+    fn status(&self, job: JobId, progress: Option<job::Progress>) -> engine::JobStatus {
+        let state = match self.shared.job(job).map(|known| known.state()) {
+            Some(api::JobState::Ended) => engine::EngineJobState::Ended,
+            Some(api::JobState::Publishing) => engine::EngineJobState::Ending,
+            Some(api::JobState::Running) => engine::EngineJobState::Running,
+            _ => engine::EngineJobState::Starting,
+        };
+        engine::JobStatus { job_id: job.to_string(), state: state.into(), progress }
+    }
+
+    /// Asks a job to end.
+    pub async fn cancel_job(&self, job: JobId, reason: String) -> PortResult<()> {
+        self.known(job)?;
+        let reason = if reason.is_empty() { "main() cancelled it".to_owned() } else { reason };
+        self.shared.tell(Fact::CancelWanted { job, reason }).await;
+        Ok(())
+    }
+
+    /// Keeps bytes by digest.
+    pub async fn put_payload(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> PortResult<bool> {
+        let present = self.shared.ports.payloads.present(&[digest]).await?;
+        if present.contains(&digest) {
+            return Ok(true);
+        }
+        self.shared.ports.payloads.put_stream(digest, size_bytes, chunks).await
+    }
+
+    /// The rows that an ended job brought back.
+    pub async fn read_result(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
+        let known = self.known(job)?;
+        let end = known.end.ok_or_else(|| {
+            PortError::refused(Reason::ResultNotReady, format!("job {:?} ({job}) has not ended yet", known.name))
+        })?;
+        if end.result_digest.is_empty() {
+            let text = format!("job {:?} ({job}) brought back no rows", known.name);
+            return Err(PortError::refused(Reason::ResultNone, text));
+        }
+        let digest = end.result_digest.parse::<Digest>();
+        let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
+        patiently(&self.shared.ports.clock, "read a result", || self.shared.ports.payloads.get(digest)).await
+    }
+
+    /// One `once` step.
+    pub async fn journal(&self, key: &str, value: Option<Bytes>) -> PortResult<jobgraph::JournalResponse> {
+        let shared = &self.shared;
+        patiently(&shared.ports.clock, "keep a once() value", || {
+            shared.ports.record.journal(&shared.fence, key, value.clone())
+        })
+        .await
+    }
+
+    /// Which attempt this is.
+    pub fn attempt(&self) -> runner::GetAttemptResponse {
+        let fence = &self.shared.fence;
+        let executions = self.shared.record.borrow().application.as_ref().and_then(|a| a.main.as_ref()).map_or(0, |m| m.executions);
+        runner::GetAttemptResponse {
+            application_id: fence.application.id.to_string(),
+            generation: fence.application.generation.get(),
+            epoch: fence.epoch.get(),
+            re_execution: executions > 1,
+            output_directory: self.shared.output_directory().to_string_lossy().into_owned(),
+        }
+    }
+
+    fn check_open(&self) -> PortResult<()> {
+        if *self.shared.accepting.borrow() {
+            return Ok(());
+        }
+        let text = format!("{} is ending and takes no further job", self.shared.application());
+        Err(PortError::refused(Reason::ApplicationEnding, text))
+    }
+
+    fn known(&self, job: JobId) -> PortResult<api::Job> {
+        self.shared.job(job).ok_or_else(|| {
+            let text = format!("{} has no job {job}", self.shared.application());
+            PortError::refused(Reason::JobNotFound, text)
+        })
+    }
+}
+
+enum State {
+    Progress(job::Progress),
+    Ended(job::JobEnd),
+}
+
+/// The end of a job whose outputs, if it has any, stand at their final names.
+fn settled(record: &jobgraph::Record, job: JobId) -> Option<job::JobEnd> {
+    let id = job.to_string();
+    let known = record.application.as_ref()?.jobs.iter().find(|known| known.job_id == id)?;
+    let end = known.end.as_ref()?;
+    let outputs = end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty());
+    let waits = end.outcome() == job::JobOutcome::Succeeded && outputs && !known.published;
+    (!waits).then(|| end.clone())
+}
+
+async fn gone(answers: Option<&mpsc::Sender<Answer>>) {
+    match answers {
+        Some(answers) => answers.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn verified(call: &Call) -> PortResult<Digest> {
+    let said = call.graph_digest.parse::<Digest>();
+    let said = said.map_err(|error| PortError::refused(Reason::GraphDigestMismatch, error.to_string()))?;
+    let is = Digest::of(&call.graph);
+    if said == is {
+        return Ok(is);
+    }
+    let text = format!("the graph's {} bytes have digest {is}, the header says {said}", call.graph.len());
+    Err(PortError::refused(Reason::GraphDigestMismatch, text))
+}
+
+/// A call that is in flight; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Entered {
+    calls: Arc<Mutex<Calls>>,
+    call_id: String,
+    /// Position among the calls of this main(), from 0.
+    pub ordinal: u32,
+    /// It overlapped with another one, or an earlier call of this attempt did.
+    pub overlapped: bool,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.call_id);
+    }
+}

@@ -1,0 +1,43 @@
+//! Asking again while a peer is away. `up` starts a service again that died; that takes a moment.
+
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use chassis::clock::{Clock as _, SharedClock};
+
+use crate::ports::PortResult;
+
+const MIN: Duration = Duration::from_millis(10);
+const MAX: Duration = Duration::from_secs(1);
+
+pub(super) fn backoff() -> Backoff {
+    Backoff::new(MIN, MAX)
+}
+
+/// Repeats a call until it is answered with a result or a refusal. The bound is the caller's: it is dropped with the
+/// attempt, or when what it does is not wanted any more.
+pub(super) async fn patiently<T, F, Fut>(clock: &SharedClock, what: &str, mut call: F) -> PortResult<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = PortResult<T>>,
+{
+    let mut backoff = backoff();
+    let mut tries = 0_u32;
+    loop {
+        tries = tries.saturating_add(1);
+        match call().await {
+            Err(error) if error.is_away() => {
+                if tries.is_power_of_two() && tries >= 4 {
+                    tracing::warn!(tries, "cannot {what}, trying again: {error}");
+                }
+                clock.sleep(backoff.next_delay()).await;
+            }
+            answered => {
+                if tries >= 4 {
+                    tracing::info!(tries, "could {what} again");
+                }
+                return answered;
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the tasks of one attempt share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jobgraph};
+use tokio::sync::{mpsc, watch};
+
+use crate::model::Fact;
+use crate::ports::{AttemptId, EngineInfo, Lease, LiveMain, Ports, ReadyCluster};
+
+/// Facts on their way to the machine. Senders wait when it is full.
+pub(super) const INBOX: usize = 256;
+
+pub(super) struct Shared {
+    pub(super) ports: Ports,
+    pub(super) holder: String,
+    pub(super) fence: EpochFence,
+    pub(super) spec: api::ApplicationSpec,
+    pub(super) secrets: BTreeMap<String, String>,
+    /// The record as it came last.
+    pub(super) record: watch::Sender<Arc<jobgraph::Record>>,
+    pub(super) inbox: mpsc::Sender<Fact>,
+    pub(super) lease: watch::Receiver<Lease>,
+    /// One line for the beat.
+    pub(super) activity: watch::Sender<String>,
+    pub(super) progress: watch::Sender<BTreeMap<JobId, job::Progress>>,
+    /// The cluster that takes this leader's calls.
+    pub(super) live: watch::Sender<Option<Incarnation>>,
+    /// main() may begin jobs.
+    pub(super) accepting: watch::Sender<bool>,
+    pub(super) directory: OnceLock<PathBuf>,
+    pub(super) execution_endpoint: OnceLock<String>,
+    pub(super) engine: OnceLock<EngineInfo>,
+    pub(super) artifacts: OnceLock<Vec<engine::LocalArtifact>>,
+    pub(super) described: OnceLock<(engine::Plan, engine::DescribeMainResponse)>,
+    ready: Mutex<BTreeMap<Incarnation, ReadyCluster>>,
+    main: Mutex<Option<Arc<dyn LiveMain>>>,
+    stderr_tail: Mutex<String>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        ports: Ports,
+        holder: String,
+        fence: EpochFence,
+        record: Arc<jobgraph::Record>,
+        secrets: BTreeMap<String, String>,
+        lease: watch::Receiver<Lease>,
+        inbox: mpsc::Sender<Fact>,
+    ) -> Self {
+        let spec = record.application.as_ref().and_then(|application| application.spec.clone()).unwrap_or_default();
+        Self {
+            ports,
+            holder,
+            fence,
+            spec,
+            secrets,
+            record: watch::Sender::new(record),
+            inbox,
+            lease,
+            activity: watch::Sender::default(),
+            progress: watch::Sender::default(),
+            live: watch::Sender::default(),
+            accepting: watch::Sender::new(true),
+            directory: OnceLock::new(),
+            execution_endpoint: OnceLock::new(),
+            engine: OnceLock::new(),
+            artifacts: OnceLock::new(),
+            described: OnceLock::new(),
+            ready: Mutex::default(),
+            main: Mutex::default(),
+            stderr_tail: Mutex::default(),
+        }
+    }
+
+    pub(super) fn application(&self) -> &ApplicationRef {
+        &self.fence.application
+    }
+
+    /// Keeps a record unless a newer one is kept.
+    pub(super) fn keep_record(&self, newer: &Arc<jobgraph::Record>) {
+        let revision = |record: &jobgraph::Record| record.application.as_ref().map_or(0, |known| known.revision);
+        self.record.send_if_modified(|kept| {
+            let replace = revision(newer) >= revision(kept);
+            if replace {
+                *kept = newer.clone();
+            }
+            replace
+        });
+    }
+
+    /// A fact from a task that is no decision's.
+    pub(super) async fn tell(&self, fact: Fact) {
+        // Fails only when the attempt is over, and then nobody acts on facts any more.
+        let _ = self.inbox.send(fact).await;
+    }
+
+    pub(super) fn attempt_id(&self) -> AttemptId {
+        let submitted = self.record.borrow().traceparent.clone();
+        AttemptId {
+            fence: self.fence.clone(),
+            engine: self.spec.engine.clone(),
+            directory: self.directory.get().cloned().unwrap_or_default(),
+            traceparent: chassis::telemetry::trace::current_traceparent().unwrap_or(submitted),
+        }
+    }
+
+    /// Where outputs of relative targets go.
+    pub(super) fn output_directory(&self) -> PathBuf {
+        if self.spec.output.is_empty() {
+            self.ports.workspace.outputs(self.application())
+        } else {
+            PathBuf::from(&self.spec.output)
+        }
+    }
+
+    pub(super) fn ready(&self, incarnation: Incarnation) -> Option<ReadyCluster> {
+        lock(&self.ready).get(&incarnation).cloned()
+    }
+
+    pub(super) fn keep_ready(&self, incarnation: Incarnation, cluster: ReadyCluster) {
+        lock(&self.ready).insert(incarnation, cluster);
+    }
+
+    pub(super) fn main(&self) -> Option<Arc<dyn LiveMain>> {
+        lock(&self.main).clone()
+    }
+
+    pub(super) fn keep_main(&self, main: Arc<dyn LiveMain>) {
+        *lock(&self.main) = Some(main);
+    }
+
+    pub(super) fn stderr_tail(&self) -> String {
+        lock(&self.stderr_tail).clone()
+    }
+
+    pub(super) fn keep_stderr_tail(&self, tail: &str) {
+        tail.clone_into(&mut lock(&self.stderr_tail));
+    }
+
+    /// All jobs of this generation.
+    pub(super) fn own_jobs(&self) -> Vec<JobId> {
+        let record = self.record.borrow();
+        let jobs = record.application.iter().flat_map(|application| &application.jobs);
+        jobs.filter_map(|job| job.job_id.parse().ok()).collect()
+    }
+
+    /// A job in the record as it came last.
+    pub(super) fn job(&self, job: JobId) -> Option<api::Job> {
+        let id = job.to_string();
+        let record = self.record.borrow();
+        record.application.as_ref()?.jobs.iter().find(|job| job.job_id == id).cloned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,131 @@
+//! Leaders, clusters and main()s that are lost on the way.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// A main() with two jobs, of which the second runs until the test ends it.
+fn two_jobs() -> World {
+    let world = world(|execution| async move {
+        let both = succeeded(&execute(&execution, "first").await) && succeeded(&execute(&execution, "second").await);
+        if both { 0 } else { 9 }
+    });
+    world.behave("second", Behaviour::Run);
+    world
+}
+
+async fn second_runs(world: &World, times: usize) {
+    let submitted = world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 0));
+    soon("the second job", submitted).await;
+    let done = world.clone();
+    soon("main()", async move {
+        while count(&done, "main") < times || done.live_mains() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_standby_takes_over_and_no_ended_job_runs_again() {
+    let world = two_jobs();
+    let contenders = [contend(&world, "runner-0"), contend(&world, "runner-1")];
+    second_runs(&world, 1).await;
+    world.lose_lease();
+    second_runs(&world, 2).await;
+    world.end_job("second", JobOutcome::Succeeded);
+    for contender in contenders {
+        assert_eq!(code(contender).await, 0, "leader and standby leave with the same code");
+    }
+    assert_eq!((count(&world, "submit first"), count(&world, "submit second")), (1, 1));
+    assert_eq!((count(&world, "main"), count(&world, "cluster 1"), count(&world, "cluster 2")), (2, 1, 0));
+    assert_eq!((count(&world, "end Succeeded"), count(&world, "clean")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_lost_tether_means_execute_again() {
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.lose_main();
+    second_runs(&world, 2).await;
+    world.end_job("second", JobOutcome::Succeeded);
+    assert_eq!(code(contender).await, 0);
+    assert_eq!((count(&world, "main"), count(&world, "submit second")), (2, 1));
+}
+
+#[tokio::test]
+async fn a_dead_cluster_is_followed_by_another_where_the_open_job_runs_again() {
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.kill_cluster();
+    let again = world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 1));
+    soon("the second incarnation", again).await;
+    world.end_job("second", JobOutcome::Succeeded);
+    assert_eq!(code(contender).await, 0);
+    assert_eq!((count(&world, "main"), count(&world, "submit first"), count(&world, "submit second")), (1, 1, 2));
+    assert_eq!(count(&world, "sweep 1"), 1, "what the first incarnation staged");
+}
+
+#[tokio::test]
+async fn a_cluster_that_keeps_dying_ends_the_application() {
+    let world = world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) });
+    world.behave("long", Behaviour::Run);
+    let contender = contend(&world, "runner-0");
+    for incarnation in 1..=3 {
+        let up = |a: &api::Application| {
+            let ready = a.cluster.as_ref().is_some_and(|c| c.incarnation == incarnation);
+            ready && a.jobs.iter().any(|job| job.incarnation == incarnation)
+        };
+        soon("the incarnation", world.until(up)).await;
+        world.kill_cluster();
+    }
+    assert_eq!(code(contender).await, 1);
+    assert_eq!(world.record().application.as_ref().unwrap().reason, "CLUSTER_KEEPS_DYING");
+}
+
+#[tokio::test]
+async fn a_main_that_asks_for_other_jobs_the_second_time_is_stopped() {
+    static EXECUTIONS: AtomicU32 = AtomicU32::new(0);
+    let world = world(|execution| async move {
+        let name = if EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0 { "monday" } else { "tuesday" };
+        execute(&execution, name).await.ok();
+        std::future::pending::<i32>().await
+    });
+    world.behave("monday", Behaviour::Run);
+    let contender = contend(&world, "runner-0");
+    soon("the job", world.until(|a| a.jobs.iter().any(|job| job.submissions > 0))).await;
+    world.lose_lease();
+    assert_eq!(code(contender).await, 1);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(application.reason, "MAIN_DIVERGED");
+    assert!(application.message.contains("tuesday"), "{}", application.message);
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_the_application_to_the_next_contender() {
+    let world = two_jobs();
+    let identity = Identity { application: world.application(), holder: "runner-0".into() };
+    let shutdown = Shutdown::new();
+    let contender = Contender::new(identity, world.ports(), Arc::new(world.clone()), shutdown.clone());
+    let first = tokio::spawn(contender.run());
+    second_runs(&world, 1).await;
+    shutdown.begin();
+    assert_eq!(code(first).await, EXIT_RESTART);
+    assert_eq!(world.live_mains(), 0);
+    let next = contend(&world, "runner-0");
+    second_runs(&world, 2).await;
+    world.end_job("second", JobOutcome::Succeeded);
+    assert_eq!(code(next).await, 0);
+}
+
+#[tokio::test]
+async fn a_contender_of_a_clean_application_exits_with_the_recorded_code() {
+    let world = world(|_| async { 3 });
+    assert_eq!(code(contend(&world, "runner-0")).await, 1);
+    let before = world.done();
+    assert_eq!(code(contend(&world, "runner-1")).await, 1);
+    assert_eq!(world.done(), before, "it did nothing");
+}

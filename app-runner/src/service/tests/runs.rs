@@ -1,0 +1,160 @@
+//! One leader from the submit to the exit.
+
+use proto::Reason;
+
+use super::*;
+
+#[tokio::test]
+async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
+    let world = world(|execution| async move {
+        let both = succeeded(&execute(&execution, "clean").await) && succeeded(&execute(&execution, "report").await);
+        if both { 0 } else { 9 }
+    });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    let done = world.done();
+    let steps: Vec<&str> = done.iter().map(String::as_str).filter(|step| *step != "cluster 1" && *step != "main").collect();
+    let jobs = ["submit clean", "ended clean", "publish clean", "submit report", "ended report", "publish report"];
+    assert_eq!(steps[0], "lead runner-0");
+    assert_eq!(steps[1..7], jobs);
+    assert_eq!(steps[7], "end Succeeded");
+    assert_eq!(*steps.last().unwrap(), "clean");
+    assert!(done.contains(&"teardown 1".to_owned()) && done.contains(&"release".to_owned()));
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert!(application.clean && application.leftovers.is_empty());
+    assert_eq!(application.artifacts.len(), 1);
+}
+
+#[tokio::test]
+async fn an_application_without_jobs_needs_no_job_to_end() {
+    let world = world(|_| async { 0 });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    assert_eq!(world.live_mains(), 0);
+}
+
+#[tokio::test]
+async fn a_main_that_fails_has_its_job_cancelled_and_the_reason_recorded() {
+    let world = world(|execution| async move {
+        let running = execution.clone();
+        tokio::spawn(async move { execute(&running, "long").await });
+        while execution.attempt().epoch != 0 && execution.watch_job(long()).is_err() {
+            tokio::task::yield_now().await;
+        }
+        3
+    });
+    world.behave("long", Behaviour::Run);
+    assert_eq!(code(contend(&world, "runner-0")).await, 1);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(application.reason, "MAIN_EXITED");
+    assert!(application.message.contains("exited 3"), "{}", application.message);
+    assert_eq!(application.jobs[0].end.as_ref().unwrap().outcome(), JobOutcome::Cancelled);
+}
+
+fn long() -> proto::JobId {
+    proto::JobId::derive(&"orders".parse().unwrap(), proto::Generation(1), "long", 0)
+}
+
+#[tokio::test]
+async fn a_cancel_stops_main_and_its_jobs() {
+    let world = world(|execution| async move {
+        execute(&execution, "long").await.ok();
+        std::future::pending::<i32>().await
+    });
+    world.behave("long", Behaviour::Run);
+    let contender = contend(&world, "runner-0");
+    soon("the job", world.until(|a| a.jobs.iter().any(|job| job.submissions > 0))).await;
+    world.cancel();
+    assert_eq!(code(contender).await, 3);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(application.jobs[0].end.as_ref().unwrap().outcome(), JobOutcome::Cancelled);
+    assert_eq!((application.outcome(), world.live_mains()), (api::Outcome::Cancelled, 0));
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_main_that_never_ends() {
+    let world = world(|_| std::future::pending());
+    // It passed while nobody led: the instant is absolute.
+    world.set_deadline(std::time::Duration::ZERO);
+    assert_eq!(code(contend(&world, "runner-0")).await, 4);
+    assert_eq!(world.record().application.as_ref().unwrap().reason, "DEADLINE_EXCEEDED");
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_engine_ends_it_before_a_cluster_or_main() {
+    let world = world(|_| async { 0 });
+    world.refuse_main(PortError::refused(Reason::OptionMeaningless, "-n means nothing to memory"));
+    assert_eq!(code(contend(&world, "runner-0")).await, 1);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!((application.reason.as_str(), application.message.as_str()), ("OPTION_MEANINGLESS", "-n means nothing to memory"));
+    assert_eq!((count(&world, "main"), count(&world, "cluster 1")), (0, 0));
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_not_there_ends_it_with_its_name() {
+    let mut spec = spec();
+    spec.artifacts.push(api::ArtifactReference { uri: "missing:/data/zones.csv".into(), ..Default::default() });
+    let world = world_of(spec, |_| async { 0 });
+    assert_eq!(code(contend(&world, "runner-0")).await, 1);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(application.reason, "ARTIFACT_NOT_FOUND");
+    assert!(application.message.contains("zones.csv"), "{}", application.message);
+}
+
+#[tokio::test]
+async fn a_failed_job_fails_the_application_only_if_main_was_not_told() {
+    let told = world(|execution| async move {
+        let end = execute(&execution, "broken").await.unwrap();
+        i32::from(end.outcome() != JobOutcome::Failed)
+    });
+    told.behave("broken", Behaviour::Fail);
+    assert_eq!(code(contend(&told, "runner-0")).await, 0);
+
+    let untold = world(|execution| async move {
+        let running = execution.clone();
+        tokio::spawn(async move { execute(&running, "long").await });
+        while execution.watch_job(long()).is_err() {
+            tokio::task::yield_now().await;
+        }
+        0
+    });
+    untold.behave("long", Behaviour::Run);
+    let contender = contend(&untold, "runner-0");
+    soon("main()'s end", untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0)))).await;
+    untold.end_job("long", JobOutcome::Failed);
+    assert_eq!(code(contender).await, 1);
+    assert_eq!(untold.record().application.as_ref().unwrap().reason, "JOB_FAILED");
+}
+
+#[tokio::test]
+async fn unnamed_calls_that_overlap_and_equal_names_are_refused() {
+    let world = world(|execution| async move {
+        let first = execution.enter("one", "").unwrap();
+        let refused = execution.enter("two", "").unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::UnnamedJobOverlaps));
+        drop(first);
+        assert!(succeeded(&execute(&execution, "a").await));
+        let refused = execute_graph(&execution, "a", b"another call").await.unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::JobNameTaken));
+        let wrong = Call { call_id: "x".into(), graph_digest: Digest::of(b"y").to_string(), ..Call::default() };
+        let refused = execution.execute(wrong, execution.enter("x", "b").unwrap()).await.unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::GraphDigestMismatch));
+        0
+    });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}
+
+#[tokio::test]
+async fn once_keeps_the_first_value() {
+    let world = world(|execution| async move {
+        let nothing = execution.journal("key", None).await.unwrap();
+        let first = execution.journal("key", Some(Bytes::from_static(b"1"))).await.unwrap();
+        let second = execution.journal("key", Some(Bytes::from_static(b"2"))).await.unwrap();
+        let stands = (nothing.value, first.found, second.value.as_deref(), second.found);
+        if stands == (None, false, Some(&b"1"[..]), true) { 0 } else { 9 }
+    });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}

@@ -1,0 +1,110 @@
+//! How each decision is carried out: ports are called, facts come back. A verb may be cut off at any await and begun again.
+
+mod bring_up;
+mod cluster;
+mod ending;
+mod jobs;
+mod main;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use proto::api;
+
+use super::retry::patiently;
+use super::shared::Shared;
+use crate::error::{PortError, PortErrorKind};
+use crate::model::{Decision, Fact, Leave};
+use crate::ports::{PortResult, view};
+
+/// What cannot be done right now and may be tried by nobody else: the time between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a verb comes to: facts, or the error that nobody on the way knew an answer to.
+type Outcome = PortResult<Vec<Fact>>;
+
+/// Carries a decision out; what came of it.
+pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fact> {
+    let outcome = match decision {
+        Decision::Fetch => bring_up::fetch(shared).await,
+        Decision::Pin => bring_up::pin(shared).await,
+        Decision::StartDescribe => bring_up::start_describe(shared).await,
+        Decision::Describe => bring_up::describe(shared).await,
+        Decision::BeginCluster { cause, deaths } => cluster::begin(shared, cause, *deaths).await,
+        Decision::Provision { incarnation } => cluster::provision(shared, *incarnation).await,
+        Decision::Adopt { incarnation, endpoint } => cluster::adopt(shared, *incarnation, endpoint).await,
+        Decision::RecordReady { incarnation, endpoint } => cluster::record_ready(shared, *incarnation, endpoint).await,
+        Decision::RecordGone { incarnation, message } => cluster::record_gone(shared, *incarnation, message).await,
+        Decision::Submit { job, incarnation } => jobs::submit(shared, *job, *incarnation).await,
+        Decision::CancelJob { job, incarnation, reason } => jobs::cancel(shared, *job, *incarnation, reason).await,
+        Decision::CancelBound { .. } => Ok(jobs::cancel_bound(shared).await),
+        Decision::EndJob { job, outcome, why } => jobs::end(shared, *job, *outcome, why).await,
+        Decision::Publish { job } => jobs::publish(shared, *job).await,
+        Decision::EndPrevious => main::end_previous(shared).await,
+        Decision::StartMain => main::start(shared).await,
+        Decision::StopMain => main::stop(shared).await,
+        Decision::RecordMainEnd => main::record_end(shared).await,
+        Decision::RecordEnd { outcome, why, desired_revision } => {
+            ending::record(shared, *outcome, why, *desired_revision).await
+        }
+        Decision::Teardown { incarnation } => ending::teardown(shared, *incarnation).await,
+        Decision::Sweep => Ok(ending::sweep(shared).await),
+        Decision::EndDescribe => Ok(ending::end_describe(shared).await),
+        Decision::Release => ending::release(shared).await,
+        Decision::RemoveWork => Ok(ending::remove_work(shared).await),
+        Decision::MarkClean { leftovers } => ending::mark_clean(shared, leftovers).await,
+        // The driver returns before it begins this one.
+        Decision::Leave(_) => Ok(Vec::new()),
+    };
+    match outcome {
+        Ok(facts) => facts,
+        Err(error) => unanswered(shared, decision, error).await,
+    }
+}
+
+/// An error that a verb had no answer to.
+async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> Vec<Fact> {
+    match error.kind {
+        PortErrorKind::Superseded(epoch) => {
+            tracing::warn!(?decision, "superseded by epoch {epoch}: {error}");
+            vec![Fact::Leave(Leave::Superseded)]
+        }
+        PortErrorKind::Moved => read_again(shared).await,
+        PortErrorKind::Away | PortErrorKind::Refused => {
+            tracing::error!(?decision, "not done, trying again: {error}");
+            shared.ports.clock.sleep(PAUSE).await;
+            read_again(shared).await
+        }
+    }
+}
+
+/// The record as it is now, for a decision that rested on an older one.
+async fn read_again(shared: &Shared) -> Vec<Fact> {
+    let read = patiently(&shared.ports.clock, "read the record", || shared.ports.record.read(shared.application())).await;
+    match read.and_then(|record| {
+        shared.keep_record(&record);
+        view::record(&record)
+    }) {
+        Ok(record) => vec![Fact::Record(Box::new(record))],
+        Err(error) => {
+            tracing::error!("cannot read the record: {error}");
+            Vec::new()
+        }
+    }
+}
+
+/// Adds an event to the application's past; an event is never worth an error.
+async fn event(shared: &Shared, kind: &str, reason: &str, message: &str, attributes: &[(&str, String)]) {
+    let event = api::Event {
+        kind: kind.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        source: shared.holder.clone(),
+        attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        ..api::Event::default()
+    };
+    if let Err(error) = shared.ports.record.append_events(&shared.fence, vec![event]).await {
+        tracing::debug!("an event was not recorded: {error}");
+    }
+}

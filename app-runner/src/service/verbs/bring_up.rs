@@ -1,0 +1,284 @@
+//! Artifacts and the engine's description.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use client::describe::Subject;
+use futures::future::{join, try_join_all};
+use proto::{Digest, Reason, api, engine, jobgraph};
+
+use super::{Outcome, PAUSE, event};
+use crate::error::{PortError, PortErrorKind};
+use crate::model::{Fact, Failure};
+use crate::ports::{PortResult, Wanted};
+use crate::service::retry::patiently;
+use crate::service::shared::Shared;
+use chassis::clock::Clock as _;
+
+/// One file of the application, as its spec names it.
+struct Named {
+    uri: String,
+    name: String,
+    digest: Option<Digest>,
+    pinned: bool,
+    executable: bool,
+}
+
+pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
+    let files = match named(&shared.spec, &shared.record.borrow()) {
+        Ok(files) => files,
+        Err(why) => return Ok(vec![Fact::Refused(why)]),
+    };
+    let directory = shared.directory.get().cloned().unwrap_or_default();
+    let fetches = files.iter().map(|file| fetch_one(shared, file, &directory));
+    match try_join_all(fetches).await {
+        Ok(artifacts) => {
+            shared.activity.send_replace(String::new());
+            let _ = shared.artifacts.set(artifacts);
+            Ok(vec![Fact::Fetched])
+        }
+        Err(error) if error.kind == PortErrorKind::Refused => {
+            Ok(vec![Fact::Refused(error.failure(Reason::ArtifactNotReachable))])
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The program first. Names are those that main() finds the files under, so no two may be equal.
+fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<Named>, Failure> {
+    let none = Vec::new();
+    let pinned = record.application.as_ref().map_or(&none, |application| &application.artifacts);
+    let program = spec.program.clone().unwrap_or_default();
+    let program = api::ArtifactReference { uri: program.uri, digest: program.digest, name: String::new() };
+    let mut names = BTreeSet::new();
+    let mut files = Vec::new();
+    for (index, reference) in std::iter::once(&program).chain(&spec.artifacts).enumerate() {
+        let name = if reference.name.is_empty() { last_part(&reference.uri) } else { reference.name.clone() };
+        if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+            let text = format!("artifact {}: {name:?} is no file name; give it one (artifacts[].name)", reference.uri);
+            return Err(Failure::new(Reason::SpecInvalid, text));
+        }
+        if !names.insert(name.clone()) {
+            let text = format!("two files of the application are called {name:?}; name one differently (artifacts[].name)");
+            return Err(Failure::new(Reason::SpecInvalid, text));
+        }
+        let known = pinned.iter().find(|pinned| pinned.uri == reference.uri && pinned.name == name);
+        let digest = known.map_or(&reference.digest, |pinned| &pinned.digest);
+        files.push(Named {
+            uri: reference.uri.clone(),
+            digest: digest.parse().ok(),
+            pinned: known.is_some(),
+            executable: index == 0,
+            name,
+        });
+    }
+    Ok(files)
+}
+
+/// What follows the last slash of a URI's path.
+fn last_part(uri: &str) -> String {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+async fn fetch_one(shared: &Shared, file: &Named, directory: &Path) -> PortResult<engine::LocalArtifact> {
+    let link_to = directory.join(&file.name);
+    let wanted = Wanted {
+        uri: file.uri.clone(),
+        digest: file.digest,
+        link_to: Some(link_to.clone()),
+        executable: file.executable,
+    };
+    let fetched = patiently(&shared.ports.clock, "fetch an artifact", || {
+        shared.ports.artifacts.fetch(shared.application(), &wanted, &shared.activity)
+    })
+    .await;
+    let (digest, size_bytes, path) = match (fetched, file.digest) {
+        (Ok(fetched), _) => (fetched.digest, fetched.size_bytes, fetched.path),
+        (Err(error), Some(digest)) if file.pinned => {
+            tracing::warn!("{}: {error}; taking the pinned bytes from the record", file.uri);
+            let size = from_record(shared, digest, &link_to, file.executable).await?;
+            (digest, size, link_to)
+        }
+        (Err(error), _) => return Err(error),
+    };
+    Ok(engine::LocalArtifact {
+        name: file.name.clone(),
+        path: path.to_string_lossy().into_owned(),
+        digest: digest.to_string(),
+        size_bytes,
+        uri: file.uri.clone(),
+    })
+}
+
+/// A pinned artifact stays what it was, also when its source has changed or gone.
+async fn from_record(shared: &Shared, digest: Digest, path: &PathBuf, executable: bool) -> PortResult<u64> {
+    patiently(&shared.ports.clock, "read a pinned artifact from the record", || async {
+        let chunks = shared.ports.payloads.get(digest).await?;
+        shared.ports.workspace.write(path, digest, executable, chunks).await
+    })
+    .await
+}
+
+pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
+    let artifacts = shared.artifacts.get().cloned().unwrap_or_default();
+    let parsed = |artifact: &engine::LocalArtifact| artifact.digest.parse::<Digest>().ok();
+    let files: BTreeMap<Digest, PathBuf> =
+        artifacts.iter().filter_map(|a| Some((parsed(a)?, PathBuf::from(&a.path)))).collect();
+    let pins: Vec<api::PinnedArtifact> = artifacts
+        .iter()
+        .map(|artifact| api::PinnedArtifact {
+            uri: artifact.uri.clone(),
+            name: artifact.name.clone(),
+            digest: artifact.digest.clone(),
+            size_bytes: artifact.size_bytes,
+        })
+        .collect();
+    let swept = AtomicBool::new(false);
+    let pinned = patiently(&shared.ports.clock, "pin the artifacts", || async {
+        put(shared, &files, swept.load(Ordering::Relaxed)).await?;
+        let pinned = shared.ports.record.pin_artifacts(&shared.fence, pins.clone()).await;
+        pinned.map_err(|error| match error.reason {
+            // A sweep is taking them, or has: present or not, they have to be put again.
+            Some(Reason::PayloadMissing) => {
+                swept.store(true, Ordering::Relaxed);
+                PortError { kind: PortErrorKind::Away, ..error }
+            }
+            _ => error,
+        })
+    })
+    .await;
+    match pinned {
+        Ok(_) => Ok(vec![Fact::Pinned]),
+        Err(error) if error.kind == PortErrorKind::Refused => Ok(vec![Fact::Refused(error.failure(Reason::Internal))]),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the bytes that are not there; all of them when what is there cannot be relied on.
+async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> PortResult<()> {
+    let digests: Vec<Digest> = files.keys().copied().collect();
+    let present = if all { BTreeSet::new() } else { shared.ports.payloads.present(&digests).await? };
+    let missing = files.iter().filter(|(digest, _)| !present.contains(digest));
+    let puts = missing.map(|(digest, path)| shared.ports.payloads.put_file(*digest, path));
+    // A full disk will not do for the artifacts what it may do for a small record later: say so and end.
+    try_join_all(puts).await.map_err(|error| match error.reason {
+        Some(Reason::StoreFull) => PortError { kind: PortErrorKind::Refused, ..error },
+        _ => error,
+    })?;
+    Ok(())
+}
+
+pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
+    let attempt = shared.attempt_id();
+    let started = patiently(&shared.ports.clock, "start the engine's describe", || shared.ports.engine.start(&attempt));
+    match started.await {
+        Ok(info) => {
+            let _ = shared.engine.set(info);
+            Ok(vec![Fact::Describing])
+        }
+        Err(error) if error.kind == PortErrorKind::Refused => {
+            let record = shared.record.borrow().clone();
+            let known = record.application.as_ref();
+            if known.is_some_and(|application| application.terminal) {
+                // Nobody can sweep without the engine; its end must not be held up for that.
+                let left = format!("staging of uncommitted jobs is not swept: {error}");
+                return Ok(vec![Fact::Swept { leftovers: vec![left] }]);
+            }
+            let unpublished = known.is_some_and(|a| a.jobs.iter().any(|job| job.end.is_some() && !job.published));
+            if unpublished {
+                event(shared, "warning", "OUTPUT_NOT_PUBLISHED", &error.message, &[]).await;
+                shared.ports.clock.sleep(PAUSE).await;
+            }
+            Ok(vec![Fact::Refused(error.failure(Reason::EngineNotFound))])
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
+    let subject = Subject {
+        application: shared.application().clone(),
+        spec: shared.spec.clone(),
+        artifacts: shared.artifacts.get().cloned().unwrap_or_default(),
+    };
+    let outputs = shared.output_directory();
+    let (engine, clock) = (&shared.ports.engine, &shared.ports.clock);
+    let plan = patiently(clock, "describe the cluster", || engine.plan(&subject));
+    let launch = patiently(clock, "describe main()", || engine.launch(&subject, &outputs));
+    // The refusal of the program itself says more than one of the cluster's settings.
+    match join(launch, plan).await {
+        (Ok(launch), Ok(plan)) => {
+            let _ = shared.described.set((plan, launch));
+            Ok(vec![Fact::Described])
+        }
+        (Err(error), _) | (_, Err(error)) if error.kind == PortErrorKind::Refused => {
+            Ok(vec![Fact::Refused(error.failure(Reason::ProgramUnsupported))])
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(artifacts: &[(&str, &str)]) -> api::ApplicationSpec {
+        let reference = |(uri, name): &(&str, &str)| api::ArtifactReference {
+            uri: (*uri).to_owned(),
+            name: (*name).to_owned(),
+            digest: String::new(),
+        };
+        api::ApplicationSpec {
+            program: Some(api::Program { uri: "https://host/dir/daily.sql?token=1#top".into(), ..Default::default() }),
+            artifacts: artifacts.iter().map(reference).collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn files_are_named_by_the_spec_or_the_last_part_of_their_uri() {
+        let spec = spec(&[("/data/zones.csv", ""), ("http://host/blob/7", "rates.csv")]);
+        let files = named(&spec, &jobgraph::Record::default()).unwrap_or_default();
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["daily.sql", "zones.csv", "rates.csv"]);
+        assert_eq!(files.iter().map(|file| file.executable).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_name_that_is_none_or_is_taken_is_refused_by_name() {
+        for (artifacts, word) in [
+            (&[("/data/a.csv", "../a.csv")][..], "../a.csv"),
+            (&[("http://host/", "")][..], "http://host/"),
+            (&[("/other/daily.sql", "")][..], "daily.sql"),
+        ] {
+            let refused = named(&spec(artifacts), &jobgraph::Record::default());
+            let why = refused.err().map(|why| (why.reason, why.message));
+            let Some((Some(Reason::SpecInvalid), message)) = why else { panic!("{artifacts:?} was taken") };
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_pinned_digest_stands_above_the_specs() {
+        let (asked, pinned) = (Digest::of(b"asked"), Digest::of(b"pinned"));
+        let mut spec = spec(&[]);
+        if let Some(program) = &mut spec.program {
+            program.digest = asked.to_string();
+        }
+        let mut record = jobgraph::Record::default();
+        let first = named(&spec, &record).unwrap_or_default();
+        assert_eq!(first[0].digest, Some(asked));
+        let pin = api::PinnedArtifact {
+            uri: "https://host/dir/daily.sql?token=1#top".into(),
+            name: "daily.sql".into(),
+            digest: pinned.to_string(),
+            size_bytes: 1,
+        };
+        record.application = Some(api::Application { artifacts: vec![pin], ..Default::default() });
+        let later = named(&spec, &record).unwrap_or_default();
+        assert_eq!((later[0].digest, later[0].pinned), (Some(pinned), true));
+    }
+}

@@ -1,0 +1,97 @@
+//! Towards a live cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, timeout};
+use proto::{Incarnation, Reason};
+
+use super::Outcome;
+use crate::error::PortErrorKind;
+use crate::model::Fact;
+use crate::service::retry::patiently;
+use crate::service::shared::Shared;
+
+/// How long a cluster may take to answer an `Adopt`; what does not answer by then is asked after.
+const ADOPT_WITHIN: Duration = Duration::from_secs(1);
+
+/// The pause before an incarnation follows one that died: doubled with each.
+const DEATH_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_DEATH_PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Outcome {
+    if deaths > 1 {
+        let pause = DEATH_PAUSE.saturating_mul(1 << deaths.min(10)).min(LONGEST_DEATH_PAUSE);
+        shared.ports.clock.sleep(pause).await;
+    }
+    let engine = shared.engine.get().cloned().unwrap_or_default();
+    // One wish per death: a repeat after a lost answer asks for the same incarnation.
+    let request_id = format!("{}.{deaths}", shared.fence.epoch);
+    let begun = patiently(&shared.ports.clock, "begin an incarnation", || {
+        shared.ports.record.begin_cluster(&shared.fence, &request_id, cause, &engine)
+    });
+    match begun.await {
+        Ok(incarnation) => Ok(vec![Fact::ClusterBegun(incarnation)]),
+        Err(mut error) if error.kind == PortErrorKind::Refused => {
+            if !cause.is_empty() {
+                error.message = format!("{}; the last one: {cause}", error.message);
+            }
+            Ok(vec![Fact::Refused(error.failure(Reason::ClusterKeepsDying))])
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
+    let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
+    let traceparent = shared.attempt_id().traceparent;
+    let provisioned = patiently(&shared.ports.clock, "provision the cluster", || {
+        shared.ports.substrate.provision(&shared.fence, incarnation, plan, &traceparent)
+    });
+    match provisioned.await {
+        Ok(cluster) => {
+            let endpoint = cluster.jobs_endpoint.clone();
+            shared.keep_ready(incarnation, cluster);
+            Ok(vec![Fact::ClusterReady { incarnation, endpoint }])
+        }
+        Err(error) if error.reason == Some(Reason::PlanInvalid) => {
+            Ok(vec![Fact::Refused(error.failure(Reason::PlanInvalid))])
+        }
+        Err(error) if error.is_superseded() => Err(error),
+        Err(error) => Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]),
+    }
+}
+
+pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
+    let adopt = patiently(&shared.ports.clock, "adopt the cluster", || {
+        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint)
+    });
+    match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
+        Ok(Ok(jobs)) => Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }]),
+        Ok(Err(error)) if error.is_superseded() => Err(error),
+        Ok(Err(error)) => Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]),
+        Err(elapsed) => {
+            tracing::warn!("incarnation {incarnation} at {endpoint}: {elapsed}");
+            Ok(vec![Fact::NotAdopted(incarnation)])
+        }
+    }
+}
+
+pub(super) async fn record_ready(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
+    let mut cluster = shared.ready(incarnation).unwrap_or_default();
+    endpoint.clone_into(&mut cluster.jobs_endpoint);
+    patiently(&shared.ports.clock, "record the cluster", || {
+        shared.ports.record.record_cluster_ready(&shared.fence, incarnation, &cluster)
+    })
+    .await?;
+    Ok(vec![Fact::ReadyRecorded(incarnation)])
+}
+
+pub(super) async fn record_gone(shared: &Arc<Shared>, incarnation: Incarnation, message: &str) -> Outcome {
+    tracing::warn!("incarnation {incarnation} is gone: {message}");
+    patiently(&shared.ports.clock, "record the cluster's end", || {
+        shared.ports.record.record_cluster_gone(&shared.fence, incarnation, message)
+    })
+    .await?;
+    Ok(vec![Fact::GoneRecorded(incarnation)])
+}

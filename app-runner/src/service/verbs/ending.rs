@@ -1,0 +1,126 @@
+//! The application's end, and what is removed after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use proto::{Incarnation, Reason, api, engine, job};
+
+use super::{Outcome, PAUSE, event, read_again};
+use crate::error::PortErrorKind;
+use crate::model::{self, Fact, Failure};
+use crate::service::retry::{backoff, patiently};
+use crate::service::shared::Shared;
+
+/// A record that is behind by a moment: the pause before it is read again.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How often staging is tried to be swept before it is said to be left.
+const SWEEP_TRIES: u32 = 5;
+
+pub(super) async fn record(
+    shared: &Arc<Shared>,
+    outcome: model::Outcome,
+    why: &Failure,
+    desired_revision: u64,
+) -> Outcome {
+    let recorded = patiently(&shared.ports.clock, "record the application's end", || {
+        shared.ports.record.record_application_end(&shared.fence, outcome, why, desired_revision)
+    });
+    match recorded.await {
+        Ok(stands) => Ok(vec![Fact::EndRecorded(stands)]),
+        Err(error) if matches!(error.reason, Some(Reason::JobsNotEnded | Reason::OutputNotPublished)) => {
+            // A job that came in at the last moment.
+            shared.ports.clock.sleep(MOMENT).await;
+            Ok(read_again(shared).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
+    chassis::failpoint::hit("runner.in-teardown").await;
+    let torn_down = patiently(&shared.ports.clock, "tear the cluster down", || {
+        shared.ports.substrate.teardown(&shared.fence, incarnation)
+    });
+    let leftovers = match torn_down.await {
+        Ok(leftovers) => leftovers,
+        Err(error) if error.kind == PortErrorKind::Refused => vec![format!("incarnation {incarnation}: {error}")],
+        Err(error) => return Err(error),
+    };
+    if !leftovers.is_empty() {
+        let text = format!("the teardown left: {}; it is tried again, `mainspring abandon` gives it up", leftovers.join(", "));
+        tracing::warn!("{text}");
+        event(shared, "leftover", "", &text, &[]).await;
+        shared.ports.clock.sleep(PAUSE).await;
+    }
+    Ok(vec![Fact::TornDown { leftovers }])
+}
+
+pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
+    let (locations, owners) = {
+        let record = shared.record.borrow();
+        (locations(&record), owners(&record))
+    };
+    if locations.is_empty() || owners.is_empty() {
+        return vec![Fact::Swept { leftovers: Vec::new() }];
+    }
+    let mut backoff = backoff();
+    let mut last = String::new();
+    for _ in 0..SWEEP_TRIES {
+        match shared.ports.engine.sweep(locations.clone(), owners.clone()).await {
+            Ok(()) => return vec![Fact::Swept { leftovers: Vec::new() }],
+            Err(error) => last = error.to_string(),
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+    vec![Fact::Swept { leftovers: vec![format!("staging below {}: {last}", locations.join(", "))] }]
+}
+
+/// Where jobs of this generation may have staged.
+fn locations(record: &proto::jobgraph::Record) -> Vec<String> {
+    let jobs = record.application.iter().flat_map(|application| &application.jobs);
+    let outputs = jobs.filter_map(|job| job.end.as_ref()?.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
+    let mut locations: Vec<String> =
+        outputs.map(|output| output.location.clone()).chain(record.staging_locations.iter().cloned()).collect();
+    locations.sort();
+    locations.dedup();
+    locations
+}
+
+/// Of a committed job only what earlier incarnations staged; of any other everything.
+fn owners(record: &proto::jobgraph::Record) -> Vec<engine::StagingOwner> {
+    let Some(application) = &record.application else { return Vec::new() };
+    let current = application.cluster.as_ref().map_or(0, |cluster| cluster.incarnation);
+    let owner = |job: &api::Job| {
+        let committed = job.end.as_ref().is_some_and(|end| end.outcome() == job::JobOutcome::Succeeded);
+        let up_to_incarnation = if committed { job.incarnation.saturating_sub(1) } else { current };
+        engine::StagingOwner { job_id: job.job_id.clone(), up_to_incarnation }
+    };
+    application.jobs.iter().filter(|job| job.submissions > 0).map(owner).filter(|o| o.up_to_incarnation > 0).collect()
+}
+
+pub(super) async fn end_describe(shared: &Arc<Shared>) -> Vec<Fact> {
+    shared.ports.engine.end().await;
+    vec![Fact::DescribeEnded]
+}
+
+pub(super) async fn release(shared: &Arc<Shared>) -> Outcome {
+    let release = || shared.ports.artifacts.release(shared.application());
+    if let Err(error) = patiently(&shared.ports.clock, "release the artifacts", release).await {
+        tracing::warn!("the artifacts are not released: {error}");
+    }
+    Ok(vec![Fact::Released])
+}
+
+pub(super) async fn remove_work(shared: &Arc<Shared>) -> Vec<Fact> {
+    let leftovers = shared.ports.workspace.remove(shared.application()).await;
+    vec![Fact::WorkRemoved { leftovers }]
+}
+
+pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Outcome {
+    chassis::failpoint::hit("runner.before-clean").await;
+    let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers);
+    patiently(&shared.ports.clock, "mark the application clean", mark).await?;
+    Ok(vec![Fact::Clean])
+}

@@ -1,0 +1,143 @@
+//! Jobs: into the cluster, to their ends, and their outputs to final names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use proto::{Incarnation, JobId, Reason, job};
+
+use super::{Outcome, event};
+use crate::error::PortErrorKind;
+use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
+use crate::ports::{PortResult, Submission, view};
+use crate::service::retry::{backoff, patiently};
+use crate::service::shared::Shared;
+
+/// How long cancelled jobs may take to record their ends before the leader says them.
+const CANCEL_BOUND: Duration = Duration::from_secs(10);
+
+pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation) -> Outcome {
+    let Some(submission) = submission(shared, job).await? else { return Ok(Vec::new()) };
+    let submitted = patiently(&shared.ports.clock, "submit a job", || {
+        shared.ports.jobs.submit(&shared.fence, incarnation, &submission)
+    })
+    .await;
+    match submitted {
+        Ok(()) => {}
+        Err(error) if error.is_superseded() => return Err(error),
+        Err(error) if error.reason == Some(Reason::NotAdopted) => return Ok(vec![Fact::AdoptAgain(incarnation)]),
+        Err(error) if error.reason == Some(Reason::IncarnationSuperseded) => {
+            return Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]);
+        }
+        Err(error) => return end(shared, job, JobOutcome::Failed, &error.failure(Reason::GraphUnreadable)).await,
+    }
+    patiently(&shared.ports.clock, "record a submission", || {
+        shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
+    })
+    .await?;
+    chassis::failpoint::hit("runner.job-running").await;
+    Ok(vec![Fact::Submitted { job, incarnation }])
+}
+
+/// The stored graph. A job that the record's last view lacks was stored a moment ago: the record is asked.
+async fn submission(shared: &Shared, job: JobId) -> PortResult<Option<Submission>> {
+    if shared.job(job).is_none() {
+        refresh(shared).await?;
+    }
+    let Some(stored) = shared.job(job) else { return Ok(None) };
+    let (_, recorded) = view::job(&stored, None)?;
+    let RecordedJob { name, graph, graph_bytes, .. } = recorded;
+    Ok(Some(Submission { job, name, graph, graph_bytes, own: shared.own_jobs() }))
+}
+
+async fn refresh(shared: &Shared) -> PortResult<()> {
+    let read = || shared.ports.record.read(shared.application());
+    let record = patiently(&shared.ports.clock, "read the record", read).await?;
+    shared.keep_record(&record);
+    Ok(())
+}
+
+pub(super) async fn cancel(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation, reason: &str) -> Outcome {
+    let cancelled = patiently(&shared.ports.clock, "cancel a job", || {
+        shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason)
+    });
+    match cancelled.await {
+        Ok(()) => Ok(vec![Fact::CancelSent(job)]),
+        Err(error) if error.is_superseded() => Err(error),
+        Err(error) if error.reason == Some(Reason::NotAdopted) => Ok(vec![Fact::AdoptAgain(incarnation)]),
+        Err(error) => {
+            // Asked is asked; the bound of the wait says the end if the cluster does not.
+            tracing::warn!("job {job} cannot be cancelled in its cluster: {error}");
+            Ok(vec![Fact::CancelSent(job)])
+        }
+    }
+}
+
+pub(super) async fn cancel_bound(shared: &Arc<Shared>) -> Vec<Fact> {
+    shared.ports.clock.sleep(CANCEL_BOUND).await;
+    vec![Fact::CancelBoundPassed]
+}
+
+pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, why: &Failure) -> Outcome {
+    let end = job::JobEnd {
+        outcome: view::wire_job_outcome(outcome).into(),
+        reason: why.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+        message: why.message.clone(),
+        ..job::JobEnd::default()
+    };
+    let stands = patiently(&shared.ports.clock, "record a job's end", || {
+        shared.ports.record.record_leader_job_end(&shared.fence, job, end.clone())
+    })
+    .await?;
+    let live = *shared.live.borrow();
+    if outcome != JobOutcome::Failed
+        && let Some(incarnation) = live
+        && let Err(error) = shared.ports.jobs.cancel(&shared.fence, incarnation, job, &why.message).await
+    {
+        // It may never have known the job; its own end would come too late to count.
+        tracing::debug!("job {job} in its cluster: {error}");
+    }
+    refresh(shared).await?;
+    Ok(vec![Fact::JobEnded { job, end: view::end(&stands) }])
+}
+
+pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
+    chassis::failpoint::hit("runner.job-ended").await;
+    if shared.job(job).is_none_or(|job| job.end.is_none()) {
+        refresh(shared).await?;
+    }
+    let manifest = shared.job(job).and_then(|job| job.end).and_then(|end| end.manifest).unwrap_or_default();
+    if !manifest.outputs.is_empty() {
+        publish_files(shared, job, &manifest).await?;
+    }
+    patiently(&shared.ports.clock, "record a publication", || {
+        shared.ports.record.record_published(&shared.fence, job)
+    })
+    .await?;
+    chassis::failpoint::hit("runner.published").await;
+    Ok(vec![Fact::Published(job)])
+}
+
+/// The end is committed, so this is tried until it works or somebody says `abandon`; why it does not is said once per reason.
+async fn publish_files(shared: &Shared, job: JobId, manifest: &job::Manifest) -> PortResult<()> {
+    let own = shared.own_jobs();
+    let (mut backoff, mut said) = (backoff(), None);
+    loop {
+        let error = match shared.ports.engine.publish(job, manifest.clone(), &own).await {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.kind, PortErrorKind::Superseded(_)) => return Err(error),
+            Err(error) => error,
+        };
+        if error.reason.is_some() && said != error.reason {
+            said = error.reason;
+            let reason = error.reason.map(Reason::as_str).unwrap_or_default();
+            let text = format!(
+                "the committed output of job {job} cannot be put in its place and is tried again: {error}; \
+                 `mainspring abandon` gives it up"
+            );
+            tracing::warn!("{text}");
+            event(shared, "warning", reason, &text, &[("job_id", job.to_string())]).await;
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+}

@@ -1,0 +1,128 @@
+//! main(): the earlier one ended, this attempt's one started, watched and ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
+use proto::{Epoch, Reason};
+use tracing::Instrument as _;
+
+use super::{Outcome, PAUSE};
+use crate::model::{Fact, Failure, MainExit};
+use crate::ports::{Exited, Launch, LiveMain, PreviousMain};
+use crate::service::retry::patiently;
+use crate::service::shared::Shared;
+
+/// Time for main() to end by itself after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
+    let previous = {
+        let record = shared.record.borrow();
+        (record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get()).then(|| PreviousMain {
+            epoch: Epoch(record.main_epoch),
+            tether_endpoint: record.main_tether_endpoint.clone(),
+        })
+    };
+    loop {
+        match shared.ports.main.end_previous(&shared.fence, previous.as_ref()).await {
+            Ok(finished) => return Ok(vec![Fact::PreviousEnded { finished }]),
+            // As long as an earlier main() may live, no other is started.
+            Err(error) => tracing::error!("an earlier main() of this application cannot be ended: {error}"),
+        }
+        shared.ports.clock.sleep(PAUSE).await;
+    }
+}
+
+pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
+    let Some((_, described)) = shared.described.get() else { return Ok(Vec::new()) };
+    chassis::failpoint::hit("runner.before-main").await;
+    let attempt = shared.attempt_id();
+    let tether_endpoint = shared.ports.main.tether_endpoint(&shared.fence);
+    patiently(&shared.ports.clock, "record that main() starts", || {
+        shared.ports.record.main_starting(&shared.fence, &tether_endpoint)
+    })
+    .await?;
+    let mut environment: BTreeMap<String, String> = described.environment.clone().into_iter().collect();
+    environment.extend(shared.spec.environment.clone());
+    environment.extend(shared.secrets.clone());
+    let application = shared.application();
+    for (key, value) in [
+        ("MAINSPRING_ENDPOINT", shared.execution_endpoint.get().cloned().unwrap_or_default()),
+        ("MAINSPRING_APPLICATION", application.id.to_string()),
+        ("MAINSPRING_GENERATION", application.generation.to_string()),
+        ("MAINSPRING_EPOCH", shared.fence.epoch.to_string()),
+        ("MAINSPRING_OUTPUT_DIR", shared.output_directory().to_string_lossy().into_owned()),
+        (TRACEPARENT_VARIABLE, attempt.traceparent.clone()),
+    ] {
+        environment.insert(key.to_owned(), value);
+    }
+    let command = described.command.clone();
+    let lease = shared.lease.clone();
+    let launch = Launch { attempt, command, environment, lease };
+    let main: Arc<dyn LiveMain> = match shared.ports.main.start(launch).await {
+        Ok(main) => main.into(),
+        Err(error) => {
+            let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
+            return Ok(vec![Fact::MainNotStarted(why)]);
+        }
+    };
+    shared.keep_main(main.clone());
+    // In this order: its end must not overtake its start.
+    shared.tell(Fact::MainStarted).await;
+    tokio::spawn(until_exit(shared.clone(), main.clone()).instrument(tracing::Span::current()));
+    let pid = main.pid();
+    if pid != 0 {
+        let record = || shared.ports.record.record_main_running(&shared.fence, pid);
+        patiently(&shared.ports.clock, "record that main() runs", record).await?;
+    }
+    chassis::failpoint::hit("runner.in-main").await;
+    Ok(Vec::new())
+}
+
+/// Tells the machine of main()'s end, then of its output being safe. Both are bounded by the ports; the machine that does not listen
+/// any more is no error.
+async fn until_exit(shared: Arc<Shared>, main: Arc<dyn LiveMain>) {
+    let exited = main.exited().await;
+    for fact in facts_of(&shared, exited) {
+        shared.tell(fact).await;
+    }
+    main.settle().await;
+    shared.tell(Fact::OutputShipped).await;
+}
+
+fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
+    shared.keep_stderr_tail(&exited.stderr_tail);
+    if let Some(error) = exited.start_error {
+        let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
+        let exit = MainExit::default();
+        return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail: String::new() }];
+    }
+    vec![Fact::MainExited { exit: exited.exit, seen: exited.seen, stderr_tail: exited.stderr_tail }]
+}
+
+pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
+    let Some(main) = shared.main() else { return Ok(Vec::new()) };
+    if let Err(error) = main.end(STOP_GRACE).await {
+        tracing::warn!("main()'s tether does not end it ({error}): ending it by its owner mark");
+        shared.ports.main.kill(&shared.fence).await;
+    }
+    let exited = main.exited().await;
+    Ok(facts_of(shared, exited))
+}
+
+pub(super) async fn record_end(shared: &Arc<Shared>) -> Outcome {
+    let exit = match shared.main() {
+        Some(main) => main.exited().await.exit,
+        // An earlier attempt's main() that had ended well by itself.
+        None => MainExit { code: Some(0), signal: None },
+    };
+    let tail = shared.stderr_tail();
+    patiently(&shared.ports.clock, "record main()'s end", || {
+        shared.ports.record.record_main_ended(&shared.fence, exit, &tail)
+    })
+    .await?;
+    Ok(vec![Fact::MainEndRecorded])
+}

@@ -1,0 +1,31 @@
+//! A standby is warm: the artifacts are in this host's cache before it leads.
+
+use std::sync::Arc;
+
+use proto::{ApplicationRef, jobgraph};
+use tokio::sync::watch;
+
+use crate::ports::{Ports, Wanted};
+
+/// Fetches everything into the cache. What fails is the leader's to report.
+pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc<jobgraph::Record>) {
+    let Some(known) = record.application.as_ref() else { return };
+    if known.terminal {
+        return;
+    }
+    let Some(spec) = known.spec.as_ref() else { return };
+    let (activity, _) = watch::channel(String::new());
+    let program = spec.program.iter().map(|program| (&program.uri, &program.digest));
+    let others = spec.artifacts.iter().map(|artifact| (&artifact.uri, &artifact.digest));
+    let wanted: Vec<Wanted> = program
+        .chain(others)
+        .map(|(uri, digest)| {
+            let pinned = known.artifacts.iter().find(|pinned| pinned.uri == *uri).map_or(digest, |pinned| &pinned.digest);
+            Wanted { uri: uri.clone(), digest: pinned.parse().ok(), link_to: None, executable: false }
+        })
+        .collect();
+    let fetches = wanted.iter().map(|wanted| ports.artifacts.fetch(&application, wanted, &activity));
+    for error in futures::future::join_all(fetches).await.into_iter().filter_map(Result::err) {
+        tracing::debug!("warming up: {error}");
+    }
+}

@@ -1,0 +1,197 @@
+//! What an attempt listens to all the time, each as a task that ends with the attempt.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chassis::clock::Clock as _;
+use chassis::tasks::Shutdown;
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, stream};
+use proto::{Incarnation, api};
+
+use super::retry::backoff;
+use super::shared::Shared;
+use crate::model::{Fact, Leave};
+use crate::ports::{Beat, ClusterNews, Lease, view};
+
+/// Between two beats.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// How often the wall clock is looked at again while a deadline is far: it may have been set.
+const WALL_CHECK: Duration = Duration::from_secs(5);
+
+/// Everything that is listened to from the beginning.
+pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<BoxFuture<'static, ()>> {
+    vec![
+        Box::pin(record(shared.clone())),
+        Box::pin(lease(shared.clone())),
+        Box::pin(deadline(shared.clone())),
+        Box::pin(beats(shared.clone())),
+        Box::pin(asked_to_end(shared.clone(), shutdown)),
+    ]
+}
+
+/// What is listened to while an incarnation is live.
+pub(super) fn of_cluster(shared: &Arc<Shared>, incarnation: Incarnation) -> Vec<BoxFuture<'static, ()>> {
+    let (watched, gone) = (shared.clone(), shared.clone());
+    vec![
+        Box::pin(async move {
+            tokio::select! {
+                () = cluster(watched.clone(), incarnation) => {}
+                () = not_live(&watched, incarnation) => {}
+            }
+        }),
+        Box::pin(async move {
+            tokio::select! {
+                () = progress(gone.clone(), incarnation) => {}
+                () = not_live(&gone, incarnation) => {}
+            }
+        }),
+    ]
+}
+
+async fn not_live(shared: &Shared, incarnation: Incarnation) {
+    let mut live = shared.live.subscribe();
+    // An error means that the attempt is gone, and the incarnation not its any more.
+    let _ = live.wait_for(|now| *now != Some(incarnation)).await;
+}
+
+async fn asked_to_end(shared: Arc<Shared>, shutdown: Shutdown) {
+    shutdown.begun().await;
+    shared.tell(Fact::Leave(Leave::Shutdown)).await;
+}
+
+/// The record's changes; the stream is the truth about ends.
+async fn record(shared: Arc<Shared>) {
+    let mut backoff = backoff();
+    loop {
+        match shared.ports.record.watch(shared.application()).await {
+            Ok(mut changes) => {
+                while let Some(change) = changes.next().await {
+                    let Ok(record) = change.inspect_err(|error| tracing::debug!("the watch of the record broke: {error}"))
+                    else {
+                        break;
+                    };
+                    backoff.reset();
+                    shared.keep_record(&record);
+                    match view::record(&record) {
+                        Ok(record) => shared.tell(Fact::Record(Box::new(record))).await,
+                        Err(error) => tracing::error!("the record cannot be read by this build: {error}"),
+                    }
+                }
+            }
+            Err(error) => tracing::debug!("the record cannot be watched: {error}"),
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+}
+
+/// Past the deadline nothing is begun; main() is frozen by its tether, which knows the same deadline.
+async fn lease(shared: Arc<Shared>) {
+    let mut lease = shared.lease.clone();
+    let mut suspended = false;
+    loop {
+        let now = lease.borrow_and_update().clone();
+        let until = match now {
+            Lease::Until(until) => until,
+            Lease::Lost(cause) => return shared.tell(Fact::Leave(Leave::LeaseLost(cause))).await,
+        };
+        if shared.ports.clock.boot() < until && suspended {
+            suspended = false;
+            tracing::info!("the lease is confirmed again");
+            shared.tell(Fact::Suspended(false)).await;
+        }
+        tokio::select! {
+            changed = lease.changed() => {
+                if changed.is_err() {
+                    let cause = "the campaign has ended".to_owned();
+                    return shared.tell(Fact::Leave(Leave::LeaseLost(cause))).await;
+                }
+            }
+            () = shared.ports.clock.sleep_until(until), if !suspended => {
+                suspended = true;
+                tracing::warn!("the lease's deadline passed without a confirmation: acting stops");
+                shared.tell(Fact::Suspended(true)).await;
+            }
+        }
+    }
+}
+
+/// The application's deadline, an instant of the wall clock.
+async fn deadline(shared: Arc<Shared>) {
+    let deadline = shared.record.borrow().application.as_ref().and_then(|application| application.deadline_at);
+    let Some(deadline) = deadline.and_then(|at| SystemTime::try_from(at).ok()) else { return };
+    while let Ok(left) = deadline.duration_since(shared.ports.clock.wall()) {
+        if left.is_zero() {
+            break;
+        }
+        shared.ports.clock.sleep(left.min(WALL_CHECK)).await;
+    }
+    shared.tell(Fact::DeadlinePassed).await;
+}
+
+/// The leader's sign of life.
+async fn beats(shared: Arc<Shared>) {
+    let mut backoff = backoff();
+    loop {
+        let beats = stream::unfold((shared.clone(), true), |(shared, first)| async move {
+            if !first {
+                shared.ports.clock.sleep(BEAT).await;
+            }
+            let beat = Beat {
+                source: shared.holder.clone(),
+                progress: shared
+                    .progress
+                    .borrow()
+                    .iter()
+                    .map(|(job, progress)| api::JobProgress { job_id: job.to_string(), progress: Some(*progress) })
+                    .collect(),
+                activity: shared.activity.borrow().clone(),
+            };
+            Some((beat, (shared, false)))
+        });
+        match shared.ports.record.beat(&shared.fence, beats.boxed()).await {
+            Err(error) if error.is_superseded() => return shared.tell(Fact::Leave(Leave::Superseded)).await,
+            Err(error) => tracing::debug!("the beat broke: {error}"),
+            Ok(()) => {}
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+}
+
+/// What the substrate says of the cluster's processes.
+async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
+    let mut backoff = backoff();
+    loop {
+        match shared.ports.substrate.watch(shared.application(), incarnation).await {
+            Ok(mut news) => {
+                while let Some(Ok(news)) = news.next().await {
+                    backoff.reset();
+                    if let ClusterNews::Failed(message) = news {
+                        return shared.tell(Fact::ClusterDied { incarnation, message }).await;
+                    }
+                }
+            }
+            Err(error) => tracing::debug!("incarnation {incarnation} cannot be watched: {error}"),
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+}
+
+/// Counters of running jobs, for beats and for execute().
+async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
+    let mut backoff = backoff();
+    loop {
+        match shared.ports.jobs.watch(&shared.fence, incarnation).await {
+            Ok(mut jobs) => {
+                while let Some(Ok(status)) = jobs.next().await {
+                    backoff.reset();
+                    let (Ok(job), Some(progress)) = (status.job_id.parse(), status.progress) else { continue };
+                    shared.progress.send_if_modified(|all| all.insert(job, progress) != Some(progress));
+                }
+            }
+            Err(error) => tracing::debug!("jobs of incarnation {incarnation} cannot be watched: {error}"),
+        }
+        shared.ports.clock.sleep(backoff.next_delay()).await;
+    }
+}
