@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check clean-run build
+.PHONY: help run test check bench clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -34,6 +34,11 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
+
+bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
+	@tools/setup build
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion)
+	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
 	@there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; \

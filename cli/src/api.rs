@@ -1,0 +1,145 @@
+//! What the verbs ask of the one service that people and tooling talk to, in the command line's own words.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::channel::GrpcChannel;
+use chassis::clock::{SharedClock, timeout};
+use client::applications::Applications;
+use client::error::CallError;
+use futures::{Stream, StreamExt as _};
+use proto::api::{
+    Application, Event, EventsRequest, GetGraphResponse, GetVersionResponse, ListRequest, ListResponse,
+    LogLine, ReadLogsRequest, SubmitRequest, SubmitResponse, WaitFor, WatchRequest, watch_response::Item,
+};
+use tonic::Status;
+
+use crate::application::Named;
+
+/// How long a stream may take until it begins.
+const OPEN: Duration = Duration::from_secs(15);
+
+/// A client of the applications of one deployment.
+#[derive(Clone)]
+pub(crate) struct Api {
+    inner: Applications,
+    clock: SharedClock,
+}
+
+type Answer<T> = Result<T, CallError>;
+
+impl Api {
+    pub(crate) fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
+        Self { inner: Applications::new(channel), clock }
+    }
+
+    async fn opened<T>(&self, open: impl Future<Output = Answer<T>>) -> Answer<T> {
+        match timeout(&self.clock, OPEN, open).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(Status::deadline_exceeded(format!("jobgraph-store: {elapsed}")).into()),
+        }
+    }
+
+    pub(crate) async fn submit(&self, request: SubmitRequest) -> Answer<SubmitResponse> {
+        self.inner.submit(request).await
+    }
+
+    pub(crate) async fn get(&self, named: &Named) -> Answer<Application> {
+        self.inner.get(&named.id, named.generation).await
+    }
+
+    pub(crate) async fn list(&self, request: ListRequest) -> Answer<ListResponse> {
+        self.inner.list(request).await
+    }
+
+    /// Of one application or of all.
+    pub(crate) async fn watch(
+        &self,
+        named: Option<&Named>,
+        after_revision: u64,
+    ) -> Answer<impl Stream<Item = Answer<Item>> + Send + Unpin + use<>> {
+        let request = WatchRequest {
+            application_id: named.map(|named| named.id.to_string()).unwrap_or_default(),
+            generation: named.map_or(0, Named::generation_or_latest),
+            after_revision,
+        };
+        self.opened(self.inner.watch(request)).await
+    }
+
+    /// The state when it is so, or when the time is up; and whether it is so.
+    pub(crate) async fn wait(
+        &self,
+        named: &Named,
+        wait_for: WaitFor,
+        job_name: &str,
+        at_most: Duration,
+    ) -> Answer<(Application, bool)> {
+        self.inner.wait(&named.id, named.generation, wait_for, job_name, at_most).await
+    }
+
+    /// True: it was asked for before.
+    pub(crate) async fn cancel(&self, named: &Named, reason: &str) -> Answer<(Application, bool)> {
+        self.inner.cancel(&named.id, named.generation, reason, &requester()).await
+    }
+
+    pub(crate) async fn abandon(&self, named: &Named, reason: &str) -> Answer<Application> {
+        self.inner.abandon(&named.id, named.generation, reason, &requester()).await
+    }
+
+    pub(crate) async fn events(
+        &self,
+        named: &Named,
+        after_event_id: u64,
+        follow: bool,
+    ) -> Answer<impl Stream<Item = Answer<Event>> + Send + Unpin + use<>> {
+        let request = EventsRequest {
+            application_id: named.id.to_string(),
+            generation: named.generation_or_latest(),
+            after_event_id,
+            follow,
+        };
+        self.opened(self.inner.events(request)).await
+    }
+
+    /// All events so far.
+    pub(crate) async fn past_events(&self, named: &Named) -> Answer<Vec<Event>> {
+        let mut stream = self.events(named, 0, false).await?;
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            events.push(event?);
+        }
+        Ok(events)
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        request: ReadLogsRequest,
+    ) -> Answer<impl Stream<Item = Answer<Vec<LogLine>>> + Send + Unpin + use<>> {
+        self.opened(self.inner.read_logs(request)).await
+    }
+
+    /// Rows of a job, by id or name, as chunks of an Arrow stream.
+    pub(crate) async fn result(
+        &self,
+        named: &Named,
+        job: &str,
+    ) -> Answer<impl Stream<Item = Answer<Bytes>> + Send + Unpin + use<>> {
+        self.opened(self.inner.read_result(&named.id, named.generation, job)).await
+    }
+
+    pub(crate) async fn graph(&self, named: &Named, job: &str) -> Answer<GetGraphResponse> {
+        self.inner.graph(&named.id, named.generation, job).await
+    }
+
+    pub(crate) async fn version(&self) -> Answer<GetVersionResponse> {
+        self.inner.version().await
+    }
+}
+
+/// Who asks, for the record: `user@host`.
+pub(crate) fn requester() -> String {
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
+}

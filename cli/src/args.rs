@@ -1,0 +1,234 @@
+//! The command line. Every long option `--some-name` can also be given as `MAINSPRING_SOME_NAME`.
+
+use std::path::PathBuf;
+
+use chassis::telemetry::TelemetryArgs;
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::output::{Color, Format, Progress};
+use crate::verb;
+
+/// The top of `mainspring --help`: one screen, examples first.
+const HELP: &str = "\
+mainspring runs an application from a pointer to its program: fetched, elected, run, recorded, torn down.
+
+  mainspring run examples/flights/carriers.sql        run it and watch
+  mainspring run -d --application-id load load.sql    submit it and return
+  mainspring list --since 24h                         what ran, and how it ended
+  mainspring status load --watch                      what it does now
+
+Run
+  run-application, run   submit an application and watch it until it has ended
+  attach                 watch an application that runs
+  wait                   wait until an application runs, has ended, or is clean
+Look
+  list                   applications, newest first
+  status                 one application: state, leader, cluster, jobs, and how old the answer is
+  jobs                   the jobs of an application
+  logs                   what main() and the cluster's processes wrote
+  result                 the rows that a SELECT brought back
+  events                 what happened, in order
+  graph                  the graph of a job
+Change
+  cancel                 ask an application to end as CANCELLED
+  abandon                give up a teardown or a publish that cannot finish
+Host
+  up                     run the host in the foreground (the verbs above start it by themselves)
+  down                   end the host and its services
+  doctor                 what is where, and what is wrong with it
+  version                versions and builds
+
+`mainspring VERB --help` shows a verb's options. Each option --some-name is also read from MAINSPRING_SOME_NAME.
+On every verb: --state-dir DIR, -o table|wide|name|json|jsonl|yaml, --color WHEN, --progress HOW, -q, --log LEVELS.
+The parts of the host are verbs too: mainspring serve --help, mainspring tether --help.
+";
+
+/// The `mainspring` command.
+#[derive(Debug, Parser)]
+#[command(name = "mainspring", version, override_help = HELP, disable_help_subcommand = true, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Where the host keeps everything
+    ///
+    /// Default: $XDG_STATE_HOME/mainspring, or ~/.local/state/mainspring.
+    #[arg(long, value_name = "DIR", global = true, help_heading = "On every verb")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// The shape of the answer
+    #[arg(
+        short = 'o',
+        long,
+        value_name = "FORMAT",
+        global = true,
+        default_value = "table",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) format: Format,
+
+    /// When to colour
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) color: Color,
+
+    /// How much to tell while something runs
+    #[arg(
+        long,
+        value_name = "HOW",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) progress: Progress,
+
+    /// Say nothing but answers and errors
+    #[arg(short, long, global = true, help_heading = "On every verb")]
+    pub(crate) quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Submit an application and watch it until it has ended
+    #[command(name = "run-application", visible_alias = "run")]
+    Run(Box<verb::run::RunArgs>),
+    /// Watch an application that runs
+    Attach(verb::attach::AttachArgs),
+    /// Wait until an application runs, has ended, or is clean
+    Wait(verb::wait::WaitArgs),
+    /// Applications, newest first
+    List(verb::list::ListArgs),
+    /// One application: state, leader, cluster, jobs, and how old the answer is
+    Status(verb::status::StatusArgs),
+    /// The jobs of an application
+    Jobs(verb::jobs::JobsArgs),
+    /// What main() and the cluster's processes wrote
+    Logs(verb::logs::LogsArgs),
+    /// The rows that a SELECT brought back
+    Result(verb::result::ResultArgs),
+    /// What happened, in order
+    Events(verb::events::EventsArgs),
+    /// The graph of a job
+    Graph(verb::graph::GraphArgs),
+    /// Ask an application to end as CANCELLED
+    Cancel(verb::cancel::CancelArgs),
+    /// Give up a teardown or a publish that cannot finish
+    Abandon(verb::abandon::AbandonArgs),
+    /// Run the host in the foreground
+    Up(verb::up::UpArgs),
+    /// End the host and its services
+    Down(verb::down::DownArgs),
+    /// What is where, and what is wrong with it
+    Doctor(verb::doctor::DoctorArgs),
+    /// Versions and builds
+    Version(verb::version::VersionArgs),
+}
+
+/// The command with every long option's `MAINSPRING_*` twin.
+pub(crate) fn command() -> clap::Command {
+    let mut command = with_twins(Cli::command());
+    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    for verb in verbs {
+        command = command.mut_subcommand(verb, with_twins);
+    }
+    command
+}
+
+/// Reads a command line whose first word is the program's name.
+pub(crate) fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn with_twins(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| match argument.get_long() {
+        Some(long) if argument.get_env().is_none() => {
+            twin(format!("MAINSPRING_{}", screaming(long)), argument)
+        }
+        _ => argument,
+    })
+}
+
+fn twin(variable: String, argument: Arg) -> Arg {
+    // A flag's twin takes 1, true, yes, on and their opposites.
+    let argument = match argument.get_action() {
+        ArgAction::SetTrue => argument.value_parser(BoolishValueParser::new()),
+        _ => argument,
+    };
+    argument.env(clap::builder::OsStr::from(leak(variable))).hide_env(true)
+}
+
+/// Option names live as long as the command, which is as long as the process: a few hundred bytes.
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+fn screaming(long: &str) -> String {
+    long.replace('-', "_").to_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_one_screen_and_names_every_verb() {
+        assert!(HELP.lines().count() <= 40, "{} lines", HELP.lines().count());
+        assert!(HELP.lines().all(|line| line.len() <= 120));
+        for verb in command().get_subcommands() {
+            assert!(
+                HELP.contains(&format!("\n  {}", verb.get_name())),
+                "{} is not in the help",
+                verb.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_twin() {
+        let command = command();
+        for verb in std::iter::once(&command).chain(command.get_subcommands()) {
+            for argument in verb.get_arguments().filter(|a| a.get_long().is_some()) {
+                let twin =
+                    argument.get_env().map(|twin| twin.to_string_lossy().into_owned()).unwrap_or_default();
+                assert!(
+                    twin.starts_with("MAINSPRING_"),
+                    "{} --{}: {twin:?}",
+                    verb.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_verb_shows_an_example_first() {
+        for verb in command().get_subcommands() {
+            let about = verb.get_before_help().map(ToString::to_string).unwrap_or_default();
+            assert!(about.contains("mainspring "), "{} has no example", verb.get_name());
+        }
+    }
+}

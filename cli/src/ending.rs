@@ -1,0 +1,132 @@
+//! The end of an application that did not succeed, as an error: what failed, its last words, its jobs, what is left over.
+
+use proto::Reason;
+use proto::api::{Application, Job, Outcome};
+use proto::job::JobOutcome;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::main_output::MainOutput;
+use crate::remedy::remedy;
+use crate::words;
+
+/// The error that an application ended with; `None` if it succeeded or was cancelled on request.
+pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<Failure> {
+    if matches!(application.outcome(), Outcome::Succeeded | Outcome::Cancelled) {
+        return None;
+    }
+    let id = &application.application_id;
+    let reason: Option<Reason> = application.reason.parse().ok();
+    let message = if application.message.is_empty() {
+        format!("{id}@{} ended as {}", application.generation, words::outcome(application.outcome()))
+    } else {
+        application.message.clone()
+    };
+    let mut failure = Failure {
+        exit: Exit::of(application.outcome()),
+        reason: application.reason.clone(),
+        message,
+        details: Vec::new(),
+        help: reason.map(|reason| help(reason, id)).into_iter().collect(),
+        fields: Vec::new(),
+        metadata: vec![
+            ("applicationId".to_owned(), id.clone()),
+            ("generation".to_owned(), application.generation.to_string()),
+        ],
+    };
+    let (lines, count) = output.last_words();
+    // What main() said last matters where main() is what failed, and was not quoted by the record already.
+    let quoted = lines.last().is_some_and(|last| failure.message.contains(last.trim()));
+    if matches!(reason, Some(Reason::MainExited | Reason::MainKilled)) && !quoted {
+        let shown = lines.len();
+        for (at, line) in lines.into_iter().enumerate() {
+            let which =
+                if at + 1 == shown { format!("   (last {shown} of {count} lines)") } else { String::new() };
+            failure = failure.detail(format!("| {line}{which}"));
+        }
+    }
+    if !application.jobs.is_empty() {
+        let jobs: Vec<_> = application.jobs.iter().map(job).collect();
+        failure = failure.detail(format!("jobs   {}", jobs.join(" · ")));
+    }
+    let left = if application.leftovers.is_empty() {
+        "nothing".to_owned()
+    } else {
+        application.leftovers.join(", ")
+    };
+    Some(failure.detail(format!("left over: {left}")))
+}
+
+/// The remedy with the application's own name in the commands.
+fn help(reason: Reason, id: &str) -> String {
+    remedy(reason).replace(" ID", &format!(" {id}"))
+}
+
+/// `clean SUCCEEDED (output published, kept)`.
+fn job(job: &Job) -> String {
+    let state = words::job_state(job);
+    let Some(end) = &job.end else { return format!("{} {state}", job.name) };
+    let has_output = end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty());
+    let note = match end.outcome() {
+        JobOutcome::Succeeded if has_output && job.published => " (output published, kept)".to_owned(),
+        JobOutcome::Succeeded if has_output => " (output not published)".to_owned(),
+        JobOutcome::Succeeded => String::new(),
+        _ if !end.message.is_empty() => {
+            format!(" ({})", words::cut(end.message.lines().next().unwrap_or_default(), 80))
+        }
+        _ => String::new(),
+    };
+    format!("{} {state}{note}", job.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::api::LogLine;
+    use proto::job::{JobEnd, Manifest, Output as JobOutput};
+
+    use super::*;
+    use crate::output::{Color, Format, Output, Progress};
+
+    #[test]
+    fn a_failing_program_is_told_with_its_last_words_and_its_jobs() {
+        let mut output = MainOutput::new(true);
+        let line = |text: &'static str| LogLine {
+            number: 1,
+            stream: "stderr".into(),
+            text: text.as_bytes().to_vec().into(),
+            ..LogLine::default()
+        };
+        let out = Output::new(Format::Table, Color::Never, Progress::None, true);
+        output.show(&[line("thread 'main' panicked: no column \"dep_dely\"")], &out);
+        let manifest = Manifest { outputs: vec![JobOutput::default()] };
+        let end = |outcome: JobOutcome, message: &str, manifest| JobEnd {
+            outcome: outcome.into(),
+            message: message.into(),
+            manifest,
+            ..JobEnd::default()
+        };
+        let job =
+            |name: &str, end| Job { name: name.into(), end: Some(end), published: true, ..Job::default() };
+        let application = Application {
+            application_id: "delays-p3xq".into(),
+            generation: 1,
+            outcome: Outcome::Failed.into(),
+            reason: "MAIN_EXITED".into(),
+            message: "main() of delays-p3xq@1 exited 3".into(),
+            jobs: vec![
+                job("clean", end(JobOutcome::Succeeded, "", Some(manifest))),
+                job("report", end(JobOutcome::Cancelled, "main() left", None)),
+            ],
+            ..Application::default()
+        };
+        let failure = failure(&application, &output).expect("a failed application is an error");
+        assert_eq!(
+            failure.render(str::to_owned),
+            "error[MAIN_EXITED]: main() of delays-p3xq@1 exited 3\n  \
+             | thread 'main' panicked: no column \"dep_dely\"   (last 1 of 1 lines)\n  \
+             jobs   clean SUCCEEDED (output published, kept) · report CANCELLED (main() left)\n  \
+             left over: nothing\n  \
+             help: mainspring logs delays-p3xq --role main\n"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Engines are executables of their own, `mainspring-<engine>`: finding one, and having it turn stored rows into text, so that
+//! this executable links no engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use chassis::clock::{SharedClock, timeout};
+use proto::Reason;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// How long an engine may take to print what it was given.
+const PRINT: Duration = Duration::from_secs(60);
+
+/// Suffixes of programs and the engine that runs them; a native executable has none of these.
+const SUFFIXES: [(&str, &str); 3] = [(".sql", "datafusion"), (".jar", "flink"), (".py", "flink")];
+
+/// The engine of programs without a known suffix: executables built with the SDK.
+const NATIVE: &str = "datafusion";
+
+/// The shape of printed rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Rows {
+    Table,
+    Csv,
+    Json,
+    /// As it is stored.
+    Arrow,
+}
+
+/// Which engine runs a program, and from what that was concluded.
+pub(crate) fn for_program(uri: &str) -> (&'static str, &'static str) {
+    let path = uri.split(['?', '#']).next().unwrap_or(uri).to_lowercase();
+    let by_suffix = SUFFIXES.iter().find(|(suffix, _)| path.ends_with(suffix));
+    by_suffix.map_or((NATIVE, "a native program"), |(suffix, engine)| (*engine, *suffix))
+}
+
+/// The engine's executable: in the directories of `MAINSPRING_ENGINE_PATH`, beside this executable, on `PATH`.
+pub(crate) fn find(engine: &str) -> Option<PathBuf> {
+    let name = format!("mainspring-{engine}");
+    let listed = |variable: &str| -> Vec<PathBuf> {
+        std::env::var_os(variable).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default()
+    };
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+    let directories = listed("MAINSPRING_ENGINE_PATH").into_iter().chain(beside).chain(listed("PATH"));
+    directories
+        .map(|directory| if directory.is_file() { directory } else { directory.join(&name) })
+        .find(|path| path.is_file())
+}
+
+/// An engine's `rows`: takes an Arrow stream on its stdin and prints the rows on our stdout.
+pub(crate) struct RowReader {
+    child: Child,
+}
+
+impl RowReader {
+    /// Starts it.
+    pub(crate) fn start(engine: &str, shape: Rows, wide: bool) -> Outcome<Self> {
+        let executable = find(engine).ok_or_else(|| {
+            Failure::new(
+                Exit::REFUSED,
+                Reason::EngineNotFound,
+                format!("there is no mainspring-{engine} to read the rows"),
+            )
+        })?;
+        let format = match shape {
+            Rows::Table => "table",
+            Rows::Csv => "csv",
+            Rows::Json | Rows::Arrow => "json",
+        };
+        let mut command = Command::new(&executable);
+        command.args(["rows", "--format", format]).stdin(Stdio::piped()).kill_on_drop(true);
+        if wide {
+            command.env("COLUMNS", "1000");
+        }
+        let child = command
+            .spawn()
+            .map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
+        Ok(Self { child })
+    }
+
+    /// Gives it the next bytes; `false` when it takes no more.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Outcome<bool> {
+        let Some(stdin) = self.child.stdin.as_mut() else { return Ok(false) };
+        Ok(stdin.write_all(bytes).await.is_ok())
+    }
+
+    /// Waits until it has printed everything.
+    pub(crate) async fn finish(mut self, clock: &SharedClock) -> Outcome<()> {
+        drop(self.child.stdin.take());
+        let ended = timeout(clock, PRINT, self.child.wait()).await;
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => {
+                Err(Failure::internal(format!("the engine could not print the rows ({status})")))
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(elapsed) => {
+                Err(Failure::internal(format!("the engine printed no end of the rows: {elapsed}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_of_a_program_names_its_engine() {
+        for (uri, expected) in [
+            ("file:///a/carriers.sql", ("datafusion", ".sql")),
+            ("https://host/job.JAR?x=1", ("flink", ".jar")),
+            ("file:///a/job.py", ("flink", ".py")),
+            ("file:///a/delays", ("datafusion", "a native program")),
+        ] {
+            assert_eq!(for_program(uri), expected, "{uri}");
+        }
+    }
+}

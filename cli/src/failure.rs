@@ -1,0 +1,221 @@
+//! What a verb could not do, as it is told: `error[REASON]: …`, the thing, the value, `help:`; or the same as JSON.
+
+use std::fmt::Write as _;
+
+use chassis::status::Problem;
+use client::error::CallError;
+use proto::Reason;
+use tonic::Code;
+
+use crate::exit::Exit;
+use crate::remedy::remedy;
+
+/// The result of a verb or of a part of it.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+/// An error for people and for scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// The stable word; empty if nothing stable is known about it.
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Further lines: quotations, fields.
+    pub(crate) details: Vec<String>,
+    pub(crate) help: Vec<String>,
+    /// Paths in the request and what is wrong there.
+    pub(crate) fields: Vec<(String, String)>,
+    /// Facts for programs.
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+impl Failure {
+    /// A failure with a reason and its usual way out.
+    pub(crate) fn new(exit: Exit, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            reason: reason.as_str().to_owned(),
+            message: message.into(),
+            details: Vec::new(),
+            help: vec![remedy(reason).to_owned()],
+            fields: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+
+    /// A command line that cannot work.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::USAGE, Reason::RequestInvalid, message)
+    }
+
+    /// Something on this machine that should have worked.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        let mut failure = Self::new(Exit::INTERNAL, Reason::Internal, message);
+        failure.help.clear();
+        failure
+    }
+
+    /// Replaces the usual way out by a better one.
+    #[must_use]
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = vec![text.into()];
+        self
+    }
+
+    /// Adds a line of quotation.
+    #[must_use]
+    pub(crate) fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
+    }
+
+    /// For a change whose answer was lost: the outcome is unknown, and `command` finds out.
+    #[must_use]
+    pub(crate) fn unknown_unless_refused(mut self, error: &CallError, command: &str) -> Self {
+        if error.may_have_happened() {
+            self.exit = Exit::UNKNOWN;
+            self.help = vec![format!("the change may have been made; find out with: {command}")];
+        }
+        self
+    }
+
+    /// The lines for a terminal, `paint` colouring the word `error[…]`.
+    pub(crate) fn render(&self, paint: impl Fn(&str) -> String) -> String {
+        let word =
+            if self.reason.is_empty() { "error".to_owned() } else { format!("error[{}]", self.reason) };
+        let mut text = format!("{}: {}\n", paint(&word), self.message.trim_end().replace('\n', "\n  | "));
+        for (path, message) in self.fields.iter().filter(|(path, message)| !self.says(path, message)) {
+            let _ = writeln!(text, "  | {path}: {message}");
+        }
+        for line in &self.details {
+            let _ = writeln!(text, "  {line}");
+        }
+        for help in &self.help {
+            let _ = writeln!(text, "  help: {help}");
+        }
+        text
+    }
+
+    /// One JSON document, one line.
+    pub(crate) fn to_json(&self) -> String {
+        let object = |pairs: &[(String, String)]| -> serde_json::Map<String, serde_json::Value> {
+            pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect()
+        };
+        let fields: Vec<_> = self
+            .fields
+            .iter()
+            .map(|(path, message)| serde_json::json!({ "path": path, "message": message }))
+            .collect();
+        serde_json::json!({ "error": {
+            "reason": self.reason,
+            "message": self.message,
+            "details": self.details,
+            "fields": fields,
+            "help": self.help,
+            "metadata": object(&self.metadata),
+            "exitCode": self.exit.code(),
+        }})
+        .to_string()
+    }
+
+    /// Whether the message tells this field's story already.
+    fn says(&self, path: &str, message: &str) -> bool {
+        self.message.contains(path) && self.message.contains(message)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let problem = Problem::from_status(error.status());
+        let exit = match (problem.reason, problem.code) {
+            (Some(Reason::WaitTimedOut), _) => Exit::WAIT_TIMED_OUT,
+            (_, Code::InvalidArgument | Code::OutOfRange) => Exit::USAGE,
+            (_, Code::NotFound) => Exit::NOT_FOUND,
+            (_, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => Exit::REFUSED,
+            (_, Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted) => Exit::REFUSED,
+            (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => {
+                Exit::UNREACHABLE
+            }
+            _ => Exit::INTERNAL,
+        };
+        let unreachable = problem.reason.is_none() && exit == Exit::UNREACHABLE;
+        let reason = problem.reason.or(unreachable.then_some(Reason::HostNotReachable));
+        let mut help: Vec<String> = problem
+            .help
+            .iter()
+            .map(|help| {
+                if help.url.is_empty() { help.text.clone() } else { format!("{} ({})", help.text, help.url) }
+            })
+            .collect();
+        if help.is_empty() {
+            help.extend(reason.map(|reason| remedy(reason).to_owned()));
+        }
+        Self {
+            exit,
+            reason: reason.map_or(problem.reason_word, |reason| reason.as_str().to_owned()),
+            message: problem.message,
+            details: Vec::new(),
+            help,
+            fields: problem.fields.into_iter().map(|field| (field.path, field.message)).collect(),
+            metadata: problem.metadata.into_iter().collect(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::internal(format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_reason_thing_and_way_out() {
+        let failure = Failure::new(Exit::FAILED, Reason::MainExited, "main() of delays-p3xq@1 exited 3")
+            .detail("| no column \"dep_dely\"   (last 1 of 212 lines)")
+            .help("mainspring logs delays-p3xq --role main");
+        assert_eq!(
+            failure.render(str::to_owned),
+            "error[MAIN_EXITED]: main() of delays-p3xq@1 exited 3\n  | no column \"dep_dely\"   (last 1 of 212 lines)\n  \
+             help: mainspring logs delays-p3xq --role main\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("one JSON document");
+        assert_eq!(
+            (&json["error"]["reason"], &json["error"]["exitCode"]),
+            (&"MAIN_EXITED".into(), &1.into())
+        );
+    }
+
+    #[test]
+    fn codes_of_calls_become_exit_codes() {
+        for (code, exit) in [
+            (Code::InvalidArgument, Exit::USAGE),
+            (Code::Unavailable, Exit::UNREACHABLE),
+            (Code::AlreadyExists, Exit::REFUSED),
+            (Code::FailedPrecondition, Exit::REFUSED),
+            (Code::NotFound, Exit::NOT_FOUND),
+        ] {
+            let error = CallError::from(tonic::Status::new(code, "x"));
+            assert_eq!(Failure::from(error).exit, exit, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_whose_answer_was_lost_is_of_unknown_outcome() {
+        let lost = CallError::from(tonic::Status::new(Code::DeadlineExceeded, "no answer"));
+        let failure = Failure::from(lost.clone()).unknown_unless_refused(&lost, "mainspring status orders");
+        assert_eq!(failure.exit, Exit::UNKNOWN);
+        assert!(failure.help[0].ends_with("mainspring status orders"));
+        let refused = CallError::from(tonic::Status::new(Code::FailedPrecondition, "ended"));
+        assert_eq!(Failure::from(refused.clone()).unknown_unless_refused(&refused, "x").exit, Exit::REFUSED);
+    }
+}

@@ -1,0 +1,104 @@
+//! What is asked of lifecycle: keeping contenders for an application, and ending what is left of them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chassis::channel::GrpcChannel;
+use chassis::clock::{SharedClock, timeout};
+use client::error::CallError;
+use client::lifecycle::Lifecycle;
+use proto::ApplicationRef;
+use proto::engine::{Readiness, RestartPolicy, Role, readiness};
+use proto::lifecycle::{ProcessStatus, ProvisionContendersRequest};
+
+/// The exit codes of a contender whose application is clean, as `wait` has them: it is not started again.
+const DONE: [i32; 4] = [0, 1, 3, 4];
+
+/// The longest that one call may take.
+const CALL: Duration = Duration::from_secs(60);
+
+/// Variables of the host that a contender needs: to find places and programs, to log, to trace, to be tested.
+const HANDED_ON: [&str; 17] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "MAINSPRING_ENGINE_PATH",
+    "MAINSPRING_LOG",
+    "MAINSPRING_LOG_FORMAT",
+    "MAINSPRING_FAILPOINTS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "RUST_BACKTRACE",
+];
+
+/// Keeps contenders through lifecycle.
+#[derive(Clone)]
+pub(crate) struct Contenders {
+    lifecycle: Lifecycle,
+    clock: SharedClock,
+    role: Role,
+}
+
+impl Contenders {
+    /// `executable` is run as `executable serve app-runner`; `environment` is given to it on top of what every
+    /// process needs.
+    pub(crate) fn new(
+        channel: GrpcChannel,
+        clock: SharedClock,
+        executable: PathBuf,
+        environment: BTreeMap<String, String>,
+    ) -> Self {
+        let mut variables: BTreeMap<String, String> =
+            HANDED_ON.iter().filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+        variables.extend(environment);
+        let role = Role {
+            name: "contender".to_owned(),
+            command: vec![executable.to_string_lossy().into_owned(), "serve".into(), "app-runner".into()],
+            environment: variables.into_iter().collect(),
+            replicas: 1,
+            readiness: Some(Readiness { timeout: None, probe: Some(readiness::Probe::GrpcHealth(true)) }),
+            restart: RestartPolicy::Always.into(),
+            ..Role::default()
+        };
+        Self { lifecycle: Lifecycle::new(channel), clock, role }
+    }
+
+    /// Has `count` contenders kept until the application is clean. Repeating it changes nothing.
+    pub(crate) async fn keep(&self, application: &ApplicationRef, count: u32) -> Result<(), CallError> {
+        let request = ProvisionContendersRequest {
+            application: Some(application.clone().into()),
+            count,
+            role: Some(Role { replicas: count, ..self.role.clone() }),
+            traceparent: String::new(),
+            done_exit_codes: DONE.to_vec(),
+        };
+        self.bounded(self.lifecycle.provision_contenders(request)).await.map(drop)
+    }
+
+    /// Ends what is left of an application's contenders; answers what could not be ended.
+    pub(crate) async fn end(&self, application: &ApplicationRef) -> Result<Vec<String>, CallError> {
+        self.bounded(self.lifecycle.teardown_contenders(application)).await
+    }
+
+    /// Applications that lifecycle has contenders of.
+    pub(crate) async fn known(&self) -> Result<HashSet<ApplicationRef>, CallError> {
+        let processes: Vec<ProcessStatus> = self.bounded(self.lifecycle.list_processes(None)).await?;
+        let contenders = processes.into_iter().filter(|process| process.kind == "contender");
+        Ok(contenders.filter_map(|process| process.application.try_into().ok()).collect())
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        match timeout(&self.clock, CALL, call).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(tonic::Status::deadline_exceeded(format!("lifecycle gave {elapsed}")).into()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Makes sure that a host runs: starts `up` in the background when nobody holds `host.lock`, and waits until `host.json`
+//! says that everything is ready.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use chassis::clock::{Boot, Clock as _, SharedClock};
+use client::places::Places;
+use client::process_tree::Process;
+use proto::Reason;
+use rustix::process::Signal;
+
+use super::file::HostFile;
+use super::lock::{Holder, holder};
+use super::service::{self, OWN_SESSION, make_directory};
+use super::{build, log_file};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// How long a host may take until it is ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// How often `host.json` is looked for.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// How often `up` is started: a second time, because one that leaves may still hold the lock when the first looks at it.
+const STARTS: u32 = 2;
+
+/// The log of a background `up` begins anew above this size.
+const MAX_LOG_BYTES: u64 = 1024 * 1024;
+
+/// Whether the host had to be started, and how long that took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started(pub(crate) Option<Duration>);
+
+/// Returns when a host of this build, or one that works with it, is ready.
+pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Started> {
+    let began = clock.boot();
+    make_directory(places.state()).map_err(|error| {
+        let text = format!("state directory {}: {error}", places.state().display());
+        Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
+            .help("choose another --state-dir, or make this one yours")
+    })?;
+    let mut up: Option<Child> = None;
+    let mut starts = 0;
+    let mut replaced = false;
+    loop {
+        match holder(&places.host_lock())? {
+            Holder::Held(Some(pid)) => {
+                if let Some(file) = HostFile::read(&places.host_file()).filter(|file| file.pid == pid) {
+                    if file.build == build::ours() || replaced {
+                        let started = up.is_some().then(|| clock.boot().saturating_duration_since(began));
+                        return fits(&file, places).map(|()| Started(started));
+                    }
+                    replaced = true;
+                    replace(&file, clock).await;
+                    continue;
+                }
+            }
+            Holder::Held(None) => {}
+            Holder::Free => {
+                let gone = match up.as_mut() {
+                    None => true,
+                    Some(child) => child.try_wait()?.is_some(),
+                };
+                if gone && starts == STARTS {
+                    return Err(not_started(places, "the host ended while it started"));
+                }
+                if gone {
+                    up = Some(start(places)?);
+                    starts += 1;
+                }
+            }
+        }
+        wait(clock, began, places).await?;
+    }
+}
+
+async fn wait(clock: &SharedClock, began: Boot, places: &Places) -> Outcome<()> {
+    if clock.boot().saturating_duration_since(began) > READY {
+        return Err(not_started(places, &format!("the host is not ready after {} s", READY.as_secs())));
+    }
+    clock.sleep(LOOK).await;
+    Ok(())
+}
+
+/// A host of another build is asked to leave; it ends its services if it is idle. Whoever comes next adopts the rest.
+async fn replace(file: &HostFile, clock: &SharedClock) {
+    if let Some(process) = Process::of(file.pid).filter(|process| process.start_ticks == file.start_ticks) {
+        process.signal(Signal::TERM);
+        // One that does not leave is used if its protocol fits, which is looked at next.
+        let _ = chassis::clock::timeout(clock, READY, service::ended(clock, &process)).await;
+    }
+}
+
+fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
+    if file.protocol.abs_diff(proto::PROTOCOL) <= 1 {
+        return Ok(());
+    }
+    let text = format!(
+        "the host of {} is version {} with protocol {}; this is {} with protocol {}",
+        places.state().display(),
+        file.version,
+        file.protocol,
+        build::VERSION,
+        proto::PROTOCOL
+    );
+    Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
+}
+
+fn not_started(places: &Places, what: &str) -> Failure {
+    let log = up_log(places);
+    let mut failure = Failure::new(
+        Exit::UNREACHABLE,
+        Reason::HostNotReachable,
+        format!("{what}; its log is {}", log.display()),
+    );
+    for line in log_file::tail(&log, 3).unwrap_or_default() {
+        failure = failure.detail(format!("| {line}"));
+    }
+    failure
+}
+
+/// Where a background `up` writes to.
+pub(crate) fn up_log(places: &Places) -> PathBuf {
+    places.state().join("up.log")
+}
+
+/// Starts `up` in the background.
+fn start(places: &Places) -> io::Result<Child> {
+    let path = up_log(places);
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
+        std::fs::remove_file(&path)?;
+    }
+    let log = options.open(&path)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["up", "--state-dir"])
+        .arg(places.state())
+        .current_dir("/")
+        .env(OWN_SESSION, "1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    for (variable, _) in std::env::vars_os() {
+        // The options of the verb that starts the host are not the host's.
+        if variable.to_str().is_some_and(is_option_of_a_verb) {
+            command.env_remove(variable);
+        }
+    }
+    command.spawn()
+}
+
+/// Twins of options that say how one command speaks.
+fn is_option_of_a_verb(variable: &str) -> bool {
+    ["MAINSPRING_FORMAT", "MAINSPRING_QUIET", "MAINSPRING_COLOR", "MAINSPRING_PROGRESS"].contains(&variable)
+}

@@ -1,0 +1,93 @@
+//! `host.json`: what a running host is made of. Written whole when everything is ready, gone when the host is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// What `up` says about itself and its services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostFile {
+    /// Version of the build of `up`.
+    pub(crate) version: String,
+    /// The build itself.
+    pub(crate) build: String,
+    /// Version of the protocol between processes.
+    pub(crate) protocol: u32,
+    /// Process id of `up`.
+    pub(crate) pid: u32,
+    /// When it was started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    /// The four services by name.
+    pub(crate) services: BTreeMap<String, ServiceEntry>,
+}
+
+/// One service that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceEntry {
+    /// Where it serves.
+    pub(crate) endpoint: String,
+    /// Its process id.
+    pub(crate) pid: u32,
+    /// When it was started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    /// Its build.
+    pub(crate) build: String,
+}
+
+impl HostFile {
+    /// The file's content; `None` if there is none, or none that this build can read.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Replaces the file in one step.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("json.new");
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, path)
+    }
+
+    /// Removes the file; it is no error if there is none.
+    pub(crate) fn remove(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_was_written_reads_back_and_nonsense_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("host.json");
+        let service = ServiceEntry { endpoint: "unix:/s".into(), pid: 2, start_ticks: 3, build: "b".into() };
+        let host = HostFile {
+            version: "0.1.0".into(),
+            build: "b".into(),
+            protocol: 1,
+            pid: 1,
+            start_ticks: 2,
+            services: BTreeMap::from([("lifecycle".into(), service)]),
+        };
+        assert_eq!(HostFile::read(&path), None);
+        host.write(&path).unwrap();
+        assert_eq!(HostFile::read(&path), Some(host));
+        fs::write(&path, "{").unwrap();
+        assert_eq!(HostFile::read(&path), None);
+        HostFile::remove(&path).unwrap();
+        HostFile::remove(&path).unwrap();
+    }
+}

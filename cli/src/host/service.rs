@@ -1,0 +1,244 @@
+//! One service of the host: finding the process that is it, starting one, asking whether it is ready, ending it.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use chassis::channel::connect;
+use chassis::clock::{Clock as _, SharedClock, timeout};
+use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::transport::{Endpoint, SharedTransport};
+use client::places::Places;
+use client::process_tree::{self, Process};
+use rustix::process::Signal;
+use tokio::process::{Child, Command};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::file::ServiceEntry;
+use super::{build, log_file};
+
+/// How long a service may take until it is ready.
+pub(crate) const START: Duration = Duration::from_secs(20);
+
+/// How long a service may take to leave when it is asked to; then it is killed.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a process that is no child of ours lives.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long one question for health may take.
+const ASK: Duration = Duration::from_secs(2);
+
+/// Tells a child that it begins a session of its own, so that a terminal's end does not end it.
+pub(crate) const OWN_SESSION: &str = "MAINSPRING_OWN_SESSION";
+
+/// What belongs to one application's process and must not reach a host that happens to be started below it.
+const FOREIGN: [&str; 14] = [
+    "TRACEPARENT",
+    "MAINSPRING_OWNER",
+    "MAINSPRING_TOKEN_FILE",
+    "MAINSPRING_ENDPOINT",
+    "MAINSPRING_APPLICATION",
+    "MAINSPRING_GENERATION",
+    "MAINSPRING_EPOCH",
+    "MAINSPRING_INCARNATION",
+    "MAINSPRING_WORK_DIR",
+    "MAINSPRING_LISTEN",
+    "MAINSPRING_STORE",
+    "MAINSPRING_ELECTOR",
+    "MAINSPRING_FETCHER",
+    "MAINSPRING_LIFECYCLE",
+];
+
+/// How the host reaches its services.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    pub(crate) places: Places,
+    pub(crate) transport: SharedTransport,
+    pub(crate) clock: SharedClock,
+    pub(crate) credential: Credential,
+}
+
+impl Reach {
+    /// With the deployment's key, which is made if there is none.
+    pub(crate) fn new(places: Places, transport: SharedTransport, clock: SharedClock) -> io::Result<Self> {
+        let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+        Ok(Self { places, transport, clock, credential: key.mint(&Principal::Deployment) })
+    }
+
+    /// Where a service listens.
+    pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
+        Endpoint::Unix(self.places.service_socket(name))
+    }
+
+    /// A channel to a service.
+    pub(crate) fn channel(&self, name: &str) -> chassis::channel::GrpcChannel {
+        connect(
+            self.transport.clone(),
+            self.clock.clone(),
+            self.endpoint(name),
+            Some(self.credential.clone()),
+        )
+    }
+
+    /// Whether a service says that it serves.
+    pub(crate) async fn is_ready(&self, name: &str) -> bool {
+        // Asking an absent socket costs microseconds, a channel to it much more.
+        if self.transport.connect(&self.endpoint(name)).await.is_err() {
+            return false;
+        }
+        let mut health = HealthClient::new(self.channel(name));
+        let asked =
+            timeout(&self.clock, ASK, health.check(HealthCheckRequest { service: String::new() })).await;
+        matches!(asked, Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving)
+    }
+}
+
+/// A service that runs; a child of this process or an adopted one.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) name: &'static str,
+    pub(crate) process: Process,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// A process that was found.
+    pub(crate) fn adopted(name: &'static str, process: Process) -> Self {
+        Self { name, process, child: None }
+    }
+
+    /// What `host.json` says about it.
+    pub(crate) fn entry(&self, places: &Places) -> ServiceEntry {
+        ServiceEntry {
+            endpoint: Endpoint::Unix(places.service_socket(self.name)).to_string(),
+            pid: self.process.pid,
+            start_ticks: self.process.start_ticks,
+            build: build::of_process(self.process.pid).unwrap_or_default(),
+        }
+    }
+
+    /// Waits until the process has ended; answers how, if it was a child.
+    pub(crate) async fn ended(&mut self, clock: &SharedClock) -> String {
+        let Some(child) = self.child.as_mut() else {
+            ended(clock, &self.process).await;
+            return "gone".to_owned();
+        };
+        match child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Processes that serve as `name` for this state directory: in doubt, the command line says so.
+pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Process>> {
+    let state = places.state().as_os_str().as_bytes();
+    let me = rustix::process::getuid().as_raw();
+    Ok(process_tree::all()?
+        .into_iter()
+        .filter(|process| {
+            !process.is_zombie() && is_service(process.pid, name, state) && owner(process.pid) == Some(me)
+        })
+        .collect())
+}
+
+fn owner(pid: u32) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
+}
+
+fn is_service(pid: u32, name: &str, state: &[u8]) -> bool {
+    let Ok(command_line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<&[u8]> = command_line.split(|&byte| byte == 0).collect();
+    matches!(words.as_slice(), [_, b"serve", service, b"--state-dir", directory, ..]
+        if *service == name.as_bytes() && *directory == state)
+}
+
+/// Starts a service as a process of its own session. Its stderr is appended to `<state>/<service>/log`.
+pub(crate) fn start(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Running> {
+    let directory = reach.places.service_state(name);
+    make_directory(&directory)?;
+    let log = log(&reach.places, name);
+    log_file::cap(&log, log_file::MAX_BYTES)?;
+    let mut command = Command::new(executable);
+    command
+        .args(["serve", name, "--state-dir"])
+        .arg(reach.places.state())
+        .args(["--listen", &reach.endpoint(name).to_string()])
+        .current_dir("/")
+        .env(OWN_SESSION, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log_file::open(&log)?);
+    for variable in FOREIGN {
+        command.env_remove(variable);
+    }
+    let child = command.spawn()?;
+    let process = child
+        .id()
+        .and_then(Process::of)
+        .ok_or_else(|| io::Error::other(format!("{name} is gone already")))?;
+    Ok(Running { name, process, child: Some(child) })
+}
+
+/// Waits until a service is ready; `Err` says how it ended instead.
+pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), String> {
+    let name = running.name;
+    let becomes_ready = async {
+        let mut pause = Duration::from_millis(2);
+        while !reach.is_ready(name).await {
+            reach.clock.sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_millis(50));
+        }
+    };
+    let outcome = tokio::select! {
+        ready = timeout(&reach.clock, START, becomes_ready) => ready.map_err(|elapsed| format!("{name} is not ready: {elapsed}")),
+        how = running.ended(&reach.clock) => Err(format!("{name} ended while it started ({how})")),
+    };
+    outcome.map_err(|error| {
+        let lines = log_file::tail(&log(&reach.places, name), 3).unwrap_or_default();
+        if lines.is_empty() { error } else { format!("{error}: {}", lines.join(" | ")) }
+    })
+}
+
+/// Asks a process to leave, and kills it if it does not; answers whether it had to be killed.
+pub(crate) async fn end(clock: &SharedClock, process: &Process) -> bool {
+    if !process.signal(Signal::TERM) {
+        return false;
+    }
+    if timeout(clock, LEAVE, ended(clock, process)).await.is_ok() {
+        return false;
+    }
+    process.signal(Signal::KILL);
+    // A killed process is gone as soon as the kernel gets to it; the bound is for one that hangs in the kernel.
+    let _ = timeout(clock, LEAVE, ended(clock, process)).await;
+    true
+}
+
+/// Waits until exactly this process has ended (it may still be a zombie). It need not be a child of ours, and of others the
+/// kernel tells without `unsafe` only when it is asked.
+pub(crate) async fn ended(clock: &SharedClock, process: &Process) {
+    let mut pause = Duration::from_millis(2);
+    while Process::of(process.pid)
+        .is_some_and(|now| now.start_ticks == process.start_ticks && !now.is_zombie())
+    {
+        clock.sleep(pause).await;
+        pause = (pause * 3 / 2).min(LOOK);
+    }
+}
+
+/// Where a service's stderr goes.
+pub(crate) fn log(places: &Places, name: &str) -> PathBuf {
+    places.service_state(name).join("log")
+}
+
+/// Makes a directory that only its owner may enter; one that exists keeps its mode.
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

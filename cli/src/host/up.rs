@@ -1,0 +1,250 @@
+//! `up`: takes the lock, adopts what answers, starts what is missing, supervises and reconciles, and leaves a while after
+//! the last work.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use chassis::BoxError;
+use chassis::clock::{Clock as _, SharedClock};
+use chassis::failpoint;
+use chassis::tasks::{Shutdown, TaskSet};
+use client::process_tree::Process;
+use proto::Reason;
+use proto::api::{ListRequest, Phase};
+use tokio::sync::watch;
+
+use super::contenders::Contenders;
+use super::file::HostFile;
+use super::lock::HostLock;
+use super::reconcile::{Reconciler, Work};
+use super::service::{self, Reach, Running};
+use super::supervise::{SharedHostFile, cap_logs, keep};
+use super::{LIFECYCLE, SERVICES, STORE, build};
+use crate::api::Api;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// A host that was started for somebody waits this long for the first work, however short it lingers.
+const FIRST_WORK: Duration = Duration::from_secs(10);
+
+/// The shortest linger: whoever watched the last application still reads its end.
+const SHORTEST_LINGER: Duration = Duration::from_millis(500);
+
+/// How long tasks may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the host until a signal comes or nothing is left to do.
+pub(crate) async fn run(
+    reach: Reach,
+    linger: Duration,
+    shutdown: Shutdown,
+    say: impl Fn(&str),
+) -> Outcome<Exit> {
+    let places = &reach.places;
+    let Some(_lock) = HostLock::take(&places.host_lock(), &reach.clock).await? else {
+        say("another up has this state directory");
+        return Ok(Exit::SUCCEEDED);
+    };
+    HostFile::remove(&places.host_file())?;
+    let executable = std::env::current_exe()?;
+    let began = reach.clock.boot();
+    let running = bring_up(&reach, &executable).await?;
+    failpoint::hit("up.services-ready").await;
+    let me = Process::of(std::process::id())
+        .ok_or_else(|| Failure::internal("/proc does not show this process"))?;
+    let services: BTreeMap<_, _> = running.iter().map(|r| (r.name.to_owned(), r.entry(places))).collect();
+    let file = HostFile {
+        version: build::VERSION.to_owned(),
+        build: build::ours(),
+        protocol: proto::PROTOCOL,
+        pid: me.pid,
+        start_ticks: me.start_ticks,
+        services,
+    };
+    file.write(&places.host_file())?;
+    let took = reach.clock.boot().saturating_duration_since(began);
+    say(&format!("up after {:.2} s: {}", took.as_secs_f64(), places.state().display()));
+
+    let (work, seen) = watch::channel(Work::default());
+    let tasks = TaskSet::new(shutdown.clone(), reach.clock.clone());
+    let file = SharedHostFile::new(file);
+    for service in running {
+        let name = service.name;
+        tasks.spawn(
+            name,
+            until(shutdown.clone(), keep(reach.clone(), executable.clone(), service, file.clone())),
+        );
+    }
+    tasks.spawn("logs", until(shutdown.clone(), cap_logs(reach.clone(), reach.clock.clone())));
+    let api = Api::new(reach.channel(STORE), reach.clock.clone());
+    let contenders =
+        Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
+    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), work);
+    tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
+    tasks.spawn_job("idle", leave_when_idle(seen.clone(), linger, shutdown, reach.clock.clone()));
+    let ended = tasks.run(GRACE).await;
+    HostFile::remove(&places.host_file())?;
+
+    let busy = seen.borrow().applications;
+    let known = seen.borrow().known;
+    if ended.is_err() || busy > 0 || !known {
+        say(&format!("leaving; the services stay for {busy} applications (mainspring down ends them)"));
+    } else {
+        end_services(&reach).await?;
+        say("nothing left to do: the host has ended");
+    }
+    ended.map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(Exit::SUCCEEDED)
+}
+
+/// Ends a task that has no end of its own when the process is asked to end.
+async fn until(shutdown: Shutdown, task: impl Future<Output = Result<(), BoxError>>) -> Result<(), BoxError> {
+    tokio::select! {
+        ended = task => ended,
+        () = shutdown.begun() => Ok(()),
+    }
+}
+
+/// What a contender needs to find the services; lifecycle adds which application it is for.
+fn endpoints(reach: &Reach) -> BTreeMap<String, String> {
+    let state = reach.places.state().to_string_lossy().into_owned();
+    let named = [
+        ("MAINSPRING_STORE", STORE),
+        ("MAINSPRING_ELECTOR", "leader-elector"),
+        ("MAINSPRING_FETCHER", "artifact-fetcher"),
+        ("MAINSPRING_LIFECYCLE", LIFECYCLE),
+    ];
+    let mut variables: BTreeMap<_, _> = named
+        .iter()
+        .map(|(name, service)| ((*name).to_owned(), reach.endpoint(service).to_string()))
+        .collect();
+    variables.insert("MAINSPRING_STATE_DIR".to_owned(), state);
+    variables
+}
+
+/// Begins the shutdown once there has been nothing to do for the linger.
+async fn leave_when_idle(
+    mut work: watch::Receiver<Work>,
+    linger: Duration,
+    shutdown: Shutdown,
+    clock: SharedClock,
+) -> Result<(), BoxError> {
+    let linger = linger.max(SHORTEST_LINGER);
+    loop {
+        let now = *work.borrow_and_update();
+        let patience = if now.finished == 0 { linger.max(FIRST_WORK) } else { linger };
+        let idle = now.known && now.applications == 0;
+        tokio::select! {
+            () = shutdown.begun() => return Ok(()),
+            changed = work.changed() => changed?,
+            () = clock.sleep(patience), if idle => {
+                tracing::info!("nothing to do for {patience:?}: leaving");
+                shutdown.begin();
+            }
+        }
+    }
+}
+
+/// Adopts what answers and is of this build (or cannot be replaced now), and starts the rest, all at once.
+async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
+    let mut found = Vec::new();
+    for name in SERVICES {
+        found.push((name, service::find(&reach.places, name)?));
+    }
+    let ours = build::ours();
+    let foreign =
+        found.iter().flat_map(|(_, all)| all).any(|p| build::of_process(p.pid).as_ref() != Some(&ours));
+    let replace = foreign && may_replace(reach).await?;
+    let each = found.into_iter().map(|(name, processes)| one(reach, executable, name, processes, replace));
+    let results = futures::future::join_all(each).await;
+    let mut running = Vec::new();
+    let mut failed = None;
+    for result in results {
+        match result {
+            Ok(service) => running.push(service),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let Some(error) = failed else { return Ok(running) };
+    for service in &running {
+        service::end(&reach.clock, &service.process).await;
+    }
+    Err(Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error))
+}
+
+/// One service: the one process that answers, or a new one.
+async fn one(
+    reach: &Reach,
+    executable: &Path,
+    name: &'static str,
+    processes: Vec<Process>,
+    replace: bool,
+) -> Result<Running, String> {
+    if let [process] = processes.as_slice()
+        && !replace
+    {
+        let mut adopted = Running::adopted(name, *process);
+        if service::ready(reach, &mut adopted).await.is_ok() {
+            tracing::info!(service = name, pid = process.pid, "adopted");
+            return Ok(adopted);
+        }
+    }
+    for process in &processes {
+        service::end(&reach.clock, process).await;
+    }
+    let mut running = service::start(reach, name, executable)
+        .map_err(|error| format!("{name} cannot be started: {error}"))?;
+    match service::ready(reach, &mut running).await {
+        Ok(()) => Ok(running),
+        Err(error) => {
+            service::end(&reach.clock, &running.process).await;
+            Err(error)
+        }
+    }
+}
+
+/// Services of another build are there: replaced when idle, used when busy if their protocol fits, else refused.
+async fn may_replace(reach: &Reach) -> Outcome<bool> {
+    if !reach.is_ready(STORE).await {
+        return Ok(true);
+    }
+    let api = Api::new(reach.channel(STORE), reach.clock.clone());
+    if !is_busy(&api).await? {
+        return Ok(true);
+    }
+    let version = api.version().await?;
+    if version.protocol.abs_diff(proto::PROTOCOL) <= 1 {
+        return Ok(false);
+    }
+    let text = format!(
+        "the host of {} runs {} (protocol {}), this is {} (protocol {}), and it has work",
+        reach.places.state().display(),
+        version.version,
+        version.protocol,
+        build::VERSION,
+        proto::PROTOCOL
+    );
+    Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
+}
+
+/// Whether the record holds an application that is not clean.
+pub(crate) async fn is_busy(api: &Api) -> Outcome<bool> {
+    let unclean = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
+    let request =
+        ListRequest { page_size: 1, phases: unclean.map(i32::from).to_vec(), ..ListRequest::default() };
+    Ok(!api.list(request).await?.applications.is_empty())
+}
+
+/// Ends all services of the state directory, in their order; answers the names of those that had to be killed.
+pub(crate) async fn end_services(reach: &Reach) -> Outcome<Vec<&'static str>> {
+    let mut killed = Vec::new();
+    for name in SERVICES {
+        for process in service::find(&reach.places, name)? {
+            if service::end(&reach.clock, &process).await {
+                killed.push(name);
+            }
+        }
+    }
+    Ok(killed)
+}

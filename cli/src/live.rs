@@ -1,0 +1,7 @@
+//! Watching an application: what is heard about it, and how that is shown.
+
+pub(crate) mod follow;
+pub(crate) mod story;
+pub(crate) mod watch;
+
+pub(crate) use watch::{OnInterrupt, Watched, watch};

@@ -1,0 +1,229 @@
+//! The story of a run as people read it: one line for each transition, from the events of the record alone.
+
+mod job;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use prost_types::Timestamp;
+use proto::api::{Application, Event, Outcome};
+
+use self::job::Jobs;
+use crate::duration;
+use crate::table::{ordinal, plural, size};
+use crate::words;
+
+/// A line of the story: how long after the submit, what it is about, what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Since the submit.
+    pub(crate) elapsed: Duration,
+    /// `artifact`, `leader`, `cluster`, `main()`, `job`, …
+    pub(crate) label: &'static str,
+    /// What happened.
+    pub(crate) text: String,
+}
+
+impl Line {
+    /// ` 0.61s job       by_carrier  SUCCEEDED`; `paint` colours the label.
+    pub(crate) fn render(&self, paint: impl Fn(&str) -> String) -> String {
+        format!("{} {} {}", clock(self.elapsed), paint(&format!("{:<9}", self.label)), self.text)
+    }
+}
+
+/// The time column, six characters up to an hour and a half.
+fn clock(elapsed: Duration) -> String {
+    if elapsed < Duration::from_secs(100) {
+        return format!("{:5.2}s", elapsed.as_secs_f64());
+    }
+    format!("{:>6}", duration::short(elapsed))
+}
+
+/// What was told so far.
+#[derive(Debug)]
+pub(crate) struct Story {
+    began: Option<Timestamp>,
+    standbys: u32,
+    main_started: Option<Timestamp>,
+    main_exit: Option<String>,
+    jobs: Jobs,
+    ended: Option<Outcome>,
+}
+
+impl Story {
+    /// A story that begins with the submit; locations below `directory` are shown relative to it.
+    pub(crate) fn new(application: &Application, directory: PathBuf) -> Self {
+        let contenders = application.spec.as_ref().map_or(1, |spec| spec.contenders);
+        Self {
+            began: application.submitted_at,
+            standbys: contenders.saturating_sub(1),
+            main_started: None,
+            main_exit: None,
+            jobs: Jobs::new(directory),
+            ended: None,
+        }
+    }
+
+    /// What an event adds to the story; mostly one line, often none.
+    pub(crate) fn tell(&mut self, event: &Event) -> Vec<Line> {
+        let attributes = Attributes(event);
+        let elapsed = words::between(self.began.as_ref(), event.at.as_ref()).unwrap_or_default();
+        let line = |label, text| vec![Line { elapsed, label, text }];
+        match event.kind.as_str() {
+            "artifact" => line("artifact", artifact(&attributes)),
+            "leader" => line("leader", self.leader(&attributes, event.epoch)),
+            "cluster" => cluster(&attributes).map(|text| line("cluster", text)).unwrap_or_default(),
+            "main" => self.main(&attributes, event).map(|text| line("main()", text)).unwrap_or_default(),
+            "job" => {
+                self.jobs.event(elapsed, &attributes, event).map(|text| line("job", text)).unwrap_or_default()
+            }
+            "published" => self.jobs.published(&attributes).map(|text| line("job", text)).unwrap_or_default(),
+            "cancel" => line("cancel", cancel(&attributes)),
+            "ended" => {
+                self.ended =
+                    Outcome::from_str_name(&format!("OUTCOME_{}", words::bare(attributes.get("outcome"))));
+                self.jobs.unpublished().into_iter().map(|text| Line { elapsed, label: "job", text }).collect()
+            }
+            "stale" => line("STALE", event.message.clone()),
+            "leftover" => line("left over", said(event)),
+            "warning" => line("warning", said(event)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Jobs that have run for a while and were not told of.
+    pub(crate) fn still_running(&mut self, elapsed: Duration) -> Vec<Line> {
+        self.jobs
+            .still_running(elapsed)
+            .into_iter()
+            .map(|text| Line { elapsed, label: "job", text })
+            .collect()
+    }
+
+    /// The end: outcome, how main() left, how many jobs, and what is left over (unknown until the application is clean).
+    pub(crate) fn end(&self, application: &Application) -> Line {
+        let elapsed = words::between(self.began.as_ref(), application.ended_at.as_ref()).unwrap_or_default();
+        let mut parts = Vec::new();
+        parts.extend(self.main_exit.as_ref().map(|exit| format!("main() {exit}")));
+        parts.push(plural(application.jobs.len() as u64, "job"));
+        if application.clean {
+            parts.push(left_over(&application.leftovers));
+        }
+        let outcome = words::outcome(application.outcome());
+        Line { elapsed, label: "ended", text: format!("{outcome}  {}", parts.join(", ")) }
+    }
+
+    fn leader(&self, attributes: &Attributes<'_>, epoch: u64) -> String {
+        let mut text = attributes.get("holder").to_owned();
+        if let Some(pid) = attributes.some("pid") {
+            text.push_str(&format!(" (pid {pid})"));
+        }
+        text.push_str(&format!("  epoch {epoch}"));
+        let nth: u32 = attributes.number("ordinal");
+        if nth > 1 {
+            text.push_str(&format!(" ({} leader)", ordinal(nth)));
+            text.push_str(
+                &attributes.some("cause").map(|cause| format!("; cause: {cause}")).unwrap_or_default(),
+            );
+            return text;
+        }
+        text.push_str(&match self.standbys {
+            0 => ", no standby".to_owned(),
+            count => format!(", {}", plural(u64::from(count), "warm standby")),
+        });
+        text
+    }
+
+    fn main(&mut self, attributes: &Attributes<'_>, event: &Event) -> Option<String> {
+        if attributes.get("state") == "started" {
+            self.main_started = event.at;
+            let again = if attributes.number::<u32>("execution") > 1 { "executed again" } else { "started" };
+            let pid = attributes.some("pid").map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            return Some(format!("{again}{pid}"));
+        }
+        if attributes.get("state") != "ended" {
+            return None;
+        }
+        let exit = match (attributes.some("exit_code"), attributes.some("signal")) {
+            (Some(code), _) => format!("exit {code}"),
+            (None, Some(signal)) => format!("killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        };
+        self.main_exit = Some(exit.clone());
+        // An end that is as wished needs no line of its own: the last line says it.
+        if exit == "exit 0" {
+            return None;
+        }
+        let ran = words::between(self.main_started.as_ref(), event.at.as_ref());
+        Some(format!(
+            "{exit}{}",
+            ran.map(|ran| format!(" after {}", duration::show(ran))).unwrap_or_default()
+        ))
+    }
+}
+
+/// What is left over, in words.
+pub(crate) fn left_over(leftovers: &[String]) -> String {
+    if leftovers.is_empty() {
+        "nothing left over".to_owned()
+    } else {
+        format!("left over: {}", leftovers.join(", "))
+    }
+}
+
+fn artifact(attributes: &Attributes<'_>) -> String {
+    let digest = attributes.get("digest");
+    let short = match digest.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 => format!("sha256:{}…{}", &hex[..4], &hex[62..]),
+        _ => digest.to_owned(),
+    };
+    format!("{} {}  {short}  pinned", attributes.get("name"), size(attributes.number("size_bytes")))
+}
+
+fn cluster(attributes: &Attributes<'_>) -> Option<String> {
+    let incarnation = attributes.get("incarnation");
+    match attributes.get("state") {
+        "ready" => {
+            let roles = attributes.get("roles").split([',', ' ']).filter_map(|role| role.split_once('='));
+            let roles: Vec<_> = roles.map(|(role, n)| plural(n.parse().unwrap_or(0), role)).collect();
+            Some(format!("incarnation {incarnation}, {} ready", roles.join(", ")))
+        }
+        // The first one's start is part of every run, its end too.
+        "gone" => None,
+        _ if incarnation != "1" => Some(format!("incarnation {incarnation} starting")),
+        _ => None,
+    }
+}
+
+fn cancel(attributes: &Attributes<'_>) -> String {
+    let by = attributes.some("requested_by").map(|by| format!(" by {by}")).unwrap_or_default();
+    let why = attributes.some("reason").map(|why| format!(": {why}")).unwrap_or_default();
+    format!("requested{by}{why}")
+}
+
+fn said(event: &Event) -> String {
+    if event.message.is_empty() { event.reason.clone() } else { event.message.clone() }
+}
+
+/// Attributes of an event; what is absent is empty.
+pub(super) struct Attributes<'a>(&'a Event);
+
+impl Attributes<'_> {
+    fn get(&self, name: &str) -> &str {
+        self.0.attributes.get(name).map_or("", String::as_str)
+    }
+
+    fn some(&self, name: &str) -> Option<&str> {
+        Some(self.get(name)).filter(|value| !value.is_empty())
+    }
+
+    fn number<N: std::str::FromStr + Default>(&self, name: &str) -> N {
+        self.get(name).parse().unwrap_or_default()
+    }
+}
+
+/// Names of jobs in the order in which they were met.
+pub(super) type ByName<T> = BTreeMap<String, T>;

@@ -1,0 +1,328 @@
+//! Watching one application to its end: tells its story on stderr, passes main()'s output on, answers Ctrl-C, and mirrors how
+//! it ended. Whatever is killed meanwhile, it goes on from where it was.
+
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use chassis::clock::{Boot, Clock as _};
+use client::error::CallError;
+use proto::api::{Application, Observation, ReadLogsRequest};
+use tokio::task::JoinSet;
+
+use super::follow::{Following, Heard};
+use super::story::{Line, Story};
+use crate::api::Api;
+use crate::application::Named;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::{Interrupt, Interrupts};
+use crate::live::story::left_over;
+use crate::main_output::MainOutput;
+use crate::output::{Format, Output, Style};
+use crate::session::Session;
+use crate::{ending, json, words};
+
+/// Without a word for this long, what was known last is stale: two bookmarks were missed.
+const STALE: Duration = Duration::from_millis(2200);
+
+/// How often silence is noticed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The last output comes with the end; a log that has none does not hold it up longer than this.
+const LAST_OUTPUT: Duration = Duration::from_secs(3);
+
+/// An application that takes longer than this from its end until it is clean is told of in two lines.
+const CLEANING: Duration = Duration::from_secs(1);
+
+/// A change is tried so often while the host is away.
+const TRIES: u32 = 20;
+
+/// What Ctrl-C does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnInterrupt {
+    /// The first asks for a cancel, the second stops waiting.
+    Cancel,
+    /// Stops watching; the application goes on.
+    Detach,
+}
+
+/// What is watched and how.
+pub(crate) struct Watched {
+    pub(crate) application: Application,
+    pub(crate) on_interrupt: OnInterrupt,
+    /// SIGTERM and SIGHUP are as Ctrl-C (Flink's `-sae`); otherwise they detach.
+    pub(crate) gone_is_interrupt: bool,
+    /// The exit code is main()'s own.
+    pub(crate) exit_from_main: bool,
+    /// Only so many of the lines that main() has already written; 0 is all.
+    pub(crate) tail: u32,
+}
+
+/// Watches until the application is clean, or nobody wants to any more.
+pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outcome<Exit> {
+    let Ok(id) = watched.application.application_id.parse() else {
+        return Err(Failure::internal("the store answered an application id that is none"));
+    };
+    let named = Named::exactly(id, watched.application.generation);
+    let mut following = Following::new(api.clone(), session.clock.clone(), named.clone());
+    following.events(0);
+    following.state();
+    following.logs(ReadLogsRequest {
+        application_id: named.id.to_string(),
+        generation: watched.application.generation,
+        roles: vec!["main".to_owned()],
+        tail: watched.tail,
+        follow: true,
+        ..ReadLogsRequest::default()
+    });
+    let directory = std::env::current_dir().unwrap_or_default();
+    let now = session.clock.boot();
+    let mut watch = Watch {
+        story: Story::new(&watched.application, directory),
+        main_output: MainOutput::new(session.out.format.is_table()),
+        last_known: watched.application.clone(),
+        events_ended: false,
+        logs_ended: false,
+        told_end: false,
+        ended_at: None,
+        last_word: now,
+        began: now,
+        stale: false,
+        cancels: 0,
+        calls: JoinSet::new(),
+        session,
+        api,
+        named,
+        watched,
+    };
+    watch.run(&mut following).await
+}
+
+struct Watch<'a> {
+    session: &'a Session,
+    api: Api,
+    named: Named,
+    watched: Watched,
+    story: Story,
+    main_output: MainOutput,
+    last_known: Application,
+    events_ended: bool,
+    logs_ended: bool,
+    told_end: bool,
+    /// When the end became known here.
+    ended_at: Option<Boot>,
+    last_word: Boot,
+    began: Boot,
+    stale: bool,
+    cancels: u32,
+    /// Cancels, and looks after the host.
+    calls: JoinSet<Option<String>>,
+}
+
+impl<'a> Watch<'a> {
+    async fn run(&mut self, following: &mut Following) -> Outcome<Exit> {
+        let interrupts = Interrupts::new()?;
+        let clock = self.session.clock.clone();
+        let mut tick_at = clock.boot() + TICK;
+        loop {
+            tokio::select! {
+                heard = following.next() => self.hear(heard)?,
+                interrupt = interrupts.next() => if let Some(exit) = self.interrupted(interrupt) {
+                    return Ok(exit);
+                },
+                Some(done) = self.calls.join_next() => if let Ok(Some(text)) = done {
+                    self.out().talk(text);
+                },
+                () = clock.sleep_until(tick_at) => {
+                    tick_at = clock.boot() + TICK;
+                    self.tick();
+                }
+            }
+            let waited = self.ended_at.map(|at| clock.boot().saturating_duration_since(at));
+            if self.events_ended && (self.logs_ended || waited.is_some_and(|waited| waited > LAST_OUTPUT)) {
+                return self.finish().await;
+            }
+        }
+    }
+
+    fn out(&self) -> &'a Output {
+        &self.session.out
+    }
+
+    fn hear(&mut self, heard: Heard) -> Outcome<()> {
+        match heard {
+            Heard::Event(event) => {
+                if self.out().format == Format::Jsonl {
+                    self.out().answer(json::line(&event));
+                }
+                for line in self.story.tell(&event) {
+                    self.tell(&line);
+                }
+                if event.kind == "ended" {
+                    self.ended_at = Some(self.session.clock.boot());
+                }
+                self.word(None);
+            }
+            Heard::State(application) => {
+                self.word(application.observation.as_ref());
+                self.last_known = *application;
+            }
+            Heard::Beat(beat) => self.word(beat.observation.as_ref()),
+            Heard::Lines(lines) => self.main_output.show(&lines, self.out()),
+            Heard::EventsEnded => {
+                self.events_ended = true;
+                self.ended_at.get_or_insert(self.session.clock.boot());
+            }
+            Heard::LogsEnded => self.logs_ended = true,
+            Heard::Away(error) => self.away(&error),
+            Heard::Refused(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// A sign of life; with the leader's own age, if the application has a leader.
+    fn word(&mut self, observation: Option<&Observation>) {
+        let now = self.session.clock.boot();
+        if let Some(seen) = observation
+            && seen.stale
+            && !self.last_known.clean
+        {
+            let (source, age) = (seen.source.clone(), Duration::from_millis(seen.age_millis));
+            self.say_stale(&source, age);
+        } else if self.stale && observation.is_some() {
+            self.stale = false;
+            let silent = now.saturating_duration_since(self.last_word);
+            let state = words::state(&self.last_known);
+            self.tell_now("again", format!("{state}, after {}", crate::duration::show(silent.max(STALE))));
+        }
+        if observation.is_none_or(|seen| !seen.stale) {
+            self.last_word = now;
+        }
+    }
+
+    fn tick(&mut self) {
+        let silent = self.session.clock.boot().saturating_duration_since(self.last_word);
+        if silent > STALE && !self.events_ended {
+            self.say_stale("the store", silent);
+        }
+        let cleaning = self.ended_at.is_some_and(|at| self.session.clock.boot() > at + CLEANING);
+        if cleaning && !self.told_end && self.last_known.terminal && !self.last_known.clean {
+            self.told_end = true;
+            self.tell(&self.story.end(&self.last_known));
+        }
+        let elapsed = self.session.clock.boot().saturating_duration_since(self.began);
+        for line in self.story.still_running(elapsed) {
+            self.tell(&line);
+        }
+    }
+
+    fn say_stale(&mut self, source: &str, age: Duration) {
+        if !std::mem::replace(&mut self.stale, true) {
+            let (state, age) = (words::state(&self.last_known), crate::duration::show(age));
+            self.tell_now("STALE", format!("no word from {source} for {age} (last known {state})"));
+        }
+    }
+
+    /// A stream broke. If that is because nobody is `up`, somebody has to be.
+    fn away(&mut self, error: &CallError) {
+        tracing::debug!("a stream of {} broke: {error}", self.named);
+        if self.calls.is_empty() {
+            let (places, clock) = (self.session.places.clone(), self.session.clock.clone());
+            self.calls.spawn(async move {
+                match crate::host::ensure(&places, &clock).await {
+                    Ok(_) => None,
+                    Err(failure) => Some(failure.message),
+                }
+            });
+        }
+    }
+
+    fn interrupted(&mut self, interrupt: Interrupt) -> Option<Exit> {
+        let wants_cancel = match interrupt {
+            Interrupt::Key => self.watched.on_interrupt == OnInterrupt::Cancel,
+            Interrupt::Gone => self.watched.gone_is_interrupt,
+        };
+        let named = self.named.clone();
+        if wants_cancel && self.cancels == 0 && !self.last_known.terminal {
+            self.cancels = 1;
+            self.out().talk(format!("cancelling {named}; once more to stop waiting for it"));
+            self.calls.spawn(cancel(self.api.clone(), self.session.clock.clone(), named, "Ctrl-C"));
+            return None;
+        }
+        let rest = if self.cancels > 0 { "cancel stays requested" } else { "it goes on" };
+        self.out().talk(format!("no longer watching {named}: {rest}; mainspring attach {named}"));
+        Some(Exit::DETACHED)
+    }
+
+    async fn finish(&mut self) -> Outcome<Exit> {
+        let application = self.final_state().await?;
+        self.main_output.end(self.out());
+        if self.told_end {
+            self.tell_now("clean", left_over(&application.leftovers));
+        } else {
+            self.tell(&self.story.end(&application));
+        }
+        match self.out().format {
+            Format::Json => self.out().answer(json::document(&application)),
+            Format::Yaml => self.out().answer(json::yaml(&application, true)),
+            Format::Name => self.out().answer(format!("{}\n", self.named)),
+            Format::Jsonl | Format::Table | Format::Wide => {}
+        }
+        match ending::failure(&application, &self.main_output) {
+            Some(failure) => self.out().fail(&failure),
+            None => self.out().tell(format!("next: mainspring status|logs|graph {}", self.named.id)),
+        }
+        let main = application.main.unwrap_or_default();
+        if self.watched.exit_from_main && (main.exit_code.is_some() || main.signal.is_some()) {
+            return Ok(Exit::of_process(main.exit_code, main.signal));
+        }
+        Ok(Exit::of(application.outcome()))
+    }
+
+    async fn final_state(&mut self) -> Outcome<Application> {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+        for _ in 0..TRIES {
+            match self.api.get(&self.named).await {
+                Ok(application) => return Ok(application),
+                Err(error) if error.is_retryable() => {
+                    self.away(&error);
+                    self.session.clock.sleep(backoff.next_delay()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.api.get(&self.named).await?)
+    }
+
+    fn tell(&self, line: &Line) {
+        let style =
+            if matches!(line.label, "STALE" | "warning" | "left over") { Style::Warn } else { Style::Dim };
+        self.out().tell(line.render(|label| self.out().paint(style, label)));
+    }
+
+    /// Tells something that no event tells.
+    fn tell_now(&self, label: &'static str, text: String) {
+        let submitted = self.last_known.submitted_at;
+        let elapsed = words::age(submitted.as_ref(), self.session.clock.wall()).unwrap_or_default();
+        self.tell(&Line { elapsed, label, text });
+    }
+}
+
+/// Asks for a cancel until it is durable or refused.
+pub(crate) async fn cancel(
+    api: Api,
+    clock: chassis::clock::SharedClock,
+    named: Named,
+    reason: &str,
+) -> Option<String> {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    for _ in 0..TRIES {
+        match api.cancel(&named, reason).await {
+            // The record's own event tells it.
+            Ok(_) => return None,
+            Err(error) if error.is_retryable() => clock.sleep(backoff.next_delay()).await,
+            Err(error) => return Some(format!("cancel refused: {error}")),
+        }
+    }
+    Some(format!("the cancel could not be delivered; try: mainspring cancel {named}"))
+}

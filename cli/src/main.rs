@@ -1,0 +1,134 @@
+//! The `mainspring` command: submits applications, watches them, and is the host that runs them; every service of the host is
+//! one of its verbs.
+
+mod api;
+mod application;
+mod args;
+mod ask;
+mod duration;
+mod ending;
+mod engine;
+mod exit;
+mod failure;
+mod flink;
+mod host;
+mod interrupt;
+mod json;
+mod live;
+mod main_output;
+mod output;
+mod remedy;
+mod serve;
+mod session;
+mod spec;
+mod table;
+mod verb;
+mod words;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use chassis::telemetry::{self, trace};
+use clap::error::ErrorKind;
+use tracing::Instrument as _;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    chassis::install_crypto_provider();
+    if std::env::var_os(host::service::OWN_SESSION).is_some() {
+        // Refused when it leads a group already; then a terminal's end can reach it, and nothing else is different.
+        let _ = rustix::process::setsid();
+    }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match arguments.get(1).and_then(|verb| verb.to_str()) {
+        Some("serve") => serve::serve(&arguments),
+        Some("tether") => serve::tether(&arguments),
+        _ => command(arguments),
+    }
+}
+
+/// Every verb but the parts of the host.
+fn command(arguments: Vec<OsString>) -> ExitCode {
+    let json = wants_json(&arguments);
+    let (arguments, left_to_main) = in_our_spelling(arguments);
+    let cli = match args::parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(not_understood(&error, json).code()),
+    };
+    let session = match Session::new(&cli.common) {
+        Ok(session) => session,
+        Err(failure) => return early(&failure, json),
+    };
+    let runtime = match chassis::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return early(&Failure::from(error), json),
+    };
+    let is_host = matches!(cli.verb, args::Verb::Up(_));
+    let exit = runtime.block_on(async {
+        let levels = if is_host { cli.telemetry } else { cli.telemetry.quiet() };
+        let telemetry = telemetry::init(if is_host { "up" } else { "mainspring" }, &levels);
+        // `up` lives longer than what any command asks for: it is no part of a command's trace.
+        let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
+        trace::continue_from_environment(&span);
+        let done: Outcome<Exit> = verb::perform(cli.verb, &session, &left_to_main).instrument(span).await;
+        telemetry.shutdown().await;
+        done.unwrap_or_else(|failure| {
+            session.out.fail(&failure);
+            failure.exit
+        })
+    });
+    // What still waits on the runtime waits for nothing that this process has to do.
+    runtime.shutdown_background();
+    ExitCode::from(exit.code())
+}
+
+/// `run`'s options in Flink's spelling become ours, and main()'s arguments are set apart.
+fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
+    let mut command = args::command();
+    command.build();
+    let Some(run) = command.find_subcommand("run-application") else { return (arguments, Vec::new()) };
+    let Some(verb) = flink::verb_position(&command, &arguments) else { return (arguments, Vec::new()) };
+    if !matches!(arguments[verb].to_str(), Some("run" | "run-application")) {
+        return (arguments, Vec::new());
+    }
+    let rest = arguments.split_off(verb + 1);
+    let rewritten = flink::rewrite(run, rest);
+    arguments.extend(rewritten.arguments);
+    (arguments, rewritten.left_to_main)
+}
+
+/// Whether errors have to be JSON, before the command line is understood.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let joined =
+        words.iter().any(|word| matches!(*word, "-ojson" | "-ojsonl" | "--format=json" | "--format=jsonl"));
+    joined || words.windows(2).any(|pair| matches!(pair, ["-o" | "--format", "json" | "jsonl"]))
+}
+
+/// Help and version are answers, everything else of clap's is a usage error.
+fn not_understood(error: &clap::Error, json: bool) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A reader that went away is no error.
+        let _ = error.print();
+        return Exit::SUCCEEDED;
+    }
+    if json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let _ = writeln!(std::io::stderr(), "{}", Failure::usage(message).to_json());
+    } else {
+        let _ = error.print();
+    }
+    Exit::USAGE
+}
+
+/// An error before there is a session to tell it.
+fn early(failure: &Failure, json: bool) -> ExitCode {
+    let text = if json { failure.to_json() + "\n" } else { failure.render(str::to_owned) };
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(failure.exit.code())
+}

@@ -1,0 +1,175 @@
+//! The two ways out of the process: answers go to stdout, talk goes to stderr. A reader that has gone away is no error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::failure::Failure;
+
+/// The shape of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with wide terminals.
+    Wide,
+    /// Names only, one a line.
+    Name,
+    /// One JSON document: the proto3 mapping with defaults, 64-bit numbers as strings.
+    Json,
+    /// One JSON document a line.
+    Jsonl,
+    /// The same as JSON, in YAML.
+    Yaml,
+}
+
+impl Format {
+    /// Programs read it: errors are JSON too.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl)
+    }
+
+    /// People read it.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How much is told while something runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Progress {
+    /// Every transition.
+    #[default]
+    Auto,
+    /// Every transition, nothing that depends on a terminal.
+    Plain,
+    /// Only the end.
+    None,
+}
+
+/// Styles of words on stderr and in tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Bold,
+    Dim,
+    Good,
+    Bad,
+    Warn,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Good => "32",
+            Self::Bad => "1;31",
+            Self::Warn => "33",
+        }
+    }
+}
+
+/// stdout and stderr of one command.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) format: Format,
+    pub(crate) progress: Progress,
+    quiet: bool,
+    color_talk: bool,
+    color_answer: bool,
+    closed: AtomicBool,
+}
+
+impl Output {
+    /// How this command speaks.
+    pub(crate) fn new(format: Format, color: Color, progress: Progress, quiet: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colored = |terminal: bool| match color {
+            Color::Auto => terminal && !plain,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Self {
+            format,
+            progress: if quiet { Progress::None } else { progress },
+            quiet,
+            color_talk: colored(io::stderr().is_terminal()),
+            color_answer: colored(io::stdout().is_terminal()),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes to stdout, as it is.
+    pub(crate) fn answer(&self, text: impl AsRef<[u8]>) {
+        if self.is_closed() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).is_err() {
+            // Nobody reads any more: the command's work goes on, its words do not.
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever read stdout has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Writes bytes to stderr: what main() wrote there. Not silenced by `-q`.
+    pub(crate) fn pass_on(&self, bytes: &[u8]) {
+        // A stderr that nobody reads takes nothing away from the command.
+        let _ = io::stderr().lock().write_all(bytes);
+    }
+
+    /// A line for people on stderr, unless `-q`.
+    pub(crate) fn talk(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.pass_on(format!("{}\n", line.as_ref()).as_bytes());
+        }
+    }
+
+    /// A line about progress on stderr, unless it is not wanted.
+    pub(crate) fn tell(&self, line: impl AsRef<str>) {
+        if self.progress != Progress::None {
+            self.talk(line);
+        }
+    }
+
+    /// An error, on stderr, always.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        let text = if self.format.is_json() {
+            format!("{}\n", failure.to_json())
+        } else {
+            failure.render(|word| self.paint(Style::Bad, word))
+        };
+        self.pass_on(text.as_bytes());
+    }
+
+    /// Colours a word that goes to stderr.
+    pub(crate) fn paint(&self, style: Style, word: &str) -> String {
+        paint(self.color_talk, style, word)
+    }
+
+    /// Colours a word that goes to stdout.
+    pub(crate) fn paint_answer(&self, style: Style, word: &str) -> String {
+        paint(self.color_answer, style, word)
+    }
+}
+
+fn paint(colored: bool, style: Style, word: &str) -> String {
+    if colored { format!("\x1b[{}m{word}\x1b[0m", style.code()) } else { word.to_owned() }
+}

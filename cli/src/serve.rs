@@ -1,0 +1,124 @@
+//! The parts of the host as verbs: `serve <service>` and `tether`. The only file that imports the services.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chassis::clock::SystemClock;
+use chassis::tasks::Shutdown;
+use chassis::telemetry::{self, TelemetryArgs};
+use chassis::transport::OsTransport;
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+/// Run one service of a host. `up` starts them; in a pod or a compose file each is a process of its own.
+#[derive(Debug, Parser)]
+#[command(name = "mainspring serve", version, disable_help_subcommand = true)]
+struct Serve {
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+    #[command(subcommand)]
+    service: Service,
+}
+
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Bytes by digest, from anywhere, once
+    ArtifactFetcher(artifact_fetcher::config::Args),
+    /// Who leads an application, since which epoch
+    LeaderElector(leader_elector::config::Args),
+    /// The durable record, and the API that people and tooling use
+    JobgraphStore(jobgraph_store::config::Args),
+    /// The processes of clusters and entrypoints
+    Lifecycle(lifecycle::config::Args),
+    /// One application's run: its main(), and the answers to its execute()
+    AppRunner(app_runner::config::Args),
+}
+
+/// The parent of one process of an application: ends its tree when its owner is gone, keeps its output and its exit.
+#[derive(Debug, Parser)]
+#[command(name = "mainspring tether", version)]
+struct Tether {
+    /// What to run and on which terms, as JSON
+    #[arg(long, value_name = "FILE")]
+    spec: PathBuf,
+}
+
+/// `mainspring serve <service>`: the arguments are the whole command line.
+pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
+    let serve = match Serve::try_parse_from(without_verb(arguments, "mainspring serve")) {
+        Ok(serve) => serve,
+        Err(error) => return refused(&error),
+    };
+    let runtime = match chassis::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("the runtime", &error.into()),
+    };
+    let name = serve.service.name();
+    let code = runtime.block_on(async {
+        let telemetry = telemetry::init(name, &serve.telemetry);
+        let ended = serve.service.run().await;
+        if let Err(error) = &ended {
+            tracing::error!("{name}: {error:#}");
+        }
+        telemetry.shutdown().await;
+        ended.unwrap_or(Exit::INTERNAL.code())
+    });
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// `mainspring tether --spec FILE`. No runtime of ours is set up: a tether has to be single-threaded.
+pub(crate) fn tether(arguments: &[OsString]) -> ExitCode {
+    match Tether::try_parse_from(without_verb(arguments, "mainspring tether")) {
+        Ok(tether) => lifecycle::tether::run(&tether.spec),
+        Err(error) => refused(&error),
+    }
+}
+
+fn without_verb(arguments: &[OsString], name: &str) -> impl Iterator<Item = OsString> {
+    std::iter::once(name.into()).chain(arguments.iter().skip(2).cloned())
+}
+
+fn refused(error: &clap::Error) -> ExitCode {
+    // A reader that went away is no error.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Exit::USAGE.code() } else { 0 })
+}
+
+fn failed(what: &str, error: &anyhow::Error) -> ExitCode {
+    eprintln!("mainspring: {what}: {error:#}");
+    ExitCode::from(Exit::INTERNAL.code())
+}
+
+impl Service {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ArtifactFetcher(_) => "artifact-fetcher",
+            Self::LeaderElector(_) => "leader-elector",
+            Self::JobgraphStore(_) => "jobgraph-store",
+            Self::Lifecycle(_) => "lifecycle",
+            Self::AppRunner(_) => "app-runner",
+        }
+    }
+
+    /// Runs it until a signal ends it; answers the exit code.
+    async fn run(self) -> anyhow::Result<u8> {
+        let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+        let shutdown = Shutdown::on_signals()?;
+        match self {
+            Self::ArtifactFetcher(args) => artifact_fetcher::serve(args, transport, clock, shutdown).await?,
+            Self::LeaderElector(args) => leader_elector::serve(args, transport, clock, shutdown).await?,
+            Self::JobgraphStore(args) => {
+                jobgraph_store::serve(args, transport, clock, shutdown.token()).await?
+            }
+            Self::Lifecycle(args) => lifecycle::serve(args, transport, clock, shutdown.token()).await?,
+            Self::AppRunner(args) => {
+                return app_runner::serve(args, transport, clock, shutdown.token()).await;
+            }
+        }
+        Ok(Exit::SUCCEEDED.code())
+    }
+}

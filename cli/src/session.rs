@@ -1,0 +1,79 @@
+//! What a verb works with: how it speaks, where things are, and the way to the host.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use client::places::Places;
+use proto::Reason;
+
+use crate::api::Api;
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::host::{self, Started};
+use crate::output::Output;
+
+/// One invocation of the command.
+pub(crate) struct Session {
+    pub(crate) out: Output,
+    pub(crate) places: Places,
+    pub(crate) clock: SharedClock,
+    pub(crate) transport: SharedTransport,
+}
+
+impl Session {
+    /// For these options; nothing is touched yet.
+    pub(crate) fn new(common: &Common) -> Outcome<Self> {
+        Ok(Self {
+            out: Output::new(common.format, common.color, common.progress, common.quiet),
+            places: Places::new(state_directory(common.state_dir.clone())?),
+            clock: Arc::new(SystemClock),
+            transport: Arc::new(OsTransport),
+        })
+    }
+
+    /// The API of the host, which is started if there is none.
+    pub(crate) async fn api(&self) -> Outcome<Api> {
+        Ok(self.started_api().await?.0)
+    }
+
+    /// The API of the host, and whether and in which time it had to be started.
+    pub(crate) async fn started_api(&self) -> Outcome<(Api, Started)> {
+        let started = host::ensure(&self.places, &self.clock).await?;
+        Ok((self.api_of_running_host()?, started))
+    }
+
+    /// Starts the host again if it went away. What is wrong with it, the next call tells.
+    pub(crate) async fn keep_host(&self) {
+        if let Err(failure) = host::ensure(&self.places, &self.clock).await {
+            tracing::warn!("{}", failure.message);
+        }
+    }
+
+    /// The API of the host that is there; calls fail if there is none.
+    pub(crate) fn api_of_running_host(&self) -> Outcome<Api> {
+        let key = DeploymentKey::load(&self.places.deployment_key())
+            .map_err(|error| Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string()))?;
+        let socket = Endpoint::Unix(self.places.service_socket(host::STORE));
+        let credential = key.mint(&Principal::Deployment);
+        let channel =
+            chassis::channel::connect(self.transport.clone(), self.clock.clone(), socket, Some(credential));
+        Ok(Api::new(channel, self.clock.clone()))
+    }
+}
+
+/// The state directory, absolute: the option's, or where the XDG rules put state.
+fn state_directory(chosen: Option<PathBuf>) -> Outcome<PathBuf> {
+    let non_empty = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = chosen
+        .or_else(|| non_empty("XDG_STATE_HOME").map(|base| base.join("mainspring")))
+        .or_else(|| non_empty("HOME").map(|home| home.join(".local/state/mainspring")))
+        .ok_or_else(|| {
+            Failure::usage("there is no state directory: HOME is not set").help("name one with --state-dir")
+        })?;
+    std::path::absolute(&directory)
+        .map_err(|error| Failure::usage(format!("state directory {}: {error}", directory.display())))
+}

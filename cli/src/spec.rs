@@ -1,0 +1,20 @@
+//! The spec of an application, from the options of `run` and from a file: what is submitted, and what `--dry-run` prints.
+
+mod file;
+mod options;
+mod pointer;
+mod variables;
+
+pub(crate) use file::read;
+pub(crate) use options::SpecOptions;
+
+/// The secrets' values, which travel beside the spec.
+pub(crate) type Secrets = std::collections::HashMap<String, String>;
+
+/// `key=value`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?}: expected KEY=VALUE")),
+    }
+}

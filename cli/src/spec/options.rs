@@ -1,0 +1,262 @@
+//! Options of `run` that say what runs, in Flink's words where Flink has them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proto::ApplicationId;
+use proto::api::{ApplicationSpec, ArtifactReference, OnFailover, Program};
+
+use super::{Secrets, pair, pointer, variables};
+use crate::failure::{Failure, Outcome};
+use crate::{duration, engine};
+
+/// Options about the application itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpecOptions {
+    /// A spec in YAML or JSON; options given beside it win
+    #[arg(short, long, value_name = "FILE", help_heading = "What runs")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Name of the engine; by default from the program's suffix (.sql and native programs: datafusion, .jar: flink)
+    #[arg(long, value_name = "NAME", help_heading = "What runs")]
+    engine: Option<String>,
+
+    /// Where processes run: local is processes on this machine
+    #[arg(short, long, value_name = "TARGET", help_heading = "What runs")]
+    target: Option<String>,
+
+    /// Id of the application; generated from the program's name if it is left out
+    #[arg(long, value_name = "ID", help_heading = "What runs")]
+    application_id: Option<ApplicationId>,
+
+    /// Processes that may lead it; all but one stand by, warm
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16), help_heading = "What runs")]
+    contenders: Option<u32>,
+
+    /// A further file for main()'s working directory; may be repeated
+    #[arg(long = "artifact", value_name = "URI[#sha256=HEX]", help_heading = "What runs")]
+    artifacts: Vec<String>,
+
+    /// Where relative outputs go
+    #[arg(long, value_name = "DIR", help_heading = "What runs")]
+    output: Option<PathBuf>,
+
+    /// Add to targets that hold another generation's output
+    #[arg(long, help_heading = "What runs")]
+    append: bool,
+
+    /// A variable for main(), or the name of one to inherit; may be repeated
+    #[arg(long = "env", value_name = "K=V|K", help_heading = "What runs")]
+    env: Vec<String>,
+
+    /// Variables for main() from a file, one K=V a line; may be repeated
+    #[arg(long = "env-file", value_name = "FILE", help_heading = "What runs")]
+    env_files: Vec<PathBuf>,
+
+    /// A secret variable for main(), masked everywhere; may be repeated
+    #[arg(long = "secret", value_name = "K=@FILE", help_heading = "What runs")]
+    secrets: Vec<String>,
+
+    /// From the submit until it must have ended (90s, 5m, 2h)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = "What runs")]
+    deadline: Option<Duration>,
+
+    /// What a new leader does with a main() that was cut off: re-execute, or fail
+    #[arg(long, value_name = "WHAT", value_parser = on_failover, help_heading = "What runs")]
+    on_failover: Option<OnFailover>,
+
+    /// A setting for the engine; may be repeated
+    #[arg(short = 'D', long = "define", value_name = "KEY=VALUE", value_parser = pair, help_heading = "As flink run has them")]
+    settings: Vec<(String, String)>,
+
+    /// Class with the program's main()
+    #[arg(short, long, value_name = "CLASS", help_heading = "As flink run has them")]
+    class: Option<String>,
+
+    /// A URL for the class path; may be repeated
+    #[arg(short = 'C', long = "classpath", value_name = "URL", help_heading = "As flink run has them")]
+    classpaths: Vec<String>,
+
+    /// Parallelism of the program
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "As flink run has them")]
+    parallelism: Option<u32>,
+
+    /// Savepoint to begin from
+    #[arg(short = 's', long, value_name = "PATH", help_heading = "As flink run has them")]
+    from_savepoint: Option<String>,
+
+    /// Leave out savepoint state that the program no longer has
+    #[arg(short = 'n', long, help_heading = "As flink run has them")]
+    allow_non_restored_state: bool,
+
+    /// Who owns the savepoint afterwards: CLAIM or NO_CLAIM (-cm)
+    #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["CLAIM", "NO_CLAIM"], help_heading = "As flink run has them")]
+    claim_mode: Option<String>,
+
+    #[command(flatten)]
+    python: PythonOptions,
+
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    jobmanager: Option<String>,
+    #[arg(long, value_name = "NAMESPACE", hide = true)]
+    zookeeper_namespace: Option<String>,
+}
+
+/// Flink's `-py*`.
+#[derive(Debug, clap::Args)]
+struct PythonOptions {
+    /// Python program (-py)
+    #[arg(long, value_name = "FILE", help_heading = "As flink run has them")]
+    python: Option<String>,
+    #[arg(long, value_name = "FILES", hide = true)]
+    py_archives: Option<String>,
+    #[arg(long, value_name = "PATH", hide = true)]
+    py_client_executable: Option<String>,
+    #[arg(long, value_name = "PATH", hide = true)]
+    py_executable: Option<String>,
+    /// Further Python options: -pyarch -pyclientexec -pyexec -pyfs -pym -pypath -pyreq
+    #[arg(long, value_name = "FILES", help_heading = "As flink run has them")]
+    py_files: Option<String>,
+    #[arg(long, value_name = "MODULE", hide = true)]
+    py_module: Option<String>,
+    #[arg(long, value_name = "PATHS", hide = true)]
+    py_python_path: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    py_requirements: Option<String>,
+}
+
+fn on_failover(text: &str) -> Result<OnFailover, String> {
+    match text {
+        "re-execute" => Ok(OnFailover::ReExecute),
+        "fail" => Ok(OnFailover::Fail),
+        _ => Err("expected re-execute or fail".to_owned()),
+    }
+}
+
+impl SpecOptions {
+    /// The spec: `base` (of a file, or empty) with what the options say. Paths begin at `directory`. Also answers from what
+    /// the engine was concluded, empty if it was said.
+    pub(crate) fn build(
+        self,
+        base: ApplicationSpec,
+        program: Option<&str>,
+        arguments: Vec<String>,
+        directory: &Path,
+        inherited: impl Fn(&str) -> Option<String>,
+    ) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
+        self.refuse_what_has_no_meaning()?;
+        let environment =
+            variables::environment(&self.env_files, &self.env, inherited).map_err(Failure::usage)?;
+        let secrets = variables::secrets(&self.secrets).map_err(Failure::usage)?;
+        let mut spec = base;
+        spec.program =
+            Some(self.program(spec.program.take().unwrap_or_default(), program, arguments, directory)?);
+        for text in &self.artifacts {
+            let file = pointer::parse(text, directory)
+                .map_err(|error| Failure::usage(format!("--artifact {error}")))?;
+            spec.artifacts.push(ArtifactReference {
+                uri: file.uri,
+                digest: file.digest,
+                name: String::new(),
+            });
+        }
+        spec.settings.extend(self.settings);
+        spec.environment.extend(environment);
+        for name in secrets.keys().filter(|name| !spec.secrets.contains(name)).cloned().collect::<Vec<_>>() {
+            spec.secrets.push(name);
+        }
+        spec.secrets.sort();
+        set(&mut spec.application_id, self.application_id.map(String::from));
+        set(&mut spec.engine, self.engine);
+        set(&mut spec.target, self.target);
+        set(&mut spec.contenders, self.contenders);
+        set(&mut spec.on_failover, self.on_failover.map(i32::from));
+        let output = self.output.map(|path| directory.join(path).components().collect::<PathBuf>());
+        set(&mut spec.output, output.map(|path| path.to_string_lossy().into_owned()));
+        spec.append_output |= self.append;
+        if let Some(deadline) = self.deadline {
+            let deadline = prost_types::Duration::try_from(deadline);
+            spec.deadline = Some(deadline.map_err(|_| Failure::usage("--deadline is too long"))?);
+        }
+        let mut from = "";
+        if spec.engine.is_empty() {
+            let uri = spec.program.as_ref().map_or("", |program| program.uri.as_str());
+            let (engine, concluded) = engine::for_program(uri);
+            spec.engine = engine.to_owned();
+            from = concluded;
+        }
+        if spec.target.is_empty() {
+            spec.target = "local".to_owned();
+        }
+        spec.contenders = spec.contenders.max(1);
+        Ok((spec, secrets, from))
+    }
+
+    fn program(
+        &self,
+        base: Program,
+        given: Option<&str>,
+        arguments: Vec<String>,
+        directory: &Path,
+    ) -> Outcome<Program> {
+        let mut program = base;
+        // A Python program of Flink's is its own pointer.
+        if let Some(text) = given.or(self.python.python.as_deref()) {
+            let file = pointer::parse(text, directory).map_err(Failure::usage)?;
+            (program.uri, program.digest) = (file.uri, file.digest);
+        } else if !program.uri.is_empty() && !pointer::has_scheme(&program.uri) {
+            // Relative to the spec's file would be another choice; a file and a command line mean the same here.
+            program.uri = pointer::parse(&program.uri, directory).map_err(Failure::usage)?.uri;
+        }
+        if program.uri.is_empty() && self.python.py_module.is_none() {
+            return Err(Failure::usage("which program? Name a file or URI")
+                .help("mainspring run [OPTIONS] PROGRAM [ARGUMENTS of main()]"));
+        }
+        if !arguments.is_empty() {
+            program.arguments = arguments;
+        }
+        set(&mut program.entry_class, self.class.clone());
+        program.classpaths.extend(self.classpaths.iter().cloned());
+        set(&mut program.parallelism, self.parallelism);
+        set(&mut program.savepoint, self.from_savepoint.clone());
+        program.allow_non_restored_state |= self.allow_non_restored_state;
+        set(&mut program.claim_mode, self.claim_mode.as_ref().map(|mode| mode.to_uppercase()));
+        let python = &self.python;
+        for (name, value) in [
+            ("python", &python.python),
+            ("pyArchives", &python.py_archives),
+            ("pyClientExecutable", &python.py_client_executable),
+            ("pyExecutable", &python.py_executable),
+            ("pyFiles", &python.py_files),
+            ("pyModule", &python.py_module),
+            ("pyPythonPath", &python.py_python_path),
+            ("pyRequirements", &python.py_requirements),
+        ] {
+            program.python.extend(value.as_ref().map(|value| (name.to_owned(), value.clone())));
+        }
+        Ok(program)
+    }
+
+    /// Options of Flink's client that point at a Flink cluster of one's own: here the target says where processes run.
+    fn refuse_what_has_no_meaning(&self) -> Outcome<()> {
+        let (option, way_out) = if self.jobmanager.is_some() {
+            ("-m/--jobmanager", "an application brings its own cluster; leave -m out")
+        } else if self.zookeeper_namespace.is_some() {
+            ("-z/--zookeeperNamespace", "jobgraph-store keeps the record; leave -z out")
+        } else {
+            return Ok(());
+        };
+        let text = format!("{option} names a cluster of Flink's session mode, which has no meaning here");
+        Err(Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text).help(way_out))
+    }
+}
+
+/// What an option says wins over what was there.
+fn set<T>(place: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *place = said;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The verbs, one file each.
+
+pub(crate) mod abandon;
+pub(crate) mod attach;
+pub(crate) mod cancel;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod events;
+pub(crate) mod graph;
+pub(crate) mod jobs;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod result;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod version;
+pub(crate) mod wait;
+
+use crate::args::Verb;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Does what was asked for.
+pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
+    match verb {
+        Verb::Run(args) => run::run(*args, session, left_to_main).await,
+        Verb::Attach(args) => attach::run(args, session).await,
+        Verb::Wait(args) => wait::run(args, session).await,
+        Verb::List(args) => list::run(args, session).await,
+        Verb::Status(args) => status::run(args, session).await,
+        Verb::Jobs(args) => jobs::run(args, session).await,
+        Verb::Logs(args) => logs::run(args, session).await,
+        Verb::Result(args) => result::run(args, session).await,
+        Verb::Events(args) => events::run(args, session).await,
+        Verb::Graph(args) => graph::run(args, session).await,
+        Verb::Cancel(args) => cancel::run(args, session).await,
+        Verb::Abandon(args) => abandon::run(args, session).await,
+        Verb::Up(args) => up::run(args, session).await,
+        Verb::Down(args) => down::run(args, session).await,
+        Verb::Doctor(args) => doctor::run(args, session).await,
+        Verb::Version(args) => version::run(args, session).await,
+    }
+}

@@ -1,0 +1,194 @@
+//! `doctor`: what is where, and what is wrong with it. Starts nothing and changes nothing.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use chassis::credential::DeploymentKey;
+use client::process_tree;
+use serde_json::json;
+
+use crate::engine;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::host::file::HostFile;
+use crate::host::lock::{Holder, holder};
+use crate::host::service::{self, Reach};
+use crate::host::{SERVICES, build};
+use crate::output::Style;
+use crate::session::Session;
+use crate::table::size;
+
+/// Below this a disk is called full, in bytes.
+const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
+
+/// What is where, and what is wrong with it.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring doctor -o json")]
+pub(crate) struct DoctorArgs {}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Finding {
+    what: &'static str,
+    text: String,
+    /// What is wrong with it and what to do.
+    problem: Option<String>,
+}
+
+pub(crate) async fn run(_: DoctorArgs, session: &Session) -> Outcome<Exit> {
+    let mut findings = vec![binary(), engine(), state(session), key(session), up(session)?];
+    findings.extend(services(session).await?);
+    findings.push(processes(session)?);
+    let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
+    if session.out.format.is_table() {
+        for finding in &findings {
+            let mark = if finding.problem.is_some() {
+                session.out.paint_answer(Style::Bad, "!!")
+            } else {
+                session.out.paint_answer(Style::Good, "ok")
+            };
+            session.out.answer(format!("{mark} {:<17} {}\n", finding.what, finding.text));
+            if let Some(problem) = &finding.problem {
+                session.out.answer(format!("   {:<17} {problem}\n", ""));
+            }
+        }
+        session.out.talk(if problems == 0 {
+            "all is well".to_owned()
+        } else {
+            format!("{problems} to look at")
+        });
+    } else {
+        let all: Vec<_> = findings
+            .iter()
+            .map(|finding| json!({ "what": finding.what, "found": finding.text, "problem": finding.problem }))
+            .collect();
+        session.out.answer(format!("{}\n", json!({ "findings": all, "problems": problems })));
+    }
+    Ok(if problems == 0 { Exit::SUCCEEDED } else { Exit::FAILED })
+}
+
+fn binary() -> Finding {
+    let path = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    let text = format!("{} (build {}, protocol {})  {path}", build::VERSION, build::ours(), proto::PROTOCOL);
+    Finding { what: "mainspring", text, problem: None }
+}
+
+fn engine() -> Finding {
+    match engine::find("datafusion") {
+        Some(path) => {
+            Finding { what: "engine", text: format!("datafusion  {}", path.display()), problem: None }
+        }
+        None => Finding {
+            what: "engine",
+            text: "datafusion: not found".to_owned(),
+            problem: Some(crate::remedy::remedy(proto::Reason::EngineNotFound).to_owned()),
+        },
+    }
+}
+
+fn state(session: &Session) -> Finding {
+    let path = session.places.state();
+    let shown = path.display();
+    let Ok(metadata) = fs::metadata(path) else {
+        return Finding { what: "state directory", text: format!("{shown} is not there yet"), problem: None };
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    let me = rustix::process::getuid().as_raw();
+    let room = room(path);
+    let problem = if metadata.uid() != me {
+        Some(format!("it belongs to uid {}, not to you: choose another --state-dir", metadata.uid()))
+    } else if mode & 0o077 != 0 {
+        Some(format!("others may enter it (mode {mode:04o}): chmod 700 {shown}"))
+    } else {
+        room.filter(|&room| room < LITTLE_ROOM)
+            .map(|room| format!("its disk has only {} left: make room", size(room)))
+    };
+    let room = room.map(|room| format!(", {} free", size(room))).unwrap_or_default();
+    Finding { what: "state directory", text: format!("{shown} (mode {mode:04o}{room})"), problem }
+}
+
+/// Bytes that are free for us on the disk of a path.
+fn room(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+fn key(session: &Session) -> Finding {
+    let path = session.places.deployment_key();
+    let problem = match DeploymentKey::load(&path) {
+        Ok(_) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Finding { what: "deployment key", text: "not made yet".to_owned(), problem: None };
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    Finding { what: "deployment key", text: path.display().to_string(), problem }
+}
+
+fn up(session: &Session) -> Outcome<Finding> {
+    let file = HostFile::read(&session.places.host_file());
+    let (text, problem) = match (holder(&session.places.host_lock())?, file) {
+        (Holder::Free, None) => ("does not run".to_owned(), None),
+        (Holder::Free, Some(file)) => {
+            (format!("does not run; host.json is left over from pid {}", file.pid), None)
+        }
+        (Holder::Held(pid), None) => (format!("pid {} is starting", pid.unwrap_or_default()), None),
+        (Holder::Held(_), Some(file)) => {
+            let other = (file.build != build::ours())
+                .then(|| "it is of another build than this command; it is replaced when idle".to_owned());
+            (format!("pid {} (build {}, protocol {})", file.pid, file.build, file.protocol), other)
+        }
+    };
+    Ok(Finding { what: "up", text, problem })
+}
+
+async fn services(session: &Session) -> Outcome<Vec<Finding>> {
+    if DeploymentKey::load(&session.places.deployment_key()).is_err() {
+        return Ok(Vec::new());
+    }
+    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone())?;
+    let mut findings = Vec::new();
+    for name in SERVICES {
+        let processes = service::find(&session.places, name)?;
+        let socket = session.places.service_socket(name);
+        let (text, problem) = match processes.as_slice() {
+            [] if socket.exists() => ("does not run; its socket is left over (harmless)".to_owned(), None),
+            [] => ("does not run".to_owned(), None),
+            [process] => {
+                let text = format!("pid {}  {}", process.pid, socket.display());
+                let log = service::log(&session.places, name);
+                let silent = || format!("it does not answer; its log is {}", log.display());
+                (text, (!reach.is_ready(name).await).then(silent))
+            }
+            several => {
+                let pids: Vec<_> = several.iter().map(|process| process.pid.to_string()).collect();
+                (
+                    format!("pids {}", pids.join(", ")),
+                    Some("there is more than one: mainspring down".to_owned()),
+                )
+            }
+        };
+        findings.push(Finding { what: name, text, problem });
+    }
+    Ok(findings)
+}
+
+/// What carries an owner mark of this state directory.
+fn processes(session: &Session) -> Outcome<Finding> {
+    let mark = session.places.state_mark();
+    let found = process_tree::marked(|owner| owner.state == mark)?;
+    let mut owners: Vec<_> =
+        found.iter().map(|(_, owner)| format!("{}@{}", owner.application, owner.generation)).collect();
+    owners.sort();
+    owners.dedup();
+    let text = if found.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{} of {}", found.len(), owners.join(", "))
+    };
+    let unattended = !found.is_empty() && service::find(&session.places, crate::host::LIFECYCLE)?.is_empty();
+    let problem = unattended
+        .then(|| "nobody looks after them: any verb starts the host, mainspring down ends them".to_owned());
+    Ok(Finding { what: "processes", text, problem })
+}

@@ -1,0 +1,169 @@
+//! `down`: ends everything of a state directory, in order. What applications do is in the record and goes on with the next `up`.
+
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, timeout};
+use client::process_tree::{self, Process};
+use proto::Reason;
+use proto::api::{ListRequest, Phase};
+use rustix::process::Signal;
+
+use crate::api::Api;
+use crate::application::Named;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::host::file::HostFile;
+use crate::host::lock::{Holder, HostLock, holder};
+use crate::host::service::{self, Reach};
+use crate::host::{SERVICES, STORE, up};
+use crate::session::Session;
+use crate::table::plural;
+use crate::verb::wait::{self, For};
+use crate::{ask, live};
+
+/// How long processes of applications may take to end after SIGTERM.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// How long killed processes may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
+/// End the host and its services.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring down --cancel")]
+pub(crate) struct DownArgs {
+    /// End it although applications run; they go on with the next `up`
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Cancel all applications and wait until they are clean first
+    #[arg(long)]
+    cancel: bool,
+}
+
+pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
+    let places = &session.places;
+    if !places.state().exists() {
+        session.out.talk(format!("nothing is there: {}", places.state().display()));
+        return Ok(Exit::SUCCEEDED);
+    }
+    let reach = Reach::new(places.clone(), session.transport.clone(), session.clock.clone())?;
+    if reach.is_ready(STORE).await {
+        let api = Api::new(reach.channel(STORE), session.clock.clone());
+        let running = unclean(&api).await?;
+        if !running.is_empty() {
+            let names: Vec<_> = running.iter().map(ToString::to_string).collect();
+            let consequence =
+                format!("{} not clean ({})", plural(running.len() as u64, "application"), names.join(", "));
+            if args.cancel {
+                cancel_all(&api, &running, session).await?;
+            } else {
+                ask::sure(
+                    &format!(
+                        "{consequence}: ending the host ends their processes; they go on with the next up"
+                    ),
+                    args.yes,
+                )
+                .map_err(|failure| {
+                    failure.help("--cancel cancels them first; --yes ends the host all the same")
+                })?;
+            }
+        }
+    }
+    end_up(session).await?;
+    // Nobody may become `up` meanwhile and start again what is being ended.
+    let _lock = HostLock::take(&places.host_lock(), &session.clock).await?.ok_or_else(|| {
+        Failure::new(Exit::REFUSED, Reason::HostNotReachable, "another up has just been started here")
+            .help("try again")
+    })?;
+    let killed = up::end_services(&reach).await?;
+    let ended = end_marked(session).await?;
+    HostFile::remove(&places.host_file())?;
+    for name in SERVICES {
+        let _ = std::fs::remove_file(places.service_socket(name));
+    }
+    // Only if it is empty: sockets of processes that could not be ended tell where they are.
+    let _ = std::fs::remove_dir(places.runtime());
+    for name in killed {
+        session.out.talk(format!("{name} did not leave and was killed"));
+    }
+    let others = if ended > 0 { format!("; ended {ended} processes of applications") } else { String::new() };
+    session.out.talk(format!("down: {}{others}", places.state().display()));
+    Ok(Exit::SUCCEEDED)
+}
+
+/// Applications that are not clean.
+async fn unclean(api: &Api) -> Outcome<Vec<Named>> {
+    let phases = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
+    let mut request =
+        ListRequest { page_size: 500, phases: phases.map(i32::from).to_vec(), ..ListRequest::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = api.list(request.clone()).await?;
+        found.extend(page.applications.into_iter().filter_map(|application| {
+            Some(Named::exactly(application.application_id.parse().ok()?, application.generation))
+        }));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<()> {
+    session.keep_host().await;
+    for named in running {
+        session.out.talk(format!("cancelling {named}"));
+        let refused =
+            live::watch::cancel(api.clone(), session.clock.clone(), named.clone(), "mainspring down").await;
+        // Refused because it has ended by itself: then it is only to be waited for.
+        tracing::debug!("{named}: {refused:?}");
+    }
+    for named in running {
+        wait::met(named, &For::Clean, None, session).await?;
+    }
+    Ok(())
+}
+
+/// Ends `up`, which leaves the services to us.
+async fn end_up(session: &Session) -> Outcome<()> {
+    let Holder::Held(Some(pid)) = holder(&session.places.host_lock())? else { return Ok(()) };
+    let Some(process) = Process::of(pid) else { return Ok(()) };
+    service::end(&session.clock, &process).await;
+    Ok(())
+}
+
+/// Ends what carries an owner mark of this state directory: contenders, main()s, clusters. Answers how many there were.
+async fn end_marked(session: &Session) -> Outcome<usize> {
+    let mark = session.places.state_mark();
+    let mine = || process_tree::marked(|owner| owner.state == mark);
+    let found = mine()?;
+    for (process, _) in &found {
+        process.signal(Signal::TERM);
+    }
+    let gone = async {
+        for (process, _) in &found {
+            service::ended(&session.clock, process).await;
+        }
+    };
+    // Those that do not listen, and those that a dying parent has just started, are killed.
+    let _ = timeout(&session.clock, LEAVE, gone).await;
+    let end = session.clock.boot() + GONE;
+    loop {
+        let left = mine()?;
+        if left.is_empty() {
+            return Ok(found.len());
+        }
+        if session.clock.boot() > end {
+            let pids: Vec<_> = left
+                .iter()
+                .map(|(process, owner)| format!("{} ({})", process.pid, owner.application))
+                .collect();
+            let text = format!("these processes do not end: {}", pids.join(", "));
+            return Err(Failure::new(Exit::REFUSED, Reason::TreeAlive, text));
+        }
+        for (process, _) in &left {
+            process.signal(Signal::KILL);
+        }
+        session.clock.sleep(Duration::from_millis(20)).await;
+    }
+}

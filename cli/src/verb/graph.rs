@@ -1,0 +1,151 @@
+//! `graph`: the graph of a job, as an indented tree or for Graphviz.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use proto::api::{GetGraphResponse, GraphDescription, Vertex};
+
+use crate::application::Named;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::output::Format;
+use crate::session::Session;
+use crate::{json, words};
+
+/// The graph of a job.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring graph orders enrich --dot | dot -Tsvg > enrich.svg")]
+pub(crate) struct GraphArgs {
+    /// ID or ID@GENERATION
+    #[arg(value_name = "ID")]
+    application: Named,
+
+    /// Name or id of the job; all jobs if it is left out
+    #[arg(value_name = "JOB")]
+    job: Option<String>,
+
+    /// For Graphviz
+    #[arg(long)]
+    dot: bool,
+}
+
+pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
+    let api = session.api().await?;
+    let jobs = match args.job {
+        Some(job) => vec![job],
+        None => api.get(&args.application).await?.jobs.into_iter().map(|job| job.job_id).collect(),
+    };
+    let mut documents = Vec::new();
+    for job in &jobs {
+        let answer = api.graph(&args.application, job).await?;
+        let description =
+            answer.description.clone().ok_or_else(|| Failure::internal("an answer without a graph"))?;
+        let name = answer.job.as_ref().map_or(job.as_str(), |job| job.name.as_str());
+        match session.out.format {
+            Format::Json => documents.push(json::line(&answer).trim_end().to_owned()),
+            Format::Jsonl => session.out.answer(json::line(&answer)),
+            Format::Yaml => session.out.answer(format!("---\n{}", json::yaml(&answer, true))),
+            Format::Name => session.out.answer(format!("{name}\n")),
+            Format::Table | Format::Wide if args.dot => session.out.answer(dot(name, &description)),
+            Format::Table | Format::Wide => session.out.answer(text(name, &answer, &description)),
+        }
+    }
+    match (session.out.format, documents.as_slice()) {
+        (Format::Json, [one]) => session.out.answer(format!("{one}\n")),
+        (Format::Json, all) => session.out.answer(format!("[{}]\n", all.join(","))),
+        _ => {}
+    }
+    if jobs.is_empty() {
+        session.out.talk(format!("{} has no jobs yet", args.application));
+    }
+    Ok(Exit::SUCCEEDED)
+}
+
+/// Sinks first, what they read from indented below them.
+fn text(name: &str, answer: &GetGraphResponse, graph: &GraphDescription) -> String {
+    let state = answer.job.as_ref().map_or("", words::job_state);
+    let mut text = format!("{name}  {state}\n");
+    let mut seen = HashSet::new();
+    let read: HashSet<u32> = graph.edges.iter().map(|edge| edge.from).collect();
+    for sink in graph.vertices.iter().filter(|vertex| !read.contains(&vertex.id)) {
+        branch(&mut text, graph, sink, 1, &mut seen);
+    }
+    text
+}
+
+fn branch(
+    text: &mut String,
+    graph: &GraphDescription,
+    vertex: &Vertex,
+    depth: usize,
+    seen: &mut HashSet<u32>,
+) {
+    let detail = if vertex.detail.is_empty() { String::new() } else { format!("  {}", vertex.detail) };
+    let again = if seen.insert(vertex.id) { "" } else { "  (see above)" };
+    let _ = writeln!(text, "{}{}{detail}{again}", "  ".repeat(depth), vertex.name);
+    if !again.is_empty() {
+        return;
+    }
+    for edge in graph.edges.iter().filter(|edge| edge.to == vertex.id) {
+        if let Some(input) = graph.vertices.iter().find(|input| input.id == edge.from) {
+            branch(text, graph, input, depth + 1, seen);
+        }
+    }
+}
+
+fn dot(name: &str, graph: &GraphDescription) -> String {
+    let mut text = format!("digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n", quoted(name));
+    for vertex in &graph.vertices {
+        let label = if vertex.detail.is_empty() {
+            vertex.name.clone()
+        } else {
+            format!("{}\n{}", vertex.name, vertex.detail)
+        };
+        let _ = writeln!(text, "  v{} [label={}];", vertex.id, quoted(&label));
+    }
+    for edge in &graph.edges {
+        let _ = writeln!(text, "  v{} -> v{};", edge.from, edge.to);
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::api::Edge;
+
+    use super::*;
+
+    #[test]
+    fn a_graph_is_a_tree_for_people_and_dot_for_graphviz() {
+        let vertex = |id, name: &str, detail: &str| Vertex {
+            id,
+            name: name.into(),
+            detail: detail.into(),
+            parallelism: 1,
+        };
+        let graph = GraphDescription {
+            vertices: vec![
+                vertex(0, "Scan", "flights"),
+                vertex(1, "Aggregate", ""),
+                vertex(2, "Sink", "a \"b\""),
+            ],
+            edges: vec![Edge { from: 0, to: 1 }, Edge { from: 1, to: 2 }],
+            statement: String::new(),
+        };
+        let answer = GetGraphResponse::default();
+        assert_eq!(
+            text("report", &answer, &graph),
+            "report  \n  Sink  a \"b\"\n    Aggregate\n      Scan  flights\n"
+        );
+        assert_eq!(
+            dot("report", &graph),
+            "digraph \"report\" {\n  rankdir=LR;\n  node [shape=box];\n  v0 [label=\"Scan\\nflights\"];\n  v1 \
+             [label=\"Aggregate\"];\n  v2 [label=\"Sink\\na \\\"b\\\"\"];\n  v0 -> v1;\n  v1 -> v2;\n}\n"
+        );
+    }
+}

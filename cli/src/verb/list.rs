@@ -1,0 +1,233 @@
+//! `list`: applications, newest first.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use chassis::clock::Clock as _;
+use proto::api::{Application, ListRequest, ListResponse, Phase};
+
+use crate::duration;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Format, Output};
+use crate::session::Session;
+use crate::spec::pair;
+use crate::table::Table;
+use crate::{json, words};
+
+/// Applications on one page of an answer.
+const PAGE: u32 = 500;
+
+/// Applications, newest first.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring list --since 24h -l team=orders")]
+pub(crate) struct ListArgs {
+    /// Submitted, or not yet clean, within so long (24h, 7d)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    since: Option<Duration>,
+
+    /// Only with this label; may be repeated
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+
+    /// Only in this state: submitted, starting, running, finishing, cleaning, ended; may be repeated
+    #[arg(long = "phase", value_name = "PHASE", value_parser = phase)]
+    phases: Vec<Phase>,
+
+    /// All generations, not only the latest of each id
+    #[arg(short, long)]
+    all: bool,
+
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    Phase::from_str_name(&format!("PHASE_{}", text.to_uppercase()))
+        .filter(|&phase| phase != Phase::Unspecified)
+        .ok_or_else(|| "expected submitted, starting, running, finishing, cleaning or ended".to_owned())
+}
+
+pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
+    let now = session.clock.wall();
+    let since = match args.since {
+        None => None,
+        Some(age) => {
+            let at = now
+                .checked_sub(age)
+                .ok_or_else(|| Failure::usage("--since reaches before the beginning of time"))?;
+            Some(prost_types::Timestamp::from(at))
+        }
+    };
+    let request = ListRequest {
+        page_size: PAGE,
+        page_token: String::new(),
+        labels: args.labels.into_iter().collect(),
+        phases: args.phases.into_iter().map(i32::from).collect(),
+        since,
+        latest_only: !args.all,
+    };
+    let listed = all_pages(session, request, args.limit.unwrap_or(usize::MAX)).await?;
+    print(&listed, &session.out, now);
+    Ok(Exit::SUCCEEDED)
+}
+
+async fn all_pages(session: &Session, mut request: ListRequest, limit: usize) -> Outcome<ListResponse> {
+    let api = session.api().await?;
+    let mut all = ListResponse::default();
+    loop {
+        let page = api.list(request.clone()).await?;
+        all.applications.extend(page.applications);
+        all.revision = page.revision;
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() || all.applications.len() >= limit {
+            all.applications.truncate(limit);
+            return Ok(all);
+        }
+    }
+}
+
+fn print(listed: &ListResponse, out: &Output, now: SystemTime) {
+    match out.format {
+        Format::Json => out.answer(json::document(listed)),
+        Format::Yaml => out.answer(json::yaml(listed, true)),
+        Format::Jsonl => {
+            listed.applications.iter().for_each(|application| out.answer(json::line(application)))
+        }
+        Format::Name => {
+            for application in &listed.applications {
+                out.answer(format!("{}@{}\n", application.application_id, application.generation));
+            }
+        }
+        Format::Table | Format::Wide => {
+            out.answer(render(&listed.applications, now, out.format == Format::Wide, |word| {
+                out.paint_answer(words::style(word.split(' ').next().unwrap_or(word)), word)
+            }));
+            out.talk(summary(&listed.applications));
+        }
+    }
+}
+
+/// The table.
+fn render(
+    applications: &[Application],
+    now: SystemTime,
+    wide: bool,
+    paint: impl Fn(&str) -> String,
+) -> String {
+    let mut header = vec!["APPLICATION", "GEN", "STATE", "AGE", "TAKE-OVERS"];
+    if wide {
+        header.extend(["LEADER", "ENGINE", "JOBS"]);
+    }
+    header.push("WHY");
+    let mut table = Table::new(&header);
+    for application in applications {
+        let leadership = application.leadership.clone().unwrap_or_default();
+        let mut row = vec![
+            application.application_id.clone(),
+            application.generation.to_string(),
+            paint(&state(application)),
+            words::age_or_dash(application.submitted_at.as_ref(), now),
+            leadership.ordinal.saturating_sub(1).to_string(),
+        ];
+        if wide {
+            let engine = application.spec.as_ref().map_or("-", |spec| spec.engine.as_str());
+            row.extend([leadership.leader, engine.to_owned(), application.jobs.len().to_string()]);
+        }
+        row.push(words::cut(&why(application), if wide { 400 } else { 100 }));
+        table.row(row);
+    }
+    table.render()
+}
+
+/// The state, or that it is not known any more and for how long.
+fn state(application: &Application) -> String {
+    match &application.observation {
+        Some(seen) if seen.stale && !application.clean => {
+            format!("STALE {}", duration::short(Duration::from_millis(seen.age_millis)))
+        }
+        _ => words::state(application).to_owned(),
+    }
+}
+
+fn why(application: &Application) -> String {
+    let why = words::why(application);
+    match &application.observation {
+        Some(seen) if seen.stale && !application.clean => {
+            let known = format!("no word from {}; last known {}", seen.source, words::state(application));
+            if why.is_empty() { known } else { format!("{known}; {why}") }
+        }
+        _ => why,
+    }
+}
+
+/// `203: 188 running, 12 succeeded, 1 stale`.
+fn summary(applications: &[Application]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for application in applications {
+        let state = state(application);
+        let word = state.split(' ').next().unwrap_or_default().to_lowercase().replace('_', " ");
+        *counts.entry(word).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let parts: Vec<_> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    if parts.is_empty() {
+        "no applications".to_owned()
+    } else {
+        format!("{}: {}", applications.len(), parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proto::api::{Leadership, Observation, Outcome};
+
+    use super::*;
+
+    fn application(id: &str, generation: u64, age_seconds: i64, now: i64) -> Application {
+        Application {
+            application_id: id.into(),
+            generation,
+            submitted_at: Some(prost_types::Timestamp { seconds: now - age_seconds, nanos: 0 }),
+            leadership: Some(Leadership { ordinal: 1, leader: "runner-0".into(), ..Leadership::default() }),
+            ..Application::default()
+        }
+    }
+
+    #[test]
+    fn the_next_morning_is_seen_at_a_glance() {
+        let now = 1_000_000_000;
+        let mut failed = application("daily-load", 91, 5 * 3600, now);
+        failed.phase = Phase::Ended.into();
+        failed.outcome = Outcome::Failed.into();
+        failed.clean = true;
+        failed.terminal = true;
+        failed.message = "main() exit 3: no column \"dep_dely\"".into();
+        let mut stale = application("dedupe", 12, 2 * 86_400, now);
+        stale.phase = Phase::Running.into();
+        stale.observation = Some(Observation {
+            source: "runner-0".into(),
+            stale: true,
+            age_millis: 240_000,
+            ..Observation::default()
+        });
+        let mut cleaning = application("scores", 3, 40 * 60, now);
+        cleaning.phase = Phase::Cleaning.into();
+        cleaning.outcome = Outcome::Succeeded.into();
+        cleaning.terminal = true;
+        cleaning.leadership.as_mut().unwrap().ordinal = 2;
+        let all = [failed, stale, cleaning];
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(now.unsigned_abs());
+        assert_eq!(
+            render(&all, at, false, str::to_owned),
+            "APPLICATION  GEN  STATE     AGE  TAKE-OVERS  WHY\n\
+             daily-load    91  FAILED    5h            0  main() exit 3: no column \"dep_dely\"\n\
+             dedupe        12  STALE 4m  2d            0  no word from runner-0; last known RUNNING\n\
+             scores         3  CLEANING  40m           1  succeeded\n"
+        );
+        assert_eq!(summary(&all), "3: 1 cleaning, 1 failed, 1 stale");
+    }
+}

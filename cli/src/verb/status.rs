@@ -1,0 +1,308 @@
+//! `status`: one application, with the source and age of what is said. What cannot be asked is STALE, with an age that grows.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::{Duration, SystemTime};
+
+use chassis::clock::{Boot, Clock as _};
+use proto::api::{Application, ClusterState, MainState};
+
+use super::jobs;
+use crate::api::Api;
+use crate::application::Named;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::live::follow::{Following, Heard};
+use crate::output::{Format, Output};
+use crate::session::Session;
+use crate::table::ordinal;
+use crate::{duration, interrupt, json, words};
+
+/// Without a word for this long, what was known last is stale.
+const STALE: Duration = Duration::from_millis(2200);
+
+/// How often a terminal's picture is drawn again, so that ages grow.
+const DRAW: Duration = Duration::from_millis(500);
+
+/// One application: state, leader, cluster, jobs, and how old the answer is.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring status orders --watch")]
+pub(crate) struct StatusArgs {
+    /// ID or ID@GENERATION
+    #[arg(value_name = "ID")]
+    application: Named,
+
+    /// Go on until it is clean; never cancels anything
+    #[arg(short, long)]
+    watch: bool,
+}
+
+pub(crate) async fn run(args: StatusArgs, session: &Session) -> Outcome<Exit> {
+    let api = session.api().await?;
+    let application = api.get(&args.application).await?;
+    if args.watch {
+        return watch(args.application, application, session, api).await;
+    }
+    print(&application, session);
+    Ok(Exit::SUCCEEDED)
+}
+
+fn print(application: &Application, session: &Session) {
+    let out = &session.out;
+    match out.format {
+        Format::Json => out.answer(json::document(application)),
+        Format::Jsonl => out.answer(json::line(application)),
+        Format::Yaml => out.answer(json::yaml(application, true)),
+        Format::Name => out.answer(format!("{}\n", words::state(application))),
+        Format::Table | Format::Wide => out.answer(render(application, session.clock.wall(), out)),
+    }
+}
+
+async fn watch(named: Named, first: Application, session: &Session, api: Api) -> Outcome<Exit> {
+    let named = Named::exactly(named.id, first.generation);
+    let mut following = Following::new(api, session.clock.clone(), named.clone());
+    following.state();
+    let interrupts = interrupt::Interrupts::new()?;
+    let clock = &session.clock;
+    let mut view = View::new(session, first, clock.boot());
+    view.show();
+    let mut draw_at = clock.boot() + DRAW;
+    while !view.known.clean && !session.out.is_closed() {
+        tokio::select! {
+            heard = following.next() => match heard {
+                Heard::State(application) => view.learn(*application),
+                Heard::Beat(beat) => view.beat(beat.observation),
+                Heard::Away(_) => session.keep_host().await,
+                Heard::Refused(error) => return Err(error.into()),
+                _ => {}
+            },
+            () = clock.sleep_until(draw_at) => {
+                draw_at = clock.boot() + DRAW;
+                view.tick();
+            }
+            () = interrupts.any() => return Ok(Exit::DETACHED),
+        }
+    }
+    Ok(Exit::SUCCEEDED)
+}
+
+/// What is on the screen: a picture that is drawn again on a terminal, one block or document for each change elsewhere.
+struct View<'a> {
+    session: &'a Session,
+    known: Application,
+    last_word: Boot,
+    said: String,
+    drawn_lines: usize,
+    terminal: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(session: &'a Session, known: Application, now: Boot) -> Self {
+        let terminal = session.out.format.is_table() && std::io::stdout().is_terminal();
+        Self { session, known, last_word: now, said: String::new(), drawn_lines: 0, terminal }
+    }
+
+    fn learn(&mut self, application: Application) {
+        self.known = application;
+        self.last_word = self.session.clock.boot();
+        self.show();
+    }
+
+    fn beat(&mut self, observation: Option<proto::api::Observation>) {
+        self.last_word = self.session.clock.boot();
+        if observation.is_some() {
+            self.known.observation = observation;
+        }
+        self.show();
+    }
+
+    /// Nothing was heard: what is known grows older, and becomes stale.
+    fn tick(&mut self) {
+        let silent = self.session.clock.boot().saturating_duration_since(self.last_word);
+        let stale = silent > STALE && !self.known.clean;
+        if let Some(seen) = self.known.observation.as_mut().filter(|_| stale) {
+            seen.stale = true;
+            let millis = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
+            seen.age_millis = seen.age_millis.max(millis);
+        }
+        if stale || self.terminal {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        let out = &self.session.out;
+        if self.terminal {
+            let text = render(&self.known, self.session.clock.wall(), out);
+            // Back to the picture's first line, then down line by line, each cleared to its end.
+            let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
+            out.answer(format!("{up}\r\x1b[J{text}"));
+            self.drawn_lines = text.lines().count();
+            return;
+        }
+        // A change is said once; that time passes is none.
+        let essence = essence(&self.known);
+        if essence != self.said {
+            self.said = essence;
+            print(&self.known, self.session);
+        }
+    }
+}
+
+/// What makes two states worth two lines.
+fn essence(application: &Application) -> String {
+    let stale = application.observation.as_ref().is_some_and(|seen| seen.stale);
+    let jobs: Vec<_> = application.jobs.iter().map(words::job_state).collect();
+    let epoch = application.leadership.as_ref().map_or(0, |leadership| leadership.epoch);
+    let incarnation = application.cluster.as_ref().map_or(0, |cluster| cluster.incarnation);
+    format!(
+        "{stale} {} {epoch} {incarnation} {} {jobs:?}",
+        words::state(application),
+        words::why(application)
+    )
+}
+
+/// The picture.
+fn render(application: &Application, now: SystemTime, out: &Output) -> String {
+    let mut text = head(application, now, &|word: &str| out.paint_answer(words::style(word), word));
+    if !application.jobs.is_empty() {
+        let paint = |word: &str| out.paint_answer(words::style(word), word);
+        let table = jobs::render(&application.jobs, now, out.format == Format::Wide, paint);
+        for line in table.lines() {
+            let _ = writeln!(text, " {line}");
+        }
+    }
+    text
+}
+
+/// Everything but the jobs.
+fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> String) -> String {
+    let mut text = format!("{}@{} ", application.application_id, application.generation);
+    let seen = application.observation.clone().unwrap_or_default();
+    let age = duration::show(Duration::from_millis(seen.age_millis));
+    let stale = seen.stale && !application.clean;
+    if stale {
+        let _ = write!(text, "{} {age}  last known {}", paint("STALE"), words::state(application));
+    } else {
+        text.push_str(&paint(words::state(application)));
+    }
+    let since = if application.terminal {
+        words::between(application.submitted_at.as_ref(), application.ended_at.as_ref())
+    } else {
+        words::age(application.submitted_at.as_ref(), now)
+    };
+    if let Some(since) = since {
+        let _ = write!(text, " {}", duration::show(since));
+    }
+    let source = if seen.source.is_empty() { "record" } else { &seen.source };
+    let _ = write!(text, "   as of {age} ago, from {source}");
+    let leadership = application.leadership.clone().unwrap_or_default();
+    if leadership.epoch > 0 {
+        let _ = write!(text, ", epoch {} ({} leader)", leadership.epoch, ordinal(leadership.ordinal.max(1)));
+    }
+    text.push('\n');
+    let why = words::why(application);
+    if !why.is_empty() {
+        let _ = writeln!(text, " {why}");
+    }
+    if application.clean {
+        return text;
+    }
+    if leadership.epoch > 0 {
+        let warm =
+            if leadership.standbys.is_empty() { "none".to_owned() } else { leadership.standbys.join(", ") };
+        let _ =
+            writeln!(text, " leader {} (pid {})   warm: {warm}", leadership.leader, leadership.leader_pid);
+    }
+    if let Some(cluster) = application.cluster.as_ref().filter(|cluster| cluster.incarnation > 0) {
+        let mut roles: Vec<_> =
+            cluster.ready_roles.iter().map(|(role, count)| format!("{count} {role}")).collect();
+        roles.sort();
+        let state = match cluster.state() {
+            ClusterState::Ready => format!("{} ready", roles.join(", ")),
+            ClusterState::Starting => "starting".to_owned(),
+            ClusterState::Gone => "gone".to_owned(),
+            ClusterState::Unspecified => "unknown".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            " cluster incarnation {}, {state}   {} {}",
+            cluster.incarnation, cluster.engine, cluster.engine_version
+        );
+    }
+    if let Some(main) = &application.main {
+        let state = match main.state() {
+            MainState::Running | MainState::Starting => format!("runs (pid {})", main.pid),
+            MainState::Ended => match (main.exit_code, main.signal) {
+                (Some(code), _) => format!("exit {code}"),
+                (None, Some(signal)) => format!("killed by signal {signal}"),
+                (None, None) => "ended".to_owned(),
+            },
+            MainState::Unspecified => "not started".to_owned(),
+        };
+        let times = if main.executions > 1 {
+            format!("   executed {} times", main.executions)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, " main() {state}{times}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::api::{Leadership, Observation, Phase};
+
+    use super::*;
+
+    fn running() -> Application {
+        Application {
+            application_id: "orders".into(),
+            generation: 4,
+            phase: Phase::Running.into(),
+            submitted_at: Some(prost_types::Timestamp { seconds: 1_000, nanos: 0 }),
+            leadership: Some(Leadership {
+                epoch: 48213,
+                ordinal: 2,
+                leader: "runner-0".into(),
+                leader_pid: 7,
+                standbys: vec!["runner-1".into()],
+                since: None,
+            }),
+            observation: Some(Observation {
+                source: "runner-0".into(),
+                age_millis: 400,
+                ..Observation::default()
+            }),
+            ..Application::default()
+        }
+    }
+
+    #[test]
+    fn every_answer_says_where_it_comes_from_and_how_old_it_is() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + 6 * 86_400 + 7200);
+        assert_eq!(
+            head(&running(), now, &str::to_owned),
+            "orders@4 RUNNING 6d02h   as of 0.40 s ago, from runner-0, epoch 48213 (2nd leader)\n leader runner-0 (pid 7)   \
+             warm: runner-1\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_stale_and_never_an_old_running() {
+        let mut silent = running();
+        silent.observation = Some(Observation {
+            source: "runner-0".into(),
+            stale: true,
+            age_millis: 240_000,
+            ..Observation::default()
+        });
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_300);
+        let text = head(&silent, now, &str::to_owned);
+        assert!(
+            text.starts_with("orders@4 STALE 4m  last known RUNNING 5m   as of 4m ago, from runner-0"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Words for people: what phases, outcomes and jobs are called in tables and lines.
+
+use std::time::{Duration, SystemTime};
+
+use prost_types::Timestamp;
+use proto::api::{Application, Job, JobState, Outcome, Phase};
+use proto::job::JobOutcome;
+
+use crate::duration;
+use crate::output::Style;
+
+/// The state of an application: its outcome once it is clean, else its phase; CLEANING while something is left to do.
+pub(crate) fn state(application: &Application) -> &'static str {
+    match application.phase() {
+        Phase::Ended => outcome(application.outcome()),
+        other => phase(other),
+    }
+}
+
+/// A phase.
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Unspecified => "UNKNOWN",
+        Phase::Submitted => "SUBMITTED",
+        Phase::Starting => "STARTING",
+        Phase::Running => "RUNNING",
+        Phase::Finishing => "FINISHING",
+        Phase::Cleaning => "CLEANING",
+        Phase::Ended => "ENDED",
+    }
+}
+
+/// How an application ended.
+pub(crate) fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unspecified => "UNKNOWN",
+        Outcome::Succeeded => "SUCCEEDED",
+        Outcome::Failed => "FAILED",
+        Outcome::Cancelled => "CANCELLED",
+        Outcome::DeadlineExceeded => "DEADLINE_EXCEEDED",
+    }
+}
+
+/// The state of a job: its outcome once it has ended.
+pub(crate) fn job_state(job: &Job) -> &'static str {
+    match (job.state(), job.end.as_ref()) {
+        (_, Some(end)) => job_outcome(end.outcome()),
+        (JobState::Stored, None) => "STORED",
+        (JobState::Running, None) => "RUNNING",
+        (JobState::Publishing, None) => "PUBLISHING",
+        (JobState::Ended, None) => "ENDED",
+        (JobState::Unspecified, None) => "UNKNOWN",
+    }
+}
+
+/// How a job ended.
+pub(crate) fn job_outcome(outcome: JobOutcome) -> &'static str {
+    match outcome {
+        JobOutcome::Unspecified => "UNKNOWN",
+        JobOutcome::Succeeded => "SUCCEEDED",
+        JobOutcome::Failed => "FAILED",
+        JobOutcome::Cancelled => "CANCELLED",
+        JobOutcome::Abandoned => "ABANDONED",
+        JobOutcome::Lost => "LOST",
+    }
+}
+
+/// A word without the prefix that enum values carry on the wire: `JOB_OUTCOME_FAILED` is `FAILED`.
+pub(crate) fn bare(word: &str) -> &str {
+    ["JOB_OUTCOME_", "OUTCOME_", "JOB_STATE_", "CLUSTER_STATE_", "PHASE_"]
+        .iter()
+        .find_map(|prefix| word.strip_prefix(prefix))
+        .unwrap_or(word)
+}
+
+/// The colour of a state's word.
+pub(crate) fn style(word: &str) -> Style {
+    match word {
+        "SUCCEEDED" => Style::Good,
+        "FAILED" | "LOST" | "DEADLINE_EXCEEDED" => Style::Bad,
+        "CLEANING" | "STALE" | "CANCELLED" | "ABANDONED" => Style::Warn,
+        _ => Style::Bold,
+    }
+}
+
+/// How long ago an instant was; zero for the future.
+pub(crate) fn age(at: Option<&Timestamp>, now: SystemTime) -> Option<Duration> {
+    let at = SystemTime::try_from(*at?).ok()?;
+    Some(now.duration_since(at).unwrap_or_default())
+}
+
+/// An age for a column: `5h`, or `-`.
+pub(crate) fn age_or_dash(at: Option<&Timestamp>, now: SystemTime) -> String {
+    age(at, now).map_or_else(|| "-".to_owned(), duration::short)
+}
+
+/// The time between two instants; zero if the second is before the first.
+pub(crate) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Option<Duration> {
+    let (from, to) = (SystemTime::try_from(*from?).ok()?, SystemTime::try_from(*to?).ok()?);
+    Some(to.duration_since(from).unwrap_or_default())
+}
+
+/// The time of day (UTC) to a tenth of a second: `12:03:07.1`.
+pub(crate) fn time_of_day(at: &Timestamp) -> String {
+    let seconds = at.seconds.rem_euclid(86_400);
+    let tenths = at.nanos.clamp(0, 999_999_999) / 100_000_000;
+    format!("{:02}:{:02}:{:02}.{tenths}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Why an application is as it is, one line: its reason's sentence, how main() exited, what is left over.
+pub(crate) fn why(application: &Application) -> String {
+    let mut parts = Vec::new();
+    if !application.leftovers.is_empty() {
+        parts.push(format!("left over: {}", application.leftovers.join(", ")));
+    }
+    let succeeded = application.outcome() == Outcome::Succeeded;
+    if !application.message.is_empty() {
+        parts.push(application.message.lines().next().unwrap_or_default().to_owned());
+    } else if !application.reason.is_empty() && !succeeded {
+        parts.push(application.reason.clone());
+    } else if succeeded && !application.clean {
+        parts.push("succeeded".to_owned());
+    }
+    if !application.terminal && application.desired.as_ref().is_some_and(|desired| desired.cancel) {
+        parts.push("cancel requested".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// The end of a long line is cut off: `…`.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(columns.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}

@@ -1,0 +1,154 @@
+//! One state directory of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::{Finished, Running, eventually, with_environment};
+
+/// A host that nobody else uses. Its `up` leaves as soon as there is no work.
+pub struct Host {
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Host {
+    /// A new state directory; nothing runs yet.
+    pub fn new() -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("h").tempdir().expect("the temporary directory is writable");
+        Self { directory, environment: Vec::new() }
+    }
+
+    /// Sets a variable for everything that this host starts.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Arms one failpoint: the first process that passes `name` does `action`. Returns the host and the marker, which exists
+    /// once it has fired.
+    pub fn with_failpoint(self, name: &str, action: &str) -> (Self, PathBuf) {
+        let marker = self.directory.path().join("fired");
+        let value = format!("{name}={action}@{}", marker.display());
+        (self.with("MAINSPRING_FAILPOINTS", value), marker)
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// A directory for a test's own files.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file for the test and returns its path as an argument.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.scratch().join(name);
+        std::fs::write(&path, content).expect("a test may write below its own directory");
+        path.to_str().expect("temporary paths are UTF-8").to_owned()
+    }
+
+    /// `mainspring` with these arguments, for this host.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("mainspring"));
+        command
+            .args(arguments)
+            .current_dir(self.scratch())
+            .env("MAINSPRING_STATE_DIR", self.state())
+            .env("MAINSPRING_HOST_LINGER", "0s")
+            .env("NO_COLOR", "1")
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `mainspring` with these arguments.
+    #[track_caller]
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
+    }
+
+    /// Runs `mainspring` with these arguments to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.start(arguments).finish()
+    }
+
+    /// One application as JSON.
+    #[track_caller]
+    pub fn status(&self, id: &str) -> serde_json::Value {
+        self.run(&["status", id, "-o", "json"]).exits(0).json()
+    }
+
+    /// All events of an application's generation, oldest first.
+    #[track_caller]
+    pub fn events(&self, id: &str) -> Vec<serde_json::Value> {
+        self.run(&["events", id, "-o", "jsonl"]).exits(0).json_lines()
+    }
+
+    /// The pid of one of the processes named in `host.json`, such as `jobgraph-store` or `up`.
+    pub fn pid_of(&self, service: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.state().join("host.json")).ok()?;
+        let host: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let entry = if service == "up" { &host["up"] } else { &host["services"][service] };
+        u32::try_from(entry["pid"].as_u64()?).ok()
+    }
+
+    /// Everything that belongs to this state directory and is alive: pid and command line.
+    pub fn alive(&self) -> Vec<(u32, String)> {
+        let state = self.state();
+        let mark = format!("MAINSPRING_OWNER={}/", state_mark(&state));
+        let mut found = with_environment(&mark);
+        found.extend(with_environment(&format!("MAINSPRING_STATE_DIR={}", state.display())));
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Ends the host and checks that nothing is left.
+    #[track_caller]
+    pub fn down(&self) {
+        if self.state().exists() {
+            self.run(&["down", "--yes"]).exits(0);
+        }
+        eventually("nothing of this host is alive", || self.alive().is_empty());
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The test has failed already: end what is there without hiding why.
+            let _ = self.command(&["down", "--yes"]).output();
+            for (pid, _) in self.alive() {
+                crate::process::signal(pid, "KILL");
+            }
+        } else {
+            self.down();
+        }
+    }
+}
+
+/// A binary of this build, beside the running test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has an executable");
+    let profile = test.ancestors().nth(2).expect("tests lie in <profile>/deps");
+    profile.join(name)
+}
+
+/// The first 8 hex digits of the SHA-256 of the state directory's path, as in owner marks.
+fn state_mark(state: &Path) -> String {
+    use sha2::Digest as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    hex::encode(&sha2::Sha256::digest(state.as_os_str().as_bytes())[..4])
+}

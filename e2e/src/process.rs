@@ -1,0 +1,170 @@
+//! A child process of a test: started, watched, ended, with a bound on everything.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The longest that any one command of a test may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command came to.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Exit code; 128 + signal when it was killed.
+    pub code: i32,
+    /// All of stdout.
+    pub stdout: String,
+    /// All of stderr.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Panics, showing both streams, unless the exit code is `code`.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Panics unless stderr contains `text`.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "stderr lacks {text:?}:\n{}", self.stderr);
+        self
+    }
+
+    /// stdout as one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        match serde_json::from_str(&self.stdout) {
+            Ok(value) => value,
+            Err(error) => {
+                panic!("stdout is no JSON ({error}):\n{}\n--- stderr\n{}", self.stdout, self.stderr)
+            }
+        }
+    }
+
+    /// stdout as one JSON document a line.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        let parse = |line| match serde_json::from_str(line) {
+            Ok(value) => value,
+            Err(error) => panic!("no JSON ({error}): {line}"),
+        };
+        self.stdout.lines().map(parse).collect()
+    }
+}
+
+/// A command under way.
+pub struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+    line: String,
+}
+
+impl Running {
+    /// Starts a command with both streams collected.
+    #[track_caller]
+    pub fn start(mut command: Command) -> Self {
+        let line = format!("{command:?}");
+        let mut child =
+            match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+                Ok(child) => child,
+                Err(error) => panic!("{line}: {error}; are the binaries built? (make test builds them)"),
+            };
+        let stdout = child.stdout.take().map(collect);
+        let stderr = child.stderr.take().map(collect);
+        Self { child, stdout, stderr, line }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours can be asked").is_none()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours can be asked") {
+                break status;
+            }
+            if Instant::now() > end {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                let (stdout, stderr) = (joined(self.stdout.take()), joined(self.stderr.take()));
+                panic!("{} took over {PATIENCE:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.line);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        use std::os::unix::process::ExitStatusExt as _;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        Finished { code, stdout: joined(self.stdout.take()), stderr: joined(self.stderr.take()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal by name; nothing if the process is gone.
+pub fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: not so after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Processes whose environment holds `text`: pid and command line.
+pub fn with_environment(text: &str) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if pid != std::process::id() && environment.windows(text.len()).any(|w| w == text.as_bytes()) {
+            found.push((pid, command_line(entry.path())));
+        }
+    }
+    found
+}
+
+fn command_line(process: PathBuf) -> String {
+    let bytes = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn joined(thread: Option<JoinHandle<String>>) -> String {
+    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+}

@@ -1,0 +1,146 @@
+//! The leader dies, or hangs, or a service does, under a running application. Each time: one end, one result, an ended job
+//! not run again, nothing left over.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::path::Path;
+
+use e2e::process::{eventually, signal};
+use e2e::{Finished, Host};
+
+/// Two jobs, one that writes and one that reads it back.
+const SCRIPT: &str = "\
+-- job: squares
+COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(value)) TO 'squares/' STORED AS PARQUET;
+-- job: report
+SELECT 14 AS sum;
+";
+
+/// Runs the script on a host with two contenders and one failpoint armed.
+fn run_with(point: &str, action: &str) -> (Host, Finished) {
+    let (host, marker) = Host::new().with_failpoint(point, action);
+    let script = host.file("squares.sql", SCRIPT);
+    let out = host.scratch().join("out");
+    let run = host.run(&[
+        "run",
+        "--application-id",
+        "squares",
+        "--contenders",
+        "2",
+        "--output",
+        out.to_str().unwrap(),
+        &script,
+    ]);
+    assert!(marker.exists(), "{point} was never reached\n{}", run.stderr);
+    (host, run)
+}
+
+/// One end, one result, each job ended once, nothing left.
+#[track_caller]
+fn ended_once(host: &Host, run: Finished) {
+    run.exits(0);
+    let status = host.status("squares");
+    assert_eq!(status["outcome"], "OUTCOME_SUCCEEDED");
+    assert_eq!(status["clean"], true);
+    let events = host.events("squares");
+    let count = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!((count("ended"), count("clean")), (1, 1), "{events:#?}");
+    for job in ["squares", "report"] {
+        let ends = events.iter().filter(|event| {
+            event["kind"] == "job"
+                && event["attributes"]["name"] == job
+                && event["attributes"]["state"] == "ended"
+        });
+        assert_eq!(ends.count(), 1, "{job}: {events:#?}");
+    }
+    assert_eq!(parts(&host.scratch().join("out/squares")), 1);
+    host.down();
+}
+
+/// Published files; anything else in the directory is a failure.
+#[track_caller]
+fn parts(directory: &Path) -> usize {
+    let names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .map(|f| f.file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.starts_with("part-")), "{names:?}");
+    names.len()
+}
+
+/// One test per place where the leader is killed.
+macro_rules! the_leader_is_killed {
+    ($($test:ident at $point:literal)*) => {$(
+        #[test]
+        fn $test() {
+            let (host, run) = run_with($point, "kill");
+            ended_once(&host, run);
+        }
+    )*};
+}
+
+the_leader_is_killed! {
+    a_leader_killed_before_main at "runner.before-main"
+    a_leader_killed_in_main at "runner.in-main"
+    a_leader_killed_while_a_job_runs at "runner.job-running"
+    a_leader_killed_after_a_job_ended at "runner.job-ended"
+    a_leader_killed_after_publishing at "runner.published"
+    a_leader_killed_in_teardown at "runner.in-teardown"
+    a_leader_killed_before_clean at "runner.before-clean"
+}
+
+#[test]
+fn a_leader_that_hangs_is_replaced_and_its_main_is_frozen() {
+    let (host, run) = run_with("runner.job-running", "stop");
+    ended_once(&host, run);
+}
+
+/// Kills one process of the host while the leader is held at a point, then lets it go on.
+fn kill_under_a_running_application(service: &str) {
+    let (host, marker) = Host::new().with_failpoint("runner.job-running", "hold");
+    let script = host.file("squares.sql", SCRIPT);
+    let out = host.scratch().join("out");
+    let arguments = [
+        "run",
+        "--application-id",
+        "squares",
+        "--contenders",
+        "2",
+        "--output",
+        out.to_str().unwrap(),
+        &script,
+    ];
+    let run = host.start(&arguments);
+    eventually("the leader is held", || marker.exists());
+    let pid = host.pid_of(service).expect("host.json names it");
+    signal(pid, "KILL");
+    eventually("it is gone", || !Path::new(&format!("/proc/{pid}/cwd")).exists());
+    std::fs::write(marker.with_extension("go"), "").unwrap();
+    ended_once(&host, run.finish());
+}
+
+#[test]
+fn the_store_is_killed() {
+    kill_under_a_running_application("jobgraph-store");
+}
+
+#[test]
+fn the_elector_is_killed() {
+    kill_under_a_running_application("leader-elector");
+}
+
+#[test]
+fn the_fetcher_is_killed() {
+    kill_under_a_running_application("artifact-fetcher");
+}
+
+#[test]
+fn lifecycle_is_killed() {
+    kill_under_a_running_application("lifecycle");
+}
+
+#[test]
+fn up_is_killed() {
+    kill_under_a_running_application("up");
+}
