@@ -9,9 +9,9 @@ use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_client::ApplicationsServiceClient;
 use proto::api::{
-    AbandonRequest, Application, CancelRequest, Event, EventsRequest, GetGraphRequest, GetGraphResponse, GetRequest,
-    GetVersionRequest, GetVersionResponse, ListRequest, ListResponse, LogLine, ReadLogsRequest, ReadResultRequest,
-    SubmitRequest, SubmitResponse, WaitFor, WaitRequest, WatchRequest, watch_response,
+    AbandonRequest, Application, CancelRequest, Event, EventsRequest, GetGraphRequest, GetGraphResponse,
+    GetRequest, GetVersionRequest, GetVersionResponse, ListRequest, ListResponse, LogLine, ReadLogsRequest,
+    ReadResultRequest, SubmitRequest, SubmitResponse, WaitFor, WaitRequest, WatchRequest, watch_response,
 };
 use proto::{ApplicationId, Generation};
 
@@ -59,7 +59,11 @@ impl Applications {
     }
 
     /// One application; its latest generation unless one is named.
-    pub async fn get(&self, id: &ApplicationId, generation: Option<Generation>) -> Result<Application, CallError> {
+    pub async fn get(
+        &self,
+        id: &ApplicationId,
+        generation: Option<Generation>,
+    ) -> Result<Application, CallError> {
         let request = GetRequest { application_id: id.to_string(), generation: number(generation) };
         let answer = self.inner.clone().get(call(request)).await?.into_inner();
         Ok(answer.application.unwrap_or_default())
@@ -87,7 +91,8 @@ impl Applications {
     pub async fn watch(
         &self,
         request: WatchRequest,
-    ) -> Result<impl Stream<Item = Result<watch_response::Item, CallError>> + Send + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<watch_response::Item, CallError>> + Send + Unpin + use<>, CallError>
+    {
         let answers = self.inner.clone().watch(request).await?.into_inner();
         Ok(Box::pin(answers.filter_map(|answer| async move {
             // An item of a newer store is no item of this build.
@@ -177,8 +182,11 @@ impl Applications {
         generation: Option<Generation>,
         job: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + use<>, CallError> {
-        let request =
-            ReadResultRequest { application_id: id.to_string(), generation: number(generation), job: job.to_owned() };
+        let request = ReadResultRequest {
+            application_id: id.to_string(),
+            generation: number(generation),
+            job: job.to_owned(),
+        };
         let answers = self.inner.clone().read_result(request).await?.into_inner();
         Ok(answers.map(|answer| Ok(answer?.data)))
     }
@@ -190,8 +198,11 @@ impl Applications {
         generation: Option<Generation>,
         job: &str,
     ) -> Result<GetGraphResponse, CallError> {
-        let request =
-            GetGraphRequest { application_id: id.to_string(), generation: number(generation), job: job.to_owned() };
+        let request = GetGraphRequest {
+            application_id: id.to_string(),
+            generation: number(generation),
+            job: job.to_owned(),
+        };
         Ok(self.inner.clone().get_graph(call(request)).await?.into_inner())
     }
 

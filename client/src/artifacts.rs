@@ -42,7 +42,11 @@ impl Artifacts {
     }
 
     /// Fetches one artifact, telling `progress` how far it is, a few times a second.
-    pub async fn fetch(&self, wanted: &Wanted, mut progress: impl FnMut(FetchProgress)) -> Result<Fetched, CallError> {
+    pub async fn fetch(
+        &self,
+        wanted: &Wanted,
+        mut progress: impl FnMut(FetchProgress),
+    ) -> Result<Fetched, CallError> {
         let request = FetchRequest {
             application: wanted.application.clone().map(Into::into),
             uri: wanted.uri.clone(),

@@ -4,8 +4,8 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use proto::engine::describe_service_client::DescribeServiceClient;
 use proto::engine::{
-    DescribeClusterRequest, DescribeMainRequest, DescribeMainResponse, InfoRequest, InfoResponse, Plan, PublishRequest,
-    PublishResponse, StagingOwner, SweepRequest,
+    DescribeClusterRequest, DescribeMainRequest, DescribeMainResponse, InfoRequest, InfoResponse, Plan,
+    PublishRequest, PublishResponse, StagingOwner, SweepRequest,
 };
 use proto::job::Manifest;
 use proto::{ApplicationRef, JobId, Reason, api, engine};
@@ -63,7 +63,11 @@ impl Describe {
     }
 
     /// How main() is launched. `output_directory` (absolute) is where outputs of relative targets go.
-    pub async fn main(&self, subject: &Subject, output_directory: String) -> Result<DescribeMainResponse, CallError> {
+    pub async fn main(
+        &self,
+        subject: &Subject,
+        output_directory: String,
+    ) -> Result<DescribeMainResponse, CallError> {
         let request = DescribeMainRequest {
             application: Some(subject.application.clone().into()),
             spec: Some(subject.spec.clone()),

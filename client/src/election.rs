@@ -5,6 +5,7 @@
 //! counts. Dropping a campaign withdraws it; dropping a leadership stops its renewals.
 
 mod holder;
+mod pulse;
 mod talk;
 
 use std::path::PathBuf;
@@ -20,9 +21,11 @@ use proto::election::{ObserveRequest, ObserveResponse, ResignRequest};
 use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
+use tonic::Code;
 
 use crate::error::CallError;
 use holder::{Holder, Won};
+pub use pulse::Pulse;
 
 /// How long a resignation may take.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -189,6 +192,12 @@ impl Leadership {
         &self.won.cause
     }
 
+    /// Ties the renewals to the holder's own loop: from now on each waits until the loop has passed [`Pulse::due`], so that a loop
+    /// that hangs loses its lease even though this process lives. To be polled beside everything else that the loop does.
+    pub fn pulse(&self) -> Pulse {
+        self.won.pulse.take()
+    }
+
     /// Until when the holder may act: the sending of the last acknowledged renewal plus three quarters of the lease. It only
     /// grows; each value is to be handed to main()'s tether.
     pub fn deadline(&self) -> watch::Receiver<Boot> {
@@ -197,7 +206,7 @@ impl Leadership {
 
     /// The deadline, and the loss as the last value.
     pub fn lease(&self) -> watch::Receiver<Lease> {
-        self.won.lease.clone()
+        self.won.lease.subscribe()
     }
 
     /// Waits until the leadership is over, and says why.
@@ -207,9 +216,8 @@ impl Leadership {
             if let Lease::Lost(cause) = &*lease.borrow_and_update() {
                 return cause.clone();
             }
-            if lease.changed().await.is_err() {
-                return "the renewals ended".to_owned();
-            }
+            // Cannot fail: a sender is in `self`.
+            let _ = lease.changed().await;
         }
     }
 
@@ -219,6 +227,13 @@ impl Leadership {
         let resigned =
             timeout(&self.election.clock, RESIGN_TIMEOUT, self.resign_patiently()).await.unwrap_or(false);
         self.renewals.abort();
+        self.won.lease.send_if_modified(|lease| {
+            let held = matches!(lease, Lease::Until(_));
+            if held {
+                *lease = Lease::Lost("resigned".to_owned());
+            }
+            held
+        });
         resigned
     }
 
@@ -227,7 +242,7 @@ impl Leadership {
         loop {
             match self.election.resign(&self.fence(), &self.candidacy.holder).await {
                 Ok(was_leader) => return was_leader,
-                Err(error) if error.is_retryable() => {
+                Err(error) if is_away(&error) => {
                     tracing::debug!("resigning again soon: {error}");
                     self.election.clock.sleep(backoff.next_delay()).await;
                 }
@@ -242,4 +257,10 @@ impl Leadership {
 
 fn retry_backoff() -> Backoff {
     Backoff::new(RETRY_MIN, RETRY_MAX)
+}
+
+/// Nobody refused it: the elector is away, or the connection broke in one of the ways that carry no reason of ours.
+fn is_away(error: &CallError) -> bool {
+    let broke = matches!(error.code(), Code::Cancelled | Code::Internal);
+    error.is_retryable() || (broke && error.reason().is_none())
 }

@@ -14,8 +14,9 @@ use chassis::clock::SharedClock;
 use futures::{Stream, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
-    CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadHeader,
-    PutPayloadRequest, ReadResultRequest, WatchJobRequest, WatchJobResponse, put_payload_request,
+    CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest, JournalResponse,
+    PutPayloadHeader, PutPayloadRequest, ReadResultRequest, WatchJobRequest, WatchJobResponse,
+    put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
@@ -93,7 +94,8 @@ impl Execution {
 
     /// The runner that started this process, as the environment names it. Connects at the first call.
     pub fn from_environment() -> Result<Self, NoEnvironment> {
-        let endpoint = std::env::var(ENDPOINT_VARIABLE).map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
+        let endpoint =
+            std::env::var(ENDPOINT_VARIABLE).map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
         let token = std::env::var_os(TOKEN_FILE_VARIABLE).ok_or(NoEnvironment::Unset(TOKEN_FILE_VARIABLE))?;
         Self::at(&endpoint, Path::new(&token))
     }
@@ -103,7 +105,7 @@ impl Execution {
         let endpoint = endpoint.parse()?;
         let credential = chassis::credential::Credential::from_file(token_file)
             .map_err(|error| NoEnvironment::Token { path: token_file.to_owned(), error })?;
-        let clock: SharedClock = std::sync::Arc::new(chassis::clock::SystemClock::default());
+        let clock: SharedClock = std::sync::Arc::new(chassis::clock::SystemClock);
         let transport = std::sync::Arc::new(chassis::transport::OsTransport);
         let channel = chassis::channel::connect(transport, clock.clone(), endpoint, Some(credential));
         Ok(Self::new(channel, clock))
@@ -188,7 +190,10 @@ impl Execution {
     }
 
     /// A job's state and progress until it has ended; the last item carries the end.
-    pub fn watch_job(&self, job: JobId) -> impl Stream<Item = Result<WatchJobResponse, CallError>> + Send + use<> {
+    pub fn watch_job(
+        &self,
+        job: JobId,
+    ) -> impl Stream<Item = Result<WatchJobResponse, CallError>> + Send + use<> {
         let (client, clock) = (self.inner.clone(), self.clock.clone());
         let request = WatchJobRequest { job_id: job.to_string() };
         stream::try_unfold((None, false), move |(open, ended)| {
@@ -229,7 +234,10 @@ impl Execution {
 
     /// Which attempt this process is the main() of.
     pub async fn get_attempt(&self) -> Result<GetAttemptResponse, CallError> {
-        self.patiently(|mut client| async move { Ok(client.get_attempt(GetAttemptRequest {}).await?.into_inner()) }).await
+        self.patiently(|mut client| async move {
+            Ok(client.get_attempt(GetAttemptRequest {}).await?.into_inner())
+        })
+        .await
     }
 
     /// Repeats a call that is harmless to repeat for as long as the runner is away.

@@ -53,7 +53,9 @@ impl Jobs {
     }
 
     /// All jobs of the cluster: their present state first, then changes and progress.
-    pub async fn watch(&self) -> Result<impl Stream<Item = Result<JobStatus, CallError>> + Send + use<>, CallError> {
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Stream<Item = Result<JobStatus, CallError>> + Send + use<>, CallError> {
         let request = WatchRequest { fence: Some(self.fence.clone().into()) };
         let answers = self.inner.clone().watch(request).await?.into_inner();
         Ok(answers.filter_map(|answer| async move {

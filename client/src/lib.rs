@@ -2,9 +2,9 @@
 //! outcome of everything else is *done*, *not done* or *unknown*, and [`error::CallError`] says which.
 
 pub mod applications;
+pub mod artifacts;
 pub mod describe;
 pub mod election;
-pub mod artifacts;
 pub mod error;
 pub mod execution;
 pub mod jobs;

@@ -8,8 +8,9 @@ use futures::{Stream, StreamExt as _};
 use proto::engine::Role;
 use proto::lifecycle::lifecycle_service_client::LifecycleServiceClient;
 use proto::lifecycle::{
-    ClusterReady, ListProcessesRequest, ProcessStatus, ProvisionContendersRequest, ProvisionRequest, RoleStatus,
-    TeardownContendersRequest, TeardownRequest, WatchClusterRequest, WatchClusterResponse, provision_response,
+    ClusterReady, ListProcessesRequest, ProcessStatus, ProvisionContendersRequest, ProvisionRequest,
+    RoleStatus, TeardownContendersRequest, TeardownRequest, WatchClusterRequest, WatchClusterResponse,
+    provision_response,
 };
 use proto::{ApplicationRef, EpochFence, Incarnation};
 
@@ -73,8 +74,10 @@ impl Lifecycle {
         application: &ApplicationRef,
         incarnation: Incarnation,
     ) -> Result<impl Stream<Item = Result<WatchClusterResponse, CallError>> + Send + use<>, CallError> {
-        let request =
-            WatchClusterRequest { application: Some(application.clone().into()), incarnation: incarnation.get() };
+        let request = WatchClusterRequest {
+            application: Some(application.clone().into()),
+            incarnation: incarnation.get(),
+        };
         let answers = self.inner.clone().watch_cluster(request).await?.into_inner();
         Ok(answers.map(|answer| answer.map_err(CallError::from)))
     }
@@ -112,7 +115,10 @@ impl Lifecycle {
     }
 
     /// All processes that lifecycle knows, of one application or of all.
-    pub async fn list_processes(&self, application: Option<&ApplicationRef>) -> Result<Vec<ProcessStatus>, CallError> {
+    pub async fn list_processes(
+        &self,
+        application: Option<&ApplicationRef>,
+    ) -> Result<Vec<ProcessStatus>, CallError> {
         let request = ListProcessesRequest { application: application.cloned().map(Into::into) };
         Ok(self.inner.clone().list_processes(request).await?.into_inner().processes)
     }

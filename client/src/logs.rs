@@ -57,7 +57,12 @@ impl Logs {
 
     /// Ships all output of a tether's tree, until the tree has ended and everything is durable. Errors that may pass are
     /// waited out; dropping the future stops, and another owner goes on where the record's acknowledgement is.
-    pub async fn ship(&self, tether: &Tether, source: &LogSource, clock: &dyn Clock) -> Result<(), CallError> {
+    pub async fn ship(
+        &self,
+        tether: &Tether,
+        source: &LogSource,
+        clock: &dyn Clock,
+    ) -> Result<(), CallError> {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
             match self.ship_once(tether, source).await {

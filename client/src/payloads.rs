@@ -64,13 +64,22 @@ impl Payloads {
     pub async fn put_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let unreadable = |error: std::io::Error| {
             let text = format!("cannot read {}: {error}", path.display());
-            CallError::from(Status::from(Problem::new(Code::FailedPrecondition, Reason::ArtifactNotReadable, text)))
+            CallError::from(Status::from(Problem::new(
+                Code::FailedPrecondition,
+                Reason::ArtifactNotReadable,
+                text,
+            )))
         };
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size_bytes = file.metadata().await.map_err(unreadable)?.len();
         let chunks = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES / 4);
         // A file that fails while it is read ends early: the store refuses what is too short.
-        self.put_stream(digest, size_bytes, chunks.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()))).await
+        self.put_stream(
+            digest,
+            size_bytes,
+            chunks.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok())),
+        )
+        .await
     }
 
     /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`.
@@ -86,7 +95,8 @@ impl Payloads {
 
     /// All bytes of a payload of at most `limit` bytes, verified.
     pub async fn get_bytes(&self, digest: Digest, limit: usize) -> Result<Bytes, CallError> {
-        let refuse = |code, reason, text: String| CallError::from(Status::from(Problem::new(code, reason, text)));
+        let refuse =
+            |code, reason, text: String| CallError::from(Status::from(Problem::new(code, reason, text)));
         let mut chunks = self.get(digest, 0).await?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.try_next().await? {

@@ -175,9 +175,11 @@ pub async fn kill_marked(
     for round in 0_u32.. {
         let processes = all()?;
         let own = std::process::id();
-        let living: Vec<Process> = processes.iter().filter(|p| !p.is_zombie() && p.pid != own).copied().collect();
+        let living: Vec<Process> =
+            processes.iter().filter(|p| !p.is_zombie() && p.pid != own).copied().collect();
         let heads = living.iter().filter(|process| {
-            condemned.contains(&process.identity()) || process.owner_mark().is_some_and(|mark| wanted(process, &mark))
+            condemned.contains(&process.identity())
+                || process.owner_mark().is_some_and(|mark| wanted(process, &mark))
         });
         let mut doomed: Vec<Process> = heads.copied().collect();
         let below = descendants(&processes, doomed.iter().map(|p| p.pid));
@@ -187,7 +189,8 @@ pub async fn kill_marked(
             return Ok(doomed);
         }
         let pids: HashSet<u32> = doomed.iter().map(|process| process.pid).collect();
-        let (inner, roots): (Vec<Process>, Vec<Process>) = doomed.iter().partition(|p| pids.contains(&p.parent));
+        let (inner, roots): (Vec<Process>, Vec<Process>) =
+            doomed.iter().partition(|p| pids.contains(&p.parent));
         let targets = if inner.is_empty() || round >= PATIENT_ROUNDS { &doomed } else { &inner };
         tracing::debug!("ending {} process(es) below {} root(s)", targets.len(), roots.len());
         for process in targets {
@@ -249,7 +252,8 @@ mod tests {
     #[test]
     fn an_owner_mark_reads_back() {
         let places = Places::new("/state");
-        let application = proto::ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
+        let application =
+            proto::ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
         let mark: OwnerMark = places.owner_mark(&application, Kind::Cluster, 9).parse().unwrap();
         assert_eq!((mark.application.as_str(), mark.generation, mark.number), ("orders", 4, 9));
         assert_eq!((mark.state, mark.kind.as_str()), (places.state_mark(), "cluster"));

@@ -153,7 +153,12 @@ impl Record {
     }
 
     /// main() has ended; the first recorded end of an execution stays. `stderr_tail`: its last lines, at most 4 KiB.
-    pub async fn main_ended(&self, fence: &EpochFence, exit: MainExit, stderr_tail: &str) -> Result<(), CallError> {
+    pub async fn main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+    ) -> Result<(), CallError> {
         let request = RecordMainRequest {
             fence: Some(fence.clone().into()),
             pid: 0,
@@ -193,17 +198,33 @@ impl Record {
     }
 
     /// The cluster's word that a job ended: the commit point of its output.
-    pub async fn job_ended(&self, fence: &IncarnationFence, job: JobId, end: JobEnd) -> Result<Standing, CallError> {
-        let request =
-            RecordJobEndRequest { fence: Some(fence.clone().into()), job_id: job.to_string(), end: Some(end) };
+    pub async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Result<Standing, CallError> {
+        let request = RecordJobEndRequest {
+            fence: Some(fence.clone().into()),
+            job_id: job.to_string(),
+            end: Some(end),
+        };
         let answer = self.inner.clone().record_job_end(call(request)).await?.into_inner();
         Ok(Standing { recorded: answer.recorded, end: answer.end.unwrap_or_default() })
     }
 
     /// An end that only a leader can know; never a success.
-    pub async fn leader_job_ended(&self, fence: &EpochFence, job: JobId, end: JobEnd) -> Result<Standing, CallError> {
-        let request =
-            RecordLeaderJobEndRequest { fence: Some(fence.clone().into()), job_id: job.to_string(), end: Some(end) };
+    pub async fn leader_job_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Result<Standing, CallError> {
+        let request = RecordLeaderJobEndRequest {
+            fence: Some(fence.clone().into()),
+            job_id: job.to_string(),
+            end: Some(end),
+        };
         let answer = self.inner.clone().record_leader_job_end(call(request)).await?.into_inner();
         Ok(Standing { recorded: answer.recorded, end: answer.end.unwrap_or_default() })
     }

@@ -15,14 +15,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use chassis::credential::Credential;
 use chassis::transport::{Endpoint, SharedTransport};
 use futures::StreamExt as _;
 use proto::tether::tether_service_client::TetherServiceClient;
-use proto::tether::{Claim, EndRequest, Lease, OwnRequest, OwnResponse, ReadOutputRequest, ReadOutputResponse};
+use proto::tether::{
+    Claim, EndRequest, Lease, OwnRequest, OwnResponse, ReadOutputRequest, ReadOutputResponse,
+};
 use proto::tether::{OutputStream as WireStream, ReleaseRequest, own_request, own_response};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -102,7 +103,8 @@ pub async fn spawn(
     while transport.connect(&endpoint).await.is_err() {
         if let Ok(Some(status)) = process.try_wait() {
             let said = fs::read_to_string(&log_path).unwrap_or_default();
-            let said = said.trim_end().chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
+            let said =
+                said.trim_end().chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
             return Err(TetherError::Left { status: status.to_string(), said });
         }
         if clock.boot() >= end {
@@ -170,9 +172,11 @@ impl Tether {
     pub async fn own(&self, start: bool, lease: Option<Boot>) -> Result<Owned, CallError> {
         let (deadline, deadlines) = watch::channel(lease);
         let claim = own_request::Message::Claim(Claim { start, lease: lease.map(wire_lease) });
-        let renewals = WatchStream::from_changes(deadlines)
-            .filter_map(|deadline| async move { deadline.map(|at| own_request::Message::Lease(wire_lease(at))) });
-        let requests = tokio_stream::once(claim).chain(renewals).map(|message| OwnRequest { message: Some(message) });
+        let renewals = WatchStream::from_changes(deadlines).filter_map(|deadline| async move {
+            deadline.map(|at| own_request::Message::Lease(wire_lease(at)))
+        });
+        let requests =
+            tokio_stream::once(claim).chain(renewals).map(|message| OwnRequest { message: Some(message) });
         let answers = self.inner.clone().own(requests).await?.into_inner();
         Ok(Owned { answers, deadline: Deadline(Arc::new(deadline)) })
     }
@@ -192,7 +196,8 @@ impl Tether {
 
     /// The child's output from an offset on; with `follow`, until the tree has ended and all is read.
     pub async fn read_output(&self, offset: u64, follow: bool) -> Result<Output, CallError> {
-        let answers = self.inner.clone().read_output(ReadOutputRequest { offset, follow }).await?.into_inner();
+        let answers =
+            self.inner.clone().read_output(ReadOutputRequest { offset, follow }).await?.into_inner();
         Ok(Output { answers })
     }
 
@@ -286,7 +291,7 @@ impl Output {
         Ok(Some(Chunk {
             next_offset: answer.next_offset,
             stream,
-            data: Bytes::from(answer.data),
+            data: answer.data,
             lost_before: answer.lost_before,
             unix_nanos: answer.unix_nanos,
         }))

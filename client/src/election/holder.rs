@@ -6,8 +6,9 @@ use chassis::clock::{Boot, Clock as _, timeout};
 use proto::Epoch;
 use tokio::sync::{oneshot, watch};
 
+use super::pulse::{Gate, Pulse, pair};
 use super::talk::{Heard, Talk};
-use super::{Candidacy, Election, Leader, Lease, retry_backoff};
+use super::{Candidacy, Election, Leader, Lease, is_away, retry_backoff};
 use crate::error::CallError;
 
 /// A lease is renewed each quarter.
@@ -23,7 +24,8 @@ pub(super) struct Won {
     pub(super) previous: Option<Epoch>,
     pub(super) cause: String,
     pub(super) deadline: watch::Receiver<Boot>,
-    pub(super) lease: watch::Receiver<Lease>,
+    pub(super) lease: watch::Sender<Lease>,
+    pub(super) pulse: Pulse,
 }
 
 /// One contender.
@@ -43,7 +45,14 @@ struct Term {
     /// Sending of what was acknowledged last; before that, the election's arrival here.
     acknowledged: Boot,
     /// Told to the outside from the first acknowledgement on.
-    told: Option<(watch::Sender<Boot>, watch::Sender<Lease>)>,
+    told: Option<Told>,
+}
+
+/// What the outside watches.
+struct Told {
+    deadline: watch::Sender<Boot>,
+    lease: watch::Sender<Lease>,
+    gate: Gate,
 }
 
 impl Term {
@@ -91,7 +100,7 @@ impl Holder {
             };
             let cause = self.lead(talk, &mut term).await;
             match term.told {
-                Some((_, lease)) => {
+                Some(Told { lease, .. }) => {
                     tracing::info!(app.id = %self.candidacy.application.id, epoch = term.epoch.get(), "leadership lost: {cause}");
                     lease.send_replace(Lease::Lost(cause));
                     return;
@@ -113,7 +122,7 @@ impl Holder {
             match self.campaign().await {
                 Ok(Some(elected)) => return Ok(elected),
                 Ok(None) => tracing::debug!("the campaign ended without an election; entering again"),
-                Err(error) if error.is_retryable() => {
+                Err(error) if is_away(&error) => {
                     tracing::debug!("the elector is away: {error}");
                     self.leader.send_replace(None);
                 }
@@ -168,16 +177,25 @@ impl Holder {
         let clock = self.election.clock.clone();
         let mut renew_at = talk.renew() + term.lease / QUARTERS;
         loop {
+            let end = term.end();
+            // Before anybody acts on the leadership there is no loop that could hang.
+            let gate = term.told.as_mut().map(|told| &mut told.gate);
+            let due = async {
+                clock.sleep_until(renew_at).await;
+                if let Some(gate) = gate {
+                    gate.pass().await;
+                }
+            };
             tokio::select! {
                 heard = talk.hear() => match heard {
                     Ok(Heard::Renewed(sent_at)) => self.acknowledged(term, sent_at),
                     Ok(Heard::Lost(cause)) => return Broke::Lost(cause),
                     Ok(Heard::Standby(_) | Heard::Elected { .. }) => {}
-                    Err(error) if error.is_retryable() => return Broke::Away(error),
+                    Err(error) if is_away(&error) => return Broke::Away(error),
                     Err(error) => return Broke::Lost(error.to_string()),
                 },
-                () = clock.sleep_until(term.end()) => return Broke::Lost("lease expired".to_owned()),
-                () = clock.sleep_until(renew_at) => renew_at = talk.renew() + term.lease / QUARTERS,
+                () = clock.sleep_until(end) => return Broke::Lost("lease expired".to_owned()),
+                () = due => renew_at = talk.renew() + term.lease / QUARTERS,
             }
         }
     }
@@ -194,7 +212,7 @@ impl Holder {
                     return Ok(talk);
                 }
                 Ok(Ok(Err(cause))) => return Err(cause),
-                Ok(Err(error)) if error.is_retryable() => tracing::debug!("resuming again soon: {error}"),
+                Ok(Err(error)) if is_away(&error) => tracing::debug!("resuming again soon: {error}"),
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => return Err("lease expired".to_owned()),
             }
@@ -223,29 +241,25 @@ impl Holder {
             None => sent_at,
         };
         let until = term.deadline();
-        match &term.told {
-            Some((deadline, lease)) => {
-                deadline.send_if_modified(|known| std::mem::replace(known, until) != until);
-                lease.send_replace(Lease::Until(until));
-            }
-            None => {
-                let ((deadline, deadlines), (lease, leases)) =
-                    (watch::channel(until), watch::channel(Lease::Until(until)));
-                term.told = Some((deadline, lease));
-                self.leader
-                    .send_replace(Some(Leader { holder: self.candidacy.holder.clone(), epoch: term.epoch }));
-                let won = Won {
-                    epoch: term.epoch,
-                    previous: term.previous,
-                    cause: term.cause.clone(),
-                    deadline: deadlines,
-                    lease: leases,
-                };
-                if let Some(told) = self.won.take() {
-                    // A campaign that is dropped takes this task with it.
-                    let _ = told.send(Ok(won));
-                }
-            }
+        if let Some(told) = &term.told {
+            told.deadline.send_if_modified(|known| std::mem::replace(known, until) != until);
+            // The handle may have said the last word already.
+            told.lease.send_if_modified(|lease| match lease {
+                Lease::Until(known) => std::mem::replace(known, until) != until,
+                Lease::Lost(_) => false,
+            });
+            return;
+        }
+        let (deadline, deadlines) = watch::channel(until);
+        let lease = watch::Sender::new(Lease::Until(until));
+        let (gate, pulse) = pair();
+        let (epoch, previous, cause) = (term.epoch, term.previous, term.cause.clone());
+        let won = Won { epoch, previous, cause, deadline: deadlines, lease: lease.clone(), pulse };
+        term.told = Some(Told { deadline, lease, gate });
+        self.leader.send_replace(Some(Leader { holder: self.candidacy.holder.clone(), epoch }));
+        if let Some(told) = self.won.take() {
+            // A campaign that is dropped takes this task with it.
+            let _ = told.send(Ok(won));
         }
     }
 }

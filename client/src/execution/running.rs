@@ -117,7 +117,8 @@ async fn once(
     events: &mpsc::Sender<Result<ExecuteEvent, CallError>>,
 ) -> Result<Result<(), Unread>, CallError> {
     let header = ExecuteRequest { part: Some(execute_request::Part::Header(header.clone())) };
-    let parts = chunks(graph.clone()).map(|chunk| ExecuteRequest { part: Some(execute_request::Part::Chunk(chunk)) });
+    let parts =
+        chunks(graph.clone()).map(|chunk| ExecuteRequest { part: Some(execute_request::Part::Chunk(chunk)) });
     let requests = stream::iter(std::iter::once(header).chain(parts));
     let mut answers = client.clone().execute(requests).await?.into_inner();
     while let Some(answer) = answers.message().await? {

@@ -58,7 +58,8 @@ impl Retry {
 /// connection that broke ends in one of several codes without one.
 fn is_away(error: &CallError) -> bool {
     error.is_retryable()
-        || (error.reason().is_none() && matches!(error.code(), Code::Cancelled | Code::Internal | Code::Aborted))
+        || (error.reason().is_none()
+            && matches!(error.code(), Code::Cancelled | Code::Internal | Code::Aborted))
 }
 
 /// A stream that ended before its last message.

@@ -111,7 +111,8 @@ pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     let mut offsets = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|n| n.strip_prefix("output-")).and_then(|n| n.strip_suffix(".seg"));
+        let number =
+            name.to_str().and_then(|n| n.strip_prefix("output-")).and_then(|n| n.strip_suffix(".seg"));
         offsets.extend(number.and_then(|n| n.parse::<u64>().ok()));
     }
     offsets.sort_unstable();

@@ -1,0 +1,62 @@
+//! Who runs the jobs of a program: the runner that started it, or the program itself.
+
+mod by_hand;
+mod runner;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use client::error::CallError;
+use client::execution::{Accepted, ExecuteCall, JobEnd};
+use proto::{JobId, Reason};
+
+pub(crate) use by_hand::ByHand;
+pub(crate) use runner::Runner;
+
+/// Where `execute()`, its rows and `once` values go.
+///
+/// Laws: within one execution of main() a job name is taken once; a job that was accepted goes on when its caller is no
+/// longer interested; `journal_put` never replaces a value and answers the one that stands.
+#[async_trait]
+pub(crate) trait Executor: Send + Sync {
+    /// Runs a job to its end, whatever its outcome.
+    async fn execute(&self, call: ExecuteCall) -> Result<Ended, Refusal>;
+
+    /// The rows of an ended job, as an Arrow IPC stream.
+    async fn rows(&self, job: JobId) -> Result<Bytes, Refusal>;
+
+    /// The value under a `once` key.
+    async fn journal_get(&self, key: &str) -> Result<Option<Bytes>, Refusal>;
+
+    /// Keeps a value if there is none; answers the one that stands.
+    async fn journal_put(&self, key: &str, value: Bytes) -> Result<Bytes, Refusal>;
+
+    /// main() has returned. Jobs that it did not wait for are awaited when it did well, cancelled otherwise. Answers the first
+    /// of them that did not succeed.
+    async fn finish(&self, main_succeeded: bool) -> Option<Ended>;
+}
+
+/// A job's acceptance and its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) accepted: Accepted,
+    pub(crate) end: JobEnd,
+}
+
+/// A call that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Option<Reason>,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason: Some(reason), message: message.into() }
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        Self { reason: error.reason(), message: error.message().to_owned() }
+    }
+}
