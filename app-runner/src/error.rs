@@ -65,12 +65,14 @@ impl From<CallError> for PortError {
         // A connection that broke ends in one of several codes without a reason of ours.
         let unexplained = problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
         let full = reason == Some(Reason::StoreFull);
+        // The fetcher has tried often enough before it says so.
+        let exhausted = reason == Some(Reason::ArtifactNotReachable);
         let kind = if error.is_superseded() {
             let epoch = problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
             PortErrorKind::Superseded(Epoch(epoch))
         } else if reason == Some(Reason::RevisionMoved) {
             PortErrorKind::Moved
-        } else if error.is_retryable() || unexplained || full {
+        } else if !exhausted && (error.is_retryable() || unexplained || full) {
             PortErrorKind::Away
         } else {
             PortErrorKind::Refused
@@ -85,5 +87,52 @@ impl From<CallError> for PortError {
             message.push_str(&format!("; help: {}", help.text));
         }
         Self { kind, reason, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    fn kind(status: Status) -> PortErrorKind {
+        PortError::from(CallError::from(status)).kind
+    }
+
+    #[test]
+    fn what_a_runner_does_about_an_error_follows_from_its_code_and_reason() {
+        let problem = |code, reason| Problem::new(code, reason, "x");
+        let superseded = problem(Code::FailedPrecondition, Reason::EpochSuperseded).metadata("epoch", 9);
+        let table = [
+            (Status::unavailable("connection refused"), PortErrorKind::Away),
+            (Status::unknown("the connection broke"), PortErrorKind::Away),
+            (Status::internal("h2 protocol error"), PortErrorKind::Away),
+            (Status::unimplemented("another service"), PortErrorKind::Refused),
+            (problem(Code::ResourceExhausted, Reason::StoreFull).into_status(), PortErrorKind::Away),
+            (
+                problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(Duration::from_secs(1)).into_status(),
+                PortErrorKind::Away,
+            ),
+            (problem(Code::Unavailable, Reason::ArtifactNotReachable).into_status(), PortErrorKind::Refused),
+            (problem(Code::Aborted, Reason::RevisionMoved).into_status(), PortErrorKind::Moved),
+            (problem(Code::InvalidArgument, Reason::OptionMeaningless).into_status(), PortErrorKind::Refused),
+            (superseded.into_status(), PortErrorKind::Superseded(Epoch(9))),
+        ];
+        for (status, expected) in table {
+            assert_eq!(kind(status.clone()), expected, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn field_violations_and_ways_out_are_in_the_message() {
+        let problem = Problem::new(Code::InvalidArgument, Reason::SettingUnknown, "a setting is unknown")
+            .field("settings.memroy", "did you mean memory?")
+            .help("mainspring-datafusion lists them");
+        let error = PortError::from(CallError::from(problem.into_status()));
+        assert!(error.message.contains("settings.memroy: did you mean memory?"), "{error}");
+        assert!(error.message.contains("help: mainspring-datafusion lists them"), "{error}");
     }
 }

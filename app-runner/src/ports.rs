@@ -447,6 +447,8 @@ pub trait Workspace: Send + Sync {
     ) -> PortResult<u64>;
     /// Removes what all attempts left; answers what could not be removed, one line each.
     async fn remove(&self, application: &ApplicationRef) -> Vec<String>;
+    /// Removes what has to be there until the application is clean. Best effort: it is empty.
+    async fn forget(&self, application: &ApplicationRef);
     /// Where outputs of relative targets go by default.
     fn outputs(&self, application: &ApplicationRef) -> PathBuf;
 }

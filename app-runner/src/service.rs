@@ -65,6 +65,14 @@ impl Contender {
 
     /// Runs until the application is clean; the exit code. An error is one that a restart will not cure.
     pub async fn run(self) -> Result<u8, PortError> {
+        let code = self.contend().await?;
+        if code != EXIT_RESTART {
+            self.ports.workspace.forget(&self.identity.application).await;
+        }
+        Ok(code)
+    }
+
+    async fn contend(&self) -> Result<u8, PortError> {
         let mut at_least = Epoch(0);
         loop {
             let record = self.read().await?;

@@ -3,15 +3,20 @@
 //! `blobs/<64 hex>` is an artifact, read-only; it appears by renaming a file of `incoming/` that is complete, verified and
 //! on disk. `facts/<64 hex>.json` says where it came from and what the file looked like: a blob that was changed
 //! behind our back is digested again before it is given out. `holds/<id>@<generation>/<64 hex>` are the live users.
+//! The blobs are the truth: facts that a crash has cut off are made again from them.
 
 mod incoming;
+mod pins;
+mod place;
+mod recovery;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chassis::clock::SharedClock;
@@ -22,6 +27,9 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{Candidate, evictions};
 
 pub use incoming::Incoming;
+pub use pins::Pin;
+use pins::Pins;
+pub use place::{place, point_to};
 
 /// The cache of one host. All methods block: call them off the runtime.
 pub struct Cache {
@@ -29,6 +37,47 @@ pub struct Cache {
     limit_bytes: u64,
     clock: SharedClock,
     next: AtomicU64,
+    pins: Arc<Pins>,
+    /// Held while room is made and filled, so that two transfers do not count on the same room.
+    room: Mutex<()>,
+    /// Locked while this lives: two fetchers in one directory would remove each other's files.
+    _lock: fs::File,
+}
+
+/// An artifact that stays in the cache for as long as this lives.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What is known of it.
+    pub facts: Facts,
+    /// `None` for a file that is not in the cache.
+    _pin: Option<Arc<Pin>>,
+}
+
+impl Kept {
+    /// A file that stays where it is.
+    pub fn in_place(facts: Facts) -> Self {
+        Self { facts, _pin: None }
+    }
+}
+
+/// Why a complete file is not kept.
+#[derive(Debug)]
+pub enum NotKept {
+    /// What live applications use and this one together are over the limit.
+    NoRoom {
+        /// What cannot be evicted, in bytes.
+        used_bytes: u64,
+        /// How large the new one is.
+        size_bytes: u64,
+    },
+    /// The disk said no.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for NotKept {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
 }
 
 /// One cached artifact.
@@ -56,15 +105,19 @@ impl Facts {
 }
 
 impl Cache {
-    /// Opens the cache, and removes what an earlier process has left half-written.
+    /// Opens the cache, and puts in order what an earlier process has left. Refused while another process has it open.
     pub fn open(directory: &Path, limit_bytes: u64, clock: SharedClock) -> io::Result<Self> {
-        for below in ["blobs", "facts", "holds", "incoming"] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(below))?;
-        }
-        for leftover in fs::read_dir(directory.join("incoming"))? {
-            fs::remove_file(leftover?.path())?;
-        }
-        Ok(Self { directory: directory.to_owned(), limit_bytes, clock, next: AtomicU64::new(0) })
+        let lock = recovery::lock(directory)?;
+        recovery::recover(directory)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            limit_bytes,
+            clock,
+            next: AtomicU64::new(0),
+            pins: Arc::default(),
+            room: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -88,11 +141,18 @@ impl Cache {
         Incoming::create(self.directory.join("incoming").join(number.to_string()))
     }
 
-    /// Keeps a complete file under its digest, on disk when this returns.
-    pub fn keep(&self, incoming: Incoming, uri: &str) -> io::Result<Facts> {
-        let path = self.path(incoming.digest());
+    /// Keeps a complete file under its digest, on disk when this returns. What was used least recently makes room for it.
+    pub fn keep(&self, incoming: Incoming, uri: &str) -> Result<Kept, NotKept> {
         let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
-        incoming.finish(&path)?;
+        let pin = self.pins.pin(digest);
+        let path = self.path(digest);
+        {
+            let _room = self.room();
+            if !path.exists() {
+                self.make_room(size_bytes)?;
+            }
+            incoming.finish(&path)?;
+        }
         let now = self.now();
         let facts = Facts {
             digest,
@@ -103,12 +163,12 @@ impl Cache {
             verified_mtime: modified(&fs::metadata(&path)?),
         };
         self.write(&facts)?;
-        self.evict(self.limit_bytes)?;
-        Ok(facts)
+        Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
     }
 
     /// A cached artifact, marked as used; `None` if there is none or its bytes are not what they were.
-    pub fn find(&self, digest: Digest) -> io::Result<Option<Facts>> {
+    pub fn find(&self, digest: Digest) -> io::Result<Option<Kept>> {
+        let pin = self.pins.pin(digest);
         let Some(mut facts) = self.read(digest)? else { return Ok(None) };
         let metadata = match fs::metadata(self.path(digest)) {
             Ok(metadata) => metadata,
@@ -122,16 +182,14 @@ impl Cache {
                 return Ok(None);
             }
             facts.verified_mtime = modified(&metadata);
+            facts.size_bytes = metadata.len();
         }
         facts.used_at = self.now();
-        self.write(&facts)?;
-        Ok(Some(facts))
-    }
-
-    /// Places a cached artifact at `target`, replacing what is there: as a hard link, or as a copy where a link cannot be
-    /// or the file has to be executable (a mode belongs to all links of a file).
-    pub fn place(&self, digest: Digest, target: &Path, executable: bool) -> io::Result<()> {
-        place(&self.path(digest), target, executable)
+        if let Err(error) = self.write(&facts) {
+            // A full or read-only disk is no reason to withhold what is there.
+            tracing::debug!(%digest, "its use could not be noted: {error}");
+        }
+        Ok(Some(Kept { facts, _pin: Some(Arc::new(pin)) }))
     }
 
     /// The application uses this artifact until it is released.
@@ -147,6 +205,12 @@ impl Cache {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// The live applications (`id@generation`) that hold an artifact.
+    pub fn users(&self, digest: Digest) -> io::Result<Vec<String>> {
+        let hex = digest.to_hex();
+        Ok(self.all_holds()?.into_iter().filter(|(held, _)| *held == hex).map(|(_, user)| user).collect())
     }
 
     /// All artifacts with their users, most recently used first.
@@ -169,29 +233,61 @@ impl Cache {
         Ok(all)
     }
 
-    /// Evicts what was used least recently until at most `limit_bytes` are left; what is held stays.
+    /// Evicts what was used least recently until at most `limit_bytes` are left; what is in use stays.
     pub fn evict(&self, limit_bytes: u64) -> io::Result<Vec<Digest>> {
-        let candidate = |(facts, users): (Facts, Vec<String>)| Candidate {
-            digest: facts.digest,
-            size_bytes: facts.size_bytes,
-            used_at: facts.used_at,
-            held: !users.is_empty(),
-        };
-        let evicted = evictions(self.list()?.into_iter().map(candidate).collect(), limit_bytes);
-        for digest in &evicted {
-            self.remove(*digest)?;
+        let _room = self.room();
+        let mut evicted = Vec::new();
+        for digest in evictions(self.candidates()?, limit_bytes) {
+            if self.remove_unless_pinned(digest)? {
+                evicted.push(digest);
+            }
         }
         Ok(evicted)
     }
 
-    /// Forgets one artifact unless it is held; whether it did.
+    /// Forgets one artifact unless it is in use; whether it did.
     pub fn evict_one(&self, digest: Digest) -> io::Result<bool> {
-        let hex = digest.to_hex();
-        if self.all_holds()?.iter().any(|(held, _)| *held == hex) {
+        let _room = self.room();
+        if !self.users(digest)?.is_empty() {
             return Ok(false);
         }
-        self.remove(digest)?;
-        Ok(true)
+        self.remove_unless_pinned(digest)
+    }
+
+    /// Whether an artifact of this size could be kept at all, before its bytes are moved.
+    pub fn could_keep(&self, size_bytes: u64) -> Result<(), NotKept> {
+        let used_bytes = self.candidates()?.iter().filter(|one| one.held).map(|one| one.size_bytes).sum();
+        if size_bytes <= self.limit_bytes.saturating_sub(used_bytes) {
+            return Ok(());
+        }
+        Err(NotKept::NoRoom { used_bytes, size_bytes })
+    }
+
+    /// Evicts until so many bytes fit. Nothing is evicted for what does not fit anyway.
+    fn make_room(&self, size_bytes: u64) -> Result<(), NotKept> {
+        self.could_keep(size_bytes)?;
+        for digest in evictions(self.candidates()?, self.limit_bytes.saturating_sub(size_bytes)) {
+            self.remove_unless_pinned(digest)?;
+        }
+        Ok(())
+    }
+
+    fn candidates(&self) -> io::Result<Vec<Candidate>> {
+        let candidate = |(facts, users): (Facts, Vec<String>)| Candidate {
+            digest: facts.digest,
+            size_bytes: facts.size_bytes,
+            used_at: facts.used_at,
+            held: !users.is_empty() || self.pins.is_pinned(facts.digest),
+        };
+        Ok(self.list()?.into_iter().map(candidate).collect())
+    }
+
+    fn room(&self) -> MutexGuard<'_, ()> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove_unless_pinned(&self, digest: Digest) -> io::Result<bool> {
+        self.pins.unless_pinned(digest, || self.remove(digest)).transpose().map(|removed| removed.is_some())
     }
 
     fn remove(&self, digest: Digest) -> io::Result<()> {
@@ -247,19 +343,6 @@ impl Cache {
     fn now(&self) -> u128 {
         self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
     }
-}
-
-/// Links or copies a file.
-pub fn place(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
-    match fs::remove_file(target) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    if !executable && fs::hard_link(source, target).is_ok() {
-        return Ok(());
-    }
-    fs::copy(source, target)?;
-    fs::set_permissions(target, fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))
 }
 
 /// Digests a file.

@@ -1,7 +1,8 @@
 //! What can go wrong with an artifact, in the caller's terms. An error names the URI as it may be shown (secrets masked),
 //! what was seen, and the way out.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chassis::status::Problem;
@@ -73,6 +74,42 @@ pub enum FetchError {
         /// What the disk said.
         error: Arc<std::io::Error>,
     },
+    /// More than the cache may hold beside what live applications use.
+    #[error(
+        "the artifact cache {directory} has no room for {uri}: {size_bytes} bytes, and {used_bytes} of its {limit_bytes} are in use",
+        directory = directory.display()
+    )]
+    CacheLimit {
+        /// The cache.
+        directory: PathBuf,
+        /// What was to be kept.
+        uri: String,
+        /// How large that is, as far as it is known.
+        size_bytes: u64,
+        /// What live applications use.
+        used_bytes: u64,
+        /// What the cache may hold.
+        limit_bytes: u64,
+    },
+    /// A part of the request cannot be.
+    #[error("{field}: {why}")]
+    Request {
+        /// Which part.
+        field: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// The page token is none of ours.
+    #[error("the page token {0:?} was not given out by this service")]
+    PageToken(String),
+    /// The disk of the working directory has no room.
+    #[error("no room to place the artifact at {path}: {error}", path = path.display())]
+    LinkFull {
+        /// Where to.
+        path: PathBuf,
+        /// What the disk said.
+        error: Arc<std::io::Error>,
+    },
     /// The file could not be placed where the caller wants it.
     #[error("cannot place the artifact at {path}: {error}", path = path.display())]
     Link {
@@ -101,6 +138,31 @@ pub enum FetchError {
     /// The process is ending.
     #[error("the fetcher is going down")]
     GoingDown,
+}
+
+/// The disk takes no more bytes, whatever they are.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
+    )
+}
+
+impl FetchError {
+    /// A failure of the cache's own disk while `what` was to be kept.
+    pub(crate) fn disk(directory: &Path, what: &str, error: io::Error) -> Self {
+        if is_full(&error) {
+            let (directory, uri) = (directory.to_owned(), what.to_owned());
+            return Self::CacheFull { directory, uri, error: Arc::new(error) };
+        }
+        Self::Cache(Arc::new(error))
+    }
+
+    /// A failure to put a file where the caller wants it.
+    pub(crate) fn placing(path: &Path, error: io::Error) -> Self {
+        let (path, full, error) = (path.to_owned(), is_full(&error), Arc::new(error));
+        if full { Self::LinkFull { path, error } } else { Self::Link { path, error } }
+    }
 }
 
 impl From<FetchError> for Status {
@@ -136,9 +198,25 @@ impl From<FetchError> for Status {
             FetchError::CacheFull { directory, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
                 .metadata("directory", directory.display())
                 .help("make room on that disk, or give the host another --state-dir"),
-            FetchError::Link { path, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
+            FetchError::CacheLimit { directory, limit_bytes, .. } => {
+                problem(Code::ResourceExhausted, Reason::CacheFull)
+                    .metadata("directory", directory.display())
+                    .metadata("limit_bytes", limit_bytes)
+                    .help("give the host a larger --cache-limit, or wait until running applications have ended")
+            }
+            FetchError::LinkFull { path, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
                 .metadata("directory", path.display())
                 .help("the working directory has to be writable and its disk have room"),
+            FetchError::Link { path, .. } => problem(Code::InvalidArgument, Reason::RequestInvalid)
+                .metadata("path", path.display())
+                .field("link_to", text.clone())
+                .help("it has to be a file in a directory that is there and that the fetcher may write"),
+            FetchError::Request { field, why } => {
+                problem(Code::InvalidArgument, Reason::RequestInvalid).field(field, why)
+            }
+            FetchError::PageToken(_) => problem(Code::InvalidArgument, Reason::PageTokenInvalid)
+                .field("page_token", text.clone())
+                .help("begin again without a token"),
             FetchError::NotCached(digest) => {
                 problem(Code::NotFound, Reason::ArtifactNotCached).metadata("digest", digest)
             }

@@ -1,6 +1,8 @@
 //! The wire: messages to verbs and back, errors to codes. Only the deployment may call.
 
+use std::cmp::Reverse;
 use std::io::SeekFrom;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,7 +17,7 @@ use proto::artifact::{
     ListResponse, ReadRequest, ReadResponse, ReleaseRequest, ReleaseResponse, StatRequest, StatResponse,
     fetch_response,
 };
-use proto::{ApplicationRef, Digest, InvalidId, fences};
+use proto::{ApplicationRef, Digest, fences};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -51,7 +53,7 @@ impl ArtifactService for Grpc {
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         require_deployment(&request)?;
-        let wanted = wanted(request.into_inner()).map_err(FetchError::from)?;
+        let wanted = wanted(request.into_inner())?;
         let fetcher = self.fetcher.clone();
         let (answers, stream) = mpsc::channel(8);
         // Bounded by the transfer's own deadline; a caller that has left ends it at its next word.
@@ -76,7 +78,7 @@ impl ArtifactService for Grpc {
         require_deployment(&request)?;
         let request = request.into_inner();
         let fetched = self.fetcher.stat(digest(&request.digest)?).await?;
-        let size = fetched.facts.size_bytes;
+        let size = fetched.kept.facts.size_bytes;
         if request.offset > size {
             return Err(FetchError::PastEnd { offset: request.offset, size }.into());
         }
@@ -101,8 +103,10 @@ impl ArtifactService for Grpc {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatResponse>, Status> {
         require_deployment(&request)?;
         let fetched = self.fetcher.stat(digest(&request.into_inner().digest)?).await?;
+        let facts = fetched.kept.facts.clone();
+        let users = self.fetcher.users(facts.digest).await?;
         let path = fetched.path.display().to_string();
-        Ok(Response::new(StatResponse { artifact: Some(artifact(fetched.facts, &[])), path }))
+        Ok(Response::new(StatResponse { artifact: Some(artifact(facts, &users)), path }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
@@ -112,14 +116,17 @@ impl ArtifactService for Grpc {
         let cache_bytes = all.iter().map(|(facts, _)| facts.size_bytes).sum();
         let asked = usize::try_from(request.page_size).unwrap_or(PAGE.1);
         let size = if asked == 0 { PAGE.0 } else { asked.min(PAGE.1) };
-        // The token is the last digest of the page before; one that was evicted since begins anew.
-        let start = all
-            .iter()
-            .position(|(facts, _)| facts.digest.to_string() == request.page_token)
-            .map_or(0, |at| at + 1);
+        // The token says where the last artifact of the page before stood: also when it has been evicted since.
+        let start = match request.page_token.as_str() {
+            "" => 0,
+            token => {
+                let after = position(token).ok_or_else(|| FetchError::PageToken(token.to_owned()))?;
+                all.partition_point(|(facts, _)| (Reverse(facts.used_at), facts.digest) <= after)
+            }
+        };
         let page: Vec<_> = all.iter().skip(start).take(size).collect();
         let more = start + page.len() < all.len();
-        let last = page.last().map(|(facts, _)| facts.digest.to_string());
+        let last = page.last().map(|(facts, _)| format!("{}:{}", facts.used_at, facts.digest.to_hex()));
         Ok(Response::new(ListResponse {
             artifacts: page.iter().map(|(facts, users)| artifact(facts.clone(), users)).collect(),
             next_page_token: last.filter(|_| more).unwrap_or_default(),
@@ -149,14 +156,24 @@ impl ArtifactService for Grpc {
     }
 }
 
-fn wanted(request: FetchRequest) -> Result<Wanted, InvalidId> {
+/// Where in the list a page token points.
+fn position(token: &str) -> Option<(Reverse<u128>, Digest)> {
+    let (used_at, hex) = token.split_once(':')?;
+    Some((Reverse(used_at.parse().ok()?), format!("sha256:{hex}").parse().ok()?))
+}
+
+fn wanted(request: FetchRequest) -> Result<Wanted, FetchError> {
     let expected =
         Some(request.expected_digest).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
+    let link_to = Some(request.link_to).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if link_to.as_ref().is_some_and(|path| !path.is_absolute()) {
+        return Err(FetchError::Request { field: "link_to", why: "it has to be an absolute path".into() });
+    }
     Ok(Wanted {
         application: request.application.map(ApplicationRef::try_from).transpose()?,
         uri: request.uri,
         expected,
-        link_to: Some(request.link_to).filter(|path| !path.is_empty()).map(Into::into),
+        link_to,
         executable: request.executable,
     })
 }
@@ -182,7 +199,7 @@ impl From<Progress> for FetchProgress {
 impl From<service::Fetched> for Fetched {
     fn from(fetched: service::Fetched) -> Self {
         let path = fetched.path.display().to_string();
-        Self { artifact: Some(artifact(fetched.facts, &[])), path, from_cache: fetched.from_cache }
+        Self { artifact: Some(artifact(fetched.kept.facts, &[])), path, from_cache: fetched.from_cache }
     }
 }
 

@@ -51,17 +51,31 @@ impl fmt::Display for Location {
     }
 }
 
-/// A URI as it may be shown: a password and the values of a query are secrets.
+/// A URI as it may be shown: who logs in and the values of a query are secrets (a token is often all of the former).
 pub fn masked(uri: &str) -> String {
-    let Ok(mut url) = Url::parse(uri) else { return uri.chars().take(200).collect() };
-    if url.password().is_some() {
-        // Only URLs that cannot have a password refuse one, and this one has one.
-        let _ = url.set_password(Some("***"));
+    let Ok(mut url) = Url::parse(uri) else { return masked_text(uri) };
+    if !url.username().is_empty() || url.password().is_some() {
+        // Only URLs that cannot have them refuse, and this one has one.
+        let _ = url.set_password(None);
+        let _ = url.set_username("***");
     }
     if url.query().is_some() {
         url.set_query(Some("***"));
     }
     url.to_string()
+}
+
+/// The same for what is no URI: everything before an `@` and behind a `?` goes.
+fn masked_text(text: &str) -> String {
+    let shown: String = text.chars().take(200).collect();
+    if shown.starts_with('/') {
+        return shown;
+    }
+    let (front, query) = shown.split_once('?').map_or((shown.as_str(), ""), |(front, _)| (front, "?***"));
+    match front.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}{query}"),
+        None => format!("{front}{query}"),
+    }
 }
 
 /// One cached artifact as eviction sees it.
@@ -113,9 +127,17 @@ mod tests {
 
     #[test]
     fn secrets_of_a_uri_are_not_shown() {
-        let shown = masked("https://user:geheim@example.org/a?token=geheim");
-        assert!(!shown.contains("geheim"), "{shown}");
-        assert!(shown.contains("example.org/a"), "{shown}");
+        for uri in [
+            "https://user:geheim@example.org/a?token=geheim",
+            "https://geheim@example.org/a",
+            "https://user:geheim@example.org:notaport/a?geheim",
+            "geheim@example.org/a",
+        ] {
+            let shown = masked(uri);
+            assert!(!shown.contains("geheim"), "{shown}");
+            assert!(shown.contains("example.org"), "{shown}");
+        }
+        assert_eq!(masked("/a/b@c?d"), "/a/b@c?d", "a path has no secrets");
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! The verbs of the fetcher: one transfer per artifact whoever asks for it, verified, kept, placed.
 
+mod flights;
 mod transfer;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chassis::clock::SharedClock;
 use chassis::tasks::Tasks;
 use proto::{ApplicationRef, Digest};
-use tokio::sync::watch;
 
-use crate::cache::{self, Cache, Facts};
+use crate::cache::{self, Cache, Facts, Kept};
 use crate::error::FetchError;
 use crate::model::{Location, masked};
 use crate::source::Sources;
 
+use flights::{Flights, State};
 pub use transfer::Progress;
 
 /// What a caller wants.
@@ -36,23 +36,13 @@ pub struct Wanted {
 /// A verified artifact.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// What is known of it.
-    pub facts: Facts,
+    /// What is known of it. It is not evicted while this lives.
+    pub kept: Kept,
     /// The verified file.
     pub path: PathBuf,
     /// No byte was moved for this call.
     pub from_cache: bool,
 }
-
-/// Where a transfer is.
-#[derive(Debug, Clone)]
-enum State {
-    Moving(Progress),
-    Done(Result<Facts, FetchError>),
-}
-
-/// What one transfer is for: callers with the same key share it.
-type Key = (Location, Option<Digest>);
 
 /// The fetcher of one host. Cheap to clone.
 #[derive(Clone)]
@@ -65,13 +55,13 @@ struct Inner {
     sources: Sources,
     tasks: Tasks,
     clock: SharedClock,
-    flights: Mutex<HashMap<Key, watch::Receiver<State>>>,
+    flights: Flights,
 }
 
 impl Fetcher {
     /// A fetcher over a cache; transfers run as tasks of the process.
     pub fn new(cache: Arc<Cache>, sources: Sources, tasks: Tasks, clock: SharedClock) -> Self {
-        Self { inner: Arc::new(Inner { cache, sources, tasks, clock, flights: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { cache, sources, tasks, clock, flights: Flights::default() }) }
     }
 
     /// Makes an artifact present, verified, held and placed. `progress` hears how far the transfer is.
@@ -84,24 +74,40 @@ impl Fetcher {
         if let Location::Local(path) = &location {
             return self.digest_in_place(path.clone(), wanted).await;
         }
-        if let Some(facts) = self.cached(wanted.expected).await? {
-            return self.give(facts, wanted, true).await;
-        }
-        let mut state = self.board(location, wanted.expected);
+        let mut own_only = false;
         loop {
-            let now = state.borrow_and_update().clone();
-            match now {
-                State::Done(outcome) => return self.give(outcome?, wanted, false).await,
-                State::Moving(now) => progress(now),
+            if let Some(kept) = self.cached(wanted.expected).await? {
+                return self.give(kept, wanted, true).await;
             }
-            state.changed().await.map_err(|_| FetchError::GoingDown)?;
+            let mut seat = self.inner.board((location.clone(), wanted.expected), own_only);
+            let outcome = loop {
+                let now = seat.state.borrow_and_update().clone();
+                match now {
+                    State::Done(outcome) => break outcome,
+                    // Before the first try there is nothing to tell.
+                    State::Moving(now) if now.attempt > 0 => progress(now),
+                    State::Moving(_) => {}
+                }
+                seat.state.changed().await.map_err(|_| FetchError::GoingDown)?;
+            };
+            match outcome {
+                Ok(kept) => return self.give(as_expected(kept, wanted)?, wanted, false).await,
+                Err(error) if seat.own => return Err(error),
+                // Somebody else's question had that answer; now our own is asked.
+                Err(_) => own_only = true,
+            }
         }
     }
 
     /// One cached artifact.
     pub async fn stat(&self, digest: Digest) -> Result<Fetched, FetchError> {
-        let facts = self.cached(Some(digest)).await?.ok_or(FetchError::NotCached(digest))?;
-        Ok(Fetched { path: self.inner.cache.path(digest), facts, from_cache: true })
+        let kept = self.cached(Some(digest)).await?.ok_or(FetchError::NotCached(digest))?;
+        Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true })
+    }
+
+    /// The live applications (`id@generation`) that hold an artifact.
+    pub async fn users(&self, digest: Digest) -> Result<Vec<String>, FetchError> {
+        self.blocking(move |cache| cache.users(digest)).await
     }
 
     /// All cached artifacts with their users (`id@generation`), most recently used first.
@@ -136,42 +142,22 @@ impl Fetcher {
         self.inner.cache.limit_bytes()
     }
 
-    /// Joins the transfer of this artifact that is under way, or begins one.
-    fn board(&self, location: Location, expected: Option<Digest>) -> watch::Receiver<State> {
-        let key = (location, expected);
-        let mut flights = self.inner.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(under_way) = flights.get(&key) {
-            return under_way.clone();
-        }
-        let (sender, receiver) = watch::channel(State::Moving(Progress::default()));
-        flights.insert(key.clone(), receiver.clone());
-        drop(flights);
-        let inner = self.inner.clone();
-        self.inner.tasks.spawn_job(format!("fetch {}", key.0), async move {
-            let outcome = transfer::run(&inner, &key, &sender).await;
-            inner.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            sender.send_replace(State::Done(outcome));
-            Ok::<(), std::convert::Infallible>(())
-        });
-        receiver
-    }
-
-    async fn cached(&self, digest: Option<Digest>) -> Result<Option<Facts>, FetchError> {
+    async fn cached(&self, digest: Option<Digest>) -> Result<Option<Kept>, FetchError> {
         let Some(digest) = digest else { return Ok(None) };
         self.blocking(move |cache| cache.find(digest)).await
     }
 
     /// Holds and places a cached artifact for the caller.
-    async fn give(&self, facts: Facts, wanted: &Wanted, from_cache: bool) -> Result<Fetched, FetchError> {
-        let digest = facts.digest;
+    async fn give(&self, kept: Kept, wanted: &Wanted, from_cache: bool) -> Result<Fetched, FetchError> {
+        let digest = kept.facts.digest;
         if let Some(application) = wanted.application.clone() {
             self.blocking(move |cache| cache.hold(&application, digest)).await?;
         }
         let path = self.inner.cache.path(digest);
         if let Some(target) = wanted.link_to.clone() {
-            place(path.clone(), target, wanted.executable).await?;
+            self.place(path.clone(), target, wanted.executable, cache::place).await?;
         }
-        Ok(Fetched { facts, path, from_cache })
+        Ok(Fetched { kept, path, from_cache })
     }
 
     /// `local:` files are not moved, still digested.
@@ -181,7 +167,8 @@ impl Fetcher {
         let outcome = tokio::task::spawn_blocking(move || {
             let metadata = std::fs::metadata(&digested)?;
             if !metadata.is_file() {
-                return Err(std::io::Error::other("it is no regular file"));
+                let what = if metadata.is_dir() { "it is a directory: name one file" } else { "it is no regular file" };
+                return Err(std::io::Error::other(what));
             }
             Ok((cache::digest_of(&digested)?, metadata.len()))
         });
@@ -196,10 +183,10 @@ impl Fetcher {
             return Err(FetchError::DigestMismatch { uri, expected, actual: digest });
         }
         if let Some(target) = wanted.link_to.clone() {
-            place(path.clone(), target, wanted.executable).await?;
+            self.place(path.clone(), target, wanted.executable, cache::point_to).await?;
         }
-        let facts = Facts::of_local(digest, size_bytes, uri);
-        Ok(Fetched { facts, path, from_cache: true })
+        let kept = Kept::in_place(Facts::of_local(digest, size_bytes, uri));
+        Ok(Fetched { kept, path, from_cache: true })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -209,13 +196,28 @@ impl Fetcher {
         let cache = self.inner.cache.clone();
         let outcome =
             tokio::task::spawn_blocking(move || work(&cache)).await.map_err(|_| FetchError::GoingDown)?;
-        outcome.map_err(|error| FetchError::Cache(Arc::new(error)))
+        outcome.map_err(|error| FetchError::disk(self.inner.cache.directory(), "its own records", error))
+    }
+
+    async fn place(
+        &self,
+        source: PathBuf,
+        target: PathBuf,
+        executable: bool,
+        how: fn(&Path, &Path, bool) -> std::io::Result<()>,
+    ) -> Result<(), FetchError> {
+        let placed = target.clone();
+        let placing = tokio::task::spawn_blocking(move || how(&source, &placed, executable));
+        let outcome = placing.await.map_err(|_| FetchError::GoingDown)?;
+        outcome.map_err(|error| FetchError::placing(&target, error))
     }
 }
 
-async fn place(source: PathBuf, target: PathBuf, executable: bool) -> Result<(), FetchError> {
-    let placed = target.clone();
-    let placing = tokio::task::spawn_blocking(move || cache::place(&source, &placed, executable));
-    let refused = |error| FetchError::Link { path: Path::to_owned(&target), error: Arc::new(error) };
-    placing.await.map_err(|_| FetchError::GoingDown)?.map_err(refused)
+/// The bytes of a shared transfer are what this caller asked for.
+fn as_expected(kept: Kept, wanted: &Wanted) -> Result<Kept, FetchError> {
+    let actual = kept.facts.digest;
+    match wanted.expected.filter(|expected| *expected != actual) {
+        Some(expected) => Err(FetchError::DigestMismatch { uri: masked(&wanted.uri), expected, actual }),
+        None => Ok(kept),
+    }
 }

@@ -46,11 +46,11 @@ pub(crate) fn short(duration: Duration) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds}s"),
-        60..600 if seconds % 60 != 0 => format!("{minutes}m{:02}s", seconds % 60),
+        60..600 if !seconds.is_multiple_of(60) => format!("{minutes}m{:02}s", seconds % 60),
         60..3600 => format!("{minutes}m"),
-        3600..36_000 if minutes % 60 != 0 => format!("{hours}h{:02}m", minutes % 60),
+        3600..36_000 if !minutes.is_multiple_of(60) => format!("{hours}h{:02}m", minutes % 60),
         3600..86_400 => format!("{hours}h"),
-        _ if hours % 24 != 0 => format!("{days}d{:02}h", hours % 24),
+        _ if !hours.is_multiple_of(24) => format!("{days}d{:02}h", hours % 24),
         _ => format!("{days}d"),
     }
 }

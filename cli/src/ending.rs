@@ -5,7 +5,7 @@ use proto::api::{Application, Job, Outcome};
 use proto::job::JobOutcome;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Facts, Failure};
 use crate::main_output::MainOutput;
 use crate::remedy::remedy;
 use crate::words;
@@ -17,23 +17,28 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     }
     let id = &application.application_id;
     let reason: Option<Reason> = application.reason.parse().ok();
-    let message = if application.message.is_empty() {
+    let (message, way_out) = words::way_out(&application.message);
+    let message = if message.is_empty() {
         format!("{id}@{} ended as {}", application.generation, words::outcome(application.outcome()))
     } else {
-        application.message.clone()
+        message.to_owned()
     };
-    let mut failure = Failure {
+    let mut failure = Failure::from(Facts {
         exit: Exit::of(application.outcome()),
         reason: application.reason.clone(),
         message,
         details: Vec::new(),
-        help: reason.map(|reason| help(reason, id)).into_iter().collect(),
+        help: way_out
+            .map(str::to_owned)
+            .or_else(|| reason.map(|reason| help(reason, id)))
+            .into_iter()
+            .collect(),
         fields: Vec::new(),
         metadata: vec![
             ("applicationId".to_owned(), id.clone()),
             ("generation".to_owned(), application.generation.to_string()),
         ],
-    };
+    });
     let (lines, count) = output.last_words();
     // What main() said last matters where main() is what failed, and was not quoted by the record already.
     let quoted = lines.last().is_some_and(|last| failure.message.contains(last.trim()));

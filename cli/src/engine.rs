@@ -1,5 +1,6 @@
 //! Engines are executables of their own, `mainspring-<engine>`: finding one, and having it turn stored rows into text, so that
 //! this executable links no engine.
+#![allow(clippy::disallowed_methods, reason = "starts an engine's `rows`, which ends with this process")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -36,7 +37,7 @@ pub(crate) enum Rows {
 pub(crate) fn for_program(uri: &str) -> (&'static str, &'static str) {
     let path = uri.split(['?', '#']).next().unwrap_or(uri).to_lowercase();
     let by_suffix = SUFFIXES.iter().find(|(suffix, _)| path.ends_with(suffix));
-    by_suffix.map_or((NATIVE, "a native program"), |(suffix, engine)| (*engine, *suffix))
+    by_suffix.map_or((NATIVE, "native program"), |(suffix, engine)| (*engine, *suffix))
 }
 
 /// The engine's executable: in the directories of `MAINSPRING_ENGINE_PATH`, beside this executable, on `PATH`.
@@ -116,7 +117,7 @@ mod tests {
             ("file:///a/carriers.sql", ("datafusion", ".sql")),
             ("https://host/job.JAR?x=1", ("flink", ".jar")),
             ("file:///a/job.py", ("flink", ".py")),
-            ("file:///a/delays", ("datafusion", "a native program")),
+            ("file:///a/delays", ("datafusion", "native program")),
         ] {
             assert_eq!(for_program(uri), expected, "{uri}");
         }

@@ -1,6 +1,7 @@
 //! What a verb could not do, as it is told: `error[REASON]: …`, the thing, the value, `help:`; or the same as JSON.
 
 use std::fmt::Write as _;
+use std::ops::{Deref, DerefMut};
 
 use chassis::status::Problem;
 use client::error::CallError;
@@ -13,9 +14,13 @@ use crate::remedy::remedy;
 /// The result of a verb or of a part of it.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// An error for people and for scripts.
+/// An error for people and for scripts. Small, because most results are no failures; what it says is in [`Facts`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Facts>);
+
+/// What an error says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) exit: Exit,
     /// The stable word; empty if nothing stable is known about it.
     pub(crate) reason: String,
@@ -32,7 +37,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with a reason and its usual way out.
     pub(crate) fn new(exit: Exit, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
+        Self::from(Facts {
             exit,
             reason: reason.as_str().to_owned(),
             message: message.into(),
@@ -40,7 +45,7 @@ impl Failure {
             help: vec![remedy(reason).to_owned()],
             fields: Vec::new(),
             metadata: Vec::new(),
-        }
+        })
     }
 
     /// A command line that cannot work.
@@ -124,6 +129,26 @@ impl Failure {
     }
 }
 
+impl From<Facts> for Failure {
+    fn from(facts: Facts) -> Self {
+        Self(Box::new(facts))
+    }
+}
+
+impl Deref for Failure {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.0
+    }
+}
+
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let problem = Problem::from_status(error.status());
@@ -150,7 +175,7 @@ impl From<CallError> for Failure {
         if help.is_empty() {
             help.extend(reason.map(|reason| remedy(reason).to_owned()));
         }
-        Self {
+        Self::from(Facts {
             exit,
             reason: reason.map_or(problem.reason_word, |reason| reason.as_str().to_owned()),
             message: problem.message,
@@ -158,7 +183,7 @@ impl From<CallError> for Failure {
             help,
             fields: problem.fields.into_iter().map(|field| (field.path, field.message)).collect(),
             metadata: problem.metadata.into_iter().collect(),
-        }
+        })
     }
 }
 

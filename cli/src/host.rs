@@ -12,7 +12,7 @@ pub(crate) mod service;
 mod supervise;
 pub(crate) mod up;
 
-pub(crate) use ensure::{Started, ensure};
+pub(crate) use ensure::{Started, ensure, is_gone};
 
 /// The service that people talk to.
 pub(crate) const STORE: &str = "jobgraph-store";

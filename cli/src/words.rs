@@ -115,7 +115,7 @@ pub(crate) fn why(application: &Application) -> String {
     }
     let succeeded = application.outcome() == Outcome::Succeeded;
     if !application.message.is_empty() {
-        parts.push(application.message.lines().next().unwrap_or_default().to_owned());
+        parts.push(way_out(&application.message).0.lines().next().unwrap_or_default().to_owned());
     } else if !application.reason.is_empty() && !succeeded {
         parts.push(application.reason.clone());
     } else if succeeded && !application.clean {
@@ -125,6 +125,14 @@ pub(crate) fn why(application: &Application) -> String {
         parts.push("cancel requested".to_owned());
     }
     parts.join("; ")
+}
+
+/// A message of the record without its last part, the way out, which `; help: ` introduces.
+pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
+    match message.split_once("; help: ") {
+        Some((message, way_out)) => (message, Some(way_out.trim())),
+        None => (message, None),
+    }
 }
 
 /// The end of a long line is cut off: `…`.

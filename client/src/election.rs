@@ -264,3 +264,6 @@ fn is_away(error: &CallError) -> bool {
     let broke = matches!(error.code(), Code::Cancelled | Code::Internal);
     error.is_retryable() || (broke && error.reason().is_none())
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,7 @@ impl Host {
     pub fn pid_of(&self, service: &str) -> Option<u32> {
         let text = std::fs::read_to_string(self.state().join("host.json")).ok()?;
         let host: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let entry = if service == "up" { &host["up"] } else { &host["services"][service] };
+        let entry = if service == "up" { &host } else { &host["services"][service] };
         u32::try_from(entry["pid"].as_u64()?).ok()
     }
 

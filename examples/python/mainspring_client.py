@@ -84,7 +84,9 @@ def token(key_file: pathlib.Path) -> str:
 class Client:
     """The API of one host."""
 
-    def __init__(self, state: pathlib.Path):
+    def __init__(self, state: pathlib.Path, stream_timeout_s: float | None = None):
+        """`stream_timeout_s`: the longest that one stream may last, for callers that must not wait for ever."""
+        self.stream_timeout_s = stream_timeout_s
         try:
             host = json.loads((state / "host.json").read_text())
         except FileNotFoundError:
@@ -119,7 +121,7 @@ class Client:
     def stream(self, name: str, request) -> typing.Iterator:
         """The answers of a stream. It ends with `Refused`; UNAVAILABLE means: ask again from where it broke off."""
         try:
-            yield from getattr(self.stub, name)(request, metadata=self.metadata)
+            yield from getattr(self.stub, name)(request, metadata=self.metadata, timeout=self.stream_timeout_s)
         except grpc.RpcError as error:
             raise Refused(error) from None
 

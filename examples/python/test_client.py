@@ -39,7 +39,7 @@ class TestClient(unittest.TestCase):
             if up.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the host did not become ready; up: {up.poll()}")
             time.sleep(0.02)
-        cls.client = ms.Client(cls.state)
+        cls.client = ms.Client(cls.state, stream_timeout_s=PATIENCE_S)
         cls.addClassCleanup(cls.client.channel.close)
 
     @classmethod

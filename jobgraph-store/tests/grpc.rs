@@ -1,27 +1,26 @@
 //! Through the wire: the whole service in this process, over a unix socket, with real credentials.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "grpc/callers.rs"]
+mod callers;
 #[path = "grpc/host.rs"]
 mod host;
+#[path = "grpc/logs.rs"]
+mod logs;
+#[path = "grpc/payloads.rs"]
+mod payloads;
+#[path = "grpc/refusals.rs"]
+mod refusals;
+#[path = "grpc/watching.rs"]
+mod watching;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use host::{Host, spec, submit_request};
+use host::{Host, fence, reference, spec, submit_request};
 use proto::api::{self, watch_response::Item};
-use proto::{ApplicationRef, Digest, Epoch, EpochFence, Generation, IncarnationFence, Reason, job, jobgraph};
-
-fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {
-    EpochFence { application: application.clone(), epoch: Epoch(epoch) }
-}
-
-fn reference(application: &api::Application) -> ApplicationRef {
-    ApplicationRef {
-        id: application.application_id.parse().unwrap(),
-        generation: Generation(application.generation),
-    }
-}
+use proto::{Digest, IncarnationFence, Reason, job, jobgraph};
 
 #[tokio::test]
 async fn a_run_is_submitted_led_run_ended_and_cleaned() {
@@ -148,47 +147,5 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
     ];
     assert_eq!(kinds, expected);
     assert!(events.iter().map(|event| event.event_id).eq(1..=expected.len() as u64));
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn output_reaches_a_follower_at_once_and_a_reader_after_a_restart() {
-    let mut host = Host::start().await;
-    let submitted = host.applications().submit(submit_request("r1", spec("logs"))).await.unwrap();
-    let app = reference(&submitted.application.unwrap());
-    let source = jobgraph::LogSource {
-        application: Some(app.clone().into()),
-        role: "main".into(),
-        number: 3,
-        ..Default::default()
-    };
-    let (mut stream, offset) = host.logs().append(source.clone()).await.unwrap();
-    assert_eq!(offset, 0);
-    let follow = api::ReadLogsRequest { application_id: "logs".into(), follow: true, ..Default::default() };
-    let mut lines = host.applications().read_logs(follow).await.unwrap();
-    let chunk = |next_offset, text: &'static str| jobgraph::OutputChunk {
-        next_offset,
-        stream: "stdout".into(),
-        data: Bytes::from_static(text.as_bytes()),
-        unix_nanos: 1,
-        lost_before: 0,
-    };
-    stream.send(vec![chunk(9, "hello\nwor")]).await.unwrap();
-    let first = lines.next().await.unwrap().unwrap();
-    assert_eq!((&first[0].text[..], first[0].role.as_str(), first[0].number), (&b"hello"[..], "main", 3));
-    stream.send(vec![chunk(12, "ld\n")]).await.unwrap();
-    stream.finish().await.unwrap();
-    assert_eq!(&lines.next().await.unwrap().unwrap()[0].text[..], b"world");
-    drop(lines);
-    host.restart().await;
-    let all = api::ReadLogsRequest {
-        application_id: "logs".into(),
-        cursor: first[0].cursor.clone(),
-        ..Default::default()
-    };
-    let rest: Vec<_> = host.applications().read_logs(all).await.unwrap().try_collect().await.unwrap();
-    assert_eq!(&rest.concat()[0].text[..], b"world");
-    let (_, offset) = host.logs().append(source).await.unwrap();
-    assert_eq!(offset, 12);
     host.stop().await;
 }

@@ -93,6 +93,27 @@ async fn within_the_grace_a_new_owner_takes_over_and_the_old_one_is_told() {
 }
 
 #[tokio::test]
+async fn an_exit_that_nobody_saw_is_not_the_child_s_own_unless_it_is_success() {
+    for (code, own) in [(101, false), (0, true)] {
+        let scene = Scene::new();
+        let script = format!("while ! test -e go; do sleep 0.01; done; exit {code}");
+        let spec = client::tether::TetherSpec { grace_ms: 60_000, ..scene.spec(1, &script) };
+        let (_tether, owned, _) = scene.start(&spec).await;
+        // What happens when a runner is killed: its connections are gone, and main() notices first.
+        drop(owned);
+        std::fs::write(spec.cwd.join("go"), "").unwrap();
+        scene
+            .until("the exit is kept", || Exit::read(&spec.exit_file).is_ok_and(|exit| exit.is_some()))
+            .await;
+        let tether = scene.connect(&spec, token(1));
+        let exit = exit(&mut within(tether.own(false, None)).await.unwrap()).await;
+        assert_eq!((exit.code, exit.seen_by_owner, exit.is_its_own()), (Some(code), false, own));
+        assert_eq!(Exit::read(&spec.exit_file).unwrap(), Some(exit));
+        within(tether.release()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn past_the_lease_the_tree_stands_still_and_a_later_deadline_thaws_it() {
     let scene = Scene::new();
     let spec = scene.spec(1, "setsid sleep 1000 & while :; do :; done");

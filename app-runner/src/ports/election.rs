@@ -1,5 +1,6 @@
 //! Who leads, by `mainspring.election.v1`.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -24,9 +25,23 @@ impl ElectorElection {
     }
 }
 
+impl ElectorElection {
+    /// The elector takes a lock for free only if its file is there, also before any main() has held it.
+    fn make_lock_file(&self) {
+        let parent = self.lock_file.parent().map_or(Ok(()), |directory| {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+        });
+        let made = parent.and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&self.lock_file));
+        if let Err(error) = made {
+            tracing::warn!("without {} a successor waits for the end of the lease: {error}", self.lock_file.display());
+        }
+    }
+}
+
 #[async_trait]
 impl Election for ElectorElection {
     async fn campaign(&self, application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+        self.make_lock_file();
         let campaign = self.elector.campaign(Candidacy {
             application: application.clone(),
             holder: self.holder.clone(),

@@ -382,6 +382,8 @@ impl Workspace for World {
         Vec::new()
     }
 
+    async fn forget(&self, _application: &ApplicationRef) {}
+
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {
         PathBuf::from(format!("/memory/outputs/{application}"))
     }

@@ -131,27 +131,27 @@ impl Workspace for LocalWorkspace {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let path = entry.path();
-            let removed = match name.strip_prefix("attempt-") {
-                Some(rest) => {
-                    if let Ok(epoch) = rest.trim_end_matches(".control").parse() {
-                        // Sockets go with their servers and tethers; what is left of them is empty.
-                        let _ = fs::remove_dir_all(self.places.sockets(application, Kind::Attempt, epoch));
-                    }
-                    fs::remove_dir_all(&path)
-                }
-                None if name == MAIN_LOCK => fs::remove_file(&path),
-                // Contenders and clusters have their own owner.
-                None => continue,
-            };
+            // Contenders and clusters have their own owner; the lock is needed by the next campaign.
+            let Some(rest) = name.strip_prefix("attempt-") else { continue };
+            if let Ok(epoch) = rest.trim_end_matches(".control").parse() {
+                // Sockets go with their servers and tethers; what is left of them is empty.
+                let _ = fs::remove_dir_all(self.places.sockets(application, Kind::Attempt, epoch));
+            }
+            let removed = fs::remove_dir_all(&path);
             if let Err(error) = removed
                 && error.kind() != ErrorKind::NotFound
             {
                 leftovers.push(format!("{}: {error}", path.display()));
             }
         }
-        // Stays while the contender's own directory is in it.
-        let _ = fs::remove_dir(&work);
         leftovers
+    }
+
+    async fn forget(&self, application: &ApplicationRef) {
+        let work = self.places.application_work(application);
+        let _ = fs::remove_file(work.join(MAIN_LOCK));
+        // Stays while a contender's own directory is in it.
+        let _ = fs::remove_dir(&work);
     }
 
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {
@@ -180,14 +180,14 @@ mod tests {
         let directory = workspace.prepare(&fence).await.unwrap();
         fs::write(directory.join("scratch"), "x").unwrap();
         let work = workspace.places.application_work(&fence.application);
-        fs::write(work.join("main.lock"), "").unwrap();
+        fs::write(work.join(MAIN_LOCK), "").unwrap();
         fs::create_dir(work.join("contender-0")).unwrap();
         assert!(AttemptPlaces::new(&workspace.places, &fence).token_file.exists());
         assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new());
         let left: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["contender-0"]);
+        assert_eq!(left.len(), 2, "the contender's directory, and the lock for the next campaign: {left:?}");
         fs::remove_dir(work.join("contender-0")).unwrap();
-        workspace.remove(&fence.application).await;
+        workspace.forget(&fence.application).await;
         assert!(!work.exists());
         assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new(), "a repeat finds it done");
     }

@@ -158,6 +158,7 @@ impl Execution {
                     }
                 }
                 Some(State::Ended(end)) => {
+                    chassis::failpoint::hit("runner.published").await;
                     // Before the program hears of it: its next call does not overlap with this one.
                     drop(entered);
                     if answers.send(Ok(Item::Ended(end))).await.is_ok() {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use chassis::clock::ManualClock;
@@ -14,7 +15,7 @@ fn cache(directory: &Path, limit: u64) -> (Cache, Arc<ManualClock>) {
 fn kept(cache: &Cache, bytes: &[u8]) -> Digest {
     let mut incoming = cache.incoming().unwrap();
     incoming.write(bytes).unwrap();
-    cache.keep(incoming, "test:").unwrap().digest
+    cache.keep(incoming, "test:").unwrap().facts.digest
 }
 
 #[test]
@@ -23,7 +24,7 @@ fn what_is_kept_is_found_under_its_digest_also_after_a_restart() {
     let digest = kept(&cache(directory.path(), 100).0, b"bytes");
     assert_eq!(digest, Digest::of(b"bytes"));
     let (reopened, _) = cache(directory.path(), 100);
-    assert_eq!(reopened.find(digest).unwrap().unwrap().size_bytes, 5);
+    assert_eq!(reopened.find(digest).unwrap().unwrap().facts.size_bytes, 5);
     assert_eq!(fs::read(reopened.path(digest)).unwrap(), b"bytes");
 }
 
@@ -35,7 +36,7 @@ fn what_was_cut_off_is_gone_after_a_restart() {
     std::mem::forget(incoming);
     let (reopened, _) = cache(directory.path(), 100);
     assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
-    assert_eq!(reopened.find(Digest::of(b"half")).unwrap(), None);
+    assert!(reopened.find(Digest::of(b"half")).unwrap().is_none());
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_blob_that_was_changed_on_disk_is_not_given_out() {
     let digest = kept(&cache, b"bytes");
     fs::set_permissions(cache.path(digest), fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(cache.path(digest), b"tampered with").unwrap();
-    assert_eq!(cache.find(digest).unwrap(), None);
+    assert!(cache.find(digest).unwrap().is_none());
     assert!(!cache.path(digest).exists());
 }
 
@@ -74,9 +75,115 @@ fn an_executable_is_a_copy_so_that_the_blob_keeps_its_mode() {
     let (cache, _) = cache(directory.path(), 100);
     let digest = kept(&cache, b"#!/bin/sh\n");
     let target = directory.path().join("program");
-    cache.place(digest, &target, true).unwrap();
+    place(&cache.path(digest), &target, true).unwrap();
     assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o755);
     assert_eq!(fs::metadata(cache.path(digest)).unwrap().mode() & 0o777, 0o444);
-    cache.place(digest, &target, false).unwrap();
+    place(&cache.path(digest), &target, false).unwrap();
     assert_eq!(fs::metadata(&target).unwrap().ino(), fs::metadata(cache.path(digest)).unwrap().ino());
+}
+
+#[test]
+fn a_blob_whose_facts_were_lost_is_taken_up_again_and_digested_before_it_is_given_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lost, cut, bad) = {
+        let (cache, _) = cache(directory.path(), 100);
+        (kept(&cache, b"lost"), kept(&cache, b"cut"), kept(&cache, b"bad"))
+    };
+    let facts = |digest: Digest| directory.path().join("facts").join(format!("{}.json", digest.to_hex()));
+    fs::remove_file(facts(lost)).unwrap();
+    fs::write(facts(cut), b"{\"digest\":").unwrap();
+    fs::write(facts(cut).with_extension("new-7"), b"").unwrap();
+    fs::remove_file(facts(bad)).unwrap();
+    let blob = directory.path().join("blobs").join(bad.to_hex());
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&blob, b"not").unwrap();
+
+    let (reopened, _) = cache(directory.path(), 100);
+    assert_eq!(reopened.find(lost).unwrap().unwrap().facts.size_bytes, 4);
+    assert_eq!(reopened.find(cut).unwrap().unwrap().facts.size_bytes, 3);
+    assert!(reopened.find(bad).unwrap().is_none(), "given out without a look");
+    assert_eq!(fs::read_dir(directory.path().join("facts")).unwrap().count(), 2);
+}
+
+#[test]
+fn facts_of_a_blob_that_is_gone_go_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let digest = kept(&cache(directory.path(), 100).0, b"bytes");
+    fs::remove_file(directory.path().join("blobs").join(digest.to_hex())).unwrap();
+    let (reopened, _) = cache(directory.path(), 100);
+    assert!(reopened.find(digest).unwrap().is_none());
+    assert_eq!(fs::read_dir(directory.path().join("facts")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cache_that_another_fetcher_has_open_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, clock) = cache(directory.path(), 100);
+    let half = first.incoming().unwrap();
+    let Err(refused) = Cache::open(directory.path(), 100, clock.clone()) else { panic!("opened twice") };
+    assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 1, "its files were removed");
+    drop((half, first));
+    Cache::open(directory.path(), 100, clock).unwrap();
+}
+
+#[test]
+fn what_does_not_fit_beside_what_is_held_is_refused_and_evicts_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(directory.path(), 12);
+    let application = ApplicationRef { id: "a".parse().unwrap(), generation: proto::Generation(1) };
+    let held = kept(&cache, b"held-");
+    cache.hold(&application, held).unwrap();
+    let other = kept(&cache, b"other");
+    let mut incoming = cache.incoming().unwrap();
+    incoming.write(b"eight by").unwrap();
+    let refused = cache.keep(incoming, "test:").unwrap_err();
+    assert!(matches!(refused, NotKept::NoRoom { used_bytes: 5, size_bytes: 8 }), "{refused:?}");
+    assert!(cache.find(other).unwrap().is_some());
+    assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_somebody_is_being_given_is_not_evicted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(directory.path(), 100);
+    let digest = kept(&cache, b"bytes");
+    let given = cache.find(digest).unwrap().unwrap();
+    assert!(!cache.evict_one(digest).unwrap());
+    assert_eq!(cache.evict(0).unwrap(), []);
+    drop(given);
+    assert_eq!(cache.evict(0).unwrap(), [digest]);
+}
+
+#[test]
+fn placing_replaces_in_one_step_and_leaves_nothing_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(&directory.path().join("cache"), 100);
+    let digest = kept(&cache, b"bytes");
+    let work = directory.path().join("work");
+    fs::create_dir(&work).unwrap();
+    fs::write(work.join("app"), b"earlier").unwrap();
+    for executable in [false, false, true, false] {
+        place(&cache.path(digest), &work.join("app"), executable).unwrap();
+        assert_eq!(fs::read(work.join("app")).unwrap(), b"bytes");
+    }
+    fs::create_dir(work.join("directory")).unwrap();
+    place(&cache.path(digest), &work.join("directory"), false).unwrap_err();
+    place(&cache.path(digest), &work.join("none/app"), false).unwrap_err();
+    let mut names: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["app", "directory"]);
+}
+
+#[test]
+fn a_local_file_is_pointed_to_and_copied_only_to_become_executable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (baked, target) = (directory.path().join("baked"), directory.path().join("app"));
+    fs::write(&baked, b"#!/bin/sh").unwrap();
+    fs::set_permissions(&baked, fs::Permissions::from_mode(0o644)).unwrap();
+    point_to(&baked, &target, false).unwrap();
+    assert_eq!(fs::read_link(&target).unwrap(), baked);
+    point_to(&baked, &target, true).unwrap();
+    assert_eq!(fs::symlink_metadata(&target).unwrap().mode() & 0o777, 0o755);
+    assert_eq!(fs::metadata(&baked).unwrap().mode() & 0o777, 0o644);
 }

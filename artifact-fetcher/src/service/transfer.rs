@@ -1,7 +1,6 @@
 //! One transfer: from a source through the digest into the cache, with bounded tries and going on after a cut.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +9,9 @@ use chassis::clock::Boot;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, Key, State};
-use crate::cache::{Facts, Incoming};
+use super::Inner;
+use super::flights::{Key, State};
+use crate::cache::{Incoming, Kept, NotKept};
 use crate::error::FetchError;
 use crate::source::{OpenError, Opened};
 
@@ -45,19 +45,15 @@ pub struct Progress {
 enum Cut {
     Source(String),
     Disk(io::Error),
+    /// So many bytes are more than the whole cache may hold.
+    Limit(u64),
 }
 
 /// Fetches one artifact into the cache.
-pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) -> Result<Facts, FetchError> {
+pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) -> Result<Kept, FetchError> {
     let location = &key.0;
     let uri = location.to_string();
-    let disk = |error: io::Error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded => {
-            let directory = inner.cache.directory().to_owned();
-            FetchError::CacheFull { directory, uri: uri.clone(), error: Arc::new(error) }
-        }
-        _ => FetchError::Cache(Arc::new(error)),
-    };
+    let disk = |error: io::Error| FetchError::disk(inner.cache.directory(), &uri, error);
     let deadline = inner.clock.boot() + DEADLINE;
     let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
     let mut incoming = inner.cache.incoming().map_err(disk)?;
@@ -69,13 +65,20 @@ pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) 
         let source = inner.sources.of(location);
         match source.open(location, incoming.size_bytes(), validator.as_deref()).await {
             Ok(opened) => {
+                if let Some(size) = opened.size_bytes {
+                    room_for(inner, size, &uri).await?;
+                }
                 validator.clone_from(&opened.validator);
                 let (back, outcome) = receive(inner, incoming, opened, progress, deadline, state).await?;
                 incoming = back;
                 match outcome {
-                    Ok(()) => return keep(inner, key, incoming, disk).await,
+                    Ok(()) => return keep(inner, key, incoming).await,
                     Err(Cut::Disk(error)) => return Err(disk(error)),
                     Err(Cut::Source(why)) => last = why,
+                    Err(Cut::Limit(size)) => {
+                        room_for(inner, size, &uri).await?;
+                        last = "the cache's room was taken meanwhile".into();
+                    }
                 }
             }
             Err(OpenError::Final(error)) => return Err(error),
@@ -122,6 +125,11 @@ async fn receive(
                 }
             }
         }
+        if progress.bytes_done > inner.cache.limit_bytes() {
+            drop(chunks);
+            let (incoming, _) = writer.await.map_err(|_| FetchError::GoingDown)?;
+            return Ok((incoming, Err(Cut::Limit(progress.bytes_done))));
+        }
         let now = inner.clock.boot();
         if now >= deadline {
             break Some("too slow".into());
@@ -158,12 +166,14 @@ fn write(mut incoming: Incoming, from: u64, mut queue: mpsc::Receiver<Bytes>) ->
     (incoming, Ok(()))
 }
 
-async fn keep(
-    inner: &Inner,
-    key: &Key,
-    incoming: Incoming,
-    disk: impl Fn(io::Error) -> FetchError,
-) -> Result<Facts, FetchError> {
+/// Whether so many bytes could be kept at all: asked before they are moved.
+async fn room_for(inner: &Inner, size_bytes: u64, uri: &str) -> Result<(), FetchError> {
+    let cache = inner.cache.clone();
+    let room = tokio::task::spawn_blocking(move || cache.could_keep(size_bytes));
+    room.await.map_err(|_| FetchError::GoingDown)?.map_err(|why| not_kept(inner, uri, why))
+}
+
+async fn keep(inner: &Inner, key: &Key, incoming: Incoming) -> Result<Kept, FetchError> {
     let (location, expected) = key;
     let actual = incoming.digest();
     if let Some(expected) = expected.filter(|expected| *expected != actual) {
@@ -171,5 +181,18 @@ async fn keep(
     }
     let (cache, uri) = (inner.cache.clone(), location.to_string());
     let kept = tokio::task::spawn_blocking(move || cache.keep(incoming, &uri));
-    kept.await.map_err(|_| FetchError::GoingDown)?.map_err(disk)
+    kept.await.map_err(|_| FetchError::GoingDown)?.map_err(|why| not_kept(inner, &location.to_string(), why))
+}
+
+fn not_kept(inner: &Inner, uri: &str, why: NotKept) -> FetchError {
+    match why {
+        NotKept::Disk(error) => FetchError::disk(inner.cache.directory(), uri, error),
+        NotKept::NoRoom { used_bytes, size_bytes } => FetchError::CacheLimit {
+            directory: inner.cache.directory().to_owned(),
+            uri: uri.to_owned(),
+            size_bytes,
+            used_bytes,
+            limit_bytes: inner.cache.limit_bytes(),
+        },
+    }
 }

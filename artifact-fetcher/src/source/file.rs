@@ -1,6 +1,7 @@
 //! Files of this machine.
 
 use std::io::{Error, ErrorKind, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -24,7 +25,7 @@ impl Source for FileSource {
         &self,
         location: &Location,
         offset: u64,
-        _validator: Option<&str>,
+        validator: Option<&str>,
     ) -> Result<Opened, OpenError> {
         let (Location::File(path) | Location::Local(path)) = location else {
             let why = "it is no file".to_owned();
@@ -38,8 +39,18 @@ impl Source for FileSource {
                 if metadata.is_dir() { "it is a directory: name one file" } else { "it is no regular file" };
             return Err(refuse(Error::new(ErrorKind::InvalidInput, what)));
         }
+        // A file that was changed between two openings is another one.
+        let version = format!(
+            "{}-{}-{}.{}",
+            metadata.ino(),
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec()
+        );
+        let offset = if validator == Some(version.as_str()) { offset } else { 0 };
         file.seek(SeekFrom::Start(offset)).await.map_err(refuse)?;
-        Ok(Opened { size_bytes: Some(metadata.len()), offset, validator: None, body: chunks(file).boxed() })
+        let size_bytes = Some(metadata.len());
+        Ok(Opened { size_bytes, offset, validator: Some(version), body: chunks(file).boxed() })
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod keeping;
+mod refusing;
+mod sharing;
 mod web;
 
 use std::path::PathBuf;
@@ -29,11 +32,15 @@ struct Fixture {
 }
 
 async fn fixture() -> Fixture {
+    fixture_with(1 << 30).await
+}
+
+async fn fixture_with(cache_limit: u64) -> Fixture {
     chassis::install_crypto_provider();
     let directory = tempfile::tempdir().unwrap();
     let endpoint = Endpoint::Unix(directory.path().join("f.sock"));
     let args =
-        Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit: 1 << 30 };
+        Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit };
     let shutdown = Shutdown::new();
     let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock::default()));
     let serving =

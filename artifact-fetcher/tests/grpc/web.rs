@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,15 +16,27 @@ pub(crate) struct Page {
     pause: Duration,
     /// The first answer ends after so many bytes.
     cut_after: Option<usize>,
+    /// The bytes come over and over again, and their number is not said.
+    endless: bool,
+    /// So many requests are answered 503 before.
+    busy: usize,
 }
 
 impl Page {
     pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
-        Self { status: 200, location: None, bytes, pause: Duration::ZERO, cut_after: None }
+        Self { status: 200, location: None, bytes, pause: Duration::ZERO, cut_after: None, endless: false, busy: 0 }
     }
 
     pub(crate) fn slow(bytes: Vec<u8>) -> Self {
         Self { pause: Duration::from_millis(300), ..Self::bytes(bytes) }
+    }
+
+    pub(crate) fn endless() -> Self {
+        Self { endless: true, ..Self::bytes(vec![7; 4096]) }
+    }
+
+    pub(crate) fn busy(bytes: Vec<u8>, times: usize) -> Self {
+        Self { busy: times, ..Self::bytes(bytes) }
     }
 
     pub(crate) fn cut_once(bytes: Vec<u8>, after: usize) -> Self {
@@ -43,17 +56,25 @@ impl Page {
 pub(crate) struct Web {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Option<String>>>>,
+    /// Answers that are being written.
+    writing: Arc<AtomicUsize>,
 }
 
 impl Web {
     pub(crate) fn serve(pages: Vec<(&'static str, Page)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let web = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let address = listener.local_addr().unwrap();
+        let web = Self { address, seen: Arc::default(), writing: Arc::default() };
         let (pages, seen): (HashMap<_, _>, _) = (pages.into_iter().collect(), web.seen.clone());
+        let writing = web.writing.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (pages, seen) = (pages.clone(), seen.clone());
-                std::thread::spawn(move || drop(answer(stream, &pages, &seen)));
+                let (pages, seen, writing) = (pages.clone(), seen.clone(), writing.clone());
+                std::thread::spawn(move || {
+                    writing.fetch_add(1, Ordering::SeqCst);
+                    drop(answer(stream, &pages, &seen));
+                    writing.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         web
@@ -61,6 +82,17 @@ impl Web {
 
     pub(crate) fn address(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Waits until so many answers are being written.
+    pub(crate) async fn writes(&self, answers: usize) {
+        for _ in 0..2000 {
+            if self.writing.load(Ordering::SeqCst) == answers {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{} answers are being written", self.writing.load(Ordering::SeqCst));
     }
 
     pub(crate) fn requests(&self) -> usize {
@@ -93,13 +125,23 @@ fn answer(
             range = Some(value.to_owned());
         }
     }
-    let first = {
+    let nth = {
         let mut seen = seen.lock().unwrap();
         seen.push(range.clone());
-        seen.len() == 1
+        seen.len()
     };
+    let first = nth == 1;
     let missing = Page::status(404);
+    let busy = Page::status(503);
     let page = pages.get(path.as_str()).unwrap_or(&missing);
+    let page = if nth <= page.busy { &busy } else { page };
+    if page.endless {
+        write!(stream, "HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")?;
+        loop {
+            stream.write_all(&page.bytes)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
     std::thread::sleep(page.pause);
     let from =
         range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);

@@ -1,5 +1,6 @@
 //! Makes sure that a host runs: starts `up` in the background when nobody holds `host.lock`, and waits until `host.json`
 //! says that everything is ready.
+#![allow(clippy::disallowed_methods, reason = "starts `up`, which has to outlive this process")]
 
 use std::fs::OpenOptions;
 use std::io;
@@ -123,6 +124,11 @@ fn not_started(places: &Places, what: &str) -> Failure {
         failure = failure.detail(format!("| {line}"));
     }
     failure
+}
+
+/// Nobody is `up`.
+pub(crate) fn is_gone(places: &Places) -> bool {
+    matches!(holder(&places.host_lock()), Ok(Holder::Free))
 }
 
 /// Where a background `up` writes to.

@@ -1,4 +1,5 @@
 //! One service of the host: finding the process that is it, starting one, asking whether it is ready, ending it.
+#![allow(clippy::disallowed_methods, reason = "starts the services of the host, which have to outlive `up`")]
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;

@@ -86,8 +86,8 @@ pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outc
         told_end: false,
         ended_at: None,
         last_word: now,
-        began: now,
-        stale: false,
+        last_fresh: now,
+        stale_since: None,
         cancels: 0,
         calls: JoinSet::new(),
         session,
@@ -112,8 +112,9 @@ struct Watch<'a> {
     /// When the end became known here.
     ended_at: Option<Boot>,
     last_word: Boot,
-    began: Boot,
-    stale: bool,
+    /// When the leader was last heard of.
+    last_fresh: Boot,
+    stale_since: Option<Boot>,
     cancels: u32,
     /// Cancels, and looks after the host.
     calls: JoinSet<Option<String>>,
@@ -180,23 +181,23 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// A sign of life; with the leader's own age, if the application has a leader.
+    /// A sign of life of the store; of the leader, too, if an observation comes with it that is not stale.
     fn word(&mut self, observation: Option<&Observation>) {
         let now = self.session.clock.boot();
-        if let Some(seen) = observation
-            && seen.stale
-            && !self.last_known.clean
-        {
-            let (source, age) = (seen.source.clone(), Duration::from_millis(seen.age_millis));
-            self.say_stale(&source, age);
-        } else if self.stale && observation.is_some() {
-            self.stale = false;
-            let silent = now.saturating_duration_since(self.last_word);
-            let state = words::state(&self.last_known);
-            self.tell_now("again", format!("{state}, after {}", crate::duration::show(silent.max(STALE))));
+        self.last_word = now;
+        let Some(seen) = observation else { return };
+        if !seen.stale || self.last_known.clean {
+            self.last_fresh = now;
+            if let Some(since) = self.stale_since.take() {
+                let silent = crate::duration::show(now.saturating_duration_since(since));
+                self.tell_now("again", format!("{}, after {silent}", words::state(&self.last_known)));
+            }
+            return;
         }
-        if observation.is_none_or(|seen| !seen.stale) {
-            self.last_word = now;
+        // A leader that has just begun has not said anything yet: that is not silence.
+        let silent = now.saturating_duration_since(self.last_fresh);
+        if silent > STALE {
+            self.say_stale(&seen.source.clone(), silent.max(Duration::from_millis(seen.age_millis)));
         }
     }
 
@@ -210,28 +211,37 @@ impl<'a> Watch<'a> {
             self.told_end = true;
             self.tell(&self.story.end(&self.last_known));
         }
-        let elapsed = self.session.clock.boot().saturating_duration_since(self.began);
+        if !self.last_known.clean && crate::host::is_gone(&self.session.places) {
+            self.look_after_host();
+        }
+        let elapsed = self.elapsed();
         for line in self.story.still_running(elapsed) {
             self.tell(&line);
         }
     }
 
-    fn say_stale(&mut self, source: &str, age: Duration) {
-        if !std::mem::replace(&mut self.stale, true) {
-            let (state, age) = (words::state(&self.last_known), crate::duration::show(age));
-            self.tell_now("STALE", format!("no word from {source} for {age} (last known {state})"));
+    fn say_stale(&mut self, source: &str, silent: Duration) {
+        if self.stale_since.is_none() {
+            self.stale_since = Some(self.session.clock.boot() - silent);
+            let (state, silent) = (words::state(&self.last_known), crate::duration::show(silent));
+            self.tell_now("STALE", format!("no word from {source} for {silent} (last known {state})"));
         }
     }
 
     /// A stream broke. If that is because nobody is `up`, somebody has to be.
     fn away(&mut self, error: &CallError) {
         tracing::debug!("a stream of {} broke: {error}", self.named);
+        self.look_after_host();
+    }
+
+    /// Starts the host again if it has gone: what it keeps is what this application needs.
+    fn look_after_host(&mut self) {
         if self.calls.is_empty() {
             let (places, clock) = (self.session.places.clone(), self.session.clock.clone());
             self.calls.spawn(async move {
                 match crate::host::ensure(&places, &clock).await {
                     Ok(_) => None,
-                    Err(failure) => Some(failure.message),
+                    Err(failure) => Some(failure.message.clone()),
                 }
             });
         }
@@ -302,9 +312,12 @@ impl<'a> Watch<'a> {
 
     /// Tells something that no event tells.
     fn tell_now(&self, label: &'static str, text: String) {
-        let submitted = self.last_known.submitted_at;
-        let elapsed = words::age(submitted.as_ref(), self.session.clock.wall()).unwrap_or_default();
-        self.tell(&Line { elapsed, label, text });
+        self.tell(&Line { elapsed: self.elapsed(), label, text });
+    }
+
+    /// Since the submit.
+    fn elapsed(&self) -> Duration {
+        words::age(self.last_known.submitted_at.as_ref(), self.session.clock.wall()).unwrap_or_default()
     }
 }
 

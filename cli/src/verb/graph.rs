@@ -35,6 +35,8 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
         Some(job) => vec![job],
         None => api.get(&args.application).await?.jobs.into_iter().map(|job| job.job_id).collect(),
     };
+    // Details of a plan can be long; -o wide shows all of them.
+    let columns = if session.out.format == Format::Wide { usize::MAX } else { 110 };
     let mut documents = Vec::new();
     for job in &jobs {
         let answer = api.graph(&args.application, job).await?;
@@ -47,7 +49,7 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
             Format::Yaml => session.out.answer(format!("---\n{}", json::yaml(&answer, true))),
             Format::Name => session.out.answer(format!("{name}\n")),
             Format::Table | Format::Wide if args.dot => session.out.answer(dot(name, &description)),
-            Format::Table | Format::Wide => session.out.answer(text(name, &answer, &description)),
+            Format::Table | Format::Wide => session.out.answer(text(name, &answer, &description, columns)),
         }
     }
     match (session.out.format, documents.as_slice()) {
@@ -62,13 +64,13 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
 }
 
 /// Sinks first, what they read from indented below them.
-fn text(name: &str, answer: &GetGraphResponse, graph: &GraphDescription) -> String {
+fn text(name: &str, answer: &GetGraphResponse, graph: &GraphDescription, columns: usize) -> String {
     let state = answer.job.as_ref().map_or("", words::job_state);
     let mut text = format!("{name}  {state}\n");
     let mut seen = HashSet::new();
     let read: HashSet<u32> = graph.edges.iter().map(|edge| edge.from).collect();
     for sink in graph.vertices.iter().filter(|vertex| !read.contains(&vertex.id)) {
-        branch(&mut text, graph, sink, 1, &mut seen);
+        branch(&mut text, graph, sink, 1, columns, &mut seen);
     }
     text
 }
@@ -78,9 +80,11 @@ fn branch(
     graph: &GraphDescription,
     vertex: &Vertex,
     depth: usize,
+    columns: usize,
     seen: &mut HashSet<u32>,
 ) {
-    let detail = if vertex.detail.is_empty() { String::new() } else { format!("  {}", vertex.detail) };
+    let detail = words::cut(&vertex.detail, columns.saturating_sub(2 * depth + vertex.name.len()));
+    let detail = if detail.is_empty() { detail } else { format!("  {detail}") };
     let again = if seen.insert(vertex.id) { "" } else { "  (see above)" };
     let _ = writeln!(text, "{}{}{detail}{again}", "  ".repeat(depth), vertex.name);
     if !again.is_empty() {
@@ -88,7 +92,7 @@ fn branch(
     }
     for edge in graph.edges.iter().filter(|edge| edge.to == vertex.id) {
         if let Some(input) = graph.vertices.iter().find(|input| input.id == edge.from) {
-            branch(text, graph, input, depth + 1, seen);
+            branch(text, graph, input, depth + 1, columns, seen);
         }
     }
 }
@@ -139,7 +143,7 @@ mod tests {
         };
         let answer = GetGraphResponse::default();
         assert_eq!(
-            text("report", &answer, &graph),
+            text("report", &answer, &graph, 80),
             "report  \n  Sink  a \"b\"\n    Aggregate\n      Scan  flights\n"
         );
         assert_eq!(

@@ -182,7 +182,11 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
 /// The first line: which application, which engine and why that one, where, and whether the host had to be started.
 pub(crate) fn header(application: &Application, from: &str, started: Started) -> String {
     let spec = application.spec.clone().unwrap_or_default();
-    let from = if from.is_empty() { String::new() } else { format!(" (from {from})") };
+    let from = match from {
+        "" => String::new(),
+        suffix if suffix.starts_with('.') => format!(" (from {suffix})"),
+        kind => format!(" ({kind})"),
+    };
     let host = match started.0 {
         Some(took) => format!(" (host started, {:.1} s)", took.as_secs_f64()),
         None => String::new(),

@@ -13,10 +13,10 @@ use super::AppLog;
 use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::generation::{GenerationState, state_key};
-use crate::keys::log::{ChunkBody, LogChunk, LogHead, StoredLine, chunk_prefix, head_key};
+use crate::keys::log::{ChunkBody, LogChunk, LogHead, StoredLine, chunk_key, chunk_prefix, head_key};
 use crate::model::Refusal;
 use crate::service::Service;
-use crate::store::Read;
+use crate::store::{Read, Stored};
 
 /// Bytes of lines that travel together.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -154,31 +154,48 @@ impl Service {
         if let Some(lines) = in_memory(log, after) {
             return Ok(Some(lines));
         }
-        // The chunk that holds the next line begins at or before it: the last one before `after + 1`, or the first one later.
-        let reads = vec![Read::Key(head_key(application)), Read::all(chunk_prefix(application))];
-        let view = self.metadata.read(reads, None).await?;
-        let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
-        let mut chunks = view.answers[1].iter().map(|(_, stored)| LogChunk::from_stored(&stored.value));
-        let first = chunks.next().transpose()?;
-        let oldest = first.as_ref().map_or(0, |chunk| chunk.first_line);
-        let mut next = first.filter(|chunk| chunk.last_line > after);
-        while next.is_none() {
-            let Some(chunk) = chunks.next().transpose()? else { break };
-            next = Some(chunk).filter(|chunk| chunk.last_line > after);
-        }
-        let Some(chunk) = next else {
+        let Some((chunk, lost_bytes)) = self.chunk_after(application, after).await? else {
             // It became durable and left memory in between, or there is none.
             return Ok(in_memory(log, after));
         };
         let mut lines = self.read_chunk(&chunk).await?;
         lines.retain(|line| line.number > after);
-        if chunk.first_line == oldest
-            && after < oldest.saturating_sub(1)
+        if chunk.first_line > after + 1
             && let Some(first) = lines.first_mut()
         {
-            first.lost_before += head.lost_bytes;
+            first.lost_before += lost_bytes;
         }
         Ok(if lines.is_empty() { None } else { Some(lines) })
+    }
+
+    /// The chunk with the first line after this one that is kept, and how many bytes of output were dropped for room.
+    async fn chunk_after(
+        &self,
+        application: &ApplicationRef,
+        after: u64,
+    ) -> Result<Option<(LogChunk, u64)>, Error> {
+        // Whoever reads on stands at the end of a chunk: the next one begins with the next line.
+        let next = Read::Range {
+            prefix: chunk_prefix(application),
+            after: Some(chunk_key(application, after)),
+            limit: 1,
+        };
+        let view = self.metadata.read(vec![Read::Key(head_key(application)), next], None).await?;
+        let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
+        let decode = |stored: &Stored| LogChunk::from_stored(&stored.value);
+        let next = view.answers[1].first().map(|(_, stored)| decode(stored)).transpose()?;
+        if next.as_ref().is_some_and(|chunk| chunk.first_line == after + 1) || after == 0 {
+            return Ok(next.map(|chunk| (chunk, head.lost_bytes)));
+        }
+        // A cursor in the middle of a chunk: the first one that ends after it.
+        let view = self.metadata.read(vec![Read::all(chunk_prefix(application))], None).await?;
+        for (_, stored) in &view.answers[0] {
+            let chunk = decode(stored)?;
+            if chunk.last_line > after {
+                return Ok(Some((chunk, head.lost_bytes)));
+            }
+        }
+        Ok(None)
     }
 
     async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {

@@ -40,7 +40,7 @@ macro_rules! ensure {
 pub(crate) use ensure;
 
 /// What was refused although it should not be.
-fn wrongly<T>(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_, T> {
+fn wrongly(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_> {
     move |reason| format!("{what} was refused: {reason}")
 }
 
@@ -95,7 +95,7 @@ impl Court {
     /// A submitted application.
     async fn application(&self, id: &str) -> Result<ApplicationRef, String> {
         let submitted =
-            self.face.submit(request(&format!("r-{id}"), id)).await.map_err(wrongly::<()>("a submission"))?;
+            self.face.submit(request(&format!("r-{id}"), id)).await.map_err(wrongly("a submission"))?;
         Ok(reference(&submitted.application.unwrap()))
     }
 
@@ -116,7 +116,7 @@ impl Court {
             self.face.submitted(&fence, job, Incarnation(1)).await?;
             Answer::Ok(job)
         };
-        let job = lead.await.map_err(wrongly::<()>("an ordinary run"))?;
+        let job = lead.await.map_err(wrongly("an ordinary run"))?;
         Ok((application, fence, job))
     }
 }

@@ -96,7 +96,11 @@ impl Live {
         let heard = self.heard().get(application).filter(|heard| heard.epoch == epoch).cloned();
         let (source, at, wall, known) = match heard {
             Some(heard) => (heard.source, heard.at, heard.wall, true),
-            None => ("record".into(), self.since.0, self.since.1, false),
+            None => match self.began_here(shown) {
+                // Elected since this process started: it has 2 s to be heard, like any leader.
+                Some((at, wall)) => ("record".into(), at, wall, true),
+                None => ("record".into(), self.since.0, self.since.1, false),
+            },
         };
         let age = self.clock.boot().saturating_duration_since(at);
         api::Observation {
@@ -106,6 +110,14 @@ impl Live {
             stale: !known || age > STALE_AFTER,
             age_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// When the present leader began, if this process was there.
+    fn began_here(&self, shown: &api::Application) -> Option<(Boot, SystemTime)> {
+        let since = SystemTime::try_from(shown.leadership.as_ref()?.since?).ok()?;
+        let ago = self.clock.wall().duration_since(since).unwrap_or_default();
+        let up = self.clock.boot().saturating_duration_since(self.since.0);
+        (ago < up).then(|| (self.since.0 + (up - ago), since))
     }
 
     /// The leader's latest counters.

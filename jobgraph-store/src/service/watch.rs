@@ -84,6 +84,7 @@ impl Service {
         if after == 0 {
             seen = self.snapshot(one.as_ref(), sender).await?;
         }
+        let mut due = self.clock.boot() + BOOKMARK_EVERY;
         loop {
             let latest = *revisions.borrow_and_update();
             while seen < latest {
@@ -92,7 +93,8 @@ impl Service {
             tokio::select! {
                 () = sender.closed() => return Err(Err(Gone)),
                 changed = revisions.changed() => changed.map_err(|_| Ok(Error::Unavailable("the record is closed".into())))?,
-                () = self.clock.sleep(BOOKMARK_EVERY) => {
+                () = self.clock.sleep_until(due) => {
+                    due = self.clock.boot() + BOOKMARK_EVERY;
                     let bookmark = self.bookmark(one.as_ref(), seen).await.map_err(Ok)?;
                     tell(sender, WatchItem::Bookmark(bookmark)).await.map_err(Err)?;
                 }

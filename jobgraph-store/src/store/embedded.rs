@@ -1,6 +1,7 @@
 //! The record in one redb file. One process opens the file (its own lock says so), one thread writes it; transactions
 //! that wait while another is made durable are committed together, each with a revision of its own.
 
+mod batch;
 mod file;
 mod tables;
 

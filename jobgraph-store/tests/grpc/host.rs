@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::channel::{GrpcChannel, connect};
-use chassis::clock::{SharedClock, SystemClock};
+use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::applications::Applications;
@@ -13,7 +13,7 @@ use client::payloads::Payloads;
 use client::processes::Processes;
 use client::record::Record;
 use jobgraph_store::config::Args;
-use proto::{ApplicationRef, api};
+use proto::{ApplicationRef, Epoch, EpochFence, Generation, api};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub(crate) struct Host {
 pub(crate) struct Caller(GrpcChannel);
 
 fn transport() -> SharedTransport {
-    Arc::new(OsTransport::default())
+    Arc::new(OsTransport)
 }
 
 fn clock() -> SharedClock {
@@ -53,10 +53,10 @@ impl Host {
         self.server = Some(tokio::spawn(serve));
         let version = async {
             while self.applications().version().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                clock().sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), version).await.expect("the store answers");
+        timeout(&clock(), Duration::from_secs(10), version).await.expect("the store answers");
     }
 
     pub(crate) async fn stop(mut self) {
@@ -66,7 +66,7 @@ impl Host {
     async fn end(&mut self) {
         self.shutdown.cancel();
         let server = self.server.take().unwrap();
-        tokio::time::timeout(Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
+        timeout(&clock(), Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -87,6 +87,16 @@ impl Host {
     pub(crate) fn as_attempt(&self, app: &ApplicationRef, epoch: u64) -> Caller {
         let (application, generation) = (app.id.to_string(), app.generation.get());
         self.as_(Some(&Principal::Attempt { application, generation, epoch }))
+    }
+
+    /// A submitted application that is led with epoch 1.
+    pub(crate) async fn led(&self, id: &str) -> (ApplicationRef, EpochFence) {
+        let submitted =
+            self.applications().submit(submit_request(&format!("r-{id}"), spec(id))).await.unwrap();
+        let app = reference(&submitted.application.unwrap());
+        let fence = fence(&app, 1);
+        self.record().begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
+        (app, fence)
     }
 
     fn owner(&self) -> Caller {
@@ -125,6 +135,17 @@ impl Caller {
 
     pub(crate) fn payloads(&self) -> Payloads {
         Payloads::new(self.0.clone())
+    }
+}
+
+pub(crate) fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {
+    EpochFence { application: application.clone(), epoch: Epoch(epoch) }
+}
+
+pub(crate) fn reference(application: &api::Application) -> ApplicationRef {
+    ApplicationRef {
+        id: application.application_id.parse().unwrap(),
+        generation: Generation(application.generation),
     }
 }
 

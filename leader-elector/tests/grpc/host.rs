@@ -30,7 +30,7 @@ pub(crate) fn clock() -> SharedClock {
 }
 
 fn transport() -> SharedTransport {
-    Arc::new(OsTransport::default())
+    Arc::new(OsTransport)
 }
 
 pub(crate) async fn soon<F: Future>(what: F) -> F::Output {

@@ -219,6 +219,10 @@ impl Substrate for Local {
                 _ => {}
             }
         }
+        if let Scope::Contenders(application) = scope {
+            // Nothing is kept for the application any more, unless somebody else keeps it.
+            let _ = fs::remove_dir(self.places.application_work(application));
+        }
         left
     }
 }

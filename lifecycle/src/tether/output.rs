@@ -215,4 +215,18 @@ mod tests {
         assert_eq!(read + lost, 1001 * MAX_CHUNK_BYTES as u64);
         assert_eq!(reader.offset(), writer.offset);
     }
+
+    #[test]
+    fn a_disk_that_takes_nothing_loses_output_and_what_comes_after_is_kept_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("output");
+        let mut writer = Writer::open(output.clone()).unwrap();
+        let piece =
+            |text: &str| Piece { stream: Stream::Stderr, unix_nanos: 0, data: text.as_bytes().to_vec() };
+        writer.append(&piece("lost"));
+        fs::create_dir(&output).unwrap();
+        writer.append(&piece("kept"));
+        let chunk = OutputReader::new(&output, 0).next_chunk().unwrap().unwrap();
+        assert_eq!((chunk.data.as_ref(), chunk.lost_before, chunk.next_offset), (b"kept".as_slice(), 4, 8));
+    }
 }

@@ -1,0 +1,268 @@
+//! A world that carries decisions out at once and checks, at every one of them, what must never happen. Leaders come and go;
+//! the record, the cluster and the counts of what was really done stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto::Incarnation;
+
+use super::*;
+
+/// What main() executes, one after the other, each time from the beginning.
+const SCRIPT: [&str; 2] = ["clean", "report"];
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct World {
+    pub(super) record: Record,
+    /// Processes of the current incarnation and the jobs that they know.
+    cluster: Option<(Incarnation, BTreeSet<JobId>)>,
+    main: Option<MainRun>,
+    /// The exit file of the last main(), if it ended by itself.
+    exited: Option<i32>,
+    /// Exit code that main() ends with.
+    pub(super) exit_code: i32,
+    describing: bool,
+    /// How often each job ended in the engine.
+    pub(super) ends: BTreeMap<JobId, u32>,
+    pub(super) executions: u32,
+    pub(super) application_ends: Vec<Outcome>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct MainRun {
+    /// Index of the next `execute()`.
+    next: usize,
+    waits_for: Option<JobId>,
+}
+
+/// How a leader's time ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Led {
+    Left(Leave),
+    Crashed,
+}
+
+impl World {
+    /// One leader, until it leaves or has taken `steps` steps. `pick` chooses among what is wanted at once.
+    pub(super) fn lead(&mut self, epoch: u64, steps: usize, pick: impl Fn(usize) -> usize) -> Led {
+        let mut facts = Facts::new(Epoch(epoch), self.record.clone());
+        for step in 0..10_000 {
+            let decisions = decide(&facts);
+            if let [Decision::Leave(leave)] = &decisions[..] {
+                return Led::Left(leave.clone());
+            }
+            if step >= steps {
+                return Led::Crashed;
+            }
+            // A bound that runs is no step of the leader's: it passes when nothing else happens.
+            let steps: Vec<_> = decisions.iter().filter(|d| !matches!(d, Decision::CancelBound { .. })).collect();
+            let happened = if steps.is_empty() {
+                self.something_happens(&facts)
+            } else {
+                let decision = steps[pick(step) % steps.len()].clone();
+                self.carry_out(&facts, decision)
+            };
+            for fact in happened {
+                facts.apply(fact);
+            }
+            facts.apply(Fact::Record(Box::new(self.record.clone())));
+        }
+        panic!("it never ends: {:?}", decide(&facts));
+    }
+
+    /// The leader's process is gone: main()'s tether ends main() with it, the cluster stays.
+    pub(super) fn crash(&mut self, with_cluster: bool) {
+        self.main = None;
+        self.describing = false;
+        if with_cluster {
+            self.cluster = None;
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        if !self.record.terminal {
+            self.record.desired.cancel = true;
+            self.record.desired.revision = 1;
+        }
+    }
+
+    fn job(&mut self, job: JobId) -> &mut RecordedJob {
+        self.record.jobs.get_mut(&job).expect("the job is in the record")
+    }
+
+    fn end_job(&mut self, job: JobId, outcome: JobOutcome) -> RecordedJobEnd {
+        let end = RecordedJobEnd { outcome, message: String::new() };
+        self.job(job).end.get_or_insert(end).clone()
+    }
+
+    /// What the leader waits for: main() goes on, a job ends.
+    fn something_happens(&mut self, facts: &Facts) -> Vec<Fact> {
+        if let Some(run) = &mut self.main {
+            let settled = |job: &RecordedJob| job.end.is_some() && !job.is_to_be_published();
+            match run.waits_for {
+                Some(job) if settled(&self.record.jobs[&job]) => {
+                    run.waits_for = None;
+                    return vec![Fact::JobAnswered(job)];
+                }
+                Some(_) => {}
+                None if run.next < SCRIPT.len() => {
+                    let name = SCRIPT[run.next];
+                    let id = job_id(name);
+                    (run.next, run.waits_for) = (run.next + 1, Some(id));
+                    let job = self.record.jobs.entry(id).or_insert_with(|| stored(name)).clone();
+                    return vec![Fact::JobStored { job: id, stored: Box::new(job) }];
+                }
+                None => {
+                    self.main = None;
+                    self.exited = Some(self.exit_code);
+                    let exit = exit(self.exit_code);
+                    let ended = Fact::MainExited { exit, seen: true, stderr_tail: String::new() };
+                    return vec![ended, Fact::OutputShipped];
+                }
+            }
+        }
+        let running = self.cluster.as_ref().and_then(|(_, jobs)| jobs.iter().next().copied());
+        if let Some(job) = running {
+            if let Some((_, jobs)) = &mut self.cluster {
+                jobs.remove(&job);
+            }
+            if self.job(job).end.is_none() {
+                *self.ends.entry(job).or_default() += 1;
+                self.end_job(job, JobOutcome::Succeeded);
+            }
+            return Vec::new();
+        }
+        if self.main.is_none() && facts.output_shipped == Step::Pending {
+            return vec![Fact::OutputShipped];
+        }
+        vec![Fact::CancelBoundPassed]
+    }
+
+    fn carry_out(&mut self, facts: &Facts, decision: Decision) -> Vec<Fact> {
+        match decision {
+            Decision::Fetch => vec![Fact::Fetched],
+            Decision::Pin => {
+                self.record.pinned = true;
+                vec![Fact::Pinned]
+            }
+            Decision::StartDescribe => {
+                self.describing = true;
+                vec![Fact::Describing]
+            }
+            Decision::Describe => vec![Fact::Described],
+            Decision::BeginCluster { .. } => {
+                assert!(!self.record.terminal, "a cluster for an application that has ended");
+                self.record.cluster.incarnation = self.record.cluster.incarnation.next();
+                self.record.cluster.state = ClusterState::Starting;
+                vec![Fact::ClusterBegun(self.record.cluster.incarnation)]
+            }
+            Decision::Provision { incarnation } => {
+                assert_eq!(incarnation, self.record.cluster.incarnation, "processes of another incarnation");
+                if self.cluster.as_ref().is_none_or(|(of, _)| *of != incarnation) {
+                    if facts.record.cluster.state == ClusterState::Ready {
+                        return vec![Fact::ClusterDied { incarnation, message: "its processes are gone".into() }];
+                    }
+                    self.cluster = Some((incarnation, BTreeSet::new()));
+                }
+                vec![Fact::ClusterReady { incarnation, endpoint: "unix:/jobs".into() }]
+            }
+            Decision::Adopt { incarnation, endpoint } => match &self.cluster {
+                Some((of, jobs)) if *of == incarnation => {
+                    // An ended job is known to the cluster that ran it.
+                    let ended = self.record.jobs.iter().filter(|(_, job)| job.end.is_some()).map(|(id, _)| *id);
+                    vec![Fact::Adopted { incarnation, endpoint, jobs: jobs.iter().copied().chain(ended).collect() }]
+                }
+                _ => vec![Fact::NotAdopted(incarnation)],
+            },
+            Decision::RecordReady { incarnation, endpoint } => {
+                self.record.cluster.state = ClusterState::Ready;
+                self.record.cluster.jobs_endpoint = endpoint;
+                vec![Fact::ReadyRecorded(incarnation)]
+            }
+            Decision::RecordGone { incarnation, .. } => {
+                self.record.cluster.state = ClusterState::Gone;
+                vec![Fact::GoneRecorded(incarnation)]
+            }
+            Decision::Submit { job, incarnation } => {
+                assert!(self.job(job).end.is_none(), "a job that has ended runs again");
+                assert!(facts.record.jobs.contains_key(&job), "a job that is not stored runs");
+                let (of, jobs) = self.cluster.as_mut().expect("a live cluster");
+                assert_eq!(*of, incarnation);
+                jobs.insert(job);
+                let recorded = self.job(job);
+                (recorded.incarnation, recorded.submissions) = (incarnation, recorded.submissions + 1);
+                vec![Fact::Submitted { job, incarnation }]
+            }
+            Decision::CancelJob { job, .. } => {
+                if let Some((_, jobs)) = &mut self.cluster {
+                    jobs.remove(&job);
+                }
+                self.end_job(job, JobOutcome::Cancelled);
+                vec![Fact::CancelSent(job)]
+            }
+            Decision::EndJob { job, outcome, .. } => {
+                let end = self.end_job(job, outcome);
+                vec![Fact::JobEnded { job, end }]
+            }
+            Decision::Publish { job } => {
+                assert!(self.describing, "nobody to publish");
+                self.job(job).published = true;
+                vec![Fact::Published(job)]
+            }
+            Decision::EndPrevious => vec![Fact::PreviousEnded { finished: self.exited == Some(0) }],
+            Decision::StartMain => {
+                assert!(self.main.is_none(), "two main()s");
+                assert!(self.record.pinned && facts.previous_ended.is_done(), "main() started too early");
+                assert!(!self.record.terminal && !self.record.desired.cancel, "main() of an ending application");
+                self.executions += 1;
+                (self.main, self.exited) = (Some(MainRun::default()), None);
+                self.record.main =
+                    RecordedMain { state: MainState::Begun, epoch: facts.epoch, ..RecordedMain::default() };
+                vec![Fact::MainStarted]
+            }
+            Decision::StopMain => {
+                self.main = None;
+                let exit = MainExit { code: None, signal: Some(15) };
+                vec![Fact::MainExited { exit, seen: true, stderr_tail: String::new() }, Fact::OutputShipped]
+            }
+            Decision::RecordMainEnd => {
+                self.record.main.state = MainState::Ended;
+                self.record.main.exit = facts.main_exit();
+                vec![Fact::MainEndRecorded]
+            }
+            Decision::RecordEnd { outcome, desired_revision, .. } => self.end(outcome, desired_revision),
+            Decision::Teardown { .. } => {
+                self.cluster = None;
+                vec![Fact::TornDown { leftovers: Vec::new() }]
+            }
+            Decision::Sweep => {
+                assert!(self.describing && self.cluster.is_none(), "swept while somebody may stage");
+                vec![Fact::Swept { leftovers: Vec::new() }]
+            }
+            Decision::EndDescribe => {
+                self.describing = false;
+                vec![Fact::DescribeEnded]
+            }
+            Decision::Release => vec![Fact::Released],
+            Decision::RemoveWork => vec![Fact::WorkRemoved { leftovers: Vec::new() }],
+            Decision::MarkClean { leftovers } => {
+                let alive = self.main.is_some() || self.describing || self.cluster.is_some();
+                assert!(!alive && leftovers.is_empty(), "clean, with something left: {leftovers:?}");
+                self.record.clean = true;
+                vec![Fact::Clean]
+            }
+            Decision::CancelBound { .. } | Decision::Leave(_) => unreachable!("not carried out"),
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, desired_revision: u64) -> Vec<Fact> {
+        assert!(self.main.is_none(), "ended while main() lives");
+        assert_eq!(self.record.open_jobs().count(), 0, "ended with open jobs");
+        assert_eq!(self.record.unpublished_jobs().count(), 0, "ended with unpublished output");
+        if desired_revision != self.record.desired.revision {
+            return Vec::new();
+        }
+        (self.record.terminal, self.record.outcome) = (true, Some(outcome));
+        self.application_ends.push(outcome);
+        vec![Fact::EndRecorded(outcome)]
+    }
+}

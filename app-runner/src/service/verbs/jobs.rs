@@ -114,7 +114,6 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
         shared.ports.record.record_published(&shared.fence, job)
     })
     .await?;
-    chassis::failpoint::hit("runner.published").await;
     Ok(vec![Fact::Published(job)])
 }
 

@@ -25,9 +25,9 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     ensure!(again == Ok((true, succeeded("done"))), "the first end, repeated, came to {again:?}");
     let other = court.face.job_ended(&cluster, job, succeeded("otherwise")).await;
     ensure!(other == Ok((false, succeeded("done"))), "another end came to {other:?}");
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs[0].end == Some(succeeded("done")), "the end changed to {:?}", seen.jobs[0].end);
-    let told = court.face.events(&application).await.map_err(wrongly::<()>("events"))?;
+    let told = court.face.events(&application).await.map_err(wrongly("events"))?;
     let ends = told
         .iter()
         .filter(|event| event.attributes.get("state").is_some_and(|state| state == "ended"))
@@ -45,7 +45,7 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
         .face
         .job_ended(&incarnation(&application, 1), job, succeeded(""))
         .await
-        .map_err(wrongly::<()>("an end"))?;
+        .map_err(wrongly("an end"))?;
     let mut held = court.gate.hold("/state");
     let end = {
         let (face, leader) = (court.face.clone(), leader.clone());
@@ -57,16 +57,13 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
     held.release();
     let end = end.await.unwrap();
     ensure!(end == Err(Reason::RevisionMoved), "an end decided without the cancel came to {end:?}");
-    let begun = court
-        .face
-        .begin_attempt(&fence(&application, 2), "runner-1")
-        .await
-        .map_err(wrongly::<()>("an epoch"))?;
+    let begun =
+        court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
     let desired = begun.record.unwrap().application.unwrap().desired.unwrap();
     ensure!(desired.cancel && desired.revision > 0, "a successor is not told of the cancel: {desired:?}");
     let end = court.face.end(&fence(&application, 2), api::Outcome::Succeeded, desired.revision).await;
     ensure!(end == Ok(api::Outcome::Cancelled), "the end after a cancel came to {end:?}");
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(
         seen.outcome() == api::Outcome::Cancelled && seen.terminal && !seen.clean,
         "the record says {:?}",
@@ -83,7 +80,7 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
         .face
         .job_ended(&incarnation(&application, 1), job, succeeded(""))
         .await
-        .map_err(wrongly::<()>("an end"))?;
+        .map_err(wrongly("an end"))?;
     let mut held = court.gate.hold("/desired");
     let cancel = {
         let (face, application) = (court.face.clone(), application.clone());
@@ -97,10 +94,10 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
     ensure!(cancel == Err(Reason::AlreadyEnded), "a cancel after the end came to {cancel:?}");
     let again = court.face.end(&leader, api::Outcome::Failed, 0).await;
     ensure!(again == Ok(api::Outcome::Succeeded), "a second end came to {again:?}");
-    court.face.mark_clean(&leader).await.map_err(wrongly::<()>("clean"))?;
+    court.face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
     let again = court.face.end(&leader, api::Outcome::Failed, 0).await;
     ensure!(again == Ok(api::Outcome::Succeeded), "an end after clean came to {again:?}");
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.outcome() == api::Outcome::Succeeded && seen.clean, "the record says {:?}", seen.outcome());
     Ok(())
 }
@@ -113,7 +110,7 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
         .face
         .job_ended(&incarnation(&application, 1), job, succeeded(""))
         .await
-        .map_err(wrongly::<()>("an end"))?;
+        .map_err(wrongly("an end"))?;
     let mut held = court.gate.hold("/state");
     let end = {
         let (face, leader) = (court.face.clone(), leader.clone());
@@ -124,17 +121,17 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
         .face
         .put_graph(&leader, graph("second", "call-2", 1, &bytes))
         .await
-        .map_err(wrongly::<()>("a job"))?;
+        .map_err(wrongly("a job"))?;
     held.release();
     let end = end.await.unwrap();
     ensure!(end == Err(Reason::JobsNotEnded), "an end decided without a job came to {end:?}");
     let second = second.job.unwrap().job_id.parse().unwrap();
-    court.face.submitted(&leader, second, Incarnation(1)).await.map_err(wrongly::<()>("a submission"))?;
+    court.face.submitted(&leader, second, Incarnation(1)).await.map_err(wrongly("a submission"))?;
     court
         .face
         .job_ended(&incarnation(&application, 1), second, succeeded(""))
         .await
-        .map_err(wrongly::<()>("an end"))?;
+        .map_err(wrongly("an end"))?;
     let mut held = court.gate.hold("/job/");
     let third = {
         let (face, leader, bytes) = (court.face.clone(), leader.clone(), bytes.clone());
@@ -148,7 +145,7 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     held.release();
     let third = third.await.unwrap();
     ensure!(third == Err(Reason::ApplicationEnding), "a job after the end came to {third:?}");
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs.iter().all(|job| job.end.is_some()), "an ended application has a job without an end");
     Ok(())
 }
@@ -166,14 +163,14 @@ pub(super) async fn nothing_ends_with_work_left(court: &Court) -> Verdict {
         .face
         .job_ended(&incarnation(&application, 1), job, with_output())
         .await
-        .map_err(wrongly::<()>("an end"))?;
+        .map_err(wrongly("an end"))?;
     let unpublished = court.face.end(&leader, api::Outcome::Failed, 0).await;
     ensure!(
         unpublished == Err(Reason::OutputNotPublished),
         "an end with an unpublished output came to {unpublished:?}"
     );
-    court.face.cancel(&application).await.map_err(wrongly::<()>("a cancel"))?;
-    court.face.abandon(&application).await.map_err(wrongly::<()>("an abandon"))?;
+    court.face.cancel(&application).await.map_err(wrongly("a cancel"))?;
+    court.face.abandon(&application).await.map_err(wrongly("an abandon"))?;
     let given_up = court.face.end(&leader, api::Outcome::Failed, 2).await;
     ensure!(given_up == Ok(api::Outcome::Cancelled), "the end of what was abandoned came to {given_up:?}");
     Ok(())
@@ -190,9 +187,9 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
         api::PinnedArtifact { uri: "/a/b.sql".into(), name: "b.sql".into(), digest, size_bytes: 18 };
     macro_rules! twice {
         ($what:literal, $call:expr) => {{
-            let first = format!("{:?}", $call.await.map_err(wrongly::<()>($what))?);
+            let first = format!("{:?}", $call.await.map_err(wrongly($what))?);
             let before = (face.get(&application).await, face.events(&application).await);
-            let second = format!("{:?}", $call.await.map_err(wrongly::<()>(concat!($what, ", repeated")))?);
+            let second = format!("{:?}", $call.await.map_err(wrongly(concat!($what, ", repeated")))?);
             let after = (face.get(&application).await, face.events(&application).await);
             ensure!(first == second, "{}: answered {first}, then {second}", $what);
             let unchanged = before.0.unwrap().revision == after.0.unwrap().revision && before.1 == after.1;
@@ -207,7 +204,7 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     twice!("begin attempt", async {
         face.begin_attempt(&leader, "runner-0").await.map(|begun| begun.disposition())
     });
-    face.put_payload(bytes.clone()).await.map_err(wrongly::<()>("a payload"))?;
+    face.put_payload(bytes.clone()).await.map_err(wrongly("a payload"))?;
     twice!("pin", face.pin(&leader, vec![artifact.clone()]));
     twice!("begin cluster", face.begin_cluster(&leader, "c1"));
     twice!("cluster ready", face.cluster_ready(&leader, Incarnation(1)));

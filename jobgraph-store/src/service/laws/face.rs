@@ -8,7 +8,6 @@ use chassis::channel::connect;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::applications::Applications;
@@ -281,7 +280,7 @@ pub(crate) struct Wired {
 impl Wired {
     pub(crate) async fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let transport: SharedTransport = Arc::new(OsTransport::default());
+        let transport: SharedTransport = Arc::new(OsTransport);
         let directory = tempfile::tempdir().expect("a temporary directory");
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
         let key = DeploymentKey::generate();

@@ -29,8 +29,7 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
             })
         };
         held.reached().await;
-        let begun =
-            court.face.begin_attempt(&new, "runner-1").await.map_err(wrongly::<()>("a higher epoch"))?;
+        let begun = court.face.begin_attempt(&new, "runner-1").await.map_err(wrongly("a higher epoch"))?;
         ensure!(
             begun.disposition() == jobgraph::Disposition::Resume,
             "a successor was told {:?}",
@@ -40,7 +39,7 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
         let late = writer.await.unwrap();
         ensure!(late == Err(Reason::EpochSuperseded), "{part}: a superseded leader's write came to {late:?}");
     }
-    let events = court.face.events(&application).await.map_err(wrongly::<()>("events"))?;
+    let events = court.face.events(&application).await.map_err(wrongly("events"))?;
     let mut highest = 0;
     for event in &events {
         ensure!(
@@ -50,10 +49,9 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
         );
         highest = highest.max(event.epoch);
     }
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs[0].end.is_none(), "a superseded leader ended a job");
-    let read =
-        court.face.journal(&fence(&application, 5), "step", None).await.map_err(wrongly::<()>("a read"))?;
+    let read = court.face.journal(&fence(&application, 5), "step", None).await.map_err(wrongly("a read"))?;
     ensure!(read == (None, false), "a superseded leader kept a step");
     let late = court.face.begin_attempt(&new, "runner-1").await.map(|_| ());
     ensure!(late == Err(Reason::EpochSuperseded), "an older epoch began again: {late:?}");
@@ -71,7 +69,7 @@ pub(super) async fn no_lower_incarnation_commits(court: &Court) -> Verdict {
         tokio::spawn(async move { face.job_ended(&old, job, succeeded("late")).await })
     };
     held.reached().await;
-    let begun = court.face.begin_cluster(&leader, "c2").await.map_err(wrongly::<()>("a new incarnation"))?;
+    let begun = court.face.begin_cluster(&leader, "c2").await.map_err(wrongly("a new incarnation"))?;
     ensure!(begun.incarnation == 2, "incarnation {} after 1", begun.incarnation);
     held.release();
     let late = cluster.await.unwrap();
@@ -91,10 +89,10 @@ pub(super) async fn an_epoch_begins_once_and_only_upwards(court: &Court) -> Verd
     let five = fence(&application, 5);
     let early = court.face.append_event(&five, "before it began").await;
     ensure!(early == Err(Reason::EpochSuperseded), "an epoch that has not begun wrote: {early:?}");
-    court.face.begin_attempt(&five, "runner-0").await.map_err(wrongly::<()>("the first epoch"))?;
-    let before = court.face.get(&application).await.map_err(wrongly::<()>("get"))?.revision;
-    court.face.begin_attempt(&five, "runner-0").await.map_err(wrongly::<()>("a repeat"))?;
-    let after = court.face.get(&application).await.map_err(wrongly::<()>("get"))?.revision;
+    court.face.begin_attempt(&five, "runner-0").await.map_err(wrongly("the first epoch"))?;
+    let before = court.face.get(&application).await.map_err(wrongly("get"))?.revision;
+    court.face.begin_attempt(&five, "runner-0").await.map_err(wrongly("a repeat"))?;
+    let after = court.face.get(&application).await.map_err(wrongly("get"))?.revision;
     ensure!(before == after, "a repeat changed the record");
     let other = court.face.begin_attempt(&five, "runner-1").await.map(|_| ());
     ensure!(other == Err(Reason::EpochSuperseded), "two holders of one epoch: {other:?}");
@@ -106,15 +104,11 @@ pub(super) async fn an_epoch_begins_once_and_only_upwards(court: &Court) -> Verd
         tokio::spawn(async move { face.begin_attempt(&six, "runner-1").await.map(|_| ()) })
     };
     held.reached().await;
-    court
-        .face
-        .begin_attempt(&fence(&application, 7), "runner-2")
-        .await
-        .map_err(wrongly::<()>("a higher epoch"))?;
+    court.face.begin_attempt(&fence(&application, 7), "runner-2").await.map_err(wrongly("a higher epoch"))?;
     held.release();
     let slow = slow.await.unwrap();
     ensure!(slow == Err(Reason::EpochSuperseded), "epoch 6 began after 7: {slow:?}");
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?.leadership.unwrap();
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?.leadership.unwrap();
     ensure!((seen.epoch, seen.ordinal) == (7, 2), "epoch {}, {}th leader", seen.epoch, seen.ordinal);
     Ok(())
 }
@@ -129,18 +123,14 @@ pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Ve
     };
     held.reached().await;
     // A change of leader comes in between: the cluster's word is decided anew, and stands.
-    court
-        .face
-        .begin_attempt(&fence(&application, 2), "runner-1")
-        .await
-        .map_err(wrongly::<()>("a higher epoch"))?;
+    court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("a higher epoch"))?;
     held.release();
     let ended = cluster.await.unwrap();
     ensure!(
         ended == Ok((true, succeeded(""))),
         "a cluster's word during a change of leader came to {ended:?}"
     );
-    let seen = court.face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs[0].end == Some(succeeded("")), "the end is not in the record");
     ensure!(seen.leadership.unwrap().epoch == 2, "the leader is not in the record");
     Ok(())
@@ -150,7 +140,7 @@ pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Ve
 pub(super) async fn a_step_of_the_journal_is_kept_once(court: &Court) -> Verdict {
     let application = court.application("journal").await?;
     let leader = fence(&application, 1);
-    court.face.begin_attempt(&leader, "runner-0").await.map_err(wrongly::<()>("an epoch"))?;
+    court.face.begin_attempt(&leader, "runner-0").await.map_err(wrongly("an epoch"))?;
     let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
     ensure!(
         court.face.journal(&leader, "a/b c", None).await == Ok((None, false)),

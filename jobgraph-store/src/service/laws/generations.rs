@@ -14,23 +14,21 @@ pub(super) async fn begins_only_after_a_clean_one(court: &Court) -> Verdict {
     };
     let taken = face.submit(again("r1", api::IfExists::Fail)).await.map(|_| ());
     ensure!(taken == Err(Reason::ApplicationExists), "an id in use came to {taken:?}");
-    let attached = face.submit(again("r2", api::IfExists::Attach)).await.map_err(wrongly::<()>("attach"))?;
+    let attached = face.submit(again("r2", api::IfExists::Attach)).await.map_err(wrongly("attach"))?;
     ensure!(attached.existing && attached.application.unwrap().generation == 1, "attach made something else");
     let reused = face.submit(request("r2", "other")).await.map(|_| ());
     ensure!(reused == Err(Reason::RequestIdReused), "a request id with other content came to {reused:?}");
-    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly::<()>("an end"))?;
-    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly::<()>("the end"))?;
+    face.job_ended(&incarnation(&application, 1), job, succeeded("")).await.map_err(wrongly("an end"))?;
+    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     let dirty = face.submit(again("r3", api::IfExists::Fail)).await.map(|_| ());
     ensure!(dirty == Err(Reason::ApplicationExists), "an id that is being cleaned came to {dirty:?}");
-    face.mark_clean(&leader).await.map_err(wrongly::<()>("clean"))?;
-    let skipped = face.submit(again("r4", api::IfExists::Skip)).await.map_err(wrongly::<()>("skip"))?;
+    face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
+    let skipped = face.submit(again("r4", api::IfExists::Skip)).await.map_err(wrongly("skip"))?;
     ensure!(skipped.existing && skipped.application.unwrap().generation == 1, "skip made something else");
-    let next = face.submit(again("r5", api::IfExists::Attach)).await.map_err(wrongly::<()>("the next"))?;
+    let next = face.submit(again("r5", api::IfExists::Attach)).await.map_err(wrongly("the next"))?;
     ensure!(!next.existing && next.application.as_ref().unwrap().generation == 2, "no second generation");
     ensure!(next.application.unwrap().jobs.is_empty(), "a generation has the jobs of the one before");
-    let answer = face.submit(again("r5", api::IfExists::Attach)).await.map_err(wrongly::<()>("a repeat"))?;
+    let answer = face.submit(again("r5", api::IfExists::Attach)).await.map_err(wrongly("a repeat"))?;
     ensure!(
         answer.accepted_earlier && answer.application.unwrap().generation == 2,
         "a repeated request made something"
@@ -49,12 +47,12 @@ pub(super) async fn two_submissions_make_one(court: &Court) -> Verdict {
         };
         held.reached().await;
         let fast = if same { request("slow", id) } else { request("fast", id) };
-        let first = court.face.submit(fast).await.map_err(wrongly::<()>("a submission"))?;
+        let first = court.face.submit(fast).await.map_err(wrongly("a submission"))?;
         ensure!(!first.accepted_earlier, "the first submission is said to be a repeat");
         held.release();
         let slow = slow.await.unwrap();
         if same {
-            let slow = slow.map_err(wrongly::<()>("the same request"))?;
+            let slow = slow.map_err(wrongly("the same request"))?;
             ensure!(
                 slow.accepted_earlier && slow.application.unwrap().generation == 1,
                 "the same request made another one"
@@ -82,12 +80,9 @@ pub(super) async fn two_submissions_make_one(court: &Court) -> Verdict {
 pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("older").await?;
-    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly::<()>("an end"))?;
-    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly::<()>("the end"))?;
-    let dirty =
-        face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly::<()>("an epoch"))?;
+    face.job_ended(&incarnation(&application, 1), job, succeeded("")).await.map_err(wrongly("an end"))?;
+    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
+    let dirty = face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
     ensure!(
         dirty.disposition() == jobgraph::Disposition::Dirty,
         "a dirty one was said to be {:?}",
@@ -95,21 +90,19 @@ pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
     );
     let main = face.main_starting(&fence(&application, 2), "unix:/again").await;
     ensure!(main == Err(Reason::AlreadyEnded), "main() of what has ended: {main:?}");
-    face.mark_clean(&fence(&application, 2)).await.map_err(wrongly::<()>("clean"))?;
-    let before = face.get(&application).await.map_err(wrongly::<()>("get"))?;
-    let clean =
-        face.begin_attempt(&fence(&application, 9), "runner-2").await.map_err(wrongly::<()>("an epoch"))?;
+    face.mark_clean(&fence(&application, 2)).await.map_err(wrongly("clean"))?;
+    let before = face.get(&application).await.map_err(wrongly("get"))?;
+    let clean = face.begin_attempt(&fence(&application, 9), "runner-2").await.map_err(wrongly("an epoch"))?;
     ensure!(
         clean.disposition() == jobgraph::Disposition::Clean,
         "a clean one was said to be {:?}",
         clean.disposition()
     );
-    let after = face.get(&application).await.map_err(wrongly::<()>("get"))?;
+    let after = face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(before.revision == after.revision, "a clean one was changed");
-    let next = face.submit(request("r-next", "older")).await.map_err(wrongly::<()>("the next"))?;
+    let next = face.submit(request("r-next", "older")).await.map_err(wrongly("the next"))?;
     let next = reference(&next.application.unwrap());
-    let old =
-        face.begin_attempt(&fence(&application, 9), "runner-2").await.map_err(wrongly::<()>("an epoch"))?;
+    let old = face.begin_attempt(&fence(&application, 9), "runner-2").await.map_err(wrongly("an epoch"))?;
     ensure!(
         old.disposition() == jobgraph::Disposition::Clean,
         "an older one was said to be {:?}",
@@ -118,8 +111,8 @@ pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
     // Nine was never written: the next generation's leader comes in below it, but not below what was.
     let low = face.begin_attempt(&fence(&next, 2), "runner-0").await.map(|_| ());
     ensure!(low == Err(Reason::EpochSuperseded), "epochs began anew with a generation: {low:?}");
-    face.begin_attempt(&fence(&next, 3), "runner-0").await.map_err(wrongly::<()>("the next epoch"))?;
-    let begun = face.begin_cluster(&fence(&next, 3), "c1").await.map_err(wrongly::<()>("a cluster"))?;
+    face.begin_attempt(&fence(&next, 3), "runner-0").await.map_err(wrongly("the next epoch"))?;
+    let begun = face.begin_cluster(&fence(&next, 3), "c1").await.map_err(wrongly("a cluster"))?;
     ensure!(begun.incarnation == 2, "incarnations began anew with a generation: {}", begun.incarnation);
     let old = face.job_ended(&incarnation(&application, 2), job, succeeded("")).await;
     ensure!(
@@ -141,7 +134,7 @@ pub(super) async fn pages_are_of_one_revision(court: &Court) -> Verdict {
     let mut token = String::new();
     let mut revision = None;
     for round in 0..3 {
-        let answer = face.list(page(&token)).await.map_err(wrongly::<()>("a page"))?;
+        let answer = face.list(page(&token)).await.map_err(wrongly("a page"))?;
         ensure!(*revision.get_or_insert(answer.revision) == answer.revision, "pages of different revisions");
         listed.extend(answer.applications);
         token = answer.next_page_token;
@@ -150,7 +143,7 @@ pub(super) async fn pages_are_of_one_revision(court: &Court) -> Verdict {
         let changed = listed.last().map(|_| format!("page-{}", 3 - round)).unwrap_or_default();
         let changed =
             proto::ApplicationRef { id: changed.parse().unwrap(), generation: proto::Generation(1) };
-        face.cancel(&changed).await.map_err(wrongly::<()>("a cancel"))?;
+        face.cancel(&changed).await.map_err(wrongly("a cancel"))?;
     }
     ensure!(token.is_empty(), "there is a fourth page");
     let names: Vec<String> = listed.iter().map(|application| application.application_id.clone()).collect();
@@ -169,7 +162,7 @@ pub(super) async fn pages_are_of_one_revision(court: &Court) -> Verdict {
 /// Every event once, numbered from 1 without a gap, whoever wrote at the same time.
 pub(super) async fn the_past_is_told_in_order(court: &Court) -> Verdict {
     let (application, leader, _) = court.running("past").await?;
-    let before = court.face.events(&application).await.map_err(wrongly::<()>("events"))?.len();
+    let before = court.face.events(&application).await.map_err(wrongly("events"))?.len();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..4 {
         let (face, leader) = (court.face.clone(), leader.clone());
@@ -181,9 +174,9 @@ pub(super) async fn the_past_is_told_in_order(court: &Court) -> Verdict {
         });
     }
     while let Some(written) = writers.join_next().await {
-        written.unwrap().map_err(wrongly::<()>("an event"))?;
+        written.unwrap().map_err(wrongly("an event"))?;
     }
-    let told = court.face.events(&application).await.map_err(wrongly::<()>("events"))?;
+    let told = court.face.events(&application).await.map_err(wrongly("events"))?;
     ensure!(told.len() == before + 20, "{} events instead of {}", told.len(), before + 20);
     ensure!(told.iter().map(|event| event.event_id).eq(1..=told.len() as u64), "event ids have a gap");
     for writer in 0..4 {

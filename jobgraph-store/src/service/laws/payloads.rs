@@ -19,10 +19,10 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
     let face = &court.face;
     let application = court.application("sweep").await?;
     let leader = fence(&application, 1);
-    face.begin_attempt(&leader, "runner-0").await.map_err(wrongly::<()>("an epoch"))?;
+    face.begin_attempt(&leader, "runner-0").await.map_err(wrongly("an epoch"))?;
     let bytes = Bytes::from_static(b"bytes that somebody needs");
     let digest = Digest::of(&bytes);
-    face.put_payload(bytes.clone()).await.map_err(wrongly::<()>("a payload"))?;
+    face.put_payload(bytes.clone()).await.map_err(wrongly("a payload"))?;
     let mut held = court.gate.hold("/ref/");
     let pin = {
         let (face, leader, artifact) = (face.clone(), leader.clone(), artifact(&bytes, "a"));
@@ -35,17 +35,17 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
     let pin = pin.await.unwrap();
     ensure!(pin == Err(Reason::PayloadMissing), "a pointer to what was swept came to {pin:?}");
     ensure!(face.put_payload(bytes.clone()).await == Ok(false), "the payload is not said to be missing");
-    face.pin(&leader, vec![artifact(&bytes, "a")]).await.map_err(wrongly::<()>("a pointer"))?;
+    face.pin(&leader, vec![artifact(&bytes, "a")]).await.map_err(wrongly("a pointer"))?;
     // The other way round: the pointer commits between the mark and the second look.
     let more = Bytes::from_static(b"more bytes");
-    face.put_payload(more.clone()).await.map_err(wrongly::<()>("a payload"))?;
+    face.put_payload(more.clone()).await.map_err(wrongly("a payload"))?;
     let mut held = court.gate.hold("/sweep");
     let sweep = {
         let (inside, digest) = (court.inside.clone(), Digest::of(&more));
         tokio::spawn(async move { inside.sweep(digest).await })
     };
     held.reached().await;
-    face.pin(&leader, vec![artifact(&more, "b")]).await.map_err(wrongly::<()>("a pointer"))?;
+    face.pin(&leader, vec![artifact(&more, "b")]).await.map_err(wrongly("a pointer"))?;
     held.release();
     let swept = sweep.await.unwrap().map_err(|error| error.to_string())?;
     ensure!(!swept, "a payload was swept after its pointer had committed");
@@ -57,7 +57,7 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
             "a payload that is pointed to is gone"
         );
     }
-    let pinned = face.pin(&leader, vec![artifact(&more, "a")]).await.map_err(wrongly::<()>("a pointer"))?;
+    let pinned = face.pin(&leader, vec![artifact(&more, "a")]).await.map_err(wrongly("a pointer"))?;
     ensure!(pinned[0].digest == digest.to_string(), "the record did not win");
     Ok(())
 }
@@ -69,17 +69,17 @@ pub(super) async fn freed_at_clean(court: &Court) -> Verdict {
     let (only, shared) = (Bytes::from_static(b"only an artifact"), Bytes::from_static(b"graph"));
     let rows = Bytes::from_static(b"rows");
     for bytes in [&only, &shared, &rows] {
-        face.put_payload(bytes.clone()).await.map_err(wrongly::<()>("a payload"))?;
+        face.put_payload(bytes.clone()).await.map_err(wrongly("a payload"))?;
     }
     let artifacts = vec![artifact(&only, "only"), artifact(&shared, "shared")];
-    face.pin(&leader, artifacts).await.map_err(wrongly::<()>("a pointer"))?;
+    face.pin(&leader, artifacts).await.map_err(wrongly("a pointer"))?;
     let again = face.put_graph(&leader, graph("job", "other-call", 0, &shared)).await.map(|_| ());
     ensure!(again == Err(Reason::JobNameTaken), "the same name under another call came to {again:?}");
     let end = proto::job::JobEnd { result_digest: Digest::of(&rows).to_string(), ..succeeded("") };
-    face.job_ended(&incarnation(&application, 1), job, end).await.map_err(wrongly::<()>("an end"))?;
-    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly::<()>("the end"))?;
+    face.job_ended(&incarnation(&application, 1), job, end).await.map_err(wrongly("an end"))?;
+    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     ensure!(face.read_payload(Digest::of(&only)).await.is_ok(), "an artifact's bytes went before clean");
-    face.mark_clean(&leader).await.map_err(wrongly::<()>("clean"))?;
+    face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
     let freed = face.read_payload(Digest::of(&only)).await;
     ensure!(freed == Err(Reason::PayloadMissing), "an artifact's bytes after clean: {freed:?}");
     court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;

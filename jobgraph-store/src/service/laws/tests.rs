@@ -11,7 +11,7 @@ use crate::store::Metadata;
 use crate::store::embedded::EmbeddedMetadata;
 use crate::store::memory::MemoryMetadata;
 use crate::store::mutants::{Fault, Mutant};
-use chassis::clock::SystemClock;
+use chassis::clock::{SystemClock, timeout};
 
 /// A law that takes longer hangs.
 const BOUND: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ async fn embedded(wired: bool) -> (Court, tempfile::TempDir) {
 }
 
 async fn verdict(law: &str, court: &Court) -> Verdict {
-    tokio::time::timeout(BOUND, judge(law, court)).await.unwrap_or_else(|_| Err("it hangs".into()))
+    timeout(&SystemClock, BOUND, judge(law, court)).await.unwrap_or_else(|_| Err("it hangs".into()))
 }
 
 macro_rules! laws {
@@ -139,7 +139,7 @@ async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {
                     over(Arc::new(Mutant::new(*fault)), Arc::new(MemoryBlobs::default()), false).await;
                 // A law that panics or hangs over a fault has seen it as well.
                 let verdict = tokio::spawn(async move {
-                    tokio::time::timeout(Duration::from_secs(3), judge(law, &court)).await
+                    timeout(&SystemClock, Duration::from_secs(3), judge(law, &court)).await
                 });
                 (*fault, *law, !matches!(verdict.await, Ok(Ok(Ok(())))))
             });

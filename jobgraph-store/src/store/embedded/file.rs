@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable};
+use redb::{Database, Durability, ReadableDatabase as _};
 
-use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, refused};
-use crate::store::{Change, Commit, Key, Operation, Read, StoreError, Stored, Transaction, View};
+use super::batch::Tables;
+use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, number, refused};
+use crate::store::{Change, Commit, Key, Read, StoreError, Stored, Transaction, View};
 
 /// Pages kept in memory: the record of a busy host is a few MiB, and its hot part much less.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -216,67 +217,6 @@ impl RecordFile {
     }
 }
 
-struct Tables<'t> {
-    data: redb::Table<'t, &'static [u8], (u64, &'static [u8])>,
-    history: redb::Table<'t, (&'static [u8], u64), Option<(u64, &'static [u8])>>,
-    log: redb::Table<'t, (u64, u32), &'static [u8]>,
-    numbers: redb::Table<'t, &'static str, u64>,
-}
-
-impl<'t> Tables<'t> {
-    fn open(write: &'t redb::WriteTransaction) -> Result<Self, Refused> {
-        Ok(Self {
-            data: write.open_table(DATA)?,
-            history: write.open_table(HISTORY)?,
-            log: write.open_table(LOG)?,
-            numbers: write.open_table(NUMBERS)?,
-        })
-    }
-
-    fn conflict(&self, transaction: &Transaction) -> Result<Option<Key>, Refused> {
-        for compare in &transaction.compares {
-            let revision = self.data.get(compare.key.as_bytes())?.map(|guard| guard.value().0);
-            if revision != compare.revision {
-                return Ok(Some(compare.key.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    fn apply(&mut self, transaction: &Transaction, revision: u64) -> Result<(), Refused> {
-        for (position, operation) in (0..).zip(&transaction.operations) {
-            let key = operation.key().as_bytes();
-            let before = match operation {
-                Operation::Put(_, value) => self.data.insert(key, (revision, &value[..]))?,
-                Operation::Delete(_) => match self.data.remove(key)? {
-                    Some(before) => Some(before),
-                    None => continue,
-                },
-            };
-            self.history.insert((key, revision), before.as_ref().map(|guard| guard.value()))?;
-            drop(before);
-            self.log.insert((revision, position), key)?;
-        }
-        Ok(())
-    }
-
-    /// Records the latest revision and forgets the past beyond the last `kept` ones.
-    fn finish(&mut self, revision: u64, kept: u64) -> Result<(), Refused> {
-        self.numbers.insert(REVISION, revision)?;
-        let oldest = number(&self.numbers, OLDEST)?;
-        let wanted = revision.saturating_sub(kept);
-        if wanted <= oldest {
-            return Ok(());
-        }
-        for entry in self.log.extract_from_if(..(wanted + 1, 0), |_, _| true)? {
-            let (at, key) = entry?;
-            self.history.remove((key.value(), at.value().0))?;
-        }
-        self.numbers.insert(OLDEST, wanted)?;
-        Ok(())
-    }
-}
-
 /// Makes the tables of a new file and answers the latest revision.
 fn prepare(database: &Database) -> Result<u64, Refused> {
     match database.begin_read()?.open_table(NUMBERS) {
@@ -290,10 +230,6 @@ fn prepare(database: &Database) -> Result<u64, Refused> {
     Ok(0)
 }
 
-fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {
-    Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
-}
-
 fn kept(asked: u64, oldest: u64, latest: u64) -> Result<(), Refused> {
     if asked < oldest || asked > latest {
         return Err(Refused(StoreError::Compacted { asked, oldest }));
@@ -305,7 +241,7 @@ fn stored((revision, value): (u64, &[u8])) -> Stored {
     Stored { value: Bytes::copy_from_slice(value), revision }
 }
 
-type History = redb::ReadOnlyTable<(&'static [u8], u64), Option<(u64, &'static [u8])>>;
+type History = redb::ReadOnlyTable<super::tables::Changed, super::tables::Before>;
 type Data = redb::ReadOnlyTable<&'static [u8], (u64, &'static [u8])>;
 
 /// What the key was at `at`, if it changed since; the inner `None`: absent.

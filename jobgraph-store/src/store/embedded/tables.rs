@@ -3,15 +3,21 @@
 
 use std::io::{Error as IoError, ErrorKind};
 
-use redb::{CommitError, DatabaseError, StorageError, TableDefinition, TableError, TransactionError};
+use redb::{
+    CommitError, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError, TransactionError,
+};
 
 use crate::store::StoreError;
+
+/// A key and the revision that changed it.
+pub(super) type Changed = (&'static [u8], u64);
+/// What it was before, with the revision that wrote that; absent: there was nothing.
+pub(super) type Before = Option<(u64, &'static [u8])>;
 
 /// Key → (revision that wrote it, value).
 pub(super) const DATA: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("data");
 /// (key, revision that changed it) → what it was before.
-pub(super) const HISTORY: TableDefinition<'_, (&[u8], u64), Option<(u64, &[u8])>> =
-    TableDefinition::new("history");
+pub(super) const HISTORY: TableDefinition<'_, Changed, Before> = TableDefinition::new("history");
 /// (revision, position in its commit) → key.
 pub(super) const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
 /// Single numbers.
@@ -60,3 +66,8 @@ macro_rules! refused_from {
 }
 
 refused_from!(StorageError, TableError, TransactionError, CommitError, DatabaseError);
+
+/// A single number; 0 before it was ever written.
+pub(super) fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {
+    Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
+}

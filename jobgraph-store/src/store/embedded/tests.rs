@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use redb::StorageBackend as _;
 use redb::backends::FileBackend;
 
 use super::*;

@@ -8,6 +8,7 @@ use chassis::clock::{Clock as _, timeout};
 use chassis::transport::Endpoint;
 use client::tether::{Exit, Owned, Tether, TetherEvent};
 use futures::StreamExt as _;
+use proto::Reason;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -50,22 +51,30 @@ async fn watch_exit(
     mut owned: Owned,
     known: watch::Sender<Option<Exit>>,
 ) {
-    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-    let mut failures = 0;
-    while failures < RECLAIMS {
+    let key = order.slot.key();
+    let mut backoff = new_backoff();
+    let mut claims = 0;
+    while claims < RECLAIMS {
         match owned.next().await {
             Ok(Some(TetherEvent::Exited(exit))) => {
                 known.send_replace(Some(exit));
-                // Dropping `owned` would start the tether's patience; nobody needs it to hurry.
-                std::future::pending::<()>().await;
+                // The tether stays for as long as it is owned: until it is released.
+                return std::future::pending().await;
             }
-            Ok(Some(_)) => continue,
-            Ok(None) => tracing::warn!("{}: its tether left", order.slot.key()),
-            Err(error) => tracing::warn!("{}: its tether is out of reach: {error}", order.slot.key()),
+            Ok(Some(_)) => {
+                (claims, backoff) = (0, new_backoff());
+                continue;
+            }
+            Ok(None) => tracing::warn!("{key}: its tether left"),
+            Err(error) if error.reason() == Some(Reason::TetherReplaced) => {
+                // Another lifecycle minds the process now; whatever becomes of it is not for this one to say.
+                tracing::error!("{key}: another lifecycle has taken it over");
+                return std::future::pending().await;
+            }
+            Err(error) => tracing::warn!("{key}: its tether is out of reach: {error}"),
         }
-        // Whoever has no connection to its tether has no time either: it may be counting the grace.
-        while failures < RECLAIMS {
-            failures += 1;
+        while claims < RECLAIMS {
+            claims += 1;
             match timeout(&local.clock, CLAIM_TIMEOUT, tether.own(true, None)).await {
                 Ok(Ok(again)) => {
                     owned = again;
@@ -77,6 +86,11 @@ async fn watch_exit(
     }
     let exit = local.exit_without_tether(&order).await;
     known.send_replace(Some(exit));
+}
+
+/// Waits between claims: short, because the tether may be counting its grace.
+fn new_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(20), Duration::from_millis(500))
 }
 
 #[async_trait]

@@ -1,0 +1,50 @@
+//! What is in use inside this process right now: between being found and being held, nothing is evicted.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::Digest;
+
+/// How often each artifact is pinned.
+#[derive(Debug, Default)]
+pub(super) struct Pins(Mutex<HashMap<Digest, usize>>);
+
+/// Keeps one artifact from being evicted while it lives.
+#[derive(Debug)]
+pub struct Pin {
+    pins: Arc<Pins>,
+    digest: Digest,
+}
+
+impl Pins {
+    pub(super) fn pin(self: &Arc<Self>, digest: Digest) -> Pin {
+        *self.lock().entry(digest).or_default() += 1;
+        Pin { pins: self.clone(), digest }
+    }
+
+    pub(super) fn is_pinned(&self, digest: Digest) -> bool {
+        self.lock().contains_key(&digest)
+    }
+
+    /// Does it unless the artifact is pinned. Nobody pins it meanwhile, so whoever pins it next sees what was done.
+    pub(super) fn unless_pinned<T>(&self, digest: Digest, act: impl FnOnce() -> T) -> Option<T> {
+        let pins = self.lock();
+        (!pins.contains_key(&digest)).then(act)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.pins.lock();
+        if let Some(count) = pins.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.digest);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Transfers that are under way, so that nobody fetches what somebody else is fetching already.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::Digest;
+use tokio::sync::watch;
+
+use super::transfer::{self, Progress};
+use super::Inner;
+use crate::cache::Kept;
+use crate::error::FetchError;
+use crate::model::Location;
+
+/// What one transfer is for.
+pub(super) type Key = (Location, Option<Digest>);
+
+/// Where a transfer is.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    Moving(Progress),
+    Done(Result<Kept, FetchError>),
+}
+
+/// The transfers under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Mutex<HashMap<Key, Arc<watch::Sender<State>>>>);
+
+/// A seat in a transfer. When the last one is given up, so is the transfer.
+pub(super) struct Seat {
+    pub(super) state: watch::Receiver<State>,
+    /// The transfer answers exactly what this caller asked.
+    pub(super) own: bool,
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<watch::Sender<State>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a transfer that nobody waits for; `false` if somebody has come meanwhile.
+    fn abandon(&self, key: &Key, state: &watch::Sender<State>) -> bool {
+        let mut flights = self.lock();
+        let nobody = state.receiver_count() == 0;
+        if nobody {
+            flights.remove(key);
+        }
+        nobody
+    }
+}
+
+impl Inner {
+    /// A seat in a transfer that brings these bytes: the same address, or (unless `own_only`) the same digest from elsewhere, or
+    /// the same address with another expectation. Begins one if there is none.
+    pub(super) fn board(self: &Arc<Self>, key: Key, own_only: bool) -> Seat {
+        let mut flights = self.flights.lock();
+        if let Some(state) = flights.get(&key) {
+            return Seat { state: state.subscribe(), own: true };
+        }
+        let brings = |other: &Key| {
+            let same_address = other.0 == key.0 && (other.1.is_none() || key.1.is_none());
+            let same_bytes = key.1.is_some() && other.1 == key.1;
+            same_address || same_bytes
+        };
+        if !own_only && let Some((_, state)) = flights.iter().find(|(other, _)| brings(other)) {
+            return Seat { state: state.subscribe(), own: false };
+        }
+        let (sender, state) = watch::channel(State::Moving(Progress::default()));
+        let sender = Arc::new(sender);
+        flights.insert(key.clone(), sender.clone());
+        drop(flights);
+        let inner = self.clone();
+        self.tasks.spawn_job(format!("fetch {}", key.0), async move {
+            inner.fly(&key, &sender).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        Seat { state, own: true }
+    }
+
+    /// Runs one transfer to its end, until nobody waits for it any more, or until the process ends.
+    async fn fly(&self, key: &Key, state: &watch::Sender<State>) {
+        let abandoned = async {
+            loop {
+                state.closed().await;
+                if self.flights.abandon(key, state) {
+                    return;
+                }
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = transfer::run(self, key, state) => outcome,
+            () = abandoned => return tracing::debug!("nobody waits for {} any more", key.0),
+            () = self.tasks.shutdown().begun() => Err(FetchError::GoingDown),
+        };
+        self.flights.lock().remove(key);
+        state.send_replace(State::Done(outcome));
+    }
+}

@@ -1,0 +1,244 @@
+//! A holder against an elector that says what the test says, while time stands still.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::channel::connect;
+use chassis::clock::{Boot, Clock as _, ManualClock, SystemClock, timeout};
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::{Authenticator, Limits, Serve};
+use chassis::tasks::Shutdown;
+use chassis::transport::{Endpoint, OsTransport};
+use futures::stream::BoxStream;
+use proto::election::campaign_request::Message as Asked;
+use proto::election::campaign_response::Message as Said;
+use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
+use proto::election::{CampaignRequest, CampaignResponse, Elected, Enter, Lost, Renewed, ResignResponse};
+use proto::{Generation, election as wire};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(4);
+
+/// The elector's end of one stream.
+struct Conversation {
+    asked: Streaming<CampaignRequest>,
+    say: mpsc::Sender<Result<CampaignResponse, Status>>,
+}
+
+struct Puppet(mpsc::Sender<Conversation>);
+
+#[tonic::async_trait]
+impl ElectionService for Puppet {
+    type CampaignStream = ReceiverStream<Result<CampaignResponse, Status>>;
+    type ObserveStream = BoxStream<'static, Result<ObserveResponse, Status>>;
+
+    async fn campaign(
+        &self,
+        request: Request<Streaming<CampaignRequest>>,
+    ) -> Result<Response<Self::CampaignStream>, Status> {
+        let (say, said) = mpsc::channel(8);
+        let _ = self.0.send(Conversation { asked: request.into_inner(), say }).await;
+        Ok(Response::new(ReceiverStream::new(said)))
+    }
+
+    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<Self::ObserveStream>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn resign(&self, _: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
+        Ok(Response::new(wire::ResignResponse { was_leader: true }))
+    }
+}
+
+struct Stage {
+    clock: Arc<ManualClock>,
+    election: Election,
+    conversations: mpsc::Receiver<Conversation>,
+    shutdown: Shutdown,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.shutdown.begin();
+    }
+}
+
+async fn soon<F: Future>(what: F) -> F::Output {
+    timeout(&SystemClock, Duration::from_secs(20), what).await.expect("comes about")
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(directory.path().join("elector.sock"));
+        let clock = Arc::new(ManualClock::new());
+        let (key, shutdown) = (DeploymentKey::generate(), Shutdown::new());
+        let credential = key.mint(&Principal::Deployment);
+        let (sender, conversations) = mpsc::channel(8);
+        let server = chassis::server::bind(Serve {
+            name: "leader-elector",
+            endpoints: vec![endpoint.clone()],
+            transport: Arc::new(OsTransport),
+            clock: clock.clone(),
+            authenticator: Authenticator::new(key),
+            routes: tonic::service::Routes::new(ElectionServiceServer::new(Puppet(sender))),
+            shutdown: shutdown.clone(),
+            limits: Limits::default(),
+        })
+        .await
+        .unwrap();
+        tokio::spawn(server.run());
+        let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
+        let election = Election::new(channel, clock.clone());
+        Self { clock, election, conversations, shutdown, _directory: directory }
+    }
+
+    fn campaign(&self) -> Campaign {
+        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+        let (holder, lock_file) = ("runner-0".to_owned(), Some("/main.lock".into()));
+        self.election.campaign(Candidacy { application, holder, at_least: Epoch(6), lock_file })
+    }
+
+    /// The holder's next stream, and what it entered with.
+    async fn entered(&mut self) -> (Conversation, Enter) {
+        let mut conversation = soon(self.conversations.recv()).await.unwrap();
+        match conversation.asked().await {
+            Some(Asked::Enter(enter)) => (conversation, enter),
+            other => panic!("expected to be entered, got {other:?}"),
+        }
+    }
+
+    /// A leader of epoch 7 whose first renewal was sent and acknowledged at the answered instant.
+    async fn led(&mut self) -> (Leadership, Conversation, Boot) {
+        let campaign = self.campaign();
+        let (mut conversation, _) = self.entered().await;
+        conversation.elect(7).await;
+        assert_eq!(conversation.renewal().await, 1);
+        conversation.say(Said::Renewed(Renewed { sequence: 1 })).await;
+        (soon(campaign.elected()).await.unwrap(), conversation, self.clock.boot())
+    }
+}
+
+impl Conversation {
+    async fn asked(&mut self) -> Option<Asked> {
+        soon(self.asked.message()).await.ok().flatten().and_then(|request| request.message)
+    }
+
+    async fn renewal(&mut self) -> u64 {
+        match self.asked().await {
+            Some(Asked::Renew(renew)) => renew.sequence,
+            other => panic!("expected a renewal, got {other:?}"),
+        }
+    }
+
+    async fn say(&self, message: Said) {
+        self.say.send(Ok(CampaignResponse { message: Some(message) })).await.unwrap();
+    }
+
+    async fn elect(&self, epoch: u64) {
+        let lease = Some(prost_types::Duration::try_from(LEASE).unwrap());
+        self.say(Said::Elected(Elected { epoch, lease, previous_epoch: 5, cause: "resigned".into() })).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
+    let mut stage = Stage::new().await;
+    let campaign = stage.campaign();
+    let (mut elector, enter) = stage.entered().await;
+    assert_eq!((enter.at_least, enter.resume_epoch, enter.lock_file.as_str()), (6, 0, "/main.lock"));
+    // It stood by for an hour: its entry says nothing about now.
+    elector.say(Said::Standby(wire::Standby { leader: "runner-1".into(), epoch: 5 })).await;
+    soon(campaign.standby().wait_for(Option::is_some)).await.unwrap();
+    stage.clock.advance(Duration::from_secs(3600));
+    elector.elect(7).await;
+    assert_eq!(elector.renewal().await, 1);
+    let first_sent_at = stage.clock.boot();
+    stage.clock.advance(Duration::from_millis(500));
+    elector.say(Said::Renewed(Renewed { sequence: 1 })).await;
+    let leadership = soon(campaign.elected()).await.unwrap();
+    assert_eq!((leadership.epoch(), leadership.previous_epoch()), (Epoch(7), Some(Epoch(5))));
+    let mut deadline = leadership.deadline();
+    assert_eq!(*deadline.borrow_and_update(), first_sent_at + LEASE * 3 / 4);
+
+    stage.clock.advance(Duration::from_millis(500));
+    assert_eq!(elector.renewal().await, 2, "each quarter");
+    stage.clock.advance(Duration::from_millis(900));
+    // An answer to nothing that was ever asked moves nothing.
+    elector.say(Said::Renewed(Renewed { sequence: 99 })).await;
+    elector.say(Said::Renewed(Renewed { sequence: 2 })).await;
+    soon(deadline.changed()).await.unwrap();
+    let until = first_sent_at + LEASE / 4 + LEASE * 3 / 4;
+    assert_eq!(*deadline.borrow_and_update(), until);
+    assert_eq!(*leadership.lease().borrow(), Lease::Until(until));
+}
+
+#[tokio::test]
+async fn a_leadership_is_lost_a_lease_after_the_last_acknowledged_sending_whatever_the_elector_does() {
+    let mut stage = Stage::new().await;
+    let (leadership, _silent, sent_at) = stage.led().await;
+    stage.clock.advance(LEASE - Duration::from_nanos(1));
+    assert_eq!(*leadership.lease().borrow(), Lease::Until(sent_at + LEASE * 3 / 4));
+    stage.clock.advance(Duration::from_nanos(1));
+    assert_eq!(soon(leadership.lost()).await, "lease expired");
+    assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4, "and nothing moved it");
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_resumed_with_the_epoch_until_somebody_says_that_it_is_lost() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    let mut deadline = leadership.deadline();
+    stage.clock.advance(Duration::from_millis(700));
+    drop(elector);
+    let (elector, enter) = stage.entered().await;
+    assert_eq!((enter.resume_epoch, enter.holder.as_str()), (7, "runner-0"));
+    let entered_at = stage.clock.boot();
+    stage.clock.advance(Duration::from_millis(100));
+    elector.elect(7).await;
+    soon(deadline.wait_for(|until| *until == entered_at + LEASE * 3 / 4)).await.unwrap();
+    drop(elector);
+    let (elector, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7);
+    elector.say(Said::Lost(Lost { cause: "superseded".into() })).await;
+    assert_eq!(soon(leadership.lost()).await, "superseded");
+}
+
+#[tokio::test]
+async fn nobody_resumes_past_the_end_of_the_lease() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    drop(elector);
+    let (_silent, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7);
+    stage.clock.advance(LEASE);
+    assert_eq!(soon(leadership.lost()).await, "lease expired");
+}
+
+#[tokio::test]
+async fn dropping_a_campaign_or_a_leadership_ends_its_stream() {
+    let mut stage = Stage::new().await;
+    let campaign = stage.campaign();
+    let (mut elector, _) = stage.entered().await;
+    drop(campaign);
+    assert!(elector.asked().await.is_none(), "withdrawn");
+    let (leadership, mut elector, _) = stage.led().await;
+    drop(leadership);
+    assert!(elector.asked().await.is_none(), "no more renewals");
+}
+
+#[tokio::test]
+async fn a_resigned_leadership_is_over_for_everybody_who_watches_it() {
+    let mut stage = Stage::new().await;
+    let (leadership, mut elector, _) = stage.led().await;
+    let mut lease = leadership.lease();
+    assert!(leadership.resign().await);
+    soon(lease.wait_for(|lease| *lease == Lease::Lost("resigned".into()))).await.unwrap();
+    assert!(elector.asked().await.is_none(), "no more renewals");
+}

@@ -1,0 +1,93 @@
+//! Who may call what: the deployment everything, everybody else what the contract says.
+
+use bytes::Bytes;
+use chassis::credential::Principal;
+use proto::{Digest, Incarnation, IncarnationFence, JobId, Reason, api, job};
+
+use crate::host::{Host, fence, spec, submit_request};
+
+type Outcome = Result<(), Option<Reason>>;
+
+fn outcome<T>(answer: Result<T, client::error::CallError>) -> Outcome {
+    answer.map(|_| ()).map_err(|error| error.reason())
+}
+
+#[tokio::test]
+async fn every_credential_opens_what_is_its_own_and_nothing_else() {
+    let host = Host::start().await;
+    let (app, leader) = host.led("own").await;
+    let (other, _) = host.led("other").await;
+    let scope: Outcome = Err(Some(Reason::CredentialScope));
+    let cluster = |app: &proto::ApplicationRef| IncarnationFence {
+        application: app.clone(),
+        incarnation: Incarnation(1),
+    };
+    let end = || job::JobEnd { outcome: job::JobOutcome::Failed.into(), ..Default::default() };
+    let job = JobId::derive(&app.id, app.generation, "none", 0);
+    let bytes = Bytes::from_static(b"rows");
+    let digest = Digest::of(&bytes);
+
+    let stranger = host.as_(None);
+    assert_eq!(outcome(stranger.applications().version().await), Err(Some(Reason::CredentialMissing)));
+    assert_eq!(outcome(stranger.record().read(&app).await), Err(Some(Reason::CredentialMissing)));
+
+    let main = host.as_attempt(&app, 1);
+    assert_eq!(outcome(main.record().read(&app).await), Ok(()));
+    assert_eq!(outcome(main.record().read(&other).await), scope);
+    assert_eq!(outcome(main.record().begin_attempt(&fence(&app, 2), "me", 1, "").await), scope);
+    assert_eq!(outcome(main.record().journal(&leader, "step", None).await), scope);
+    assert_eq!(outcome(main.record().confirm_epoch(&leader).await), scope);
+    assert_eq!(outcome(main.payloads().put_bytes(digest, bytes.clone()).await), scope);
+    assert_eq!(outcome(main.payloads().get(digest, 0).await), scope);
+    assert_eq!(outcome(main.applications().get(&app.id, None).await), scope);
+    assert_eq!(outcome(main.applications().cancel(&app.id, None, "", "").await), scope);
+
+    let worker = host.as_incarnation(&app, 1);
+    assert_eq!(outcome(worker.record().confirm_epoch(&leader).await), Ok(()));
+    assert_eq!(outcome(worker.record().confirm_epoch(&fence(&other, 1)).await), scope);
+    assert_eq!(outcome(worker.record().confirm_incarnation(&cluster(&app)).await), Ok(()));
+    assert_eq!(outcome(worker.record().confirm_incarnation(&cluster(&other)).await), scope);
+    // Allowed, and then refused by the fence: no cluster has begun.
+    let ended = worker.record().job_ended(&cluster(&app), job, end()).await;
+    assert_eq!(outcome(ended), Err(Some(Reason::IncarnationSuperseded)));
+    assert_eq!(outcome(worker.record().job_ended(&cluster(&other), job, end()).await), scope);
+    let later = IncarnationFence { incarnation: Incarnation(2), ..cluster(&app) };
+    assert_eq!(outcome(worker.record().job_ended(&later, job, end()).await), scope);
+    assert_eq!(outcome(worker.record().leader_job_ended(&leader, job, end()).await), scope);
+    assert_eq!(outcome(worker.record().read(&app).await), scope);
+    assert_eq!(outcome(worker.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
+    assert_eq!(outcome(worker.payloads().get_bytes(digest, 100).await), Ok(()));
+    assert_eq!(outcome(worker.payloads().present(&[digest]).await), scope);
+    assert_eq!(outcome(worker.applications().submit(submit_request("r", spec("new"))).await), scope);
+
+    let (application, generation) = (app.id.to_string(), app.generation.get());
+    let contender = host.as_(Some(&Principal::Contender { application, generation }));
+    assert_eq!(outcome(contender.record().read(&app).await), scope);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_reach_leaders_until_clean_and_nobody_else() {
+    let host = Host::start().await;
+    let request = api::SubmitRequest {
+        spec: Some(api::ApplicationSpec { secrets: vec!["TOKEN".into()], ..spec("secret") }),
+        secret_values: [("TOKEN".to_owned(), "hunter2".to_owned())].into(),
+        ..submit_request("r1", spec(""))
+    };
+    let submitted = host.applications().submit(request.clone()).await.unwrap().application.unwrap();
+    assert!(!format!("{submitted:?}").contains("hunter2"));
+    let app = crate::host::reference(&submitted);
+    let begun = host.record().begin_attempt(&fence(&app, 1), "runner-0", 1, "").await.unwrap();
+    assert_eq!(begun.secret_values["TOKEN"], "hunter2");
+    let seen = format!("{:?}", host.as_attempt(&app, 1).record().read(&app).await.unwrap());
+    assert!(!seen.contains("hunter2"));
+    let other =
+        api::SubmitRequest { secret_values: [("TOKEN".to_owned(), "other".to_owned())].into(), ..request };
+    let reused = host.applications().submit(other).await.unwrap_err();
+    assert_eq!(reused.reason(), Some(Reason::RequestIdReused), "other secrets are another content");
+    host.record().end(&fence(&app, 1), api::Outcome::Failed, "", "", 0).await.unwrap();
+    host.record().mark_clean(&fence(&app, 1), Vec::new()).await.unwrap();
+    let begun = host.record().begin_attempt(&fence(&app, 2), "runner-0", 1, "").await.unwrap();
+    assert!(begun.secret_values.is_empty());
+    host.stop().await;
+}

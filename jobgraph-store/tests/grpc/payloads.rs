@@ -1,0 +1,89 @@
+//! Payloads and processes through the wire.
+
+use bytes::Bytes;
+use futures::stream;
+use proto::{Digest, Epoch, Reason, jobgraph};
+use tonic::Code;
+
+use crate::host::{Host, fence};
+
+#[tokio::test]
+async fn a_payload_comes_back_as_it_was_and_is_there_once() {
+    let host = Host::start().await;
+    let bytes: Bytes = (0..9_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
+    let digest = Digest::of(&bytes);
+    let payloads = host.payloads();
+    assert!(!payloads.put_bytes(digest, bytes.clone()).await.unwrap());
+    assert!(payloads.put_bytes(digest, bytes.clone()).await.unwrap());
+    assert_eq!(payloads.get_bytes(digest, bytes.len()).await.unwrap(), bytes);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"from a file").unwrap();
+    let other = Digest::of(b"from a file");
+    assert!(!payloads.put_file(other, file.path()).await.unwrap());
+    assert_eq!(payloads.present(&[Digest::of(b"none"), other, digest]).await.unwrap(), [other, digest]);
+    let empty = Digest::of(b"");
+    payloads.put_bytes(empty, Bytes::new()).await.unwrap();
+    assert_eq!(payloads.get_bytes(empty, 0).await.unwrap(), Bytes::new());
+    let missing = payloads.get(Digest::of(b"none"), 0).await.map(|_| ()).unwrap_err();
+    assert_eq!((missing.code(), missing.reason()), (Code::NotFound, Some(Reason::PayloadMissing)));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_was_said_are_refused_and_never_visible() {
+    let host = Host::start().await;
+    let payloads = host.payloads();
+    let said = Digest::of(b"what was said");
+    let wrong = Bytes::from_static(b"something new");
+    for (size, chunks) in
+        [(13, vec![wrong.clone()]), (5, vec![wrong.clone()]), (50, vec![wrong.clone(), wrong.clone()])]
+    {
+        let refused = payloads.put_stream(said, size, stream::iter(chunks)).await.unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::PayloadDigestMismatch), "{size}");
+        assert!(payloads.present(&[said]).await.unwrap().is_empty());
+    }
+    // A stream that breaks off leaves nothing either.
+    let begun =
+        payloads.put_stream(said, 13, stream::iter([Bytes::from_static(b"what ")])).await.unwrap_err();
+    assert_eq!(begun.reason(), Some(Reason::PayloadDigestMismatch));
+    assert!(payloads.present(&[said]).await.unwrap().is_empty());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn processes_are_kept_across_a_restart_and_fenced_by_their_leader() {
+    let mut host = Host::start().await;
+    let (app, leader) = host.led("procs").await;
+    let process = |replica: u32| jobgraph::Process {
+        key: format!("procs/1/cluster/1/worker/{replica}"),
+        application: Some(app.clone().into()),
+        detail: Bytes::from_static(b"detail"),
+        replica,
+        ..Default::default()
+    };
+    let processes = host.processes();
+    for replica in [2, 0, 1] {
+        processes.put(process(replica), Some(leader.epoch)).await.unwrap();
+    }
+    processes.put(jobgraph::Process { starts: 5, ..process(2) }, None).await.unwrap();
+    host.record().begin_attempt(&fence(&app, 2), "runner-1", 1, "").await.unwrap();
+    let late = processes.put(process(3), Some(Epoch(1))).await.unwrap_err();
+    assert_eq!(late.reason(), Some(Reason::EpochSuperseded));
+    host.restart().await;
+    let processes = host.processes();
+    let kept = processes.list("procs/1/").await.unwrap();
+    assert_eq!(
+        kept.iter().map(|process| (process.replica, process.starts)).collect::<Vec<_>>(),
+        [(2, 5), (0, 0), (1, 0)]
+    );
+    let all = processes.delete("").await.unwrap_err();
+    assert_eq!(all.reason(), Some(Reason::RequestInvalid));
+    processes.delete("procs/1/cluster/1/worker/0").await.unwrap();
+    assert_eq!(processes.list("").await.unwrap().len(), 2);
+    processes.delete("procs/").await.unwrap();
+    processes.delete("procs/").await.unwrap();
+    assert!(processes.list("").await.unwrap().is_empty());
+    let large = jobgraph::Process { detail: vec![0; 32 * 1024 + 1].into(), ..process(0) };
+    assert_eq!(processes.put(large, None).await.unwrap_err().reason(), Some(Reason::RequestInvalid));
+    host.stop().await;
+}

@@ -1,0 +1,176 @@
+//! Watching, waiting, staleness: an old state is never shown as if it were new.
+
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, SystemClock, timeout};
+use futures::StreamExt as _;
+use proto::api::{self, WaitFor, WatchRequest, watch_response::Item};
+use proto::{Reason, jobgraph};
+
+use crate::host::{Host, fence as fence_of, spec, submit_request};
+
+fn beat(fence: &proto::EpochFence, rows: u64) -> jobgraph::BeatRequest {
+    let counters = proto::job::Progress { rows_in: rows, ..Default::default() };
+    jobgraph::BeatRequest {
+        fence: Some(fence.clone().into()),
+        source: "runner-0".into(),
+        progress: vec![api::JobProgress { job_id: "j".into(), progress: Some(counters) }],
+        activity: "fetching".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
+    let mut host = Host::start().await;
+    let (app, fence) = host.led("silent").await;
+    let (beats, receiver) = tokio::sync::mpsc::channel(4);
+    let mut answers =
+        host.record().beat(tokio_stream::wrappers::ReceiverStream::new(receiver)).await.unwrap();
+    beats.send(beat(&fence, 41)).await.unwrap();
+    assert!(answers.next().await.unwrap().unwrap());
+    let fresh = host.applications().get(&app.id, None).await.unwrap();
+    let observed = fresh.observation.unwrap();
+    assert!(!observed.stale && observed.source == "runner-0" && observed.epoch == 1, "{observed:?}");
+    assert_eq!(fresh.message, "fetching");
+
+    // The source is silent from here on.
+    let request = WatchRequest { application_id: app.id.to_string(), ..Default::default() };
+    let mut watch = host.applications().watch(request).await.unwrap();
+    let stale = timeout(&SystemClock, Duration::from_secs(10), async {
+        let mut ages = Vec::new();
+        loop {
+            let Some(Ok(item)) = watch.next().await else { panic!("the watch ended") };
+            let Item::Bookmark(bookmark) = item else { continue };
+            assert_eq!(bookmark.progress[0].progress.unwrap().rows_in, 41);
+            let observed = bookmark.observation.unwrap();
+            ages.push(observed.age_millis);
+            if observed.stale {
+                return ages;
+            }
+        }
+    });
+    let ages = stale.await.expect("it becomes stale");
+    assert!(ages.is_sorted() && *ages.last().unwrap() > 2000 && ages.len() >= 2, "{ages:?}");
+    let seen = host.applications().get(&app.id, None).await.unwrap();
+    assert!(
+        seen.observation.clone().unwrap().stale && seen.phase() == api::Phase::Starting,
+        "the last known state, said to be old"
+    );
+
+    // After a restart nothing was heard yet: stale until the next beat.
+    drop(beats);
+    host.restart().await;
+    assert!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
+    let mut answers = host.record().beat(futures::stream::iter([beat(&fence, 1)])).await.unwrap();
+    assert!(answers.next().await.unwrap().unwrap());
+    assert!(!host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
+    // A superseded leader's beat is told so, and counts for nothing.
+    host.record().begin_attempt(&fence_of(&app, 2), "runner-1", 2, "lease expired").await.unwrap();
+    let mut answers = host.record().beat(futures::stream::iter([beat(&fence, 1)])).await.unwrap();
+    assert!(!answers.next().await.unwrap().unwrap());
+    assert_eq!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().source, "runner-1");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_and_a_watch_from_its_revision_have_no_gap() {
+    let host = Host::start().await;
+    let applications = host.applications();
+    for n in 0..3 {
+        host.led(&format!("app-{n}")).await;
+    }
+    let (listed, revision) =
+        applications.list_all(api::ListRequest { page_size: 2, ..Default::default() }).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    applications.cancel(&"app-1".parse().unwrap(), None, "why", "me").await.unwrap();
+    applications.submit(submit_request("late", spec("late"))).await.unwrap();
+    let mut watch =
+        applications.watch(WatchRequest { after_revision: revision, ..Default::default() }).await.unwrap();
+    applications.cancel(&"app-2".parse().unwrap(), None, "", "").await.unwrap();
+    let mut names = Vec::new();
+    let mut last = revision;
+    while names.len() < 3 {
+        let item = timeout(&SystemClock, Duration::from_secs(10), watch.next())
+            .await
+            .expect("a change")
+            .unwrap()
+            .unwrap();
+        let Item::Application(application) = item else { continue };
+        assert!(application.revision > last, "revision {} after {last}", application.revision);
+        last = application.revision;
+        names.push(application.application_id);
+    }
+    assert_eq!(names, ["app-1", "late", "app-2"]);
+    let future = applications.watch(WatchRequest { after_revision: last + 1000, ..Default::default() }).await;
+    assert_eq!(future.map(|_| ()).map_err(|error| error.reason()), Err(Some(Reason::Compacted)));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_newest_first() {
+    let host = Host::start().await;
+    let applications = host.applications();
+    for (n, team) in ["blue", "red", "blue"].into_iter().enumerate() {
+        let labels = [("team".to_owned(), team.to_owned())].into();
+        let request =
+            api::SubmitRequest { labels, ..submit_request(&format!("r{n}"), spec(&format!("app-{n}"))) };
+        applications.submit(request).await.unwrap();
+    }
+    let first = fence_of(
+        &proto::ApplicationRef { id: "app-0".parse().unwrap(), generation: proto::Generation(1) },
+        1,
+    );
+    host.record().begin_attempt(&first, "runner-0", 1, "").await.unwrap();
+    host.record().end(&first, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    host.record().mark_clean(&first, Vec::new()).await.unwrap();
+    applications.submit(submit_request("again", spec("app-0"))).await.unwrap();
+    let names = async |request: api::ListRequest| {
+        let listed = applications.list_all(request).await.unwrap().0;
+        listed.iter().map(|app| format!("{}@{}", app.application_id, app.generation)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(api::ListRequest::default()).await, ["app-0@2", "app-2@1", "app-1@1", "app-0@1"]);
+    let latest = api::ListRequest { latest_only: true, ..Default::default() };
+    assert_eq!(names(latest).await, ["app-0@2", "app-2@1", "app-1@1"]);
+    let labels = [("team".to_owned(), "blue".to_owned())].into();
+    assert_eq!(
+        names(api::ListRequest { labels, page_size: 1, ..Default::default() }).await,
+        ["app-2@1", "app-0@1"]
+    );
+    let ended = api::ListRequest { phases: vec![api::Phase::Ended.into()], ..Default::default() };
+    assert_eq!(names(ended).await, ["app-0@1"]);
+    let since = Some(prost_types::Timestamp::from(SystemClock.wall() + Duration::from_secs(60)));
+    assert_eq!(
+        names(api::ListRequest { since, ..Default::default() }).await,
+        ["app-0@2", "app-2@1", "app-1@1"]
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
+    let host = Host::start().await;
+    let (app, fence) = host.led("wait").await;
+    let applications = host.applications();
+    let short = Duration::from_millis(30);
+    let (seen, met) = applications.wait(&app.id, None, WaitFor::Ended, "", short).await.unwrap();
+    assert!(!met && seen.phase() == api::Phase::Starting);
+    let waiting = {
+        let (applications, id) = (applications.clone(), app.id.clone());
+        tokio::spawn(async move {
+            applications.wait(&id, None, WaitFor::Ended, "", Duration::from_secs(20)).await
+        })
+    };
+    host.record().end(&fence, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    let (seen, met) = waiting.await.unwrap().unwrap();
+    assert!(met && seen.outcome() == api::Outcome::Failed && seen.message == "main() exited with 3");
+    assert!(
+        applications.wait(&app.id, None, WaitFor::Running, "", short).await.unwrap().1,
+        "it runs no more, ever"
+    );
+    let (_, met) = applications.wait(&app.id, None, WaitFor::Job, "none", short).await.unwrap();
+    assert!(!met);
+    host.record().mark_clean(&fence, vec!["pid 812".into()]).await.unwrap();
+    let (seen, met) = applications.wait(&app.id, None, WaitFor::Clean, "", short).await.unwrap();
+    assert!(met && seen.leftovers == ["pid 812"]);
+    host.stop().await;
+}
