@@ -49,7 +49,8 @@ impl PortError {
 
     /// A later leader has begun.
     pub fn is_superseded(&self) -> bool {
-        matches!(self.kind, PortErrorKind::Superseded(_)) && self.reason != Some(Reason::IncarnationSuperseded)
+        matches!(self.kind, PortErrorKind::Superseded(_))
+            && self.reason != Some(Reason::IncarnationSuperseded)
     }
 
     /// As what the application failed of; `otherwise` where the peer gave no reason.
@@ -63,12 +64,14 @@ impl From<CallError> for PortError {
         let problem = Problem::from_status(error.status());
         let reason = error.reason();
         // A connection that broke ends in one of several codes without a reason of ours.
-        let unexplained = problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
+        let unexplained =
+            problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
         let full = reason == Some(Reason::StoreFull);
         // The fetcher has tried often enough before it says so.
         let exhausted = reason == Some(Reason::ArtifactNotReachable);
         let kind = if error.is_superseded() {
-            let epoch = problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+            let epoch =
+                problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
             PortErrorKind::Superseded(Epoch(epoch))
         } else if reason == Some(Reason::RevisionMoved) {
             PortErrorKind::Moved
@@ -113,7 +116,9 @@ mod tests {
             (Status::unimplemented("another service"), PortErrorKind::Refused),
             (problem(Code::ResourceExhausted, Reason::StoreFull).into_status(), PortErrorKind::Away),
             (
-                problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(Duration::from_secs(1)).into_status(),
+                problem(Code::Unavailable, Reason::StoreUnavailable)
+                    .retry_after(Duration::from_secs(1))
+                    .into_status(),
                 PortErrorKind::Away,
             ),
             (problem(Code::Unavailable, Reason::ArtifactNotReachable).into_status(), PortErrorKind::Refused),

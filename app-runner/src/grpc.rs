@@ -16,8 +16,9 @@ use futures::{Stream, StreamExt as _};
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
     CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest, ExecuteResponse, GetAttemptRequest,
-    GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
-    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
+    GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse,
+    ReadResultRequest, ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request,
+    put_payload_request,
 };
 use proto::{Digest, EpochFence, JobId, Reason};
 use tokio_stream::wrappers::ReceiverStream;
@@ -62,7 +63,9 @@ impl Front for GrpcFront {
             shutdown: until,
             limits: Limits::default(),
         };
-        let server = bind(serve).await.map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
+        let server = bind(serve)
+            .await
+            .map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
         tokio::spawn(async move {
             if let Err(error) = server.run().await {
                 tracing::error!("ExecutionService: {error}");
@@ -83,7 +86,12 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Served {
     fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let application = &self.fence.application;
-        require_attempt(request, application.id.as_str(), application.generation.get(), self.fence.epoch.get())
+        require_attempt(
+            request,
+            application.id.as_str(),
+            application.generation.get(),
+            self.fence.epoch.get(),
+        )
     }
 }
 
@@ -113,7 +121,10 @@ impl ExecutionService for Served {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+    async fn cancel_job(
+        &self,
+        request: Request<CancelJobRequest>,
+    ) -> Result<Response<CancelJobResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
         self.execution.cancel_job(job_id(&request.job_id)?, request.reason).await.map_err(status)?;
@@ -138,17 +149,24 @@ impl ExecutionService for Served {
                 put_payload_request::Part::Header(_) => None,
             }
         });
-        let found = self.execution.put_payload(digest, header.size_bytes, chunks.boxed()).await.map_err(status)?;
+        let found =
+            self.execution.put_payload(digest, header.size_bytes, chunks.boxed()).await.map_err(status)?;
         Ok(Response::new(PutPayloadResponse { found }))
     }
 
-    async fn watch_job(&self, request: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        request: Request<WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         self.check(&request)?;
         let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).map_err(status)?;
         Ok(Response::new(Box::pin(states.map(|state| state.map_err(status)))))
     }
 
-    async fn read_result(&self, request: Request<ReadResultRequest>) -> Result<Response<Self::ReadResultStream>, Status> {
+    async fn read_result(
+        &self,
+        request: Request<ReadResultRequest>,
+    ) -> Result<Response<Self::ReadResultStream>, Status> {
         self.check(&request)?;
         let rows = self.execution.read_result(job_id(&request.into_inner().job_id)?).await.map_err(status)?;
         let rows = rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(status));
@@ -162,7 +180,10 @@ impl ExecutionService for Served {
         Ok(Response::new(JournalResponse { value: answer.value, found: answer.found }))
     }
 
-    async fn get_attempt(&self, request: Request<GetAttemptRequest>) -> Result<Response<GetAttemptResponse>, Status> {
+    async fn get_attempt(
+        &self,
+        request: Request<GetAttemptRequest>,
+    ) -> Result<Response<GetAttemptResponse>, Status> {
         self.check(&request)?;
         Ok(Response::new(self.execution.attempt()))
     }
@@ -242,4 +263,3 @@ fn internal(error: &PortError) -> Status {
     tracing::error!("{error}");
     Status::internal(error.message.clone())
 }
-

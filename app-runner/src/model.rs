@@ -15,8 +15,10 @@ mod running;
 pub use decision::{Decision, Leave};
 pub use fact::Fact;
 pub use facts::{Cluster, Facts, Failure, JobFacts, Main, Step};
-pub use record::{ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
-    RecordedJobEnd, RecordedMain};
+pub use record::{
+    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
+    RecordedJobEnd, RecordedMain,
+};
 
 /// What should be under way now. The order means nothing; what is under way already is simply answered again.
 pub fn decide(facts: &Facts) -> Vec<Decision> {

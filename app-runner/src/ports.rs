@@ -24,7 +24,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::clock::{Boot, SharedClock};
 use futures::stream::BoxStream;
-use proto::{ApplicationRef, Digest, Epoch, EpochFence, Incarnation, JobId, api, engine as wire, job, jobgraph};
+use proto::{
+    ApplicationRef, Digest, Epoch, EpochFence, Incarnation, JobId, api, engine as wire, job, jobgraph,
+};
 use tokio::sync::watch;
 
 use crate::error::PortError;
@@ -62,7 +64,11 @@ pub struct Ports {
 #[async_trait]
 pub trait Election: Send + Sync {
     /// Waits until elected, for as long as that takes; dropping it withdraws. The epoch is above `at_least`.
-    async fn campaign(&self, application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>>;
+    async fn campaign(
+        &self,
+        application: &ApplicationRef,
+        at_least: Epoch,
+    ) -> PortResult<Box<dyn Leadership>>;
 }
 
 /// One leadership; it is renewed in the background for as long as this lives.
@@ -141,13 +147,23 @@ pub trait RecordStore: Send + Sync {
         cluster: &ReadyCluster,
     ) -> PortResult<()>;
     /// The incarnation is gone.
-    async fn record_cluster_gone(&self, fence: &EpochFence, incarnation: Incarnation, message: &str) -> PortResult<()>;
+    async fn record_cluster_gone(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        message: &str,
+    ) -> PortResult<()>;
     /// main() is about to be started under this tether.
     async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> PortResult<()>;
     /// main() runs.
     async fn record_main_running(&self, fence: &EpochFence, pid: u32) -> PortResult<()>;
     /// main() has ended.
-    async fn record_main_ended(&self, fence: &EpochFence, exit: MainExit, stderr_tail: &str) -> PortResult<()>;
+    async fn record_main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+    ) -> PortResult<()>;
     /// Keeps a graph under its static id. The request's own fence is filled in.
     async fn put_job_graph(
         &self,
@@ -155,9 +171,19 @@ pub trait RecordStore: Send + Sync {
         request: jobgraph::PutJobGraphRequest,
     ) -> PortResult<jobgraph::PutJobGraphResponse>;
     /// The job was submitted to this incarnation.
-    async fn record_job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> PortResult<()>;
+    async fn record_job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> PortResult<()>;
     /// An end that only a leader can know; answers the end that stands.
-    async fn record_leader_job_end(&self, fence: &EpochFence, job: JobId, end: job::JobEnd) -> PortResult<job::JobEnd>;
+    async fn record_leader_job_end(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> PortResult<job::JobEnd>;
     /// A job's outputs stand at their final names.
     async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()>;
     /// The application's end; answers the one that stands.
@@ -342,11 +368,22 @@ pub trait Substrate: Send + Sync {
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// A leader's first call; answers the jobs that the cluster knows.
-    async fn adopt(&self, fence: &EpochFence, incarnation: Incarnation, endpoint: &str) -> PortResult<BTreeSet<JobId>>;
+    async fn adopt(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        endpoint: &str,
+    ) -> PortResult<BTreeSet<JobId>>;
     /// Runs a stored graph.
     async fn submit(&self, fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()>;
     /// Asks a job to end.
-    async fn cancel(&self, fence: &EpochFence, incarnation: Incarnation, job: JobId, reason: &str) -> PortResult<()>;
+    async fn cancel(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        job: JobId,
+        reason: &str,
+    ) -> PortResult<()>;
     /// All jobs: their state first, then progress.
     async fn watch(
         &self,
@@ -437,6 +474,10 @@ pub struct Exited {
 pub trait Workspace: Send + Sync {
     /// Makes the attempt's directories; answers main()'s working directory, absolute.
     async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf>;
+    /// The directory of the application's files, the same for all its attempts.
+    async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf>;
+    /// Makes `file` appear at `link` as well.
+    async fn link(&self, file: &Path, link: PathBuf) -> PortResult<()>;
     /// Writes a file into it, verified against the digest.
     async fn write(
         &self,

@@ -5,13 +5,14 @@ pub mod execution;
 mod retry;
 mod shared;
 mod verbs;
-mod watchers;
 mod warm;
+mod watchers;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chassis::tasks::Shutdown;
+use chassis::telemetry::{fields, trace};
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Epoch, EpochFence};
 use tracing::Instrument as _;
@@ -65,7 +66,15 @@ impl Contender {
 
     /// Runs until the application is clean; the exit code. An error is one that a restart will not cure.
     pub async fn run(self) -> Result<u8, PortError> {
-        let code = self.contend().await?;
+        let ApplicationRef { id, generation } = &self.identity.application;
+        let span = tracing::info_span!(
+            "contender",
+            { fields::APP_ID } = %id,
+            { fields::APP_GENERATION } = generation.get(),
+            holder = self.identity.holder,
+        );
+        trace::continue_from_environment(&span);
+        let code = self.contend().instrument(span).await?;
         if code != EXIT_RESTART {
             self.ports.workspace.forget(&self.identity.application).await;
         }
@@ -81,8 +90,10 @@ impl Contender {
             if now.clean {
                 return Ok(exit_code(&now));
             }
+            let traceparent = record.traceparent.clone();
             // The bytes are fetched while somebody else leads, or while the campaign is under way.
-            let warm = tokio::spawn(warm::fetch(self.ports.clone(), self.identity.application.clone(), record));
+            let warm = warm::fetch(self.ports.clone(), self.identity.application.clone(), record);
+            let warm = tokio::spawn(trace::carry(warm));
             let campaign = tokio::select! {
                 () = self.shutdown.begun() => None,
                 code = self.until_clean() => return Ok(code),
@@ -91,17 +102,36 @@ impl Contender {
             warm.abort();
             let Some(leadership) = campaign else { return Ok(EXIT_RESTART) };
             let epoch = leadership.epoch();
-            let span = tracing::info_span!("attempt", app.id = %self.identity.application.id, epoch = epoch.get());
-            match self.lead(leadership, &span).await? {
+            let span = self.span_of_attempt(epoch, &traceparent);
+            match self.lead(leadership).instrument(span).await? {
                 Led::Exit(code) => return Ok(code),
                 Led::CampaignAgain { at_least: known } => at_least = at_least.max(known).max(epoch),
             }
         }
     }
 
+    /// Below the application's Submit, for whoever leads; below this contender where nobody traced that.
+    fn span_of_attempt(&self, epoch: Epoch, traceparent: &str) -> tracing::Span {
+        let ApplicationRef { id, generation } = &self.identity.application;
+        let span = tracing::info_span!(
+            parent: None,
+            "attempt",
+            { fields::APP_ID } = %id,
+            { fields::APP_GENERATION } = generation.get(),
+            { fields::EPOCH } = epoch.get(),
+        );
+        match traceparent {
+            "" => trace::continue_from_current(&span),
+            submitted => trace::continue_from(&span, submitted),
+        }
+        span
+    }
+
     /// The record now; `None` when the process is to end first.
     async fn read(&self) -> PortResult<Option<Arc<proto::jobgraph::Record>>> {
-        let read = patiently(&self.ports.clock, "read the record", || self.ports.record.read(&self.identity.application));
+        let read = patiently(&self.ports.clock, "read the record", || {
+            self.ports.record.read(&self.identity.application)
+        });
         tokio::select! {
             record = read => record.map(Some),
             () = self.shutdown.begun() => Ok(None),
@@ -109,8 +139,10 @@ impl Contender {
     }
 
     async fn campaign(&self, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
-        patiently(&self.ports.clock, "campaign", || self.ports.election.campaign(&self.identity.application, at_least))
-            .await
+        patiently(&self.ports.clock, "campaign", || {
+            self.ports.election.campaign(&self.identity.application, at_least)
+        })
+        .await
     }
 
     /// A standby leaves when somebody else has brought the application to its clean end.
@@ -130,7 +162,7 @@ impl Contender {
         }
     }
 
-    async fn lead(&self, leadership: Box<dyn Leadership>, span: &tracing::Span) -> PortResult<Led> {
+    async fn lead(&self, leadership: Box<dyn Leadership>) -> PortResult<Led> {
         let fence = EpochFence { application: self.identity.application.clone(), epoch: leadership.epoch() };
         let cause = leadership.cause();
         let begin = patiently(&self.ports.clock, "begin the attempt", || {
@@ -159,10 +191,9 @@ impl Contender {
             leadership.resign().await;
             return Ok(Led::Exit(exit_code(&record)));
         }
-        chassis::telemetry::trace::continue_from(span, &begun.record.traceparent);
         let lease = leadership.lease();
         let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, lease);
-        let leave = attempt.run(self.front.clone(), self.shutdown.clone()).instrument(span.clone()).await?;
+        let leave = attempt.run(self.front.clone(), self.shutdown.clone()).await?;
         tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");
         let again = Led::CampaignAgain { at_least: fence.epoch };
         match leave {

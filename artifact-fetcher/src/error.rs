@@ -202,7 +202,9 @@ impl From<FetchError> for Status {
                 problem(Code::ResourceExhausted, Reason::CacheFull)
                     .metadata("directory", directory.display())
                     .metadata("limit_bytes", limit_bytes)
-                    .help("give the host a larger --cache-limit, or wait until running applications have ended")
+                    .help(
+                        "give the host a larger --cache-limit, or wait until running applications have ended",
+                    )
             }
             FetchError::LinkFull { path, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
                 .metadata("directory", path.display())

@@ -167,7 +167,11 @@ impl Fetcher {
         let outcome = tokio::task::spawn_blocking(move || {
             let metadata = std::fs::metadata(&digested)?;
             if !metadata.is_file() {
-                let what = if metadata.is_dir() { "it is a directory: name one file" } else { "it is no regular file" };
+                let what = if metadata.is_dir() {
+                    "it is a directory: name one file"
+                } else {
+                    "it is no regular file"
+                };
                 return Err(std::io::Error::other(what));
             }
             Ok((cache::digest_of(&digested)?, metadata.len()))

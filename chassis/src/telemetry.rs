@@ -26,6 +26,13 @@ use crate::clock::{SystemClock, timeout};
 /// Where traces go, by OpenTelemetry's own convention; traces are off without it.
 pub const OTLP_ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// What the environment says about traces (`OTEL_*`): a child that is part of a run needs all of it.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    let ours = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    ours.filter(|(name, _)| name.starts_with("OTEL_"))
+}
+
 /// The longest that flushing may hold up an exit.
 const FLUSH: Duration = Duration::from_secs(2);
 

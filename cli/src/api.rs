@@ -16,8 +16,8 @@ use tonic::Status;
 
 use crate::application::Named;
 
-/// How long a stream may take until it begins.
-const OPEN: Duration = Duration::from_secs(15);
+/// How long an answer, or the beginning of a stream, may take: somebody waits at a terminal.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A client of the applications of one deployment.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ impl Api {
         Self { inner: Applications::new(channel), clock }
     }
 
-    async fn opened<T>(&self, open: impl Future<Output = Answer<T>>) -> Answer<T> {
-        match timeout(&self.clock, OPEN, open).await {
+    async fn bounded<T>(&self, call: impl Future<Output = Answer<T>>) -> Answer<T> {
+        match timeout(&self.clock, ANSWER, call).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(Status::deadline_exceeded(format!("jobgraph-store: {elapsed}")).into()),
         }
@@ -45,11 +45,11 @@ impl Api {
     }
 
     pub(crate) async fn get(&self, named: &Named) -> Answer<Application> {
-        self.inner.get(&named.id, named.generation).await
+        self.bounded(self.inner.get(&named.id, named.generation)).await
     }
 
     pub(crate) async fn list(&self, request: ListRequest) -> Answer<ListResponse> {
-        self.inner.list(request).await
+        self.bounded(self.inner.list(request)).await
     }
 
     /// Of one application or of all.
@@ -63,7 +63,7 @@ impl Api {
             generation: named.map_or(0, Named::generation_or_latest),
             after_revision,
         };
-        self.opened(self.inner.watch(request)).await
+        self.bounded(self.inner.watch(request)).await
     }
 
     /// The state when it is so, or when the time is up; and whether it is so.
@@ -98,7 +98,7 @@ impl Api {
             after_event_id,
             follow,
         };
-        self.opened(self.inner.events(request)).await
+        self.bounded(self.inner.events(request)).await
     }
 
     /// All events so far.
@@ -115,7 +115,7 @@ impl Api {
         &self,
         request: ReadLogsRequest,
     ) -> Answer<impl Stream<Item = Answer<Vec<LogLine>>> + Send + Unpin + use<>> {
-        self.opened(self.inner.read_logs(request)).await
+        self.bounded(self.inner.read_logs(request)).await
     }
 
     /// Rows of a job, by id or name, as chunks of an Arrow stream.
@@ -124,15 +124,15 @@ impl Api {
         named: &Named,
         job: &str,
     ) -> Answer<impl Stream<Item = Answer<Bytes>> + Send + Unpin + use<>> {
-        self.opened(self.inner.read_result(&named.id, named.generation, job)).await
+        self.bounded(self.inner.read_result(&named.id, named.generation, job)).await
     }
 
     pub(crate) async fn graph(&self, named: &Named, job: &str) -> Answer<GetGraphResponse> {
-        self.inner.graph(&named.id, named.generation, job).await
+        self.bounded(self.inner.graph(&named.id, named.generation, job)).await
     }
 
     pub(crate) async fn version(&self) -> Answer<GetVersionResponse> {
-        self.inner.version().await
+        self.bounded(self.inner.version()).await
     }
 }
 
@@ -140,6 +140,16 @@ impl Api {
 pub(crate) fn requester() -> String {
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+        .ok()
+        .or_else(|| name_of(rustix::process::getuid().as_raw()))
+        .unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
     format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// The user's name, where the machine keeps it in its plain file.
+fn name_of(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let entry = entries.find(|entry| entry.get(2).is_some_and(|number| number.parse() == Ok(uid)))?;
+    entry.first().map(|&name| name.to_owned())
 }

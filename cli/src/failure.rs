@@ -60,6 +60,13 @@ impl Failure {
         failure
     }
 
+    /// The state directory, or something in it, cannot be used: `error` names which.
+    pub(crate) fn of_state(error: impl std::fmt::Display) -> Self {
+        let text = format!("the state directory cannot be used: {error}");
+        Self::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
+            .help("make it yours and writable, with room on its disk, or choose another one with --state-dir")
+    }
+
     /// Replaces the usual way out by a better one.
     #[must_use]
     pub(crate) fn help(mut self, text: impl Into<String>) -> Self {

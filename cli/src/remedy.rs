@@ -117,6 +117,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
 }
 
 #[cfg(test)]
+mod page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -48,8 +48,8 @@ impl Applications {
     /// A client over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel) -> Self {
         let inner = ApplicationsServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+            // What is too large to send, the service refuses with its reason; here the call would only break.
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Self { inner }
     }
 

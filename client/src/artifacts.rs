@@ -8,8 +8,8 @@ use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::artifact::artifact_service_client::ArtifactServiceClient;
 use proto::artifact::{
-    EvictRequest, EvictResponse, FetchProgress, FetchRequest, Fetched, ListRequest, ListResponse, ReadRequest,
-    ReleaseRequest, StatRequest, StatResponse, fetch_response,
+    EvictRequest, EvictResponse, FetchProgress, FetchRequest, Fetched, ListRequest, ListResponse,
+    ReadRequest, ReleaseRequest, StatRequest, StatResponse, fetch_response,
 };
 use proto::{ApplicationRef, Digest};
 use tonic::{Code, Status};

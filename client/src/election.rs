@@ -15,6 +15,7 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::backoff::Backoff;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::telemetry::trace;
 use futures::{Stream, StreamExt as _};
 use proto::election::election_service_client::ElectionServiceClient;
 use proto::election::{ObserveRequest, ObserveResponse, ResignRequest};
@@ -99,7 +100,7 @@ impl Election {
         let (won, elected) = oneshot::channel();
         let (leader, standby) = watch::channel(None);
         let holder = Holder::new(self.clone(), candidacy.clone(), leader, won);
-        let renewals = AbortOnDropHandle::new(tokio::spawn(holder.run()));
+        let renewals = AbortOnDropHandle::new(tokio::spawn(trace::carry(holder.run())));
         Campaign { election: self.clone(), candidacy, standby, elected, renewals }
     }
 

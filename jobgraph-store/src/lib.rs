@@ -48,7 +48,8 @@ pub async fn serve(
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let metadata = EmbeddedMetadata::open(&state.join("record.redb")).context("cannot open the record")?;
     let blobs = FsBlobs::open(&state.join("payloads")).context("cannot open the payloads")?;
-    let service = Service::new(Arc::new(metadata), Arc::new(blobs), clock.clone());
+    let metadata = Arc::new(metadata);
+    let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
     let ending = Shutdown::new();
     let server = chassis::server::bind(Serve {
         name: Args::SERVICE,
@@ -65,13 +66,22 @@ pub async fn serve(
     let tasks = TaskSet::new(ending.clone(), clock);
     tasks.spawn("grpc", server.run());
     tasks.spawn("sweep", {
-        let ending = ending.clone();
+        let (service, ending) = (service.clone(), ending.clone());
         async move {
             tokio::select! {
                 () = service.keep_sweeping() => {}
                 () = ending.begun() => {}
             }
             Ok::<_, std::convert::Infallible>(())
+        }
+    });
+    tasks.spawn("record-writer", {
+        let ending = ending.clone();
+        async move {
+            tokio::select! {
+                () = metadata.ended() => Err("the record's writer has ended"),
+                () = ending.begun() => Ok(()),
+            }
         }
     });
     tasks.spawn("shutdown", async move {
@@ -81,8 +91,12 @@ pub async fn serve(
         }
         Ok::<_, std::convert::Infallible>(())
     });
-    tasks.run(GRACE * 2).await?;
-    Ok(())
+    let ended = tasks.run(GRACE * 2).await;
+    // What was taken and not yet acknowledged would come again; what can be kept now need not.
+    if let Err(error) = service.flush_logs().await {
+        tracing::warn!(%error, "output that was not durable yet is shipped again");
+    }
+    Ok(ended?)
 }
 
 fn make_private(directory: &std::path::Path) -> std::io::Result<()> {

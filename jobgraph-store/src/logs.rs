@@ -21,12 +21,24 @@ pub use read::{LogFilter, cursor};
 /// Lines that are durable stay in memory up to so many bytes.
 const TAIL_BYTES: usize = 128 * 1024;
 
+/// Output of one generation that is kept, in bytes of chunks; the oldest is dropped beyond that.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What a line costs beside its text, in bytes.
 const LINE_OVERHEAD: usize = 64;
 
 /// The output that is being written or followed; cheap to clone, clones are one.
-#[derive(Debug, Clone, Default)]
-pub struct Logs(Arc<Mutex<HashMap<ApplicationRef, Arc<AppLog>>>>);
+#[derive(Debug, Clone)]
+pub struct Logs {
+    open: Arc<Mutex<HashMap<ApplicationRef, Arc<AppLog>>>>,
+    kept_bytes: u64,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self::keeping(KEPT_BYTES)
+    }
+}
 
 /// The output of one generation.
 #[derive(Debug)]
@@ -92,8 +104,13 @@ impl LogState {
 }
 
 impl Logs {
+    /// Nothing is open; of each generation so many bytes of chunks are kept.
+    pub fn keeping(kept_bytes: u64) -> Self {
+        Self { open: Arc::default(), kept_bytes }
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<ApplicationRef, Arc<AppLog>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log of a generation that was opened before.
@@ -112,3 +129,6 @@ impl Logs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,12 +129,13 @@ impl Draft {
     fn condition(&mut self, kind: &str, status: api::ConditionStatus, reason: &str, message: &str) {
         let source = self.facts.attempt.holder.clone();
         let observed_at = self.at();
+        let message = cut(message.into(), 1024);
         let conditions = &mut self.app().conditions;
         let condition = api::Condition {
             r#type: kind.into(),
             status: status.into(),
             reason: reason.into(),
-            message: message.into(),
+            message: message.clone(),
             source,
             observed_at,
         };
@@ -146,6 +147,16 @@ impl Draft {
             None => conditions.push(condition),
         }
     }
+}
+
+/// A text for people, cut to so many bytes between characters: a record has a bound.
+fn cut(mut text: String, max_bytes: usize) -> String {
+    if text.len() > max_bytes {
+        let end = (0..=max_bytes).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Wall time as the record writes it.

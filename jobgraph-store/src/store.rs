@@ -1,5 +1,5 @@
 //! The metadata seam: a small transactional key-value store that an embedded file and a replicated service can both
-//! honour. Everything that the record promises rests on the laws below; [`laws`] states them as tests for any backend.
+//! honour. Everything that the record promises rests on the laws below; `store/laws.rs` states them as tests for any backend.
 
 pub mod embedded;
 pub mod memory;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chassis::telemetry;
 use chassis::transport::Endpoint;
 use client::places::Places;
 
@@ -43,8 +44,9 @@ impl Args {
     }
 }
 
-/// Variables of our own environment that processes get: to find programs and places, to log, to trace, to be tested.
-const HANDED_ON: [&str; 15] = [
+/// Variables of our own environment that processes get: to find programs and places, to log, to be tested; and to
+/// trace, what begins with `OTEL_`.
+const HANDED_ON: [&str; 12] = [
     "PATH",
     "HOME",
     "USER",
@@ -56,14 +58,11 @@ const HANDED_ON: [&str; 15] = [
     "MAINSPRING_LOG",
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_RESOURCE_ATTRIBUTES",
     "RUST_BACKTRACE",
 ];
 
 /// The part of our own environment that processes get; an engine's own words come on top.
 pub fn inherited() -> BTreeMap<String, String> {
     let variable = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
-    HANDED_ON.iter().filter_map(variable).collect()
+    HANDED_ON.iter().filter_map(variable).chain(telemetry::variables()).collect()
 }

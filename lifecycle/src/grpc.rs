@@ -212,6 +212,10 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
                 let within = *within;
                 return Error::RoleNotReady { status, within };
             }
+            Fate::Superseded(shown, _) if *shown < fence.epoch.get() => {
+                let text = "the cluster was being started for an earlier leader; ask again".to_owned();
+                return Error::RecordAway(text);
+            }
             Fate::Superseded(_, current) => {
                 return Error::EpochSuperseded { fence: fence.clone(), current: *current };
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::failpoint;
 use chassis::tasks::Tasks;
+use chassis::telemetry::trace;
 use client::places::Kind;
 use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence, Incarnation};
 use tokio::sync::{OwnedMutexGuard, watch};
@@ -118,6 +119,9 @@ impl Lifecycle {
             return Err(Error::IncarnationSuperseded { application, incarnation: wish.incarnation, current });
         }
         let id = GroupId { application, kind: Kind::Cluster, number };
+        if self.was_refused_to_an_earlier_leader(&id, wish.fence.epoch) {
+            self.end_group(&id, Duration::ZERO).await?;
+        }
         if self.group(&id).is_none() {
             self.end_below(&id, wish.incarnation).await?;
         }
@@ -232,7 +236,8 @@ impl Lifecycle {
         let traceparent = traceparent.to_owned();
         let order = Order { slot, role: role.clone(), start: 1, traceparent };
         if let Some(minder) = self.minder(group, order, epoch) {
-            self.0.tasks.spawn_job(format!("mind {}", minder.order.slot.key()), minder.start());
+            let name = format!("mind {}", minder.order.slot.key());
+            self.0.tasks.spawn_job(name, trace::carry(minder.start()));
         }
     }
 
@@ -290,6 +295,13 @@ impl Lifecycle {
         self.known().groups.remove(id);
         tracing::info!("{id}: gone");
         Ok(left)
+    }
+
+    /// The group was begun for a leader that had been superseded by then; this one has not.
+    fn was_refused_to_an_earlier_leader(&self, id: &GroupId, epoch: Epoch) -> bool {
+        let refused =
+            |status: &Status| matches!(status.fate, Fate::Superseded(shown, _) if shown < epoch.get());
+        self.group(id).is_some_and(|group| group.statuses().iter().any(refused))
     }
 
     /// A contender was done for so long that whoever asks for it knows better.

@@ -2,7 +2,7 @@
 //! owner is gone for longer than the grace, freezes it past the deadline of its owner's lease, and keeps its exit and output.
 //!
 //! It is a process of its own (`mainspring tether --spec FILE`), in a session of its own, so that neither a terminal's
-//! signals nor the end of whoever started it reach it. [`leash`] decides, [`keeper`] acts, [`tree`] knows processes.
+//! signals nor the end of whoever started it reach it. `leash` decides, `keeper` acts, `tree` knows processes.
 
 mod grpc;
 mod keeper;

@@ -70,6 +70,33 @@ async fn a_superseded_epoch_starts_and_ends_nothing() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_one_may() {
+    let wire = Wire::new();
+    wire.record.set_read_only(true);
+    let first = tokio::spawn({
+        let client = wire.client.clone();
+        async move {
+            let plan = vec![role("worker", "sleep 1000")];
+            let answers = client.provision(&fence(5), Incarnation(1), plan, "").await?;
+            let mut answers = Box::pin(answers);
+            while let Some(answer) = answers.next().await {
+                answer?;
+            }
+            Ok::<(), client::error::CallError>(())
+        }
+    });
+    while within(wire.client.list_processes(None)).await.unwrap().is_empty() {}
+    wire.record.begin(&application().id, Epoch(6));
+    wire.record.set_read_only(false);
+    wire.advance_until("the first one is told", || first.is_finished()).await;
+    let refused = within(first).await.unwrap().unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::EpochSuperseded));
+    assert!(wire.memory.living().is_empty());
+    wire.provision(&fence(6), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
+}
+
+#[tokio::test]
 async fn a_role_that_exits_before_it_is_ready_is_named_with_its_exit() {
     let wire = Wire::new();
     let refused = wire.provision(&fence(1), 1, vec![role("worker", "echo no; exit 3")]).await.unwrap_err();

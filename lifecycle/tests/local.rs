@@ -193,6 +193,7 @@ async fn a_tether_that_hangs_is_ended_by_force_and_its_process_with_it() {
     let (pid, tether) = (live.pid(), Process::of(live.pid()).unwrap().parent);
     drop(live);
     Process::of(tether).unwrap().signal(Signal::STOP);
+    machine.until("it hangs", || Process::of(tether).is_some_and(|process| process.is_stopped())).await;
     assert!(matches!(within(machine.local().adopt(&order)).await, Adopted::Gone(_)));
     machine.until("both are gone", || machine.marked().is_empty()).await;
     assert!(Process::of(pid).is_none_or(|process| process.is_zombie()));

@@ -63,6 +63,8 @@ async fn without_its_owner_the_whole_tree_ends_a_daemon_included() {
         .await;
     let tree = below();
     drop(owned);
+    // Whoever claims it while it is being ended has seen nothing; sooner, it would have been kept.
+    scene.until("it is being ended", || Process::of(pid).is_none_or(|process| process.is_zombie())).await;
     let mut successor = within(tether.own(false, None)).await.unwrap();
     let exit = exit(&mut successor).await;
     assert_eq!((exit.signal, exit.seen_by_owner), (Some(9), false));
@@ -90,6 +92,18 @@ async fn within_the_grace_a_new_owner_takes_over_and_the_old_one_is_told() {
     assert_eq!(within(third.next()).await.unwrap(), Some(TetherEvent::Started { pid }));
     assert_eq!(within(tether.end(Duration::from_secs(10))).await.unwrap().signal, Some(15));
     assert_eq!(exit(&mut third).await.signal, Some(15));
+}
+
+#[tokio::test]
+async fn an_exit_that_no_disk_takes_is_told_all_the_same() {
+    let scene = Scene::new();
+    let mut spec = scene.spec(1, "exit 4");
+    spec.exit_file = scene.directory.path().join("gone/exit.json");
+    let tether = scene.spawn(&spec).await.unwrap();
+    std::fs::remove_dir(scene.directory.path().join("gone")).unwrap();
+    let mut owned = within(tether.own(true, None)).await.unwrap();
+    assert_eq!(exit(&mut owned).await.code, Some(4));
+    within(tether.release()).await.unwrap();
 }
 
 #[tokio::test]
@@ -140,6 +154,13 @@ async fn past_the_lease_the_tree_stands_still_and_a_later_deadline_thaws_it() {
     owned.set_deadline(far);
     assert_eq!(within(owned.next()).await.unwrap(), Some(TetherEvent::Thawed));
     scene.until("all run", || tree().iter().all(|process| !process.is_stopped())).await;
+
+    // An owner whose lease has run out starts nothing.
+    let later = scene.spec(2, "exit 0");
+    let waiting = scene.spawn(&later).await.unwrap();
+    let mut waiter = within(waiting.own(true, Some(scene.clock.boot()))).await.unwrap();
+    let refused = exit(&mut waiter).await;
+    assert!(refused.start_error.contains("lease"), "{refused}");
 
     owned.set_deadline(Boot::from_nanos(0));
     assert_eq!(within(owned.next()).await.unwrap(), Some(TetherEvent::Frozen));

@@ -73,6 +73,7 @@ mod generated {
 }
 
 pub use generated::mainspring::{
-    api::v1 as api, artifact::v1 as artifact, election::v1 as election, engine::v1 as engine, fence::v1 as fences,
-    job::v1 as job, jobgraph::v1 as jobgraph, lifecycle::v1 as lifecycle, runner::v1 as runner, tether::v1 as tether,
+    api::v1 as api, artifact::v1 as artifact, election::v1 as election, engine::v1 as engine,
+    fence::v1 as fences, job::v1 as job, jobgraph::v1 as jobgraph, lifecycle::v1 as lifecycle,
+    runner::v1 as runner, tether::v1 as tether,
 };

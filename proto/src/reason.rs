@@ -63,7 +63,7 @@ reasons! {
     SpecInvalid "SPEC_INVALID" "The application's spec has a value that cannot work; the field's path is named."
     OptionMeaningless "OPTION_MEANINGLESS" "The option means nothing to this engine."
     SettingUnknown "SETTING_UNKNOWN" "The engine knows no such setting."
-    EngineNotFound "ENGINE_NOT_FOUND" "There is no executable mainspring-<engine>."
+    EngineNotFound "ENGINE_NOT_FOUND" "There is no executable called mainspring-ENGINE."
     TargetUnknown "TARGET_UNKNOWN" "There is no such target in this build."
     PageTokenInvalid "PAGE_TOKEN_INVALID" "The page token is not one that this service gave out."
     MessageTooLarge "MESSAGE_TOO_LARGE" "A message is over the size limit."

@@ -17,7 +17,9 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     let abandon = facts.record.desired.abandon;
     let incarnation = facts.record.cluster.incarnation;
     // An abandoned teardown is tried once: what it could not remove is what is said to be left.
-    let torn_down = facts.torn_down.is_done() || incarnation == Incarnation(0) || (abandon && !facts.leftovers.is_empty());
+    let torn_down = facts.torn_down.is_done()
+        || incarnation == Incarnation(0)
+        || (abandon && !facts.leftovers.is_empty());
     if !torn_down {
         wanted.push(Decision::Teardown { incarnation });
     }

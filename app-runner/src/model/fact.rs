@@ -286,9 +286,9 @@ impl Facts {
     fn bury(&mut self, incarnation: Incarnation, message: String) {
         let current = match &self.cluster {
             Cluster::Unasked => self.record.cluster.incarnation,
-            Cluster::Begun { incarnation, .. } | Cluster::Ready { incarnation, .. } | Cluster::Live { incarnation, .. } => {
-                *incarnation
-            }
+            Cluster::Begun { incarnation, .. }
+            | Cluster::Ready { incarnation, .. }
+            | Cluster::Live { incarnation, .. } => *incarnation,
             Cluster::Dead { .. } => return,
         };
         if current == incarnation {

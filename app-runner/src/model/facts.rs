@@ -233,7 +233,9 @@ impl Facts {
         }
         let mut why = match (exit.code, exit.signal) {
             (Some(code), _) => Failure::new(Reason::MainExited, format!("main() exited {code}")),
-            (None, Some(signal)) => Failure::new(Reason::MainKilled, format!("main() was ended by signal {signal}")),
+            (None, Some(signal)) => {
+                Failure::new(Reason::MainKilled, format!("main() was ended by signal {signal}"))
+            }
             (None, None) => Failure::new(Reason::MainKilled, "main() ended and nobody saw how"),
         };
         if !tail.is_empty() {

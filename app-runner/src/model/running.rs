@@ -145,7 +145,9 @@ fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
         ClusterState::Ready => {
             wanted.push(Decision::Adopt { incarnation, endpoint: recorded.jobs_endpoint.clone() });
         }
-        ClusterState::Starting if facts.described.is_done() => wanted.push(Decision::Provision { incarnation }),
+        ClusterState::Starting if facts.described.is_done() => {
+            wanted.push(Decision::Provision { incarnation })
+        }
         ClusterState::None | ClusterState::Gone if facts.described.is_done() => {
             let cause = match recorded.state {
                 ClusterState::None => String::new(),
@@ -158,7 +160,8 @@ fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
 }
 
 fn record_ready(facts: &Facts, incarnation: Incarnation, endpoint: &str, wanted: &mut Vec<Decision>) {
-    let known = facts.record.cluster.incarnation == incarnation && facts.record.cluster.state == ClusterState::Ready;
+    let known =
+        facts.record.cluster.incarnation == incarnation && facts.record.cluster.state == ClusterState::Ready;
     if !known && facts.ready_recorded != Some(incarnation) {
         wanted.push(Decision::RecordReady { incarnation, endpoint: endpoint.to_owned() });
     }
@@ -170,21 +173,24 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
         if is_abandoned(facts, id) {
             continue;
         }
-        let known = facts.job_facts(id);
-        match (&facts.cluster, known.cancel) {
-            (Cluster::Live { incarnation, .. }, Some(reason)) if facts.known_jobs.contains(&id) => {
-                if !known.cancel_sent {
-                    wanted.push(Decision::CancelJob { job: id, incarnation: *incarnation, reason });
-                }
+        let live = match &facts.cluster {
+            Cluster::Live { incarnation, .. } => Some(*incarnation),
+            _ => None,
+        };
+        let known = facts.known_jobs.contains(&id);
+        let job = facts.job_facts(id);
+        match (job.cancel, live) {
+            (None, Some(incarnation)) if !known => wanted.push(Decision::Submit { job: id, incarnation }),
+            (None, _) => {}
+            (Some(reason), Some(incarnation)) if known && !job.cancel_sent => {
+                wanted.push(Decision::CancelJob { job: id, incarnation, reason });
             }
-            (_, Some(reason)) => {
+            // The cluster records its end.
+            (Some(_), Some(_)) if known => {}
+            (Some(reason), _) => {
                 let why = Failure::new(Reason::Cancelled, reason);
                 wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Cancelled, why });
             }
-            (Cluster::Live { incarnation, .. }, None) if !facts.known_jobs.contains(&id) => {
-                wanted.push(Decision::Submit { job: id, incarnation: *incarnation });
-            }
-            _ => {}
         }
     }
 }

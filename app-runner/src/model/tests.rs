@@ -54,7 +54,11 @@ fn running(jobs: Vec<RecordedJob>) -> Facts {
         Fact::PreviousEnded { finished: false },
         Fact::ClusterBegun(Incarnation(1)),
         Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() },
-        Fact::Adopted { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), jobs: Default::default() },
+        Fact::Adopted {
+            incarnation: Incarnation(1),
+            endpoint: "unix:/jobs".into(),
+            jobs: Default::default(),
+        },
         Fact::ReadyRecorded(Incarnation(1)),
         Fact::MainStarted,
     ] {

@@ -56,5 +56,9 @@ impl Artifacts for FetcherArtifacts {
 fn line(uri: &str, done: u64, total: u64) -> String {
     const MB: u64 = 1_000_000;
     let name = uri.rsplit('/').next().unwrap_or(uri);
-    if total == 0 { format!("fetching {name}, {} MB", done / MB) } else { format!("fetching {name}, {} of {} MB", done / MB, total / MB) }
+    if total == 0 {
+        format!("fetching {name}, {} MB", done / MB)
+    } else {
+        format!("fetching {name}, {} of {} MB", done / MB, total / MB)
+    }
 }

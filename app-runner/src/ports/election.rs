@@ -31,16 +31,24 @@ impl ElectorElection {
         let parent = self.lock_file.parent().map_or(Ok(()), |directory| {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
         });
-        let made = parent.and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&self.lock_file));
+        let made =
+            parent.and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&self.lock_file));
         if let Err(error) = made {
-            tracing::warn!("without {} a successor waits for the end of the lease: {error}", self.lock_file.display());
+            tracing::warn!(
+                "without {} a successor waits for the end of the lease: {error}",
+                self.lock_file.display()
+            );
         }
     }
 }
 
 #[async_trait]
 impl Election for ElectorElection {
-    async fn campaign(&self, application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+    async fn campaign(
+        &self,
+        application: &ApplicationRef,
+        at_least: Epoch,
+    ) -> PortResult<Box<dyn Leadership>> {
         self.make_lock_file();
         let campaign = self.elector.campaign(Candidacy {
             application: application.clone(),

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::DeploymentKey;
-use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
+use chassis::telemetry;
+use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
 use client::describe::{Describe, Subject};
 use client::places::{Kind, Places};
@@ -30,9 +31,11 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long ending it may take.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
+/// Time for its last spans, where there are any.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// What a process of this deployment needs of the runner's own environment.
-const INHERITED: [&str; 8] =
-    ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "MAINSPRING_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "MAINSPRING_LOG"];
 
 /// What every tether of a runner needs.
 #[derive(Clone)]
@@ -128,7 +131,11 @@ impl TetheredEngine {
             lock_wait_ms: tether::default_lock_wait_ms(),
             output_dir: output_dir.clone(),
             exit_file: at.control.join(format!("describe-{starts}.exit")),
-            owner_mark: places.owner_mark(&attempt.fence.application, Kind::Attempt, attempt.fence.epoch.get()),
+            owner_mark: places.owner_mark(
+                &attempt.fence.application,
+                Kind::Attempt,
+                attempt.fence.epoch.get(),
+            ),
         };
         let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
         let tether = tether.map_err(|error| PortError::away(format!("describe: {error}")))?;
@@ -190,7 +197,8 @@ async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine:
 
 /// What is passed on from the runner's own environment.
 pub(super) fn inherited() -> BTreeMap<String, String> {
-    INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+    let named = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    named.chain(telemetry::variables()).collect()
 }
 
 #[async_trait]
@@ -208,7 +216,11 @@ impl Engine for TetheredEngine {
         Ok(self.describe().await?.cluster(subject).await?)
     }
 
-    async fn launch(&self, subject: &Subject, output_directory: &Path) -> PortResult<engine::DescribeMainResponse> {
+    async fn launch(
+        &self,
+        subject: &Subject,
+        output_directory: &Path,
+    ) -> PortResult<engine::DescribeMainResponse> {
         let output_directory = output_directory.to_string_lossy().into_owned();
         Ok(self.describe().await?.main(subject, output_directory).await?)
     }
@@ -226,8 +238,10 @@ impl Engine for TetheredEngine {
     async fn end(&self) {
         let running = self.state.lock().await.running.take();
         let Some(running) = running else { return };
+        // It keeps nothing but its spans.
+        let grace = trace::current_traceparent().map_or(Duration::ZERO, |_| FLUSH);
         let ended = timeout(&self.tethers.clock, END_WITHIN, async {
-            running.tether.end(Duration::ZERO).await?;
+            running.tether.end(grace).await?;
             running.tether.release().await
         });
         match ended.await {

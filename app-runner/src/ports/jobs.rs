@@ -33,35 +33,55 @@ impl EngineJobs {
     fn client(&self, incarnation: Incarnation) -> PortResult<Client> {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
         adopted.get(&incarnation).cloned().ok_or_else(|| {
-            PortError::refused(Reason::NotAdopted, format!("incarnation {incarnation} was not adopted by this runner"))
+            PortError::refused(
+                Reason::NotAdopted,
+                format!("incarnation {incarnation} was not adopted by this runner"),
+            )
         })
     }
 }
 
 #[async_trait]
 impl Jobs for EngineJobs {
-    async fn adopt(&self, fence: &EpochFence, incarnation: Incarnation, endpoint: &str) -> PortResult<BTreeSet<JobId>> {
-        let endpoint: Endpoint = endpoint
-            .parse()
-            .map_err(|error| PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}")))?;
+    async fn adopt(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        endpoint: &str,
+    ) -> PortResult<BTreeSet<JobId>> {
+        let endpoint: Endpoint = endpoint.parse().map_err(|error| {
+            PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}"))
+        })?;
         let credential = self.key.mint(&Principal::Incarnation {
             application: fence.application.id.to_string(),
             generation: fence.application.generation.get(),
             incarnation: incarnation.get(),
         });
-        let channel = channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
+        let channel =
+            channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
         let client = Client::new(channel, fence.clone());
         let known = client.adopt(incarnation).await?;
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(incarnation, client);
         Ok(known.into_iter().filter_map(|job| job.job_id.parse().ok()).collect())
     }
 
-    async fn submit(&self, _fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
+    async fn submit(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        job: &Submission,
+    ) -> PortResult<()> {
         self.client(incarnation)?.submit(job.job, &job.name, job.graph, job.graph_bytes, &job.own).await?;
         Ok(())
     }
 
-    async fn cancel(&self, _fence: &EpochFence, incarnation: Incarnation, job: JobId, reason: &str) -> PortResult<()> {
+    async fn cancel(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        job: JobId,
+        reason: &str,
+    ) -> PortResult<()> {
         Ok(self.client(incarnation)?.cancel(job, reason).await?)
     }
 

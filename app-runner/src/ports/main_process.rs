@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, timeout};
+use chassis::telemetry::trace;
 use client::logs::Logs;
 use client::places::Kind;
 use client::process_tree;
@@ -50,12 +51,12 @@ impl TetheredMain {
     fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> watch::Receiver<bool> {
         let (done, shipped) = watch::channel(false);
         let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
-        tokio::spawn(async move {
+        tokio::spawn(trace::carry(async move {
             if let Err(error) = logs.ship(&tether, &source, &clock).await {
                 tracing::warn!("output of main() is not in the record: {error}");
             }
             done.send_replace(true);
-        });
+        }));
         shipped
     }
 
@@ -94,7 +95,8 @@ impl MainProcess for TetheredMain {
             clock,
             KILL_WITHIN,
         );
-        let left = left.await.map_err(|error| PortError::away(format!("cannot look for processes: {error}")))?;
+        let left =
+            left.await.map_err(|error| PortError::away(format!("cannot look for processes: {error}")))?;
         if !left.is_empty() {
             let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
             return Err(PortError::away(format!("still alive: pid {}", pids.join(", "))));

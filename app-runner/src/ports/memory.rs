@@ -20,14 +20,22 @@ use proto::{ApplicationRef, Digest, Epoch, EpochFence, JobId, Reason, api, job, 
 use tokio::sync::watch;
 
 use super::{
-    AttemptId, Artifacts, Election, Engine, EngineInfo, Fetched, Leadership, Lease, Payloads, PortResult, Ports, Wanted,
-    Workspace,
+    Artifacts, AttemptId, Election, Engine, EngineInfo, Fetched, Leadership, Lease, Payloads, PortResult,
+    Ports, Wanted, Workspace,
 };
 use crate::error::PortError;
 use crate::service::execution::Execution;
 
-/// A main(): called with the attempt's `ExecutionService`, answers the exit code.
-pub type Program = Arc<dyn Fn(Execution) -> BoxFuture<'static, i32> + Send + Sync>;
+/// A main(): answers the exit code.
+pub type Program = Arc<dyn Fn(Started) -> BoxFuture<'static, i32> + Send + Sync>;
+
+/// What a main() is started with.
+pub struct Started {
+    /// The attempt's `ExecutionService`, when the host itself is the attempt's front.
+    pub execution: Option<Execution>,
+    /// As a process would get it.
+    pub environment: BTreeMap<String, String>,
+}
 
 /// What a job of a given name does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +121,17 @@ impl World {
 
     /// The application.
     pub fn application(&self) -> ApplicationRef {
-        let id = self.lock().record.application.as_ref().map(|known| known.application_id.clone()).unwrap_or_default();
-        ApplicationRef { id: id.parse().expect("a test's application has a valid id"), generation: proto::Generation(1) }
+        let id = self
+            .lock()
+            .record
+            .application
+            .as_ref()
+            .map(|known| known.application_id.clone())
+            .unwrap_or_default();
+        ApplicationRef {
+            id: id.parse().expect("a test's application has a valid id"),
+            generation: proto::Generation(1),
+        }
     }
 
     /// What jobs of a name do; others succeed.
@@ -181,10 +198,15 @@ impl World {
     }
 
     /// One commit of a leader, compared with the epoch.
-    fn fenced<T>(&self, fence: &EpochFence, change: impl FnOnce(&mut State) -> PortResult<T>) -> PortResult<T> {
+    fn fenced<T>(
+        &self,
+        fence: &EpochFence,
+        change: impl FnOnce(&mut State) -> PortResult<T>,
+    ) -> PortResult<T> {
         let current = self.lock().epoch;
         if fence.epoch != current {
-            let mut error = PortError::refused(Reason::EpochSuperseded, format!("epoch {} is superseded", fence.epoch));
+            let mut error =
+                PortError::refused(Reason::EpochSuperseded, format!("epoch {} is superseded", fence.epoch));
             error.kind = crate::error::PortErrorKind::Superseded(current);
             return Err(error);
         }
@@ -213,14 +235,19 @@ impl State {
 
 #[async_trait]
 impl Election for World {
-    async fn campaign(&self, _application: &ApplicationRef, at_least: Epoch) -> PortResult<Box<dyn Leadership>> {
+    async fn campaign(
+        &self,
+        _application: &ApplicationRef,
+        at_least: Epoch,
+    ) -> PortResult<Box<dyn Leadership>> {
         loop {
             let free = {
                 let mut state = self.lock();
                 let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
                 if free {
                     let epoch = Epoch(state.epoch.get().max(at_least.get()) + 1);
-                    let (sender, lease) = watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
+                    let (sender, lease) =
+                        watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
                     state.lease = Some((epoch, sender));
                     return Ok(Box::new(Led { world: self.clone(), epoch, lease }));
                 }
@@ -349,7 +376,11 @@ impl Engine for World {
         Ok(())
     }
 
-    async fn sweep(&self, _locations: Vec<String>, owners: Vec<proto::engine::StagingOwner>) -> PortResult<()> {
+    async fn sweep(
+        &self,
+        _locations: Vec<String>,
+        owners: Vec<proto::engine::StagingOwner>,
+    ) -> PortResult<()> {
         self.lock().note(format!("sweep {}", owners.len()));
         Ok(())
     }
@@ -361,6 +392,14 @@ impl Engine for World {
 impl Workspace for World {
     async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf> {
         Ok(PathBuf::from(format!("/memory/{}", fence.epoch)))
+    }
+
+    async fn artifacts(&self, _application: &ApplicationRef) -> PortResult<PathBuf> {
+        Ok("/memory/artifacts".into())
+    }
+
+    async fn link(&self, _file: &Path, _link: PathBuf) -> PortResult<()> {
+        Ok(())
     }
 
     async fn write(

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use client::payloads::Payloads as PayloadClient;
 use client::record::{MainExit as WireExit, Record as RecordClient};
-use futures::{Stream, StreamExt as _};
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, job, jobgraph};
 
 use super::{Beat, Begun, Disposition, EngineInfo, Payloads, PortResult, ReadyCluster, RecordStore, view};
@@ -102,7 +102,12 @@ impl RecordStore for StoredRecord {
         Ok(self.0.record_cluster(fence, request).await?)
     }
 
-    async fn record_cluster_gone(&self, fence: &EpochFence, incarnation: Incarnation, message: &str) -> PortResult<()> {
+    async fn record_cluster_gone(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        message: &str,
+    ) -> PortResult<()> {
         let request = jobgraph::RecordClusterRequest {
             incarnation: incarnation.get(),
             state: api::ClusterState::Gone.into(),
@@ -120,7 +125,12 @@ impl RecordStore for StoredRecord {
         Ok(self.0.main_running(fence, pid).await?)
     }
 
-    async fn record_main_ended(&self, fence: &EpochFence, exit: MainExit, stderr_tail: &str) -> PortResult<()> {
+    async fn record_main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+    ) -> PortResult<()> {
         let exit = WireExit { code: exit.code, signal: exit.signal };
         Ok(self.0.main_ended(fence, exit, stderr_tail).await?)
     }
@@ -133,11 +143,21 @@ impl RecordStore for StoredRecord {
         Ok(self.0.put_job_graph(fence, request).await?)
     }
 
-    async fn record_job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> PortResult<()> {
+    async fn record_job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> PortResult<()> {
         Ok(self.0.job_submitted(fence, job, incarnation).await?)
     }
 
-    async fn record_leader_job_end(&self, fence: &EpochFence, job: JobId, end: job::JobEnd) -> PortResult<job::JobEnd> {
+    async fn record_leader_job_end(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> PortResult<job::JobEnd> {
         Ok(self.0.leader_job_ended(fence, job, end).await?.end)
     }
 
@@ -153,7 +173,8 @@ impl RecordStore for StoredRecord {
         desired_revision: u64,
     ) -> PortResult<Outcome> {
         let reason = why.reason.map(Reason::as_str).unwrap_or_default();
-        let answer = self.0.end(fence, view::wire_outcome(outcome), reason, &why.message, desired_revision).await?;
+        let answer =
+            self.0.end(fence, view::wire_outcome(outcome), reason, &why.message, desired_revision).await?;
         Ok(view::outcome(answer.outcome()).unwrap_or(outcome))
     }
 

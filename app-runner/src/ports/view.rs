@@ -38,7 +38,8 @@ pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
 
 /// One job.
 pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, RecordedJob), PortError> {
-    let malformed = |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
+    let malformed =
+        |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
     let id: JobId = wire.job_id.parse().map_err(malformed)?;
     let later = |a: Timestamp, b: Timestamp| (a.seconds, a.nanos) > (b.seconds, b.nanos);
     let ended_before_main = match (wire.ended_at, main_ended_at) {
@@ -115,7 +116,9 @@ fn desired(wire: Option<&api::Desired>) -> Desired {
 }
 
 fn cluster(record: &jobgraph::Record, wire: Option<&api::Cluster>) -> RecordedCluster {
-    let Some(wire) = wire.filter(|cluster| cluster.incarnation != 0) else { return RecordedCluster::default() };
+    let Some(wire) = wire.filter(|cluster| cluster.incarnation != 0) else {
+        return RecordedCluster::default();
+    };
     let state = match wire.state() {
         api::ClusterState::Ready if !record.jobs_endpoint.is_empty() => ClusterState::Ready,
         api::ClusterState::Gone => ClusterState::Gone,
@@ -135,7 +138,9 @@ fn main(epoch: u64, application: &api::Application) -> RecordedMain {
         api::MainState::Starting | api::MainState::Running => MainState::Begun,
         api::MainState::Ended => MainState::Ended,
     };
-    let past = |ended: Timestamp, deadline: Timestamp| (ended.seconds, ended.nanos) >= (deadline.seconds, deadline.nanos);
+    let past = |ended: Timestamp, deadline: Timestamp| {
+        (ended.seconds, ended.nanos) >= (deadline.seconds, deadline.nanos)
+    };
     let ended_after_deadline = match (wire.ended_at, application.deadline_at) {
         (Some(ended), Some(deadline)) => past(ended, deadline),
         _ => false,

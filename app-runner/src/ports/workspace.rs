@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -57,6 +57,9 @@ pub fn attempt_credential(key: &DeploymentKey, fence: &EpochFence) -> Credential
     })
 }
 
+/// Below an application's work directory: its files, for all attempts.
+const ARTIFACTS: &str = "artifacts";
+
 /// Directories below the state directory.
 #[derive(Debug, Clone)]
 pub struct LocalWorkspace {
@@ -89,6 +92,20 @@ impl Workspace for LocalWorkspace {
         Ok(attempt.directory)
     }
 
+    async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf> {
+        let directory = self.places.application_work(application).join(ARTIFACTS);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(about("make the directory", &directory))?;
+        Ok(directory)
+    }
+
+    async fn link(&self, file: &Path, link: PathBuf) -> PortResult<()> {
+        match symlink(file, &link) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked.map_err(about("link", &link)),
+        }
+    }
+
     async fn write(
         &self,
         path: &Path,
@@ -112,7 +129,8 @@ impl Workspace for LocalWorkspace {
         if is != digest {
             // What is not what it should be never gets its name.
             let _ = fs::remove_file(&new);
-            let text = format!("the record's bytes for {} have digest {is} instead of {digest}", path.display());
+            let text =
+                format!("the record's bytes for {} have digest {is} instead of {digest}", path.display());
             return Err(PortError::refused(Reason::ArtifactDigestMismatch, text));
         }
         fs::rename(&new, path).map_err(about("put in place", path))?;
@@ -122,6 +140,11 @@ impl Workspace for LocalWorkspace {
     async fn remove(&self, application: &ApplicationRef) -> Vec<String> {
         let work = self.places.application_work(application);
         let mut leftovers = Vec::new();
+        if let Err(error) = fs::remove_dir_all(work.join(ARTIFACTS))
+            && error.kind() != ErrorKind::NotFound
+        {
+            leftovers.push(format!("{}: {error}", work.join(ARTIFACTS).display()));
+        }
         let entries = match fs::read_dir(&work) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return leftovers,
@@ -189,14 +212,19 @@ mod tests {
         fs::remove_dir(work.join("contender-0")).unwrap();
         workspace.forget(&fence.application).await;
         assert!(!work.exists());
-        assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new(), "a repeat finds it done");
+        assert_eq!(
+            workspace.remove(&fence.application).await,
+            Vec::<String>::new(),
+            "a repeat finds it done"
+        );
     }
 
     #[tokio::test]
     async fn bytes_of_another_digest_never_get_the_files_name() {
         let (_state, workspace, fence) = workspace();
         let path = workspace.prepare(&fence).await.unwrap().join("main");
-        let chunks = || stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))]).boxed();
+        let chunks =
+            || stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))]).boxed();
         let refused = workspace.write(&path, Digest::of(b"other"), true, chunks()).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::ArtifactDigestMismatch));
         assert!(!path.exists());

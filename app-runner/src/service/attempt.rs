@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chassis::tasks::Shutdown;
+use chassis::telemetry::{fields, trace};
 use proto::EpochFence;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -62,7 +63,11 @@ impl Attempt {
         loop {
             let wanted = decide(&self.facts);
             if let Some(Decision::Leave(leave)) = wanted.first() {
-                return Ok(leave.clone());
+                let leave = leave.clone();
+                // Cut off and gone before the attempt is over: with them ends what holds its span open.
+                self.under_way.shutdown().await;
+                self.watchers.shutdown().await;
+                return Ok(leave);
             }
             self.see_to(wanted);
             self.shared.accepting.send_if_modified(|now| {
@@ -113,9 +118,30 @@ impl Attempt {
                 let facts = verbs::perform(&shared, &of_task).await;
                 (of_task, facts)
             };
-            let handle = self.under_way.spawn(task.instrument(self.span.clone()));
+            let handle = self.under_way.spawn(task.instrument(self.span_of(&decision)));
             self.begun.push((decision, handle));
         }
+    }
+
+    /// What is done for a job is part of the execute() that asked for it, if one did so in this attempt.
+    fn span_of(&self, decision: &Decision) -> tracing::Span {
+        let (step, job) = match decision {
+            Decision::Submit { job, .. } => ("submit", job),
+            Decision::Publish { job } => ("publish", job),
+            _ => return self.span.clone(),
+        };
+        let Some(asked_by) = self.shared.asked_by(*job) else { return self.span.clone() };
+        let fence = &self.shared.fence;
+        let span = tracing::info_span!(
+            parent: None,
+            "step",
+            otel.name = step,
+            { fields::APP_ID } = %fence.application.id,
+            { fields::EPOCH } = fence.epoch.get(),
+            { fields::JOB_ID } = %job,
+        );
+        trace::continue_from(&span, &asked_by);
+        span
     }
 
     fn finished(
@@ -152,9 +178,10 @@ impl Attempt {
     }
 }
 
+/// The cluster that is worth listening to: one that is being torn down is not.
 fn live(facts: &Facts) -> Option<proto::Incarnation> {
     match &facts.cluster {
-        Cluster::Live { incarnation, .. } => Some(*incarnation),
+        Cluster::Live { incarnation, .. } if !facts.record.terminal => Some(*incarnation),
         _ => None,
     }
 }

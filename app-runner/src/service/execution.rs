@@ -57,7 +57,10 @@ impl Execution {
     /// Enters a call: from here it has its ordinal and overlaps with others. Refuses an unnamed one that overlaps.
     pub fn enter(&self, call_id: &str, name: &str) -> PortResult<Entered> {
         if call_id.is_empty() || call_id.len() > 128 {
-            return Err(PortError::refused(Reason::RequestInvalid, "call_id has to have 1 to 128 characters"));
+            return Err(PortError::refused(
+                Reason::RequestInvalid,
+                "call_id has to have 1 to 128 characters",
+            ));
         }
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let (ordinal, overlapped) = calls.enter(call_id);
@@ -91,7 +94,12 @@ impl Execution {
     }
 
     /// Blob first, pointer second; a sweep between them means once more.
-    async fn store(&self, call: &Call, entered: &Entered, digest: Digest) -> PortResult<(JobId, runner::Accepted)> {
+    async fn store(
+        &self,
+        call: &Call,
+        entered: &Entered,
+        digest: Digest,
+    ) -> PortResult<(JobId, runner::Accepted)> {
         let shared = &self.shared;
         let request = jobgraph::PutJobGraphRequest {
             fence: None,
@@ -105,11 +113,14 @@ impl Execution {
             description: Some(call.description.clone()),
             staging_locations: call.staging_locations.clone(),
         };
+        shared.asks(&call.name);
         let stored = patiently(&shared.ports.clock, "store a job graph", || async {
             shared.ports.payloads.put(digest, call.graph.clone()).await?;
-            shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| match error.reason {
-                Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
-                _ => error,
+            shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| {
+                match error.reason {
+                    Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
+                    _ => error,
+                }
             })
         })
         .await;
@@ -118,7 +129,9 @@ impl Execution {
             Err(error) => {
                 if error.reason == Some(Reason::MainDiverged) {
                     // Not this call alone: the program is not the one whose jobs are recorded.
-                    shared.tell(Fact::Refused(Failure::new(Reason::MainDiverged, error.message.clone()))).await;
+                    shared
+                        .tell(Fact::Refused(Failure::new(Reason::MainDiverged, error.message.clone())))
+                        .await;
                 }
                 return Err(error);
             }
@@ -133,6 +146,7 @@ impl Execution {
             );
             tracing::warn!("{warning}");
         }
+        shared.asked_for(&call.name, job);
         shared.tell(Fact::JobStored { job, stored: Box::new(recorded) }).await;
         Ok((job, runner::Accepted { job_id: known.job_id, name: known.name, found: stored.found, warning }))
     }
@@ -198,7 +212,10 @@ impl Execution {
     }
 
     /// A job's state and progress until it has ended.
-    pub fn watch_job(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<runner::WatchJobResponse>>> {
+    pub fn watch_job(
+        &self,
+        job: JobId,
+    ) -> PortResult<BoxStream<'static, PortResult<runner::WatchJobResponse>>> {
         self.known(job)?;
         let this = self.clone();
         let states = stream::unfold((this, None, false), move |(this, mut last, ended)| async move {
@@ -258,7 +275,10 @@ impl Execution {
     pub async fn read_result(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
         let known = self.known(job)?;
         let end = known.end.ok_or_else(|| {
-            PortError::refused(Reason::ResultNotReady, format!("job {:?} ({job}) has not ended yet", known.name))
+            PortError::refused(
+                Reason::ResultNotReady,
+                format!("job {:?} ({job}) has not ended yet", known.name),
+            )
         })?;
         if end.result_digest.is_empty() {
             let text = format!("job {:?} ({job}) brought back no rows", known.name);
@@ -281,7 +301,14 @@ impl Execution {
     /// Which attempt this is.
     pub fn attempt(&self) -> runner::GetAttemptResponse {
         let fence = &self.shared.fence;
-        let executions = self.shared.record.borrow().application.as_ref().and_then(|a| a.main.as_ref()).map_or(0, |m| m.executions);
+        let executions = self
+            .shared
+            .record
+            .borrow()
+            .application
+            .as_ref()
+            .and_then(|a| a.main.as_ref())
+            .map_or(0, |m| m.executions);
         runner::GetAttemptResponse {
             application_id: fence.application.id.to_string(),
             generation: fence.application.generation.get(),

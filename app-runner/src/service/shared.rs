@@ -38,6 +38,7 @@ pub(super) struct Shared {
     ready: Mutex<BTreeMap<Incarnation, ReadyCluster>>,
     main: Mutex<Option<Arc<dyn LiveMain>>>,
     stderr_tail: Mutex<String>,
+    asked_by: Mutex<AskedBy>,
 }
 
 impl Shared {
@@ -50,7 +51,8 @@ impl Shared {
         lease: watch::Receiver<Lease>,
         inbox: mpsc::Sender<Fact>,
     ) -> Self {
-        let spec = record.application.as_ref().and_then(|application| application.spec.clone()).unwrap_or_default();
+        let spec =
+            record.application.as_ref().and_then(|application| application.spec.clone()).unwrap_or_default();
         Self {
             ports,
             holder,
@@ -72,6 +74,7 @@ impl Shared {
             ready: Mutex::default(),
             main: Mutex::default(),
             stderr_tail: Mutex::default(),
+            asked_by: Mutex::default(),
         }
     }
 
@@ -81,7 +84,8 @@ impl Shared {
 
     /// Keeps a record unless a newer one is kept.
     pub(super) fn keep_record(&self, newer: &Arc<jobgraph::Record>) {
-        let revision = |record: &jobgraph::Record| record.application.as_ref().map_or(0, |known| known.revision);
+        let revision =
+            |record: &jobgraph::Record| record.application.as_ref().map_or(0, |known| known.revision);
         self.record.send_if_modified(|kept| {
             let replace = revision(newer) >= revision(kept);
             if replace {
@@ -140,6 +144,32 @@ impl Shared {
         tail.clone_into(&mut lock(&self.stderr_tail));
     }
 
+    /// The trace context of the execute() that asked for a job in this attempt.
+    pub(super) fn asked_by(&self, job: JobId) -> Option<String> {
+        let asked = lock(&self.asked_by);
+        if let Some(known) = asked.jobs.get(&job) {
+            return Some(known.clone());
+        }
+        // The record's word of the job may come before its answer to the call. An unnamed call is alone.
+        let name = self.job(job)?.name;
+        asked.calls.get(&name).or_else(|| asked.calls.get("")).cloned()
+    }
+
+    /// The current call is about to store a job of this name.
+    pub(super) fn asks(&self, name: &str) {
+        if let Some(traceparent) = chassis::telemetry::trace::current_traceparent() {
+            lock(&self.asked_by).calls.insert(name.to_owned(), traceparent);
+        }
+    }
+
+    /// The call that stored a job of this name was answered with this id.
+    pub(super) fn asked_for(&self, name: &str, job: JobId) {
+        let mut asked = lock(&self.asked_by);
+        if let Some(traceparent) = asked.calls.remove(name) {
+            asked.jobs.insert(job, traceparent);
+        }
+    }
+
     /// All jobs of this generation.
     pub(super) fn own_jobs(&self) -> Vec<JobId> {
         let record = self.record.borrow();
@@ -153,6 +183,14 @@ impl Shared {
         let record = self.record.borrow();
         record.application.as_ref()?.jobs.iter().find(|job| job.job_id == id).cloned()
     }
+}
+
+/// The trace contexts of the execute() calls of one attempt; empty where nobody traces.
+#[derive(Default)]
+struct AskedBy {
+    /// By the name in the call, until the record has said which job that is.
+    calls: BTreeMap<String, String>,
+    jobs: BTreeMap<JobId, String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

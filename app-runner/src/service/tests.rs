@@ -35,7 +35,7 @@ where
     F: Fn(Execution) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
-    let program: Program = Arc::new(move |execution| Box::pin(program(execution)));
+    let program: Program = Arc::new(move |started| Box::pin(program(started.execution.unwrap())));
     World::new(clock(), spec, program)
 }
 
@@ -56,7 +56,9 @@ fn contend(world: &World, holder: &str) -> tokio::task::JoinHandle<Result<u8, Po
 
 /// Nothing in these tests takes long; what hangs is a failure with a name.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(&clock(), Duration::from_secs(20), future).await.unwrap_or_else(|_| panic!("waited too long for {what}"))
+    timeout(&clock(), Duration::from_secs(20), future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long for {what}"))
 }
 
 async fn code(contender: tokio::task::JoinHandle<Result<u8, PortError>>) -> u8 {

@@ -34,10 +34,16 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::BeginCluster { cause, deaths } => cluster::begin(shared, cause, *deaths).await,
         Decision::Provision { incarnation } => cluster::provision(shared, *incarnation).await,
         Decision::Adopt { incarnation, endpoint } => cluster::adopt(shared, *incarnation, endpoint).await,
-        Decision::RecordReady { incarnation, endpoint } => cluster::record_ready(shared, *incarnation, endpoint).await,
-        Decision::RecordGone { incarnation, message } => cluster::record_gone(shared, *incarnation, message).await,
+        Decision::RecordReady { incarnation, endpoint } => {
+            cluster::record_ready(shared, *incarnation, endpoint).await
+        }
+        Decision::RecordGone { incarnation, message } => {
+            cluster::record_gone(shared, *incarnation, message).await
+        }
         Decision::Submit { job, incarnation } => jobs::submit(shared, *job, *incarnation).await,
-        Decision::CancelJob { job, incarnation, reason } => jobs::cancel(shared, *job, *incarnation, reason).await,
+        Decision::CancelJob { job, incarnation, reason } => {
+            jobs::cancel(shared, *job, *incarnation, reason).await
+        }
         Decision::CancelBound { .. } => Ok(jobs::cancel_bound(shared).await),
         Decision::EndJob { job, outcome, why } => jobs::end(shared, *job, *outcome, why).await,
         Decision::Publish { job } => jobs::publish(shared, *job).await,
@@ -81,7 +87,9 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 
 /// The record as it is now, for a decision that rested on an older one.
 async fn read_again(shared: &Shared) -> Vec<Fact> {
-    let read = patiently(&shared.ports.clock, "read the record", || shared.ports.record.read(shared.application())).await;
+    let read =
+        patiently(&shared.ports.clock, "read the record", || shared.ports.record.read(shared.application()))
+            .await;
     match read.and_then(|record| {
         shared.keep_record(&record);
         view::record(&record)

@@ -20,7 +20,11 @@ pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc
     let wanted: Vec<Wanted> = program
         .chain(others)
         .map(|(uri, digest)| {
-            let pinned = known.artifacts.iter().find(|pinned| pinned.uri == *uri).map_or(digest, |pinned| &pinned.digest);
+            let pinned = known
+                .artifacts
+                .iter()
+                .find(|pinned| pinned.uri == *uri)
+                .map_or(digest, |pinned| &pinned.digest);
             Wanted { uri: uri.clone(), digest: pinned.parse().ok(), link_to: None, executable: false }
         })
         .collect();

@@ -68,7 +68,8 @@ async fn record(shared: Arc<Shared>) {
         match shared.ports.record.watch(shared.application()).await {
             Ok(mut changes) => {
                 while let Some(change) = changes.next().await {
-                    let Ok(record) = change.inspect_err(|error| tracing::debug!("the watch of the record broke: {error}"))
+                    let Ok(record) =
+                        change.inspect_err(|error| tracing::debug!("the watch of the record broke: {error}"))
                     else {
                         break;
                     };
@@ -119,7 +120,8 @@ async fn lease(shared: Arc<Shared>) {
 
 /// The application's deadline, an instant of the wall clock.
 async fn deadline(shared: Arc<Shared>) {
-    let deadline = shared.record.borrow().application.as_ref().and_then(|application| application.deadline_at);
+    let deadline =
+        shared.record.borrow().application.as_ref().and_then(|application| application.deadline_at);
     let Some(deadline) = deadline.and_then(|at| SystemTime::try_from(at).ok()) else { return };
     while let Ok(left) = deadline.duration_since(shared.ports.clock.wall()) {
         if left.is_zero() {
@@ -144,7 +146,10 @@ async fn beats(shared: Arc<Shared>) {
                     .progress
                     .borrow()
                     .iter()
-                    .map(|(job, progress)| api::JobProgress { job_id: job.to_string(), progress: Some(*progress) })
+                    .map(|(job, progress)| api::JobProgress {
+                        job_id: job.to_string(),
+                        progress: Some(*progress),
+                    })
                     .collect(),
                 activity: shared.activity.borrow().clone(),
             };
@@ -186,7 +191,9 @@ async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
             Ok(mut jobs) => {
                 while let Some(Ok(status)) = jobs.next().await {
                     backoff.reset();
-                    let (Ok(job), Some(progress)) = (status.job_id.parse(), status.progress) else { continue };
+                    let (Ok(job), Some(progress)) = (status.job_id.parse(), status.progress) else {
+                        continue;
+                    };
                     shared.progress.send_if_modified(|all| all.insert(job, progress) != Some(progress));
                 }
             }

@@ -26,7 +26,10 @@ pub fn place(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
 /// Places a file that stays where it is: as a symbolic link, or as a copy if it has to be executable and is not.
 pub fn point_to(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
     let runs = fs::metadata(source)?.mode() & EXECUTABLE != 0;
-    in_one_step(target, |new| if executable && !runs { copy(source, new, true) } else { symlink(source, new) })
+    in_one_step(
+        target,
+        |new| if executable && !runs { copy(source, new, true) } else { symlink(source, new) },
+    )
 }
 
 fn copy(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
@@ -37,7 +40,10 @@ fn copy(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
 fn no_link_there(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::CrossesDevices | ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::TooManyLinks
+        ErrorKind::CrossesDevices
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unsupported
+            | ErrorKind::TooManyLinks
     )
 }
 
@@ -52,7 +58,8 @@ fn in_one_step(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io:
 }
 
 fn beside(target: &Path) -> io::Result<PathBuf> {
-    let name = target.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
+    let name =
+        target.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
     let mut new = std::ffi::OsString::from(".placing-");
     new.push(name);
     Ok(target.with_file_name(new))
@@ -60,7 +67,9 @@ fn beside(target: &Path) -> io::Result<PathBuf> {
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

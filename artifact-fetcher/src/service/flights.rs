@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proto::Digest;
 use tokio::sync::watch;
 
-use super::transfer::{self, Progress};
 use super::Inner;
+use super::transfer::{self, Progress};
 use crate::cache::Kept;
 use crate::error::FetchError;
 use crate::model::Location;

@@ -1,5 +1,6 @@
 //! Files of this machine.
 
+use std::fs::Metadata;
 use std::io::{Error, ErrorKind, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -32,26 +33,30 @@ impl Source for FileSource {
             return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
         };
         let refuse = |error: Error| OpenError::Final(refusal(location, error));
+        // Looked at before it is opened: opening a pipe waits until somebody writes into it.
+        regular(&tokio::fs::metadata(path).await.map_err(refuse)?).map_err(refuse)?;
         let mut file = File::open(path).await.map_err(refuse)?;
         let metadata = file.metadata().await.map_err(refuse)?;
-        if !metadata.is_file() {
-            let what =
-                if metadata.is_dir() { "it is a directory: name one file" } else { "it is no regular file" };
-            return Err(refuse(Error::new(ErrorKind::InvalidInput, what)));
-        }
+        regular(&metadata).map_err(refuse)?;
         // A file that was changed between two openings is another one.
-        let version = format!(
-            "{}-{}-{}.{}",
-            metadata.ino(),
-            metadata.len(),
-            metadata.mtime(),
-            metadata.mtime_nsec()
-        );
+        let version =
+            format!("{}-{}-{}.{}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         let offset = if validator == Some(version.as_str()) { offset } else { 0 };
         file.seek(SeekFrom::Start(offset)).await.map_err(refuse)?;
         let size_bytes = Some(metadata.len());
         Ok(Opened { size_bytes, offset, validator: Some(version), body: chunks(file).boxed() })
     }
+}
+
+fn regular(metadata: &Metadata) -> Result<(), Error> {
+    let what = if metadata.is_file() {
+        return Ok(());
+    } else if metadata.is_dir() {
+        "it is a directory: name one file"
+    } else {
+        "it is no regular file"
+    };
+    Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
 fn chunks(file: File) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {

@@ -39,10 +39,9 @@ async fn fixture_with(cache_limit: u64) -> Fixture {
     chassis::install_crypto_provider();
     let directory = tempfile::tempdir().unwrap();
     let endpoint = Endpoint::Unix(directory.path().join("f.sock"));
-    let args =
-        Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit };
+    let args = Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit };
     let shutdown = Shutdown::new();
-    let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock::default()));
+    let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock));
     let serving =
         tokio::spawn(artifact_fetcher::serve(args, transport.clone(), clock.clone(), shutdown.clone()));
     let key = DeploymentKey::load_or_create(&Places::new(directory.path()).deployment_key()).unwrap();

@@ -39,7 +39,7 @@ async fn only_the_deployment_fetches() {
 
 fn connected(fixture: &Fixture, credential: Option<chassis::credential::Credential>) -> channel::GrpcChannel {
     let endpoint = Endpoint::Unix(fixture.directory.path().join("f.sock"));
-    channel::connect(Arc::new(OsTransport), Arc::new(SystemClock::default()), endpoint, credential)
+    channel::connect(Arc::new(OsTransport), Arc::new(SystemClock), endpoint, credential)
 }
 
 #[tokio::test]
@@ -50,14 +50,22 @@ async fn a_bad_request_is_refused_by_name() {
     let uri = fixture.file("a.sql", b"SELECT 1");
     let request = FetchRequest { uri, ..FetchRequest::default() };
     let table = [
-        (FetchRequest { expected_digest: "sha256:12".into(), ..request.clone() }, Reason::IdMalformed, "sha256:12"),
+        (
+            FetchRequest { expected_digest: "sha256:12".into(), ..request.clone() },
+            Reason::IdMalformed,
+            "sha256:12",
+        ),
         (
             FetchRequest { application: Some(Default::default()), ..request.clone() },
             Reason::IdMalformed,
             "generation",
         ),
         (FetchRequest { link_to: "a.sql".into(), ..request.clone() }, Reason::RequestInvalid, "link_to"),
-        (FetchRequest { link_to: "/no/such/directory/a.sql".into(), ..request.clone() }, Reason::RequestInvalid, "/no/such"),
+        (
+            FetchRequest { link_to: "/no/such/directory/a.sql".into(), ..request.clone() },
+            Reason::RequestInvalid,
+            "/no/such",
+        ),
         (FetchRequest { uri: "a.sql".into(), ..request.clone() }, Reason::ArtifactUriInvalid, "a.sql"),
         (FetchRequest { uri: String::new(), ..request }, Reason::ArtifactUriInvalid, "cannot be fetched"),
     ];
@@ -92,7 +100,11 @@ async fn a_local_file_is_refused_for_what_it_is() {
     for (uri, expected, reason) in [
         ("local:///no/such/file".to_owned(), None, Reason::ArtifactNotFound),
         (format!("local://{directory}"), None, Reason::ArtifactNotReadable),
-        (format!("local://{}", fixture.file("a", b"a")), Some(Digest::of(b"b")), Reason::ArtifactDigestMismatch),
+        (
+            format!("local://{}", fixture.file("a", b"a")),
+            Some(Digest::of(b"b")),
+            Reason::ArtifactDigestMismatch,
+        ),
     ] {
         let error = fixture.refused(Wanted { expected, ..wanted(&uri) }).await;
         assert_eq!(error.reason(), Some(reason), "{uri}: {error}");

@@ -11,11 +11,14 @@ use crate::{fixture, wanted};
 async fn one_digest_is_fetched_once_whatever_the_address() {
     let fixture = fixture().await;
     let bytes = vec![7; 300_000];
-    let web = Web::serve(vec![("/mirror-1", Page::slow(bytes.clone())), ("/mirror-2", Page::slow(bytes.clone()))]);
+    let web =
+        Web::serve(vec![("/mirror-1", Page::slow(bytes.clone())), ("/mirror-2", Page::slow(bytes.clone()))]);
     let expected = Some(Digest::of(&bytes));
     let requests = ["/mirror-1", "/mirror-2", "/mirror-1", "/mirror-2"]
         .map(|path| Wanted { expected, ..wanted(&web.address(path)) });
-    for fetched in futures::future::join_all(requests.iter().map(|one| fixture.artifacts.fetch(one, |_| {}))).await {
+    for fetched in
+        futures::future::join_all(requests.iter().map(|one| fixture.artifacts.fetch(one, |_| {}))).await
+    {
         fetched.unwrap();
     }
     assert_eq!(web.requests(), 1);

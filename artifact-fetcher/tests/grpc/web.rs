@@ -24,7 +24,15 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn bytes(bytes: Vec<u8>) -> Self {
-        Self { status: 200, location: None, bytes, pause: Duration::ZERO, cut_after: None, endless: false, busy: 0 }
+        Self {
+            status: 200,
+            location: None,
+            bytes,
+            pause: Duration::ZERO,
+            cut_after: None,
+            endless: false,
+            busy: 0,
+        }
     }
 
     pub(crate) fn slow(bytes: Vec<u8>) -> Self {

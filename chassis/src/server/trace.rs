@@ -1,12 +1,17 @@
-//! One span per call, a child of the caller's span.
+//! One span per call, a child of the caller's span. It lasts until the answer's last byte: a stream is as long as it is.
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use tonic::{Code, Status};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use tonic::Status;
+use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::withhold::TraceId;
 use super::{Call, Reply, authenticate};
@@ -48,15 +53,54 @@ where
             trace::set_parent(&span, context);
         }
         let answer = span.in_scope(|| self.inner.call(call));
-        Box::pin(
-            async move {
-                let answer = answer.await?;
-                let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
-                tracing::Span::current().record(fields::RPC_CODE, tracing::field::debug(code));
-                Ok(answer)
-            }
-            .instrument(span),
-        )
+        let until_answered = span.clone();
+        let answered = async move {
+            let (parts, body) = answer.await?.into_parts();
+            // An answer without a body has its status here, any other one in its trailers.
+            record_code(&span, &parts.headers);
+            Ok(Reply::from_parts(parts, Body::new(Traced { body, span })))
+        };
+        Box::pin(answered.instrument(until_answered))
+    }
+}
+
+/// Writes down how a call ended, if these headers say so.
+fn record_code(span: &Span, headers: &HeaderMap) {
+    if let Some(status) = Status::from_header_map(headers) {
+        span.record(fields::RPC_CODE, tracing::field::debug(status.code()));
+    }
+}
+
+/// A body that keeps its call's span open and writes its status into it.
+struct Traced {
+    body: Body,
+    span: Span,
+}
+
+impl http_body::Body for Traced {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let polled = this.span.in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            record_code(&this.span, trailers);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

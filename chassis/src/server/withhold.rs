@@ -1,4 +1,5 @@
 //! Our defects are ours: the text of an `Internal` goes to the log, the caller gets the id under which it is found there.
+//! What tonic itself refuses gets its stable reason here.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -56,7 +57,7 @@ where
         let answer = self.inner.call(call);
         Box::pin(async move {
             let (mut parts, body) = answer.await?.into_parts();
-            withhold(&mut parts.headers, &trace_id);
+            replace(&mut parts.headers, &trace_id);
             Ok(Reply::from_parts(parts, Body::new(Withheld { inner: body, trace_id })))
         })
     }
@@ -69,13 +70,27 @@ pub(super) fn internal(trace_id: &TraceId, text: &str) -> Status {
     Problem::new(Code::Internal, Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
 }
 
-/// Replaces an `Internal` in headers or trailers.
-fn withhold(headers: &mut HeaderMap, trace_id: &TraceId) {
+/// What tonic says of a message over the limit, without a reason, before the method sees it.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
+/// The same with its reason.
+fn too_large(status: &Status) -> Option<Status> {
+    let sizes = status.message().strip_prefix(TOO_LARGE).filter(|_| status.code() == Code::OutOfRange)?;
+    let message = format!("the message is too large: {sizes}");
+    let problem = Problem::new(Code::ResourceExhausted, Reason::MessageTooLarge, message);
+    Some(problem.metadata("limit_bytes", crate::MAX_MESSAGE_BYTES).into_status())
+}
+
+/// Replaces an `Internal`, and what tonic says, in headers or trailers.
+fn replace(headers: &mut HeaderMap, trace_id: &TraceId) {
     let Some(status) = Status::from_header_map(headers) else { return };
-    if status.code() != Code::Internal {
-        return;
-    }
-    let replaced = internal(trace_id, status.message());
+    let replaced = match status.code() {
+        Code::Internal => internal(trace_id, status.message()),
+        _ => match too_large(&status) {
+            Some(replaced) => replaced,
+            None => return,
+        },
+    };
     for name in ["grpc-message", "grpc-status-details-bin"] {
         headers.remove(name);
     }
@@ -102,7 +117,7 @@ impl http_body::Body for Withheld {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            withhold(trailers, &self.trace_id);
+            replace(trailers, &self.trace_id);
         }
         Poll::Ready(frame)
     }

@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
+use opentelemetry::context::FutureExt as _;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -18,8 +19,7 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// Writes the current span's context into headers; nothing if it is not part of a trace.
 pub fn inject(headers: &mut HeaderMap) {
-    let context = Span::current().context();
-    if context.span().span_context().is_valid() {
+    if let Some(context) = current() {
         TraceContextPropagator::new().inject_context(&context, &mut Headers(headers));
     }
 }
@@ -40,10 +40,7 @@ pub fn current_traceparent() -> Option<String> {
 /// Makes `span`, which must not have been entered yet, a child of the span that a `traceparent` names. Does nothing for
 /// a malformed one: a trace is never worth an error.
 pub fn continue_from(span: &Span, traceparent: &str) {
-    let mut headers = HeaderMap::new();
-    let Ok(value) = HeaderValue::from_str(traceparent) else { return };
-    headers.insert(TRACEPARENT, value);
-    if let Some(context) = extract(&headers) {
+    if let Some(context) = named(traceparent) {
         set_parent(span, context);
     }
 }
@@ -55,11 +52,30 @@ pub fn continue_from_environment(span: &Span) {
     }
 }
 
+/// As [`continue_from`], with the span that is current. A plain child would hold its parent open until its own end: this is
+/// for one that outlives its cause, as a job outlives the call that submitted it.
+pub fn continue_from_current(span: &Span) {
+    if let Some(context) = current() {
+        set_parent(span, context);
+    }
+}
+
+/// Keeps a task that is about to be spawned in the current trace, without holding the current span open.
+pub fn carry<F: Future>(task: F) -> impl Future<Output = F::Output> + use<F> {
+    let context = current().map(|context| context.span().span_context().clone());
+    // Only the ids: whatever else the context holds would live as long as the task.
+    let remote = context.map(|ids| Context::new().with_remote_span_context(ids));
+    task.with_context(remote.unwrap_or_default())
+}
+
+/// As [`carry`], below the span that a `traceparent` names; outside of all traces if it names none.
+pub fn carry_from<F: Future>(traceparent: &str, task: F) -> impl Future<Output = F::Output> + use<F> {
+    task.with_context(named(traceparent).unwrap_or_default())
+}
+
 /// The current span's trace id, 32 hex digits, if it is part of a trace.
 pub fn current_trace_id() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span().span_context().clone();
-    span.is_valid().then(|| span.trace_id().to_string())
+    Some(current()?.span().span_context().trace_id().to_string())
 }
 
 /// The id under which an rpc is found in the logs: its caller's trace id, or a new one where there is none.
@@ -75,6 +91,18 @@ pub(crate) fn id_of_call(headers: &HeaderMap) -> String {
 pub(crate) fn set_parent(span: &Span, context: Context) {
     // Refused when traces are off or the span was entered already; either way the trace is merely shorter.
     let _ = span.set_parent(context);
+}
+
+/// The context of the current span, or else the one that this task [carries](carry).
+fn current() -> Option<Context> {
+    valid(Span::current().context()).or_else(|| valid(Context::current()))
+}
+
+/// The context that a `traceparent` names.
+fn named(traceparent: &str) -> Option<Context> {
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, HeaderValue::from_str(traceparent).ok()?);
+    extract(&headers)
 }
 
 fn valid(context: Context) -> Option<Context> {

@@ -217,7 +217,7 @@ async fn large_messages_pass_and_larger_ones_are_refused() {
     soon(client.resign(resign(&"x".repeat(chassis::MAX_MESSAGE_BYTES - 64)))).await.unwrap();
     let refused =
         soon(client.resign(resign(&"x".repeat(chassis::MAX_MESSAGE_BYTES + 64)))).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert_eq!(refusal::<()>(Err(refused)), (Code::ResourceExhausted, Some(Reason::MessageTooLarge)));
 }
 
 #[tokio::test]

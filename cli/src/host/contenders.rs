@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
+use chassis::telemetry;
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
 use proto::ApplicationRef;
@@ -18,8 +19,9 @@ const DONE: [i32; 4] = [0, 1, 3, 4];
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(60);
 
-/// Variables of the host that a contender needs: to find places and programs, to log, to trace, to be tested.
-const HANDED_ON: [&str; 17] = [
+/// Variables of the host that a contender needs: to find places and programs, to log, to be tested; and to trace,
+/// what begins with `OTEL_`.
+const HANDED_ON: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -33,9 +35,6 @@ const HANDED_ON: [&str; 17] = [
     "MAINSPRING_LOG",
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_RESOURCE_ATTRIBUTES",
     "RUST_BACKTRACE",
 ];
 
@@ -58,6 +57,7 @@ impl Contenders {
     ) -> Self {
         let mut variables: BTreeMap<String, String> =
             HANDED_ON.iter().filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+        variables.extend(telemetry::variables());
         variables.extend(environment);
         let role = Role {
             name: "contender".to_owned(),
@@ -71,13 +71,19 @@ impl Contenders {
         Self { lifecycle: Lifecycle::new(channel), clock, role }
     }
 
-    /// Has `count` contenders kept until the application is clean. Repeating it changes nothing.
-    pub(crate) async fn keep(&self, application: &ApplicationRef, count: u32) -> Result<(), CallError> {
+    /// Has `count` contenders, part of the trace that `traceparent` names, kept until the application is clean. Repeating it
+    /// changes nothing.
+    pub(crate) async fn keep(
+        &self,
+        application: &ApplicationRef,
+        count: u32,
+        traceparent: String,
+    ) -> Result<(), CallError> {
         let request = ProvisionContendersRequest {
             application: Some(application.clone().into()),
             count,
             role: Some(Role { replicas: count, ..self.role.clone() }),
-            traceparent: String::new(),
+            traceparent,
             done_exit_codes: DONE.to_vec(),
         };
         self.bounded(self.lifecycle.provision_contenders(request)).await.map(drop)

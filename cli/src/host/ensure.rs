@@ -3,7 +3,6 @@
 #![allow(clippy::disallowed_methods, reason = "starts `up`, which has to outlive this process")]
 
 use std::fs::OpenOptions;
-use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -41,11 +40,8 @@ pub(crate) struct Started(pub(crate) Option<Duration>);
 /// Returns when a host of this build, or one that works with it, is ready.
 pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Started> {
     let began = clock.boot();
-    make_directory(places.state()).map_err(|error| {
-        let text = format!("state directory {}: {error}", places.state().display());
-        Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
-            .help("choose another --state-dir, or make this one yours")
-    })?;
+    make_directory(places.state())
+        .map_err(|error| Failure::of_state(format!("{}: {error}", places.state().display())))?;
     let mut up: Option<Child> = None;
     let mut starts = 0;
     let mut replaced = false;
@@ -120,7 +116,11 @@ fn not_started(places: &Places, what: &str) -> Failure {
         Reason::HostNotReachable,
         format!("{what}; its log is {}", log.display()),
     );
-    for line in log_file::tail(&log, 3).unwrap_or_default() {
+    // The ways out in the log are the same as the one that is shown below it, and so are the words of a second start.
+    let mut lines = log_file::tail(&log, 2 * STARTS as usize).unwrap_or_default();
+    lines.retain(|line| !line.trim_start().starts_with("help:"));
+    lines.dedup();
+    for line in lines {
         failure = failure.detail(format!("| {line}"));
     }
     failure
@@ -137,14 +137,15 @@ pub(crate) fn up_log(places: &Places) -> PathBuf {
 }
 
 /// Starts `up` in the background.
-fn start(places: &Places) -> io::Result<Child> {
+fn start(places: &Places) -> Outcome<Child> {
     let path = up_log(places);
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
         std::fs::remove_file(&path)?;
     }
-    let log = options.open(&path)?;
+    let log =
+        options.open(&path).map_err(|error| Failure::of_state(format!("{}: {error}", path.display())))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["up", "--state-dir"])
@@ -160,7 +161,7 @@ fn start(places: &Places) -> io::Result<Child> {
             command.env_remove(variable);
         }
     }
-    command.spawn()
+    Ok(command.spawn()?)
 }
 
 /// Twins of options that say how one command speaks.

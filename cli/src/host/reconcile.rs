@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::BoxError;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::StreamExt as _;
 use proto::ApplicationRef;
@@ -36,6 +37,10 @@ pub(crate) struct Work {
 struct Entry {
     clean: bool,
     count: u32,
+    /// The trace of its Submit.
+    traceparent: String,
+    /// Lifecycle was asked once; what repeats that is no part of the application's trace.
+    asked: bool,
     /// Lifecycle confirmed what is wanted; with `clean` this removes the entry.
     done: bool,
     /// A call is under way.
@@ -121,6 +126,8 @@ impl Reconciler {
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             clean: false,
             count,
+            traceparent: application.traceparent.clone(),
+            asked: false,
             done: false,
             asking: false,
             retry_at: now,
@@ -145,6 +152,8 @@ impl Reconciler {
                     self.entries.entry(key).or_insert_with(|| Entry {
                         clean: true,
                         count: 0,
+                        traceparent: String::new(),
+                        asked: false,
                         done: false,
                         asking: false,
                         retry_at: now,
@@ -165,15 +174,18 @@ impl Reconciler {
             }
             entry.asking = true;
             let (key, clean, count) = (key.clone(), entry.clean, entry.count);
-            let contenders = self.contenders.clone();
-            self.calls.spawn(async move {
+            let (contenders, traceparent) = (self.contenders.clone(), entry.traceparent.clone());
+            let first = !std::mem::replace(&mut entry.asked, true);
+            let call = async move {
                 let answer = if clean {
                     contenders.end(&key).await
                 } else {
-                    contenders.keep(&key, count).await.map(|()| Vec::new())
+                    contenders.keep(&key, count, traceparent).await.map(|()| Vec::new())
                 };
                 (key, clean, answer)
-            });
+            };
+            let of_the_run = if clean || first { entry.traceparent.as_str() } else { "" };
+            self.calls.spawn(trace::carry_from(of_the_run, call));
         }
     }
 

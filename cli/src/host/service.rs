@@ -21,6 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::file::ServiceEntry;
 use super::{build, log_file};
+use crate::failure::{Failure, Outcome};
 
 /// How long a service may take until it is ready.
 pub(crate) const START: Duration = Duration::from_secs(20);
@@ -66,8 +67,8 @@ pub(crate) struct Reach {
 
 impl Reach {
     /// With the deployment's key, which is made if there is none.
-    pub(crate) fn new(places: Places, transport: SharedTransport, clock: SharedClock) -> io::Result<Self> {
-        let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    pub(crate) fn new(places: Places, transport: SharedTransport, clock: SharedClock) -> Outcome<Self> {
+        let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
         Ok(Self { places, transport, clock, credential: key.mint(&Principal::Deployment) })
     }
 

@@ -42,7 +42,9 @@ pub(crate) async fn run(
     say: impl Fn(&str),
 ) -> Outcome<Exit> {
     let places = &reach.places;
-    let Some(_lock) = HostLock::take(&places.host_lock(), &reach.clock).await? else {
+    let lock = HostLock::take(&places.host_lock(), &reach.clock).await;
+    let unusable = |error| Failure::of_state(format!("{}: {error}", places.host_lock().display()));
+    let Some(_lock) = lock.map_err(unusable)? else {
         say("another up has this state directory");
         return Ok(Exit::SUCCEEDED);
     };
@@ -86,9 +88,11 @@ pub(crate) async fn run(
     let ended = tasks.run(GRACE).await;
     HostFile::remove(&places.host_file())?;
 
+    // The last look comes after the file is gone: whoever submits after it finds no host and starts the next one.
+    let last_look = Api::new(reach.channel(STORE), reach.clock.clone());
     let busy = seen.borrow().applications;
     let known = seen.borrow().known;
-    if ended.is_err() || busy > 0 || !known {
+    if ended.is_err() || busy > 0 || !known || is_busy(&last_look).await.unwrap_or(true) {
         say(&format!("leaving; the services stay for {busy} applications (mainspring down ends them)"));
     } else {
         end_services(&reach).await?;
@@ -193,8 +197,8 @@ async fn one(
     for process in &processes {
         service::end(&reach.clock, process).await;
     }
-    let mut running = service::start(reach, name, executable)
-        .map_err(|error| format!("{name} cannot be started: {error}"))?;
+    let mut running =
+        service::start(reach, name, executable).map_err(|error| cannot_start(reach, name, &error))?;
     match service::ready(reach, &mut running).await {
         Ok(()) => Ok(running),
         Err(error) => {
@@ -202,6 +206,11 @@ async fn one(
             Err(error)
         }
     }
+}
+
+/// Names the directory: it is what most often cannot be used.
+pub(crate) fn cannot_start(reach: &Reach, name: &str, error: &std::io::Error) -> String {
+    format!("{name} cannot be started in {}: {error}", reach.places.service_state(name).display())
 }
 
 /// Services of another build are there: replaced when idle, used when busy if their protocol fits, else refused.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::StreamExt as _;
 use proto::Reason;
@@ -59,19 +60,19 @@ impl Following {
     /// Follows events after this id.
     pub(crate) fn events(&mut self, after: u64) {
         let stream = self.stream();
-        self.streams.spawn(stream.events(after));
+        self.streams.spawn(trace::carry(stream.events(after)));
     }
 
     /// Follows the state.
     pub(crate) fn state(&mut self) {
         let stream = self.stream();
-        self.streams.spawn(stream.state());
+        self.streams.spawn(trace::carry(stream.state()));
     }
 
     /// Follows output from where the request says.
     pub(crate) fn logs(&mut self, request: ReadLogsRequest) {
         let stream = self.stream();
-        self.streams.spawn(stream.logs(request));
+        self.streams.spawn(trace::carry(stream.logs(request)));
     }
 
     /// The next word. Waits for ever when nothing is followed.

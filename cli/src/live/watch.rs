@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _};
+use chassis::telemetry::trace;
 use client::error::CallError;
 use proto::api::{Application, Observation, ReadLogsRequest};
 use tokio::task::JoinSet;
@@ -256,7 +257,8 @@ impl<'a> Watch<'a> {
         if wants_cancel && self.cancels == 0 && !self.last_known.terminal {
             self.cancels = 1;
             self.out().talk(format!("cancelling {named}; once more to stop waiting for it"));
-            self.calls.spawn(cancel(self.api.clone(), self.session.clock.clone(), named, "Ctrl-C"));
+            let cancel = cancel(self.api.clone(), self.session.clock.clone(), named, "Ctrl-C");
+            self.calls.spawn(trace::carry(cancel));
             return None;
         }
         let rest = if self.cancels > 0 { "cancel stays requested" } else { "it goes on" };

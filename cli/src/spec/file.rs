@@ -49,7 +49,13 @@ fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
                 None => failure,
             }
         }
-        None => invalid(format!("{at}: {}", first_line(&error.to_string()))),
+        None => {
+            let failure = invalid(format!("{at}: {}", first_line(&error.to_string())));
+            match line.and_then(|line| text.lines().nth(line - 1)) {
+                Some(quoted) => failure.detail(format!("| {}", quoted.trim_end())),
+                None => failure,
+            }
+        }
     })
 }
 

@@ -27,6 +27,9 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
+/// How many `up` in a row are ended.
+const ENDS: u32 = 3;
+
 /// End the host and its services.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring down --cancel")]
@@ -69,12 +72,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
             }
         }
     }
-    end_up(session).await?;
     // Nobody may become `up` meanwhile and start again what is being ended.
-    let _lock = HostLock::take(&places.host_lock(), &session.clock).await?.ok_or_else(|| {
-        Failure::new(Exit::REFUSED, Reason::HostNotReachable, "another up has just been started here")
-            .help("try again")
-    })?;
+    let _lock = end_up_for_good(session).await?;
     let killed = up::end_services(&reach).await?;
     let ended = end_marked(session).await?;
     HostFile::remove(&places.host_file())?;
@@ -122,6 +121,18 @@ async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<
         wait::met(named, &For::Clean, None, session).await?;
     }
     Ok(())
+}
+
+/// Ends `up` and takes its place. One that was just being started is ended as well.
+async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
+    for _ in 0..ENDS {
+        end_up(session).await?;
+        if let Some(lock) = HostLock::take(&session.places.host_lock(), &session.clock).await? {
+            return Ok(lock);
+        }
+    }
+    Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, "another up is started here again and again")
+        .help("end whatever runs mainspring here, then try again"))
 }
 
 /// Ends `up`, which leaves the services to us.

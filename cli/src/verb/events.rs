@@ -63,12 +63,16 @@ fn print(event: &Event, out: &Output) {
         Format::Json | Format::Jsonl => out.answer(json::line(event)),
         Format::Yaml => out.answer(format!("---\n{}", json::yaml(event, true))),
         Format::Name => out.answer(format!("{}\n", event.kind)),
-        Format::Table | Format::Wide => out.answer(line(event, |kind| out.paint_answer(Style::Bold, kind))),
+        Format::Table | Format::Wide => {
+            // Colours count as columns here; a limit for eyes need not be exact.
+            let columns = if out.format == Format::Wide { usize::MAX } else { 240 };
+            out.answer(line(event, columns, |kind| out.paint_answer(Style::Bold, kind)));
+        }
     }
 }
 
 /// One line: time of day, kind, message, and the attributes that the message does not repeat.
-fn line(event: &Event, paint: impl Fn(&str) -> String) -> String {
+fn line(event: &Event, columns: usize, paint: impl Fn(&str) -> String) -> String {
     let at = event.at.as_ref().map(words::time_of_day).unwrap_or_default();
     let mut attributes: Vec<_> = event.attributes.iter().filter(|(_, value)| !value.is_empty()).collect();
     attributes.sort();
@@ -80,9 +84,9 @@ fn line(event: &Event, paint: impl Fn(&str) -> String) -> String {
             text.push_str(part);
         }
     }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    text
+    // Whoever reads an event a line must not find two: a quotation in it loses its line ends, and its end when it is long.
+    let one: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    words::cut(&one.join(" | "), columns) + "\n"
 }
 
 #[cfg(test)]
@@ -99,6 +103,8 @@ mod tests {
                 .into(),
             ..Event::default()
         };
-        assert_eq!(line(&event, str::to_owned), "12:03:07.6 main       exit_code=3 state=ended\n");
+        assert_eq!(line(&event, 240, str::to_owned), "12:03:07.6 main       exit_code=3 state=ended\n");
+        let quoting = Event { message: "it said:\n  no\n".into(), ..event };
+        assert_eq!(line(&quoting, 35, str::to_owned), "12:03:07.6 main       it said: |  …\n");
     }
 }

@@ -6,6 +6,7 @@ use chassis::clock::Clock as _;
 use futures::StreamExt as _;
 use proto::api::{LogLine, ReadLogsRequest};
 
+use crate::api::Api;
 use crate::application::Named;
 use crate::duration;
 use crate::exit::Exit;
@@ -80,15 +81,9 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
         follow: args.follow,
     };
     let role = args.roles.len() != 1;
+    let show = |line: &LogLine| print(line, &session.out, role, args.timestamps);
     if !args.follow {
-        let mut stream = api.logs(request).await?;
-        while let Some(lines) = stream.next().await {
-            lines?.iter().for_each(|line| print(line, &session.out, role, args.timestamps));
-            if session.out.is_closed() {
-                break;
-            }
-        }
-        return Ok(Exit::SUCCEEDED);
+        return all(&api, request, session, show).await;
     }
     let mut heard = follow::Following::new(api, session.clock.clone(), named);
     heard.logs(request);
@@ -96,7 +91,7 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
     loop {
         tokio::select! {
             word = heard.next() => match word {
-                Heard::Lines(lines) => lines.iter().for_each(|line| print(line, &session.out, role, args.timestamps)),
+                Heard::Lines(lines) => lines.iter().for_each(show),
                 Heard::LogsEnded => return Ok(Exit::SUCCEEDED),
                 Heard::Refused(error) => return Err(error.into()),
                 Heard::Away(_) => session.keep_host().await,
@@ -107,6 +102,40 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
         if session.out.is_closed() {
             return Ok(Exit::SUCCEEDED);
         }
+    }
+}
+
+/// What there is. A host that leaves meanwhile, because nothing else is to be done, is started again.
+async fn all(
+    api: &Api,
+    mut request: ReadLogsRequest,
+    session: &Session,
+    show: impl Fn(&LogLine),
+) -> Outcome<Exit> {
+    loop {
+        let mut came_on = false;
+        let mut stream = api.logs(request.clone()).await?;
+        let broke = loop {
+            match stream.next().await {
+                None => return Ok(Exit::SUCCEEDED),
+                Some(Ok(lines)) => {
+                    lines.iter().for_each(&show);
+                    if let Some(last) = lines.last() {
+                        (request.cursor, request.tail) = (last.cursor.clone(), 0);
+                        came_on = true;
+                    }
+                }
+                Some(Err(error)) => break error,
+            }
+            if session.out.is_closed() {
+                return Ok(Exit::SUCCEEDED);
+            }
+        };
+        // One that breaks without a line each time is not worth asking again.
+        if !broke.is_retryable() || !came_on {
+            return Err(broke.into());
+        }
+        session.keep_host().await;
     }
 }
 

@@ -152,6 +152,8 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
         replace(&api, request.spec.as_ref(), args.yes, session).await?;
     }
     let answer = submit(&api, request, session).await?;
+    // A host that was about to leave may have looked for work just before this came.
+    session.keep_host().await;
     let application =
         answer.application.ok_or_else(|| Failure::internal("an answer without an application"))?;
     let named = format!("{}@{}", application.application_id, application.generation);

@@ -120,10 +120,10 @@ impl<'a> View<'a> {
     fn tick(&mut self) {
         let silent = self.session.clock.boot().saturating_duration_since(self.last_word);
         let stale = silent > STALE && !self.known.clean;
-        if let Some(seen) = self.known.observation.as_mut().filter(|_| stale) {
+        if stale {
+            let seen = self.known.observation.get_or_insert_default();
             seen.stale = true;
-            let millis = u64::try_from(silent.as_millis()).unwrap_or(u64::MAX);
-            seen.age_millis = seen.age_millis.max(millis);
+            seen.age_millis = seen.age_millis.max(u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
         }
         if stale || self.terminal {
             self.show();

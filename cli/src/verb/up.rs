@@ -6,7 +6,7 @@ use chassis::tasks::Shutdown;
 
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::host::service::{Reach, make_directory};
 use crate::host::up;
 use crate::session::Session;
@@ -24,7 +24,8 @@ pub(crate) struct UpArgs {
 }
 
 pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
-    make_directory(session.places.state())?;
+    make_directory(session.places.state())
+        .map_err(|error| Failure::of_state(format!("{}: {error}", session.places.state().display())))?;
     let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone())?;
     let shutdown = Shutdown::on_signals()?;
     up::run(reach, args.host_linger, shutdown, |text| session.out.talk(text)).await

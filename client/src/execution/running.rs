@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use chassis::clock::SharedClock;
+use chassis::telemetry::trace;
 use futures::stream;
 use proto::Digest;
 use proto::job::{JobEnd, Progress};
 use proto::runner::{Accepted, ExecuteHeader, ExecuteRequest, execute_request, execute_response};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::Instrument as _;
 
 use super::{Client, ExecuteCall, chunks, wait};
 use crate::error::CallError;
@@ -54,7 +54,7 @@ impl Running {
             }
         };
         // The call belongs to the trace of whoever made it.
-        let task = tokio::spawn(work.in_current_span());
+        let task = tokio::spawn(trace::carry(work));
         Self { events, task, call_id }
     }
 

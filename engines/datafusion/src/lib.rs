@@ -13,6 +13,7 @@ mod file_url;
 pub mod graph;
 pub mod manifest;
 pub mod publish;
+pub mod rows;
 pub mod script;
 pub mod session;
 pub mod settings;

@@ -16,7 +16,7 @@ use mainspring_datafusion::execute::{self, RunContext};
 use mainspring_datafusion::graph::JobGraph;
 use mainspring_datafusion::sql_main::{self, SqlMain};
 use mainspring_datafusion::worker::{self, GrpcRecord};
-use mainspring_datafusion::{describe, publish, table};
+use mainspring_datafusion::{describe, publish, rows, table};
 use tracing::Instrument as _;
 
 /// The embedded engine of mainspring: runs SQL scripts and job graphs with DataFusion. Started by mainspring, not by hand.
@@ -44,6 +44,13 @@ enum Command {
     Worker(worker::Config),
     /// Is the main() of a .sql application
     SqlMain(SqlMain),
+    /// Prints rows that are kept as an Arrow stream (stdin): for `mainspring result`
+    #[command(hide = true)]
+    Rows {
+        /// The shape of the rows
+        #[arg(long, default_value = "table")]
+        format: rows::Format,
+    },
     /// Runs one stored graph and publishes its output, without a record: for tests and for looking into a graph
     #[command(hide = true)]
     RunGraph {
@@ -84,7 +91,9 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Describe { .. } => ("describe", args.telemetry),
         Command::Worker(_) => ("worker", args.telemetry),
         // Its stderr is the program's own.
-        Command::SqlMain(_) | Command::RunGraph { .. } => ("main", args.telemetry.quiet()),
+        Command::SqlMain(_) | Command::Rows { .. } | Command::RunGraph { .. } => {
+            ("main", args.telemetry.quiet())
+        }
     };
     let guard = telemetry::init(service, &telemetry);
     let span = tracing::info_span!(
@@ -133,6 +142,9 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 eprintln!("{error}");
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::Rows { format } => {
+            rows::print(&mut std::io::stdout().lock(), std::io::stdin().lock(), format)?
         }
         Command::RunGraph { graph, work_dir, job_id } => run_graph(graph, work_dir, job_id).await?,
     }

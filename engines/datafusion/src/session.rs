@@ -135,6 +135,14 @@ impl ScriptSession {
         script: &Script,
         statement: &ScriptStatement,
     ) -> Result<Option<JobGraph>, SqlError> {
+        for (written, absolute) in script.inputs(statement, &self.paths)? {
+            // To DataFusion a table whose file is not there is an empty table.
+            if !Path::new(&absolute).exists() {
+                let message = format!("there is nothing at '{written}': {absolute} does not exist");
+                let help = "relative inputs begin at the script's own directory; outputs of this script are found by themselves";
+                return Err(script.error_at(statement, message).with_help(help));
+            }
+        }
         let ast = script.resolved(statement, &self.paths)?;
         let plan = match self.context.state().statement_to_plan(ast).await {
             Ok(plan) => plan,

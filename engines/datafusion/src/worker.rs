@@ -4,6 +4,7 @@ mod config;
 mod grpc;
 mod job;
 mod jobs;
+mod queries;
 pub mod record;
 
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub async fn serve(
 ) -> Result<(), BoxError> {
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let endpoint = config.endpoint.clone();
-    let worker = jobs::Jobs::new(config, record, clock.clone(), tasks.handle());
+    let queries = queries::Queries::start()?;
+    let worker = jobs::Jobs::new(config, queries, record, clock.clone(), tasks.handle());
     let service = JobsServiceServer::new(grpc::Service::new(worker))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use chassis::server::require_deployment;
+use chassis::telemetry::trace;
 use proto::api::applications_service_server::ApplicationsService;
 use proto::api::{self, watch_response};
 use proto::{ApplicationId, InvalidId};
@@ -37,7 +38,13 @@ fn known<E: TryFrom<i32>>(name: &str, value: i32) -> Result<E, Status> {
 impl ApplicationsService for Wire {
     async fn submit(&self, request: Request<api::SubmitRequest>) -> Answer<api::SubmitResponse> {
         require_deployment(&request)?;
-        let submitted = self.0.submit(request.into_inner()).await?;
+        let mut request = request.into_inner();
+        // The run is part of this call's trace, unless it was put into another one by name.
+        let (trace, here) = (trace::current_trace_id(), trace::current_traceparent());
+        if request.traceparent.is_empty() || trace.is_some_and(|id| request.traceparent.contains(&id)) {
+            request.traceparent = here.unwrap_or(request.traceparent);
+        }
+        let submitted = self.0.submit(request).await?;
         let crate::service::Submitted { application, accepted_earlier, existing } = submitted;
         Ok(Response::new(api::SubmitResponse { application: Some(application), accepted_earlier, existing }))
     }

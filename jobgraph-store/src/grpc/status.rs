@@ -54,7 +54,7 @@ fn about(problem: Problem, application: &ApplicationRef) -> Problem {
 }
 
 fn refused(refusal: Refusal) -> Problem {
-    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied};
+    use Code::{AlreadyExists, FailedPrecondition, InvalidArgument, NotFound};
     let text = refusal.to_string();
     let of = |code, reason, application: &ApplicationRef| {
         about(Problem::new(code, reason, text.clone()), application)
@@ -136,6 +136,5 @@ fn refused(refusal: Refusal) -> Problem {
             of(FailedPrecondition, Reason::ResultNone, application).metadata("job", job)
         }
         Refusal::PageTokenInvalid => Problem::new(InvalidArgument, Reason::PageTokenInvalid, text),
-        Refusal::Scope(_) => Problem::new(PermissionDenied, Reason::CredentialScope, text),
     }
 }

@@ -8,7 +8,7 @@ use crate::store::Key;
 /// What is left of a generation's output.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LogHead {
-    /// Bytes of lines in the chunks that are kept.
+    /// Bytes of the chunks that are kept.
     #[prost(uint64, tag = "1")]
     pub kept_bytes: u64,
     /// Bytes of lines that were dropped for room, ever.
@@ -43,6 +43,12 @@ pub struct LogChunk {
     /// Bytes of its lines.
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
+    /// Bytes that were lost before its lines.
+    #[prost(uint64, tag = "5")]
+    pub lost_bytes: u64,
+    /// Size of the payload in bytes: empty lines take room too.
+    #[prost(uint64, tag = "6")]
+    pub stored_bytes: u64,
 }
 
 impl Kind for LogChunk {

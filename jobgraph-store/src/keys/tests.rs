@@ -145,7 +145,15 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "log chunk",
             log::chunk_key(&app, 3),
-            log::LogChunk { digest: digest.to_string(), first_line: 3, last_line: 9, bytes: 5 }.to_stored(),
+            log::LogChunk {
+                digest: digest.to_string(),
+                first_line: 3,
+                last_line: 9,
+                bytes: 5,
+                lost_bytes: 2,
+                stored_bytes: 7,
+            }
+            .to_stored(),
         ),
         (
             "log source",

@@ -21,13 +21,13 @@ use crate::service::Service;
 use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
 
 /// Lines wait at most this long for a chunk.
-pub(crate) const CHUNK_AFTER: Duration = Duration::from_secs(5);
+const CHUNK_AFTER: Duration = Duration::from_secs(5);
 
 /// So many bytes of lines are a chunk at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Output of one generation that is kept, in bytes; the oldest is dropped beyond that.
-pub(crate) const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// So many bytes of lines wait in memory at most, when they cannot be made durable.
+const MAX_PENDING_BYTES: usize = 8 * CHUNK_BYTES;
 
 /// Chunks that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 24;
@@ -98,6 +98,16 @@ impl Service {
         Ok(self.logs.all().entry(application.clone()).or_insert(new).clone())
     }
 
+    /// Makes all lines of all applications durable: before the process ends.
+    pub async fn flush_logs(&self) -> Result<(), Error> {
+        let logs: Vec<_> =
+            self.logs.all().iter().map(|(application, log)| (application.clone(), log.clone())).collect();
+        for (application, log) in logs {
+            self.flush(&application, &log).await?;
+        }
+        Ok(())
+    }
+
     /// Makes all lines durable that are not.
     async fn flush(&self, application: &ApplicationRef, log: &AppLog) -> Result<(), Error> {
         let _alone = log.flushing.lock().await;
@@ -124,11 +134,21 @@ impl Service {
             let (first_line, last_line) = (first.number, last.number);
             let bytes = part.lines.iter().map(|line| line.text.len() as u64).sum();
             let body = ChunkBody { application: application.to_string(), lines: part.lines.clone() };
-            let digest = self.put_bytes(body.to_stored()).await?;
+            let body = body.to_stored();
+            let stored_bytes = body.len() as u64;
+            let digest = self.put_bytes(body).await?;
             pointers.push((digest, Use::Log));
-            let chunk = LogChunk { digest: digest.to_string(), first_line, last_line, bytes };
+            let lost_bytes = part.lines.iter().map(|line| line.lost_before).sum();
+            let chunk = LogChunk {
+                digest: digest.to_string(),
+                first_line,
+                last_line,
+                bytes,
+                lost_bytes,
+                stored_bytes,
+            };
             put(chunk_key(application, first_line), chunk.to_stored());
-            head.kept_bytes += bytes;
+            head.kept_bytes += stored_bytes;
             head.last_line = last_line;
         }
         for (source, state) in &part.sources {
@@ -136,13 +156,14 @@ impl Service {
         }
         let mut dropped = Vec::new();
         for (key, stored) in &view.answers[1] {
-            if head.kept_bytes <= KEPT_BYTES {
+            if head.kept_bytes <= self.logs.kept_bytes {
                 break;
             }
             let chunk = LogChunk::from_stored(&stored.value)?;
             let digest: Digest = chunk.digest.parse()?;
-            head.kept_bytes -= chunk.bytes.min(head.kept_bytes);
-            head.lost_bytes += chunk.bytes;
+            head.kept_bytes -= chunk.stored_bytes.min(head.kept_bytes);
+            // What was lost before its lines is lost with them: the first line that is kept tells of all of it.
+            head.lost_bytes += chunk.bytes + chunk.lost_bytes;
             transaction.operations.push(Operation::Delete(key.clone()));
             transaction.operations.push(Operation::Delete(payload::reference_key(
                 digest,
@@ -226,6 +247,10 @@ impl Part {
 impl Appender {
     /// Takes chunks. The answer: whether this stream is still the one that writes its source.
     pub async fn take(&self, chunks: &[jobgraph::OutputChunk], complete: bool) -> Result<bool, Error> {
+        if self.log.state().pending_bytes >= MAX_PENDING_BYTES {
+            // The disk has been full for a while: nothing more is taken before something of it is kept.
+            self.flush().await?;
+        }
         let now = self.service.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let full = {

@@ -4,7 +4,13 @@ use proto::{EpochFence, Reason, api};
 
 use super::event::{Telling, outcome_word};
 use super::job::has_outputs;
-use super::{Draft, Refusal};
+use super::{Draft, Refusal, cut};
+
+/// The longest message of an end, in bytes.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024;
+
+/// What is left over is listed up to so many.
+const MAX_LEFTOVERS: usize = 100;
 
 /// What a leader wants to record as the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +65,8 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
 fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
     let now = draft.at();
     let desired = &mut draft.facts.desired;
-    desired.reason = reason.into();
-    desired.requested_by = requested_by.into();
+    desired.reason = cut(reason.into(), MAX_MESSAGE_BYTES);
+    desired.requested_by = cut(requested_by.into(), 256);
     desired.requested_at = now;
     desired.revision += 1;
 }
@@ -89,6 +95,7 @@ pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u6
         check_jobs(draft)?;
     }
     let end = if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
+    let end = End { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };
     let now = draft.at();
     let app = draft.app();
     app.terminal = true;
@@ -157,7 +164,7 @@ pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -
     app.clean = true;
     app.set_phase(api::Phase::Ended);
     app.cleaned_at = now;
-    app.leftovers = leftovers.to_vec();
+    app.leftovers = leftovers.iter().take(MAX_LEFTOVERS).map(|what| cut(what.clone(), 256)).collect();
     for leftover in leftovers.iter().take(40) {
         draft.tell(Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover));
     }

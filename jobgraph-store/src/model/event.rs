@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use proto::{api, job};
 
-use super::Draft;
+use super::{Draft, cut};
+
+/// The longest message of an event, and the longest value of an attribute, in bytes.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
 /// An event that is being described.
 #[derive(Debug)]
@@ -67,6 +70,11 @@ impl Draft {
         event.at = self.at();
         event.source = source;
         event.epoch = epoch;
+        event.message = cut(event.message, MAX_MESSAGE_BYTES);
+        event
+            .attributes
+            .values_mut()
+            .for_each(|value| *value = cut(std::mem::take(value), MAX_MESSAGE_BYTES));
         self.events.push(event);
     }
 }

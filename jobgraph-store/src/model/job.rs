@@ -3,8 +3,11 @@
 use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
 
 use super::event::{Telling, job_outcome_word, output_attributes};
-use super::{Draft, Facts, Refusal};
+use super::{Draft, Facts, Refusal, cut};
 use crate::keys::job::{Call, StoredJob};
+
+/// The longest message of an end, in bytes: an engine's root cause may be a whole plan.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// Which job a graph is kept for, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,6 +227,7 @@ fn end_once(
     if !end.result_digest.is_empty() {
         let _: Digest = end.result_digest.parse()?;
     }
+    let end = &job::JobEnd { message: cut(end.message.clone(), MAX_MESSAGE_BYTES), ..end.clone() };
     if let Some(stands) = &draft.facts.job(id)?.shown().end {
         return Ok((stands == end, stands.clone()));
     }

@@ -188,7 +188,4 @@ pub enum Refusal {
     /// Not a token of ours.
     #[error("the page token is not one that this service gave out for this question")]
     PageTokenInvalid,
-    /// The credential is for something else.
-    #[error("{0}")]
-    Scope(String),
 }

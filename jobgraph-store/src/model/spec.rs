@@ -13,11 +13,17 @@ pub const TARGETS: &[&str] = &["local"];
 /// The most contenders of one application.
 pub const MAX_CONTENDERS: u32 = 16;
 
-/// The largest spec, encoded, in bytes: it is one value of the record.
-pub const MAX_SPEC_BYTES: usize = 60 * 1024;
+/// The largest spec, encoded, in bytes: with labels and annotations it is one value of the record.
+pub const MAX_SPEC_BYTES: usize = 32 * 1024;
+
+/// What all secret values may hold together, names included, in bytes.
+const MAX_SECRETS_BYTES: usize = 60 * 1024;
 
 /// What labels may hold together, in bytes, and annotations as well.
-const MAX_LABELS_BYTES: usize = 16 * 1024;
+const MAX_LABELS_BYTES: usize = 12 * 1024;
+
+/// The most artifacts of one application beside its program.
+const MAX_ARTIFACTS: usize = 128;
 
 /// Schemes that artifacts can be fetched from.
 const SCHEMES: &[&str] = &["file", "local", "http", "https"];
@@ -164,6 +170,9 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
 fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
     let program = spec.program.as_ref().map_or("", |program| last_part(&program.uri));
     let mut names = BTreeSet::from([program]);
+    if spec.artifacts.len() > MAX_ARTIFACTS {
+        found.at("spec.artifacts", &format!("{} are more than {MAX_ARTIFACTS}", spec.artifacts.len()));
+    }
     for (index, artifact) in spec.artifacts.iter().enumerate() {
         let path = |field: &str| format!("spec.artifacts[{index}].{field}");
         uri(found, &path("uri"), &artifact.uri, &spec.target);
@@ -193,8 +202,8 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
         found.at("secret_values", &format!("{name} is not named in spec.secrets"));
     }
     let bytes: usize = request.secret_values.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > MAX_SPEC_BYTES {
-        found.at("secret_values", &format!("{bytes} bytes together; at most {MAX_SPEC_BYTES}"));
+    if bytes > MAX_SECRETS_BYTES {
+        found.at("secret_values", &format!("{bytes} bytes together; at most {MAX_SECRETS_BYTES}"));
     }
 }
 

@@ -1,1 +1,323 @@
 #![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use proto::{Digest, Epoch, EpochFence, Generation, Incarnation, jobgraph};
+
+use super::attempt::MainExit;
+use super::*;
+
+fn draft() -> Draft {
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(2) };
+    let facts = Facts {
+        application,
+        head: Head { latest_generation: 2 },
+        attempt: AttemptFence::default(),
+        cluster: ClusterFence::default(),
+        spec: GenerationSpec::default(),
+        state: GenerationState::default(),
+        desired: api::Desired::default(),
+        artifacts: Artifacts::default(),
+        jobs: BTreeMap::new(),
+    };
+    Draft::new(facts, UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+}
+
+fn fence(epoch: u64) -> EpochFence {
+    EpochFence { application: draft().facts.application, epoch: Epoch(epoch) }
+}
+
+fn led(epoch: u64) -> Draft {
+    let mut draft = draft();
+    attempt::begin(&mut draft, &fence(epoch), "runner-0", 41, "").unwrap();
+    draft
+}
+
+fn graph(call: &str, name: &str, ordinal: u32) -> jobgraph::PutJobGraphRequest {
+    jobgraph::PutJobGraphRequest {
+        call_id: call.into(),
+        name: name.into(),
+        ordinal,
+        graph_digest: Digest::of(name.as_bytes()).to_string(),
+        ..Default::default()
+    }
+}
+
+/// The phase that people see.
+fn phase(draft: &Draft) -> api::Phase {
+    draft.facts.state.application().phase()
+}
+
+#[test]
+fn the_phase_follows_main_through_a_take_over() {
+    let mut draft = led(1);
+    assert_eq!(phase(&draft), api::Phase::Starting);
+    attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
+    attempt::main_running(&mut draft, &fence(1), 7).unwrap();
+    assert_eq!(phase(&draft), api::Phase::Running);
+    let disposition = attempt::begin(&mut draft, &fence(2), "runner-1", 42, "lease expired").unwrap();
+    assert_eq!((disposition, phase(&draft)), (jobgraph::Disposition::Resume, api::Phase::Starting));
+    attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
+    attempt::main_running(&mut draft, &fence(2), 8).unwrap();
+    let main = draft.facts.state.application().main.unwrap();
+    assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
+    attempt::main_ended(&mut draft, &fence(2), MainExit { code: Some(0), signal: None }, "").unwrap();
+    assert_eq!(phase(&draft), api::Phase::Finishing);
+    attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
+    assert_eq!(phase(&draft), api::Phase::Finishing, "main() that has ended is not executed again");
+    let told: Vec<&str> = draft.events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(told, ["leader", "main", "leader", "main", "main", "leader"]);
+}
+
+#[test]
+fn the_first_end_of_an_execution_stays() {
+    let mut draft = led(1);
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    assert!(
+        draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
+        "never started"
+    );
+    attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
+    attempt::main_running(&mut draft, &fence(1), 7).unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(1),
+        MainExit { code: Some(3), signal: None },
+        "é".repeat(5000).as_str(),
+    )
+    .unwrap();
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
+    assert!(draft.facts.state.stderr_tail.len() <= 4096 && draft.facts.state.stderr_tail.starts_with('é'));
+}
+
+#[test]
+fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it() {
+    let mut draft = led(1);
+    attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
+    attempt::main_running(&mut draft, &fence(1), 7).unwrap();
+    let tail = "compiling\nno column \"dep_dely\"\n\n";
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(3), signal: None }, tail).unwrap();
+    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    let end = ending::End {
+        outcome: api::Outcome::Failed,
+        reason: "MAIN_EXITED".into(),
+        message: "main() exited 3".into(),
+    };
+    let end = ending::end(&mut draft, &fence(2), end, 0).unwrap();
+    assert_eq!(end.message, "main() exited 3: no column \"dep_dely\"");
+}
+
+/// What a re-executed main() asks for after `a` (ordinal 0) and `b` (ordinal 1) were recorded, and what it gets.
+#[test]
+fn a_re_executed_main_finds_its_jobs_by_name_and_diverges_only_where_nothing_fits() {
+    enum Get {
+        Found,
+        New,
+        Diverged,
+    }
+    let table = [
+        ("a", 0, false, Get::Found),
+        ("b", 0, false, Get::Found),
+        ("a", 7, false, Get::Found),
+        ("c", 2, false, Get::New),
+        ("c", 1, false, Get::Diverged),
+        ("c", 1, true, Get::New),
+        ("", 2, false, Get::New),
+        ("", 1, false, Get::Diverged),
+    ];
+    for (name, ordinal, overlapped, get) in table {
+        let mut draft = led(1);
+        for (n, recorded) in ["a", "b"].into_iter().enumerate() {
+            let put =
+                job::put_graph(&mut draft, &fence(1), &graph(recorded, recorded, u32::try_from(n).unwrap()))
+                    .unwrap();
+            assert!(!put.found && put.made.is_some());
+        }
+        attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+        let request = jobgraph::PutJobGraphRequest { overlapped, ..graph("again", name, ordinal) };
+        let put = job::put_graph(&mut draft, &fence(2), &request);
+        match get {
+            Get::Found => assert!(put.unwrap().found, "{name} at {ordinal}"),
+            Get::New => assert!(put.unwrap().made.is_some(), "{name} at {ordinal}"),
+            Get::Diverged => {
+                assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "{name} at {ordinal}: {put:?}")
+            }
+        }
+    }
+}
+
+#[test]
+fn once_calls_overlapped_ordinals_tell_nothing_any_more() {
+    let mut draft = led(1);
+    let overlapped = jobgraph::PutJobGraphRequest { overlapped: true, ..graph("1", "a", 0) };
+    job::put_graph(&mut draft, &fence(1), &overlapped).unwrap();
+    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    assert!(job::put_graph(&mut draft, &fence(2), &graph("2", "c", 0)).unwrap().made.is_some());
+}
+
+#[test]
+fn another_graph_under_a_known_name_is_shown_and_the_stored_one_runs() {
+    let mut draft = led(1);
+    let stored = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap().job;
+    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    let other = Digest::of(b"other").to_string();
+    let request = jobgraph::PutJobGraphRequest { graph_digest: other.clone(), ..graph("2", "a", 0) };
+    let put = job::put_graph(&mut draft, &fence(2), &request).unwrap();
+    assert!(put.found && put.diverged && put.made.is_none());
+    assert_eq!((put.job.graph_digest, put.job.diverged_digest), (stored.graph_digest, other));
+    assert!(draft.events.iter().any(|event| event.kind == "warning"));
+    let again = job::put_graph(&mut draft, &fence(2), &request).unwrap();
+    assert!(again.found && again.diverged, "the same call is answered the same");
+}
+
+#[test]
+fn equal_names_are_taken_or_counted_as_the_engine_wants() {
+    let mut draft = led(1);
+    job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
+    let taken = job::put_graph(&mut draft, &fence(1), &graph("2", "a", 1));
+    assert!(matches!(taken, Err(Refusal::JobNameTaken { .. })), "{taken:?}");
+    let allowed = |call: &str, ordinal| jobgraph::PutJobGraphRequest {
+        equal_names_allowed: true,
+        ..graph(call, "a", ordinal)
+    };
+    let second = job::put_graph(&mut draft, &fence(1), &allowed("2", 1)).unwrap();
+    assert_eq!(second.job.occurrence, 1);
+    // The next attempt counts them anew, and finds them.
+    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    for (call, occurrence) in [("3", 0), ("4", 1)] {
+        let found = job::put_graph(&mut draft, &fence(2), &allowed(call, occurrence)).unwrap();
+        assert!(found.found && found.job.occurrence == occurrence);
+    }
+}
+
+#[test]
+fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
+    let mut draft = led(1);
+    let begin = |draft: &mut Draft, request_id: &str| {
+        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        cluster::begin(draft, &fence(1), &request)
+    };
+    for n in 1..=3 {
+        let begun = begin(&mut draft, &format!("c{n}")).unwrap();
+        assert_eq!((begun.incarnation, begun.barren), (Incarnation(u64::from(n)), n));
+    }
+    let mut fourth = draft.clone();
+    assert!(matches!(begin(&mut fourth, "c4"), Err(Refusal::ClusterKeepsDying { count: 3, .. })));
+    // A job's end in the third one starts the count anew.
+    let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
+    let cluster =
+        proto::IncarnationFence { application: draft.facts.application.clone(), incarnation: Incarnation(3) };
+    let failed = proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
+    assert!(job::ended(&mut draft, &cluster, put.made.unwrap(), &failed).unwrap().0);
+    assert_eq!(begin(&mut draft, "c4").unwrap().barren, 1);
+}
+
+#[test]
+fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
+    let mut draft = led(1);
+    let begin = jobgraph::BeginClusterRequest { request_id: "c".into(), ..Default::default() };
+    cluster::begin(&mut draft, &fence(1), &begin).unwrap();
+    let say = |draft: &mut Draft, incarnation, state: api::ClusterState| {
+        let jobs_endpoint = "unix:/jobs".into();
+        let request = jobgraph::RecordClusterRequest {
+            incarnation,
+            state: state.into(),
+            jobs_endpoint,
+            ..Default::default()
+        };
+        cluster::record(draft, &fence(1), &request)
+    };
+    say(&mut draft, 1, api::ClusterState::Ready).unwrap();
+    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "unix:/jobs");
+    say(&mut draft, 1, api::ClusterState::Gone).unwrap();
+    say(&mut draft, 1, api::ClusterState::Ready).unwrap();
+    assert_eq!(draft.facts.state.application().cluster.as_ref().unwrap().state(), api::ClusterState::Gone);
+    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "");
+    assert!(matches!(
+        say(&mut draft, 2, api::ClusterState::Ready),
+        Err(Refusal::IncarnationSuperseded { current: 1, .. })
+    ));
+    assert!(matches!(say(&mut draft, 1, api::ClusterState::Unspecified), Err(Refusal::RequestInvalid(_))));
+}
+
+#[test]
+fn a_deadline_is_an_instant_from_the_submission_on() {
+    let spec = api::ApplicationSpec {
+        deadline: Some(prost_types::Duration { seconds: 90, nanos: 0 }),
+        ..Default::default()
+    };
+    let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+    let known = submit::Known { accepted: None, head: Head::default(), latest_clean: true };
+    let now = UNIX_EPOCH + Duration::from_secs(1000);
+    let decided = submit::decide(&known, &request, &"orders".parse().unwrap(), now).unwrap();
+    let submit::Submission::New(new) = decided else { panic!("{decided:?}") };
+    assert_eq!(new.spec.deadline_at.unwrap().seconds, 1090);
+}
+
+#[test]
+fn whatever_an_engine_says_fits_into_the_record() {
+    let mut draft = led(1);
+    let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
+    let said = "é".repeat(100_000);
+    let end = proto::job::JobEnd {
+        outcome: proto::job::JobOutcome::Failed.into(),
+        message: said.clone(),
+        ..Default::default()
+    };
+    let first = job::ended_by_leader(&mut draft, &fence(1), put.made.unwrap(), &end).unwrap();
+    let again = job::ended_by_leader(&mut draft, &fence(1), put.made.unwrap(), &end).unwrap();
+    assert_eq!(first, again, "a repeat of what was cut is a repeat");
+    let end =
+        ending::End { outcome: api::Outcome::Failed, reason: "JOB_FAILED".into(), message: said.clone() };
+    ending::end(&mut draft, &fence(1), end, 0).unwrap();
+    ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000]).unwrap();
+    let largest = prost::Message::encoded_len(&draft.facts.state)
+        .max(prost::Message::encoded_len(&draft.facts.jobs[&put.made.unwrap()]));
+    assert!(largest < crate::store::MAX_VALUE_BYTES, "{largest} bytes");
+    assert!(
+        draft.events.len() < 90
+            && draft.events.iter().all(|event| prost::Message::encoded_len(event) < 20_000)
+    );
+}
+
+#[test]
+fn an_id_begins_with_the_programs_name() {
+    for (uri, stem) in [
+        ("/a/carriers.sql", "carriers"),
+        ("https://host/x/Top%20Speed.jar?sig=1#frag", "top-20speed"),
+        ("local:///opt/my_app", "my-app"),
+        ("/a/...", "app"),
+        ("/a/-_-.py", "app"),
+        ("", "app"),
+    ] {
+        assert_eq!(spec::id_stem(uri), stem, "{uri}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_stem_makes_an_id(uri in ".*") {
+        let id = format!("{}-7k2m", spec::id_stem(&uri));
+        prop_assert!(id.parse::<proto::ApplicationId>().is_ok(), "{}", id);
+    }
+
+    #[test]
+    fn equal_requests_have_equal_digests_whatever_the_order_of_their_maps(
+        labels in proptest::collection::btree_map("[a-z]{1,3}", "[a-z]{0,3}", 0..6), who in "[a-z]{0,4}",
+    ) {
+        let request = |labels: Vec<(String, String)>, who: &str| api::SubmitRequest {
+            labels: labels.into_iter().collect(),
+            requested_by: who.into(),
+            ..Default::default()
+        };
+        let forth: Vec<(String, String)> = labels.clone().into_iter().collect();
+        let back = forth.iter().rev().cloned().collect();
+        let digest = submit::content_digest(&request(forth.clone(), ""));
+        prop_assert_eq!(digest, submit::content_digest(&request(back, &who)));
+        let mut other = forth;
+        other.push(("other".into(), String::new()));
+        prop_assert_ne!(digest, submit::content_digest(&request(other, "")));
+    }
+}

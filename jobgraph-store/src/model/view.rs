@@ -23,6 +23,7 @@ pub fn application(facts: &Facts, revision: u64) -> api::Application {
         .sort_by(|a, b| (a.ordinal, a.occurrence, &a.job_id).cmp(&(b.ordinal, b.occurrence, &b.job_id)));
     shown.artifacts.clone_from(&facts.artifacts.pinned);
     shown.desired = Some(facts.desired.clone());
+    shown.traceparent.clone_from(&facts.spec.traceparent);
     shown.revision = revision;
     shown
 }

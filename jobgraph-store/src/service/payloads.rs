@@ -1,6 +1,9 @@
 //! Payloads: verified while they are written, named by what they are.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use chassis::clock::timeout;
 use futures::{Stream, StreamExt as _};
 use proto::Digest;
 use sha2::{Digest as _, Sha256};
@@ -9,6 +12,9 @@ use super::Service;
 use crate::blobs::BlobStream;
 use crate::error::Error;
 use crate::model::Refusal;
+
+/// A sender that is silent for longer has gone.
+const CHUNK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes of a payload, in order.
 pub type PayloadStream = BlobStream;
@@ -28,7 +34,15 @@ impl Service {
         let mut writer = self.blobs.writer(digest).await.map_err(error)?;
         let mut hasher = Sha256::new();
         let mut written: u64 = 0;
-        while let Some(chunk) = chunks.next().await {
+        loop {
+            let chunk = match timeout(&self.clock, CHUNK_WITHIN, chunks.next()).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(_) => {
+                    Err(Error::from(Refusal::RequestInvalid(format!("no chunk came for {CHUNK_WITHIN:?}")))
+                        .into())
+                }
+            };
             let chunk = match chunk {
                 Ok(chunk) => chunk,
                 Err(error) => {

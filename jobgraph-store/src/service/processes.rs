@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use proto::{EpochFence, jobgraph};
 
 use super::load::revision_of;
+use super::write::TRIES;
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::{Kind, fence, process};
@@ -16,9 +17,6 @@ pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
 
 /// Records that are removed in one commit.
 const REMOVED_AT_ONCE: usize = 90;
-
-/// How often a write is made anew after a conflict.
-const TRIES: usize = 32;
 
 impl Service {
     /// Keeps one process, by its key; with a fence as a leader's write.

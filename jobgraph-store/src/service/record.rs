@@ -3,7 +3,7 @@
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
 
 use super::load::revision_of;
-use super::write::{Extra, Guard};
+use super::write::{Extra, Guard, TRIES};
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::payload::Use;
@@ -11,7 +11,7 @@ use crate::keys::{Kind, fence, generation, journal, secrets};
 use crate::model::attempt::MainExit;
 use crate::model::cluster::Begun;
 use crate::model::event::Telling;
-use crate::model::{Refusal, attempt, cluster, ending, job as job_model};
+use crate::model::{Draft, Refusal, attempt, cluster, ending, job as job_model};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// Events of one call.
@@ -57,28 +57,22 @@ impl Service {
     ) -> Result<Vec<api::PinnedArtifact>, Error> {
         let digests =
             artifacts.iter().map(|artifact| artifact.digest.parse()).collect::<Result<Vec<Digest>, _>>()?;
-        // References before the record that needs them: a reference too many is released at clean, one too few loses bytes.
-        for digests in digests.chunks(ARTIFACTS_AT_ONCE) {
+        // So many that one commit cannot hold them: references go before the record that needs them. One too many is
+        // released at clean, one too few would lose bytes.
+        let (last, before) = digests.split_at(digests.len().min(ARTIFACTS_AT_ONCE));
+        for digests in before.chunks(ARTIFACTS_AT_ONCE) {
             self.write_with(&fence.application, Guard::Epoch, |draft| {
                 draft.facts.check_epoch(fence)?;
-                let known = |digest: &Digest| {
-                    draft.facts.artifacts.pinned.iter().any(|known| known.digest == digest.to_string())
-                };
-                let new = digests.iter().filter(|digest| !known(digest));
-                Ok((
-                    (),
-                    Extra {
-                        pointers: new.map(|digest| (*digest, Use::Artifact)).collect(),
-                        operations: Vec::new(),
-                    },
-                ))
+                Ok(((), pointing(draft, digests)))
             })
             .await?;
         }
-        let (_, loaded) = self
-            .write(&fence.application, Guard::Epoch, |draft| attempt::pin(draft, fence, artifacts))
-            .await?;
-        Ok(loaded.facts.artifacts.pinned)
+        let pin = self.write_with(&fence.application, Guard::Epoch, |draft| {
+            let extra = pointing(draft, last);
+            attempt::pin(draft, fence, artifacts)?;
+            Ok(((), extra))
+        });
+        Ok(pin.await?.1.facts.artifacts.pinned)
     }
 
     /// A new incarnation.
@@ -266,7 +260,7 @@ impl Service {
         let application = &fence.application;
         let attempt_key = fence::attempt_key(&application.id);
         let key = journal::key(application, step);
-        loop {
+        for _ in 0..TRIES {
             let reads = vec![
                 Read::Key(attempt_key.clone()),
                 Read::Key(key.clone()),
@@ -304,6 +298,7 @@ impl Service {
                 return Ok((Some(value), false));
             }
         }
+        Err(Error::Contended(application.to_string()))
     }
 
     /// Adds events to the past.
@@ -355,6 +350,13 @@ impl Service {
         let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
         Ok((known.admits(fence.application.generation, fence.incarnation), known.incarnation))
     }
+}
+
+/// Pointers to those of these payloads that no pinned artifact has yet.
+fn pointing(draft: &Draft, digests: &[Digest]) -> Extra {
+    let pinned = &draft.facts.artifacts.pinned;
+    let new = digests.iter().filter(|digest| !pinned.iter().any(|known| known.digest == digest.to_string()));
+    Extra { pointers: new.map(|digest| (*digest, Use::Artifact)).collect(), operations: Vec::new() }
 }
 
 /// The description as it is kept: what is too large loses its details first.

@@ -3,6 +3,7 @@
 use proto::{ApplicationId, ApplicationRef, api};
 use rand::RngExt as _;
 
+use super::write::TRIES;
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::{Kind, event, generation, head, listing, request, secrets};
@@ -10,9 +11,6 @@ use crate::model::event::Telling;
 use crate::model::submit::{Known, New, Submission};
 use crate::model::{Draft, Facts, Refusal, spec, submit};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
-
-/// How often a submission is decided anew after a conflict, generated ids included.
-const TRIES: usize = 32;
 
 /// What a submission came to.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,7 +15,7 @@ use crate::model::{Draft, Refusal};
 use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
 
 /// How often a decision is made anew after a conflict.
-const TRIES: usize = 32;
+pub(super) const TRIES: usize = 32;
 
 /// Whose fence is compared inside the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

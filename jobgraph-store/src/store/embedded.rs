@@ -57,6 +57,13 @@ impl EmbeddedMetadata {
         Ok(Self { file, revision, queue: Some(queue), writer: Mutex::new(Some(writer)) })
     }
 
+    /// Waits until nothing more can be written: the writer has ended, which it does only by a defect.
+    pub async fn ended(&self) {
+        if let Some(queue) = &self.queue {
+            queue.closed().await;
+        }
+    }
+
     fn reading<T>(&self, read: impl Fn(&RecordFile) -> Result<T, StoreError>) -> Result<T, StoreError> {
         {
             let file = self.file.read().unwrap_or_else(PoisonError::into_inner);

@@ -38,7 +38,11 @@ fn clock() -> SharedClock {
 
 impl Host {
     pub(crate) async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// A store whose state is in this directory.
+    pub(crate) async fn start_in(directory: tempfile::TempDir) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
         let key = DeploymentKey::load_or_create(&directory.path().join("deployment.key")).unwrap();
         let mut host = Self { directory, endpoint, key, shutdown: CancellationToken::new(), server: None };

@@ -19,6 +19,7 @@ struct Kept {
     intents: BTreeMap<String, Intent>,
     logs: HashMap<LogSource, KeptLog>,
     away: bool,
+    read_only: bool,
 }
 
 #[derive(Default)]
@@ -42,6 +43,11 @@ impl MemoryRecord {
     /// Whether the record is out of reach.
     pub fn set_away(&self, away: bool) {
         self.kept().away = away;
+    }
+
+    /// Whether intents cannot be written, as if the record went away in between.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.kept().read_only = read_only;
     }
 
     /// What a source has said, and whether that is all.
@@ -94,6 +100,9 @@ impl Record for MemoryRecord {
 
     async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
         let mut kept = self.reached()?;
+        if kept.read_only {
+            return Err(RecordError::Away("it takes nothing".to_owned()));
+        }
         if let Some(epoch) = epoch {
             kept.check(EpochFence { application: intent.slot.group.application.clone(), epoch })?;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chassis::BoxError;
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
+use chassis::telemetry::trace;
 use client::places::Kind;
 
 use super::Lifecycle;
@@ -46,10 +47,10 @@ impl Lifecycle {
             _ if gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
             Some(Detail { role, traceparent }) => {
                 let group = self.group_or_new(&group_id);
-                let order = Order { slot, role, start, traceparent };
+                let order = Order { slot, role, start, traceparent: traceparent.clone() };
                 if let Some(minder) = self.minder(&group, order, None) {
                     let name = format!("mind {}", minder.order.slot.key());
-                    self.0.tasks.spawn_job(name, minder.adopt());
+                    self.0.tasks.spawn_job(name, trace::carry_from(&traceparent, minder.adopt()));
                 }
             }
             None => {

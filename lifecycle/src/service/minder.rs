@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
+use chassis::telemetry::trace;
 use chassis::{BoxError, failpoint};
 use client::tether::Exit;
 use proto::Epoch;
@@ -83,7 +84,7 @@ impl Minder {
             let Some(begun) = begun else { return };
             let fate = match begun {
                 Ok(live) => self.mind(live).await,
-                Err(exit) => Some(self.exited(exit, None).await),
+                Err(exit) => Some(self.exited(exit, None, None).await),
             };
             let Some(fate) = fate else { return };
             if fate != Fate::Open {
@@ -180,22 +181,21 @@ impl Minder {
         });
         self.ship(Some(live.clone()));
         match self.watch(&*live).await {
-            Turn::Exited(exit) => Some(self.exited(exit, Some(&*live)).await),
+            Turn::Exited(exit) => Some(self.exited(exit, Some(&*live), None).await),
             Turn::Shutdown => None,
             Turn::Stop(grace) => {
                 self.bury(String::new()).await;
                 let exit = live.end(grace).await;
-                self.exited(exit, Some(&*live)).await;
-                Some(Fate::Stopped)
+                Some(self.exited(exit, Some(&*live), Some(Fate::Stopped)).await)
             }
             Turn::Unanswering => {
                 tracing::warn!("{}: pid {pid} does not answer and is ended", self.order.slot.key());
-                let exit = live.end(Duration::ZERO).await;
-                self.exited(exit, Some(&*live)).await;
-                Some(match self.order.role.restart {
+                let fate = match self.order.role.restart {
                     Restart::UntilDone(_) => Fate::Open,
                     Restart::Never | Restart::Always => Fate::NotReady(self.order.role.ready_within()),
-                })
+                };
+                let exit = live.end(Duration::ZERO).await;
+                Some(self.exited(exit, Some(&*live), Some(fate)).await)
             }
         }
     }
@@ -247,23 +247,30 @@ impl Minder {
         }
     }
 
-    /// Takes note of an exit once its output is safe; what follows from it.
-    async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>) -> Fate {
+    /// Takes note of an exit, then sees to it that its output is kept; what follows from it, if that is not `known` because
+    /// it was this minder that ended the process.
+    async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>, known: Option<Fate>) -> Fate {
         tracing::info!("{}: {exit}", self.order.slot.key());
+        let stderr_tail = self.substrate.stderr_tail(&self.order, STDERR_TAIL_BYTES).await;
+        let fate = known.unwrap_or_else(|| after_exit(&self.order.role.restart, &exit));
+        let was_started = exit.start_error.is_empty();
+        let since = self.clock.boot();
+        // Before anything that may take time: whoever watches has to act on it.
+        self.group.update(self.place, |status| {
+            (status.state, status.starts, status.since) = (State::Exited, self.order.start, since);
+            (status.exit, status.stderr_tail) = (Some(exit), stderr_tail);
+            if matches!(fate, Fate::Failed | Fate::NotReady(_)) {
+                status.fate = fate.clone();
+            }
+        });
         match live {
             Some(live) => {
                 self.shipped().await;
                 live.release().await;
             }
-            None if exit.start_error.is_empty() => self.ship(None),
+            None if was_started => self.ship(None),
             None => {}
         }
-        let stderr_tail = self.substrate.stderr_tail(&self.order, STDERR_TAIL_BYTES).await;
-        let fate = after_exit(&self.order.role.restart, &exit);
-        self.group.update(self.place, |status| {
-            (status.state, status.starts) = (State::Exited, self.order.start);
-            (status.exit, status.stderr_tail) = (Some(exit), stderr_tail);
-        });
         fate
     }
 
@@ -310,7 +317,7 @@ impl Minder {
             // The oldest has had its time, and the record has been away for several starts.
             drop(self.shippings.remove(0));
         }
-        self.shippings.push(AbortOnDropHandle::new(tokio::spawn(shipping.run())));
+        self.shippings.push(AbortOnDropHandle::new(tokio::spawn(trace::carry(shipping.run()))));
     }
 
     /// Waits until all output is in the record, for a while.

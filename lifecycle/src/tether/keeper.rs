@@ -79,6 +79,8 @@ pub(crate) struct Keeper {
     child: Option<Pid>,
     lock: Option<File>,
     exit: Exit,
+    /// The claim whose owner has seen it.
+    seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
     output: Option<(JoinHandle<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
@@ -109,6 +111,7 @@ impl Keeper {
             child: None,
             lock: None,
             exit: Exit::default(),
+            seen_by: None,
             survivors: HashSet::new(),
             output: None,
             kill_pause: Duration::from_millis(1),
@@ -192,21 +195,18 @@ impl Keeper {
         let reaped = tree::reap(child)?;
         if let Some((code, signal)) = reaped.child {
             (self.exit.code, self.exit.signal) = (code, signal);
-            self.leash.child_exited = true;
-            self.leash.exit_seen_by = self.leash.owner;
+            self.seen_by = self.leash.exited();
         }
         if reaped.none_left {
             self.exit.survivors_killed = u32::try_from(self.survivors.len()).unwrap_or(u32::MAX);
-            self.end().await?;
+            self.end().await;
         }
         Ok(())
     }
 
     /// Takes the lock and starts the child, if that is what comes next.
     async fn lock_and_start(&mut self) {
-        let Phase::Locking(_) = self.leash.phase else { return };
-        // An owner that is gone, or an end that was asked for, comes first.
-        if self.leash.decide(self.clock.boot()) != Action::Wait && self.lock_is_needed() {
+        if !self.leash.may_start(self.clock.boot()) {
             return;
         }
         if self.lock_is_needed() {
@@ -250,10 +250,8 @@ impl Keeper {
 
     async fn not_started(&mut self, why: String) {
         self.exit.start_error = why;
-        self.leash.exit_seen_by = self.leash.owner;
-        if let Err(error) = self.end().await {
-            tracing::error!("the exit file cannot be written: {error}");
-        }
+        self.seen_by = self.leash.exited();
+        self.end().await;
     }
 
     /// Does what the leash says; answers when to look again, `None` when it is time to leave.
@@ -283,7 +281,7 @@ impl Keeper {
                 }
                 Action::Kill => {
                     let hit = tree::kill()?;
-                    if self.leash.child_exited {
+                    if self.leash.has_exited() {
                         self.survivors.extend(hit.iter().map(|process| (process.pid, process.start_ticks)));
                     }
                     // SIGCHLD comes sooner; this is for what is orphaned without one.
@@ -294,7 +292,7 @@ impl Keeper {
                 Action::Settle => {
                     self.exit.seen_by_owner = true;
                     self.leash.settled = true;
-                    self.write_exit()?;
+                    self.keep_exit();
                     let exit = self.exit.clone();
                     self.status.send_modify(|status| status.exit = Some(exit));
                 }
@@ -322,7 +320,7 @@ impl Keeper {
     }
 
     /// Nothing of the tree is left: keep the exit, then tell it.
-    async fn end(&mut self) -> io::Result<()> {
+    async fn end(&mut self) {
         // Nobody is left who could hold it: a successor may start.
         self.lock = None;
         match self.output.take() {
@@ -336,16 +334,22 @@ impl Keeper {
             }
             None => self.progress.send_modify(|progress| progress.complete = true),
         }
-        self.write_exit()?;
+        self.keep_exit();
         self.leash.phase = Phase::Ended(self.clock.boot());
         tracing::info!("ended: {}", self.exit);
-        let (exit, seen_by) = (self.exit.clone(), self.leash.exit_seen_by);
+        let (exit, seen_by) = (self.exit.clone(), self.seen_by);
         self.status.send_modify(|status| {
             status.exit = Some(exit);
             status.seen_by = seen_by;
             status.frozen = false;
         });
-        Ok(())
+    }
+
+    /// Keeps the exit. A disk that does not take it is no reason not to tell the owner, who may have another one.
+    fn keep_exit(&self) {
+        if let Err(error) = self.write_exit() {
+            tracing::error!("the exit cannot be kept in {}: {error}", self.spec.exit_file.display());
+        }
     }
 
     /// Replaces the exit file in one step, on disk when this returns.

@@ -62,9 +62,11 @@ pub(crate) struct Leash {
     pub(crate) deadline: Option<Boot>,
     pub(crate) frozen: bool,
     /// The child itself has exited; what it left behind may still run.
-    pub(crate) child_exited: bool,
+    child_exited: bool,
     /// Who was connected when it exited.
-    pub(crate) exit_seen_by: Option<u64>,
+    exit_seen_by: Option<u64>,
+    /// It was left alone for longer than the grace: whoever comes now did not see why it ended.
+    abandoned: bool,
     pub(crate) settled: bool,
     /// The tree is being ended: SIGKILL from then on.
     kill_at: Option<Boot>,
@@ -84,6 +86,7 @@ impl Leash {
             frozen: false,
             child_exited: false,
             exit_seen_by: None,
+            abandoned: false,
             settled: false,
             kill_at: None,
             terminated: false,
@@ -127,6 +130,18 @@ impl Leash {
         self.terminated = true;
     }
 
+    /// The child has exited, or could not be started; answers the claim of the owner that has seen it.
+    pub(crate) fn exited(&mut self) -> Option<u64> {
+        self.child_exited = true;
+        self.exit_seen_by = self.owner.filter(|_| !self.abandoned);
+        self.exit_seen_by
+    }
+
+    /// The child itself has exited.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.child_exited
+    }
+
     /// The exit is known to have been seen by the owner that is connected now.
     pub(crate) fn is_seen(&self) -> bool {
         self.owner.is_some() && self.owner == self.exit_seen_by
@@ -143,6 +158,9 @@ impl Leash {
             }
             Phase::Locking(_) if self.is_abandoned(now) => {
                 Action::GiveUp("its owner left before it was started")
+            }
+            Phase::Locking(until) if now >= until && self.is_past_deadline(now) => {
+                Action::GiveUp("its owner's lease ran out before it was started")
             }
             Phase::Locking(until) if now >= until => {
                 Action::GiveUp("the lock is held: something of an earlier start is still alive")
@@ -169,8 +187,9 @@ impl Leash {
             // Without grace nobody may wait for it: its successor may be starting.
             let kill_after = if self.grace.is_zero() { Duration::ZERO } else { DEFAULT_KILL_AFTER };
             self.end(kill_after, now);
+            self.abandoned = true;
         }
-        let past_deadline = self.deadline.is_some_and(|deadline| now >= deadline);
+        let past_deadline = self.is_past_deadline(now);
         match self.kill_at {
             // What is stopped cannot end by itself.
             Some(kill_at) if now >= kill_at || self.frozen || past_deadline => Action::Kill,
@@ -180,6 +199,17 @@ impl Leash {
             None if self.frozen && !past_deadline => Action::Thaw,
             None => Action::Wait,
         }
+    }
+
+    /// The child may be started now: it is wanted, and its owner may act.
+    pub(crate) fn may_start(&mut self, now: Boot) -> bool {
+        matches!(self.phase, Phase::Locking(_))
+            && self.decide(now) == Action::Wait
+            && !self.is_past_deadline(now)
+    }
+
+    fn is_past_deadline(&self, now: Boot) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     fn is_abandoned(&self, now: Boot) -> bool {
@@ -215,129 +245,4 @@ impl Leash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn at(seconds: u64) -> Boot {
-        Boot::from_nanos(seconds * 1_000_000_000)
-    }
-
-    fn running(grace: Duration, deadline: Option<Boot>) -> Leash {
-        let mut leash = Leash::new(grace, at(0));
-        leash.claimed(1, deadline);
-        leash.phase = Phase::Running;
-        leash
-    }
-
-    #[test]
-    fn unclaimed_it_leaves_after_a_minute_and_not_while_somebody_is_connected() {
-        let mut leash = Leash::new(Duration::ZERO, at(0));
-        assert_eq!((leash.decide(at(59)), leash.wake_at()), (Action::Wait, at(60)));
-        assert_eq!(leash.decide(at(60)), Action::Leave);
-        leash.claimed(1, None);
-        assert_eq!(leash.decide(at(1000)), Action::Wait);
-        leash.disconnected(1, at(1000));
-        assert_eq!((leash.decide(at(1001)), leash.wake_at()), (Action::Wait, at(1060)));
-    }
-
-    #[test]
-    fn without_grace_a_broken_ownership_kills_at_once_and_with_grace_it_asks_first() {
-        let mut main = running(Duration::ZERO, None);
-        assert_eq!(main.decide(at(5)), Action::Wait);
-        main.disconnected(1, at(5));
-        assert_eq!(main.decide(at(5)), Action::Kill);
-        let mut role = running(60 * SECOND, None);
-        role.disconnected(1, at(5));
-        assert_eq!((role.decide(at(64)), role.wake_at()), (Action::Wait, at(65)));
-        assert_eq!(role.decide(at(65)), Action::Terminate);
-        role.terminated();
-        assert_eq!((role.decide(at(66)), role.wake_at()), (Action::Wait, at(67)));
-        assert_eq!(role.decide(at(67)), Action::Kill);
-    }
-
-    #[test]
-    fn a_new_owner_within_the_grace_keeps_the_tree_and_the_late_end_of_the_old_one_means_nothing() {
-        let mut leash = running(60 * SECOND, None);
-        leash.disconnected(1, at(5));
-        leash.claimed(2, None);
-        assert_eq!(leash.decide(at(500)), Action::Wait);
-        leash.claimed(3, None);
-        leash.disconnected(2, at(501));
-        assert_eq!(leash.decide(at(900)), Action::Wait);
-    }
-
-    #[test]
-    fn past_the_deadline_the_tree_freezes_and_a_later_one_thaws_it() {
-        let mut leash = running(Duration::ZERO, Some(at(10)));
-        assert_eq!((leash.decide(at(9)), leash.wake_at()), (Action::Wait, at(10)));
-        assert_eq!(leash.decide(at(10)), Action::Freeze);
-        leash.frozen = true;
-        assert_eq!(leash.decide(at(11)), Action::Wait);
-        leash.deadline = Some(at(20));
-        assert_eq!(leash.decide(at(12)), Action::Thaw);
-        leash.frozen = false;
-        assert_eq!(leash.wake_at(), at(20));
-    }
-
-    #[test]
-    fn a_frozen_tree_is_not_asked_to_end() {
-        let mut leash = running(Duration::ZERO, Some(at(10)));
-        leash.frozen = true;
-        leash.end(5 * SECOND, at(11));
-        assert_eq!(leash.decide(at(11)), Action::Kill);
-    }
-
-    #[test]
-    fn an_earlier_kill_is_not_put_off() {
-        let mut leash = running(Duration::ZERO, None);
-        leash.end(2 * SECOND, at(1));
-        leash.end(60 * SECOND, at(2));
-        leash.terminated();
-        assert_eq!(leash.decide(at(3)), Action::Kill);
-    }
-
-    #[test]
-    fn what_outlives_the_child_is_killed() {
-        let mut leash = running(60 * SECOND, None);
-        leash.child_exited = true;
-        assert_eq!(leash.decide(at(1)), Action::Kill);
-    }
-
-    #[test]
-    fn an_exit_is_seen_only_by_an_owner_that_stays() {
-        let mut stays = running(Duration::ZERO, None);
-        (stays.phase, stays.exit_seen_by) = (Phase::Ended(at(5)), Some(1));
-        assert_eq!((stays.decide(at(5)), stays.wake_at()), (Action::Wait, at(5) + SETTLE));
-        assert_eq!(stays.decide(at(5) + SETTLE), Action::Settle);
-        let mut killed = running(Duration::ZERO, None);
-        (killed.phase, killed.exit_seen_by) = (Phase::Ended(at(5)), Some(1));
-        killed.disconnected(1, at(5));
-        assert_eq!(killed.decide(at(6)), Action::Wait);
-        killed.claimed(2, None);
-        assert_eq!(killed.decide(at(7)), Action::Wait, "a later owner has not seen it");
-    }
-
-    #[test]
-    fn an_ended_tether_leaves_when_released_or_forgotten() {
-        let mut leash = running(90 * SECOND, None);
-        leash.phase = Phase::Ended(at(5));
-        assert_eq!(leash.decide(at(1000)), Action::Wait, "its owner is connected");
-        leash.disconnected(1, at(1000));
-        assert_eq!((leash.decide(at(1089)), leash.wake_at()), (Action::Wait, at(1090)));
-        assert_eq!(leash.decide(at(1090)), Action::Leave);
-        leash.release();
-        assert_eq!(leash.decide(at(1001)), Action::Leave);
-    }
-
-    #[test]
-    fn a_lock_that_stays_held_is_given_up() {
-        let mut leash = running(Duration::ZERO, None);
-        leash.phase = Phase::Locking(at(10));
-        assert_eq!(leash.decide(at(9)), Action::Wait);
-        assert!(matches!(leash.decide(at(10)), Action::GiveUp(_)));
-        leash.disconnected(1, at(1));
-        assert!(matches!(leash.decide(at(1)), Action::GiveUp(_)));
-    }
-}
+mod tests;

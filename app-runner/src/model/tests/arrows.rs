@@ -22,34 +22,43 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
     let job = job_id("a");
     let one = Incarnation(1);
     let endpoint = || "unix:/jobs".to_owned();
-    walk(&mut facts, vec![
-        (Fact::PreviousEnded { finished: false }, &["Fetch", "StartDescribe"]),
-        (Fact::Describing, &["Fetch"]),
-        (Fact::Fetched, &["Describe", "Pin"]),
-        (Fact::Described, &["BeginCluster", "Pin"]),
-        (Fact::Pinned, &["BeginCluster", "StartMain"]),
-        (Fact::ClusterBegun(one), &["Provision", "StartMain"]),
-        (Fact::MainStarted, &["Provision"]),
-        (Fact::JobStored { job, stored: Box::new(stored("a")) }, &["Provision"]),
-        (Fact::ClusterReady { incarnation: one, endpoint: endpoint() }, &["Adopt", "RecordReady"]),
-        (Fact::Adopted { incarnation: one, endpoint: endpoint(), jobs: BTreeSet::new() }, &["RecordReady", "Submit"]),
-        (Fact::ReadyRecorded(one), &["Submit"]),
-        (Fact::Submitted { job, incarnation: one }, &[]),
-        (
-            Fact::JobEnded { job, end: RecordedJobEnd { outcome: JobOutcome::Succeeded, message: String::new() } },
-            &["Publish"],
-        ),
-        (Fact::Published(job), &[]),
-        (Fact::MainExited { exit: exit(0), seen: true, stderr_tail: String::new() }, &["RecordMainEnd"]),
-        (Fact::MainEndRecorded, &["RecordEnd"]),
-        (Fact::EndRecorded(Outcome::Succeeded), &["EndDescribe", "Release", "Teardown"]),
-        (Fact::Released, &["EndDescribe", "Teardown"]),
-        (Fact::TornDown { leftovers: vec![] }, &["EndDescribe"]),
-        (Fact::DescribeEnded, &[]),
-        (Fact::OutputShipped, &["RemoveWork"]),
-        (Fact::WorkRemoved { leftovers: vec![] }, &["MarkClean"]),
-        (Fact::Clean, &["Leave"]),
-    ]);
+    walk(
+        &mut facts,
+        vec![
+            (Fact::PreviousEnded { finished: false }, &["Fetch", "StartDescribe"]),
+            (Fact::Describing, &["Fetch"]),
+            (Fact::Fetched, &["Describe", "Pin"]),
+            (Fact::Described, &["BeginCluster", "Pin"]),
+            (Fact::Pinned, &["BeginCluster", "StartMain"]),
+            (Fact::ClusterBegun(one), &["Provision", "StartMain"]),
+            (Fact::MainStarted, &["Provision"]),
+            (Fact::JobStored { job, stored: Box::new(stored("a")) }, &["Provision"]),
+            (Fact::ClusterReady { incarnation: one, endpoint: endpoint() }, &["Adopt", "RecordReady"]),
+            (
+                Fact::Adopted { incarnation: one, endpoint: endpoint(), jobs: BTreeSet::new() },
+                &["RecordReady", "Submit"],
+            ),
+            (Fact::ReadyRecorded(one), &["Submit"]),
+            (Fact::Submitted { job, incarnation: one }, &[]),
+            (
+                Fact::JobEnded {
+                    job,
+                    end: RecordedJobEnd { outcome: JobOutcome::Succeeded, message: String::new() },
+                },
+                &["Publish"],
+            ),
+            (Fact::Published(job), &[]),
+            (Fact::MainExited { exit: exit(0), seen: true, stderr_tail: String::new() }, &["RecordMainEnd"]),
+            (Fact::MainEndRecorded, &["RecordEnd"]),
+            (Fact::EndRecorded(Outcome::Succeeded), &["EndDescribe", "Release", "Teardown"]),
+            (Fact::Released, &["EndDescribe", "Teardown"]),
+            (Fact::TornDown { leftovers: vec![] }, &["EndDescribe"]),
+            (Fact::DescribeEnded, &[]),
+            (Fact::OutputShipped, &["RemoveWork"]),
+            (Fact::WorkRemoved { leftovers: vec![] }, &["MarkClean"]),
+            (Fact::Clean, &["Leave"]),
+        ],
+    );
     assert_eq!(decide(&facts), [Decision::Leave(Leave::Clean(Outcome::Succeeded))]);
 }
 
@@ -57,12 +66,15 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
 fn a_refusal_by_the_engine_ends_it_before_any_cluster_or_main() {
     let mut facts = leader(Record::default());
     let why = Failure::new(Reason::OptionMeaningless, "-n means nothing to datafusion");
-    walk(&mut facts, vec![
-        (Fact::PreviousEnded { finished: false }, &["Fetch", "StartDescribe"]),
-        (Fact::Fetched, &["Pin", "StartDescribe"]),
-        (Fact::Describing, &["Describe", "Pin"]),
-        (Fact::Refused(why.clone()), &["RecordEnd"]),
-    ]);
+    walk(
+        &mut facts,
+        vec![
+            (Fact::PreviousEnded { finished: false }, &["Fetch", "StartDescribe"]),
+            (Fact::Fetched, &["Pin", "StartDescribe"]),
+            (Fact::Describing, &["Describe", "Pin"]),
+            (Fact::Refused(why.clone()), &["RecordEnd"]),
+        ],
+    );
     let desired_revision = 0;
     assert_eq!(decide(&facts), [Decision::RecordEnd { outcome: Outcome::Failed, why, desired_revision }]);
     walk(&mut facts, vec![(Fact::EndRecorded(Outcome::Failed), &["EndDescribe", "Release"])]);
@@ -89,14 +101,16 @@ fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_los
     };
     facts.apply(adopted);
     let submitted = Decision::Submit { job: job_id("lost"), incarnation: Incarnation(3) };
-    let submits: Vec<_> = decide(&facts).into_iter().filter(|d| matches!(d, Decision::Submit { .. })).collect();
+    let submits: Vec<_> =
+        decide(&facts).into_iter().filter(|d| matches!(d, Decision::Submit { .. })).collect();
     assert_eq!(submits, [submitted]);
 }
 
 #[test]
 fn a_cluster_that_does_not_answer_is_asked_after_and_not_lost() {
     let mut facts = running(vec![stored("a")]);
-    facts.cluster = Cluster::Ready { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), doubted: false };
+    facts.cluster =
+        Cluster::Ready { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), doubted: false };
     facts.apply(Fact::NotAdopted(Incarnation(1)));
     assert_eq!(wants(&facts), ["Provision"], "the substrate is asked for the same incarnation");
     facts.apply(Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() });

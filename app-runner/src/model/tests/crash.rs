@@ -6,7 +6,8 @@ use super::*;
 const NEVER: usize = usize::MAX;
 
 /// Orders in which things that are wanted at once may come to happen.
-const ORDERS: [fn(usize) -> usize; 3] = [|_| 0, |_| usize::MAX - 7, |step| step.wrapping_mul(0x9E37_79B9) >> 7];
+const ORDERS: [fn(usize) -> usize; 3] =
+    [|_| 0, |_| usize::MAX - 7, |step| step.wrapping_mul(0x9E37_79B9) >> 7];
 
 /// How many steps an undisturbed run takes.
 fn length(world: &World, order: fn(usize) -> usize) -> usize {
@@ -47,7 +48,11 @@ fn a_leader_may_be_lost_after_any_step_alone_or_with_its_cluster() {
                 world.crash(with_cluster);
                 assert_eq!(world.lead(2, NEVER, order), Led::Left(Leave::Clean(Outcome::Succeeded)));
                 assert!(world.executions <= 2);
-                check(&world, Outcome::Succeeded, &format!("lost after step {steps}, cluster too: {with_cluster}"));
+                check(
+                    &world,
+                    Outcome::Succeeded,
+                    &format!("lost after step {steps}, cluster too: {with_cluster}"),
+                );
                 runs += 1;
             }
         }
@@ -83,7 +88,11 @@ fn a_cancel_that_was_acknowledged_outlives_the_leader() {
         world.cancel();
         world.crash(false);
         let outcome = if late { Outcome::Succeeded } else { Outcome::Cancelled };
-        assert_eq!(world.lead(2, NEVER, order), Led::Left(Leave::Clean(outcome)), "cancelled after step {steps}");
+        assert_eq!(
+            world.lead(2, NEVER, order),
+            Led::Left(Leave::Clean(outcome)),
+            "cancelled after step {steps}"
+        );
         check(&world, outcome, &format!("cancelled after step {steps}"));
     }
 }
@@ -96,7 +105,9 @@ fn a_main_that_must_not_be_repeated_is_executed_once_at_most() {
         world.record.not_repeatable = true;
         world.lead(1, steps, order);
         world.crash(false);
-        let Led::Left(Leave::Clean(outcome)) = world.lead(2, NEVER, order) else { panic!("after step {steps}") };
+        let Led::Left(Leave::Clean(outcome)) = world.lead(2, NEVER, order) else {
+            panic!("after step {steps}")
+        };
         assert!(world.executions <= 1, "after step {steps}");
         check(&world, outcome, &format!("lost after step {steps}"));
     }

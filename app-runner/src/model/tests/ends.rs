@@ -6,7 +6,9 @@ use super::*;
 
 fn recorded_end(facts: &Facts) -> (Outcome, Option<Reason>) {
     let decisions = decide(facts);
-    let [Decision::RecordEnd { outcome, why, .. }] = &decisions[..] else { panic!("no end yet: {decisions:?}") };
+    let [Decision::RecordEnd { outcome, why, .. }] = &decisions[..] else {
+        panic!("no end yet: {decisions:?}")
+    };
     (*outcome, why.reason)
 }
 
@@ -94,8 +96,13 @@ fn a_main_that_fails_takes_its_jobs_along_but_not_what_they_committed() {
 
 fn cancel(facts: &mut Facts, revision: u64) {
     let mut record = facts.record.clone();
-    record.desired =
-        Desired { cancel: true, requested_by: "ann@host".into(), reason: "wrong day".into(), revision, abandon: false };
+    record.desired = Desired {
+        cancel: true,
+        requested_by: "ann@host".into(),
+        reason: "wrong day".into(),
+        revision,
+        abandon: false,
+    };
     facts.apply(Fact::Record(Box::new(record)));
 }
 
@@ -111,7 +118,11 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
         Fact::MainStarted,
         Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) },
         Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() },
-        Fact::Adopted { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), jobs: Default::default() },
+        Fact::Adopted {
+            incarnation: Incarnation(1),
+            endpoint: "unix:/jobs".into(),
+            jobs: Default::default(),
+        },
         Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) },
         Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new() },
         Fact::MainEndRecorded,
@@ -134,7 +145,8 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
 fn play_out(facts: &mut Facts) -> Decision {
     for _ in 0..20 {
         let decisions = decide(facts);
-        let Some(decision) = decisions.into_iter().find(|d| *d != Decision::CancelBound { incarnation: Incarnation(1) })
+        let Some(decision) =
+            decisions.into_iter().find(|d| *d != Decision::CancelBound { incarnation: Incarnation(1) })
         else {
             facts.apply(Fact::CancelBoundPassed);
             continue;
@@ -148,10 +160,9 @@ fn play_out(facts: &mut Facts) -> Decision {
             }),
             Decision::RecordMainEnd => facts.apply(Fact::MainEndRecorded),
             Decision::CancelJob { job, .. } => facts.apply(Fact::CancelSent(job)),
-            Decision::EndJob { job, outcome, .. } => facts.apply(Fact::JobEnded {
-                job,
-                end: RecordedJobEnd { outcome, message: String::new() },
-            }),
+            Decision::EndJob { job, outcome, .. } => {
+                facts.apply(Fact::JobEnded { job, end: RecordedJobEnd { outcome, message: String::new() } })
+            }
             other => panic!("an ending application wants {other:?}"),
         }
     }
@@ -254,7 +265,9 @@ fn a_view_of_the_record_that_is_behind_takes_nothing_back() {
 fn an_abandoned_teardown_ends_with_what_it_left() {
     let mut facts = running(vec![ended("a", JobOutcome::Succeeded)]);
     main_exits(&mut facts, 0);
-    for fact in [Fact::MainEndRecorded, Fact::EndRecorded(Outcome::Succeeded), Fact::OutputShipped, Fact::Released] {
+    for fact in
+        [Fact::MainEndRecorded, Fact::EndRecorded(Outcome::Succeeded), Fact::OutputShipped, Fact::Released]
+    {
         facts.apply(fact);
     }
     facts.apply(Fact::TornDown { leftovers: vec!["pid 812 (worker-0)".into()] });

@@ -54,7 +54,8 @@ impl World {
                 return Led::Crashed;
             }
             // A bound that runs is no step of the leader's: it passes when nothing else happens.
-            let steps: Vec<_> = decisions.iter().filter(|d| !matches!(d, Decision::CancelBound { .. })).collect();
+            let steps: Vec<_> =
+                decisions.iter().filter(|d| !matches!(d, Decision::CancelBound { .. })).collect();
             let happened = if steps.is_empty() {
                 self.something_happens(&facts)
             } else {
@@ -159,7 +160,10 @@ impl World {
                 assert_eq!(incarnation, self.record.cluster.incarnation, "processes of another incarnation");
                 if self.cluster.as_ref().is_none_or(|(of, _)| *of != incarnation) {
                     if facts.record.cluster.state == ClusterState::Ready {
-                        return vec![Fact::ClusterDied { incarnation, message: "its processes are gone".into() }];
+                        return vec![Fact::ClusterDied {
+                            incarnation,
+                            message: "its processes are gone".into(),
+                        }];
                     }
                     self.cluster = Some((incarnation, BTreeSet::new()));
                 }
@@ -168,8 +172,13 @@ impl World {
             Decision::Adopt { incarnation, endpoint } => match &self.cluster {
                 Some((of, jobs)) if *of == incarnation => {
                     // An ended job is known to the cluster that ran it.
-                    let ended = self.record.jobs.iter().filter(|(_, job)| job.end.is_some()).map(|(id, _)| *id);
-                    vec![Fact::Adopted { incarnation, endpoint, jobs: jobs.iter().copied().chain(ended).collect() }]
+                    let ended =
+                        self.record.jobs.iter().filter(|(_, job)| job.end.is_some()).map(|(id, _)| *id);
+                    vec![Fact::Adopted {
+                        incarnation,
+                        endpoint,
+                        jobs: jobs.iter().copied().chain(ended).collect(),
+                    }]
                 }
                 _ => vec![Fact::NotAdopted(incarnation)],
             },
@@ -212,7 +221,10 @@ impl World {
             Decision::StartMain => {
                 assert!(self.main.is_none(), "two main()s");
                 assert!(self.record.pinned && facts.previous_ended.is_done(), "main() started too early");
-                assert!(!self.record.terminal && !self.record.desired.cancel, "main() of an ending application");
+                assert!(
+                    !self.record.terminal && !self.record.desired.cancel,
+                    "main() of an ending application"
+                );
                 self.executions += 1;
                 (self.main, self.exited) = (Some(MainRun::default()), None);
                 self.record.main =

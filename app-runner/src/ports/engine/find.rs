@@ -27,13 +27,15 @@ impl EnginePath {
 
 /// The absolute path of `mainspring-<engine>`. `ENGINE_NOT_FOUND` says where it is not.
 pub fn find(engine: &str, path: &EnginePath) -> PortResult<PathBuf> {
-    let well_formed = !engine.is_empty() && engine.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let well_formed = !engine.is_empty()
+        && engine.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !well_formed {
         let text = format!("{engine:?} is no engine's name (a-z, 0-9 and -); choose one with --engine");
         return Err(PortError::refused(Reason::EngineNotFound, text));
     }
     let name = format!("mainspring-{engine}");
-    let found = path.directories().map(|directory| directory.join(&name)).find(|candidate| is_executable(candidate));
+    let found =
+        path.directories().map(|directory| directory.join(&name)).find(|candidate| is_executable(candidate));
     found.ok_or_else(|| {
         let mut looked: Vec<String> = path.configured.iter().map(|at| at.display().to_string()).collect();
         looked.extend(path.beside.iter().map(|beside| format!("{} (beside mainspring)", beside.display())));
@@ -48,7 +50,8 @@ pub fn find(engine: &str, path: &EnginePath) -> PortResult<PathBuf> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.is_absolute() && path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    path.is_absolute()
+        && path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ impl World {
     /// Has the cluster end a running job with an outcome.
     pub fn end_job(&self, name: &str, outcome: job::JobOutcome) {
         self.write(|state| {
-            let found = state.application().jobs.iter().find(|job| job.name == name).map(|job| job.job_id.parse::<JobId>());
+            let found = state
+                .application()
+                .jobs
+                .iter()
+                .find(|job| job.name == name)
+                .map(|job| job.job_id.parse::<JobId>());
             if let Some(Ok(job)) = found {
                 end(state, job, outcome);
             }
@@ -97,13 +102,25 @@ impl Substrate for World {
 
 #[async_trait]
 impl Jobs for World {
-    async fn adopt(&self, _fence: &EpochFence, incarnation: Incarnation, _endpoint: &str) -> PortResult<BTreeSet<JobId>> {
+    async fn adopt(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        _endpoint: &str,
+    ) -> PortResult<BTreeSet<JobId>> {
         let state = self.lock();
         let cluster = state.cluster.as_ref().filter(|cluster| cluster.incarnation == incarnation);
-        cluster.map(|cluster| cluster.jobs.keys().copied().collect()).ok_or_else(|| PortError::away("nobody listens"))
+        cluster
+            .map(|cluster| cluster.jobs.keys().copied().collect())
+            .ok_or_else(|| PortError::away("nobody listens"))
     }
 
-    async fn submit(&self, _fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
+    async fn submit(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        job: &Submission,
+    ) -> PortResult<()> {
         let behaviour = {
             let mut state = self.lock();
             if !state.payloads.contains_key(&job.graph) {
@@ -126,7 +143,13 @@ impl Jobs for World {
         Ok(())
     }
 
-    async fn cancel(&self, _fence: &EpochFence, _incarnation: Incarnation, job: JobId, _reason: &str) -> PortResult<()> {
+    async fn cancel(
+        &self,
+        _fence: &EpochFence,
+        _incarnation: Incarnation,
+        job: JobId,
+        _reason: &str,
+    ) -> PortResult<()> {
         self.write(|state| end(state, job, job::JobOutcome::Cancelled));
         Ok(())
     }

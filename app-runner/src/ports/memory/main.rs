@@ -7,8 +7,7 @@ use chassis::tasks::Shutdown;
 use proto::{Epoch, EpochFence};
 use tokio::sync::watch;
 
-use super::World;
-use crate::error::PortError;
+use super::{Started, World};
 use crate::model::MainExit;
 use crate::ports::{Exited, Launch, LiveMain, MainProcess, PortResult, PreviousMain};
 use crate::service::Front;
@@ -33,14 +32,18 @@ impl World {
     /// Kills the tether of the main() that runs, as an out-of-memory killer may.
     pub fn lose_main(&self) {
         for fate in self.lock().mains.values() {
-            fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Unseen) == Fate::Runs);
+            fate.send_if_modified(|now| {
+                *now == Fate::Runs && std::mem::replace(now, Fate::Unseen) == Fate::Runs
+            });
         }
     }
 
     fn kill_up_to(&self, epoch: Epoch) {
         for (of, fate) in &self.lock().mains {
             if *of <= epoch {
-                fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
+                fate.send_if_modified(|now| {
+                    *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs
+                });
             }
         }
     }
@@ -70,16 +73,15 @@ impl MainProcess for World {
     async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>> {
         let epoch = launch.attempt.fence.epoch;
         assert_eq!(self.live_mains(), 0, "two main()s overlap");
-        let (execution, fate) = {
+        let (started, fate) = {
             let mut state = self.lock();
             let execution = state.executions.get(&epoch).cloned();
-            let execution = execution.ok_or_else(|| PortError::away("main() was started before its endpoint"))?;
             let fate = watch::Sender::new(Fate::Runs);
             state.mains.insert(epoch, fate.clone());
             state.note("main");
-            (execution, fate)
+            (Started { execution, environment: launch.environment }, fate)
         };
-        let (main, mut killed, ended) = ((self.program)(execution), fate.subscribe(), fate.clone());
+        let (main, mut killed, ended) = ((self.program)(started), fate.subscribe(), fate.clone());
         tokio::spawn(async move {
             tokio::select! {
                 code = main => {
@@ -119,7 +121,8 @@ impl LiveMain for Running {
     }
 
     async fn end(&self, _grace: Duration) -> PortResult<()> {
-        self.fate.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
+        self.fate
+            .send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
         Ok(())
     }
 

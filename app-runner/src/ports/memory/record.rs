@@ -76,7 +76,10 @@ impl RecordStore for World {
                 cluster.barren_incarnations += 1;
             }
             if cluster.barren_incarnations > 3 {
-                return Err(PortError::refused(Reason::ClusterKeepsDying, "three incarnations died without a job's end"));
+                return Err(PortError::refused(
+                    Reason::ClusterKeepsDying,
+                    "three incarnations died without a job's end",
+                ));
             }
             Ok(Incarnation(cluster.incarnation))
         })
@@ -95,7 +98,12 @@ impl RecordStore for World {
         })
     }
 
-    async fn record_cluster_gone(&self, fence: &EpochFence, _incarnation: Incarnation, _message: &str) -> PortResult<()> {
+    async fn record_cluster_gone(
+        &self,
+        fence: &EpochFence,
+        _incarnation: Incarnation,
+        _message: &str,
+    ) -> PortResult<()> {
         self.fenced(fence, |state| {
             state.application().cluster.get_or_insert_default().set_state(api::ClusterState::Gone);
             Ok(())
@@ -124,7 +132,12 @@ impl RecordStore for World {
         })
     }
 
-    async fn record_main_ended(&self, fence: &EpochFence, exit: MainExit, _stderr_tail: &str) -> PortResult<()> {
+    async fn record_main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        _stderr_tail: &str,
+    ) -> PortResult<()> {
         self.fenced(fence, |state| {
             let main = state.application().main.get_or_insert_default();
             main.set_state(api::MainState::Ended);
@@ -140,8 +153,11 @@ impl RecordStore for World {
     ) -> PortResult<jobgraph::PutJobGraphResponse> {
         let application = fence.application.clone();
         self.fenced(fence, |state| {
-            let name =
-                if request.name.is_empty() { format!("job-{}", request.ordinal) } else { request.name.clone() };
+            let name = if request.name.is_empty() {
+                format!("job-{}", request.ordinal)
+            } else {
+                request.name.clone()
+            };
             let id = JobId::derive(&application.id, application.generation, &name, 0);
             let caller = format!("{}/{}", fence.epoch, request.call_id);
             let earlier = state.calls.insert(id.to_string(), caller.clone());
@@ -158,7 +174,8 @@ impl RecordStore for World {
                 let text = format!("main() asks for {name:?} where another job is recorded");
                 return Err(PortError::refused(Reason::MainDiverged, text));
             }
-            let mut job = api::Job { job_id: id.to_string(), name, ordinal: request.ordinal, ..api::Job::default() };
+            let mut job =
+                api::Job { job_id: id.to_string(), name, ordinal: request.ordinal, ..api::Job::default() };
             job.graph_digest = request.graph_digest;
             job.graph_size_bytes = request.graph_size_bytes;
             job.set_state(api::JobState::Stored);
@@ -167,7 +184,12 @@ impl RecordStore for World {
         })
     }
 
-    async fn record_job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> PortResult<()> {
+    async fn record_job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> PortResult<()> {
         self.fenced(fence, |state| {
             let job = state.job(job)?;
             job.incarnation = incarnation.get();
@@ -179,7 +201,12 @@ impl RecordStore for World {
         })
     }
 
-    async fn record_leader_job_end(&self, fence: &EpochFence, job: JobId, end: job::JobEnd) -> PortResult<job::JobEnd> {
+    async fn record_leader_job_end(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> PortResult<job::JobEnd> {
         self.fenced(fence, |state| {
             let job = state.job(job)?;
             job.set_state(api::JobState::Ended);

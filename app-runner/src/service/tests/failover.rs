@@ -7,7 +7,8 @@ use super::*;
 /// A main() with two jobs, of which the second runs until the test ends it.
 fn two_jobs() -> World {
     let world = world(|execution| async move {
-        let both = succeeded(&execute(&execution, "first").await) && succeeded(&execute(&execution, "second").await);
+        let both =
+            succeeded(&execute(&execution, "first").await) && succeeded(&execute(&execution, "second").await);
         if both { 0 } else { 9 }
     });
     world.behave("second", Behaviour::Run);
@@ -64,7 +65,10 @@ async fn a_dead_cluster_is_followed_by_another_where_the_open_job_runs_again() {
     soon("the second incarnation", again).await;
     world.end_job("second", JobOutcome::Succeeded);
     assert_eq!(code(contender).await, 0);
-    assert_eq!((count(&world, "main"), count(&world, "submit first"), count(&world, "submit second")), (1, 1, 2));
+    assert_eq!(
+        (count(&world, "main"), count(&world, "submit first"), count(&world, "submit second")),
+        (1, 1, 2)
+    );
     assert_eq!(count(&world, "sweep 1"), 1, "what the first incarnation staged");
 }
 

@@ -7,13 +7,16 @@ use super::*;
 #[tokio::test]
 async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
     let world = world(|execution| async move {
-        let both = succeeded(&execute(&execution, "clean").await) && succeeded(&execute(&execution, "report").await);
+        let both =
+            succeeded(&execute(&execution, "clean").await) && succeeded(&execute(&execution, "report").await);
         if both { 0 } else { 9 }
     });
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let done = world.done();
-    let steps: Vec<&str> = done.iter().map(String::as_str).filter(|step| *step != "cluster 1" && *step != "main").collect();
-    let jobs = ["submit clean", "ended clean", "publish clean", "submit report", "ended report", "publish report"];
+    let steps: Vec<&str> =
+        done.iter().map(String::as_str).filter(|step| *step != "cluster 1" && *step != "main").collect();
+    let jobs =
+        ["submit clean", "ended clean", "publish clean", "submit report", "ended report", "publish report"];
     assert_eq!(steps[0], "lead runner-0");
     assert_eq!(steps[1..7], jobs);
     assert_eq!(steps[7], "end Succeeded");
@@ -88,14 +91,18 @@ async fn a_refusal_by_the_engine_ends_it_before_a_cluster_or_main() {
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
     let record = world.record();
     let application = record.application.as_ref().unwrap();
-    assert_eq!((application.reason.as_str(), application.message.as_str()), ("OPTION_MEANINGLESS", "-n means nothing to memory"));
+    assert_eq!(
+        (application.reason.as_str(), application.message.as_str()),
+        ("OPTION_MEANINGLESS", "-n means nothing to memory")
+    );
     assert_eq!((count(&world, "main"), count(&world, "cluster 1")), (0, 0));
 }
 
 #[tokio::test]
 async fn an_artifact_that_is_not_there_ends_it_with_its_name() {
     let mut spec = spec();
-    spec.artifacts.push(api::ArtifactReference { uri: "missing:/data/zones.csv".into(), ..Default::default() });
+    spec.artifacts
+        .push(api::ArtifactReference { uri: "missing:/data/zones.csv".into(), ..Default::default() });
     let world = world_of(spec, |_| async { 0 });
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
     let record = world.record();
@@ -123,7 +130,8 @@ async fn a_failed_job_fails_the_application_only_if_main_was_not_told() {
     });
     untold.behave("long", Behaviour::Run);
     let contender = contend(&untold, "runner-0");
-    soon("main()'s end", untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0)))).await;
+    soon("main()'s end", untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0))))
+        .await;
     untold.end_job("long", JobOutcome::Failed);
     assert_eq!(code(contender).await, 1);
     assert_eq!(untold.record().application.as_ref().unwrap().reason, "JOB_FAILED");
@@ -139,7 +147,8 @@ async fn unnamed_calls_that_overlap_and_equal_names_are_refused() {
         assert!(succeeded(&execute(&execution, "a").await));
         let refused = execute_graph(&execution, "a", b"another call").await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::JobNameTaken));
-        let wrong = Call { call_id: "x".into(), graph_digest: Digest::of(b"y").to_string(), ..Call::default() };
+        let wrong =
+            Call { call_id: "x".into(), graph_digest: Digest::of(b"y").to_string(), ..Call::default() };
         let refused = execution.execute(wrong, execution.enter("x", "b").unwrap()).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::GraphDigestMismatch));
         0

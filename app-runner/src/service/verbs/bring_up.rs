@@ -32,7 +32,11 @@ pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
         Err(why) => return Ok(vec![Fact::Refused(why)]),
     };
     let directory = shared.directory.get().cloned().unwrap_or_default();
-    let fetches = files.iter().map(|file| fetch_one(shared, file, &directory));
+    let kept = patiently(&shared.ports.clock, "make the artifacts' directory", || {
+        shared.ports.workspace.artifacts(shared.application())
+    })
+    .await?;
+    let fetches = files.iter().map(|file| fetch_one(shared, file, &kept, &directory));
     match try_join_all(fetches).await {
         Ok(artifacts) => {
             shared.activity.send_replace(String::new());
@@ -57,11 +61,16 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
     for (index, reference) in std::iter::once(&program).chain(&spec.artifacts).enumerate() {
         let name = if reference.name.is_empty() { last_part(&reference.uri) } else { reference.name.clone() };
         if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-            let text = format!("artifact {}: {name:?} is no file name; give it one (artifacts[].name)", reference.uri);
+            let text = format!(
+                "artifact {}: {name:?} is no file name; give it one (artifacts[].name)",
+                reference.uri
+            );
             return Err(Failure::new(Reason::SpecInvalid, text));
         }
         if !names.insert(name.clone()) {
-            let text = format!("two files of the application are called {name:?}; name one differently (artifacts[].name)");
+            let text = format!(
+                "two files of the application are called {name:?}; name one differently (artifacts[].name)"
+            );
             return Err(Failure::new(Reason::SpecInvalid, text));
         }
         let known = pinned.iter().find(|pinned| pinned.uri == reference.uri && pinned.name == name);
@@ -83,8 +92,14 @@ fn last_part(uri: &str) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-async fn fetch_one(shared: &Shared, file: &Named, directory: &Path) -> PortResult<engine::LocalArtifact> {
-    let link_to = directory.join(&file.name);
+/// Into the directory that all attempts share, because paths get into job graphs, and linked into this attempt's.
+async fn fetch_one(
+    shared: &Shared,
+    file: &Named,
+    kept: &Path,
+    directory: &Path,
+) -> PortResult<engine::LocalArtifact> {
+    let link_to = kept.join(&file.name);
     let wanted = Wanted {
         uri: file.uri.clone(),
         digest: file.digest,
@@ -104,6 +119,10 @@ async fn fetch_one(shared: &Shared, file: &Named, directory: &Path) -> PortResul
         }
         (Err(error), _) => return Err(error),
     };
+    patiently(&shared.ports.clock, "link an artifact", || {
+        shared.ports.workspace.link(&path, directory.join(&file.name))
+    })
+    .await?;
     Ok(engine::LocalArtifact {
         name: file.name.clone(),
         path: path.to_string_lossy().into_owned(),
@@ -114,7 +133,7 @@ async fn fetch_one(shared: &Shared, file: &Named, directory: &Path) -> PortResul
 }
 
 /// A pinned artifact stays what it was, also when its source has changed or gone.
-async fn from_record(shared: &Shared, digest: Digest, path: &PathBuf, executable: bool) -> PortResult<u64> {
+async fn from_record(shared: &Shared, digest: Digest, path: &Path, executable: bool) -> PortResult<u64> {
     patiently(&shared.ports.clock, "read a pinned artifact from the record", || async {
         let chunks = shared.ports.payloads.get(digest).await?;
         shared.ports.workspace.write(path, digest, executable, chunks).await
@@ -152,7 +171,9 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
     .await;
     match pinned {
         Ok(_) => Ok(vec![Fact::Pinned]),
-        Err(error) if error.kind == PortErrorKind::Refused => Ok(vec![Fact::Refused(error.failure(Reason::Internal))]),
+        Err(error) if error.kind == PortErrorKind::Refused => {
+            Ok(vec![Fact::Refused(error.failure(Reason::Internal))])
+        }
         Err(error) => Err(error),
     }
 }
@@ -173,7 +194,8 @@ async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> P
 
 pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     let attempt = shared.attempt_id();
-    let started = patiently(&shared.ports.clock, "start the engine's describe", || shared.ports.engine.start(&attempt));
+    let started =
+        patiently(&shared.ports.clock, "start the engine's describe", || shared.ports.engine.start(&attempt));
     match started.await {
         Ok(info) => {
             let _ = shared.engine.set(info);
@@ -187,7 +209,8 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
                 let left = format!("staging of uncommitted jobs is not swept: {error}");
                 return Ok(vec![Fact::Swept { leftovers: vec![left] }]);
             }
-            let unpublished = known.is_some_and(|a| a.jobs.iter().any(|job| job.end.is_some() && !job.published));
+            let unpublished =
+                known.is_some_and(|a| a.jobs.iter().any(|job| job.end.is_some() && !job.published));
             if unpublished {
                 event(shared, "warning", "OUTPUT_NOT_PUBLISHED", &error.message, &[]).await;
                 shared.ports.clock.sleep(PAUSE).await;
@@ -232,7 +255,10 @@ mod tests {
             digest: String::new(),
         };
         api::ApplicationSpec {
-            program: Some(api::Program { uri: "https://host/dir/daily.sql?token=1#top".into(), ..Default::default() }),
+            program: Some(api::Program {
+                uri: "https://host/dir/daily.sql?token=1#top".into(),
+                ..Default::default()
+            }),
             artifacts: artifacts.iter().map(reference).collect(),
             ..Default::default()
         }

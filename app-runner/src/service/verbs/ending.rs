@@ -45,11 +45,16 @@ pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> 
     });
     let leftovers = match torn_down.await {
         Ok(leftovers) => leftovers,
-        Err(error) if error.kind == PortErrorKind::Refused => vec![format!("incarnation {incarnation}: {error}")],
+        Err(error) if error.kind == PortErrorKind::Refused => {
+            vec![format!("incarnation {incarnation}: {error}")]
+        }
         Err(error) => return Err(error),
     };
     if !leftovers.is_empty() {
-        let text = format!("the teardown left: {}; it is tried again, `mainspring abandon` gives it up", leftovers.join(", "));
+        let text = format!(
+            "the teardown left: {}; it is tried again, `mainspring abandon` gives it up",
+            leftovers.join(", ")
+        );
         tracing::warn!("{text}");
         event(shared, "leftover", "", &text, &[]).await;
         shared.ports.clock.sleep(PAUSE).await;
@@ -80,9 +85,12 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
 /// Where jobs of this generation may have staged.
 fn locations(record: &proto::jobgraph::Record) -> Vec<String> {
     let jobs = record.application.iter().flat_map(|application| &application.jobs);
-    let outputs = jobs.filter_map(|job| job.end.as_ref()?.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
-    let mut locations: Vec<String> =
-        outputs.map(|output| output.location.clone()).chain(record.staging_locations.iter().cloned()).collect();
+    let outputs =
+        jobs.filter_map(|job| job.end.as_ref()?.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
+    let mut locations: Vec<String> = outputs
+        .map(|output| output.location.clone())
+        .chain(record.staging_locations.iter().cloned())
+        .collect();
     locations.sort();
     locations.dedup();
     locations
@@ -97,7 +105,13 @@ fn owners(record: &proto::jobgraph::Record) -> Vec<engine::StagingOwner> {
         let up_to_incarnation = if committed { job.incarnation.saturating_sub(1) } else { current };
         engine::StagingOwner { job_id: job.job_id.clone(), up_to_incarnation }
     };
-    application.jobs.iter().filter(|job| job.submissions > 0).map(owner).filter(|o| o.up_to_incarnation > 0).collect()
+    application
+        .jobs
+        .iter()
+        .filter(|job| job.submissions > 0)
+        .map(owner)
+        .filter(|o| o.up_to_incarnation > 0)
+        .collect()
 }
 
 pub(super) async fn end_describe(shared: &Arc<Shared>) -> Vec<Fact> {

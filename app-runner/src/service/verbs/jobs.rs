@@ -18,6 +18,11 @@ const CANCEL_BOUND: Duration = Duration::from_secs(10);
 
 pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation) -> Outcome {
     let Some(submission) = submission(shared, job).await? else { return Ok(Vec::new()) };
+    // Before the cluster hears of it: a short job may have ended before another write came through.
+    patiently(&shared.ports.clock, "record a submission", || {
+        shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
+    })
+    .await?;
     let submitted = patiently(&shared.ports.clock, "submit a job", || {
         shared.ports.jobs.submit(&shared.fence, incarnation, &submission)
     })
@@ -25,16 +30,16 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
     match submitted {
         Ok(()) => {}
         Err(error) if error.is_superseded() => return Err(error),
-        Err(error) if error.reason == Some(Reason::NotAdopted) => return Ok(vec![Fact::AdoptAgain(incarnation)]),
+        Err(error) if error.reason == Some(Reason::NotAdopted) => {
+            return Ok(vec![Fact::AdoptAgain(incarnation)]);
+        }
         Err(error) if error.reason == Some(Reason::IncarnationSuperseded) => {
             return Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]);
         }
-        Err(error) => return end(shared, job, JobOutcome::Failed, &error.failure(Reason::GraphUnreadable)).await,
+        Err(error) => {
+            return end(shared, job, JobOutcome::Failed, &error.failure(Reason::GraphUnreadable)).await;
+        }
     }
-    patiently(&shared.ports.clock, "record a submission", || {
-        shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
-    })
-    .await?;
     chassis::failpoint::hit("runner.job-running").await;
     Ok(vec![Fact::Submitted { job, incarnation }])
 }
@@ -57,7 +62,12 @@ async fn refresh(shared: &Shared) -> PortResult<()> {
     Ok(())
 }
 
-pub(super) async fn cancel(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation, reason: &str) -> Outcome {
+pub(super) async fn cancel(
+    shared: &Arc<Shared>,
+    job: JobId,
+    incarnation: Incarnation,
+    reason: &str,
+) -> Outcome {
     let cancelled = patiently(&shared.ports.clock, "cancel a job", || {
         shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason)
     });

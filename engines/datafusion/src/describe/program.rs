@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use proto::Reason;
 
@@ -72,7 +73,8 @@ impl Program {
             |what, remedy| Err(ProgramError::Unsupported { name: name.to_owned(), what, remedy });
         match suffix.as_deref() {
             Some("sql") => {
-                let text = std::fs::read_to_string(path).map_err(unreadable)?;
+                let bytes = std::fs::read(path).map_err(unreadable)?;
+                let text = String::from_utf8(bytes).map_err(|error| Box::new(not_text(name, &error)))?;
                 Script::parse(name, &text).map_err(Box::new)?;
                 return Ok(Self::Script);
             }
@@ -81,7 +83,7 @@ impl Program {
             _ => {}
         }
         let mut head = Vec::new();
-        File::open(path).and_then(|file| file.take(64).read_to_end(&mut head)).map_err(unreadable)?;
+        File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)).map_err(unreadable)?;
         match executable(&head) {
             Ok(()) => Ok(Self::Native),
             Err(why) => Err(ProgramError::NotExecutable { name: name.to_owned(), why }),
@@ -89,10 +91,19 @@ impl Program {
     }
 }
 
+/// The first byte of a script that is no text, by its place.
+fn not_text(name: &str, error: &FromUtf8Error) -> SqlError {
+    let text = String::from_utf8_lossy(error.as_bytes());
+    let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+    let line = before.matches('\n').count() as u64 + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u64 + 1;
+    SqlError::at(name, &text, line, column, 1, "the script is not UTF-8 text").with_help("save it as UTF-8")
+}
+
 /// ELF of this machine, or a script with an interpreter.
 fn executable(head: &[u8]) -> Result<(), String> {
-    if head.starts_with(b"#!") {
-        return Ok(());
+    if let Some(rest) = head.strip_prefix(b"#!") {
+        return has_interpreter(rest);
     }
     let Some([low, high]) = head.strip_prefix(b"\x7fELF").and_then(|rest| rest.get(14..16)) else {
         return Err("it is neither a native executable nor a script that begins with #!".to_owned());
@@ -111,9 +122,30 @@ fn executable(head: &[u8]) -> Result<(), String> {
     }
 }
 
+/// What follows `#!` names a file. The system would say of the script itself that it is not there.
+fn has_interpreter(rest: &[u8]) -> Result<(), String> {
+    let line = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let Some(interpreter) = line.split_whitespace().next() else {
+        return Err("its first line, #!, names no interpreter".to_owned());
+    };
+    if Path::new(interpreter).exists() {
+        Ok(())
+    } else {
+        Err(format!("its interpreter {interpreter} is not on this machine"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_needs_its_interpreter() {
+        assert_eq!(executable(b"#! /bin/sh -e\nexit 0\n"), Ok(()));
+        assert!(executable(b"#!/no/such/interpreter\n").unwrap_err().contains("/no/such/interpreter"));
+        assert!(executable(b"#!\n").is_err());
+    }
 
     fn look(name: &str, bytes: &[u8]) -> Result<Program, ProgramError> {
         let directory = tempfile::tempdir().unwrap();

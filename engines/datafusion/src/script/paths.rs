@@ -85,6 +85,25 @@ impl Script {
         Ok(ast)
     }
 
+    /// Locations of a CREATE EXTERNAL TABLE that must be there already, as they are written and absolute: those that this
+    /// script does not write, and that are no pattern.
+    pub(crate) fn inputs(
+        &self,
+        statement: &ScriptStatement,
+        paths: &Paths,
+    ) -> Result<Vec<(String, String)>, SqlError> {
+        let Statement::CreateExternalTable(table) = &statement.ast else { return Ok(Vec::new()) };
+        if self.insert_targets().contains(&key(&table.name)) {
+            return Ok(Vec::new());
+        }
+        let read = |location: &&String| !self.is_copied_to(location) && !location.contains(['*', '?', '[']);
+        let absolute = |location: &String| {
+            let absolute = paths.input(location).map_err(|message| self.error_at(statement, message))?;
+            Ok((location.clone(), absolute))
+        };
+        table.locations.iter().filter(read).map(absolute).collect()
+    }
+
     fn insert_targets(&self) -> HashSet<String> {
         let insert = |s: &ScriptStatement| match &s.ast {
             Statement::Statement(sql) => match sql.as_ref() {

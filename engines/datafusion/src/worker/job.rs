@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
-use chassis::telemetry::fields;
+use chassis::telemetry::{fields, trace};
 use client::error::CallError;
 use proto::engine::EngineJobState;
 use proto::job::JobEnd;
@@ -33,6 +33,7 @@ pub(super) fn spawn(
 ) {
     let own = inner.config.fence();
     let span = tracing::info_span!(
+        parent: None,
         "job",
         { fields::APP_ID } = %own.application.id,
         { fields::INCARNATION } = own.incarnation.get(),
@@ -40,6 +41,7 @@ pub(super) fn spawn(
         { fields::JOB_ID } = %job.id,
         { fields::JOB_NAME } = job.name,
     );
+    trace::continue_from_current(&span);
     let tasks = inner.tasks.clone();
     let name = format!("job {}", job.id);
     let work = async move {
@@ -72,7 +74,7 @@ async fn run(
         cancel,
         ..RunContext::new(job.id.to_string(), inner.config.incarnation, work_dir.clone())
     };
-    let done = attempt(inner, job.id, &graph, &context).await;
+    let done = attempt(inner, job.id, graph, context).await;
     inner.set(job.id, EngineJobState::Ending);
     let elapsed = inner.clock.boot().saturating_duration_since(began);
     let end = match &done {
@@ -96,8 +98,8 @@ async fn run(
 async fn attempt(
     inner: &Arc<Inner>,
     id: proto::JobId,
-    graph: &JobGraph,
-    context: &RunContext,
+    graph: JobGraph,
+    context: RunContext,
 ) -> Result<JobOutput, JobError> {
     let turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(JobError::Cancelled),
@@ -107,7 +109,8 @@ async fn attempt(
     tokio::fs::create_dir_all(&context.work_dir)
         .await
         .map_err(|source| JobError::Io { path: PathBuf::from(&context.work_dir), source })?;
-    let done = execute::run(graph, context).await;
+    let query = async move { execute::run(&graph, &context).await };
+    let done = inner.queries.run(query.in_current_span()).await;
     drop(turn);
     done
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::queries::Queries;
 use super::record::Record;
 use crate::error::GraphError;
 use crate::execute::ProgressGauge;
@@ -63,6 +64,8 @@ pub(super) struct Inner {
     pub(super) record: Arc<dyn Record>,
     pub(super) clock: SharedClock,
     pub(super) tasks: Tasks,
+    /// Where jobs run.
+    pub(super) queries: Queries,
     /// Jobs that may run at once.
     pub(super) turns: Arc<Semaphore>,
     state: Mutex<State>,
@@ -86,10 +89,25 @@ struct Job {
 }
 
 impl Jobs {
-    pub(crate) fn new(config: Config, record: Arc<dyn Record>, clock: SharedClock, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        queries: Queries,
+        record: Arc<dyn Record>,
+        clock: SharedClock,
+        tasks: Tasks,
+    ) -> Self {
         let turns = Arc::new(Semaphore::new(config.jobs_at_once.max(1)));
         let (changes, _) = watch::channel(0);
-        Self(Arc::new(Inner { config, record, clock, tasks, turns, state: Mutex::default(), changes }))
+        Self(Arc::new(Inner {
+            config,
+            queries,
+            record,
+            clock,
+            tasks,
+            turns,
+            state: Mutex::default(),
+            changes,
+        }))
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {

@@ -1,0 +1,36 @@
+//! Threads for queries alone: a query that keeps its threads busy must not keep a leader's calls, or probes, waiting.
+
+use tokio::runtime::Runtime;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::error::JobError;
+use crate::execute;
+
+/// The runtime that jobs run on. What still runs when it is dropped is left to end with the process.
+pub(super) struct Queries(Option<Runtime>);
+
+impl Queries {
+    pub(super) fn start() -> std::io::Result<Self> {
+        execute::runtime().map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Runs one query there; dropping the future ends it. A panic in a query is that job's failure, not the worker's.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        query: impl Future<Output = Result<T, JobError>> + Send + 'static,
+    ) -> Result<T, JobError> {
+        let runtime = self.0.as_ref().expect("it is taken only when it is dropped");
+        let task = AbortOnDropHandle::new(runtime.spawn(query));
+        task.await.unwrap_or_else(|ended| {
+            Err(JobError::Failed(format!("the engine gave up on this query: {ended}")))
+        })
+    }
+}
+
+impl Drop for Queries {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

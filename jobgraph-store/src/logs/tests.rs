@@ -1,0 +1,161 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::clock::ManualClock;
+use futures::TryStreamExt as _;
+use proto::{api, jobgraph};
+
+use super::*;
+use crate::blobs::Blobs as _;
+use crate::blobs::memory::MemoryBlobs;
+use crate::service::Service;
+use crate::store::memory::MemoryMetadata;
+
+struct Bench {
+    service: Service,
+    blobs: MemoryBlobs,
+    metadata: Arc<MemoryMetadata>,
+    clock: Arc<ManualClock>,
+    application: ApplicationRef,
+}
+
+async fn bench(kept_bytes: u64) -> Bench {
+    let (metadata, blobs, clock) =
+        (Arc::new(MemoryMetadata::default()), MemoryBlobs::default(), Arc::new(ManualClock::new()));
+    let mut service = Service::new(metadata.clone(), Arc::new(blobs.clone()), clock.clone());
+    service.logs = Logs::keeping(kept_bytes);
+    let program = Some(api::Program { uri: "/a.sql".into(), ..Default::default() });
+    let spec = api::ApplicationSpec {
+        application_id: "logs".into(),
+        program,
+        engine: "e".into(),
+        ..Default::default()
+    };
+    let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+    let made = service.submit(request).await.unwrap().application;
+    let generation = proto::Generation(made.generation);
+    Bench {
+        service,
+        blobs,
+        metadata,
+        clock,
+        application: ApplicationRef { id: "logs".parse().unwrap(), generation },
+    }
+}
+
+fn main_of(number: u64) -> jobgraph::LogSource {
+    jobgraph::LogSource { role: "main".into(), number, ..Default::default() }
+}
+
+fn chunk(next_offset: u64, text: &str) -> jobgraph::OutputChunk {
+    let data = Bytes::copy_from_slice(text.as_bytes());
+    jobgraph::OutputChunk { next_offset, stream: "stdout".into(), data, unix_nanos: 1, lost_before: 0 }
+}
+
+async fn read(service: &Service, after: &str) -> Vec<api::LogLine> {
+    let id = "logs".parse().unwrap();
+    let batches: Vec<_> =
+        service.read_logs(&id, 0, after, LogFilter::default()).await.unwrap().try_collect().await.unwrap();
+    batches.concat()
+}
+
+#[tokio::test]
+async fn the_oldest_output_makes_room_and_what_was_dropped_is_said() {
+    let bench = bench(40_000).await;
+    let (appender, _) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    let mut written = 0;
+    for n in 0..100_u64 {
+        let line = format!("{n:04} {}\n", "x".repeat(994));
+        written += line.len() as u64 - 1;
+        let mut chunk = chunk((n + 1) * 1000, &line);
+        if n == 3 {
+            // Lost before it came here; the line that tells of it is dropped later.
+            chunk.lost_before = 5000;
+            written += 5000;
+        }
+        appender.take(&[chunk], false).await.unwrap();
+        appender.flush().await.unwrap();
+    }
+    appender.take(&[], true).await.unwrap();
+    assert!(bench.blobs.list().await.unwrap().len() <= 41, "payloads of dropped lines are kept");
+    appender.finish().await.unwrap();
+    let lines = read(&bench.service, "").await;
+    assert!(lines.len() < 45 && lines.len() > 30, "{} lines are kept", lines.len());
+    assert!(lines.last().unwrap().text.starts_with(b"0099"));
+    let kept: u64 = lines.iter().map(|line| line.text.len() as u64).sum();
+    let lost: u64 = lines.iter().map(|line| line.lost_before).sum();
+    assert_eq!(
+        (lines[0].lost_before, kept + lost),
+        (lost, written),
+        "every byte is there or said to be lost"
+    );
+    // A reader that stood among what was dropped is told as well; one beyond is not.
+    assert_eq!(read(&bench.service, "5").await[0].lost_before, lost);
+    assert_eq!(read(&bench.service, &lines[0].cursor).await[0].lost_before, 0);
+}
+
+#[tokio::test]
+async fn empty_lines_take_room_too() {
+    let bench = bench(40_000).await;
+    let (appender, _) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    for n in 0..40_u64 {
+        appender.take(&[chunk((n + 1) * 1000, &"\n".repeat(1000))], false).await.unwrap();
+        appender.flush().await.unwrap();
+    }
+    appender.finish().await.unwrap();
+    assert!(read(&bench.service, "").await.len() < 40_000);
+}
+
+#[tokio::test]
+async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_process() {
+    let bench = bench(KEPT_BYTES).await;
+    let (mut appender, offset) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    assert_eq!(offset, 0);
+    appender.take(&[chunk(4, "one\n"), chunk(8, "two\nhalf")], false).await.unwrap();
+    assert_eq!(appender.acknowledged(), 0);
+    let durable = tokio::spawn(async move {
+        appender.durable().await.unwrap();
+        appender
+    });
+    bench.clock.wait_for_sleepers(1).await;
+    bench.clock.advance(Duration::from_secs(5));
+    let appender = durable.await.unwrap();
+    assert_eq!(appender.acknowledged(), 4, "the half line is not acknowledged");
+    // The process is gone with what was in its memory; another one goes on.
+    drop(appender);
+    let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    let (appender, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    assert_eq!(offset, 4);
+    appender.take(&[chunk(8, "two\nhalf"), chunk(9, "\n")], true).await.unwrap();
+    appender.finish().await.unwrap();
+    let lines = read(&again, "").await;
+    let texts: Vec<&[u8]> = lines.iter().map(|line| &line.text[..]).collect();
+    assert_eq!(texts, [&b"one"[..], b"two", b"half"]);
+    let (_, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    assert_eq!(offset, 9);
+}
+
+#[tokio::test]
+async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
+    let bench = bench(KEPT_BYTES).await;
+    for (number, lines) in [(1, ["a", "b", "c"]), (2, ["d", "e", "f"]), (3, ["g", "h", "i"])] {
+        let (appender, _) = bench.service.append_logs(&bench.application, &main_of(number)).await.unwrap();
+        for (n, line) in (1..).zip(lines) {
+            appender.take(&[chunk(n, &format!("{line}\n"))], n == 3).await.unwrap();
+        }
+        appender.finish().await.unwrap();
+    }
+    // In memory, and from payloads alone.
+    for service in [
+        &bench.service,
+        &Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone()),
+    ] {
+        for after in 0..=9_u8 {
+            let lines = read(service, &cursor(u64::from(after))).await;
+            let texts: Vec<u8> = lines.iter().map(|line| line.text[0]).collect();
+            assert_eq!(texts, (b'a' + after..=b'i').collect::<Vec<u8>>(), "after {after}");
+        }
+    }
+}
