@@ -96,6 +96,22 @@ fn a_leader_that_hangs_is_replaced_and_its_main_is_frozen() {
     ended_once(&host, run);
 }
 
+#[test]
+fn an_artifact_has_the_same_path_in_every_attempt() {
+    let (host, marker) = Host::new().with_failpoint("runner.job-running", "kill");
+    let program = e2e::host::binary("delays");
+    let data = e2e::example("flights/flights-2013-01.csv");
+    let program = program.to_str().unwrap();
+    let arguments =
+        ["run", "--application-id", "delays", "--contenders", "2", "--artifact", data.as_str(), program];
+    let run = host.run(&arguments).exits(0);
+    assert!(marker.exists());
+    assert!(run.stderr.contains("2nd leader"), "{}", run.stderr);
+    for job in host.status("delays")["jobs"].as_array().unwrap() {
+        assert_eq!(job["divergedDigest"], "", "{job}");
+    }
+}
+
 /// Kills one process of the host while the leader is held at a point, then lets it go on.
 fn kill_under_a_running_application(service: &str) {
     let (host, marker) = Host::new().with_failpoint("runner.job-running", "hold");
