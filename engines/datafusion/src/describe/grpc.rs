@@ -239,7 +239,7 @@ mod tests {
     fn inputs_are_beside_a_local_script_and_in_the_working_directory_otherwise() {
         let directory = |uri: &str| {
             let file =
-                LocalArtifact { path: "/work/x.sql".to_owned(), uri: uri.to_owned(), ..Default::default() };
+                LocalArtifact { path: "/app/x.sql".to_owned(), uri: uri.to_owned(), ..Default::default() };
             input_directory(&file).display().to_string()
         };
         assert_eq!(directory("file:///home/u/a%20b/x.sql"), "/home/u/a b");

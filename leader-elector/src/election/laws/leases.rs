@@ -9,7 +9,7 @@ use proto::Epoch;
 use super::rig::{LEASE, Rig, Verdict, enter, renewed, so};
 use crate::model::{Cause, Enter, Standing};
 
-const LOCK: &str = "/work/orders@1/main.lock";
+const LOCK: &str = "/apps/orders@1/main.lock";
 /// Steps in which time passes while everybody listens.
 const STEP: Duration = Duration::from_millis(250);
 
