@@ -245,6 +245,6 @@ mod tests {
         assert_eq!(directory("file:///home/u/a%20b/x.sql"), "/home/u/a b");
         assert_eq!(directory("local:///opt/app/x.sql"), "/opt/app");
         assert_eq!(directory("/home/u/x.sql"), "/home/u");
-        assert_eq!(directory("https://host/a/x.sql"), "/work");
+        assert_eq!(directory("https://host/a/x.sql"), "/app");
     }
 }
