@@ -42,6 +42,9 @@ pub enum Error {
         /// The time that it had.
         within: Duration,
     },
+    /// The substrate cannot give the roles the ports that they need; nothing was started.
+    #[error("no port for the cluster: {0}")]
+    NoPort(String),
     /// The record cannot be reached; nothing was done.
     #[error("{0}")]
     RecordAway(String),

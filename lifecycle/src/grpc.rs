@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status as Refusal};
 
 use crate::error::Error;
-use crate::model::{Fate, GroupId, Phase, State, Status, phase};
-use crate::service::{Contenders, DEFAULT_GRACE, Lifecycle, Provision};
+use crate::model::{Addresses, Fate, GroupId, Phase, State, Status, phase};
+use crate::service::{Contenders, DEFAULT_GRACE, Group, Lifecycle, Provision};
 use read::{incarnation, invalid, read_contender, read_role};
 
 /// How long a store that is out of reach is given.
@@ -60,7 +60,7 @@ impl LifecycleService for Grpc {
         let roles = roles.collect::<Result<_, _>>()?;
         let wish = Provision { fence: fence.clone(), incarnation, roles, traceparent: request.traceparent };
         let group = self.service.provision(wish).await?;
-        Ok(Response::new(Box::pin(follow(group.watch(), fence))))
+        Ok(Response::new(Box::pin(follow(&group, fence))))
     }
 
     async fn watch_cluster(
@@ -143,6 +143,7 @@ fn application(wire: Option<proto::fences::ApplicationRef>) -> Result<Applicatio
 /// What was told of a board, and what is left to tell.
 struct Follower {
     board: watch::Receiver<Vec<Status>>,
+    addresses: Addresses,
     fence: EpochFence,
     told: Vec<Status>,
     ended: bool,
@@ -150,10 +151,11 @@ struct Follower {
 
 /// Progress of each process, then `Ready`, or the refusal that says why not.
 fn follow(
-    board: watch::Receiver<Vec<Status>>,
+    group: &Group,
     fence: EpochFence,
-) -> impl Stream<Item = Result<ProvisionResponse, Refusal>> {
-    let follower = Follower { board, fence, told: Vec::new(), ended: false };
+) -> impl Stream<Item = Result<ProvisionResponse, Refusal>> + use<> {
+    let (board, addresses) = (group.watch(), group.addresses());
+    let follower = Follower { board, addresses, fence, told: Vec::new(), ended: false };
     futures::stream::unfold(follower, |mut follower| async move {
         let answer = follower.next().await?;
         Some((answer, follower))
@@ -184,7 +186,8 @@ impl Follower {
                         .map(|s| s.endpoint.clone())
                         .unwrap_or_default();
                     let roles = statuses.into_iter().map(wire_status).collect();
-                    let ready = ClusterReady { jobs_endpoint, roles };
+                    let addresses = std::mem::take(&mut self.addresses).into_iter().collect();
+                    let ready = ClusterReady { jobs_endpoint, roles, addresses };
                     return Some(Ok(ProvisionResponse {
                         item: Some(provision_response::Item::Ready(ready)),
                     }));
@@ -291,6 +294,7 @@ impl From<Error> for Refusal {
             Error::RoleNotReady { status, .. } => {
                 problem(Code::DeadlineExceeded, Reason::RoleNotReady).metadata("role", status.name())
             }
+            Error::NoPort(_) => problem(Code::Unavailable, Reason::RoleNotReady).retry_after(RETRY),
             Error::RecordAway(_) | Error::ShuttingDown => {
                 problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(RETRY)
             }

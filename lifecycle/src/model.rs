@@ -1,6 +1,7 @@
 //! Nouns and decisions of lifecycle: no I/O, no clock.
 
 mod plan;
+mod port;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use proto::{ApplicationId, ApplicationRef, Incarnation};
 use serde::{Deserialize, Serialize};
 
 pub use plan::{InvalidPlan, check_contender, check_plan};
+pub use port::{Addresses, Port, port_keys};
 
 /// The processes that live and end together: one incarnation of a cluster, or one contender.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,6 +86,13 @@ pub struct RoleSpec {
     pub restart: Restart,
     /// The jobs of the cluster are served here.
     pub serves_jobs: bool,
+    /// Names of the TCP ports that it listens on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// Where the ports of all roles of the group are: chosen once, kept with each process, so that one that is started again
+    /// finds the others.
+    #[serde(default, skip_serializing_if = "Addresses::is_empty")]
+    pub addresses: Addresses,
 }
 
 impl RoleSpec {
@@ -112,11 +121,11 @@ pub enum Probe {
     /// gRPC health on its own endpoint.
     GrpcHealth,
     /// A TCP port of this machine accepts.
-    TcpPort(u16),
+    TcpPort(Port),
     /// A page of this machine answers 2xx.
     Http {
         /// The port.
-        port: u16,
+        port: Port,
         /// The path, beginning with a slash.
         path: String,
     },

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::error::Error;
 use crate::model::{
-    DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender, check_plan,
+    Addresses, DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender, check_plan,
     contenders_to_change,
 };
 use crate::record::Record;
@@ -105,7 +105,7 @@ impl Lifecycle {
 
     /// Realises an incarnation, or finds the one that is realised; the caller follows the board. Law: from the moment this
     /// returns nothing of a lower incarnation lives, and nothing was started for a superseded epoch.
-    pub(crate) async fn provision(&self, wish: Provision) -> Result<Arc<Group>, Error> {
+    pub(crate) async fn provision(&self, mut wish: Provision) -> Result<Arc<Group>, Error> {
         check_plan(&wish.roles)?;
         self.wait_for_adoption().await?;
         self.0.record.confirm_epoch(&wish.fence).await?;
@@ -125,13 +125,27 @@ impl Lifecycle {
         if self.group(&id).is_none() {
             self.end_below(&id, wish.incarnation).await?;
         }
+        let addresses = self.addresses(&id, &wish.roles).await?;
+        for role in &mut wish.roles {
+            role.addresses.clone_from(&addresses);
+        }
         let group = self.group_or_new(&id);
+        group.keep_addresses(addresses);
         let slots = wish.roles.iter().flat_map(|role| (0..role.replicas).map(move |replica| (role, replica)));
         for (role, replica) in slots {
             let slot = Slot { group: id.clone(), role: role.name.clone(), replica };
             self.add(&group, slot, role, &wish.traceparent, Some(wish.fence.epoch));
         }
         Ok(group)
+    }
+
+    /// Where the ports of a group are: as they were chosen before, or chosen now.
+    async fn addresses(&self, id: &GroupId, roles: &[RoleSpec]) -> Result<Addresses, Error> {
+        let chosen = self.group(id).map(|group| group.addresses()).unwrap_or_default();
+        if !chosen.is_empty() || roles.iter().all(|role| role.ports.is_empty()) {
+            return Ok(chosen);
+        }
+        self.0.substrate.choose_ports(roles).await.map_err(|error| Error::NoPort(error.to_string()))
     }
 
     /// A group that is minded, if it is.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use client::tether::{Chunk, Exit};
 use futures::stream::BoxStream;
 
-use crate::model::{Order, Scope, Slot};
+use crate::model::{self, Order, RoleSpec, Scope, Slot};
 
 pub use local::Local;
 pub use memory::Memory;
@@ -52,6 +52,10 @@ pub enum Adopted {
 pub trait Substrate: Send + Sync + 'static {
     /// Where the process of this order will serve. The same for every caller.
     fn addresses(&self, order: &Order) -> Addresses;
+
+    /// Chooses where the named ports of a group's roles are. All are different and free right now; whether one still is when
+    /// its process binds it, that process finds out.
+    async fn choose_ports(&self, roles: &[RoleSpec]) -> Result<model::Addresses, SubstrateError>;
 
     /// Starts the process in its working directory. An error means that nothing was started.
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError>;

@@ -58,6 +58,43 @@ async fn a_higher_incarnation_ends_every_lower_one_first_and_a_lower_one_is_refu
 }
 
 #[tokio::test]
+async fn named_ports_stay_for_an_incarnation_and_are_new_for_the_next() {
+    let plan = || {
+        let jobmanager = Role {
+            serves_jobs: false,
+            ports: vec!["rest".into(), "rpc".into()],
+            ..role("jobmanager", "sleep 1000")
+        };
+        vec![role("worker", "sleep 1000"), jobmanager]
+    };
+    let wire = Wire::new();
+    let ready = wire.provision(&fence(1), 1, plan()).await.unwrap();
+    let mut names: Vec<&String> = ready.addresses.keys().collect();
+    names.sort();
+    assert_eq!(names, ["jobmanager/rest", "jobmanager/rpc"]);
+
+    let wire = wire.killed_and_started_again();
+    let again = wire.provision(&fence(1), 1, plan()).await.unwrap();
+    assert_eq!(again.addresses, ready.addresses, "processes that live have them already");
+    let next = wire.provision(&fence(1), 2, plan()).await.unwrap();
+    assert_ne!(next.addresses["jobmanager/rest"], ready.addresses["jobmanager/rest"]);
+}
+
+#[tokio::test]
+async fn a_plan_with_a_port_that_nobody_could_find_is_refused_by_name() {
+    let wire = Wire::new();
+    let many = Role { ports: vec!["rest".into()], replicas: 2, serves_jobs: false, ..role("helper", "") };
+    let probe = proto::engine::readiness::Probe::TcpPortName("rest".into());
+    let readiness = proto::engine::Readiness { timeout: None, probe: Some(probe) };
+    let nameless = Role { readiness: Some(readiness), serves_jobs: false, ..role("helper", "") };
+    for (helper, field) in [(many, "roles[1].ports"), (nameless, "roles[1].readiness")] {
+        let refused = wire.provision(&fence(1), 1, vec![role("worker", ""), helper]).await.unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::PlanInvalid));
+        assert!(refused.message().contains(field), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_superseded_epoch_starts_and_ends_nothing() {
     let wire = Wire::new();
     wire.provision(&fence(5), 1, vec![role("worker", "sleep 1000")]).await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::clock::{SharedClock, SystemClock};
 use client::tether::Exit;
-use lifecycle::model::{Order, Scope};
+use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::substrate::{Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,7 @@ enum Broken {
     OutputStartsOver,
     EndLeavesItRunning,
     ExitIsForgotten,
+    AllPortsAreOne,
 }
 
 struct Mutant {
@@ -44,6 +45,14 @@ impl Mutant {
 impl Substrate for Mutant {
     fn addresses(&self, order: &Order) -> Addresses {
         self.memory.addresses(order)
+    }
+
+    async fn choose_ports(&self, roles: &[RoleSpec]) -> Result<model::Addresses, SubstrateError> {
+        let mut chosen = self.memory.choose_ports(roles).await?;
+        if self.broken == Broken::AllPortsAreOne {
+            chosen.values_mut().for_each(|address| *address = "memory:1".to_owned());
+        }
+        Ok(chosen)
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
@@ -161,6 +170,7 @@ async fn every_broken_promise_is_noticed() {
         Broken::OutputStartsOver,
         Broken::EndLeavesItRunning,
         Broken::ExitIsForgotten,
+        Broken::AllPortsAreOne,
     ] {
         assert!(!laws_hold(broken).await, "{broken:?} went unnoticed");
     }

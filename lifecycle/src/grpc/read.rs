@@ -7,7 +7,7 @@ use proto::engine::{self, RestartPolicy, Role, readiness};
 use proto::{Incarnation, Reason};
 use tonic::{Code, Status as Refusal};
 
-use crate::model::{Probe, Restart, RoleFile, RoleSpec};
+use crate::model::{Addresses, Port, Probe, Restart, RoleFile, RoleSpec};
 
 /// How long becoming ready may take unless the engine says another.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -46,6 +46,8 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
         ready_within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
         restart,
         serves_jobs: role.serves_jobs,
+        ports: role.ports,
+        addresses: Addresses::new(),
     })
 }
 
@@ -54,15 +56,21 @@ fn read_readiness(path: &str, readiness: Option<engine::Readiness>) -> Result<(P
     let within = readiness.timeout.map_or(Ok(READY_WITHIN), Duration::try_from);
     let within =
         within.map_err(|error| plan_invalid(format!("{path}.readiness.timeout"), &error.to_string()))?;
-    let port = |port: u32| {
-        let port = u16::try_from(port).ok().filter(|port| *port > 0);
+    let number = |port: u32| {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0).map(Port::Number);
         port.ok_or_else(|| plan_invalid(format!("{path}.readiness"), "a port is a number from 1 to 65535"))
     };
     let probe = match readiness.probe {
         None | Some(readiness::Probe::GrpcHealth(false)) => Probe::Started,
         Some(readiness::Probe::GrpcHealth(true)) => Probe::GrpcHealth,
-        Some(readiness::Probe::TcpPort(number)) => Probe::TcpPort(port(number)?),
-        Some(readiness::Probe::Http(page)) => Probe::Http { port: port(page.port)?, path: page.path },
+        Some(readiness::Probe::TcpPort(port)) => Probe::TcpPort(number(port)?),
+        Some(readiness::Probe::TcpPortName(name)) => Probe::TcpPort(Port::Name(name)),
+        Some(readiness::Probe::Http(page)) if page.port_name.is_empty() => {
+            Probe::Http { port: number(page.port)?, path: page.path }
+        }
+        Some(readiness::Probe::Http(page)) => {
+            Probe::Http { port: Port::Name(page.port_name), path: page.path }
+        }
     };
     Ok((probe, within))
 }

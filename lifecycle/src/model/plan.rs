@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Component, Path};
 
-use super::{Probe, Restart, RoleSpec};
+use super::{Port, Probe, Restart, RoleSpec};
 
 /// A plan that contradicts itself: where, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +74,7 @@ fn check_role(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
     {
         return Err(invalid(field("readiness.http.path"), format!("{path:?} is no path")));
     }
+    check_ports(path, role)?;
     if role.environment.keys().any(|name| name.is_empty() || name.contains(['=', '\0'])) {
         return Err(invalid(field("environment"), "a variable's name is empty or holds = or NUL"));
     }
@@ -88,6 +89,28 @@ fn check_role(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
         ));
     }
     Ok(())
+}
+
+fn check_ports(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
+    let field = |name: &str| format!("{path}.{name}");
+    if let Some(port) = role.ports.iter().find(|port| !is_name(port)) {
+        let why = format!("{port:?} is not of the form [a-z][a-z0-9-]*, at most {MAX_NAME_BYTES} bytes");
+        return Err(invalid(field("ports"), why));
+    }
+    if !role.ports.is_empty() && role.replicas > 1 {
+        return Err(invalid(
+            field("ports"),
+            "a role with several replicas has no port that others could find",
+        ));
+    }
+    match &role.probe {
+        Probe::TcpPort(Port::Name(name)) | Probe::Http { port: Port::Name(name), .. }
+            if !role.ports.contains(name) =>
+        {
+            Err(invalid(field("readiness"), format!("{name:?} is none of the role's ports")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_name(name: &str) -> bool {

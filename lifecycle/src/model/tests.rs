@@ -6,7 +6,7 @@ fn slot() -> Slot {
     Slot { group: GroupId { application, kind: Kind::Cluster, number: 9 }, role: "worker".into(), replica: 1 }
 }
 
-fn role(name: &str) -> RoleSpec {
+pub(super) fn role(name: &str) -> RoleSpec {
     RoleSpec {
         name: name.into(),
         command: vec!["/bin/worker".into()],
@@ -17,6 +17,8 @@ fn role(name: &str) -> RoleSpec {
         ready_within_ms: 60_000,
         restart: Restart::Never,
         serves_jobs: true,
+        ports: Vec::new(),
+        addresses: BTreeMap::new(),
     }
 }
 

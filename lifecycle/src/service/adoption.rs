@@ -47,6 +47,9 @@ impl Lifecycle {
             _ if gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
             Some(Detail { role, traceparent }) => {
                 let group = self.group_or_new(&group_id);
+                if !role.addresses.is_empty() {
+                    group.keep_addresses(role.addresses.clone());
+                }
                 let order = Order { slot, role, start, traceparent: traceparent.clone() };
                 if let Some(minder) = self.minder(&group, order, None) {
                     let name = format!("mind {}", minder.order.slot.key());

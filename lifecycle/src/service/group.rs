@@ -1,11 +1,11 @@
 //! The processes that are minded together, and what is known of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{GroupId, Phase, Slot, Status, phase};
+use crate::model::{Addresses, GroupId, Phase, Slot, Status, phase};
 
 /// A group under way. What is known of its processes is one value that everybody can watch.
 pub(crate) struct Group {
@@ -14,6 +14,7 @@ pub(crate) struct Group {
     board: watch::Sender<Vec<Status>>,
     slots: Mutex<Vec<Slot>>,
     stop: watch::Sender<Option<Duration>>,
+    addresses: OnceLock<Addresses>,
 }
 
 impl Group {
@@ -24,7 +25,18 @@ impl Group {
             board: watch::Sender::new(Vec::new()),
             slots: Mutex::default(),
             stop: watch::Sender::new(None),
+            addresses: OnceLock::new(),
         }
+    }
+
+    /// Where its named ports are. Empty before they were chosen.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.addresses.get().cloned().unwrap_or_default()
+    }
+
+    /// Keeps where its ports are, unless that was chosen before.
+    pub(super) fn keep_addresses(&self, addresses: Addresses) {
+        let _ = self.addresses.set(addresses);
     }
 
     /// What is known of its processes, now and from now on.

@@ -1,7 +1,7 @@
 //! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when it is broken.
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "tests that ship with the crate")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub async fn all(subject: &Subject) {
     what_was_never_started_is_gone(subject).await;
     output_comes_from_any_offset_live_and_afterwards(subject).await;
     a_sweep_ends_all_of_its_groups_and_nothing_else(subject).await;
+    every_named_port_has_an_address_of_its_own(subject).await;
 }
 
 /// Everybody who waits is told the same exit.
@@ -146,6 +147,17 @@ pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) 
     );
 }
 
+/// Each named port of each role, and nothing else, is given an address that no other has.
+pub async fn every_named_port_has_an_address_of_its_own(subject: &Subject) {
+    let mut roles = vec![role("jobmanager", ""), role("jobs", ""), role("taskmanager", "")];
+    roles[0].ports = vec!["rest".into(), "rpc".into()];
+    roles[1].ports = vec!["rest".into()];
+    let chosen = subject.within(subject.substrate.choose_ports(&roles)).await.expect("there are free ports");
+    let names: Vec<&String> = chosen.keys().collect();
+    assert_eq!(names, ["jobmanager/rest", "jobmanager/rpc", "jobs/rest"]);
+    assert_eq!(chosen.values().collect::<BTreeSet<_>>().len(), 3, "no two are the same");
+}
+
 impl Subject {
     async fn start(&self, order: &Order) -> Arc<dyn Live> {
         self.within(self.substrate.start(order)).await.expect("it can be started")
@@ -200,5 +212,7 @@ pub fn role(name: &str, script: &str) -> RoleSpec {
         ready_within_ms: 30_000,
         restart: Restart::Never,
         serves_jobs: true,
+        ports: Vec::new(),
+        addresses: BTreeMap::new(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod live;
 mod place;
+mod ports;
 mod probe;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use futures::StreamExt as _;
 use proto::{ApplicationRef, Generation};
 
 use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError, leftover, unremoved};
-use crate::model::{GroupId, Order, Scope, Slot};
+use crate::model::{self, GroupId, Order, RoleSpec, Scope, Slot};
 use crate::record::kind_of;
 use live::LocalLive;
 use place::Place;
@@ -142,6 +143,10 @@ impl Substrate for Local {
             endpoint: Endpoint::Unix(place.socket()).to_string(),
             keeper: Endpoint::Unix(place.keeper_socket(order.start)).to_string(),
         }
+    }
+
+    async fn choose_ports(&self, roles: &[RoleSpec]) -> Result<model::Addresses, SubstrateError> {
+        ports::choose(&self.transport, roles).await.map_err(|error| SubstrateError(error.to_string()))
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 
 use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
-use crate::model::{Order, Scope, Slot};
+use crate::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
 
 /// A substrate whose processes are entries in a table; clones share it, like two lifecycles on one machine.
 #[derive(Clone, Default)]
@@ -22,6 +22,7 @@ pub struct Memory(Arc<Mutex<Table>>);
 struct Table {
     processes: BTreeMap<(String, u32), Process>,
     next_pid: u32,
+    next_port: u16,
     silent_at_start: bool,
 }
 
@@ -117,6 +118,15 @@ impl Substrate for Memory {
             endpoint: format!("unix:/memory/{key}"),
             keeper: format!("unix:/memory/{key}/{}", order.start),
         }
+    }
+
+    async fn choose_ports(&self, roles: &[RoleSpec]) -> Result<model::Addresses, SubstrateError> {
+        let mut table = self.table();
+        let chosen = port_keys(roles).into_iter().map(|key| {
+            table.next_port += 1;
+            (key, format!("memory:{}", table.next_port))
+        });
+        Ok(chosen.collect())
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {

@@ -36,8 +36,7 @@ impl LocalLive {
         let (known, exit) = watch::channel(None);
         let watching = watch_exit(local.clone(), order.clone(), tether.clone(), owned, known);
         let endpoint = Endpoint::Unix(local.place(&order.slot).socket());
-        let prober =
-            Prober::new(order.role.probe.clone(), endpoint, local.transport.clone(), local.clock.clone());
+        let prober = Prober::new(&order.role, endpoint, local.transport.clone(), local.clock.clone());
         let watch = AbortOnDropHandle::new(tokio::spawn(watching));
         Self { pid, tether, exit, prober, local, order, _watch: watch }
     }

@@ -147,6 +147,7 @@ impl Place {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut env = inherited.clone();
         env.extend(order.role.environment.clone());
+        env.extend(order.role.port_variables());
         let endpoint = Endpoint::Unix(self.socket()).to_string();
         let mut ours = vec![
             ("MAINSPRING_ENDPOINT", endpoint),

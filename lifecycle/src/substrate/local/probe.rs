@@ -10,40 +10,61 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::model::Probe;
+use crate::model::{Probe, RoleSpec};
 
 /// How long one question may take.
 const ASK: Duration = Duration::from_secs(2);
 
 /// Asks one process.
 pub(super) struct Prober {
-    probe: Probe,
+    probe: Ask,
     endpoint: Endpoint,
     channel: GrpcChannel,
     transport: SharedTransport,
     clock: SharedClock,
 }
 
+/// A [`Probe`] whose port is known.
+enum Ask {
+    Nothing,
+    Health,
+    Port(u16),
+    Page(u16, String),
+}
+
+impl Ask {
+    fn of(role: &RoleSpec) -> Self {
+        // A port that nobody chose is none that could answer.
+        let number = |port| role.number_of(port).unwrap_or_default();
+        match &role.probe {
+            Probe::Started => Self::Nothing,
+            Probe::GrpcHealth => Self::Health,
+            Probe::TcpPort(port) => Self::Port(number(port)),
+            Probe::Http { port, path } => Self::Page(number(port), path.clone()),
+        }
+    }
+}
+
 impl Prober {
     pub(super) fn new(
-        probe: Probe,
+        role: &RoleSpec,
         endpoint: Endpoint,
         transport: SharedTransport,
         clock: SharedClock,
     ) -> Self {
         // Health is open to everybody: a probe has no credential.
         let channel = connect(transport.clone(), clock.clone(), endpoint.clone(), None);
-        Self { probe, endpoint, channel, transport, clock }
+        Self { probe: Ask::of(role), endpoint, channel, transport, clock }
     }
 
     /// Whether it answers as it should, within two seconds.
     pub(super) async fn ask(&self) -> bool {
         let asked = async {
             match &self.probe {
-                Probe::Started => true,
-                Probe::GrpcHealth => self.ask_health().await,
-                Probe::TcpPort(port) => self.transport.connect(&here(*port)).await.is_ok(),
-                Probe::Http { port, path } => self.ask_page(*port, path).await.unwrap_or(false),
+                Ask::Nothing => true,
+                Ask::Health => self.ask_health().await,
+                Ask::Port(port) => self.transport.connect(&here(*port)).await.is_ok(),
+                Ask::Page(port, path) => self.ask_page(*port, path).await.unwrap_or(false),
             }
         };
         timeout(&self.clock, ASK, asked).await.unwrap_or(false)
@@ -88,6 +109,17 @@ mod tests {
     use futures::StreamExt as _;
 
     use super::*;
+    use crate::model::Port;
+    use crate::substrate::laws;
+
+    /// A role with one port, `rest`, that the substrate has put there.
+    fn role(probe: Probe, port: u16) -> RoleSpec {
+        let mut role = laws::role("jobmanager", "");
+        role.ports.push("rest".into());
+        role.addresses.insert("jobmanager/rest".into(), format!("127.0.0.1:{port}"));
+        role.probe = probe;
+        role
+    }
 
     /// Asks a server that answers every request with `answer`.
     async fn asked(answer: &'static [u8]) -> bool {
@@ -100,8 +132,8 @@ mod tests {
             assert_eq!(&request, b"GET /up HTTP/1.1");
             peer.write_all(answer).await.unwrap();
         });
-        let probe = Probe::Http { port, path: "/up".into() };
-        Prober::new(probe, here(port), Arc::new(OsTransport), Arc::new(SystemClock)).ask().await
+        let probe = Probe::Http { port: Port::Name("rest".into()), path: "/up".into() };
+        Prober::new(&role(probe, port), here(port), Arc::new(OsTransport), Arc::new(SystemClock)).ask().await
     }
 
     #[tokio::test]
@@ -116,8 +148,12 @@ mod tests {
     async fn a_port_is_ready_when_it_accepts() {
         let incoming = OsTransport.listen(&here(0)).await.unwrap();
         let Endpoint::Tcp(_, port) = incoming.endpoint().clone() else { unreachable!() };
-        let prober =
-            Prober::new(Probe::TcpPort(port), here(port), Arc::new(OsTransport), Arc::new(SystemClock));
+        let prober = Prober::new(
+            &role(Probe::TcpPort(Port::Number(port)), 1),
+            here(port),
+            Arc::new(OsTransport),
+            Arc::new(SystemClock),
+        );
         assert!(prober.ask().await);
         drop(incoming);
         assert!(!prober.ask().await);
