@@ -16,9 +16,9 @@ use futures::{Stream, StreamExt as _};
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
     CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest, ExecuteResponse, GetAttemptRequest,
-    GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse,
-    ReadResultRequest, ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request,
-    put_payload_request,
+    GetAttemptResponse, GetClusterRequest, GetClusterResponse, JournalRequest, JournalResponse,
+    PutPayloadRequest, PutPayloadResponse, ReadResultRequest, ReadResultResponse, WatchJobRequest,
+    WatchJobResponse, execute_request, put_payload_request,
 };
 use proto::{Digest, EpochFence, JobId, Reason};
 use tokio_stream::wrappers::ReceiverStream;
@@ -178,6 +178,14 @@ impl ExecutionService for Served {
         let request = request.into_inner();
         let answer = self.execution.journal(&request.key, request.value).await.map_err(status)?;
         Ok(Response::new(JournalResponse { value: answer.value, found: answer.found }))
+    }
+
+    async fn get_cluster(
+        &self,
+        request: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        self.check(&request)?;
+        Ok(Response::new(self.execution.cluster()))
     }
 
     async fn get_attempt(

@@ -302,6 +302,8 @@ pub struct AttemptId {
     pub directory: PathBuf,
     /// W3C trace context of the run; may be empty.
     pub traceparent: String,
+    /// Where this runner serves `ExecutionService`.
+    pub execution: String,
 }
 
 /// The engine's `describe`: at most one process at a time per attempt. A call after it died starts it again.
@@ -332,6 +334,8 @@ pub struct ReadyCluster {
     pub jobs_endpoint: String,
     /// Ready processes by role.
     pub roles: BTreeMap<String, u32>,
+    /// Named ports of its roles: `<role>/<port>` to `host:port`.
+    pub addresses: BTreeMap<String, String>,
 }
 
 /// What a substrate says of an incarnation.
@@ -492,4 +496,6 @@ pub trait Workspace: Send + Sync {
     async fn forget(&self, application: &ApplicationRef);
     /// Where outputs of relative targets go by default.
     fn outputs(&self, application: &ApplicationRef) -> PathBuf;
+    /// Where its clusters keep what outlives an incarnation.
+    fn checkpoints(&self, application: &ApplicationRef) -> PathBuf;
 }

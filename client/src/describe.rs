@@ -22,6 +22,8 @@ pub struct Subject {
     pub spec: api::ApplicationSpec,
     /// The verified files in main()'s working directory, the program first.
     pub artifacts: Vec<engine::LocalArtifact>,
+    /// Where its clusters may keep what outlives an incarnation, absolute.
+    pub state_directory: String,
 }
 
 /// Client of one engine's `describe` process. All calls may be repeated.
@@ -50,6 +52,7 @@ impl Describe {
             application: Some(subject.application.clone().into()),
             spec: Some(subject.spec.clone()),
             artifacts: subject.artifacts.clone(),
+            state_directory: subject.state_directory.clone(),
         };
         let answer = self.inner.clone().describe_cluster(request).await?.into_inner();
         answer.plan.ok_or_else(|| {

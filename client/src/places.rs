@@ -104,6 +104,11 @@ impl Places {
         self.state.join("outputs").join(application.to_string())
     }
 
+    /// What an application's clusters keep beyond their incarnations, checkpoints above all: `<state>/checkpoints/<id>@<generation>/`.
+    pub fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
+        self.state.join("checkpoints").join(application.to_string())
+    }
+
     /// Directory of the sockets of one (application, generation, kind, number): short, never reused.
     pub fn sockets(&self, application: &ApplicationRef, kind: Kind, number: u64) -> PathBuf {
         let mut hasher = Sha256::new();

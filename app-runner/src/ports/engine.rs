@@ -116,6 +116,14 @@ impl TetheredEngine {
         let mut env: BTreeMap<String, String> = inherited();
         env.insert("MAINSPRING_ENDPOINT".into(), endpoint.to_string());
         env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
+        for (name, value) in [
+            ("MAINSPRING_EXECUTION", attempt.execution.clone()),
+            ("MAINSPRING_APPLICATION", attempt.fence.application.id.to_string()),
+            ("MAINSPRING_GENERATION", attempt.fence.application.generation.to_string()),
+            ("MAINSPRING_EPOCH", attempt.fence.epoch.to_string()),
+        ] {
+            env.insert(name.to_owned(), value);
+        }
         if !attempt.traceparent.is_empty() {
             env.insert(TRACEPARENT_VARIABLE.into(), attempt.traceparent.clone());
         }

@@ -426,4 +426,8 @@ impl Workspace for World {
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {
         PathBuf::from(format!("/memory/outputs/{application}"))
     }
+
+    fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
+        PathBuf::from(format!("/memory/checkpoints/{application}"))
+    }
 }

@@ -97,6 +97,7 @@ impl RecordStore for StoredRecord {
             state: api::ClusterState::Ready.into(),
             jobs_endpoint: cluster.jobs_endpoint.clone(),
             ready_roles: cluster.roles.clone().into_iter().collect(),
+            addresses: cluster.addresses.clone().into_iter().collect(),
             message: String::new(),
         };
         Ok(self.0.record_cluster(fence, request).await?)

@@ -38,8 +38,11 @@ impl Substrate for LifecycleSubstrate {
         let mut progress = std::pin::pin!(progress);
         while let Some(item) = progress.next().await {
             if let Provisioning::Ready(ready) = item? {
-                let mut cluster =
-                    ReadyCluster { jobs_endpoint: ready.jobs_endpoint, ..ReadyCluster::default() };
+                let mut cluster = ReadyCluster {
+                    jobs_endpoint: ready.jobs_endpoint,
+                    addresses: ready.addresses.into_iter().collect(),
+                    ..ReadyCluster::default()
+                };
                 for role in ready.roles {
                     *cluster.roles.entry(role.role).or_default() += 1;
                 }

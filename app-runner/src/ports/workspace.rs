@@ -180,6 +180,10 @@ impl Workspace for LocalWorkspace {
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {
         self.places.outputs(application)
     }
+
+    fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
+        self.places.checkpoints(application)
+    }
 }
 
 #[cfg(test)]

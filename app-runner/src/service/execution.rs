@@ -298,6 +298,23 @@ impl Execution {
         .await
     }
 
+    /// The cluster that takes this leader's calls, if there is one. One that was adopted is where the record says.
+    pub fn cluster(&self) -> runner::GetClusterResponse {
+        let Some(incarnation) = *self.shared.live.borrow() else {
+            return runner::GetClusterResponse::default();
+        };
+        let addresses = match self.shared.ready(incarnation) {
+            Some(ready) => ready.addresses.into_iter().collect(),
+            None => {
+                let record = self.shared.record.borrow();
+                let recorded = record.application.as_ref().and_then(|known| known.cluster.as_ref());
+                let recorded = recorded.filter(|cluster| cluster.incarnation == incarnation.get());
+                recorded.map(|cluster| cluster.addresses.clone()).unwrap_or_default()
+            }
+        };
+        runner::GetClusterResponse { incarnation: incarnation.get(), addresses }
+    }
+
     /// Which attempt this is.
     pub fn attempt(&self) -> runner::GetAttemptResponse {
         let fence = &self.shared.fence;

@@ -107,8 +107,14 @@ impl Shared {
             fence: self.fence.clone(),
             engine: self.spec.engine.clone(),
             directory: self.directory.get().cloned().unwrap_or_default(),
+            execution: self.execution_endpoint.get().cloned().unwrap_or_default(),
             traceparent: chassis::telemetry::trace::current_traceparent().unwrap_or(submitted),
         }
+    }
+
+    /// Where clusters keep what outlives them.
+    pub(super) fn checkpoints_directory(&self) -> String {
+        self.ports.workspace.checkpoints(self.application()).to_string_lossy().into_owned()
     }
 
     /// Where outputs of relative targets go.

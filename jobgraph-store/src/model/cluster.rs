@@ -57,6 +57,7 @@ pub fn begin(
         engine_path: request.engine_path.clone(),
         ready_roles: HashMap::new(),
         barren_incarnations: begun.barren,
+        addresses: HashMap::new(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
     draft.tell(
@@ -95,6 +96,7 @@ pub fn record(
     let cluster = record.application.get_or_insert_default().cluster.get_or_insert_default();
     let unchanged = cluster.state() == state
         && cluster.ready_roles == request.ready_roles
+        && cluster.addresses == request.addresses
         && record.jobs_endpoint == endpoint;
     if unchanged || (cluster.state() == api::ClusterState::Gone && state != api::ClusterState::Gone) {
         // A repeat, or a late word about one that is known to be gone.
@@ -102,6 +104,7 @@ pub fn record(
     }
     cluster.set_state(state);
     cluster.ready_roles.clone_from(&request.ready_roles);
+    cluster.addresses.clone_from(&request.addresses);
     record.jobs_endpoint = endpoint.into();
     let mut roles: Vec<String> =
         request.ready_roles.iter().map(|(role, count)| format!("{role}={count}")).collect();

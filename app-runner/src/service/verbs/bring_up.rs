@@ -226,6 +226,7 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
         application: shared.application().clone(),
         spec: shared.spec.clone(),
         artifacts: shared.artifacts.get().cloned().unwrap_or_default(),
+        state_directory: shared.checkpoints_directory(),
     };
     let outputs = shared.output_directory();
     let (engine, clock) = (&shared.ports.engine, &shared.ports.clock);

@@ -57,6 +57,7 @@ impl World {
             ..Default::default()
         };
         Subject {
+            state_directory: String::new(),
             application: ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) },
             spec: api::ApplicationSpec {
                 program: Some(api::Program { uri: path, ..Default::default() }),
