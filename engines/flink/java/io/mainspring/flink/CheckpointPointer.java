@@ -1,0 +1,113 @@
+package io.mainspring.flink;
+
+import java.io.DataInputStream;
+import java.io.IOException;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.runtime.checkpoint.CheckpointProperties;
+import org.apache.flink.runtime.checkpoint.CheckpointRetentionPolicy;
+import org.apache.flink.runtime.checkpoint.Checkpoints;
+import org.apache.flink.runtime.checkpoint.CompletedCheckpoint;
+import org.apache.flink.runtime.checkpoint.OperatorState;
+import org.apache.flink.runtime.checkpoint.metadata.CheckpointMetadata;
+import org.apache.flink.runtime.jobgraph.OperatorID;
+import org.apache.flink.runtime.state.CompletedCheckpointStorageLocation;
+import org.apache.flink.runtime.state.RetrievableStateHandle;
+import org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAccess;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
+
+/** Where a completed checkpoint is. The checkpoint itself is made from its own `_metadata` file. */
+final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpoint> {
+    private static final long serialVersionUID = 1L;
+
+    private final JobID job;
+    private final String pointer;
+    private final long createdMs;
+    private final long completedMs;
+    /** The files belong to somebody else: a savepoint, or a snapshot that the job started from without claiming it. */
+    private final boolean savepoint;
+
+    private CheckpointPointer(JobID job, String pointer, long createdMs, long completedMs, boolean savepoint) {
+        this.job = job;
+        this.pointer = pointer;
+        this.createdMs = createdMs;
+        this.completedMs = completedMs;
+        this.savepoint = savepoint;
+    }
+
+    static CheckpointPointer to(CompletedCheckpoint checkpoint) {
+        return new CheckpointPointer(
+                checkpoint.getJobId(),
+                checkpoint.getExternalPointer(),
+                checkpoint.getTimestamp(),
+                checkpoint.getCompletionTimestamp(),
+                checkpoint.getProperties().isSavepoint());
+    }
+
+    static CheckpointPointer of(JobID job, JsonNode kept) {
+        return new CheckpointPointer(
+                job,
+                kept.path("pointer").asText(),
+                kept.path("created_ms").asLong(),
+                kept.path("completed_ms").asLong(),
+                kept.path("savepoint").asBoolean());
+    }
+
+    ObjectNode toJson() {
+        return JsonHttp.JSON.createObjectNode()
+                .put("pointer", pointer)
+                .put("created_ms", createdMs)
+                .put("completed_ms", completedMs)
+                .put("savepoint", savepoint);
+    }
+
+    @Override
+    public CompletedCheckpoint retrieveState() throws IOException {
+        CompletedCheckpointStorageLocation location =
+                AbstractFsCheckpointStorageAccess.resolveCheckpointPointer(pointer);
+        CheckpointMetadata metadata;
+        try (DataInputStream in = new DataInputStream(location.getMetadataHandle().openInputStream())) {
+            metadata = Checkpoints.loadCheckpointMetadata(in, getClass().getClassLoader(), pointer);
+        }
+        Map<OperatorID, OperatorState> states =
+                metadata.getOperatorStates().stream()
+                        .collect(Collectors.toMap(OperatorState::getOperatorID, Function.identity()));
+        return new CompletedCheckpoint(
+                job,
+                metadata.getCheckpointId(),
+                createdMs,
+                completedMs,
+                states,
+                metadata.getMasterStates(),
+                properties(metadata),
+                location,
+                null,
+                metadata.getCheckpointProperties());
+    }
+
+    /**
+     * Who may delete the files. The `_metadata` tells how the snapshot was made, which is not how the job holds it: one that it does
+     * not own is never deleted, and a savepoint that it claimed is a checkpoint like any other.
+     */
+    private CheckpointProperties properties(CheckpointMetadata metadata) {
+        CheckpointProperties made = metadata.getCheckpointProperties();
+        if (savepoint) {
+            return CheckpointProperties.forUnclaimedSnapshot();
+        }
+        return made != null && !made.isSavepoint()
+                ? made
+                : CheckpointProperties.forCheckpoint(CheckpointRetentionPolicy.RETAIN_ON_CANCELLATION);
+    }
+
+    /** There is nothing behind the pointer but the checkpoint, which Flink discards by itself. */
+    @Override
+    public void discardState() {}
+
+    @Override
+    public long getStateSize() {
+        return 0;
+    }
+}

@@ -1,0 +1,26 @@
+package io.mainspring.flink;
+
+import java.time.Duration;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.configuration.CheckpointingOptions;
+import org.apache.flink.runtime.jobmanager.StandaloneExecutionPlanStore;
+import org.apache.flink.streaming.api.graph.ExecutionPlan;
+
+/**
+ * Keeps no plan (the record does), but reads off each how long a checkpoint may take: the checkpoint services of a job are made
+ * without its configuration, and a pointer that waits for `jobs` may wait for so long.
+ */
+final class CheckpointTimeouts extends StandaloneExecutionPlanStore {
+    private final Map<JobID, Duration> timeouts = new ConcurrentHashMap<>();
+
+    @Override
+    public void putExecutionPlan(ExecutionPlan plan) {
+        timeouts.put(plan.getJobID(), plan.getJobConfiguration().get(CheckpointingOptions.CHECKPOINTING_TIMEOUT));
+    }
+
+    Duration of(JobID job) {
+        return timeouts.getOrDefault(job, CheckpointingOptions.CHECKPOINTING_TIMEOUT.defaultValue());
+    }
+}

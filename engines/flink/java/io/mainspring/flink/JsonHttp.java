@@ -1,0 +1,105 @@
+package io.mainspring.flink;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.time.Duration;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Supplier;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * JSON over HTTP/1.1 to a process of ours on this machine. Every call is idempotent, so whoever finds nobody there repeats it: that a
+ * process of ours is being replaced is nothing that Flink or a program should hear of.
+ */
+final class JsonHttp {
+    static final ObjectMapper JSON = new ObjectMapper();
+
+    private static final Logger LOG = LoggerFactory.getLogger(JsonHttp.class);
+    private static final Duration ONE_TRY = Duration.ofSeconds(40);
+    private static final long FIRST_PAUSE_MS = 50;
+    private static final long LAST_PAUSE_MS = 1000;
+
+    /** What was answered: a status below 500, and its JSON. */
+    record Answer(int status, JsonNode body) {
+        String message() {
+            return body.path("message").asText("status " + status);
+        }
+
+        String reason() {
+            return body.path("reason").asText("");
+        }
+    }
+
+    private final HttpClient client =
+            HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(Duration.ofSeconds(5)).build();
+    private final String base;
+    private final Supplier<String> authorization;
+
+    /** `authorization` is asked for each try, since tokens are renewed in place. */
+    JsonHttp(String base, Supplier<String> authorization) {
+        this.base = base;
+        this.authorization = authorization;
+    }
+
+    /** Repeats until someone answers. `patience` null: without a bound. */
+    Answer call(String method, String path, ObjectNode body, Duration patience)
+            throws NobodyAnswered, InterruptedException {
+        long started = System.nanoTime();
+        long pause = FIRST_PAUSE_MS;
+        for (int tries = 1; ; tries++) {
+            String why;
+            try {
+                HttpResponse<byte[]> response = client.send(request(method, path, body), BodyHandlers.ofByteArray());
+                if (response.statusCode() < 500) {
+                    if (tries > 1) {
+                        LOG.info("{} {} was answered at try {}", method, path, tries);
+                    }
+                    return new Answer(response.statusCode(), parse(response.body()));
+                }
+                why = "status " + response.statusCode();
+            } catch (IOException | UncheckedIOException e) {
+                why = e.toString();
+            }
+            if (patience != null && System.nanoTime() - started > patience.toNanos()) {
+                throw new NobodyAnswered(method + " " + base + path + " was not answered for " + patience + ": " + why);
+            }
+            if (tries == 1) {
+                LOG.warn("{} {} will be repeated: {}", method, path, why);
+            }
+            Thread.sleep(ThreadLocalRandom.current().nextLong(pause / 2, pause + 1));
+            pause = Math.min(2 * pause, LAST_PAUSE_MS);
+        }
+    }
+
+    private HttpRequest request(String method, String path, ObjectNode body) {
+        return HttpRequest.newBuilder(URI.create(base + path))
+                .timeout(ONE_TRY)
+                .header("authorization", authorization.get())
+                .header("content-type", "application/json")
+                .method(method, body == null ? BodyPublishers.noBody() : BodyPublishers.ofString(body.toString()))
+                .build();
+    }
+
+    private static JsonNode parse(byte[] body) throws IOException {
+        return body.length == 0 ? JSON.createObjectNode() : JSON.readTree(body);
+    }
+
+    /** Patience is over; whether the call was done is not known. */
+    static final class NobodyAnswered extends IOException {
+        private static final long serialVersionUID = 1L;
+
+        NobodyAnswered(String message) {
+            super(message);
+        }
+    }
+}

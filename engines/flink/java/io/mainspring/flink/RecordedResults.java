@@ -1,0 +1,88 @@
+package io.mainspring.flink;
+
+import java.io.IOException;
+import java.util.Collections;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executors;
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.api.common.JobStatus;
+import org.apache.flink.runtime.highavailability.AbstractThreadsafeJobResultStore;
+import org.apache.flink.runtime.highavailability.JobResultEntry;
+import org.apache.flink.runtime.jobmaster.JobResult;
+import org.apache.flink.runtime.rest.messages.job.JobExecutionResultResponseBody;
+import org.apache.flink.runtime.rest.util.RestMapperUtils;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
+import org.apache.flink.util.SerializedThrowable;
+import org.apache.flink.util.concurrent.ExecutorThreadFactory;
+
+/**
+ * Ends of jobs. Flink's dirty entry is the end in the record, and it is there before Flink drops the job's checkpoints: a job that
+ * ended is never run again, because each submission asks here first.
+ */
+final class RecordedResults extends AbstractThreadsafeJobResultStore {
+    private final JobsClient jobs;
+    private final Set<JobID> clean = ConcurrentHashMap.newKeySet();
+
+    /** On threads of its own: ends wait without a bound, and Flink's few threads for input and output have checkpoints to do. */
+    RecordedResults(JobsClient jobs) {
+        super(Executors.newCachedThreadPool(new ExecutorThreadFactory("mainspring-results")));
+        this.jobs = jobs;
+    }
+
+    @Override
+    protected void createDirtyResultInternal(JobResultEntry entry) throws IOException {
+        JobResult result = entry.getJobResult();
+        ObjectNode end =
+                JsonHttp.JSON.createObjectNode()
+                        .put("status", status(result))
+                        .put("name", result.getJobName())
+                        .put("net_runtime_ms", result.getNetRuntime())
+                        .put("message", result.getSerializedThrowable().map(RecordedResults::rootCause).orElse(""))
+                        .put("execution_result", restAnswer(result));
+        jobs.putEnd(result.getJobId(), end);
+    }
+
+    @Override
+    protected void markResultAsCleanInternal(JobID job) throws IOException {
+        jobs.putClean(job);
+        clean.add(job);
+    }
+
+    @Override
+    protected boolean hasDirtyJobResultEntryInternal(JobID job) throws IOException {
+        return !clean.contains(job) && jobs.job(job, null).path("ended").asBoolean();
+    }
+
+    /** What an earlier incarnation cleaned counts as dirty here, which refuses a submission just as well. */
+    @Override
+    protected boolean hasCleanJobResultEntryInternal(JobID job) {
+        return clean.contains(job);
+    }
+
+    /** What an earlier incarnation left dirty is cleaned by `jobs`. */
+    @Override
+    protected Set<JobResult> getDirtyResultsInternal() {
+        return Collections.emptySet();
+    }
+
+    private static String status(JobResult result) {
+        if (result.isSuccess()) {
+            return "SUCCEEDED";
+        }
+        return result.getJobStatus().filter(JobStatus.CANCELED::equals).isPresent() ? "CANCELED" : "FAILED";
+    }
+
+    private static String restAnswer(JobResult result) throws IOException {
+        return RestMapperUtils.getStrictObjectMapper()
+                .writeValueAsString(JobExecutionResultResponseBody.created(result));
+    }
+
+    private static String rootCause(SerializedThrowable thrown) {
+        Throwable cause = thrown;
+        while (cause.getCause() != null && cause.getCause() != cause) {
+            cause = cause.getCause();
+        }
+        return Text.firstLines(cause.toString());
+    }
+}

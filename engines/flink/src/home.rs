@@ -1,0 +1,193 @@
+//! The Flink home: Flink's libraries, our jar and the class-data archives, made once by [`crate::setup`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::java_home::{FEATURE_VERSION, JavaHome};
+use crate::jvm::Role;
+use crate::sources;
+
+/// The version of Flink that this engine runs.
+pub const FLINK_VERSION: &str = "2.3.0";
+/// Of the wheel that holds Flink's libraries.
+pub(crate) const WHEEL_SHA256: &str = "38ece876553286b3a285cf344c2d2038f8a7ca10da5df54d5107250386d64151";
+
+pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
+const COMPLETE: &str = "complete";
+
+/// Why there is no home to run on. Each text names the way out.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum HomeError {
+    /// No JDK.
+    #[error(
+        "there is no JDK {FEATURE_VERSION} (looked at MAINSPRING_JAVA_HOME, JAVA_HOME, PATH and /usr/lib/jvm); \
+         run `mainspring setup flink`"
+    )]
+    NoJava,
+    /// Never set up, or with another JDK or an earlier engine.
+    #[error("Flink {FLINK_VERSION} is not set up in {}; run `mainspring setup flink`", .0.display())]
+    NotSetUp(PathBuf),
+    /// `HOME` and what overrides it are missing.
+    #[error("neither MAINSPRING_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them")]
+    NoPlace,
+}
+
+/// What [`crate::setup`] writes last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Complete {
+    pub(crate) flink_version: String,
+    pub(crate) java_home: PathBuf,
+    pub(crate) java_version: String,
+    pub(crate) java_digest: String,
+    pub(crate) wheel_sha256: String,
+    pub(crate) sources_digest: String,
+}
+
+impl Complete {
+    pub(crate) fn of(java: &JavaHome) -> Self {
+        Self {
+            flink_version: FLINK_VERSION.to_owned(),
+            java_home: java.path.clone(),
+            java_version: java.version.clone(),
+            java_digest: java.digest.clone(),
+            wheel_sha256: WHEEL_SHA256.to_owned(),
+            sources_digest: sources::digest(),
+        }
+    }
+}
+
+/// A complete home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+    java: PathBuf,
+    libraries: Vec<PathBuf>,
+}
+
+impl Home {
+    /// The home for this engine and the JDK of this machine.
+    pub fn find() -> Result<Self, HomeError> {
+        let java = JavaHome::find().ok_or(HomeError::NoJava)?;
+        Self::open(&place(&java)?, &java)
+    }
+
+    /// The home there, if it is complete and made by this engine with this JDK.
+    pub(crate) fn open(root: &Path, java: &JavaHome) -> Result<Self, HomeError> {
+        let not_set_up = || HomeError::NotSetUp(root.to_owned());
+        let written = std::fs::read(root.join(COMPLETE)).map_err(|_| not_set_up())?;
+        let written: Complete = serde_json::from_slice(&written).map_err(|_| not_set_up())?;
+        if written != Complete::of(java) {
+            return Err(not_set_up());
+        }
+        let mut libraries: Vec<PathBuf> = std::fs::read_dir(root.join("lib"))
+            .map_err(|_| not_set_up())?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jar"))
+            .collect();
+        libraries.sort();
+        Ok(Self { root: root.to_owned(), java: java.tool("java"), libraries })
+    }
+
+    /// The executable of the JVM.
+    #[must_use]
+    pub fn java(&self) -> &Path {
+        &self.java
+    }
+
+    /// The one class path of every JVM: an archive of classes only fits the class path that it was made with.
+    #[must_use]
+    pub fn class_path(&self) -> OsString {
+        let mut path = self.root.join(OUR_JAR).into_os_string();
+        for library in &self.libraries {
+            path.push(":");
+            path.push(library);
+        }
+        path
+    }
+
+    /// What Flink's `FLINK_PLUGINS_DIR` should hold.
+    #[must_use]
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
+    /// Where the archive of a role's classes is, or would be.
+    pub(crate) fn archive(&self, role: Role) -> PathBuf {
+        self.root.join("archives").join(format!("{}.jsa", role.name()))
+    }
+}
+
+/// Where the home for this engine and this JDK belongs.
+pub(crate) fn place(java: &JavaHome) -> Result<PathBuf, HomeError> {
+    if let Some(configured) = std::env::var_os("MAINSPRING_FLINK_HOME") {
+        return Ok(configured.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .ok_or(HomeError::NoPlace)?;
+    Ok(cache.join("mainspring/flink").join(format!("{FLINK_VERSION}-{}", key(java))))
+}
+
+/// Different for whatever makes a home unusable: other libraries, another jar of ours, another JVM.
+fn key(java: &JavaHome) -> String {
+    let mut hash = Sha256::new();
+    for part in [WHEEL_SHA256, &sources::digest(), &java.digest] {
+        hash.update(part);
+    }
+    let mut text = hex::encode(hash.finalize());
+    text.truncate(8);
+    text
+}
+
+/// Marks the home as whole.
+pub(crate) fn write_complete(root: &Path, java: &JavaHome) -> std::io::Result<()> {
+    std::fs::write(root.join(COMPLETE), serde_json::to_vec_pretty(&Complete::of(java))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Home, HomeError, key, write_complete};
+    use crate::java_home::JavaHome;
+
+    fn java(digest: &str) -> JavaHome {
+        JavaHome { path: "/jdk".into(), version: "17.0.15".into(), digest: digest.into() }
+    }
+
+    #[test]
+    fn a_home_that_was_cut_off_or_made_for_another_jdk_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("lib")).unwrap();
+        let missing = Err(HomeError::NotSetUp(root.to_owned()));
+        assert_eq!(Home::open(root, &java("a")), missing);
+        write_complete(root, &java("a")).unwrap();
+        assert!(Home::open(root, &java("a")).is_ok());
+        assert_eq!(Home::open(root, &java("b")), missing);
+    }
+
+    #[test]
+    fn the_class_path_begins_with_our_jar_and_is_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("lib")).unwrap();
+        for name in ["flink-dist.jar", "a.jar", "README"] {
+            fs::write(root.join("lib").join(name), "").unwrap();
+        }
+        write_complete(root, &java("a")).unwrap();
+        let path = Home::open(root, &java("a")).unwrap().class_path().into_string().unwrap();
+        let names: Vec<&str> = path.split(':').map(|jar| jar.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, ["mainspring-flink.jar", "a.jar", "flink-dist.jar"]);
+    }
+
+    #[test]
+    fn another_jvm_has_another_home() {
+        assert_ne!(key(&java("a")), key(&java("b")));
+    }
+}

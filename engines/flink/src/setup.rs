@@ -1,0 +1,140 @@
+//! Makes the Flink home: a JDK, Flink's libraries, our jar and the class-data archives.
+//!
+//! The home is made in a directory beside its place and renamed at the end, under a lock: one that was cut off leaves nothing that
+//! looks whole, and two at once make it once.
+
+mod archives;
+mod command;
+mod jar;
+mod jdk;
+mod wheel;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::home::{self, FLINK_VERSION, Home, OUR_JAR};
+use crate::java_home::{FEATURE_VERSION, JavaHome};
+
+/// Options of `setup`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only says what is missing; exit code 1 if anything is
+    #[arg(long)]
+    pub check: bool,
+    /// Leaves the class-data archives out: JVMs start slower
+    #[arg(long)]
+    pub no_archives: bool,
+}
+
+/// Sets Flink up, or says that it is.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.check { check() } else { set_up(args) }
+}
+
+fn check() -> anyhow::Result<ExitCode> {
+    let missing = missing()?;
+    if missing.is_empty() {
+        eprintln!("flink {FLINK_VERSION}: complete");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for what in missing {
+        eprintln!("flink {FLINK_VERSION}: missing {what}");
+    }
+    eprintln!("help: mainspring setup flink");
+    Ok(ExitCode::FAILURE)
+}
+
+fn missing() -> anyhow::Result<Vec<String>> {
+    let Some(java) = JavaHome::find() else {
+        return Ok(vec![format!("a JDK {FEATURE_VERSION}"), "Flink's libraries".to_owned()]);
+    };
+    let place = home::place(&java)?;
+    let home = Home::open(&place, &java);
+    Ok(home.err().map(|_| format!("Flink's libraries in {}", place.display())).into_iter().collect())
+}
+
+fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
+    let java = jdk::find_or_install()?;
+    let place = home::place(&java)?;
+    if Home::open(&place, &java).is_ok() {
+        eprintln!("flink {FLINK_VERSION}: complete in {}", place.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let parent = place.parent().context("the Flink home has no parent directory; name another one")?;
+    fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+    let _lock = lock(&place)?;
+    if Home::open(&place, &java).is_err() {
+        make(&place, &java, args)?;
+    }
+    eprintln!("flink {FLINK_VERSION}: complete in {}", place.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Held until dropped, or until the process is gone.
+fn lock(place: &Path) -> anyhow::Result<File> {
+    let path = place.with_added_extension("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    if file.try_lock().is_err() {
+        eprintln!("flink {FLINK_VERSION}: waiting for another set-up");
+        file.lock().with_context(|| path.display().to_string())?;
+    }
+    Ok(file)
+}
+
+fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
+    refuse_what_is_no_home(place)?;
+    let unfinished = place.with_added_extension("unfinished");
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished).with_context(|| unfinished.display().to_string())?;
+    wheel::unpack_into(&unfinished, java)?;
+    jar::build_into(&unfinished, java)?;
+    // Archives name the class path that they were made with, so they are made in place. Without them everything works, slower.
+    remove(place)?;
+    fs::rename(&unfinished, place).with_context(|| place.display().to_string())?;
+    if !args.no_archives
+        && let Err(error) = archives::make(place, java)
+    {
+        eprintln!("flink {FLINK_VERSION}: no class-data archives, JVMs will start slower: {error:#}");
+    }
+    home::write_complete(place, java).with_context(|| place.display().to_string())
+}
+
+/// What stands in the way is removed, and `MAINSPRING_FLINK_HOME` may name anything.
+fn refuse_what_is_no_home(place: &Path) -> anyhow::Result<()> {
+    let is_in_use = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
+    anyhow::ensure!(
+        !is_in_use || place.join(OUR_JAR).is_file(),
+        "{} holds something else than Flink; name another directory in MAINSPRING_FLINK_HOME",
+        place.display()
+    );
+    Ok(())
+}
+
+fn remove(directory: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refuse_what_is_no_home;
+    use crate::home::OUR_JAR;
+
+    #[test]
+    fn a_directory_of_somebody_else_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refuse_what_is_no_home(&dir.path().join("none")).is_ok());
+        assert!(refuse_what_is_no_home(dir.path()).is_ok());
+        std::fs::write(dir.path().join("thesis.tex"), "").unwrap();
+        assert!(refuse_what_is_no_home(dir.path()).is_err());
+        std::fs::write(dir.path().join(OUR_JAR), "").unwrap();
+        assert!(refuse_what_is_no_home(dir.path()).is_ok());
+    }
+}

@@ -1,0 +1,89 @@
+//! The Java of ours, inside the executable, so that an installed engine needs nothing beside it.
+
+use sha2::{Digest as _, Sha256};
+
+macro_rules! embedded {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../java/", $path)))),*]
+    };
+}
+
+/// Path under `java/` and content.
+pub(crate) const CLASSES: &[(&str, &str)] = embedded![
+    "io/mainspring/flink/CannotRun.java",
+    "io/mainspring/flink/CheckpointPointer.java",
+    "io/mainspring/flink/CheckpointTimeouts.java",
+    "io/mainspring/flink/Failure.java",
+    "io/mainspring/flink/Front.java",
+    "io/mainspring/flink/JobsClient.java",
+    "io/mainspring/flink/JsonHttp.java",
+    "io/mainspring/flink/Main.java",
+    "io/mainspring/flink/MainspringExecutor.java",
+    "io/mainspring/flink/MainspringExecutorFactory.java",
+    "io/mainspring/flink/MainspringHaServices.java",
+    "io/mainspring/flink/MainspringHaServicesFactory.java",
+    "io/mainspring/flink/Options.java",
+    "io/mainspring/flink/PointerNames.java",
+    "io/mainspring/flink/PointerStore.java",
+    "io/mainspring/flink/RecordedCheckpoints.java",
+    "io/mainspring/flink/RecordedIdCounter.java",
+    "io/mainspring/flink/RecordedResults.java",
+    "io/mainspring/flink/Text.java",
+    "io/mainspring/flink/UserProgram.java",
+];
+
+/// Path under `java/resources/`, which is the path in the jar, and content.
+pub(crate) const RESOURCES: &[(&str, &str)] = &[
+    (
+        "META-INF/services/org.apache.flink.core.execution.PipelineExecutorFactory",
+        include_str!(
+            "../java/resources/META-INF/services/org.apache.flink.core.execution.PipelineExecutorFactory"
+        ),
+    ),
+    ("mainspring-log4j.properties", include_str!("../java/resources/mainspring-log4j.properties")),
+];
+
+/// Of all that goes into our jar: hex.
+pub(crate) fn digest() -> String {
+    let mut hash = Sha256::new();
+    for (path, content) in CLASSES.iter().chain(RESOURCES) {
+        for part in [path, content] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hex::encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::{CLASSES, RESOURCES};
+
+    fn files_under(directory: &Path, base: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files_under(&path, base, found);
+            } else {
+                found.insert(path.strip_prefix(base).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    fn assert_embedded(table: &[(&str, &str)], base: &Path, directory: &Path) {
+        let mut found = BTreeSet::new();
+        files_under(directory, base, &mut found);
+        let embedded: BTreeSet<String> = table.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(found, embedded);
+    }
+
+    #[test]
+    fn every_source_and_resource_is_embedded() {
+        let java = Path::new(env!("CARGO_MANIFEST_DIR")).join("java");
+        assert_embedded(CLASSES, &java, &java.join("io"));
+        assert_embedded(RESOURCES, &java.join("resources"), &java.join("resources"));
+    }
+}
