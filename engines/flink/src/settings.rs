@@ -1,0 +1,186 @@
+//! What `-D key=value` may say: Flink's own settings, but for those that make it a part of mainspring.
+
+use std::collections::BTreeMap;
+
+use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
+
+/// First words of Flink's settings.
+const PREFIXES: [&str; 33] = [
+    "blob", "classloader", "client", "cluster", "compiler", "containerized", "delegation", "env", "execution",
+    "external-resource", "flink", "fs", "heartbeat", "historyserver", "io", "job-event", "jobmanager", "jobstore",
+    "metrics", "parallelism", "pekko", "pipeline", "python", "resourcemanager", "rest", "restart-strategy", "s3",
+    "security", "slot", "slotmanager", "state", "table", "taskmanager",
+];
+/// More of them, whose words are whole settings or rare.
+const MORE_PREFIXES: [&str; 4] = ["akka", "sql-gateway", "user", "web"];
+
+/// Settings that are ours to make, and why.
+const OWNED: [(&str, &str); 12] = [
+    ("execution.target", "mainspring decides where jobs go"),
+    ("execution.attached", "main() always waits for what it asks for"),
+    ("high-availability", "the record keeps what Flink's high availability would"),
+    ("rest.address", "the substrate chooses it"),
+    ("rest.port", "the substrate chooses it"),
+    ("rest.bind-", "the substrate chooses it"),
+    ("jobmanager.rpc.", "the substrate chooses it"),
+    ("jobmanager.bind-host", "the substrate chooses it"),
+    ("taskmanager.host", "the substrate chooses it"),
+    ("taskmanager.bind-host", "the substrate chooses it"),
+    ("io.tmp.dirs", "each process has a working directory"),
+    ("$internal", "it is Flink's own business"),
+];
+
+/// Processes of one kind at most.
+const MAX_TASKMANAGERS: u32 = 100;
+
+/// Settings of an application, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Flink's, as given.
+    pub flink: BTreeMap<String, String>,
+    /// Of the one JobManager.
+    pub jobmanager: JobManagerMemory,
+    /// Of each TaskManager.
+    pub taskmanager: TaskManagerMemory,
+    /// Slots of each TaskManager.
+    pub slots: u32,
+    /// How many TaskManagers.
+    pub taskmanagers: u32,
+    /// Limit of main()'s heap, in bytes.
+    pub main_heap: u64,
+}
+
+/// One setting that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSetting {
+    /// Flink has none that begins like this.
+    #[error("the flink engine knows no setting '{0}': Flink's begin with words such as taskmanager., execution., state. or table.")]
+    Unknown(String),
+    /// It is ours.
+    #[error("'{name}' cannot be set: {why}")]
+    Owned {
+        /// As it was given.
+        name: String,
+        /// Whose it is.
+        why: &'static str,
+    },
+    /// Its value makes no sense.
+    #[error("{name}: {why}")]
+    Value {
+        /// As it was given.
+        name: String,
+        /// What would be right.
+        why: String,
+    },
+}
+
+impl BadSetting {
+    /// The setting's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Unknown(name) | Self::Owned { name, .. } | Self::Value { name, .. } => name,
+        }
+    }
+}
+
+impl From<BadMemory> for BadSetting {
+    fn from(BadMemory { key, why }: BadMemory) -> Self {
+        Self::Value { name: key, why }
+    }
+}
+
+impl Settings {
+    /// Reads all settings, or says what is wrong with each bad one. `parallelism` is that of the program, 0 for Flink's default.
+    pub fn read(given: &BTreeMap<String, String>, parallelism: u32) -> Result<Self, Vec<BadSetting>> {
+        let mut bad: Vec<BadSetting> = given.keys().filter_map(|name| refuse(name)).collect();
+        let mut number = |name: &str, default: u32, max: u32| match given.get(name).map(|text| text.parse()) {
+            None => default,
+            Some(Ok(number)) if (1..=max).contains(&number) => number,
+            Some(_) => {
+                bad.push(BadSetting::Value { name: name.to_owned(), why: format!("a number from 1 to {max}") });
+                default
+            }
+        };
+        let asked = if parallelism > 0 { parallelism } else { number("parallelism.default", 1, 32_768) };
+        let slots = number("taskmanager.numberOfTaskSlots", asked.clamp(4, 16), 1024);
+        let taskmanagers = number("flink.taskmanagers", asked.div_ceil(slots).max(1), MAX_TASKMANAGERS);
+        let jobmanager = JobManagerMemory::read(given);
+        let taskmanager = TaskManagerMemory::read(given);
+        let heap = given.get("flink.main.heap").map_or(Ok(512 << 20), |text| crate::bytes::parse(text));
+        let main_heap = heap.unwrap_or_else(|why| {
+            bad.push(BadSetting::Value { name: "flink.main.heap".to_owned(), why });
+            0
+        });
+        match (jobmanager, taskmanager) {
+            (Ok(jobmanager), Ok(taskmanager)) if bad.is_empty() => {
+                let mut flink = given.clone();
+                flink.retain(|name, _| !name.starts_with("flink."));
+                if parallelism > 0 {
+                    flink.insert("parallelism.default".to_owned(), parallelism.to_string());
+                }
+                Ok(Self { flink, jobmanager, taskmanager, slots, taskmanagers, main_heap })
+            }
+            (jobmanager, taskmanager) => {
+                bad.extend(jobmanager.err().map(BadSetting::from));
+                bad.extend(taskmanager.err().map(BadSetting::from));
+                Err(bad)
+            }
+        }
+    }
+}
+
+fn refuse(name: &str) -> Option<BadSetting> {
+    if let Some((_, why)) = OWNED.iter().find(|(owned, _)| name.starts_with(owned)) {
+        return Some(BadSetting::Owned { name: name.to_owned(), why });
+    }
+    let first = name.split('.').next().unwrap_or_default();
+    let known = PREFIXES.iter().chain(&MORE_PREFIXES).any(|prefix| first == *prefix);
+    (!known).then(|| BadSetting::Unknown(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)], parallelism: u32) -> Result<Settings, Vec<BadSetting>> {
+        let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Settings::read(&given, parallelism)
+    }
+
+    #[test]
+    fn there_are_slots_for_the_parallelism_and_as_many_taskmanagers_as_that_needs() {
+        for (pairs, parallelism, expected) in [
+            (&[][..], 0, (4, 1)),
+            (&[], 8, (8, 1)),
+            (&[], 40, (16, 3)),
+            (&[("parallelism.default", "6")], 0, (6, 1)),
+            (&[("taskmanager.numberOfTaskSlots", "2")], 5, (2, 3)),
+            (&[("flink.taskmanagers", "2")], 0, (4, 2)),
+        ] {
+            let settings = read(pairs, parallelism).unwrap();
+            assert_eq!((settings.slots, settings.taskmanagers), expected, "{pairs:?} {parallelism}");
+        }
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_and_what_is_ours_cannot_be_set() {
+        let pairs = [
+            ("rest.port", "8081"),
+            ("high-availability.type", "zookeeper"),
+            ("taskmanagr.slots", "1"),
+            ("taskmanager.numberOfTaskSlots", "0"),
+            ("state.backend.type", "rocksdb"),
+        ];
+        let bad = read(&pairs, 0).unwrap_err();
+        let names: Vec<&str> = bad.iter().map(BadSetting::name).collect();
+        let expected =
+            ["high-availability.type", "rest.port", "taskmanagr.slots", "taskmanager.numberOfTaskSlots"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn our_own_settings_do_not_reach_flink() {
+        let settings = read(&[("flink.taskmanagers", "2"), ("state.backend.type", "rocksdb")], 3).unwrap();
+        assert_eq!(settings.flink.keys().collect::<Vec<_>>(), ["parallelism.default", "state.backend.type"]);
+    }
+}
