@@ -82,8 +82,12 @@ impl Home {
         if written != Complete::of(java) {
             return Err(not_set_up());
         }
-        let mut libraries: Vec<PathBuf> = std::fs::read_dir(root.join("lib"))
-            .map_err(|_| not_set_up())?
+        Self::unfinished(root, java).map_err(|_| not_set_up())
+    }
+
+    /// One whose libraries and jar are there.
+    pub(crate) fn unfinished(root: &Path, java: &JavaHome) -> std::io::Result<Self> {
+        let mut libraries: Vec<PathBuf> = std::fs::read_dir(root.join("lib"))?
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "jar"))
@@ -107,6 +111,11 @@ impl Home {
             path.push(library);
         }
         path
+    }
+
+    /// Our jar.
+    pub(crate) fn our_jar(&self) -> PathBuf {
+        self.root.join(OUR_JAR)
     }
 
     /// What Flink's `FLINK_PLUGINS_DIR` should hold.
@@ -142,6 +151,12 @@ fn key(java: &JavaHome) -> String {
     let mut text = hex::encode(hash.finalize());
     text.truncate(8);
     text
+}
+
+/// The digest of the wheel that a complete home was made from.
+pub(crate) fn wheel_of(root: &Path) -> Option<String> {
+    let written = std::fs::read(root.join(COMPLETE)).ok()?;
+    Some(serde_json::from_slice::<Complete>(&written).ok()?.wheel_sha256)
 }
 
 /// Marks the home as whole.

@@ -1,6 +1,7 @@
 //! How each JVM is started.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::home::Home;
 
@@ -86,19 +87,35 @@ pub struct Memory {
 #[must_use]
 pub fn arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
     let archive = home.archive(role);
+    // Auto: an archive that does not fit is left aside, not an error.
+    let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
+    with_class(role, home, memory, archive.into_iter().chain(["-Xshare:auto".into()]))
+}
+
+/// As [`arguments`], for a JVM that leaves its archive when it ends.
+pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
+    with_class(role, home, memory, [with_path("-XX:ArchiveClassesAtExit=", &home.archive(role))])
+}
+
+fn with_path(flag: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(flag);
+    text.push(path);
+    text
+}
+
+fn with_class(
+    role: Role,
+    home: &Home,
+    memory: &Memory,
+    archive: impl IntoIterator<Item = OsString>,
+) -> Vec<OsString> {
     let mut all = flags(role, memory);
-    if archive.is_file() {
-        // Auto: an archive that does not fit is left aside, not an error.
-        let mut flag = OsString::from("-XX:SharedArchiveFile=");
-        flag.push(archive);
-        all.extend([flag, "-Xshare:auto".into(), "-Xlog:disable".into(), "-Xlog:all=error:stderr".into()]);
-    }
+    all.extend(archive);
     all.extend(["-cp".into(), home.class_path(), role.class().into()]);
     all
 }
 
-/// The flags that a JVM has with an archive and without one.
-pub(crate) fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
+fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     let mut all = vec![format!("-Xmx{}", memory.heap)];
     if role == Role::TaskManager {
         all.push(format!("-Xms{}", memory.heap));

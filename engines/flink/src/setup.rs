@@ -89,7 +89,7 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     let unfinished = place.with_added_extension("unfinished");
     remove(&unfinished)?;
     fs::create_dir_all(&unfinished).with_context(|| unfinished.display().to_string())?;
-    wheel::unpack_into(&unfinished, java)?;
+    wheel::provide_in(&unfinished, java)?;
     jar::build_into(&unfinished, java)?;
     // Archives name the class path that they were made with, so they are made in place. Without them everything works, slower.
     remove(place)?;

@@ -28,6 +28,8 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/RecordedCheckpoints.java",
     "io/mainspring/flink/RecordedIdCounter.java",
     "io/mainspring/flink/RecordedResults.java",
+    "io/mainspring/flink/Rehearsal.java",
+    "io/mainspring/flink/RehearsalProgram.java",
     "io/mainspring/flink/Text.java",
     "io/mainspring/flink/UserProgram.java",
 ];

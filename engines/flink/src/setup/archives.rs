@@ -1,9 +1,59 @@
 //! Class-data archives: what a JVM would load, verify and link at each start, done once.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 
-use crate::java_home::JavaHome;
+use anyhow::Context as _;
 
-pub(super) fn make(_home: &Path, _java: &JavaHome) -> anyhow::Result<()> {
-    Ok(())
+use super::{command, remove};
+use crate::home::Home;
+use crate::java_home::JavaHome;
+use crate::jvm::{self, Memory, Role};
+
+const MIB: u64 = 1 << 20;
+
+/// Each role's JVM leaves its archive when it ends: one small program is run on a cluster of its own, by our jar's `Rehearsal`.
+pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
+    eprintln!("flink: making class-data archives");
+    let home = Home::unfinished(root, java)?;
+    let (archives, work) = (root.join("archives"), root.join("rehearsal"));
+    for directory in [&archives, &work] {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    }
+    let mut arguments: Vec<OsString> = vec!["-Xmx64m".into(), "-cp".into(), home.class_path()];
+    arguments.extend(["io.mainspring.flink.Rehearsal".into(), work.clone().into()]);
+    for (role, more) in
+        [(Role::JobManager, vec![]), (Role::TaskManager, vec![]), (Role::Main, program(&home))]
+    {
+        arguments.push(home.java().into());
+        arguments.extend(jvm::recording_arguments(role, &home, &memory(role)));
+        arguments.extend(more);
+        arguments.push(";".into());
+    }
+    command::run(home.java(), &arguments, &work, &[]).with_context(|| quote_logs(&work))?;
+    remove(&work)
+}
+
+fn program(home: &Home) -> Vec<OsString> {
+    let class = "io.mainspring.flink.RehearsalProgram";
+    vec!["--jar".into(), home.our_jar().into(), "--class".into(), class.into()]
+}
+
+fn memory(role: Role) -> Memory {
+    match role {
+        Role::JobManager => Memory { heap: 512 * MIB, ..Memory::default() },
+        // As the rehearsal's configuration has it.
+        Role::TaskManager => Memory { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) },
+        Role::Main => Memory { heap: 256 * MIB, ..Memory::default() },
+    }
+}
+
+/// The last line of each JVM.
+fn quote_logs(work: &Path) -> String {
+    let last = |role: Role| {
+        let text = fs::read_to_string(work.join(format!("{}.log", role.name()))).unwrap_or_default();
+        format!("{}: {}", role.name(), text.lines().last().unwrap_or("no output"))
+    };
+    [Role::JobManager, Role::TaskManager, Role::Main].map(last).join("; ")
 }

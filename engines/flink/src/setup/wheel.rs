@@ -2,17 +2,53 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 use super::{command, jdk};
-use crate::home::{FLINK_VERSION, WHEEL_SHA256};
+use crate::home::{self, FLINK_VERSION, WHEEL_SHA256};
 use crate::java_home::JavaHome;
 
 const DIRECTORIES: [&str; 3] = ["lib", "opt", "plugins"];
 
-pub(super) fn unpack_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
+/// From an earlier home that holds the same ones, else downloaded.
+pub(super) fn provide_in(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
+    match home.parent().and_then(earlier_home_in) {
+        Some(earlier) => link(&earlier, home),
+        None => unpack_into(home, java),
+    }
+}
+
+fn earlier_home_in(parent: &Path) -> Option<PathBuf> {
+    let homes = fs::read_dir(parent).ok()?.flatten().map(|entry| entry.path());
+    homes.into_iter().find(|home| home::wheel_of(home).is_some_and(|digest| digest == WHEEL_SHA256))
+}
+
+/// Hard links: the same bytes once on the disk.
+fn link(earlier: &Path, home: &Path) -> anyhow::Result<()> {
+    eprintln!("flink: taking the libraries of {}", earlier.display());
+    for directory in DIRECTORIES {
+        link_tree(&earlier.join(directory), &home.join(directory))?;
+    }
+    Ok(())
+}
+
+fn link_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir(to).with_context(|| to.display().to_string())?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            link_tree(&entry.path(), &target)?;
+        } else {
+            fs::hard_link(entry.path(), &target).with_context(|| target.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn unpack_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     let downloads = home.join("download");
     fs::create_dir(&downloads).with_context(|| downloads.display().to_string())?;
     download(&downloads)?;
@@ -57,7 +93,7 @@ fn download(directory: &Path) -> anyhow::Result<()> {
     command::run("python3", &arguments, directory, &[]).context("Flink's libraries could not be downloaded")
 }
 
-fn the_wheel_in(directory: &Path) -> anyhow::Result<std::path::PathBuf> {
+fn the_wheel_in(directory: &Path) -> anyhow::Result<PathBuf> {
     let found = fs::read_dir(directory)?
         .flatten()
         .map(|entry| entry.path())

@@ -3,7 +3,8 @@
 submissions and passes everything else to the JobManager. It exists to try the Java side against real Flink processes by itself.
 
 double.py STATE_DIR HA_PORT FRONT_PORT JM_REST_PORT
-Files in STATE_DIR: state.json (survives a restart), calls.jsonl (every call), behave (holds "409" or "503": what the HA side answers).
+Files in STATE_DIR: state.json (survives a restart), calls.jsonl (every call), behave (holds "503 checkpoints/": what the HA side
+answers to calls whose path holds that text).
 """
 import http.client
 import http.server
@@ -74,9 +75,10 @@ class Jobs(Http):
     def serve(self):
         body = json.loads(self.body() or b"{}")
         behave = os.path.join(STATE, "behave")
-        if os.path.exists(behave) and (status := int(open(behave).read() or 0)):
+        status, _, text = open(behave).read().strip().partition(" ") if os.path.exists(behave) else ("", "", "")
+        if status and text in self.path:
             note(side="ha", method=self.command, path=self.path, status=status)
-            return self.answer(status, {"reason": "SUPERSEDED", "message": "made up by the test double"})
+            return self.answer(int(status), {"reason": "SUPERSEDED", "message": "made up by the test double"})
         assert self.headers["authorization"] == "Bearer secret", self.headers
         with LOCK:
             note(side="ha", method=self.command, path=self.path, body=body)

@@ -29,16 +29,16 @@ final class Failure {
         while (chain.add(root) && root.getCause() != null) {
             root = root.getCause();
         }
-        out.println("error: main() of " + mainClass + " threw " + Text.firstLines(root.toString()));
+        out.println("error: main() of " + mainClass + " threw " + Text.firstLine(root.toString()));
         chain.clear();
         for (Throwable each = thrown; each != null && chain.add(each); each = each.getCause()) {
             out.println((each == thrown ? "" : "caused by: ") + Text.firstLines(each.toString()));
-            printFrames(each.getStackTrace(), out);
+            printFrames(each.getStackTrace(), each == root, out);
         }
     }
 
-    /** The program's frames in full, and of a run of Flink's and the JDK's only the top ones of an exception without any of the program's. */
-    private static void printFrames(StackTraceElement[] frames, PrintStream out) {
+    /** The program's frames in full, and of a root cause without any of them the top ones. */
+    private static void printFrames(StackTraceElement[] frames, boolean isRoot, PrintStream out) {
         boolean ofProgram = false;
         for (StackTraceElement frame : frames) {
             ofProgram |= isOfProgram(frame);
@@ -46,7 +46,7 @@ final class Failure {
         int folded = 0;
         int shown = 0;
         for (StackTraceElement frame : frames) {
-            if (isOfProgram(frame) || (!ofProgram && shown < FRAMES_OF_FLINK)) {
+            if (isOfProgram(frame) || (isRoot && !ofProgram && shown < FRAMES_OF_FLINK)) {
                 folded = printFolded(folded, out);
                 out.println("    at " + frame);
                 shown++;
@@ -54,7 +54,9 @@ final class Failure {
                 folded++;
             }
         }
-        printFolded(folded, out);
+        if (ofProgram || isRoot) {
+            printFolded(folded, out);
+        }
     }
 
     private static int printFolded(int folded, PrintStream out) {

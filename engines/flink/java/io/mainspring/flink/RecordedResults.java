@@ -83,6 +83,6 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
         while (cause.getCause() != null && cause.getCause() != cause) {
             cause = cause.getCause();
         }
-        return Text.firstLines(cause.toString());
+        return Text.firstLines(cause instanceof SerializedThrowable ? cause.getMessage() : cause.toString());
     }
 }

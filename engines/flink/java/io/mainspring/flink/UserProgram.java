@@ -7,6 +7,7 @@ import java.net.URI;
 import java.net.URL;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.zip.ZipFile;
 import org.apache.flink.client.program.PackagedProgram;
 import org.apache.flink.client.program.ProgramInvocationException;
@@ -15,8 +16,8 @@ import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.CoreOptions;
 import org.apache.flink.configuration.DeploymentOptions;
 import org.apache.flink.configuration.PipelineOptions;
-import org.apache.flink.core.execution.RecoveryClaimMode;
 import org.apache.flink.configuration.StateRecoveryOptions;
+import org.apache.flink.core.execution.RecoveryClaimMode;
 import org.apache.flink.runtime.jobgraph.SavepointRestoreSettings;
 
 /** A jar as Flink's client loads it, with Flink's configuration for it: what `flink run` makes of its options. */
@@ -69,13 +70,12 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         String jar = new File(options.jar).getName();
         Throwable cause = e.getCause();
         if (options.mainClass == null && cause == null) {
-            return jar + " names no main class in its manifest; choose one with -c CLASS (" + e.getMessage() + ")";
+            return jar + " names no main class in its manifest; choose one with -c CLASS";
         }
-        String remedy =
-                cause instanceof ClassNotFoundException
-                        ? "; is its package spelt out, and is it in this jar?"
-                        : cause == null ? "" : " (" + cause + ")";
-        return jar + " cannot be run: " + e.getMessage() + remedy;
+        if (cause instanceof ClassNotFoundException) {
+            return jar + " holds no class \"" + options.mainClass + "\"; name the main class with its package: -c org.example.Main";
+        }
+        return jar + " cannot be run: " + e.getMessage() + (cause == null ? "" : " (" + cause + ")");
     }
 
     private static List<URL> urls(List<String> texts) throws CannotRun {
@@ -97,7 +97,7 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         RecoveryClaimMode mode = StateRecoveryOptions.RESTORE_MODE.defaultValue();
         if (options.claimMode != null) {
             try {
-                mode = RecoveryClaimMode.valueOf(options.claimMode.toUpperCase(java.util.Locale.ROOT));
+                mode = RecoveryClaimMode.valueOf(options.claimMode.toUpperCase(Locale.ROOT));
             } catch (IllegalArgumentException e) {
                 throw new CannotRun("claim mode \"" + options.claimMode + "\" is none of NO_CLAIM, CLAIM, LEGACY");
             }

@@ -1,0 +1,208 @@
+package io.mainspring.flink;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import org.apache.flink.api.common.JobID;
+
+/**
+ * Runs one small program on a JobManager and a TaskManager of its own, so that each JVM leaves the archive of the classes that it
+ * used (its flags say where). Stands in for `jobs` and for the front, which cannot be there while set-up runs. Nothing is kept.
+ *
+ * <p>Arguments: a directory to work in, then the three command lines (JobManager, TaskManager, main()), each ended by `;`.
+ */
+public final class Rehearsal {
+    private static final long PROGRAM_SECONDS = 240;
+    private static final long STOP_SECONDS = 120;
+    private static final long CONNECT_PAUSE_MS = 100;
+
+    private final Path work;
+    private final int rpcPort = freePort();
+    private final int restPort = freePort();
+    private final List<Process> started = Collections.synchronizedList(new ArrayList<>());
+    private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+
+    private Rehearsal(Path work) throws IOException {
+        this.work = work;
+    }
+
+    /** Exits 0 when all three JVMs did their part. */
+    public static void main(String[] args) throws Exception {
+        Rehearsal rehearsal = new Rehearsal(Path.of(args[0]));
+        // Set-up that is killed takes the cluster with it.
+        ProcessHandle.current().parent().ifPresent(parent -> parent.onExit().thenRun(() -> System.exit(1)));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> rehearsal.started.forEach(Process::destroyForcibly)));
+        List<List<String>> commands = commands(Arrays.asList(args).subList(1, args.length));
+        System.exit(rehearsal.run(commands) ? 0 : 1);
+    }
+
+    private static List<List<String>> commands(List<String> arguments) {
+        List<List<String>> commands = new ArrayList<>(List.of(new ArrayList<>()));
+        for (String argument : arguments) {
+            if (argument.equals(";")) {
+                commands.add(new ArrayList<>());
+            } else {
+                commands.get(commands.size() - 1).add(argument);
+            }
+        }
+        return commands;
+    }
+
+    private boolean run(List<List<String>> commands) throws IOException, InterruptedException {
+        int jobs = serve(this::answerAsJobs);
+        int front = serve(this::answerAsFront);
+        Files.writeString(work.resolve("config.yaml"), configuration());
+        Files.writeString(work.resolve("token"), "rehearsal");
+        List<String> cluster = List.of("--configDir", work.toString());
+        Process jobManager = start("jobmanager", commands.get(0), cluster, jobs);
+        Process taskManager = start("taskmanager", commands.get(1), cluster, jobs);
+        // The program is in our jar, and would be loaded with a second copy of our classes.
+        List<String> program =
+                List.of(
+                        "-Drest.address=127.0.0.1",
+                        "-Drest.port=" + front,
+                        "-Dclassloader.parent-first-patterns.additional=io.mainspring.flink.");
+        Process main = start("main", commands.get(2), program, jobs);
+        boolean done = main.waitFor(PROGRAM_SECONDS, TimeUnit.SECONDS) && main.exitValue() == 0;
+        for (Process process : List.of(taskManager, jobManager)) {
+            process.destroy();
+            done &= process.waitFor(STOP_SECONDS, TimeUnit.SECONDS);
+        }
+        return done;
+    }
+
+    private Process start(String role, List<String> command, List<String> more, int jobs) throws IOException {
+        List<String> all = new ArrayList<>(command);
+        // The options of Main that stand in the command line end with the program's; Flink's entrypoints take theirs last.
+        all.addAll(role.equals("main") ? all.indexOf("--jar") : all.size(), more);
+        ProcessBuilder builder =
+                new ProcessBuilder(all).redirectErrorStream(true).redirectOutput(work.resolve(role + ".log").toFile());
+        builder.environment().put("MAINSPRING_ADDRESS_JOBS_HA", "127.0.0.1:" + jobs);
+        builder.environment().put("MAINSPRING_TOKEN_FILE", work.resolve("token").toString());
+        builder.environment().put("FLINK_REST_CLIENT_HEADERS", "Authorization:Bearer rehearsal");
+        Process process = builder.start();
+        started.add(process);
+        return process;
+    }
+
+    private String configuration() {
+        return String.join(
+                "\n",
+                "jobmanager.rpc.address: 127.0.0.1",
+                "jobmanager.rpc.port: " + rpcPort,
+                "jobmanager.bind-host: 127.0.0.1",
+                "high-availability.type: " + MainspringHaServicesFactory.class.getName(),
+                "high-availability.jobmanager.port: " + rpcPort,
+                "high-availability.storageDir: " + work.resolve("ha").toUri(),
+                "rest.address: 127.0.0.1",
+                "rest.port: " + restPort,
+                "rest.bind-address: 127.0.0.1",
+                "rest.bind-port: " + restPort,
+                "io.tmp.dirs: " + work.resolve("tmp"),
+                "execution.checkpointing.dir: " + work.resolve("checkpoints").toUri(),
+                "taskmanager.host: 127.0.0.1",
+                "taskmanager.bind-host: 127.0.0.1",
+                "taskmanager.cpu.cores: 1.0",
+                "taskmanager.memory.framework.heap.size: 128m",
+                "taskmanager.memory.framework.off-heap.size: 128m",
+                "taskmanager.memory.task.heap.size: 128m",
+                "taskmanager.memory.task.off-heap.size: 0b",
+                "taskmanager.memory.network.min: 64m",
+                "taskmanager.memory.network.max: 64m",
+                "taskmanager.memory.managed.size: 64m",
+                "taskmanager.memory.jvm-metaspace.size: 256m",
+                "taskmanager.memory.jvm-overhead.min: 192m",
+                "taskmanager.memory.jvm-overhead.max: 192m",
+                "cluster.registration.initial-timeout: 100",
+                "cluster.registration.error-delay: 100",
+                "");
+    }
+
+    private interface Handler {
+        void handle(HttpExchange exchange) throws IOException, InterruptedException;
+    }
+
+    private static int serve(Handler handler) throws IOException {
+        HttpServer server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        server.setExecutor(Executors.newCachedThreadPool());
+        server.createContext(
+                "/",
+                exchange -> {
+                    try (exchange) {
+                        handler.handle(exchange);
+                    } catch (InterruptedException e) {
+                        Thread.currentThread().interrupt();
+                    }
+                });
+        server.start();
+        return server.getAddress().getPort();
+    }
+
+    /** Nothing is kept: a job of the rehearsal runs once. */
+    private void answerAsJobs(HttpExchange exchange) throws IOException {
+        exchange.getRequestBody().readAllBytes();
+        boolean asks = exchange.getRequestMethod().equals("GET");
+        String nothing = "{\"ended\":false,\"checkpoints\":[],\"next_checkpoint_id\":1}";
+        answer(exchange, 200, (asks ? nothing : "{}").getBytes(StandardCharsets.UTF_8));
+    }
+
+    private void answerAsFront(HttpExchange exchange) throws IOException, InterruptedException {
+        byte[] body = exchange.getRequestBody().readAllBytes();
+        if (exchange.getRequestURI().getPath().startsWith("/mainspring/")) {
+            String id = "{\"job_id\":\"" + JobID.generate() + "\"}";
+            answer(exchange, 200, id.getBytes(StandardCharsets.UTF_8));
+            return;
+        }
+        HttpRequest.Builder request =
+                HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + restPort + exchange.getRequestURI()))
+                        .method(exchange.getRequestMethod(), BodyPublishers.ofByteArray(body));
+        String type = exchange.getRequestHeaders().getFirst("content-type");
+        if (type != null) {
+            request.header("content-type", type);
+        }
+        HttpResponse<byte[]> response = untilConnected(request.build());
+        answer(exchange, response.statusCode(), response.body());
+    }
+
+    /** The JobManager is still starting when main() comes. */
+    private HttpResponse<byte[]> untilConnected(HttpRequest request) throws IOException, InterruptedException {
+        while (true) {
+            try {
+                return client.send(request, BodyHandlers.ofByteArray());
+            } catch (ConnectException e) {
+                Thread.sleep(CONNECT_PAUSE_MS);
+            }
+        }
+    }
+
+    private static void answer(HttpExchange exchange, int status, byte[] body) throws IOException {
+        exchange.getResponseHeaders().set("content-type", "application/json");
+        exchange.sendResponseHeaders(status, body.length);
+        exchange.getResponseBody().write(body);
+    }
+
+    private static int freePort() throws IOException {
+        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            return socket.getLocalPort();
+        }
+    }
+}
