@@ -15,10 +15,10 @@ use client::places::{Kind, Places};
 use futures::{Stream, StreamExt as _};
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
-    CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest, ExecuteResponse, GetAttemptRequest,
-    GetAttemptResponse, GetClusterRequest, GetClusterResponse, JournalRequest, JournalResponse,
-    PutPayloadRequest, PutPayloadResponse, ReadResultRequest, ReadResultResponse, WatchJobRequest,
-    WatchJobResponse, execute_request, put_payload_request,
+    AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest,
+    ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
+    JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
+    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
 };
 use proto::{Digest, EpochFence, JobId, Reason};
 use tokio_stream::wrappers::ReceiverStream;
@@ -119,6 +119,16 @@ impl ExecutionService for Served {
             Err(error) => Err(status(error)),
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn assign_job(
+        &self,
+        request: Request<AssignJobRequest>,
+    ) -> Result<Response<AssignJobResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let (job, ordinal) = self.execution.assign_job(&request.call_id, &request.name).map_err(status)?;
+        Ok(Response::new(AssignJobResponse { job_id: job.to_string(), ordinal }))
     }
 
     async fn cancel_job(
@@ -228,6 +238,7 @@ async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) ->
         graph: Bytes::from(graph),
         description: header.description.unwrap_or_default(),
         staging_locations: header.staging_locations,
+        payload_digests: header.payload_digests,
     })
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::JobsNotEnded => "nothing to do: the application ends once its jobs have",
         R::OutputNotPublished => "make the target writable, or give the output up: mainspring abandon",
         R::JobNameTaken => "give each execute() a name of its own",
+        R::TooManyCheckpoints => "let the engine keep fewer checkpoints, and dispose of old savepoints",
         R::JournalValueTooLarge => "keep large values in a file and its name in the once() step",
         R::ArtifactUriInvalid => "write a path, file://, local://, http:// or https://",
         R::ArtifactNotFound => "check the path or address; relative paths begin at the current directory",

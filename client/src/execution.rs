@@ -14,9 +14,9 @@ use chassis::clock::SharedClock;
 use futures::{Stream, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
-    CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest, JournalResponse,
-    PutPayloadHeader, PutPayloadRequest, ReadResultRequest, WatchJobRequest, WatchJobResponse,
-    put_payload_request,
+    AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest,
+    JournalResponse, PutPayloadHeader, PutPayloadRequest, ReadResultRequest, WatchJobRequest,
+    WatchJobResponse, put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
@@ -60,6 +60,8 @@ pub enum NoEnvironment {
 /// One `execute()` of the program.
 #[derive(Debug, Clone, Default)]
 pub struct ExecuteCall {
+    /// The id that [`Execution::assign_job`] was called with; empty: one is drawn.
+    pub call_id: String,
     /// The job's identity; empty: named by its ordinal, and then no other call may be in flight.
     pub name: String,
     /// The job graph in the engine's bytes, [`MAX_GRAPH_BYTES`] at most.
@@ -68,6 +70,8 @@ pub struct ExecuteCall {
     pub description: api::GraphDescription,
     /// Absolute directories where the job may stage output.
     pub staging_locations: Vec<String>,
+    /// Files that the graph needs (jars), put before with [`Execution::put_payload`].
+    pub payload_digests: Vec<Digest>,
 }
 
 /// The runner of this main(). Cheap to clone.
@@ -112,9 +116,23 @@ impl Execution {
     }
 
     /// Executes one job: its events until it has ended. Dropping the handle stops watching, the job goes on.
-    /// A call id is drawn here; every retry of this call carries it.
+    /// A call id is drawn here unless the call has one; every retry of this call carries it.
     pub fn execute(&self, call: ExecuteCall) -> Running {
         Running::start(self.inner.clone(), self.clock.clone(), call)
+    }
+
+    /// The id that the job of an [`execute`](Self::execute) with this call id and name will have, before its graph exists; and
+    /// the call's position among all calls of this main().
+    pub async fn assign_job(&self, call_id: &str, name: &str) -> Result<(JobId, u32), CallError> {
+        let request = AssignJobRequest { call_id: call_id.to_owned(), name: name.to_owned() };
+        let answer = self
+            .patiently(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.assign_job(request).await?.into_inner()) }
+            })
+            .await?;
+        let malformed = |error: proto::InvalidId| CallError::from(tonic::Status::internal(error.to_string()));
+        Ok((answer.job_id.parse().map_err(malformed)?, answer.ordinal))
     }
 
     /// The rows that an ended job brought back, as chunks of an Arrow IPC stream. After a break it goes on where it was.

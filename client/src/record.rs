@@ -8,15 +8,17 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
-use proto::job::JobEnd;
+use proto::job::{Checkpoint, JobEnd};
 use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::jobgraph::{
-    AppendEventsRequest, BeatRequest, BeginAttemptRequest, BeginAttemptResponse, BeginClusterRequest,
-    BeginClusterResponse, ConfirmEpochRequest, ConfirmIncarnationRequest, JournalRequest, JournalResponse,
-    MainStartingRequest, MarkCleanRequest, PinArtifactsRequest, PutJobGraphRequest, PutJobGraphResponse,
-    ReadRecordRequest, Record as FullRecord, RecordApplicationEndRequest, RecordApplicationEndResponse,
-    RecordClusterRequest, RecordJobEndRequest, RecordJobSubmittedRequest, RecordLeaderJobEndRequest,
-    RecordMainRequest, RecordPublishedRequest, WatchRecordRequest,
+    AddCheckpointRequest, AdvanceCheckpointIdRequest, AppendEventsRequest, BeatRequest, BeginAttemptRequest,
+    BeginAttemptResponse, BeginClusterRequest, BeginClusterResponse, ConfirmEpochRequest,
+    ConfirmIncarnationRequest, JournalRequest, JournalResponse, MainStartingRequest, MarkCleanRequest,
+    PinArtifactsRequest, PutJobGraphRequest, PutJobGraphResponse, ReadCheckpointsRequest,
+    ReadCheckpointsResponse, ReadRecordRequest, Record as FullRecord, RecordApplicationEndRequest,
+    RecordApplicationEndResponse, RecordClusterRequest, RecordJobEndRequest, RecordJobSubmittedRequest,
+    RecordLeaderJobEndRequest, RecordMainRequest, RecordPublishedRequest, RemoveCheckpointRequest,
+    WatchRecordRequest,
 };
 use proto::{ApplicationRef, EpochFence, Incarnation, IncarnationFence, JobId, api};
 
@@ -211,6 +213,57 @@ impl Record {
         };
         let answer = self.inner.clone().record_job_end(call(request)).await?.into_inner();
         Ok(Standing { recorded: answer.recorded, end: answer.end.unwrap_or_default() })
+    }
+
+    /// What a job resumes from: its kept checkpoints, the counter of their ids, and whether it has ended.
+    pub async fn read_checkpoints(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+    ) -> Result<ReadCheckpointsResponse, CallError> {
+        let request = ReadCheckpointsRequest { fence: Some(fence.clone().into()), job_id: job.to_string() };
+        Ok(self.inner.clone().read_checkpoints(call(request)).await?.into_inner())
+    }
+
+    /// Keeps a checkpoint's pointer: the next incarnation resumes from it.
+    pub async fn add_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        checkpoint: Checkpoint,
+    ) -> Result<(), CallError> {
+        let request = AddCheckpointRequest {
+            fence: Some(fence.clone().into()),
+            job_id: job.to_string(),
+            checkpoint: Some(checkpoint),
+        };
+        self.inner.clone().add_checkpoint(call(request)).await?;
+        Ok(())
+    }
+
+    /// Forgets a checkpoint, if it is kept: only after this returned may its files be discarded.
+    pub async fn remove_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        checkpoint_id: u64,
+    ) -> Result<(), CallError> {
+        let fence = Some(fence.clone().into());
+        let request = RemoveCheckpointRequest { fence, job_id: job.to_string(), checkpoint_id };
+        self.inner.clone().remove_checkpoint(call(request)).await?;
+        Ok(())
+    }
+
+    /// Raises the counter of checkpoint ids; answers the one that stands, which is never lower than it was.
+    pub async fn advance_checkpoint_id(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        next_checkpoint_id: u64,
+    ) -> Result<u64, CallError> {
+        let fence = Some(fence.clone().into());
+        let request = AdvanceCheckpointIdRequest { fence, job_id: job.to_string(), next_checkpoint_id };
+        Ok(self.inner.clone().advance_checkpoint_id(call(request)).await?.into_inner().next_checkpoint_id)
     }
 
     /// An end that only a leader can know; never a success.

@@ -5,6 +5,7 @@
 //! All keys of one application begin with `a/<id>/`, all of one of its generations with `a/<id>/g/<16 hex>/`.
 
 pub mod artifacts;
+pub mod checkpoint;
 pub mod desired;
 pub mod event;
 pub mod fence;

@@ -2,6 +2,7 @@
 //! reads the facts at one revision and commits the difference with compares on what was read.
 
 pub mod attempt;
+pub mod checkpoint;
 pub mod cluster;
 pub mod ending;
 pub mod event;
@@ -18,6 +19,7 @@ use prost_types::Timestamp;
 use proto::{ApplicationRef, EpochFence, IncarnationFence, JobId, api};
 
 use crate::keys::artifacts::Artifacts;
+use crate::keys::checkpoint::Checkpoints;
 use crate::keys::fence::{AttemptFence, ClusterFence};
 use crate::keys::generation::{GenerationSpec, GenerationState};
 use crate::keys::head::Head;
@@ -46,6 +48,8 @@ pub struct Facts {
     pub artifacts: Artifacts,
     /// Its jobs.
     pub jobs: BTreeMap<JobId, StoredJob>,
+    /// What its jobs resume from.
+    pub checkpoints: BTreeMap<JobId, Checkpoints>,
 }
 
 impl Facts {

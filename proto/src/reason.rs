@@ -90,6 +90,7 @@ reasons! {
     JobsNotEnded "JOBS_NOT_ENDED" "The application cannot end while a job has no end."
     OutputNotPublished "OUTPUT_NOT_PUBLISHED" "The application cannot end while a committed output is unpublished."
     JobNameTaken "JOB_NAME_TAKEN" "Another execute() of this attempt uses the same job name."
+    TooManyCheckpoints "TOO_MANY_CHECKPOINTS" "The record keeps as many checkpoints of the job as it can."
     JournalValueTooLarge "JOURNAL_VALUE_TOO_LARGE" "A once() value is over its limit."
     // artifacts
     ArtifactUriInvalid "ARTIFACT_URI_INVALID" "The URI is malformed, or of a scheme that this build does not fetch."
@@ -120,7 +121,7 @@ reasons! {
     Abandoned "ABANDONED" "It was given up: main() left without it, or somebody asked to."
     JobFailed "JOB_FAILED" "A job failed in the engine."
     JobLost "JOB_LOST" "A ready cluster denies the job and it may not be run again."
-    ClusterKeepsDying "CLUSTER_KEEPS_DYING" "Three incarnations in a row died without a job's end."
+    ClusterKeepsDying "CLUSTER_KEEPS_DYING" "Three incarnations in a row died without a job's end or a checkpoint."
     ClusterNotReady "CLUSTER_NOT_READY" "The cluster did not become ready."
     // clusters and processes
     NotAdopted "NOT_ADOPTED" "The cluster has no leader yet: adopt it first."

@@ -164,6 +164,7 @@ impl Environment {
             graph: graph.encode().into(),
             description,
             staging_locations: graph.staging_locations(),
+            ..ExecuteCall::default()
         };
         let ended = self.inner.executor.execute(call).await.map_err(|refusal| Error::Refused {
             job: name.to_owned(),

@@ -2,7 +2,7 @@
 
 mod calls;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::{PortResult, view};
-use calls::Calls;
+use calls::{Calls, Numbered, OtherName};
 
 pub use client::execution::MAX_GRAPH_BYTES;
 
@@ -44,6 +44,8 @@ pub struct Call {
     pub description: api::GraphDescription,
     /// Where it may stage output.
     pub staging_locations: Vec<String>,
+    /// Files that the graph needs, put before.
+    pub payload_digests: Vec<String>,
 }
 
 /// An answer to an `execute()`.
@@ -56,24 +58,43 @@ impl Execution {
 
     /// Enters a call: from here it has its ordinal and overlaps with others. Refuses an unnamed one that overlaps.
     pub fn enter(&self, call_id: &str, name: &str) -> PortResult<Entered> {
-        if call_id.is_empty() || call_id.len() > 128 {
-            return Err(PortError::refused(
-                Reason::RequestInvalid,
-                "call_id has to have 1 to 128 characters",
-            ));
-        }
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ordinal, overlapped) = calls.enter(call_id);
-        let entered = Entered { calls: self.calls.clone(), call_id: call_id.to_owned(), ordinal, overlapped };
+        check_call_id(call_id)?;
+        let mut calls = self.calls();
+        let (numbered, overlapped) =
+            calls.enter(call_id, name).map_err(|known| other_name(call_id, &known))?;
+        let Numbered { ordinal, occurrence, .. } = numbered;
+        let entered = Entered {
+            calls: self.calls.clone(),
+            call_id: call_id.to_owned(),
+            ordinal,
+            occurrence,
+            overlapped,
+        };
         drop(calls);
-        if name.is_empty() && overlapped {
-            let text = format!(
-                "the unnamed execute() number {ordinal} overlaps with another one, so that their order may differ when main() \
-                 is executed again: name your jobs"
-            );
-            return Err(PortError::refused(Reason::UnnamedJobOverlaps, text));
-        }
+        check_named(name, ordinal, overlapped)?;
         Ok(entered)
+    }
+
+    /// The id that the job of a call will have, and the call's ordinal: before its graph exists.
+    pub fn assign_job(&self, call_id: &str, name: &str) -> PortResult<(JobId, u32)> {
+        check_call_id(call_id)?;
+        self.check_open()?;
+        let mut calls = self.calls();
+        let (numbered, overlapped) =
+            calls.assign(call_id, name).map_err(|known| other_name(call_id, &known))?;
+        check_named(name, numbered.ordinal, overlapped).inspect_err(|_| calls.withdraw(call_id))?;
+        let occurrence = if self.equal_names_allowed() { numbered.occurrence } else { 0 };
+        let application = self.shared.application();
+        let job = JobId::derive(&application.id, application.generation, &numbered.name, occurrence);
+        Ok((job, numbered.ordinal))
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn equal_names_allowed(&self) -> bool {
+        self.shared.engine.get().is_some_and(|engine| engine.equal_job_names)
     }
 
     /// Executes one job: its answers until it has ended. The job goes on when nobody listens any more.
@@ -101,27 +122,33 @@ impl Execution {
         digest: Digest,
     ) -> PortResult<(JobId, runner::Accepted)> {
         let shared = &self.shared;
+        let equal_names_allowed = self.equal_names_allowed();
         let request = jobgraph::PutJobGraphRequest {
             fence: None,
             call_id: call.call_id.clone(),
             name: call.name.clone(),
             ordinal: entered.ordinal,
             overlapped: entered.overlapped,
-            equal_names_allowed: shared.engine.get().is_some_and(|engine| engine.equal_job_names),
+            equal_names_allowed,
+            // Counted here for calls that were not assigned as well: one that was may still be on its way.
+            occurrence: equal_names_allowed.then_some(entered.occurrence),
             graph_digest: digest.to_string(),
             graph_size_bytes: call.graph.len() as u64,
             description: Some(call.description.clone()),
             staging_locations: call.staging_locations.clone(),
+            payload_digests: call.payload_digests.clone(),
         };
         shared.asks(&call.name);
         let stored = patiently(&shared.ports.clock, "store a job graph", || async {
             shared.ports.payloads.put(digest, call.graph.clone()).await?;
-            shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| {
-                match error.reason {
-                    Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
-                    _ => error,
+            match shared.ports.record.put_job_graph(&shared.fence, request.clone()).await {
+                Err(error) if error.reason == Some(Reason::PayloadMissing) => {
+                    // The graph is put again here; a file only the program can put again.
+                    self.check_files(&request.payload_digests).await?;
+                    Err(PortError { kind: PortErrorKind::Away, ..error })
                 }
-            })
+                stored => stored,
+            }
         })
         .await;
         let stored = match stored {
@@ -149,6 +176,19 @@ impl Execution {
         shared.asked_for(&call.name, job);
         shared.tell(Fact::JobStored { job, stored: Box::new(recorded) }).await;
         Ok((job, runner::Accepted { job_id: known.job_id, name: known.name, found: stored.found, warning }))
+    }
+
+    /// Refuses a call whose files are not in the payloads.
+    async fn check_files(&self, digests: &[String]) -> PortResult<()> {
+        let digests: Vec<Digest> = digests.iter().filter_map(|digest| digest.parse().ok()).collect();
+        let present = self.shared.ports.payloads.present(&digests).await?;
+        let missing: Vec<String> =
+            digests.iter().filter(|digest| !present.contains(digest)).map(Digest::to_string).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let text = format!("the graph needs files that were not put, or not lately: {}", missing.join(", "));
+        Err(PortError::refused(Reason::PayloadMissing, text))
     }
 
     /// Answers until the end is recorded and published, or nobody listens.
@@ -373,6 +413,29 @@ async fn gone(answers: Option<&mpsc::Sender<Answer>>) {
     }
 }
 
+fn check_call_id(call_id: &str) -> PortResult<()> {
+    if !call_id.is_empty() && call_id.len() <= 128 {
+        return Ok(());
+    }
+    Err(PortError::refused(Reason::RequestInvalid, "call_id has to have 1 to 128 characters"))
+}
+
+fn check_named(name: &str, ordinal: u32, overlapped: bool) -> PortResult<()> {
+    if !name.is_empty() || !overlapped {
+        return Ok(());
+    }
+    let text = format!(
+        "the unnamed execute() number {ordinal} overlaps with another one, so that their order may differ when main() \
+         is executed again: name your jobs"
+    );
+    Err(PortError::refused(Reason::UnnamedJobOverlaps, text))
+}
+
+fn other_name(call_id: &str, OtherName(known): &OtherName) -> PortError {
+    let text = format!("call id {call_id:?} is that of a job named {known:?}: choose one per execute()");
+    PortError::refused(Reason::RequestInvalid, text)
+}
+
 fn verified(call: &Call) -> PortResult<Digest> {
     let said = call.graph_digest.parse::<Digest>();
     let said = said.map_err(|error| PortError::refused(Reason::GraphDigestMismatch, error.to_string()))?;
@@ -391,6 +454,8 @@ pub struct Entered {
     call_id: String,
     /// Position among the calls of this main(), from 0.
     pub ordinal: u32,
+    /// Position among the calls of its name.
+    pub occurrence: u32,
     /// It overlapped with another one, or an earlier call of this attempt did.
     pub overlapped: bool,
 }

@@ -149,6 +149,7 @@ async fn beats(shared: Arc<Shared>) {
                     .map(|(job, progress)| api::JobProgress {
                         job_id: job.to_string(),
                         progress: Some(*progress),
+                        checkpoint: None,
                     })
                     .collect(),
                 activity: shared.activity.borrow().clone(),

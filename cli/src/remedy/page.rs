@@ -100,6 +100,7 @@ fn met(reason: Reason) -> Met {
         R::RevisionMoved | R::TetherReplaced => Inside(Aborted),
         R::PayloadDigestMismatch => Inside(InvalidArgument),
         R::ArtifactNotCached => Inside(NotFound),
+        R::TooManyCheckpoints => Inside(ResourceExhausted),
         R::RoleNotReady => Inside(DeadlineExceeded),
         R::ClusterNotReady => Inside(Unavailable),
 

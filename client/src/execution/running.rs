@@ -37,7 +37,8 @@ pub struct Running {
 
 impl Running {
     pub(super) fn start(client: Client, clock: SharedClock, call: ExecuteCall) -> Self {
-        let call_id = hex::encode(rand::random::<[u8; 16]>());
+        let drawn = || hex::encode(rand::random::<[u8; 16]>());
+        let call_id = if call.call_id.is_empty() { drawn() } else { call.call_id };
         let (sender, events) = mpsc::channel(QUEUE);
         let header = ExecuteHeader {
             call_id: call_id.clone(),
@@ -46,6 +47,7 @@ impl Running {
             graph_size_bytes: call.graph.len() as u64,
             description: Some(call.description),
             staging_locations: call.staging_locations,
+            payload_digests: call.payload_digests.iter().map(Digest::to_string).collect(),
         };
         let work = async move {
             if let Err(error) = follow(client, clock, header, call.graph, &sender).await {

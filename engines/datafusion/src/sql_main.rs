@@ -103,6 +103,7 @@ async fn execute(
         graph: Bytes::from(graph.encode()),
         description,
         staging_locations: graph.staging_locations(),
+        ..ExecuteCall::default()
     });
     let mut accepted = Accepted::default();
     while let Some(event) = running.next().await {

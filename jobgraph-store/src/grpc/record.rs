@@ -181,6 +181,55 @@ impl RecordService for Wire {
         Ok(Response::new(jobgraph::RecordJobEndResponse { recorded, end: Some(end) }))
     }
 
+    async fn read_checkpoints(
+        &self,
+        request: Request<jobgraph::ReadCheckpointsRequest>,
+    ) -> Answer<jobgraph::ReadCheckpointsResponse> {
+        let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
+        require_cluster(&request, &fence)?;
+        let resume = self.0.read_checkpoints(&fence, job_id(&request.get_ref().job_id)?).await?;
+        Ok(Response::new(jobgraph::ReadCheckpointsResponse {
+            ended: resume.ended,
+            checkpoints: resume.checkpoints,
+            next_checkpoint_id: resume.next_id,
+        }))
+    }
+
+    async fn add_checkpoint(
+        &self,
+        request: Request<jobgraph::AddCheckpointRequest>,
+    ) -> Answer<jobgraph::AddCheckpointResponse> {
+        let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
+        require_cluster(&request, &fence)?;
+        let jobgraph::AddCheckpointRequest { job_id: id, checkpoint, .. } = request.into_inner();
+        self.0.add_checkpoint(&fence, job_id(&id)?, &checkpoint.unwrap_or_default()).await?;
+        Ok(Response::new(jobgraph::AddCheckpointResponse {}))
+    }
+
+    async fn remove_checkpoint(
+        &self,
+        request: Request<jobgraph::RemoveCheckpointRequest>,
+    ) -> Answer<jobgraph::RemoveCheckpointResponse> {
+        let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
+        require_cluster(&request, &fence)?;
+        let jobgraph::RemoveCheckpointRequest { job_id: id, checkpoint_id, .. } = request.into_inner();
+        self.0.remove_checkpoint(&fence, job_id(&id)?, checkpoint_id).await?;
+        Ok(Response::new(jobgraph::RemoveCheckpointResponse {}))
+    }
+
+    async fn advance_checkpoint_id(
+        &self,
+        request: Request<jobgraph::AdvanceCheckpointIdRequest>,
+    ) -> Answer<jobgraph::AdvanceCheckpointIdResponse> {
+        let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
+        require_cluster(&request, &fence)?;
+        let jobgraph::AdvanceCheckpointIdRequest { job_id: id, next_checkpoint_id, .. } =
+            request.into_inner();
+        let next_checkpoint_id =
+            self.0.advance_checkpoint_id(&fence, job_id(&id)?, next_checkpoint_id).await?;
+        Ok(Response::new(jobgraph::AdvanceCheckpointIdResponse { next_checkpoint_id }))
+    }
+
     async fn record_leader_job_end(
         &self,
         request: Request<jobgraph::RecordLeaderJobEndRequest>,

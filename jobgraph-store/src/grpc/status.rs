@@ -129,6 +129,11 @@ fn refused(refusal: Refusal) -> Problem {
             Problem::new(InvalidArgument, Reason::JournalValueTooLarge, text)
                 .help("keep a large value in a file of your own, and its name here")
         }
+        Refusal::TooManyCheckpoints { application, job, .. } => {
+            of(Code::ResourceExhausted, Reason::TooManyCheckpoints, application)
+                .metadata("job", job)
+                .help("let the engine keep fewer checkpoints, and dispose of old savepoints")
+        }
         Refusal::ResultNotReady { application, job } => {
             of(FailedPrecondition, Reason::ResultNotReady, application).metadata("job", job)
         }

@@ -17,6 +17,9 @@ pub struct StoredJob {
     /// Where it may stage output.
     #[prost(string, repeated, tag = "3")]
     pub staging_locations: Vec<String>,
+    /// Files that the graph needs; their payloads are kept until clean.
+    #[prost(string, repeated, tag = "4")]
+    pub payload_digests: Vec<String>,
 }
 
 /// One `execute()` of one attempt, and what it was answered: the same again is answered the same.

@@ -13,6 +13,19 @@ fn app() -> ApplicationRef {
     ApplicationRef { id: "orders-7k2m".parse().unwrap(), generation: Generation(0x1f) }
 }
 
+/// One checkpoint with every field set.
+fn checkpoints(id: u64, pointer: &str) -> checkpoint::Checkpoints {
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 5 });
+    let kept = ends::Checkpoint {
+        id,
+        pointer: pointer.into(),
+        created_at: at(1_767_225_600),
+        completed_at: at(1_767_225_601),
+        savepoint: true,
+    };
+    checkpoint::Checkpoints { kept: vec![kept], next_id: id.wrapping_add(1) }
+}
+
 /// Every kind of record: where it is, and a value with every field set, as it is stored. (Maps have one entry: their order is not
 /// fixed where the contract says `map`.)
 fn samples() -> Vec<(&'static str, Key, Bytes)> {
@@ -107,9 +120,16 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
                 job: Some(shown),
                 call: Some(job::Call { id: text("call"), epoch: 7, found: true, diverged: true }),
                 staging_locations: vec![text("/out")],
+                payload_digests: Vec::new(),
             }
             .to_stored(),
         ),
+        (
+            "job with files",
+            job::key(&app, JobId::derive(id, app.generation, "enrich", 1)),
+            job::StoredJob { payload_digests: vec![digest.to_string()], ..Default::default() }.to_stored(),
+        ),
+        ("checkpoints", checkpoint::key(&app, job_id), checkpoints(8, "file:/c/chk-8").to_stored()),
         (
             "graph",
             job::graph_key(&app, job_id),
@@ -231,7 +251,7 @@ fn no_two_kinds_share_a_key_and_only_what_is_shown_belongs_to_a_generation() {
     let mut keys: Vec<Key> = samples().into_iter().map(|(_, key, _)| key).collect();
     let shown: Vec<String> =
         keys.iter().filter(|key| generation_of(key).is_some()).map(Key::to_string).collect();
-    assert_eq!(shown.len(), 5, "{shown:?}");
+    assert_eq!(shown.len(), 6, "{shown:?}");
     assert!(keys.iter().filter_map(generation_of).all(|of| of == app()));
     let all = keys.len();
     keys.sort();
@@ -247,6 +267,8 @@ proptest! {
     fn numbers_and_texts_read_back(number in any::<u64>(), text in ".*", bytes in any::<Vec<u8>>(), flag in any::<bool>()) {
         let attempt = fence::AttemptFence { epoch: number, generation: !number, holder: text.clone(), holder_pid: 3 };
         prop_assert_eq!(fence::AttemptFence::from_stored(&attempt.to_stored()).unwrap(), attempt);
+        let checkpoints = checkpoints(number, &text);
+        prop_assert_eq!(checkpoint::Checkpoints::from_stored(&checkpoints.to_stored()).unwrap(), checkpoints);
         let entry = journal::JournalEntry { value: bytes.clone().into(), epoch: number };
         prop_assert_eq!(journal::JournalEntry::from_stored(&entry.to_stored()).unwrap(), entry);
         let accepted = request::AcceptedRequest { content: bytes.clone(), application_id: text.clone(), generation: number, existing: flag };

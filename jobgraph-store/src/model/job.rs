@@ -1,13 +1,19 @@
 //! A job: kept under its static id, submitted, ended once, published.
 
+use std::collections::BTreeSet;
+
 use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
 
 use super::event::{Telling, job_outcome_word, output_attributes};
 use super::{Draft, Facts, Refusal, cut};
 use crate::keys::job::{Call, StoredJob};
+use crate::keys::payload::Use;
 
 /// The longest message of an end, in bytes: an engine's root cause may be a whole plan.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
+
+/// Files that one graph may need: their references are written with it, in one transaction.
+const MAX_FILES: usize = 64;
 
 /// Which job a graph is kept for, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +24,17 @@ pub struct Put {
     pub found: bool,
     /// It was, with other bytes.
     pub diverged: bool,
-    /// This write made it: its graph has to be in the payloads.
-    pub made: Option<JobId>,
+    /// This write made it.
+    pub made: Option<Made>,
+}
+
+/// A job that is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its id.
+    pub id: JobId,
+    /// What has to be in the payloads: its graph, kept for good, and the files that this needs, kept until clean.
+    pub needs: Vec<(Digest, Use)>,
 }
 
 /// Keeps a graph if its name has none.
@@ -30,6 +45,7 @@ pub fn put_graph(
 ) -> Result<Put, Refusal> {
     draft.facts.check_epoch(fence)?;
     let digest: Digest = request.graph_digest.parse()?;
+    let files = files(request)?;
     if request.call_id.is_empty() {
         return Err(Refusal::RequestInvalid("call_id is empty: choose one per execute()".into()));
     }
@@ -46,7 +62,7 @@ pub fn put_graph(
     }
     let name =
         if request.name.is_empty() { format!("job-{}", request.ordinal) } else { request.name.clone() };
-    let occurrence = occurrence(&draft.facts, &name, epoch, request.equal_names_allowed)?;
+    let occurrence = occurrence(&draft.facts, &name, epoch, request)?;
     let id =
         JobId::derive(&draft.facts.application.id, draft.facts.application.generation, &name, occurrence);
     if request.overlapped {
@@ -63,6 +79,8 @@ pub fn put_graph(
             recorded,
         });
     }
+    let needs = [(digest, Use::Graph)].into_iter().chain(files.iter().map(|file| (*file, Use::Artifact)));
+    let needs = needs.collect();
     let job = api::Job {
         job_id: id.to_string(),
         name: name.clone(),
@@ -79,6 +97,7 @@ pub fn put_graph(
         job: Some(job.clone()),
         call: Some(call),
         staging_locations: request.staging_locations.clone(),
+        payload_digests: files.iter().map(Digest::to_string).collect(),
     };
     draft.facts.jobs.insert(id, stored);
     draft.facts.state.jobs += 1;
@@ -89,19 +108,48 @@ pub fn put_graph(
             .with("state", "stored")
             .with("digest", digest),
     );
-    Ok(Put { job, found: false, diverged: false, made: Some(id) })
+    Ok(Put { job, found: false, diverged: false, made: Some(Made { id, needs }) })
 }
 
-/// Which of several jobs with this name the call is for.
-fn occurrence(facts: &Facts, name: &str, epoch: u64, equal_names_allowed: bool) -> Result<u32, Refusal> {
-    let called = |job: &&StoredJob| {
-        job.shown().name == name && job.call.as_ref().is_some_and(|call| call.epoch == epoch)
-    };
-    let called = facts.jobs.values().filter(called).count();
-    if called > 0 && !equal_names_allowed {
+/// Which of several jobs with this name the call is for. What a runner has assigned stands, since the graph may carry the id already: calls
+/// come in another order than they were assigned in, and those before it may never come. No two calls of one attempt share one.
+fn occurrence(
+    facts: &Facts,
+    name: &str,
+    epoch: u64,
+    request: &jobgraph::PutJobGraphRequest,
+) -> Result<u32, Refusal> {
+    let taken: BTreeSet<u32> = facts
+        .jobs
+        .values()
+        .filter(|job| job.call.as_ref().is_some_and(|call| call.epoch == epoch))
+        .map(StoredJob::shown)
+        .filter(|job| job.name == name)
+        .map(|job| job.occurrence)
+        .collect();
+    let one_only = !request.equal_names_allowed;
+    if one_only && request.occurrence.is_some_and(|assigned| assigned > 0) {
+        return Err(Refusal::RequestInvalid(
+            "occurrence is more than 0, and this engine gives a name to one job only".into(),
+        ));
+    }
+    let lowest = (0..).find(|free| !taken.contains(free)).unwrap_or(u32::MAX);
+    let wanted = request.occurrence.unwrap_or(lowest);
+    if taken.contains(&wanted) || (one_only && !taken.is_empty()) {
         return Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() });
     }
-    Ok(u32::try_from(called).unwrap_or(u32::MAX))
+    Ok(wanted)
+}
+
+/// The files that a graph needs, each once.
+fn files(request: &jobgraph::PutJobGraphRequest) -> Result<BTreeSet<Digest>, Refusal> {
+    let count = request.payload_digests.len();
+    if count > MAX_FILES {
+        return Err(Refusal::RequestInvalid(format!(
+            "{count} payload_digests; a graph has at most {MAX_FILES}"
+        )));
+    }
+    Ok(request.payload_digests.iter().map(|digest| digest.parse()).collect::<Result<_, _>>()?)
 }
 
 /// The name of the job that an earlier attempt's call of this ordinal made, unless ordinals tell nothing.

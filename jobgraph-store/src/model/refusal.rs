@@ -169,6 +169,24 @@ pub enum Refusal {
         /// The limit.
         max: usize,
     },
+    /// The job has as many checkpoints as can be kept.
+    #[error(
+        "job {job:?} of {application} would have {count} checkpoints of {bytes} bytes together; at most {most} are kept, of {most_bytes} bytes"
+    )]
+    TooManyCheckpoints {
+        /// Whose.
+        application: ApplicationRef,
+        /// Its name.
+        job: String,
+        /// How many it would have.
+        count: usize,
+        /// How large they would be.
+        bytes: usize,
+        /// The limits.
+        most: usize,
+        /// In bytes.
+        most_bytes: usize,
+    },
     /// The job is still running.
     #[error("job {job:?} of {application} has not ended yet")]
     ResultNotReady {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use proto::{api, jobgraph};
+use proto::{JobId, api, jobgraph};
 
 use super::Facts;
+use crate::keys::checkpoint::Checkpoints;
+use crate::keys::job::StoredJob;
 
 /// The application as people see it, without its observation.
 pub fn application(facts: &Facts, revision: u64) -> api::Application {
@@ -17,7 +19,7 @@ pub fn application(facts: &Facts, revision: u64) -> api::Application {
     shown.annotations = spec.annotations.into_iter().collect();
     shown.submitted_at = spec.submitted_at;
     shown.deadline_at = spec.deadline_at;
-    shown.jobs = facts.jobs.values().map(|job| job.shown().clone()).collect();
+    shown.jobs = facts.jobs.iter().map(|(id, job)| shown_job(facts, *id, job)).collect();
     shown
         .jobs
         .sort_by(|a, b| (a.ordinal, a.occurrence, &a.job_id).cmp(&(b.ordinal, b.occurrence, &b.job_id)));
@@ -26,6 +28,12 @@ pub fn application(facts: &Facts, revision: u64) -> api::Application {
     shown.traceparent.clone_from(&facts.spec.traceparent);
     shown.revision = revision;
     shown
+}
+
+/// A job as people see it, with what it would resume from.
+pub fn shown_job(facts: &Facts, id: JobId, job: &StoredJob) -> api::Job {
+    let checkpoint = facts.checkpoints.get(&id).and_then(Checkpoints::last).cloned();
+    api::Job { checkpoint, ..job.shown().clone() }
 }
 
 /// The record as leaders see it.

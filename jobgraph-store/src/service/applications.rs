@@ -10,7 +10,7 @@ use super::write::Guard;
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::job;
-use crate::model::{Facts, Refusal, ending, job as job_model};
+use crate::model::{Facts, Refusal, ending, job as job_model, view};
 use crate::store::Read;
 
 /// The longest single wait.
@@ -141,13 +141,14 @@ impl Service {
 
 /// A job by id or name; of equal names the last one.
 fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
-    let by_id = named.parse::<JobId>().ok().and_then(|id| Some((id, facts.jobs.get(&id)?.shown().clone())));
+    let by_id = named.parse::<JobId>().ok().and_then(|id| facts.jobs.get_key_value(&id));
     let by_name = || {
         let jobs = facts.jobs.iter().filter(|(_, job)| job.shown().name == named);
-        jobs.max_by_key(|(_, job)| job.shown().occurrence).map(|(id, job)| (*id, job.shown().clone()))
+        jobs.max_by_key(|(_, job)| job.shown().occurrence)
     };
     by_id
         .or_else(by_name)
+        .map(|(id, job)| (*id, view::shown_job(facts, *id, job)))
         .ok_or_else(|| Refusal::JobNotFound { application: facts.application.clone(), job: named.into() })
 }
 

@@ -2,6 +2,7 @@
 //! fault, which the laws have to catch.
 #![allow(clippy::unwrap_used)]
 
+mod checkpoints;
 mod ends;
 mod face;
 mod fences;
@@ -145,6 +146,16 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         "an_older_generation_is_never_run_again" => generations::an_older_one_is_never_run_again(court).await,
         "pages_are_of_one_revision" => generations::pages_are_of_one_revision(court).await,
         "the_past_is_told_in_the_order_of_facts" => generations::the_past_is_told_in_order(court).await,
+        "a_checkpoint_outlives_its_cluster_and_only_the_current_one_writes" => {
+            checkpoints::outlive_their_cluster(court).await
+        }
+        "checkpoint_ids_only_grow" => checkpoints::ids_only_grow(court).await,
+        "checkpoints_are_shown_and_are_no_change_for_watchers" => {
+            checkpoints::are_no_change_for_watchers(court).await
+        }
+        "checkpoints_are_bounded" => checkpoints::are_bounded(court).await,
+        "no_two_calls_share_an_occurrence" => ends::no_two_calls_share_an_occurrence(court).await,
+        "files_of_a_graph_are_kept_until_clean" => payloads::files_are_kept_until_clean(court).await,
         "a_step_of_the_journal_is_kept_once" => fences::a_step_of_the_journal_is_kept_once(court).await,
         "a_payload_that_is_pointed_to_is_never_swept" => payloads::never_swept_while_pointed_to(court).await,
         "artifacts_are_freed_at_clean_and_graphs_are_kept" => payloads::freed_at_clean(court).await,

@@ -6,7 +6,7 @@ use proto::{ApplicationId, ApplicationRef, Generation, api};
 
 use super::Service;
 use crate::error::Error;
-use crate::keys::{Kind, artifacts, desired, fence, generation, head, job};
+use crate::keys::{Kind, artifacts, checkpoint, desired, fence, generation, head, job};
 use crate::model::{Facts, Refusal, view};
 use crate::store::{Key, Read, Stored, View};
 
@@ -54,6 +54,7 @@ impl Service {
         ];
         let mut reads: Vec<Read> = keys.into_iter().map(Read::Key).collect();
         reads.push(Read::all(job::prefix(application)));
+        reads.push(Read::all(checkpoint::prefix(application)));
         let view = self.metadata.read(reads, at).await?;
         let head: head::Head = one(&view, 0)?.unwrap_or_default();
         let Some(spec) = one(&view, 4)? else {
@@ -72,10 +73,12 @@ impl Service {
             state: one(&view, 5)?.unwrap_or_default(),
             desired: one(&view, 6)?.unwrap_or_default(),
             artifacts: one(&view, 7)?.unwrap_or_default(),
-            jobs: jobs(application, &view.answers[8])?,
+            jobs: by_job(&job::prefix(application), &view.answers[8])?,
+            checkpoints: by_job(&checkpoint::prefix(application), &view.answers[9])?,
         };
         let sequence = one(&view, 3)?.unwrap_or_default();
-        let shown = view.answers[4..].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
+        // Not the checkpoints: they are shown, and are no change that anybody is told of.
+        let shown = view.answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
         let revisions =
             view.answers.into_iter().flatten().map(|(key, stored)| (key, stored.revision)).collect();
         Ok(Loaded { facts, sequence, revisions, at: view.revision, shown })
@@ -94,18 +97,15 @@ impl Service {
     }
 }
 
-fn jobs(
-    application: &ApplicationRef,
-    entries: &[(Key, Stored)],
-) -> Result<BTreeMap<proto::JobId, job::StoredJob>, Error> {
-    let prefix = job::prefix(application);
-    let mut jobs = BTreeMap::new();
+/// What is kept for each job, under keys that are this prefix and the job's id.
+fn by_job<K: Kind>(prefix: &Key, entries: &[(Key, Stored)]) -> Result<BTreeMap<proto::JobId, K>, Error> {
+    let mut of_jobs = BTreeMap::new();
     for (key, stored) in entries {
-        let text = key.strip(&prefix).and_then(|rest| std::str::from_utf8(rest).ok()).unwrap_or_default();
+        let text = key.strip(prefix).and_then(|rest| std::str::from_utf8(rest).ok()).unwrap_or_default();
         let id = text.parse().map_err(|_| Error::Internal(format!("{key} names no job")))?;
-        jobs.insert(id, job::StoredJob::from_stored(&stored.value)?);
+        of_jobs.insert(id, K::from_stored(&stored.value)?);
     }
-    Ok(jobs)
+    Ok(of_jobs)
 }
 
 /// The answer to the read of one key.

@@ -9,9 +9,10 @@ use crate::error::Error;
 use crate::keys::payload::Use;
 use crate::keys::{Kind, fence, generation, journal, secrets};
 use crate::model::attempt::MainExit;
+use crate::model::checkpoint::Resume;
 use crate::model::cluster::Begun;
 use crate::model::event::Telling;
-use crate::model::{Draft, Refusal, attempt, cluster, ending, job as job_model};
+use crate::model::{Draft, Refusal, attempt, checkpoint, cluster, ending, job as job_model};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// Events of one call.
@@ -133,16 +134,15 @@ impl Service {
         fence: &EpochFence,
         request: &jobgraph::PutJobGraphRequest,
     ) -> Result<job_model::Put, Error> {
-        let digest: Digest = request.graph_digest.parse()?;
         let described = request.description.clone().map(fitting);
         let put = self.write_with(&fence.application, Guard::Epoch, |draft| {
             let put = job_model::put_graph(draft, fence, request)?;
             let mut extra = Extra::default();
-            if let Some(id) = put.made {
-                extra.pointers.push((digest, Use::Graph));
+            if let Some(job_model::Made { id, needs }) = &put.made {
+                extra.pointers.clone_from(needs);
                 let describe = described
                     .as_ref()
-                    .map(|described| crate::keys::job::put_graph(&fence.application, id, described));
+                    .map(|described| crate::keys::job::put_graph(&fence.application, *id, described));
                 extra.operations.extend(describe);
             }
             Ok((put, extra))
@@ -177,6 +177,50 @@ impl Service {
             let result =
                 end.result_digest.parse().ok().filter(|_| answer.0).map(|digest| (digest, Use::Result));
             Ok((answer, Extra { pointers: result.into_iter().collect(), operations: Vec::new() }))
+        });
+        Ok(write.await?.0)
+    }
+
+    /// What a job's cluster resumes from.
+    pub async fn read_checkpoints(&self, fence: &IncarnationFence, id: JobId) -> Result<Resume, Error> {
+        Ok(checkpoint::resume(&self.load(&fence.application, None).await?.facts, fence, id)?)
+    }
+
+    /// Keeps a checkpoint's pointer.
+    pub async fn add_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        id: JobId,
+        kept: &job::Checkpoint,
+    ) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Incarnation, |draft| checkpoint::add(draft, fence, id, kept))
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets a checkpoint.
+    pub async fn remove_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        id: JobId,
+        number: u64,
+    ) -> Result<(), Error> {
+        self.write(&fence.application, Guard::Incarnation, |draft| {
+            checkpoint::remove(draft, fence, id, number)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Raises the counter of checkpoint ids; the one that stands.
+    pub async fn advance_checkpoint_id(
+        &self,
+        fence: &IncarnationFence,
+        id: JobId,
+        next: u64,
+    ) -> Result<u64, Error> {
+        let write = self.write(&fence.application, Guard::Incarnation, |draft| {
+            checkpoint::advance(draft, fence, id, next)
         });
         Ok(write.await?.0)
     }

@@ -157,6 +157,7 @@ fn facts(new: &New) -> Facts {
         desired: Default::default(),
         artifacts: Default::default(),
         jobs: Default::default(),
+        checkpoints: Default::default(),
     }
 }
 

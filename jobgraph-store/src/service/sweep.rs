@@ -1,6 +1,7 @@
 //! Sweeping payloads that no record points to. The mark says *sweeping* before references are read again, and gets a
 //! number one higher afterwards: a pointer that was being written meanwhile compares the mark and does not commit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::{ApplicationRef, Digest, Generation};
@@ -121,10 +122,13 @@ impl Service {
         Ok(load::one::<generation::GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
     }
 
-    /// Frees the payloads of a clean generation's artifacts.
+    /// Frees the payloads of a clean generation's artifacts, and of the files that its graphs needed.
     pub(crate) async fn release_artifacts(&self, facts: &Facts) -> Result<(), Error> {
-        for artifact in &facts.artifacts.pinned {
-            self.sweep(artifact.digest.parse()?).await?;
+        let pinned = facts.artifacts.pinned.iter().map(|artifact| &artifact.digest);
+        let needed = facts.jobs.values().flat_map(|job| &job.payload_digests);
+        let digests: BTreeSet<&String> = pinned.chain(needed).collect();
+        for digest in digests {
+            self.sweep(digest.parse()?).await?;
         }
         Ok(())
     }

@@ -163,7 +163,14 @@ impl Service {
         };
         let loaded = self.load(application, None).await?;
         let shown = self.show(&loaded);
-        let progress = if shown.terminal { Vec::new() } else { self.live.progress(application) };
+        let mut progress = if shown.terminal { Vec::new() } else { self.live.progress(application) };
+        for job in shown.jobs.iter().filter(|job| job.end.is_none() && job.checkpoint.is_some()) {
+            let (job_id, checkpoint) = (job.job_id.clone(), job.checkpoint.clone());
+            match progress.iter_mut().find(|counters| counters.job_id == job_id) {
+                Some(counters) => counters.checkpoint = checkpoint,
+                None => progress.push(api::JobProgress { job_id, progress: job.progress, checkpoint }),
+            }
+        }
         Ok(api::Bookmark { revision, observation: shown.observation, progress })
     }
 

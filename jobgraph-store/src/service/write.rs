@@ -10,7 +10,7 @@ use super::load::{Loaded, revision_of};
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::payload::{self, SweepMark, Use};
-use crate::keys::{Kind, artifacts, desired, event, fence, generation, head, job};
+use crate::keys::{Kind, artifacts, checkpoint, desired, event, fence, generation, head, job};
 use crate::model::{Draft, Refusal};
 use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
 
@@ -112,6 +112,11 @@ impl Service {
         for (job, now) in &new.jobs {
             if old.jobs.get(job) != Some(now) {
                 change.put(job::key(application, *job), now.to_stored());
+            }
+        }
+        for (job, now) in &new.checkpoints {
+            if old.checkpoints.get(job) != Some(now) {
+                change.put(checkpoint::key(application, *job), now.to_stored());
             }
         }
         let told = !draft.events.is_empty();

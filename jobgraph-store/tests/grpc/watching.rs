@@ -14,7 +14,7 @@ fn beat(fence: &proto::EpochFence, rows: u64) -> jobgraph::BeatRequest {
     jobgraph::BeatRequest {
         fence: Some(fence.clone().into()),
         source: "runner-0".into(),
-        progress: vec![api::JobProgress { job_id: "j".into(), progress: Some(counters) }],
+        progress: vec![api::JobProgress { job_id: "j".into(), progress: Some(counters), checkpoint: None }],
         activity: "fetching".into(),
     }
 }

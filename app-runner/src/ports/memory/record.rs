@@ -158,7 +158,13 @@ impl RecordStore for World {
             } else {
                 request.name.clone()
             };
-            let id = JobId::derive(&application.id, application.generation, &name, 0);
+            let missing =
+                |digest: &&String| !state.payloads.keys().any(|known| known.to_string() == **digest);
+            if let Some(missing) = request.payload_digests.iter().find(missing) {
+                return Err(PortError::refused(Reason::PayloadMissing, format!("{missing} is not here")));
+            }
+            let occurrence = request.occurrence.unwrap_or(0);
+            let id = JobId::derive(&application.id, application.generation, &name, occurrence);
             let caller = format!("{}/{}", fence.epoch, request.call_id);
             let earlier = state.calls.insert(id.to_string(), caller.clone());
             let same_attempt = format!("{}/", fence.epoch);
@@ -174,8 +180,13 @@ impl RecordStore for World {
                 let text = format!("main() asks for {name:?} where another job is recorded");
                 return Err(PortError::refused(Reason::MainDiverged, text));
             }
-            let mut job =
-                api::Job { job_id: id.to_string(), name, ordinal: request.ordinal, ..api::Job::default() };
+            let mut job = api::Job {
+                job_id: id.to_string(),
+                name,
+                occurrence,
+                ordinal: request.ordinal,
+                ..api::Job::default()
+            };
             job.graph_digest = request.graph_digest;
             job.graph_size_bytes = request.graph_size_bytes;
             job.set_state(api::JobState::Stored);

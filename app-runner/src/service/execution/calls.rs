@@ -1,24 +1,70 @@
 //! The `execute()` calls of one main(): their order, and whether it can be relied on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Calls by their ids. The ids of one attempt are as many as its jobs.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    ordinals: BTreeMap<String, u32>,
+    numbered: BTreeMap<String, Numbered>,
     /// How often each call is in flight: a retry may overtake the end of the call that it repeats.
     in_flight: BTreeMap<String, u32>,
+    /// Calls that were assigned an id and have not come yet: they have begun as far as their order goes.
+    assigned: BTreeSet<String>,
     overlapped: bool,
 }
 
+/// Which of the calls one is. It stays so for every repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Numbered {
+    /// Among all calls, from 0.
+    pub(super) ordinal: u32,
+    /// What the job is called: an unnamed one by its ordinal.
+    pub(super) name: String,
+    /// Among the calls of this name, from 0.
+    pub(super) occurrence: u32,
+    /// What the call said.
+    said: String,
+}
+
+/// The call id was used for a job of another name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OtherName(pub(super) String);
+
 impl Calls {
-    /// A call arrives: its ordinal, and whether the order of this attempt's calls was ever left to chance.
-    pub(super) fn enter(&mut self, call_id: &str) -> (u32, bool) {
-        self.overlapped |= self.in_flight.keys().any(|other| other != call_id);
+    /// A call arrives: which one it is, and whether the order of this attempt's calls was ever left to chance.
+    pub(super) fn enter(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
+        let arrived = self.arrive(call_id, name)?;
+        self.assigned.remove(call_id);
         *self.in_flight.entry(call_id.to_owned()).or_default() += 1;
-        let next = u32::try_from(self.ordinals.len()).unwrap_or(u32::MAX);
-        let ordinal = *self.ordinals.entry(call_id.to_owned()).or_insert(next);
-        (ordinal, self.overlapped)
+        Ok(arrived)
+    }
+
+    /// A call is announced: it has its number, and overlaps with others until it has come and gone.
+    pub(super) fn assign(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
+        let again = self.numbered.contains_key(call_id);
+        let arrived = self.arrive(call_id, name)?;
+        if !again {
+            self.assigned.insert(call_id.to_owned());
+        }
+        Ok(arrived)
+    }
+
+    fn arrive(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
+        if let Some(known) = self.numbered.get(call_id).filter(|known| known.said != name) {
+            return Err(OtherName(known.said.clone()));
+        }
+        self.overlapped |= self.in_flight.keys().chain(&self.assigned).any(|other| other != call_id);
+        if let Some(known) = self.numbered.get(call_id) {
+            return Ok((known.clone(), self.overlapped));
+        }
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let ordinal = count(self.numbered.len());
+        let said = name.to_owned();
+        let name = if name.is_empty() { format!("job-{ordinal}") } else { said.clone() };
+        let occurrence = count(self.numbered.values().filter(|known| known.name == name).count());
+        let numbered = Numbered { ordinal, name, occurrence, said };
+        self.numbered.insert(call_id.to_owned(), numbered.clone());
+        Ok((numbered, self.overlapped))
     }
 
     /// A call is answered, or given up.
@@ -30,17 +76,35 @@ impl Calls {
             }
         }
     }
+
+    /// An announced call was refused: it does not come.
+    pub(super) fn withdraw(&mut self, call_id: &str) {
+        self.assigned.remove(call_id);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// Ordinal, and whether it overlaps.
+    fn enter(calls: &mut Calls, call_id: &str) -> (u32, bool) {
+        let (numbered, overlapped) = calls.enter(call_id, call_id).unwrap();
+        (numbered.ordinal, overlapped)
+    }
+
+    /// Ordinal and occurrence.
+    fn assign(calls: &mut Calls, call_id: &str, name: &str) -> (u32, u32) {
+        let (numbered, _) = calls.assign(call_id, name).unwrap();
+        (numbered.ordinal, numbered.occurrence)
+    }
 
     #[test]
     fn calls_one_after_the_other_are_numbered_and_do_not_overlap() {
         let mut calls = Calls::default();
         for (ordinal, id) in ["a", "b", "c"].into_iter().enumerate() {
-            assert_eq!(calls.enter(id), (ordinal as u32, false));
+            assert_eq!(enter(&mut calls, id), (ordinal as u32, false));
             calls.leave(id);
         }
     }
@@ -48,20 +112,56 @@ mod tests {
     #[test]
     fn a_retry_keeps_its_ordinal_and_does_not_overlap_with_itself() {
         let mut calls = Calls::default();
-        calls.enter("a");
-        assert_eq!(calls.enter("a"), (0, false), "before the first try was seen to be gone");
+        enter(&mut calls, "a");
+        assert_eq!(enter(&mut calls, "a"), (0, false), "before the first try was seen to be gone");
         calls.leave("a");
         calls.leave("a");
-        assert_eq!(calls.enter("b"), (1, false));
+        assert_eq!(enter(&mut calls, "b"), (1, false));
     }
 
     #[test]
     fn once_two_calls_overlapped_the_order_is_not_relied_on_again() {
         let mut calls = Calls::default();
-        calls.enter("a");
-        assert_eq!(calls.enter("b"), (1, true));
+        enter(&mut calls, "a");
+        assert_eq!(enter(&mut calls, "b"), (1, true));
         calls.leave("a");
         calls.leave("b");
-        assert_eq!(calls.enter("c"), (2, true));
+        assert_eq!(enter(&mut calls, "c"), (2, true));
+    }
+
+    #[test]
+    fn equal_names_are_counted_in_the_order_of_arrival_whoever_comes_to_execute_first() {
+        let mut calls = Calls::default();
+        assert_eq!(assign(&mut calls, "1", "twin"), (0, 0));
+        assert_eq!(assign(&mut calls, "2", "twin"), (1, 1));
+        assert_eq!(assign(&mut calls, "1", "twin"), (0, 0), "asked again");
+        let (second, overlapped) = calls.enter("2", "twin").unwrap();
+        assert_eq!((second.ordinal, second.occurrence, overlapped), (1, 1, true));
+        let (third, _) = calls.enter("3", "twin").unwrap();
+        assert_eq!((third.ordinal, third.occurrence), (2, 2), "one that nobody announced counts as well");
+        let (first, _) = calls.enter("1", "twin").unwrap();
+        assert_eq!((first.ordinal, first.occurrence), (0, 0));
+        assert_eq!(calls.enter("1", "other"), Err(OtherName("twin".into())));
+        assert_eq!(calls.assign("2", "other"), Err(OtherName("twin".into())));
+    }
+
+    #[test]
+    fn a_call_that_is_announced_has_begun_until_it_has_come_and_gone() {
+        let mut calls = Calls::default();
+        calls.assign("1", "a").unwrap();
+        assert!(!calls.enter("1", "a").unwrap().1, "it does not overlap with itself");
+        calls.leave("1");
+        calls.assign("1", "a").unwrap();
+        assert!(!calls.enter("2", "b").unwrap().1, "a late question does not begin it again");
+        calls.leave("2");
+        calls.assign("3", "c").unwrap();
+        assert!(calls.enter("4", "d").unwrap().1);
+    }
+
+    #[test]
+    fn an_unnamed_call_is_counted_under_the_name_that_it_gets() {
+        let mut calls = Calls::default();
+        assert_eq!(assign(&mut calls, "1", "job-1"), (0, 0));
+        assert_eq!(assign(&mut calls, "2", ""), (1, 1));
     }
 }

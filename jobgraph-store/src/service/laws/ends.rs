@@ -224,3 +224,39 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     ensure!(taken.is_err(), "a job after clean");
     Ok(())
 }
+
+/// An occurrence that was assigned stands in whatever order calls come, and no two calls of one attempt have the same.
+pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
+    let face = &court.face;
+    let (application, leader, _) = court.running("equal").await?;
+    let bytes = Bytes::from_static(b"graph");
+    let wish = |call: &str, occurrence: Option<u32>| proto::jobgraph::PutJobGraphRequest {
+        equal_names_allowed: true,
+        overlapped: true,
+        occurrence,
+        ..graph("twin", call, 9, &bytes)
+    };
+    let id = |occurrence| proto::JobId::derive(&application.id, application.generation, "twin", occurrence);
+    // The second one comes first.
+    let second = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a graph"))?;
+    ensure!(second.job.as_ref().unwrap().job_id == id(1).to_string(), "assigned 1, got {second:?}");
+    let mut held = court.gate.hold("/job/");
+    let slow = {
+        let (face, leader, wish) = (face.clone(), leader.clone(), wish("x", Some(0)));
+        tokio::spawn(async move { face.put_graph(&leader, wish).await.map(|_| ()) })
+    };
+    held.reached().await;
+    let first = face.put_graph(&leader, wish("a", Some(0))).await.map_err(wrongly("a graph"))?;
+    ensure!(first.job.as_ref().unwrap().job_id == id(0).to_string(), "assigned 0, got {first:?}");
+    held.release();
+    let slow = slow.await.unwrap();
+    ensure!(slow == Err(Reason::JobNameTaken), "two calls have occurrence 0: {slow:?}");
+    let again = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a retry"))?;
+    ensure!(again == second, "a retry came to {again:?}");
+    let counted = face.put_graph(&leader, wish("c", None)).await.map_err(wrongly("a graph"))?;
+    ensure!(counted.job.as_ref().unwrap().job_id == id(2).to_string(), "counted 2, got {counted:?}");
+    let one = proto::jobgraph::PutJobGraphRequest { equal_names_allowed: false, ..wish("d", Some(3)) };
+    let one = face.put_graph(&leader, one).await.map(|_| ());
+    ensure!(one == Err(Reason::RequestInvalid), "occurrence 3 of a name for one job came to {one:?}");
+    Ok(())
+}

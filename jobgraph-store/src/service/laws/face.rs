@@ -72,6 +72,16 @@ pub(crate) trait Face: Send + Sync {
         job: JobId,
         end: job::JobEnd,
     ) -> Answer<(bool, job::JobEnd)>;
+    /// Whether the job has ended, what is kept, the next id.
+    async fn checkpoints(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+    ) -> Answer<(bool, Vec<job::Checkpoint>, u64)>;
+    async fn add_checkpoint(&self, fence: &IncarnationFence, job: JobId, kept: job::Checkpoint)
+    -> Answer<()>;
+    async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, id: u64) -> Answer<()>;
+    async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64>;
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()>;
     async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome>;
     async fn mark_clean(&self, fence: &EpochFence) -> Answer<()>;
@@ -227,6 +237,32 @@ impl Face for Direct {
         end: job::JobEnd,
     ) -> Answer<(bool, job::JobEnd)> {
         self.0.job_ended_by_leader(fence, job, &end).await.map_err(why)
+    }
+
+    async fn checkpoints(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+    ) -> Answer<(bool, Vec<job::Checkpoint>, u64)> {
+        let resume = self.0.read_checkpoints(fence, job).await.map_err(why)?;
+        Ok((resume.ended, resume.checkpoints, resume.next_id))
+    }
+
+    async fn add_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        kept: job::Checkpoint,
+    ) -> Answer<()> {
+        self.0.add_checkpoint(fence, job, &kept).await.map_err(why)
+    }
+
+    async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, id: u64) -> Answer<()> {
+        self.0.remove_checkpoint(fence, job, id).await.map_err(why)
+    }
+
+    async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64> {
+        self.0.advance_checkpoint_id(fence, job, next).await.map_err(why)
     }
 
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
@@ -422,6 +458,32 @@ impl Face for Wired {
     ) -> Answer<(bool, job::JobEnd)> {
         let standing = self.record.leader_job_ended(fence, job, end).await.map_err(said)?;
         Ok((standing.recorded, standing.end))
+    }
+
+    async fn checkpoints(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+    ) -> Answer<(bool, Vec<job::Checkpoint>, u64)> {
+        let resume = self.record.read_checkpoints(fence, job).await.map_err(said)?;
+        Ok((resume.ended, resume.checkpoints, resume.next_checkpoint_id))
+    }
+
+    async fn add_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        kept: job::Checkpoint,
+    ) -> Answer<()> {
+        self.record.add_checkpoint(fence, job, kept).await.map_err(said)
+    }
+
+    async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, id: u64) -> Answer<()> {
+        self.record.remove_checkpoint(fence, job, id).await.map_err(said)
+    }
+
+    async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64> {
+        self.record.advance_checkpoint_id(fence, job, next).await.map_err(said)
     }
 
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {

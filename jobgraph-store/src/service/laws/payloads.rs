@@ -91,3 +91,41 @@ pub(super) async fn freed_at_clean(court: &Court) -> Verdict {
     }
     Ok(())
 }
+
+/// Files that a graph needs have to be here before it, stay as long as an attempt may need them, and go at clean.
+pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
+    let face = &court.face;
+    let (application, leader, first) = court.running("files").await?;
+    let (jar, other) = (Bytes::from_static(b"a jar"), Bytes::from_static(b"another jar"));
+    let bytes = Bytes::from_static(b"graph");
+    let request = |files: &[&Bytes]| proto::jobgraph::PutJobGraphRequest {
+        payload_digests: files.iter().map(|file| Digest::of(file).to_string()).collect(),
+        ..graph("with jars", "call-2", 1, &bytes)
+    };
+    face.put_payload(jar.clone()).await.map_err(wrongly("a payload"))?;
+    let early = face.put_graph(&leader, request(&[&jar, &other])).await.map(|_| ());
+    ensure!(early == Err(Reason::PayloadMissing), "a graph whose file is not here came to {early:?}");
+    let many = vec![&jar; 65];
+    let many = face.put_graph(&leader, request(&many)).await.map(|_| ());
+    ensure!(many == Err(Reason::RequestInvalid), "65 files came to {many:?}");
+    face.put_payload(other.clone()).await.map_err(wrongly("a payload"))?;
+    let put = face.put_graph(&leader, request(&[&jar, &other, &jar])).await.map_err(wrongly("a graph"))?;
+    let second = put.job.unwrap().job_id.parse().unwrap();
+    court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
+    for file in [&jar, &other] {
+        let kept = face.read_payload(Digest::of(file)).await;
+        ensure!(kept.as_ref() == Ok(file), "a file that a graph needs was swept: {kept:?}");
+    }
+    for job in [first, second] {
+        face.job_ended(&incarnation(&application, 1), job, succeeded("")).await.map_err(wrongly("an end"))?;
+    }
+    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
+    ensure!(face.read_payload(Digest::of(&jar)).await.is_ok(), "a file went before clean");
+    face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
+    for file in [&jar, &other] {
+        let freed = face.read_payload(Digest::of(file)).await;
+        ensure!(freed == Err(Reason::PayloadMissing), "a file after clean: {freed:?}");
+    }
+    ensure!(face.read_payload(Digest::of(&bytes)).await.is_ok(), "a graph is gone");
+    Ok(())
+}

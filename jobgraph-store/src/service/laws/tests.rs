@@ -95,6 +95,12 @@ laws! {
     an_older_generation_is_never_run_again
     pages_are_of_one_revision
     the_past_is_told_in_the_order_of_facts
+    a_checkpoint_outlives_its_cluster_and_only_the_current_one_writes
+    checkpoint_ids_only_grow
+    checkpoints_are_shown_and_are_no_change_for_watchers
+    checkpoints_are_bounded
+    no_two_calls_share_an_occurrence
+    files_of_a_graph_are_kept_until_clean
     a_step_of_the_journal_is_kept_once
     a_payload_that_is_pointed_to_is_never_swept
     artifacts_are_freed_at_clean_and_graphs_are_kept
@@ -113,6 +119,9 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "a_cancel_after_the_end_is_refused",
             "no_job_slips_in_beside_the_end",
             "two_submissions_of_one_id_make_one_generation",
+            "a_checkpoint_outlives_its_cluster_and_only_the_current_one_writes",
+            "checkpoint_ids_only_grow",
+            "no_two_calls_share_an_occurrence",
             "a_step_of_the_journal_is_kept_once",
             "a_payload_that_is_pointed_to_is_never_swept",
         ],
@@ -125,7 +134,14 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::Loses("/state"), &["an_older_generation_is_never_run_again", "every_write_may_be_repeated"]),
     (Fault::Loses("/job/"), &["a_cluster_ends_its_job_without_a_leader", "nothing_ends_with_work_left"]),
     (Fault::Loses("/event"), &["the_past_is_told_in_the_order_of_facts"]),
-    (Fault::Loses("/ref/"), &["artifacts_are_freed_at_clean_and_graphs_are_kept"]),
+    (
+        Fault::Loses("/ref/"),
+        &["artifacts_are_freed_at_clean_and_graphs_are_kept", "files_of_a_graph_are_kept_until_clean"],
+    ),
+    (
+        Fault::Loses("/checkpoints/"),
+        &["checkpoints_are_shown_and_are_no_change_for_watchers", "checkpoints_are_bounded"],
+    ),
     (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
 ];
 

@@ -1,0 +1,116 @@
+//! What a job resumes from: pointers to checkpoints, and the counter of their ids. The job owns them, the current incarnation
+//! writes them. No event tells of them: they come several times a second.
+
+use prost::Message as _;
+use proto::{IncarnationFence, JobId, job};
+
+use super::{Draft, Facts, Refusal};
+use crate::keys::checkpoint::Checkpoints;
+
+/// Checkpoints of one job that are kept at once.
+pub const MAX_KEPT: usize = 100;
+
+/// The longest pointer, in bytes.
+pub const MAX_POINTER_BYTES: usize = 4 * 1024;
+
+/// What the checkpoints of one job may take together, encoded, in bytes: they are one value of the record.
+const MAX_KEPT_BYTES: usize = 60 * 1024;
+
+/// What a cluster resumes a job from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resume {
+    /// The job's end is recorded.
+    pub ended: bool,
+    /// By ascending id.
+    pub checkpoints: Vec<job::Checkpoint>,
+    /// The id that the next one may have, from 1.
+    pub next_id: u64,
+}
+
+/// What the current incarnation resumes a job from.
+pub fn resume(facts: &Facts, fence: &IncarnationFence, id: JobId) -> Result<Resume, Refusal> {
+    facts.check_incarnation(fence)?;
+    let ended = facts.job(id)?.shown().end.is_some();
+    let known = facts.checkpoints.get(&id).cloned().unwrap_or_default();
+    Ok(Resume { ended, checkpoints: known.kept, next_id: known.next_id.max(1) })
+}
+
+/// Keeps a checkpoint; one with the same id is replaced: the current incarnation completed it later.
+pub fn add(
+    draft: &mut Draft,
+    fence: &IncarnationFence,
+    id: JobId,
+    checkpoint: &job::Checkpoint,
+) -> Result<(), Refusal> {
+    let name = writable(draft, fence, id)?;
+    let bytes = checkpoint.pointer.len();
+    if checkpoint.id == 0 || bytes == 0 || bytes > MAX_POINTER_BYTES {
+        return Err(Refusal::RequestInvalid(format!(
+            "checkpoint {} with a pointer of {bytes} bytes: an id is a number from 1, a pointer has 1 to {MAX_POINTER_BYTES} bytes",
+            checkpoint.id
+        )));
+    }
+    let mut kept = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
+    match kept.kept.binary_search_by_key(&checkpoint.id, |known| known.id) {
+        Ok(at) => kept.kept[at] = checkpoint.clone(),
+        Err(at) => kept.kept.insert(at, checkpoint.clone()),
+    }
+    raise(&mut kept, checkpoint.id.saturating_add(1));
+    let bytes = kept.encoded_len();
+    if kept.kept.len() > MAX_KEPT || bytes > MAX_KEPT_BYTES {
+        let (count, most, most_bytes) = (kept.kept.len(), MAX_KEPT, MAX_KEPT_BYTES);
+        return Err(Refusal::TooManyCheckpoints {
+            application: draft.facts.application.clone(),
+            job: name,
+            count,
+            bytes,
+            most,
+            most_bytes,
+        });
+    }
+    draft.facts.checkpoints.insert(id, kept);
+    if draft.facts.state.application().cluster.as_ref().is_some_and(|cluster| cluster.barren_incarnations > 0)
+        && let Some(cluster) = draft.app().cluster.as_mut()
+    {
+        // It came to something: the next incarnation goes on from here.
+        cluster.barren_incarnations = 0;
+    }
+    Ok(())
+}
+
+/// Forgets a checkpoint, if it is kept. Also after the end: engines clean up then.
+pub fn remove(draft: &mut Draft, fence: &IncarnationFence, id: JobId, number: u64) -> Result<(), Refusal> {
+    draft.facts.check_incarnation(fence)?;
+    draft.facts.job(id)?;
+    if let Some(known) = draft.facts.checkpoints.get_mut(&id) {
+        known.kept.retain(|checkpoint| checkpoint.id != number);
+    }
+    Ok(())
+}
+
+/// Raises the counter of ids; the one that stands.
+pub fn advance(draft: &mut Draft, fence: &IncarnationFence, id: JobId, next: u64) -> Result<u64, Refusal> {
+    writable(draft, fence, id)?;
+    let mut known = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
+    raise(&mut known, next);
+    let stands = known.next_id.max(1);
+    // A counter that says nothing is not kept.
+    if known != Checkpoints::default() {
+        draft.facts.checkpoints.insert(id, known);
+    }
+    Ok(stands)
+}
+
+fn raise(known: &mut Checkpoints, next: u64) {
+    known.next_id = known.next_id.max(next);
+}
+
+/// The current incarnation may add to a job of an application that has not ended; the job's name.
+fn writable(draft: &Draft, fence: &IncarnationFence, id: JobId) -> Result<String, Refusal> {
+    draft.facts.check_incarnation(fence)?;
+    let name = draft.facts.job(id)?.shown().name.clone();
+    if draft.facts.is_terminal() {
+        return Err(draft.facts.already_ended());
+    }
+    Ok(name)
+}
