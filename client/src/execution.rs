@@ -11,10 +11,11 @@ use bytes::Bytes;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use chassis::clock::SharedClock;
-use futures::{Stream, stream};
+use futures::future::ready;
+use futures::{Stream, StreamExt as _, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
-    AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, JournalRequest,
+    AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse, JournalRequest,
     JournalResponse, PutPayloadHeader, PutPayloadRequest, ReadResultRequest, WatchJobRequest,
     WatchJobResponse, put_payload_request,
 };
@@ -207,6 +208,39 @@ impl Execution {
         Ok(digest)
     }
 
+    /// Puts a file of any size that does not change meanwhile and whose digest is known.
+    pub async fn put_payload_file(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        path: &Path,
+    ) -> Result<(), CallError> {
+        let header = PutPayloadHeader { digest: digest.to_string(), size_bytes };
+        self.patiently(|mut client| {
+            let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header.clone())) };
+            async move {
+                let file = tokio::fs::File::open(path).await;
+                let file = file.map_err(|error| unreadable(path, &error))?;
+                // A file that fails while it is read ends early: what is too short is refused.
+                let read = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES);
+                let chunks = read.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()));
+                let chunks =
+                    chunks.map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
+                client.put_payload(stream::iter([header]).chain(chunks)).await?;
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// The cluster that this attempt works with right now.
+    pub async fn cluster(&self) -> Result<GetClusterResponse, CallError> {
+        self.patiently(|mut client| async move {
+            Ok(client.get_cluster(GetClusterRequest {}).await?.into_inner())
+        })
+        .await
+    }
+
     /// A job's state and progress until it has ended; the last item carries the end.
     pub fn watch_job(
         &self,
@@ -266,6 +300,10 @@ impl Execution {
     {
         wait::Retry::new(self.clock.clone()).run(|| call(self.inner.clone())).await
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> CallError {
+    tonic::Status::data_loss(format!("{} cannot be read: {error}", path.display())).into()
 }
 
 type Client = ExecutionServiceClient<GrpcChannel>;

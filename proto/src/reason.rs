@@ -64,6 +64,7 @@ reasons! {
     OptionMeaningless "OPTION_MEANINGLESS" "The option means nothing to this engine."
     SettingUnknown "SETTING_UNKNOWN" "The engine knows no such setting."
     EngineNotFound "ENGINE_NOT_FOUND" "There is no executable called mainspring-ENGINE."
+    EngineNotSetUp "ENGINE_NOT_SET_UP" "The engine's own software is not installed on this machine."
     TargetUnknown "TARGET_UNKNOWN" "There is no such target in this build."
     PageTokenInvalid "PAGE_TOKEN_INVALID" "The page token is not one that this service gave out."
     MessageTooLarge "MESSAGE_TOO_LARGE" "A message is over the size limit."

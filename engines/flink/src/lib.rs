@@ -1,12 +1,25 @@
 //! The Flink engine: an unchanged Flink program on real Flink processes that are started for it.
 //!
-//! - [`home`]: where Flink's libraries, our jar and the class-data archives are
-//! - [`java_home`]: the JDK that everything runs on
-//! - [`jvm`]: how each JVM is started
-//! - [`setup`]: makes the home
+//! - [`describe`]: what the engine says about an application, and with it the [`front`]: Flink's REST API as main() sees it
+//! - [`jobs`]: the one process of a cluster that acts on the JobManager, and keeps checkpoints and ends in the record
+//! - [`launch`]: becoming a JobManager or TaskManager
+//! - [`graph`], [`plan`]: a job as the record keeps it, and as people see it
+//! - [`settings`], [`memory`], [`cluster`]: what a user says, and what follows for each JVM
+//! - [`home`], [`java_home`], [`jvm`], [`setup`]: Flink's libraries, the JDK, and how a JVM is started
 
+pub mod bytes;
+pub mod cluster;
+pub mod describe;
+pub mod front;
+pub mod graph;
 pub mod home;
+mod http;
 pub mod java_home;
+pub mod jobs;
 pub mod jvm;
+pub mod launch;
+pub mod memory;
+pub mod plan;
+pub mod settings;
 pub mod setup;
 mod sources;

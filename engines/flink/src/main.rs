@@ -1,9 +1,17 @@
 //! `mainspring-flink`: the Flink engine as an executable.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::Credential;
+use chassis::tasks::Shutdown;
+use chassis::telemetry::{self, TelemetryArgs, fields, trace};
+use chassis::transport::{OsTransport, SharedTransport};
 use clap::{Parser, Subcommand};
-use mainspring_flink::setup;
+use mainspring_flink::jvm::Role;
+use mainspring_flink::{describe, jobs, launch, setup};
+use tracing::Instrument as _;
 
 /// The Flink engine of mainspring: runs unchanged Flink programs. Started by mainspring, not by hand.
 #[derive(Parser)]
@@ -11,21 +19,83 @@ use mainspring_flink::setup;
 struct Args {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Installs Flink's libraries, and a JDK where there is none and this is root
     Setup(setup::Args),
+    /// Serves what a runner asks the engine about its application, and Flink's REST API for its main()
+    Describe(describe::Config),
+    /// Acts on the JobManager of one cluster, and keeps its checkpoints and ends in the record
+    Jobs(jobs::Config),
+    /// Becomes the JobManager of a cluster
+    Jobmanager(launch::Place),
+    /// Becomes a TaskManager of a cluster
+    Taskmanager(launch::Place),
 }
 
 fn main() -> ExitCode {
-    let Command::Setup(args) = Args::parse().command;
-    match setup::run(&args) {
+    chassis::install_crypto_provider();
+    let args = Args::parse();
+    let done = match args.command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Jobmanager(place) => launch::launch(Role::JobManager, &place).map(|never| match never {}),
+        Command::Taskmanager(place) => launch::launch(Role::TaskManager, &place).map(|never| match never {}),
+        Command::Describe(config) => served("describe", args.telemetry, Service::Describe(config)),
+        Command::Jobs(config) => served("jobs", args.telemetry, Service::Jobs(config)),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+enum Service {
+    Describe(describe::Config),
+    Jobs(jobs::Config),
+}
+
+fn served(name: &'static str, telemetry: TelemetryArgs, service: Service) -> anyhow::Result<ExitCode> {
+    chassis::runtime()?.block_on(async {
+        let guard = telemetry::init(name, &telemetry);
+        let span = tracing::info_span!(
+            "process",
+            otel.name = name,
+            { fields::APP_ID } = of_environment("MAINSPRING_APPLICATION"),
+            { fields::EPOCH } = of_environment("MAINSPRING_EPOCH"),
+            { fields::INCARNATION } = of_environment("MAINSPRING_INCARNATION"),
+        );
+        trace::continue_from_environment(&span);
+        let done = serve(service).instrument(span).await;
+        guard.shutdown().await;
+        done.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+/// What the substrate and the runner say about this process; absent for one that was started by hand.
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+async fn serve(service: Service) -> anyhow::Result<()> {
+    let transport: SharedTransport = Arc::new(OsTransport);
+    let clock: SharedClock = Arc::new(SystemClock);
+    let shutdown = Shutdown::on_signals()?;
+    let served = match service {
+        Service::Describe(config) => {
+            let token = Credential::from_file(&config.token_file)?;
+            describe::serve(config, token, transport, clock, shutdown).await
+        }
+        Service::Jobs(config) => {
+            let token = Credential::from_file(&config.token_file)?;
+            jobs::serve(config, token, transport, clock, shutdown).await
+        }
+    };
+    served.map_err(anyhow::Error::from_boxed)
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bytes;
 
 const MIB: u64 = 1 << 20;
@@ -18,7 +20,7 @@ pub struct BadMemory {
 }
 
 /// How much of each kind a JobManager has, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobManagerMemory {
     /// The whole process.
     pub process: u64,
@@ -31,7 +33,7 @@ pub struct JobManagerMemory {
 }
 
 /// How much of each kind a TaskManager has, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskManagerMemory {
     /// The whole process.
     pub process: u64,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
 /// First words of Flink's settings.
@@ -34,7 +36,7 @@ const OWNED: [(&str, &str); 12] = [
 const MAX_TASKMANAGERS: u32 = 100;
 
 /// Settings of an application, read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Flink's, as given.
     pub flink: BTreeMap<String, String>,

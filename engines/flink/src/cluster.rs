@@ -1,0 +1,17 @@
+//! What every process of a cluster has to know: written by `describe` into the plan, read by the launchers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+/// The file in a role's working directory that holds this, as JSON.
+pub const FILE: &str = "cluster.json";
+
+/// A cluster of one application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// As the user gave them.
+    pub settings: Settings,
+    /// Where checkpoints go unless a setting says otherwise; absolute.
+    pub state_directory: String,
+}

@@ -1,0 +1,205 @@
+//! `DescribeService`: proto to and from what the engine knows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chassis::status::Problem;
+use proto::engine::describe_service_server::DescribeService;
+use proto::engine::{
+    Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
+    InfoRequest, InfoResponse, Plan, PublishRequest, PublishResponse, Readiness, Resources, RestartPolicy,
+    Role, RoleFile, SweepRequest, SweepResponse, readiness,
+};
+use proto::{Reason, api};
+use tonic::{Code, Request, Response, Status};
+
+use super::program::{self, ProgramError};
+use crate::cluster::{self, Cluster};
+use crate::home::{FLINK_VERSION, Home};
+use crate::jvm::{self, Memory};
+use crate::settings::{BadSetting, Settings};
+
+/// The engine's name.
+pub const ENGINE: &str = "flink";
+
+/// JVMs on busy cores, without archives.
+const READY_SECONDS: i64 = 120;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Describe {
+    executable: String,
+    /// Where main()'s JVM finds the front.
+    front_port: u16,
+    /// `Name:value` lines that Flink's REST client sends with every request.
+    front_headers: String,
+}
+
+impl Describe {
+    /// A service whose plans start this very executable and whose main()s call a front at this port with this token.
+    pub fn new(front_port: u16, token: &str) -> std::io::Result<Self> {
+        let executable = std::env::current_exe()?;
+        let executable = executable.to_str().ok_or(std::io::ErrorKind::InvalidFilename)?.to_owned();
+        Ok(Self { executable, front_port, front_headers: format!("Authorization:Bearer {token}") })
+    }
+
+    fn role(&self, name: &str, arguments: &[String]) -> Role {
+        Role {
+            name: name.to_owned(),
+            command: std::iter::once(self.executable.clone())
+                .chain(std::iter::once(name.to_owned()))
+                .chain(arguments.iter().cloned())
+                .collect(),
+            replicas: 1,
+            ..Role::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DescribeService for Describe {
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        Ok(Response::new(InfoResponse {
+            engine: ENGINE.to_owned(),
+            version: FLINK_VERSION.to_owned(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            program_suffixes: vec![".jar".to_owned()],
+            equal_job_names: true,
+        }))
+    }
+
+    async fn describe_cluster(
+        &self,
+        request: Request<DescribeClusterRequest>,
+    ) -> Result<Response<DescribeClusterResponse>, Status> {
+        let request = request.into_inner();
+        let spec = request.spec.unwrap_or_default();
+        let settings = settings(&spec)?;
+        home()?;
+        let taskmanagers = settings.taskmanagers;
+        let memory = (settings.jobmanager.process, settings.taskmanager.process);
+        let cluster = Cluster { settings, state_directory: request.state_directory };
+        let content = serde_json::to_vec(&cluster).expect("strings and numbers always have a JSON form");
+        let file = || RoleFile { path: cluster::FILE.to_owned(), content: content.clone().into(), executable: false };
+        let ready = |probe| Readiness {
+            timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }),
+            probe,
+        };
+        let resources = |memory_bytes| Some(Resources { memory_bytes, cpu_millis: 0 });
+        let roles = vec![
+            Role {
+                ports: vec!["ha".to_owned()],
+                // Ready is said of the whole cluster: only it sees the TaskManagers register.
+                readiness: Some(ready(Some(readiness::Probe::GrpcHealth(true)))),
+                restart: RestartPolicy::Always.into(),
+                serves_jobs: true,
+                ..self.role("jobs", &[format!("--taskmanagers={taskmanagers}")])
+            },
+            Role {
+                ports: vec!["rest".to_owned(), "rpc".to_owned()],
+                files: vec![file()],
+                readiness: Some(ready(Some(readiness::Probe::TcpPortName("rest".to_owned())))),
+                // It executes the jobs: its death is a new incarnation.
+                restart: RestartPolicy::Never.into(),
+                resources: resources(memory.0),
+                ..self.role("jobmanager", &[])
+            },
+            Role {
+                files: vec![file()],
+                replicas: taskmanagers,
+                readiness: Some(ready(None)),
+                // The JobManager runs its tasks elsewhere, or here again.
+                restart: RestartPolicy::Always.into(),
+                resources: resources(memory.1),
+                ..self.role("taskmanager", &[])
+            },
+        ];
+        let plan = Plan {
+            roles,
+            commit: Commit::Gated.into(),
+            engine: ENGINE.to_owned(),
+            engine_version: FLINK_VERSION.to_owned(),
+        };
+        Ok(Response::new(DescribeClusterResponse { plan: Some(plan) }))
+    }
+
+    async fn describe_main(
+        &self,
+        request: Request<DescribeMainRequest>,
+    ) -> Result<Response<DescribeMainResponse>, Status> {
+        let request = request.into_inner();
+        let spec = request.spec.unwrap_or_default();
+        let settings = settings(&spec)?;
+        let home = home()?;
+        let program = spec.program.unwrap_or_default();
+        if let Some(option) = program.python.keys().min() {
+            let why = format!("{option} is for Python programs, and this is a jar");
+            return Err(Problem::new(Code::InvalidArgument, Reason::OptionMeaningless, why.clone())
+                .field("spec.program.python", why)
+                .help("leave it out")
+                .into_status());
+        }
+        let jar = request.artifacts.first().ok_or_else(|| {
+            let text = "the program is missing from the artifacts";
+            Problem::new(Code::InvalidArgument, Reason::RequestInvalid, text)
+                .field("artifacts", "the first one is the program")
+                .into_status()
+        })?;
+        program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
+        let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
+        let mut flink: BTreeMap<String, String> = settings.flink;
+        flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
+        flink.insert("rest.port".to_owned(), self.front_port.to_string());
+        let jvm = jvm::arguments(jvm::Role::Main, &home, &memory);
+        // The plan and nested jars are written there; it is the attempt's own directory.
+        let command = std::iter::once(home.java().to_string_lossy().into_owned())
+            .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))
+            .chain(jvm.into_iter().map(|argument| argument.to_string_lossy().into_owned()))
+            .chain(program::arguments(&program, &jar.path, flink));
+        let environment = [
+            ("FLINK_REST_CLIENT_HEADERS".to_owned(), self.front_headers.clone()),
+            ("FLINK_PLUGINS_DIR".to_owned(), home.plugins().to_string_lossy().into_owned()),
+        ];
+        Ok(Response::new(DescribeMainResponse { command: command.collect(), environment: environment.into() }))
+    }
+
+    /// Flink's sinks commit their output themselves, under the checkpoints that the record fences.
+    async fn publish(&self, _: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+        Ok(Response::new(PublishResponse::default()))
+    }
+
+    async fn sweep(&self, _: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
+        Ok(Response::new(SweepResponse::default()))
+    }
+}
+
+fn home() -> Result<Home, Status> {
+    Home::find().map_err(|error| {
+        Problem::new(Code::FailedPrecondition, Reason::EngineNotSetUp, error.to_string())
+            .help("mainspring setup flink")
+            .into_status()
+    })
+}
+
+fn settings(spec: &api::ApplicationSpec) -> Result<Settings, Status> {
+    let given = spec.settings.clone().into_iter().collect();
+    let parallelism = spec.program.as_ref().map_or(0, |program| program.parallelism);
+    Settings::read(&given, parallelism).map_err(|bad| {
+        let first = bad.first().map(ToString::to_string).unwrap_or_default();
+        let reason = match bad.first() {
+            Some(BadSetting::Unknown(_)) => Reason::SettingUnknown,
+            _ => Reason::SpecInvalid,
+        };
+        let problem = Problem::new(Code::InvalidArgument, reason, first);
+        let field = |setting: &BadSetting| format!("spec.settings[{}]", setting.name());
+        bad.iter().fold(problem, |problem, bad| problem.field(field(bad), bad.to_string())).into_status()
+    })
+}
+
+fn program_status(error: ProgramError) -> Status {
+    let reason = match error {
+        ProgramError::Unsupported(_) => Reason::ProgramUnsupported,
+        ProgramError::NotAJar(_) | ProgramError::Unreadable { .. } => Reason::ProgramNotExecutable,
+    };
+    Problem::new(Code::InvalidArgument, reason, error.to_string()).into_status()
+}

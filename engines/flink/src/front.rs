@@ -1,0 +1,151 @@
+//! Flink's REST API as the JVM that runs main() sees it, one front per attempt. What concerns the life of jobs becomes
+//! a call of `ExecutionService` and is answered from the record; everything else is passed on to the JobManager as it is.
+//!
+//! | request | becomes |
+//! | --- | --- |
+//! | `POST /mainspring/v1/jobs` | `AssignJob`: the static id, before there is a plan |
+//! | `POST /jobs` | jars into the record, then `Execute`; answered once the graph is in the record |
+//! | `GET /jobs/ID/status`, `/execution-result` | `WatchJob`: from the record, held until it changes |
+//! | `PATCH /jobs/ID` | `CancelJob` |
+//! | anything else | the JobManager's |
+
+mod answers;
+mod assigned;
+mod cancel;
+mod proxy;
+mod submission;
+mod views;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use axum::{Json, Router};
+use chassis::clock::SharedClock;
+use chassis::credential::Credential;
+use chassis::transport::{Endpoint, Incoming, SharedTransport};
+use client::error::CallError;
+use client::execution::Execution;
+use http::{StatusCode, header};
+
+use assigned::Assigned;
+use views::Views;
+
+/// Where the JVM that runs main() finds it: on the same machine, always.
+const HOST: &str = "127.0.0.1";
+
+/// The port is kept beside the other files of the attempt: main() has it in its configuration, and a front that is started again
+/// has to be found there.
+const PORT_FILE: &str = "front.port";
+
+/// The front of one attempt; cheap to clone.
+#[derive(Clone)]
+pub struct Front(Arc<Inner>);
+
+struct Inner {
+    execution: Execution,
+    token: Credential,
+    assigned: Assigned,
+    views: Views,
+    /// Where uploads are put down until their digests are known.
+    directory: PathBuf,
+    transport: SharedTransport,
+    clock: SharedClock,
+}
+
+impl Front {
+    /// A front that acts for the holder of this token. `directory` is this attempt's own.
+    pub fn new(
+        execution: Execution,
+        token: Credential,
+        directory: PathBuf,
+        transport: SharedTransport,
+        clock: SharedClock,
+    ) -> io::Result<Self> {
+        let assigned = Assigned::open(&directory)?;
+        let views = Views::new(execution.clone());
+        Ok(Self(Arc::new(Inner { execution, token, assigned, views, directory, transport, clock })))
+    }
+}
+
+/// Binds the front's port: the one that it had, if it is started again.
+pub async fn listen(transport: &SharedTransport, directory: &Path) -> io::Result<(Incoming, u16)> {
+    let file = directory.join(PORT_FILE);
+    let kept = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let incoming = transport.listen(&Endpoint::Tcp(HOST.to_owned(), kept.unwrap_or_default())).await?;
+    let Endpoint::Tcp(_, port) = incoming.endpoint().clone() else {
+        return Err(io::Error::other("the front needs a TCP port"));
+    };
+    std::fs::write(file, port.to_string())?;
+    Ok((incoming, port))
+}
+
+/// Flink's client asks below `/v1`, its web page and people without.
+pub fn router(front: Front) -> Router {
+    let api = Router::new()
+        .route("/jobs", post(submission::submit).get(proxy::pass))
+        .route("/jobs/{job}/status", get(answers::status))
+        .route("/jobs/{job}/execution-result", get(answers::execution_result))
+        .route("/jobs/{job}", patch(cancel::cancel).get(proxy::pass));
+    Router::new()
+        .route("/mainspring/v1/jobs", post(submission::assign))
+        .nest("/v1", api.clone())
+        .merge(api)
+        .fallback(proxy::pass)
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(front.clone(), authorize))
+        .with_state(front)
+}
+
+async fn authorize(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = shown.and_then(|text| text.strip_prefix("Bearer "));
+    if token.is_some_and(|token| front.0.token.matches(token.trim())) {
+        next.run(request).await
+    } else {
+        let message = "this is the front of a mainspring application: only its main() may call it";
+        Refusal::new(StatusCode::UNAUTHORIZED, message).into_response()
+    }
+}
+
+/// An answer that Flink's client shows to the program: an error with a text.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    reason: String,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, reason: String::new(), message: message.into() }
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        use tonic::Code;
+        let status = match error.code() {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
+            Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange => StatusCode::BAD_REQUEST,
+            // Flink's client tries again after this one, and after no other.
+            Code::Unavailable | Code::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let reason = error.reason().map(|reason| reason.as_str().to_owned()).unwrap_or_default();
+        Self { status, reason, message: error.to_string() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { status, reason, message } = self;
+        let body = serde_json::json!({"errors": [message], "reason": reason, "message": message});
+        (status, Json(body)).into_response()
+    }
+}

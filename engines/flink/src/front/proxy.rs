@@ -1,0 +1,95 @@
+//! Everything that is the JobManager's own business, byte for byte in both directions.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use chassis::BoxError;
+use chassis::clock::{Boot, Clock as _};
+use chassis::transport::Endpoint;
+use http::{HeaderName, StatusCode, header};
+use http_body_util::BodyExt as _;
+
+use super::{Front, Refusal};
+use crate::http::{endpoint, full, send};
+
+/// How long a request is held while there is no JobManager; then Flink's client is told to come again.
+const HOLD: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A request without a body, or with one that is small, can be sent again when a JobManager could not be reached.
+const MAX_HELD_BYTES: u64 = 1 << 20;
+
+/// Meant for this connection, not for the next one.
+const HOP_BY_HOP: [HeaderName; 5] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE, header::TRAILER];
+
+/// Passes a request on to the JobManager of the present incarnation.
+pub(super) async fn pass(State(front): State<Front>, request: Request) -> Response {
+    let until = front.0.clock.boot() + HOLD;
+    match forward(&front, request, until).await {
+        Ok(answer) => answer,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn forward(front: &Front, request: Request, until: Boot) -> Result<Response, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    // The token is ours; the JobManager has nothing to do with it.
+    parts.headers.remove(header::AUTHORIZATION);
+    for name in HOP_BY_HOP {
+        parts.headers.remove(name);
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    parts.uri = path.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let small = length.is_some_and(|length: u64| length <= MAX_HELD_BYTES);
+    let mut streamed = None;
+    let mut held = None;
+    if small {
+        let bytes = body.collect().await.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        held = Some(bytes.to_bytes());
+    } else {
+        streamed = Some(body.map_err(BoxError::from).boxed_unsync());
+    }
+    loop {
+        let peer = jobmanager(front, until).await?;
+        let body = match (&held, streamed.take()) {
+            (Some(bytes), _) => full(bytes.clone()),
+            (None, Some(body)) => body,
+            (None, None) => return Err(away("the JobManager could not be reached")),
+        };
+        match send(&front.0.transport, &peer, http::Request::from_parts(parts.clone(), body)).await {
+            Ok(answer) => {
+                let (mut parts, body) = answer.into_parts();
+                for name in HOP_BY_HOP {
+                    parts.headers.remove(name);
+                }
+                return Ok(Response::from_parts(parts, axum::body::Body::new(body)));
+            }
+            Err(error) if error.unsent && front.0.clock.boot() < until => {
+                tracing::debug!("{error}");
+                front.0.clock.sleep(LOOK_AGAIN).await;
+            }
+            Err(error) => return Err(away(&error.to_string())),
+        }
+    }
+}
+
+/// Where the present JobManager serves; waits for one.
+async fn jobmanager(front: &Front, until: Boot) -> Result<Endpoint, Refusal> {
+    loop {
+        let cluster = front.0.execution.cluster().await?;
+        if let Some(peer) = cluster.addresses.get("jobmanager/rest").and_then(|address| endpoint(address)) {
+            return Ok(peer);
+        }
+        if front.0.clock.boot() >= until {
+            return Err(away("the application has no cluster right now"));
+        }
+        front.0.clock.sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn away(text: &str) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}

@@ -1,0 +1,65 @@
+//! What is known of each job that main() asks for: one watch of the record for all who ask.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use client::error::CallError;
+use client::execution::Execution;
+use futures::StreamExt as _;
+use proto::JobId;
+use proto::engine::EngineJobState;
+use proto::job::JobEnd;
+use tokio::sync::watch;
+
+/// A job as the record has it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    /// Nothing has been heard yet.
+    pub(super) unknown: bool,
+    /// In the engine.
+    pub(super) state: EngineJobState,
+    /// Once it has one.
+    pub(super) end: Option<JobEnd>,
+    /// Why it cannot be watched.
+    pub(super) refused: Option<CallError>,
+}
+
+pub(super) struct Views {
+    execution: Execution,
+    open: Mutex<HashMap<JobId, watch::Receiver<View>>>,
+}
+
+impl Views {
+    pub(super) fn new(execution: Execution) -> Self {
+        Self { execution, open: Mutex::default() }
+    }
+
+    /// The job now and from now on. One that was refused is asked for again by the next caller.
+    pub(super) fn of(&self, job: JobId) -> watch::Receiver<View> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = open.get(&job).filter(|view| view.borrow().refused.is_none()) {
+            return view.clone();
+        }
+        let (sender, view) = watch::channel(View { unknown: true, ..View::default() });
+        tokio::spawn(follow(self.execution.clone(), job, sender));
+        open.insert(job, view.clone());
+        view
+    }
+}
+
+/// Until the job has ended, through any number of runners; ends with the process at the latest.
+async fn follow(execution: Execution, job: JobId, view: watch::Sender<View>) {
+    let mut answers = std::pin::pin!(execution.watch_job(job));
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(answer) => {
+                let state = answer.status.map(|status| status.state()).unwrap_or_default();
+                view.send_replace(View { state, end: answer.end, ..View::default() });
+            }
+            Err(error) => {
+                view.send_modify(|view| view.refused = Some(error));
+                return;
+            }
+        }
+    }
+}

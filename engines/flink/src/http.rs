@@ -1,0 +1,134 @@
+//! HTTP/1.1, which is what Flink's processes speak, over the transport that everything of ours goes through: one
+//! connection for each call, and a small server.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use bytes::{Bytes, BytesMut};
+use chassis::BoxError;
+use chassis::clock::{Clock as _, SharedClock};
+use chassis::tasks::Shutdown;
+use chassis::transport::{Endpoint, Incoming, SharedTransport};
+use futures::StreamExt as _;
+use http::{Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt as _;
+
+/// A body of either direction.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Connections that are served at once; more wait.
+const CONNECTIONS: usize = 256;
+
+/// How long to wait before accepting again after it failed.
+const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A call that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{peer}: {error}")]
+pub(crate) struct NoAnswer {
+    /// Who was asked.
+    pub(crate) peer: Endpoint,
+    /// Why not.
+    pub(crate) error: BoxError,
+    /// Nothing was sent.
+    pub(crate) unsent: bool,
+}
+
+/// A body that is there as a whole.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// All bytes of a body, at most `limit` of them.
+pub(crate) async fn collect(mut body: Body, limit: usize) -> Result<Bytes, BoxError> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > limit {
+            return Err(format!("the answer has more than {limit} bytes").into());
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// `host:port` as an endpoint.
+pub(crate) fn endpoint(address: &str) -> Option<Endpoint> {
+    format!("tcp://{address}").parse().ok()
+}
+
+/// Sends one request on a connection of its own; its answer's body ends the connection. Not bounded: whoever calls is.
+pub(crate) async fn send(
+    transport: &SharedTransport,
+    peer: &Endpoint,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, NoAnswer> {
+    let failed = |unsent, error: BoxError| NoAnswer { peer: peer.clone(), error, unsent };
+    let io = transport.connect(peer).await.map_err(|error| failed(true, error.into()))?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
+    let (mut sender, connection) = handshake.map_err(|error| failed(true, error.into()))?;
+    // Ends with the answer's body, or with whoever reads it.
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("a connection to Flink ended: {error}");
+        }
+    }));
+    if let Endpoint::Tcp(host, port) = peer
+        && let Ok(host) = format!("{host}:{port}").parse()
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let answer = sender.send_request(request).await.map_err(|error| failed(false, error.into()))?;
+    let (parts, body) = answer.into_parts();
+    let body = body.map_err(BoxError::from).map_frame(move |frame| {
+        let _lives_as_long = &connection;
+        frame
+    });
+    Ok(Response::from_parts(parts, body.boxed_unsync()))
+}
+
+/// Serves a router on a bound socket until the shutdown begins; then what is under way is cut.
+pub(crate) async fn serve(
+    mut incoming: Incoming,
+    router: Router,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), BoxError> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let permit = permits.clone().acquire_owned().await?;
+        let accepted = tokio::select! {
+            () = shutdown.begun() => return Ok(()),
+            accepted = incoming.next() => accepted,
+        };
+        let io = match accepted {
+            Some(Ok(io)) => io,
+            Some(Err(error)) => {
+                tracing::warn!("cannot accept on {}: {error}", incoming.endpoint());
+                clock.sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+            None => return Err(format!("{} stopped listening", incoming.endpoint()).into()),
+        };
+        let service = TowerToHyperService::new(
+            router.clone().map_request(|request: Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
+        );
+        connections.spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
+            if let Err(error) = served.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,319 @@
+//! The jobs of this cluster: who may give orders, what the JobManager knows, what stands in the record.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chassis::BoxError;
+use chassis::clock::{Clock as _, SharedClock};
+use chassis::tasks::Shutdown;
+use client::error::CallError;
+use client::payloads::Payloads;
+use client::record::Record;
+use proto::engine::{EngineJobState, JobStatus};
+use proto::job::Progress;
+use proto::{Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId};
+use tokio::sync::watch;
+
+use super::jobmanager::{JobManager, JobManagerError};
+use super::submission;
+use crate::graph::{GraphError, JobGraph};
+
+/// How often the JobManager is asked for running jobs; at most four reports a second.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// The largest graph that is read, as large as `Execute` takes one.
+const MAX_GRAPH_BYTES: usize = 64 << 20;
+
+/// Why an order is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// For another cluster.
+    #[error("this is {ours}, not {theirs}")]
+    NotHere {
+        /// This cluster.
+        ours: String,
+        /// The one that was meant.
+        theirs: String,
+    },
+    /// Nobody of this epoch has adopted the cluster since this process started.
+    #[error("epoch {0} has not adopted this cluster: call Adopt first")]
+    NotAdopted(Epoch),
+    /// A later leader has.
+    #[error("epoch {theirs} has been superseded by {ours}")]
+    Superseded {
+        /// The one that gives orders.
+        ours: Epoch,
+        /// The one that called.
+        theirs: Epoch,
+    },
+    /// The record says that this epoch does not lead.
+    #[error("the record does not know epoch {0} as the leader")]
+    NotLeader(Epoch),
+    /// The job is not known here.
+    #[error("job {0} is not known to this cluster")]
+    UnknownJob(JobId),
+    /// The stored bytes cannot be run.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The record did not answer as hoped.
+    #[error(transparent)]
+    Record(#[from] CallError),
+    /// The JobManager did not.
+    #[error(transparent)]
+    JobManager(#[from] JobManagerError),
+}
+
+/// All jobs of this cluster; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Board(Arc<Inner>);
+
+struct Inner {
+    fence: IncarnationFence,
+    record: Record,
+    payloads: Payloads,
+    jobmanager: JobManager,
+    clock: SharedClock,
+    state: Mutex<State>,
+    /// One submission at a time: the JobManager must not get the same job twice.
+    submitting: tokio::sync::Mutex<()>,
+    /// Moves whenever something here does.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    epoch: Option<Epoch>,
+    jobs: BTreeMap<JobId, Known>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+struct Known {
+    state: EngineJobState,
+    progress: Progress,
+}
+
+/// A job as it was submitted.
+pub(crate) struct Submitted {
+    pub(crate) id: JobId,
+    pub(crate) graph: Digest,
+    pub(crate) epoch: Epoch,
+}
+
+impl Board {
+    pub(crate) fn new(
+        fence: IncarnationFence,
+        record: Record,
+        payloads: Payloads,
+        jobmanager: JobManager,
+        clock: SharedClock,
+    ) -> Self {
+        let (state, submitting, changes) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
+        Self(Arc::new(Inner { fence, record, payloads, jobmanager, clock, state, submitting, changes }))
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    /// Takes orders from this epoch from now on, once the record has confirmed it. Answers all jobs that the JobManager knows:
+    /// one that it cannot be asked for is no reason to call a job lost, so that is an error.
+    pub(crate) async fn adopt(
+        &self,
+        fence: EpochFence,
+        incarnation: Incarnation,
+    ) -> Result<Vec<JobStatus>, Refusal> {
+        let own = &self.0.fence;
+        if fence.application != own.application || incarnation != own.incarnation {
+            return Err(Refusal::NotHere {
+                ours: format!("{} incarnation {}", own.application, own.incarnation),
+                theirs: format!("{} incarnation {incarnation}", fence.application),
+            });
+        }
+        let epoch = fence.epoch;
+        self.not_superseded(epoch)?;
+        if !self.0.record.confirm_epoch(&fence).await?.holds {
+            return Err(Refusal::NotLeader(epoch));
+        }
+        self.refresh().await?;
+        {
+            let mut state = self.state();
+            // Another, later leader may have been confirmed meanwhile.
+            if let Some(ours) = state.epoch.filter(|ours| *ours > epoch) {
+                return Err(Refusal::Superseded { ours, theirs: epoch });
+            }
+            state.epoch = Some(epoch);
+        }
+        self.changed();
+        tracing::info!({ chassis::telemetry::fields::EPOCH } = epoch.get(), "adopted");
+        Ok(self.statuses())
+    }
+
+    /// Only the epoch that adopted this cluster gives orders.
+    pub(crate) fn check(&self, fence: &EpochFence) -> Result<(), Refusal> {
+        let own = &self.0.fence.application;
+        if fence.application != *own {
+            return Err(Refusal::NotHere { ours: own.to_string(), theirs: fence.application.to_string() });
+        }
+        self.not_superseded(fence.epoch)?;
+        match self.state().epoch {
+            Some(ours) if ours == fence.epoch => Ok(()),
+            _ => Err(Refusal::NotAdopted(fence.epoch)),
+        }
+    }
+
+    fn not_superseded(&self, theirs: Epoch) -> Result<(), Refusal> {
+        match self.state().epoch {
+            Some(ours) if ours > theirs => Err(Refusal::Superseded { ours, theirs }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands a job to the JobManager unless it has it, or its end is recorded; `true` when that is so.
+    pub(crate) async fn submit(&self, job: Submitted) -> Result<bool, Refusal> {
+        let _alone = self.0.submitting.lock().await;
+        // The leader may have changed while this call waited.
+        self.not_superseded(job.epoch)?;
+        if self.known(job.id).await? {
+            return Ok(true);
+        }
+        let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
+        let graph = JobGraph::decode(&bytes)?;
+        let (content_type, body) = submission::form(&graph, &self.0.payloads);
+        let submitted = self.0.jobmanager.submit(&content_type, body).await;
+        if let Err(error) = submitted {
+            // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
+            if self.known(job.id).await? {
+                return Ok(true);
+            }
+            return Err(error.into());
+        }
+        tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job.id, "submitted to the JobManager");
+        self.set(job.id, EngineJobState::Starting);
+        Ok(false)
+    }
+
+    async fn known(&self, job: JobId) -> Result<bool, Refusal> {
+        self.refresh().await?;
+        Ok(self.state().jobs.contains_key(&job) || self.ended(job).await?)
+    }
+
+    async fn ended(&self, job: JobId) -> Result<bool, CallError> {
+        Ok(self.0.record.read_checkpoints(&self.0.fence, job).await?.ended)
+    }
+
+    /// Asks a job to end; one that has ended stays as it is.
+    pub(crate) async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
+        match self.0.jobmanager.cancel(job).await {
+            Err(JobManagerError::Refused { status: http::StatusCode::NOT_FOUND, .. }) => {
+                if self.ended(job).await? { Ok(()) } else { Err(Refusal::UnknownJob(job)) }
+            }
+            answered => Ok(answered?),
+        }
+    }
+
+    /// The record holds the job's end.
+    pub(super) fn end_recorded(&self, job: JobId) {
+        self.set(job, EngineJobState::Ended);
+    }
+
+    /// The last counters of a job.
+    pub(super) fn progress(&self, job: JobId) -> Progress {
+        self.state().jobs.get(&job).map(|known| known.progress).unwrap_or_default()
+    }
+
+    /// All jobs as they are known now.
+    pub(crate) fn statuses(&self) -> Vec<JobStatus> {
+        let state = self.state();
+        let status = |(id, known): (&JobId, &Known)| JobStatus {
+            job_id: id.to_string(),
+            state: known.state.into(),
+            progress: Some(known.progress),
+        };
+        state.jobs.iter().map(status).collect()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Asks the JobManager again and again while jobs run.
+    pub(super) async fn follow(self, shutdown: Shutdown) -> Result<(), BoxError> {
+        loop {
+            tokio::select! {
+                () = self.0.clock.sleep(ASK_EVERY) => {}
+                () = shutdown.begun() => return Ok(()),
+            }
+            let running = self.running();
+            if running.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::debug!("{error}");
+                continue;
+            }
+            for job in running {
+                match self.0.jobmanager.progress(job).await {
+                    Ok(progress) => self.update(job, |known| known.progress = progress),
+                    Err(error) => tracing::debug!("{error}"),
+                }
+            }
+        }
+    }
+
+    fn running(&self) -> Vec<JobId> {
+        let open = |known: &Known| known.state != EngineJobState::Ended;
+        self.state().jobs.iter().filter(|(_, known)| open(known)).map(|(id, _)| *id).collect()
+    }
+
+    /// Takes over what the JobManager lists.
+    async fn refresh(&self) -> Result<(), Refusal> {
+        for listed in self.0.jobmanager.jobs().await? {
+            let Ok(id) = listed.jid.parse::<JobId>() else { continue };
+            let before = self.state().jobs.get(&id).map(|known| known.state);
+            let now = if before == Some(EngineJobState::Ended) {
+                continue;
+            } else if listed.is_terminal() {
+                // Flink shows the end before our record has it; after a restart here the record knows best.
+                let recorded = before.is_none() && self.ended(id).await?;
+                if recorded { EngineJobState::Ended } else { EngineJobState::Ending }
+            } else if listed.is_starting() {
+                EngineJobState::Starting
+            } else {
+                EngineJobState::Running
+            };
+            self.set(id, now);
+        }
+        Ok(())
+    }
+
+    fn set(&self, job: JobId, to: EngineJobState) {
+        self.update(job, |known| {
+            // An end that is recorded is not undone by an answer that was on its way.
+            if known.state != EngineJobState::Ended {
+                known.state = to;
+            }
+        });
+    }
+
+    fn update(&self, job: JobId, change: impl FnOnce(&mut Known)) {
+        let changed = {
+            let mut state = self.state();
+            let known = state.jobs.entry(job).or_default();
+            let before = known.clone();
+            change(known);
+            *known != before
+        };
+        if changed {
+            self.changed();
+        }
+    }
+
+    fn changed(&self) {
+        self.0.changes.send_modify(|revision| *revision += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,239 @@
+//! What stands in for Flink's high-availability services: the JobManager keeps pointers, counters and ends here, and so in
+//! the record. A write is answered once it is durable, refused (409) once this cluster is superseded, and to be repeated
+//! (503) in every other case.
+
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use chassis::credential::Credential;
+use client::error::CallError;
+use client::payloads::Payloads;
+use client::record::Record;
+use http::{StatusCode, header};
+use proto::job::{Checkpoint, JobEnd, JobOutcome};
+use proto::{Digest, IncarnationFence, JobId, Reason};
+use serde::{Deserialize, Serialize};
+
+use super::board::Board;
+use super::jobmanager::elapsed;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(super) struct Ha {
+    pub(super) fence: IncarnationFence,
+    pub(super) record: Record,
+    pub(super) payloads: Payloads,
+    pub(super) board: Board,
+    pub(super) token: Credential,
+}
+
+#[derive(Serialize)]
+struct JobState {
+    ended: bool,
+    checkpoints: Vec<Kept>,
+    next_checkpoint_id: u64,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    id: u64,
+    #[serde(flatten)]
+    pointer: Pointer,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pointer {
+    pointer: String,
+    created_ms: i64,
+    completed_ms: i64,
+    #[serde(default)]
+    savepoint: bool,
+}
+
+#[derive(Deserialize)]
+struct Counter {
+    next: u64,
+}
+
+/// A job's end in Flink's words.
+#[derive(Deserialize)]
+struct End {
+    status: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    net_runtime_ms: u64,
+    #[serde(default)]
+    message: String,
+    /// Flink's own answer about this end, for Flink's own client.
+    execution_result: String,
+}
+
+/// Why a call was not answered with what it asked for.
+enum Refused {
+    Malformed(String),
+    Record(CallError),
+}
+
+impl From<CallError> for Refused {
+    fn from(error: CallError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, reason, message) = match self {
+            Self::Malformed(message) => (StatusCode::BAD_REQUEST, None, message),
+            Self::Record(error) => {
+                let status = match error.reason() {
+                    Some(Reason::IncarnationSuperseded | Reason::AlreadyEnded) => StatusCode::CONFLICT,
+                    // The record's bytes of this write are as wrong the next time.
+                    Some(Reason::RequestInvalid | Reason::IdMalformed | Reason::JobNotFound) => {
+                        StatusCode::BAD_REQUEST
+                    }
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                (status, error.reason(), error.to_string())
+            }
+        };
+        let reason = reason.map(Reason::as_str).unwrap_or_default();
+        tracing::warn!(%status, reason, "the JobManager is refused: {message}");
+        (status, Json(serde_json::json!({"reason": reason, "message": message}))).into_response()
+    }
+}
+
+type Answer = Result<Json<serde_json::Value>, Refused>;
+
+/// The routes, for holders of the incarnation's token.
+pub(super) fn router(ha: Ha) -> Router {
+    Router::new()
+        .route("/v1/jobs/{job}", get(read))
+        .route("/v1/jobs/{job}/checkpoints/{id}", put(add).delete(remove))
+        .route("/v1/jobs/{job}/next-checkpoint-id", put(advance))
+        .route("/v1/jobs/{job}/end", put(end))
+        .route("/v1/jobs/{job}/clean", put(clean))
+        .layer(axum::extract::DefaultBodyLimit::max(16 << 20))
+        .layer(middleware::from_fn_with_state(ha.clone(), authorize))
+        .with_state(ha)
+}
+
+async fn authorize(State(ha): State<Ha>, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = shown.and_then(|text| text.strip_prefix("Bearer "));
+    if token.is_some_and(|token| ha.token.matches(token.trim())) {
+        next.run(request).await
+    } else {
+        StatusCode::UNAUTHORIZED.into_response()
+    }
+}
+
+fn job(text: &str) -> Result<JobId, Refused> {
+    text.parse().map_err(|error: proto::InvalidId| Refused::Malformed(error.to_string()))
+}
+
+fn done() -> Answer {
+    Ok(Json(serde_json::json!({})))
+}
+
+async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobState>, Refused> {
+    let kept = ha.record.read_checkpoints(&ha.fence, job(&id)?).await?;
+    let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| Kept {
+        id: checkpoint.id,
+        pointer: Pointer {
+            pointer: checkpoint.pointer,
+            created_ms: checkpoint.created_at.map(millis).unwrap_or_default(),
+            completed_ms: checkpoint.completed_at.map(millis).unwrap_or_default(),
+            savepoint: checkpoint.savepoint,
+        },
+    });
+    Ok(Json(JobState {
+        ended: kept.ended,
+        checkpoints: checkpoints.collect(),
+        next_checkpoint_id: kept.next_checkpoint_id.max(1),
+    }))
+}
+
+async fn add(
+    State(ha): State<Ha>,
+    Path((id, checkpoint)): Path<(String, u64)>,
+    Json(pointer): Json<Pointer>,
+) -> Answer {
+    let checkpoint = Checkpoint {
+        id: checkpoint,
+        pointer: pointer.pointer,
+        created_at: Some(timestamp(pointer.created_ms)),
+        completed_at: Some(timestamp(pointer.completed_ms)),
+        savepoint: pointer.savepoint,
+    };
+    ha.record.add_checkpoint(&ha.fence, job(&id)?, checkpoint).await?;
+    done()
+}
+
+async fn remove(State(ha): State<Ha>, Path((id, checkpoint)): Path<(String, u64)>) -> Answer {
+    ha.record.remove_checkpoint(&ha.fence, job(&id)?, checkpoint).await?;
+    done()
+}
+
+async fn advance(State(ha): State<Ha>, Path(id): Path<String>, Json(Counter { next }): Json<Counter>) -> Answer {
+    ha.record.advance_checkpoint_id(&ha.fence, job(&id)?, next).await?;
+    done()
+}
+
+/// The commit point of a job. The first end wins, whoever says it; Flink cleans up after this has been answered.
+async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>) -> Answer {
+    let job = job(&id)?;
+    let outcome = match end.status.as_str() {
+        "SUCCEEDED" => JobOutcome::Succeeded,
+        "CANCELED" => JobOutcome::Cancelled,
+        "FAILED" => JobOutcome::Failed,
+        other => return Err(Refused::Malformed(format!("{other:?} is no end of a job"))),
+    };
+    let reason = match outcome {
+        JobOutcome::Succeeded => "",
+        JobOutcome::Cancelled => Reason::Cancelled.as_str(),
+        _ => Reason::JobFailed.as_str(),
+    };
+    let result = Bytes::from(end.execution_result);
+    let digest = Digest::of(&result);
+    let size = result.len() as u64;
+    ha.payloads.put_bytes(digest, result).await?;
+    let mut progress = ha.board.progress(job);
+    progress.elapsed = Some(elapsed(end.net_runtime_ms));
+    let recorded = JobEnd {
+        outcome: outcome.into(),
+        reason: reason.to_owned(),
+        message: end.message,
+        result_digest: digest.to_string(),
+        result_size_bytes: size,
+        progress: Some(progress),
+        ..JobEnd::default()
+    };
+    let standing = ha.record.job_ended(&ha.fence, job, recorded).await?;
+    ha.board.end_recorded(job);
+    tracing::info!(
+        { chassis::telemetry::fields::JOB_ID } = %job,
+        name = %end.name, outcome = ?outcome, first = standing.recorded, "end recorded"
+    );
+    done()
+}
+
+/// Flink has removed what was the job's own.
+async fn clean(Path(id): Path<String>) -> Answer {
+    job(&id)?;
+    done()
+}
+
+fn timestamp(millis: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: millis.div_euclid(1000),
+        nanos: i32::try_from(millis.rem_euclid(1000) * 1_000_000).unwrap_or_default(),
+    }
+}
+
+fn millis(at: prost_types::Timestamp) -> i64 {
+    at.seconds * 1000 + i64::from(at.nanos / 1_000_000)
+}

@@ -1,0 +1,271 @@
+//! The JobManager's REST API, as far as `jobs` needs it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chassis::clock::{SharedClock, timeout};
+use chassis::transport::{Endpoint, SharedTransport};
+use http::{Method, Request, StatusCode, header};
+use proto::JobId;
+use proto::job::Progress;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::http::{Body, collect, full, send};
+
+/// How long an answer may take that needs no upload.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a submission may take: its jars travel with it.
+const SUBMIT_WITHIN: Duration = Duration::from_secs(300);
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Why the JobManager did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobManagerError {
+    /// It cannot be reached, or did not answer in time: it may have done it.
+    #[error("the JobManager does not answer: {0}")]
+    Away(String),
+    /// It answered otherwise.
+    #[error("the JobManager answered {status}: {message}")]
+    Refused {
+        /// HTTP's.
+        status: StatusCode,
+        /// Its root cause, for people.
+        message: String,
+    },
+}
+
+/// A client of one JobManager.
+#[derive(Clone)]
+pub(crate) struct JobManager {
+    transport: SharedTransport,
+    clock: SharedClock,
+    endpoint: Endpoint,
+}
+
+/// How the cluster is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Overview {
+    /// Registered TaskManagers.
+    pub(crate) taskmanagers: u32,
+}
+
+/// A job as the JobManager lists it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    /// 32 hex digits.
+    pub(crate) jid: String,
+    /// Flink's word, such as `RUNNING`.
+    pub(crate) state: String,
+}
+
+impl Listed {
+    /// Flink will not change this state any more.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.state.as_str(), "FINISHED" | "FAILED" | "CANCELED")
+    }
+
+    /// Its tasks may run.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.state.as_str(), "INITIALIZING" | "CREATED")
+    }
+}
+
+#[derive(Deserialize)]
+struct Jobs {
+    jobs: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    duration: i64,
+    #[serde(default)]
+    vertices: Vec<Vertex>,
+    #[serde(default)]
+    plan: Plan,
+}
+
+#[derive(Deserialize)]
+struct Vertex {
+    id: String,
+    #[serde(default)]
+    metrics: Metrics,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct Metrics {
+    read_bytes: u64,
+    write_bytes: u64,
+    read_records: u64,
+    write_records: u64,
+}
+
+#[derive(Deserialize, Default)]
+struct Plan {
+    #[serde(default)]
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    #[serde(default)]
+    inputs: Vec<Input>,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Metric {
+    #[serde(default)]
+    value: String,
+}
+
+impl Details {
+    /// Flink counts records where they cross between vertices: what sources hand on is what came in, what is handed to vertices that
+    /// hand on nothing is what went out. A job of one vertex counts none.
+    fn progress(&self, restarts: u32) -> Progress {
+        let consumes = |id: &str| self.plan.nodes.iter().any(|node| node.id == id && !node.inputs.is_empty());
+        let consumed = |id: &str| self.plan.nodes.iter().any(|node| node.inputs.iter().any(|i| i.id == id));
+        let sources = || self.vertices.iter().filter(|vertex| !consumes(&vertex.id));
+        let sinks = || self.vertices.iter().filter(|vertex| !consumed(&vertex.id));
+        let millis = u64::try_from(self.duration).unwrap_or_default();
+        Progress {
+            rows_in: sources().map(|vertex| vertex.metrics.write_records).sum(),
+            rows_out: sinks().map(|vertex| vertex.metrics.read_records).sum(),
+            bytes_in: sources().map(|vertex| vertex.metrics.write_bytes).sum(),
+            bytes_out: sinks().map(|vertex| vertex.metrics.read_bytes).sum(),
+            elapsed: Some(elapsed(millis)),
+            restarts,
+        }
+    }
+}
+
+/// Milliseconds as the wire has them.
+pub(crate) fn elapsed(millis: u64) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(millis % 1000 * 1_000_000).unwrap_or_default(),
+    }
+}
+
+impl JobManager {
+    pub(crate) fn new(transport: SharedTransport, clock: SharedClock, endpoint: Endpoint) -> Self {
+        Self { transport, clock, endpoint }
+    }
+
+    pub(crate) async fn overview(&self) -> Result<Overview, JobManagerError> {
+        self.get("/overview").await
+    }
+
+    /// All jobs that it knows, ended ones included.
+    pub(crate) async fn jobs(&self) -> Result<Vec<Listed>, JobManagerError> {
+        Ok(self.get::<Jobs>("/jobs/overview").await?.jobs)
+    }
+
+    /// Counters of a job.
+    pub(crate) async fn progress(&self, job: JobId) -> Result<Progress, JobManagerError> {
+        let details: Details = self.get(&format!("/jobs/{job}")).await?;
+        let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
+        let restarts = restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
+        Ok(details.progress(restarts))
+    }
+
+    /// A submission as Flink's client makes it.
+    pub(crate) async fn submit(&self, content_type: &str, body: Body) -> Result<(), JobManagerError> {
+        let request = Request::post("/jobs").header(header::CONTENT_TYPE, content_type).body(body);
+        self.call(request, SUBMIT_WITHIN).await.map(drop)
+    }
+
+    /// Asks a job to end as cancelled. One that has ended already is as asked.
+    pub(crate) async fn cancel(&self, job: JobId) -> Result<(), JobManagerError> {
+        let path = format!("/jobs/{job}?mode=cancel");
+        let request = Request::builder().method(Method::PATCH).uri(path).body(full(Bytes::new()));
+        match self.call(request, ANSWER_WITHIN).await {
+            Err(JobManagerError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(()),
+            answered => answered.map(drop),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, JobManagerError> {
+        let answer = self.call(Request::get(path).body(full(Bytes::new())), ANSWER_WITHIN).await?;
+        serde_json::from_slice(&answer).map_err(|error| JobManagerError::Refused {
+            status: StatusCode::OK,
+            message: format!("{path}: not understood: {error}"),
+        })
+    }
+
+    async fn call(
+        &self,
+        request: Result<Request<Body>, http::Error>,
+        within: Duration,
+    ) -> Result<Bytes, JobManagerError> {
+        let request = request.map_err(away)?;
+        let answered = async {
+            let answer = send(&self.transport, &self.endpoint, request).await.map_err(away)?;
+            let status = answer.status();
+            let body = collect(answer.into_body(), MAX_ANSWER_BYTES).await.map_err(away)?;
+            Ok::<_, JobManagerError>((status, body))
+        };
+        let (status, body) =
+            timeout(&self.clock, within, answered).await.map_err(away)??;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(JobManagerError::Refused { status, message: root_cause(&body) })
+    }
+}
+
+fn away(error: impl ToString) -> JobManagerError {
+    JobManagerError::Away(error.to_string())
+}
+
+/// Flink answers errors as a list of texts, of which one is a whole stack: its last cause says what happened.
+fn root_cause(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        #[serde(default)]
+        errors: Vec<String>,
+    }
+    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+        return String::from_utf8_lossy(body).into_owned();
+    };
+    let lines = || errors.iter().flat_map(|text| text.lines());
+    let cause = lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
+    cause.or_else(|| lines().next()).unwrap_or("no reason given").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_cause_is_the_last_one() {
+        let body = serde_json::json!({"errors": ["Internal server error.",
+            "<Exception on server side:\nA: outer\n\tat x\nCaused by: B: middle\n\tat y\nCaused by: C: no such class\n\tat z"]});
+        assert_eq!(root_cause(body.to_string().as_bytes()), "C: no such class");
+        assert_eq!(root_cause(br#"{"errors":["Job not found"]}"#), "Job not found");
+        assert_eq!(root_cause(b"<html>"), "<html>");
+    }
+
+    #[test]
+    fn records_are_counted_where_they_enter_and_leave() {
+        let details: Details = serde_json::from_value(serde_json::json!({"duration": 1500, "vertices": [
+            {"id": "a", "metrics": {"write-records": 10, "read-records": 0}},
+            {"id": "b", "metrics": {"write-records": 4, "read-records": 10}},
+            {"id": "c", "metrics": {"write-records": 0, "read-records": 4}}],
+            "plan": {"nodes": [{"id": "a"}, {"id": "b", "inputs": [{"id": "a"}]}, {"id": "c", "inputs": [{"id": "b"}]}]}}))
+        .unwrap();
+        let progress = details.progress(2);
+        assert_eq!((progress.rows_in, progress.rows_out, progress.restarts), (10, 4, 2));
+        assert_eq!(progress.elapsed, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    }
+}

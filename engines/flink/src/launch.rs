@@ -1,0 +1,179 @@
+//! Becoming a JVM of the cluster: configuration is written where the process runs, with the addresses that the substrate
+//! chose, and then this process is replaced, so that who watches it watches Flink itself.
+#![allow(clippy::disallowed_methods, reason = "the one file that replaces this process by a JVM")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+
+use crate::cluster::{self, Cluster};
+use crate::home::Home;
+use crate::jvm::{self, Memory, Role};
+
+/// Where a JVM of the cluster runs, as the substrate says.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// Directory of this process
+    #[arg(long, env = "MAINSPRING_WORK_DIR")]
+    pub work_dir: PathBuf,
+    /// Whose cluster this is
+    #[arg(long, env = "MAINSPRING_APPLICATION")]
+    pub application: String,
+    /// Which life of the cluster
+    #[arg(long, env = "MAINSPRING_INCARNATION")]
+    pub incarnation: u64,
+    /// Where the JobManager is called by TaskManagers, `host:port`
+    #[arg(long, env = "MAINSPRING_ADDRESS_JOBMANAGER_RPC")]
+    pub rpc: String,
+    /// Where the JobManager serves REST, `host:port`
+    #[arg(long, env = "MAINSPRING_ADDRESS_JOBMANAGER_REST")]
+    pub rest: String,
+}
+
+/// Writes the configuration and becomes the JVM; returns only if that fails.
+pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
+    let home = Home::find()?;
+    let file = place.work_dir.join(cluster::FILE);
+    let text = fs::read(&file).with_context(|| file.display().to_string())?;
+    let cluster: Cluster = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let configuration = configuration(place, &cluster)?;
+    let directory = place.work_dir.join("conf");
+    for made in [&directory, &place.work_dir.join("tmp")] {
+        fs::create_dir_all(made).with_context(|| made.display().to_string())?;
+    }
+    let file = directory.join("config.yaml");
+    fs::write(&file, yaml(&configuration)?).with_context(|| file.display().to_string())?;
+    let mut command = Command::new(home.java());
+    command
+        .args(jvm::arguments(role, &home, &memory(role, &cluster)))
+        .arg("--configDir")
+        .arg(&directory)
+        .env("FLINK_PLUGINS_DIR", home.plugins())
+        .current_dir(&place.work_dir);
+    let error = command.exec();
+    Err(anyhow!("cannot start {}: {error}", home.java().display()))
+}
+
+fn memory(role: Role, cluster: &Cluster) -> Memory {
+    let (jobmanager, taskmanager) = (&cluster.settings.jobmanager, &cluster.settings.taskmanager);
+    match role {
+        Role::JobManager => {
+            Memory { heap: jobmanager.heap, direct: None, metaspace: Some(jobmanager.metaspace) }
+        }
+        _ => Memory {
+            heap: taskmanager.heap(),
+            direct: Some(taskmanager.direct()),
+            metaspace: Some(taskmanager.metaspace),
+        },
+    }
+}
+
+/// Flink's configuration: what the user said, under what makes this a part of the cluster.
+fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, String>> {
+    let of = |address: &str| {
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| anyhow!("{address:?} is no host:port"))?;
+        Ok::<_, anyhow::Error>((host.to_owned(), port.to_owned()))
+    };
+    let ((rpc_host, rpc_port), (rest_host, rest_port)) = (of(&place.rpc)?, of(&place.rest)?);
+    let work = |name: &str| place.work_dir.join(name).to_string_lossy().into_owned();
+    let state = |name: &str| url(&Path::new(&cluster.state_directory).join(name));
+    let defaults = [
+        ("execution.checkpointing.dir", state("checkpoints")),
+        ("execution.checkpointing.savepoint-dir", state("savepoints")),
+        // By default a TaskManager that asks before the JobManager is there waits ten seconds.
+        ("cluster.registration.error-delay", "100".to_owned()),
+        ("cluster.registration.initial-timeout", "100".to_owned()),
+        ("cluster.registration.max-timeout", "1000".to_owned()),
+        ("web.refresh-interval", "100".to_owned()),
+    ];
+    let ours = [
+        ("jobmanager.rpc.address", rpc_host.clone()),
+        ("jobmanager.rpc.port", rpc_port.clone()),
+        // With high availability Flink listens on this port, not on the one above.
+        ("high-availability.jobmanager.port", rpc_port),
+        ("high-availability.type", "io.mainspring.flink.MainspringHaServicesFactory".to_owned()),
+        ("high-availability.storageDir", url(Path::new(&work("ha")))),
+        ("high-availability.cluster-id", format!("{}-{}", place.application, place.incarnation)),
+        ("rest.address", rest_host.clone()),
+        ("rest.port", rest_port.clone()),
+        ("rest.bind-address", rest_host),
+        ("rest.bind-port", rest_port),
+        ("jobmanager.bind-host", rpc_host.clone()),
+        ("taskmanager.bind-host", rpc_host.clone()),
+        ("taskmanager.host", rpc_host),
+        ("io.tmp.dirs", work("tmp")),
+        ("blob.storage.directory", work("tmp/blob")),
+        ("taskmanager.numberOfTaskSlots", cluster.settings.slots.to_string()),
+        ("taskmanager.cpu.cores", format!("{}.0", cluster.settings.slots)),
+    ];
+    let named = |(key, value): (&str, String)| (key.to_owned(), value);
+    let mut all: BTreeMap<String, String> = defaults.map(named).into();
+    all.extend(cluster.settings.flink.clone());
+    // The sizes that these stand for are spelled out below; both together contradict each other.
+    all.retain(|key, _| !key.starts_with("taskmanager.memory."));
+    all.extend(cluster.settings.taskmanager.settings().map(named));
+    all.extend(ours.map(named));
+    Ok(all)
+}
+
+fn url(path: &Path) -> String {
+    format!("file://{}", path.display())
+}
+
+/// JSON strings are YAML strings.
+fn yaml(configuration: &BTreeMap<String, String>) -> Result<String> {
+    let mut text = String::new();
+    for (key, value) in configuration {
+        writeln!(text, "{key}: {}", serde_json::to_string(value)?)?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let settings = Settings::read(&given, 2).unwrap();
+        let cluster = Cluster { settings, state_directory: "/state".into() };
+        let place = Place {
+            work_dir: "/work".into(),
+            application: "orders".into(),
+            incarnation: 3,
+            rpc: "127.0.0.1:6123".into(),
+            rest: "127.0.0.1:8081".into(),
+        };
+        configuration(&place, &cluster).unwrap()
+    }
+
+    #[test]
+    fn a_users_setting_stands_above_a_default_and_below_what_is_ours() {
+        let plain = configured(&[]);
+        assert_eq!(plain["execution.checkpointing.dir"], "file:///state/checkpoints");
+        assert_eq!(plain["parallelism.default"], "2");
+        assert_eq!((plain["rest.port"].as_str(), plain["high-availability.cluster-id"].as_str()), ("8081", "orders-3"));
+        let set = configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
+        assert_eq!((set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()), ("s3://bucket/x", "3000"));
+    }
+
+    #[test]
+    fn memory_is_spelled_out_and_never_said_twice() {
+        let all = configured(&[("taskmanager.memory.process.size", "2g")]);
+        assert!(!all.contains_key("taskmanager.memory.process.size"));
+        assert!(all.contains_key("taskmanager.memory.task.heap.size"));
+    }
+
+    #[test]
+    fn values_survive_as_yaml() {
+        let text = yaml(&[("a.b".to_owned(), "x: \"y\" # z".to_owned())].into()).unwrap();
+        assert_eq!(text, "a.b: \"x: \\\"y\\\" # z\"\n");
+    }
+}
