@@ -37,7 +37,7 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion --bin mainspring-flink)
 	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
@@ -45,8 +45,8 @@ clean-run: ## what a newcomer waits for: clone what is committed, fetch, build a
 	git clone --quiet . "$$there/clone"; \
 	time env -u CARGO_TARGET_DIR CARGO_HOME="$$there/cargo" $(MAKE) -C "$$there/clone" run
 
-# Not named in `help`: both binaries, in the profile that everything uses. Of the whole workspace, as tests are:
+# Not named in `help`: the binaries, in the profile that everything uses. Of the whole workspace, as tests are:
 # with fewer packages chosen, cargo would choose fewer features and compile DataFusion again for the tests.
 build:
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --workspace --bin mainspring --bin mainspring-datafusion)
+	@$(call quietly,cargo build $(cargo_flags) --workspace --bin mainspring --bin mainspring-datafusion --bin mainspring-flink)

@@ -36,6 +36,7 @@ Change
 Host
   up                     run the host in the foreground (the verbs above start it by themselves)
   down                   end the host and its services
+  setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
   version                versions and builds
 
@@ -136,6 +137,8 @@ pub(crate) enum Verb {
     Up(verb::up::UpArgs),
     /// End the host and its services
     Down(verb::down::DownArgs),
+    /// Install an engine's own software
+    Setup(verb::setup::SetupArgs),
     /// What is where, and what is wrong with it
     Doctor(verb::doctor::DoctorArgs),
     /// Versions and builds

@@ -53,6 +53,25 @@ pub(crate) fn find(engine: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// The engine is its executable and nothing else.
+pub(crate) fn needs_no_setup(engine: &str) -> bool {
+    engine == NATIVE
+}
+
+/// Has an engine install what it needs, or say what is missing; `false` when something is.
+pub(crate) async fn setup(engine: &str, check: bool) -> Outcome<bool> {
+    let executable = find(engine).ok_or_else(|| {
+        let text = format!("there is no mainspring-{engine} to set up");
+        Failure::new(Exit::REFUSED, Reason::EngineNotFound, text)
+    })?;
+    let mut command = Command::new(&executable);
+    command.arg("setup").args(check.then_some("--check")).kill_on_drop(true);
+    // Downloads take as long as they take; the engine shows progress, and Ctrl-C reaches both.
+    let status = command.status().await;
+    let status = status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
+    Ok(status.success())
+}
+
 /// An engine's `rows`: takes an Arrow stream on its stdin and prints the rows on our stdout.
 pub(crate) struct RowReader {
     child: Child,

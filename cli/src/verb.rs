@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod result;
 pub(crate) mod run;
+pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod version;
@@ -39,6 +40,7 @@ pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[Strin
         Verb::Abandon(args) => abandon::run(args, session).await,
         Verb::Up(args) => up::run(args, session).await,
         Verb::Down(args) => down::run(args, session).await,
+        Verb::Setup(args) => setup::run(args, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
         Verb::Version(args) => version::run(args, session).await,
     }

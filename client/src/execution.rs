@@ -15,9 +15,9 @@ use futures::future::ready;
 use futures::{Stream, StreamExt as _, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
-    AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse, JournalRequest,
-    JournalResponse, PutPayloadHeader, PutPayloadRequest, ReadResultRequest, WatchJobRequest,
-    WatchJobResponse, put_payload_request,
+    AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
+    GetClusterResponse, JournalRequest, JournalResponse, PutPayloadHeader, PutPayloadRequest,
+    ReadResultRequest, WatchJobRequest, WatchJobResponse, put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
@@ -223,9 +223,10 @@ impl Execution {
                 let file = file.map_err(|error| unreadable(path, &error))?;
                 // A file that fails while it is read ends early: what is too short is refused.
                 let read = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES);
-                let chunks = read.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()));
                 let chunks =
-                    chunks.map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
+                    read.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()));
+                let chunks = chunks
+                    .map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
                 client.put_payload(stream::iter([header]).chain(chunks)).await?;
                 Ok(())
             }

@@ -86,6 +86,7 @@ fn met(reason: Reason) -> Met {
         R::JobNameTaken => Failed(Some(AlreadyExists)),
         R::JournalValueTooLarge | R::GraphDigestMismatch => Failed(Some(InvalidArgument)),
         R::GraphUnreadable => Failed(Some(InvalidArgument)),
+        R::EngineNotSetUp => Failed(Some(FailedPrecondition)),
         R::EngineNotFound | R::JobFailed | R::JobLost | R::Abandoned => Failed(None),
         R::MainExited | R::MainKilled | R::MainNotStarted | R::MainNotRepeatable => Failed(None),
         R::OutputTargetTaken | R::OutputLost => Failed(Some(FailedPrecondition)),

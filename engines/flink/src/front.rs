@@ -20,11 +20,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use axum::{Json, Router};
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::transport::{Endpoint, Incoming, SharedTransport};
@@ -32,6 +32,7 @@ use client::error::CallError;
 use client::execution::Execution;
 use http::{StatusCode, header};
 
+use crate::json::Json;
 use assigned::Assigned;
 use views::Views;
 

@@ -41,7 +41,9 @@ pub enum GraphError {
     #[error("the stored graph is none of the flink engine: {0}")]
     Unreadable(String),
     /// Flink's bytes are not stable across versions.
-    #[error("the graph was made by Flink {made} and this engine runs {FLINK_VERSION}: submit the program anew")]
+    #[error(
+        "the graph was made by Flink {made} and this engine runs {FLINK_VERSION}: submit the program anew"
+    )]
     OtherVersion {
         /// The version in the envelope.
         made: String,

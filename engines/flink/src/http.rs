@@ -121,10 +121,13 @@ pub(crate) async fn serve(
             None => return Err(format!("{} stopped listening", incoming.endpoint()).into()),
         };
         let service = TowerToHyperService::new(
-            router.clone().map_request(|request: Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
+            router
+                .clone()
+                .map_request(|request: Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
         );
         connections.spawn(async move {
-            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
+            let served =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
             if let Err(error) = served.await {
                 tracing::debug!("a connection ended: {error}");
             }

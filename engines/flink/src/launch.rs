@@ -159,9 +159,16 @@ mod tests {
         let plain = configured(&[]);
         assert_eq!(plain["execution.checkpointing.dir"], "file:///state/checkpoints");
         assert_eq!(plain["parallelism.default"], "2");
-        assert_eq!((plain["rest.port"].as_str(), plain["high-availability.cluster-id"].as_str()), ("8081", "orders-3"));
-        let set = configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
-        assert_eq!((set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()), ("s3://bucket/x", "3000"));
+        assert_eq!(
+            (plain["rest.port"].as_str(), plain["high-availability.cluster-id"].as_str()),
+            ("8081", "orders-3")
+        );
+        let set =
+            configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
+        assert_eq!(
+            (set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()),
+            ("s3://bucket/x", "3000")
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod home;
 mod http;
 pub mod java_home;
 pub mod jobs;
+mod json;
 pub mod jvm;
 pub mod launch;
 pub mod memory;

@@ -139,9 +139,8 @@ impl JobManagerMemory {
             (None, flink) => flink,
         };
         if let Some(flink) = flink {
-            let heap = flink
-                .checked_sub(off_heap)
-                .ok_or_else(|| reader.too_small("flink.size", flink, off_heap))?;
+            let heap =
+                flink.checked_sub(off_heap).ok_or_else(|| reader.too_small("flink.size", flink, off_heap))?;
             let process = flink + metaspace + overhead_beside(&overhead, flink + metaspace);
             return Ok(Self { process, heap, off_heap, metaspace });
         }
@@ -181,9 +180,7 @@ impl TaskManagerMemory {
             _ => Whole::Process(or("process.size", 1728 * MIB)?),
         };
         let (name, flink, overhead) = match whole {
-            Whole::Flink(flink) => {
-                ("flink.size", flink, overhead_beside(&overhead_share, flink + metaspace))
-            }
+            Whole::Flink(flink) => ("flink.size", flink, overhead_beside(&overhead_share, flink + metaspace)),
             Whole::Process(process) => {
                 let overhead = overhead_share.of(process);
                 let others = metaspace + overhead;
@@ -200,7 +197,9 @@ impl TaskManagerMemory {
             (Some(named), Some(left)) if named <= left => named,
             (None, Some(left)) if left > 0 => left,
             (named, _) => {
-                let needed = fixed + named.unwrap_or(MIB) + if name == "flink.size" { 0 } else { metaspace + overhead };
+                let needed = fixed
+                    + named.unwrap_or(MIB)
+                    + if name == "flink.size" { 0 } else { metaspace + overhead };
                 let had = if name == "flink.size" { flink } else { flink + metaspace + overhead };
                 return Err(reader.too_small(name, had, needed));
             }
@@ -281,10 +280,12 @@ mod tests {
         assert_eq!((by_default.network / MIB, by_default.managed / MIB), (160, 512));
         assert_eq!(by_default.task_heap / MIB, 352);
 
-        let larger = TaskManagerMemory::read(&settings(&[("taskmanager.memory.process.size", "4096m")])).unwrap();
+        let larger =
+            TaskManagerMemory::read(&settings(&[("taskmanager.memory.process.size", "4096m")])).unwrap();
         assert_eq!((larger.overhead / MIB, larger.network / MIB, larger.managed / MIB), (409, 343, 1372));
 
-        let named = [("taskmanager.memory.task.heap.size", "256m"), ("taskmanager.memory.managed.size", "128m")];
+        let named =
+            [("taskmanager.memory.task.heap.size", "256m"), ("taskmanager.memory.managed.size", "128m")];
         let named = TaskManagerMemory::read(&settings(&named)).unwrap();
         assert_eq!((named.task_heap / MIB, named.managed / MIB, named.network / MIB), (256, 128, 160));
     }

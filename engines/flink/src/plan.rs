@@ -58,7 +58,8 @@ mod tests {
             {"id": 9, "type": "Map", "pact": "Operator", "contents": "Map", "parallelism": 4,
              "predecessors": [{"id": 7, "ship_strategy": "REBALANCE", "side": "second"}]}]}"#;
         let described = describe(json);
-        let names: Vec<_> = described.vertices.iter().map(|v| (v.id, v.name.as_str(), v.parallelism)).collect();
+        let names: Vec<_> =
+            described.vertices.iter().map(|v| (v.id, v.name.as_str(), v.parallelism)).collect();
         assert_eq!(names, [(0, "Source: in", 1), (1, "Map", 4)]);
         assert_eq!(described.edges, [Edge { from: 0, to: 1 }]);
     }

@@ -8,10 +8,39 @@ use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
 /// First words of Flink's settings.
 const PREFIXES: [&str; 33] = [
-    "blob", "classloader", "client", "cluster", "compiler", "containerized", "delegation", "env", "execution",
-    "external-resource", "flink", "fs", "heartbeat", "historyserver", "io", "job-event", "jobmanager", "jobstore",
-    "metrics", "parallelism", "pekko", "pipeline", "python", "resourcemanager", "rest", "restart-strategy", "s3",
-    "security", "slot", "slotmanager", "state", "table", "taskmanager",
+    "blob",
+    "classloader",
+    "client",
+    "cluster",
+    "compiler",
+    "containerized",
+    "delegation",
+    "env",
+    "execution",
+    "external-resource",
+    "flink",
+    "fs",
+    "heartbeat",
+    "historyserver",
+    "io",
+    "job-event",
+    "jobmanager",
+    "jobstore",
+    "metrics",
+    "parallelism",
+    "pekko",
+    "pipeline",
+    "python",
+    "resourcemanager",
+    "rest",
+    "restart-strategy",
+    "s3",
+    "security",
+    "slot",
+    "slotmanager",
+    "state",
+    "table",
+    "taskmanager",
 ];
 /// More of them, whose words are whole settings or rare.
 const MORE_PREFIXES: [&str; 4] = ["akka", "sql-gateway", "user", "web"];
@@ -56,7 +85,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
     /// Flink has none that begins like this.
-    #[error("the flink engine knows no setting '{0}': Flink's begin with words such as taskmanager., execution., state. or table.")]
+    #[error(
+        "the flink engine knows no setting '{0}': Flink's begin with words such as taskmanager., execution., state. or table."
+    )]
     Unknown(String),
     /// It is ours.
     #[error("'{name}' cannot be set: {why}")]
@@ -99,7 +130,10 @@ impl Settings {
             None => default,
             Some(Ok(number)) if (1..=max).contains(&number) => number,
             Some(_) => {
-                bad.push(BadSetting::Value { name: name.to_owned(), why: format!("a number from 1 to {max}") });
+                bad.push(BadSetting::Value {
+                    name: name.to_owned(),
+                    why: format!("a number from 1 to {max}"),
+                });
                 default
             }
         };

@@ -80,7 +80,11 @@ impl DescribeService for Describe {
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
         let cluster = Cluster { settings, state_directory: request.state_directory };
         let content = serde_json::to_vec(&cluster).expect("strings and numbers always have a JSON form");
-        let file = || RoleFile { path: cluster::FILE.to_owned(), content: content.clone().into(), executable: false };
+        let file = || RoleFile {
+            path: cluster::FILE.to_owned(),
+            content: content.clone().into(),
+            executable: false,
+        };
         let ready = |probe| Readiness {
             timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }),
             probe,
@@ -160,7 +164,10 @@ impl DescribeService for Describe {
             ("FLINK_REST_CLIENT_HEADERS".to_owned(), self.front_headers.clone()),
             ("FLINK_PLUGINS_DIR".to_owned(), home.plugins().to_string_lossy().into_owned()),
         ];
-        Ok(Response::new(DescribeMainResponse { command: command.collect(), environment: environment.into() }))
+        Ok(Response::new(DescribeMainResponse {
+            command: command.collect(),
+            environment: environment.into(),
+        }))
     }
 
     /// Flink's sinks commit their output themselves, under the checkpoints that the record fences.

@@ -11,7 +11,9 @@ pub(super) enum ProgramError {
     #[error("{0} is no .jar: the flink engine runs Flink programs in jars")]
     Unsupported(String),
     /// The file does not begin as a jar does.
-    #[error("{0} is no jar (a jar is a zip file): is it what the build made, or a page that says that it is not there?")]
+    #[error(
+        "{0} is no jar (a jar is a zip file): is it what the build made, or a page that says that it is not there?"
+    )]
     NotAJar(String),
     /// It cannot be read.
     #[error("{name}: {error}")]

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::views::View;
 use super::{Front, Refusal};
+use crate::json::Json;
 
 /// A question is held for so long when the answer is "not yet": the client would ask again 50 ms to 2 s later.
 const HOLD: Duration = Duration::from_secs(10);

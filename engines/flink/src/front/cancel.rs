@@ -1,12 +1,12 @@
 //! A program that cancels a job of its own.
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::answers::parse;
 use super::{Front, Refusal};
+use crate::json::Json;
 
 /// `PATCH /jobs/ID?mode=cancel`.
 pub(super) async fn cancel(

@@ -42,12 +42,14 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     parts.uri = path.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let small = length.is_some_and(|length: u64| length <= MAX_HELD_BYTES);
     let mut streamed = None;
     let mut held = None;
     if small {
-        let bytes = body.collect().await.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let bytes =
+            body.collect().await.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         held = Some(bytes.to_bytes());
     } else {
         streamed = Some(body.map_err(BoxError::from).boxed_unsync());

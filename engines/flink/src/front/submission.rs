@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use axum::Json;
 use axum::extract::{Multipart, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -17,6 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::assigned::Call;
 use super::{Front, Refusal};
 use crate::graph::{GraphFile, JobGraph};
+use crate::json::Json;
 use crate::plan;
 
 /// What Flink's client calls the plan's file, before 32 hex digits of the job's id.
@@ -69,7 +69,9 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
     let received = receive(form, &spool).await?;
     let job = received.job()?;
     let call = front.0.assigned.of(job).ok_or_else(|| {
-        let text = format!("job {job} was not announced: submit through Flink's execute() with execution.target=mainspring");
+        let text = format!(
+            "job {job} was not announced: submit through Flink's execute() with execution.target=mainspring"
+        );
         Refusal::new(StatusCode::BAD_REQUEST, text)
     })?;
     let mut files = Vec::new();
@@ -130,7 +132,8 @@ impl Received {
     /// The job's id stands in the name of the plan's file; digits of a temporary file follow it.
     fn job(&self) -> Result<JobId, Refusal> {
         let name = &self.form()?.job_graph_file_name;
-        let id = name.strip_prefix(PLAN_PREFIX).and_then(|rest| rest.get(..32)).and_then(|id| id.parse().ok());
+        let id =
+            name.strip_prefix(PLAN_PREFIX).and_then(|rest| rest.get(..32)).and_then(|id| id.parse().ok());
         id.ok_or_else(|| {
             Refusal::new(StatusCode::BAD_REQUEST, format!("the plan's file {name:?} does not name its job"))
         })

@@ -108,7 +108,8 @@ impl Board {
         jobmanager: JobManager,
         clock: SharedClock,
     ) -> Self {
-        let (state, submitting, changes) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
+        let (state, submitting, changes) =
+            (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
         Self(Arc::new(Inner { fence, record, payloads, jobmanager, clock, state, submitting, changes }))
     }
 

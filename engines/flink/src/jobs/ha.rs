@@ -2,11 +2,11 @@
 //! the record. A write is answered once it is durable, refused (409) once this cluster is superseded, and to be repeated
 //! (503) in every other case.
 
+use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use axum::{Json, Router};
 use bytes::Bytes;
 use chassis::credential::Credential;
 use client::error::CallError;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::Board;
 use super::jobmanager::elapsed;
+use crate::json::Json;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -178,7 +179,11 @@ async fn remove(State(ha): State<Ha>, Path((id, checkpoint)): Path<(String, u64)
     done()
 }
 
-async fn advance(State(ha): State<Ha>, Path(id): Path<String>, Json(Counter { next }): Json<Counter>) -> Answer {
+async fn advance(
+    State(ha): State<Ha>,
+    Path(id): Path<String>,
+    Json(Counter { next }): Json<Counter>,
+) -> Answer {
     ha.record.advance_checkpoint_id(&ha.fence, job(&id)?, next).await?;
     done()
 }

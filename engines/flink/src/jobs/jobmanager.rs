@@ -215,8 +215,7 @@ impl JobManager {
             let body = collect(answer.into_body(), MAX_ANSWER_BYTES).await.map_err(away)?;
             Ok::<_, JobManagerError>((status, body))
         };
-        let (status, body) =
-            timeout(&self.clock, within, answered).await.map_err(away)??;
+        let (status, body) = timeout(&self.clock, within, answered).await.map_err(away)??;
         if status.is_success() {
             return Ok(body);
         }

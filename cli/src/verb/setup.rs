@@ -1,0 +1,30 @@
+//! `setup`: an engine's own software, installed by the engine itself: only it knows what it needs.
+
+use crate::engine;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Install an engine's own software
+///
+/// For flink: Apache Flink's libraries, pinned and verified, into a cache outside of any project, and a JDK where there is none and
+/// this is root. Done once; done again it takes no time.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring setup flink\n  mainspring setup flink --check")]
+pub(crate) struct SetupArgs {
+    /// The engine, such as flink
+    engine: String,
+
+    /// Say what is missing and install nothing
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn run(args: SetupArgs, session: &Session) -> Outcome<Exit> {
+    if engine::needs_no_setup(&args.engine) {
+        session.out.talk(format!("{} is complete as it is", args.engine));
+        return Ok(Exit::SUCCEEDED);
+    }
+    let done = engine::setup(&args.engine, args.check).await?;
+    Ok(if done { Exit::SUCCEEDED } else { Exit::FAILED })
+}
