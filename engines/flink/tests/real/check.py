@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries the Java side against real Flink processes, with the test double in double.py for `jobs` and the front.
 
-check.py JVM_ARGUMENTS_EXECUTABLE   (examples/jvm_arguments; `mainspring-flink setup` must have run)
+check.py JVM_ARGUMENTS_EXECUTABLE [CHECK]...   (examples/jvm_arguments; `mainspring-flink setup` must have run)
 """
 import contextlib
 import json
@@ -31,6 +31,11 @@ def jvm(role, *memory):
     return subprocess.check_output([TOOL, role, *map(str, memory)], text=True).splitlines()
 
 
+def home_jar():
+    arguments = jvm("main", 64)
+    return arguments[arguments.index("-cp") + 1].split(":")[0]
+
+
 def until(what, condition, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -53,6 +58,7 @@ class Cluster:
             "MAINSPRING_ADDRESS_JOBS_HA": f"127.0.0.1:{self.ha}",
             "MAINSPRING_TOKEN_FILE": f"{work}/token",
             "FLINK_REST_CLIENT_HEADERS": "Authorization:Bearer front",
+            "FLINK_PLUGINS_DIR": os.path.join(os.path.dirname(home_jar()), "plugins"),
         }
         self.processes = {}
 
@@ -188,7 +194,8 @@ def a_streaming_job_outlives_its_cluster_and_jobs(c):
     c.start_jobs()
     seen = c.latest(job)
     until("checkpoints go on", lambda: c.latest(job) > seen + 1)
-    restarts = c.get(f"/jobs/{job}/metrics?get=numRestarts")
+    # Asking for metrics makes the JobManager fetch them: the first answer is empty.
+    restarts = until("metrics", lambda: c.get(f"/jobs/{job}/metrics?get=numRestarts"))
     assert restarts[0]["value"] == "0" and not c.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"], restarts
 
     c.kill("jm", "tm")
@@ -207,6 +214,38 @@ def a_streaming_job_outlives_its_cluster_and_jobs(c):
     assert last["at"] >= ended, "a checkpoint was dropped before the end was recorded"
 
 
+def a_snapshot_that_is_not_the_jobs_is_kept(c):
+    stream = ["-Drest.address=127.0.0.1", f"-Drest.port={c.front}", "--jar", f"{c.work}/programs.jar"]
+    c.start("main", jvm("main", 256) + stream + ["--", "stream", "first"])
+    first = until("the job is reserved", lambda: c.named("first"))
+    until("checkpoints", lambda: c.latest(first) >= 2)
+    ask = json.dumps({"target-directory": f"file://{c.work}/savepoints", "cancel-job": True}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{c.rest}/jobs/{first}/savepoints", ask, {"content-type": "application/json"})
+    trigger = json.load(urllib.request.urlopen(request))["request-id"]
+    done = lambda: c.get(f"/jobs/{first}/savepoints/{trigger}")["operation"]["location"]
+    savepoint = until("the savepoint", done)
+    until("it is clean", lambda: c.kept()[first]["clean"])
+    c.kill("main")
+
+    # Silent from its own first checkpoint on, so that the cluster dies while the savepoint is all that it has.
+    until_id = c.kept()[first]["next"]
+    c.behave(f"503 checkpoints/{until_id}")
+    c.start("main", jvm("main", 256) + stream + ["--savepoint", savepoint, "--claim-mode", "NO_CLAIM", "--", "stream", "second"])
+    second = until("the job is reserved", lambda: c.named("second"))
+    until("it has tried", lambda: [x for x in c.calls(f"{second}/checkpoints/{until_id}") if x.get("status") == "503"])
+    assert [x["savepoint"] for x in c.kept()[second]["checkpoints"].values()] == [True]
+    c.kill("main", "jm", "tm")
+    c.behave("")
+    c.start_flink()
+    assert c.post_again(second) == 202
+    until("it has checkpoints of its own", lambda: c.latest(second) > until_id + 1)
+    assert not [kept for kept in c.kept()[second]["checkpoints"].values() if kept["savepoint"]]
+    assert os.path.exists(savepoint.removeprefix("file:") + "/_metadata"), "the savepoint was deleted"
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{c.rest}/jobs/{second}?mode=cancel", method="PATCH"))
+    until("it is clean", lambda: c.kept()[second]["clean"])
+    assert os.path.exists(savepoint.removeprefix("file:") + "/_metadata"), "the savepoint was deleted"
+
+
 def a_superseded_cluster_halts(c):
     c.behave("409")
     with contextlib.suppress(Exception):
@@ -223,7 +262,8 @@ def main():
         build_program(work)
         c.start_jobs()
         c.start_flink()
-        for check in [programs_end_as_they_should, an_ended_job_is_refused, a_streaming_job_outlives_its_cluster_and_jobs, a_superseded_cluster_halts]:
+        checks = [programs_end_as_they_should, an_ended_job_is_refused, a_streaming_job_outlives_its_cluster_and_jobs, a_snapshot_that_is_not_the_jobs_is_kept, a_superseded_cluster_halts]
+        for check in checks if len(sys.argv) < 3 else [check for check in checks if check.__name__ in sys.argv[2:]]:
             started = time.monotonic()
             check(c)
             print(f"ok {check.__name__} ({time.monotonic() - started:.1f} s)", flush=True)

@@ -19,7 +19,7 @@ public final class Programs {
             case "throws" -> throwing(3);
             case "job-fails" -> jobFails();
             case "no-job" -> System.out.println("nothing to do");
-            case "stream" -> stream();
+            case "stream" -> stream(args.length > 1 ? args[1] : "stream");
             case "exit" -> System.exit(7);
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -75,7 +75,7 @@ public final class Programs {
         env.execute("divides by zero");
     }
 
-    private static void stream() throws Exception {
+    private static void stream(String name) throws Exception {
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
         env.enableCheckpointing(500);
         env.fromSequence(1, Long.MAX_VALUE)
@@ -87,6 +87,6 @@ public final class Programs {
                 .keyBy(n -> n % 10)
                 .reduce(Long::sum)
                 .sinkTo(new org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink<>());
-        env.execute("stream");
+        env.execute(name);
     }
 }
