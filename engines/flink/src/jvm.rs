@@ -64,9 +64,20 @@ impl Role {
 
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::JobManager => &["-XX:+UseSerialGC", "-Dmainspring.log.level=INFO"],
-            Self::TaskManager => &["-XX:+UseG1GC", "-Dmainspring.log.level=INFO"],
-            // It lives for a second or two as a rule: the optimising compiler would cost more than it gives.
+            // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back.
+            Self::JobManager => {
+                &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"]
+            }
+            // Records go through here: the optimising compiler stays, but leaves alone what is only warm from starting.
+            Self::TaskManager => &[
+                "-XX:+UseG1GC",
+                "-XX:Tier4InvocationThreshold=50000",
+                "-XX:Tier4MinInvocationThreshold=6000",
+                "-XX:Tier4CompileThreshold=150000",
+                "-XX:Tier4BackEdgeThreshold=400000",
+                "-Dmainspring.log.level=INFO",
+            ],
+            // It lives for a second or two as a rule.
             Self::Main => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
         }
     }
@@ -127,5 +138,43 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     all.push("-Dlog4j.configurationFile=mainspring-log4j.properties".to_owned());
     all.push("-Dlog4j2.disable.jmx=true".to_owned());
+    // The JVM warns on stdout by default, and that is the program's.
+    all.extend(["-Xlog:disable", "-Xlog:all=warning:stderr"].map(str::to_owned));
     all.into_iter().map(OsString::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+
+    use super::{Memory, Role, arguments, flags};
+    use crate::home::Home;
+    use crate::java_home::JavaHome;
+
+    const SMALL: Memory = Memory { heap: 1 << 26, direct: None, metaspace: None };
+
+    fn has(all: &[OsString], start: &str) -> bool {
+        all.iter().any(|argument| argument.to_string_lossy().starts_with(start))
+    }
+
+    #[test]
+    fn only_the_jvm_that_records_go_through_keeps_the_optimising_compiler() {
+        let stops = |role| has(&flags(role, &SMALL), "-XX:TieredStopAtLevel=1");
+        assert_eq!([Role::JobManager, Role::TaskManager, Role::Main].map(stops), [true, false, true]);
+    }
+
+    #[test]
+    fn an_archive_is_used_when_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("lib")).unwrap();
+        let java = JavaHome { path: "/jdk".into(), version: "17".into(), digest: "a".into() };
+        let home = Home::unfinished(dir.path(), &java).unwrap();
+        assert!(!has(&arguments(Role::Main, &home, &SMALL), "-XX:SharedArchiveFile="));
+        fs::create_dir_all(dir.path().join("archives")).unwrap();
+        fs::write(home.archive(Role::Main), "").unwrap();
+        let all = arguments(Role::Main, &home, &SMALL);
+        assert!(has(&all, "-XX:SharedArchiveFile=") && has(&all, "-Xshare:auto"));
+        assert_eq!(all.last().unwrap(), "io.mainspring.flink.Main");
+    }
 }

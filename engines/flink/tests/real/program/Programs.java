@@ -19,6 +19,7 @@ public final class Programs {
             case "throws" -> throwing(3);
             case "job-fails" -> jobFails();
             case "no-job" -> System.out.println("nothing to do");
+            case "stream" -> stream(args.length > 1 ? args[1] : "stream");
             case "exit" -> System.exit(7);
             default -> throw new IllegalArgumentException(args[0]);
         }
@@ -72,5 +73,20 @@ public final class Programs {
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
         env.fromSequence(1, 3).map(n -> 1 / (n - 2)).returns(Long.class).print();
         env.execute("divides by zero");
+    }
+
+    private static void stream(String name) throws Exception {
+        StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();
+        env.enableCheckpointing(500);
+        env.fromSequence(1, Long.MAX_VALUE)
+                .map(n -> {
+                    Thread.sleep(1);
+                    return n;
+                })
+                .returns(Long.class)
+                .keyBy(n -> n % 10)
+                .reduce(Long::sum)
+                .sinkTo(new org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink<>());
+        env.execute(name);
     }
 }

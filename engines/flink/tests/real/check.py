@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Tries the Java side against real Flink processes, with the test double in double.py for `jobs` and the front.
+
+check.py JVM_ARGUMENTS_EXECUTABLE [CHECK]...   (examples/jvm_arguments; `mainspring-flink setup` must have run)
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOL = os.path.abspath(sys.argv[1])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def jvm(role, *memory):
+    return subprocess.check_output([TOOL, role, *map(str, memory)], text=True).splitlines()
+
+
+def home_jar():
+    arguments = jvm("main", 64)
+    return arguments[arguments.index("-cp") + 1].split(":")[0]
+
+
+def until(what, condition, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if found := condition():
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Cluster:
+    def __init__(self, work):
+        self.work = work
+        self.rpc, self.rest, self.ha, self.front = (free_port() for _ in range(4))
+        for directory in ["state", "checkpoints"]:
+            os.makedirs(f"{work}/{directory}", exist_ok=True)
+        open(f"{work}/token", "w").write("secret\n")
+        open(f"{work}/config.yaml", "w").write(self.config())
+        self.environment = os.environ | {
+            "MAINSPRING_ADDRESS_JOBS_HA": f"127.0.0.1:{self.ha}",
+            "MAINSPRING_TOKEN_FILE": f"{work}/token",
+            "FLINK_REST_CLIENT_HEADERS": "Authorization:Bearer front",
+            "FLINK_PLUGINS_DIR": os.path.join(os.path.dirname(home_jar()), "plugins"),
+        }
+        self.processes = {}
+
+    def config(self):
+        memory = {"framework.heap.size": "128m", "task.heap.size": "256m", "framework.off-heap.size": "128m",
+                  "task.off-heap.size": "0b", "network.min": "160m", "network.max": "160m", "managed.size": "128m",
+                  "jvm-metaspace.size": "256m", "jvm-overhead.min": "192m", "jvm-overhead.max": "192m"}
+        lines = [f"taskmanager.memory.{key}: {value}" for key, value in memory.items()]
+        return "\n".join(lines) + f"""
+jobmanager.rpc.address: 127.0.0.1
+jobmanager.rpc.port: {self.rpc}
+jobmanager.bind-host: 127.0.0.1
+high-availability.type: io.mainspring.flink.MainspringHaServicesFactory
+high-availability.jobmanager.port: {self.rpc}
+high-availability.storageDir: file://{self.work}/ha
+rest.address: 127.0.0.1
+rest.port: {self.rest}
+rest.bind-address: 127.0.0.1
+rest.bind-port: {self.rest}
+io.tmp.dirs: {self.work}/tmp
+taskmanager.host: 127.0.0.1
+taskmanager.bind-host: 127.0.0.1
+taskmanager.numberOfTaskSlots: 2
+taskmanager.cpu.cores: 2.0
+execution.checkpointing.dir: file://{self.work}/checkpoints
+cluster.registration.error-delay: 100
+cluster.registration.initial-timeout: 100
+cluster.registration.max-timeout: 1000
+web.refresh-interval: 100
+"""
+
+    def start(self, name, command):
+        with open(f"{self.work}/{name}.log", "a") as log:
+            self.processes[name] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd=self.work)
+
+    def kill(self, *names):
+        for name in names:
+            if process := self.processes.pop(name, None):
+                process.kill()
+                process.wait()
+
+    def start_jobs(self):
+        ports = map(str, [self.ha, self.front, self.rest])
+        self.start("double", [sys.executable, f"{HERE}/double.py", f"{self.work}/state", *ports])
+
+    def start_flink(self):
+        self.start("jm", jvm("jobmanager", 512) + ["--configDir", self.work])
+        self.start("tm", jvm("taskmanager", 384, 288) + ["--configDir", self.work])
+        until("a TaskManager is registered", lambda: self.get("/overview")["taskmanagers"] == 1)
+
+    def main(self, *arguments, program="programs.jar"):
+        command = jvm("main", 256) + ["-Drest.address=127.0.0.1", f"-Drest.port={self.front}"]
+        command += ["--jar", f"{self.work}/{program}", *arguments]
+        return subprocess.run(command, env=self.environment, cwd=self.work, capture_output=True, text=True, timeout=240)
+
+    def get(self, path):
+        return json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.rest}{path}", timeout=5))
+
+    def post_again(self, job):
+        plan = open(f"{self.work}/state/{job}.plan", "rb").read()
+        kind = open(f"{self.work}/state/{job}.type").read()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest}/v1/jobs", plan, {"content-type": kind})
+        try:
+            return urllib.request.urlopen(request, timeout=60).status
+        except urllib.error.HTTPError as refused:
+            return refused.status
+
+    def kept(self):
+        return json.load(open(f"{self.work}/state/state.json"))["jobs"]
+
+    def calls(self, text):
+        return [c for line in open(f"{self.work}/state/calls.jsonl") if text in (c := json.loads(line)).get("path", "")]
+
+    def behave(self, text):
+        open(f"{self.work}/state/behave", "w").write(text)
+
+    def named(self, name):
+        return {kept.get("name"): job for job, kept in self.kept().items()}[name]
+
+    def latest(self, job):
+        return max(map(int, self.kept()[job]["checkpoints"]), default=0)
+
+
+def build_program(work):
+    class_path = jvm("main", 64)[jvm("main", 64).index("-cp") + 1]
+    java_bin = os.path.dirname(jvm("main", 64)[0])
+    subprocess.check_call([f"{java_bin}/javac", "--release", "17", "-cp", class_path, "-d", f"{work}/classes", f"{HERE}/program/Programs.java"])
+    subprocess.check_call([f"{java_bin}/jar", "--create", "--file", f"{work}/programs.jar", "--main-class", "Programs", "-C", f"{work}/classes", "."])
+
+
+def programs_end_as_they_should(c):
+    for kind, code, out, err in [
+        ("collect", 0, r"sum 10100", ""),
+        ("same-name", 0, r"same id false", ""),
+        ("at-once", 0, r"(?s)done .*done ", ""),
+        ("throws", 1, "", r"\Aerror: main\(\) of Programs threw java.io.IOException: no such file: orders.csv\n"),
+        ("job-fails", 1, "", r"\Aerror: main\(\) of Programs threw java.lang.ArithmeticException: / by zero\n"),
+        ("no-job", 1, "", r"\Aerror: .* never called execute\(\)"),
+        ("exit", 7, "", r"\A\Z"),
+    ]:
+        done = c.main("--", kind)
+        stderr = "\n".join(line for line in done.stderr.split("\n") if " WARN " not in line)
+        assert done.returncode == code and re.search(out, done.stdout) and re.search(err, stderr), (kind, done)
+    assert c.kept()[c.named("divides by zero")]["ended"]["message"] == "java.lang.ArithmeticException: / by zero"
+    for path, wanted in [("none.jar", "is no file"), ("config.yaml", "is not a jar")]:
+        done = c.main("--", "collect", program=path)
+        assert done.returncode == 2 and wanted in done.stderr and done.stderr.count("\n") == 1, done
+
+
+def an_ended_job_is_refused(c):
+    job = c.named("collected")
+    assert c.post_again(job) == 500
+    c.kill("jm", "tm")
+    c.start_flink()
+    assert c.post_again(job) == 500
+    assert len(c.calls(f"{job}/end")) == 1
+
+
+def a_streaming_job_outlives_its_cluster_and_jobs(c):
+    c.start("main", jvm("main", 256) + ["-Drest.address=127.0.0.1", f"-Drest.port={c.front}", "--jar", f"{c.work}/programs.jar", "--", "stream"])
+    job = until("the job is reserved", lambda: c.named("stream"))
+    until("checkpoints", lambda: c.latest(job) >= 3)
+    c.kill("main")
+
+    for silence in ["503 next-checkpoint-id", "503 checkpoints/"]:
+        c.behave(silence)
+        time.sleep(10)
+        c.behave("")
+        seen = c.latest(job)
+        until("checkpoints go on", lambda: c.latest(job) > seen + 1)
+    c.kill("double")
+    time.sleep(10)
+    c.start_jobs()
+    seen = c.latest(job)
+    until("checkpoints go on", lambda: c.latest(job) > seen + 1)
+    # Asking for metrics makes the JobManager fetch them: the first answer is empty.
+    restarts = until("metrics", lambda: c.get(f"/jobs/{job}/metrics?get=numRestarts"))
+    assert restarts[0]["value"] == "0" and not c.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"], restarts
+
+    c.kill("jm", "tm")
+    seen = c.latest(job)
+    c.start_flink()
+    assert c.post_again(job) == 202
+    until("it runs from its latest checkpoint", lambda: c.get(f"/jobs/{job}/checkpoints")["latest"]["restored"]["id"] == seen)
+    until("checkpoints go on", lambda: c.latest(job) > seen + 1)
+    assert c.post_again(job) == 500
+
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{c.rest}/jobs/{job}?mode=cancel", method="PATCH"))
+    until("it is clean", lambda: c.kept()[job]["clean"])
+    assert c.kept()[job]["ended"]["status"] == "CANCELED" and len(c.calls(f"{job}/end")) == 1
+    ended = c.calls(f"{job}/end")[0]["at"]
+    last = [call for call in c.calls(f"{job}/checkpoints") if call["method"] == "DELETE"][-1]
+    assert last["at"] >= ended, "a checkpoint was dropped before the end was recorded"
+
+
+def a_snapshot_that_is_not_the_jobs_is_kept(c):
+    stream = ["-Drest.address=127.0.0.1", f"-Drest.port={c.front}", "--jar", f"{c.work}/programs.jar"]
+    c.start("main", jvm("main", 256) + stream + ["--", "stream", "first"])
+    first = until("the job is reserved", lambda: c.named("first"))
+    until("checkpoints", lambda: c.latest(first) >= 2)
+    ask = json.dumps({"target-directory": f"file://{c.work}/savepoints", "cancel-job": True}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{c.rest}/jobs/{first}/savepoints", ask, {"content-type": "application/json"})
+    trigger = json.load(urllib.request.urlopen(request))["request-id"]
+    done = lambda: c.get(f"/jobs/{first}/savepoints/{trigger}")["operation"]["location"]
+    savepoint = until("the savepoint", done)
+    until("it is clean", lambda: c.kept()[first]["clean"])
+    c.kill("main")
+
+    # Silent from its own first checkpoint on, so that the cluster dies while the savepoint is all that it has.
+    until_id = c.kept()[first]["next"]
+    c.behave(f"503 checkpoints/{until_id}")
+    c.start("main", jvm("main", 256) + stream + ["--savepoint", savepoint, "--claim-mode", "NO_CLAIM", "--", "stream", "second"])
+    second = until("the job is reserved", lambda: c.named("second"))
+    until("it has tried", lambda: [x for x in c.calls(f"{second}/checkpoints/{until_id}") if x.get("status") == "503"])
+    assert [x["savepoint"] for x in c.kept()[second]["checkpoints"].values()] == [True]
+    c.kill("main", "jm", "tm")
+    c.behave("")
+    c.start_flink()
+    assert c.post_again(second) == 202
+    until("it has checkpoints of its own", lambda: c.latest(second) > until_id + 1)
+    assert not [kept for kept in c.kept()[second]["checkpoints"].values() if kept["savepoint"]]
+    assert os.path.exists(savepoint.removeprefix("file:") + "/_metadata"), "the savepoint was deleted"
+    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{c.rest}/jobs/{second}?mode=cancel", method="PATCH"))
+    until("it is clean", lambda: c.kept()[second]["clean"])
+    assert os.path.exists(savepoint.removeprefix("file:") + "/_metadata"), "the savepoint was deleted"
+
+
+def a_superseded_cluster_halts(c):
+    c.behave("409")
+    with contextlib.suppress(Exception):
+        c.post_again(c.named("collected"))
+    assert c.processes["jm"].wait(30) == 23
+    c.behave("")
+
+
+def main():
+    work = tempfile.mkdtemp(prefix="mainspring-flink-")
+    c = Cluster(work)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        build_program(work)
+        c.start_jobs()
+        c.start_flink()
+        checks = [programs_end_as_they_should, an_ended_job_is_refused, a_streaming_job_outlives_its_cluster_and_jobs, a_snapshot_that_is_not_the_jobs_is_kept, a_superseded_cluster_halts]
+        for check in checks if len(sys.argv) < 3 else [check for check in checks if check.__name__ in sys.argv[2:]]:
+            started = time.monotonic()
+            check(c)
+            print(f"ok {check.__name__} ({time.monotonic() - started:.1f} s)", flush=True)
+    except BaseException:
+        print(f"left in {work}", file=sys.stderr)
+        raise
+    finally:
+        c.kill(*list(c.processes))
+    shutil.rmtree(work)
+
+
+main()
