@@ -67,7 +67,7 @@ fn still_runs(application: &Application) -> bool {
     let cancelled = application.desired.as_ref().is_some_and(|desired| desired.cancel);
     let main_ended = application.main.as_ref().is_some_and(|main| main.state() == MainState::Ended);
     let jobs_ended = application.jobs.iter().all(|job| job.end.is_some());
-    !application.terminal && !cancelled && !(main_ended && jobs_ended)
+    !(application.terminal || cancelled || (main_ended && jobs_ended))
 }
 
 /// What stays undone, by name.
