@@ -203,8 +203,13 @@ pub trait RecordStore: Send + Sync {
         key: &str,
         value: Option<Bytes>,
     ) -> PortResult<jobgraph::JournalResponse>;
-    /// Adds events to the application's past.
-    async fn append_events(&self, fence: &EpochFence, events: Vec<api::Event>) -> PortResult<()>;
+    /// Adds events to the application's past, and what is seen of it now.
+    async fn append_events(
+        &self,
+        fence: &EpochFence,
+        events: Vec<api::Event>,
+        conditions: Vec<api::Condition>,
+    ) -> PortResult<()>;
     /// Beats until the epoch does not hold any more (`Superseded`) or the store is away; one beat per item of `beats`.
     async fn beat(&self, fence: &EpochFence, beats: BoxStream<'static, Beat>) -> PortResult<()>;
 }

@@ -37,7 +37,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
             "a request id stands for one wish: choose another --request-id, or repeat the same content"
         }
         R::AlreadyEnded => "nothing is left to ask for: mainspring status shows how it ended",
-        R::NotEnded => "cancel it first: mainspring cancel",
+        R::NotEnded => "cancel it first: mainspring cancel ID",
         R::ApplicationEnding => "the application was cancelled or has ended: submit it anew",
         R::JobNotFound => "mainspring jobs lists the jobs of an application",
         R::ResultNotReady => "wait for it: mainspring wait ID --for job=NAME",
@@ -52,7 +52,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         }
         R::PayloadMissing | R::PayloadDigestMismatch => "try again: the bytes are sent anew",
         R::JobsNotEnded => "nothing to do: the application ends once its jobs have",
-        R::OutputNotPublished => "make the target writable, or give the output up: mainspring abandon",
+        R::OutputNotPublished => "make the target writable, or give the output up: mainspring abandon ID",
         R::JobNameTaken => "give each execute() a name of its own",
         R::TooManyCheckpoints => "let the engine keep fewer checkpoints, and dispose of old savepoints",
         R::JournalValueTooLarge => "keep large values in a file and its name in the once() step",
@@ -75,7 +75,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::MainExited | R::MainKilled => "mainspring logs ID --role main",
         R::MainNotStarted => "mainspring logs ID --role contender tells what the system said",
         R::MainDiverged => "make main() ask for the same jobs each time; submit it anew to run the new ones",
-        R::MainNotRepeatable => "look at what main() did already, then submit it anew",
+        R::MainNotRepeatable => {
+            "look at what main() did already (mainspring logs ID --role main), then submit it anew"
+        }
         R::UnnamedJobOverlaps => "name your jobs: execute(name, …)",
         R::GraphTooLarge => "put data into files, not into the graph (64 MiB is its limit)",
         R::GraphDigestMismatch => {
@@ -86,7 +88,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         }
         R::Cancelled => "submit it anew when it is wanted again",
         R::DeadlineExceeded => "give it longer: --deadline",
-        R::Abandoned => "mainspring status lists what was left behind",
+        R::Abandoned => "mainspring status ID lists what was left behind",
         R::JobFailed => "mainspring jobs names the job; mainspring logs ID --role worker tells more",
         R::JobLost => "submit the application anew, from a checkpoint if there is one",
         R::ClusterKeepsDying | R::ClusterNotReady | R::RoleExited | R::RoleNotReady => {

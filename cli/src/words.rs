@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
-use proto::api::{Application, Job, JobState, Outcome, Phase};
+use proto::api::{Application, Condition, ConditionStatus, Job, JobState, Outcome, Phase};
 use proto::job::JobOutcome;
 
 use crate::duration;
@@ -41,9 +41,10 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The state of a job: its outcome once it has ended.
+/// The state of a job: its outcome once it has ended and what it wrote is in its place, or was given up.
 pub(crate) fn job_state(job: &Job) -> &'static str {
     match (job.state(), job.end.as_ref()) {
+        (JobState::Publishing, Some(_)) if !job.published => "PUBLISHING",
         (_, Some(end)) => job_outcome(end.outcome()),
         (JobState::Stored, None) => "STORED",
         (JobState::Running, None) => "RUNNING",
@@ -121,10 +122,23 @@ pub(crate) fn why(application: &Application) -> String {
     } else if succeeded && !application.clean {
         parts.push("succeeded".to_owned());
     }
-    if !application.terminal && application.desired.as_ref().is_some_and(|desired| desired.cancel) {
+    let desired = application.desired.clone().unwrap_or_default();
+    if !application.terminal && desired.cancel {
         parts.push("cancel requested".to_owned());
     }
+    if !application.clean && desired.abandon {
+        parts.push("abandon requested".to_owned());
+    }
+    parts.extend(troubles(application).map(|trouble| way_out(&trouble.message).0.to_owned()));
     parts.join("; ")
+}
+
+/// What cannot be done now, is tried again, and may need somebody's hand.
+pub(crate) fn troubles(application: &Application) -> impl Iterator<Item = &Condition> {
+    let told = |condition: &&Condition| {
+        condition.status() == ConditionStatus::False && !condition.reason.is_empty() && !application.clean
+    };
+    application.conditions.iter().filter(told)
 }
 
 /// A message of the record without its last part, the way out, which `; help: ` introduces.

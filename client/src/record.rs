@@ -326,9 +326,14 @@ impl Record {
         Ok(self.inner.clone().journal(call(request)).await?.into_inner())
     }
 
-    /// Adds events to the application's past.
-    pub async fn append_events(&self, fence: &EpochFence, events: Vec<api::Event>) -> Result<(), CallError> {
-        let request = AppendEventsRequest { fence: Some(fence.clone().into()), events };
+    /// Adds events to the application's past, and what is seen of it now.
+    pub async fn append_events(
+        &self,
+        fence: &EpochFence,
+        events: Vec<api::Event>,
+        conditions: Vec<api::Condition>,
+    ) -> Result<(), CallError> {
+        let request = AppendEventsRequest { fence: Some(fence.clone().into()), events, conditions };
         self.inner.clone().append_events(call(request)).await?;
         Ok(())
     }

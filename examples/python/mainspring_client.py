@@ -223,7 +223,16 @@ def one_line(application) -> str:
     phase = word(application, "phase")
     said = word(application, "outcome") if application.clean else phase
     stale = " STALE" if application.observation.stale else ""
-    return f"{application.application_id}@{application.generation} {said}{stale} {application.message}".rstrip()
+    line = f"{application.application_id}@{application.generation} {said}{stale} {application.message}".rstrip()
+    return "; ".join([line, *troubles(application), *(f"left over: {what}" for what in application.leftovers)])
+
+
+def troubles(application) -> list[str]:
+    """What cannot be done now and is tried again, each with its way out: conditions that are false for a reason."""
+    if application.clean:
+        return []
+    false = [c for c in application.conditions if c.status == app_pb.CONDITION_STATUS_FALSE and c.reason]
+    return [f"{condition.type} not yet ({condition.reason}): {condition.message}" for condition in false]
 
 
 def follow(client: Client, application_id: str) -> int:

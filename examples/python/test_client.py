@@ -155,6 +155,23 @@ class TestClient(unittest.TestCase):
             refused = self.refusal(stranger.list)
             self.assertEqual((refused.code, refused.reason), (grpc.StatusCode.UNAUTHENTICATED, reason))
 
+    def test_an_output_that_cannot_be_published_is_told_and_given_up(self):
+        target = self.root / "taken"
+        script = f"-- job: kept\nCOPY (SELECT 1 AS n, 2 AS m) TO '{target}/' STORED AS CSV PARTITIONED BY (m);\n"
+        spec = ms.spec_of(self.script(script), application_id="taken")
+        target.mkdir()
+        (target / "m=2").write_text("in the way")
+        application = self.client.submit(spec).application
+        told = next(state for state in self.client.follow("taken") if state.terminal or ms.troubles(state))
+        self.assertIn("Published not yet (OUTPUT_NOT_WRITABLE)", ms.one_line(told), told)
+        self.assertIn("RUNNING", ms.one_line(told))
+        self.client.call("Cancel", ms.pb.CancelRequest(application_id="taken"))
+        self.client.call("Abandon", ms.pb.AbandonRequest(application_id="taken", reason="enough"))
+        last = self.ended(application)
+        self.assertEqual(ms.word(last, "outcome"), "CANCELLED")
+        self.assertIn("left over: output of job \"kept\"", ms.one_line(last))
+        self.assertEqual(ms.troubles(last), [])
+
     def test_the_cli_prints_the_json_mapping(self):
         last = self.ended(self.submitted())
         name = f"{last.application_id}@{last.generation}"

@@ -130,7 +130,13 @@ impl Draft {
     }
 
     /// Sets a condition; the first sight of a value is kept.
-    fn condition(&mut self, kind: &str, status: api::ConditionStatus, reason: &str, message: &str) {
+    pub(crate) fn condition(
+        &mut self,
+        kind: &str,
+        status: api::ConditionStatus,
+        reason: &str,
+        message: &str,
+    ) {
         let source = self.facts.attempt.holder.clone();
         let observed_at = self.at();
         let message = cut(message.into(), 1024);

@@ -104,7 +104,7 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
                         1 => {
                             let event =
                                 api::Event { kind: "warning".into(), message: text, ..Default::default() };
-                            record.append_events(&fence, vec![event]).await
+                            record.append_events(&fence, vec![event], vec![]).await
                         }
                         _ => {
                             let bytes = Bytes::from(text);

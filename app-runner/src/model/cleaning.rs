@@ -11,7 +11,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     if facts.main == Main::Running {
         wanted.push(Decision::StopMain);
     }
-    if !facts.previous_ended.is_done() {
+    if !facts.is_previous_settled() {
         wanted.push(Decision::EndPrevious);
     }
     let abandon = facts.record.desired.abandon;
@@ -37,7 +37,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     }
     let shipped = facts.output_shipped.is_done();
     let mut nothing_lives = torn_down && swept && shipped && facts.main != Main::Running;
-    nothing_lives &= facts.previous_ended.is_done() && facts.describe_ended.is_done();
+    nothing_lives &= facts.is_previous_settled() && facts.describe_ended.is_done();
     if nothing_lives && !facts.work_removed.is_done() {
         wanted.push(Decision::RemoveWork);
     }
@@ -58,10 +58,11 @@ pub(super) fn needs_sweep(record: &Record) -> bool {
 
 fn leftovers(facts: &Facts) -> Vec<String> {
     let mut lines = facts.leftovers.clone();
-    for (id, job) in &facts.record.jobs {
-        if job.is_to_be_published() {
-            lines.push(format!("committed output of job {:?} ({id}) is not at its final names", job.name));
-        }
+    lines.extend(facts.previous_left.iter().map(|left| format!("an earlier main(): {left}")));
+    for job in facts.record.jobs.values().filter(|job| job.is_to_be_published()) {
+        let staged =
+            if job.staged.is_empty() { String::new() } else { format!(", staged in {}", job.staged) };
+        lines.push(format!("output of job {:?}, given up before it was in its place{staged}", job.name));
     }
     lines
 }

@@ -29,7 +29,7 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
     match facts.main {
         Main::Running => wanted.push(Decision::StopMain),
         Main::Exited(_) => wanted.push(Decision::RecordMainEnd),
-        Main::NotStarted if facts.is_cut_off() && !facts.previous_ended.is_done() => {
+        Main::NotStarted if facts.is_cut_off() && !facts.is_previous_settled() => {
             wanted.push(Decision::EndPrevious);
         }
         Main::NotStarted | Main::Recorded(_) | Main::Stopped => {}

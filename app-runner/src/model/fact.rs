@@ -34,6 +34,11 @@ pub enum Fact {
         /// The earlier main() had ended by itself, with exit code 0.
         finished: bool,
     },
+    /// A tree of an earlier attempt cannot be ended. It is tried again.
+    PreviousLives {
+        /// What lives, for people.
+        message: String,
+    },
     /// A new incarnation stands in the record.
     ClusterBegun(Incarnation),
     /// Its processes are ready.
@@ -159,6 +164,7 @@ impl Facts {
             Fact::Describing => (self.describing, self.describe_ended) = (Step::Done, Step::Pending),
             Fact::Described => self.described = Step::Done,
             Fact::PreviousEnded { finished } => self.end_previous(finished),
+            Fact::PreviousLives { message } => self.previous_left = Some(message),
             Fact::ClusterBegun(incarnation) => self.begin_cluster(incarnation),
             Fact::ClusterReady { incarnation, endpoint } => self.note_ready(incarnation, endpoint),
             Fact::Adopted { incarnation, endpoint, jobs } => {
@@ -224,6 +230,7 @@ impl Facts {
 
     fn end_previous(&mut self, finished: bool) {
         self.previous_ended = Step::Done;
+        self.previous_left = None;
         if !self.is_cut_off() {
             return;
         }
@@ -234,8 +241,7 @@ impl Facts {
                 Outcome::Failed,
                 Failure::new(
                     Reason::MainNotRepeatable,
-                    "the leader of this application was lost while main() ran, and on_failover is `fail`: \
-                     main() is not executed again; submit anew once its side effects are checked",
+                    "its leader was lost while main() ran, and on_failover is `fail`: main() is not executed again",
                 ),
             );
         }

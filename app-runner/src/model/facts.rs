@@ -133,6 +133,8 @@ pub struct Facts {
     pub described: Step,
     /// No tree of an earlier attempt lives.
     pub previous_ended: Step,
+    /// What lives of an earlier attempt, as far as it could not be ended.
+    pub previous_left: Option<String>,
     /// The cluster.
     pub cluster: Cluster,
     /// Jobs that the live cluster knows.
@@ -178,6 +180,7 @@ impl Facts {
             describing: Step::Pending,
             described: Step::Pending,
             previous_ended: Step::Pending,
+            previous_left: None,
             cluster: Cluster::Unasked,
             known_jobs: BTreeSet::new(),
             ready_recorded: None,
@@ -208,6 +211,11 @@ impl Facts {
         self.main == Main::NotStarted
             && self.record.main.state == MainState::Begun
             && self.record.main.epoch < self.epoch
+    }
+
+    /// Nothing lives of an earlier attempt, or what cannot be ended was given up.
+    pub fn is_previous_settled(&self) -> bool {
+        self.previous_ended.is_done() || (self.record.desired.abandon && self.previous_left.is_some())
     }
 
     /// How main() ended, once that is known.

@@ -169,6 +169,8 @@ pub struct RecordedJob {
     pub published: bool,
     /// It ended before main() did, so that main() could know.
     pub ended_before_main: bool,
+    /// Where its committed output waits for its final names, for people; empty where there is none.
+    pub staged: String,
 }
 
 /// A job's end, as far as decisions need it.

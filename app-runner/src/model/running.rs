@@ -67,15 +67,26 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
             wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Abandoned, why });
         }
     }
-    if open || facts.record.unpublished_jobs().next().is_some() {
+    let given_up = given_up_outputs(facts);
+    if open || (given_up.is_none() && facts.record.unpublished_jobs().next().is_some()) {
         return;
     }
-    let (outcome, why) = match unawaited_failure(facts) {
+    let (outcome, why) = match unawaited_failure(facts).or(given_up) {
         Some(why) => (Outcome::Failed, why),
         None => (Outcome::Succeeded, Failure::none()),
     };
     let desired_revision = facts.record.desired.revision;
     wanted.push(Decision::RecordEnd { outcome, why, desired_revision });
+}
+
+/// main() has ended well, and somebody gave up what it committed: that is no success.
+fn given_up_outputs(facts: &Facts) -> Option<Failure> {
+    let names: Vec<_> = facts.record.unpublished_jobs().map(|id| &facts.record.jobs[&id].name).collect();
+    (facts.record.desired.abandon && !names.is_empty()).then(|| {
+        let message =
+            format!("somebody gave up the committed output of {names:?} before it was in its place");
+        Failure::new(Reason::Abandoned, message)
+    })
 }
 
 /// The status of an application follows its main(); a job that failed without main() having been told is the exception.
@@ -197,7 +208,7 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
 
 /// Committed outputs are rolled forward by whoever comes next.
 pub(super) fn publish(facts: &Facts, wanted: &mut Vec<Decision>) {
-    if facts.describing == Step::Done {
+    if facts.describing == Step::Done && !facts.record.desired.abandon {
         wanted.extend(facts.record.unpublished_jobs().map(|job| Decision::Publish { job }));
     }
 }

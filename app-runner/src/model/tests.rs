@@ -25,6 +25,7 @@ fn stored(name: &str) -> RecordedJob {
         end: None,
         published: false,
         ended_before_main: false,
+        staged: String::new(),
     }
 }
 

@@ -192,8 +192,13 @@ impl RecordStore for StoredRecord {
         Ok(self.0.journal(fence, key, value).await?)
     }
 
-    async fn append_events(&self, fence: &EpochFence, events: Vec<api::Event>) -> PortResult<()> {
-        Ok(self.0.append_events(fence, events).await?)
+    async fn append_events(
+        &self,
+        fence: &EpochFence,
+        events: Vec<api::Event>,
+        conditions: Vec<api::Condition>,
+    ) -> PortResult<()> {
+        Ok(self.0.append_events(fence, events, conditions).await?)
     }
 
     async fn beat(&self, fence: &EpochFence, beats: BoxStream<'static, Beat>) -> PortResult<()> {

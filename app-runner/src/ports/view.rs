@@ -55,8 +55,18 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
         end: wire.end.as_ref().map(end),
         published: wire.published,
         ended_before_main,
+        staged: staged(wire),
     };
     Ok((id, job))
+}
+
+/// Where what a job committed waits for its final names.
+fn staged(wire: &api::Job) -> String {
+    let outputs =
+        wire.end.iter().filter_map(|end| end.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
+    let directories =
+        outputs.map(|output| format!("{}/{}", output.location.trim_end_matches('/'), output.staging));
+    directories.collect::<Vec<_>>().join(", ")
 }
 
 type Timestamp = prost_types::Timestamp;

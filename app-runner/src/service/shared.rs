@@ -39,6 +39,7 @@ pub(super) struct Shared {
     main: Mutex<Option<Arc<dyn LiveMain>>>,
     stderr_tail: Mutex<String>,
     asked_by: Mutex<AskedBy>,
+    complaints: Mutex<BTreeMap<String, String>>,
 }
 
 impl Shared {
@@ -75,6 +76,7 @@ impl Shared {
             main: Mutex::default(),
             stderr_tail: Mutex::default(),
             asked_by: Mutex::default(),
+            complaints: Mutex::default(),
         }
     }
 
@@ -148,6 +150,11 @@ impl Shared {
 
     pub(super) fn keep_stderr_tail(&self, tail: &str) {
         tail.clone_into(&mut lock(&self.stderr_tail));
+    }
+
+    /// Whether this was not the last thing said about `subject`: what is tried again is said once, not once a try.
+    pub(super) fn is_news(&self, subject: &str, text: &str) -> bool {
+        lock(&self.complaints).insert(subject.to_owned(), text.to_owned()).is_none_or(|said| said != text)
     }
 
     /// The trace context of the execute() that asked for a job in this attempt.

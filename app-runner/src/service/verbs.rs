@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::Clock as _;
-use proto::api;
+use proto::{JobId, Reason, api};
 
 use super::retry::patiently;
 use super::shared::Shared;
@@ -102,17 +102,47 @@ async fn read_again(shared: &Shared) -> Vec<Fact> {
     }
 }
 
-/// Adds an event to the application's past; an event is never worth an error.
-async fn event(shared: &Shared, kind: &str, reason: &str, message: &str, attributes: &[(&str, String)]) {
+/// What cannot be done, is tried again, and may need somebody's hand.
+struct Complaint<'a> {
+    /// The condition that is false for it.
+    condition: &'a str,
+    /// The kind of its event.
+    kind: &'a str,
+    reason: Reason,
+    /// Names the thing, why, and after `; help: ` the way out.
+    text: String,
+    /// The job that it is about.
+    job: Option<JobId>,
+}
+
+/// Says it where people look: in the log, as an event, and as a condition as long as it is so. Each text once.
+async fn complain(shared: &Shared, complaint: Complaint<'_>) {
+    let Complaint { condition, kind, reason, text, job } = complaint;
+    let job_id = job.map(|job| job.to_string()).unwrap_or_default();
+    if !shared.is_news(&format!("{condition} {job_id}"), &text) {
+        return;
+    }
+    tracing::warn!("{text}");
+    let condition = api::Condition {
+        r#type: condition.to_owned(),
+        status: api::ConditionStatus::False.into(),
+        reason: reason.to_string(),
+        message: text.clone(),
+        ..api::Condition::default()
+    };
     let event = api::Event {
         kind: kind.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
+        reason: reason.to_string(),
+        message: text,
         source: shared.holder.clone(),
-        attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        job_id,
         ..api::Event::default()
     };
-    if let Err(error) = shared.ports.record.append_events(&shared.fence, vec![event]).await {
-        tracing::debug!("an event was not recorded: {error}");
+    let tell = || {
+        let (event, condition) = (event.clone(), condition.clone());
+        shared.ports.record.append_events(&shared.fence, vec![event], vec![condition])
+    };
+    if let Err(error) = patiently(&shared.ports.clock, "say what cannot be done", tell).await {
+        tracing::debug!("not recorded: {error}");
     }
 }

@@ -205,6 +205,9 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
     if !why.is_empty() {
         let _ = writeln!(text, " {why}");
     }
+    for way_out in words::troubles(application).filter_map(|trouble| words::way_out(&trouble.message).1) {
+        let _ = writeln!(text, " help: {way_out}");
+    }
     if application.clean {
         return text;
     }

@@ -287,8 +287,8 @@ impl RecordService for Wire {
         request: Request<jobgraph::AppendEventsRequest>,
     ) -> Answer<jobgraph::AppendEventsResponse> {
         require_deployment(&request)?;
-        let jobgraph::AppendEventsRequest { fence, events } = request.into_inner();
-        self.0.append_events(&epoch(fence)?, &events).await?;
+        let jobgraph::AppendEventsRequest { fence, events, conditions } = request.into_inner();
+        self.0.append_events(&epoch(fence)?, &events, &conditions).await?;
         Ok(Response::new(jobgraph::AppendEventsResponse {}))
     }
 

@@ -10,7 +10,10 @@ use super::{Draft, Refusal, cut};
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// What is left over is listed up to so many.
-const MAX_LEFTOVERS: usize = 100;
+const MAX_LEFTOVERS: usize = 40;
+
+/// The longest of them, in bytes: most are paths.
+const MAX_LEFTOVER_BYTES: usize = 512;
 
 /// What a leader wants to record as the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
     if draft.facts.is_clean() {
         return Err(draft.facts.already_ended());
     }
-    if !draft.facts.is_terminal() && !draft.facts.desired.cancel {
+    if !draft.facts.is_terminal() && !draft.facts.desired.cancel && !is_only_unpublished(draft) {
         return Err(Refusal::NotEnded(draft.facts.application.clone()));
     }
     if draft.facts.desired.abandon {
@@ -60,6 +63,12 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
             .with("reason", reason);
     draft.tell_from(telling, "record".into(), 0);
     Ok(())
+}
+
+/// main() and all jobs have ended: what is left is to put outputs in their places.
+fn is_only_unpublished(draft: &Draft) -> bool {
+    let main = draft.facts.state.application().main.as_ref().map(api::Main::state);
+    main == Some(api::MainState::Ended) && draft.facts.jobs.values().all(|job| job.shown().end.is_some())
 }
 
 fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
@@ -104,6 +113,17 @@ pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u6
     app.reason.clone_from(&end.reason);
     app.message.clone_from(&end.message);
     app.ended_at = now;
+    if let Some(main) = app.main.as_mut().filter(|main| main.state() != api::MainState::Unspecified) {
+        // Whoever ends an application has made sure of that, also where nobody saw how main() ended.
+        main.set_state(api::MainState::Ended);
+        main.ended_at = main.ended_at.or(now);
+    }
+    for job in draft.facts.jobs.values_mut() {
+        // Only where it was abandoned: nobody publishes it any more.
+        if job.shown().state() == api::JobState::Publishing {
+            job.shown_mut().set_state(api::JobState::Ended);
+        }
+    }
     let word = outcome_word(end.outcome);
     let said = if end.message.is_empty() { word.to_owned() } else { format!("{word}: {}", end.message) };
     draft.tell(Telling::new("ended", said).reason(&end.reason).with("outcome", word));
@@ -164,10 +184,17 @@ pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -
     app.clean = true;
     app.set_phase(api::Phase::Ended);
     app.cleaned_at = now;
-    app.leftovers = leftovers.iter().take(MAX_LEFTOVERS).map(|what| cut(what.clone(), 256)).collect();
-    for leftover in leftovers.iter().take(40) {
+    app.leftovers =
+        leftovers.iter().take(MAX_LEFTOVERS).map(|what| cut(what.clone(), MAX_LEFTOVER_BYTES)).collect();
+    for leftover in leftovers.iter().take(MAX_LEFTOVERS) {
         draft.tell(Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover));
     }
+    let (torn_down, left) = match leftovers {
+        [] => (api::ConditionStatus::True, String::new()),
+        left => (api::ConditionStatus::False, format!("left for good: {}", left.join(", "))),
+    };
+    let reason = if left.is_empty() { "" } else { Reason::Abandoned.as_str() };
+    draft.condition("TornDown", torn_down, reason, &left);
     draft.tell(Telling::new(
         "clean",
         if leftovers.is_empty() { "nothing left over" } else { "clean but for what was given up" },

@@ -329,6 +329,13 @@ pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(),
     job.published = true;
     job.set_state(api::JobState::Ended);
     let (name, job_id) = (job.name.clone(), job.job_id.clone());
+    let unpublished = |job: &StoredJob| {
+        let job = job.shown();
+        !job.published && job.end.as_ref().is_some_and(has_outputs)
+    };
+    if has_outputs(&end) && !draft.facts.jobs.values().any(unpublished) {
+        draft.condition("Published", api::ConditionStatus::True, "", "");
+    }
     let mut telling = Telling::new("published", format!("{name}: published")).job(&job_id).with("name", name);
     for (attribute, value) in output_attributes(&end) {
         telling = telling.with(attribute, value);

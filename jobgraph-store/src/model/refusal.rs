@@ -53,7 +53,7 @@ pub enum Refusal {
         reason: String,
     },
     /// It has to have ended first.
-    #[error("{0} has not ended and was not asked to")]
+    #[error("{0} has not ended and nobody asked it to: main() or a job still runs")]
     NotEnded(ApplicationRef),
     /// No further job is taken.
     #[error("{0} has ended and takes no further job")]

@@ -77,6 +77,31 @@ fn the_phase_follows_main_through_a_take_over() {
 }
 
 #[test]
+fn nothing_is_said_to_run_of_what_has_ended() {
+    let mut draft = led(1);
+    attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
+    attempt::main_running(&mut draft, &fence(1), 7).unwrap();
+    // Cut off and not executed again: nobody saw how main() ended.
+    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    let end = ending::End { outcome: api::Outcome::Failed, reason: "R".into(), message: String::new() };
+    ending::end(&mut draft, &fence(2), end, 0).unwrap();
+    let main = draft.facts.state.application().main.unwrap();
+    assert_eq!((main.state(), main.exit_code, main.signal), (api::MainState::Ended, None, None));
+    assert!(main.ended_at.is_some());
+}
+
+#[test]
+fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
+    let mut draft = led(1);
+    assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() is not started");
+    attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
+    attempt::main_running(&mut draft, &fence(1), 7).unwrap();
+    assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() runs");
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    ending::abandon(&mut draft, "", "me@here").unwrap();
+}
+
+#[test]
 fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
     attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();

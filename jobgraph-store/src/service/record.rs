@@ -18,6 +18,9 @@ use crate::store::{Commit, Compare, Operation, Read, Transaction};
 /// Events of one call.
 const MAX_EVENTS: usize = 64;
 
+/// Conditions of one call.
+const MAX_CONDITIONS: usize = 16;
+
 /// Artifacts whose payloads are pointed to in one commit.
 const ARTIFACTS_AT_ONCE: usize = 32;
 
@@ -345,8 +348,13 @@ impl Service {
         Err(Error::Contended(application.to_string()))
     }
 
-    /// Adds events to the past.
-    pub async fn append_events(&self, fence: &EpochFence, events: &[api::Event]) -> Result<(), Error> {
+    /// Adds events to the past, and sets what the leader sees now.
+    pub async fn append_events(
+        &self,
+        fence: &EpochFence,
+        events: &[api::Event],
+        conditions: &[api::Condition],
+    ) -> Result<(), Error> {
         if events.len() > MAX_EVENTS {
             return Err(Refusal::RequestInvalid(format!(
                 "{} events; at most {MAX_EVENTS} a call",
@@ -354,8 +362,15 @@ impl Service {
             ))
             .into());
         }
+        if conditions.len() > MAX_CONDITIONS {
+            let text = format!("{} conditions; at most {MAX_CONDITIONS} a call", conditions.len());
+            return Err(Refusal::RequestInvalid(text).into());
+        }
         let write = self.write(&fence.application, Guard::Epoch, |draft| {
             draft.facts.check_epoch(fence)?;
+            for seen in conditions {
+                draft.condition(&seen.r#type, seen.status(), &seen.reason, &seen.message);
+            }
             for event in events {
                 let (at, source) = (event.at, event.source.clone());
                 let source = if source.is_empty() { draft.facts.attempt.holder.clone() } else { source };

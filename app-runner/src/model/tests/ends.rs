@@ -283,6 +283,40 @@ fn an_abandoned_teardown_ends_with_what_it_left() {
     assert_eq!(leftovers.len(), 2, "the process, and the output that was never published: {leftovers:?}");
 }
 
+fn abandon(facts: &mut Facts) {
+    let mut record = facts.record.clone();
+    record.desired.abandon = true;
+    facts.apply(Fact::Record(Box::new(record)));
+}
+
+#[test]
+fn a_success_whose_output_is_given_up_is_none() {
+    let mut facts = running(vec![]);
+    facts.apply(Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) });
+    job_ended(&mut facts, "a", JobOutcome::Succeeded);
+    main_exits(&mut facts, 0);
+    facts.apply(Fact::MainEndRecorded);
+    assert_eq!(wants(&facts), ["Publish"]);
+    abandon(&mut facts);
+    assert_eq!(recorded_end(&facts), (Outcome::Failed, Some(Reason::Abandoned)));
+}
+
+#[test]
+fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
+    let mut facts = leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
+    facts.apply(Fact::Released);
+    for _ in 0..2 {
+        assert_eq!(wants(&facts), ["EndPrevious"]);
+        facts.apply(Fact::PreviousLives { message: "pid 7 is alive".into() });
+    }
+    abandon(&mut facts);
+    assert_eq!(wants(&facts), ["RemoveWork"]);
+    facts.apply(Fact::WorkRemoved { leftovers: vec![] });
+    let decisions = decide(&facts);
+    let [Decision::MarkClean { leftovers }] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!(leftovers, &["an earlier main(): pid 7 is alive"]);
+}
+
 #[test]
 fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
     let mut facts = running(vec![stored("a")]);

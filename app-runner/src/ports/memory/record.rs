@@ -289,8 +289,18 @@ impl RecordStore for World {
         })
     }
 
-    async fn append_events(&self, fence: &EpochFence, _events: Vec<api::Event>) -> PortResult<()> {
-        self.fenced(fence, |_| Ok(()))
+    async fn append_events(
+        &self,
+        fence: &EpochFence,
+        _events: Vec<api::Event>,
+        conditions: Vec<api::Condition>,
+    ) -> PortResult<()> {
+        self.fenced(fence, |state| {
+            for condition in &conditions {
+                state.note(format!("{} {}", condition.r#type, condition.status().as_str_name()));
+            }
+            Ok(())
+        })
     }
 
     async fn beat(&self, fence: &EpochFence, mut beats: BoxStream<'static, Beat>) -> PortResult<()> {

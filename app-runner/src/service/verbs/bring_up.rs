@@ -9,7 +9,7 @@ use client::describe::Subject;
 use futures::future::{join, try_join_all};
 use proto::{Digest, Reason, api, engine, jobgraph};
 
-use super::{Outcome, PAUSE, event};
+use super::{Complaint, Outcome, PAUSE, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::{PortResult, Wanted};
@@ -212,7 +212,9 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
             let unpublished =
                 known.is_some_and(|a| a.jobs.iter().any(|job| job.end.is_some() && !job.published));
             if unpublished {
-                event(shared, "warning", "OUTPUT_NOT_PUBLISHED", &error.message, &[]).await;
+                let text = format!("committed output waits for its engine: {}", error.message);
+                let (kind, reason) = ("warning", Reason::OutputNotPublished);
+                complain(shared, Complaint { condition: "Published", kind, reason, text, job: None }).await;
                 shared.ports.clock.sleep(PAUSE).await;
             }
             Ok(vec![Fact::Refused(error.failure(Reason::EngineNotFound))])

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::clock::Clock as _;
 use proto::{Incarnation, Reason, api, engine, job};
 
-use super::{Outcome, PAUSE, event, read_again};
+use super::{Complaint, Outcome, PAUSE, complain, read_again};
 use crate::error::PortErrorKind;
 use crate::model::{self, Fact, Failure};
 use crate::service::retry::{backoff, patiently};
@@ -51,12 +51,13 @@ pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> 
         Err(error) => return Err(error),
     };
     if !leftovers.is_empty() {
+        let application = shared.application();
         let text = format!(
-            "the teardown left: {}; it is tried again, `mainspring abandon` gives it up",
+            "does not end and is tried again: {}; help: end it by hand, or leave it for good: mainspring abandon {application}",
             leftovers.join(", ")
         );
-        tracing::warn!("{text}");
-        event(shared, "leftover", "", &text, &[]).await;
+        let (kind, reason) = ("leftover", Reason::TreeAlive);
+        complain(shared, Complaint { condition: "TornDown", kind, reason, text, job: None }).await;
         shared.ports.clock.sleep(PAUSE).await;
     }
     Ok(vec![Fact::TornDown { leftovers }])

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::clock::Clock as _;
 use proto::{Incarnation, JobId, Reason, job};
 
-use super::{Outcome, event};
+use super::{Complaint, Outcome, complain};
 use crate::error::PortErrorKind;
 use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
 use crate::ports::{PortResult, Submission, view};
@@ -127,26 +127,32 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
     Ok(vec![Fact::Published(job)])
 }
 
-/// The end is committed, so this is tried until it works or somebody says `abandon`; why it does not is said once per reason.
+/// The end is committed, so this is tried until it works or somebody says `abandon`; why it does not is said once.
 async fn publish_files(shared: &Shared, job: JobId, manifest: &job::Manifest) -> PortResult<()> {
     let own = shared.own_jobs();
-    let (mut backoff, mut said) = (backoff(), None);
+    let mut backoff = backoff();
     loop {
         let error = match shared.ports.engine.publish(job, manifest.clone(), &own).await {
             Ok(()) => return Ok(()),
             Err(error) if matches!(error.kind, PortErrorKind::Superseded(_)) => return Err(error),
             Err(error) => error,
         };
-        if error.reason.is_some() && said != error.reason {
-            said = error.reason;
-            let reason = error.reason.map(Reason::as_str).unwrap_or_default();
-            let text = format!(
-                "the committed output of job {job} cannot be put in its place and is tried again: {error}; \
-                 `mainspring abandon` gives it up"
-            );
-            tracing::warn!("{text}");
-            event(shared, "warning", reason, &text, &[("job_id", job.to_string())]).await;
+        // Without a reason it was `describe` that is away; it is started again.
+        if let Some(reason) = error.reason {
+            complain(shared, unpublished(shared, job, reason, &error.message)).await;
         }
         shared.ports.clock.sleep(backoff.next_delay()).await;
     }
+}
+
+fn unpublished(shared: &Shared, job: JobId, reason: Reason, why: &str) -> Complaint<'static> {
+    let name = shared.job(job).map_or_else(|| job.to_string(), |job| job.name);
+    let why = why.split("; help: ").next().unwrap_or(why);
+    let application = shared.application();
+    let text = format!(
+        "the output of job {name:?} is committed and cannot be put in its place; it is tried again: {why}; help: once the \
+         target can be written it goes on by itself; to give the output up: mainspring abandon {application} (if main() \
+         still waits for it, mainspring cancel {application} first)"
+    );
+    Complaint { condition: "Published", kind: "warning", reason, text, job: Some(job) }
 }

@@ -9,7 +9,7 @@ use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
 use proto::{Epoch, Reason};
 use tracing::Instrument as _;
 
-use super::{Outcome, PAUSE};
+use super::{Complaint, Outcome, PAUSE, complain};
 use crate::model::{Fact, Failure, MainExit};
 use crate::ports::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::retry::patiently;
@@ -26,14 +26,22 @@ pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
             tether_endpoint: record.main_tether_endpoint.clone(),
         })
     };
-    loop {
-        match shared.ports.main.end_previous(&shared.fence, previous.as_ref()).await {
-            Ok(finished) => return Ok(vec![Fact::PreviousEnded { finished }]),
-            // As long as an earlier main() may live, no other is started.
-            Err(error) => tracing::error!("an earlier main() of this application cannot be ended: {error}"),
-        }
-        shared.ports.clock.sleep(PAUSE).await;
-    }
+    let error = match shared.ports.main.end_previous(&shared.fence, previous.as_ref()).await {
+        Ok(finished) => return Ok(vec![Fact::PreviousEnded { finished }]),
+        Err(error) => error.message,
+    };
+    // As long as an earlier main() may live, no other is started.
+    let application = shared.application();
+    let text = format!(
+        "an earlier main() does not end and is tried again: {error}; help: end it by hand, or, once this application has \
+         ended, leave it for good: mainspring abandon {application}"
+    );
+    let ended = shared.record.borrow().application.as_ref().is_some_and(|known| known.terminal);
+    let condition = if ended { "TornDown" } else { "MainStarted" };
+    let (kind, reason) = ("leftover", Reason::TreeAlive);
+    complain(shared, Complaint { condition, kind, reason, text, job: None }).await;
+    shared.ports.clock.sleep(PAUSE).await;
+    Ok(vec![Fact::PreviousLives { message: error }])
 }
 
 pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {

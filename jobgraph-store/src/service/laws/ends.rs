@@ -169,6 +169,8 @@ pub(super) async fn nothing_ends_with_work_left(court: &Court) -> Verdict {
         unpublished == Err(Reason::OutputNotPublished),
         "an end with an unpublished output came to {unpublished:?}"
     );
+    let abandon = court.face.abandon(&application).await;
+    ensure!(abandon == Err(Reason::NotEnded), "an abandon while main() runs came to {abandon:?}");
     court.face.cancel(&application).await.map_err(wrongly("a cancel"))?;
     court.face.abandon(&application).await.map_err(wrongly("an abandon"))?;
     let given_up = court.face.end(&leader, api::Outcome::Failed, 2).await;

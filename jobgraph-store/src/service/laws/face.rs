@@ -288,7 +288,7 @@ impl Face for Direct {
     }
 
     async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
-        self.0.append_events(fence, &[event(message)]).await.map_err(why)
+        self.0.append_events(fence, &[event(message)], &[]).await.map_err(why)
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
@@ -509,7 +509,7 @@ impl Face for Wired {
     }
 
     async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
-        self.record.append_events(fence, vec![event(message)]).await.map_err(said)
+        self.record.append_events(fence, vec![event(message)], vec![]).await.map_err(said)
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
