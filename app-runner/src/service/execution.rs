@@ -10,7 +10,6 @@ use futures::{StreamExt as _, stream};
 use proto::{Digest, JobId, Reason, api, engine, job, jobgraph, runner};
 use tokio::sync::mpsc;
 
-use super::retry::patiently;
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
@@ -114,16 +113,17 @@ impl Execution {
             staging_locations: call.staging_locations.clone(),
         };
         shared.asks(&call.name);
-        let stored = patiently(&shared.ports.clock, "store a job graph", || async {
-            shared.ports.payloads.put(digest, call.graph.clone()).await?;
-            shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| {
-                match error.reason {
-                    Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
-                    _ => error,
-                }
+        let stored = shared
+            .patiently("store a job graph", || async {
+                shared.ports.payloads.put(digest, call.graph.clone()).await?;
+                shared.ports.record.put_job_graph(&shared.fence, request.clone()).await.map_err(|error| {
+                    match error.reason {
+                        Some(Reason::PayloadMissing) => PortError { kind: PortErrorKind::Away, ..error },
+                        _ => error,
+                    }
+                })
             })
-        })
-        .await;
+            .await;
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
@@ -286,16 +286,17 @@ impl Execution {
         }
         let digest = end.result_digest.parse::<Digest>();
         let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
-        patiently(&self.shared.ports.clock, "read a result", || self.shared.ports.payloads.get(digest)).await
+        self.shared.patiently("read a result", || self.shared.ports.payloads.get(digest)).await
     }
 
     /// One `once` step.
     pub async fn journal(&self, key: &str, value: Option<Bytes>) -> PortResult<jobgraph::JournalResponse> {
         let shared = &self.shared;
-        patiently(&shared.ports.clock, "keep a once() value", || {
-            shared.ports.record.journal(&shared.fence, key, value.clone())
-        })
-        .await
+        shared
+            .patiently("keep a once() value", || {
+                shared.ports.record.journal(&shared.fence, key, value.clone())
+            })
+            .await
     }
 
     /// Which attempt this is.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use chassis::clock::Clock as _;
 use proto::api;
 
-use super::retry::patiently;
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Decision, Fact, Leave};
@@ -87,9 +86,7 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 
 /// The record as it is now, for a decision that rested on an older one.
 async fn read_again(shared: &Shared) -> Vec<Fact> {
-    let read =
-        patiently(&shared.ports.clock, "read the record", || shared.ports.record.read(shared.application()))
-            .await;
+    let read = shared.patiently("read the record", || shared.ports.record.read(shared.application())).await;
     match read.and_then(|record| {
         shared.keep_record(&record);
         view::record(&record)
@@ -112,7 +109,11 @@ async fn event(shared: &Shared, kind: &str, reason: &str, message: &str, attribu
         attributes: attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
         ..api::Event::default()
     };
-    if let Err(error) = shared.ports.record.append_events(&shared.fence, vec![event]).await {
+    let append = async {
+        shared.confirmed().await?;
+        shared.ports.record.append_events(&shared.fence, vec![event]).await
+    };
+    if let Err(error) = append.await {
         tracing::debug!("an event was not recorded: {error}");
     }
 }
