@@ -1,13 +1,11 @@
 //! The command line. Every long option `--some-name` can also be given as `MAINSPRING_SOME_NAME`.
 
-use std::path::PathBuf;
-
 use chassis::telemetry::TelemetryArgs;
 use clap::builder::BoolishValueParser;
-use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::output::{Color, Format, Progress};
-use crate::verb;
+use crate::session::Common;
+use crate::verb::Verb;
 
 /// The top of `mainspring --help`: one screen, examples first.
 const HELP: &str = "\
@@ -54,92 +52,6 @@ pub(crate) struct Cli {
     pub(crate) telemetry: TelemetryArgs,
     #[command(subcommand)]
     pub(crate) verb: Verb,
-}
-
-/// What every verb takes.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Common {
-    /// Where the host keeps everything
-    ///
-    /// Default: $XDG_STATE_HOME/mainspring, or ~/.local/state/mainspring.
-    #[arg(long, value_name = "DIR", global = true, help_heading = "On every verb")]
-    pub(crate) state_dir: Option<PathBuf>,
-
-    /// The shape of the answer
-    #[arg(
-        short = 'o',
-        long,
-        value_name = "FORMAT",
-        global = true,
-        default_value = "table",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) format: Format,
-
-    /// When to colour
-    #[arg(
-        long,
-        value_name = "WHEN",
-        global = true,
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) color: Color,
-
-    /// How much to tell while something runs
-    #[arg(
-        long,
-        value_name = "HOW",
-        global = true,
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) progress: Progress,
-
-    /// Say nothing but answers and errors
-    #[arg(short, long, global = true, help_heading = "On every verb")]
-    pub(crate) quiet: bool,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Submit an application and watch it until it has ended
-    #[command(name = "run-application", visible_alias = "run")]
-    Run(Box<verb::run::RunArgs>),
-    /// Watch an application that runs
-    Attach(verb::attach::AttachArgs),
-    /// Wait until an application runs, has ended, or is clean
-    Wait(verb::wait::WaitArgs),
-    /// Applications, newest first
-    List(verb::list::ListArgs),
-    /// One application: state, leader, cluster, jobs, and how old the answer is
-    Status(verb::status::StatusArgs),
-    /// The jobs of an application
-    Jobs(verb::jobs::JobsArgs),
-    /// What main() and the cluster's processes wrote
-    Logs(verb::logs::LogsArgs),
-    /// The rows that a SELECT brought back
-    Result(verb::result::ResultArgs),
-    /// What happened, in order
-    Events(verb::events::EventsArgs),
-    /// The graph of a job
-    Graph(verb::graph::GraphArgs),
-    /// Ask an application to end as CANCELLED
-    Cancel(verb::cancel::CancelArgs),
-    /// Give up a teardown or a publish that cannot finish
-    Abandon(verb::abandon::AbandonArgs),
-    /// Run the host in the foreground
-    Up(verb::up::UpArgs),
-    /// End the host and its services
-    Down(verb::down::DownArgs),
-    /// What is where, and what is wrong with it
-    Doctor(verb::doctor::DoctorArgs),
-    /// Versions and builds
-    Version(verb::version::VersionArgs),
 }
 
 /// The command with every long option's `MAINSPRING_*` twin.
