@@ -75,7 +75,8 @@ fn with_twins(command: clap::Command) -> clap::Command {
         Some(long) if argument.get_env().is_none() => {
             twin(format!("MAINSPRING_{}", screaming(long)), argument)
         }
-        _ => argument,
+        // The top of the help says it for all.
+        _ => argument.hide_env(true),
     })
 }
 
@@ -136,11 +137,43 @@ mod tests {
         }
     }
 
+    /// The short and the long help of every verb, with its name.
+    fn helps() -> Vec<(String, String, String)> {
+        let mut command = command().term_width(100);
+        command.build();
+        let help = |verb: &mut clap::Command| {
+            let name = verb.get_name().to_owned();
+            (name, verb.render_help().to_string(), verb.render_long_help().to_string())
+        };
+        command.get_subcommands_mut().map(help).collect()
+    }
+
     #[test]
-    fn every_verb_shows_an_example_first() {
-        for verb in command().get_subcommands() {
-            let about = verb.get_before_help().map(ToString::to_string).unwrap_or_default();
-            assert!(about.contains("mainspring "), "{} has no example", verb.get_name());
+    fn the_help_of_every_verb_begins_with_an_example() {
+        for (verb, short, long) in helps() {
+            for text in [short, long] {
+                assert!(text.starts_with("  mainspring "), "{verb}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_for_logs_are_a_group_of_their_own_and_the_last() {
+        for (verb, short, long) in helps() {
+            for text in [short, long] {
+                let (before, group) = text.split_once("\nLogging:\n").expect(&verb);
+                assert!(!before.contains("--log "), "{verb}: {text}");
+                assert!(group.contains("--log ") && group.contains("--log-format "), "{verb}: {text}");
+                let heading = |line: &str| !line.starts_with(' ') && line.ends_with(':');
+                assert!(!group.lines().any(heading), "{verb}: a group follows: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_verb_is_one_screen() {
+        for (verb, short, _) in helps() {
+            assert!(short.lines().count() <= 50, "{verb}: {} lines\n{short}", short.lines().count());
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "DIR", global = true, help_heading = "On every verb")]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// The shape of the answer
+    /// The answer's shape
     #[arg(
         short = 'o',
         long,
