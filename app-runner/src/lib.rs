@@ -21,7 +21,6 @@ use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, SharedTransport};
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::config::Args;
@@ -43,30 +42,22 @@ pub async fn serve(
     args: Args,
     transport: SharedTransport,
     clock: SharedClock,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<u8> {
     let places = args.places();
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let mainspring = std::env::current_exe().context("cannot find the executable of this process")?;
     let ports = ports(&args, mainspring, &transport, &clock, &key);
     // Probes are answered until the contender has left.
-    let (ending, closed) = (Shutdown::new(), Shutdown::new());
+    let closed = Shutdown::new();
     let health = health(&args, &transport, &clock, &key, &closed).await?;
     let front = Arc::new(GrpcFront::new(places, transport, clock, key));
     let identity = Identity { application: args.application(), holder: args.contender.clone() };
-    let asked = {
-        let ending = ending.clone();
-        tokio::spawn(async move {
-            shutdown.cancelled().await;
-            ending.begin();
-        })
-    };
-    let contender = Contender::new(identity, ports, front, ending.clone());
+    let contender = Contender::new(identity, ports, front, shutdown);
     let code = tokio::select! {
         code = contender.run() => code.map_err(anyhow::Error::from),
         ended = health => Err(anyhow!("the health endpoint ended: {ended:?}")),
     };
-    asked.abort();
     closed.begin();
     code
 }

@@ -9,12 +9,14 @@ mod decision;
 mod ending;
 mod fact;
 mod facts;
+mod failure;
 mod record;
 mod running;
 
 pub use decision::{Decision, Leave};
 pub use fact::Fact;
-pub use facts::{Cluster, Facts, Failure, JobFacts, Main, Step};
+pub use facts::{Cluster, Facts, JobFacts, Main, Step};
+pub use failure::Failure;
 pub use record::{
     ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
     RecordedJobEnd, RecordedMain,

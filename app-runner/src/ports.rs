@@ -80,9 +80,15 @@ pub trait Leadership: Send + Sync {
     fn cause(&self) -> String;
     /// What is known of the lease.
     fn lease(&self) -> watch::Receiver<Lease>;
+    /// Ties the renewals to the loop that takes from this: from now on each waits until its turn was taken here, so that a loop
+    /// that hangs loses its lease although its process lives.
+    fn turns(&self) -> Turns;
     /// Gives it up, durable when this returns. Bounded: a leadership that cannot be given up runs out.
     async fn resign(&self);
 }
+
+/// Yields each time a renewal is due; taking it allows the renewal. Never ends.
+pub type Turns = BoxStream<'static, ()>;
 
 /// The lease of a leadership.
 #[derive(Debug, Clone, PartialEq, Eq)]

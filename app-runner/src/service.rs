@@ -191,8 +191,8 @@ impl Contender {
             leadership.resign().await;
             return Ok(Led::Exit(exit_code(&record)));
         }
-        let lease = leadership.lease();
-        let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, lease);
+        let held = attempt::Held { lease: leadership.lease(), turns: leadership.turns() };
+        let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
         let leave = attempt.run(self.front.clone(), self.shutdown.clone()).await?;
         tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");
         let again = Led::CampaignAgain { at_least: fence.epoch };

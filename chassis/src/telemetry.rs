@@ -51,18 +51,30 @@ const LIBRARIES: [&str; 8] = [
 /// How a process logs.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct TelemetryArgs {
-    /// What to log: `error`, `warn`, `info`, `debug`, `trace`, or a level per module, such as `info,app_runner=debug`
+    /// What to log: a level, or one per module
+    ///
+    /// Levels are `error`, `warn`, `info`, `debug` and `trace`; with modules it looks like `info,app_runner=debug`.
     #[arg(
         long = "log",
         env = "MAINSPRING_LOG",
         value_name = "LEVELS",
         default_value = "info",
-        global = true
+        global = true,
+        help_heading = "Logging"
     )]
     pub log: String,
 
-    /// How to log: `auto` writes lines for people on a terminal and JSON otherwise
-    #[arg(long, env = "MAINSPRING_LOG_FORMAT", value_name = "FORMAT", default_value = "auto", global = true)]
+    /// How to log: for people, or as JSON
+    ///
+    /// `auto` writes lines for people on a terminal and JSON otherwise.
+    #[arg(
+        long,
+        env = "MAINSPRING_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        global = true,
+        help_heading = "Logging"
+    )]
     pub log_format: LogFormat,
 }
 

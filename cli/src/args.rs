@@ -1,13 +1,11 @@
 //! The command line. Every long option `--some-name` can also be given as `MAINSPRING_SOME_NAME`.
 
-use std::path::PathBuf;
-
 use chassis::telemetry::TelemetryArgs;
 use clap::builder::BoolishValueParser;
-use clap::{Arg, ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::output::{Color, Format, Progress};
-use crate::verb;
+use crate::session::Common;
+use crate::verb::Verb;
 
 /// The top of `mainspring --help`: one screen, examples first.
 const HELP: &str = "\
@@ -57,94 +55,6 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// What every verb takes.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Common {
-    /// Where the host keeps everything
-    ///
-    /// Default: $XDG_STATE_HOME/mainspring, or ~/.local/state/mainspring.
-    #[arg(long, value_name = "DIR", global = true, help_heading = "On every verb")]
-    pub(crate) state_dir: Option<PathBuf>,
-
-    /// The shape of the answer
-    #[arg(
-        short = 'o',
-        long,
-        value_name = "FORMAT",
-        global = true,
-        default_value = "table",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) format: Format,
-
-    /// When to colour
-    #[arg(
-        long,
-        value_name = "WHEN",
-        global = true,
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) color: Color,
-
-    /// How much to tell while something runs
-    #[arg(
-        long,
-        value_name = "HOW",
-        global = true,
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "On every verb"
-    )]
-    pub(crate) progress: Progress,
-
-    /// Say nothing but answers and errors
-    #[arg(short, long, global = true, help_heading = "On every verb")]
-    pub(crate) quiet: bool,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Submit an application and watch it until it has ended
-    #[command(name = "run-application", visible_alias = "run")]
-    Run(Box<verb::run::RunArgs>),
-    /// Watch an application that runs
-    Attach(verb::attach::AttachArgs),
-    /// Wait until an application runs, has ended, or is clean
-    Wait(verb::wait::WaitArgs),
-    /// Applications, newest first
-    List(verb::list::ListArgs),
-    /// One application: state, leader, cluster, jobs, and how old the answer is
-    Status(verb::status::StatusArgs),
-    /// The jobs of an application
-    Jobs(verb::jobs::JobsArgs),
-    /// What main() and the cluster's processes wrote
-    Logs(verb::logs::LogsArgs),
-    /// The rows that a SELECT brought back
-    Result(verb::result::ResultArgs),
-    /// What happened, in order
-    Events(verb::events::EventsArgs),
-    /// The graph of a job
-    Graph(verb::graph::GraphArgs),
-    /// Ask an application to end as CANCELLED
-    Cancel(verb::cancel::CancelArgs),
-    /// Give up a teardown or a publish that cannot finish
-    Abandon(verb::abandon::AbandonArgs),
-    /// Run the host in the foreground
-    Up(verb::up::UpArgs),
-    /// End the host and its services
-    Down(verb::down::DownArgs),
-    /// Install an engine's own software
-    Setup(verb::setup::SetupArgs),
-    /// What is where, and what is wrong with it
-    Doctor(verb::doctor::DoctorArgs),
-    /// Versions and builds
-    Version(verb::version::VersionArgs),
-}
-
 /// The command with every long option's `MAINSPRING_*` twin.
 pub(crate) fn command() -> clap::Command {
     let mut command = with_twins(Cli::command());
@@ -166,7 +76,8 @@ fn with_twins(command: clap::Command) -> clap::Command {
         Some(long) if argument.get_env().is_none() => {
             twin(format!("MAINSPRING_{}", screaming(long)), argument)
         }
-        _ => argument,
+        // The top of the help says it for all.
+        _ => argument.hide_env(true),
     })
 }
 
@@ -227,11 +138,43 @@ mod tests {
         }
     }
 
+    /// The short and the long help of every verb, with its name.
+    fn helps() -> Vec<(String, String, String)> {
+        let mut command = command().term_width(100);
+        command.build();
+        let help = |verb: &mut clap::Command| {
+            let name = verb.get_name().to_owned();
+            (name, verb.render_help().to_string(), verb.render_long_help().to_string())
+        };
+        command.get_subcommands_mut().map(help).collect()
+    }
+
     #[test]
-    fn every_verb_shows_an_example_first() {
-        for verb in command().get_subcommands() {
-            let about = verb.get_before_help().map(ToString::to_string).unwrap_or_default();
-            assert!(about.contains("mainspring "), "{} has no example", verb.get_name());
+    fn the_help_of_every_verb_begins_with_an_example() {
+        for (verb, short, long) in helps() {
+            for text in [short, long] {
+                assert!(text.starts_with("  mainspring "), "{verb}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_for_logs_are_a_group_of_their_own_and_the_last() {
+        for (verb, short, long) in helps() {
+            for text in [short, long] {
+                let (before, group) = text.split_once("\nLogging:\n").expect(&verb);
+                assert!(!before.contains("--log "), "{verb}: {text}");
+                assert!(group.contains("--log ") && group.contains("--log-format "), "{verb}: {text}");
+                let heading = |line: &str| !line.starts_with(' ') && line.ends_with(':');
+                assert!(!group.lines().any(heading), "{verb}: a group follows: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_verb_is_one_screen() {
+        for (verb, short, _) in helps() {
+            assert!(short.lines().count() <= 50, "{verb}: {} lines\n{short}", short.lines().count());
         }
     }
 }

@@ -67,7 +67,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return early(&Failure::from(error), json),
     };
-    let is_host = matches!(cli.verb, args::Verb::Up(_));
+    let is_host = matches!(cli.verb, verb::Verb::Up(_));
     let exit = runtime.block_on(async {
         let levels = if is_host { cli.telemetry } else { cli.telemetry.quiet() };
         let telemetry = telemetry::init(if is_host { "up" } else { "mainspring" }, &levels);

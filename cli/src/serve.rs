@@ -15,7 +15,12 @@ use crate::exit::Exit;
 
 /// Run one service of a host. `up` starts them; in a pod or a compose file each is a process of its own.
 #[derive(Debug, Parser)]
-#[command(name = "mainspring serve", version, disable_help_subcommand = true)]
+#[command(
+    name = "mainspring serve",
+    before_help = "  mainspring serve jobgraph-store --state-dir /var/lib/mainspring",
+    version,
+    disable_help_subcommand = true
+)]
 struct Serve {
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -39,7 +44,7 @@ enum Service {
 
 /// The parent of one process of an application: ends its tree when its owner is gone, keeps its output and its exit.
 #[derive(Debug, Parser)]
-#[command(name = "mainspring tether", version)]
+#[command(name = "mainspring tether", before_help = "  mainspring tether --spec tether.json", version)]
 struct Tether {
     /// What to run and on which terms, as JSON
     #[arg(long, value_name = "FILE")]
@@ -111,13 +116,9 @@ impl Service {
         match self {
             Self::ArtifactFetcher(args) => artifact_fetcher::serve(args, transport, clock, shutdown).await?,
             Self::LeaderElector(args) => leader_elector::serve(args, transport, clock, shutdown).await?,
-            Self::JobgraphStore(args) => {
-                jobgraph_store::serve(args, transport, clock, shutdown.token()).await?
-            }
-            Self::Lifecycle(args) => lifecycle::serve(args, transport, clock, shutdown.token()).await?,
-            Self::AppRunner(args) => {
-                return app_runner::serve(args, transport, clock, shutdown.token()).await;
-            }
+            Self::JobgraphStore(args) => jobgraph_store::serve(args, transport, clock, shutdown).await?,
+            Self::Lifecycle(args) => lifecycle::serve(args, transport, clock, shutdown).await?,
+            Self::AppRunner(args) => return app_runner::serve(args, transport, clock, shutdown).await,
         }
         Ok(Exit::SUCCEEDED.code())
     }

@@ -10,11 +10,58 @@ use client::places::Places;
 use proto::Reason;
 
 use crate::api::Api;
-use crate::args::Common;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::host::{self, Started};
-use crate::output::Output;
+use crate::output::{Color, Format, Output, Progress};
+
+/// What every verb takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Where the host keeps everything
+    ///
+    /// Default: $XDG_STATE_HOME/mainspring, or ~/.local/state/mainspring.
+    #[arg(long, value_name = "DIR", global = true, help_heading = "On every verb")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// The answer's shape
+    #[arg(
+        short = 'o',
+        long,
+        value_name = "FORMAT",
+        global = true,
+        default_value = "table",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) format: Format,
+
+    /// When to colour
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) color: Color,
+
+    /// How much to tell while something runs
+    #[arg(
+        long,
+        value_name = "HOW",
+        global = true,
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) progress: Progress,
+
+    /// Say nothing but answers and errors
+    #[arg(short, long, global = true, help_heading = "On every verb")]
+    pub(crate) quiet: bool,
+}
 
 /// One invocation of the command.
 pub(crate) struct Session {

@@ -18,10 +18,49 @@ pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod wait;
 
-use crate::args::Verb;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::session::Session;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Submit an application and watch it until it has ended
+    #[command(name = "run-application", visible_alias = "run")]
+    Run(Box<run::RunArgs>),
+    /// Watch an application that runs
+    Attach(attach::AttachArgs),
+    /// Wait until an application runs, has ended, or is clean
+    Wait(wait::WaitArgs),
+    /// Applications, newest first
+    List(list::ListArgs),
+    /// One application: state, leader, cluster, jobs, and how old the answer is
+    Status(status::StatusArgs),
+    /// The jobs of an application
+    Jobs(jobs::JobsArgs),
+    /// What main() and the cluster's processes wrote
+    Logs(logs::LogsArgs),
+    /// The rows that a SELECT brought back
+    Result(result::ResultArgs),
+    /// What happened, in order
+    Events(events::EventsArgs),
+    /// The graph of a job
+    Graph(graph::GraphArgs),
+    /// Ask an application to end as CANCELLED
+    Cancel(cancel::CancelArgs),
+    /// Give up a teardown or a publish that cannot finish
+    Abandon(abandon::AbandonArgs),
+    /// Run the host in the foreground
+    Up(up::UpArgs),
+    /// End the host and its services
+    Down(down::DownArgs),
+    /// Install an engine's own software
+    Setup(setup::SetupArgs),
+    /// What is where, and what is wrong with it
+    Doctor(doctor::DoctorArgs),
+    /// Versions and builds
+    Version(version::VersionArgs),
+}
 
 /// Does what was asked for.
 pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {

@@ -80,7 +80,7 @@ pub struct View {
 /// What is known of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lease {
-    /// Act until then; past it stop, and go on if a later instant comes.
+    /// Act until then; past it stop, and go on if a later instant comes: the elector was away, and confirms the same epoch.
     Until(Boot),
     /// Over for good, and why.
     Lost(String),

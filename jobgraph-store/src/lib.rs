@@ -20,7 +20,6 @@ use chassis::credential::DeploymentKey;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
-use tokio_util::sync::CancellationToken;
 
 use crate::blobs::fs::FsBlobs;
 use crate::config::Args;
@@ -40,7 +39,7 @@ pub async fn serve(
     args: Args,
     transport: SharedTransport,
     clock: SharedClock,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let places = args.places();
     let state = places.service_state(Args::SERVICE);
@@ -50,7 +49,6 @@ pub async fn serve(
     let blobs = FsBlobs::open(&state.join("payloads")).context("cannot open the payloads")?;
     let metadata = Arc::new(metadata);
     let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
-    let ending = Shutdown::new();
     let server = chassis::server::bind(Serve {
         name: Args::SERVICE,
         endpoints: vec![args.endpoint()],
@@ -58,38 +56,28 @@ pub async fn serve(
         clock: clock.clone(),
         authenticator: Authenticator::new(key),
         routes: grpc::routes(&service),
-        shutdown: ending.clone(),
+        shutdown: shutdown.clone(),
         limits: Limits { grace: GRACE, ..Limits::default() },
     })
     .await
     .map_err(|error| anyhow!(error))?;
-    let tasks = TaskSet::new(ending.clone(), clock);
+    let tasks = TaskSet::new(shutdown.clone(), clock);
     tasks.spawn("grpc", server.run());
     tasks.spawn("sweep", {
-        let (service, ending) = (service.clone(), ending.clone());
+        let (service, shutdown) = (service.clone(), shutdown.clone());
         async move {
             tokio::select! {
                 () = service.keep_sweeping() => {}
-                () = ending.begun() => {}
+                () = shutdown.begun() => {}
             }
             Ok::<_, std::convert::Infallible>(())
         }
     });
-    tasks.spawn("record-writer", {
-        let ending = ending.clone();
-        async move {
-            tokio::select! {
-                () = metadata.ended() => Err("the record's writer has ended"),
-                () = ending.begun() => Ok(()),
-            }
-        }
-    });
-    tasks.spawn("shutdown", async move {
+    tasks.spawn("record-writer", async move {
         tokio::select! {
-            () = shutdown.cancelled() => ending.begin(),
-            () = ending.begun() => {}
+            () = metadata.ended() => Err("the record's writer has ended"),
+            () = shutdown.begun() => Ok(()),
         }
-        Ok::<_, std::convert::Infallible>(())
     });
     let ended = tasks.run(GRACE * 2).await;
     // What was taken and not yet acknowledged would come again; what can be kept now need not.

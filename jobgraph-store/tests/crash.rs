@@ -16,13 +16,13 @@ use bytes::Bytes;
 use chassis::channel::connect;
 use chassis::clock::{Clock as _, SystemClock, timeout};
 use chassis::credential::{DeploymentKey, Principal};
+use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::applications::Applications;
 use client::payloads::Payloads;
 use client::record::Record;
 use futures::TryStreamExt as _;
 use proto::{Digest, api};
-use tokio_util::sync::CancellationToken;
 
 /// Names the state directory for the child.
 const STATE: &str = "STORE_CRASH_TEST_STATE";
@@ -34,8 +34,7 @@ fn the_service_itself() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
     let args = jobgraph_store::config::Args { listen, state_dir: state_dir.into() };
-    let serve =
-        jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), CancellationToken::new());
+    let serve = jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
     runtime.block_on(serve).unwrap();
 }
 

@@ -56,7 +56,7 @@ pub async fn serve(
     let ledger = EmbeddedLedger::open(directory.join("grants.redb"))?;
     let election =
         EmbeddedElection::new(ledger, Arc::new(FileLocks), clock.clone(), args.lease(), boot_id()?);
-    let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.token());
+    let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.clone());
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let server = chassis::server::bind(Serve {
         name: NAME,

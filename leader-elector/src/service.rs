@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::tasks::Shutdown;
 use futures::stream::{BoxStream, StreamExt as _};
 use proto::{ApplicationId, EpochFence};
-use tokio_util::sync::CancellationToken;
 
 use crate::election::{Campaign, Election};
 use crate::error::Error;
@@ -34,17 +34,12 @@ pub struct Elector {
     election: Arc<dyn Election>,
     clock: SharedClock,
     lease: Duration,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
 }
 
 impl Elector {
     /// The service; at `shutdown` all conversations end, which no contender is blamed for.
-    pub fn new(
-        election: Arc<dyn Election>,
-        clock: SharedClock,
-        lease: Duration,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(election: Arc<dyn Election>, clock: SharedClock, lease: Duration, shutdown: Shutdown) -> Self {
         Self { election, clock, lease, shutdown }
     }
 
@@ -60,7 +55,7 @@ impl Elector {
         enter: Enter,
         renewals: BoxStream<'static, Result<u64, Error>>,
     ) -> Result<BoxStream<'static, Result<Answer, Error>>, Error> {
-        if self.shutdown.is_cancelled() {
+        if self.shutdown.is_begun() {
             return Err(Error::ShuttingDown);
         }
         let campaign = self.election.enter(enter).await?;
@@ -127,7 +122,7 @@ impl Talk {
             let again = clock.sleep(self.service.lease * STANDBY_EVERY_LEASES);
             let heard = tokio::select! {
                 biased;
-                () = self.service.shutdown.cancelled() => Heard::Shutdown,
+                () = self.service.shutdown.begun() => Heard::Shutdown,
                 // Before the news: a renewal that is there has been sent before the lease is judged.
                 renewal = self.renewals.next() => Heard::Renewal(renewal),
                 standing = campaign.next() => Heard::News(standing),

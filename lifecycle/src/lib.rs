@@ -21,7 +21,6 @@ use chassis::server::{self, Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use config::Args;
@@ -41,7 +40,7 @@ pub async fn serve(
     args: Args,
     transport: SharedTransport,
     clock: SharedClock,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let places = args.places();
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
@@ -65,8 +64,7 @@ pub async fn serve(
         transport.clone(),
         clock.clone(),
     ));
-    let down = Shutdown::new();
-    let tasks = TaskSet::new(down.clone(), clock.clone());
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
     let server = server::bind(Serve {
         name: "lifecycle",
@@ -79,20 +77,13 @@ pub async fn serve(
                 .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES),
         ),
-        shutdown: down.clone(),
+        shutdown,
         limits: Limits { unary_deadline: UNARY_DEADLINE, ..Limits::default() },
     })
     .await
     .map_err(|error| anyhow::anyhow!(error))?;
     tasks.spawn("server", server.run());
     tasks.spawn_job("adoption", service.adopt());
-    tasks.spawn_job::<_, chassis::BoxError>("shutdown", async move {
-        tokio::select! {
-            () = shutdown.cancelled() => down.begin(),
-            () = down.begun() => {}
-        }
-        Ok(())
-    });
     tasks.run(GRACE).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use proto::{Incarnation, JobId};
 
-use super::facts::Failure;
+use super::failure::Failure;
 use super::record::{JobOutcome, Outcome};
 
 /// One thing that should be under way. Equal decisions are the same thing: it is begun once.

@@ -3,7 +3,8 @@
 use proto::Reason;
 
 use super::decision::Decision;
-use super::facts::{Cluster, Facts, Failure, Main};
+use super::facts::{Cluster, Facts, Main};
+use super::failure::Failure;
 use super::record::{ClusterState, JobOutcome, Outcome};
 use super::running::publish;
 

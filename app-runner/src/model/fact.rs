@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proto::{Incarnation, JobId, Reason};
 
 use super::decision::Leave;
-use super::facts::{Cluster, Facts, Failure, Main, Step, deadline_passed};
+use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
+use super::failure::Failure;
 use super::record::{ClusterState, MainExit, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
 
 /// One thing that was seen, or came back from a port.

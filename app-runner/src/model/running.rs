@@ -3,7 +3,8 @@
 use proto::{Incarnation, JobId, Reason};
 
 use super::decision::Decision;
-use super::facts::{Cluster, Facts, Failure, Main, Step};
+use super::facts::{Cluster, Facts, Main, Step};
+use super::failure::Failure;
 use super::record::{ClusterState, JobOutcome, Outcome};
 
 pub(super) fn decide(facts: &Facts) -> Vec<Decision> {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use client::election::{self as elector, Candidacy};
+use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Epoch};
 use tokio::sync::watch;
 
-use super::{Election, Leadership, Lease, PortResult};
+use super::{Election, Leadership, Lease, PortResult, Turns};
 
 /// The elector as one contender sees it.
 #[derive(Clone)]
@@ -93,6 +94,14 @@ impl Leadership for Led {
 
     fn lease(&self) -> watch::Receiver<Lease> {
         self.lease.clone()
+    }
+
+    fn turns(&self) -> Turns {
+        let turn = |mut pulse: elector::Pulse| async {
+            pulse.due().await;
+            Some(((), pulse))
+        };
+        stream::unfold(self.leadership.pulse(), turn).boxed()
     }
 
     async fn resign(&self) {

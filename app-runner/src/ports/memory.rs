@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use chassis::clock::{Clock as _, SharedClock};
+use chassis::clock::{Boot, Clock as _, SharedClock};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Digest, Epoch, EpochFence, JobId, Reason, api, job, jobgraph};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     Artifacts, AttemptId, Election, Engine, EngineInfo, Fetched, Leadership, Lease, Payloads, PortResult,
-    Ports, Wanted, Workspace,
+    Ports, Turns, Wanted, Workspace,
 };
 use crate::error::PortError;
 use crate::service::execution::Execution;
@@ -60,6 +61,8 @@ pub struct World {
 struct State {
     epoch: Epoch,
     lease: Option<(Epoch, watch::Sender<Lease>)>,
+    /// Renewals that wait for the holder's loop.
+    due: Option<mpsc::Sender<()>>,
     record: jobgraph::Record,
     calls: BTreeMap<String, String>,
     payloads: BTreeMap<Digest, Bytes>,
@@ -88,6 +91,7 @@ impl World {
         let state = State {
             epoch: Epoch(0),
             lease: None,
+            due: None,
             record,
             calls: BTreeMap::new(),
             payloads: BTreeMap::new(),
@@ -164,6 +168,23 @@ impl World {
     pub fn lose_lease(&self) {
         if let Some((_, lease)) = self.lock().lease.take() {
             lease.send_replace(Lease::Lost("lease expired".to_owned()));
+        }
+    }
+
+    /// Says until when the leader may act. An instant that has passed: its elector is away.
+    pub fn confirm_until(&self, until: Boot) {
+        if let Some((_, lease)) = &self.lock().lease {
+            lease.send_replace(Lease::Until(until));
+        }
+    }
+
+    /// Waits until the leader's loop has turned for a renewal.
+    pub async fn turned(&self) {
+        let due = self.lock().due.clone();
+        let Some(due) = due else { return std::future::pending().await };
+        // There is room for one: a second finds room when the first was taken.
+        if due.send(()).await.is_err() || due.reserve().await.is_err() {
+            std::future::pending().await
         }
     }
 
@@ -249,7 +270,10 @@ impl Election for World {
                     let (sender, lease) =
                         watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
                     state.lease = Some((epoch, sender));
-                    return Ok(Box::new(Led { world: self.clone(), epoch, lease }));
+                    let (due, turns) = mpsc::channel(1);
+                    state.due = Some(due);
+                    let turns = Mutex::new(Some(turns));
+                    return Ok(Box::new(Led { world: self.clone(), epoch, lease, turns }));
                 }
                 free
             };
@@ -263,6 +287,7 @@ struct Led {
     world: World,
     epoch: Epoch,
     lease: watch::Receiver<Lease>,
+    turns: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 #[async_trait]
@@ -277,6 +302,12 @@ impl Leadership for Led {
 
     fn lease(&self) -> watch::Receiver<Lease> {
         self.lease.clone()
+    }
+
+    fn turns(&self) -> Turns {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Of two loops only the first counts.
+        turns.map_or_else(|| stream::pending().boxed(), |turns| ReceiverStream::new(turns).boxed())
     }
 
     async fn resign(&self) {

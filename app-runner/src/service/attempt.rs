@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{fields, trace};
+use futures::StreamExt as _;
 use proto::EpochFence;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -14,7 +15,13 @@ use super::shared::{INBOX, Shared};
 use super::{Front, Identity, verbs, watchers};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
-use crate::ports::{Begun, Lease, PortResult, Ports};
+use crate::ports::{Begun, Lease, PortResult, Ports, Turns};
+
+/// What the driver has of its leadership.
+pub(super) struct Held {
+    pub(super) lease: watch::Receiver<Lease>,
+    pub(super) turns: Turns,
+}
 
 pub(super) struct Attempt {
     shared: Arc<Shared>,
@@ -23,6 +30,7 @@ pub(super) struct Attempt {
     under_way: JoinSet<(Decision, Vec<Fact>)>,
     begun: Vec<(Decision, AbortHandle)>,
     watchers: JoinSet<()>,
+    turns: Turns,
     span: tracing::Span,
 }
 
@@ -33,8 +41,9 @@ impl Attempt {
         fence: EpochFence,
         begun: Begun,
         record: Record,
-        lease: watch::Receiver<Lease>,
+        held: Held,
     ) -> Self {
+        let Held { lease, turns } = held;
         let (sender, inbox) = mpsc::channel(INBOX);
         let facts = Facts::new(fence.epoch, record);
         let holder = identity.holder.clone();
@@ -46,6 +55,7 @@ impl Attempt {
             under_way: JoinSet::new(),
             begun: Vec::new(),
             watchers: JoinSet::new(),
+            turns,
             span: tracing::Span::none(),
         }
     }
@@ -56,7 +66,7 @@ impl Attempt {
         // Ends with this attempt, not with the process.
         let until = Shutdown::new();
         let _closes = Closes(until.clone());
-        self.open(front, until).await?;
+        turning(&mut self.turns, open(&self.shared, front, until)).await?;
         for watcher in watchers::all(&self.shared, shutdown) {
             self.watchers.spawn(watcher.instrument(self.span.clone()));
         }
@@ -65,8 +75,11 @@ impl Attempt {
             if let Some(Decision::Leave(leave)) = wanted.first() {
                 let leave = leave.clone();
                 // Cut off and gone before the attempt is over: with them ends what holds its span open.
-                self.under_way.shutdown().await;
-                self.watchers.shutdown().await;
+                let cut_off = async {
+                    self.under_way.shutdown().await;
+                    self.watchers.shutdown().await;
+                };
+                turning(&mut self.turns, cut_off).await;
                 return Ok(leave);
             }
             self.see_to(wanted);
@@ -76,6 +89,8 @@ impl Attempt {
             });
             let facts = tokio::select! {
                 Some(fact) = self.inbox.recv() => vec![fact],
+                // The lease is renewed by turns of this loop; nothing here waits for a port, so only a loop that hangs misses one.
+                Some(()) = self.turns.next() => Vec::new(),
                 Some(done) = self.under_way.join_next() => self.finished(done)?,
                 Some(ended) = self.watchers.join_next() => {
                     ended.map_err(|error| PortError::away(format!("a watcher of the attempt failed: {error}")))?;
@@ -86,16 +101,6 @@ impl Attempt {
                 self.take(fact);
             }
         }
-    }
-
-    /// The working directory and the endpoint that main() will call.
-    async fn open(&mut self, front: Arc<dyn Front>, until: Shutdown) -> PortResult<()> {
-        let directory = self.shared.ports.workspace.prepare(&self.shared.fence).await?;
-        let endpoint = front.open(&self.shared.fence, Execution::new(self.shared.clone()), until).await?;
-        // Set once, here.
-        let _ = self.shared.directory.set(directory);
-        let _ = self.shared.execution_endpoint.set(endpoint);
-        Ok(())
     }
 
     /// Begins what is wanted and not under way, cuts off what is under way and not wanted any more.
@@ -174,6 +179,27 @@ impl Attempt {
             for watcher in watchers::of_cluster(&self.shared, incarnation) {
                 self.watchers.spawn(watcher.instrument(self.span.clone()));
             }
+        }
+    }
+}
+
+/// The working directory and the endpoint that main() will call.
+async fn open(shared: &Arc<Shared>, front: Arc<dyn Front>, until: Shutdown) -> PortResult<()> {
+    let directory = shared.ports.workspace.prepare(&shared.fence).await?;
+    let endpoint = front.open(&shared.fence, Execution::new(shared.clone()), until).await?;
+    // Set once, here.
+    let _ = shared.directory.set(directory);
+    let _ = shared.execution_endpoint.set(endpoint);
+    Ok(())
+}
+
+/// Takes the driver's turns while it waits for something else than facts.
+async fn turning<T>(turns: &mut Turns, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    loop {
+        tokio::select! {
+            done = &mut what => return done,
+            Some(()) = turns.next() => {}
         }
     }
 }

@@ -10,7 +10,6 @@ use futures::{StreamExt as _, stream};
 use proto::{Digest, JobId, Reason, api, engine, job, jobgraph, runner};
 use tokio::sync::mpsc;
 
-use super::retry::patiently;
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
@@ -139,18 +138,19 @@ impl Execution {
             payload_digests: call.payload_digests.clone(),
         };
         shared.asks(&call.name);
-        let stored = patiently(&shared.ports.clock, "store a job graph", || async {
-            shared.ports.payloads.put(digest, call.graph.clone()).await?;
-            match shared.ports.record.put_job_graph(&shared.fence, request.clone()).await {
-                Err(error) if error.reason == Some(Reason::PayloadMissing) => {
-                    // The graph is put again here; a file only the program can put again.
-                    self.check_files(&request.payload_digests).await?;
-                    Err(PortError { kind: PortErrorKind::Away, ..error })
+        let stored = shared
+            .patiently("store a job graph", || async {
+                shared.ports.payloads.put(digest, call.graph.clone()).await?;
+                match shared.ports.record.put_job_graph(&shared.fence, request.clone()).await {
+                    Err(error) if error.reason == Some(Reason::PayloadMissing) => {
+                        // The graph is put again here; a file only the program can put again.
+                        self.check_files(&request.payload_digests).await?;
+                        Err(PortError { kind: PortErrorKind::Away, ..error })
+                    }
+                    stored => stored,
                 }
-                stored => stored,
-            }
-        })
-        .await;
+            })
+            .await;
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
@@ -326,16 +326,17 @@ impl Execution {
         }
         let digest = end.result_digest.parse::<Digest>();
         let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
-        patiently(&self.shared.ports.clock, "read a result", || self.shared.ports.payloads.get(digest)).await
+        self.shared.patiently("read a result", || self.shared.ports.payloads.get(digest)).await
     }
 
     /// One `once` step.
     pub async fn journal(&self, key: &str, value: Option<Bytes>) -> PortResult<jobgraph::JournalResponse> {
         let shared = &self.shared;
-        patiently(&shared.ports.clock, "keep a once() value", || {
-            shared.ports.record.journal(&shared.fence, key, value.clone())
-        })
-        .await
+        shared
+            .patiently("keep a once() value", || {
+                shared.ports.record.journal(&shared.fence, key, value.clone())
+            })
+            .await
     }
 
     /// The cluster that takes this leader's calls, if there is one. One that was adopted is where the record says.

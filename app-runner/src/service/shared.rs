@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use chassis::clock::Clock as _;
 use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jobgraph};
 use tokio::sync::{mpsc, watch};
 
+use super::retry::patiently;
+use crate::error::PortError;
 use crate::model::Fact;
-use crate::ports::{AttemptId, EngineInfo, Lease, LiveMain, Ports, ReadyCluster};
+use crate::ports::{AttemptId, EngineInfo, Lease, LiveMain, PortResult, Ports, ReadyCluster};
 
 /// Facts on their way to the machine. Senders wait when it is full.
 pub(super) const INBOX: usize = 256;
@@ -101,6 +104,41 @@ impl Shared {
     pub(super) async fn tell(&self, fact: Fact) {
         // Fails only when the attempt is over, and then nobody acts on facts any more.
         let _ = self.inbox.send(fact).await;
+    }
+
+    /// Waits while the lease's deadline is past: the same epoch may be confirmed again. An error once it is lost.
+    pub(super) async fn confirmed(&self) -> PortResult<()> {
+        let over = |cause: &str| PortError::away(format!("this leadership is over: {cause}"));
+        let mut lease = self.lease.clone();
+        loop {
+            match &*lease.borrow_and_update() {
+                Lease::Until(until) if self.ports.clock.boot() < *until => return Ok(()),
+                Lease::Until(_) => {}
+                Lease::Lost(cause) => return Err(over(cause)),
+            }
+            lease.changed().await.map_err(|_| over("the campaign has ended"))?;
+        }
+    }
+
+    /// Repeats a call until it is answered with a result or a refusal; begins no try past the lease's deadline. The store's fence
+    /// stands behind this: what is on its way when the deadline comes may still arrive.
+    pub(super) async fn patiently<T, F, Fut>(&self, what: &str, mut call: F) -> PortResult<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = PortResult<T>>,
+    {
+        patiently(&self.ports.clock, what, || {
+            // Begun when it is first polled.
+            let call = call();
+            async {
+                match self.confirmed().await {
+                    Ok(()) => call.await.map(Ok),
+                    // Nothing to repeat: an answer in itself.
+                    Err(over) => Ok(Err(over)),
+                }
+            }
+        })
+        .await?
     }
 
     pub(super) fn attempt_id(&self) -> AttemptId {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use chassis::clock::Clock as _;
 use proto::{JobId, Reason, api};
 
-use super::retry::patiently;
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Decision, Fact, Leave};
@@ -87,9 +86,7 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 
 /// The record as it is now, for a decision that rested on an older one.
 async fn read_again(shared: &Shared) -> Vec<Fact> {
-    let read =
-        patiently(&shared.ports.clock, "read the record", || shared.ports.record.read(shared.application()))
-            .await;
+    let read = shared.patiently("read the record", || shared.ports.record.read(shared.application())).await;
     match read.and_then(|record| {
         shared.keep_record(&record);
         view::record(&record)
@@ -142,7 +139,7 @@ async fn complain(shared: &Shared, complaint: Complaint<'_>) {
         let (event, condition) = (event.clone(), condition.clone());
         shared.ports.record.append_events(&shared.fence, vec![event], vec![condition])
     };
-    if let Err(error) = patiently(&shared.ports.clock, "say what cannot be done", tell).await {
+    if let Err(error) = shared.patiently("say what cannot be done", tell).await {
         tracing::debug!("not recorded: {error}");
     }
 }

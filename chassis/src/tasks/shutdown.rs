@@ -48,8 +48,8 @@ impl Shutdown {
         self.0.cancelled().await;
     }
 
-    /// The token itself, for whoever wants children of it.
-    pub fn token(&self) -> CancellationToken {
+    /// The token itself, for streams that have to own what they wait for.
+    pub(crate) fn token(&self) -> CancellationToken {
         self.0.clone()
     }
 }

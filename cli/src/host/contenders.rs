@@ -19,6 +19,9 @@ const DONE: [i32; 4] = [0, 1, 3, 4];
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(60);
 
+/// The same for whoever ends the host: force comes next anyway.
+const LAST_CALL: Duration = Duration::from_secs(10);
+
 /// Variables of the host that a contender needs: to find places and programs, to log, to be tested; and to trace,
 /// what begins with `OTEL_`.
 const HANDED_ON: [&str; 14] = [
@@ -96,15 +99,49 @@ impl Contenders {
 
     /// Applications that lifecycle has contenders of.
     pub(crate) async fn known(&self) -> Result<HashSet<ApplicationRef>, CallError> {
-        let processes: Vec<ProcessStatus> = self.bounded(self.lifecycle.list_processes(None)).await?;
-        let contenders = processes.into_iter().filter(|process| process.kind == "contender");
-        Ok(contenders.filter_map(|process| process.application.try_into().ok()).collect())
+        self.bounded(known(&self.lifecycle)).await
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
-        match timeout(&self.clock, CALL, call).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(tonic::Status::deadline_exceeded(format!("lifecycle gave {elapsed}")).into()),
+        bounded(&self.clock, CALL, call).await
+    }
+}
+
+/// Ends contenders of every application but these, for whoever is about to end the host: what `up` and lifecycle have not torn
+/// down by then would stay until the next `up`. A teardown that is under way already is waited for. What cannot be done is said
+/// and left.
+pub(crate) async fn end_all_but(
+    unclean: &HashSet<ApplicationRef>,
+    channel: GrpcChannel,
+    clock: &SharedClock,
+) {
+    let lifecycle = Lifecycle::new(channel);
+    let known = match bounded(clock, LAST_CALL, known(&lifecycle)).await {
+        Ok(known) => known,
+        Err(error) => return tracing::warn!("lifecycle does not tell its processes: {error}"),
+    };
+    let ends = known.difference(unclean).map(async |application| {
+        match bounded(clock, LAST_CALL, lifecycle.teardown_contenders(application)).await {
+            Ok(left) => left.iter().for_each(|left| tracing::warn!(%application, "left over: {left}")),
+            Err(error) => tracing::warn!(%application, "its contenders are not torn down: {error}"),
         }
+    });
+    futures::future::join_all(ends).await;
+}
+
+async fn known(lifecycle: &Lifecycle) -> Result<HashSet<ApplicationRef>, CallError> {
+    let processes: Vec<ProcessStatus> = lifecycle.list_processes(None).await?;
+    let contenders = processes.into_iter().filter(|process| process.kind == "contender");
+    Ok(contenders.filter_map(|process| process.application.try_into().ok()).collect())
+}
+
+async fn bounded<T>(
+    clock: &SharedClock,
+    within: Duration,
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    match timeout(clock, within, call).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(tonic::Status::deadline_exceeded(format!("lifecycle gave {elapsed}")).into()),
     }
 }

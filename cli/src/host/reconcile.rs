@@ -7,6 +7,7 @@ use std::time::Duration;
 use chassis::BoxError;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::failpoint;
 use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::StreamExt as _;
@@ -178,6 +179,7 @@ impl Reconciler {
             let first = !std::mem::replace(&mut entry.asked, true);
             let call = async move {
                 let answer = if clean {
+                    failpoint::hit("up.before-teardown").await;
                     contenders.end(&key).await
                 } else {
                     contenders.keep(&key, count, traceparent).await.map(|()| Vec::new())

@@ -162,7 +162,14 @@ fn is_service(pid: u32, name: &str, state: &[u8]) -> bool {
 }
 
 /// Starts a service as a process of its own session. Its stderr is appended to `<state>/<service>/log`.
-pub(crate) fn start(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Running> {
+pub(crate) fn start(reach: &Reach, name: &'static str, executable: &Path) -> Result<Running, String> {
+    // Names the directory: it is what most often cannot be used.
+    let directory = reach.places.service_state(name);
+    spawn(reach, name, executable)
+        .map_err(|error| format!("{name} cannot be started in {}: {error}", directory.display()))
+}
+
+fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Running> {
     let directory = reach.places.service_state(name);
     make_directory(&directory)?;
     let log = log(&reach.places, name);

@@ -10,7 +10,6 @@ use chassis::clock::{Clock as _, SharedClock};
 
 use super::file::HostFile;
 use super::service::{self, Reach, Running};
-use super::up::cannot_start;
 use super::{SERVICES, log_file};
 
 /// A service that lived this long is started again at once.
@@ -79,8 +78,7 @@ async fn restart(
     name: &'static str,
     file: &SharedHostFile,
 ) -> Result<Running, String> {
-    let mut running =
-        service::start(reach, name, executable).map_err(|error| cannot_start(reach, name, &error))?;
+    let mut running = service::start(reach, name, executable)?;
     if let Err(error) = service::ready(reach, &mut running).await {
         service::end(&reach.clock, &running.process).await;
         return Err(error);

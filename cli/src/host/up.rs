@@ -197,8 +197,7 @@ async fn one(
     for process in &processes {
         service::end(&reach.clock, process).await;
     }
-    let mut running =
-        service::start(reach, name, executable).map_err(|error| cannot_start(reach, name, &error))?;
+    let mut running = service::start(reach, name, executable)?;
     match service::ready(reach, &mut running).await {
         Ok(()) => Ok(running),
         Err(error) => {
@@ -206,11 +205,6 @@ async fn one(
             Err(error)
         }
     }
-}
-
-/// Names the directory: it is what most often cannot be used.
-pub(crate) fn cannot_start(reach: &Reach, name: &str, error: &std::io::Error) -> String {
-    format!("{name} cannot be started in {}: {error}", reach.places.service_state(name).display())
 }
 
 /// Services of another build are there: replaced when idle, used when busy if their protocol fits, else refused.

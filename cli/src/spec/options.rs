@@ -17,7 +17,9 @@ pub(crate) struct SpecOptions {
     #[arg(short, long, value_name = "FILE", help_heading = "What runs")]
     pub(crate) file: Option<PathBuf>,
 
-    /// Name of the engine; by default from the program's suffix (.sql and native programs: datafusion, .jar: flink)
+    /// The engine; by default the one for the program's suffix
+    ///
+    /// .sql and native programs: datafusion, .jar: flink.
     #[arg(long, value_name = "NAME", help_heading = "What runs")]
     engine: Option<String>,
 
@@ -25,7 +27,7 @@ pub(crate) struct SpecOptions {
     #[arg(short, long, value_name = "TARGET", help_heading = "What runs")]
     target: Option<String>,
 
-    /// Id of the application; generated from the program's name if it is left out
+    /// Its id; generated from the program's name if left out
     #[arg(long, value_name = "ID", help_heading = "What runs")]
     application_id: Option<ApplicationId>,
 
@@ -42,18 +44,18 @@ pub(crate) struct SpecOptions {
     output: Option<PathBuf>,
 
     /// Add to targets that hold another generation's output
-    #[arg(long, help_heading = "What runs")]
+    #[arg(long, hide_short_help = true, help_heading = "What runs")]
     append: bool,
 
-    /// A variable for main(), or the name of one to inherit; may be repeated
+    /// A variable for main(), or one to inherit; may be repeated
     #[arg(long = "env", value_name = "K=V|K", help_heading = "What runs")]
     env: Vec<String>,
 
     /// Variables for main() from a file, one K=V a line; may be repeated
-    #[arg(long = "env-file", value_name = "FILE", help_heading = "What runs")]
+    #[arg(long = "env-file", value_name = "FILE", hide_short_help = true, help_heading = "What runs")]
     env_files: Vec<PathBuf>,
 
-    /// A secret variable for main(), masked everywhere; may be repeated
+    /// A masked variable for main(); may be repeated
     #[arg(long = "secret", value_name = "K=@FILE", help_heading = "What runs")]
     secrets: Vec<String>,
 
@@ -61,36 +63,48 @@ pub(crate) struct SpecOptions {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = "What runs")]
     deadline: Option<Duration>,
 
-    /// What a new leader does with a main() that was cut off: re-execute, or fail
+    /// What becomes of a main() that was cut off: re-execute, or fail
     #[arg(long, value_name = "WHAT", value_parser = on_failover, help_heading = "What runs")]
     on_failover: Option<OnFailover>,
 
     /// A setting for the engine; may be repeated
-    #[arg(short = 'D', long = "define", value_name = "KEY=VALUE", value_parser = pair, help_heading = "As flink run has them")]
+    #[arg(short = 'D', long = "define", value_name = "KEY=VALUE", value_parser = pair, help_heading = "What runs")]
     settings: Vec<(String, String)>,
 
     /// Class with the program's main()
-    #[arg(short, long, value_name = "CLASS", help_heading = "As flink run has them")]
+    #[arg(short, long, value_name = "CLASS", hide_short_help = true, help_heading = "As flink run has them")]
     class: Option<String>,
 
     /// A URL for the class path; may be repeated
-    #[arg(short = 'C', long = "classpath", value_name = "URL", help_heading = "As flink run has them")]
+    #[arg(
+        short = 'C',
+        long = "classpath",
+        value_name = "URL",
+        hide_short_help = true,
+        help_heading = "As flink run has them"
+    )]
     classpaths: Vec<String>,
 
     /// Parallelism of the program
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "As flink run has them")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true, help_heading = "As flink run has them")]
     parallelism: Option<u32>,
 
     /// Savepoint to begin from
-    #[arg(short = 's', long, value_name = "PATH", help_heading = "As flink run has them")]
+    #[arg(
+        short = 's',
+        long,
+        value_name = "PATH",
+        hide_short_help = true,
+        help_heading = "As flink run has them"
+    )]
     from_savepoint: Option<String>,
 
     /// Leave out savepoint state that the program no longer has
-    #[arg(short = 'n', long, help_heading = "As flink run has them")]
+    #[arg(short = 'n', long, hide_short_help = true, help_heading = "As flink run has them")]
     allow_non_restored_state: bool,
 
     /// Who owns the savepoint afterwards: CLAIM or NO_CLAIM (-cm)
-    #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["CLAIM", "NO_CLAIM"], help_heading = "As flink run has them")]
+    #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["CLAIM", "NO_CLAIM"], hide_short_help = true, help_heading = "As flink run has them")]
     claim_mode: Option<String>,
 
     #[command(flatten)]
@@ -106,7 +120,7 @@ pub(crate) struct SpecOptions {
 #[derive(Debug, clap::Args)]
 struct PythonOptions {
     /// Python program (-py)
-    #[arg(long, value_name = "FILE", help_heading = "As flink run has them")]
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = "As flink run has them")]
     python: Option<String>,
     #[arg(long, value_name = "FILES", hide = true)]
     py_archives: Option<String>,
@@ -115,7 +129,7 @@ struct PythonOptions {
     #[arg(long, value_name = "PATH", hide = true)]
     py_executable: Option<String>,
     /// Further Python options: -pyarch -pyclientexec -pyexec -pyfs -pym -pypath -pyreq
-    #[arg(long, value_name = "FILES", help_heading = "As flink run has them")]
+    #[arg(long, value_name = "FILES", hide_short_help = true, help_heading = "As flink run has them")]
     py_files: Option<String>,
     #[arg(long, value_name = "MODULE", hide = true)]
     py_module: Option<String>,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chassis::clock::{Clock as _, timeout};
 use client::process_tree::{self, Process};
-use proto::Reason;
 use proto::api::{ListRequest, Phase};
+use proto::{ApplicationRef, Reason};
 use rustix::process::Signal;
 
 use crate::api::Api;
@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::host::file::HostFile;
 use crate::host::lock::{Holder, HostLock, holder};
 use crate::host::service::{self, Reach};
-use crate::host::{SERVICES, STORE, up};
+use crate::host::{LIFECYCLE, SERVICES, STORE, contenders, up};
 use crate::session::Session;
 use crate::table::plural;
 use crate::verb::wait::{self, For};
@@ -70,6 +70,11 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
                     failure.help("--cancel cancels them first; --yes ends the host all the same")
                 })?;
             }
+        }
+        if reach.is_ready(LIFECYCLE).await {
+            let exact = |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
+            let unclean = unclean(&api).await?.into_iter().filter_map(exact).collect();
+            contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
         }
     }
     // Nobody may become `up` meanwhile and start again what is being ended.

@@ -28,11 +28,17 @@ const TRIES: u32 = 10;
 /// PROGRAM is a path or URI; what follows it goes to main(). The exit code is the application's: 0 succeeded, 1 failed,
 /// 3 cancelled, 4 deadline exceeded. Options may be written as flink run has them (-py, -cm, -sae, --fromSavepoint, …).
 #[derive(Debug, clap::Args)]
-#[command(before_help = "  mainspring run examples/flights/carriers.sql\n  \
+#[command(
+    before_help = "  mainspring run examples/flights/carriers.sql\n  \
     mainspring run --contenders 2 --output out ./delays --year 2013\n  \
-    mainspring run -f app.yaml --dry-run -o yaml")]
+    mainspring run -f app.yaml --dry-run -o yaml",
+    after_help = "--help also shows what is rarely needed, and the options of flink run.",
+    after_long_help = ""
+)]
 pub(crate) struct RunArgs {
-    /// The program: a path, file://, local://, http:// or https://, with #sha256=HEX if it has to be that one
+    /// The program: a path or URI, with #sha256=HEX if it has to be that one
+    ///
+    /// URIs are file://, local://, http:// and https://.
     #[arg(value_name = "PROGRAM")]
     program: Option<String>,
 
@@ -52,7 +58,7 @@ pub(crate) struct RunArgs {
     dry_run: bool,
 
     /// Makes a repeat of this command harmless: one id, one application
-    #[arg(long, value_name = "ID", help_heading = "How it is run")]
+    #[arg(long, value_name = "ID", hide_short_help = true, help_heading = "How it is run")]
     request_id: Option<String>,
 
     /// A label to find it by; may be repeated
@@ -60,10 +66,12 @@ pub(crate) struct RunArgs {
     labels: Vec<(String, String)>,
 
     /// A note for people and tools; may be repeated
-    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = pair, help_heading = "How it is run")]
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = pair, hide_short_help = true, help_heading = "How it is run")]
     annotations: Vec<(String, String)>,
 
-    /// If its id is in use: fail, attach to that one, skip, or replace it (cancel, wait until clean, submit)
+    /// If its id is in use: fail, attach, skip or replace
+    ///
+    /// attach watches that one; replace cancels it, waits until it is clean, and submits.
     #[arg(
         long,
         value_name = "WHAT",
@@ -73,7 +81,9 @@ pub(crate) struct RunArgs {
     )]
     if_exists: IfExists,
 
-    /// Ctrl-C: cancel (a second one stops waiting), or detach
+    /// Ctrl-C: cancel, or detach
+    ///
+    /// After a cancel, a second one stops waiting.
     #[arg(
         long,
         value_name = "WHAT",
@@ -89,16 +99,17 @@ pub(crate) struct RunArgs {
         value_name = "WHOSE",
         default_value = "application",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "How it is run"
     )]
     exit_code_from: CodeFrom,
 
     /// Do not ask before --if-exists replace cancels
-    #[arg(short, long, help_heading = "How it is run")]
+    #[arg(short, long, hide_short_help = true, help_heading = "How it is run")]
     yes: bool,
 
     /// SIGTERM and SIGHUP act as Ctrl-C (-sae)
-    #[arg(long, help_heading = "As flink run has them")]
+    #[arg(long, hide_short_help = true, help_heading = "As flink run has them")]
     shutdown_on_attached_exit: bool,
 }
 

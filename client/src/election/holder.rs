@@ -1,4 +1,7 @@
 //! The task of one campaign: it waits, then renews, and comes back with its epoch when the elector has been away.
+//!
+//! A lease that has run out unanswered is not lost for that: nobody acts past the deadline, and an elector that was away
+//! grants nobody else before its holder had the time to resume. Only the elector knows, so it is asked until it says.
 
 use std::time::Duration;
 
@@ -16,6 +19,10 @@ const QUARTERS: u32 = 4;
 
 /// How long the elector may take to answer an entry at all; afterwards the entry is made anew.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For how many leases past its end an epoch is held on to while nobody answers. The holder does not act meanwhile; this bounds
+/// how long what it started is kept frozen for it.
+const PATIENCE_LEASES: u32 = 15;
 
 /// What a campaign came to.
 #[derive(Debug)]
@@ -56,9 +63,15 @@ struct Told {
 }
 
 impl Term {
-    /// From here on nobody can resume it: the elector may have given it to somebody else.
-    fn end(&self) -> Boot {
-        self.acknowledged + self.lease
+    /// From here on it is given up unheard. What nobody has acted on yet is not worth holding on to.
+    fn given_up_at(&self) -> Boot {
+        let patience = if self.told.is_some() { PATIENCE_LEASES } else { 0 };
+        self.acknowledged + self.lease * (1 + patience)
+    }
+
+    /// One try to resume: short against the lease that a restarted elector waits for its holder.
+    fn resume_timeout(&self) -> Duration {
+        self.lease / 2
     }
 
     /// From here on the holder must not act.
@@ -69,7 +82,7 @@ impl Term {
 
 /// Why a stream of a leader is of no use any more.
 enum Broke {
-    /// Somebody said so, or the lease ran out.
+    /// The elector said so, or nobody said anything for too long.
     Lost(String),
     /// The stream ended; the epoch may go on on another one.
     Away(CallError),
@@ -177,7 +190,7 @@ impl Holder {
         let clock = self.election.clock.clone();
         let mut renew_at = talk.renew() + term.lease / QUARTERS;
         loop {
-            let end = term.end();
+            let given_up_at = term.given_up_at();
             // Before anybody acts on the leadership there is no loop that could hang.
             let gate = term.told.as_mut().map(|told| &mut told.gate);
             let due = async {
@@ -194,19 +207,32 @@ impl Holder {
                     Err(error) if is_away(&error) => return Broke::Away(error),
                     Err(error) => return Broke::Lost(error.to_string()),
                 },
-                () = clock.sleep_until(end) => return Broke::Lost("lease expired".to_owned()),
+                () = clock.sleep_until(given_up_at) => return Broke::Lost("lease expired".to_owned()),
                 () = due => renew_at = talk.renew() + term.lease / QUARTERS,
             }
         }
     }
 
-    /// Opens another stream for the same epoch, until the lease has run out. `Err`: it is lost, and why.
+    /// Opens another stream for the same epoch, for as long as nobody has said that it is lost. `Err`: it is, and why.
     async fn resume(&mut self, term: &mut Term) -> Result<Talk, String> {
+        let clock = self.election.clock.clone();
+        let given_up_at = term.given_up_at();
+        let tries = self.try_to_resume(term);
+        match timeout(&clock, given_up_at.saturating_duration_since(clock.boot()), tries).await {
+            Ok(resumed) => resumed,
+            Err(_) => Err("lease expired".to_owned()),
+        }
+    }
+
+    async fn try_to_resume(&mut self, term: &mut Term) -> Result<Talk, String> {
         let clock = self.election.clock.clone();
         let mut backoff = retry_backoff();
         loop {
-            let left = term.end().saturating_duration_since(clock.boot());
-            match timeout(&clock, left, self.resumed(term.epoch)).await {
+            // To resume is to renew: a holder whose loop hangs must not.
+            if let Some(told) = &mut term.told {
+                told.gate.pass().await;
+            }
+            match timeout(&clock, term.resume_timeout(), self.resumed(term.epoch)).await {
                 Ok(Ok(Ok(talk))) => {
                     self.acknowledged(term, talk.entered_at);
                     return Ok(talk);
@@ -214,7 +240,7 @@ impl Holder {
                 Ok(Ok(Err(cause))) => return Err(cause),
                 Ok(Err(error)) if is_away(&error) => tracing::debug!("resuming again soon: {error}"),
                 Ok(Err(error)) => return Err(error.to_string()),
-                Err(_) => return Err("lease expired".to_owned()),
+                Err(elapsed) => tracing::debug!("resuming again soon: {elapsed}"),
             }
             clock.sleep(backoff.next_delay()).await;
         }

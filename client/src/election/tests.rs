@@ -114,6 +114,17 @@ impl Stage {
         }
     }
 
+    /// Waits until the holder pauses between two tries.
+    async fn asleep(&self) {
+        let pauses = || self.clock.next_wakeup().is_some_and(|at| at <= self.clock.boot() + RETRY_MAX);
+        soon(async {
+            while !pauses() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// A leader of epoch 7 whose first renewal was sent and acknowledged at the answered instant.
     async fn led(&mut self) -> (Leadership, Conversation, Boot) {
         let campaign = self.campaign();
@@ -180,14 +191,22 @@ async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
 }
 
 #[tokio::test]
-async fn a_leadership_is_lost_a_lease_after_the_last_acknowledged_sending_whatever_the_elector_does() {
+async fn past_the_deadline_a_silent_elector_is_waited_for_until_it_says_something_or_patience_ends() {
     let mut stage = Stage::new().await;
-    let (leadership, _silent, sent_at) = stage.led().await;
-    stage.clock.advance(LEASE - Duration::from_nanos(1));
-    assert_eq!(*leadership.lease().borrow(), Lease::Until(sent_at + LEASE * 3 / 4));
+    let (leadership, mut elector, sent_at) = stage.led().await;
+    stage.clock.advance(LEASE * 2);
+    assert_eq!(elector.renewal().await, 2, "it goes on asking");
+    assert_eq!(*leadership.lease().borrow(), Lease::Until(sent_at + LEASE * 3 / 4), "and does not act");
+    elector.say(Said::Renewed(Renewed { sequence: 2 })).await;
+    let mut lease = leadership.lease();
+    let until = sent_at + LEASE * 2 + LEASE * 3 / 4;
+    soon(lease.wait_for(|lease| *lease == Lease::Until(until))).await.unwrap();
+
+    stage.clock.advance(LEASE * 16 - Duration::from_nanos(1));
+    assert_eq!(*lease.borrow(), Lease::Until(until));
     stage.clock.advance(Duration::from_nanos(1));
     assert_eq!(soon(leadership.lost()).await, "lease expired");
-    assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4, "and nothing moved it");
+    assert_eq!(*leadership.deadline().borrow(), until, "and nothing moved it");
 }
 
 #[tokio::test]
@@ -211,14 +230,71 @@ async fn a_broken_stream_is_resumed_with_the_epoch_until_somebody_says_that_it_i
 }
 
 #[tokio::test]
-async fn nobody_resumes_past_the_end_of_the_lease() {
+async fn an_elector_that_was_away_for_longer_than_a_lease_confirms_the_same_epoch() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, sent_at) = stage.led().await;
+    let mut lease = leadership.lease();
+    drop(elector);
+    // Each try meets an elector that dies, until two and a half leases have passed.
+    for _ in 0..10 {
+        let (dying, enter) = stage.entered().await;
+        assert_eq!(enter.resume_epoch, 7);
+        drop(dying);
+        stage.asleep().await;
+        stage.clock.advance(LEASE / 4);
+    }
+    assert_eq!(*lease.borrow(), Lease::Until(sent_at + LEASE * 3 / 4), "not lost, and nothing to act on");
+    let (mut elector, enter) = stage.entered().await;
+    assert_eq!((enter.resume_epoch, enter.holder.as_str()), (7, "runner-0"));
+    elector.elect(7).await;
+    let until = sent_at + LEASE * 10 / 4 + LEASE * 3 / 4;
+    soon(lease.wait_for(|lease| *lease == Lease::Until(until))).await.unwrap();
+    assert_eq!(elector.renewal().await, 1, "and it is renewed as before");
+    assert_eq!(leadership.epoch(), Epoch(7));
+}
+
+#[tokio::test]
+async fn who_is_refused_after_the_elector_was_away_gives_up_at_once() {
     let mut stage = Stage::new().await;
     let (leadership, elector, _) = stage.led().await;
+    stage.clock.advance(LEASE * 2);
+    drop(elector);
+    let (elector, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7);
+    elector.say(Said::Lost(Lost { cause: "superseded".into() })).await;
+    assert_eq!(soon(leadership.lost()).await, "superseded");
+}
+
+#[tokio::test]
+async fn an_elector_that_stays_away_is_given_up_in_the_end() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, sent_at) = stage.led().await;
     drop(elector);
     let (_silent, enter) = stage.entered().await;
     assert_eq!(enter.resume_epoch, 7);
-    stage.clock.advance(LEASE);
+    stage.clock.advance(LEASE * 16);
     assert_eq!(soon(leadership.lost()).await, "lease expired");
+    assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4);
+}
+
+#[tokio::test]
+async fn a_holder_whose_loop_hangs_neither_renews_nor_resumes() {
+    let mut stage = Stage::new().await;
+    let (leadership, mut elector, _) = stage.led().await;
+    let mut pulse = leadership.pulse();
+    stage.clock.advance(LEASE / 4);
+    soon(pulse.due()).await;
+    assert_eq!(elector.renewal().await, 2, "it turned");
+    stage.clock.advance(LEASE / 4);
+    drop(elector);
+    stage.clock.advance(LEASE);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert!(stage.conversations.try_recv().is_err(), "it resumed although its loop hangs");
+    }
+    soon(pulse.due()).await;
+    let (_elector, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7, "it hung for a moment only, and asks whether it still leads");
 }
 
 #[tokio::test]

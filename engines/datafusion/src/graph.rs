@@ -23,8 +23,8 @@ use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
 use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
 
+use crate::defaults;
 use crate::error::GraphError;
-use crate::session::changed_settings;
 
 pub use codec::Codec;
 pub use sink::{Format, Sink};
@@ -123,7 +123,7 @@ impl JobGraph {
         origin: Origin,
     ) -> Result<Self, GraphError> {
         storable::check(query)?;
-        let settings = changed_settings(state)?;
+        let settings = defaults::changed(state)?;
         let query = &subquery::as_joins(state, query)?;
         let mut plan = Vec::new();
         LogicalPlanNode::try_from_logical_plan(query, &Codec)?.try_encode(&mut plan)?;

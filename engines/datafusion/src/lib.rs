@@ -6,6 +6,7 @@
 //!
 //! Those know no gRPC. [`describe`], [`worker`] and [`sql_main`] are what the executable `mainspring-datafusion` serves and runs.
 
+mod defaults;
 pub mod describe;
 pub mod error;
 pub mod execute;

@@ -8,10 +8,11 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::defaults::config;
 use crate::error::GraphError;
 use crate::graph::{JobGraph, Origin};
 use crate::script::{Known, Paths, Script, ScriptStatement, SqlError, StatementKind};
@@ -21,37 +22,6 @@ const SORT_RESERVE_SHARE: usize = 16;
 
 /// Spilled runs that are merged at once: each costs memory, and a merge cannot spill.
 const SPILL_MERGE_FAN_IN: usize = 16;
-
-/// Our defaults where they differ from DataFusion's.
-pub fn config() -> SessionConfig {
-    let mut config = SessionConfig::new();
-    let options = config.options_mut();
-    // A job's rows stay in the order of its ORDER BY: several files written in turn would shuffle them.
-    options.execution.minimum_parallel_output_files =
-        datafusion::config::ConfigNonZeroUsize::try_new(1).expect("1 is not 0");
-    // Errors point at the word.
-    options.sql_parser.collect_spans = true;
-    config
-}
-
-/// Settings of a session that differ from [`config`]; they travel with every graph.
-pub(crate) fn changed_settings(state: &SessionState) -> Result<BTreeMap<String, String>, GraphError> {
-    let usual: BTreeMap<_, _> = config().options().entries().into_iter().map(|e| (e.key, e.value)).collect();
-    let changed: BTreeMap<String, String> = state
-        .config_options()
-        .entries()
-        .into_iter()
-        .filter(|entry| usual.get(&entry.key) != Some(&entry.value))
-        .filter_map(|entry| entry.value.map(|value| (entry.key, value)))
-        .collect();
-    if changed.contains_key("datafusion.execution.listing_table_ignore_subdirectory") {
-        return Err(GraphError::NotStorable {
-            what: "listing_table_ignore_subdirectory = false".to_owned(),
-            remedy: "tables must ignore sub-directories: unfinished output is staged in one".to_owned(),
-        });
-    }
-    Ok(changed)
-}
 
 /// A session of a worker: bounded memory, spilling below `spill`.
 pub(crate) fn worker(

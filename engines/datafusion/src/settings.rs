@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::defaults;
 use crate::execute::{DEFAULT_MEMORY_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES};
-use crate::session;
 
 /// Session settings for main(), one `name=value` a line; set by `describe`, read by `sql-main` and by the SDK.
 pub const SETTINGS_VARIABLE: &str = "MAINSPRING_DATAFUSION_SETTINGS";
@@ -80,7 +80,7 @@ impl Settings {
     ) -> Result<Self, Vec<BadSetting>> {
         let mut settings = Self::default();
         let mut bad = Vec::new();
-        let mut options = session::config().options().as_ref().clone();
+        let mut options = defaults::config().options().as_ref().clone();
         for (name, value) in given {
             let wrong = |why: String| BadSetting::Value { name: name.clone(), value: value.clone(), why };
             match name.as_str() {

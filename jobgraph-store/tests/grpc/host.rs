@@ -6,6 +6,7 @@ use std::time::Duration;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::applications::Applications;
 use client::logs::Logs;
@@ -15,13 +16,12 @@ use client::record::Record;
 use jobgraph_store::config::Args;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, api};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Host {
     directory: tempfile::TempDir,
     endpoint: Endpoint,
     key: DeploymentKey,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
@@ -45,13 +45,13 @@ impl Host {
     pub(crate) async fn start_in(directory: tempfile::TempDir) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
         let key = DeploymentKey::load_or_create(&directory.path().join("deployment.key")).unwrap();
-        let mut host = Self { directory, endpoint, key, shutdown: CancellationToken::new(), server: None };
+        let mut host = Self { directory, endpoint, key, shutdown: Shutdown::new(), server: None };
         host.begin().await;
         host
     }
 
     async fn begin(&mut self) {
-        self.shutdown = CancellationToken::new();
+        self.shutdown = Shutdown::new();
         let args = Args { listen: Some(self.endpoint.clone()), state_dir: self.directory.path().to_owned() };
         let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
         self.server = Some(tokio::spawn(serve));
@@ -68,7 +68,7 @@ impl Host {
     }
 
     async fn end(&mut self) {
-        self.shutdown.cancel();
+        self.shutdown.begin();
         let server = self.server.take().unwrap();
         timeout(&clock(), Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
     }

@@ -13,7 +13,6 @@ use super::{Complaint, Outcome, PAUSE, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::{PortResult, Wanted};
-use crate::service::retry::patiently;
 use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
 
@@ -32,10 +31,9 @@ pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
         Err(why) => return Ok(vec![Fact::Refused(why)]),
     };
     let directory = shared.directory.get().cloned().unwrap_or_default();
-    let kept = patiently(&shared.ports.clock, "make the artifacts' directory", || {
-        shared.ports.workspace.artifacts(shared.application())
-    })
-    .await?;
+    let kept = shared
+        .patiently("make the artifacts' directory", || shared.ports.workspace.artifacts(shared.application()))
+        .await?;
     let fetches = files.iter().map(|file| fetch_one(shared, file, &kept, &directory));
     match try_join_all(fetches).await {
         Ok(artifacts) => {
@@ -106,10 +104,11 @@ async fn fetch_one(
         link_to: Some(link_to.clone()),
         executable: file.executable,
     };
-    let fetched = patiently(&shared.ports.clock, "fetch an artifact", || {
-        shared.ports.artifacts.fetch(shared.application(), &wanted, &shared.activity)
-    })
-    .await;
+    let fetched = shared
+        .patiently("fetch an artifact", || {
+            shared.ports.artifacts.fetch(shared.application(), &wanted, &shared.activity)
+        })
+        .await;
     let (digest, size_bytes, path) = match (fetched, file.digest) {
         (Ok(fetched), _) => (fetched.digest, fetched.size_bytes, fetched.path),
         (Err(error), Some(digest)) if file.pinned => {
@@ -119,10 +118,9 @@ async fn fetch_one(
         }
         (Err(error), _) => return Err(error),
     };
-    patiently(&shared.ports.clock, "link an artifact", || {
-        shared.ports.workspace.link(&path, directory.join(&file.name))
-    })
-    .await?;
+    shared
+        .patiently("link an artifact", || shared.ports.workspace.link(&path, directory.join(&file.name)))
+        .await?;
     Ok(engine::LocalArtifact {
         name: file.name.clone(),
         path: path.to_string_lossy().into_owned(),
@@ -134,11 +132,12 @@ async fn fetch_one(
 
 /// A pinned artifact stays what it was, also when its source has changed or gone.
 async fn from_record(shared: &Shared, digest: Digest, path: &Path, executable: bool) -> PortResult<u64> {
-    patiently(&shared.ports.clock, "read a pinned artifact from the record", || async {
-        let chunks = shared.ports.payloads.get(digest).await?;
-        shared.ports.workspace.write(path, digest, executable, chunks).await
-    })
-    .await
+    shared
+        .patiently("read a pinned artifact from the record", || async {
+            let chunks = shared.ports.payloads.get(digest).await?;
+            shared.ports.workspace.write(path, digest, executable, chunks).await
+        })
+        .await
 }
 
 pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
@@ -156,19 +155,20 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
         })
         .collect();
     let swept = AtomicBool::new(false);
-    let pinned = patiently(&shared.ports.clock, "pin the artifacts", || async {
-        put(shared, &files, swept.load(Ordering::Relaxed)).await?;
-        let pinned = shared.ports.record.pin_artifacts(&shared.fence, pins.clone()).await;
-        pinned.map_err(|error| match error.reason {
-            // A sweep is taking them, or has: present or not, they have to be put again.
-            Some(Reason::PayloadMissing) => {
-                swept.store(true, Ordering::Relaxed);
-                PortError { kind: PortErrorKind::Away, ..error }
-            }
-            _ => error,
+    let pinned = shared
+        .patiently("pin the artifacts", || async {
+            put(shared, &files, swept.load(Ordering::Relaxed)).await?;
+            let pinned = shared.ports.record.pin_artifacts(&shared.fence, pins.clone()).await;
+            pinned.map_err(|error| match error.reason {
+                // A sweep is taking them, or has: present or not, they have to be put again.
+                Some(Reason::PayloadMissing) => {
+                    swept.store(true, Ordering::Relaxed);
+                    PortError { kind: PortErrorKind::Away, ..error }
+                }
+                _ => error,
+            })
         })
-    })
-    .await;
+        .await;
     match pinned {
         Ok(_) => Ok(vec![Fact::Pinned]),
         Err(error) if error.kind == PortErrorKind::Refused => {
@@ -194,8 +194,7 @@ async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> P
 
 pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     let attempt = shared.attempt_id();
-    let started =
-        patiently(&shared.ports.clock, "start the engine's describe", || shared.ports.engine.start(&attempt));
+    let started = shared.patiently("start the engine's describe", || shared.ports.engine.start(&attempt));
     match started.await {
         Ok(info) => {
             let _ = shared.engine.set(info);
@@ -231,9 +230,9 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
         state_directory: shared.checkpoints_directory(),
     };
     let outputs = shared.output_directory();
-    let (engine, clock) = (&shared.ports.engine, &shared.ports.clock);
-    let plan = patiently(clock, "describe the cluster", || engine.plan(&subject));
-    let launch = patiently(clock, "describe main()", || engine.launch(&subject, &outputs));
+    let engine = &shared.ports.engine;
+    let plan = shared.patiently("describe the cluster", || engine.plan(&subject));
+    let launch = shared.patiently("describe main()", || engine.launch(&subject, &outputs));
     // The refusal of the program itself says more than one of the cluster's settings.
     match join(launch, plan).await {
         (Ok(launch), Ok(plan)) => {

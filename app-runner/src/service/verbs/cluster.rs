@@ -9,7 +9,6 @@ use proto::{Incarnation, Reason};
 use super::Outcome;
 use crate::error::PortErrorKind;
 use crate::model::Fact;
-use crate::service::retry::patiently;
 use crate::service::shared::Shared;
 
 /// How long a cluster may take to answer an `Adopt`; what does not answer by then is asked after.
@@ -27,7 +26,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Out
     let engine = shared.engine.get().cloned().unwrap_or_default();
     // One wish per death: a repeat after a lost answer asks for the same incarnation.
     let request_id = format!("{}.{deaths}", shared.fence.epoch);
-    let begun = patiently(&shared.ports.clock, "begin an incarnation", || {
+    let begun = shared.patiently("begin an incarnation", || {
         shared.ports.record.begin_cluster(&shared.fence, &request_id, cause, &engine)
     });
     match begun.await {
@@ -45,7 +44,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Out
 pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
     let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
     let traceparent = shared.attempt_id().traceparent;
-    let provisioned = patiently(&shared.ports.clock, "provision the cluster", || {
+    let provisioned = shared.patiently("provision the cluster", || {
         shared.ports.substrate.provision(&shared.fence, incarnation, plan, &traceparent)
     });
     match provisioned.await {
@@ -63,9 +62,8 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
 }
 
 pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
-    let adopt = patiently(&shared.ports.clock, "adopt the cluster", || {
-        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint)
-    });
+    let adopt = shared
+        .patiently("adopt the cluster", || shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint));
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
         Ok(Ok(jobs)) => Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }]),
         Ok(Err(error)) if error.is_superseded() => Err(error),
@@ -80,18 +78,20 @@ pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoi
 pub(super) async fn record_ready(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
     let mut cluster = shared.ready(incarnation).unwrap_or_default();
     endpoint.clone_into(&mut cluster.jobs_endpoint);
-    patiently(&shared.ports.clock, "record the cluster", || {
-        shared.ports.record.record_cluster_ready(&shared.fence, incarnation, &cluster)
-    })
-    .await?;
+    shared
+        .patiently("record the cluster", || {
+            shared.ports.record.record_cluster_ready(&shared.fence, incarnation, &cluster)
+        })
+        .await?;
     Ok(vec![Fact::ReadyRecorded(incarnation)])
 }
 
 pub(super) async fn record_gone(shared: &Arc<Shared>, incarnation: Incarnation, message: &str) -> Outcome {
     tracing::warn!("incarnation {incarnation} is gone: {message}");
-    patiently(&shared.ports.clock, "record the cluster's end", || {
-        shared.ports.record.record_cluster_gone(&shared.fence, incarnation, message)
-    })
-    .await?;
+    shared
+        .patiently("record the cluster's end", || {
+            shared.ports.record.record_cluster_gone(&shared.fence, incarnation, message)
+        })
+        .await?;
     Ok(vec![Fact::GoneRecorded(incarnation)])
 }

@@ -9,7 +9,7 @@ use proto::{Incarnation, Reason, api, engine, job};
 use super::{Complaint, Outcome, PAUSE, complain, read_again};
 use crate::error::PortErrorKind;
 use crate::model::{self, Fact, Failure};
-use crate::service::retry::{backoff, patiently};
+use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 
 /// A record that is behind by a moment: the pause before it is read again.
@@ -24,7 +24,7 @@ pub(super) async fn record(
     why: &Failure,
     desired_revision: u64,
 ) -> Outcome {
-    let recorded = patiently(&shared.ports.clock, "record the application's end", || {
+    let recorded = shared.patiently("record the application's end", || {
         shared.ports.record.record_application_end(&shared.fence, outcome, why, desired_revision)
     });
     match recorded.await {
@@ -40,9 +40,8 @@ pub(super) async fn record(
 
 pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
     chassis::failpoint::hit("runner.in-teardown").await;
-    let torn_down = patiently(&shared.ports.clock, "tear the cluster down", || {
-        shared.ports.substrate.teardown(&shared.fence, incarnation)
-    });
+    let torn_down = shared
+        .patiently("tear the cluster down", || shared.ports.substrate.teardown(&shared.fence, incarnation));
     let leftovers = match torn_down.await {
         Ok(leftovers) => leftovers,
         Err(error) if error.kind == PortErrorKind::Refused => {
@@ -122,7 +121,7 @@ pub(super) async fn end_describe(shared: &Arc<Shared>) -> Vec<Fact> {
 
 pub(super) async fn release(shared: &Arc<Shared>) -> Outcome {
     let release = || shared.ports.artifacts.release(shared.application());
-    if let Err(error) = patiently(&shared.ports.clock, "release the artifacts", release).await {
+    if let Err(error) = shared.patiently("release the artifacts", release).await {
         tracing::warn!("the artifacts are not released: {error}");
     }
     Ok(vec![Fact::Released])
@@ -136,6 +135,6 @@ pub(super) async fn remove_work(shared: &Arc<Shared>) -> Vec<Fact> {
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Outcome {
     chassis::failpoint::hit("runner.before-clean").await;
     let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers);
-    patiently(&shared.ports.clock, "mark the application clean", mark).await?;
+    shared.patiently("mark the application clean", mark).await?;
     Ok(vec![Fact::Clean])
 }

@@ -10,7 +10,7 @@ use super::{Complaint, Outcome, complain};
 use crate::error::PortErrorKind;
 use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
 use crate::ports::{PortResult, Submission, view};
-use crate::service::retry::{backoff, patiently};
+use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 
 /// How long cancelled jobs may take to record their ends before the leader says them.
@@ -19,14 +19,14 @@ const CANCEL_BOUND: Duration = Duration::from_secs(10);
 pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation) -> Outcome {
     let Some(submission) = submission(shared, job).await? else { return Ok(Vec::new()) };
     // Before the cluster hears of it: a short job may have ended before another write came through.
-    patiently(&shared.ports.clock, "record a submission", || {
-        shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
-    })
-    .await?;
-    let submitted = patiently(&shared.ports.clock, "submit a job", || {
-        shared.ports.jobs.submit(&shared.fence, incarnation, &submission)
-    })
-    .await;
+    shared
+        .patiently("record a submission", || {
+            shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
+        })
+        .await?;
+    let submitted = shared
+        .patiently("submit a job", || shared.ports.jobs.submit(&shared.fence, incarnation, &submission))
+        .await;
     match submitted {
         Ok(()) => {}
         Err(error) if error.is_superseded() => return Err(error),
@@ -57,7 +57,7 @@ async fn submission(shared: &Shared, job: JobId) -> PortResult<Option<Submission
 
 async fn refresh(shared: &Shared) -> PortResult<()> {
     let read = || shared.ports.record.read(shared.application());
-    let record = patiently(&shared.ports.clock, "read the record", read).await?;
+    let record = shared.patiently("read the record", read).await?;
     shared.keep_record(&record);
     Ok(())
 }
@@ -68,9 +68,8 @@ pub(super) async fn cancel(
     incarnation: Incarnation,
     reason: &str,
 ) -> Outcome {
-    let cancelled = patiently(&shared.ports.clock, "cancel a job", || {
-        shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason)
-    });
+    let cancelled = shared
+        .patiently("cancel a job", || shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason));
     match cancelled.await {
         Ok(()) => Ok(vec![Fact::CancelSent(job)]),
         Err(error) if error.is_superseded() => Err(error),
@@ -95,10 +94,11 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
         message: why.message.clone(),
         ..job::JobEnd::default()
     };
-    let stands = patiently(&shared.ports.clock, "record a job's end", || {
-        shared.ports.record.record_leader_job_end(&shared.fence, job, end.clone())
-    })
-    .await?;
+    let stands = shared
+        .patiently("record a job's end", || {
+            shared.ports.record.record_leader_job_end(&shared.fence, job, end.clone())
+        })
+        .await?;
     let live = *shared.live.borrow();
     if outcome != JobOutcome::Failed
         && let Some(incarnation) = live
@@ -120,10 +120,9 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
     if !manifest.outputs.is_empty() {
         publish_files(shared, job, &manifest).await?;
     }
-    patiently(&shared.ports.clock, "record a publication", || {
-        shared.ports.record.record_published(&shared.fence, job)
-    })
-    .await?;
+    shared
+        .patiently("record a publication", || shared.ports.record.record_published(&shared.fence, job))
+        .await?;
     Ok(vec![Fact::Published(job)])
 }
 

@@ -12,7 +12,6 @@ use tracing::Instrument as _;
 use super::{Complaint, Outcome, PAUSE, complain};
 use crate::model::{Fact, Failure, MainExit};
 use crate::ports::{Exited, Launch, LiveMain, PreviousMain};
-use crate::service::retry::patiently;
 use crate::service::shared::Shared;
 
 /// Time for main() to end by itself after SIGTERM.
@@ -49,10 +48,11 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     chassis::failpoint::hit("runner.before-main").await;
     let attempt = shared.attempt_id();
     let tether_endpoint = shared.ports.main.tether_endpoint(&shared.fence);
-    patiently(&shared.ports.clock, "record that main() starts", || {
-        shared.ports.record.main_starting(&shared.fence, &tether_endpoint)
-    })
-    .await?;
+    shared
+        .patiently("record that main() starts", || {
+            shared.ports.record.main_starting(&shared.fence, &tether_endpoint)
+        })
+        .await?;
     let mut environment: BTreeMap<String, String> = described.environment.clone().into_iter().collect();
     environment.extend(shared.spec.environment.clone());
     environment.extend(shared.secrets.clone());
@@ -84,7 +84,7 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     let pid = main.pid();
     if pid != 0 {
         let record = || shared.ports.record.record_main_running(&shared.fence, pid);
-        patiently(&shared.ports.clock, "record that main() runs", record).await?;
+        shared.patiently("record that main() runs", record).await?;
     }
     chassis::failpoint::hit("runner.in-main").await;
     Ok(Vec::new())
@@ -128,9 +128,10 @@ pub(super) async fn record_end(shared: &Arc<Shared>) -> Outcome {
         None => MainExit { code: Some(0), signal: None },
     };
     let tail = shared.stderr_tail();
-    patiently(&shared.ports.clock, "record main()'s end", || {
-        shared.ports.record.record_main_ended(&shared.fence, exit, &tail)
-    })
-    .await?;
+    shared
+        .patiently("record main()'s end", || {
+            shared.ports.record.record_main_ended(&shared.fence, exit, &tail)
+        })
+        .await?;
     Ok(vec![Fact::MainEndRecorded])
 }

@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use super::*;
+use crate::defaults::config;
 use crate::script::{Paths, Script};
-use crate::session::{ScriptSession, config};
+use crate::session::ScriptSession;
 
 fn sample() -> JobGraph {
     JobGraph {

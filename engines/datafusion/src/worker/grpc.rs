@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::jobs::{Jobs, Refusal, Submitted};
+use super::job::Submitted;
+use super::jobs::{Jobs, Refusal};
 
 /// At most four reports of progress a second.
 const REPORT_EVERY: Duration = Duration::from_millis(250);

@@ -1,20 +1,25 @@
 //! One job from its start to the record of its end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::backoff::Backoff;
-use chassis::clock::Clock as _;
+use chassis::clock::{Clock as _, SharedClock};
+use chassis::tasks::Tasks;
 use chassis::telemetry::{fields, trace};
 use client::error::CallError;
 use proto::engine::EngineJobState;
 use proto::job::JobEnd;
+use proto::{Epoch, JobId};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::jobs::{Inner, Submitted};
-use super::record::Standing;
+use super::config::Config;
+use super::queries::Queries;
+use super::record::{Record, Standing};
 use crate::error::JobError;
 use crate::execute::{self, JobOutput, ProgressGauge, RunContext};
 use crate::graph::JobGraph;
@@ -24,14 +29,39 @@ use crate::wire;
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-pub(super) fn spawn(
-    inner: Arc<Inner>,
-    job: Submitted,
-    graph: JobGraph,
-    progress: ProgressGauge,
-    cancel: CancellationToken,
-) {
-    let own = inner.config.fence();
+/// What all jobs of this process run with.
+pub(super) struct Workshop {
+    pub(super) config: Config,
+    pub(super) record: Arc<dyn Record>,
+    pub(super) clock: SharedClock,
+    pub(super) tasks: Tasks,
+    /// Where jobs run.
+    pub(super) queries: Queries,
+    /// Jobs that may run at once.
+    pub(super) turns: Arc<Semaphore>,
+}
+
+/// A job as it was submitted.
+pub(crate) struct Submitted {
+    pub(crate) id: JobId,
+    pub(crate) name: String,
+    pub(crate) graph: proto::Digest,
+    pub(crate) epoch: Epoch,
+    /// All job ids of this generation; empty: targets are not looked at.
+    pub(crate) own_job_ids: HashSet<String>,
+}
+
+/// One run of a job.
+pub(super) struct Run {
+    pub(super) graph: JobGraph,
+    pub(super) progress: ProgressGauge,
+    pub(super) cancel: CancellationToken,
+    /// Hears of each state that it comes to.
+    pub(super) tell: Box<dyn Fn(EngineJobState) + Send + Sync>,
+}
+
+pub(super) fn spawn(workshop: Arc<Workshop>, job: Submitted, run: Run) {
+    let own = workshop.config.fence();
     let span = tracing::info_span!(
         parent: None,
         "job",
@@ -42,46 +72,41 @@ pub(super) fn spawn(
         { fields::JOB_NAME } = job.name,
     );
     trace::continue_from_current(&span);
-    let tasks = inner.tasks.clone();
+    let tasks = workshop.tasks.clone();
     let name = format!("job {}", job.id);
     let work = async move {
-        let shutdown = inner.tasks.shutdown().clone();
+        let shutdown = workshop.tasks.shutdown().clone();
         tokio::select! {
             // The cluster is going: whoever comes next runs the job again, so no end is told.
             () = shutdown.begun() => Ok(()),
-            done = run(&inner, job, graph, progress, cancel) => done,
+            done = until_recorded(&workshop, job, run) => done,
         }
     };
     tasks.spawn_job(name, work.instrument(span));
 }
 
 /// An error ends the process: this incarnation is superseded.
-async fn run(
-    inner: &Arc<Inner>,
-    job: Submitted,
-    graph: JobGraph,
-    progress: ProgressGauge,
-    cancel: CancellationToken,
-) -> Result<(), CallError> {
-    let began = inner.clock.boot();
-    let work_dir = inner.config.work_dir.join(format!("job-{}", job.id));
+async fn until_recorded(workshop: &Workshop, job: Submitted, run: Run) -> Result<(), CallError> {
+    let Run { graph, progress, cancel, tell } = run;
+    let began = workshop.clock.boot();
+    let work_dir = workshop.config.work_dir.join(format!("job-{}", job.id));
     let context = RunContext {
-        incarnation: inner.config.incarnation,
-        memory_limit_bytes: inner.config.memory_limit_bytes,
-        result_limit_bytes: inner.config.result_limit_bytes,
+        incarnation: workshop.config.incarnation,
+        memory_limit_bytes: workshop.config.memory_limit_bytes,
+        result_limit_bytes: workshop.config.result_limit_bytes,
         own_job_ids: (!job.own_job_ids.is_empty()).then_some(job.own_job_ids),
         progress: progress.clone(),
         cancel,
-        ..RunContext::new(job.id.to_string(), inner.config.incarnation, work_dir.clone())
+        ..RunContext::new(job.id.to_string(), workshop.config.incarnation, work_dir.clone())
     };
-    let done = attempt(inner, job.id, graph, context).await;
-    inner.set(job.id, EngineJobState::Ending);
-    let elapsed = inner.clock.boot().saturating_duration_since(began);
+    let done = attempt(workshop, &tell, graph, context).await;
+    tell(EngineJobState::Ending);
+    let elapsed = workshop.clock.boot().saturating_duration_since(began);
     let end = match &done {
         Ok(output) => {
             let mut end = wire::succeeded(output, elapsed);
             if let Some(result) = &output.result {
-                let (digest, size) = patiently(inner, || inner.record.put_result(&result.path)).await?;
+                let (digest, size) = patiently(workshop, || workshop.record.put_result(&result.path)).await?;
                 end.result_digest = digest.to_string();
                 end.result_size_bytes = size;
             }
@@ -89,41 +114,42 @@ async fn run(
         }
         Err(error) => wire::failed(error, progress.snapshot(), elapsed),
     };
-    tell(inner, job.id, end, done.ok()).await?;
+    record(workshop, job.id, end, done.ok()).await?;
     let _ = tokio::fs::remove_dir_all(&work_dir).await;
-    inner.set(job.id, EngineJobState::Ended);
+    tell(EngineJobState::Ended);
     Ok(())
 }
 
 async fn attempt(
-    inner: &Arc<Inner>,
-    id: proto::JobId,
+    workshop: &Workshop,
+    tell: &(dyn Fn(EngineJobState) + Send + Sync),
     graph: JobGraph,
     context: RunContext,
 ) -> Result<JobOutput, JobError> {
     let turn = tokio::select! {
         () = context.cancel.cancelled() => return Err(JobError::Cancelled),
-        turn = inner.turns.acquire() => turn.expect("the semaphore is never closed"),
+        turn = workshop.turns.acquire() => turn.expect("the semaphore is never closed"),
     };
-    inner.set(id, EngineJobState::Running);
+    tell(EngineJobState::Running);
     tokio::fs::create_dir_all(&context.work_dir)
         .await
         .map_err(|source| JobError::Io { path: PathBuf::from(&context.work_dir), source })?;
     let query = async move { execute::run(&graph, &context).await };
-    let done = inner.queries.run(query.in_current_span()).await;
+    let done = workshop.queries.run(query.in_current_span()).await;
     drop(turn);
     done
 }
 
 /// Records the end; when another one stands already, what was staged here will never be published.
-async fn tell(
-    inner: &Arc<Inner>,
-    id: proto::JobId,
+async fn record(
+    workshop: &Workshop,
+    id: JobId,
     end: JobEnd,
     output: Option<JobOutput>,
 ) -> Result<(), CallError> {
     let outcome = end.outcome();
-    let Standing { recorded, end: standing } = patiently(inner, || inner.record.end(id, end.clone())).await?;
+    let Standing { recorded, end: standing } =
+        patiently(workshop, || workshop.record.end(id, end.clone())).await?;
     tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");
     let ours = recorded || standing.as_ref().is_some_and(|s| s.manifest == end.manifest);
     if let (false, Some(output)) = (ours, output) {
@@ -135,7 +161,7 @@ async fn tell(
 }
 
 /// Tries again with jitter for as long as the store is away; its refusals are final.
-async fn patiently<T, F, Fut>(inner: &Arc<Inner>, call: F) -> Result<T, CallError>
+async fn patiently<T, F, Fut>(workshop: &Workshop, call: F) -> Result<T, CallError>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, CallError>>,
@@ -155,6 +181,6 @@ where
         }
         let pause = backoff.next_delay().max(error.retry_after().unwrap_or_default());
         tracing::warn!(error = %error, "the store is away; the end of the job waits");
-        inner.clock.sleep(pause).await;
+        workshop.clock.sleep(pause).await;
     }
 }

@@ -1,6 +1,6 @@
 //! The jobs of one incarnation, and which leader may give orders.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chassis::clock::{Boot, Clock as _, SharedClock};
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::job::{self, Run, Submitted, Workshop};
 use super::queries::Queries;
 use super::record::Record;
 use crate::error::GraphError;
@@ -59,15 +60,8 @@ pub(crate) enum Refusal {
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Inner>);
 
-pub(super) struct Inner {
-    pub(super) config: Config,
-    pub(super) record: Arc<dyn Record>,
-    pub(super) clock: SharedClock,
-    pub(super) tasks: Tasks,
-    /// Where jobs run.
-    pub(super) queries: Queries,
-    /// Jobs that may run at once.
-    pub(super) turns: Arc<Semaphore>,
+struct Inner {
+    workshop: Arc<Workshop>,
     state: Mutex<State>,
     /// Moves whenever a job's state or the epoch does.
     changes: watch::Sender<u64>,
@@ -98,20 +92,12 @@ impl Jobs {
     ) -> Self {
         let turns = Arc::new(Semaphore::new(config.jobs_at_once.max(1)));
         let (changes, _) = watch::channel(0);
-        Self(Arc::new(Inner {
-            config,
-            queries,
-            record,
-            clock,
-            tasks,
-            turns,
-            state: Mutex::default(),
-            changes,
-        }))
+        let workshop = Arc::new(Workshop { config, queries, record, clock, tasks, turns });
+        Self(Arc::new(Inner { workshop, state: Mutex::default(), changes }))
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
-        &self.0.clock
+        &self.0.workshop.clock
     }
 
     /// Takes orders from this epoch from now on, once the record has confirmed it.
@@ -120,7 +106,7 @@ impl Jobs {
         fence: EpochFence,
         incarnation: Incarnation,
     ) -> Result<Vec<JobStatus>, Refusal> {
-        let own = self.0.config.fence();
+        let own = self.0.workshop.config.fence();
         if fence.application != own.application || incarnation != own.incarnation {
             return Err(Refusal::NotHere {
                 ours: format!("{} incarnation {}", own.application, own.incarnation),
@@ -129,7 +115,7 @@ impl Jobs {
         }
         let epoch = fence.epoch;
         self.not_superseded(epoch)?;
-        if !self.0.record.holds(fence).await? {
+        if !self.0.workshop.record.holds(fence).await? {
             return Err(Refusal::NotLeader(epoch));
         }
         {
@@ -147,7 +133,7 @@ impl Jobs {
 
     /// Only the epoch that adopted this cluster gives orders.
     pub(crate) fn check(&self, fence: &EpochFence) -> Result<(), Refusal> {
-        let own = self.0.config.fence().application;
+        let own = self.0.workshop.config.fence().application;
         if fence.application != own {
             return Err(Refusal::NotHere { ours: own.to_string(), theirs: fence.application.to_string() });
         }
@@ -170,7 +156,7 @@ impl Jobs {
         if self.0.state().jobs.contains_key(&job.id) {
             return Ok(true);
         }
-        let bytes = self.0.record.graph(job.graph).await?;
+        let bytes = self.0.workshop.record.graph(job.graph).await?;
         let graph = JobGraph::decode(&bytes)?;
         let progress = ProgressGauge::default();
         let cancel = CancellationToken::new();
@@ -187,13 +173,15 @@ impl Jobs {
                 state: EngineJobState::Starting,
                 progress: progress.clone(),
                 cancel: cancel.clone(),
-                began: self.0.clock.boot(),
+                began: self.0.workshop.clock.boot(),
                 finished: None,
             };
             state.jobs.insert(job.id, entry);
         }
         self.0.changed();
-        super::job::spawn(self.0.clone(), job, graph, progress, cancel);
+        let (inner, id) = (self.0.clone(), job.id);
+        let tell = move |state| inner.set(id, state);
+        job::spawn(self.0.workshop.clone(), job, Run { graph, progress, cancel, tell: Box::new(tell) });
         Ok(false)
     }
 
@@ -207,7 +195,7 @@ impl Jobs {
 
     /// All jobs as they are now.
     pub(crate) fn statuses(&self) -> Vec<JobStatus> {
-        let now = self.0.clock.boot();
+        let now = self.0.workshop.clock.boot();
         let state = self.0.state();
         let status = |(id, job): (&JobId, &Job)| {
             let elapsed = job.finished.unwrap_or(now).saturating_duration_since(job.began);
@@ -230,19 +218,9 @@ impl Jobs {
     }
 }
 
-/// A job as it was submitted.
-pub(crate) struct Submitted {
-    pub(crate) id: JobId,
-    pub(crate) name: String,
-    pub(crate) graph: proto::Digest,
-    pub(crate) epoch: Epoch,
-    /// All job ids of this generation; empty: targets are not looked at.
-    pub(crate) own_job_ids: HashSet<String>,
-}
-
 impl Inner {
-    pub(super) fn set(&self, id: JobId, to: EngineJobState) {
-        let now = self.clock.boot();
+    fn set(&self, id: JobId, to: EngineJobState) {
+        let now = self.workshop.clock.boot();
         if let Some(job) = self.state().jobs.get_mut(&id) {
             job.state = to;
             if matches!(to, EngineJobState::Ending | EngineJobState::Ended) {
