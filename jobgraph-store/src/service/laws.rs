@@ -158,6 +158,7 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
             checkpoints::are_no_change_for_watchers(court).await
         }
         "checkpoints_are_bounded" => checkpoints::are_bounded(court).await,
+        "a_lost_job_says_so" => ends::a_lost_job_says_so(court).await,
         "a_job_may_stage_many_files" => payloads::a_job_may_stage_many_files(court).await,
         "no_two_calls_share_an_occurrence" => ends::no_two_calls_share_an_occurrence(court).await,
         "files_of_a_graph_are_kept_until_clean" => payloads::files_are_kept_until_clean(court).await,

@@ -99,6 +99,7 @@ laws! {
     checkpoint_ids_only_grow
     checkpoints_are_shown_and_are_no_change_for_watchers
     checkpoints_are_bounded
+    a_lost_job_says_so
     a_job_may_stage_many_files
     no_two_calls_share_an_occurrence
     files_of_a_graph_are_kept_until_clean
