@@ -127,7 +127,10 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     assert_eq!((attempt.application_id.as_str(), attempt.generation, attempt.epoch), ("orders", 1, 1));
     assert!(!attempt.re_execution && !attempt.output_directory.is_empty());
 
-    let mut running = execution.execute(call("clean"));
+    let (told, ordinal) = soon(execution.assign_job("call-1", "clean")).await.unwrap();
+    let jar = soon(execution.put_payload(Bytes::from_static(b"a jar"))).await.unwrap();
+    let announced = ExecuteCall { call_id: "call-1".into(), payload_digests: vec![jar], ..call("clean") };
+    let mut running = execution.execute(announced);
     let Some(Ok(ExecuteEvent::Accepted(accepted))) = soon(running.next()).await else {
         panic!("not accepted first")
     };
@@ -135,6 +138,7 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     let end = soon(running.ended()).await.unwrap();
     assert_eq!(end.outcome(), JobOutcome::Succeeded);
     let job: JobId = accepted.job_id.parse().unwrap();
+    assert_eq!((job, ordinal), (told, 0));
     assert_eq!(job, JobId::derive(&host.application().id, host.application().generation, "clean", 0));
 
     let mut states = std::pin::pin!(execution.watch_job(job));

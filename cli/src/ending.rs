@@ -103,7 +103,7 @@ mod tests {
         };
         let out = Output::new(Format::Table, Color::Never, Progress::None, true);
         output.show(&[line("thread 'main' panicked: no column \"dep_dely\"")], &out);
-        let manifest = Manifest { outputs: vec![JobOutput::default()] };
+        let manifest = Manifest { outputs: vec![JobOutput::default()], ..Manifest::default() };
         let end = |outcome: JobOutcome, message: &str, manifest| JobEnd {
             outcome: outcome.into(),
             message: message.into(),

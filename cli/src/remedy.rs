@@ -42,7 +42,6 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::JobNotFound => "mainspring jobs lists the jobs of an application",
         R::ResultNotReady => "wait for it: mainspring wait ID --for job=NAME",
         R::ResultNone => "the job wrote its rows to a target instead: mainspring jobs shows where",
-        R::LogsPurged => "the output is no longer kept; mainspring events still tells what happened",
         R::Compacted => "begin again from the present state",
         R::EpochSuperseded | R::IncarnationSuperseded => "nothing to do: a later one is at work",
         R::RevisionMoved => "somebody else changed it at the same moment: try again",

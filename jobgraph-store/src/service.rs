@@ -7,6 +7,7 @@ mod laws;
 pub mod list;
 pub mod live;
 mod load;
+mod manifest;
 pub mod payloads;
 mod processes;
 mod record;

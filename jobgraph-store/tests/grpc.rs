@@ -100,7 +100,7 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
     };
     let end = job::JobEnd {
         outcome: job::JobOutcome::Succeeded.into(),
-        manifest: Some(job::Manifest { outputs: vec![output] }),
+        manifest: Some(job::Manifest { outputs: vec![output], ..Default::default() }),
         result_digest: Digest::of(&rows).to_string(),
         ..Default::default()
     };

@@ -78,7 +78,6 @@ reasons! {
     JobNotFound "JOB_NOT_FOUND" "The application has no such job."
     ResultNotReady "RESULT_NOT_READY" "The job has not ended yet."
     ResultNone "RESULT_NONE" "The job brought back no rows."
-    LogsPurged "LOGS_PURGED" "The logs were kept once and are purged."
     Compacted "COMPACTED" "Changes that old are no longer kept: list again."
     // fences and the record
     EpochSuperseded "EPOCH_SUPERSEDED" "A later leader has taken over: stop."

@@ -90,14 +90,19 @@ fn given_up_outputs(facts: &Facts) -> Option<Failure> {
     })
 }
 
-/// The status of an application follows its main(); a job that failed without main() having been told is the exception.
+/// The status of an application follows its main(); a job that failed or was lost without main() having been told is the exception.
 fn unawaited_failure(facts: &Facts) -> Option<Failure> {
     facts.record.jobs.iter().find_map(|(id, job)| {
-        let end = job.end.as_ref().filter(|end| end.outcome == JobOutcome::Failed)?;
+        let end = job.end.as_ref()?;
+        let (reason, what) = match end.outcome {
+            JobOutcome::Failed => (Reason::JobFailed, "failed"),
+            JobOutcome::Lost => (Reason::JobLost, "was lost"),
+            _ => return None,
+        };
         let told = if ran_here(facts) { facts.job_facts(*id).answered } else { job.ended_before_main };
         (!told).then(|| {
-            let message = format!("job {:?} failed after main() had left it: {}", job.name, end.message);
-            Failure::new(Reason::JobFailed, message)
+            let message = format!("job {:?} {what} after main() had left it: {}", job.name, end.message);
+            Failure::new(reason, message)
         })
     })
 }

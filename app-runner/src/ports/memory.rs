@@ -73,6 +73,7 @@ struct State {
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
     refuse_main: Option<PortError>,
+    equal_job_names: bool,
 }
 
 impl World {
@@ -102,6 +103,7 @@ impl World {
             mains: BTreeMap::new(),
             done: Vec::new(),
             refuse_main: None,
+            equal_job_names: false,
         };
         Self { state: Arc::new(Mutex::new(state)), changes, clock, program }
     }
@@ -141,6 +143,11 @@ impl World {
     /// What jobs of a name do; others succeed.
     pub fn behave(&self, job: &str, behaviour: Behaviour) {
         self.lock().behaviours.insert(job.to_owned(), behaviour);
+    }
+
+    /// The engine gives a name to several jobs.
+    pub fn allow_equal_names(&self) {
+        self.lock().equal_job_names = true;
     }
 
     /// Has `DescribeMain` refused.
@@ -382,7 +389,12 @@ impl Artifacts for World {
 #[async_trait]
 impl Engine for World {
     async fn start(&self, _attempt: &AttemptId) -> PortResult<EngineInfo> {
-        Ok(EngineInfo { name: "memory".to_owned(), version: "1".to_owned(), ..EngineInfo::default() })
+        Ok(EngineInfo {
+            name: "memory".to_owned(),
+            version: "1".to_owned(),
+            equal_job_names: self.lock().equal_job_names,
+            ..EngineInfo::default()
+        })
     }
 
     async fn plan(&self, _subject: &client::describe::Subject) -> PortResult<proto::engine::Plan> {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Contenders over the in-memory host: the driver, the verbs and the watchers together.
 
+mod assigned;
 mod failover;
 mod liveness;
 mod runs;

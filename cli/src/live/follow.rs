@@ -169,9 +169,6 @@ impl Stream {
             match ended {
                 Ok(true) => return self.say(Heard::LogsEnded).await,
                 Ok(false) => self.clock.sleep(self.backoff.next_delay()).await,
-                Err(error) if error.reason() == Some(Reason::LogsPurged) => {
-                    return self.say(Heard::LogsEnded).await;
-                }
                 Err(error) if !self.try_again(&error).await => return,
                 Err(_) => {}
             }

@@ -40,8 +40,9 @@ pub fn manifest(outputs: &[Output]) -> Manifest {
         append: o.append,
         format: o.format.clone(),
         rows: o.rows,
+        ..job::Output::default()
     };
-    Manifest { outputs: outputs.iter().map(output).collect() }
+    Manifest { outputs: outputs.iter().map(output).collect(), ..Manifest::default() }
 }
 
 /// Counters with the time since the job began.

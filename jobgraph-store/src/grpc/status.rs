@@ -64,6 +64,11 @@ fn refused(refusal: Refusal) -> Problem {
             Problem::new(InvalidArgument, Reason::IdMalformed, text.clone()).field(invalid.kind, invalid.rule)
         }
         Refusal::RequestInvalid(_) => Problem::new(InvalidArgument, Reason::RequestInvalid, text),
+        Refusal::TargetUnknown { target } => {
+            Problem::new(InvalidArgument, Reason::TargetUnknown, text.clone())
+                .field("spec.target", &text)
+                .metadata("target", target)
+        }
         Refusal::SpecInvalid(violations) => {
             let problem = Problem::new(InvalidArgument, Reason::SpecInvalid, text.clone());
             violations

@@ -15,7 +15,7 @@ pub struct Reference {
     /// Which life.
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// `graph`, `result`, `artifact`, `log`.
+    /// `graph`, `result`, `manifest`, `artifact`, `log`.
     #[prost(string, tag = "3")]
     pub kind: String,
 }
@@ -31,6 +31,8 @@ pub enum Use {
     Graph,
     /// A job's rows: kept with the generation.
     Result,
+    /// What a job staged, where that is much: kept with the generation.
+    Manifest,
     /// Bytes that attempts run with: kept until clean.
     Artifact,
     /// Output: kept until it is dropped for room.
@@ -43,6 +45,7 @@ impl Use {
         match self {
             Self::Graph => "graph",
             Self::Result => "result",
+            Self::Manifest => "manifest",
             Self::Artifact => "artifact",
             Self::Log => "log",
         }

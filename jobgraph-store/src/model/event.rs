@@ -106,8 +106,11 @@ pub fn job_outcome_word(outcome: job::JobOutcome) -> &'static str {
 pub(crate) fn output_attributes(end: &job::JobEnd) -> HashMap<&'static str, String> {
     let progress = end.progress.unwrap_or_default();
     let outputs = end.manifest.as_ref().map_or(&[][..], |manifest| &manifest.outputs);
-    let files: usize = outputs.iter().map(|output| output.files.len()).sum();
-    let staged: u64 = outputs.iter().flat_map(|output| &output.files).map(|file| file.size_bytes).sum();
+    // Of a large manifest the record has only the counts.
+    let listed = outputs.iter().flat_map(|output| &output.files);
+    let files = listed.clone().count() as u64 + outputs.iter().map(|output| output.file_count).sum::<u64>();
+    let staged = listed.map(|file| file.size_bytes).chain(outputs.iter().map(|output| output.size_bytes));
+    let staged: u64 = staged.sum();
     let mut attributes = HashMap::from([
         ("rows_in", progress.rows_in.to_string()),
         ("rows_out", progress.rows_out.to_string()),

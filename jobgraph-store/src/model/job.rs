@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
+use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph};
 
 use super::event::{Telling, job_outcome_word, output_attributes};
 use super::{Draft, Facts, Refusal, cut};
@@ -254,7 +254,12 @@ pub fn ended_by_leader(
     if end.outcome() == job::JobOutcome::Succeeded {
         return Err(Refusal::RequestInvalid("only a cluster knows that a job succeeded".into()));
     }
-    end_once(draft, id, end, 0)
+    let mut end = end.clone();
+    if end.outcome() == job::JobOutcome::Lost && end.reason.is_empty() {
+        // Everybody who reads it is told the same word, whichever leader said it.
+        end.reason = Reason::JobLost.as_str().into();
+    }
+    end_once(draft, id, &end, 0)
 }
 
 /// Outputs of this end have to be published.

@@ -22,6 +22,12 @@ pub enum Refusal {
     /// The request contradicts itself or lacks a part.
     #[error("{0}")]
     RequestInvalid(String),
+    /// There is no such target in this build.
+    #[error("{target:?} is not a target of this build; there is {}", super::spec::TARGETS.join(", "))]
+    TargetUnknown {
+        /// What was asked for.
+        target: String,
+    },
     /// The submission has values that cannot work.
     #[error("the spec cannot be accepted: {}", .0.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))]
     SpecInvalid(Vec<Violation>),

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use proto::{ApplicationId, Digest, api};
 
-use super::refusal::Violation;
+use super::refusal::{Refusal, Violation};
 
 /// Where processes can run.
 pub const TARGETS: &[&str] = &["local"];
@@ -68,7 +68,16 @@ fn last_part(uri: &str) -> &str {
     path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("")
 }
 
-/// Everything that is wrong with a submission; empty if it can be accepted.
+/// Refuses a target that this build has not: what else is right depends on the target.
+pub fn check_target(request: &api::SubmitRequest) -> Result<(), Refusal> {
+    let target = request.spec.as_ref().map_or("", |spec| spec.target.as_str());
+    if target.is_empty() || TARGETS.contains(&target) {
+        return Ok(());
+    }
+    Err(Refusal::TargetUnknown { target: target.into() })
+}
+
+/// Everything else that is wrong with a submission; empty if it can be accepted.
 pub fn violations(request: &api::SubmitRequest) -> Vec<Violation> {
     let mut found = Found::default();
     if request.request_id.is_empty() || request.request_id.chars().count() > 128 {
@@ -128,12 +137,6 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
         found.at(
             "spec.engine",
             &format!("{:?} names no engine: letters a-z, digits and '-', such as datafusion", spec.engine),
-        );
-    }
-    if !spec.target.is_empty() && !TARGETS.contains(&spec.target.as_str()) {
-        found.at(
-            "spec.target",
-            &format!("{:?} is not a target of this build; there is {}", spec.target, TARGETS.join(", ")),
         );
     }
     if spec.contenders > MAX_CONTENDERS {

@@ -78,7 +78,11 @@ fn succeeded(message: &str) -> job::JobEnd {
 /// An end whose output has to be published.
 fn with_output() -> job::JobEnd {
     let output = job::Output { location: "/out".into(), ..Default::default() };
-    job::JobEnd { manifest: Some(job::Manifest { outputs: vec![output] }), ..succeeded("") }
+    with_manifest(vec![output])
+}
+
+fn with_manifest(outputs: Vec<job::Output>) -> job::JobEnd {
+    job::JobEnd { manifest: Some(job::Manifest { outputs, ..Default::default() }), ..succeeded("") }
 }
 
 fn graph(name: &str, call: &str, ordinal: u32, bytes: &Bytes) -> jobgraph::PutJobGraphRequest {
@@ -154,6 +158,8 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
             checkpoints::are_no_change_for_watchers(court).await
         }
         "checkpoints_are_bounded" => checkpoints::are_bounded(court).await,
+        "a_lost_job_says_so" => ends::a_lost_job_says_so(court).await,
+        "a_job_may_stage_many_files" => payloads::a_job_may_stage_many_files(court).await,
         "no_two_calls_share_an_occurrence" => ends::no_two_calls_share_an_occurrence(court).await,
         "files_of_a_graph_are_kept_until_clean" => payloads::files_are_kept_until_clean(court).await,
         "a_step_of_the_journal_is_kept_once" => fences::a_step_of_the_journal_is_kept_once(court).await,

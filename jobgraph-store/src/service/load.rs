@@ -92,8 +92,10 @@ impl Service {
     }
 
     /// The record as leaders see it.
-    pub(crate) fn record_of(&self, loaded: &Loaded) -> proto::jobgraph::Record {
-        view::record(&loaded.facts, self.show(loaded))
+    pub(crate) async fn record_of(&self, loaded: &Loaded) -> Result<proto::jobgraph::Record, Error> {
+        let mut shown = self.show(loaded);
+        self.whole_ends(&mut shown.jobs).await?;
+        Ok(view::record(&loaded.facts, shown))
     }
 }
 

@@ -4,7 +4,7 @@ use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, J
 
 use super::load::revision_of;
 use super::write::{Extra, Guard, TRIES};
-use super::{Service, load};
+use super::{Service, load, manifest};
 use crate::error::Error;
 use crate::keys::payload::Use;
 use crate::keys::{Kind, fence, generation, journal, secrets};
@@ -30,7 +30,7 @@ const MAX_DESCRIPTION_BYTES: usize = 60 * 1024;
 impl Service {
     /// The record of one generation.
     pub async fn read_record(&self, application: &ApplicationRef) -> Result<jobgraph::Record, Error> {
-        Ok(self.record_of(&self.load(application, None).await?))
+        self.record_of(&self.load(application, None).await?).await
     }
 
     /// The first write of a leader.
@@ -48,7 +48,7 @@ impl Service {
         let secrets: secrets::Secrets = load::one(&view, 0)?.unwrap_or_default();
         Ok(jobgraph::BeginAttemptResponse {
             disposition: disposition.into(),
-            record: Some(self.record_of(&loaded)),
+            record: Some(self.record_of(&loaded).await?),
             secret_values: secrets.values.into_iter().collect(),
         })
     }
@@ -174,12 +174,38 @@ impl Service {
         id: JobId,
         end: &job::JobEnd,
     ) -> Result<(bool, job::JobEnd), Error> {
+        // Refused before anything is put: whoever is superseded leaves no payload behind.
+        self.load(&fence.application, None).await?.facts.check_incarnation(fence)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.end_job(fence, id, &self.fitting_end(end).await?).await {
+                // An old payload with the same bytes was found, and swept before the pointer to it committed.
+                Err(Error::Refused(Refusal::PayloadMissing(missing)))
+                    if tries < TRIES && !missing.contains(&end.result_digest) => {}
+                ended => {
+                    let (recorded, stands) = ended?;
+                    return Ok((recorded, self.whole_end(stands).await?));
+                }
+            }
+        }
+    }
+
+    async fn end_job(
+        &self,
+        fence: &IncarnationFence,
+        id: JobId,
+        end: &job::JobEnd,
+    ) -> Result<(bool, job::JobEnd), Error> {
         let write = self.write_with(&fence.application, Guard::Incarnation, |draft| {
             let answer = job_model::ended(draft, fence, id, end)?;
-            // A refusal was answered if the digest is malformed.
-            let result =
-                end.result_digest.parse().ok().filter(|_| answer.0).map(|digest| (digest, Use::Result));
-            Ok((answer, Extra { pointers: result.into_iter().collect(), operations: Vec::new() }))
+            let mut extra = Extra::default();
+            if answer.0 {
+                // A refusal was answered if the digest is malformed.
+                extra.pointers.extend(end.result_digest.parse().ok().map(|digest| (digest, Use::Result)));
+                extra.pointers.extend(manifest::pointer(end));
+            }
+            Ok((answer, extra))
         });
         Ok(write.await?.0)
     }
@@ -238,7 +264,8 @@ impl Service {
         let write = self.write(&fence.application, Guard::Epoch, |draft| {
             job_model::ended_by_leader(draft, fence, id, end)
         });
-        Ok(write.await?.0)
+        let (recorded, stands) = write.await?.0;
+        Ok((recorded, self.whole_end(stands).await?))
     }
 
     /// A committed end's outputs stand at their final names.

@@ -26,6 +26,7 @@ pub struct Submitted {
 impl Service {
     /// Makes a new generation, durable before it is answered; idempotent by request id.
     pub async fn submit(&self, request: api::SubmitRequest) -> Result<Submitted, Error> {
+        spec::check_target(&request)?;
         let violations = spec::violations(&request);
         if !violations.is_empty() {
             return Err(Refusal::SpecInvalid(violations).into());

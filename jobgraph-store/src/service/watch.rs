@@ -203,7 +203,8 @@ impl Service {
             let loaded = self.load(application, None).await.map_err(Ok)?;
             if shown != Some(loaded.shown) {
                 shown = Some(loaded.shown);
-                tell(sender, self.record_of(&loaded)).await.map_err(Err)?;
+                let record = self.record_of(&loaded).await.map_err(Ok)?;
+                tell(sender, record).await.map_err(Err)?;
             }
             if loaded.facts.is_clean() {
                 return Ok(());

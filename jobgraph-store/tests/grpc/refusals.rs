@@ -32,10 +32,6 @@ const TABLE: &[(&str, Spoil)] = &[
     ("spec.artifacts[1].name", |_, spec| spec.artifacts.extend([artifact("/a/b", ""), artifact("/c/b", "")])),
     ("spec.engine", |_, spec| spec.engine.clear()),
     ("spec.engine", |_, spec| spec.engine = "../sh".into()),
-    ("spec.target", |_, spec| {
-        spec.target = "moon".into();
-        program(spec).uri = "https://host/a.sql".into();
-    }),
     ("spec.contenders", |_, spec| spec.contenders = 17),
     ("spec.settings", |_, spec| drop(spec.settings.insert("a=b".into(), String::new()))),
     ("spec.environment", |_, spec| drop(spec.environment.insert("A=B".into(), String::new()))),
@@ -73,6 +69,22 @@ async fn a_spec_that_cannot_work_is_refused_with_the_path_of_the_field() {
     }
     let nothing = host.applications().list_all(ListRequest::default()).await.unwrap();
     assert!(nothing.0.is_empty(), "a refused submission left something");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_none_is_refused_by_name_before_anything_that_depends_on_it() {
+    let host = Host::start().await;
+    // A path of the caller's is wrong for every target but local: that is not what has to be said.
+    let moon = api::ApplicationSpec { target: "moon".into(), ..spec("lost") };
+    for validate_only in [true, false] {
+        let request = SubmitRequest { validate_only, ..submit_request("r1", moon.clone()) };
+        let refused = host.applications().submit(request).await.unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::TargetUnknown));
+        assert!(refused.message().contains("\"moon\"") && refused.message().contains("local"), "{refused:?}");
+        let fields = Problem::from_status(refused.status()).fields;
+        assert_eq!(fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), ["spec.target"]);
+    }
     host.stop().await;
 }
 

@@ -29,6 +29,7 @@ fn the_outcome_follows_main_and_its_jobs() {
         (0, Failed, false, Outcome::Failed, Some(Reason::JobFailed)),
         (0, Cancelled, true, Outcome::Succeeded, None),
         (0, Lost, true, Outcome::Succeeded, None),
+        (0, Lost, false, Outcome::Failed, Some(Reason::JobLost)),
         (3, Succeeded, true, Outcome::Failed, Some(Reason::MainExited)),
         (3, Failed, false, Outcome::Failed, Some(Reason::MainExited)),
     ];

@@ -54,7 +54,7 @@ fn end(state: &mut State, job: JobId, outcome: job::JobOutcome) {
     end.set_outcome(outcome);
     if outcome == job::JobOutcome::Succeeded {
         let output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
-        end.manifest = Some(job::Manifest { outputs: vec![output] });
+        end.manifest = Some(job::Manifest { outputs: vec![output], ..Default::default() });
     }
     known.end = Some(end);
     known.set_state(api::JobState::Publishing);

@@ -148,7 +148,7 @@ async fn publish_and_sweep_may_be_repeated() {
         files: vec![file],
         ..Default::default()
     };
-    let manifest = job::Manifest { outputs: vec![output] };
+    let manifest = job::Manifest { outputs: vec![output], ..Default::default() };
     let first = world.describe.publish(job, manifest.clone(), &[job]).await.unwrap();
     assert_eq!((first.files_published, first.files_found), (1, 0));
     let again = world.describe.publish(job, manifest.clone(), &[job]).await.unwrap();

@@ -38,6 +38,25 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     Ok(())
 }
 
+/// A job that a leader gives up as lost says so, in the record and to everybody who reads it.
+pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
+    let (application, leader, job) = court.running("lost").await?;
+    let lost = job::JobEnd { outcome: job::JobOutcome::Lost.into(), ..succeeded("the cluster denies it") };
+    for _ in 0..2 {
+        let ended = court.face.leader_ended(&leader, job, lost.clone()).await;
+        ensure!(
+            ended.as_ref().is_ok_and(|(recorded, end)| *recorded && end.reason == Reason::JobLost.as_str()),
+            "a lost job came to {ended:?}"
+        );
+    }
+    let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
+    let reason = seen.jobs[0].end.as_ref().map(|end| end.reason.as_str());
+    ensure!(reason == Some(Reason::JobLost.as_str()), "people see {reason:?}");
+    let told = court.face.events(&application).await.map_err(wrongly("events"))?;
+    ensure!(told.iter().any(|event| event.reason == Reason::JobLost.as_str()), "no event tells of it");
+    Ok(())
+}
+
 /// A cancel that is acknowledged while the end is being written is not overtaken by it.
 pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("cancelled").await?;

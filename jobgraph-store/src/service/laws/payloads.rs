@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::{Digest, Reason, api};
 
-use super::{Court, Verdict, ensure, fence, graph, incarnation, succeeded, wrongly};
+use super::{Court, Verdict, ensure, fence, graph, incarnation, succeeded, with_manifest, wrongly};
 
 fn artifact(bytes: &Bytes, name: &str) -> api::PinnedArtifact {
     api::PinnedArtifact {
@@ -127,5 +127,63 @@ pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
         ensure!(freed == Err(Reason::PayloadMissing), "a file after clean: {freed:?}");
     }
     ensure!(face.read_payload(Digest::of(&bytes)).await.is_ok(), "a graph is gone");
+    Ok(())
+}
+
+/// A manifest of any length is recorded like a short one: whole for whoever publishes, in counts for people, kept for good.
+pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
+    let face = &court.face;
+    let (application, leader, job) = court.running("staged").await?;
+    let cluster = incarnation(&application, 1);
+    let file = |n: usize| proto::job::StagedFile {
+        staged: format!("year=2013/month={n}/part-{n:08}.parquet"),
+        r#final: format!("year=2013/month={n}/part-0123456789abcdef0123456789abcdef-{n:08}.parquet"),
+        size_bytes: 10,
+    };
+    let output = |files| proto::job::Output {
+        location: "/out".into(),
+        files: (0..files).map(file).collect(),
+        ..Default::default()
+    };
+    let end = with_manifest(vec![output(2_000), output(1)]);
+    let huge = face.job_ended(&cluster, job, with_manifest(vec![output(20_000)])).await.map(|_| ());
+    ensure!(huge == Err(Reason::RequestInvalid), "20,000 files came to {huge:?}");
+    for _ in 0..2 {
+        let ended = face.job_ended(&cluster, job, end.clone()).await;
+        ensure!(
+            ended.as_ref().is_ok_and(|ended| *ended == (true, end.clone())),
+            "2,001 files came to {:?}",
+            ended.map(|ended| ended.0)
+        );
+    }
+    let other = face.job_ended(&cluster, job, with_manifest(vec![output(1_999), output(2)])).await;
+    ensure!(
+        other.is_ok_and(|(recorded, stands)| !recorded && stands == end),
+        "another manifest is not told the one that stands"
+    );
+    court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
+    let begun = face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
+    let told = begun.record.unwrap().application.unwrap().jobs.remove(0).end;
+    ensure!(told.as_ref() == Some(&end), "a leader that has to publish is not told all files");
+    let seen = face.get(&application).await.map_err(wrongly("get"))?.jobs.remove(0).end.unwrap();
+    let counts: Vec<(usize, u64, u64)> = seen
+        .manifest
+        .iter()
+        .flat_map(|manifest| &manifest.outputs)
+        .map(|output| (output.files.len(), output.file_count, output.size_bytes))
+        .collect();
+    ensure!(counts == [(0, 2_000, 20_000), (0, 1, 10)], "people see {counts:?}");
+    let leader = proto::EpochFence { epoch: leader.epoch.next(), ..leader };
+    face.published(&leader, job).await.map_err(wrongly("a publication"))?;
+    let told = face.events(&application).await.map_err(wrongly("events"))?;
+    let counted =
+        told.iter().filter(|event| event.attributes.get("files").is_some_and(|files| files == "2001"));
+    ensure!(counted.count() == 2, "the end and its publication do not count 2,001 files");
+    face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
+    face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
+    court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
+    let record = court.inside.read_record(&application).await.map_err(|error| error.to_string())?;
+    let kept = record.application.unwrap().jobs.remove(0).end;
+    ensure!(kept == Some(end), "the manifest is gone after clean");
     Ok(())
 }

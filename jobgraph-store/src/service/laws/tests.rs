@@ -99,6 +99,8 @@ laws! {
     checkpoint_ids_only_grow
     checkpoints_are_shown_and_are_no_change_for_watchers
     checkpoints_are_bounded
+    a_lost_job_says_so
+    a_job_may_stage_many_files
     no_two_calls_share_an_occurrence
     files_of_a_graph_are_kept_until_clean
     a_step_of_the_journal_is_kept_once
@@ -136,7 +138,11 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::Loses("/event"), &["the_past_is_told_in_the_order_of_facts"]),
     (
         Fault::Loses("/ref/"),
-        &["artifacts_are_freed_at_clean_and_graphs_are_kept", "files_of_a_graph_are_kept_until_clean"],
+        &[
+            "artifacts_are_freed_at_clean_and_graphs_are_kept",
+            "files_of_a_graph_are_kept_until_clean",
+            "a_job_may_stage_many_files",
+        ],
     ),
     (
         Fault::Loses("/checkpoints/"),

@@ -1,0 +1,107 @@
+//! Ids that are told before the graph exists.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proto::runner::Accepted;
+use proto::{JobId, Reason};
+
+use super::*;
+
+/// One `execute()` with this call id: what it was accepted as, and its end.
+async fn run(
+    execution: &Execution,
+    call_id: &str,
+    name: &str,
+    files: &[Digest],
+) -> Result<Accepted, PortError> {
+    let entered = execution.enter(call_id, name)?;
+    let call = Call {
+        call_id: call_id.to_owned(),
+        name: name.to_owned(),
+        graph_digest: Digest::of(call_id.as_bytes()).to_string(),
+        graph: Bytes::copy_from_slice(call_id.as_bytes()),
+        payload_digests: files.iter().map(Digest::to_string).collect(),
+        ..Call::default()
+    };
+    let mut answers = execution.execute(call, entered).await?;
+    let mut accepted = None;
+    while let Some(answer) = answers.recv().await {
+        match answer? {
+            Item::Accepted(answer) => accepted = Some(answer),
+            Item::Ended(_) => return Ok(accepted.expect("accepted before it ended")),
+            Item::Progress(_) => {}
+        }
+    }
+    Err(PortError::away("the stream ended early"))
+}
+
+async fn id(execution: &Execution, call_id: &str, name: &str) -> JobId {
+    run(execution, call_id, name, &[]).await.unwrap().job_id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_job_gets_the_id_that_was_told_in_whatever_order_its_calls_come_and_in_every_attempt() {
+    static EXECUTIONS: AtomicU32 = AtomicU32::new(0);
+    let world = world(|execution| async move {
+        let first_time = EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0;
+        let told = |call: &str| execution.assign_job(call, "twin").unwrap();
+        // Another process, another call id: the ids have to be the same.
+        let call = |n: u32| format!("{n}-{}", if first_time { "monday" } else { "tuesday" });
+        let (first, second) = (told(&call(1)), told(&call(2)));
+        assert_eq!((first.1, second.1), (0, 1));
+        assert_eq!(told(&call(1)), first, "asked again");
+        assert_eq!(id(&execution, &call(2), "twin").await, second.0, "the second one comes first");
+        assert_eq!(id(&execution, &call(3), "twin").await, execution.assign_job(&call(3), "twin").unwrap().0);
+        assert_eq!(id(&execution, &call(1), "twin").await, first.0);
+        assert_eq!(id(&execution, &call(2), "twin").await, second.0, "a retry");
+        let application = "orders".parse().unwrap();
+        for (occurrence, job) in [first.0, second.0].into_iter().enumerate() {
+            let expected =
+                JobId::derive(&application, proto::Generation(1), "twin", u32::try_from(occurrence).unwrap());
+            assert_eq!(job, expected);
+        }
+        let other = execution.assign_job(&call(1), "other").unwrap_err();
+        assert_eq!(other.reason, Some(Reason::RequestInvalid));
+        if first_time {
+            execute(&execution, "last").await.ok();
+        }
+        0
+    });
+    world.allow_equal_names();
+    world.behave("last", Behaviour::Run);
+    let contender = contend(&world, "runner-0");
+    let last = world.until(|a| a.jobs.iter().any(|job| job.name == "last" && job.submissions > 0));
+    soon("the last job", last).await;
+    world.lose_lease();
+    assert_eq!(code(contender).await, 0);
+    assert_eq!(count(&world, "submit twin"), 3, "each of them ran once");
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_put_is_asked_for_and_not_waited_for() {
+    let world = world(|execution| async move {
+        let jar = Digest::of(b"a jar");
+        let refused = run(&execution, "1", "with a jar", &[jar]).await.unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::PayloadMissing));
+        assert!(refused.message.contains(&jar.to_string()), "{refused}");
+        let chunks = futures::stream::iter([Bytes::from_static(b"a jar")]);
+        execution.put_payload(jar, 5, Box::pin(chunks)).await.unwrap();
+        i32::from(run(&execution, "1", "with a jar", &[jar]).await.is_err())
+    });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}
+
+#[tokio::test]
+async fn where_a_name_is_one_job_every_call_of_it_is_told_the_same_id() {
+    let world = world(|execution| async move {
+        let told = execution.assign_job("1", "a").unwrap();
+        assert_eq!(execution.assign_job("2", "a").unwrap().0, told.0);
+        assert_eq!(id(&execution, "1", "a").await, told.0);
+        let refused = run(&execution, "2", "a", &[]).await.unwrap_err();
+        assert_eq!(refused.reason, Some(Reason::JobNameTaken));
+        let unnamed = execution.assign_job("3", "").unwrap_err();
+        assert_eq!(unnamed.reason, Some(Reason::UnnamedJobOverlaps), "calls have overlapped");
+        0
+    });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}

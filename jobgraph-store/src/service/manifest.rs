@@ -1,0 +1,87 @@
+//! Manifests of many files. A value of the record has a bound, so a large manifest becomes a payload, blob first and
+//! pointer second; the record keeps its counts. Leaders and clusters do not notice: they are answered the whole of it.
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use prost::Message as _;
+use proto::{Digest, api, job};
+
+use super::Service;
+use crate::error::Error;
+use crate::keys::payload::Use;
+use crate::model::Refusal;
+
+/// A manifest up to this stands in the record itself, in bytes.
+const INLINE_BYTES: usize = 16 * 1024;
+
+/// The largest manifest, in bytes: a leader's record has to fit into a message with those of several jobs that are not published yet.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// What manifests of published jobs may add to a leader's record, in bytes. Nobody publishes by them any more.
+const PUBLISHED_BYTES: usize = 2 * 1024 * 1024;
+
+impl Service {
+    /// The end as the record keeps it: a manifest that is too large for it is put into the payloads.
+    pub(crate) async fn fitting_end(&self, end: &job::JobEnd) -> Result<job::JobEnd, Error> {
+        let Some(manifest) = &end.manifest else { return Ok(end.clone()) };
+        if !manifest.files_digest.is_empty() {
+            return Err(
+                Refusal::RequestInvalid("end.manifest.files_digest is set by the store only".into()).into()
+            );
+        }
+        let bytes = manifest.encoded_len();
+        if bytes > MAX_BYTES {
+            let files: usize = manifest.outputs.iter().map(|output| output.files.len()).sum();
+            return Err(Refusal::RequestInvalid(format!(
+                "the manifest has {bytes} bytes for {files} files; at most {MAX_BYTES}: write fewer or larger files"
+            ))
+            .into());
+        }
+        if bytes <= INLINE_BYTES {
+            return Ok(end.clone());
+        }
+        let digest = self.put_bytes(manifest.encode_to_vec().into()).await?;
+        let counts = |output: &job::Output| job::Output {
+            file_count: u64::try_from(output.files.len()).unwrap_or(u64::MAX),
+            size_bytes: output.files.iter().map(|file| file.size_bytes).sum(),
+            files: Vec::new(),
+            ..output.clone()
+        };
+        let kept = job::Manifest {
+            outputs: manifest.outputs.iter().map(counts).collect(),
+            files_digest: digest.to_string(),
+        };
+        Ok(job::JobEnd { manifest: Some(kept), ..end.clone() })
+    }
+
+    /// The end as it was given.
+    pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
+        let Some((digest, _)) = pointer(&end) else { return Ok(end) };
+        let parts: Vec<Bytes> = self.blobs.read(digest, 0).await?.try_collect().await?;
+        let manifest = job::Manifest::decode(Bytes::from(parts.concat()))
+            .map_err(|error| Error::Internal(format!("manifest {digest}: {error}")))?;
+        Ok(job::JobEnd { manifest: Some(manifest), ..end })
+    }
+
+    /// Makes the ends of jobs whole, for a leader: of all that it has to publish, and of as many others as there is room for.
+    pub(crate) async fn whole_ends(&self, jobs: &mut [api::Job]) -> Result<(), Error> {
+        let mut room = PUBLISHED_BYTES;
+        for job in jobs {
+            let Some(end) = job.end.take() else { continue };
+            let whole = self.whole_end(end.clone()).await?;
+            let bytes = whole.manifest.as_ref().map_or(0, job::Manifest::encoded_len);
+            let fits = !job.published || bytes <= room;
+            if job.published && fits {
+                room -= bytes;
+            }
+            job.end = Some(if fits { whole } else { end });
+        }
+        Ok(())
+    }
+}
+
+/// The payload that an end as it is kept needs for its manifest.
+pub(crate) fn pointer(end: &job::JobEnd) -> Option<(Digest, Use)> {
+    let digest = end.manifest.as_ref()?.files_digest.parse().ok()?;
+    Some((digest, Use::Manifest))
+}
