@@ -99,6 +99,7 @@ impl Contender {
                 code = self.until_clean() => return Ok(code),
                 elected = self.campaign(at_least) => Some(elected?),
             };
+            // The fetcher goes on with what is under way for long enough that the leader's own fetch takes it over.
             warm.abort();
             let Some(leadership) = campaign else { return Ok(EXIT_RESTART) };
             let epoch = leadership.epoch();

@@ -1,9 +1,10 @@
 //! The verified bytes of this host, by digest.
 //!
-//! `blobs/<64 hex>` is an artifact, read-only; it appears by renaming a file of `incoming/` that is complete, verified and
-//! on disk. `facts/<64 hex>.json` says where it came from and what the file looked like: a blob that was changed
-//! behind our back is digested again before it is given out. `holds/<id>@<generation>/<64 hex>` are the live users.
-//! The blobs are the truth: facts that a crash has cut off are made again from them.
+//! `blobs/<64 hex>` is an artifact, read-only; it appears by renaming a file of `incoming/` that is complete and verified.
+//! `facts/<64 hex>.json` says where it came from, what the file looked like and in which life of the machine it was verified: a blob that was
+//! changed behind our back, or may have been cut off with the machine, is digested again before it is given out. So nothing here waits
+//! for the disk: what survives only as long as the machine does need not be durable, and what a process wrote survives the process.
+//! `holds/<id>@<generation>/<64 hex>` are the live users. The blobs are the truth: facts that a crash has cut off are made again from them.
 
 mod incoming;
 mod pins;
@@ -31,11 +32,17 @@ pub use pins::Pin;
 use pins::Pins;
 pub use place::{place, point_to};
 
+/// Uses closer together than this are noted as one: replacing a file can wait for the disk's journal, and nobody who is given a
+/// cached artifact should.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+
 /// The cache of one host. All methods block: call them off the runtime.
 pub struct Cache {
     directory: PathBuf,
     limit_bytes: u64,
     clock: SharedClock,
+    /// Which life of the machine this is; empty, and everything is digested again, where that is not known.
+    boot: String,
     next: AtomicU64,
     pins: Arc<Pins>,
     /// Held while room is made and filled, so that two transfers do not count on the same room.
@@ -95,12 +102,23 @@ pub struct Facts {
     pub used_at: u128,
     /// Modification time of the blob when it was verified, nanoseconds since the Unix epoch.
     verified_mtime: i128,
+    /// The life of the machine in which it was verified.
+    #[serde(default)]
+    verified_boot: String,
 }
 
 impl Facts {
     /// A file that stays where it is.
     pub fn of_local(digest: Digest, size_bytes: u64, uri: String) -> Self {
-        Self { digest, size_bytes, uri, fetched_at: 0, used_at: 0, verified_mtime: 0 }
+        Self {
+            digest,
+            size_bytes,
+            uri,
+            fetched_at: 0,
+            used_at: 0,
+            verified_mtime: 0,
+            verified_boot: String::new(),
+        }
     }
 }
 
@@ -113,6 +131,7 @@ impl Cache {
             directory: directory.to_owned(),
             limit_bytes,
             clock,
+            boot: recovery::boot(),
             next: AtomicU64::new(0),
             pins: Arc::default(),
             room: Mutex::default(),
@@ -141,7 +160,7 @@ impl Cache {
         Incoming::create(self.directory.join("incoming").join(number.to_string()))
     }
 
-    /// Keeps a complete file under its digest, on disk when this returns. What was used least recently makes room for it.
+    /// Keeps a complete file under its digest. What was used least recently makes room for it.
     pub fn keep(&self, incoming: Incoming, uri: &str) -> Result<Kept, NotKept> {
         let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
         let pin = self.pins.pin(digest);
@@ -161,6 +180,7 @@ impl Cache {
             fetched_at: now,
             used_at: now,
             verified_mtime: modified(&fs::metadata(&path)?),
+            verified_boot: self.boot.clone(),
         };
         self.write(&facts)?;
         Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
@@ -175,17 +195,26 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if modified(&metadata) != facts.verified_mtime || metadata.len() != facts.size_bytes {
+        let as_verified = !self.boot.is_empty()
+            && facts.verified_boot == self.boot
+            && facts.verified_mtime == modified(&metadata)
+            && facts.size_bytes == metadata.len();
+        let mut worth_noting = self.now().saturating_sub(facts.used_at) >= USE_NOTED_EVERY.as_nanos();
+        if !as_verified {
             if digest_of(&self.path(digest))? != digest {
-                tracing::warn!(%digest, "a cached artifact was changed on disk and is dropped");
+                tracing::warn!(%digest, "a cached artifact is not what it was and is dropped");
                 self.remove(digest)?;
                 return Ok(None);
             }
             facts.verified_mtime = modified(&metadata);
             facts.size_bytes = metadata.len();
+            facts.verified_boot.clone_from(&self.boot);
+            worth_noting = true;
         }
-        facts.used_at = self.now();
-        if let Err(error) = self.write(&facts) {
+        if worth_noting {
+            facts.used_at = self.now();
+        }
+        if worth_noting && let Err(error) = self.write(&facts) {
             // A full or read-only disk is no reason to withhold what is there.
             tracing::debug!(%digest, "its use could not be noted: {error}");
         }

@@ -1,5 +1,6 @@
 //! The verbs of the fetcher: one transfer per artifact whoever asks for it, verified, kept, placed.
 
+mod brought;
 mod flights;
 mod transfer;
 
@@ -15,6 +16,7 @@ use crate::error::FetchError;
 use crate::model::{Location, masked};
 use crate::source::Sources;
 
+use brought::Brought;
 use flights::{Flights, State};
 pub use transfer::Progress;
 
@@ -56,12 +58,14 @@ struct Inner {
     tasks: Tasks,
     clock: SharedClock,
     flights: Flights,
+    brought: Brought,
 }
 
 impl Fetcher {
     /// A fetcher over a cache; transfers run as tasks of the process.
     pub fn new(cache: Arc<Cache>, sources: Sources, tasks: Tasks, clock: SharedClock) -> Self {
-        Self { inner: Arc::new(Inner { cache, sources, tasks, clock, flights: Flights::default() }) }
+        let (flights, brought) = (Flights::default(), Brought::default());
+        Self { inner: Arc::new(Inner { cache, sources, tasks, clock, flights, brought }) }
     }
 
     /// Makes an artifact present, verified, held and placed. `progress` hears how far the transfer is.
@@ -76,8 +80,9 @@ impl Fetcher {
         }
         let mut own_only = false;
         loop {
-            if let Some(kept) = self.cached(wanted.expected).await? {
-                return self.give(kept, wanted, true).await;
+            let before = || self.inner.brought.to(wanted.application.as_ref()?, &location);
+            if let Some(kept) = self.cached(wanted.expected.or_else(before)).await? {
+                return self.give(kept, &location, wanted, true).await;
             }
             let mut seat = self.inner.board((location.clone(), wanted.expected), own_only);
             let outcome = loop {
@@ -91,7 +96,7 @@ impl Fetcher {
                 seat.state.changed().await.map_err(|_| FetchError::GoingDown)?;
             };
             match outcome {
-                Ok(kept) => return self.give(as_expected(kept, wanted)?, wanted, false).await,
+                Ok(kept) => return self.give(as_expected(kept, wanted)?, &location, wanted, false).await,
                 Err(error) if seat.own => return Err(error),
                 // Somebody else's question had that answer; now our own is asked.
                 Err(_) => own_only = true,
@@ -134,6 +139,7 @@ impl Fetcher {
 
     /// The application needs its artifacts no longer.
     pub async fn release(&self, application: ApplicationRef) -> Result<(), FetchError> {
+        self.inner.brought.forget(&application);
         self.blocking(move |cache| cache.release(&application)).await
     }
 
@@ -148,9 +154,16 @@ impl Fetcher {
     }
 
     /// Holds and places a cached artifact for the caller.
-    async fn give(&self, kept: Kept, wanted: &Wanted, from_cache: bool) -> Result<Fetched, FetchError> {
+    async fn give(
+        &self,
+        kept: Kept,
+        location: &Location,
+        wanted: &Wanted,
+        from_cache: bool,
+    ) -> Result<Fetched, FetchError> {
         let digest = kept.facts.digest;
         if let Some(application) = wanted.application.clone() {
+            self.inner.brought.note(&application, location.clone(), digest);
             self.blocking(move |cache| cache.hold(&application, digest)).await?;
         }
         let path = self.inner.cache.path(digest);

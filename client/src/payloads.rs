@@ -12,7 +12,9 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use proto::jobgraph::payload_service_client::PayloadServiceClient;
 use proto::jobgraph::put_payload_request::Part;
-use proto::jobgraph::{GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest};
+use proto::jobgraph::{
+    GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest, TakePayloadRequest,
+};
 use proto::{Digest, Reason};
 use tonic::{Code, Status};
 
@@ -20,6 +22,9 @@ use crate::error::CallError;
 
 /// How long a question may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the store may take to read and keep a file of its own host.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The largest chunk that is sent, in bytes.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -60,8 +65,31 @@ impl Payloads {
         self.put_stream(digest, bytes.len() as u64, futures::stream::iter([bytes])).await
     }
 
-    /// Puts a file that does not change meanwhile. True: its bytes were there.
+    /// Puts a file that does not change meanwhile: the store takes it where it can see it, elsewhere its bytes are sent. True: they were there.
     pub async fn put_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
+        match self.take_file(digest, path).await {
+            // It sees no such file, is of a build that cannot take any, or is very slow at it.
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Code::FailedPrecondition | Code::Unimplemented | Code::DeadlineExceeded
+                ) =>
+            {
+                self.send_file(digest, path).await
+            }
+            taken => taken,
+        }
+    }
+
+    /// Has the store take a file of its own host. `FailedPrecondition` `ARTIFACT_NOT_READABLE` where it sees no such file.
+    pub async fn take_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
+        let path = path.display().to_string();
+        let mut request = tonic::Request::new(TakePayloadRequest { digest: digest.to_string(), path });
+        request.set_timeout(TAKE_TIMEOUT);
+        Ok(self.inner.clone().take_payload(request).await?.into_inner().found)
+    }
+
+    async fn send_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let unreadable = |error: std::io::Error| {
             let text = format!("cannot read {}: {error}", path.display());
             CallError::from(Status::from(Problem::new(

@@ -1,4 +1,5 @@
-//! A standby is warm: the artifacts are in this host's cache before it leads.
+//! A standby is warm: the artifacts are in this host's cache before it leads, or on their way to it: the fetcher gives an application
+//! that asks again the transfer that is under way, or the bytes that it was given before.
 
 use std::sync::Arc;
 

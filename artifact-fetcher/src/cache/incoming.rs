@@ -4,9 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
+use bytes::Bytes;
 use proto::Digest;
 use sha2::{Digest as _, Sha256};
+
+/// Chunks that are written and not digested yet.
+const QUEUE_CHUNKS: usize = 16;
 
 /// A file below `incoming/`, digested while it is written; removed when it is dropped unfinished.
 #[derive(Debug)]
@@ -23,12 +29,20 @@ impl Incoming {
         Ok(Self { path, file, hasher: Sha256::new(), size_bytes: 0 })
     }
 
-    /// Adds bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.size_bytes += bytes.len() as u64;
-        Ok(())
+    /// Adds all of these bytes. Digesting takes longer than writing: they run beside each other. After an error the file is of no use.
+    pub fn receive(&mut self, chunks: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
+        let Self { file, hasher, size_bytes, .. } = self;
+        thread::scope(|scope| {
+            let (written, queue) = mpsc::sync_channel::<Bytes>(QUEUE_CHUNKS);
+            scope.spawn(move || queue.into_iter().for_each(|chunk| hasher.update(&chunk)));
+            for chunk in chunks {
+                file.write_all(&chunk)?;
+                *size_bytes += chunk.len() as u64;
+                // Fails only when the other thread has panicked, and then so does this one.
+                let _ = written.send(chunk);
+            }
+            Ok(())
+        })
     }
 
     /// Begins again from nothing.
@@ -49,13 +63,10 @@ impl Incoming {
         Digest::from_bytes(self.hasher.clone().finalize().into())
     }
 
-    /// Makes it read-only and durable, then gives it its name.
+    /// Makes it read-only, then gives it its name.
     pub(super) fn finish(self, target: &Path) -> io::Result<()> {
         self.file.set_permissions(fs::Permissions::from_mode(0o444))?;
-        self.file.sync_all()?;
-        fs::rename(&self.path, target)?;
-        let directory = target.parent().expect("a blob lies in a directory");
-        File::open(directory)?.sync_all()
+        fs::rename(&self.path, target)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chassis::clock::ManualClock;
 
 use super::*;
@@ -14,7 +15,7 @@ fn cache(directory: &Path, limit: u64) -> (Cache, Arc<ManualClock>) {
 
 fn kept(cache: &Cache, bytes: &[u8]) -> Digest {
     let mut incoming = cache.incoming().unwrap();
-    incoming.write(bytes).unwrap();
+    incoming.receive([Bytes::copy_from_slice(bytes)]).unwrap();
     cache.keep(incoming, "test:").unwrap().facts.digest
 }
 
@@ -32,7 +33,7 @@ fn what_is_kept_is_found_under_its_digest_also_after_a_restart() {
 fn what_was_cut_off_is_gone_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut incoming = cache(directory.path(), 100).0.incoming().unwrap();
-    incoming.write(b"half").unwrap();
+    incoming.receive([Bytes::from_static(b"half")]).unwrap();
     std::mem::forget(incoming);
     let (reopened, _) = cache(directory.path(), 100);
     assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
@@ -136,7 +137,7 @@ fn what_does_not_fit_beside_what_is_held_is_refused_and_evicts_nothing() {
     cache.hold(&application, held).unwrap();
     let other = kept(&cache, b"other");
     let mut incoming = cache.incoming().unwrap();
-    incoming.write(b"eight by").unwrap();
+    incoming.receive([Bytes::from_static(b"eight by")]).unwrap();
     let refused = cache.keep(incoming, "test:").unwrap_err();
     assert!(matches!(refused, NotKept::NoRoom { used_bytes: 5, size_bytes: 8 }), "{refused:?}");
     assert!(cache.find(other).unwrap().is_some());
@@ -186,4 +187,39 @@ fn a_local_file_is_pointed_to_and_copied_only_to_become_executable() {
     point_to(&baked, &target, true).unwrap();
     assert_eq!(fs::symlink_metadata(&target).unwrap().mode() & 0o777, 0o755);
     assert_eq!(fs::metadata(&baked).unwrap().mode() & 0o777, 0o644);
+}
+
+/// A machine that went down may have kept a file's size and times, and not its bytes.
+#[test]
+fn what_another_life_of_the_machine_verified_is_digested_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(directory.path(), 100);
+    let (whole, torn) = (kept(&cache, b"whole"), kept(&cache, b"torn!"));
+    for digest in [whole, torn] {
+        let facts = cache.read(digest).unwrap().unwrap();
+        assert!(!facts.verified_boot.is_empty());
+        cache.write(&Facts { verified_boot: "earlier".into(), ..facts }).unwrap();
+    }
+    let blob = cache.path(torn);
+    let verified = fs::metadata(&blob).unwrap().modified().unwrap();
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&blob, [0; 5]).unwrap();
+    fs::File::options().write(true).open(&blob).unwrap().set_modified(verified).unwrap();
+    assert!(cache.find(torn).unwrap().is_none(), "given out without a look");
+    assert!(cache.find(whole).unwrap().is_some());
+    assert_eq!(cache.read(whole).unwrap().unwrap().verified_boot, cache.boot, "digested at each use");
+}
+
+#[test]
+fn uses_close_together_are_noted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, clock) = cache(directory.path(), 100);
+    let digest = kept(&cache, b"bytes");
+    let noted = || fs::metadata(cache.facts_path(digest)).unwrap().ino();
+    let first = noted();
+    cache.find(digest).unwrap().unwrap();
+    assert_eq!(noted(), first, "written for a cached artifact that was given out");
+    clock.advance(USE_NOTED_EVERY);
+    assert_eq!(cache.find(digest).unwrap().unwrap().facts.used_at, cache.now());
+    assert_ne!(noted(), first);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use proto::Digest;
 use tokio::sync::watch;
@@ -11,6 +12,10 @@ use super::transfer::{self, Progress};
 use crate::cache::Kept;
 use crate::error::FetchError;
 use crate::model::Location;
+
+/// How long a transfer goes on when the last who waited for it has left. Longer than a contender takes from being elected to
+/// asking for what it was warming up, and than the next one takes to lead when the leader has died: both go on with it.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// What one transfer is for.
 pub(super) type Key = (Location, Option<Digest>);
@@ -26,7 +31,7 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Flights(Mutex<HashMap<Key, Arc<watch::Sender<State>>>>);
 
-/// A seat in a transfer. When the last one is given up, so is the transfer.
+/// A seat in a transfer. When all are given up and nobody takes one for a while, the transfer is given up too.
 pub(super) struct Seat {
     pub(super) state: watch::Receiver<State>,
     /// The transfer answers exactly what this caller asked.
@@ -77,18 +82,22 @@ impl Inner {
         Seat { state, own: true }
     }
 
-    /// Runs one transfer to its end, until nobody waits for it any more, or until the process ends.
+    /// Runs one transfer to its end, until nobody has waited for it for a while, or until the process ends.
     async fn fly(&self, key: &Key, state: &watch::Sender<State>) {
         let abandoned = async {
             loop {
                 state.closed().await;
+                self.clock.sleep(LINGER).await;
                 if self.flights.abandon(key, state) {
                     return;
                 }
             }
         };
+        let tell = |progress| {
+            state.send_replace(State::Moving(progress));
+        };
         let outcome = tokio::select! {
-            outcome = transfer::run(self, key, state) => outcome,
+            outcome = transfer::run(self, &key.0, key.1, &tell) => outcome,
             () = abandoned => return tracing::debug!("nobody waits for {} any more", key.0),
             () = self.tasks.shutdown().begun() => Err(FetchError::GoingDown),
         };

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use chassis::backoff::Backoff;
 use chassis::clock::Boot;
 use futures::StreamExt as _;
-use tokio::sync::{mpsc, watch};
+use proto::Digest;
+use tokio::sync::mpsc;
 
 use super::Inner;
-use super::flights::{Key, State};
 use crate::cache::{Incoming, Kept, NotKept};
 use crate::error::FetchError;
+use crate::model::Location;
 use crate::source::{OpenError, Opened};
 
 /// How often a source is asked before it counts as unreachable.
@@ -49,9 +50,13 @@ enum Cut {
     Limit(u64),
 }
 
-/// Fetches one artifact into the cache.
-pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) -> Result<Kept, FetchError> {
-    let location = &key.0;
+/// Fetches one artifact into the cache; `tell` hears how far it is.
+pub(super) async fn run(
+    inner: &Inner,
+    location: &Location,
+    expected: Option<Digest>,
+    tell: &(impl Fn(Progress) + Sync),
+) -> Result<Kept, FetchError> {
     let uri = location.to_string();
     let disk = |error: io::Error| FetchError::disk(inner.cache.directory(), &uri, error);
     let deadline = inner.clock.boot() + DEADLINE;
@@ -61,7 +66,7 @@ pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) 
     let mut last = String::new();
     for attempt in 1..=TRIES {
         let progress = Progress { bytes_done: incoming.size_bytes(), bytes_total: None, attempt };
-        state.send_replace(State::Moving(progress));
+        tell(progress);
         let source = inner.sources.of(location);
         match source.open(location, incoming.size_bytes(), validator.as_deref()).await {
             Ok(opened) => {
@@ -69,10 +74,10 @@ pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) 
                     room_for(inner, size, &uri).await?;
                 }
                 validator.clone_from(&opened.validator);
-                let (back, outcome) = receive(inner, incoming, opened, progress, deadline, state).await?;
+                let (back, outcome) = receive(inner, incoming, opened, progress, deadline, tell).await?;
                 incoming = back;
                 match outcome {
-                    Ok(()) => return keep(inner, key, incoming).await,
+                    Ok(()) => return keep(inner, location, expected, incoming).await,
                     Err(Cut::Disk(error)) => return Err(disk(error)),
                     Err(Cut::Source(why)) => last = why,
                     Err(Cut::Limit(size)) => {
@@ -99,14 +104,14 @@ pub(super) async fn run(inner: &Inner, key: &Key, state: &watch::Sender<State>) 
     Err(FetchError::NotReachable { uri, why: last, tries: TRIES })
 }
 
-/// Streams one opening into the file. Digest and disk have a thread of their own, so that they run beside the network.
+/// Streams one opening into the file. Digest and disk have threads of their own, so that they run beside the network.
 async fn receive(
     inner: &Inner,
     incoming: Incoming,
     mut opened: Opened,
     mut progress: Progress,
     deadline: Boot,
-    state: &watch::Sender<State>,
+    tell: &(impl Fn(Progress) + Sync),
 ) -> Result<(Incoming, Result<(), Cut>), FetchError> {
     let (chunks, queue) = mpsc::channel(QUEUE_CHUNKS);
     let from = opened.offset;
@@ -136,7 +141,7 @@ async fn receive(
         }
         if now.saturating_duration_since(told) >= PROGRESS_EVERY {
             told = now;
-            state.send_replace(State::Moving(progress));
+            tell(progress);
         }
     };
     drop(chunks);
@@ -158,12 +163,8 @@ fn write(mut incoming: Incoming, from: u64, mut queue: mpsc::Receiver<Bytes>) ->
     {
         return (incoming, Err(error));
     }
-    while let Some(chunk) = queue.blocking_recv() {
-        if let Err(error) = incoming.write(&chunk) {
-            return (incoming, Err(error));
-        }
-    }
-    (incoming, Ok(()))
+    let written = incoming.receive(std::iter::from_fn(|| queue.blocking_recv()));
+    (incoming, written)
 }
 
 /// Whether so many bytes could be kept at all: asked before they are moved.
@@ -173,8 +174,12 @@ async fn room_for(inner: &Inner, size_bytes: u64, uri: &str) -> Result<(), Fetch
     room.await.map_err(|_| FetchError::GoingDown)?.map_err(|why| not_kept(inner, uri, why))
 }
 
-async fn keep(inner: &Inner, key: &Key, incoming: Incoming) -> Result<Kept, FetchError> {
-    let (location, expected) = key;
+async fn keep(
+    inner: &Inner,
+    location: &Location,
+    expected: Option<Digest>,
+    incoming: Incoming,
+) -> Result<Kept, FetchError> {
     let actual = incoming.digest();
     if let Some(expected) = expected.filter(|expected| *expected != actual) {
         return Err(FetchError::DigestMismatch { uri: location.to_string(), expected, actual });

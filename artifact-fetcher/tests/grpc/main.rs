@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use artifact_fetcher::config::Args;
 use chassis::channel::{self, GrpcChannel};
-use chassis::clock::SystemClock;
+use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
@@ -36,12 +36,17 @@ async fn fixture() -> Fixture {
 }
 
 async fn fixture_with(cache_limit: u64) -> Fixture {
+    fixture_at(Arc::new(SystemClock), cache_limit).await
+}
+
+/// A fetcher whose time is this clock's.
+async fn fixture_at(clock: SharedClock, cache_limit: u64) -> Fixture {
     chassis::install_crypto_provider();
     let directory = tempfile::tempdir().unwrap();
     let endpoint = Endpoint::Unix(directory.path().join("f.sock"));
     let args = Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit };
     let shutdown = Shutdown::new();
-    let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    let transport = Arc::new(OsTransport);
     let serving =
         tokio::spawn(artifact_fetcher::serve(args, transport.clone(), clock.clone(), shutdown.clone()));
     let key = DeploymentKey::load_or_create(&Places::new(directory.path()).deployment_key()).unwrap();

@@ -1,11 +1,46 @@
-//! Many callers, one transfer; none left, no transfer.
+//! Many callers, one transfer; none left for a while, no transfer.
 
-use client::artifacts::Wanted;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, ManualClock};
+use client::artifacts::{Artifacts, Wanted};
 use client::error::CallError;
-use proto::{Digest, Reason};
+use proto::{ApplicationRef, Digest, Generation, Reason};
+use tokio::task::JoinHandle;
 
 use crate::web::{Page, Web};
-use crate::{fixture, wanted};
+use crate::{fixture, fixture_at, wanted};
+
+/// How long a transfer that nobody waits for goes on.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A caller that can be cut off.
+fn asking(artifacts: &Artifacts, wanted: &Wanted) -> JoinHandle<Result<Digest, CallError>> {
+    let (artifacts, wanted) = (artifacts.clone(), wanted.clone());
+    tokio::spawn(async move {
+        let fetched = artifacts.fetch(&wanted, |_| {}).await?;
+        Ok(fetched.artifact.unwrap().digest.parse().unwrap())
+    })
+}
+
+async fn cut_off(caller: JoinHandle<Result<Digest, CallError>>) {
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+}
+
+/// The fetcher has seen that nobody waits for a transfer: it is the first of all waits to end.
+async fn lingers(clock: &ManualClock) {
+    let until = clock.boot() + LINGER;
+    for _ in 0..2000 {
+        if clock.next_wakeup() == Some(until) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the next wait ends at {:?}, not at {until:?}", clock.next_wakeup());
+}
 
 #[tokio::test]
 async fn one_digest_is_fetched_once_whatever_the_address() {
@@ -45,20 +80,20 @@ async fn a_caller_with_a_wrong_digest_spoils_nothing_for_the_others() {
 
 #[tokio::test]
 async fn a_transfer_that_nobody_waits_for_ends_and_leaves_nothing() {
-    let fixture = fixture().await;
+    let clock = Arc::new(ManualClock::new());
+    let fixture = fixture_at(clock.clone(), 1 << 30).await;
     let web = Web::serve(vec![("/endless", Page::endless())]);
     let request = wanted(&web.address("/endless"));
-    let asking = |artifacts: client::artifacts::Artifacts, wanted: Wanted| {
-        tokio::spawn(async move { artifacts.fetch(&wanted, |_| {}).await.map(drop) })
-    };
-    let first = asking(fixture.artifacts.clone(), request.clone());
-    let second = asking(fixture.artifacts.clone(), request);
+    let first = asking(&fixture.artifacts, &request);
+    let second = asking(&fixture.artifacts, &request);
     web.writes(1).await;
-    first.abort();
     // One is left, and so is the transfer.
-    assert!(first.await.unwrap_err().is_cancelled());
+    cut_off(first).await;
     web.writes(1).await;
-    second.abort();
+    cut_off(second).await;
+    lingers(&clock).await;
+    web.writes(1).await;
+    clock.advance(LINGER);
     web.writes(0).await;
     let incoming = fixture.directory.path().join("artifact-fetcher/incoming");
     for _ in 0..1000 {
@@ -68,6 +103,55 @@ async fn a_transfer_that_nobody_waits_for_ends_and_leaves_nothing() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("something half-written is left");
+}
+
+/// A contender that was warming up is elected, or dies and is followed by the next: whoever comes goes on with its transfer.
+#[tokio::test]
+async fn a_transfer_whose_caller_left_is_taken_over_and_the_source_is_read_once() {
+    let clock = Arc::new(ManualClock::new());
+    let fixture = fixture_at(clock.clone(), 1 << 30).await;
+    let (bytes, gate) = (vec![7; 300_000], Arc::new(AtomicBool::new(false)));
+    let web = Web::serve(vec![("/app", Page::gated(bytes.clone(), &gate))]);
+    let request = wanted(&web.address("/app"));
+    let warm = asking(&fixture.artifacts, &request);
+    web.writes(1).await;
+    cut_off(warm).await;
+    lingers(&clock).await;
+    let (told, mut joined) = tokio::sync::mpsc::unbounded_channel();
+    let leads = fixture.artifacts.fetch(&request, |now| told.send(now).unwrap());
+    let opens = async {
+        joined.recv().await.unwrap();
+        // Joined: the time that it would have had alone does not matter any more.
+        clock.advance(LINGER);
+        gate.store(true, Ordering::SeqCst);
+    };
+    let (fetched, ()) = tokio::join!(leads, opens);
+    assert_eq!(fetched.unwrap().artifact.unwrap().digest, Digest::of(&bytes).to_string());
+    assert_eq!(web.requests(), 1);
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn an_application_that_asks_again_gets_the_same_bytes_and_the_source_is_read_once() {
+    let fixture = fixture().await;
+    let path = fixture.file("app.sql", b"SELECT 1");
+    let of = |generation| Wanted {
+        application: Some(ApplicationRef {
+            id: "orders".parse().unwrap(),
+            generation: Generation(generation),
+        }),
+        ..wanted(&path)
+    };
+    let digest = |wanted: Wanted| asking(&fixture.artifacts, &wanted);
+    assert_eq!(digest(of(1)).await.unwrap().unwrap(), Digest::of(b"SELECT 1"));
+    fixture.file("app.sql", b"SELECT 2");
+    assert_eq!(digest(of(1)).await.unwrap().unwrap(), Digest::of(b"SELECT 1"), "another version");
+    for newer in [of(2), wanted(&path)] {
+        assert_eq!(digest(newer).await.unwrap().unwrap(), Digest::of(b"SELECT 2"), "not asked again");
+    }
+    fixture.artifacts.release(&of(1).application.unwrap()).await.unwrap();
+    assert_eq!(digest(of(1)).await.unwrap().unwrap(), Digest::of(b"SELECT 2"), "remembered for ever");
+    fixture.end().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) struct Page {
     endless: bool,
     /// So many requests are answered 503 before.
     busy: usize,
+    /// The second half comes when this is set.
+    gate: Option<Arc<AtomicBool>>,
 }
 
 impl Page {
@@ -32,7 +34,13 @@ impl Page {
             cut_after: None,
             endless: false,
             busy: 0,
+            gate: None,
         }
+    }
+
+    /// Half of the bytes, and the rest once the gate is open.
+    pub(crate) fn gated(bytes: Vec<u8>, gate: &Arc<AtomicBool>) -> Self {
+        Self { gate: Some(gate.clone()), ..Self::bytes(bytes) }
     }
 
     pub(crate) fn slow(bytes: Vec<u8>) -> Self {
@@ -168,5 +176,10 @@ fn answer(
     }
     write!(stream, "Connection: close\r\n\r\n")?;
     let end = page.cut_after.filter(|_| first).unwrap_or(total);
-    stream.write_all(&page.bytes[from..end])
+    let middle = if page.gate.is_some() { end / 2 } else { end };
+    stream.write_all(&page.bytes[from..middle.max(from)])?;
+    while page.gate.as_ref().is_some_and(|gate| !gate.load(Ordering::SeqCst)) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    stream.write_all(&page.bytes[middle.max(from)..end])
 }

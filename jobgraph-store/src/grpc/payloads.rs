@@ -1,5 +1,7 @@
 //! `mainspring.jobgraph.v1.PayloadService`: the deployment; clusters read, and put results.
 
+use std::path::Path;
+
 use chassis::credential::Principal;
 use chassis::server::{principal, require_deployment};
 use futures::StreamExt as _;
@@ -47,6 +49,16 @@ impl PayloadService for Wire {
             .await
             .map_err(|error: Status| error)?;
         Ok(Response::new(jobgraph::PutPayloadResponse { found }))
+    }
+
+    async fn take_payload(
+        &self,
+        request: Request<jobgraph::TakePayloadRequest>,
+    ) -> Answer<jobgraph::TakePayloadResponse> {
+        require_deployment(&request)?;
+        let jobgraph::TakePayloadRequest { digest: text, path } = request.into_inner();
+        let found = self.0.take_payload(digest(&text)?, Path::new(&path)).await?;
+        Ok(Response::new(jobgraph::TakePayloadResponse { found }))
     }
 
     type GetPayloadStream = Answers<jobgraph::GetPayloadResponse>;

@@ -130,6 +130,10 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::PayloadDigestMismatch { .. } => {
             Problem::new(InvalidArgument, Reason::PayloadDigestMismatch, text)
         }
+        Refusal::FileNotReadable { .. } => {
+            Problem::new(FailedPrecondition, Reason::ArtifactNotReadable, text)
+                .help("where no directory is shared with the store, put the bytes")
+        }
         Refusal::JournalValueTooLarge { .. } => {
             Problem::new(InvalidArgument, Reason::JournalValueTooLarge, text)
                 .help("keep a large value in a file of your own, and its name here")

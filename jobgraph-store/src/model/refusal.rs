@@ -165,6 +165,14 @@ pub enum Refusal {
         /// The digest (or size) of what came.
         is: String,
     },
+    /// A file that was to be taken cannot be read here.
+    #[error("{path} cannot be read by the store: {why}")]
+    FileNotReadable {
+        /// As the caller named it.
+        path: String,
+        /// Why not.
+        why: String,
+    },
     /// A once() value is too large.
     #[error("the value of step {key:?} has {bytes} bytes; at most {max} are kept")]
     JournalValueTooLarge {

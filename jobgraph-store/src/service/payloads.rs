@@ -1,12 +1,14 @@
 //! Payloads: verified while they are written, named by what they are.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chassis::clock::timeout;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use proto::Digest;
 use sha2::{Digest as _, Sha256};
+use tokio_util::io::ReaderStream;
 
 use super::Service;
 use crate::blobs::BlobStream;
@@ -15,6 +17,9 @@ use crate::model::Refusal;
 
 /// A sender that is silent for longer has gone.
 const CHUNK_WITHIN: Duration = Duration::from_secs(60);
+
+/// Read at once from a file that is taken, in bytes.
+const PART_BYTES: usize = 1024 * 1024;
 
 /// Bytes of a payload, in order.
 pub type PayloadStream = BlobStream;
@@ -69,6 +74,32 @@ impl Service {
         }
         writer.finish().await.map_err(error)?;
         Ok(false)
+    }
+
+    /// Stores the bytes of a file on this host. True: they were there before.
+    ///
+    /// Why they are read, digested and written, and the file is not linked: a hard link is the same file under another name. The fetcher
+    /// places its cached files as links in working directories, so main() has a name for that file too, and who may write
+    /// to it (root always, an owner after `chmod`) would change, under its digest, what every application that pinned it falls back on.
+    /// A file of our own is changed by nobody, and the digest is of the very bytes that were written, so neither the
+    /// caller nor the file has to be trusted. What it costs is one pass of SHA-256 and one of the disk, beside each other.
+    pub async fn take_payload(&self, digest: Digest, path: &Path) -> Result<bool, Error> {
+        let unreadable = |error: std::io::Error| {
+            let (path, why) = (path.display().to_string(), error.to_string());
+            Error::from(Refusal::FileNotReadable { path, why })
+        };
+        if !path.is_absolute() {
+            return Err(unreadable(std::io::Error::other("it is not an absolute path")));
+        }
+        // Looked at before it is opened: opening a pipe waits until somebody writes into it.
+        let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(unreadable(std::io::Error::other("it is no regular file")));
+        }
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let size = file.metadata().await.map_err(unreadable)?.len();
+        let parts = ReaderStream::with_capacity(file, PART_BYTES).map_err(unreadable);
+        self.put_payload(digest, size, parts).await
     }
 
     /// Stores bytes that are in memory.

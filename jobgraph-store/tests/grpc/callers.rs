@@ -56,6 +56,7 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     assert_eq!(outcome(worker.record().leader_job_ended(&leader, job, end()).await), scope);
     assert_eq!(outcome(worker.record().read(&app).await), scope);
     assert_eq!(outcome(worker.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
+    assert_eq!(outcome(worker.payloads().take_file(digest, "/etc/passwd".as_ref()).await), scope);
     assert_eq!(outcome(worker.payloads().get_bytes(digest, 100).await), Ok(()));
     assert_eq!(outcome(worker.payloads().present(&[digest]).await), scope);
     assert_eq!(outcome(worker.applications().submit(submit_request("r", spec("new"))).await), scope);

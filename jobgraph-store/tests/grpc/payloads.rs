@@ -50,6 +50,37 @@ async fn bytes_that_are_not_what_was_said_are_refused_and_never_visible() {
     host.stop().await;
 }
 
+/// Where a directory is shared the bytes do not travel, and are the record's own: whatever becomes of the file.
+#[tokio::test]
+async fn a_file_is_taken_verified_and_copied() {
+    let host = Host::start().await;
+    let payloads = host.payloads();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("app.jar");
+    let (bytes, other) = (vec![7; 3_000_000], Digest::of(b"other"));
+    std::fs::write(&file, &bytes).unwrap();
+    let digest = Digest::of(&bytes);
+    assert!(!payloads.take_file(digest, &file).await.unwrap());
+    assert!(payloads.take_file(digest, &file).await.unwrap());
+    // In place: a link would change with it.
+    std::fs::write(&file, vec![8; 3_000_000]).unwrap();
+    assert_eq!(payloads.get_bytes(digest, bytes.len()).await.unwrap(), bytes);
+
+    let wrong = payloads.take_file(other, &file).await.unwrap_err();
+    assert_eq!(wrong.reason(), Some(Reason::PayloadDigestMismatch));
+    for unseen in [directory.path(), &directory.path().join("none"), std::path::Path::new("Cargo.toml")] {
+        let refused = payloads.take_file(other, unseen).await.unwrap_err();
+        let told = (refused.code(), refused.reason());
+        assert_eq!(told, (Code::FailedPrecondition, Some(Reason::ArtifactNotReadable)), "{unseen:?}");
+    }
+    assert!(payloads.present(&[other]).await.unwrap().is_empty());
+    // What the store cannot see is sent: here because only this process knows what the path is relative to.
+    let sent = Digest::of(&std::fs::read("Cargo.toml").unwrap());
+    assert!(!payloads.put_file(sent, std::path::Path::new("Cargo.toml")).await.unwrap());
+    assert_eq!(payloads.present(&[sent]).await.unwrap(), [sent]);
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn processes_are_kept_across_a_restart_and_fenced_by_their_leader() {
     let mut host = Host::start().await;

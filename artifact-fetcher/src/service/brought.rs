@@ -1,0 +1,45 @@
+//! What each live application was given for an address. One that asks again is given the same bytes: what a contender has
+//! warmed up is not fetched again when it leads, and an application never has two versions of one artifact.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use proto::{ApplicationRef, Digest};
+
+use crate::model::Location;
+
+/// Addresses of one application that are remembered. What is forgotten is fetched once more.
+const MAX_ADDRESSES: usize = 1000;
+
+/// Applications that are remembered; each is forgotten at its release.
+const MAX_APPLICATIONS: usize = 1000;
+
+/// In memory only: a fetcher that was started again asks the sources again.
+#[derive(Debug, Default)]
+pub(super) struct Brought(Mutex<HashMap<ApplicationRef, HashMap<Location, Digest>>>);
+
+impl Brought {
+    pub(super) fn note(&self, application: &ApplicationRef, location: Location, digest: Digest) {
+        let mut all = self.lock();
+        if all.len() >= MAX_APPLICATIONS && !all.contains_key(application) {
+            all.clear();
+        }
+        let addresses = all.entry(application.clone()).or_default();
+        if addresses.len() >= MAX_ADDRESSES {
+            addresses.clear();
+        }
+        addresses.insert(location, digest);
+    }
+
+    pub(super) fn to(&self, application: &ApplicationRef, location: &Location) -> Option<Digest> {
+        self.lock().get(application)?.get(location).copied()
+    }
+
+    pub(super) fn forget(&self, application: &ApplicationRef) {
+        self.lock().remove(application);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ApplicationRef, HashMap<Location, Digest>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
