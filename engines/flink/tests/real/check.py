@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Tries the Java side against real Flink processes, with the test double in double.py for `jobs` and the front.
 
+Controls that were seen to go red: without `getJobResultStore` in MainspringHaServices (the ends of jobs are not recorded), and with
+the pointer's `savepoint` ignored in CheckpointPointer.properties ("the savepoint was deleted").
+
 check.py JVM_ARGUMENTS_EXECUTABLE [CHECK]...   (examples/jvm_arguments; `mainspring-flink setup` must have run)
 """
 import contextlib
