@@ -25,7 +25,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
             "put mainspring-<engine> beside mainspring or on PATH, or name its directory in MAINSPRING_ENGINE_PATH; \
              `mainspring doctor` shows what is found"
         }
-        R::EngineNotSetUp => "mainspring setup ENGINE installs it, once; `mainspring doctor` shows what is missing",
+        R::EngineNotSetUp => {
+            "mainspring setup ENGINE installs it, once; `mainspring doctor` shows what is missing"
+        }
         R::TargetUnknown => "this build knows the target local: leave -t out, or write -t local",
         R::PageTokenInvalid => "start the listing again from its first page",
         R::MessageTooLarge => "send less in one message: files belong into --artifact, not into arguments",
