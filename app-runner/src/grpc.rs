@@ -169,7 +169,7 @@ impl ExecutionService for Served {
         request: Request<WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         self.check(&request)?;
-        let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).map_err(status)?;
+        let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).await.map_err(status)?;
         Ok(Response::new(Box::pin(states.map(|state| state.map_err(status)))))
     }
 

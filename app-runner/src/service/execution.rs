@@ -252,11 +252,11 @@ impl Execution {
     }
 
     /// A job's state and progress until it has ended.
-    pub fn watch_job(
+    pub async fn watch_job(
         &self,
         job: JobId,
     ) -> PortResult<BoxStream<'static, PortResult<runner::WatchJobResponse>>> {
-        self.known(job)?;
+        self.known(job).await?;
         let this = self.clone();
         let states = stream::unfold((this, None, false), move |(this, mut last, ended)| async move {
             if ended {
@@ -291,7 +291,7 @@ impl Execution {
 
     /// Asks a job to end.
     pub async fn cancel_job(&self, job: JobId, reason: String) -> PortResult<()> {
-        self.known(job)?;
+        self.known(job).await?;
         let reason = if reason.is_empty() { "main() cancelled it".to_owned() } else { reason };
         self.shared.tell(Fact::CancelWanted { job, reason }).await;
         Ok(())
@@ -313,7 +313,11 @@ impl Execution {
 
     /// The rows that an ended job brought back.
     pub async fn read_result(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
-        let known = self.known(job)?;
+        let mut known = self.known(job).await?;
+        if known.end.is_none() {
+            self.shared.refresh().await?;
+            known = self.known(job).await?;
+        }
         let end = known.end.ok_or_else(|| {
             PortError::refused(
                 Reason::ResultNotReady,
@@ -384,7 +388,11 @@ impl Execution {
         Err(PortError::refused(Reason::ApplicationEnding, text))
     }
 
-    fn known(&self, job: JobId) -> PortResult<api::Job> {
+    /// The job as it is recorded: a program may ask for one as soon as it was told that it is.
+    async fn known(&self, job: JobId) -> PortResult<api::Job> {
+        if self.shared.job(job).is_none() {
+            self.shared.refresh().await?;
+        }
         self.shared.job(job).ok_or_else(|| {
             let text = format!("{} has no job {job}", self.shared.application());
             PortError::refused(Reason::JobNotFound, text)

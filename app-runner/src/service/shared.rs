@@ -141,6 +141,13 @@ impl Shared {
         .await?
     }
 
+    /// Reads the record anew: its watch tells of a write a moment after whoever wrote was answered.
+    pub(super) async fn refresh(&self) -> PortResult<()> {
+        let record = self.patiently("read the record", || self.ports.record.read(self.application())).await?;
+        self.keep_record(&record);
+        Ok(())
+    }
+
     pub(super) fn attempt_id(&self) -> AttemptId {
         let submitted = self.record.borrow().traceparent.clone();
         AttemptId {

@@ -145,8 +145,7 @@ impl From<CallError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Self { status, reason, message } = self;
-        let body = serde_json::json!({"errors": [message], "reason": reason, "message": message});
-        (status, Json(body)).into_response()
+        // Flink's client takes this and no other field for an error.
+        (self.status, Json(serde_json::json!({ "errors": [self.message] }))).into_response()
     }
 }

@@ -99,6 +99,10 @@ impl crate::ports::Workspace for Stuck {
     fn outputs(&self, application: &ApplicationRef) -> std::path::PathBuf {
         self.0.outputs(application)
     }
+
+    fn checkpoints(&self, application: &ApplicationRef) -> std::path::PathBuf {
+        self.0.checkpoints(application)
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn a_main_that_fails_has_its_job_cancelled_and_the_reason_recorded() {
     let world = world(|execution| async move {
         let running = execution.clone();
         tokio::spawn(async move { execute(&running, "long").await });
-        while execution.attempt().epoch != 0 && execution.watch_job(long()).is_err() {
+        while execution.attempt().epoch != 0 && execution.watch_job(long()).await.is_err() {
             tokio::task::yield_now().await;
         }
         3
@@ -123,7 +123,7 @@ async fn a_failed_job_fails_the_application_only_if_main_was_not_told() {
     let untold = world(|execution| async move {
         let running = execution.clone();
         tokio::spawn(async move { execute(&running, "long").await });
-        while execution.watch_job(long()).is_err() {
+        while execution.watch_job(long()).await.is_err() {
             tokio::task::yield_now().await;
         }
         0
@@ -165,5 +165,25 @@ async fn once_keeps_the_first_value() {
         let stands = (nothing.value, first.found, second.value.as_deref(), second.found);
         if stands == (None, false, Some(&b"1"[..]), true) { 0 } else { 9 }
     });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}
+
+#[tokio::test]
+async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
+    let world = world(|execution| async move {
+        let entered = execution.enter("call", "long").unwrap();
+        let call = Call {
+            call_id: "call".into(),
+            name: "long".into(),
+            graph_digest: Digest::of(b"long").to_string(),
+            graph: Bytes::from_static(b"long"),
+            ..Call::default()
+        };
+        let mut answers = execution.execute(call, entered).await.unwrap();
+        let accepted = answers.recv().await.unwrap().unwrap();
+        assert!(matches!(accepted, Item::Accepted(_)));
+        i32::from(execution.watch_job(long()).await.is_err())
+    });
+    world.behave("long", Behaviour::Run);
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }

@@ -47,19 +47,12 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
 /// The stored graph. A job that the record's last view lacks was stored a moment ago: the record is asked.
 async fn submission(shared: &Shared, job: JobId) -> PortResult<Option<Submission>> {
     if shared.job(job).is_none() {
-        refresh(shared).await?;
+        shared.refresh().await?;
     }
     let Some(stored) = shared.job(job) else { return Ok(None) };
     let (_, recorded) = view::job(&stored, None)?;
     let RecordedJob { name, graph, graph_bytes, .. } = recorded;
     Ok(Some(Submission { job, name, graph, graph_bytes, own: shared.own_jobs() }))
-}
-
-async fn refresh(shared: &Shared) -> PortResult<()> {
-    let read = || shared.ports.record.read(shared.application());
-    let record = shared.patiently("read the record", read).await?;
-    shared.keep_record(&record);
-    Ok(())
 }
 
 pub(super) async fn cancel(
@@ -107,14 +100,14 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
         // It may never have known the job; its own end would come too late to count.
         tracing::debug!("job {job} in its cluster: {error}");
     }
-    refresh(shared).await?;
+    shared.refresh().await?;
     Ok(vec![Fact::JobEnded { job, end: view::end(&stands) }])
 }
 
 pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
     chassis::failpoint::hit("runner.job-ended").await;
     if shared.job(job).is_none_or(|job| job.end.is_none()) {
-        refresh(shared).await?;
+        shared.refresh().await?;
     }
     let manifest = shared.job(job).and_then(|job| job.end).and_then(|end| end.manifest).unwrap_or_default();
     if !manifest.outputs.is_empty() {

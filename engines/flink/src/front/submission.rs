@@ -38,18 +38,35 @@ pub(super) struct Ask {
 pub(super) async fn assign(
     State(front): State<Front>,
     Json(ask): Json<Ask>,
-) -> Result<Json<serde_json::Value>, Refusal> {
-    let (job, _) = front.0.execution.assign_job(&ask.call_id, &ask.name).await?;
+) -> Result<Json<serde_json::Value>, OwnRefusal> {
+    let (job, _) = front
+        .0
+        .execution
+        .assign_job(&ask.call_id, &ask.name)
+        .await
+        .map_err(|error| OwnRefusal(error.into()))?;
     let call = Call { job: job.to_string(), call_id: ask.call_id, name: ask.name, plan: ask.plan };
-    front.0.assigned.keep(call).map_err(not_kept)?;
+    front.0.assigned.keep(call).map_err(|error| OwnRefusal(not_kept(error)))?;
     Ok(Json(serde_json::json!({ "job_id": job.to_string() })))
+}
+
+/// A refusal for our own part of main()'s JVM, which takes a reason as well.
+pub(super) struct OwnRefusal(Refusal);
+
+impl IntoResponse for OwnRefusal {
+    fn into_response(self) -> Response {
+        let Refusal { status, reason, message } = self.0;
+        (status, Json(serde_json::json!({ "reason": reason, "message": message }))).into_response()
+    }
 }
 
 /// `JobSubmitRequestBody` of Flink's REST API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form {
-    job_graph_file_name: String,
+    /// Called so by the client of Flink 2.3, and `jobGraphFileName` by others.
+    #[serde(alias = "jobGraphFileName")]
+    execution_plan_file_name: String,
     #[serde(default)]
     job_jar_file_names: Vec<String>,
     #[serde(default)]
@@ -131,7 +148,7 @@ impl Received {
 
     /// The job's id stands in the name of the plan's file; digits of a temporary file follow it.
     fn job(&self) -> Result<JobId, Refusal> {
-        let name = &self.form()?.job_graph_file_name;
+        let name = &self.form()?.execution_plan_file_name;
         let id =
             name.strip_prefix(PLAN_PREFIX).and_then(|rest| rest.get(..32)).and_then(|id| id.parse().ok());
         id.ok_or_else(|| {

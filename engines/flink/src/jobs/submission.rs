@@ -44,7 +44,7 @@ fn request(graph: &JobGraph) -> String {
         })
         .collect();
     serde_json::json!({
-        "jobGraphFileName": PLAN_NAME,
+        "executionPlanFileName": PLAN_NAME,
         "jobJarFileNames": jars,
         "jobArtifactFileNames": artifacts,
     })
