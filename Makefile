@@ -37,7 +37,7 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion --example transfer)
 	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
