@@ -11,6 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 bin := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 cargo_flags := $(if $(CI),--locked)
+binaries := --bin mainspring --bin mainspring-datafusion --bin mainspring-flink
 
 # The build tells what it compiles and is silent when there is nothing to do. A terminal keeps its colours through the pipe.
 quietly = { [ ! -t 2 ] || export CARGO_TERM_COLOR=always; $(1) 2>&1 | sed -u '/^[^A-Za-z]*Finished /d' >&2; }
@@ -37,7 +38,7 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace --bin mainspring --bin mainspring-datafusion --bin mainspring-flink)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer)
 	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
@@ -49,4 +50,4 @@ clean-run: ## what a newcomer waits for: clone what is committed, fetch, build a
 # with fewer packages chosen, cargo would choose fewer features and compile DataFusion again for the tests.
 build:
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --workspace --bin mainspring --bin mainspring-datafusion --bin mainspring-flink)
+	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries))
