@@ -218,7 +218,7 @@ async fn laws(executor: Arc<dyn Executor>, graph: Bytes) {
             vertices: vec![Default::default(); 2],
             ..Default::default()
         },
-        staging_locations: Vec::new(),
+        ..Default::default()
     };
     let ended = executor.execute(call("one")).await.unwrap();
     assert_eq!(ended.end.outcome(), JobOutcome::Succeeded);

@@ -218,6 +218,17 @@ impl ExecutionService for Runner {
         }))
     }
 
+    async fn assign_job(&self, _: Request<AssignJobRequest>) -> Result<Response<AssignJobResponse>, Status> {
+        none()
+    }
+
+    async fn get_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        none()
+    }
+
     async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
         none()
     }

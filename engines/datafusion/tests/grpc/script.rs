@@ -18,10 +18,10 @@ use mainspring_datafusion::{publish, wire};
 use proto::job::JobEnd;
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
-    Accepted, CancelJobRequest, CancelJobResponse, ExecuteRequest, ExecuteResponse, GetAttemptRequest,
-    GetAttemptResponse, JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse,
-    ReadResultRequest, ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request,
-    execute_response,
+    Accepted, AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteRequest,
+    ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
+    JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
+    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
 };
 use proto::{Generation, JobId, Reason};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -102,6 +102,17 @@ impl ExecutionService for Runner {
             .map(|data| Ok(ReadResultResponse { data: Bytes::copy_from_slice(data) }))
             .collect();
         Ok(Response::new(stream::iter(chunks).boxed()))
+    }
+
+    async fn assign_job(&self, _: Request<AssignJobRequest>) -> Result<Response<AssignJobResponse>, Status> {
+        none()
+    }
+
+    async fn get_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
+        none()
     }
 
     async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
