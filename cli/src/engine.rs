@@ -58,18 +58,36 @@ pub(crate) fn needs_no_setup(engine: &str) -> bool {
     engine == NATIVE
 }
 
+/// What an engine says it lacks, one line; `None` when it is complete.
+pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option<String>> {
+    let executable = executable(engine)?;
+    let asked = Command::new(&executable).args(["setup", "--check"]).kill_on_drop(true).output();
+    let answer = timeout(clock, PRINT, asked).await.map_err(|elapsed| {
+        Failure::internal(format!("{} setup --check: {elapsed}", executable.display()))
+    })??;
+    if answer.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&answer.stderr);
+    Ok(Some(said.lines().next().unwrap_or("it does not say what").to_owned()))
+}
+
 /// Has an engine install what it needs, or say what is missing; `false` when something is.
 pub(crate) async fn setup(engine: &str, check: bool) -> Outcome<bool> {
-    let executable = find(engine).ok_or_else(|| {
-        let text = format!("there is no mainspring-{engine} to set up");
-        Failure::new(Exit::REFUSED, Reason::EngineNotFound, text)
-    })?;
+    let executable = executable(engine)?;
     let mut command = Command::new(&executable);
     command.arg("setup").args(check.then_some("--check")).kill_on_drop(true);
     // Downloads take as long as they take; the engine shows progress, and Ctrl-C reaches both.
     let status = command.status().await;
     let status = status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
     Ok(status.success())
+}
+
+fn executable(engine: &str) -> Outcome<PathBuf> {
+    find(engine).ok_or_else(|| {
+        let text = format!("there is no mainspring-{engine}");
+        Failure::new(Exit::REFUSED, Reason::EngineNotFound, text)
+    })
 }
 
 /// An engine's `rows`: takes an Arrow stream on its stdin and prints the rows on our stdout.

@@ -37,7 +37,8 @@ struct Finding {
 }
 
 pub(crate) async fn run(_: DoctorArgs, session: &Session) -> Outcome<Exit> {
-    let mut findings = vec![binary(), engine(), state(session), key(session), up(session)?];
+    let mut findings =
+        vec![binary(), engine(), flink(session).await, state(session), key(session), up(session)?];
     findings.extend(services(session).await?);
     findings.push(processes(session)?);
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
@@ -85,6 +86,23 @@ fn engine() -> Finding {
             problem: Some(crate::remedy::remedy(proto::Reason::EngineNotFound).to_owned()),
         },
     }
+}
+
+/// The engine that needs software of its own. That it is missing is nothing wrong as long as nobody wants a Flink program run.
+async fn flink(session: &Session) -> Finding {
+    let Some(path) = engine::find("flink") else {
+        return Finding { what: "engine", text: "flink: not found".to_owned(), problem: None };
+    };
+    let text = match engine::missing("flink", &session.clock).await {
+        Ok(None) => format!("flink  {}, set up", path.display()),
+        Ok(Some(missing)) => {
+            format!("flink  {}, not set up ({missing}): mainspring setup flink", path.display())
+        }
+        Err(error) => {
+            return Finding { what: "engine", text: "flink".to_owned(), problem: Some(error.message.clone()) };
+        }
+    };
+    Finding { what: "engine", text, problem: None }
 }
 
 fn state(session: &Session) -> Finding {

@@ -14,7 +14,8 @@ pub(crate) struct VersionArgs {}
 
 pub(crate) async fn run(_: VersionArgs, session: &Session) -> Outcome<Exit> {
     let host = HostFile::read(&session.places.host_file());
-    let engine = engine::find("datafusion").map(|path| path.display().to_string());
+    let found = |name| engine::find(name).map(|path| path.display().to_string());
+    let engines = ["datafusion", "flink"].map(|name| (name, found(name)));
     if session.out.format.is_table() {
         let mut text = format!(
             "mainspring {} (build {}, protocol {})\n",
@@ -28,7 +29,9 @@ pub(crate) async fn run(_: VersionArgs, session: &Session) -> Outcome<Exit> {
                 host.version, host.build, host.protocol
             ));
         }
-        text.push_str(&format!("datafusion {}\n", engine.as_deref().unwrap_or("not found")));
+        for (name, path) in &engines {
+            text.push_str(&format!("{name:<10} {}\n", path.as_deref().unwrap_or("not found")));
+        }
         session.out.answer(text);
     } else {
         let document = serde_json::json!({
@@ -36,7 +39,7 @@ pub(crate) async fn run(_: VersionArgs, session: &Session) -> Outcome<Exit> {
             "build": build::ours(),
             "protocol": proto::PROTOCOL,
             "host": host,
-            "engines": { "datafusion": engine },
+            "engines": std::collections::BTreeMap::from(engines),
         });
         session.out.answer(format!("{document}\n"));
     }

@@ -29,7 +29,7 @@ each_gets_an_error! {
     no_contenders: [ONE], ["run", "--contenders", "0", "one.sql"] => 2, ["--contenders", "1..=16"];
     two_artifacts_of_one_name: [ONE, ("two.sql", "SELECT 2;")], ["run", "--artifact", "two.sql", "--artifact", "./two.sql", "one.sql"]
         => 2, ["SPEC_INVALID", "spec.artifacts[1].name", "two.sql"];
-    an_unknown_target: [ONE], ["run", "-t", "mars", "one.sql"] => 2, ["SPEC_INVALID", "spec.target", "mars", "local"];
+    an_unknown_target: [ONE], ["run", "-t", "mars", "one.sql"] => 2, ["TARGET_UNKNOWN", "spec.target", "mars", "local"];
     an_unknown_scheme: [], ["run", "s3://bucket/one.sql"] => 2, ["SPEC_INVALID", "spec.program.uri", "s3://bucket/one.sql", "https"];
     a_malformed_digest: [ONE], ["run", "one.sql#sha256=abc"] => 2, ["abc", "sha256"];
     an_unknown_engine: [ONE], ["run", "--engine", "nosuch", "one.sql"]

@@ -182,8 +182,12 @@ async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
         let mut answers = execution.execute(call, entered).await.unwrap();
         let accepted = answers.recv().await.unwrap().unwrap();
         assert!(matches!(accepted, Item::Accepted(_)));
-        i32::from(execution.watch_job(long()).await.is_err())
+        // Not 0: that would wait for a job that never ends.
+        if execution.watch_job(long()).await.is_ok() { 3 } else { 4 }
     });
     world.behave("long", Behaviour::Run);
-    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    assert_eq!(code(contend(&world, "runner-0")).await, 1);
+    let record = world.record();
+    let message = &record.application.as_ref().unwrap().message;
+    assert!(message.contains("exited 3"), "{message}");
 }
