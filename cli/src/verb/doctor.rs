@@ -99,7 +99,11 @@ async fn flink(session: &Session) -> Finding {
             format!("flink  {}, not set up ({missing}): mainspring setup flink", path.display())
         }
         Err(error) => {
-            return Finding { what: "engine", text: "flink".to_owned(), problem: Some(error.message.clone()) };
+            return Finding {
+                what: "engine",
+                text: "flink".to_owned(),
+                problem: Some(error.message.clone()),
+            };
         }
     };
     Finding { what: "engine", text, problem: None }
