@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod channel;
 pub mod clock;
 pub mod credential;
+pub mod environment;
 pub mod failpoint;
 pub mod server;
 pub mod status;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start processes and wait by the machine's own clock")]
 
 pub mod disk;
+pub mod flink;
 pub mod host;
 pub mod process;
 

@@ -97,8 +97,14 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
-        let end = Instant::now() + PATIENCE;
+    pub fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// Waits for its end, so long at most.
+    #[track_caller]
+    pub fn finish_within(mut self, patience: Duration) -> Finished {
+        let end = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child of ours can be asked") {
                 break status;
@@ -107,7 +113,7 @@ impl Running {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 let (stdout, stderr) = (joined(self.stdout.take()), joined(self.stderr.take()));
-                panic!("{} took over {PATIENCE:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.line);
+                panic!("{} took over {patience:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.line);
             }
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -131,10 +137,16 @@ pub fn signal(pid: u32, name: &str) {
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition);
+}
+
+/// Waits until `condition` holds, so long at most.
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < end, "{what}: not so after {PATIENCE:?}");
+        assert!(Instant::now() < end, "{what}: not so after {patience:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

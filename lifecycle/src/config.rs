@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chassis::telemetry;
 use chassis::transport::Endpoint;
+use chassis::{environment, telemetry};
 use client::places::Places;
 
 /// Settings of lifecycle.
@@ -64,5 +64,6 @@ const HANDED_ON: [&str; 12] = [
 /// The part of our own environment that processes get; an engine's own words come on top.
 pub fn inherited() -> BTreeMap<String, String> {
     let variable = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
-    HANDED_ON.iter().filter_map(variable).chain(telemetry::variables()).collect()
+    let named = HANDED_ON.iter().filter_map(variable);
+    named.chain(environment::of_engines()).chain(telemetry::variables()).collect()
 }

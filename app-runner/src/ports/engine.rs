@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::DeploymentKey;
-use chassis::telemetry;
 use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
+use chassis::{environment, telemetry};
 use client::describe::{Describe, Subject};
 use client::places::{Kind, Places};
 use client::tether::{self, Tether, TetherEvent, TetherSpec, output};
@@ -206,7 +206,7 @@ async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine:
 /// What is passed on from the runner's own environment.
 pub(super) fn inherited() -> BTreeMap<String, String> {
     let named = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    named.chain(telemetry::variables()).collect()
+    named.chain(environment::of_engines()).chain(telemetry::variables()).collect()
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
-use chassis::telemetry;
+use chassis::{environment, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
 use proto::ApplicationRef;
@@ -24,7 +24,7 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// Variables of the host that a contender needs: to find places and programs, to log, to be tested; and to trace,
 /// what begins with `OTEL_`.
-const HANDED_ON: [&str; 14] = [
+const HANDED_ON: [&str; 13] = [
     "PATH",
     "HOME",
     "USER",
@@ -34,7 +34,6 @@ const HANDED_ON: [&str; 14] = [
     "TZ",
     "TMPDIR",
     "XDG_RUNTIME_DIR",
-    "MAINSPRING_ENGINE_PATH",
     "MAINSPRING_LOG",
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
@@ -60,6 +59,7 @@ impl Contenders {
     ) -> Self {
         let mut variables: BTreeMap<String, String> =
             HANDED_ON.iter().filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+        variables.extend(environment::of_engines());
         variables.extend(telemetry::variables());
         variables.extend(environment);
         let role = Role {

@@ -23,7 +23,7 @@ const COMPLETE: &str = "complete";
 pub enum HomeError {
     /// No JDK.
     #[error(
-        "there is no JDK {FEATURE_VERSION} (looked at MAINSPRING_JAVA_HOME, JAVA_HOME, PATH and /usr/lib/jvm); \
+        "there is no JDK {FEATURE_VERSION} (looked at MAINSPRING_ENGINE_FLINK_JAVA_HOME, JAVA_HOME, PATH and /usr/lib/jvm); \
          run `mainspring setup flink`"
     )]
     NoJava,
@@ -31,7 +31,7 @@ pub enum HomeError {
     #[error("Flink {FLINK_VERSION} is not set up in {}; run `mainspring setup flink`", .0.display())]
     NotSetUp(PathBuf),
     /// `HOME` and what overrides it are missing.
-    #[error("neither MAINSPRING_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them")]
+    #[error("neither MAINSPRING_ENGINE_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them")]
     NoPlace,
 }
 
@@ -132,7 +132,7 @@ impl Home {
 
 /// Where the home for this engine and this JDK belongs.
 pub(crate) fn place(java: &JavaHome) -> Result<PathBuf, HomeError> {
-    if let Some(configured) = std::env::var_os("MAINSPRING_FLINK_HOME") {
+    if let Some(configured) = std::env::var_os("MAINSPRING_ENGINE_FLINK_HOME") {
         return Ok(configured.into());
     }
     let cache = std::env::var_os("XDG_CACHE_HOME")

@@ -19,7 +19,7 @@ pub struct JavaHome {
 }
 
 impl JavaHome {
-    /// `MAINSPRING_JAVA_HOME`, `JAVA_HOME`, the JDK of the `java` in `PATH`, then what the distribution installed.
+    /// `MAINSPRING_ENGINE_FLINK_JAVA_HOME`, `JAVA_HOME`, the JDK of the `java` in `PATH`, then what the distribution installed.
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::find_among(candidates())
@@ -50,8 +50,10 @@ impl JavaHome {
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let configured =
-        ["MAINSPRING_JAVA_HOME", "JAVA_HOME"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let configured = ["MAINSPRING_ENGINE_FLINK_JAVA_HOME", "JAVA_HOME"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path)
         .filter_map(|directory| directory.join("java").canonicalize().ok())

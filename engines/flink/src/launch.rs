@@ -91,6 +91,10 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("cluster.registration.initial-timeout", "100".to_owned()),
         ("cluster.registration.max-timeout", "1000".to_owned()),
         ("web.refresh-interval", "100".to_owned()),
+        // Two beats that reach nobody are a lost TaskManager: by default it takes twenty seconds to say so.
+        ("heartbeat.interval", "1000".to_owned()),
+        // Counters and the number of restarts are as old as this, by default ten seconds.
+        ("metrics.fetcher.update-interval", "1000".to_owned()),
     ];
     let ours = [
         ("jobmanager.rpc.address", rpc_host.clone()),

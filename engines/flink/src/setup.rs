@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::home::{self, FLINK_VERSION, Home, OUR_JAR};
+use crate::home::{self, FLINK_VERSION, Home, HomeError, OUR_JAR};
 use crate::java_home::{FEATURE_VERSION, JavaHome};
 
 /// Options of `setup`.
@@ -37,8 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn check() -> anyhow::Result<ExitCode> {
     let missing = missing()?;
     if missing.is_empty() {
-        eprintln!("flink {FLINK_VERSION}: complete");
-        return Ok(ExitCode::SUCCESS);
+        return complete(&home::place(&JavaHome::find().ok_or(HomeError::NoJava)?)?);
     }
     for what in missing {
         eprintln!("flink {FLINK_VERSION}: missing {what}");
@@ -60,8 +59,7 @@ fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
     let java = jdk::find_or_install()?;
     let place = home::place(&java)?;
     if Home::open(&place, &java).is_ok() {
-        eprintln!("flink {FLINK_VERSION}: complete in {}", place.display());
-        return Ok(ExitCode::SUCCESS);
+        return complete(&place);
     }
     let parent = place.parent().context("the Flink home has no parent directory; name another one")?;
     fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
@@ -69,7 +67,13 @@ fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
     if Home::open(&place, &java).is_err() {
         make(&place, &java, args)?;
     }
-    eprintln!("flink {FLINK_VERSION}: complete in {}", place.display());
+    complete(&place)
+}
+
+/// The place is the answer: scripts read it from stdout.
+fn complete(place: &Path) -> anyhow::Result<ExitCode> {
+    eprintln!("flink {FLINK_VERSION}: complete");
+    println!("{}", place.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,12 +106,12 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     home::write_complete(place, java).with_context(|| place.display().to_string())
 }
 
-/// What stands in the way is removed, and `MAINSPRING_FLINK_HOME` may name anything.
+/// What stands in the way is removed, and `MAINSPRING_ENGINE_FLINK_HOME` may name anything.
 fn refuse_what_is_no_home(place: &Path) -> anyhow::Result<()> {
     let is_in_use = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
     anyhow::ensure!(
         !is_in_use || place.join(OUR_JAR).is_file(),
-        "{} holds something else than Flink; name another directory in MAINSPRING_FLINK_HOME",
+        "{} holds something else than Flink; name another directory in MAINSPRING_ENGINE_FLINK_HOME",
         place.display()
     );
     Ok(())

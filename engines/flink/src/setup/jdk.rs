@@ -14,7 +14,7 @@ pub(super) fn find_or_install() -> anyhow::Result<JavaHome> {
     let package = format!("openjdk-{FEATURE_VERSION}-jdk-headless");
     if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
         bail!(
-            "there is no JDK {FEATURE_VERSION}; install it (Debian: sudo apt-get install {package}) or name one in MAINSPRING_JAVA_HOME"
+            "there is no JDK {FEATURE_VERSION}; install it (Debian: sudo apt-get install {package}) or name one in MAINSPRING_ENGINE_FLINK_JAVA_HOME"
         );
     }
     install(&package)?;

@@ -36,8 +36,10 @@ public final class Main {
         try {
             FileSystem.initialize(
                     program.configuration(), PluginUtils.createPluginManagerFromRootFolder(program.configuration()));
+            // Flink's own words about submissions are not main()'s output; the record tells them.
+            boolean suppressSysout = true;
             ClientUtils.executeProgram(
-                    new DefaultExecutorServiceLoader(), program.configuration(), packaged, false, false);
+                    new DefaultExecutorServiceLoader(), program.configuration(), packaged, false, suppressSysout);
         } catch (Throwable e) {
             new Failure(e, mainClass).print(System.err);
             return FAILED;

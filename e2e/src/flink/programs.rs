@@ -1,0 +1,80 @@
+//! The jars: Flink's examples, which set-up fetched, and programs of ours, compiled here once.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::host::binary;
+
+/// The main class of Flink's first example.
+pub const WORD_COUNT: &str = "org.apache.flink.streaming.examples.wordcount.WordCount";
+
+/// Flink's examples as a jar.
+pub fn examples() -> String {
+    said_by(Command::new(crate::repository().join("tools/setup")).arg("flink-examples"))
+}
+
+/// A jar with every program of `e2e/java/`. Its manifest names none of them.
+pub fn programs() -> String {
+    let home = PathBuf::from(said_by(Command::new(binary("mainspring-flink")).args(["setup", "--check"])));
+    let sources = sources();
+    let mut digest = Sha256::new();
+    for source in &sources {
+        digest.update(fs::read(source).expect("it was just listed"));
+    }
+    let name = format!("flink-programs-{}", hex::encode(&digest.finalize()[..6]));
+    let place = std::env::temp_dir().join(name);
+    fs::create_dir_all(&place).expect("the temporary directory is writable");
+    // Tests are processes of their own, several at a time.
+    let lock = File::create(place.join("lock")).expect("it is ours");
+    lock.lock().expect("a local file can be locked");
+    let jar = place.join("programs.jar");
+    if !jar.exists() {
+        compile(&home, &sources, &place, &jar);
+    }
+    jar.to_str().expect("temporary paths are UTF-8").to_owned()
+}
+
+fn sources() -> Vec<PathBuf> {
+    let directory = crate::repository().join("e2e/java");
+    let mut sources: Vec<_> =
+        fs::read_dir(directory).expect("it is there").flatten().map(|entry| entry.path()).collect();
+    sources.sort();
+    sources
+}
+
+fn compile(home: &Path, sources: &[PathBuf], place: &Path, jar: &Path) {
+    let complete = fs::read(home.join("complete")).expect("a set-up home says with which JDK it was made");
+    let complete: serde_json::Value = serde_json::from_slice(&complete).expect("it is JSON");
+    let jdk = Path::new(complete["java_home"].as_str().expect("a path")).join("bin");
+    let classes = place.join("classes");
+    said_by(
+        Command::new(jdk.join("javac"))
+            .args(["-Xlint:all,-classfile,-try", "-Werror", "-proc:none", "-cp"])
+            .arg(format!("{}/lib/*", home.display()))
+            .arg("-d")
+            .arg(&classes)
+            .args(sources),
+    );
+    let unfinished = place.join("unfinished.jar");
+    said_by(
+        Command::new(jdk.join("jar"))
+            .args(["--create", "--file"])
+            .arg(&unfinished)
+            .arg("-C")
+            .arg(classes)
+            .arg("."),
+    );
+    fs::rename(unfinished, jar).expect("both are ours");
+}
+
+/// Runs a tool; its answer is its stdout.
+#[track_caller]
+fn said_by(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().expect("tools of the build are there");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}:\n{stdout}{stderr}");
+    stdout.trim().to_owned()
+}

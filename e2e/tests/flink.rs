@@ -1,0 +1,9 @@
+//! Flink, for real: unchanged programs on real Flink processes, whatever dies meanwhile. `mainspring setup flink` must have run;
+//! `make test` sees to it, and leaves these out, loudly, where it cannot. The long matrix is `make e2e-flink`.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "flink/kills.rs"]
+mod kills;
+#[path = "flink/word_count.rs"]
+mod word_count;

@@ -1,0 +1,80 @@
+//! Flink's first example, as a newcomer runs it.
+
+use std::collections::BTreeMap;
+
+use e2e::Host;
+use e2e::flink::{WORD_COUNT, examples};
+use proto::{Generation, JobId};
+
+const TEXT: &str = "To be, or not to be,--that is the question:--\nWhether 'tis nobler in the mind to suffer\nor to take arms\n";
+
+/// As the example splits: at what is no letter, in lower case.
+fn counts(text: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for word in text.to_lowercase().split(|c| !is_word(c)).filter(|word| !word.is_empty()) {
+        *counts.entry(word.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// `(word,count)` lines as the example writes them.
+fn written(host: &Host) -> BTreeMap<String, u64> {
+    let mut written = BTreeMap::new();
+    for hour in std::fs::read_dir(host.scratch().join("out")).unwrap().flatten() {
+        for part in std::fs::read_dir(hour.path()).unwrap().flatten() {
+            for line in std::fs::read_to_string(part.path()).unwrap().lines() {
+                let (word, count) = line.trim_matches(['(', ')']).split_once(',').unwrap();
+                assert!(written.insert(word.to_owned(), count.parse().unwrap()).is_none(), "{word} twice");
+            }
+        }
+    }
+    written
+}
+
+#[test]
+fn an_unchanged_jar_runs_in_one_command() {
+    let host = Host::new();
+    let (jar, text) = (examples(), host.file("text", TEXT));
+    let out = host.scratch().join("out");
+    let run = host
+        .run(&[
+            "run",
+            "--application-id",
+            "words",
+            "-c",
+            WORD_COUNT,
+            &jar,
+            "--execution-mode",
+            "BATCH",
+            "--input",
+            &text,
+            "--output",
+            out.to_str().unwrap(),
+        ])
+        .exits(0)
+        .says("nothing left over");
+    // main() says nothing with these options, and what Flink's client says about submissions is not main()'s output.
+    assert_eq!(run.stdout, "");
+    assert_eq!(written(&host), counts(TEXT));
+
+    let status = host.status("words");
+    assert_eq!((&status["outcome"], &status["clean"]), (&"OUTCOME_SUCCEEDED".into(), &true.into()));
+    let jobs = status["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:#?}");
+    assert_eq!((&jobs[0]["name"], &jobs[0]["submissions"]), (&"WordCount".into(), &1.into()));
+    let expected = JobId::derive(&"words".parse().unwrap(), Generation(1), "WordCount", 0);
+    assert_eq!(jobs[0]["jobId"], expected.to_string());
+
+    let graph = host.run(&["graph", "words", "-o", "json"]).exits(0).json();
+    let vertices = graph["description"]["vertices"].as_array().unwrap();
+    assert!(vertices.len() >= 3 && vertices.iter().all(|vertex| vertex["name"] != ""), "{graph:#}");
+    for (role, line) in [
+        ("jobmanager", "Starting StandaloneSessionClusterEntrypoint"),
+        ("taskmanager", "Starting TaskManager"),
+    ] {
+        let logs = host.run(&["logs", "words", "--role", role]).exits(0);
+        assert!(logs.stdout.contains(line), "{role}:\n{}", logs.stdout);
+    }
+    host.down();
+}
