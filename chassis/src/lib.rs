@@ -10,6 +10,7 @@ pub mod clock;
 pub mod credential;
 pub mod environment;
 pub mod failpoint;
+pub mod http;
 pub mod server;
 pub mod status;
 pub mod tasks;

@@ -28,6 +28,7 @@ Look
   result                 the rows that a SELECT brought back
   events                 what happened, in order
   graph                  the graph of a job
+  ui                     the web page of an application's engine
 Change
   cancel                 ask an application to end as CANCELLED
   abandon                give up a teardown or a publish that cannot finish

@@ -23,6 +23,14 @@ const SUFFIXES: [(&str, &str); 3] = [(".sql", "datafusion"), (".jar", "flink"), 
 /// The engine of programs without a known suffix: executables built with the SDK.
 const NATIVE: &str = "datafusion";
 
+/// Which named port of a cluster is a web page for people.
+const PAGES: [(&str, &str); 1] = [("flink", "jobmanager/rest")];
+
+/// The named port where an engine's clusters serve a web page, if they do.
+pub(crate) fn page(engine: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(name, _)| *name == engine).map(|(_, port)| *port)
+}
+
 /// The shape of printed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Rows {

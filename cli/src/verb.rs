@@ -14,6 +14,7 @@ pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod ui;
 pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod wait;
@@ -46,6 +47,8 @@ pub(crate) enum Verb {
     Events(events::EventsArgs),
     /// The graph of a job
     Graph(graph::GraphArgs),
+    /// The web page of an application's engine
+    Ui(ui::UiArgs),
     /// Ask an application to end as CANCELLED
     Cancel(cancel::CancelArgs),
     /// Give up a teardown or a publish that cannot finish
@@ -75,6 +78,7 @@ pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[Strin
         Verb::Result(args) => result::run(args, session).await,
         Verb::Events(args) => events::run(args, session).await,
         Verb::Graph(args) => graph::run(args, session).await,
+        Verb::Ui(args) => ui::run(args, session).await,
         Verb::Cancel(args) => cancel::run(args, session).await,
         Verb::Abandon(args) => abandon::run(args, session).await,
         Verb::Up(args) => up::run(args, session).await,

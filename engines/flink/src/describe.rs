@@ -18,6 +18,8 @@ use tonic::service::Routes;
 
 use crate::front::{self, Front};
 
+use crate::served::served;
+
 pub use grpc::{Describe, ENGINE};
 
 /// Settings of `describe`.
@@ -69,6 +71,6 @@ pub async fn serve(
     .await?;
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     tasks.spawn("server", server.run());
-    tasks.spawn("front", crate::http::serve(incoming, front::router(front), clock, shutdown));
+    tasks.spawn("front", chassis::http::serve(incoming, served(front::router(front)), clock, shutdown));
     Ok(tasks.run(limits.grace).await?)
 }

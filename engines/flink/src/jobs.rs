@@ -25,6 +25,8 @@ use tonic::service::Routes;
 use board::Board;
 use jobmanager::JobManager;
 
+use crate::served::served;
+
 pub use config::Config;
 
 /// How often a cluster that is coming up is asked whether it is there.
@@ -39,7 +41,8 @@ pub async fn serve(
     clock: SharedClock,
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
-    let address = |text: &str| crate::http::endpoint(text).ok_or_else(|| format!("{text:?} is no host:port"));
+    let address =
+        |text: &str| chassis::http::endpoint(text).ok_or_else(|| format!("{text:?} is no host:port"));
     let (ha, rest) = (address(&config.ha)?, address(&config.jobmanager)?);
     let store = chassis::channel::connect(
         transport.clone(),
@@ -72,7 +75,7 @@ pub async fn serve(
     let keeper = ha::router(ha::Ha { fence: config.fence(), record, payloads, board: board.clone(), token });
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     tasks.spawn("server", server.run());
-    tasks.spawn("keeper", crate::http::serve(incoming, keeper, clock.clone(), shutdown.clone()));
+    tasks.spawn("keeper", chassis::http::serve(incoming, served(keeper), clock.clone(), shutdown.clone()));
     tasks.spawn("follow jobs", board.follow(shutdown.clone()));
     tasks.spawn_job("readiness", ready(jobmanager, health, clock, shutdown, config.taskmanagers));
     Ok(tasks.run(limits.grace).await?)

@@ -11,7 +11,7 @@ use http::{HeaderName, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::{Front, Refusal};
-use crate::http::{endpoint, full, send};
+use chassis::http::{endpoint, full, send};
 
 /// How long a request is held while there is no JobManager; then Flink's client is told to come again.
 const HOLD: Duration = Duration::from_secs(30);

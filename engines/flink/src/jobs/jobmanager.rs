@@ -11,7 +11,7 @@ use proto::job::Progress;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Body, collect, full, send};
+use chassis::http::{Body, collect, full, send};
 
 /// How long an answer may take that needs no upload.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

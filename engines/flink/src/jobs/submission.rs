@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
 use crate::graph::{GraphFile, JobGraph};
-use crate::http::Body;
+use chassis::http::Body;
 
 const PLAN_NAME: &str = "plan.bin";
 

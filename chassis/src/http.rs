@@ -1,27 +1,27 @@
-//! HTTP/1.1, which is what Flink's processes speak, over the transport that everything of ours goes through: one
-//! connection for each call, and a small server.
+//! HTTP/1.1, for peers that speak no gRPC, over the transport that everything of ours goes through: one connection for each call,
+//! and a small server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
+use ::http::{Request, Response, header};
 use bytes::{Bytes, BytesMut};
-use chassis::BoxError;
-use chassis::clock::{Clock as _, SharedClock};
-use chassis::tasks::Shutdown;
-use chassis::transport::{Endpoint, Incoming, SharedTransport};
 use futures::StreamExt as _;
-use http::{Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
-use tower::ServiceExt as _;
+use tower::Service;
+
+use crate::BoxError;
+use crate::clock::SharedClock;
+use crate::tasks::Shutdown;
+use crate::transport::{Endpoint, Incoming, SharedTransport};
 
 /// A body of either direction.
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Connections that are served at once; more wait.
 const CONNECTIONS: usize = 256;
@@ -32,22 +32,22 @@ const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// A call that got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{peer}: {error}")]
-pub(crate) struct NoAnswer {
+pub struct NoAnswer {
     /// Who was asked.
-    pub(crate) peer: Endpoint,
+    pub peer: Endpoint,
     /// Why not.
-    pub(crate) error: BoxError,
+    pub error: BoxError,
     /// Nothing was sent.
-    pub(crate) unsent: bool,
+    pub unsent: bool,
 }
 
 /// A body that is there as a whole.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// All bytes of a body, at most `limit` of them.
-pub(crate) async fn collect(mut body: Body, limit: usize) -> Result<Bytes, BoxError> {
+pub async fn collect(mut body: Body, limit: usize) -> Result<Bytes, BoxError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
@@ -61,12 +61,12 @@ pub(crate) async fn collect(mut body: Body, limit: usize) -> Result<Bytes, BoxEr
 }
 
 /// `host:port` as an endpoint.
-pub(crate) fn endpoint(address: &str) -> Option<Endpoint> {
+pub fn endpoint(address: &str) -> Option<Endpoint> {
     format!("tcp://{address}").parse().ok()
 }
 
 /// Sends one request on a connection of its own; its answer's body ends the connection. Not bounded: whoever calls is.
-pub(crate) async fn send(
+pub async fn send(
     transport: &SharedTransport,
     peer: &Endpoint,
     mut request: Request<Body>,
@@ -78,7 +78,7 @@ pub(crate) async fn send(
     // Ends with the answer's body, or with whoever reads it.
     let connection = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!("a connection to Flink ended: {error}");
+            tracing::debug!("a connection ended: {error}");
         }
     }));
     if let Endpoint::Tcp(host, port) = peer
@@ -95,13 +95,19 @@ pub(crate) async fn send(
     Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
-/// Serves a router on a bound socket until the shutdown begins; then what is under way is cut.
-pub(crate) async fn serve(
+/// Serves on a bound socket until the shutdown begins; then what is under way is cut.
+pub async fn serve<S, B>(
     mut incoming: Incoming,
-    router: Router,
+    service: S,
     clock: SharedClock,
     shutdown: Shutdown,
-) -> Result<(), BoxError> {
+) -> Result<(), BoxError>
+where
+    S: Service<Request<hyper::body::Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -120,11 +126,7 @@ pub(crate) async fn serve(
             }
             None => return Err(format!("{} stopped listening", incoming.endpoint()).into()),
         };
-        let service = TowerToHyperService::new(
-            router
-                .clone()
-                .map_request(|request: Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
-        );
+        let service = TowerToHyperService::new(service.clone());
         connections.spawn(async move {
             let served =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
