@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::java_home::{FEATURE_VERSION, JavaHome};
-use crate::jvm::Role;
 use crate::sources;
 
 /// The version of Flink that this engine runs.
@@ -125,8 +124,8 @@ impl Home {
     }
 
     /// Where the archive of a role's classes is, or would be.
-    pub(crate) fn archive(&self, role: Role) -> PathBuf {
-        self.root.join("archives").join(format!("{}.jsa", role.name()))
+    pub(crate) fn archive(&self, role: &str) -> PathBuf {
+        self.root.join("archives").join(format!("{role}.jsa"))
     }
 }
 

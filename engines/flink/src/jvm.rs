@@ -97,7 +97,7 @@ pub struct Memory {
 /// Everything between `java` and the class's own arguments, class included.
 #[must_use]
 pub fn arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
-    let archive = home.archive(role);
+    let archive = home.archive(role.name());
     // Auto: an archive that does not fit is left aside, not an error.
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
     with_class(role, home, memory, archive.into_iter().chain(["-Xshare:auto".into()]))
@@ -105,7 +105,7 @@ pub fn arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
 
 /// As [`arguments`], for a JVM that leaves its archive when it ends.
 pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
-    with_class(role, home, memory, [with_path("-XX:ArchiveClassesAtExit=", &home.archive(role))])
+    with_class(role, home, memory, [with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()))])
 }
 
 fn with_path(flag: &str, path: &Path) -> OsString {
@@ -172,7 +172,7 @@ mod tests {
         let home = Home::unfinished(dir.path(), &java).unwrap();
         assert!(!has(&arguments(Role::Main, &home, &SMALL), "-XX:SharedArchiveFile="));
         fs::create_dir_all(dir.path().join("archives")).unwrap();
-        fs::write(home.archive(Role::Main), "").unwrap();
+        fs::write(home.archive(Role::Main.name()), "").unwrap();
         let all = arguments(Role::Main, &home, &SMALL);
         assert!(has(&all, "-XX:SharedArchiveFile=") && has(&all, "-Xshare:auto"));
         assert_eq!(all.last().unwrap(), "io.mainspring.flink.Main");

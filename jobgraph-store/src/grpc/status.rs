@@ -64,7 +64,7 @@ fn refused(refusal: Refusal) -> Problem {
             Problem::new(InvalidArgument, Reason::IdMalformed, text.clone()).field(invalid.kind, invalid.rule)
         }
         Refusal::RequestInvalid(_) => Problem::new(InvalidArgument, Reason::RequestInvalid, text),
-        Refusal::TargetUnknown { target } => {
+        Refusal::TargetUnknown { target, .. } => {
             Problem::new(InvalidArgument, Reason::TargetUnknown, text.clone())
                 .field("spec.target", &text)
                 .metadata("target", target)

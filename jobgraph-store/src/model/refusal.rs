@@ -23,10 +23,12 @@ pub enum Refusal {
     #[error("{0}")]
     RequestInvalid(String),
     /// There is no such target in this build.
-    #[error("{target:?} is not a target of this build; there is {}", super::spec::TARGETS.join(", "))]
+    #[error("{target:?} is not a target of this build; there is {known}")]
     TargetUnknown {
         /// What was asked for.
         target: String,
+        /// Those that there are.
+        known: String,
     },
     /// The submission has values that cannot work.
     #[error("the spec cannot be accepted: {}", .0.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))]

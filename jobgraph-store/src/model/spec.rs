@@ -74,7 +74,7 @@ pub fn check_target(request: &api::SubmitRequest) -> Result<(), Refusal> {
     if target.is_empty() || TARGETS.contains(&target) {
         return Ok(());
     }
-    Err(Refusal::TargetUnknown { target: target.into() })
+    Err(Refusal::TargetUnknown { target: target.into(), known: TARGETS.join(", ") })
 }
 
 /// Everything else that is wrong with a submission; empty if it can be accepted.
