@@ -28,18 +28,18 @@ pub enum Part {
 impl Part {
     /// All that can be killed on its own, and all at once.
     pub const EACH: [Self; 12] = [
-        Self::Contender,
-        Self::Front,
-        Self::Main,
         Self::JobManager,
         Self::TaskManager,
         Self::Jobs,
+        Self::All,
+        Self::Contender,
+        Self::Front,
+        Self::Main,
         Self::Service("jobgraph-store"),
         Self::Service("leader-elector"),
         Self::Service("lifecycle"),
         Self::Service("artifact-fetcher"),
         Self::Service("up"),
-        Self::All,
     ];
 
     /// What its command line holds.

@@ -86,7 +86,7 @@ impl Moment {
 /// The number of the newest checkpoint that was begun.
 fn newest_checkpoint(host: &Host) -> Option<u64> {
     let mut newest = None;
-    let mut left = vec![host.state().join("work")];
+    let mut left = vec![host.state().join("checkpoints")];
     while let Some(directory) = left.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

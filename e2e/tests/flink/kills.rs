@@ -40,5 +40,5 @@ fn neither_job_nor_main_notice_that_the_front_is_killed() {
 fn a_killed_main_fails_the_application_and_its_job_is_cancelled() {
     let verdict = killed_while_running(Part::Main);
     assert_eq!(verdict.job, "JOB_OUTCOME_CANCELLED");
-    verdict.run.exits(1).says("MAIN_EXITED");
+    verdict.run.exits(1).says("MAIN_KILLED");
 }
