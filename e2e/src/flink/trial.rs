@@ -41,10 +41,11 @@ impl Trial {
     /// Whether there is such a process then: main() has left before the end is in the record, and the cluster before its teardown
     /// is over.
     pub fn is_possible(self) -> bool {
-        let needs_main = self.part == Part::Main;
-        let needs_cluster = matches!(self.part, Part::JobManager | Part::TaskManager | Part::Jobs);
-        !(needs_main && self.moment.is_after_the_end())
-            && !(needs_cluster && self.moment == Moment::InTeardown)
+        match self.part {
+            Part::Main => !self.moment.is_after_the_end(),
+            Part::JobManager | Part::TaskManager | Part::Jobs => self.moment != Moment::InTeardown,
+            _ => true,
+        }
     }
 
     /// Runs it on a host of its own. Returning is a part of the proof: nothing of the host is left.
