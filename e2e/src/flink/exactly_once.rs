@@ -63,10 +63,11 @@ impl ExactlyOnce {
         });
     }
 
-    /// Waits for its end.
+    /// Waits until the application is clean. Whoever was attached may be gone by then, with the host; its answer comes back too.
     #[track_caller]
-    pub fn finish(self) -> (Finished, Tally) {
+    pub fn finish(self, host: &Host) -> (Finished, Tally) {
         let run = self.run.finish_within(Duration::from_secs(170));
+        host.start(&["wait", Self::ID]).finish_within(Duration::from_secs(120));
         (run, tally(&self.output, self.numbers))
     }
 }

@@ -58,9 +58,7 @@ impl Trial {
         if let Some(marker) = marker {
             std::fs::write(marker.with_added_extension("go"), "").expect("the host's directory is writable");
         }
-        let (run, tally) = counted.finish();
-        // Whoever was attached may have been told that nobody answers; the application goes on, and is waited for.
-        host.run(&["wait", ExactlyOnce::ID, "--timeout", "59s"]);
+        let (run, tally) = counted.finish(&host);
         let status = host.status(ExactlyOnce::ID);
         let events = host.events(ExactlyOnce::ID);
         let job = &status["jobs"][0];

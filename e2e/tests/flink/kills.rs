@@ -42,3 +42,11 @@ fn a_killed_main_fails_the_application_and_its_job_is_cancelled() {
     assert_eq!(verdict.job, "JOB_OUTCOME_CANCELLED");
     verdict.run.exits(1).says("MAIN_KILLED");
 }
+
+/// main() is the only one who calls the front then: nobody else finds out that it is gone.
+#[test]
+fn a_front_that_is_killed_before_it_was_called_is_started_again() {
+    let trial = Trial { part: Part::Front, moment: Moment::BeforeSubmission };
+    let verdict = trial.run();
+    assert_eq!(trial.objection(&verdict), None, "{verdict:#?}\n{}", verdict.run.stderr);
+}
