@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean-run build
+.PHONY: help run test check e2e-flink bench clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -18,7 +18,7 @@ quietly = { [ ! -t 2 ] || export CARGO_TERM_COLOR=always; $(1) 2>&1 | sed -u '/^
 with_tools = tools=$$(tools/setup tools); PATH="$$tools:$$PATH"
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 run: build ## build, then run the example application examples/flights/carriers.sql on this machine
 	@$(bin)/mainspring run-application -t local examples/flights/carriers.sql
@@ -35,6 +35,11 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
+
+e2e-flink: build ## the kill matrix on real Flink: every part at every moment, half an hour. ARGS='jobmanager running' for some
+	@$(bin)/mainspring setup flink >/dev/null
+	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
+	@$(bin)/examples/flink_kills $(ARGS)
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build

@@ -3,7 +3,7 @@
 
     tools/run_tests.py --bin DIRECTORY [--locked] [-- ARGUMENTS OF cargo nextest run]
 
-In this order: cargo nextest, documentation tests, the Python tests (test_*.py under examples/, e2e/ and tools/), and a
+In this order: Flink's set-up, cargo nextest, documentation tests, the Python tests (test_*.py under examples/, e2e/ and tools/), and a
 search for processes that any of them left behind. That search counts as one test. `make test` calls this with the
 pinned tools on PATH.
 
@@ -121,6 +121,26 @@ def environment(root: pathlib.Path, binaries: pathlib.Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+NEEDS_FLINK = "package(e2e) and binary(flink)"
+
+
+def flink(binaries: pathlib.Path) -> dict[str, str] | None:
+    """Sets Flink up, and says where it is for tests; None where that cannot be done here."""
+    home = printed([str(binaries / "mainspring-flink"), "setup"])
+    examples = home and printed(["tools/setup", "flink-examples"])
+    return {"MAINSPRING_ENGINE_FLINK_HOME": home, "MAINSPRING_E2E_FLINK_EXAMPLES": examples} if examples else None
+
+
+def printed(command: list[str]) -> str | None:
+    """What a command answers on stdout; None if it failed or cannot be run."""
+    try:
+        result = subprocess.run(command, cwd=HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    except OSError as error:
+        print(f"test: {error}")
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
 def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pathlib.Path) -> Sum:
     """All steps; a selection of Rust tests leaves the others out."""
     around = environment(root, binaries)
@@ -128,7 +148,14 @@ def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pa
     code, _ = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, "--no-run", *chosen], dict(os.environ))
     if code != 0:
         return judged("compiling the tests", code, Sum())
-    code, output = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, *chosen], around)
+    found = flink(binaries)
+    if found:
+        around |= found
+    else:
+        print("test: SKIPPED: Flink could not be set up here (see above); its end-to-end tests are left out")
+    # Whoever chooses tests gets those that were chosen, and hears from them what is missing.
+    left_out = [] if found or chosen else ["-E", f"not ({NEEDS_FLINK})"]
+    code, output = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, *chosen, *left_out], around)
     total = judged("cargo nextest", code, nextest(output))
     if not chosen:
         code, output = run(["cargo", "test", "--workspace", "--doc", "--quiet", *locked], around)

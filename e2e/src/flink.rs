@@ -2,8 +2,12 @@
 
 mod cast;
 mod exactly_once;
+mod moment;
 mod programs;
+mod trial;
 
 pub use cast::Part;
 pub use exactly_once::{ExactlyOnce, Tally};
+pub use moment::Moment;
 pub use programs::{WORD_COUNT, examples, programs};
+pub use trial::{Trial, Verdict};

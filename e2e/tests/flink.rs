@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "flink/bad_input.rs"]
+mod bad_input;
+#[path = "flink/cancel.rs"]
+mod cancel;
 #[path = "flink/kills.rs"]
 mod kills;
 #[path = "flink/word_count.rs"]

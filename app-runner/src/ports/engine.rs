@@ -4,9 +4,11 @@ mod find;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::DeploymentKey;
@@ -27,6 +29,10 @@ pub use find::{EnginePath, find};
 
 /// How long `describe` may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Pauses before one that died is started again.
+const RESTART_MIN: Duration = Duration::from_millis(20);
+const RESTART_MAX: Duration = Duration::from_secs(5);
 
 /// How long ending it may take.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -53,7 +59,9 @@ pub struct Tethers {
 }
 
 /// The `describe` process of one attempt.
-pub struct TetheredEngine {
+pub struct TetheredEngine(Arc<Shared>);
+
+struct Shared {
     tethers: Tethers,
     path: EnginePath,
     state: Mutex<State>,
@@ -64,6 +72,7 @@ struct State {
     attempt: Option<AttemptId>,
     running: Option<Running>,
     starts: u32,
+    keeper: Option<Task>,
 }
 
 struct Running {
@@ -71,13 +80,14 @@ struct Running {
     tether: Tether,
     info: EngineInfo,
     gone: watch::Receiver<bool>,
-    _owner: Owner,
+    /// Dropped, it gives the ownership up: the tether ends the process at once.
+    _owner: Task,
 }
 
-/// Gives the ownership up when it is dropped: the tether ends the process at once.
-struct Owner(tokio::task::JoinHandle<()>);
+/// Ends with whoever holds it.
+struct Task(tokio::task::JoinHandle<()>);
 
-impl Drop for Owner {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -86,9 +96,26 @@ impl Drop for Owner {
 impl TetheredEngine {
     /// Looks for executables along `path`.
     pub fn new(tethers: Tethers, path: EnginePath) -> Self {
-        Self { tethers, path, state: Mutex::default() }
+        Self(Arc::new(Shared { tethers, path, state: Mutex::default() }))
     }
+}
 
+/// Starts `describe` again whenever it dies: main() talks to the front in it, when nobody else has a reason to ask for it.
+async fn keep(shared: Weak<Shared>, mut gone: watch::Receiver<bool>, clock: SharedClock) {
+    let mut backoff = Backoff::new(RESTART_MIN, RESTART_MAX);
+    loop {
+        until_gone(gone.clone()).await;
+        clock.sleep(backoff.next_delay()).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut state = shared.state.lock().await;
+        match shared.ensure(&mut state).await {
+            Ok(running) => gone = running.gone.clone(),
+            Err(error) => tracing::warn!("the engine's describe process is not started: {error}"),
+        }
+    }
+}
+
+impl Shared {
     /// The client of the living process; starts one when there is none.
     async fn describe(&self) -> PortResult<Describe> {
         let mut state = self.state.lock().await;
@@ -149,7 +176,7 @@ impl TetheredEngine {
         let tether = tether.map_err(|error| PortError::away(format!("describe: {error}")))?;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
-        let owner = Owner(tokio::spawn(async move {
+        let owner = Task(tokio::spawn(async move {
             // Whatever ends this, the process is not ours any more.
             while let Ok(Some(event)) = owned.next().await {
                 if matches!(event, TetherEvent::Exited(_)) {
@@ -212,16 +239,23 @@ pub(super) fn inherited() -> BTreeMap<String, String> {
 #[async_trait]
 impl Engine for TetheredEngine {
     async fn start(&self, attempt: &AttemptId) -> PortResult<EngineInfo> {
-        let mut state = self.state.lock().await;
+        let shared = &self.0;
+        let mut state = shared.state.lock().await;
         let same = state.attempt.as_ref().is_some_and(|known| known.fence == attempt.fence);
         if !same {
             *state = State { attempt: Some(attempt.clone()), ..State::default() };
         }
-        self.ensure(&mut state).await.map(|running| running.info.clone())
+        let running = shared.ensure(&mut state).await?;
+        let (info, gone) = (running.info.clone(), running.gone.clone());
+        if state.keeper.is_none() {
+            let kept = keep(Arc::downgrade(shared), gone, shared.tethers.clock.clone());
+            state.keeper = Some(Task(tokio::spawn(trace::carry(kept))));
+        }
+        Ok(info)
     }
 
     async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan> {
-        Ok(self.describe().await?.cluster(subject).await?)
+        Ok(self.0.describe().await?.cluster(subject).await?)
     }
 
     async fn launch(
@@ -230,25 +264,30 @@ impl Engine for TetheredEngine {
         output_directory: &Path,
     ) -> PortResult<engine::DescribeMainResponse> {
         let output_directory = output_directory.to_string_lossy().into_owned();
-        Ok(self.describe().await?.main(subject, output_directory).await?)
+        Ok(self.0.describe().await?.main(subject, output_directory).await?)
     }
 
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()> {
-        self.describe().await?.publish(job, manifest, own).await?;
+        self.0.describe().await?.publish(job, manifest, own).await?;
         Ok(())
     }
 
     async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()> {
-        self.describe().await?.sweep(locations, owners).await?;
+        self.0.describe().await?.sweep(locations, owners).await?;
         Ok(())
     }
 
     async fn end(&self) {
-        let running = self.state.lock().await.running.take();
+        let running = {
+            // While this is held the keeper is not in the midst of starting one.
+            let mut state = self.0.state.lock().await;
+            state.keeper = None;
+            state.running.take()
+        };
         let Some(running) = running else { return };
         // It keeps nothing but its spans.
         let grace = trace::current_traceparent().map_or(Duration::ZERO, |_| FLUSH);
-        let ended = timeout(&self.tethers.clock, END_WITHIN, async {
+        let ended = timeout(&self.0.tethers.clock, END_WITHIN, async {
             running.tether.end(grace).await?;
             running.tether.release().await
         });

@@ -1,5 +1,6 @@
 //! The processes of one Flink application: who they are, and their ends.
 
+use super::ExactlyOnce;
 use crate::Host;
 use crate::process::{eventually, signal};
 
@@ -20,19 +21,37 @@ pub enum Part {
     Jobs,
     /// One of the host's services, by its name in `host.json`.
     Service(&'static str),
+    /// Every process of the state directory at once, as when the machine loses its power.
+    All,
 }
 
 impl Part {
+    /// All that can be killed on its own, and all at once.
+    pub const EACH: [Self; 12] = [
+        Self::JobManager,
+        Self::TaskManager,
+        Self::Jobs,
+        Self::All,
+        Self::Contender,
+        Self::Front,
+        Self::Main,
+        Self::Service("jobgraph-store"),
+        Self::Service("leader-elector"),
+        Self::Service("lifecycle"),
+        Self::Service("artifact-fetcher"),
+        Self::Service("up"),
+    ];
+
     /// What its command line holds.
     fn mark(self) -> &'static str {
         match self {
-            Self::Contender => " serve app-runner",
             Self::Front => "mainspring-flink describe",
             Self::Main => "io.mainspring.flink.Main",
             Self::JobManager => "StandaloneSessionClusterEntrypoint",
             Self::TaskManager => "TaskManagerRunner",
             Self::Jobs => "mainspring-flink jobs",
-            Self::Service(name) => name,
+            // Found otherwise.
+            Self::Contender | Self::Service(_) | Self::All => "",
         }
     }
 
@@ -41,12 +60,19 @@ impl Part {
         if let Self::Service(name) = self {
             return host.pid_of(name);
         }
+        if self == Self::Contender {
+            // Of several, the one that leads.
+            return u32::try_from(host.status(ExactlyOnce::ID)["leadership"]["leaderPid"].as_u64()?).ok();
+        }
         host.alive().into_iter().find(|(_, line)| line.contains(self.mark())).map(|(pid, _)| pid)
     }
 
-    /// Ends its process with SIGKILL, and returns once it is gone: the pid that it had.
+    /// Ends its process with SIGKILL, and returns once it is gone.
     #[track_caller]
-    pub fn kill(self, host: &Host) -> u32 {
+    pub fn kill(self, host: &Host) {
+        if self == Self::All {
+            return kill_all(host);
+        }
         let mut found = None;
         eventually(&format!("{self:?} runs"), || {
             found = self.pid(host);
@@ -54,7 +80,21 @@ impl Part {
         });
         let pid = found.expect("it was just found");
         signal(pid, "KILL");
-        eventually("it is gone", || !std::path::Path::new(&format!("/proc/{pid}/exe")).exists());
-        pid
+        eventually("it is gone", || is_gone(pid));
     }
+}
+
+/// `up` first, or it would start again what is ended here.
+fn kill_all(host: &Host) {
+    let mut left: Vec<u32> = Part::Service("up").pid(host).into_iter().collect();
+    left.extend(host.alive().into_iter().map(|(pid, _)| pid));
+    for pid in &left {
+        signal(*pid, "KILL");
+    }
+    eventually("all are gone", || left.iter().all(|pid| is_gone(*pid)));
+}
+
+/// A zombie has no executable.
+fn is_gone(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }

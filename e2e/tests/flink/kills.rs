@@ -1,55 +1,52 @@
 //! One process after the other is killed under a running, checkpointed job: what is written is exactly what was to be written.
+//! Every part at every moment: `make e2e-flink`.
 
-use e2e::Host;
-use e2e::flink::{ExactlyOnce, Part, Tally};
-use serde_json::Value;
+use e2e::flink::{Moment, Part, Trial, Verdict};
 
-/// Ten seconds or so.
-const NUMBERS: u64 = 15_000;
-
-/// The one job, and the cluster's incarnation.
 #[track_caller]
-fn seen(host: &Host) -> (Value, Value) {
-    let status = host.status(ExactlyOnce::ID);
-    assert_eq!(status["jobs"].as_array().unwrap().len(), 1, "{status:#}");
-    (status["jobs"][0].clone(), status["cluster"]["incarnation"].clone())
-}
-
-/// Runs the program, kills this process after the first checkpoints, and checks what is there in the end.
-#[track_caller]
-fn killed(part: Part, options: &[&str]) -> (Value, Value) {
-    let host = Host::new();
-    let counted = ExactlyOnce::start(&host, NUMBERS, options);
-    counted.until_committed(4);
-    part.kill(&host);
-    let (run, tally) = counted.finish();
-    let run = run.exits(0);
-    assert_eq!(tally, Tally::default(), "{}", run.stderr);
-    let (job, incarnation) = seen(&host);
-    println!("{part:?}: {}\n{}", job["progress"], run.stderr);
-    let ends = host
-        .events(ExactlyOnce::ID)
-        .into_iter()
-        .filter(|event| event["kind"] == "job" && event["attributes"]["state"] == "ended");
-    assert_eq!(ends.count(), 1);
-    host.down();
-    (job["end"]["progress"]["restarts"].clone(), incarnation)
+fn killed_while_running(part: Part) -> Verdict {
+    let trial = Trial { part, moment: Moment::Running };
+    let verdict = trial.run();
+    assert_eq!(trial.objection(&verdict), None, "{verdict:#?}\n{}", verdict.run.stderr);
+    verdict
 }
 
 #[test]
 fn a_job_does_not_notice_that_the_leader_is_killed() {
-    assert_eq!(killed(Part::Contender, &["--contenders", "2"]), (0.into(), "1".into()));
+    assert_eq!(killed_while_running(Part::Contender).executions, 2);
 }
 
 #[test]
 fn a_killed_jobmanager_is_a_new_incarnation_from_the_latest_checkpoint() {
-    let (_, incarnation) = killed(Part::JobManager, &[]);
-    assert_eq!(incarnation, "2");
+    assert_eq!(killed_while_running(Part::JobManager).incarnations, 2);
 }
 
 #[test]
 fn a_killed_taskmanager_is_started_again_within_the_incarnation() {
-    let (restarts, incarnation) = killed(Part::TaskManager, &[]);
-    assert!(restarts.as_u64() >= Some(1), "{restarts}");
-    assert_eq!(incarnation, "1");
+    assert!(killed_while_running(Part::TaskManager).restarts >= 1);
+}
+
+#[test]
+fn a_job_does_not_notice_that_jobs_is_killed() {
+    killed_while_running(Part::Jobs).run.exits(0);
+}
+
+#[test]
+fn neither_job_nor_main_notice_that_the_front_is_killed() {
+    assert_eq!(killed_while_running(Part::Front).executions, 1);
+}
+
+#[test]
+fn a_killed_main_fails_the_application_and_its_job_is_cancelled() {
+    let verdict = killed_while_running(Part::Main);
+    assert_eq!(verdict.job, "JOB_OUTCOME_CANCELLED");
+    verdict.run.exits(1).says("MAIN_KILLED");
+}
+
+/// main() is the only one who calls the front then: nobody else finds out that it is gone.
+#[test]
+fn a_front_that_is_killed_before_it_was_called_is_started_again() {
+    let trial = Trial { part: Part::Front, moment: Moment::BeforeSubmission };
+    let verdict = trial.run();
+    assert_eq!(trial.objection(&verdict), None, "{verdict:#?}\n{}", verdict.run.stderr);
 }

@@ -90,7 +90,7 @@ pub enum BadSetting {
     )]
     Unknown(String),
     /// It is ours.
-    #[error("'{name}' cannot be set: {why}")]
+    #[error("'{name}' cannot be set: {why}; leave it out")]
     Owned {
         /// As it was given.
         name: String,

@@ -204,9 +204,16 @@ fn settings(spec: &api::ApplicationSpec) -> Result<Settings, Status> {
 }
 
 fn program_status(error: ProgramError) -> Status {
-    let reason = match error {
+    let reason = match &error {
         ProgramError::Unsupported(_) => Reason::ProgramUnsupported,
         ProgramError::NotAJar(_) | ProgramError::Unreadable { .. } => Reason::ProgramNotExecutable,
     };
-    Problem::new(Code::InvalidArgument, reason, error.to_string()).into_status()
+    let problem = Problem::new(Code::InvalidArgument, reason, error.to_string());
+    let problem = match error {
+        ProgramError::Unsupported(_) => problem,
+        // What helps with native programs does not help here.
+        ProgramError::NotAJar(_) => problem.help("name the jar that the program's build makes"),
+        ProgramError::Unreadable { .. } => problem.help("name a jar that can be read"),
+    };
+    problem.into_status()
 }

@@ -158,7 +158,7 @@ def programs_end_as_they_should(c):
         ("same-name", 0, r"same id false", ""),
         ("at-once", 0, r"(?s)done .*done ", ""),
         ("throws", 1, "", r"\Aerror: main\(\) of Programs threw java.io.IOException: no such file: orders.csv\n"),
-        ("job-fails", 1, "", r"\Aerror: main\(\) of Programs threw java.lang.ArithmeticException: / by zero\n"),
+        ("job-fails", 1, "", r"\Aerror: a job of Programs failed: java.lang.ArithmeticException: / by zero\n"),
         ("no-job", 1, "", r"\Aerror: .* never called execute\(\)"),
         ("exit", 7, "", r"\A\Z"),
     ]:

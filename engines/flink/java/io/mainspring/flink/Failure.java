@@ -1,11 +1,13 @@
 package io.mainspring.flink;
 
 import java.io.PrintStream;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Set;
 import org.apache.flink.client.program.ProgramInvocationException;
+import org.apache.flink.runtime.client.JobExecutionException;
 
 /** What main() threw, for people: the root cause first, then each exception with the frames of the program, Flink's folded. */
 final class Failure {
@@ -29,20 +31,48 @@ final class Failure {
         while (chain.add(root) && root.getCause() != null) {
             root = root.getCause();
         }
-        out.println("error: main() of " + mainClass + " threw " + Text.firstLine(root.toString()));
+        boolean ofJob = chain.stream().anyMatch(JobExecutionException.class::isInstance);
+        String what = ofJob ? "a job of " + mainClass + " failed: " : "main() of " + mainClass + " threw ";
+        out.println("error: " + what + Text.firstLine(root.toString()));
         chain.clear();
+        String lead = "";
         for (Throwable each = thrown; each != null && chain.add(each); each = each.getCause()) {
-            out.println((each == thrown ? "" : "caused by: ") + Text.firstLines(each.toString()));
+            if (repeatsItsCause(each) && !hasFramesOfProgram(each.getStackTrace())) {
+                continue;
+            }
+            out.println(lead + Text.firstLines(each.toString()));
             printFrames(each.getStackTrace(), each == root, out);
+            lead = "caused by: ";
         }
+        String remedy = remedy(chain, root, ofJob);
+        if (remedy != null) {
+            out.println("help: " + remedy);
+        }
+    }
+
+    /** Wrappers of futures, and what Flink's client and its JobManager say about every job that failed. */
+    private static boolean repeatsItsCause(Throwable each) {
+        Throwable cause = each.getCause();
+        String message = String.valueOf(each.getMessage());
+        return cause != null
+                && (message.equals(cause.toString()) || message.startsWith("Job failed (") || message.equals("Job execution failed."));
+    }
+
+    private static String remedy(Set<Throwable> chain, Throwable root, boolean ofJob) {
+        if (root instanceof OutOfMemoryError) {
+            return ofJob
+                    ? "give its TaskManagers more memory: -D taskmanager.memory.process.size=4g"
+                    : "give main() more memory: -D flink.main.heap=1g";
+        }
+        if (chain.stream().anyMatch(each -> String.valueOf(each.getMessage()).contains("create checkpoint storage"))) {
+            return "execution.checkpointing.dir has to be a directory that every process of the cluster can write";
+        }
+        return null;
     }
 
     /** The program's frames in full, and of a root cause without any of them the top ones. */
     private static void printFrames(StackTraceElement[] frames, boolean isRoot, PrintStream out) {
-        boolean ofProgram = false;
-        for (StackTraceElement frame : frames) {
-            ofProgram |= isOfProgram(frame);
-        }
+        boolean ofProgram = hasFramesOfProgram(frames);
         int folded = 0;
         int shown = 0;
         for (StackTraceElement frame : frames) {
@@ -57,6 +87,10 @@ final class Failure {
         if (ofProgram || isRoot) {
             printFolded(folded, out);
         }
+    }
+
+    private static boolean hasFramesOfProgram(StackTraceElement[] frames) {
+        return Arrays.stream(frames).anyMatch(Failure::isOfProgram);
     }
 
     private static int printFolded(int folded, PrintStream out) {

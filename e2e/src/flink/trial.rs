@@ -1,0 +1,116 @@
+//! One cell of the kill matrix: who dies, when, and what has to come of it.
+
+use super::{ExactlyOnce, Moment, Part, Tally};
+use crate::{Finished, Host};
+use serde_json::Value;
+
+/// About five seconds of work.
+const NUMBERS: u64 = 8_000;
+
+/// Somebody dies at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// Who.
+    pub part: Part,
+    /// When.
+    pub moment: Moment,
+}
+
+/// What came of a trial.
+#[derive(Debug)]
+pub struct Verdict {
+    /// As people saw it.
+    pub run: Finished,
+    /// What the committed files hold.
+    pub tally: Tally,
+    /// `OUTCOME_…` of the application.
+    pub outcome: String,
+    /// `JOB_OUTCOME_…` of its job, or nothing when there is none.
+    pub job: String,
+    /// How often Flink restarted the job in the last cluster.
+    pub restarts: u64,
+    /// Lives of the cluster.
+    pub incarnations: u64,
+    /// How often main() was executed.
+    pub executions: u64,
+    /// Ends of jobs in the record's events.
+    pub ends: usize,
+}
+
+impl Trial {
+    /// Whether there is such a process then: main() has left before the end is in the record, and the cluster before its teardown
+    /// is over.
+    pub fn is_possible(self) -> bool {
+        match self.part {
+            Part::Main => !self.moment.is_after_the_end(),
+            Part::JobManager | Part::TaskManager | Part::Jobs => self.moment != Moment::InTeardown,
+            _ => true,
+        }
+    }
+
+    /// Runs it on a host of its own. Returning is a part of the proof: nothing of the host is left.
+    #[track_caller]
+    pub fn run(self) -> Verdict {
+        let (host, marker) = self.moment.prepare(Host::new());
+        let counted = ExactlyOnce::start(&host, NUMBERS, &["--contenders", "2"]);
+        self.moment.wait(&host, &counted, marker.as_deref());
+        self.part.kill(&host);
+        if let Some(marker) = marker {
+            std::fs::write(marker.with_added_extension("go"), "").expect("the host's directory is writable");
+        }
+        let (run, tally) = counted.finish(&host);
+        let status = host.status(ExactlyOnce::ID);
+        let events = host.events(ExactlyOnce::ID);
+        let job = &status["jobs"][0];
+        let ended = |event: &&Value| event["kind"] == "job" && event["attributes"]["state"] == "ended";
+        let verdict = Verdict {
+            run,
+            tally,
+            outcome: text(&status["outcome"]),
+            job: text(&job["end"]["outcome"]),
+            restarts: job["end"]["progress"]["restarts"].as_u64().unwrap_or_default(),
+            incarnations: text(&status["cluster"]["incarnation"]).parse().unwrap_or_default(),
+            executions: status["main"]["executions"].as_u64().unwrap_or_default(),
+            ends: events.iter().filter(ended).count(),
+        };
+        assert_eq!(status["clean"], true, "{status:#}");
+        host.down();
+        verdict
+    }
+
+    /// What is wrong with a verdict, if anything.
+    pub fn objection(self, verdict: &Verdict) -> Option<String> {
+        let main_is_cut_off = self.part == Part::Main && !self.moment.is_after_the_end();
+        let expected = if main_is_cut_off { "OUTCOME_FAILED" } else { "OUTCOME_SUCCEEDED" };
+        if verdict.outcome != expected {
+            return Some(format!("{} instead of {expected}", verdict.outcome));
+        }
+        if verdict.ends > 1 {
+            return Some(format!("{} ends of one job", verdict.ends));
+        }
+        let whole = Tally::default();
+        let without_loss = Tally { doubled: verdict.tally.doubled, ..Tally::default() };
+        // What a cancelled job did not come to is no loss; what it wrote twice would be one.
+        let wrong = if main_is_cut_off { without_loss != whole } else { verdict.tally != whole };
+        if wrong {
+            return Some(format!("{:?}", verdict.tally));
+        }
+        self.unexpected_disturbance(verdict)
+    }
+
+    /// The job must not notice that somebody died who does not run it.
+    fn unexpected_disturbance(self, verdict: &Verdict) -> Option<String> {
+        let runs_the_job = matches!(self.part, Part::JobManager | Part::TaskManager | Part::All);
+        if !runs_the_job && (verdict.restarts, verdict.incarnations) != (0, 1) {
+            return Some(format!("{} restarts, {} incarnations", verdict.restarts, verdict.incarnations));
+        }
+        if self.part == Part::TaskManager && verdict.incarnations != 1 {
+            return Some(format!("{} incarnations", verdict.incarnations));
+        }
+        None
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,74 @@
+//! What bad programs and bad settings get: the reason, the thing, its value, the way out, the right exit code, nothing left behind.
+
+use e2e::Host;
+use e2e::flink::programs;
+
+/// Each on a host of its own. `{jar}` is the jar of our programs, `{dir}` the host's scratch directory.
+macro_rules! each_gets_an_error {
+    ($($test:ident: $arguments:expr => $says:expr;)*) => {$(
+        #[test]
+        fn $test() {
+            check(Host::new(), &$arguments, &$says);
+        }
+    )*};
+}
+
+#[track_caller]
+fn check(host: Host, arguments: &[&str], says: &[&str]) {
+    let (jar, directory) = (programs(), host.scratch().to_str().unwrap().to_owned());
+    host.file("page.jar", "<html>there is no such build</html>");
+    let arguments: Vec<String> =
+        arguments.iter().map(|word| word.replace("{jar}", &jar).replace("{dir}", &directory)).collect();
+    let line: Vec<&str> =
+        ["run", "--application-id", "bad"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let run = host.run(&line).exits(1).says("error[").says("left over: nothing").says("help:");
+    for text in says {
+        run.clone().says(&text.replace("{dir}", &directory));
+    }
+    assert_eq!(run.stdout.lines().filter(|line| *line != "nothing to do").count(), 0, "{}", run.stdout);
+    assert_eq!(host.status("bad")["clean"], true);
+    host.down();
+}
+
+each_gets_an_error! {
+    what_is_no_jar: ["page.jar"]
+        => ["PROGRAM_NOT_EXECUTABLE", "page.jar is no jar", "help: name the jar that the program's build makes"];
+    what_flink_does_not_run: ["--engine", "flink", "/bin/true"]
+        => ["PROGRAM_UNSUPPORTED", "true is no .jar", "--engine"];
+    a_jar_without_a_main_class: ["{jar}"]
+        => ["MAIN_EXITED", "exited 2", "programs.jar names no main class", "-c CLASS"];
+    a_class_that_is_missing: ["-c", "org.Missing", "{jar}"]
+        => ["MAIN_EXITED", "exited 2", "holds no class \"org.Missing\"", "-c org.example.Main"];
+    a_main_without_execute: ["-c", "Misbehaving", "{jar}", "no-job"]
+        => ["MAIN_EXITED", "exited 1", "main() of Misbehaving returned without a job", "execute()"];
+    // The root cause, then the program's own frames.
+    a_main_that_throws: ["-c", "Misbehaving", "{jar}", "throws"]
+        => ["MAIN_EXITED", "error: main() of Misbehaving threw java.io.IOException: no such file: orders.csv\n",
+            "java.lang.IllegalStateException: the table \"orders\" is not there\n    at Misbehaving.throwing(Misbehaving.java:"];
+    a_main_that_exits: ["-c", "Misbehaving", "{jar}", "exits"] => ["MAIN_EXITED", "exited 7"];
+    a_job_that_fails: ["-c", "Misbehaving", "{jar}", "divides"]
+        => ["error: a job of Misbehaving failed: java.lang.ArithmeticException: / by zero\n",
+            "misbehaves FAILED (java.lang.ArithmeticException: / by zero)"];
+    a_plan_that_the_jobmanager_refuses: ["-D", "state.backend.type=nonsense", "-c", "Misbehaving", "{jar}", "divides"]
+        => ["Cannot find configured state backend factory class: nonsense", "misbehaves FAILED"];
+    a_task_that_takes_all_memory: ["-c", "Misbehaving", "{jar}", "memory"]
+        => ["a job of Misbehaving failed: java.lang.OutOfMemoryError", "at Misbehaving.takeAll",
+            "help: give its TaskManagers more memory: -D taskmanager.memory.process.size="];
+    checkpoints_that_cannot_be_written:
+        ["-D", "execution.checkpointing.dir=file://{dir}/page.jar/x", "-c", "Misbehaving", "{jar}", "checkpoints"]
+        => ["{dir}/page.jar", "help: execution.checkpointing.dir has to be a directory"];
+    a_setting_that_flink_does_not_know: ["-D", "taskmanagr.numberOfTaskSlots=2", "-c", "Misbehaving", "{jar}"]
+        => ["SETTING_UNKNOWN", "'taskmanagr.numberOfTaskSlots'", "taskmanager.", "spelling"];
+    a_setting_that_is_not_the_users: ["-D", "rest.port=8081", "-c", "Misbehaving", "{jar}"]
+        => ["SPEC_INVALID", "'rest.port' cannot be set", "leave it out"];
+}
+
+/// Nobody but the engine knows this variable, and it reaches every process of the engine all the same.
+#[test]
+fn a_flink_that_is_not_set_up() {
+    let host = Host::new();
+    let empty = host.scratch().join("empty").to_str().unwrap().to_owned();
+    let says = ["ENGINE_NOT_SET_UP", "is not set up in {dir}/empty", "help: mainspring setup flink"];
+    programs();
+    check(host.with("MAINSPRING_ENGINE_FLINK_HOME", empty), &["-c", "Misbehaving", "{jar}", "exits"], &says);
+}
