@@ -29,6 +29,8 @@ Look
   events                 what happened, in order
   graph                  the graph of a job
 Change
+  savepoint              have a savepoint taken of the jobs that run
+  stop                   stop the jobs of an application, each with a savepoint
   cancel                 ask an application to end as CANCELLED
   abandon                give up a teardown or a publish that cannot finish
 Host
