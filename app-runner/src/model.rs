@@ -12,6 +12,7 @@ mod facts;
 mod failure;
 mod record;
 mod running;
+mod savepoints;
 
 pub use decision::{Decision, Leave};
 pub use fact::Fact;
@@ -19,7 +20,7 @@ pub use facts::{Cluster, Facts, JobFacts, Main, Step};
 pub use failure::Failure;
 pub use record::{
     ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
-    RecordedJobEnd, RecordedMain,
+    RecordedJobEnd, RecordedMain, Wish,
 };
 
 /// What should be under way now. The order means nothing; what is under way already is simply answered again.

@@ -30,7 +30,7 @@ use proto::{
 use tokio::sync::watch;
 
 use crate::error::PortError;
-use crate::model::{Failure, MainExit, Outcome};
+use crate::model::{Failure, MainExit, Outcome, Wish};
 
 /// What a port answers.
 pub type PortResult<T> = Result<T, PortError>;
@@ -190,6 +190,13 @@ pub trait RecordStore: Send + Sync {
         job: JobId,
         end: job::JobEnd,
     ) -> PortResult<job::JobEnd>;
+    /// What became of a savepoint.
+    async fn record_savepoint(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        savepoint: job::Savepoint,
+    ) -> PortResult<()>;
     /// A job's outputs stand at their final names.
     async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()>;
     /// The application's end; answers the one that stands.
@@ -399,6 +406,13 @@ pub trait Jobs: Send + Sync {
         job: JobId,
         reason: &str,
     ) -> PortResult<()>;
+    /// Has a savepoint taken, once for each trigger id; its present state.
+    async fn savepoint(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        wish: &Wish,
+    ) -> PortResult<wire::SavepointResponse>;
     /// All jobs: their state first, then progress.
     async fn watch(
         &self,

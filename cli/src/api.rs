@@ -10,7 +10,8 @@ use client::error::CallError;
 use futures::{Stream, StreamExt as _};
 use proto::api::{
     Application, Event, EventsRequest, GetGraphResponse, GetVersionResponse, ListRequest, ListResponse,
-    LogLine, ReadLogsRequest, SubmitRequest, SubmitResponse, WaitFor, WatchRequest, watch_response::Item,
+    LogLine, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor,
+    WatchRequest, watch_response::Item,
 };
 use tonic::Status;
 
@@ -80,6 +81,19 @@ impl Api {
     /// True: it was asked for before.
     pub(crate) async fn cancel(&self, named: &Named, reason: &str) -> Answer<(Application, bool)> {
         self.inner.cancel(&named.id, named.generation, reason, &requester()).await
+    }
+
+    /// True: it was accepted before.
+    pub(crate) async fn request_savepoint(
+        &self,
+        request: RequestSavepointRequest,
+    ) -> Answer<(Application, bool)> {
+        self.inner.request_savepoint(request).await
+    }
+
+    /// True: it was accepted before.
+    pub(crate) async fn stop(&self, request: StopRequest) -> Answer<(Application, bool)> {
+        self.inner.stop(request).await
     }
 
     pub(crate) async fn abandon(&self, named: &Named, reason: &str) -> Answer<Application> {

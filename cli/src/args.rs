@@ -30,6 +30,8 @@ Look
   graph                  the graph of a job
   ui                     the web page of an application's engine
 Change
+  savepoint              have a savepoint taken of the jobs that run
+  stop                   stop the jobs of an application, each with a savepoint
   cancel                 ask an application to end as CANCELLED
   abandon                give up a teardown or a publish that cannot finish
 Host

@@ -32,6 +32,7 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
             .map(str::to_owned)
             .or_else(|| reason.map(|reason| help(reason, id)))
             .into_iter()
+            .chain(application.jobs.iter().filter_map(way_out_of))
             .collect(),
         fields: Vec::new(),
         metadata: vec![
@@ -67,6 +68,11 @@ fn help(reason: Reason, id: &str) -> String {
     remedy(reason).replace(" ID", &format!(" {id}"))
 }
 
+/// What the engine says that is to be done about a job that failed.
+fn way_out_of(job: &Job) -> Option<String> {
+    words::way_out(&job.end.as_ref()?.message).1.map(str::to_owned)
+}
+
 /// `clean SUCCEEDED (output published, kept)`.
 fn job(job: &Job) -> String {
     let state = words::job_state(job);
@@ -77,7 +83,8 @@ fn job(job: &Job) -> String {
         JobOutcome::Succeeded if has_output => " (output not published)".to_owned(),
         JobOutcome::Succeeded => String::new(),
         _ if !end.message.is_empty() => {
-            format!(" ({})", words::cut(end.message.lines().next().unwrap_or_default(), 80))
+            let (message, _) = words::way_out(&end.message);
+            format!(" ({})", words::cut(message.lines().next().unwrap_or_default(), 80))
         }
         _ => String::new(),
     };
@@ -91,6 +98,23 @@ mod tests {
 
     use super::*;
     use crate::output::{Color, Format, Output, Progress};
+
+    #[test]
+    fn what_is_to_be_done_about_a_job_is_said_too() {
+        let message = "cannot map state; help: leave it out with -n";
+        let end = JobEnd { outcome: JobOutcome::Failed.into(), message: message.into(), ..JobEnd::default() };
+        let application = Application {
+            application_id: "orders".into(),
+            outcome: Outcome::Failed.into(),
+            reason: "MAIN_EXITED".into(),
+            jobs: vec![Job { name: "count".into(), end: Some(end), ..Job::default() }],
+            ..Application::default()
+        };
+        let failure =
+            failure(&application, &MainOutput::new(true)).expect("a failed application is an error");
+        assert_eq!(failure.help.last().map(String::as_str), Some("leave it out with -n"));
+        assert!(failure.details[0].ends_with("count FAILED (cannot map state)"), "{:?}", failure.details);
+    }
 
     #[test]
     fn a_failing_program_is_told_with_its_last_words_and_its_jobs() {

@@ -23,6 +23,9 @@ macro_rules! named {
         const NAME: &'static str = concat!("mainspring.api.v1.", stringify!($message));
     })* };
 }
+impl Named for proto::job::Savepoint {
+    const NAME: &'static str = "mainspring.job.v1.Savepoint";
+}
 named! { Application ApplicationSpec Event Job ListResponse LogLine GetGraphResponse SubmitRequest }
 
 /// The descriptor of a message.

@@ -42,6 +42,16 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::NotEnded => "cancel it first: mainspring cancel ID",
         R::ApplicationEnding => "the application was cancelled or has ended: submit it anew",
         R::JobNotFound => "mainspring jobs lists the jobs of an application",
+        R::JobNotRunning => "mainspring jobs shows which jobs run: only those can be asked",
+        R::SavepointUnsupported => {
+            "savepoints are for the flink engine; mainspring cancel ends an application of any"
+        }
+        R::SavepointFailed => {
+            "correct what is named and ask again; the job goes on unless it has ended (mainspring jobs)"
+        }
+        R::SavepointPending => {
+            "nothing to do: the application ends once it is known what became of its savepoints"
+        }
         R::ResultNotReady => "wait for it: mainspring wait ID --for job=NAME",
         R::ResultNone => "the job wrote its rows to a target instead: mainspring jobs shows where",
         R::Compacted => "begin again from the present state",

@@ -2,7 +2,7 @@
 
 mod file;
 mod options;
-mod pointer;
+pub(crate) mod pointer;
 mod variables;
 
 pub(crate) use file::read;

@@ -12,8 +12,10 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod result;
 pub(crate) mod run;
+pub(crate) mod savepoint;
 pub(crate) mod setup;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod ui;
 pub(crate) mod up;
 pub(crate) mod version;
@@ -49,6 +51,10 @@ pub(crate) enum Verb {
     Graph(graph::GraphArgs),
     /// The web page of an application's engine
     Ui(ui::UiArgs),
+    /// Have a savepoint taken of the jobs that run
+    Savepoint(savepoint::SavepointArgs),
+    /// Stop the jobs of an application, each with a savepoint
+    Stop(stop::StopArgs),
     /// Ask an application to end as CANCELLED
     Cancel(cancel::CancelArgs),
     /// Give up a teardown or a publish that cannot finish
@@ -79,6 +85,8 @@ pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[Strin
         Verb::Events(args) => events::run(args, session).await,
         Verb::Graph(args) => graph::run(args, session).await,
         Verb::Ui(args) => ui::run(args, session).await,
+        Verb::Savepoint(args) => savepoint::run(args, session).await,
+        Verb::Stop(args) => stop::run(args, session).await,
         Verb::Cancel(args) => cancel::run(args, session).await,
         Verb::Abandon(args) => abandon::run(args, session).await,
         Verb::Up(args) => up::run(args, session).await,

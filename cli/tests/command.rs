@@ -168,7 +168,10 @@ fn flinks_spelling_is_understood() {
     assert_eq!(program["entryClass"], "org.Main");
     assert_eq!(program["classpaths"], serde_json::json!(["file:///a.jar", "file:///b.jar"]));
     assert_eq!((&program["parallelism"], &program["claimMode"]), (&4.into(), &"CLAIM".into()));
-    assert_eq!((&program["savepoint"], &program["allowNonRestoredState"]), (&"/sp".into(), &true.into()));
+    assert_eq!(
+        (&program["savepoint"], &program["allowNonRestoredState"]),
+        (&"file:///sp".into(), &true.into())
+    );
     assert_eq!(program["arguments"], serde_json::json!(["-p", "5", "-py", "mine"]));
     assert_eq!(document["settings"], serde_json::json!({ "x": "y", "z": "w" }));
     assert_eq!(document["engine"], "flink");

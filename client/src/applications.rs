@@ -11,7 +11,8 @@ use proto::api::applications_service_client::ApplicationsServiceClient;
 use proto::api::{
     AbandonRequest, Application, CancelRequest, Event, EventsRequest, GetGraphRequest, GetGraphResponse,
     GetRequest, GetVersionRequest, GetVersionResponse, ListRequest, ListResponse, LogLine, ReadLogsRequest,
-    ReadResultRequest, SubmitRequest, SubmitResponse, WaitFor, WaitRequest, WatchRequest, watch_response,
+    ReadResultRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor,
+    WaitRequest, WatchRequest, watch_response,
 };
 use proto::{ApplicationId, Generation};
 
@@ -137,6 +138,21 @@ impl Applications {
         };
         let answer = self.inner.clone().cancel(call(request)).await?.into_inner();
         Ok((answer.application.unwrap_or_default(), answer.requested_earlier))
+    }
+
+    /// Asks for savepoints; durable when this returns. True: it was accepted before. Harmless to repeat with the same request id.
+    pub async fn request_savepoint(
+        &self,
+        request: RequestSavepointRequest,
+    ) -> Result<(Application, bool), CallError> {
+        let answer = self.inner.clone().request_savepoint(call(request)).await?.into_inner();
+        Ok((answer.application.unwrap_or_default(), answer.accepted_earlier))
+    }
+
+    /// Asks that all jobs that run be stopped with savepoints. Otherwise as [`Self::request_savepoint`].
+    pub async fn stop(&self, request: StopRequest) -> Result<(Application, bool), CallError> {
+        let answer = self.inner.clone().stop(call(request)).await?.into_inner();
+        Ok((answer.application.unwrap_or_default(), answer.accepted_earlier))
     }
 
     /// Ends a teardown or a publish that cannot finish.

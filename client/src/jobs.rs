@@ -1,11 +1,13 @@
-//! A cluster's `JobsService`: submitting, watching and cancelling jobs in the engine.
+//! A cluster's `JobsService`: submitting, watching and cancelling jobs in the engine, and their savepoints.
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::engine::jobs_service_client::JobsServiceClient;
-use proto::engine::{AdoptRequest, CancelRequest, JobStatus, SubmitRequest, WatchRequest};
-use proto::{Digest, EpochFence, Incarnation, JobId};
+use proto::engine::{
+    AdoptRequest, CancelRequest, JobStatus, SavepointRequest, SavepointResponse, SubmitRequest, WatchRequest,
+};
+use proto::{Digest, EpochFence, Incarnation, JobId, TriggerId};
 
 use crate::error::CallError;
 
@@ -75,5 +77,25 @@ impl Jobs {
         };
         self.inner.clone().cancel(request).await?;
         Ok(())
+    }
+
+    /// Has a savepoint taken, once for each trigger id; answers its present state, which may be pending: ask again then.
+    pub async fn savepoint(
+        &self,
+        job: JobId,
+        trigger: TriggerId,
+        directory: &str,
+        stop: bool,
+        drain: bool,
+    ) -> Result<SavepointResponse, CallError> {
+        let request = SavepointRequest {
+            fence: Some(self.fence.clone().into()),
+            job_id: job.to_string(),
+            trigger_id: trigger.to_string(),
+            directory: directory.to_owned(),
+            stop,
+            drain,
+        };
+        Ok(self.inner.clone().savepoint(request).await?.into_inner())
     }
 }

@@ -8,7 +8,7 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
-use proto::job::{Checkpoint, JobEnd};
+use proto::job::{Checkpoint, JobEnd, Savepoint};
 use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::jobgraph::{
     AddCheckpointRequest, AdvanceCheckpointIdRequest, AppendEventsRequest, BeatRequest, BeginAttemptRequest,
@@ -17,8 +17,8 @@ use proto::jobgraph::{
     PinArtifactsRequest, PutJobGraphRequest, PutJobGraphResponse, ReadCheckpointsRequest,
     ReadCheckpointsResponse, ReadRecordRequest, Record as FullRecord, RecordApplicationEndRequest,
     RecordApplicationEndResponse, RecordClusterRequest, RecordJobEndRequest, RecordJobSubmittedRequest,
-    RecordLeaderJobEndRequest, RecordMainRequest, RecordPublishedRequest, RemoveCheckpointRequest,
-    WatchRecordRequest,
+    RecordLeaderJobEndRequest, RecordMainRequest, RecordPublishedRequest, RecordSavepointRequest,
+    RemoveCheckpointRequest, WatchRecordRequest,
 };
 use proto::{ApplicationRef, EpochFence, Incarnation, IncarnationFence, JobId, api};
 
@@ -280,6 +280,22 @@ impl Record {
         };
         let answer = self.inner.clone().record_leader_job_end(call(request)).await?.into_inner();
         Ok(Standing { recorded: answer.recorded, end: answer.end.unwrap_or_default() })
+    }
+
+    /// What became of a savepoint that was asked for; answers the result that stands, and whether it is this one.
+    pub async fn savepoint_settled(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        savepoint: Savepoint,
+    ) -> Result<(bool, Savepoint), CallError> {
+        let request = RecordSavepointRequest {
+            fence: Some(fence.clone().into()),
+            job_id: job.to_string(),
+            savepoint: Some(savepoint),
+        };
+        let answer = self.inner.clone().record_savepoint(call(request)).await?.into_inner();
+        Ok((answer.recorded, answer.savepoint.unwrap_or_default()))
     }
 
     /// All outputs of a committed end stand at their final names.

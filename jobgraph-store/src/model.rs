@@ -8,6 +8,7 @@ pub mod ending;
 pub mod event;
 pub mod job;
 pub mod refusal;
+pub mod savepoint;
 pub mod spec;
 pub mod submit;
 pub mod view;

@@ -249,5 +249,51 @@ impl fmt::Debug for JobId {
     }
 }
 
+/// The id under which an engine takes one savepoint: the same for whoever acts on the same wish; as text 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TriggerId([u8; 16]);
+
+impl TriggerId {
+    /// The id for the wish `request_id` and one job. Job ids are those of one generation, so this is too.
+    pub fn derive(request_id: &str, job: JobId) -> Self {
+        let mut hasher = Sha256::new();
+        for text in ["mainspring.savepoint/1", request_id] {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text.as_bytes());
+        }
+        hasher.update(job.as_bytes());
+        let digest: [u8; 32] = hasher.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+}
+
+impl FromStr for TriggerId {
+    type Err = InvalidId;
+
+    fn from_str(value: &str) -> Result<Self, InvalidId> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(value, &mut bytes).map_err(|_| InvalidId {
+            kind: "trigger id",
+            value: value.chars().take(80).collect(),
+            rule: "32 hex digits",
+        })?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ pub mod id;
 pub mod reason;
 
 pub use fence::{ApplicationRef, EpochFence, IncarnationFence};
-pub use id::{ApplicationId, Digest, Epoch, Generation, Incarnation, InvalidId, JobId};
+pub use id::{ApplicationId, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId};
 pub use reason::Reason;
 
 /// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.

@@ -3,7 +3,7 @@
 use proto::{Incarnation, JobId};
 
 use super::failure::Failure;
-use super::record::{JobOutcome, Outcome};
+use super::record::{JobOutcome, Outcome, Wish};
 
 /// One thing that should be under way. Equal decisions are the same thing: it is begun once.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +64,20 @@ pub enum Decision {
         incarnation: Incarnation,
         /// Why, for people.
         reason: String,
+    },
+    /// Has the cluster take a savepoint that somebody asked for; then what became of it into the record.
+    Savepoint {
+        /// What was asked for.
+        wish: Wish,
+        /// Where.
+        incarnation: Incarnation,
+    },
+    /// A savepoint that nobody can take any more: into the record.
+    RefuseSavepoint {
+        /// What was asked for.
+        wish: Wish,
+        /// Why not.
+        why: Failure,
     },
     /// The time that cancelled jobs have to record their ends.
     CancelBound {
@@ -152,6 +166,8 @@ impl Decision {
                 | Self::RecordReady { .. }
                 | Self::Submit { .. }
                 | Self::CancelJob { .. }
+                | Self::Savepoint { .. }
+                | Self::RefuseSavepoint { .. }
                 | Self::CancelBound { .. }
                 | Self::EndJob { .. }
                 | Self::Publish { .. }

@@ -7,6 +7,7 @@ use super::facts::{Cluster, Facts, Main};
 use super::failure::Failure;
 use super::record::{ClusterState, JobOutcome, Outcome};
 use super::running::publish;
+use super::savepoints;
 
 /// Why the application has to end now, if it has to. A cancel that the record acknowledged stands above everything.
 pub(super) fn verdict(facts: &Facts) -> Option<(Outcome, Failure)> {
@@ -39,6 +40,8 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
     if main_gone {
         jobs(facts, why, &mut wanted);
     }
+    let unsettled = facts.record.pending_savepoints().next().is_some();
+    savepoints::refuse(facts, why, &mut wanted);
     if facts.record.unpublished_jobs().next().is_some() && !facts.record.desired.abandon {
         if facts.describing.is_done() {
             publish(facts, &mut wanted);
@@ -47,7 +50,7 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
         }
         return wanted;
     }
-    if main_gone && facts.record.open_jobs().next().is_none() {
+    if main_gone && !unsettled && facts.record.open_jobs().next().is_none() {
         let desired_revision = facts.record.desired.revision;
         wanted.push(Decision::RecordEnd { outcome: *outcome, why: why.clone(), desired_revision });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proto::{Incarnation, JobId, Reason};
+use proto::{Incarnation, JobId, Reason, TriggerId};
 
 use super::decision::Leave;
 use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
@@ -96,6 +96,13 @@ pub enum Fact {
     },
     /// The cluster was asked to end it.
     CancelSent(JobId),
+    /// The record holds what became of a savepoint.
+    SavepointSettled {
+        /// Of this job.
+        job: JobId,
+        /// Which.
+        trigger: TriggerId,
+    },
     /// Cancelled jobs had their time.
     CancelBoundPassed,
     /// The record holds this end.
@@ -184,6 +191,11 @@ impl Facts {
             Fact::Submitted { job, incarnation } => self.note_submitted(job, incarnation),
             Fact::CancelWanted { job, reason } => drop(self.job(job).cancel.get_or_insert(reason)),
             Fact::CancelSent(job) => self.job(job).cancel_sent = true,
+            Fact::SavepointSettled { job, trigger } => {
+                if let Some(recorded) = self.record.jobs.get_mut(&job) {
+                    recorded.settled.insert(trigger);
+                }
+            }
             Fact::CancelBoundPassed => self.cancel_bound_passed = true,
             Fact::JobEnded { job, end } => {
                 if let Some(recorded) = self.record.jobs.get_mut(&job) {

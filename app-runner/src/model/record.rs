@@ -1,8 +1,8 @@
 //! The record of one generation, as far as decisions need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use proto::{Digest, Epoch, Incarnation, JobId};
+use proto::{Digest, Epoch, Incarnation, JobId, TriggerId};
 
 /// How an application ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,23 @@ pub struct Desired {
     pub requested_by: String,
     /// Compared with the record's when the end is written.
     pub revision: u64,
+    /// Savepoints of jobs, whether they have a result or not.
+    pub savepoints: Vec<Wish>,
+}
+
+/// A savepoint of one job that somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Of this job.
+    pub job: JobId,
+    /// What the engine takes it under: derived from the wish, so that whoever acts on it asks for the same one.
+    pub trigger: TriggerId,
+    /// Where to; empty: where the engine's settings say.
+    pub directory: String,
+    /// The job is to be stopped with it.
+    pub stop: bool,
+    /// Its input is said to be over first.
+    pub drain: bool,
 }
 
 /// State of the current incarnation.
@@ -171,6 +188,8 @@ pub struct RecordedJob {
     pub ended_before_main: bool,
     /// Where its committed output waits for its final names, for people; empty where there is none.
     pub staged: String,
+    /// Savepoints that have a result.
+    pub settled: BTreeSet<TriggerId>,
 }
 
 /// A job's end, as far as decisions need it.
@@ -202,6 +221,7 @@ impl Record {
             job.published |= was.published;
             job.submissions = job.submissions.max(was.submissions);
             job.incarnation = job.incarnation.max(was.incarnation);
+            job.settled.extend(was.settled);
             if job.end.is_none() {
                 job.end = was.end;
                 job.ended_before_main = was.ended_before_main;
@@ -228,6 +248,13 @@ impl Record {
     /// Jobs without an end.
     pub fn open_jobs(&self) -> impl Iterator<Item = (JobId, &RecordedJob)> {
         self.jobs.iter().filter(|(_, job)| job.end.is_none()).map(|(id, job)| (*id, job))
+    }
+
+    /// Savepoints that somebody asked for and that have no result.
+    pub fn pending_savepoints(&self) -> impl Iterator<Item = &Wish> {
+        let settled =
+            |wish: &&Wish| self.jobs.get(&wish.job).is_none_or(|job| job.settled.contains(&wish.trigger));
+        self.desired.savepoints.iter().filter(move |wish| !settled(wish))
     }
 
     /// Committed outputs that are not at their final names.

@@ -6,6 +6,7 @@ use super::decision::Decision;
 use super::facts::{Cluster, Facts, Main, Step};
 use super::failure::Failure;
 use super::record::{ClusterState, JobOutcome, Outcome};
+use super::savepoints;
 
 pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     let mut wanted = Vec::new();
@@ -14,6 +15,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
         cluster(facts, &mut wanted);
     }
     jobs(facts, &mut wanted);
+    savepoints::decide(facts, &mut wanted);
     publish(facts, &mut wanted);
     main(facts, &mut wanted);
     wanted
@@ -69,7 +71,8 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
         }
     }
     let given_up = given_up_outputs(facts);
-    if open || (given_up.is_none() && facts.record.unpublished_jobs().next().is_some()) {
+    let unsettled = facts.record.pending_savepoints().next().is_some();
+    if open || unsettled || (given_up.is_none() && facts.record.unpublished_jobs().next().is_some()) {
         return;
     }
     let (outcome, why) = match unawaited_failure(facts).or(given_up) {

@@ -2,9 +2,10 @@
 mod arrows;
 mod crash;
 mod ends;
+mod savepoints;
 mod world;
 
-use proto::{ApplicationId, Digest, Epoch, Generation, Incarnation, JobId, Reason};
+use proto::{ApplicationId, Digest, Epoch, Generation, Incarnation, JobId, Reason, TriggerId};
 
 use super::*;
 
@@ -26,6 +27,7 @@ fn stored(name: &str) -> RecordedJob {
         published: false,
         ended_before_main: false,
         staged: String::new(),
+        settled: Default::default(),
     }
 }
 

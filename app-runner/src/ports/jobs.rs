@@ -15,6 +15,7 @@ use proto::{EpochFence, Incarnation, JobId, Reason, engine};
 
 use super::{Jobs, PortResult, Submission};
 use crate::error::PortError;
+use crate::model::Wish;
 
 /// The clusters that this runner adopted.
 pub struct EngineJobs {
@@ -83,6 +84,16 @@ impl Jobs for EngineJobs {
         reason: &str,
     ) -> PortResult<()> {
         Ok(self.client(incarnation)?.cancel(job, reason).await?)
+    }
+
+    async fn savepoint(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        wish: &Wish,
+    ) -> PortResult<engine::SavepointResponse> {
+        let Wish { job, trigger, directory, stop, drain } = wish;
+        Ok(self.client(incarnation)?.savepoint(*job, *trigger, directory, *stop, *drain).await?)
     }
 
     async fn watch(

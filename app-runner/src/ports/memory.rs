@@ -74,6 +74,7 @@ struct State {
     done: Vec<String>,
     refuse_main: Option<PortError>,
     equal_job_names: bool,
+    no_savepoints: bool,
 }
 
 impl World {
@@ -104,6 +105,7 @@ impl World {
             done: Vec::new(),
             refuse_main: None,
             equal_job_names: false,
+            no_savepoints: false,
         };
         Self { state: Arc::new(Mutex::new(state)), changes, clock, program }
     }
@@ -163,6 +165,28 @@ impl World {
             desired.cancel = true;
             desired.revision += 1;
         });
+    }
+
+    /// Asks for a savepoint of every job that runs, or for their stop with one.
+    pub fn ask_for_savepoints(&self, request_id: &str, stop: bool) {
+        self.write(|state| {
+            let application = state.application();
+            let open = application.jobs.iter().filter(|job| job.end.is_none());
+            let wish = api::SavepointWish {
+                request_id: request_id.to_owned(),
+                job_ids: open.map(|job| job.job_id.clone()).collect(),
+                stop,
+                ..api::SavepointWish::default()
+            };
+            let desired = application.desired.get_or_insert_default();
+            desired.savepoints.push(wish);
+            desired.revision += 1;
+        });
+    }
+
+    /// The engine has no savepoints.
+    pub fn refuse_savepoints(&self) {
+        self.lock().no_savepoints = true;
     }
 
     /// Sets the deadline, from now on.

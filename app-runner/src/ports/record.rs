@@ -162,6 +162,16 @@ impl RecordStore for StoredRecord {
         Ok(self.0.leader_job_ended(fence, job, end).await?.end)
     }
 
+    async fn record_savepoint(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        savepoint: job::Savepoint,
+    ) -> PortResult<()> {
+        self.0.savepoint_settled(fence, job, savepoint).await?;
+        Ok(())
+    }
+
     async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()> {
         Ok(self.0.published(fence, job).await?)
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use proto::{Epoch, Incarnation, JobId, api, job, jobgraph};
+use proto::{Epoch, Incarnation, JobId, TriggerId, api, job, jobgraph};
 
 use crate::error::PortError;
 use crate::model::{
     ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
-    RecordedJobEnd, RecordedMain,
+    RecordedJobEnd, RecordedMain, Wish,
 };
 
 /// What decisions need of a record. Refuses ids and values that this build does not know.
@@ -56,6 +56,7 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
         published: wire.published,
         ended_before_main,
         staged: staged(wire),
+        settled: wire.savepoints.iter().filter_map(|known| known.trigger_id.parse().ok()).collect(),
     };
     Ok((id, job))
 }
@@ -122,6 +123,19 @@ fn desired(wire: Option<&api::Desired>) -> Desired {
         reason: wire.reason.clone(),
         requested_by: wire.requested_by.clone(),
         revision: wire.revision,
+        savepoints: wire.savepoints.iter().flat_map(wishes).collect(),
+    })
+}
+
+/// One wish for each of its jobs. An id that is none was not written by any store.
+fn wishes(wire: &api::SavepointWish) -> impl Iterator<Item = Wish> {
+    let jobs = wire.job_ids.iter().filter_map(|id| id.parse::<JobId>().ok());
+    jobs.map(|job| Wish {
+        job,
+        trigger: TriggerId::derive(&wire.request_id, job),
+        directory: wire.directory.clone(),
+        stop: wire.stop,
+        drain: wire.drain,
     })
 }
 

@@ -286,7 +286,7 @@ impl Execution {
             Some(api::JobState::Running) => engine::EngineJobState::Running,
             _ => engine::EngineJobState::Starting,
         };
-        engine::JobStatus { job_id: job.to_string(), state: state.into(), progress }
+        engine::JobStatus { job_id: job.to_string(), state: state.into(), progress, ..Default::default() }
     }
 
     /// Asks a job to end.

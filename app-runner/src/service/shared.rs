@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// One line for the beat.
     pub(super) activity: watch::Sender<String>,
     pub(super) progress: watch::Sender<BTreeMap<JobId, job::Progress>>,
+    /// What running jobs were last restarted for.
+    pub(super) failures: watch::Sender<BTreeMap<JobId, String>>,
     /// The cluster that takes this leader's calls.
     pub(super) live: watch::Sender<Option<Incarnation>>,
     /// main() may begin jobs.
@@ -68,6 +70,7 @@ impl Shared {
             lease,
             activity: watch::Sender::default(),
             progress: watch::Sender::default(),
+            failures: watch::Sender::default(),
             live: watch::Sender::default(),
             accepting: watch::Sender::new(true),
             directory: OnceLock::new(),

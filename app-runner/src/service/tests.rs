@@ -5,6 +5,7 @@ mod assigned;
 mod failover;
 mod liveness;
 mod runs;
+mod savepoints;
 
 use std::sync::Arc;
 use std::time::Duration;

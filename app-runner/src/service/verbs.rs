@@ -5,6 +5,7 @@ mod cluster;
 mod ending;
 mod jobs;
 mod main;
+mod savepoints;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::CancelJob { job, incarnation, reason } => {
             jobs::cancel(shared, *job, *incarnation, reason).await
         }
+        Decision::Savepoint { wish, incarnation } => savepoints::take(shared, wish, *incarnation).await,
+        Decision::RefuseSavepoint { wish, why } => savepoints::refuse(shared, wish, why).await,
         Decision::CancelBound { .. } => Ok(jobs::cancel_bound(shared).await),
         Decision::EndJob { job, outcome, why } => jobs::end(shared, *job, *outcome, why).await,
         Decision::Publish { job } => jobs::publish(shared, *job).await,

@@ -7,7 +7,7 @@ use chassis::clock::Clock as _;
 use chassis::tasks::Shutdown;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
-use proto::{Incarnation, api};
+use proto::{Incarnation, JobId, api};
 
 use super::retry::backoff;
 use super::shared::Shared;
@@ -150,6 +150,7 @@ async fn beats(shared: Arc<Shared>) {
                         job_id: job.to_string(),
                         progress: Some(*progress),
                         checkpoint: None,
+                        last_failure: shared.failures.borrow().get(job).cloned().unwrap_or_default(),
                     })
                     .collect(),
                 activity: shared.activity.borrow().clone(),
@@ -184,6 +185,28 @@ async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
     }
 }
 
+/// The engine restarted a job: why is told, each text once, and shown with every beat.
+async fn restarted(shared: &Shared, job: JobId, failure: &str) {
+    shared.failures.send_modify(|all| drop(all.insert(job, failure.to_owned())));
+    if !shared.is_news(&format!("restart {job}"), failure) {
+        return;
+    }
+    let name = shared.job(job).map_or_else(|| job.to_string(), |job| job.name);
+    tracing::warn!("job {name:?} is restarted by its engine: {failure}");
+    let event = api::Event {
+        kind: "restart".to_owned(),
+        message: format!("{name}: restarted: {failure}"),
+        source: shared.holder.clone(),
+        job_id: job.to_string(),
+        attributes: [("name".to_owned(), name)].into(),
+        ..api::Event::default()
+    };
+    let tell = || shared.ports.record.append_events(&shared.fence, vec![event.clone()], Vec::new());
+    if let Err(error) = shared.patiently("tell of a restart", tell).await {
+        tracing::debug!("not recorded: {error}");
+    }
+}
+
 /// Counters of running jobs, for beats and for execute().
 async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
     let mut backoff = backoff();
@@ -196,6 +219,9 @@ async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
                         continue;
                     };
                     shared.progress.send_if_modified(|all| all.insert(job, progress) != Some(progress));
+                    if !status.last_failure.is_empty() {
+                        restarted(&shared, job, &status.last_failure).await;
+                    }
                 }
             }
             Err(error) => tracing::debug!("jobs of incarnation {incarnation} cannot be watched: {error}"),

@@ -87,6 +87,8 @@ impl Story {
                     Outcome::from_str_name(&format!("OUTCOME_{}", words::bare(attributes.get("outcome"))));
                 self.jobs.unpublished().into_iter().map(|text| Line { elapsed, label: "job", text }).collect()
             }
+            "savepoint" => line("savepoint", said(event)),
+            "restart" => line("restart", said(event)),
             "stale" => line("STALE", event.message.clone()),
             "leftover" => line("left over", said(event)),
             "warning" => line("warning", said(event)),

@@ -89,7 +89,7 @@ pub(crate) struct SpecOptions {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true, help_heading = "As flink run has them")]
     parallelism: Option<u32>,
 
-    /// Savepoint to begin from
+    /// Savepoint or checkpoint to begin from: a path on this machine, or a URI that the engine knows
     #[arg(
         short = 's',
         long,
@@ -232,7 +232,10 @@ impl SpecOptions {
         set(&mut program.entry_class, self.class.clone());
         program.classpaths.extend(self.classpaths.iter().cloned());
         set(&mut program.parallelism, self.parallelism);
-        set(&mut program.savepoint, self.from_savepoint.clone());
+        set(
+            &mut program.savepoint,
+            self.from_savepoint.as_deref().map(|text| pointer::place(text, directory)),
+        );
         program.allow_non_restored_state |= self.allow_non_restored_state;
         set(&mut program.claim_mode, self.claim_mode.as_ref().map(|mode| mode.to_uppercase()));
         let python = &self.python;

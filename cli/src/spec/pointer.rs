@@ -34,6 +34,16 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Pointer, String> {
     Ok(Pointer { uri: absolute(location, directory), digest })
 }
 
+/// A place for savepoints, or one of them, in Flink's spelling: a path becomes absolute, a URI stays, also `file:/x`.
+pub(crate) fn place(text: &str, directory: &Path) -> String {
+    let is_uri = text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")));
+    if is_uri {
+        return text.to_owned();
+    }
+    let path = without_dots(&directory.join(text));
+    format!("file://{}", path.display())
+}
+
 /// Whether a text has a scheme: `a://`. A drive or a colon in a file's name is none.
 pub(crate) fn has_scheme(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
@@ -93,6 +103,22 @@ mod tests {
         );
         for text in ["x#sha256=12", "x#sha256=", "#sha256=", ""] {
             assert!(parse(text, Path::new("/")).is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_place_is_absolute_and_a_uri_stays_as_flink_writes_it() {
+        for (text, expected) in [
+            ("savepoints", "file:///home/me/savepoints"),
+            ("./a/../b", "file:///home/me/a/../b"),
+            ("/sp/savepoint-1", "file:///sp/savepoint-1"),
+            ("file:/sp/savepoint-1", "file:/sp/savepoint-1"),
+            ("file:///sp", "file:///sp"),
+            ("s3://bucket/x", "s3://bucket/x"),
+            ("hdfs:/x", "hdfs:/x"),
+            ("a b", "file:///home/me/a b"),
+        ] {
+            assert_eq!(place(text, Path::new("/home/me")), expected, "{text}");
         }
     }
 }

@@ -52,7 +52,13 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
 
 /// The table; also part of `status`.
 pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&str) -> String) -> String {
-    let mut header = vec!["JOB", "STATE", "TIME", "SUBMITTED", "IN", "OUT", "WROTE"];
+    let mut header = vec!["JOB", "STATE", "TIME", "SUBMITTED"];
+    // Only where there are some: most jobs end by themselves, and before the first one.
+    let resumes = jobs.iter().any(|job| job.checkpoint.is_some() || restarts(job) > 0);
+    if resumes {
+        header.extend(["RESTARTS", "CHECKPOINT"]);
+    }
+    header.extend(["IN", "OUT", "WROTE"]);
     header.push(if wide { "WHERE" } else { "TO" });
     if wide {
         header.push("ID");
@@ -76,6 +82,7 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
             Some(end) if !end.message.is_empty() => {
                 words::cut(end.message.lines().next().unwrap_or_default(), 80)
             }
+            Some(end) if !end.savepoint.is_empty() => end.savepoint.clone(),
             Some(end) if !end.result_digest.is_empty() => "rows (mainspring result)".to_owned(),
             _ => targets.join(" "),
         };
@@ -84,15 +91,62 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
             paint(words::job_state(job)),
             time.map_or_else(|| "-".to_owned(), duration::show),
             format!("{}x", job.submissions),
+        ];
+        if resumes {
+            row.extend([restarts(job).to_string(), checkpoint(job, now)]);
+        }
+        row.extend([
             count(progress.rows_in),
             count(progress.rows_out),
             if progress.bytes_out == 0 { "-".to_owned() } else { size(progress.bytes_out) },
             to,
-        ];
+        ]);
         if wide {
             row.push(job.job_id.clone());
         }
         table.row(row);
     }
     table.render()
+}
+
+fn restarts(job: &Job) -> u32 {
+    job.end.as_ref().and_then(|end| end.progress).or(job.progress).map_or(0, |progress| progress.restarts)
+}
+
+/// The last checkpoint and its age: `#8812, 2 s`.
+fn checkpoint(job: &Job, now: SystemTime) -> String {
+    let Some(last) = &job.checkpoint else { return "-".to_owned() };
+    let age = words::age(last.completed_at.as_ref(), now).map(|age| format!(", {}", duration::show(age)));
+    format!("#{}{}", last.id, age.filter(|_| job.end.is_none()).unwrap_or_default())
+}
+
+/// What the engine restarted jobs for that still run, one line each.
+pub(crate) fn failures(jobs: &[Job]) -> impl Iterator<Item = String> {
+    let told = jobs.iter().filter(|job| job.end.is_none() && !job.last_failure.is_empty());
+    told.map(|job| format!("{} was restarted: {}", job.name, words::cut(&job.last_failure, 160)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_and_restarts_are_shown_where_there_are_some() {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_002);
+        let plain = Job { name: "once".into(), created_at: at(1_000), submissions: 1, ..Job::default() };
+        assert!(!render(std::slice::from_ref(&plain), now, false, str::to_owned).contains("CHECKPOINT"));
+        let last = proto::job::Checkpoint { id: 8812, completed_at: at(1_000), ..Default::default() };
+        let progress = proto::job::Progress { restarts: 3, ..Default::default() };
+        let long =
+            Job { checkpoint: Some(last), progress: Some(progress), last_failure: "no room".into(), ..plain };
+        let text = render(std::slice::from_ref(&long), now, false, str::to_owned);
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        assert_eq!(rows[0][4..6], ["RESTARTS", "CHECKPOINT"], "{text}");
+        assert_eq!(rows[1][4..6], ["3", "#8812, 2.00 s"], "{text}");
+        assert_eq!(failures(&[long]).collect::<Vec<_>>(), ["once was restarted: no room"]);
+    }
 }

@@ -171,6 +171,9 @@ fn render(application: &Application, now: SystemTime, out: &Output) -> String {
         for line in table.lines() {
             let _ = writeln!(text, " {line}");
         }
+        for failure in jobs::failures(&application.jobs) {
+            let _ = writeln!(text, " {failure}");
+        }
     }
     text
 }

@@ -7,6 +7,7 @@ mod config;
 mod grpc;
 mod ha;
 mod jobmanager;
+mod savepoint;
 mod submission;
 
 use std::time::Duration;

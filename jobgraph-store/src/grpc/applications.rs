@@ -110,6 +110,43 @@ impl ApplicationsService for Wire {
         Ok(Response::new(api::CancelResponse { application: Some(application), requested_earlier }))
     }
 
+    async fn request_savepoint(
+        &self,
+        request: Request<api::RequestSavepointRequest>,
+    ) -> Answer<api::RequestSavepointResponse> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let wish = api::SavepointWish {
+            request_id: request.request_id,
+            job: request.job,
+            directory: request.directory,
+            reason: request.reason,
+            requested_by: request.requested_by,
+            ..Default::default()
+        };
+        let (application, accepted_earlier) =
+            self.0.ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish).await?;
+        let application = Some(application);
+        Ok(Response::new(api::RequestSavepointResponse { application, accepted_earlier }))
+    }
+
+    async fn stop(&self, request: Request<api::StopRequest>) -> Answer<api::StopResponse> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let wish = api::SavepointWish {
+            request_id: request.request_id,
+            directory: request.directory,
+            stop: true,
+            drain: request.drain,
+            reason: request.reason,
+            requested_by: request.requested_by,
+            ..Default::default()
+        };
+        let (application, accepted_earlier) =
+            self.0.ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish).await?;
+        Ok(Response::new(api::StopResponse { application: Some(application), accepted_earlier }))
+    }
+
     async fn abandon(&self, request: Request<api::AbandonRequest>) -> Answer<api::AbandonResponse> {
         require_deployment(&request)?;
         let api::AbandonRequest { application_id, generation, reason, requested_by } = request.into_inner();

@@ -192,6 +192,7 @@ impl RecordService for Wire {
             ended: resume.ended,
             checkpoints: resume.checkpoints,
             next_checkpoint_id: resume.next_id,
+            stop_trigger_id: resume.stopping.map(|trigger| trigger.to_string()).unwrap_or_default(),
         }))
     }
 
@@ -239,6 +240,17 @@ impl RecordService for Wire {
         let (recorded, end) =
             self.0.job_ended_by_leader(&epoch(fence)?, job_id(&id)?, &job_end(end)?).await?;
         Ok(Response::new(jobgraph::RecordLeaderJobEndResponse { recorded, end: Some(end) }))
+    }
+
+    async fn record_savepoint(
+        &self,
+        request: Request<jobgraph::RecordSavepointRequest>,
+    ) -> Answer<jobgraph::RecordSavepointResponse> {
+        require_deployment(&request)?;
+        let jobgraph::RecordSavepointRequest { fence, job_id: id, savepoint } = request.into_inner();
+        let result = savepoint.unwrap_or_default();
+        let (recorded, stands) = self.0.savepoint_settled(&epoch(fence)?, job_id(&id)?, &result).await?;
+        Ok(Response::new(jobgraph::RecordSavepointResponse { recorded, savepoint: Some(stands) }))
     }
 
     async fn record_published(

@@ -143,6 +143,16 @@ fn refused(refusal: Refusal) -> Problem {
                 .metadata("job", job)
                 .help("let the engine keep fewer checkpoints, and dispose of old savepoints")
         }
+        Refusal::JobNotRunning { application, job } => {
+            of(FailedPrecondition, Reason::JobNotRunning, application).metadata("job", job)
+        }
+        Refusal::TooManySavepoints { application, .. } => {
+            of(Code::ResourceExhausted, Reason::Overloaded, application)
+                .help("wait until those that are asked for are taken")
+        }
+        Refusal::SavepointPending { application, jobs } => {
+            of(FailedPrecondition, Reason::SavepointPending, application).metadata("jobs", jobs.join(","))
+        }
         Refusal::ResultNotReady { application, job } => {
             of(FailedPrecondition, Reason::ResultNotReady, application).metadata("job", job)
         }

@@ -2,9 +2,9 @@
 //! writes them. No event tells of them: they come several times a second.
 
 use prost::Message as _;
-use proto::{IncarnationFence, JobId, job};
+use proto::{IncarnationFence, JobId, TriggerId, job};
 
-use super::{Draft, Facts, Refusal};
+use super::{Draft, Facts, Refusal, savepoint};
 use crate::keys::checkpoint::Checkpoints;
 
 /// Checkpoints of one job that are kept at once.
@@ -25,6 +25,8 @@ pub struct Resume {
     pub checkpoints: Vec<job::Checkpoint>,
     /// The id that the next one may have, from 1.
     pub next_id: u64,
+    /// The savepoint that the job is to be stopped with, if it has no result yet.
+    pub stopping: Option<TriggerId>,
 }
 
 /// What the current incarnation resumes a job from.
@@ -32,7 +34,8 @@ pub fn resume(facts: &Facts, fence: &IncarnationFence, id: JobId) -> Result<Resu
     facts.check_incarnation(fence)?;
     let ended = facts.job(id)?.shown().end.is_some();
     let known = facts.checkpoints.get(&id).cloned().unwrap_or_default();
-    Ok(Resume { ended, checkpoints: known.kept, next_id: known.next_id.max(1) })
+    let stopping = savepoint::stopping(facts, id);
+    Ok(Resume { ended, checkpoints: known.kept, next_id: known.next_id.max(1), stopping })
 }
 
 /// Keeps a checkpoint; one with the same id is replaced: the current incarnation completed it later.

@@ -4,7 +4,7 @@ use proto::{EpochFence, Reason, api};
 
 use super::event::{Telling, outcome_word};
 use super::job::has_outputs;
-use super::{Draft, Refusal, cut};
+use super::{Draft, Refusal, cut, savepoint};
 
 /// The longest message of an end, in bytes.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
@@ -102,6 +102,7 @@ pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u6
     }
     if !desired.abandon {
         check_jobs(draft)?;
+        savepoint::check_settled(&draft.facts)?;
     }
     let end = if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
     let end = End { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };

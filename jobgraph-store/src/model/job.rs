@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph};
 
 use super::event::{Telling, job_outcome_word, output_attributes};
-use super::{Draft, Facts, Refusal, cut};
+use super::{Draft, Facts, Refusal, cut, savepoint};
 use crate::keys::job::{Call, StoredJob};
 use crate::keys::payload::Use;
 
@@ -280,7 +280,9 @@ fn end_once(
     if !end.result_digest.is_empty() {
         let _: Digest = end.result_digest.parse()?;
     }
-    let end = &job::JobEnd { message: cut(end.message.clone(), MAX_MESSAGE_BYTES), ..end.clone() };
+    let (message, savepoint) =
+        (cut(end.message.clone(), MAX_MESSAGE_BYTES), savepoint::stopped_with(&draft.facts, id, end));
+    let end = &job::JobEnd { message, savepoint, ..end.clone() };
     if let Some(stands) = &draft.facts.job(id)?.shown().end {
         return Ok((stands == end, stands.clone()));
     }
@@ -313,6 +315,7 @@ fn end_once(
         draft.tell(telling);
     } else {
         draft.tell_from(telling, format!("cluster-{incarnation}"), 0);
+        savepoint::settle_with_end(draft, id, end, incarnation);
     }
     Ok((true, end.clone()))
 }

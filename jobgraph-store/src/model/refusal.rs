@@ -203,6 +203,30 @@ pub enum Refusal {
         /// In bytes.
         most_bytes: usize,
     },
+    /// No job without an end is meant.
+    #[error("{}", match .job.as_str() { "" => format!("no job of {application} runs"), job => format!("job {job:?} of {application} has ended") })]
+    JobNotRunning {
+        /// Whose.
+        application: ApplicationRef,
+        /// Id or name; empty for any.
+        job: String,
+    },
+    /// As many savepoints are asked for as can be.
+    #[error("{most} savepoints of {application} are asked for and have no result yet")]
+    TooManySavepoints {
+        /// Whose.
+        application: ApplicationRef,
+        /// The limit.
+        most: usize,
+    },
+    /// Savepoints of these jobs were asked for and have no result.
+    #[error("{application} cannot end: savepoints that were asked for have no result for {}", .jobs.join(", "))]
+    SavepointPending {
+        /// Whose.
+        application: ApplicationRef,
+        /// Names or ids.
+        jobs: Vec<String>,
+    },
     /// The job is still running.
     #[error("job {job:?} of {application} has not ended yet")]
     ResultNotReady {

@@ -10,7 +10,7 @@ use super::write::Guard;
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::job;
-use crate::model::{Facts, Refusal, ending, job as job_model, view};
+use crate::model::{Facts, Refusal, ending, job as job_model, savepoint, view};
 use crate::store::Read;
 
 /// The longest single wait.
@@ -63,6 +63,19 @@ impl Service {
         let (earlier, loaded) =
             self.write(&application, Guard::Client, |draft| ending::cancel(draft, reason, by)).await?;
         Ok((self.show(&loaded), earlier))
+    }
+
+    /// Asks for savepoints. True: it was asked for before.
+    pub async fn ask_for_savepoints(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+        wish: &api::SavepointWish,
+    ) -> Result<(api::Application, bool), Error> {
+        let application = self.resolve(id, generation).await?;
+        let ask =
+            self.write(&application, Guard::Client, |draft| savepoint::ask(draft, wish.clone())).await?;
+        Ok((self.show(&ask.1), ask.0))
     }
 
     /// Asks for the end of what cannot finish.

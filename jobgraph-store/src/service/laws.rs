@@ -9,6 +9,7 @@ mod fences;
 mod gate;
 mod generations;
 mod payloads;
+mod savepoints;
 mod tests;
 
 use std::sync::Arc;
@@ -158,6 +159,11 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
             checkpoints::are_no_change_for_watchers(court).await
         }
         "checkpoints_are_bounded" => checkpoints::are_bounded(court).await,
+        "a_wish_for_a_savepoint_is_kept_once_and_settled_once" => {
+            savepoints::kept_once_and_settled_once(court).await
+        }
+        "a_stop_commits_its_savepoint_with_the_end" => savepoints::a_stop_commits_with_the_end(court).await,
+        "wishes_for_savepoints_are_bounded" => savepoints::are_bounded(court).await,
         "a_lost_job_says_so" => ends::a_lost_job_says_so(court).await,
         "a_job_may_stage_many_files" => payloads::a_job_may_stage_many_files(court).await,
         "no_two_calls_share_an_occurrence" => ends::no_two_calls_share_an_occurrence(court).await,

@@ -136,6 +136,7 @@ impl Live {
         for job in shown.jobs.iter_mut().filter(|job| job.end.is_none()) {
             if let Some(counters) = heard.progress.iter().find(|counters| counters.job_id == job.job_id) {
                 job.progress = counters.progress;
+                job.last_failure.clone_from(&counters.last_failure);
             }
         }
         if shown.reason.is_empty() && shown.message.is_empty() {

@@ -12,7 +12,7 @@ use crate::model::attempt::MainExit;
 use crate::model::checkpoint::Resume;
 use crate::model::cluster::Begun;
 use crate::model::event::Telling;
-use crate::model::{Draft, Refusal, attempt, checkpoint, cluster, ending, job as job_model};
+use crate::model::{Draft, Refusal, attempt, checkpoint, cluster, ending, job as job_model, savepoint};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// Events of one call.
@@ -266,6 +266,18 @@ impl Service {
         });
         let (recorded, stands) = write.await?.0;
         Ok((recorded, self.whole_end(stands).await?))
+    }
+
+    /// What became of a savepoint: the result that stands, and whether it is this one.
+    pub async fn savepoint_settled(
+        &self,
+        fence: &EpochFence,
+        id: JobId,
+        result: &job::Savepoint,
+    ) -> Result<(bool, job::Savepoint), Error> {
+        let write =
+            self.write(&fence.application, Guard::Epoch, |draft| savepoint::settle(draft, fence, id, result));
+        Ok(write.await?.0)
     }
 
     /// A committed end's outputs stand at their final names.

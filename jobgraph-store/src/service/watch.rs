@@ -168,7 +168,15 @@ impl Service {
             let (job_id, checkpoint) = (job.job_id.clone(), job.checkpoint.clone());
             match progress.iter_mut().find(|counters| counters.job_id == job_id) {
                 Some(counters) => counters.checkpoint = checkpoint,
-                None => progress.push(api::JobProgress { job_id, progress: job.progress, checkpoint }),
+                None => {
+                    let progress_now = job.progress;
+                    progress.push(api::JobProgress {
+                        job_id,
+                        progress: progress_now,
+                        checkpoint,
+                        last_failure: String::new(),
+                    });
+                }
             }
         }
         Ok(api::Bookmark { revision, observation: shown.observation, progress })

@@ -41,6 +41,8 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     assert_eq!(outcome(main.payloads().get(digest, 0).await), scope);
     assert_eq!(outcome(main.applications().get(&app.id, None).await), scope);
     assert_eq!(outcome(main.applications().cancel(&app.id, None, "", "").await), scope);
+    assert_eq!(outcome(main.applications().request_savepoint(Default::default()).await), scope);
+    assert_eq!(outcome(main.applications().stop(Default::default()).await), scope);
 
     let worker = host.as_incarnation(&app, 1);
     assert_eq!(outcome(worker.record().confirm_epoch(&leader).await), Ok(()));
@@ -54,6 +56,9 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     let later = IncarnationFence { incarnation: Incarnation(2), ..cluster(&app) };
     assert_eq!(outcome(worker.record().job_ended(&later, job, end()).await), scope);
     assert_eq!(outcome(worker.record().leader_job_ended(&leader, job, end()).await), scope);
+    // What became of a savepoint is the leader's word.
+    assert_eq!(outcome(worker.record().savepoint_settled(&leader, job, Default::default()).await), scope);
+    assert_eq!(outcome(worker.applications().stop(Default::default()).await), scope);
     assert_eq!(outcome(worker.record().read(&app).await), scope);
     assert_eq!(outcome(worker.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
     assert_eq!(outcome(worker.payloads().take_file(digest, "/etc/passwd".as_ref()).await), scope);

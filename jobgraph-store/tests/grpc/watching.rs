@@ -14,7 +14,12 @@ fn beat(fence: &proto::EpochFence, rows: u64) -> jobgraph::BeatRequest {
     jobgraph::BeatRequest {
         fence: Some(fence.clone().into()),
         source: "runner-0".into(),
-        progress: vec![api::JobProgress { job_id: "j".into(), progress: Some(counters), checkpoint: None }],
+        progress: vec![api::JobProgress {
+            job_id: "j".into(),
+            progress: Some(counters),
+            checkpoint: None,
+            last_failure: String::new(),
+        }],
         activity: "fetching".into(),
     }
 }

@@ -32,6 +32,17 @@ fn parts_of_a_job_id_do_not_run_into_each_other() {
     assert_ne!(id("a", 1, "c", 0), id("a", 1, "c", 1));
 }
 
+#[test]
+fn a_savepoint_has_one_id_for_each_wish_and_job() {
+    let job = |name| JobId::derive(&"a".parse().unwrap(), Generation(1), name, 0);
+    let id = TriggerId::derive("wish", job("x"));
+    assert_eq!(id, TriggerId::derive("wish", job("x")));
+    assert_ne!(id, TriggerId::derive("wish", job("y")));
+    assert_ne!(id, TriggerId::derive("wish2", job("x")));
+    assert_eq!(id.to_string().parse::<TriggerId>().unwrap(), id);
+    assert!("savepoint-1".parse::<TriggerId>().is_err());
+}
+
 proptest! {
     #[test]
     fn a_digest_reads_back_what_it_prints(bytes in any::<[u8; 32]>()) {

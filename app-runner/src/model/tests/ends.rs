@@ -103,6 +103,7 @@ fn cancel(facts: &mut Facts, revision: u64) {
         reason: "wrong day".into(),
         revision,
         abandon: false,
+        savepoints: Vec::new(),
     };
     facts.apply(Fact::Record(Box::new(record)));
 }

@@ -25,6 +25,10 @@ pub(super) struct World {
     pub(super) ends: BTreeMap<JobId, u32>,
     pub(super) executions: u32,
     pub(super) application_ends: Vec<Outcome>,
+    /// Which incarnation took a savepoint last.
+    taken: BTreeMap<TriggerId, Incarnation>,
+    /// Savepoints that the engine took.
+    pub(super) savepoints: u32,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -82,8 +86,26 @@ impl World {
     pub(super) fn cancel(&mut self) {
         if !self.record.terminal {
             self.record.desired.cancel = true;
-            self.record.desired.revision = 1;
+            self.record.desired.revision += 1;
         }
+    }
+
+    /// Asks for a savepoint of every job that has no end.
+    pub(super) fn ask_for_savepoints(&mut self, stop: bool) {
+        let open: Vec<JobId> = self.record.open_jobs().map(|(id, _)| id).collect();
+        for job in open {
+            let trigger = TriggerId::derive("wish", job);
+            let wish = Wish { job, trigger, directory: String::new(), stop, drain: false };
+            if !self.record.terminal && !self.record.desired.savepoints.contains(&wish) {
+                self.record.desired.savepoints.push(wish);
+                self.record.desired.revision += 1;
+            }
+        }
+    }
+
+    fn settle(&mut self, wish: &Wish) -> Vec<Fact> {
+        self.job(wish.job).settled.insert(wish.trigger);
+        vec![Fact::SavepointSettled { job: wish.job, trigger: wish.trigger }]
     }
 
     fn job(&mut self, job: JobId) -> &mut RecordedJob {
@@ -262,6 +284,24 @@ impl World {
                 self.record.clean = true;
                 vec![Fact::Clean]
             }
+            Decision::Savepoint { wish, incarnation } => {
+                let (of, _) = self.cluster.as_ref().expect("a live cluster");
+                assert_eq!(*of, incarnation);
+                if self.taken.insert(wish.trigger, incarnation).is_some_and(|by| by == incarnation) {
+                    // Asked for again, by this leader or the next one: still the same one.
+                } else {
+                    self.savepoints += 1;
+                }
+                if wish.stop && self.job(wish.job).end.is_none() {
+                    if let Some((_, jobs)) = &mut self.cluster {
+                        jobs.remove(&wish.job);
+                    }
+                    *self.ends.entry(wish.job).or_default() += 1;
+                    self.end_job(wish.job, JobOutcome::Succeeded);
+                }
+                self.settle(&wish)
+            }
+            Decision::RefuseSavepoint { wish, .. } => self.settle(&wish),
             Decision::CancelBound { .. } | Decision::Leave(_) => unreachable!("not carried out"),
         }
     }
@@ -269,6 +309,7 @@ impl World {
     fn end(&mut self, outcome: Outcome, desired_revision: u64) -> Vec<Fact> {
         assert!(self.main.is_none(), "ended while main() lives");
         assert_eq!(self.record.open_jobs().count(), 0, "ended with open jobs");
+        assert_eq!(self.record.pending_savepoints().count(), 0, "ended without a word on a savepoint");
         assert_eq!(self.record.unpublished_jobs().count(), 0, "ended with unpublished output");
         if desired_revision != self.record.desired.revision {
             return Vec::new();

@@ -11,11 +11,14 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::{Behaviour, State, World};
 use crate::error::PortError;
+use crate::model::Wish;
 use crate::ports::{ClusterNews, Jobs, PortResult, ReadyCluster, Submission, Substrate};
 
 pub(super) struct Processes {
     incarnation: Incarnation,
     jobs: BTreeMap<JobId, String>,
+    /// By trigger id.
+    savepoints: BTreeMap<String, engine::SavepointResponse>,
     news: watch::Sender<ClusterNews>,
 }
 
@@ -74,7 +77,8 @@ impl Substrate for World {
         let mut state = self.lock();
         if state.cluster.as_ref().is_none_or(|cluster| cluster.incarnation != incarnation) {
             let news = watch::Sender::new(ClusterNews::Lives);
-            state.cluster = Some(Processes { incarnation, jobs: BTreeMap::new(), news });
+            state.cluster =
+                Some(Processes { incarnation, jobs: BTreeMap::new(), savepoints: BTreeMap::new(), news });
             state.note(format!("cluster {incarnation}"));
         }
         Ok(ReadyCluster { jobs_endpoint: format!("memory:{incarnation}"), ..ReadyCluster::default() })
@@ -152,6 +156,48 @@ impl Jobs for World {
     ) -> PortResult<()> {
         self.write(|state| end(state, job, job::JobOutcome::Cancelled));
         Ok(())
+    }
+
+    /// Answers pending once, then where it is; a job that is stopped ends with it.
+    async fn savepoint(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+        wish: &Wish,
+    ) -> PortResult<engine::SavepointResponse> {
+        let trigger = wish.trigger.to_string();
+        let taken = {
+            let mut state = self.lock();
+            let refused = state.no_savepoints;
+            if refused {
+                return Err(PortError::refused(
+                    Reason::SavepointUnsupported,
+                    "this engine has no savepoints",
+                ));
+            }
+            let name = state.job(wish.job)?.name.clone();
+            let cluster = state.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
+            let cluster = cluster.ok_or_else(|| PortError::away("nobody listens"))?;
+            let pointer = format!("memory:{name}/{trigger}");
+            let pending = engine::SavepointResponse {
+                state: engine::SavepointState::Pending.into(),
+                ..engine::SavepointResponse::default()
+            };
+            let taken = engine::SavepointResponse {
+                state: engine::SavepointState::Taken.into(),
+                pointer,
+                message: String::new(),
+            };
+            if cluster.savepoints.insert(trigger, taken.clone()).is_none() {
+                state.note(format!("savepoint {name}"));
+                return Ok(pending);
+            }
+            taken
+        };
+        if wish.stop {
+            self.write(|state| end(state, wish.job, job::JobOutcome::Succeeded));
+        }
+        Ok(taken)
     }
 
     async fn watch(

@@ -225,6 +225,21 @@ impl RecordStore for World {
         })
     }
 
+    async fn record_savepoint(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        savepoint: job::Savepoint,
+    ) -> PortResult<()> {
+        self.fenced(fence, |state| {
+            let kept = &mut state.job(job)?.savepoints;
+            if !kept.iter().any(|known| known.trigger_id == savepoint.trigger_id) {
+                kept.push(savepoint);
+            }
+            Ok(())
+        })
+    }
+
     async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()> {
         self.fenced(fence, |state| {
             let job = state.job(job)?;
@@ -253,6 +268,16 @@ impl RecordStore for World {
             }
             if application.jobs.iter().any(|job| job.end.is_none()) {
                 return Err(PortError::refused(Reason::JobsNotEnded, "a job has no end"));
+            }
+            if view::record(&jobgraph::Record {
+                application: Some(application.clone()),
+                ..Default::default()
+            })?
+            .pending_savepoints()
+            .next()
+            .is_some()
+            {
+                return Err(PortError::refused(Reason::SavepointPending, "a savepoint has no result"));
             }
             application.terminal = true;
             application.set_outcome(view::wire_outcome(outcome));

@@ -29,7 +29,12 @@ pub(super) async fn record(
     });
     match recorded.await {
         Ok(stands) => Ok(vec![Fact::EndRecorded(stands)]),
-        Err(error) if matches!(error.reason, Some(Reason::JobsNotEnded | Reason::OutputNotPublished)) => {
+        Err(error)
+            if matches!(
+                error.reason,
+                Some(Reason::JobsNotEnded | Reason::OutputNotPublished | Reason::SavepointPending)
+            ) =>
+        {
             // A job that came in at the last moment.
             shared.ports.clock.sleep(MOMENT).await;
             Ok(read_again(shared).await)

@@ -36,7 +36,7 @@ fn options_become_a_spec() {
     assert_eq!(program.arguments, ["--year", "2013"]);
     assert_eq!(
         (program.entry_class.as_str(), program.parallelism, program.savepoint.as_str()),
-        ("org.Main", 4, "/sp")
+        ("org.Main", 4, "file:///sp")
     );
     assert_eq!((program.claim_mode.as_str(), program.allow_non_restored_state), ("CLAIM", true));
     assert!(secrets.is_empty());

@@ -9,8 +9,8 @@ use chassis::status::Problem;
 use futures::Stream;
 use proto::engine::jobs_service_server::JobsService;
 use proto::engine::{
-    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, JobStatus, SubmitRequest, SubmitResponse,
-    WatchRequest, WatchResponse,
+    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, JobStatus, SavepointRequest,
+    SavepointResponse, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse,
 };
 use proto::{EpochFence, Incarnation, InvalidId, JobId, Reason};
 use tokio::sync::mpsc;
@@ -83,7 +83,19 @@ impl JobsService for Service {
         tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job, reason = %request.reason, "asked to cancel");
         Ok(Response::new(CancelResponse {}))
     }
+
+    async fn savepoint(
+        &self,
+        request: Request<SavepointRequest>,
+    ) -> Result<Response<SavepointResponse>, Status> {
+        let fence: EpochFence = request.into_inner().fence.try_into().map_err(malformed)?;
+        self.jobs.check(&fence).map_err(refused)?;
+        Err(Problem::new(Code::FailedPrecondition, Reason::SavepointUnsupported, NO_SAVEPOINTS).into_status())
+    }
 }
+
+/// What this engine says to whoever asks for a savepoint.
+const NO_SAVEPOINTS: &str = "the datafusion engine has no savepoints: its jobs end by themselves, and one that is lost runs again from its inputs";
 
 /// Sends what changed until the watcher leaves or another leader takes over.
 async fn report(jobs: Jobs, fence: EpochFence, sender: mpsc::Sender<Result<WatchResponse, Status>>) {

@@ -203,6 +203,7 @@ impl Jobs {
                 job_id: id.to_string(),
                 state: job.state.into(),
                 progress: Some(wire::progress(job.progress.snapshot(), elapsed)),
+                ..JobStatus::default()
             }
         };
         state.jobs.iter().map(status).collect()

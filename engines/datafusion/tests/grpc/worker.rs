@@ -109,6 +109,19 @@ fn id(n: u8) -> JobId {
 }
 
 #[tokio::test]
+async fn savepoints_are_refused_by_name() {
+    let world = World::new().await;
+    let trigger = proto::TriggerId::derive("wish", id(1));
+    let early = world.leader(3).savepoint(id(1), trigger, "", true, false).await.unwrap_err();
+    assert_eq!(early.reason(), Some(Reason::NotAdopted));
+    let refused = world.adopted().await.savepoint(id(1), trigger, "", true, false).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::FailedPrecondition, Some(Reason::SavepointUnsupported))
+    );
+}
+
+#[tokio::test]
 async fn nobody_gives_orders_before_the_record_has_confirmed_them() {
     let world = World::new().await;
     let early = world.leader(3);

@@ -15,12 +15,19 @@ use proto::job::Progress;
 use proto::{Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId};
 use tokio::sync::watch;
 
-use super::jobmanager::{JobManager, JobManagerError};
+use super::jobmanager::{JobManager, JobManagerError, Look, Readiness};
+use super::savepoint::{Taken, Trigger, Triggered};
 use super::submission;
 use crate::graph::{GraphError, JobGraph};
 
 /// How often the JobManager is asked for running jobs; at most four reports a second.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a question about a savepoint is held while the answer is "not yet".
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Between two looks at a savepoint that is under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The largest graph that is read, as large as `Execute` takes one.
 const MAX_GRAPH_BYTES: usize = 64 << 20;
@@ -91,6 +98,10 @@ struct State {
 struct Known {
     state: EngineJobState,
     progress: Progress,
+    /// When Flink restarted it last, in its own milliseconds; 0 while it did not.
+    restarted_at: i64,
+    /// Root cause of that.
+    last_failure: String,
 }
 
 /// A job as it was submitted.
@@ -213,6 +224,65 @@ impl Board {
         }
     }
 
+    /// Has a savepoint taken, once for each trigger id: that is Flink's own word for it, so all that is known of it is there.
+    /// Answers `None` when it is not known yet what becomes of it after `HOLD`.
+    pub(crate) async fn savepoint(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+        let until = self.0.clock.boot() + HOLD;
+        loop {
+            match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
+                Triggered::Done(taken) => return Ok(Some(taken)),
+                Triggered::UnderWay => {}
+                Triggered::Unknown => match self.0.jobmanager.readiness(savepoint.job).await? {
+                    Readiness::Runs => self.trigger(savepoint).await?,
+                    // A trigger now would be a savepoint that failed.
+                    Readiness::Starts => {}
+                    Readiness::Over => {
+                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                    }
+                    Readiness::Unknown if self.ended(savepoint.job).await? => {
+                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                    }
+                    Readiness::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
+                },
+            }
+            if self.0.clock.boot() >= until {
+                return Ok(None);
+            }
+            self.0.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn trigger(&self, savepoint: &Trigger) -> Result<(), Refusal> {
+        let triggered = self.0.jobmanager.trigger(savepoint).await;
+        if triggered.is_ok() {
+            tracing::info!(
+                { chassis::telemetry::fields::JOB_ID } = %savepoint.job,
+                trigger = %savepoint.id, stop = savepoint.stop, "savepoint triggered"
+            );
+        }
+        Ok(triggered?)
+    }
+
+    /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked
+    /// for one, or it is not told in time.
+    pub(super) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
+        let resume = self.0.record.read_checkpoints(&self.0.fence, job).await?;
+        let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };
+        let until = self.0.clock.boot() + HOLD;
+        while self.0.clock.boot() < until {
+            match self.0.jobmanager.savepoint(job, trigger).await {
+                Ok(Triggered::Done(Taken::At(pointer))) => return Ok(Some(pointer)),
+                // The job ended by itself, or for another reason.
+                Ok(Triggered::Done(Taken::Failed(_)) | Triggered::Unknown) => return Ok(None),
+                Ok(Triggered::UnderWay) => {}
+                Err(error) => tracing::debug!("{error}"),
+            }
+            self.0.clock.sleep(LOOK_AGAIN).await;
+        }
+        tracing::warn!({ chassis::telemetry::fields::JOB_ID } = %job, "the savepoint that the job stopped with is not told in time");
+        Ok(None)
+    }
+
     /// The record holds the job's end.
     pub(super) fn end_recorded(&self, job: JobId) {
         self.set(job, EngineJobState::Ended);
@@ -230,6 +300,7 @@ impl Board {
             job_id: id.to_string(),
             state: known.state.into(),
             progress: Some(known.progress),
+            last_failure: known.last_failure.clone(),
         };
         state.jobs.iter().map(status).collect()
     }
@@ -254,12 +325,23 @@ impl Board {
                 continue;
             }
             for job in running {
-                match self.0.jobmanager.progress(job).await {
-                    Ok(progress) => self.update(job, |known| known.progress = progress),
-                    Err(error) => tracing::debug!("{error}"),
+                if let Err(error) = self.look_at(job).await {
+                    tracing::debug!("{error}");
                 }
             }
         }
+    }
+
+    /// Counters of a job, and why Flink restarted it if it did since the last look.
+    async fn look_at(&self, job: JobId) -> Result<(), JobManagerError> {
+        let Look { progress, restarted_at } = self.0.jobmanager.look(job).await?;
+        let before = self.state().jobs.get(&job).map_or(0, |known| known.restarted_at);
+        let failure = if restarted_at == before { None } else { self.0.jobmanager.failure(job).await? };
+        self.update(job, |known| {
+            (known.progress, known.restarted_at) = (progress, restarted_at);
+            known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
+        });
+        Ok(())
     }
 
     fn running(&self) -> Vec<JobId> {
@@ -318,3 +400,6 @@ impl Board {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

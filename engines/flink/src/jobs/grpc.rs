@@ -10,8 +10,8 @@ use futures::Stream;
 use http::StatusCode;
 use proto::engine::jobs_service_server::JobsService;
 use proto::engine::{
-    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, JobStatus, SubmitRequest, SubmitResponse,
-    WatchRequest, WatchResponse,
+    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, JobStatus, SavepointRequest,
+    SavepointResponse, SavepointState, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse,
 };
 use proto::{EpochFence, Incarnation, InvalidId, JobId, Reason};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::board::{Board, Refusal, Submitted};
 use super::jobmanager::JobManagerError;
+use super::savepoint::{Taken, Trigger};
 
 /// The least time between two reports.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -82,6 +83,39 @@ impl JobsService for Service {
         tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job, reason = %request.reason, "asked to cancel");
         Ok(Response::new(CancelResponse {}))
     }
+
+    async fn savepoint(
+        &self,
+        request: Request<SavepointRequest>,
+    ) -> Result<Response<SavepointResponse>, Status> {
+        let request = request.into_inner();
+        let fence: EpochFence = request.fence.try_into().map_err(malformed)?;
+        self.board.check(&fence).map_err(refused)?;
+        let trigger = Trigger {
+            job: request.job_id.parse().map_err(malformed)?,
+            id: request.trigger_id.parse().map_err(malformed)?,
+            directory: request.directory,
+            stop: request.stop,
+            drain: request.drain,
+        };
+        let said = match self.board.savepoint(&trigger).await {
+            Ok(None) => answer(SavepointState::Pending, String::new(), String::new()),
+            Ok(Some(Taken::At(pointer))) => answer(SavepointState::Taken, pointer, String::new()),
+            Ok(Some(Taken::Failed(message))) => answer(SavepointState::Failed, String::new(), message),
+            // Flink's word about this savepoint, such as a directory that it cannot use.
+            Err(Refusal::JobManager(JobManagerError::Refused { status, message }))
+                if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::NOT_FOUND =>
+            {
+                answer(SavepointState::Failed, String::new(), message)
+            }
+            Err(refusal) => return Err(refused(refusal)),
+        };
+        Ok(Response::new(said))
+    }
+}
+
+fn answer(state: SavepointState, pointer: String, message: String) -> SavepointResponse {
+    SavepointResponse { state: state.into(), pointer, message }
 }
 
 /// Sends what changed until the watcher leaves or another leader takes over.

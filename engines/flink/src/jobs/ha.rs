@@ -206,15 +206,21 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
     let digest = Digest::of(&result);
     let size = result.len() as u64;
     ha.payloads.put_bytes(digest, result).await?;
+    // Whoever stops a job wants the place to go on from: it commits with the end.
+    let savepoint = match outcome {
+        JobOutcome::Succeeded => ha.board.stopped_with(job).await?.unwrap_or_default(),
+        _ => String::new(),
+    };
     let mut progress = ha.board.progress(job);
     progress.elapsed = Some(elapsed(end.net_runtime_ms));
     let recorded = JobEnd {
         outcome: outcome.into(),
         reason: reason.to_owned(),
-        message: end.message,
+        message: with_help(end.message),
         result_digest: digest.to_string(),
         result_size_bytes: size,
         progress: Some(progress),
+        savepoint,
         ..JobEnd::default()
     };
     let standing = ha.record.job_ended(&ha.fence, job, recorded).await?;
@@ -232,6 +238,25 @@ async fn clean(Path(id): Path<String>) -> Answer {
     done()
 }
 
+/// What to do about a savepoint that cannot be begun from, which Flink says in the words of its own command line, or not at all.
+fn with_help(message: String) -> String {
+    if message.contains("allowNonRestoredState") {
+        let skip = " If you want to allow to skip this";
+        let said = message.split_once(skip).map_or(message.as_str(), |(said, _)| said);
+        return format!(
+            "{said}; help: is it a savepoint of this program? If operators were removed or have no uid() of their own, run it with \
+             -n (--allow-non-restored-state) to leave that state out"
+        );
+    }
+    if message.contains("Cannot find checkpoint or savepoint") {
+        return format!(
+            "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
+             application"
+        );
+    }
+    message
+}
+
 fn timestamp(millis: i64) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: millis.div_euclid(1000),
@@ -241,4 +266,21 @@ fn timestamp(millis: i64) -> prost_types::Timestamp {
 
 fn millis(at: prost_types::Timestamp) -> i64 {
     at.seconds * 1000 + i64::from(at.nanos / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_help;
+
+    #[test]
+    fn a_savepoint_that_does_not_fit_is_told_with_what_to_do() {
+        let flink = "Failed to rollback to savepoint file:/s. The operator is not available in the new program. If you want to \
+                     allow to skip this, you can set the --allowNonRestoredState option on the CLI.";
+        let told = with_help(flink.to_owned());
+        let (said, help) = told.split_once("; help: ").unwrap();
+        assert!(said.ends_with("not available in the new program.") && help.contains("-n"), "{told}");
+        let missing = with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
+        assert!(missing.contains("; help: -s takes"), "{missing}");
+        assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
+    }
 }

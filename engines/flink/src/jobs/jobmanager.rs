@@ -6,11 +6,12 @@ use bytes::Bytes;
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::{Endpoint, SharedTransport};
 use http::{Method, Request, StatusCode, header};
-use proto::JobId;
 use proto::job::Progress;
+use proto::{JobId, TriggerId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::savepoint::{self, Trigger, Triggered};
 use chassis::http::{Body, collect, full, send};
 
 /// How long an answer may take that needs no upload.
@@ -79,19 +80,70 @@ struct Jobs {
     jobs: Vec<Listed>,
 }
 
+/// How a job does.
+pub(super) struct Look {
+    /// Flink's count of restarts lags behind by up to 10 s.
+    pub(super) progress: Progress,
+    /// In Flink's milliseconds; 0 for never. Known at once.
+    pub(super) restarted_at: i64,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// All its tasks run, or have done their work.
+    Runs,
+    /// Not yet.
+    Starts,
+    /// It has ended.
+    Over,
+    /// The JobManager has no such job.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Exceptions {
+    exception_history: History,
+}
+
+#[derive(Deserialize)]
+struct History {
+    #[serde(default)]
+    entries: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(default)]
+    stacktrace: String,
+}
+
 #[derive(Deserialize)]
 struct Details {
+    #[serde(default)]
+    state: String,
     #[serde(default)]
     duration: i64,
     #[serde(default)]
     vertices: Vec<Vertex>,
     #[serde(default)]
     plan: Plan,
+    #[serde(default)]
+    timestamps: Timestamps,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "UPPERCASE", default)]
+struct Timestamps {
+    restarting: i64,
 }
 
 #[derive(Deserialize)]
 struct Vertex {
     id: String,
+    #[serde(default)]
+    status: String,
     #[serde(default)]
     metrics: Metrics,
 }
@@ -130,6 +182,15 @@ struct Metric {
 }
 
 impl Details {
+    fn readiness(&self) -> Readiness {
+        let works = |vertex: &Vertex| matches!(vertex.status.as_str(), "RUNNING" | "FINISHED");
+        match self.state.as_str() {
+            "FINISHED" | "FAILED" | "CANCELED" | "SUSPENDED" => Readiness::Over,
+            "RUNNING" if !self.vertices.is_empty() && self.vertices.iter().all(works) => Readiness::Runs,
+            _ => Readiness::Starts,
+        }
+    }
+
     /// Flink counts records where they cross between vertices: what sources hand on is what came in, what is handed to vertices that
     /// hand on nothing is what went out. A job of one vertex counts none.
     fn progress(&self, restarts: u32) -> Progress {
@@ -171,12 +232,12 @@ impl JobManager {
         Ok(self.get::<Jobs>("/jobs/overview").await?.jobs)
     }
 
-    /// Counters of a job.
-    pub(crate) async fn progress(&self, job: JobId) -> Result<Progress, JobManagerError> {
+    /// Counters of a job, and when it was restarted last.
+    pub(super) async fn look(&self, job: JobId) -> Result<Look, JobManagerError> {
         let details: Details = self.get(&format!("/jobs/{job}")).await?;
         let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
         let restarts = restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
-        Ok(details.progress(restarts))
+        Ok(Look { progress: details.progress(restarts), restarted_at: details.timestamps.restarting })
     }
 
     /// A submission as Flink's client makes it.
@@ -193,6 +254,41 @@ impl JobManager {
             Err(JobManagerError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(()),
             answered => answered.map(drop),
         }
+    }
+
+    /// What is known of a savepoint.
+    pub(super) async fn savepoint(
+        &self,
+        job: JobId,
+        trigger: TriggerId,
+    ) -> Result<Triggered, JobManagerError> {
+        let path = format!("/jobs/{job}/savepoints/{trigger}");
+        match self.get(&path).await {
+            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Triggered::Unknown),
+            answered => Ok(savepoint::Status::into(answered?)),
+        }
+    }
+
+    /// Asks for a savepoint; for one that was asked for before, nothing happens.
+    pub(super) async fn trigger(&self, savepoint: &Trigger) -> Result<(), JobManagerError> {
+        let (path, body) = savepoint.request();
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.call(request.body(full(body.to_string())), ANSWER_WITHIN).await.map(drop)
+    }
+
+    /// Whether all tasks of a job run: only then a savepoint can be taken.
+    pub(super) async fn readiness(&self, job: JobId) -> Result<Readiness, JobManagerError> {
+        match self.get::<Details>(&format!("/jobs/{job}")).await {
+            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Readiness::Unknown),
+            answered => Ok(answered?.readiness()),
+        }
+    }
+
+    /// Root cause of what a job failed of last.
+    pub(super) async fn failure(&self, job: JobId) -> Result<Option<String>, JobManagerError> {
+        let exceptions: Exceptions = self.get(&format!("/jobs/{job}/exceptions?maxExceptions=1")).await?;
+        let last = exceptions.exception_history.entries.into_iter().next();
+        Ok(last.map(|entry| cause_of(&entry.stacktrace)).filter(|cause| !cause.is_empty()))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, JobManagerError> {
@@ -237,9 +333,16 @@ fn root_cause(body: &[u8]) -> String {
     let Ok(Errors { errors }) = serde_json::from_slice(body) else {
         return String::from_utf8_lossy(body).into_owned();
     };
-    let lines = || errors.iter().flat_map(|text| text.lines());
-    let cause = lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
-    cause.or_else(|| lines().next()).unwrap_or("no reason given").to_owned()
+    match cause_of(&errors.join("\n")) {
+        cause if cause.is_empty() => "no reason given".to_owned(),
+        cause => cause,
+    }
+}
+
+/// The last cause in a Java stack; of a text without one its first line.
+pub(super) fn cause_of(stack: &str) -> String {
+    let cause = stack.lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
+    cause.or_else(|| stack.lines().next()).unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -253,6 +356,34 @@ mod tests {
         assert_eq!(root_cause(body.to_string().as_bytes()), "C: no such class");
         assert_eq!(root_cause(br#"{"errors":["Job not found"]}"#), "Job not found");
         assert_eq!(root_cause(b"<html>"), "<html>");
+    }
+
+    #[test]
+    fn a_savepoint_waits_until_all_tasks_run() {
+        let details = |state: &str, tasks: &[&str]| -> Readiness {
+            let vertices: Vec<_> =
+                tasks.iter().map(|status| serde_json::json!({"id": "a", "status": status})).collect();
+            let answer = serde_json::json!({"state": state, "vertices": vertices});
+            serde_json::from_value::<Details>(answer).unwrap().readiness()
+        };
+        for (state, tasks, expected) in [
+            ("CREATED", &["CREATED"][..], Readiness::Starts),
+            ("RUNNING", &[], Readiness::Starts),
+            ("RUNNING", &["RUNNING", "INITIALIZING"], Readiness::Starts),
+            ("RUNNING", &["RUNNING", "FINISHED"], Readiness::Runs),
+            ("RESTARTING", &["RUNNING"], Readiness::Starts),
+            ("FAILING", &["FAILED"], Readiness::Starts),
+            ("FINISHED", &["FINISHED"], Readiness::Over),
+            ("CANCELED", &["CANCELED"], Readiness::Over),
+        ] {
+            assert_eq!(details(state, tasks), expected, "{state} {tasks:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_is_told_by_its_time() {
+        let answer = serde_json::json!({"timestamps": {"RUNNING": 5, "RESTARTING": 17}});
+        assert_eq!(serde_json::from_value::<Details>(answer).unwrap().timestamps.restarting, 17);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use client::payloads::Payloads;
 use client::record::Record;
 use futures::TryStreamExt as _;
 use proto::{
-    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph,
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, TriggerId, api, job,
+    jobgraph,
 };
 
 use crate::blobs::Blobs;
@@ -82,6 +83,25 @@ pub(crate) trait Face: Send + Sync {
     -> Answer<()>;
     async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, id: u64) -> Answer<()>;
     async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64>;
+    /// Whether it was asked for before.
+    async fn ask_for_savepoints(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        job: &str,
+        stop: bool,
+    ) -> Answer<bool>;
+    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool>;
+    /// Whether it was recorded, and the pointer that stands.
+    async fn savepoint_settled(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        trigger: TriggerId,
+        pointer: &str,
+    ) -> Answer<(bool, String)>;
+    /// What the cluster is to stop the job with.
+    async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String>;
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()>;
     async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome>;
     async fn mark_clean(&self, fence: &EpochFence) -> Answer<()>;
@@ -98,6 +118,10 @@ pub(crate) trait Face: Send + Sync {
 
 fn event(message: &str) -> api::Event {
     api::Event { kind: "warning".into(), message: message.into(), ..Default::default() }
+}
+
+fn savepoint(trigger: TriggerId, pointer: &str) -> job::Savepoint {
+    job::Savepoint { trigger_id: trigger.to_string(), pointer: pointer.into(), ..Default::default() }
 }
 
 fn ready(incarnation: Incarnation) -> jobgraph::RecordClusterRequest {
@@ -263,6 +287,43 @@ impl Face for Direct {
 
     async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64> {
         self.0.advance_checkpoint_id(fence, job, next).await.map_err(why)
+    }
+
+    async fn ask_for_savepoints(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        job: &str,
+        stop: bool,
+    ) -> Answer<bool> {
+        let (request_id, job) = (request_id.to_owned(), job.to_owned());
+        let wish = api::SavepointWish { request_id, job, stop, ..Default::default() };
+        let asked = self.0.ask_for_savepoints(&application.id, application.generation.get(), &wish);
+        Ok(asked.await.map_err(why)?.1)
+    }
+
+    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool> {
+        let (request_id, directory) = (request_id.to_owned(), directory.to_owned());
+        let wish = api::SavepointWish { request_id, directory, ..Default::default() };
+        let asked = self.0.ask_for_savepoints(&application.id, application.generation.get(), &wish);
+        Ok(asked.await.map_err(why)?.1)
+    }
+
+    async fn savepoint_settled(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        trigger: TriggerId,
+        pointer: &str,
+    ) -> Answer<(bool, String)> {
+        let settled = self.0.savepoint_settled(fence, job, &savepoint(trigger, pointer)).await;
+        let (recorded, stands) = settled.map_err(why)?;
+        Ok((recorded, stands.pointer))
+    }
+
+    async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String> {
+        let resume = self.0.read_checkpoints(fence, job).await.map_err(why)?;
+        Ok(resume.stopping.map(|trigger| trigger.to_string()).unwrap_or_default())
     }
 
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
@@ -484,6 +545,60 @@ impl Face for Wired {
 
     async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64> {
         self.record.advance_checkpoint_id(fence, job, next).await.map_err(said)
+    }
+
+    async fn ask_for_savepoints(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        job: &str,
+        stop: bool,
+    ) -> Answer<bool> {
+        let (application_id, generation) = (application.id.to_string(), application.generation.get());
+        let request_id = request_id.to_owned();
+        let answer = if stop {
+            // A stop is of all jobs: of one it is other content than any of these.
+            let request = api::StopRequest { application_id, generation, request_id, ..Default::default() };
+            self.applications.stop(request).await
+        } else {
+            let job = job.to_owned();
+            let request = api::RequestSavepointRequest {
+                application_id,
+                generation,
+                request_id,
+                job,
+                ..Default::default()
+            };
+            self.applications.request_savepoint(request).await
+        };
+        Ok(answer.map_err(said)?.1)
+    }
+
+    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool> {
+        let request = api::RequestSavepointRequest {
+            application_id: application.id.to_string(),
+            generation: application.generation.get(),
+            request_id: request_id.to_owned(),
+            directory: directory.to_owned(),
+            ..Default::default()
+        };
+        Ok(self.applications.request_savepoint(request).await.map_err(said)?.1)
+    }
+
+    async fn savepoint_settled(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        trigger: TriggerId,
+        pointer: &str,
+    ) -> Answer<(bool, String)> {
+        let settled = self.record.savepoint_settled(fence, job, savepoint(trigger, pointer)).await;
+        let (recorded, stands) = settled.map_err(said)?;
+        Ok((recorded, stands.pointer))
+    }
+
+    async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String> {
+        Ok(self.record.read_checkpoints(fence, job).await.map_err(said)?.stop_trigger_id)
     }
 
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {

@@ -99,6 +99,9 @@ laws! {
     checkpoint_ids_only_grow
     checkpoints_are_shown_and_are_no_change_for_watchers
     checkpoints_are_bounded
+    a_wish_for_a_savepoint_is_kept_once_and_settled_once
+    a_stop_commits_its_savepoint_with_the_end
+    wishes_for_savepoints_are_bounded
     a_lost_job_says_so
     a_job_may_stage_many_files
     no_two_calls_share_an_occurrence
@@ -123,6 +126,7 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "two_submissions_of_one_id_make_one_generation",
             "a_checkpoint_outlives_its_cluster_and_only_the_current_one_writes",
             "checkpoint_ids_only_grow",
+            "a_wish_for_a_savepoint_is_kept_once_and_settled_once",
             "no_two_calls_share_an_occurrence",
             "a_step_of_the_journal_is_kept_once",
             "a_payload_that_is_pointed_to_is_never_swept",
@@ -147,6 +151,14 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (
         Fault::Loses("/checkpoints/"),
         &["checkpoints_are_shown_and_are_no_change_for_watchers", "checkpoints_are_bounded"],
+    ),
+    (
+        Fault::Loses("/desired"),
+        &[
+            "a_wish_for_a_savepoint_is_kept_once_and_settled_once",
+            "a_stop_commits_its_savepoint_with_the_end",
+            "wishes_for_savepoints_are_bounded",
+        ],
     ),
     (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
 ];

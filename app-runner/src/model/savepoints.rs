@@ -1,0 +1,54 @@
+//! Savepoints that somebody asked for. None is left without a result: it is taken, or it is said why not.
+
+use proto::Reason;
+
+use super::decision::Decision;
+use super::facts::{Cluster, Facts};
+use super::failure::Failure;
+use super::record::ClusterState;
+
+/// The cluster that knows the job is asked for each, also once the job has ended: it may have been taken just before. Which savepoint that is
+/// follows from the wish alone, so asking again, or asking as the next leader, starts no second one.
+pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
+    for wish in facts.record.pending_savepoints() {
+        let ended = facts.record.jobs.get(&wish.job).is_some_and(|job| job.end.is_some());
+        match &facts.cluster {
+            Cluster::Live { incarnation, .. } if facts.known_jobs.contains(&wish.job) => {
+                wanted.push(Decision::Savepoint { wish: wish.clone(), incarnation: *incarnation });
+            }
+            // An earlier leader may have had it taken, and nobody else asks this cluster any more.
+            Cluster::Unasked if ended && facts.record.cluster.state == ClusterState::Ready => {
+                let recorded = &facts.record.cluster;
+                let endpoint = recorded.jobs_endpoint.clone();
+                let adopt = Decision::Adopt { incarnation: recorded.incarnation, endpoint };
+                if !wanted.contains(&adopt) {
+                    wanted.push(adopt);
+                }
+            }
+            Cluster::Ready { incarnation, endpoint, .. } if ended => {
+                let adopt = Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() };
+                if !wanted.contains(&adopt) {
+                    wanted.push(adopt);
+                }
+            }
+            _ if ended => {
+                let why = Failure::new(Reason::SavepointFailed, "the job ended before it was taken");
+                wanted.push(Decision::RefuseSavepoint { wish: wish.clone(), why });
+            }
+            // The job is on its way to a cluster.
+            _ => {}
+        }
+    }
+}
+
+/// The application ends: nothing is taken any more.
+pub(super) fn refuse(facts: &Facts, because: &Failure, wanted: &mut Vec<Decision>) {
+    for wish in facts.record.pending_savepoints() {
+        let first = because.message.lines().next().unwrap_or_default();
+        let why = Failure::new(
+            Reason::SavepointFailed,
+            format!("the application ended before it was taken: {first}"),
+        );
+        wanted.push(Decision::RefuseSavepoint { wish: wish.clone(), why });
+    }
+}

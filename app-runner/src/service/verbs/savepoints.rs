@@ -1,0 +1,66 @@
+//! Savepoints that somebody asked for.
+
+use std::sync::Arc;
+
+use chassis::clock::Clock as _;
+use proto::engine::SavepointState;
+use proto::{Incarnation, Reason, job};
+
+use super::{Outcome, PAUSE};
+use crate::model::{Fact, Failure, Wish};
+use crate::service::shared::Shared;
+
+/// Asks until it is known what became of it; the decision is dropped when it is not to be asked any more. The engine bounds how long a savepoint
+/// may take.
+pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarnation) -> Outcome {
+    let result = loop {
+        let asked = shared
+            .patiently("take a savepoint", || shared.ports.jobs.savepoint(&shared.fence, incarnation, wish));
+        match asked.await {
+            Ok(answer) => match answer.state() {
+                SavepointState::Taken => break taken(wish, answer.pointer),
+                SavepointState::Failed => {
+                    break not_taken(wish, &Failure::new(Reason::SavepointFailed, answer.message));
+                }
+                SavepointState::Pending => {}
+                // Of a newer build: what it means, the next answer may say.
+                SavepointState::Unspecified => shared.ports.clock.sleep(PAUSE).await,
+            },
+            Err(error) if error.is_superseded() => return Err(error),
+            Err(error) if error.reason == Some(Reason::NotAdopted) => {
+                return Ok(vec![Fact::AdoptAgain(incarnation)]);
+            }
+            Err(error) if error.reason == Some(Reason::IncarnationSuperseded) => {
+                return Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]);
+            }
+            // An engine of before there were savepoints gives no reason at all.
+            Err(error) => break not_taken(wish, &error.failure(Reason::SavepointUnsupported)),
+        }
+    };
+    settle(shared, wish, result).await
+}
+
+pub(super) async fn refuse(shared: &Arc<Shared>, wish: &Wish, why: &Failure) -> Outcome {
+    settle(shared, wish, not_taken(wish, why)).await
+}
+
+fn taken(wish: &Wish, pointer: String) -> job::Savepoint {
+    job::Savepoint { trigger_id: wish.trigger.to_string(), pointer, ..job::Savepoint::default() }
+}
+
+fn not_taken(wish: &Wish, why: &Failure) -> job::Savepoint {
+    job::Savepoint {
+        trigger_id: wish.trigger.to_string(),
+        reason: why.reason.unwrap_or(Reason::SavepointFailed).to_string(),
+        message: why.message.clone(),
+        ..job::Savepoint::default()
+    }
+}
+
+async fn settle(shared: &Arc<Shared>, wish: &Wish, result: job::Savepoint) -> Outcome {
+    let recorded = shared.patiently("record a savepoint", || {
+        shared.ports.record.record_savepoint(&shared.fence, wish.job, result.clone())
+    });
+    recorded.await?;
+    Ok(vec![Fact::SavepointSettled { job: wish.job, trigger: wish.trigger }])
+}

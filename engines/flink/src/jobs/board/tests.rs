@@ -1,0 +1,129 @@
+//! Savepoints against a JobManager that is a few routes and a list of what it was asked.
+
+use std::collections::VecDeque;
+
+use axum::extract::State as Shared;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use chassis::clock::SystemClock;
+use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use proto::{ApplicationRef, Generation, TriggerId};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// What it answers next to each kind of question; the last answer stays.
+#[derive(Default)]
+struct Script {
+    details: VecDeque<Value>,
+    savepoint: VecDeque<Option<Value>>,
+    triggered: Vec<String>,
+}
+
+type Scripted = Arc<Mutex<Script>>;
+
+fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
+    let first = answers.front().cloned().expect("the script has an answer");
+    if answers.len() > 1 {
+        answers.pop_front();
+    }
+    first
+}
+
+async fn answer(Shared(script): Shared<Scripted>, method: Method, uri: Uri) -> Response {
+    let mut script = script.lock().unwrap();
+    let path = uri.path();
+    let value = match (method, path.split('/').nth(3)) {
+        (Method::GET, None) => Some(next(&mut script.details)),
+        (Method::GET, Some("savepoints")) => next(&mut script.savepoint),
+        (Method::POST, Some(_)) => {
+            script.triggered.push(path.to_owned());
+            script.savepoint = [under_way(), at("file:/s")].into();
+            Some(json!({}))
+        }
+        other => panic!("nobody asks {other:?} {path}"),
+    };
+    match value {
+        Some(value) => crate::json::Json(value).into_response(),
+        None => (StatusCode::NOT_FOUND, r#"{"errors": ["not found"]}"#).into_response(),
+    }
+}
+
+fn job() -> JobId {
+    "00112233445566778899aabbccddeeff".parse().unwrap()
+}
+
+fn trigger(stop: bool) -> Trigger {
+    Trigger { job: job(), id: TriggerId::derive("wish", job()), directory: String::new(), stop, drain: false }
+}
+
+fn details(state: &str, task: &str) -> Value {
+    json!({"state": state, "vertices": [{"id": "a", "status": task}]})
+}
+
+fn under_way() -> Option<Value> {
+    Some(json!({"status": {"id": "IN_PROGRESS"}}))
+}
+
+fn at(place: &str) -> Option<Value> {
+    Some(json!({"status": {"id": "COMPLETED"}, "operation": {"location": place}}))
+}
+
+/// A board over a JobManager with this script. Its record is away: nothing here asks it.
+async fn board(script: Script) -> (Board, Scripted) {
+    let (transport, clock): (SharedTransport, SharedClock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    let incoming = transport.listen(&Endpoint::Tcp("127.0.0.1".into(), 0)).await.unwrap();
+    let peer = incoming.endpoint().clone();
+    let script: Scripted = Arc::new(Mutex::new(script));
+    let router = axum::Router::new().fallback(answer).with_state(script.clone());
+    tokio::spawn(crate::http::serve(incoming, router, clock.clone(), Shutdown::new()));
+    let nowhere = Endpoint::Unix("/nowhere/store.sock".into());
+    let store = chassis::channel::connect(transport.clone(), clock.clone(), nowhere, None);
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+    let fence = IncarnationFence { application, incarnation: Incarnation(1) };
+    let jobmanager = JobManager::new(transport, clock.clone(), peer);
+    let board = Board::new(fence, Record::new(store.clone()), Payloads::new(store), jobmanager, clock);
+    (board, script)
+}
+
+fn triggered(script: &Scripted) -> Vec<String> {
+    script.lock().unwrap().triggered.clone()
+}
+
+#[tokio::test]
+async fn a_savepoint_is_triggered_once_when_all_tasks_run_and_asked_for_as_often_as_one_likes() {
+    let comes_up =
+        [details("CREATED", "CREATED"), details("RUNNING", "INITIALIZING"), details("RUNNING", "RUNNING")];
+    let script = Script { details: comes_up.into(), savepoint: [None].into(), ..Script::default() };
+    let (board, script) = board(script).await;
+    for _ in 0..3 {
+        let taken = board.savepoint(&trigger(false)).await.unwrap();
+        assert_eq!(taken, Some(Taken::At("file:/s".into())));
+    }
+    assert_eq!(triggered(&script), [format!("/jobs/{}/savepoints", job())]);
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_triggered_is_not_triggered_again() {
+    let script = Script {
+        details: [details("FINISHED", "FINISHED")].into(),
+        savepoint: [under_way(), at("file:/s")].into(),
+        ..Script::default()
+    };
+    let (board, script) = board(script).await;
+    assert_eq!(board.savepoint(&trigger(true)).await.unwrap(), Some(Taken::At("file:/s".into())));
+    assert_eq!(triggered(&script), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_is_not_asked() {
+    let script = Script {
+        details: [details("CANCELED", "CANCELED")].into(),
+        savepoint: [None].into(),
+        ..Script::default()
+    };
+    let (board, script) = board(script).await;
+    let taken = board.savepoint(&trigger(true)).await.unwrap();
+    assert!(matches!(taken, Some(Taken::Failed(why)) if why.contains("ended")));
+    assert_eq!(triggered(&script), [""; 0]);
+}

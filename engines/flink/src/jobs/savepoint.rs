@@ -1,0 +1,151 @@
+//! Savepoints in the words of the JobManager's REST API.
+
+use proto::{JobId, TriggerId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::jobmanager::cause_of;
+
+/// A savepoint that is to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trigger {
+    /// Of this job.
+    pub(crate) job: JobId,
+    /// Chosen by whoever asks: Flink takes one for each.
+    pub(crate) id: TriggerId,
+    /// Where to; empty: where Flink's settings say.
+    pub(crate) directory: String,
+    /// Stop the job with it.
+    pub(crate) stop: bool,
+    /// Say that the input is over first.
+    pub(crate) drain: bool,
+}
+
+impl Trigger {
+    /// Path and body of the request.
+    pub(super) fn request(&self) -> (String, Value) {
+        let directory = if self.directory.is_empty() { Value::Null } else { self.directory.clone().into() };
+        let (job, id) = (self.job, self.id.to_string());
+        if self.stop {
+            let body = json!({"targetDirectory": directory, "drain": self.drain, "triggerId": id});
+            (format!("/jobs/{job}/stop"), body)
+        } else {
+            let body = json!({"target-directory": directory, "cancel-job": false, "triggerId": id});
+            (format!("/jobs/{job}/savepoints"), body)
+        }
+    }
+}
+
+/// What became of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It lies there.
+    At(String),
+    /// It was not taken, and why.
+    Failed(String),
+}
+
+/// What the JobManager knows of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Triggered {
+    /// Nobody asked for it here.
+    Unknown,
+    /// It is being taken.
+    UnderWay,
+    /// It is not being taken any more.
+    Done(Taken),
+}
+
+/// Flink's answer to a question about one.
+#[derive(Deserialize)]
+pub(super) struct Status {
+    status: Id,
+    operation: Option<Operation>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Operation {
+    location: Option<String>,
+    failure_cause: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Failure {
+    #[serde(default)]
+    class: String,
+    #[serde(default)]
+    stack_trace: String,
+}
+
+impl From<Status> for Triggered {
+    fn from(answer: Status) -> Self {
+        if answer.status.id != "COMPLETED" {
+            return Self::UnderWay;
+        }
+        let nothing = || Self::Done(Taken::Failed("Flink says neither where it is nor why not".to_owned()));
+        let Some(operation) = answer.operation else { return nothing() };
+        match (operation.location, operation.failure_cause) {
+            (Some(location), _) => Self::Done(Taken::At(location)),
+            (None, Some(failure)) => {
+                let cause = cause_of(&failure.stack_trace);
+                Self::Done(Taken::Failed(if cause.is_empty() { failure.class } else { cause }))
+            }
+            (None, None) => nothing(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(answer: Value) -> Triggered {
+        serde_json::from_value::<Status>(answer).unwrap().into()
+    }
+
+    #[test]
+    fn answers_are_where_it_is_or_the_root_cause_of_why_not() {
+        let done = |operation: Value| json!({"status": {"id": "COMPLETED"}, "operation": operation});
+        let failed = |text: &str| Triggered::Done(Taken::Failed(text.to_owned()));
+        let stack = "java.util.concurrent.CompletionException: a\n\tat x\nCaused by: java.io.IOException: no room\n\tat y\n";
+        for (answer, expected) in [
+            (json!({"status": {"id": "IN_PROGRESS"}, "operation": null}), Triggered::UnderWay),
+            (json!({"status": {"id": "IN_PROGRESS"}}), Triggered::UnderWay),
+            (
+                done(json!({"location": "file:/s/savepoint-1"})),
+                Triggered::Done(Taken::At("file:/s/savepoint-1".into())),
+            ),
+            (
+                done(
+                    json!({"failure-cause": {"class": "X", "stack-trace": stack, "serialized-throwable": "AA"}}),
+                ),
+                failed("java.io.IOException: no room"),
+            ),
+            (done(json!({"failure-cause": {"class": "X", "stack-trace": ""}})), failed("X")),
+            (done(json!({})), failed("Flink says neither where it is nor why not")),
+        ] {
+            assert_eq!(read(answer.clone()), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn the_trigger_id_is_ours_in_both_requests() {
+        let job: JobId = "00112233445566778899aabbccddeeff".parse().unwrap();
+        let id = TriggerId::derive("wish", job);
+        let plain = Trigger { job, id, directory: String::new(), stop: false, drain: false };
+        let (path, body) = plain.request();
+        assert_eq!(path, format!("/jobs/{job}/savepoints"));
+        assert_eq!(body, json!({"target-directory": null, "cancel-job": false, "triggerId": id.to_string()}));
+        let stop = Trigger { directory: "file:///s".into(), stop: true, drain: true, ..plain };
+        let (path, body) = stop.request();
+        assert_eq!(path, format!("/jobs/{job}/stop"));
+        assert_eq!(body, json!({"targetDirectory": "file:///s", "drain": true, "triggerId": id.to_string()}));
+    }
+}
