@@ -207,7 +207,7 @@ pub(super) fn settle_with_end(draft: &mut Draft, id: JobId, end: &job::JobEnd, i
 pub(super) fn stopped_with(facts: &Facts, id: JobId, end: &job::JobEnd) -> String {
     if end.savepoint.is_empty() && end.outcome() == job::JobOutcome::Succeeded {
         let results = facts.jobs.get(&id).into_iter().flat_map(|job| &job.shown().savepoints);
-        let stopped = results.filter(|result| result.stop && !result.pointer.is_empty()).last();
+        let stopped = results.rev().find(|result| result.stop && !result.pointer.is_empty());
         return stopped.map(|result| result.pointer.clone()).unwrap_or_default();
     }
     if end.savepoint.len() > MAX_POINTER_BYTES { String::new() } else { end.savepoint.clone() }
