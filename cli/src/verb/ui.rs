@@ -40,7 +40,7 @@ pub(crate) async fn run(args: UiArgs, session: &Session) -> Outcome<Exit> {
     if let Endpoint::Tcp(_, port) = incoming.endpoint() {
         session.out.answer(format!("http://{HOST}:{port}/\n"));
     }
-    session.out.talk("for reading only; Ctrl-C ends it".to_owned());
+    session.out.talk("for reading only; Ctrl-C ends it");
     let page = Arc::new(page);
     let service = tower::service_fn(move |request| {
         let page = page.clone();

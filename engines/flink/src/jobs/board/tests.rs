@@ -76,7 +76,12 @@ async fn board(script: Script) -> (Board, Scripted) {
     let peer = incoming.endpoint().clone();
     let script: Scripted = Arc::new(Mutex::new(script));
     let router = axum::Router::new().fallback(answer).with_state(script.clone());
-    tokio::spawn(chassis::http::serve(incoming, crate::served::served(router), clock.clone(), Shutdown::new()));
+    tokio::spawn(chassis::http::serve(
+        incoming,
+        crate::served::served(router),
+        clock.clone(),
+        Shutdown::new(),
+    ));
     let nowhere = Endpoint::Unix("/nowhere/store.sock".into());
     let store = chassis::channel::connect(transport.clone(), clock.clone(), nowhere, None);
     let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
