@@ -9,5 +9,7 @@ mod bad_input;
 mod cancel;
 #[path = "flink/kills.rs"]
 mod kills;
+#[path = "flink/savepoint.rs"]
+mod savepoint;
 #[path = "flink/word_count.rs"]
 mod word_count;

@@ -1,5 +1,3 @@
-package org.example;
-
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +24,8 @@ public final class Counter {
     }
 
     private static final class Counting implements MapFunction<Long, Long>, CheckpointedFunction {
+        private static final long serialVersionUID = 1L;
+
         private final String directory;
         private transient ListState<Long> kept;
         private transient long count;

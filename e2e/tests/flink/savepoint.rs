@@ -1,51 +1,10 @@
-//! Savepoints on real Flink: asked for, stopped with, begun from. Needs what `mainspring setup flink` installs.
-#![allow(clippy::disallowed_methods, reason = "tests start processes and wait by the machine's own clock")]
+//! Savepoints: asked for, stopped with, begun from.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
-use e2e::host::binary;
+use e2e::flink::programs;
 use e2e::process::{eventually, signal, with_environment};
-use e2e::{Finished, Host, repository};
-
-/// Our program's jar, compiled once against the set-up Flink. The directory lives as long as the test process.
-fn jar() -> &'static Path {
-    static JAR: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &JAR.get_or_init(|| {
-        let home = flink_home();
-        let text = std::fs::read_to_string(home.join("complete")).expect("a complete home says so");
-        let complete: serde_json::Value = serde_json::from_str(&text).expect("it says so in JSON");
-        let jdk = PathBuf::from(complete["java_home"].as_str().expect("it names its JDK")).join("bin");
-        let directory = tempfile::tempdir().expect("the temporary directory is writable");
-        let (classes, jar) = (directory.path().join("classes"), directory.path().join("counter.jar"));
-        let source = repository().join("e2e/tests/flink_savepoint/Counter.java");
-        run(Command::new(jdk.join("javac"))
-            .arg("-cp")
-            .arg(home.join("lib/*"))
-            .arg("-d")
-            .arg(&classes)
-            .arg(source));
-        run(Command::new(jdk.join("jar")).arg("cf").arg(&jar).arg("-C").arg(&classes).arg("."));
-        (directory, jar)
-    })
-    .1
-}
-
-/// `mainspring setup flink` says where the home is; it is quick when there is one.
-fn flink_home() -> PathBuf {
-    let output =
-        Command::new(binary("mainspring-flink")).arg("setup").output().expect("the binaries are built");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let place = text.lines().rev().find_map(|line| line.split_once(" complete in "));
-    place.unwrap_or_else(|| panic!("mainspring setup flink: {text}")).1.trim().into()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("the JDK has it");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
+use e2e::{Finished, Host};
 
 /// An application that counts, and a directory where it says how it began.
 struct Counting {
@@ -68,9 +27,9 @@ impl Counting {
 
     #[track_caller]
     fn run(&self, options: &[&str], savepoint: &str, uid: &str, checkpoint_every_ms: u32) -> Finished {
-        let (jar, notes) = (jar().to_string_lossy(), self.notes.to_string_lossy());
+        let (jar, notes) = (programs(), self.notes.to_string_lossy());
         let every = checkpoint_every_ms.to_string();
-        let mut words = vec!["run", "--application-id", "counting", "-c", "org.example.Counter"];
+        let mut words = vec!["run", "--application-id", "counting", "-c", "Counter"];
         words.extend(options);
         if !savepoint.is_empty() {
             words.extend(["-s", savepoint]);
