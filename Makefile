@@ -43,7 +43,7 @@ e2e-flink: build ## the kill matrix on real Flink: every part at every moment, h
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example jvm_arguments)
 	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
