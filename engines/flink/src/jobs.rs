@@ -3,6 +3,7 @@
 //! knows its jobs, the record their checkpoints and ends.
 
 mod board;
+mod cause;
 mod config;
 mod grpc;
 mod ha;

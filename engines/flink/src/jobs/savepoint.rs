@@ -4,7 +4,7 @@ use proto::{JobId, TriggerId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::jobmanager::cause_of;
+use super::cause::cause_of;
 
 /// A savepoint that is to be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
