@@ -9,6 +9,8 @@ use std::thread;
 
 use bytes::Bytes;
 use proto::Digest;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 /// Chunks that are written and not digested yet.
@@ -27,6 +29,15 @@ impl Incoming {
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
         let file = File::create_new(&path)?;
         Ok(Self { path, file, hasher: Sha256::new(), size_bytes: 0 })
+    }
+
+    /// Takes the room for so many bytes in all at once, where the file system can: a file that does not fit fails before it has filled the
+    /// disk, and with that every other one that is on its way.
+    pub fn reserve(&self, size_bytes: u64) -> io::Result<()> {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size_bytes.max(1)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            reserved => Ok(reserved?),
+        }
     }
 
     /// Adds all of these bytes. Digesting takes longer than writing: they run beside each other. After an error the file is of no use.

@@ -72,6 +72,7 @@ pub(super) async fn run(
             Ok(opened) => {
                 if let Some(size) = opened.size_bytes {
                     room_for(inner, size, &uri).await?;
+                    incoming.reserve(size).map_err(disk)?;
                 }
                 validator.clone_from(&opened.validator);
                 let (back, outcome) = receive(inner, incoming, opened, progress, deadline, tell).await?;
