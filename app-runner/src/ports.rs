@@ -332,11 +332,7 @@ pub trait Engine: Send + Sync {
     /// The plan of a cluster.
     async fn plan(&self, subject: &client::describe::Subject) -> PortResult<wire::Plan>;
     /// How main() is launched.
-    async fn launch(
-        &self,
-        subject: &client::describe::Subject,
-        output_directory: &Path,
-    ) -> PortResult<wire::DescribeMainResponse>;
+    async fn launch(&self, subject: &client::describe::Subject) -> PortResult<wire::DescribeMainResponse>;
     /// Staged files to their final names.
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()>;
     /// Removes staging.
@@ -389,12 +385,13 @@ pub trait Substrate: Send + Sync {
 /// Jobs in the cluster of one incarnation.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// A leader's first call; answers the jobs that the cluster knows.
+    /// A leader's first call; answers the jobs that the cluster knows. `submitted`: those of the record that it may know.
     async fn adopt(
         &self,
         fence: &EpochFence,
         incarnation: Incarnation,
         endpoint: &str,
+        submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>>;
     /// Runs a stored graph.
     async fn submit(&self, fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app_runner::grpc::GrpcFront;
-use app_runner::ports::memory::{Behaviour, Program, World};
+use app_runner::ports::memory::{Behaviour, Program, UID, World};
 use app_runner::service::{Contender, Identity};
 use bytes::Bytes;
 use chassis::channel::{GrpcChannel, connect};
@@ -139,7 +139,7 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     assert_eq!(end.outcome(), JobOutcome::Succeeded);
     let job: JobId = accepted.job_id.parse().unwrap();
     assert_eq!((job, ordinal), (told, 0));
-    assert_eq!(job, JobId::derive(&host.application().id, host.application().generation, "clean", 0));
+    assert_eq!(job, JobId::derive(&host.application(), UID, "clean", 0));
 
     let mut states = std::pin::pin!(execution.watch_job(job));
     let last = soon(states.next()).await.unwrap().unwrap();
@@ -195,12 +195,7 @@ async fn a_retry_of_a_call_is_the_same_call_and_a_second_call_of_that_name_is_no
         (refused.code(), chassis::status::reason(&refused)),
         (Code::AlreadyExists, Some(Reason::JobNameTaken))
     );
-    soon(
-        host.execution()
-            .cancel_job(JobId::derive(&host.application().id, host.application().generation, "long", 0), ""),
-    )
-    .await
-    .unwrap();
+    soon(host.execution().cancel_job(JobId::derive(&host.application(), UID, "long", 0), "")).await.unwrap();
     for answers in [&mut first, &mut retry] {
         let answer = soon(answers.message()).await.unwrap().unwrap();
         let Some(proto::runner::execute_response::Item::Ended(end)) = answer.item else {
@@ -238,7 +233,7 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
         assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)), "{refused:?}");
         assert!(refused.message().contains(word), "{}", refused.message());
     }
-    let unknown = JobId::derive(&host.application().id, host.application().generation, "nobody", 0);
+    let unknown = JobId::derive(&host.application(), UID, "nobody", 0);
     let refused = soon(host.execution().cancel_job(unknown, "")).await.unwrap_err();
     assert_eq!((refused.code(), refused.reason()), (Code::NotFound, Some(Reason::JobNotFound)));
     host.end(contender).await;

@@ -23,12 +23,20 @@ const SUFFIXES: [(&str, &str); 3] = [(".sql", "datafusion"), (".jar", "flink"), 
 /// The engine of programs without a known suffix: executables built with the SDK.
 const NATIVE: &str = "datafusion";
 
-/// Which named port of a cluster is a web page for people.
-const PAGES: [(&str, &str); 1] = [("flink", "jobmanager/rest")];
+/// A web page of an engine's clusters, by the named ports that serve it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    /// Of an application's own cluster.
+    pub(crate) own: &'static str,
+    /// Of a cluster that others use too.
+    pub(crate) shared: &'static str,
+}
 
-/// The named port where an engine's clusters serve a web page, if they do.
-pub(crate) fn page(engine: &str) -> Option<&'static str> {
-    PAGES.iter().find(|(name, _)| *name == engine).map(|(_, port)| *port)
+const PAGES: [(&str, Page); 1] = [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
+
+/// Where an engine's clusters serve a web page, if they do.
+pub(crate) fn page(engine: &str) -> Option<Page> {
+    PAGES.iter().find(|(name, _)| *name == engine).map(|(_, page)| *page)
 }
 
 /// The shape of printed rows.

@@ -28,7 +28,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::EngineNotSetUp => {
             "mainspring setup ENGINE installs it, once; `mainspring doctor` shows what is missing"
         }
-        R::TargetUnknown => "this build knows the target local: leave -t out, or write -t local",
+        R::TargetUnknown => {
+            "-t local (or no -t) starts processes on this machine; -t static with -m HOST:PORT uses a Flink session cluster"
+        }
         R::PageTokenInvalid => "start the listing again from its first page",
         R::MessageTooLarge => "send less in one message: files belong into --artifact, not into arguments",
         R::ApplicationNotFound => "mainspring list shows the applications of this state directory",

@@ -92,7 +92,7 @@ fn what_is_mistyped_exits_2_and_names_what_was_meant() {
         ("wait orders --for supper", "running, ended, clean, or job=NAME"),
         ("list --phase asleep", "submitted, starting"),
         ("run", "which program?"),
-        ("run --jobmanager h:1 x.jar", "OPTION_MEANINGLESS"),
+        ("run -t local -m h:1 x.jar", "OPTION_MEANINGLESS"),
         ("run --secret A=hush x.sql", "A=@FILE"),
         ("run --env NOT_SET_ANYWHERE x.sql", "NOT_SET_ANYWHERE=VALUE"),
         ("run -f nothere.yaml", "nothere.yaml"),

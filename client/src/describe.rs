@@ -8,7 +8,7 @@ use proto::engine::{
     PublishRequest, PublishResponse, StagingOwner, SweepRequest,
 };
 use proto::job::Manifest;
-use proto::{ApplicationRef, JobId, Reason, api, engine};
+use proto::{ApplicationRef, Incarnation, JobId, Reason, api, engine};
 use tonic::Status;
 
 use crate::error::CallError;
@@ -24,6 +24,10 @@ pub struct Subject {
     pub artifacts: Vec<engine::LocalArtifact>,
     /// Where its clusters may keep what outlives an incarnation, absolute.
     pub state_directory: String,
+    /// Where outputs of relative targets go, absolute.
+    pub output_directory: String,
+    /// The latest one; 0 before the first.
+    pub incarnation: Incarnation,
 }
 
 /// Client of one engine's `describe` process. All calls may be repeated.
@@ -53,6 +57,8 @@ impl Describe {
             spec: Some(subject.spec.clone()),
             artifacts: subject.artifacts.clone(),
             state_directory: subject.state_directory.clone(),
+            output_directory: subject.output_directory.clone(),
+            incarnation: subject.incarnation.get(),
         };
         let answer = self.inner.clone().describe_cluster(request).await?.into_inner();
         answer.plan.ok_or_else(|| {
@@ -65,17 +71,13 @@ impl Describe {
         })
     }
 
-    /// How main() is launched. `output_directory` (absolute) is where outputs of relative targets go.
-    pub async fn main(
-        &self,
-        subject: &Subject,
-        output_directory: String,
-    ) -> Result<DescribeMainResponse, CallError> {
+    /// How main() is launched.
+    pub async fn main(&self, subject: &Subject) -> Result<DescribeMainResponse, CallError> {
         let request = DescribeMainRequest {
             application: Some(subject.application.clone().into()),
             spec: Some(subject.spec.clone()),
             artifacts: subject.artifacts.clone(),
-            output_directory,
+            output_directory: subject.output_directory.clone(),
         };
         Ok(self.inner.clone().describe_main(request).await?.into_inner())
     }

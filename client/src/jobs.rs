@@ -27,9 +27,18 @@ impl Jobs {
         Self { inner, fence }
     }
 
-    /// A leader's first call: from its return the cluster refuses lower epochs. Answers the jobs that it knows.
-    pub async fn adopt(&self, incarnation: Incarnation) -> Result<Vec<JobStatus>, CallError> {
-        let request = AdoptRequest { fence: Some(self.fence.clone().into()), incarnation: incarnation.get() };
+    /// A leader's first call: from its return the cluster refuses lower epochs. Answers the jobs that it knows. `submitted`: those of the record
+    /// that have no end and were submitted before.
+    pub async fn adopt(
+        &self,
+        incarnation: Incarnation,
+        submitted: &[JobId],
+    ) -> Result<Vec<JobStatus>, CallError> {
+        let request = AdoptRequest {
+            fence: Some(self.fence.clone().into()),
+            incarnation: incarnation.get(),
+            submitted_job_ids: submitted.iter().map(JobId::to_string).collect(),
+        };
         Ok(self.inner.clone().adopt(request).await?.into_inner().jobs)
     }
 

@@ -4,10 +4,12 @@ mod cast;
 mod exactly_once;
 mod moment;
 mod programs;
+mod session;
 mod trial;
 
 pub use cast::Part;
 pub use exactly_once::{ExactlyOnce, Tally};
 pub use moment::Moment;
 pub use programs::{WORD_COUNT, examples, programs};
+pub use session::SessionCluster;
 pub use trial::{Trial, Verdict};

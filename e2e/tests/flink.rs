@@ -11,5 +11,7 @@ mod cancel;
 mod kills;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
+#[path = "flink/session.rs"]
+mod session;
 #[path = "flink/word_count.rs"]
 mod word_count;

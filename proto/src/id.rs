@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::fence::ApplicationRef;
+
 /// A value that is not an identity: which kind, what was given, and what it has to look like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {value:?} is malformed: {rule}")]
@@ -187,16 +189,18 @@ impl fmt::Debug for Digest {
 pub struct JobId([u8; 16]);
 
 impl JobId {
-    /// The id of the job called `name` in one generation of an application. `occurrence` is 0 unless the engine
-    /// allows equal names. Each part is length-prefixed or of fixed width, so no two tuples share an encoding.
-    pub fn derive(application: &ApplicationId, generation: Generation, name: &str, occurrence: u32) -> Self {
+    /// The id of the job called `name` in one generation of an application. `uid` tells that generation from equally named ones of
+    /// other records (empty where a record has none), `occurrence` is 0 unless the engine allows equal names. Each part is
+    /// length-prefixed or of fixed width, so no two tuples share an encoding.
+    pub fn derive(application: &ApplicationRef, uid: &str, name: &str, occurrence: u32) -> Self {
         let mut hasher = Sha256::new();
-        for text in ["mainspring.job/1", application.as_str(), name] {
+        for text in ["mainspring.job/1", application.id.as_str(), name] {
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text.as_bytes());
         }
-        hasher.update(generation.0.to_be_bytes());
+        hasher.update(application.generation.0.to_be_bytes());
         hasher.update(occurrence.to_be_bytes());
+        hasher.update(uid.as_bytes());
         let digest: [u8; 32] = hasher.finalize().into();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);

@@ -4,6 +4,7 @@
 pub mod fence;
 pub mod id;
 pub mod reason;
+pub mod target;
 
 pub use fence::{ApplicationRef, EpochFence, IncarnationFence};
 pub use id::{ApplicationId, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId};

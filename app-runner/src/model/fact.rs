@@ -58,6 +58,13 @@ pub enum Fact {
         /// What it knows.
         jobs: BTreeSet<JobId>,
     },
+    /// It does not know a job any more that it had.
+    JobDenied {
+        /// Which.
+        job: JobId,
+        /// Where.
+        incarnation: Incarnation,
+    },
     /// It did not answer the `Adopt` in time. That alone proves nothing.
     NotAdopted(Incarnation),
     /// It wants to be adopted again: its jobs process restarted within the incarnation.
@@ -177,7 +184,13 @@ impl Facts {
             Fact::ClusterReady { incarnation, endpoint } => self.note_ready(incarnation, endpoint),
             Fact::Adopted { incarnation, endpoint, jobs } => {
                 self.cluster = Cluster::Live { incarnation, endpoint };
+                self.begun_jobs.extend(&jobs);
                 self.known_jobs = jobs;
+            }
+            Fact::JobDenied { job, incarnation } => {
+                if self.is_live(incarnation) {
+                    self.known_jobs.remove(&job);
+                }
             }
             Fact::NotAdopted(incarnation) => self.doubt(incarnation),
             Fact::AdoptAgain(incarnation) => self.adopt_again(incarnation),
@@ -318,13 +331,18 @@ impl Facts {
     }
 
     fn note_submitted(&mut self, job: JobId, incarnation: Incarnation) {
-        if matches!(&self.cluster, Cluster::Live { incarnation: live, .. } if *live == incarnation) {
+        if self.is_live(incarnation) {
             self.known_jobs.insert(job);
+            self.begun_jobs.insert(job);
         }
         if let Some(recorded) = self.record.jobs.get_mut(&job) {
             recorded.incarnation = recorded.incarnation.max(incarnation);
             recorded.submissions += 1;
         }
+    }
+
+    fn is_live(&self, incarnation: Incarnation) -> bool {
+        matches!(&self.cluster, Cluster::Live { incarnation: live, .. } if *live == incarnation)
     }
 
     fn end_main(&mut self, exit: MainExit, seen: bool, tail: &str) {

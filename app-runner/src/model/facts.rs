@@ -119,6 +119,8 @@ pub struct Facts {
     pub cluster: Cluster,
     /// Jobs that the live cluster knows.
     pub known_jobs: BTreeSet<JobId>,
+    /// Jobs that a cluster has had, or may have had, before now: what denies one of them has lost it.
+    pub begun_jobs: BTreeSet<JobId>,
     /// That the incarnation is ready is in the record.
     pub ready_recorded: Option<Incarnation>,
     /// That the incarnation is gone is in the record.
@@ -150,6 +152,9 @@ pub struct Facts {
 impl Facts {
     /// What a new leader knows: the record.
     pub fn new(epoch: Epoch, record: Record) -> Self {
+        // An earlier leader says so before the cluster hears of a job, so it may not have come to that: then it counts as lost all the same.
+        let begun_jobs =
+            record.open_jobs().filter(|(_, job)| job.submissions > 0).map(|(id, _)| id).collect();
         let mut facts = Self {
             epoch,
             record,
@@ -163,6 +168,7 @@ impl Facts {
             previous_left: None,
             cluster: Cluster::Unasked,
             known_jobs: BTreeSet::new(),
+            begun_jobs,
             ready_recorded: None,
             gone_recorded: None,
             deaths: 0,

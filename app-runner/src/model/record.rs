@@ -61,6 +61,8 @@ pub struct Record {
     pub pinned: bool,
     /// A main() that was cut off must not be executed again.
     pub not_repeatable: bool,
+    /// A job that its cluster has lost is not run again.
+    pub lost_is_final: bool,
     /// The current incarnation.
     pub cluster: RecordedCluster,
     /// The last main().

@@ -5,7 +5,7 @@ use proto::{Incarnation, JobId, Reason};
 use super::decision::Decision;
 use super::facts::{Cluster, Facts, Main, Step};
 use super::failure::Failure;
-use super::record::{ClusterState, JobOutcome, Outcome};
+use super::record::{ClusterState, JobOutcome, Outcome, RecordedJob};
 use super::savepoints;
 
 pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
@@ -187,9 +187,9 @@ fn record_ready(facts: &Facts, incarnation: Incarnation, endpoint: &str, wanted:
     }
 }
 
-/// Every open job runs in the live cluster: a new one is submitted, a lost one again under the same id.
+/// Every open job runs in the live cluster: a new one is submitted, a lost one again under the same id, or given up.
 fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
-    for (id, _) in facts.record.open_jobs() {
+    for (id, RecordedJob { name, .. }) in facts.record.open_jobs() {
         if is_abandoned(facts, id) {
             continue;
         }
@@ -200,6 +200,9 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
         let known = facts.known_jobs.contains(&id);
         let job = facts.job_facts(id);
         match (job.cancel, live) {
+            (None, Some(_)) if !known && facts.record.lost_is_final && facts.begun_jobs.contains(&id) => {
+                wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Lost, why: lost(name) });
+            }
             (None, Some(incarnation)) if !known => wanted.push(Decision::Submit { job: id, incarnation }),
             (None, _) => {}
             (Some(reason), Some(incarnation)) if known && !job.cancel_sent => {
@@ -213,6 +216,14 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
             }
         }
     }
+}
+
+fn lost(name: &str) -> Failure {
+    let message = format!(
+        "the cluster that it was submitted to does not know job {name:?} any more, and what it has done there is not known; help: \
+         --resubmit-lost runs such a job again from its beginning, -s from a checkpoint"
+    );
+    Failure::new(Reason::JobLost, message)
 }
 
 /// Committed outputs are rolled forward by whoever comes next.

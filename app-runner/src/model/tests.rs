@@ -5,14 +5,14 @@ mod ends;
 mod savepoints;
 mod world;
 
-use proto::{ApplicationId, Digest, Epoch, Generation, Incarnation, JobId, Reason, TriggerId};
+use proto::{ApplicationRef, Digest, Epoch, Generation, Incarnation, JobId, Reason, TriggerId};
 
 use super::*;
 
 /// The id of a job of the tests' application.
 fn job_id(name: &str) -> JobId {
-    let application: ApplicationId = "orders".parse().unwrap();
-    JobId::derive(&application, Generation(1), name, 0)
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+    JobId::derive(&application, "", name, 0)
 }
 
 /// A stored job that was never submitted.

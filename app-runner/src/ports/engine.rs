@@ -3,7 +3,7 @@
 mod find;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -258,13 +258,8 @@ impl Engine for TetheredEngine {
         Ok(self.0.describe().await?.cluster(subject).await?)
     }
 
-    async fn launch(
-        &self,
-        subject: &Subject,
-        output_directory: &Path,
-    ) -> PortResult<engine::DescribeMainResponse> {
-        let output_directory = output_directory.to_string_lossy().into_owned();
-        Ok(self.0.describe().await?.main(subject, output_directory).await?)
+    async fn launch(&self, subject: &Subject) -> PortResult<engine::DescribeMainResponse> {
+        Ok(self.0.describe().await?.main(subject).await?)
     }
 
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()> {

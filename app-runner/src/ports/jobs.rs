@@ -49,6 +49,7 @@ impl Jobs for EngineJobs {
         fence: &EpochFence,
         incarnation: Incarnation,
         endpoint: &str,
+        submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>> {
         let endpoint: Endpoint = endpoint.parse().map_err(|error| {
             PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}"))
@@ -61,7 +62,7 @@ impl Jobs for EngineJobs {
         let channel =
             channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
         let client = Client::new(channel, fence.clone());
-        let known = client.adopt(incarnation).await?;
+        let known = client.adopt(incarnation, submitted).await?;
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(incarnation, client);
         Ok(known.into_iter().filter_map(|job| job.job_id.parse().ok()).collect())
     }

@@ -49,6 +49,9 @@ pub enum Behaviour {
     Run,
 }
 
+/// Of the one application.
+pub const UID: &str = "00112233445566778899aabbccddeeff";
+
 /// One host with one application; clones are the same host.
 #[derive(Clone)]
 pub struct World {
@@ -82,6 +85,7 @@ impl World {
     pub fn new(clock: SharedClock, spec: api::ApplicationSpec, program: Program) -> Self {
         let application = api::Application {
             application_id: spec.application_id.clone(),
+            uid: UID.to_owned(),
             generation: 1,
             spec: Some(spec),
             revision: 1,
@@ -428,7 +432,6 @@ impl Engine for World {
     async fn launch(
         &self,
         _subject: &client::describe::Subject,
-        _output_directory: &Path,
     ) -> PortResult<proto::engine::DescribeMainResponse> {
         match self.lock().refuse_main.clone() {
             Some(error) => Err(error),

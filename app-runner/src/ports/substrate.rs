@@ -40,7 +40,7 @@ impl Substrate for LifecycleSubstrate {
             if let Provisioning::Ready(ready) = item? {
                 let mut cluster = ReadyCluster {
                     jobs_endpoint: ready.jobs_endpoint,
-                    addresses: ready.addresses.into_iter().collect(),
+                    addresses: plan.addresses.clone().into_iter().chain(ready.addresses).collect(),
                     ..ReadyCluster::default()
                 };
                 for role in ready.roles {

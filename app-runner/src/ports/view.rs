@@ -30,10 +30,18 @@ pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
         desired: desired(application.desired.as_ref()),
         pinned: application.artifacts.len() >= wanted_artifacts,
         not_repeatable: spec.on_failover() == api::OnFailover::Fail,
+        lost_is_final: lost_is_final(&spec),
         cluster: cluster(wire, application.cluster.as_ref()),
         main: main(wire.main_epoch, application),
         jobs,
     })
+}
+
+/// A cluster that is not the application's own keeps nothing for it: a job that it has lost would begin anew there, unless it begins from a
+/// checkpoint.
+pub fn lost_is_final(spec: &api::ApplicationSpec) -> bool {
+    let from_checkpoint = spec.program.as_ref().is_some_and(|program| !program.savepoint.is_empty());
+    spec.target == proto::target::STATIC && !spec.resubmit_lost && !from_checkpoint
 }
 
 /// One job.

@@ -175,6 +175,8 @@ impl Workspace for LocalWorkspace {
         let _ = fs::remove_file(work.join(MAIN_LOCK));
         // Stays while a contender's own directory is in it.
         let _ = fs::remove_dir(&work);
+        // Made for whoever might write a relative path; stays once somebody has.
+        let _ = fs::remove_dir(self.places.outputs(application));
     }
 
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {

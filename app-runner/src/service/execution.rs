@@ -83,8 +83,7 @@ impl Execution {
             calls.assign(call_id, name).map_err(|known| other_name(call_id, &known))?;
         check_named(name, numbered.ordinal, overlapped).inspect_err(|_| calls.withdraw(call_id))?;
         let occurrence = if self.equal_names_allowed() { numbered.occurrence } else { 0 };
-        let application = self.shared.application();
-        let job = JobId::derive(&application.id, application.generation, &numbered.name, occurrence);
+        let job = JobId::derive(self.shared.application(), &self.shared.uid(), &numbered.name, occurrence);
         Ok((job, numbered.ordinal))
     }
 

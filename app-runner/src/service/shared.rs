@@ -90,6 +90,11 @@ impl Shared {
         &self.fence.application
     }
 
+    /// Of this generation among those of all records.
+    pub(super) fn uid(&self) -> String {
+        self.record.borrow().application.as_ref().map(|known| known.uid.clone()).unwrap_or_default()
+    }
+
     /// Keeps a record unless a newer one is kept.
     pub(super) fn keep_record(&self, newer: &Arc<jobgraph::Record>) {
         let revision =
@@ -176,6 +181,13 @@ impl Shared {
         }
     }
 
+    /// The application's, 0 before the first one.
+    pub(super) fn latest_incarnation(&self) -> Incarnation {
+        let record = self.record.borrow();
+        let cluster = record.application.as_ref().and_then(|known| known.cluster.as_ref());
+        Incarnation(cluster.map_or(0, |cluster| cluster.incarnation))
+    }
+
     pub(super) fn ready(&self, incarnation: Incarnation) -> Option<ReadyCluster> {
         lock(&self.ready).get(&incarnation).cloned()
     }
@@ -236,6 +248,14 @@ impl Shared {
         let record = self.record.borrow();
         let jobs = record.application.iter().flat_map(|application| &application.jobs);
         jobs.filter_map(|job| job.job_id.parse().ok()).collect()
+    }
+
+    /// Those that a cluster may know.
+    pub(super) fn submitted_jobs(&self) -> Vec<JobId> {
+        let record = self.record.borrow();
+        let jobs = record.application.iter().flat_map(|application| &application.jobs);
+        let submitted = jobs.filter(|job| job.end.is_none() && job.submissions > 0);
+        submitted.filter_map(|job| job.job_id.parse().ok()).collect()
     }
 
     /// A job in the record as it came last.

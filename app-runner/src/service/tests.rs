@@ -14,10 +14,10 @@ use bytes::Bytes;
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use proto::job::{JobEnd, JobOutcome};
 use proto::runner::execute_response::Item;
-use proto::{Digest, api};
+use proto::{ApplicationRef, Digest, Generation, JobId, api};
 
 use super::*;
-use crate::ports::memory::{Behaviour, Program, World};
+use crate::ports::memory::{Behaviour, Program, UID, World};
 use crate::service::execution::{Call, Execution};
 
 fn clock() -> SharedClock {
@@ -49,6 +49,11 @@ fn spec() -> api::ApplicationSpec {
         engine: "memory".into(),
         ..api::ApplicationSpec::default()
     }
+}
+
+fn job_id(name: &str, occurrence: u32) -> JobId {
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+    JobId::derive(&application, UID, name, occurrence)
 }
 
 /// Starts a contender; its exit code comes from the handle.

@@ -7,6 +7,7 @@ use chassis::clock::Clock as _;
 use chassis::tasks::Shutdown;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
+use proto::engine::EngineJobState;
 use proto::{Incarnation, JobId, api};
 
 use super::retry::backoff;
@@ -219,6 +220,12 @@ async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
                         continue;
                     };
                     shared.progress.send_if_modified(|all| all.insert(job, progress) != Some(progress));
+                    if status.state() == EngineJobState::Lost {
+                        if !view::lost_is_final(&shared.spec) {
+                            restarted(&shared, job, "its cluster has lost it; it is submitted again").await;
+                        }
+                        shared.tell(Fact::JobDenied { job, incarnation }).await;
+                    }
                     if !status.last_failure.is_empty() {
                         restarted(&shared, job, &status.last_failure).await;
                     }

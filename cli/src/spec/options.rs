@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proto::ApplicationId;
 use proto::api::{ApplicationSpec, ArtifactReference, OnFailover, Program};
+use proto::{ApplicationId, target};
 
 use super::{Secrets, pair, pointer, variables};
 use crate::failure::{Failure, Outcome};
@@ -23,8 +23,11 @@ pub(crate) struct SpecOptions {
     #[arg(long, value_name = "NAME", help_heading = "What runs")]
     engine: Option<String>,
 
-    /// Where processes run: local is processes on this machine
-    #[arg(short, long, value_name = "TARGET", help_heading = "What runs")]
+    /// Where processes run: local, or static: jobs in a Flink session cluster
+    ///
+    /// local: processes on this machine, started for this application alone. static: main() here, its jobs in a session cluster that runs already
+    /// (-m HOST:PORT) and stays; remote and session are other words for it.
+    #[arg(short, long, value_name = "TARGET", value_parser = target, help_heading = "What runs")]
     target: Option<String>,
 
     /// Its id; generated from the program's name if left out
@@ -107,11 +110,19 @@ pub(crate) struct SpecOptions {
     #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["CLAIM", "NO_CLAIM"], hide_short_help = true, help_heading = "As flink run has them")]
     claim_mode: Option<String>,
 
+    /// REST address of the session cluster (-m); means -t static
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, hide_short_help = true, help_heading = "As flink run has them")]
+    jobmanager: Option<(String, u16)>,
+
+    /// Run a job again from its beginning when its session cluster has lost it
+    ///
+    /// Only with -t static. Otherwise such a job ends LOST, unless the program begins from a savepoint (-s), which it then does again.
+    #[arg(long, hide_short_help = true, help_heading = "What runs")]
+    resubmit_lost: bool,
+
     #[command(flatten)]
     python: PythonOptions,
 
-    #[arg(long, value_name = "ADDRESS", hide = true)]
-    jobmanager: Option<String>,
     #[arg(long, value_name = "NAMESPACE", hide = true)]
     zookeeper_namespace: Option<String>,
 }
@@ -137,6 +148,19 @@ struct PythonOptions {
     py_python_path: Option<String>,
     #[arg(long, value_name = "FILE", hide = true)]
     py_requirements: Option<String>,
+}
+
+/// A target in our words.
+fn target(text: &str) -> Result<String, String> {
+    let ours = if ["remote", "session"].contains(&text) { target::STATIC } else { text };
+    Ok(ours.to_owned())
+}
+
+fn address(text: &str) -> Result<(String, u16), String> {
+    let wrong = || "expected HOST:PORT of its REST API, such as localhost:8081".to_owned();
+    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let (host, port) = bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
+    Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
 }
 
 fn on_failover(text: &str) -> Result<OnFailover, String> {
@@ -183,6 +207,20 @@ impl SpecOptions {
         set(&mut spec.application_id, self.application_id.map(String::from));
         set(&mut spec.engine, self.engine);
         set(&mut spec.target, self.target);
+        spec.resubmit_lost |= self.resubmit_lost;
+        if let Some((host, port)) = self.jobmanager {
+            if !["", target::STATIC].contains(&spec.target.as_str()) {
+                let text = format!(
+                    "-m names a cluster to use, and with -t {} an application has its own",
+                    spec.target
+                );
+                let failure = Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
+                return Err(failure.help("leave -m out, or say -t static"));
+            }
+            spec.target = target::STATIC.to_owned();
+            spec.settings.insert("rest.address".to_owned(), host);
+            spec.settings.insert("rest.port".to_owned(), port.to_string());
+        }
         set(&mut spec.contenders, self.contenders);
         set(&mut spec.on_failover, self.on_failover.map(i32::from));
         let output = self.output.map(|path| directory.join(path).components().collect::<PathBuf>());
@@ -200,7 +238,7 @@ impl SpecOptions {
             from = concluded;
         }
         if spec.target.is_empty() {
-            spec.target = "local".to_owned();
+            spec.target = target::LOCAL.to_owned();
         }
         spec.contenders = spec.contenders.max(1);
         Ok((spec, secrets, from))
@@ -254,17 +292,13 @@ impl SpecOptions {
         Ok(program)
     }
 
-    /// Options of Flink's client that point at a Flink cluster of one's own: here the target says where processes run.
     fn refuse_what_has_no_meaning(&self) -> Outcome<()> {
-        let (option, way_out) = if self.jobmanager.is_some() {
-            ("-m/--jobmanager", "an application brings its own cluster; leave -m out")
-        } else if self.zookeeper_namespace.is_some() {
-            ("-z/--zookeeperNamespace", "jobgraph-store keeps the record; leave -z out")
-        } else {
+        if self.zookeeper_namespace.is_none() {
             return Ok(());
-        };
-        let text = format!("{option} names a cluster of Flink's session mode, which has no meaning here");
-        Err(Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text).help(way_out))
+        }
+        let text = "-z/--zookeeperNamespace finds a session cluster through its ZooKeeper, which has no meaning here";
+        let failure = Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
+        Err(failure.help("leave -z out, and name the cluster's REST address with -m"))
     }
 }
 

@@ -110,11 +110,19 @@ fn is_this_machine(host: &HeaderValue) -> bool {
 async fn find(api: &Api, application: &Named) -> Outcome<Endpoint> {
     let application = api.get(application).await?;
     let cluster = application.cluster.unwrap_or_default();
-    let Some(port) = engine::page(&cluster.engine) else {
+    let Some(page) = engine::page(&cluster.engine) else {
         let text = format!("the {} engine has no web page", cluster.engine);
         return Err(Failure::new(Exit::REFUSED, Reason::OptionMeaningless, text));
     };
-    cluster.addresses.get(port).and_then(|address| endpoint(address)).ok_or_else(|| {
+    if let Some(address) = cluster.addresses.get(page.shared) {
+        let text = format!(
+            "{} uses a cluster of others, whose page shows their jobs too",
+            application.application_id
+        );
+        let failure = Failure::new(Exit::REFUSED, Reason::OptionMeaningless, text);
+        return Err(failure.help(format!("open the cluster's own page: http://{address}")));
+    }
+    cluster.addresses.get(page.own).and_then(|address| endpoint(address)).ok_or_else(|| {
         let text = format!("{} has no cluster right now", application.application_id);
         Failure::new(Exit::REFUSED, Reason::ClusterNotReady, text)
     })

@@ -21,7 +21,7 @@ pub fn examples() -> String {
 
 /// A jar with every program of `e2e/java/`. Its manifest names none of them.
 pub fn programs() -> String {
-    let home = PathBuf::from(said_by(Command::new(binary("mainspring-flink")).args(["setup", "--check"])));
+    let home = PathBuf::from(home());
     let sources = sources();
     let mut digest = Sha256::new();
     for source in &sources {
@@ -40,6 +40,19 @@ pub fn programs() -> String {
     jar.to_str().expect("temporary paths are UTF-8").to_owned()
 }
 
+/// Flink, as set-up left it.
+pub(super) fn home() -> String {
+    said_by(Command::new(binary("mainspring-flink")).args(["setup", "--check"]))
+}
+
+/// A tool of the JDK that it was set up with.
+pub(super) fn java(tool: &str) -> PathBuf {
+    let complete =
+        fs::read(Path::new(&home()).join("complete")).expect("a set-up home says with which JDK it was made");
+    let complete: serde_json::Value = serde_json::from_slice(&complete).expect("it is JSON");
+    Path::new(complete["java_home"].as_str().expect("a path")).join("bin").join(tool)
+}
+
 fn sources() -> Vec<PathBuf> {
     let directory = crate::repository().join("e2e/java");
     let mut sources: Vec<_> =
@@ -49,12 +62,9 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn compile(home: &Path, sources: &[PathBuf], place: &Path, jar: &Path) {
-    let complete = fs::read(home.join("complete")).expect("a set-up home says with which JDK it was made");
-    let complete: serde_json::Value = serde_json::from_slice(&complete).expect("it is JSON");
-    let jdk = Path::new(complete["java_home"].as_str().expect("a path")).join("bin");
     let classes = place.join("classes");
     said_by(
-        Command::new(jdk.join("javac"))
+        Command::new(java("javac"))
             .args(["-Xlint:all,-classfile,-try", "-Werror", "-proc:none", "-cp"])
             .arg(format!("{}/lib/*", home.display()))
             .arg("-d")
@@ -63,7 +73,7 @@ fn compile(home: &Path, sources: &[PathBuf], place: &Path, jar: &Path) {
     );
     let unfinished = place.join("unfinished.jar");
     said_by(
-        Command::new(jdk.join("jar"))
+        Command::new(java("jar"))
             .args(["--create", "--file"])
             .arg(&unfinished)
             .arg("-C")

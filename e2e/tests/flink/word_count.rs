@@ -1,10 +1,11 @@
 //! Flink's first example, as a newcomer runs it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use e2e::Host;
 use e2e::flink::{WORD_COUNT, examples};
-use proto::{Generation, JobId};
+use proto::{ApplicationRef, Generation, JobId};
 
 const TEXT: &str = "To be, or not to be,--that is the question:--\nWhether 'tis nobler in the mind to suffer\nor to take arms\n";
 
@@ -19,9 +20,9 @@ fn counts(text: &str) -> BTreeMap<String, u64> {
 }
 
 /// `(word,count)` lines as the example writes them.
-fn written(host: &Host) -> BTreeMap<String, u64> {
+fn written(out: &Path) -> BTreeMap<String, u64> {
     let mut written = BTreeMap::new();
-    for hour in std::fs::read_dir(host.scratch().join("out")).unwrap().flatten() {
+    for hour in std::fs::read_dir(out).unwrap().flatten() {
         for part in std::fs::read_dir(hour.path()).unwrap().flatten() {
             for line in std::fs::read_to_string(part.path()).unwrap().lines() {
                 let (word, count) = line.trim_matches(['(', ')']).split_once(',').unwrap();
@@ -56,14 +57,15 @@ fn an_unchanged_jar_runs_in_one_command() {
         .says("nothing left over");
     // main() says nothing with these options, and what Flink's client says about submissions is not main()'s output.
     assert_eq!(run.stdout, "");
-    assert_eq!(written(&host), counts(TEXT));
+    assert_eq!(written(&out), counts(TEXT));
 
     let status = host.status("words");
     assert_eq!((&status["outcome"], &status["clean"]), (&"OUTCOME_SUCCEEDED".into(), &true.into()));
     let jobs = status["jobs"].as_array().unwrap();
     assert_eq!(jobs.len(), 1, "{jobs:#?}");
     assert_eq!((&jobs[0]["name"], &jobs[0]["submissions"]), (&"WordCount".into(), &1.into()));
-    let expected = JobId::derive(&"words".parse().unwrap(), Generation(1), "WordCount", 0);
+    let application = ApplicationRef { id: "words".parse().unwrap(), generation: Generation(1) };
+    let expected = JobId::derive(&application, status["uid"].as_str().unwrap(), "WordCount", 0);
     assert_eq!(jobs[0]["jobId"], expected.to_string());
 
     let graph = host.run(&["graph", "words", "-o", "json"]).exits(0).json();
@@ -75,6 +77,23 @@ fn an_unchanged_jar_runs_in_one_command() {
     ] {
         let logs = host.run(&["logs", "words", "--role", role]).exits(0);
         assert!(logs.stdout.contains(line), "{role}:\n{}", logs.stdout);
+    }
+    host.down();
+}
+
+/// What the program's operators write to a relative path outlives their process, and lies where relative outputs lie.
+#[test]
+fn relative_paths_begin_at_the_output_directory() {
+    let host = Host::new();
+    let (jar, text) = (examples(), host.file("text", TEXT));
+    let batch = ["--execution-mode", "BATCH", "--input", &text, "--output", "words"];
+    for (options, directory) in
+        [(&["--output", "results"][..], "results"), (&["--application-id", "plain"], "state/outputs/plain@1")]
+    {
+        let program = ["-c", WORD_COUNT, &jar];
+        let line: Vec<&str> = ["run"].iter().chain(options).chain(&program).chain(&batch).copied().collect();
+        host.run(&line).exits(0);
+        assert_eq!(written(&host.scratch().join(directory).join("words")), counts(TEXT), "{options:?}");
     }
     host.down();
 }

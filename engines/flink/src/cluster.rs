@@ -14,4 +14,6 @@ pub struct Cluster {
     pub settings: Settings,
     /// Where checkpoints go unless a setting says otherwise; absolute.
     pub state_directory: String,
+    /// What a program's relative paths begin at; absolute.
+    pub output_directory: String,
 }

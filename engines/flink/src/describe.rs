@@ -54,9 +54,10 @@ pub async fn serve(
     let directory = std::env::current_dir()?;
     let (incoming, port) = front::listen(&transport, &directory).await?;
     let front = Front::new(execution, token.clone(), directory, transport.clone(), clock.clone())?;
-    let service = DescribeServiceServer::new(Describe::new(port, token.expose())?)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let service =
+        DescribeServiceServer::new(Describe::new(port, token.expose(), transport.clone(), clock.clone())?)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "describe",

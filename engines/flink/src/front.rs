@@ -12,6 +12,7 @@
 mod answers;
 mod assigned;
 mod cancel;
+mod guest;
 mod proxy;
 mod submission;
 mod views;

@@ -3,12 +3,11 @@
 //! knows its jobs, the record their checkpoints and ends.
 
 mod board;
-mod cause;
 mod config;
+mod ends;
 mod grpc;
 mod ha;
-mod jobmanager;
-mod savepoint;
+mod session;
 mod submission;
 
 use std::time::Duration;
@@ -24,18 +23,20 @@ use client::record::Record;
 use proto::engine::jobs_service_server::JobsServiceServer;
 use tonic::service::Routes;
 
-use board::Board;
-use jobmanager::JobManager;
+use board::{Board, Tenancy};
+use ends::Ends;
 
+use crate::jobmanager::JobManager;
 use crate::served::served;
 
-pub use config::Config;
+pub use config::{Config, Place};
 
 /// How often a cluster that is coming up is asked whether it is there.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
-/// Serves `JobsService` and the JobManager's keeper until the shutdown begins. It says that it is ready once the JobManager answers and
-/// all TaskManagers have registered there: that is the whole cluster.
+/// Serves `JobsService` until the shutdown begins, and in a cluster of this application alone also the JobManager's keeper: then it says that it
+/// is ready once the JobManager answers and all TaskManagers have registered there, which is the whole cluster. A session cluster is not
+/// waited for: it was there before.
 pub async fn serve(
     config: Config,
     token: Credential,
@@ -43,9 +44,7 @@ pub async fn serve(
     clock: SharedClock,
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
-    let address =
-        |text: &str| chassis::http::endpoint(text).ok_or_else(|| format!("{text:?} is no host:port"));
-    let (ha, rest) = (address(&config.ha)?, address(&config.jobmanager)?);
+    let place = config.place()?;
     let store = chassis::channel::connect(
         transport.clone(),
         clock.clone(),
@@ -53,33 +52,57 @@ pub async fn serve(
         Some(token.clone()),
     );
     let (record, payloads) = (Record::new(store.clone()), Payloads::new(store));
+    let (rest, tenancy) = match &place {
+        Place::Own { rest, .. } => (rest.clone(), Tenancy::Own),
+        Place::Session { rest } => (rest.clone(), Tenancy::Session),
+    };
     let jobmanager = JobManager::new(transport.clone(), clock.clone(), rest);
-    let board =
-        Board::new(config.fence(), record.clone(), payloads.clone(), jobmanager.clone(), clock.clone());
+    let board = Board::new(
+        config.fence(),
+        tenancy,
+        record.clone(),
+        payloads.clone(),
+        jobmanager.clone(),
+        clock.clone(),
+    );
     let service = JobsServiceServer::new(grpc::Service::new(board.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let limits = Limits::default();
-    let incoming = transport.listen(&ha).await?;
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let ends = Ends { fence: config.fence(), record, payloads, board: board.clone() };
+    let mut ready_at_once = true;
+    match place {
+        Place::Own { ha, .. } => {
+            let keeper = served(ha::router(ha::Ha { ends, token: token.clone() }));
+            let incoming = transport.listen(&ha).await?;
+            tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), shutdown.clone()));
+            ready_at_once = false;
+        }
+        Place::Session { .. } => {
+            let (clock, shutdown) = (clock.clone(), shutdown.clone());
+            let recording = session::record_ends(ends, board.clone(), jobmanager.clone(), clock, shutdown);
+            tasks.spawn("record ends", recording);
+        }
+    }
     let server = chassis::server::bind(Serve {
         name: "jobs",
         endpoints: vec![config.endpoint.clone()],
         transport,
         clock: clock.clone(),
-        authenticator: Authenticator::holding(token.clone()),
+        authenticator: Authenticator::holding(token),
         routes: Routes::new(service),
         shutdown: shutdown.clone(),
         limits,
     })
     .await?;
     let health = server.health();
-    health.set_serving(false).await;
-    let keeper = ha::router(ha::Ha { fence: config.fence(), record, payloads, board: board.clone(), token });
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    health.set_serving(ready_at_once).await;
     tasks.spawn("server", server.run());
-    tasks.spawn("keeper", chassis::http::serve(incoming, served(keeper), clock.clone(), shutdown.clone()));
     tasks.spawn("follow jobs", board.follow(shutdown.clone()));
-    tasks.spawn_job("readiness", ready(jobmanager, health, clock, shutdown, config.taskmanagers));
+    if !ready_at_once {
+        tasks.spawn_job("readiness", ready(jobmanager, health, clock, shutdown, config.taskmanagers));
+    }
     Ok(tasks.run(limits.grace).await?)
 }
 

@@ -44,18 +44,21 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let cluster: Cluster = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
     let configuration = configuration(place, &cluster)?;
     let directory = place.work_dir.join("conf");
-    for made in [&directory, &place.work_dir.join("tmp")] {
+    // Where main() would look for what the program's operators write to a relative path, and where it outlives the cluster.
+    let outputs = Path::new(&cluster.output_directory);
+    for made in [&directory, &place.work_dir.join("tmp"), outputs] {
         fs::create_dir_all(made).with_context(|| made.display().to_string())?;
     }
     let file = directory.join("config.yaml");
     fs::write(&file, yaml(&configuration)?).with_context(|| file.display().to_string())?;
     let mut command = Command::new(home.java());
     command
+        .arg(format!("-XX:ErrorFile={}", place.work_dir.join("hs_err_pid%p.log").display()))
         .args(jvm::arguments(role, &home, &memory(role, &cluster)))
         .arg("--configDir")
         .arg(&directory)
         .env("FLINK_PLUGINS_DIR", home.plugins())
-        .current_dir(&place.work_dir);
+        .current_dir(outputs);
     let error = command.exec();
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
 }
@@ -147,7 +150,8 @@ mod tests {
     fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::read(&given, 2).unwrap();
-        let cluster = Cluster { settings, state_directory: "/state".into() };
+        let cluster =
+            Cluster { settings, state_directory: "/state".into(), output_directory: "/outputs".into() };
         let place = Place {
             work_dir: "/work".into(),
             application: "orders".into(),

@@ -3,6 +3,7 @@
 //! - [`describe`]: what the engine says about an application, and with it the [`front`]: Flink's REST API as main() sees it
 //! - [`jobs`]: the one process of a cluster that acts on the JobManager, and keeps checkpoints and ends in the record
 //! - [`launch`]: becoming a JobManager or TaskManager
+//! - [`session`]: a Flink cluster that is there already, and is used by others too
 //! - [`graph`], [`plan`]: a job as the record keeps it, and as people see it
 //! - [`settings`], [`memory`], [`cluster`]: what a user says, and what follows for each JVM
 //! - [`home`], [`java_home`], [`jvm`], [`setup`]: Flink's libraries, the JDK, and how a JVM is started
@@ -14,6 +15,7 @@ pub mod front;
 pub mod graph;
 pub mod home;
 pub mod java_home;
+mod jobmanager;
 pub mod jobs;
 mod json;
 pub mod jvm;
@@ -21,6 +23,7 @@ pub mod launch;
 pub mod memory;
 pub mod plan;
 mod served;
+pub mod session;
 pub mod settings;
 pub mod setup;
 mod sources;

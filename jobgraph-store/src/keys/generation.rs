@@ -29,6 +29,9 @@ pub struct GenerationSpec {
     /// user@host.
     #[prost(string, tag = "7")]
     pub requested_by: String,
+    /// This generation among those of all records; empty in one that is older than this field.
+    #[prost(string, tag = "8")]
+    pub uid: String,
 }
 
 impl Kind for GenerationSpec {

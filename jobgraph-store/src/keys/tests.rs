@@ -32,7 +32,7 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
     let app = app();
     let id = &app.id;
     let digest = Digest::of(b"bytes");
-    let job_id = JobId::derive(id, app.generation, "enrich", 0);
+    let job_id = JobId::derive(&app, "", "enrich", 0);
     let time = Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 5 });
     let text = |text: &str| text.to_owned();
     let end = ends::JobEnd { outcome: 1, reason: text("R"), message: text("m"), ..Default::default() };
@@ -85,6 +85,7 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
                 deadline_at: time,
                 traceparent: text("00-1-2-01"),
                 requested_by: text("me@here"),
+                uid: text("00112233445566778899aabbccddeeff"),
             }
             .to_stored(),
         ),
@@ -126,7 +127,7 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
         ),
         (
             "job with files",
-            job::key(&app, JobId::derive(id, app.generation, "enrich", 1)),
+            job::key(&app, JobId::derive(&app, "", "enrich", 1)),
             job::StoredJob { payload_digests: vec![digest.to_string()], ..Default::default() }.to_stored(),
         ),
         ("checkpoints", checkpoint::key(&app, job_id), checkpoints(8, "file:/c/chk-8").to_stored()),

@@ -63,8 +63,7 @@ pub fn put_graph(
     let name =
         if request.name.is_empty() { format!("job-{}", request.ordinal) } else { request.name.clone() };
     let occurrence = occurrence(&draft.facts, &name, epoch, request)?;
-    let id =
-        JobId::derive(&draft.facts.application.id, draft.facts.application.generation, &name, occurrence);
+    let id = JobId::derive(&draft.facts.application, &draft.facts.spec.uid, &name, occurrence);
     if request.overlapped {
         draft.facts.state.overlapped = true;
     }
@@ -300,7 +299,11 @@ fn end_once(
     job.published = !publish && end.outcome() == job::JobOutcome::Succeeded;
     let (name, job_id) = (job.name.clone(), job.job_id.clone());
     let outcome = job_outcome_word(end.outcome());
-    let mut telling = Telling::new("job", format!("{name}: {outcome}"))
+    let told = match end.message.lines().next() {
+        Some(why) if end.outcome() != job::JobOutcome::Succeeded => format!("{name}: {outcome}: {why}"),
+        _ => format!("{name}: {outcome}"),
+    };
+    let mut telling = Telling::new("job", told)
         .job(&job_id)
         .incarnation(incarnation)
         .reason(&end.reason)

@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
-use proto::{ApplicationId, Digest, api};
+use proto::{ApplicationId, Digest, api, target};
 
 use super::refusal::{Refusal, Violation};
-
-/// Where processes can run.
-pub const TARGETS: &[&str] = &["local"];
 
 /// The most contenders of one application.
 pub const MAX_CONTENDERS: u32 = 16;
@@ -32,7 +29,7 @@ const SCHEMES: &[&str] = &["file", "local", "http", "https"];
 pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
     spec.contenders = spec.contenders.max(1);
     if spec.target.is_empty() {
-        spec.target = "local".into();
+        spec.target = target::LOCAL.into();
     }
     if spec.on_failover == i32::from(api::OnFailover::Unspecified) {
         spec.set_on_failover(api::OnFailover::ReExecute);
@@ -70,11 +67,11 @@ fn last_part(uri: &str) -> &str {
 
 /// Refuses a target that this build has not: what else is right depends on the target.
 pub fn check_target(request: &api::SubmitRequest) -> Result<(), Refusal> {
-    let target = request.spec.as_ref().map_or("", |spec| spec.target.as_str());
-    if target.is_empty() || TARGETS.contains(&target) {
+    let asked = request.spec.as_ref().map_or("", |spec| spec.target.as_str());
+    if asked.is_empty() || target::ALL.contains(&asked) {
         return Ok(());
     }
-    Err(Refusal::TargetUnknown { target: target.into(), known: TARGETS.join(", ") })
+    Err(Refusal::TargetUnknown { target: asked.into(), known: target::ALL.join(", ") })
 }
 
 /// Everything else that is wrong with a submission; empty if it can be accepted.
@@ -120,7 +117,7 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     match &spec.program {
         None => found.at("spec.program", "is not set: which program is to run?"),
         Some(program) => {
-            uri(found, "spec.program.uri", &program.uri, &spec.target);
+            uri(found, "spec.program.uri", &program.uri);
             digest(found, "spec.program.digest", &program.digest);
             if !["", "CLAIM", "NO_CLAIM"].contains(&program.claim_mode.as_str()) {
                 found.at(
@@ -157,6 +154,12 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     {
         found.at("spec.deadline", "has to be longer than 0");
     }
+    if spec.resubmit_lost && spec.target != target::STATIC {
+        found.at(
+            "spec.resubmit_lost",
+            "is for jobs in a cluster that is not the application's own (target static): others are always run again",
+        );
+    }
     if !spec.output.is_empty() && !spec.output.starts_with('/') {
         found.at("spec.output", &format!("{:?} is not an absolute path", spec.output));
     }
@@ -178,7 +181,7 @@ fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
     }
     for (index, artifact) in spec.artifacts.iter().enumerate() {
         let path = |field: &str| format!("spec.artifacts[{index}].{field}");
-        uri(found, &path("uri"), &artifact.uri, &spec.target);
+        uri(found, &path("uri"), &artifact.uri);
         digest(found, &path("digest"), &artifact.digest);
         let name = if artifact.name.is_empty() { last_part(&artifact.uri) } else { &artifact.name };
         let mut components = Path::new(name).components();
@@ -210,8 +213,9 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     }
 }
 
-fn uri(found: &mut Found, path: &str, uri: &str, target: &str) {
-    let callers = if let Some((scheme, rest)) = uri.split_once("://") {
+/// Every target of this build runs main() on the caller's machine, so that a path there is as good as a URI.
+fn uri(found: &mut Found, path: &str, uri: &str) {
+    if let Some((scheme, rest)) = uri.split_once("://") {
         if !SCHEMES.contains(&scheme) {
             return found
                 .at(path, &format!("{uri:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")));
@@ -220,20 +224,10 @@ fn uri(found: &mut Found, path: &str, uri: &str, target: &str) {
             return found.at(path, &format!("{uri:?} names no file"));
         }
         if ["file", "local"].contains(&scheme) && !rest.starts_with('/') {
-            return found.at(path, &format!("{uri:?}: the path after {scheme}:// has to be absolute"));
+            found.at(path, &format!("{uri:?}: the path after {scheme}:// has to be absolute"));
         }
-        scheme == "file"
-    } else if uri.starts_with('/') {
-        true
-    } else {
-        return found.at(path, &format!("{uri:?} is neither a URI nor an absolute path"));
-    };
-    if callers && !["", "local"].contains(&target) {
-        let why = format!(
-            "{uri:?} is a path on the caller's machine, which target {target} does not see: \
-             use http(s)://, or local:// for a file that is there already"
-        );
-        found.at(path, &why);
+    } else if !uri.starts_with('/') {
+        found.at(path, &format!("{uri:?} is neither a URI nor an absolute path"));
     }
 }
 

@@ -87,6 +87,7 @@ pub fn decide(
     };
     let mut state = GenerationState::default();
     state.application_mut().set_phase(api::Phase::Submitted);
+    let uid = uid(&application, &request.request_id, now);
     Ok(Submission::New(Box::new(New {
         application,
         spec: GenerationSpec {
@@ -97,10 +98,25 @@ pub fn decide(
             deadline_at: deadline_at.map(timestamp),
             traceparent: request.traceparent.clone(),
             requested_by: request.requested_by.clone(),
+            uid,
         },
         state,
         secrets: Secrets { values: sorted(&request.secret_values) },
     })))
+}
+
+/// One generation among those of all records. Whoever asks draws the request's id, so with the moment it is made at nobody has the same.
+fn uid(application: &ApplicationRef, request_id: &str, now: SystemTime) -> String {
+    let at = timestamp(now);
+    let mut hasher = Sha256::new();
+    for text in [application.id.as_str(), request_id] {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.update(application.generation.get().to_be_bytes());
+    hasher.update(at.seconds.to_be_bytes());
+    hasher.update(at.nanos.to_be_bytes());
+    hex::encode(&hasher.finalize()[..16])
 }
 
 /// The digest of what a request asks for: who asks and under which trace are not part of it, and the order of a map's entries is not.

@@ -26,6 +26,7 @@ pub fn application(facts: &Facts, revision: u64) -> api::Application {
     shown.artifacts.clone_from(&facts.artifacts.pinned);
     shown.desired = Some(facts.desired.clone());
     shown.traceparent.clone_from(&facts.spec.traceparent);
+    shown.uid.clone_from(&facts.spec.uid);
     shown.revision = revision;
     shown
 }
@@ -43,9 +44,5 @@ pub fn record(facts: &Facts, application: api::Application) -> jobgraph::Record 
     record.traceparent.clone_from(&facts.spec.traceparent);
     let staging: BTreeSet<&String> = facts.jobs.values().flat_map(|job| &job.staging_locations).collect();
     record.staging_locations = staging.into_iter().cloned().collect();
-    record.staging_locations =
-        facts.jobs.values().flat_map(|job| job.staging_locations.iter().cloned()).collect();
-    record.staging_locations.sort();
-    record.staging_locations.dedup();
     record
 }

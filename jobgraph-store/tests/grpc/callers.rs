@@ -23,7 +23,7 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
         incarnation: Incarnation(1),
     };
     let end = || job::JobEnd { outcome: job::JobOutcome::Failed.into(), ..Default::default() };
-    let job = JobId::derive(&app.id, app.generation, "none", 0);
+    let job = JobId::derive(&app, "", "none", 0);
     let bytes = Bytes::from_static(b"rows");
     let digest = Digest::of(&bytes);
 

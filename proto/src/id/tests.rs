@@ -15,17 +15,23 @@ fn an_application_id_is_a_dns_label() {
     }
 }
 
+fn application(id: &str, generation: u64) -> ApplicationRef {
+    ApplicationRef { id: id.parse().unwrap(), generation: Generation(generation) }
+}
+
 #[test]
 fn a_job_id_never_changes_between_builds() {
     // A golden value, computed independently: records written by an earlier build are found by this one.
-    let id = JobId::derive(&"orders".parse().unwrap(), Generation(4), "enrich", 0);
+    let id = JobId::derive(&application("orders", 4), "", "enrich", 0);
     assert_eq!(id.to_string(), "003baa43f43c1fc5c5b0ea6301cf1025");
+    let id = JobId::derive(&application("orders", 4), "00112233445566778899aabbccddeeff", "enrich", 0);
+    assert_eq!(id.to_string(), "f1dc1e95a17f48f75dfdea8682697b51");
 }
 
 #[test]
 fn parts_of_a_job_id_do_not_run_into_each_other() {
     let id = |app: &str, generation, name, occurrence| {
-        JobId::derive(&app.parse().unwrap(), Generation(generation), name, occurrence)
+        JobId::derive(&application(app, generation), "", name, occurrence)
     };
     assert_ne!(id("ab", 1, "c", 0), id("a", 1, "bc", 0));
     assert_ne!(id("a", 1, "c", 0), id("a", 2, "c", 0));
@@ -34,7 +40,7 @@ fn parts_of_a_job_id_do_not_run_into_each_other() {
 
 #[test]
 fn a_savepoint_has_one_id_for_each_wish_and_job() {
-    let job = |name| JobId::derive(&"a".parse().unwrap(), Generation(1), name, 0);
+    let job = |name| JobId::derive(&application("a", 1), "", name, 0);
     let id = TriggerId::derive("wish", job("x"));
     assert_eq!(id, TriggerId::derive("wish", job("x")));
     assert_ne!(id, TriggerId::derive("wish", job("y")));

@@ -12,7 +12,7 @@ use client::execution::{Accepted, ExecuteCall, JobEnd, JobOutcome, MAX_GRAPH_BYT
 use mainspring_datafusion::execute::{self, JobOutput, RunContext};
 use mainspring_datafusion::graph::JobGraph;
 use mainspring_datafusion::{publish, wire};
-use proto::{ApplicationId, Digest, Generation, JobId, Reason};
+use proto::{ApplicationRef, Digest, Generation, JobId, Reason};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,9 +32,8 @@ pub(crate) struct ByHand {
 }
 
 struct Inner {
-    application: ApplicationId,
-    /// Random, so that the parts of two runs are told apart.
-    generation: Generation,
+    /// Of a random generation, so that the parts of two runs are told apart.
+    application: ApplicationRef,
     /// Results and what is spilled; gone with the process.
     work: TempDir,
     clock: SharedClock,
@@ -58,8 +57,10 @@ struct Known {
 impl ByHand {
     pub(crate) fn new(clock: SharedClock) -> io::Result<Self> {
         let inner = Inner {
-            application: "by-hand".parse().expect("it is a well-formed id"),
-            generation: Generation(rand::random()),
+            application: ApplicationRef {
+                id: "by-hand".parse().expect("it is a well-formed id"),
+                generation: Generation(rand::random()),
+            },
             work: tempfile::Builder::new().prefix("mainspring-by-hand-").tempdir()?,
             clock,
             cancel: CancellationToken::new(),
@@ -96,7 +97,7 @@ impl Inner {
             let message = "another execute() uses the same name: give each job its own";
             return Err(Refusal::new(Reason::JobNameTaken, message));
         }
-        let id = JobId::derive(&self.application, self.generation, &name, 0).to_string();
+        let id = JobId::derive(&self.application, "", &name, 0).to_string();
         known.ids.insert(id.clone());
         known.calls += 1;
         known.in_flight += 1;

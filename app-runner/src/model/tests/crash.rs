@@ -61,6 +61,26 @@ fn a_leader_may_be_lost_after_any_step_alone_or_with_its_cluster() {
 }
 
 #[test]
+fn where_what_is_lost_is_final_no_job_is_begun_twice() {
+    let mut lost = 0;
+    for order in ORDERS {
+        for steps in 0..length(&World::default(), order) {
+            let mut world = World::default();
+            world.record.lost_is_final = true;
+            assert_eq!(world.lead(1, steps, order), Led::Crashed);
+            world.crash(true);
+            let context = format!("lost with its cluster after step {steps}");
+            assert!(matches!(world.lead(2, NEVER, order), Led::Left(Leave::Clean(_))), "{context}");
+            assert!(world.begun.values().all(|&times| times == 1), "{context}: {:?}", world.begun);
+            assert_eq!(world.application_ends.len(), 1, "{context}");
+            let outcomes = world.record.jobs.values().filter_map(|job| job.end.as_ref());
+            lost += outcomes.filter(|end| end.outcome == JobOutcome::Lost).count();
+        }
+    }
+    assert!(lost > 0, "no job was ever lost");
+}
+
+#[test]
 fn two_leaders_may_be_lost_after_any_steps() {
     let order = ORDERS[2];
     let length = length(&World::default(), order);

@@ -21,6 +21,8 @@ pub(super) struct World {
     /// Exit code that main() ends with.
     pub(super) exit_code: i32,
     describing: bool,
+    /// How often each job was begun in the engine.
+    pub(super) begun: BTreeMap<JobId, u32>,
     /// How often each job ended in the engine.
     pub(super) ends: BTreeMap<JobId, u32>,
     pub(super) executions: u32,
@@ -219,6 +221,7 @@ impl World {
                 let (of, jobs) = self.cluster.as_mut().expect("a live cluster");
                 assert_eq!(*of, incarnation);
                 jobs.insert(job);
+                *self.begun.entry(job).or_default() += 1;
                 let recorded = self.job(job);
                 (recorded.incarnation, recorded.submissions) = (incarnation, recorded.submissions + 1);
                 vec![Fact::Submitted { job, incarnation }]

@@ -111,6 +111,7 @@ impl Jobs for World {
         _fence: &EpochFence,
         incarnation: Incarnation,
         _endpoint: &str,
+        _submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>> {
         let state = self.lock();
         let cluster = state.cluster.as_ref().filter(|cluster| cluster.incarnation == incarnation);

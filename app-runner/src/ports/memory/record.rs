@@ -164,7 +164,7 @@ impl RecordStore for World {
                 return Err(PortError::refused(Reason::PayloadMissing, format!("{missing} is not here")));
             }
             let occurrence = request.occurrence.unwrap_or(0);
-            let id = JobId::derive(&application.id, application.generation, &name, occurrence);
+            let id = JobId::derive(&application, super::UID, &name, occurrence);
             let caller = format!("{}/{}", fence.epoch, request.call_id);
             let earlier = state.calls.insert(id.to_string(), caller.clone());
             let same_attempt = format!("{}/", fence.epoch);

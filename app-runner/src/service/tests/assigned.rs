@@ -54,12 +54,7 @@ async fn a_job_gets_the_id_that_was_told_in_whatever_order_its_calls_come_and_in
         assert_eq!(id(&execution, &call(3), "twin").await, execution.assign_job(&call(3), "twin").unwrap().0);
         assert_eq!(id(&execution, &call(1), "twin").await, first.0);
         assert_eq!(id(&execution, &call(2), "twin").await, second.0, "a retry");
-        let application = "orders".parse().unwrap();
-        for (occurrence, job) in [first.0, second.0].into_iter().enumerate() {
-            let expected =
-                JobId::derive(&application, proto::Generation(1), "twin", u32::try_from(occurrence).unwrap());
-            assert_eq!(job, expected);
-        }
+        assert_eq!([first.0, second.0], [job_id("twin", 0), job_id("twin", 1)]);
         let other = execution.assign_job(&call(1), "other").unwrap_err();
         assert_eq!(other.reason, Some(Reason::RequestInvalid));
         if first_time {

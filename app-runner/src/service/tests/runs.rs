@@ -55,7 +55,7 @@ async fn a_main_that_fails_has_its_job_cancelled_and_the_reason_recorded() {
 }
 
 fn long() -> proto::JobId {
-    proto::JobId::derive(&"orders".parse().unwrap(), proto::Generation(1), "long", 0)
+    job_id("long", 0)
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 fn job() -> proto::JobId {
-    proto::JobId::derive(&"orders".parse().unwrap(), proto::Generation(1), "long", 0)
+    job_id("long", 0)
 }
 
 /// main() executes one job that runs until it is ended, and exits 0 if that SUCCEEDED.

@@ -228,11 +228,12 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
         spec: shared.spec.clone(),
         artifacts: shared.artifacts.get().cloned().unwrap_or_default(),
         state_directory: shared.checkpoints_directory(),
+        output_directory: shared.output_directory().to_string_lossy().into_owned(),
+        incarnation: shared.latest_incarnation(),
     };
-    let outputs = shared.output_directory();
     let engine = &shared.ports.engine;
     let plan = shared.patiently("describe the cluster", || engine.plan(&subject));
-    let launch = shared.patiently("describe main()", || engine.launch(&subject, &outputs));
+    let launch = shared.patiently("describe main()", || engine.launch(&subject));
     // The refusal of the program itself says more than one of the cluster's settings.
     match join(launch, plan).await {
         (Ok(launch), Ok(plan)) => {

@@ -62,8 +62,10 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
 }
 
 pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
-    let adopt = shared
-        .patiently("adopt the cluster", || shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint));
+    let submitted = shared.submitted_jobs();
+    let adopt = shared.patiently("adopt the cluster", || {
+        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted)
+    });
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
         Ok(Ok(jobs)) => Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }]),
         Ok(Err(error)) if error.is_superseded() => Err(error),

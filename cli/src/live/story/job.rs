@@ -51,7 +51,7 @@ impl Jobs {
         let outcome = words::bare(attributes.get("outcome"));
         let mut text = format!("{name}  {outcome}");
         if outcome != "SUCCEEDED" {
-            let why = if event.message.is_empty() { &event.reason } else { &event.message };
+            let why = attributes.some("message").unwrap_or(&event.reason);
             if let Some(line) = why.lines().next() {
                 text.push_str(&format!("  {}", words::cut(line, 120)));
             }

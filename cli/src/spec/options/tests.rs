@@ -76,10 +76,25 @@ fn a_python_program_is_its_own_pointer() {
 }
 
 #[test]
+fn an_address_of_a_session_cluster_is_a_target_of_its_own() {
+    for line in [
+        "--jobmanager host:8081",
+        "-t session --jobmanager http://host:8081/",
+        "-t remote --jobmanager host:8081",
+    ] {
+        let (spec, ..) = build(line, ApplicationSpec::default(), Some("x.jar")).unwrap();
+        let said = (spec.target.as_str(), &*spec.settings["rest.address"], &*spec.settings["rest.port"]);
+        assert_eq!(said, ("static", "host", "8081"), "{line}");
+    }
+    assert!(Only::try_parse_from(["run", "--jobmanager", "host"]).is_err());
+}
+
+#[test]
 fn what_cannot_work_is_refused() {
     let refused = |line: &str, program| build(line, ApplicationSpec::default(), program).unwrap_err();
     assert!(refused("", None).message.starts_with("which program?"));
-    assert_eq!(refused("--jobmanager host:1", Some("x.jar")).reason, "OPTION_MEANINGLESS");
+    assert_eq!(refused("-t local --jobmanager host:1", Some("x.jar")).reason, "OPTION_MEANINGLESS");
+    assert_eq!(refused("--zookeeper-namespace n", Some("x.jar")).reason, "OPTION_MEANINGLESS");
     assert!(refused("--secret A=b", Some("x.sql")).message.contains("A=@FILE"));
     assert!(refused("--env A", Some("x.sql")).message.contains("A=VALUE"));
 }

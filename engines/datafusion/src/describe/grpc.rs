@@ -9,7 +9,7 @@ use proto::engine::{
     InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
     RestartPolicy, Role, SweepRequest, SweepResponse, readiness,
 };
-use proto::{Reason, api};
+use proto::{Reason, api, target};
 use tonic::{Code, Request, Response, Status};
 
 use super::program::{Program, ProgramError};
@@ -59,6 +59,13 @@ impl DescribeService for Describe {
         request: Request<DescribeClusterRequest>,
     ) -> Result<Response<DescribeClusterResponse>, Status> {
         let spec = request.into_inner().spec.unwrap_or_default();
+        if spec.target == target::STATIC {
+            let why = "the datafusion engine starts its own worker, there is no cluster to go to";
+            return Err(Problem::new(Code::InvalidArgument, Reason::TargetUnknown, why)
+                .field("spec.target", why)
+                .help("-t local")
+                .into_status());
+        }
         let settings = settings(&spec)?;
         let worker = Role {
             name: "worker".to_owned(),
@@ -88,6 +95,7 @@ impl DescribeService for Describe {
             commit: Commit::Gated.into(),
             engine: ENGINE.to_owned(),
             engine_version: datafusion::DATAFUSION_VERSION.to_owned(),
+            ..Plan::default()
         };
         Ok(Response::new(DescribeClusterResponse { plan: Some(plan) }))
     }

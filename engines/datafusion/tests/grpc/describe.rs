@@ -9,7 +9,7 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::describe::{Describe, Subject};
 use client::error::CallError;
 use proto::engine::{Commit, LocalArtifact, RestartPolicy, StagingOwner};
-use proto::{ApplicationRef, Generation, JobId, Reason, api, job};
+use proto::{ApplicationRef, Generation, Incarnation, JobId, Reason, api, job};
 
 use crate::{channel, clock, ready, token};
 
@@ -58,6 +58,8 @@ impl World {
         };
         Subject {
             state_directory: String::new(),
+            output_directory: "/out/orders@1".to_owned(),
+            incarnation: Incarnation(0),
             application: ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) },
             spec: api::ApplicationSpec {
                 program: Some(api::Program { uri: path, ..Default::default() }),
@@ -97,7 +99,7 @@ async fn a_script_is_launched_beside_its_inputs() {
     let mut subject = world.subject("a.sql", "SELECT 1");
     subject.spec.append_output = true;
     subject.spec.program.as_mut().unwrap().parallelism = 3;
-    let main = world.describe.main(&subject, "/out/orders@1".to_owned()).await.unwrap();
+    let main = world.describe.main(&subject).await.unwrap();
     let arguments: Vec<_> = main.command[1..].iter().map(String::as_str).collect();
     let path = world.root.path().join("a.sql").display().to_string();
     assert_eq!(
@@ -114,8 +116,7 @@ async fn a_script_is_launched_beside_its_inputs() {
 #[tokio::test]
 async fn what_cannot_run_is_refused_before_anything_starts() {
     let world = World::new().await;
-    let refused =
-        async |subject: &Subject| world.describe.main(subject, "/out".to_owned()).await.unwrap_err();
+    let refused = async |subject: &Subject| world.describe.main(subject).await.unwrap_err();
 
     let error = refused(&world.subject("a.sql", "SELECT 1;\nSELEC 2")).await;
     assert_eq!(error.reason(), Some(Reason::ProgramInvalid));

@@ -23,7 +23,7 @@ use proto::runner::{
     JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
     ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
 };
-use proto::{Generation, JobId, Reason};
+use proto::{ApplicationRef, Generation, JobId, Reason};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{ready, token};
@@ -68,7 +68,8 @@ impl ExecutionService for Runner {
             jobs.push(name.clone());
             (name, ordinal)
         };
-        let id = JobId::derive(&"script".parse().unwrap(), Generation(1), &name, 0).to_string();
+        let application = ApplicationRef { id: "script".parse().unwrap(), generation: Generation(1) };
+        let id = JobId::derive(&application, "", &name, 0).to_string();
         let graph = JobGraph::decode(&graph).unwrap();
         assert_eq!(header.staging_locations, graph.staging_locations());
         assert!(header.description.unwrap().vertices.len() > 1);

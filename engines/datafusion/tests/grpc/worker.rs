@@ -81,7 +81,7 @@ impl World {
 
     async fn adopted(&self) -> Jobs {
         let leader = self.leader(3);
-        leader.adopt(Incarnation(5)).await.unwrap();
+        leader.adopt(Incarnation(5), &[]).await.unwrap();
         leader
     }
 
@@ -129,21 +129,21 @@ async fn nobody_gives_orders_before_the_record_has_confirmed_them() {
     let error = early.submit(id(1), "", graph, 0, &[]).await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, Some(Reason::NotAdopted)));
 
-    let error = world.leader(2).adopt(Incarnation(5)).await.unwrap_err();
+    let error = world.leader(2).adopt(Incarnation(5), &[]).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::EpochSuperseded), "the record knows 3");
-    let error = early.adopt(Incarnation(4)).await.unwrap_err();
+    let error = early.adopt(Incarnation(4), &[]).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::IncarnationSuperseded));
-    assert!(early.adopt(Incarnation(5)).await.unwrap().is_empty());
+    assert!(early.adopt(Incarnation(5), &[]).await.unwrap().is_empty());
 
     world.record.lead(8);
     let later = world.leader(8);
     let mut watched = Box::pin(early.watch().await.unwrap());
-    later.adopt(Incarnation(5)).await.unwrap();
+    later.adopt(Incarnation(5), &[]).await.unwrap();
     let error = watched.next().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::EpochSuperseded), "its watch ends");
     let error = early.cancel(id(1), "").await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::EpochSuperseded));
-    let error = early.adopt(Incarnation(5)).await.unwrap_err();
+    let error = early.adopt(Incarnation(5), &[]).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::EpochSuperseded));
     let error = later.cancel(id(1), "").await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::NotFound, Some(Reason::JobNotFound)));
@@ -170,7 +170,7 @@ async fn a_select_ends_with_its_rows_in_the_record() {
     };
     assert_eq!(last.progress.unwrap().rows_out, 3);
     assert!(world.submit(&leader, id(1), "VALUES (9)").await, "a known job is not started again");
-    assert_eq!(leader.adopt(Incarnation(5)).await.unwrap().len(), 1, "a new leader is told of it");
+    assert_eq!(leader.adopt(Incarnation(5), &[]).await.unwrap().len(), 1, "a new leader is told of it");
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn an_unreadable_graph_is_refused() {
     let digest = world.record.put(b"PAR1".to_vec());
     let error = leader.submit(id(1), "", digest, 4, &[]).await.unwrap_err();
     assert_eq!((error.code(), error.reason()), (Code::InvalidArgument, Some(Reason::GraphUnreadable)));
-    assert!(leader.adopt(Incarnation(5)).await.unwrap().is_empty(), "it is no job");
+    assert!(leader.adopt(Incarnation(5), &[]).await.unwrap().is_empty(), "it is no job");
 }
 
 #[tokio::test]

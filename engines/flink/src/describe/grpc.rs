@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
+use chassis::clock::{SharedClock, timeout};
 use chassis::status::Problem;
+use chassis::transport::SharedTransport;
 use proto::engine::describe_service_server::DescribeService;
 use proto::engine::{
     Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
     InfoRequest, InfoResponse, Plan, PublishRequest, PublishResponse, Readiness, Resources, RestartPolicy,
     Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
-use proto::{Reason, api};
+use proto::{Reason, api, target};
 use tonic::{Code, Request, Response, Status};
 
 use super::program::{self, ProgramError};
 use crate::cluster::{self, Cluster};
 use crate::home::{FLINK_VERSION, Home};
+use crate::jobmanager::JobManager;
 use crate::jvm::{self, Memory};
+use crate::session::{self, Session};
 use crate::settings::{BadSetting, Settings};
 
 /// The engine's name.
@@ -25,22 +30,33 @@ pub const ENGINE: &str = "flink";
 /// JVMs on busy cores, without archives.
 const READY_SECONDS: i64 = 120;
 
+/// How long a session cluster may take to say what it is.
+const GREET_WITHIN: Duration = Duration::from_secs(5);
+
 /// The service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Describe {
     executable: String,
     /// Where main()'s JVM finds the front.
     front_port: u16,
     /// `Name:value` lines that Flink's REST client sends with every request.
     front_headers: String,
+    transport: SharedTransport,
+    clock: SharedClock,
 }
 
 impl Describe {
     /// A service whose plans start this very executable and whose main()s call a front at this port with this token.
-    pub fn new(front_port: u16, token: &str) -> std::io::Result<Self> {
+    pub fn new(
+        front_port: u16,
+        token: &str,
+        transport: SharedTransport,
+        clock: SharedClock,
+    ) -> std::io::Result<Self> {
         let executable = std::env::current_exe()?;
         let executable = executable.to_str().ok_or(std::io::ErrorKind::InvalidFilename)?.to_owned();
-        Ok(Self { executable, front_port, front_headers: format!("Authorization:Bearer {token}") })
+        let front_headers = format!("Authorization:Bearer {token}");
+        Ok(Self { executable, front_port, front_headers, transport, clock })
     }
 
     fn role(&self, name: &str, arguments: &[String]) -> Role {
@@ -53,6 +69,54 @@ impl Describe {
             replicas: 1,
             ..Role::default()
         }
+    }
+
+    /// One process of ours beside a cluster that is there already.
+    fn guest_plan(&self, session: &Session) -> Plan {
+        let jobs = Role {
+            readiness: Some(ready(Some(readiness::Probe::GrpcHealth(true)))),
+            restart: RestartPolicy::Always.into(),
+            serves_jobs: true,
+            ..self.role("jobs", &[format!("--session={session}")])
+        };
+        Plan {
+            roles: vec![jobs],
+            commit: Commit::None.into(),
+            engine: ENGINE.to_owned(),
+            engine_version: FLINK_VERSION.to_owned(),
+            addresses: [(session::ADDRESS.to_owned(), session.to_string())].into(),
+        }
+    }
+
+    /// A wrong address and a cluster of another version are told before anything is begun. One that was there before may be away for a while.
+    async fn greet(&self, session: &Session, first: bool) -> Result<(), Status> {
+        let cluster = JobManager::new(self.transport.clone(), self.clock.clone(), session.endpoint());
+        let away = |why: String| {
+            Problem::new(
+                Code::FailedPrecondition,
+                Reason::ClusterNotReady,
+                format!("no Flink at {session}: {why}"),
+            )
+            .help("start the session cluster, or name the REST address of another with -m HOST:PORT")
+            .into_status()
+        };
+        let version = match timeout(&self.clock, GREET_WITHIN, cluster.version()).await {
+            Ok(Ok(version)) => version,
+            Ok(Err(_)) | Err(_) if !first => return Ok(()),
+            Ok(Err(error)) => return Err(away(error.to_string())),
+            Err(elapsed) => return Err(away(elapsed.to_string())),
+        };
+        if version == FLINK_VERSION {
+            return Ok(());
+        }
+        let text = format!(
+            "the session cluster at {session} is Flink {version}, and plans are made by {FLINK_VERSION} here"
+        );
+        Err(Problem::new(Code::InvalidArgument, Reason::ProgramUnsupported, text)
+            .help(format!(
+                "use a session cluster of Flink {FLINK_VERSION}, or -t local, which brings its own"
+            ))
+            .into_status())
     }
 }
 
@@ -74,20 +138,24 @@ impl DescribeService for Describe {
     ) -> Result<Response<DescribeClusterResponse>, Status> {
         let request = request.into_inner();
         let spec = request.spec.unwrap_or_default();
-        let settings = settings(&spec)?;
+        let (settings, session) = settings(&spec)?;
+        if let Some(session) = session {
+            self.greet(&session, request.incarnation == 0).await?;
+            return Ok(Response::new(DescribeClusterResponse { plan: Some(self.guest_plan(&session)) }));
+        }
         home()?;
         let taskmanagers = settings.taskmanagers;
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
-        let cluster = Cluster { settings, state_directory: request.state_directory };
+        let cluster = Cluster {
+            settings,
+            state_directory: request.state_directory,
+            output_directory: request.output_directory,
+        };
         let content = serde_json::to_vec(&cluster).expect("strings and numbers always have a JSON form");
         let file = || RoleFile {
             path: cluster::FILE.to_owned(),
             content: content.clone().into(),
             executable: false,
-        };
-        let ready = |probe| Readiness {
-            timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }),
-            probe,
         };
         let resources = |memory_bytes| Some(Resources { memory_bytes, cpu_millis: 0 });
         let roles = vec![
@@ -123,6 +191,7 @@ impl DescribeService for Describe {
             commit: Commit::Gated.into(),
             engine: ENGINE.to_owned(),
             engine_version: FLINK_VERSION.to_owned(),
+            ..Plan::default()
         };
         Ok(Response::new(DescribeClusterResponse { plan: Some(plan) }))
     }
@@ -133,7 +202,7 @@ impl DescribeService for Describe {
     ) -> Result<Response<DescribeMainResponse>, Status> {
         let request = request.into_inner();
         let spec = request.spec.unwrap_or_default();
-        let settings = settings(&spec)?;
+        let (settings, _) = settings(&spec)?;
         let home = home()?;
         let program = spec.program.unwrap_or_default();
         if let Some(option) = program.python.keys().min() {
@@ -188,19 +257,29 @@ fn home() -> Result<Home, Status> {
     })
 }
 
-fn settings(spec: &api::ApplicationSpec) -> Result<Settings, Status> {
-    let given = spec.settings.clone().into_iter().collect();
+fn ready(probe: Option<readiness::Probe>) -> Readiness {
+    Readiness { timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }), probe }
+}
+
+/// What the application says, and which session cluster it wants to use, if it does.
+fn settings(spec: &api::ApplicationSpec) -> Result<(Settings, Option<Session>), Status> {
+    let mut given = spec.settings.clone().into_iter().collect();
     let parallelism = spec.program.as_ref().map_or(0, |program| program.parallelism);
-    Settings::read(&given, parallelism).map_err(|bad| {
-        let first = bad.first().map(ToString::to_string).unwrap_or_default();
-        let reason = match bad.first() {
-            Some(BadSetting::Unknown(_)) => Reason::SettingUnknown,
-            _ => Reason::SpecInvalid,
-        };
-        let problem = Problem::new(Code::InvalidArgument, reason, first);
-        let field = |setting: &BadSetting| format!("spec.settings[{}]", setting.name());
-        bad.iter().fold(problem, |problem, bad| problem.field(field(bad), bad.to_string())).into_status()
-    })
+    let session = (spec.target == target::STATIC).then(|| Session::take(&mut given)).transpose();
+    let session = session.map_err(|bad| settings_status(&bad))?;
+    let settings = Settings::read(&given, parallelism).map_err(|bad| settings_status(&bad))?;
+    Ok((settings, session))
+}
+
+fn settings_status(bad: &[BadSetting]) -> Status {
+    let first = bad.first().map(ToString::to_string).unwrap_or_default();
+    let reason = match bad.first() {
+        Some(BadSetting::Unknown(_)) => Reason::SettingUnknown,
+        _ => Reason::SpecInvalid,
+    };
+    let problem = Problem::new(Code::InvalidArgument, reason, first);
+    let field = |setting: &BadSetting| format!("spec.settings[{}]", setting.name());
+    bad.iter().fold(problem, |problem, bad| problem.field(field(bad), bad.to_string())).into_status()
 }
 
 fn program_status(error: ProgramError) -> Status {

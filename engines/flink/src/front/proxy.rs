@@ -10,7 +10,9 @@ use chassis::transport::Endpoint;
 use http::{HeaderName, StatusCode, header};
 use http_body_util::BodyExt as _;
 
+use super::guest::{self, Share};
 use super::{Front, Refusal};
+use crate::session;
 use chassis::http::{endpoint, full, send};
 
 /// How long a request is held while there is no JobManager; then Flink's client is told to come again.
@@ -56,18 +58,23 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
     }
     loop {
         let peer = jobmanager(front, until).await?;
+        let share = if peer.is_shared { guest::share(front, &parts.method, &path)? } else { Share::Whole };
         let body = match (&held, streamed.take()) {
             (Some(bytes), _) => full(bytes.clone()),
             (None, Some(body)) => body,
             (None, None) => return Err(away("the JobManager could not be reached")),
         };
-        match send(&front.0.transport, &peer, http::Request::from_parts(parts.clone(), body)).await {
+        match send(&front.0.transport, &peer.endpoint, http::Request::from_parts(parts.clone(), body)).await {
             Ok(answer) => {
                 let (mut parts, body) = answer.into_parts();
                 for name in HOP_BY_HOP {
                     parts.headers.remove(name);
                 }
-                return Ok(Response::from_parts(parts, axum::body::Body::new(body)));
+                let answer = Response::from_parts(parts, axum::body::Body::new(body));
+                return match share {
+                    Share::Whole => Ok(answer),
+                    Share::OwnJobs => guest::own_jobs(front, answer).await,
+                };
             }
             Err(error) if error.unsent && front.0.clock.boot() < until => {
                 tracing::debug!("{error}");
@@ -78,12 +85,21 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
     }
 }
 
+/// The present JobManager.
+struct Peer {
+    endpoint: Endpoint,
+    /// Others use it too.
+    is_shared: bool,
+}
+
 /// Where the present JobManager serves; waits for one.
-async fn jobmanager(front: &Front, until: Boot) -> Result<Endpoint, Refusal> {
+async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, Refusal> {
     loop {
         let cluster = front.0.execution.cluster().await?;
-        if let Some(peer) = cluster.addresses.get("jobmanager/rest").and_then(|address| endpoint(address)) {
-            return Ok(peer);
+        for (name, is_shared) in [(session::ADDRESS, true), ("jobmanager/rest", false)] {
+            if let Some(endpoint) = cluster.addresses.get(name).and_then(|address| endpoint(address)) {
+                return Ok(Peer { endpoint, is_shared });
+            }
         }
         if front.0.clock.boot() >= until {
             return Err(away("the application has no cluster right now"));

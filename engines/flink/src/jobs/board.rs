@@ -15,10 +15,9 @@ use proto::job::Progress;
 use proto::{Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId};
 use tokio::sync::watch;
 
-use super::jobmanager::{JobManager, JobManagerError, Look, Readiness};
-use super::savepoint::{Taken, Trigger, Triggered};
 use super::submission;
 use crate::graph::{GraphError, JobGraph};
+use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness, Taken, Trigger, Triggered};
 
 /// How often the JobManager is asked for running jobs; at most four reports a second.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -71,12 +70,22 @@ pub(crate) enum Refusal {
     JobManager(#[from] JobManagerError),
 }
 
-/// All jobs of this cluster; clones are the same.
+/// Whose cluster it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tenancy {
+    /// This application's alone: every job there is its job, and none gets lost while its JobManager lives.
+    Own,
+    /// Others use it too, and it may forget: a job of ours is one that the leader names.
+    Session,
+}
+
+/// All jobs of this application in this cluster; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Board(Arc<Inner>);
 
 struct Inner {
     fence: IncarnationFence,
+    tenancy: Tenancy,
     record: Record,
     payloads: Payloads,
     jobmanager: JobManager,
@@ -114,6 +123,7 @@ pub(crate) struct Submitted {
 impl Board {
     pub(crate) fn new(
         fence: IncarnationFence,
+        tenancy: Tenancy,
         record: Record,
         payloads: Payloads,
         jobmanager: JobManager,
@@ -121,7 +131,17 @@ impl Board {
     ) -> Self {
         let (state, submitting, changes) =
             (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
-        Self(Arc::new(Inner { fence, record, payloads, jobmanager, clock, state, submitting, changes }))
+        Self(Arc::new(Inner {
+            fence,
+            tenancy,
+            record,
+            payloads,
+            jobmanager,
+            clock,
+            state,
+            submitting,
+            changes,
+        }))
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -129,11 +149,13 @@ impl Board {
     }
 
     /// Takes orders from this epoch from now on, once the record has confirmed it. Answers all jobs that the JobManager knows:
-    /// one that it cannot be asked for is no reason to call a job lost, so that is an error.
+    /// one that it cannot be asked for is no reason to call a job lost, so that is an error; or, in a session cluster, which may be away
+    /// for longer than we are patient, a job that counts as known until the JobManager denies it.
     pub(crate) async fn adopt(
         &self,
         fence: EpochFence,
         incarnation: Incarnation,
+        submitted: Vec<JobId>,
     ) -> Result<Vec<JobStatus>, Refusal> {
         let own = &self.0.fence;
         if fence.application != own.application || incarnation != own.incarnation {
@@ -147,7 +169,13 @@ impl Board {
         if !self.0.record.confirm_epoch(&fence).await?.holds {
             return Err(Refusal::NotLeader(epoch));
         }
-        self.refresh().await?;
+        match self.0.tenancy {
+            Tenancy::Own => self.refresh().await?,
+            Tenancy::Session => {
+                self.expect(submitted);
+                let _ = self.refresh().await.inspect_err(|error| tracing::warn!("{error}"));
+            }
+        }
         {
             let mut state = self.state();
             // Another, later leader may have been confirmed meanwhile.
@@ -158,7 +186,16 @@ impl Board {
         }
         self.changed();
         tracing::info!({ chassis::telemetry::fields::EPOCH } = epoch.get(), "adopted");
-        Ok(self.statuses())
+        let known = self.statuses().into_iter().filter(|job| job.state() != EngineJobState::Lost);
+        Ok(known.collect())
+    }
+
+    /// These are ours, whether they are there or not.
+    fn expect(&self, submitted: Vec<JobId>) {
+        let mut state = self.state();
+        for job in submitted {
+            state.jobs.entry(job).or_default();
+        }
     }
 
     /// Only the epoch that adopted this cluster gives orders.
@@ -207,7 +244,8 @@ impl Board {
 
     async fn known(&self, job: JobId) -> Result<bool, Refusal> {
         self.refresh().await?;
-        Ok(self.state().jobs.contains_key(&job) || self.ended(job).await?)
+        let listed = self.state().jobs.get(&job).is_some_and(|known| known.state != EngineJobState::Lost);
+        Ok(listed || self.ended(job).await?)
     }
 
     async fn ended(&self, job: JobId) -> Result<bool, CallError> {
@@ -345,14 +383,49 @@ impl Board {
     }
 
     fn running(&self) -> Vec<JobId> {
-        let open = |known: &Known| known.state != EngineJobState::Ended;
-        self.state().jobs.iter().filter(|(_, known)| open(known)).map(|(id, _)| *id).collect()
+        self.those(|state| !matches!(state, EngineJobState::Ended | EngineJobState::Lost))
+    }
+
+    /// Jobs that Flink has ended and the record has not.
+    pub(super) fn ending(&self) -> Vec<JobId> {
+        self.those(|state| state == EngineJobState::Ending)
+    }
+
+    fn those(&self, wanted: impl Fn(EngineJobState) -> bool) -> Vec<JobId> {
+        self.state().jobs.iter().filter(|(_, known)| wanted(known.state)).map(|(id, _)| *id).collect()
     }
 
     /// Takes over what the JobManager lists.
     async fn refresh(&self) -> Result<(), Refusal> {
-        for listed in self.0.jobmanager.jobs().await? {
-            let Ok(id) = listed.jid.parse::<JobId>() else { continue };
+        let listed = self.0.jobmanager.jobs().await?;
+        self.take_over(&listed).await?;
+        if self.0.tenancy == Tenancy::Session {
+            self.look_for_missing(&listed).await?;
+        }
+        Ok(())
+    }
+
+    /// A job that is not listed was submitted a moment ago, or is lost: the JobManager is asked for it by name.
+    async fn look_for_missing(&self, listed: &[Listed]) -> Result<(), Refusal> {
+        for job in self.running() {
+            let text = job.to_string();
+            if !listed.iter().any(|listed| listed.jid == text)
+                && self.0.jobmanager.readiness(job).await? == Readiness::Unknown
+            {
+                tracing::warn!({ chassis::telemetry::fields::JOB_ID } = %job, "the session cluster does not know the job any more");
+                self.set(job, EngineJobState::Lost);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, job: JobId) -> bool {
+        self.0.tenancy == Tenancy::Own || self.state().jobs.contains_key(&job)
+    }
+
+    async fn take_over(&self, listed: &[Listed]) -> Result<(), Refusal> {
+        for listed in listed {
+            let Some(id) = listed.jid.parse::<JobId>().ok().filter(|id| self.is_ours(*id)) else { continue };
             let before = self.state().jobs.get(&id).map(|known| known.state);
             let now = if before == Some(EngineJobState::Ended) {
                 continue;

@@ -28,17 +28,49 @@ pub struct Config {
     #[arg(long, env = "MAINSPRING_INCARNATION")]
     pub incarnation: u64,
     /// Where the JobManager finds this process, `host:port`
-    #[arg(long, env = "MAINSPRING_ADDRESS_JOBS_HA")]
-    pub ha: String,
+    #[arg(long, env = "MAINSPRING_ADDRESS_JOBS_HA", required_unless_present = "session")]
+    pub ha: Option<String>,
     /// Where the JobManager serves its REST API, `host:port`
-    #[arg(long, env = "MAINSPRING_ADDRESS_JOBMANAGER_REST")]
-    pub jobmanager: String,
+    #[arg(long, env = "MAINSPRING_ADDRESS_JOBMANAGER_REST", required_unless_present = "session")]
+    pub jobmanager: Option<String>,
+    /// Instead of both: where a session cluster serves its REST API, `host:port`
+    #[arg(long)]
+    pub session: Option<String>,
     /// TaskManagers that make the cluster ready
     #[arg(long, default_value_t = 1)]
     pub taskmanagers: u32,
 }
 
+/// What the process stands beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A cluster of this application alone.
+    Own {
+        /// Where its JobManager finds this process.
+        ha: Endpoint,
+        /// Where the JobManager serves its REST API.
+        rest: Endpoint,
+    },
+    /// A cluster that was there before and is used by others too.
+    Session {
+        /// Where its JobManager serves its REST API.
+        rest: Endpoint,
+    },
+}
+
 impl Config {
+    /// What this process stands beside; or which address is none.
+    pub fn place(&self) -> Result<Place, String> {
+        let address = |text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            chassis::http::endpoint(text).ok_or_else(|| format!("{text:?} is no host:port"))
+        };
+        if self.session.is_some() {
+            return Ok(Place::Session { rest: address(&self.session)? });
+        }
+        Ok(Place::Own { ha: address(&self.ha)?, rest: address(&self.jobmanager)? })
+    }
+
     /// The fence of everything that this cluster reports.
     pub fn fence(&self) -> IncarnationFence {
         let application =

@@ -19,8 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::board::{Board, Refusal, Submitted};
-use super::jobmanager::JobManagerError;
-use super::savepoint::{Taken, Trigger};
+use crate::jobmanager::{JobManagerError, Taken, Trigger};
 
 /// The least time between two reports.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -48,7 +47,10 @@ impl JobsService for Service {
     async fn adopt(&self, request: Request<AdoptRequest>) -> Result<Response<AdoptResponse>, Status> {
         let request = request.into_inner();
         let fence: EpochFence = request.fence.try_into().map_err(malformed)?;
-        let jobs = self.board.adopt(fence, Incarnation(request.incarnation)).await.map_err(refused)?;
+        let submitted = request.submitted_job_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>();
+        let submitted = submitted.map_err(malformed)?;
+        let jobs =
+            self.board.adopt(fence, Incarnation(request.incarnation), submitted).await.map_err(refused)?;
         Ok(Response::new(AdoptResponse { jobs }))
     }
 

@@ -7,27 +7,21 @@ use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use bytes::Bytes;
 use chassis::credential::Credential;
 use client::error::CallError;
-use client::payloads::Payloads;
-use client::record::Record;
 use http::{StatusCode, header};
-use proto::job::{Checkpoint, JobEnd, JobOutcome};
-use proto::{Digest, IncarnationFence, JobId, Reason};
+use proto::job::Checkpoint;
+use proto::{JobId, Reason};
 use serde::{Deserialize, Serialize};
 
-use super::board::Board;
-use super::jobmanager::elapsed;
+use super::ends::{self, Ends};
+use crate::jobmanager::Ended;
 use crate::json::Json;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct Ha {
-    pub(super) fence: IncarnationFence,
-    pub(super) record: Record,
-    pub(super) payloads: Payloads,
-    pub(super) board: Board,
+    pub(super) ends: Ends,
     pub(super) token: Credential,
 }
 
@@ -63,8 +57,6 @@ struct Counter {
 #[derive(Deserialize)]
 struct End {
     status: String,
-    #[serde(default)]
-    name: String,
     #[serde(default)]
     net_runtime_ms: u64,
     #[serde(default)]
@@ -141,7 +133,7 @@ fn done() -> Answer {
 }
 
 async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobState>, Refused> {
-    let kept = ha.record.read_checkpoints(&ha.fence, job(&id)?).await?;
+    let kept = ha.ends.record.read_checkpoints(&ha.ends.fence, job(&id)?).await?;
     let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| Kept {
         id: checkpoint.id,
         pointer: Pointer {
@@ -170,12 +162,12 @@ async fn add(
         completed_at: Some(timestamp(pointer.completed_ms)),
         savepoint: pointer.savepoint,
     };
-    ha.record.add_checkpoint(&ha.fence, job(&id)?, checkpoint).await?;
+    ha.ends.record.add_checkpoint(&ha.ends.fence, job(&id)?, checkpoint).await?;
     done()
 }
 
 async fn remove(State(ha): State<Ha>, Path((id, checkpoint)): Path<(String, u64)>) -> Answer {
-    ha.record.remove_checkpoint(&ha.fence, job(&id)?, checkpoint).await?;
+    ha.ends.record.remove_checkpoint(&ha.ends.fence, job(&id)?, checkpoint).await?;
     done()
 }
 
@@ -184,51 +176,21 @@ async fn advance(
     Path(id): Path<String>,
     Json(Counter { next }): Json<Counter>,
 ) -> Answer {
-    ha.record.advance_checkpoint_id(&ha.fence, job(&id)?, next).await?;
+    ha.ends.record.advance_checkpoint_id(&ha.ends.fence, job(&id)?, next).await?;
     done()
 }
 
-/// The commit point of a job. The first end wins, whoever says it; Flink cleans up after this has been answered.
+/// Flink cleans up after this has been answered.
 async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>) -> Answer {
     let job = job(&id)?;
-    let outcome = match end.status.as_str() {
-        "SUCCEEDED" => JobOutcome::Succeeded,
-        "CANCELED" => JobOutcome::Cancelled,
-        "FAILED" => JobOutcome::Failed,
-        other => return Err(Refused::Malformed(format!("{other:?} is no end of a job"))),
+    let ended = Ended {
+        status: end.status,
+        net_runtime: end.net_runtime_ms,
+        cause: end.message,
+        answer: end.execution_result.into(),
     };
-    let reason = match outcome {
-        JobOutcome::Succeeded => "",
-        JobOutcome::Cancelled => Reason::Cancelled.as_str(),
-        _ => Reason::JobFailed.as_str(),
-    };
-    let result = Bytes::from(end.execution_result);
-    let digest = Digest::of(&result);
-    let size = result.len() as u64;
-    ha.payloads.put_bytes(digest, result).await?;
-    // Whoever stops a job wants the place to go on from: it commits with the end.
-    let savepoint = match outcome {
-        JobOutcome::Succeeded => ha.board.stopped_with(job).await?.unwrap_or_default(),
-        _ => String::new(),
-    };
-    let mut progress = ha.board.progress(job);
-    progress.elapsed = Some(elapsed(end.net_runtime_ms));
-    let recorded = JobEnd {
-        outcome: outcome.into(),
-        reason: reason.to_owned(),
-        message: with_help(end.message),
-        result_digest: digest.to_string(),
-        result_size_bytes: size,
-        progress: Some(progress),
-        savepoint,
-        ..JobEnd::default()
-    };
-    let standing = ha.record.job_ended(&ha.fence, job, recorded).await?;
-    ha.board.end_recorded(job);
-    tracing::info!(
-        { chassis::telemetry::fields::JOB_ID } = %job,
-        name = %end.name, outcome = ?outcome, first = standing.recorded, "end recorded"
-    );
+    let outcome = ends::outcome(&ended).map_err(|error| Refused::Malformed(error.to_string()))?;
+    ha.ends.record(job, outcome, ended).await?;
     done()
 }
 
@@ -236,25 +198,6 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
 async fn clean(Path(id): Path<String>) -> Answer {
     job(&id)?;
     done()
-}
-
-/// What to do about a savepoint that cannot be begun from, which Flink says in the words of its own command line, or not at all.
-fn with_help(message: String) -> String {
-    if message.contains("allowNonRestoredState") {
-        let skip = " If you want to allow to skip this";
-        let said = message.split_once(skip).map_or(message.as_str(), |(said, _)| said);
-        return format!(
-            "{said}; help: is it a savepoint of this program? If operators were removed or have no uid() of their own, run it with \
-             -n (--allow-non-restored-state) to leave that state out"
-        );
-    }
-    if message.contains("Cannot find checkpoint or savepoint") {
-        return format!(
-            "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
-             application"
-        );
-    }
-    message
 }
 
 fn timestamp(millis: i64) -> prost_types::Timestamp {
@@ -266,21 +209,4 @@ fn timestamp(millis: i64) -> prost_types::Timestamp {
 
 fn millis(at: prost_types::Timestamp) -> i64 {
     at.seconds * 1000 + i64::from(at.nanos / 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_help;
-
-    #[test]
-    fn a_savepoint_that_does_not_fit_is_told_with_what_to_do() {
-        let flink = "Failed to rollback to savepoint file:/s. The operator is not available in the new program. If you want to \
-                     allow to skip this, you can set the --allowNonRestoredState option on the CLI.";
-        let told = with_help(flink.to_owned());
-        let (said, help) = told.split_once("; help: ").unwrap();
-        assert!(said.ends_with("not available in the new program.") && help.contains("-n"), "{told}");
-        let missing = with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
-        assert!(missing.contains("; help: -s takes"), "{missing}");
-        assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
-    }
 }

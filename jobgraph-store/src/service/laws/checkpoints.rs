@@ -135,7 +135,7 @@ pub(super) async fn are_bounded(court: &Court) -> Verdict {
         let odd = face.add_checkpoint(&cluster, job, checkpoint(id, &pointer)).await;
         ensure!(odd == Err(Reason::RequestInvalid), "{} bytes at {id} came to {odd:?}", pointer.len());
     }
-    let stranger = proto::JobId::derive(&application.id, application.generation, "none", 0);
+    let stranger = proto::JobId::derive(&application, "", "none", 0);
     let odd = face.add_checkpoint(&cluster, stranger, checkpoint(1, "file:/x")).await;
     ensure!(odd == Err(Reason::JobNotFound), "a checkpoint of no job came to {odd:?}");
     for id in 1..=100 {

@@ -257,7 +257,9 @@ pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
         occurrence,
         ..graph("twin", call, 9, &bytes)
     };
-    let id = |occurrence| proto::JobId::derive(&application.id, application.generation, "twin", occurrence);
+    let uid = face.get(&application).await.map_err(wrongly("the application"))?.uid;
+    ensure!(uid.len() == 32, "the generation has uid {uid:?}");
+    let id = |occurrence| proto::JobId::derive(&application, &uid, "twin", occurrence);
     // The second one comes first.
     let second = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a graph"))?;
     ensure!(second.job.as_ref().unwrap().job_id == id(1).to_string(), "assigned 1, got {second:?}");

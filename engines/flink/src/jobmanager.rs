@@ -1,4 +1,7 @@
-//! The JobManager's REST API, as far as `jobs` needs it.
+//! The JobManager's REST API, as far as we ask it ourselves.
+
+mod cause;
+mod savepoint;
 
 use std::time::Duration;
 
@@ -11,9 +14,10 @@ use proto::{JobId, TriggerId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::cause::{cause_of, root_cause};
-use super::savepoint::{self, Trigger, Triggered};
 use chassis::http::{Body, collect, full, send};
+
+use cause::{cause_of, root_cause};
+pub(crate) use savepoint::{Taken, Trigger, Triggered};
 
 /// How long an answer may take that needs no upload.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -55,6 +59,51 @@ pub(crate) struct Overview {
     pub(crate) taskmanagers: u32,
 }
 
+/// What it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Configuration {
+    #[serde(default)]
+    flink_version: String,
+}
+
+/// How a job ended, in Flink's words.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `SUCCEEDED`, `FAILED`, `CANCELED` or `UNKNOWN`.
+    pub(crate) status: String,
+    /// Milliseconds.
+    pub(crate) net_runtime: u64,
+    /// Root cause of a failure.
+    pub(crate) cause: String,
+    /// The whole answer, for Flink's own client.
+    pub(crate) answer: Bytes,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ExecutionResult {
+    job_execution_result: Option<Execution>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Execution {
+    application_status: String,
+    #[serde(default)]
+    net_runtime: u64,
+    failure_cause: Option<FailureCause>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct FailureCause {
+    #[serde(default)]
+    class: String,
+    #[serde(default)]
+    stack_trace: String,
+}
+
 /// A job as the JobManager lists it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listed {
@@ -82,16 +131,16 @@ struct Jobs {
 }
 
 /// How a job does.
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Flink's count of restarts lags behind by up to 10 s.
-    pub(super) progress: Progress,
+    pub(crate) progress: Progress,
     /// In Flink's milliseconds; 0 for never. Known at once.
-    pub(super) restarted_at: i64,
+    pub(crate) restarted_at: i64,
 }
 
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readiness {
+pub(crate) enum Readiness {
     /// All its tasks run, or have done their work.
     Runs,
     /// Not yet.
@@ -228,13 +277,33 @@ impl JobManager {
         self.get("/overview").await
     }
 
+    /// Its version of Flink, such as `2.3.0`.
+    pub(crate) async fn version(&self) -> Result<String, JobManagerError> {
+        Ok(self.get::<Configuration>("/config").await?.flink_version)
+    }
+
+    /// How a job ended; `None` while it runs.
+    pub(crate) async fn ended(&self, job: JobId) -> Result<Option<Ended>, JobManagerError> {
+        let path = format!("/jobs/{job}/execution-result");
+        let answer = self.call(Request::get(&path).body(full(Bytes::new())), ANSWER_WITHIN).await?;
+        let read: ExecutionResult = understood(&path, &answer)?;
+        Ok(read.job_execution_result.map(|Execution { application_status, net_runtime, failure_cause }| {
+            Ended {
+                status: application_status,
+                net_runtime,
+                cause: failure_cause.map_or_else(String::new, FailureCause::root),
+                answer,
+            }
+        }))
+    }
+
     /// All jobs that it knows, ended ones included.
     pub(crate) async fn jobs(&self) -> Result<Vec<Listed>, JobManagerError> {
         Ok(self.get::<Jobs>("/jobs/overview").await?.jobs)
     }
 
     /// Counters of a job, and when it was restarted last.
-    pub(super) async fn look(&self, job: JobId) -> Result<Look, JobManagerError> {
+    pub(crate) async fn look(&self, job: JobId) -> Result<Look, JobManagerError> {
         let details: Details = self.get(&format!("/jobs/{job}")).await?;
         let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
         let restarts = restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
@@ -258,7 +327,7 @@ impl JobManager {
     }
 
     /// What is known of a savepoint.
-    pub(super) async fn savepoint(
+    pub(crate) async fn savepoint(
         &self,
         job: JobId,
         trigger: TriggerId,
@@ -271,14 +340,14 @@ impl JobManager {
     }
 
     /// Asks for a savepoint; for one that was asked for before, nothing happens.
-    pub(super) async fn trigger(&self, savepoint: &Trigger) -> Result<(), JobManagerError> {
+    pub(crate) async fn trigger(&self, savepoint: &Trigger) -> Result<(), JobManagerError> {
         let (path, body) = savepoint.request();
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.call(request.body(full(body.to_string())), ANSWER_WITHIN).await.map(drop)
     }
 
     /// Whether all tasks of a job run: only then a savepoint can be taken.
-    pub(super) async fn readiness(&self, job: JobId) -> Result<Readiness, JobManagerError> {
+    pub(crate) async fn readiness(&self, job: JobId) -> Result<Readiness, JobManagerError> {
         match self.get::<Details>(&format!("/jobs/{job}")).await {
             Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Readiness::Unknown),
             answered => Ok(answered?.readiness()),
@@ -286,7 +355,7 @@ impl JobManager {
     }
 
     /// Root cause of what a job failed of last.
-    pub(super) async fn failure(&self, job: JobId) -> Result<Option<String>, JobManagerError> {
+    pub(crate) async fn failure(&self, job: JobId) -> Result<Option<String>, JobManagerError> {
         let exceptions: Exceptions = self.get(&format!("/jobs/{job}/exceptions?maxExceptions=1")).await?;
         let last = exceptions.exception_history.entries.into_iter().next();
         Ok(last.map(|entry| cause_of(&entry.stacktrace)).filter(|cause| !cause.is_empty()))
@@ -294,10 +363,7 @@ impl JobManager {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, JobManagerError> {
         let answer = self.call(Request::get(path).body(full(Bytes::new())), ANSWER_WITHIN).await?;
-        serde_json::from_slice(&answer).map_err(|error| JobManagerError::Refused {
-            status: StatusCode::OK,
-            message: format!("{path}: not understood: {error}"),
-        })
+        understood(path, &answer)
     }
 
     async fn call(
@@ -318,6 +384,20 @@ impl JobManager {
         }
         Err(JobManagerError::Refused { status, message: root_cause(&body) })
     }
+}
+
+impl FailureCause {
+    fn root(self) -> String {
+        let cause = cause_of(&self.stack_trace);
+        if cause.is_empty() { self.class } else { cause }
+    }
+}
+
+fn understood<T: DeserializeOwned>(path: &str, answer: &[u8]) -> Result<T, JobManagerError> {
+    serde_json::from_slice(answer).map_err(|error| JobManagerError::Refused {
+        status: StatusCode::OK,
+        message: format!("{path}: not understood: {error}"),
+    })
 }
 
 fn away(error: impl ToString) -> JobManagerError {
@@ -348,6 +428,19 @@ mod tests {
         ] {
             assert_eq!(details(state, tasks), expected, "{state} {tasks:?}");
         }
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_root_cause() {
+        let failed = serde_json::json!({"status": {"id": "COMPLETED"}, "job-execution-result": {"id": "a",
+            "application-status": "FAILED", "accumulator-results": {}, "net-runtime": 12,
+            "failure-cause": {"class": "X", "stack-trace": "X: outer\n\tat y\nCaused by: Y: inner\n\tat z\n"}}});
+        let read: ExecutionResult = serde_json::from_value(failed).unwrap();
+        let end = read.job_execution_result.unwrap();
+        assert_eq!((end.application_status.as_str(), end.net_runtime), ("FAILED", 12));
+        assert_eq!(end.failure_cause.map(FailureCause::root).as_deref(), Some("Y: inner"));
+        let running = serde_json::json!({"status": {"id": "IN_PROGRESS"}});
+        assert!(serde_json::from_value::<ExecutionResult>(running).unwrap().job_execution_result.is_none());
     }
 
     #[test]

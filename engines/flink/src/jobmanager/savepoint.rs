@@ -23,7 +23,7 @@ pub(crate) struct Trigger {
 
 impl Trigger {
     /// Path and body of the request.
-    pub(super) fn request(&self) -> (String, Value) {
+    pub(crate) fn request(&self) -> (String, Value) {
         let directory = if self.directory.is_empty() { Value::Null } else { self.directory.clone().into() };
         let (job, id) = (self.job, self.id.to_string());
         if self.stop {
@@ -47,7 +47,7 @@ pub(crate) enum Taken {
 
 /// What the JobManager knows of a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Triggered {
+pub(crate) enum Triggered {
     /// Nobody asked for it here.
     Unknown,
     /// It is being taken.
@@ -58,7 +58,7 @@ pub(super) enum Triggered {
 
 /// Flink's answer to a question about one.
 #[derive(Deserialize)]
-pub(super) struct Status {
+pub(crate) struct Status {
     status: Id,
     operation: Option<Operation>,
 }

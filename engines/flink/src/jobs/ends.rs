@@ -1,0 +1,115 @@
+//! The commit point of a job: its end, from Flink's words into the record.
+
+use bytes::Bytes;
+use client::error::CallError;
+use client::payloads::Payloads;
+use client::record::Record;
+use proto::job::{JobEnd, JobOutcome};
+use proto::{Digest, IncarnationFence, JobId, Reason};
+
+use super::board::Board;
+use crate::jobmanager::{Ended, elapsed};
+
+/// Where ends are written.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) fence: IncarnationFence,
+    pub(super) record: Record,
+    pub(super) payloads: Payloads,
+    pub(super) board: Board,
+}
+
+/// Flink says something else.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no end of a job")]
+pub(super) struct NoEnd(String);
+
+/// How a job ended, in our words.
+pub(super) fn outcome(ended: &Ended) -> Result<JobOutcome, NoEnd> {
+    match ended.status.as_str() {
+        "SUCCEEDED" => Ok(JobOutcome::Succeeded),
+        "CANCELED" => Ok(JobOutcome::Cancelled),
+        "FAILED" => Ok(JobOutcome::Failed),
+        other => Err(NoEnd(other.to_owned())),
+    }
+}
+
+impl Ends {
+    /// Records an end. The first one wins, whoever says it.
+    pub(super) async fn record(
+        &self,
+        job: JobId,
+        outcome: JobOutcome,
+        ended: Ended,
+    ) -> Result<(), CallError> {
+        let reason = match outcome {
+            JobOutcome::Succeeded => "",
+            JobOutcome::Cancelled => Reason::Cancelled.as_str(),
+            _ => Reason::JobFailed.as_str(),
+        };
+        let result: Bytes = ended.answer;
+        let digest = Digest::of(&result);
+        let size = result.len() as u64;
+        self.payloads.put_bytes(digest, result).await?;
+        // Whoever stops a job wants the place to go on from: it commits with the end.
+        let savepoint = match outcome {
+            JobOutcome::Succeeded => self.board.stopped_with(job).await?.unwrap_or_default(),
+            _ => String::new(),
+        };
+        let mut progress = self.board.progress(job);
+        progress.elapsed = Some(elapsed(ended.net_runtime));
+        let recorded = JobEnd {
+            outcome: outcome.into(),
+            reason: reason.to_owned(),
+            message: with_help(ended.cause),
+            result_digest: digest.to_string(),
+            result_size_bytes: size,
+            progress: Some(progress),
+            savepoint,
+            ..JobEnd::default()
+        };
+        let standing = self.record.job_ended(&self.fence, job, recorded).await?;
+        self.board.end_recorded(job);
+        tracing::info!(
+            { chassis::telemetry::fields::JOB_ID } = %job,
+            ?outcome, first = standing.recorded, "end recorded"
+        );
+        Ok(())
+    }
+}
+
+/// What to do about a savepoint that cannot be begun from, which Flink says in the words of its own command line, or not at all.
+fn with_help(message: String) -> String {
+    if message.contains("allowNonRestoredState") {
+        let skip = " If you want to allow to skip this";
+        let said = message.split_once(skip).map_or(message.as_str(), |(said, _)| said);
+        return format!(
+            "{said}; help: is it a savepoint of this program? If operators were removed or have no uid() of their own, run it with \
+             -n (--allow-non-restored-state) to leave that state out"
+        );
+    }
+    if message.contains("Cannot find checkpoint or savepoint") {
+        return format!(
+            "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
+             application"
+        );
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_help;
+
+    #[test]
+    fn a_savepoint_that_does_not_fit_is_told_with_what_to_do() {
+        let flink = "Failed to rollback to savepoint file:/s. The operator is not available in the new program. If you want to \
+                     allow to skip this, you can set the --allowNonRestoredState option on the CLI.";
+        let told = with_help(flink.to_owned());
+        let (said, help) = told.split_once("; help: ").unwrap();
+        assert!(said.ends_with("not available in the new program.") && help.contains("-n"), "{told}");
+        let missing = with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
+        assert!(missing.contains("; help: -s takes"), "{missing}");
+        assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
+    }
+}
