@@ -86,6 +86,9 @@ pub struct RoleSpec {
     pub restart: Restart,
     /// The jobs of the cluster are served here.
     pub serves_jobs: bool,
+    /// It has nothing to do before it ends: nobody waits for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_at_once: bool,
     /// Names of the TCP ports that it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,

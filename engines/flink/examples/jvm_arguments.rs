@@ -3,7 +3,8 @@
 
 use anyhow::Context as _;
 use mainspring_flink::home::Home;
-use mainspring_flink::jvm::{Memory, Role, arguments};
+use mainspring_flink::jvm::{Memory, arguments};
+use mainspring_flink::role::{Loading, Role};
 
 fn main() -> anyhow::Result<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
@@ -19,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     };
     let home = Home::find()?;
     println!("{}", home.java().display());
-    for argument in arguments(role, &home, &memory) {
+    for argument in arguments(role, &home, &memory, Loading::ProgramFirst) {
         println!("{}", argument.display());
     }
     Ok(())

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::java_home::{FEATURE_VERSION, JavaHome};
+use crate::role::{Loading, Role};
 use crate::sources;
 
 /// The version of Flink that this engine runs.
@@ -15,6 +16,8 @@ pub const FLINK_VERSION: &str = "2.3.0";
 pub(crate) const WHEEL_SHA256: &str = "38ece876553286b3a285cf344c2d2038f8a7ca10da5df54d5107250386d64151";
 
 pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
+/// Flink's RPC system, taken out of the jar that it comes in.
+pub(crate) const RPC_JAR: &str = "rpc/flink-rpc-akka.jar";
 const COMPLETE: &str = "complete";
 
 /// Why there is no home to run on. Each text names the way out.
@@ -101,11 +104,13 @@ impl Home {
         &self.java
     }
 
-    /// The one class path of every JVM: an archive of classes only fits the class path that it was made with.
+    /// The class path of a JVM: our jar, Flink's libraries, and last its RPC system, where it is needed and may be seen. (An archive of classes
+    /// only fits the class path that it was made with.)
     #[must_use]
-    pub fn class_path(&self) -> OsString {
+    pub fn class_path(&self, role: Role, loading: Loading) -> OsString {
+        let rpc = (role != Role::Main && loading == Loading::ProgramFirst).then(|| self.root.join(RPC_JAR));
         let mut path = self.root.join(OUR_JAR).into_os_string();
-        for library in &self.libraries {
+        for library in self.libraries.iter().chain(&rpc) {
             path.push(":");
             path.push(library);
         }
@@ -169,6 +174,7 @@ mod tests {
 
     use super::{Home, HomeError, key, write_complete};
     use crate::java_home::JavaHome;
+    use crate::role::{Loading, Role};
 
     fn java(digest: &str) -> JavaHome {
         JavaHome { path: "/jdk".into(), version: "17.0.15".into(), digest: digest.into() }
@@ -195,9 +201,15 @@ mod tests {
             fs::write(root.join("lib").join(name), "").unwrap();
         }
         write_complete(root, &java("a")).unwrap();
-        let path = Home::open(root, &java("a")).unwrap().class_path().into_string().unwrap();
-        let names: Vec<&str> = path.split(':').map(|jar| jar.rsplit('/').next().unwrap()).collect();
-        assert_eq!(names, ["mainspring-flink.jar", "a.jar", "flink-dist.jar"]);
+        let home = Home::open(root, &java("a")).unwrap();
+        let names = |role, loading| -> Vec<String> {
+            let path = home.class_path(role, loading).into_string().unwrap();
+            path.split(':').map(|jar| jar.rsplit('/').next().unwrap().to_owned()).collect()
+        };
+        let all = ["mainspring-flink.jar", "a.jar", "flink-dist.jar", "flink-rpc-akka.jar"];
+        assert_eq!(names(Role::TaskManager, Loading::ProgramFirst), all);
+        assert_eq!(names(Role::TaskManager, Loading::AsFlinkDoes), all[..3]);
+        assert_eq!(names(Role::Main, Loading::ProgramFirst), all[..3]);
     }
 
     #[test]

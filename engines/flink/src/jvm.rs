@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::home::Home;
+use crate::role::{Loading, Role};
 
 /// What Flink's own configuration file opens to its libraries.
 const EXPORTS: &[&str] = &[
@@ -30,63 +31,43 @@ const OPENS: &[&str] = &[
     "java.base/java.util.concurrent.locks",
 ];
 
-/// Which JVM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Flink's coordinator.
-    JobManager,
-    /// Flink's worker.
-    TaskManager,
-    /// The program's main().
-    Main,
-}
-
-impl Role {
-    /// As in the name of its archive.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::JobManager => "jobmanager",
-            Self::TaskManager => "taskmanager",
-            Self::Main => "main",
-        }
-    }
-
-    /// The class to start.
-    #[must_use]
-    pub fn class(self) -> &'static str {
-        match self {
-            Self::JobManager => "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
-            Self::TaskManager => "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
-            Self::Main => "io.mainspring.flink.Main",
-        }
-    }
-
-    fn flags(self) -> &'static [&'static str] {
-        match self {
-            // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back.
-            Self::JobManager => {
-                &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"]
-            }
-            // Records go through here: the optimising compiler stays, but leaves alone what is only warm from starting.
-            Self::TaskManager => &[
-                "-XX:+UseG1GC",
-                "-XX:Tier4InvocationThreshold=50000",
-                "-XX:Tier4MinInvocationThreshold=6000",
-                "-XX:Tier4CompileThreshold=150000",
-                "-XX:Tier4BackEdgeThreshold=400000",
-                "-Dmainspring.log.level=INFO",
-            ],
-            // It lives for a second or two as a rule.
-            Self::Main => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
-        }
+fn of_role(role: Role) -> &'static [&'static str] {
+    match role {
+        // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back, and most of what the other
+        // one compiles by default is not called any more once everything has started.
+        Role::JobManager => &[
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:CompileThresholdScaling=5",
+            "-Dmainspring.log.level=INFO",
+        ],
+        // Records go through here: the optimising compiler stays, but both leave alone what is only warm from starting.
+        Role::TaskManager => &[
+            "-XX:+UseG1GC",
+            "-XX:Tier3InvocationThreshold=1000",
+            "-XX:Tier3MinInvocationThreshold=500",
+            "-XX:Tier3CompileThreshold=10000",
+            "-XX:Tier3BackEdgeThreshold=300000",
+            "-XX:Tier4InvocationThreshold=50000",
+            "-XX:Tier4MinInvocationThreshold=6000",
+            "-XX:Tier4CompileThreshold=150000",
+            "-XX:Tier4BackEdgeThreshold=400000",
+            "-Dmainspring.log.level=INFO",
+        ],
+        // It lives for a second or two as a rule.
+        Role::Main => &[
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:CompileThresholdScaling=5",
+            "-Dmainspring.log.level=WARN",
+        ],
     }
 }
 
 /// Limits of a JVM, in bytes. What is `None` is the JVM's own choice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The heap: both least and most for a TaskManager, most for the others.
+    /// The heap: both least and most in a cluster, as Flink's scripts have it; most for main().
     pub heap: u64,
     /// Direct memory.
     pub direct: Option<u64>,
@@ -96,16 +77,18 @@ pub struct Memory {
 
 /// Everything between `java` and the class's own arguments, class included.
 #[must_use]
-pub fn arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
+pub fn arguments(role: Role, home: &Home, memory: &Memory, loading: Loading) -> Vec<OsString> {
     let archive = home.archive(role.name());
     // Auto: an archive that does not fit is left aside, not an error.
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
-    with_class(role, home, memory, archive.into_iter().chain(["-Xshare:auto".into()]))
+    with_class(role, home, memory, loading, archive.into_iter().chain(["-Xshare:auto".into()]))
 }
 
 /// As [`arguments`], for a JVM that leaves its archive when it ends.
 pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
-    with_class(role, home, memory, [with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()))])
+    let archive = with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()));
+    // A JVM that is ended at once writes none.
+    with_class(role, home, memory, Loading::ProgramFirst, [archive, "-Dmainspring.end-in-order=true".into()])
 }
 
 fn with_path(flag: &str, path: &Path) -> OsString {
@@ -118,22 +101,23 @@ fn with_class(
     role: Role,
     home: &Home,
     memory: &Memory,
+    loading: Loading,
     archive: impl IntoIterator<Item = OsString>,
 ) -> Vec<OsString> {
     let mut all = flags(role, memory);
     all.extend(archive);
-    all.extend(["-cp".into(), home.class_path(), role.class().into()]);
+    all.extend(["-cp".into(), home.class_path(role, loading), role.class().into()]);
     all
 }
 
 fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     let mut all = vec![format!("-Xmx{}", memory.heap)];
-    if role == Role::TaskManager {
+    if role != Role::Main {
         all.push(format!("-Xms{}", memory.heap));
     }
     all.extend(memory.direct.map(|bytes| format!("-XX:MaxDirectMemorySize={bytes}")));
     all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
-    all.extend(role.flags().iter().map(ToString::to_string));
+    all.extend(of_role(role).iter().map(ToString::to_string));
     all.extend(EXPORTS.iter().map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     all.push("-Dlog4j.configurationFile=mainspring-log4j.properties".to_owned());
@@ -148,9 +132,10 @@ mod tests {
     use std::ffi::OsString;
     use std::fs;
 
-    use super::{Memory, Role, arguments, flags};
+    use super::{Memory, arguments, flags};
     use crate::home::Home;
     use crate::java_home::JavaHome;
+    use crate::role::{Loading, Role};
 
     const SMALL: Memory = Memory { heap: 1 << 26, direct: None, metaspace: None };
 
@@ -170,10 +155,10 @@ mod tests {
         fs::create_dir_all(dir.path().join("lib")).unwrap();
         let java = JavaHome { path: "/jdk".into(), version: "17".into(), digest: "a".into() };
         let home = Home::unfinished(dir.path(), &java).unwrap();
-        assert!(!has(&arguments(Role::Main, &home, &SMALL), "-XX:SharedArchiveFile="));
+        assert!(!has(&arguments(Role::Main, &home, &SMALL, Loading::ProgramFirst), "-XX:SharedArchiveFile="));
         fs::create_dir_all(dir.path().join("archives")).unwrap();
         fs::write(home.archive(Role::Main.name()), "").unwrap();
-        let all = arguments(Role::Main, &home, &SMALL);
+        let all = arguments(Role::Main, &home, &SMALL, Loading::ProgramFirst);
         assert!(has(&all, "-XX:SharedArchiveFile=") && has(&all, "-Xshare:auto"));
         assert_eq!(all.last().unwrap(), "io.mainspring.flink.Main");
     }

@@ -14,7 +14,8 @@ use clap::Args;
 
 use crate::cluster::{self, Cluster};
 use crate::home::Home;
-use crate::jvm::{self, Memory, Role};
+use crate::jvm::{self, Memory};
+use crate::role::{Loading, Role};
 
 /// Where a JVM of the cluster runs, as the substrate says.
 #[derive(Args, Clone, Debug)]
@@ -54,13 +55,19 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let mut command = Command::new(home.java());
     command
         .arg(format!("-XX:ErrorFile={}", place.work_dir.join("hs_err_pid%p.log").display()))
-        .args(jvm::arguments(role, &home, &memory(role, &cluster)))
+        .args(jvm::arguments(role, &home, &memory(role, &cluster), loading(&cluster)))
         .arg("--configDir")
         .arg(&directory)
         .env("FLINK_PLUGINS_DIR", home.plugins())
         .current_dir(outputs);
     let error = command.exec();
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
+}
+
+/// A program that says how its classes are found gets exactly Flink's.
+fn loading(cluster: &Cluster) -> Loading {
+    let is_said = cluster.settings.flink.keys().any(|key| key.starts_with("classloader."));
+    if is_said { Loading::AsFlinkDoes } else { Loading::ProgramFirst }
 }
 
 fn memory(role: Role, cluster: &Cluster) -> Memory {
@@ -100,6 +107,8 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("metrics.fetcher.update-interval", "1000".to_owned()),
     ];
     let ours = [
+        // A jar that is uploaded to the web page would run behind the record's back.
+        ("web.submit.enable", "false".to_owned()),
         ("jobmanager.rpc.address", rpc_host.clone()),
         ("jobmanager.rpc.port", rpc_port.clone()),
         // With high availability Flink listens on this port, not on the one above.

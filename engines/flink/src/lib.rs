@@ -6,7 +6,7 @@
 //! - [`session`]: a Flink cluster that is there already, and is used by others too
 //! - [`graph`], [`plan`]: a job as the record keeps it, and as people see it
 //! - [`settings`], [`memory`], [`cluster`]: what a user says, and what follows for each JVM
-//! - [`home`], [`java_home`], [`jvm`], [`setup`]: Flink's libraries, the JDK, and how a JVM is started
+//! - [`home`], [`java_home`], [`jvm`], [`role`], [`setup`]: Flink's libraries, the JDK, and how each JVM is started
 
 pub mod bytes;
 pub mod cluster;
@@ -22,6 +22,7 @@ pub mod jvm;
 pub mod launch;
 pub mod memory;
 pub mod plan;
+pub mod role;
 mod served;
 pub mod session;
 pub mod settings;

@@ -9,7 +9,7 @@ use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
 use chassis::transport::{OsTransport, SharedTransport};
 use clap::{Parser, Subcommand};
-use mainspring_flink::jvm::Role;
+use mainspring_flink::role::Role;
 use mainspring_flink::{describe, jobs, launch, setup};
 use tracing::Instrument as _;
 

@@ -7,6 +7,7 @@ mod archives;
 mod command;
 mod jar;
 mod jdk;
+mod rpc;
 mod wheel;
 
 use std::fs::{self, File};
@@ -94,6 +95,7 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     remove(&unfinished)?;
     fs::create_dir_all(&unfinished).with_context(|| unfinished.display().to_string())?;
     wheel::provide_in(&unfinished, java)?;
+    rpc::unpack_in(&unfinished, java)?;
     jar::build_into(&unfinished, java)?;
     // Archives name the class path that they were made with, so they are made in place. Without them everything works, slower.
     remove(place)?;

@@ -22,6 +22,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/MainspringExecutorFactory.java",
     "io/mainspring/flink/MainspringHaServices.java",
     "io/mainspring/flink/MainspringHaServicesFactory.java",
+    "io/mainspring/flink/OpenJobs.java",
     "io/mainspring/flink/Options.java",
     "io/mainspring/flink/PointerNames.java",
     "io/mainspring/flink/PointerStore.java",
@@ -31,6 +32,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Rehearsal.java",
     "io/mainspring/flink/RehearsalProgram.java",
     "io/mainspring/flink/Text.java",
+    "io/mainspring/flink/UnpackedRpcSystemLoader.java",
     "io/mainspring/flink/UserProgram.java",
 ];
 
@@ -41,6 +43,10 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
         include_str!(
             "../java/resources/META-INF/services/org.apache.flink.core.execution.PipelineExecutorFactory"
         ),
+    ),
+    (
+        "META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader",
+        include_str!("../java/resources/META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader"),
     ),
     ("mainspring-log4j.properties", include_str!("../java/resources/mainspring-log4j.properties")),
 ];

@@ -46,6 +46,7 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
         ready_within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
         restart,
         serves_jobs: role.serves_jobs,
+        ends_at_once: role.ends_at_once,
         ports: role.ports,
         addresses: Addresses::new(),
     })

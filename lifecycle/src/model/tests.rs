@@ -16,6 +16,7 @@ pub(super) fn role(name: &str) -> RoleSpec {
         probe: Probe::GrpcHealth,
         ready_within_ms: 60_000,
         restart: Restart::Never,
+        ends_at_once: false,
         serves_jobs: true,
         ports: Vec::new(),
         addresses: BTreeMap::new(),

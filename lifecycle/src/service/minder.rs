@@ -185,6 +185,7 @@ impl Minder {
             Turn::Shutdown => None,
             Turn::Stop(grace) => {
                 self.bury(String::new()).await;
+                let grace = if self.order.role.ends_at_once { Duration::ZERO } else { grace };
                 let exit = live.end(grace).await;
                 Some(self.exited(exit, Some(&*live), Some(Fate::Stopped)).await)
             }

@@ -212,6 +212,7 @@ pub fn role(name: &str, script: &str) -> RoleSpec {
         ready_within_ms: 30_000,
         restart: Restart::Never,
         serves_jobs: true,
+        ends_at_once: false,
         ports: Vec::new(),
         addresses: BTreeMap::new(),
     }

@@ -21,6 +21,7 @@ use crate::cluster::{self, Cluster};
 use crate::home::{FLINK_VERSION, Home};
 use crate::jobmanager::JobManager;
 use crate::jvm::{self, Memory};
+use crate::role::{self, Loading};
 use crate::session::{self, Session};
 use crate::settings::{BadSetting, Settings};
 
@@ -182,6 +183,8 @@ impl DescribeService for Describe {
                 readiness: Some(ready(None)),
                 // The JobManager runs its tasks elsewhere, or here again.
                 restart: RestartPolicy::Always.into(),
+                // What its tasks wrote is committed by checkpoints, or it is not.
+                ends_at_once: true,
                 resources: resources(memory.1),
                 ..self.role("taskmanager", &[])
             },
@@ -223,7 +226,7 @@ impl DescribeService for Describe {
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
-        let jvm = jvm::arguments(jvm::Role::Main, &home, &memory);
+        let jvm = jvm::arguments(role::Role::Main, &home, &memory, Loading::ProgramFirst);
         // The plan and nested jars are written there; it is the attempt's own directory.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
             .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))

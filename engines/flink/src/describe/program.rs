@@ -42,7 +42,7 @@ pub(super) fn check(name: &str, path: &Path) -> Result<(), ProgramError> {
     if first == ZIP { Ok(()) } else { Err(ProgramError::NotAJar(name.to_owned())) }
 }
 
-/// The arguments of [`crate::jvm::Role::Main`]'s class for a program and Flink's settings.
+/// The arguments of [`crate::role::Role::Main`]'s class for a program and Flink's settings.
 pub(super) fn arguments(
     program: &api::Program,
     jar: &str,

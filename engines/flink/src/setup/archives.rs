@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use super::{command, remove};
 use crate::home::Home;
 use crate::java_home::JavaHome;
-use crate::jvm::{self, Memory, Role};
+use crate::jvm::{self, Memory};
+use crate::role::{Loading, Role};
 
 const MIB: u64 = 1 << 20;
 
@@ -21,7 +22,8 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
     for directory in [&archives, &work] {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     }
-    let mut arguments: Vec<OsString> = vec!["-Xmx64m".into(), "-cp".into(), home.class_path()];
+    let mut arguments: Vec<OsString> =
+        vec!["-Xmx64m".into(), "-cp".into(), home.class_path(Role::Main, Loading::ProgramFirst)];
     arguments.extend(["io.mainspring.flink.Rehearsal".into(), work.clone().into()]);
     for (role, more) in
         [(Role::JobManager, vec![]), (Role::TaskManager, vec![]), (Role::Main, program(&home))]

@@ -14,9 +14,15 @@ import org.apache.flink.streaming.api.graph.ExecutionPlan;
  */
 final class CheckpointTimeouts extends StandaloneExecutionPlanStore {
     private final Map<JobID, Duration> timeouts = new ConcurrentHashMap<>();
+    private final OpenJobs open;
+
+    CheckpointTimeouts(OpenJobs open) {
+        this.open = open;
+    }
 
     @Override
     public void putExecutionPlan(ExecutionPlan plan) {
+        open.begun(plan.getJobID());
         timeouts.put(plan.getJobID(), plan.getJobConfiguration().get(CheckpointingOptions.CHECKPOINTING_TIMEOUT));
     }
 

@@ -10,7 +10,8 @@ import org.apache.flink.runtime.jobmanager.ExecutionPlanStore;
  * TaskManager only asks for addresses: it never talks to `jobs`.
  */
 final class MainspringHaServices extends StandaloneHaServices {
-    private final CheckpointTimeouts timeouts = new CheckpointTimeouts();
+    private final OpenJobs open = new OpenJobs();
+    private final CheckpointTimeouts timeouts = new CheckpointTimeouts(open);
     private JobsClient jobs;
     private JobResultStore results;
 
@@ -31,7 +32,8 @@ final class MainspringHaServices extends StandaloneHaServices {
     @Override
     public synchronized JobResultStore getJobResultStore() {
         if (results == null) {
-            results = new RecordedResults(jobs());
+            results = new RecordedResults(jobs(), open);
+            open.endAtOnceWithoutAny();
         }
         return results;
     }

@@ -22,12 +22,14 @@ import org.apache.flink.util.concurrent.ExecutorThreadFactory;
  */
 final class RecordedResults extends AbstractThreadsafeJobResultStore {
     private final JobsClient jobs;
+    private final OpenJobs open;
     private final Set<JobID> clean = ConcurrentHashMap.newKeySet();
 
     /** On threads of its own: ends wait without a bound, and Flink's few threads for input and output have checkpoints to do. */
-    RecordedResults(JobsClient jobs) {
+    RecordedResults(JobsClient jobs, OpenJobs open) {
         super(Executors.newCachedThreadPool(new ExecutorThreadFactory("mainspring-results")));
         this.jobs = jobs;
+        this.open = open;
     }
 
     @Override
@@ -47,6 +49,7 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
     protected void markResultAsCleanInternal(JobID job) throws IOException {
         jobs.putClean(job);
         clean.add(job);
+        open.cleaned(job);
     }
 
     @Override

@@ -1,0 +1,43 @@
+//! The three JVMs of an application.
+
+/// Which JVM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Flink's coordinator.
+    JobManager,
+    /// Flink's worker.
+    TaskManager,
+    /// The program's main().
+    Main,
+}
+
+impl Role {
+    /// As in the name of its archive.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JobManager => "jobmanager",
+            Self::TaskManager => "taskmanager",
+            Self::Main => "main",
+        }
+    }
+
+    /// The class to start.
+    #[must_use]
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::JobManager => "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+            Self::TaskManager => "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+            Self::Main => "io.mainspring.flink.Main",
+        }
+    }
+}
+
+/// How much of Flink a program's classes can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loading {
+    /// Flink's RPC system too, behind the program's own classes: it starts fastest from there.
+    ProgramFirst,
+    /// What Flink itself shows. For a program that says how its classes are found.
+    AsFlinkDoes,
+}
