@@ -3,11 +3,13 @@
 mod cast;
 mod exactly_once;
 mod moment;
+mod posts;
 mod programs;
 mod trial;
 
 pub use cast::Part;
 pub use exactly_once::{ExactlyOnce, Tally};
 pub use moment::Moment;
+pub use posts::posts;
 pub use programs::{WORD_COUNT, examples, programs};
 pub use trial::{Trial, Verdict};

@@ -9,6 +9,8 @@ mod bad_input;
 mod cancel;
 #[path = "flink/kills.rs"]
 mod kills;
+#[path = "flink/no_leader.rs"]
+mod no_leader;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
 #[path = "flink/word_count.rs"]
