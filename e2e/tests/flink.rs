@@ -13,5 +13,7 @@ mod kills;
 mod no_leader;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
+#[path = "flink/ui.rs"]
+mod ui;
 #[path = "flink/word_count.rs"]
 mod word_count;
