@@ -7,6 +7,8 @@
 mod bad_input;
 #[path = "flink/cancel.rs"]
 mod cancel;
+#[path = "flink/controls.rs"]
+mod controls;
 #[path = "flink/kills.rs"]
 mod kills;
 #[path = "flink/no_leader.rs"]

@@ -51,7 +51,13 @@ impl Trial {
     /// Runs it on a host of its own. Returning is a part of the proof: nothing of the host is left.
     #[track_caller]
     pub fn run(self) -> Verdict {
-        let (host, marker) = self.moment.prepare(Host::new());
+        self.run_on(Host::new())
+    }
+
+    /// Runs it on this host, which nobody has used yet.
+    #[track_caller]
+    pub fn run_on(self, host: Host) -> Verdict {
+        let (host, marker) = self.moment.prepare(host);
         let counted = ExactlyOnce::start(&host, NUMBERS, &["--contenders", "2"]);
         self.moment.wait(&host, &counted, marker.as_deref());
         self.part.kill(&host);
