@@ -36,7 +36,7 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
 
-e2e-flink: build ## the kill matrix on real Flink: every part at every moment, half an hour. ARGS='jobmanager running' for some
+e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
 	@$(bin)/examples/flink_kills $(ARGS)

@@ -3,7 +3,7 @@
 
     tools/run_tests.py --bin DIRECTORY [--locked] [-- ARGUMENTS OF cargo nextest run]
 
-In this order: Flink's set-up, cargo nextest, documentation tests, the Python tests (test_*.py under examples/, e2e/ and tools/), and a
+In this order: Flink's set-up, cargo nextest, documentation tests, the Python tests (test_*.py under engines/, examples/, e2e/ and tools/), and a
 search for processes that any of them left behind. That search counts as one test. `make test` calls this with the
 pinned tools on PATH.
 
@@ -24,7 +24,7 @@ import tempfile
 import leaks
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
-PYTHON_TESTS = ["examples", "e2e", "tools"]
+PYTHON_TESTS = ["engines", "examples", "e2e", "tools"]
 
 
 @dataclasses.dataclass

@@ -1,8 +1,9 @@
-//! Named places where a test can make this process die, stop or wait. Compiled only into builds with debug
-//! assertions and armed only by the environment, so a release build has no trace of them.
+//! Named places where a test can make this process die, stop or wait, and bugs that a test plants to see that it would notice
+//! them. Compiled only into builds with debug assertions and armed only by the environment, so a release build has no trace of them.
 //!
 //! `MAINSPRING_FAILPOINTS="runner.in-main=kill@/tmp/marker,store.before-commit=hold@/tmp/other"`: the first process
-//! that reaches a point and creates the marker file fires, once; whoever comes later passes.
+//! that reaches a point and creates the marker file fires, once; whoever comes later passes. A bug (`store.x=bug@/tmp/met`) is there for
+//! everybody, each time; its marker says that somebody met it.
 
 /// The variable that arms points.
 pub const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
@@ -23,6 +24,31 @@ pub async fn hit(name: &str) {
 #[inline(always)]
 pub async fn hit(_name: &str) {}
 
+/// Whether a test planted the bug called `name`.
+#[cfg(debug_assertions)]
+pub fn is_planted(name: &str) -> bool {
+    let Some((_, marker)) = armed::find(name).filter(|(action, _)| action == armed::BUG) else {
+        return false;
+    };
+    armed::claim(&marker);
+    true
+}
+
+/// No: this build has no bugs of that kind.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn is_planted(_name: &str) -> bool {
+    false
+}
+
+/// The variable, for a process of ours that does not inherit the environment; nothing in a build without failpoints.
+pub fn handed_on() -> Option<(String, String)> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    Some((VARIABLE.to_owned(), std::env::var(VARIABLE).ok()?))
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::path::{Path, PathBuf};
@@ -32,6 +58,9 @@ mod armed {
     use rustix::process::{Signal, getpid, kill_process};
 
     use crate::clock::{Clock as _, SystemClock};
+
+    /// The action of a planted bug.
+    pub(super) const BUG: &str = "bug";
 
     /// `(name, action, marker)` of every armed point; read once.
     static ARMED: LazyLock<Vec<(String, String, PathBuf)>> =

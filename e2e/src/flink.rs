@@ -3,6 +3,7 @@
 mod cast;
 mod exactly_once;
 mod moment;
+mod posts;
 mod programs;
 mod session;
 mod trial;
@@ -10,6 +11,7 @@ mod trial;
 pub use cast::Part;
 pub use exactly_once::{ExactlyOnce, Tally};
 pub use moment::Moment;
+pub use posts::posts;
 pub use programs::{WORD_COUNT, examples, programs};
 pub use session::SessionCluster;
 pub use trial::{Trial, Verdict};

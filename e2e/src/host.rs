@@ -27,12 +27,20 @@ impl Host {
         self
     }
 
-    /// Arms one failpoint: the first process that passes `name` does `action`. Returns the host and the marker, which exists
+    /// Arms a failpoint: the first process that passes `name` does `action`. Returns the host and the marker, which exists
     /// once it has fired.
-    pub fn with_failpoint(self, name: &str, action: &str) -> (Self, PathBuf) {
-        let marker = self.directory.path().join("fired");
-        let value = format!("{name}={action}@{}", marker.display());
-        (self.with("MAINSPRING_FAILPOINTS", value), marker)
+    pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
+        const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
+        let marker = self.directory.path().join(format!("fired-{}", name.replace('.', "-")));
+        let armed = self.environment.iter().find(|(variable, _)| variable == VARIABLE);
+        let before = armed.map(|(_, value)| format!("{value},")).unwrap_or_default();
+        self.environment.retain(|(variable, _)| variable != VARIABLE);
+        (self.with(VARIABLE, format!("{before}{name}={action}@{}", marker.display())), marker)
+    }
+
+    /// Plants a bug that every process has from its start; see `chassis::failpoint`.
+    pub fn with_bug(self, name: &str) -> Self {
+        self.with_failpoint(name, "bug").0
     }
 
     /// The state directory.

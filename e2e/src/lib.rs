@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod flink;
 pub mod host;
+pub mod http;
 pub mod process;
 
 pub use host::Host;

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -60,8 +61,8 @@ impl Finished {
 /// A command under way.
 pub struct Running {
     child: Child,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    stdout: Collected,
+    stderr: Collected,
     line: String,
 }
 
@@ -75,14 +76,19 @@ impl Running {
                 Ok(child) => child,
                 Err(error) => panic!("{line}: {error}; are the binaries built? (make test builds them)"),
             };
-        let stdout = child.stdout.take().map(collect);
-        let stderr = child.stderr.take().map(collect);
+        let stdout = Collected::of(child.stdout.take().expect("it is a pipe"));
+        let stderr = Collected::of(child.stderr.take().expect("it is a pipe"));
         Self { child, stdout, stderr, line }
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to stdout so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
     }
 
     /// Sends a signal by name, such as `INT`.
@@ -112,14 +118,14 @@ impl Running {
             if Instant::now() > end {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                let (stdout, stderr) = (joined(self.stdout.take()), joined(self.stderr.take()));
+                let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
                 panic!("{} took over {patience:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.line);
             }
             std::thread::sleep(Duration::from_millis(2));
         };
         use std::os::unix::process::ExitStatusExt as _;
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-        Finished { code, stdout: joined(self.stdout.take()), stderr: joined(self.stderr.take()) }
+        Finished { code, stdout: self.stdout.all(), stderr: self.stderr.all() }
     }
 }
 
@@ -133,6 +139,11 @@ impl Drop for Running {
 /// Sends a signal by name; nothing if the process is gone.
 pub fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+}
+
+/// Whether a process has ended. A zombie has no executable.
+pub fn is_gone(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
 /// Waits until `condition` holds.
@@ -169,14 +180,40 @@ fn command_line(process: PathBuf) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
-fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+/// A stream that is read as it comes.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
-fn joined(thread: Option<JoinHandle<String>>) -> String {
-    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+impl Collected {
+    fn of(mut stream: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let into = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            loop {
+                match stream.read(&mut chunk) {
+                    Ok(count @ 1..) => {
+                        into.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .extend_from_slice(&chunk[..count]);
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    _ => return,
+                }
+            }
+        });
+        Self { bytes, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Waits for the stream's end.
+    fn all(&mut self) -> String {
+        self.reader.take().map(JoinHandle::join);
+        self.text()
+    }
 }

@@ -7,11 +7,17 @@
 mod bad_input;
 #[path = "flink/cancel.rs"]
 mod cancel;
+#[path = "flink/controls.rs"]
+mod controls;
 #[path = "flink/kills.rs"]
 mod kills;
+#[path = "flink/no_leader.rs"]
+mod no_leader;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
 #[path = "flink/session.rs"]
 mod session;
+#[path = "flink/ui.rs"]
+mod ui;
 #[path = "flink/word_count.rs"]
 mod word_count;

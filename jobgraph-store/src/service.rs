@@ -9,6 +9,7 @@ pub mod live;
 mod load;
 mod manifest;
 pub mod payloads;
+mod planted;
 mod processes;
 mod record;
 mod submit;

@@ -141,6 +141,7 @@ impl Shared {
         let at = AttemptPlaces::new(places, &attempt.fence);
         let endpoint = Endpoint::Unix(at.sockets.join("describe-0.sock"));
         let mut env: BTreeMap<String, String> = inherited();
+        env.extend(chassis::failpoint::handed_on());
         env.insert("MAINSPRING_ENDPOINT".into(), endpoint.to_string());
         env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
         for (name, value) in [

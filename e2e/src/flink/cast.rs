@@ -2,7 +2,7 @@
 
 use super::ExactlyOnce;
 use crate::Host;
-use crate::process::{eventually, signal};
+use crate::process::{eventually, is_gone, signal};
 
 /// A process of an application on Flink, or of its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +92,4 @@ fn kill_all(host: &Host) {
         signal(*pid, "KILL");
     }
     eventually("all are gone", || left.iter().all(|pid| is_gone(*pid)));
-}
-
-/// A zombie has no executable.
-fn is_gone(pid: u32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }

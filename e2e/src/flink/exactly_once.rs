@@ -52,11 +52,11 @@ impl ExactlyOnce {
         });
     }
 
-    /// Waits until all but a few records are committed.
+    /// Waits until so much of all that is to be counted is committed, in percent.
     #[track_caller]
-    pub fn until_nearly_done(&self) {
-        let enough = self.numbers - self.numbers / 20;
-        eventually_within(Duration::from_secs(120), "nearly all is committed", || {
+    pub fn until_percent_committed(&self, percent: u64) {
+        let enough = self.numbers * percent / 100;
+        eventually_within(Duration::from_secs(120), &format!("{percent} % are committed"), || {
             let lines =
                 |file: &PathBuf| std::fs::read_to_string(file).unwrap_or_default().lines().count() as u64;
             committed(&self.output).iter().map(lines).sum::<u64>() >= enough

@@ -24,10 +24,12 @@ pub enum Moment {
     Dirty,
     /// The cluster is being ended.
     InTeardown,
+    /// So much of the output is committed, in percent: any instant of the job's life.
+    Committed(u64),
 }
 
 impl Moment {
-    /// All of them, in order.
+    /// All that have a name, in order.
     pub const ALL: [Self; 7] = [
         Self::BeforeSubmission,
         Self::GraphStored,
@@ -74,7 +76,8 @@ impl Moment {
                 let before = newest_checkpoint(host);
                 eventually("the next checkpoint has begun", || newest_checkpoint(host) > before);
             }
-            Self::Finishing => counted.until_nearly_done(),
+            Self::Finishing => counted.until_percent_committed(95),
+            Self::Committed(percent) => counted.until_percent_committed(percent),
             Self::Dirty | Self::InTeardown => {
                 let marker = marker.expect("it is armed");
                 eventually_within(Duration::from_secs(120), "it is held", || marker.exists());

@@ -35,6 +35,8 @@ pub struct Verdict {
     pub executions: u64,
     /// Ends of jobs in the record's events.
     pub ends: usize,
+    /// How often the job was given to a cluster.
+    pub submissions: u64,
 }
 
 impl Trial {
@@ -51,7 +53,13 @@ impl Trial {
     /// Runs it on a host of its own. Returning is a part of the proof: nothing of the host is left.
     #[track_caller]
     pub fn run(self) -> Verdict {
-        let (host, marker) = self.moment.prepare(Host::new());
+        self.run_on(Host::new())
+    }
+
+    /// Runs it on this host, which nobody has used yet.
+    #[track_caller]
+    pub fn run_on(self, host: Host) -> Verdict {
+        let (host, marker) = self.moment.prepare(host);
         let counted = ExactlyOnce::start(&host, NUMBERS, &["--contenders", "2"]);
         self.moment.wait(&host, &counted, marker.as_deref());
         self.part.kill(&host);
@@ -72,26 +80,36 @@ impl Trial {
             incarnations: text(&status["cluster"]["incarnation"]).parse().unwrap_or_default(),
             executions: status["main"]["executions"].as_u64().unwrap_or_default(),
             ends: events.iter().filter(ended).count(),
+            submissions: job["submissions"].as_u64().unwrap_or_default(),
         };
         assert_eq!(status["clean"], true, "{status:#}");
         host.down();
         verdict
     }
 
+    /// Whether main() dies before it is done: then its job is cancelled.
+    pub fn is_cut_off(self) -> bool {
+        self.part == Part::Main && !self.moment.is_after_the_end()
+    }
+
+    /// Whether a job that had ended was run again.
+    pub fn has_run_again(self, verdict: &Verdict) -> bool {
+        verdict.ends > 1 || (self.moment.is_after_the_end() && verdict.submissions > 1)
+    }
+
     /// What is wrong with a verdict, if anything.
     pub fn objection(self, verdict: &Verdict) -> Option<String> {
-        let main_is_cut_off = self.part == Part::Main && !self.moment.is_after_the_end();
-        let expected = if main_is_cut_off { "OUTCOME_FAILED" } else { "OUTCOME_SUCCEEDED" };
+        let expected = if self.is_cut_off() { "OUTCOME_FAILED" } else { "OUTCOME_SUCCEEDED" };
         if verdict.outcome != expected {
             return Some(format!("{} instead of {expected}", verdict.outcome));
         }
-        if verdict.ends > 1 {
-            return Some(format!("{} ends of one job", verdict.ends));
+        if self.has_run_again(verdict) {
+            return Some(format!("{} ends, {} submissions of one job", verdict.ends, verdict.submissions));
         }
         let whole = Tally::default();
         let without_loss = Tally { doubled: verdict.tally.doubled, ..Tally::default() };
         // What a cancelled job did not come to is no loss; what it wrote twice would be one.
-        let wrong = if main_is_cut_off { without_loss != whole } else { verdict.tally != whole };
+        let wrong = if self.is_cut_off() { without_loss != whole } else { verdict.tally != whole };
         if wrong {
             return Some(format!("{:?}", verdict.tally));
         }

@@ -4,7 +4,7 @@ use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, J
 
 use super::load::revision_of;
 use super::write::{Extra, Guard, TRIES};
-use super::{Service, load, manifest};
+use super::{Service, load, manifest, planted};
 use crate::error::Error;
 use crate::keys::payload::Use;
 use crate::keys::{Kind, fence, generation, journal, secrets};
@@ -222,8 +222,11 @@ impl Service {
         id: JobId,
         kept: &job::Checkpoint,
     ) -> Result<(), Error> {
-        self.write(&fence.application, Guard::Incarnation, |draft| checkpoint::add(draft, fence, id, kept))
-            .await?;
+        self.write(&fence.application, Guard::Incarnation, |draft| {
+            planted::pointers_fenced_by_epoch(&draft.facts, fence)?;
+            checkpoint::add(draft, fence, id, kept)
+        })
+        .await?;
         Ok(())
     }
 

@@ -372,10 +372,12 @@ impl Board {
 
     /// Counters of a job, and why Flink restarted it if it did since the last look.
     async fn look_at(&self, job: JobId) -> Result<(), JobManagerError> {
-        let Look { progress, restarted_at } = self.0.jobmanager.look(job).await?;
+        let Look { mut progress, restarted_at } = self.0.jobmanager.look(job).await?;
         let before = self.state().jobs.get(&job).map_or(0, |known| known.restarted_at);
         let failure = if restarted_at == before { None } else { self.0.jobmanager.failure(job).await? };
         self.update(job, |known| {
+            // Flink's metrics of a job go with its end, which is recorded a moment later.
+            progress.restarts = progress.restarts.max(known.progress.restarts);
             (known.progress, known.restarted_at) = (progress, restarted_at);
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
         });

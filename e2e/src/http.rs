@@ -1,0 +1,43 @@
+//! One HTTP request at a time, as a person with curl would make it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The longest that a server may be silent.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// An answer: its status, and its body as text.
+#[derive(Debug)]
+pub struct Answer {
+    /// Such as 200.
+    pub status: u16,
+    /// All of it; chunked ones hold the sizes of their chunks as well.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as one JSON document; null if it is none.
+    pub fn json(&self) -> serde_json::Value {
+        let (from, to) = (self.body.find(['{', '[']), self.body.rfind(['}', ']']));
+        let text = from.zip(to).and_then(|(from, to)| self.body.get(from..=to)).unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+/// Asks a server at `host:port`; an error when nobody is there, or whoever is says no HTTP.
+pub fn ask(address: &str, method: &str, path: &str) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no HTTP: {head:?}")))?;
+    Ok(Answer { status, body: body.to_owned() })
+}
