@@ -12,7 +12,10 @@ use tokio_stream::wrappers::WatchStream;
 use super::World;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Failure, MainExit, Outcome};
-use crate::ports::{Beat, Begun, Disposition, EngineInfo, PortResult, ReadyCluster, RecordStore, view};
+use crate::ports::engine::EngineInfo;
+use crate::ports::record::{Beat, Begun, Disposition, RecordStore};
+use crate::ports::substrate::ReadyCluster;
+use crate::ports::{PortResult, view};
 
 #[async_trait]
 impl RecordStore for World {
