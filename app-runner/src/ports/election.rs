@@ -151,3 +151,6 @@ impl Leadership for Led {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
