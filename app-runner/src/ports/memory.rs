@@ -56,6 +56,7 @@ pub enum Behaviour {
 pub struct World {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<Arc<jobgraph::Record>>,
+    news_held: watch::Sender<bool>,
     clock: SharedClock,
     program: Program,
 }
@@ -109,7 +110,8 @@ impl World {
             equal_job_names: false,
             no_savepoints: false,
         };
-        Self { state: Arc::new(Mutex::new(state)), changes, clock, program }
+        let news_held = watch::Sender::new(false);
+        Self { state: Arc::new(Mutex::new(state)), changes, news_held, clock, program }
     }
 
     /// All of it as ports.
@@ -200,6 +202,11 @@ impl World {
     /// The record.
     pub fn record(&self) -> Arc<jobgraph::Record> {
         self.changes.borrow().clone()
+    }
+
+    /// While they are held, no watch of the record tells of a write; whoever reads sees it.
+    pub fn hold_news(&self, held: bool) {
+        self.news_held.send_replace(held);
     }
 
     /// Waits until the application looks as wanted.
