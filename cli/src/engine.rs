@@ -26,6 +26,34 @@ const NATIVE: &str = "datafusion";
 /// Which named port of a cluster is a web page for people.
 const PAGES: [(&str, &str); 1] = [("flink", "jobmanager/rest")];
 
+/// What a page does when it is only asked for it: words of paths. Flink keeps these for YARN's proxy, which passes on nothing but `GET`.
+const ACTING: [&str; 2] = ["yarn-cancel", "yarn-stop"];
+
+/// Whether asking a page for this path changes something.
+pub(crate) fn acts(path: &str) -> bool {
+    let decoded = percent_decoded(path);
+    ACTING.iter().any(|word| decoded.split(|byte| *byte == b'/').any(|part| part == word.as_bytes()))
+}
+
+fn percent_decoded(path: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = (*first == b'%').then(|| after.get(..2)).flatten();
+        match digits.and_then(|digits| hex::decode(digits).ok()) {
+            Some(byte) => {
+                decoded.extend(byte);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
 /// The named port where an engine's clusters serve a web page, if they do.
 pub(crate) fn page(engine: &str) -> Option<&'static str> {
     PAGES.iter().find(|(name, _)| *name == engine).map(|(_, port)| *port)
