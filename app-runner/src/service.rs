@@ -19,7 +19,9 @@ use tracing::Instrument as _;
 
 use crate::error::{PortError, PortErrorKind};
 use crate::model::Leave;
-use crate::ports::{Disposition, Leadership, PortResult, Ports, view};
+use crate::ports::election::Leadership;
+use crate::ports::record::Disposition;
+use crate::ports::{PortResult, Ports, view};
 use crate::service::execution::Execution;
 use crate::service::retry::patiently;
 

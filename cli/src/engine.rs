@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use chassis::clock::{SharedClock, timeout};
+use percent_encoding::percent_decode_str;
 use proto::Reason;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
@@ -33,6 +34,15 @@ pub(crate) struct Page {
 }
 
 const PAGES: [(&str, Page); 1] = [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
+
+/// What a page does when it is only asked for it: words of paths. Flink keeps these for YARN's proxy, which passes on nothing but `GET`.
+const ACTING: [&str; 2] = ["yarn-cancel", "yarn-stop"];
+
+/// Whether asking a page for this path changes something.
+pub(crate) fn acts(path: &str) -> bool {
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    ACTING.iter().any(|word| decoded.split(|byte| *byte == b'/').any(|part| part == word.as_bytes()))
+}
 
 /// Where an engine's clusters serve a web page, if they do.
 pub(crate) fn page(engine: &str) -> Option<Page> {

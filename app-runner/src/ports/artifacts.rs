@@ -1,12 +1,52 @@
 //! Bytes from anywhere, by `mainspring.artifact.v1`.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use client::artifacts as fetcher;
 use proto::{ApplicationRef, Digest, Reason};
 use tokio::sync::watch;
 
-use super::{Artifacts, Fetched, PortResult, Wanted};
+use super::PortResult;
 use crate::error::PortError;
+
+/// Bytes from anywhere, once.
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Fetches one file. `activity` hears lines such as `carriers.sql 12 of 80 MB`.
+    async fn fetch(
+        &self,
+        application: &ApplicationRef,
+        wanted: &Wanted,
+        activity: &watch::Sender<String>,
+    ) -> PortResult<Fetched>;
+    /// The application needs nothing any more.
+    async fn release(&self, application: &ApplicationRef) -> PortResult<()>;
+}
+
+/// A file to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where it comes from.
+    pub uri: String,
+    /// Its digest, where it is known.
+    pub digest: Option<Digest>,
+    /// Where to put it, absolute; `None` only warms the cache.
+    pub link_to: Option<PathBuf>,
+    /// Mark it executable.
+    pub executable: bool,
+}
+
+/// A file that was fetched and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Of the whole.
+    pub size_bytes: u64,
+    /// The verified file on this host.
+    pub path: PathBuf,
+}
 
 /// The fetcher of this host.
 #[derive(Debug, Clone)]

@@ -4,12 +4,53 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use chassis::clock::Boot;
 use client::election::{self as elector, Candidacy};
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Epoch};
 use tokio::sync::watch;
 
-use super::{Election, Leadership, Lease, PortResult, Turns};
+use super::PortResult;
+
+/// A campaign for the leadership of one application.
+#[async_trait]
+pub trait Election: Send + Sync {
+    /// Waits until elected, for as long as that takes; dropping it withdraws. The epoch is above `at_least`.
+    async fn campaign(
+        &self,
+        application: &ApplicationRef,
+        at_least: Epoch,
+    ) -> PortResult<Box<dyn Leadership>>;
+}
+
+/// One leadership; it is renewed in the background for as long as this lives.
+#[async_trait]
+pub trait Leadership: Send + Sync {
+    /// Its number.
+    fn epoch(&self) -> Epoch;
+    /// Why there was a change of leader; empty for the first.
+    fn cause(&self) -> String;
+    /// What is known of the lease.
+    fn lease(&self) -> watch::Receiver<Lease>;
+    /// Ties the renewals to the loop that takes from this: from now on each waits until its turn was taken here, so that a loop
+    /// that hangs loses its lease although its process lives.
+    fn turns(&self) -> Turns;
+    /// Gives it up, durable when this returns. Bounded: a leadership that cannot be given up runs out.
+    async fn resign(&self);
+}
+
+/// Yields each time a renewal is due; taking it allows the renewal. Never ends.
+pub type Turns = BoxStream<'static, ()>;
+
+/// The lease of a leadership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// Act until then; past it stop, and go on if a later instant comes.
+    Until(Boot),
+    /// Over.
+    Lost(String),
+}
 
 /// The elector as one contender sees it.
 #[derive(Clone)]
@@ -110,3 +151,6 @@ impl Leadership for Led {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

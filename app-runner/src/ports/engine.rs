@@ -18,14 +18,59 @@ use chassis::{environment, telemetry};
 use client::describe::{Describe, Subject};
 use client::places::{Kind, Places};
 use client::tether::{self, Tether, TetherEvent, TetherSpec, output};
-use proto::{JobId, Reason, engine, job};
+use proto::{EpochFence, JobId, Reason, engine, job};
 use tokio::sync::{Mutex, watch};
 
+use super::PortResult;
 use super::workspace::{AttemptPlaces, attempt_credential};
-use super::{AttemptId, Engine, EngineInfo, PortResult};
 use crate::error::PortError;
 
 pub use find::{EnginePath, find};
+
+/// The engine's `describe`: at most one process at a time per attempt. A call after it died starts it again.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Finds the executable and starts it. `ENGINE_NOT_FOUND` names where it looked.
+    async fn start(&self, attempt: &AttemptId) -> PortResult<EngineInfo>;
+    /// The plan of a cluster.
+    async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan>;
+    /// How main() is launched.
+    async fn launch(&self, subject: &Subject) -> PortResult<engine::DescribeMainResponse>;
+    /// Staged files to their final names.
+    async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()>;
+    /// Removes staging.
+    async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()>;
+    /// Ends the process. Bounded.
+    async fn end(&self);
+}
+
+/// Which engine runs the application.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// Absolute path of its executable.
+    pub path: String,
+    /// Equal job names are allowed within one attempt.
+    pub equal_job_names: bool,
+}
+
+/// Identity and places of one attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptId {
+    /// This leader's fence.
+    pub fence: EpochFence,
+    /// The engine's name.
+    pub engine: String,
+    /// main()'s working directory, absolute; the artifacts lie in it.
+    pub directory: PathBuf,
+    /// W3C trace context of the run; may be empty.
+    pub traceparent: String,
+    /// Where this runner serves `ExecutionService`.
+    pub execution: String,
+}
 
 /// How long `describe` may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(20);

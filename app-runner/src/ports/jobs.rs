@@ -11,11 +11,62 @@ use chassis::transport::{Endpoint, SharedTransport};
 use client::jobs::Jobs as Client;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use proto::{EpochFence, Incarnation, JobId, Reason, engine};
+use proto::{Digest, EpochFence, Incarnation, JobId, Reason, engine};
 
-use super::{Jobs, PortResult, Submission};
+use super::PortResult;
 use crate::error::PortError;
 use crate::model::Wish;
+
+/// Jobs in the cluster of one incarnation.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// A leader's first call; answers the jobs that the cluster knows. `submitted`: those of the record that it may know.
+    async fn adopt(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        endpoint: &str,
+        submitted: &[JobId],
+    ) -> PortResult<BTreeSet<JobId>>;
+    /// Runs a stored graph.
+    async fn submit(&self, fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()>;
+    /// Asks a job to end.
+    async fn cancel(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        job: JobId,
+        reason: &str,
+    ) -> PortResult<()>;
+    /// Has a savepoint taken, once for each trigger id; its present state.
+    async fn savepoint(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        wish: &Wish,
+    ) -> PortResult<engine::SavepointResponse>;
+    /// All jobs: their state first, then progress.
+    async fn watch(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> PortResult<BoxStream<'static, PortResult<engine::JobStatus>>>;
+}
+
+/// A stored graph that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Its static id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Of the stored bytes.
+    pub graph: Digest,
+    /// Of the stored bytes.
+    pub graph_bytes: u64,
+    /// All jobs of this generation: parts of any other in a target are somebody else's.
+    pub own: Vec<JobId>,
+}
 
 /// The clusters that this runner adopted.
 pub struct EngineJobs {

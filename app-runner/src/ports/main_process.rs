@@ -2,6 +2,7 @@
 
 mod owner;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,78 @@ use client::logs::Logs;
 use client::places::Kind;
 use client::process_tree;
 use client::tether::{self, Exit, TetherSpec, output};
-use proto::{ApplicationRef, EpochFence, Reason};
+use proto::{ApplicationRef, Epoch, EpochFence, Reason};
 use tokio::sync::watch;
 
-use super::engine::{Tethers, inherited};
+use super::PortResult;
+use super::election::Lease;
+use super::engine::{AttemptId, Tethers, inherited};
 use super::workspace::{AttemptPlaces, MAIN_LOCK};
-use super::{Exited, Launch, Lease, LiveMain, MainProcess, PortResult, PreviousMain};
 use crate::error::PortError;
 use crate::model::MainExit;
 use owner::Ownership;
+
+/// main() and what it starts.
+#[async_trait]
+pub trait MainProcess: Send + Sync {
+    /// Ends every tree of lower epochs on this host; afterwards none lives. `true` when the earlier main() had ended by
+    /// itself with exit code 0.
+    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool>;
+    /// Where the tether of this attempt's main() will listen.
+    fn tether_endpoint(&self, fence: &EpochFence) -> String;
+    /// Starts it under a tether and ships its output from there on.
+    async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>>;
+    /// Ends whatever of this attempt's main() lives, by its owner mark. Bounded.
+    async fn kill(&self, fence: &EpochFence);
+}
+
+/// A main() that was started.
+#[async_trait]
+pub trait LiveMain: Send + Sync {
+    /// Its process id.
+    fn pid(&self) -> u32;
+    /// Waits for its end.
+    async fn exited(&self) -> Exited;
+    /// Asks it to end, kills it after the grace; returns when nothing of it is left.
+    async fn end(&self, grace: Duration) -> PortResult<()>;
+    /// Waits until its output is in the store, then lets the tether go. Bounded.
+    async fn settle(&self);
+}
+
+/// How main() is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Whose.
+    pub attempt: AttemptId,
+    /// argv.
+    pub command: Vec<String>,
+    /// The whole environment but for what the process port adds itself (`PATH`, owner mark).
+    pub environment: BTreeMap<String, String>,
+    /// The lease that main() may run under.
+    pub lease: watch::Receiver<Lease>,
+}
+
+/// An earlier attempt's main().
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreviousMain {
+    /// The attempt that started it.
+    pub epoch: Epoch,
+    /// Where its tether listened.
+    pub tether_endpoint: String,
+}
+
+/// How main() ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exited {
+    /// Code or signal.
+    pub exit: MainExit,
+    /// The tether saw it while this runner owned it.
+    pub seen: bool,
+    /// It could not be started at all, and why.
+    pub start_error: Option<String>,
+    /// Last lines of its stderr.
+    pub stderr_tail: String,
+}
 
 /// How long ending a tree may take before somebody is told that it lives.
 const KILL_WITHIN: Duration = Duration::from_secs(10);

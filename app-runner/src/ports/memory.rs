@@ -2,6 +2,7 @@
 //! simulations; what it keeps, it keeps in memory.
 
 mod cluster;
+mod election;
 mod main;
 mod record;
 
@@ -12,18 +13,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::clock::{Clock as _, SharedClock};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Digest, Epoch, EpochFence, JobId, Reason, api, job, jobgraph};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 
-use super::{
-    Artifacts, AttemptId, Election, Engine, EngineInfo, Fetched, Leadership, Lease, Payloads, PortResult,
-    Ports, Turns, Wanted, Workspace,
-};
+use super::artifacts::{Artifacts, Fetched, Wanted};
+use super::election::Lease;
+use super::engine::{AttemptId, Engine, EngineInfo};
+use super::record::Payloads;
+use super::workspace::Workspace;
+use super::{PortResult, Ports};
 use crate::error::PortError;
 use crate::service::execution::Execution;
 
@@ -57,6 +59,7 @@ pub const UID: &str = "00112233445566778899aabbccddeeff";
 pub struct World {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<Arc<jobgraph::Record>>,
+    news_held: watch::Sender<bool>,
     clock: SharedClock,
     program: Program,
 }
@@ -111,7 +114,8 @@ impl World {
             equal_job_names: false,
             no_savepoints: false,
         };
-        Self { state: Arc::new(Mutex::new(state)), changes, clock, program }
+        let news_held = watch::Sender::new(false);
+        Self { state: Arc::new(Mutex::new(state)), changes, news_held, clock, program }
     }
 
     /// All of it as ports.
@@ -199,33 +203,14 @@ impl World {
         self.write(|state| state.application().deadline_at = Some(at.into()));
     }
 
-    /// Takes the leadership away, as an elector does that had no renewal.
-    pub fn lose_lease(&self) {
-        if let Some((_, lease)) = self.lock().lease.take() {
-            lease.send_replace(Lease::Lost("lease expired".to_owned()));
-        }
-    }
-
-    /// Says until when the leader may act. An instant that has passed: its elector is away.
-    pub fn confirm_until(&self, until: Boot) {
-        if let Some((_, lease)) = &self.lock().lease {
-            lease.send_replace(Lease::Until(until));
-        }
-    }
-
-    /// Waits until the leader's loop has turned for a renewal.
-    pub async fn turned(&self) {
-        let due = self.lock().due.clone();
-        let Some(due) = due else { return std::future::pending().await };
-        // There is room for one: a second finds room when the first was taken.
-        if due.send(()).await.is_err() || due.reserve().await.is_err() {
-            std::future::pending().await
-        }
-    }
-
     /// The record.
     pub fn record(&self) -> Arc<jobgraph::Record> {
         self.changes.borrow().clone()
+    }
+
+    /// While they are held, no watch of the record tells of a write; whoever reads sees it.
+    pub fn hold_news(&self, held: bool) {
+        self.news_held.send_replace(held);
     }
 
     /// Waits until the application looks as wanted.
@@ -286,70 +271,6 @@ impl State {
 
     fn note(&mut self, what: impl Into<String>) {
         self.done.push(what.into());
-    }
-}
-
-#[async_trait]
-impl Election for World {
-    async fn campaign(
-        &self,
-        _application: &ApplicationRef,
-        at_least: Epoch,
-    ) -> PortResult<Box<dyn Leadership>> {
-        loop {
-            let free = {
-                let mut state = self.lock();
-                let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
-                if free {
-                    let epoch = Epoch(state.epoch.get().max(at_least.get()) + 1);
-                    let (sender, lease) =
-                        watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
-                    state.lease = Some((epoch, sender));
-                    let (due, turns) = mpsc::channel(1);
-                    state.due = Some(due);
-                    let turns = Mutex::new(Some(turns));
-                    return Ok(Box::new(Led { world: self.clone(), epoch, lease, turns }));
-                }
-                free
-            };
-            debug_assert!(!free);
-            self.clock.sleep(Duration::from_millis(1)).await;
-        }
-    }
-}
-
-struct Led {
-    world: World,
-    epoch: Epoch,
-    lease: watch::Receiver<Lease>,
-    turns: Mutex<Option<mpsc::Receiver<()>>>,
-}
-
-#[async_trait]
-impl Leadership for Led {
-    fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    fn cause(&self) -> String {
-        String::new()
-    }
-
-    fn lease(&self) -> watch::Receiver<Lease> {
-        self.lease.clone()
-    }
-
-    fn turns(&self) -> Turns {
-        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Of two loops only the first counts.
-        turns.map_or_else(|| stream::pending().boxed(), |turns| ReceiverStream::new(turns).boxed())
-    }
-
-    async fn resign(&self) {
-        let mut state = self.world.lock();
-        if state.lease.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch) {
-            state.lease = None;
-        }
     }
 }
 

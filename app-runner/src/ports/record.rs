@@ -1,6 +1,6 @@
 //! The record and its payloads, by `mainspring.jobgraph.v1`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,170 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, job, jobgraph};
 
-use super::{Beat, Begun, Disposition, EngineInfo, Payloads, PortResult, ReadyCluster, RecordStore, view};
+use super::engine::EngineInfo;
+use super::substrate::ReadyCluster;
+use super::{PortResult, view};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Failure, MainExit, Outcome};
+
+/// The durable record. `Superseded` from any write: stop acting at once.
+#[async_trait]
+pub trait RecordStore: Send + Sync {
+    /// The record now.
+    async fn read(&self, application: &ApplicationRef) -> PortResult<Arc<jobgraph::Record>>;
+    /// The record now, and again after each change.
+    async fn watch(
+        &self,
+        application: &ApplicationRef,
+    ) -> PortResult<BoxStream<'static, PortResult<Arc<jobgraph::Record>>>>;
+    /// From its return no lower epoch commits.
+    async fn begin_attempt(&self, fence: &EpochFence, holder: &str, cause: &str) -> PortResult<Begun>;
+    /// Keeps digests; answers those that stand.
+    async fn pin_artifacts(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> PortResult<Vec<api::PinnedArtifact>>;
+    /// A new incarnation; the same `request_id` answers the same one.
+    async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+        cause: &str,
+        engine: &EngineInfo,
+    ) -> PortResult<Incarnation>;
+    /// The incarnation is ready at this endpoint with these processes by role.
+    async fn record_cluster_ready(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        cluster: &ReadyCluster,
+    ) -> PortResult<()>;
+    /// The incarnation is gone.
+    async fn record_cluster_gone(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        message: &str,
+    ) -> PortResult<()>;
+    /// main() is about to be started under this tether.
+    async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> PortResult<()>;
+    /// main() runs.
+    async fn record_main_running(&self, fence: &EpochFence, pid: u32) -> PortResult<()>;
+    /// main() has ended.
+    async fn record_main_ended(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+    ) -> PortResult<()>;
+    /// Keeps a graph under its static id. The request's own fence is filled in.
+    async fn put_job_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> PortResult<jobgraph::PutJobGraphResponse>;
+    /// The job was submitted to this incarnation.
+    async fn record_job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> PortResult<()>;
+    /// An end that only a leader can know; answers the end that stands.
+    async fn record_leader_job_end(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> PortResult<job::JobEnd>;
+    /// What became of a savepoint.
+    async fn record_savepoint(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        savepoint: job::Savepoint,
+    ) -> PortResult<()>;
+    /// A job's outputs stand at their final names.
+    async fn record_published(&self, fence: &EpochFence, job: JobId) -> PortResult<()>;
+    /// The application's end; answers the one that stands.
+    async fn record_application_end(
+        &self,
+        fence: &EpochFence,
+        outcome: Outcome,
+        why: &Failure,
+        desired_revision: u64,
+    ) -> PortResult<Outcome>;
+    /// Nothing is left to do.
+    async fn mark_clean(&self, fence: &EpochFence, leftovers: &[String]) -> PortResult<()>;
+    /// Reads a `once` value, or keeps it if there is none.
+    async fn journal(
+        &self,
+        fence: &EpochFence,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> PortResult<jobgraph::JournalResponse>;
+    /// Adds events to the application's past, and what is seen of it now.
+    async fn append_events(
+        &self,
+        fence: &EpochFence,
+        events: Vec<api::Event>,
+        conditions: Vec<api::Condition>,
+    ) -> PortResult<()>;
+    /// Beats until the epoch does not hold any more (`Superseded`) or the store is away; one beat per item of `beats`.
+    async fn beat(&self, fence: &EpochFence, beats: BoxStream<'static, Beat>) -> PortResult<()>;
+}
+
+/// A leader's first answer from the record.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// What is to be done.
+    pub disposition: Disposition,
+    /// The record.
+    pub record: Arc<jobgraph::Record>,
+    /// Values of `spec.secrets`.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// What a new leader finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Something to run or to clean up.
+    Open,
+    /// Nothing to do; nothing was written.
+    Clean,
+}
+
+/// One sign of life.
+#[derive(Debug, Clone, Default)]
+pub struct Beat {
+    /// Who beats.
+    pub source: String,
+    /// Counters of running jobs.
+    pub progress: Vec<api::JobProgress>,
+    /// What the leader is doing, one line.
+    pub activity: String,
+}
+
+/// Bytes by digest in the record.
+#[async_trait]
+pub trait Payloads: Send + Sync {
+    /// Which of these are there.
+    async fn present(&self, digests: &[Digest]) -> PortResult<BTreeSet<Digest>>;
+    /// Puts bytes.
+    async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()>;
+    /// Puts a file.
+    async fn put_file(&self, digest: Digest, path: &Path) -> PortResult<()>;
+    /// Puts a stream of chunks whose size is known.
+    async fn put_stream(
+        &self,
+        digest: Digest,
+        size_bytes: u64,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> PortResult<bool>;
+    /// Reads them in chunks.
+    async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>>;
+}
 
 /// The record in jobgraph-store.
 #[derive(Debug, Clone)]

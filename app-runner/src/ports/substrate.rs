@@ -1,5 +1,6 @@
 //! Processes of clusters, by `mainspring.lifecycle.v1`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,49 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::{ApplicationRef, EpochFence, Incarnation, engine};
 
-use super::{ClusterNews, PortResult, ReadyCluster, Substrate};
+use super::PortResult;
 use crate::error::PortError;
+
+/// The processes of clusters.
+#[async_trait]
+pub trait Substrate: Send + Sync {
+    /// Realises the roles of an incarnation and waits until they are ready.
+    async fn provision(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        plan: &engine::Plan,
+        traceparent: &str,
+    ) -> PortResult<ReadyCluster>;
+    /// What becomes of it.
+    async fn watch(
+        &self,
+        application: &ApplicationRef,
+        incarnation: Incarnation,
+    ) -> PortResult<BoxStream<'static, PortResult<ClusterNews>>>;
+    /// Ends it; answers what could not be removed, one line each.
+    async fn teardown(&self, fence: &EpochFence, incarnation: Incarnation) -> PortResult<Vec<String>>;
+}
+
+/// A cluster whose processes are ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadyCluster {
+    /// Where its jobs are served.
+    pub jobs_endpoint: String,
+    /// Ready processes by role.
+    pub roles: BTreeMap<String, u32>,
+    /// Named ports of its roles: `<role>/<port>` to `host:port`.
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// What a substrate says of an incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterNews {
+    /// All is as it should be.
+    Lives,
+    /// It cannot go on, and why.
+    Failed(String),
+}
 
 /// Time for the cluster's processes to end by themselves.
 const TEARDOWN_GRACE: Duration = Duration::from_secs(2);

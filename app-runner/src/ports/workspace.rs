@@ -15,8 +15,35 @@ use proto::{ApplicationRef, Digest, EpochFence, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{PortResult, Workspace};
+use super::PortResult;
 use crate::error::PortError;
+
+/// Directories of an application's attempts.
+#[async_trait]
+pub trait Workspace: Send + Sync {
+    /// Makes the attempt's directories; answers main()'s working directory, absolute.
+    async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf>;
+    /// The directory of the application's files, the same for all its attempts.
+    async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf>;
+    /// Makes `file` appear at `link` as well.
+    async fn link(&self, file: &Path, link: PathBuf) -> PortResult<()>;
+    /// Writes a file into it, verified against the digest.
+    async fn write(
+        &self,
+        path: &Path,
+        digest: Digest,
+        executable: bool,
+        chunks: BoxStream<'static, PortResult<Bytes>>,
+    ) -> PortResult<u64>;
+    /// Removes what all attempts left; answers what could not be removed, one line each.
+    async fn remove(&self, application: &ApplicationRef) -> Vec<String>;
+    /// Removes what has to be there until the application is clean. Best effort: it is empty.
+    async fn forget(&self, application: &ApplicationRef);
+    /// Where outputs of relative targets go by default.
+    fn outputs(&self, application: &ApplicationRef) -> PathBuf;
+    /// Where its clusters keep what outlives an incarnation.
+    fn checkpoints(&self, application: &ApplicationRef) -> PathBuf;
+}
 
 /// What main() and its descendants hold locked, in the application's work directory.
 pub const MAIN_LOCK: &str = "main.lock";

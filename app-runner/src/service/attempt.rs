@@ -15,7 +15,9 @@ use super::shared::{INBOX, Shared};
 use super::{Front, Identity, verbs, watchers};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
-use crate::ports::{Begun, Lease, PortResult, Ports, Turns};
+use crate::ports::election::{Lease, Turns};
+use crate::ports::record::Begun;
+use crate::ports::{PortResult, Ports};
 
 /// What the driver has of its leadership.
 pub(super) struct Held {

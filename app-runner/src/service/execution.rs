@@ -81,7 +81,7 @@ impl Execution {
         let mut calls = self.calls();
         let (numbered, overlapped) =
             calls.assign(call_id, name).map_err(|known| other_name(call_id, &known))?;
-        check_named(name, numbered.ordinal, overlapped).inspect_err(|_| calls.withdraw(call_id))?;
+        check_named(name, numbered.ordinal, overlapped)?;
         let occurrence = if self.equal_names_allowed() { numbered.occurrence } else { 0 };
         let job = JobId::derive(self.shared.application(), &self.shared.uid(), &numbered.name, occurrence);
         Ok((job, numbered.ordinal))

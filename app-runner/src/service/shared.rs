@@ -11,7 +11,11 @@ use tokio::sync::{mpsc, watch};
 use super::retry::patiently;
 use crate::error::PortError;
 use crate::model::Fact;
-use crate::ports::{AttemptId, EngineInfo, Lease, LiveMain, PortResult, Ports, ReadyCluster};
+use crate::ports::election::Lease;
+use crate::ports::engine::{AttemptId, EngineInfo};
+use crate::ports::main_process::LiveMain;
+use crate::ports::substrate::ReadyCluster;
+use crate::ports::{PortResult, Ports};
 
 /// Facts on their way to the machine. Senders wait when it is full.
 pub(super) const INBOX: usize = 256;

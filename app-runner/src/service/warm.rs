@@ -6,7 +6,8 @@ use std::sync::Arc;
 use proto::{ApplicationRef, jobgraph};
 use tokio::sync::watch;
 
-use crate::ports::{Ports, Wanted};
+use crate::ports::Ports;
+use crate::ports::artifacts::Wanted;
 
 /// Fetches everything into the cache. What fails is the leader's to report.
 pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc<jobgraph::Record>) {

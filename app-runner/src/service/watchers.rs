@@ -13,7 +13,10 @@ use proto::{Incarnation, JobId, api};
 use super::retry::backoff;
 use super::shared::Shared;
 use crate::model::{Fact, Leave};
-use crate::ports::{Beat, ClusterNews, Lease, view};
+use crate::ports::election::Lease;
+use crate::ports::record::Beat;
+use crate::ports::substrate::ClusterNews;
+use crate::ports::view;
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(500);

@@ -67,16 +67,9 @@ impl Page {
         Ok(Self { api, application, transport: session.transport.clone(), peer })
     }
 
-    async fn answer(&self, request: Request<hyper::body::Incoming>) -> Response<Body> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return refusal(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this page is for reading only: mainspring --help",
-            );
-        }
-        // A page of somebody else's that the same browser shows must not read this one under a name of its own.
-        if !request.headers().get(header::HOST).is_some_and(is_this_machine) {
-            return refusal(StatusCode::FORBIDDEN, "ask for it as 127.0.0.1");
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        if let Some((status, text)) = turned_away(&request) {
+            return refusal(status, text);
         }
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         match self.fetch(request.method(), &path).await {
@@ -98,6 +91,19 @@ impl Page {
         let request = request().map_err(|error| error.to_string())?;
         send(&self.transport, &found, request).await.map_err(|error| error.to_string())
     }
+}
+
+/// Why a request does not reach the engine, if it does not.
+fn turned_away<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    let looks =
+        matches!(*request.method(), Method::GET | Method::HEAD) && !engine::acts(request.uri().path());
+    if !looks {
+        let text = "this page is for reading only: mainspring --help";
+        return Some((StatusCode::METHOD_NOT_ALLOWED, text));
+    }
+    // A page of somebody else's that the same browser shows must not read this one under a name of its own.
+    let named = request.headers().get(header::HOST).is_some_and(is_this_machine);
+    (!named).then_some((StatusCode::FORBIDDEN, "ask for it as 127.0.0.1"))
 }
 
 fn is_this_machine(host: &HeaderValue) -> bool {
@@ -136,17 +142,63 @@ fn refusal(status: StatusCode, text: &str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chassis::channel::connect;
+    use chassis::clock::{SharedClock, SystemClock};
+    use chassis::transport::OsTransport;
+
     use super::*;
 
-    #[test]
-    fn only_this_machines_names_are_taken() {
-        for (host, taken) in [
-            ("127.0.0.1:8081", true),
-            ("localhost", true),
-            ("evil.example:8081", false),
-            ("127.0.0.1.evil.example", false),
+    type Reached = Arc<Mutex<Vec<String>>>;
+
+    /// A page before an engine that notes what reaches it.
+    async fn before_an_engine(directory: &std::path::Path, shutdown: &Shutdown) -> (Page, Reached) {
+        let (transport, clock): (SharedTransport, SharedClock) =
+            (Arc::new(OsTransport), Arc::new(SystemClock));
+        let nobody = Endpoint::Unix(directory.join("nobody.sock"));
+        let incoming = transport.listen(&Endpoint::Unix(directory.join("engine.sock"))).await.unwrap();
+        let peer = Mutex::new(incoming.endpoint().clone());
+        let reached = Reached::default();
+        let noted = reached.clone();
+        let service = tower::service_fn(move |request: Request<hyper::body::Incoming>| {
+            noted.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(full("shown"))))
+        });
+        tokio::spawn(serve(incoming, service, clock.clone(), shutdown.clone()));
+        let api = Api::new(connect(transport.clone(), clock.clone(), nobody, None), clock);
+        (Page { api, application: "orders".parse().unwrap(), transport, peer }, reached)
+    }
+
+    #[tokio::test]
+    async fn only_what_looks_and_asks_by_a_name_of_this_machine_reaches_the_engine() {
+        let (directory, shutdown) = (tempfile::tempdir().unwrap(), Shutdown::new());
+        let (page, reached) = before_an_engine(directory.path(), &shutdown).await;
+        let mut shown = Vec::new();
+        for (method, host, path, status) in [
+            ("GET", Some("127.0.0.1:8081"), "/jobs?a=b%2Fc", StatusCode::OK),
+            ("HEAD", Some("localhost"), "/jobs/0/yarn-cancelled", StatusCode::OK),
+            ("GET", Some("evil.example:8081"), "/jobs", StatusCode::FORBIDDEN),
+            ("GET", Some("127.0.0.1.evil.example"), "/jobs", StatusCode::FORBIDDEN),
+            ("GET", Some("evil.example:127.0.0.1"), "/jobs", StatusCode::FORBIDDEN),
+            ("GET", None, "/jobs", StatusCode::FORBIDDEN),
+            ("POST", Some("127.0.0.1"), "/jars/upload", StatusCode::METHOD_NOT_ALLOWED),
+            ("PATCH", Some("127.0.0.1"), "/jobs/0", StatusCode::METHOD_NOT_ALLOWED),
+            ("DELETE", Some("127.0.0.1"), "/cluster", StatusCode::METHOD_NOT_ALLOWED),
+            ("OPTIONS", Some("127.0.0.1"), "/jobs", StatusCode::METHOD_NOT_ALLOWED),
+            ("GET", Some("127.0.0.1"), "/jobs/0/yarn-cancel", StatusCode::METHOD_NOT_ALLOWED),
+            ("GET", Some("127.0.0.1"), "/v1/jobs/0/yarn%2dstop/?x", StatusCode::METHOD_NOT_ALLOWED),
         ] {
-            assert_eq!(is_this_machine(&HeaderValue::from_static(host)), taken, "{host}");
+            let mut request = Request::builder().method(method).uri(path);
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            let answer = page.answer(request.body(()).unwrap()).await;
+            assert_eq!(answer.status(), status, "{method} {path} of {host:?}");
+            if status == StatusCode::OK {
+                shown.push(format!("{method} {path}"));
+            }
         }
+        assert_eq!(*reached.lock().unwrap(), shown);
+        shutdown.begin();
     }
 }

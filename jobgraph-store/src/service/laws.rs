@@ -19,6 +19,7 @@ use proto::{
     ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
     jobgraph,
 };
+use tokio::task::JoinHandle;
 
 use crate::store::laws::Verdict;
 use face::{Answer, Face};
@@ -44,6 +45,17 @@ pub(crate) use ensure;
 /// What was refused although it should not be.
 fn wrongly(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_> {
     move |reason| format!("{what} was refused: {reason}")
+}
+
+/// What somebody who called at the same time was answered.
+async fn answered<T>(caller: JoinHandle<T>) -> Result<T, String> {
+    caller.await.map_err(|error| format!("a caller's task: {error}"))
+}
+
+/// The job that a graph was kept as.
+fn kept_as(put: &jobgraph::PutJobGraphResponse) -> Result<JobId, String> {
+    let job = put.job.as_ref().ok_or("a graph was kept as no job")?;
+    job.job_id.parse::<JobId>().map_err(|error| format!("a graph was kept as job {:?}: {error}", job.job_id))
 }
 
 fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {

@@ -12,7 +12,9 @@ use tokio_stream::wrappers::WatchStream;
 use super::{Behaviour, State, World};
 use crate::error::PortError;
 use crate::model::Wish;
-use crate::ports::{ClusterNews, Jobs, PortResult, ReadyCluster, Submission, Substrate};
+use crate::ports::PortResult;
+use crate::ports::jobs::{Jobs, Submission};
+use crate::ports::substrate::{ClusterNews, ReadyCluster, Substrate};
 
 pub(super) struct Processes {
     incarnation: Incarnation,

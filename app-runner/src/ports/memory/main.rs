@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::{Started, World};
 use crate::model::MainExit;
-use crate::ports::{Exited, Launch, LiveMain, MainProcess, PortResult, PreviousMain};
+use crate::ports::PortResult;
+use crate::ports::main_process::{Exited, Launch, LiveMain, MainProcess, PreviousMain};
 use crate::service::Front;
 use crate::service::execution::Execution;
 

@@ -12,7 +12,10 @@ use tokio_stream::wrappers::WatchStream;
 use super::World;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Failure, MainExit, Outcome};
-use crate::ports::{Beat, Begun, Disposition, EngineInfo, PortResult, ReadyCluster, RecordStore, view};
+use crate::ports::engine::EngineInfo;
+use crate::ports::record::{Beat, Begun, Disposition, RecordStore};
+use crate::ports::substrate::ReadyCluster;
+use crate::ports::{PortResult, view};
 
 #[async_trait]
 impl RecordStore for World {
@@ -24,7 +27,16 @@ impl RecordStore for World {
         &self,
         _application: &ApplicationRef,
     ) -> PortResult<BoxStream<'static, PortResult<Arc<jobgraph::Record>>>> {
-        Ok(WatchStream::new(self.changes.subscribe()).map(Ok).boxed())
+        let held = self.news_held.subscribe();
+        let told = move |record| {
+            let mut held = held.clone();
+            async move {
+                // Its sender is in the world.
+                let _ = held.wait_for(|held| !held).await;
+                Ok(record)
+            }
+        };
+        Ok(WatchStream::new(self.changes.subscribe()).then(told).boxed())
     }
 
     async fn begin_attempt(&self, fence: &EpochFence, holder: &str, cause: &str) -> PortResult<Begun> {

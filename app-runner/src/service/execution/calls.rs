@@ -76,11 +76,6 @@ impl Calls {
             }
         }
     }
-
-    /// An announced call was refused: it does not come.
-    pub(super) fn withdraw(&mut self, call_id: &str) {
-        self.assigned.remove(call_id);
-    }
 }
 
 #[cfg(test)]

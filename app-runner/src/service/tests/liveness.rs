@@ -10,7 +10,8 @@ use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use super::*;
-use crate::ports::{Artifacts, Fetched, Wanted};
+use crate::ports::artifacts::{Artifacts, Fetched, Wanted};
+use crate::ports::workspace::Workspace;
 
 /// Long enough for everything that can happen without anybody's doing.
 async fn a_while() {
@@ -67,7 +68,7 @@ impl Artifacts for Silent {
 struct Stuck(World);
 
 #[async_trait]
-impl crate::ports::Workspace for Stuck {
+impl Workspace for Stuck {
     async fn prepare(&self, _: &EpochFence) -> PortResult<std::path::PathBuf> {
         std::future::pending().await
     }

@@ -1,5 +1,7 @@
 //! One leader from the submit to the exit.
 
+use std::sync::OnceLock;
+
 use proto::Reason;
 
 use super::*;
@@ -169,25 +171,74 @@ async fn once_keeps_the_first_value() {
 }
 
 #[tokio::test]
-async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
-    let world = world(|execution| async move {
-        let entered = execution.enter("call", "long").unwrap();
-        let call = Call {
-            call_id: "call".into(),
-            name: "long".into(),
-            graph_digest: Digest::of(b"long").to_string(),
-            graph: Bytes::from_static(b"long"),
-            ..Call::default()
-        };
-        let mut answers = execution.execute(call, entered).await.unwrap();
-        let accepted = answers.recv().await.unwrap().unwrap();
-        assert!(matches!(accepted, Item::Accepted(_)));
-        // Not 0: that would wait for a job that never ends.
-        if execution.watch_job(long()).await.is_ok() { 3 } else { 4 }
+async fn an_application_that_is_ending_takes_no_further_job() {
+    let kept: Arc<OnceLock<Execution>> = Arc::default();
+    let keep = kept.clone();
+    let world = world(move |execution| {
+        keep.get_or_init(|| execution);
+        async { 0 }
     });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    let execution = kept.get().unwrap();
+    let announced = execution.assign_job("late", "late").unwrap_err();
+    assert_eq!(announced.reason, Some(Reason::ApplicationEnding));
+    let refused = soon("an answer", execute(execution, "late")).await.unwrap_err();
+    assert_eq!(refused.reason, Some(Reason::ApplicationEnding));
+}
+
+/// Runs main() while its runner hears nothing of what is written: the watch of a record may be late.
+async fn run_unheard<F, Fut>(program: F) -> i32
+where
+    F: Fn(Execution) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = i32> + Send + 'static,
+{
+    let world = world(program);
     world.behave("long", Behaviour::Run);
-    assert_eq!(code(contend(&world, "runner-0")).await, 1);
-    let record = world.record();
-    let message = &record.application.as_ref().unwrap().message;
-    assert!(message.contains("exited 3"), "{message}");
+    world.hold_news(true);
+    let contender = contend(&world, "runner-0");
+    let exited = |a: &api::Application| a.main.as_ref().is_some_and(|main| main.exit_code.is_some());
+    let seen = soon("main()'s end", world.until(exited)).await;
+    world.hold_news(false);
+    code(contender).await;
+    seen.main.unwrap().exit_code.unwrap()
+}
+
+async fn accepted(execution: &Execution, name: &str) {
+    let entered = execution.enter(name, name).unwrap();
+    let call = Call {
+        call_id: name.into(),
+        name: name.into(),
+        graph_digest: Digest::of(name.as_bytes()).to_string(),
+        graph: Bytes::copy_from_slice(name.as_bytes()),
+        ..Call::default()
+    };
+    let mut answers = execution.execute(call, entered).await.unwrap();
+    assert!(matches!(answers.recv().await.unwrap().unwrap(), Item::Accepted(_)));
+}
+
+#[tokio::test]
+async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
+    let exit = run_unheard(|execution| async move {
+        accepted(&execution, "long").await;
+        let watched = execution.watch_job(long()).await.is_ok();
+        // Not 0: that would wait for a job that never ends.
+        if watched && execution.cancel_job(long(), String::new()).await.is_ok() { 3 } else { 4 }
+    });
+    assert_eq!(exit.await, 3);
+}
+
+#[tokio::test]
+async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
+    let exit = run_unheard(|execution| async move {
+        accepted(&execution, "quick").await;
+        let quick = job_id("quick", 0);
+        loop {
+            match execution.read_result(quick).await.map(|_| ()) {
+                Err(error) if error.reason == Some(Reason::ResultNotReady) => tokio::task::yield_now().await,
+                // It is one without rows.
+                answer => break i32::from(answer.unwrap_err().reason != Some(Reason::ResultNone)),
+            }
+        }
+    });
+    assert_eq!(exit.await, 0);
 }

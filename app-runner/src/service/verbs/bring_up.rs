@@ -12,7 +12,8 @@ use proto::{Digest, Reason, api, engine, jobgraph};
 use super::{Complaint, Outcome, PAUSE, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
-use crate::ports::{PortResult, Wanted};
+use crate::ports::PortResult;
+use crate::ports::artifacts::Wanted;
 use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
 

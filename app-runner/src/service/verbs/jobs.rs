@@ -9,7 +9,8 @@ use proto::{Incarnation, JobId, Reason, job};
 use super::{Complaint, Outcome, complain};
 use crate::error::PortErrorKind;
 use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
-use crate::ports::{PortResult, Submission, view};
+use crate::ports::jobs::Submission;
+use crate::ports::{PortResult, view};
 use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::{Complaint, Outcome, PAUSE, complain};
 use crate::model::{Fact, Failure, MainExit};
-use crate::ports::{Exited, Launch, LiveMain, PreviousMain};
+use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
 
 /// Time for main() to end by itself after SIGTERM.

@@ -2,7 +2,7 @@
 
 use proto::{Reason, api, job};
 
-use super::{Court, Verdict, ensure, incarnation, succeeded, wrongly};
+use super::{Court, Verdict, answered, ensure, incarnation, succeeded, wrongly};
 
 fn checkpoint(id: u64, pointer: &str) -> job::Checkpoint {
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
@@ -40,7 +40,7 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
         held.reached().await;
         face.begin_cluster(&leader, &format!("c{begun}")).await.map_err(wrongly("a new incarnation"))?;
         held.release();
-        let late = late.await.unwrap();
+        let late = answered(late).await?;
         ensure!(
             late == Err(Reason::IncarnationSuperseded),
             "a superseded cluster's checkpoint came to {late:?}"
@@ -89,7 +89,7 @@ pub(super) async fn ids_only_grow(court: &Court) -> Verdict {
     let high = face.advance_checkpoint_id(&cluster, job, 10).await;
     ensure!(high == Ok(10), "raising the counter to 10 came to {high:?}");
     held.release();
-    let slow = slow.await.unwrap();
+    let slow = answered(slow).await?;
     ensure!(slow == Ok(10), "a lower counter came to {slow:?}");
     face.add_checkpoint(&cluster, job, checkpoint(12, "file:/x")).await.map_err(wrongly("a checkpoint"))?;
     face.remove_checkpoint(&cluster, job, 12).await.map_err(wrongly("a removal"))?;
@@ -107,7 +107,10 @@ pub(super) async fn are_no_change_for_watchers(court: &Court) -> Verdict {
     let told = face.events(&application).await.map_err(wrongly("events"))?.len();
     face.add_checkpoint(&cluster, job, checkpoint(1, "file:/1")).await.map_err(wrongly("a checkpoint"))?;
     let first = face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(first.cluster.unwrap().barren_incarnations == 0, "a checkpoint is not something");
+    ensure!(
+        first.cluster.is_some_and(|cluster| cluster.barren_incarnations == 0),
+        "a checkpoint is not something"
+    );
     for id in 2..=4 {
         let pointer = format!("file:/{id}");
         face.add_checkpoint(&cluster, job, checkpoint(id, &pointer))

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use proto::{Incarnation, Reason, api, job};
 
-use super::{Court, Verdict, ensure, fence, graph, incarnation, succeeded, with_output, wrongly};
+use super::{
+    Court, Verdict, answered, ensure, fence, graph, incarnation, kept_as, succeeded, with_output, wrongly,
+};
 
 /// Of several ends one is recorded, and everybody is told that one.
 pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
@@ -19,7 +21,7 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     let first = court.face.job_ended(&cluster, job, succeeded("done")).await;
     ensure!(first == Ok((true, succeeded("done"))), "the first end came to {first:?}");
     held.release();
-    let slow = slow.await.unwrap();
+    let slow = answered(slow).await?;
     ensure!(slow == Ok((false, succeeded("done"))), "the second end came to {slow:?}");
     let again = court.face.job_ended(&cluster, job, succeeded("done")).await;
     ensure!(again == Ok((true, succeeded("done"))), "the first end, repeated, came to {again:?}");
@@ -74,11 +76,12 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
     ensure!(court.face.cancel(&application).await == Ok(false), "a cancel was refused");
     ensure!(court.face.cancel(&application).await == Ok(true), "a second cancel is not said to be one");
     held.release();
-    let end = end.await.unwrap();
+    let end = answered(end).await?;
     ensure!(end == Err(Reason::RevisionMoved), "an end decided without the cancel came to {end:?}");
     let begun =
         court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
-    let desired = begun.record.unwrap().application.unwrap().desired.unwrap();
+    let told = begun.record.and_then(|record| record.application).and_then(|application| application.desired);
+    let desired = told.ok_or("a successor is told of no wish at all")?;
     ensure!(desired.cancel && desired.revision > 0, "a successor is not told of the cancel: {desired:?}");
     let end = court.face.end(&fence(&application, 2), api::Outcome::Succeeded, desired.revision).await;
     ensure!(end == Ok(api::Outcome::Cancelled), "the end after a cancel came to {end:?}");
@@ -109,7 +112,7 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
     let end = court.face.end(&leader, api::Outcome::Succeeded, 0).await;
     ensure!(end == Ok(api::Outcome::Succeeded), "the end came to {end:?}");
     held.release();
-    let cancel = cancel.await.unwrap();
+    let cancel = answered(cancel).await?;
     ensure!(cancel == Err(Reason::AlreadyEnded), "a cancel after the end came to {cancel:?}");
     let again = court.face.end(&leader, api::Outcome::Failed, 0).await;
     ensure!(again == Ok(api::Outcome::Succeeded), "a second end came to {again:?}");
@@ -142,9 +145,9 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
         .await
         .map_err(wrongly("a job"))?;
     held.release();
-    let end = end.await.unwrap();
+    let end = answered(end).await?;
     ensure!(end == Err(Reason::JobsNotEnded), "an end decided without a job came to {end:?}");
-    let second = second.job.unwrap().job_id.parse().unwrap();
+    let second = kept_as(&second)?;
     court.face.submitted(&leader, second, Incarnation(1)).await.map_err(wrongly("a submission"))?;
     court
         .face
@@ -162,7 +165,7 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     let end = court.face.end(&leader, api::Outcome::Succeeded, 0).await;
     ensure!(end == Ok(api::Outcome::Succeeded), "the end came to {end:?}");
     held.release();
-    let third = third.await.unwrap();
+    let third = answered(third).await?;
     ensure!(third == Err(Reason::ApplicationEnding), "a job after the end came to {third:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs.iter().all(|job| job.end.is_some()), "an ended application has a job without an end");
@@ -206,21 +209,24 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     let digest = proto::Digest::of(&bytes).to_string();
     let artifact =
         api::PinnedArtifact { uri: "/a/b.sql".into(), name: "b.sql".into(), digest, size_bytes: 18 };
+    let seen = async || {
+        let events = face.events(&application).await.map_err(wrongly("events"))?;
+        Ok::<_, String>((face.get(&application).await.map_err(wrongly("get"))?.revision, events))
+    };
     macro_rules! twice {
         ($what:literal, $call:expr) => {{
             let first = format!("{:?}", $call.await.map_err(wrongly($what))?);
-            let before = (face.get(&application).await, face.events(&application).await);
+            let before = seen().await?;
             let second = format!("{:?}", $call.await.map_err(wrongly(concat!($what, ", repeated")))?);
-            let after = (face.get(&application).await, face.events(&application).await);
+            let after = seen().await?;
             ensure!(first == second, "{}: answered {first}, then {second}", $what);
-            let unchanged = before.0.unwrap().revision == after.0.unwrap().revision && before.1 == after.1;
-            ensure!(unchanged, "{}: the repeat changed the record", $what);
+            ensure!(before == after, "{}: the repeat changed the record", $what);
         }};
     }
     twice!("a submission", async {
         face.submit(super::request("r-repeat", "repeat"))
             .await
-            .map(|answer| answer.application.unwrap().generation)
+            .map(|answer| answer.application.map(|known| known.generation))
     });
     twice!("begin attempt", async {
         face.begin_attempt(&leader, "runner-0").await.map(|begun| begun.disposition())
@@ -232,8 +238,8 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     twice!("main starting", face.main_starting(&leader, "unix:/main"));
     twice!("main running", face.main_running(&leader, 7));
     twice!("put graph", face.put_graph(&leader, graph("job", "call", 0, &bytes)));
-    let put = face.put_graph(&leader, graph("job", "call", 0, &bytes)).await.unwrap();
-    let job = put.job.unwrap().job_id.parse().unwrap();
+    let put = face.put_graph(&leader, graph("job", "call", 0, &bytes)).await.map_err(wrongly("a retry"))?;
+    let job = kept_as(&put)?;
     twice!("submitted", face.submitted(&leader, job, Incarnation(1)));
     twice!("job ended", face.job_ended(&cluster, job, with_output()));
     twice!("published", face.published(&leader, job));
@@ -262,7 +268,7 @@ pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
     let id = |occurrence| proto::JobId::derive(&application, &uid, "twin", occurrence);
     // The second one comes first.
     let second = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a graph"))?;
-    ensure!(second.job.as_ref().unwrap().job_id == id(1).to_string(), "assigned 1, got {second:?}");
+    ensure!(kept_as(&second)? == id(1), "assigned 1, got {second:?}");
     let mut held = court.gate.hold("/job/");
     let slow = {
         let (face, leader, wish) = (face.clone(), leader.clone(), wish("x", Some(0)));
@@ -270,14 +276,14 @@ pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
     };
     held.reached().await;
     let first = face.put_graph(&leader, wish("a", Some(0))).await.map_err(wrongly("a graph"))?;
-    ensure!(first.job.as_ref().unwrap().job_id == id(0).to_string(), "assigned 0, got {first:?}");
+    ensure!(kept_as(&first)? == id(0), "assigned 0, got {first:?}");
     held.release();
-    let slow = slow.await.unwrap();
+    let slow = answered(slow).await?;
     ensure!(slow == Err(Reason::JobNameTaken), "two calls have occurrence 0: {slow:?}");
     let again = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a retry"))?;
     ensure!(again == second, "a retry came to {again:?}");
     let counted = face.put_graph(&leader, wish("c", None)).await.map_err(wrongly("a graph"))?;
-    ensure!(counted.job.as_ref().unwrap().job_id == id(2).to_string(), "counted 2, got {counted:?}");
+    ensure!(kept_as(&counted)? == id(2), "counted 2, got {counted:?}");
     let one = proto::jobgraph::PutJobGraphRequest { equal_names_allowed: false, ..wish("d", Some(3)) };
     let one = face.put_graph(&leader, one).await.map(|_| ());
     ensure!(one == Err(Reason::RequestInvalid), "occurrence 3 of a name for one job came to {one:?}");

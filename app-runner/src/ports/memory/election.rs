@@ -1,0 +1,105 @@
+//! An elector that grants to whoever asks while nobody holds a lease.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chassis::clock::{Boot, Clock as _};
+use futures::{StreamExt as _, stream};
+use proto::{ApplicationRef, Epoch};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::World;
+use crate::ports::PortResult;
+use crate::ports::election::{Election, Leadership, Lease, Turns};
+
+impl World {
+    /// Takes the leadership away, as an elector does that had no renewal.
+    pub fn lose_lease(&self) {
+        if let Some((_, lease)) = self.lock().lease.take() {
+            lease.send_replace(Lease::Lost("lease expired".to_owned()));
+        }
+    }
+
+    /// Says until when the leader may act. An instant that has passed: its elector is away.
+    pub fn confirm_until(&self, until: Boot) {
+        if let Some((_, lease)) = &self.lock().lease {
+            lease.send_replace(Lease::Until(until));
+        }
+    }
+
+    /// Waits until the leader's loop has turned for a renewal.
+    pub async fn turned(&self) {
+        let due = self.lock().due.clone();
+        let Some(due) = due else { return std::future::pending().await };
+        // There is room for one: a second finds room when the first was taken.
+        if due.send(()).await.is_err() || due.reserve().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[async_trait]
+impl Election for World {
+    async fn campaign(
+        &self,
+        _application: &ApplicationRef,
+        at_least: Epoch,
+    ) -> PortResult<Box<dyn Leadership>> {
+        loop {
+            let free = {
+                let mut state = self.lock();
+                let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
+                if free {
+                    let epoch = Epoch(state.epoch.get().max(at_least.get()) + 1);
+                    let (sender, lease) =
+                        watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
+                    state.lease = Some((epoch, sender));
+                    let (due, turns) = mpsc::channel(1);
+                    state.due = Some(due);
+                    let turns = Mutex::new(Some(turns));
+                    return Ok(Box::new(Led { world: self.clone(), epoch, lease, turns }));
+                }
+                free
+            };
+            debug_assert!(!free);
+            self.clock.sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+struct Led {
+    world: World,
+    epoch: Epoch,
+    lease: watch::Receiver<Lease>,
+    turns: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+#[async_trait]
+impl Leadership for Led {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn cause(&self) -> String {
+        String::new()
+    }
+
+    fn lease(&self) -> watch::Receiver<Lease> {
+        self.lease.clone()
+    }
+
+    fn turns(&self) -> Turns {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Of two loops only the first counts.
+        turns.map_or_else(|| stream::pending().boxed(), |turns| ReceiverStream::new(turns).boxed())
+    }
+
+    async fn resign(&self) {
+        let mut state = self.world.lock();
+        if state.lease.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch) {
+            state.lease = None;
+        }
+    }
+}
