@@ -17,10 +17,11 @@ use proto::runner::execution_service_server::{ExecutionService, ExecutionService
 use proto::runner::{
     AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest,
     ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
-    JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
-    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
+    GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse, PutPayloadRequest,
+    PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
+    RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
 };
-use proto::{Digest, EpochFence, JobId, Reason};
+use proto::{Digest, EpochFence, JobId, Reason, api};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -139,6 +140,35 @@ impl ExecutionService for Served {
         let request = request.into_inner();
         self.execution.cancel_job(job_id(&request.job_id)?, request.reason).await.map_err(status)?;
         Ok(Response::new(CancelJobResponse {}))
+    }
+
+    async fn request_savepoint(
+        &self,
+        request: Request<RequestSavepointRequest>,
+    ) -> Result<Response<RequestSavepointResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let wish = api::SavepointWish {
+            request_id: request.request_id,
+            directory: request.directory,
+            stop: request.stop,
+            drain: request.drain,
+            format: request.format,
+            ..api::SavepointWish::default()
+        };
+        self.execution.request_savepoint(job_id(&request.job_id)?, wish).await.map_err(status)?;
+        Ok(Response::new(RequestSavepointResponse {}))
+    }
+
+    async fn get_savepoint(
+        &self,
+        request: Request<GetSavepointRequest>,
+    ) -> Result<Response<GetSavepointResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let asked = self.execution.savepoint(job_id(&request.job_id)?, &request.request_id).await;
+        let (savepoint, trigger) = asked.map_err(status)?;
+        Ok(Response::new(GetSavepointResponse { savepoint, trigger_id: trigger.to_string() }))
     }
 
     async fn put_payload(
@@ -265,8 +295,8 @@ fn status(error: PortError) -> Status {
     };
     let code = match reason {
         Reason::JobNotFound => Code::NotFound,
-        Reason::JobNameTaken => Code::AlreadyExists,
-        Reason::GraphTooLarge | Reason::StoreFull => Code::ResourceExhausted,
+        Reason::JobNameTaken | Reason::RequestIdReused => Code::AlreadyExists,
+        Reason::GraphTooLarge | Reason::StoreFull | Reason::Overloaded => Code::ResourceExhausted,
         Reason::GraphDigestMismatch
         | Reason::PayloadDigestMismatch
         | Reason::IdMalformed

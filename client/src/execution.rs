@@ -16,8 +16,9 @@ use futures::{Stream, StreamExt as _, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
     AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
-    GetClusterResponse, JournalRequest, JournalResponse, PutPayloadHeader, PutPayloadRequest,
-    ReadResultRequest, WatchJobRequest, WatchJobResponse, put_payload_request,
+    GetClusterResponse, GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse,
+    PutPayloadHeader, PutPayloadRequest, ReadResultRequest, RequestSavepointRequest, WatchJobRequest,
+    WatchJobResponse, put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
@@ -230,6 +231,28 @@ impl Execution {
                 client.put_payload(stream::iter([header]).chain(chunks)).await?;
                 Ok(())
             }
+        })
+        .await
+    }
+
+    /// Asks for a savepoint of one job; durable when this returns.
+    pub async fn request_savepoint(&self, request: RequestSavepointRequest) -> Result<(), CallError> {
+        self.patiently(|mut client| {
+            let request = request.clone();
+            async move {
+                client.request_savepoint(request).await?;
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// What became of one that was asked for.
+    pub async fn savepoint(&self, job: JobId, request_id: &str) -> Result<GetSavepointResponse, CallError> {
+        let request = GetSavepointRequest { job_id: job.to_string(), request_id: request_id.to_owned() };
+        self.patiently(|mut client| {
+            let request = request.clone();
+            async move { Ok(client.get_savepoint(request).await?.into_inner()) }
         })
         .await
     }

@@ -11,6 +11,23 @@ use proto::{Digest, EpochFence, Incarnation, JobId, TriggerId};
 
 use crate::error::CallError;
 
+/// A savepoint of one job, as the engine is asked for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Savepoint<'a> {
+    /// Of this job.
+    pub job: JobId,
+    /// A repeat with the same one starts no second.
+    pub trigger: TriggerId,
+    /// Where to; empty: where the engine's settings say.
+    pub directory: &'a str,
+    /// The job is to end with it.
+    pub stop: bool,
+    /// Its input is said to be over first.
+    pub drain: bool,
+    /// The engine's word; empty: its default.
+    pub format: &'a str,
+}
+
 /// Client of the one process of a cluster that serves its jobs, for one leader. All calls may be repeated.
 #[derive(Debug, Clone)]
 pub struct Jobs {
@@ -89,21 +106,15 @@ impl Jobs {
     }
 
     /// Has a savepoint taken, once for each trigger id; answers its present state, which may be pending: ask again then.
-    pub async fn savepoint(
-        &self,
-        job: JobId,
-        trigger: TriggerId,
-        directory: &str,
-        stop: bool,
-        drain: bool,
-    ) -> Result<SavepointResponse, CallError> {
+    pub async fn savepoint(&self, savepoint: &Savepoint<'_>) -> Result<SavepointResponse, CallError> {
         let request = SavepointRequest {
             fence: Some(self.fence.clone().into()),
-            job_id: job.to_string(),
-            trigger_id: trigger.to_string(),
-            directory: directory.to_owned(),
-            stop,
-            drain,
+            job_id: savepoint.job.to_string(),
+            trigger_id: savepoint.trigger.to_string(),
+            directory: savepoint.directory.to_owned(),
+            stop: savepoint.stop,
+            drain: savepoint.drain,
+            format: savepoint.format.to_owned(),
         };
         Ok(self.inner.clone().savepoint(request).await?.into_inner())
     }

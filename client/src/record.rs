@@ -18,7 +18,7 @@ use proto::jobgraph::{
     ReadCheckpointsResponse, ReadRecordRequest, Record as FullRecord, RecordApplicationEndRequest,
     RecordApplicationEndResponse, RecordClusterRequest, RecordJobEndRequest, RecordJobSubmittedRequest,
     RecordLeaderJobEndRequest, RecordMainRequest, RecordPublishedRequest, RecordSavepointRequest,
-    RemoveCheckpointRequest, WatchRecordRequest,
+    RemoveCheckpointRequest, RequestSavepointRequest, WatchRecordRequest,
 };
 use proto::{ApplicationRef, EpochFence, Incarnation, IncarnationFence, JobId, api};
 
@@ -280,6 +280,17 @@ impl Record {
         };
         let answer = self.inner.clone().record_leader_job_end(call(request)).await?.into_inner();
         Ok(Standing { recorded: answer.recorded, end: answer.end.unwrap_or_default() })
+    }
+
+    /// Asks for a savepoint for main(); durable when this returns.
+    pub async fn request_savepoint(
+        &self,
+        fence: &EpochFence,
+        wish: api::SavepointWish,
+    ) -> Result<(), CallError> {
+        let request = RequestSavepointRequest { fence: Some(fence.clone().into()), wish: Some(wish) };
+        self.inner.clone().request_savepoint(call(request)).await?;
+        Ok(())
     }
 
     /// What became of a savepoint that was asked for; answers the result that stands, and whether it is this one.

@@ -9,6 +9,8 @@ mod bad_input;
 mod cancel;
 #[path = "flink/controls.rs"]
 mod controls;
+#[path = "flink/examples.rs"]
+mod examples;
 #[path = "flink/kills.rs"]
 mod kills;
 #[path = "flink/no_leader.rs"]

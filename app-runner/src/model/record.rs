@@ -101,6 +101,8 @@ pub struct Wish {
     pub stop: bool,
     /// Its input is said to be over first.
     pub drain: bool,
+    /// The engine's word for a format; empty: its default.
+    pub format: String,
 }
 
 /// State of the current incarnation.

@@ -8,7 +8,7 @@ use chassis::channel;
 use chassis::clock::SharedClock;
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::transport::{Endpoint, SharedTransport};
-use client::jobs::Jobs as Client;
+use client::jobs::{Jobs as Client, Savepoint};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::{Digest, EpochFence, Incarnation, JobId, Reason, engine};
@@ -144,8 +144,10 @@ impl Jobs for EngineJobs {
         incarnation: Incarnation,
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse> {
-        let Wish { job, trigger, directory, stop, drain } = wish;
-        Ok(self.client(incarnation)?.savepoint(*job, *trigger, directory, *stop, *drain).await?)
+        let Wish { job, trigger, directory, stop, drain, format } = wish;
+        let (job, trigger, stop, drain) = (*job, *trigger, *stop, *drain);
+        let savepoint = Savepoint { job, trigger, directory, stop, drain, format };
+        Ok(self.client(incarnation)?.savepoint(&savepoint).await?)
     }
 
     async fn watch(

@@ -91,6 +91,8 @@ pub trait RecordStore: Send + Sync {
         job: JobId,
         end: job::JobEnd,
     ) -> PortResult<job::JobEnd>;
+    /// Asks for a savepoint for main(); durable when this returns.
+    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> PortResult<()>;
     /// What became of a savepoint.
     async fn record_savepoint(
         &self,
@@ -321,6 +323,10 @@ impl RecordStore for StoredRecord {
         end: job::JobEnd,
     ) -> PortResult<job::JobEnd> {
         Ok(self.0.leader_job_ended(fence, job, end).await?.end)
+    }
+
+    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> PortResult<()> {
+        Ok(self.0.request_savepoint(fence, wish).await?)
     }
 
     async fn record_savepoint(

@@ -144,6 +144,7 @@ fn wishes(wire: &api::SavepointWish) -> impl Iterator<Item = Wish> {
         directory: wire.directory.clone(),
         stop: wire.stop,
         drain: wire.drain,
+        format: wire.format.clone(),
     })
 }
 

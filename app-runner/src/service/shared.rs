@@ -247,6 +247,13 @@ impl Shared {
         }
     }
 
+    /// Whether somebody wishes for savepoints under this request id, as far as the record came last.
+    pub(super) fn is_wished(&self, request_id: &str) -> bool {
+        let record = self.record.borrow();
+        let desired = record.application.iter().filter_map(|application| application.desired.as_ref());
+        desired.flat_map(|desired| &desired.savepoints).any(|wish| wish.request_id == request_id)
+    }
+
     /// All jobs of this generation.
     pub(super) fn own_jobs(&self) -> Vec<JobId> {
         let record = self.record.borrow();

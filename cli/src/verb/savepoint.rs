@@ -40,6 +40,10 @@ pub(crate) struct WishArgs {
     #[arg(long = "dir", value_name = "URI")]
     directory: Option<String>,
 
+    /// The engine's word for its format; Flink: canonical (which other state backends read, too) or native (faster)
+    #[arg(long = "type", value_name = "FORMAT", default_value = "", hide_default_value = true)]
+    pub(crate) format: String,
+
     /// Why, for the record
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) reason: String,
@@ -74,6 +78,7 @@ pub(crate) async fn run(args: SavepointArgs, session: &Session) -> Outcome<Exit>
         directory: args.wish.directory()?,
         reason: args.wish.reason.clone(),
         requested_by: requester(),
+        format: args.wish.format.clone(),
     };
     let (request_id, directory) = (request.request_id.clone(), request.directory.clone());
     let api = session.api().await?;

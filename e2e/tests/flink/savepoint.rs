@@ -160,3 +160,24 @@ fn a_restart_is_told_with_its_cause_and_a_savepoint_of_another_job_with_what_to_
     assert!(failed.stderr.contains("Cannot map checkpoint/savepoint state"), "{}", failed.stderr);
     failed.says("help: is it a savepoint of this program?");
 }
+
+/// main()'s own wish is one in the record as anybody else's, and the end carries what the job was stopped with.
+#[test]
+fn a_program_has_savepoints_taken_of_its_own_job_and_stops_it_with_one() {
+    let host = Host::new();
+    let (jar, directory) = (programs(), host.scratch().join("savepoints"));
+    let place = directory.to_string_lossy();
+    let run = host.run(&["run", "--application-id", "stopping", "-c", "Stopping", &jar, &place]).exits(0);
+    let said: Vec<(&str, &str)> = run.stdout.lines().filter_map(|line| line.split_once(' ')).collect();
+    let [("taken", taken), ("stopped", stopped)] = said[..] else { panic!("{said:?}") };
+    let job = &host.status("stopping")["jobs"][0];
+    let kept: Vec<_> =
+        job["savepoints"].as_array().unwrap().iter().map(|one| one["pointer"].clone()).collect();
+    assert_eq!(kept, [taken, stopped], "{job:#}");
+    assert_eq!(job["end"]["savepoint"], stopped);
+    for pointer in [taken, stopped] {
+        let metadata = Path::new(pointer.trim_start_matches("file:")).join("_metadata");
+        assert!(metadata.starts_with(&directory) && metadata.is_file(), "{}", metadata.display());
+    }
+    host.down();
+}

@@ -6,7 +6,9 @@
 //! | `POST /mainspring/v1/jobs` | `AssignJob`: the static id, before there is a plan |
 //! | `POST /jobs` | jars into the record, then `Execute`; answered once the graph is in the record |
 //! | `GET /jobs/ID/status`, `/execution-result` | `WatchJob`: from the record, held until it changes |
-//! | `PATCH /jobs/ID` | `CancelJob` |
+//! | `PATCH /jobs/ID`, `GET /jobs/ID/yarn-cancel`, `/yarn-stop` | `CancelJob` |
+//! | `POST /jobs/ID/savepoints`, `/stop` | `RequestSavepoint`: a wish in the record |
+//! | `GET /jobs/ID/savepoints/TRIGGER` | `GetSavepoint` |
 //! | anything else | the JobManager's |
 
 mod answers;
@@ -14,6 +16,7 @@ mod assigned;
 mod cancel;
 mod guest;
 mod proxy;
+mod savepoint;
 mod submission;
 mod views;
 
@@ -92,6 +95,11 @@ pub fn router(front: Front) -> Router {
         .route("/jobs", post(submission::submit).get(proxy::pass))
         .route("/jobs/{job}/status", get(answers::status))
         .route("/jobs/{job}/execution-result", get(answers::execution_result))
+        .route("/jobs/{job}/savepoints", post(savepoint::take))
+        .route("/jobs/{job}/savepoints/{trigger}", get(savepoint::status))
+        .route("/jobs/{job}/stop", post(savepoint::stop))
+        .route("/jobs/{job}/yarn-cancel", get(cancel::cancel))
+        .route("/jobs/{job}/yarn-stop", get(cancel::cancel))
         .route("/jobs/{job}", patch(cancel::cancel).get(proxy::pass));
     Router::new()
         .route("/mainspring/v1/jobs", post(submission::assign))

@@ -122,6 +122,7 @@ impl ApplicationsService for Wire {
             directory: request.directory,
             reason: request.reason,
             requested_by: request.requested_by,
+            format: request.format,
             ..Default::default()
         };
         let (application, accepted_earlier) =
@@ -140,6 +141,7 @@ impl ApplicationsService for Wire {
             drain: request.drain,
             reason: request.reason,
             requested_by: request.requested_by,
+            format: request.format,
             ..Default::default()
         };
         let (application, accepted_earlier) =

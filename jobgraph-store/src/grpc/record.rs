@@ -242,6 +242,20 @@ impl RecordService for Wire {
         Ok(Response::new(jobgraph::RecordLeaderJobEndResponse { recorded, end: Some(end) }))
     }
 
+    async fn request_savepoint(
+        &self,
+        request: Request<jobgraph::RequestSavepointRequest>,
+    ) -> Answer<jobgraph::RequestSavepointResponse> {
+        require_deployment(&request)?;
+        let jobgraph::RequestSavepointRequest { fence, wish } = request.into_inner();
+        let wish = wish.unwrap_or_default();
+        // Which jobs are meant and when it was asked for is ours to say; one of main()'s jobs has to be.
+        job_id(&wish.job)?;
+        let wish = api::SavepointWish { job_ids: Vec::new(), requested_at: None, ..wish };
+        let accepted_earlier = self.0.ask_for_savepoint(&epoch(fence)?, &wish).await?;
+        Ok(Response::new(jobgraph::RequestSavepointResponse { accepted_earlier }))
+    }
+
     async fn record_savepoint(
         &self,
         request: Request<jobgraph::RecordSavepointRequest>,

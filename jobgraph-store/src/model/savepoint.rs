@@ -25,6 +25,9 @@ const MAX_POINTER_BYTES: usize = 2 * 1024;
 /// The longest message of a result, and the longest reason of a wish, in bytes.
 const MAX_TEXT_BYTES: usize = 1024;
 
+/// The longest word for a format, in bytes.
+const MAX_FORMAT_BYTES: usize = 32;
+
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
@@ -35,8 +38,9 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
     wish.requested_by = cut(wish.requested_by, 256);
     let application = draft.facts.application.clone();
     if let Some(known) = draft.facts.desired.savepoints.iter().find(|w| w.request_id == wish.request_id) {
-        let content =
-            |wish: &api::SavepointWish| (wish.job.clone(), wish.directory.clone(), wish.stop, wish.drain);
+        let content = |wish: &api::SavepointWish| {
+            (wish.job.clone(), wish.directory.clone(), wish.stop, wish.drain, wish.format.clone())
+        };
         if content(known) == content(&wish) {
             return Ok(true);
         }
@@ -78,6 +82,10 @@ fn check(wish: &api::SavepointWish) -> Result<(), Refusal> {
     }
     if directory > MAX_DIRECTORY_BYTES {
         let why = format!("directory has {directory} bytes; at most {MAX_DIRECTORY_BYTES}");
+        return Err(Refusal::RequestInvalid(why));
+    }
+    if wish.format.len() > MAX_FORMAT_BYTES {
+        let why = format!("format {:?} is longer than {MAX_FORMAT_BYTES} bytes", wish.format);
         return Err(Refusal::RequestInvalid(why));
     }
     Ok(())

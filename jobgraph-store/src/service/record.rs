@@ -271,6 +271,19 @@ impl Service {
         Ok((recorded, self.whole_end(stands).await?))
     }
 
+    /// Asks for a savepoint for main(). True: it was asked for before.
+    pub async fn ask_for_savepoint(
+        &self,
+        fence: &EpochFence,
+        wish: &api::SavepointWish,
+    ) -> Result<bool, Error> {
+        let write = self.write(&fence.application, Guard::Epoch, |draft| {
+            draft.facts.check_epoch(fence)?;
+            savepoint::ask(draft, wish.clone())
+        });
+        Ok(write.await?.0)
+    }
+
     /// What became of a savepoint: the result that stands, and whether it is this one.
     pub async fn savepoint_settled(
         &self,

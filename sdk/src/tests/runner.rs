@@ -222,6 +222,20 @@ impl ExecutionService for Runner {
         none()
     }
 
+    async fn request_savepoint(
+        &self,
+        _: Request<proto::runner::RequestSavepointRequest>,
+    ) -> Result<Response<proto::runner::RequestSavepointResponse>, Status> {
+        none()
+    }
+
+    async fn get_savepoint(
+        &self,
+        _: Request<proto::runner::GetSavepointRequest>,
+    ) -> Result<Response<proto::runner::GetSavepointResponse>, Status> {
+        none()
+    }
+
     async fn get_cluster(
         &self,
         _: Request<GetClusterRequest>,

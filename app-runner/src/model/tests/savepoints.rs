@@ -9,7 +9,14 @@ use super::*;
 
 fn wish(job: &str, stop: bool) -> Wish {
     let job = job_id(job);
-    Wish { job, trigger: TriggerId::derive("wish", job), directory: String::new(), stop, drain: false }
+    Wish {
+        job,
+        trigger: TriggerId::derive("wish", job),
+        directory: String::new(),
+        stop,
+        drain: false,
+        format: String::new(),
+    }
 }
 
 fn ask(facts: &mut Facts, wishes: &[Wish]) {

@@ -97,7 +97,8 @@ impl World {
         let open: Vec<JobId> = self.record.open_jobs().map(|(id, _)| id).collect();
         for job in open {
             let trigger = TriggerId::derive("wish", job);
-            let wish = Wish { job, trigger, directory: String::new(), stop, drain: false };
+            let wish =
+                Wish { job, trigger, directory: String::new(), stop, drain: false, format: String::new() };
             if !self.record.terminal && !self.record.desired.savepoints.contains(&wish) {
                 self.record.desired.savepoints.push(wish);
                 self.record.desired.revision += 1;

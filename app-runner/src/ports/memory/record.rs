@@ -237,6 +237,18 @@ impl RecordStore for World {
         })
     }
 
+    async fn request_savepoint(&self, fence: &EpochFence, mut wish: api::SavepointWish) -> PortResult<()> {
+        self.fenced(fence, |state| {
+            wish.job_ids = vec![wish.job.clone()];
+            let desired = state.application().desired.get_or_insert_default();
+            if !desired.savepoints.iter().any(|known| known.request_id == wish.request_id) {
+                desired.savepoints.push(wish);
+                desired.revision += 1;
+            }
+            Ok(())
+        })
+    }
+
     async fn record_savepoint(
         &self,
         fence: &EpochFence,

@@ -20,8 +20,9 @@ use proto::runner::execution_service_server::{ExecutionService, ExecutionService
 use proto::runner::{
     Accepted, AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteRequest,
     ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
-    JournalRequest, JournalResponse, PutPayloadRequest, PutPayloadResponse, ReadResultRequest,
-    ReadResultResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
+    GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse, PutPayloadRequest,
+    PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
+    RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
 };
 use proto::{ApplicationRef, Generation, JobId, Reason};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -106,6 +107,20 @@ impl ExecutionService for Runner {
     }
 
     async fn assign_job(&self, _: Request<AssignJobRequest>) -> Result<Response<AssignJobResponse>, Status> {
+        none()
+    }
+
+    async fn request_savepoint(
+        &self,
+        _: Request<RequestSavepointRequest>,
+    ) -> Result<Response<RequestSavepointResponse>, Status> {
+        none()
+    }
+
+    async fn get_savepoint(
+        &self,
+        _: Request<GetSavepointRequest>,
+    ) -> Result<Response<GetSavepointResponse>, Status> {
         none()
     }
 

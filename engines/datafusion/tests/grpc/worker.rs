@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chassis::credential::Principal;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
-use client::jobs::Jobs;
+use client::jobs::{Jobs, Savepoint};
 use futures::StreamExt as _;
 use mainspring_datafusion::graph::JobGraph;
 use mainspring_datafusion::script::{Paths, Script};
@@ -112,9 +112,11 @@ fn id(n: u8) -> JobId {
 async fn savepoints_are_refused_by_name() {
     let world = World::new().await;
     let trigger = proto::TriggerId::derive("wish", id(1));
-    let early = world.leader(3).savepoint(id(1), trigger, "", true, false).await.unwrap_err();
+    let (directory, format) = ("", "");
+    let savepoint = Savepoint { job: id(1), trigger, directory, stop: true, drain: false, format };
+    let early = world.leader(3).savepoint(&savepoint).await.unwrap_err();
     assert_eq!(early.reason(), Some(Reason::NotAdopted));
-    let refused = world.adopted().await.savepoint(id(1), trigger, "", true, false).await.unwrap_err();
+    let refused = world.adopted().await.savepoint(&savepoint).await.unwrap_err();
     assert_eq!(
         (refused.code(), refused.reason()),
         (Code::FailedPrecondition, Some(Reason::SavepointUnsupported))

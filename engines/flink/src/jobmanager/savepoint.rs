@@ -19,6 +19,8 @@ pub(crate) struct Trigger {
     pub(crate) stop: bool,
     /// Say that the input is over first.
     pub(crate) drain: bool,
+    /// `canonical` or `native`; empty: Flink's default.
+    pub(crate) format: String,
 }
 
 impl Trigger {
@@ -26,11 +28,14 @@ impl Trigger {
     pub(crate) fn request(&self) -> (String, Value) {
         let directory = if self.directory.is_empty() { Value::Null } else { self.directory.clone().into() };
         let (job, id) = (self.job, self.id.to_string());
+        let format = if self.format.is_empty() { Value::Null } else { self.format.to_uppercase().into() };
         if self.stop {
-            let body = json!({"targetDirectory": directory, "drain": self.drain, "triggerId": id});
+            let body = json!({"targetDirectory": directory, "drain": self.drain, "triggerId": id, "formatType": format});
             (format!("/jobs/{job}/stop"), body)
         } else {
-            let body = json!({"target-directory": directory, "cancel-job": false, "triggerId": id});
+            let body = json!({
+                "target-directory": directory, "cancel-job": false, "triggerId": id, "formatType": format
+            });
             (format!("/jobs/{job}/savepoints"), body)
         }
     }
@@ -139,13 +144,26 @@ mod tests {
     fn the_trigger_id_is_ours_in_both_requests() {
         let job: JobId = "00112233445566778899aabbccddeeff".parse().unwrap();
         let id = TriggerId::derive("wish", job);
-        let plain = Trigger { job, id, directory: String::new(), stop: false, drain: false };
+        let plain =
+            Trigger { job, id, directory: String::new(), stop: false, drain: false, format: String::new() };
         let (path, body) = plain.request();
         assert_eq!(path, format!("/jobs/{job}/savepoints"));
-        assert_eq!(body, json!({"target-directory": null, "cancel-job": false, "triggerId": id.to_string()}));
-        let stop = Trigger { directory: "file:///s".into(), stop: true, drain: true, ..plain };
+        assert_eq!(
+            body,
+            json!({"target-directory": null, "cancel-job": false, "triggerId": id.to_string(), "formatType": null})
+        );
+        let stop = Trigger {
+            directory: "file:///s".into(),
+            stop: true,
+            drain: true,
+            format: "native".into(),
+            ..plain
+        };
         let (path, body) = stop.request();
         assert_eq!(path, format!("/jobs/{job}/stop"));
-        assert_eq!(body, json!({"targetDirectory": "file:///s", "drain": true, "triggerId": id.to_string()}));
+        assert_eq!(
+            body,
+            json!({"targetDirectory": "file:///s", "drain": true, "triggerId": id.to_string(), "formatType": "NATIVE"})
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chassis::BoxError;
-use chassis::clock::{Clock as _, SharedClock};
+use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use client::error::CallError;
 use client::payloads::Payloads;
@@ -27,6 +27,9 @@ const HOLD: Duration = Duration::from_secs(10);
 
 /// Between two looks at a savepoint that is under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the last counters of a job may take.
+const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// The largest graph that is read, as large as `Execute` takes one.
 const MAX_GRAPH_BYTES: usize = 64 << 20;
@@ -324,6 +327,14 @@ impl Board {
     /// The record holds the job's end.
     pub(super) fn end_recorded(&self, job: JobId) {
         self.set(job, EngineJobState::Ended);
+    }
+
+    /// The JobManager has the counters of a job that ends as long as the end is being recorded. They are for people: an end does not wait for them.
+    pub(super) async fn look_once_more(&self, job: JobId) {
+        let looked = timeout(&self.0.clock, LAST_LOOK_WITHIN, self.look_at(job)).await;
+        if let Ok(Err(error)) = looked {
+            tracing::debug!("{error}");
+        }
     }
 
     /// The last counters of a job.

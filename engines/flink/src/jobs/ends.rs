@@ -56,6 +56,8 @@ impl Ends {
             JobOutcome::Succeeded => self.board.stopped_with(job).await?.unwrap_or_default(),
             _ => String::new(),
         };
+        // A short job may never have been looked at.
+        self.board.look_once_more(job).await;
         let mut progress = self.board.progress(job);
         progress.elapsed = Some(elapsed(ended.net_runtime));
         let recorded = JobEnd {

@@ -99,6 +99,7 @@ impl JobsService for Service {
             directory: request.directory,
             stop: request.stop,
             drain: request.drain,
+            format: request.format,
         };
         let said = match self.board.savepoint(&trigger).await {
             Ok(None) => answer(SavepointState::Pending, String::new(), String::new()),

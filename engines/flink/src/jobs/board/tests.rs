@@ -56,7 +56,14 @@ fn job() -> JobId {
 }
 
 fn trigger(stop: bool) -> Trigger {
-    Trigger { job: job(), id: TriggerId::derive("wish", job()), directory: String::new(), stop, drain: false }
+    Trigger {
+        job: job(),
+        id: TriggerId::derive("wish", job()),
+        directory: String::new(),
+        stop,
+        drain: false,
+        format: String::new(),
+    }
 }
 
 fn details(state: &str, task: &str) -> Value {
