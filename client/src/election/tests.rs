@@ -10,6 +10,7 @@ use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
+use futures::FutureExt as _;
 use futures::stream::BoxStream;
 use proto::election::campaign_request::Message as Asked;
 use proto::election::campaign_response::Message as Said;
@@ -286,6 +287,10 @@ async fn a_holder_whose_loop_hangs_neither_renews_nor_resumes() {
     soon(pulse.due()).await;
     assert_eq!(elector.renewal().await, 2, "it turned");
     stage.clock.advance(LEASE / 4);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+        assert!(elector.asked.message().now_or_never().is_none(), "it renewed although its loop hangs");
+    }
     drop(elector);
     stage.clock.advance(LEASE);
     for _ in 0..1000 {

@@ -188,6 +188,29 @@ mod tests {
         );
     }
 
+    /// Milliseconds that people wait for a cluster: by default Flink takes them in tens of seconds.
+    #[test]
+    fn what_is_gone_is_noticed_and_what_comes_is_taken_in_within_seconds() {
+        let of = |all: &BTreeMap<String, String>, key: &str| -> u64 { all[key].parse().unwrap() };
+        let plain = configured(&[]);
+        // A TaskManager that is killed is unreachable at once; the second beat that does not reach it says that it is lost.
+        assert!(2 * of(&plain, "heartbeat.interval") <= 2000);
+        assert!(
+            !plain.contains_key("heartbeat.rpc-failure-threshold"),
+            "two, unless somebody says otherwise"
+        );
+        for (key, bound) in [
+            ("cluster.registration.error-delay", 100),
+            ("cluster.registration.initial-timeout", 100),
+            ("cluster.registration.max-timeout", 1000),
+            ("metrics.fetcher.update-interval", 1000),
+            ("web.refresh-interval", 100),
+        ] {
+            assert!(of(&plain, key) <= bound, "{key}");
+        }
+        assert_eq!(of(&configured(&[("heartbeat.interval", "5000")]), "heartbeat.interval"), 5000);
+    }
+
     #[test]
     fn memory_is_spelled_out_and_never_said_twice() {
         let all = configured(&[("taskmanager.memory.process.size", "2g")]);

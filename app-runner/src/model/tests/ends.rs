@@ -304,6 +304,21 @@ fn a_success_whose_output_is_given_up_is_none() {
 }
 
 #[test]
+fn a_failure_waits_for_what_was_committed_unless_that_is_given_up() {
+    let mut facts = running(vec![]);
+    facts.apply(Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) });
+    job_ended(&mut facts, "a", JobOutcome::Succeeded);
+    main_exits(&mut facts, 3);
+    facts.apply(Fact::MainEndRecorded);
+    assert_eq!(wants(&facts), ["Publish"]);
+    let mut published = facts.clone();
+    published.apply(Fact::Published(job_id("a")));
+    assert_eq!(recorded_end(&published), (Outcome::Failed, Some(Reason::MainExited)));
+    abandon(&mut facts);
+    assert_eq!(recorded_end(&facts), (Outcome::Failed, Some(Reason::MainExited)));
+}
+
+#[test]
 fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
     let mut facts = leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
     facts.apply(Fact::Released);
