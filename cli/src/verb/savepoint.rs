@@ -42,7 +42,7 @@ pub(crate) struct WishArgs {
 
     /// The engine's word for its format; Flink: canonical (which other state backends read, too) or native (faster)
     #[arg(long = "type", value_name = "FORMAT", default_value = "", hide_default_value = true)]
-    pub(crate) format: String,
+    pub(crate) savepoint_type: String,
 
     /// Why, for the record
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: SavepointArgs, session: &Session) -> Outcome<Exit>
         directory: args.wish.directory()?,
         reason: args.wish.reason.clone(),
         requested_by: requester(),
-        format: args.wish.format.clone(),
+        format: args.wish.savepoint_type.clone(),
     };
     let (request_id, directory) = (request.request_id.clone(), request.directory.clone());
     let api = session.api().await?;

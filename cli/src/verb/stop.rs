@@ -41,7 +41,7 @@ pub(crate) async fn run(args: StopArgs, session: &Session) -> Outcome<Exit> {
         directory: args.wish.directory()?,
         reason: args.wish.reason.clone(),
         requested_by: requester(),
-        format: args.wish.format.clone(),
+        format: args.wish.savepoint_type.clone(),
     };
     let request_id = request.request_id.clone();
     let api = session.api().await?;

@@ -8,12 +8,13 @@ use e2e::process::eventually_within;
 
 const PACKAGE: &str = "org.apache.flink.streaming.examples";
 
-/// They end by themselves, and print what comes out in the TaskManager.
-const FINITE: [(&str, &str); 4] = [
-    ("wordcount.WordCount", "(be,"),
-    ("windowing.WindowWordCount", "(be,"),
-    ("sideoutput.SideOutputExample", "(be,"),
-    ("windowing.SessionWindowing", "(c,"),
+/// They end by themselves, and print what comes out in the TaskManager: class, what it prints, arguments.
+const FINITE: [(&str, &str, &[&str]); 4] = [
+    ("wordcount.WordCount", "(the,", &[]),
+    // Without these no window of its few words is ever full.
+    ("windowing.WindowWordCount", "(the,", &["--window", "10", "--slide", "5"]),
+    ("sideoutput.SideOutputExample", "(be,", &[]),
+    ("windowing.SessionWindowing", "(c,", &[]),
 ];
 
 /// They go on until they are cancelled.
@@ -21,13 +22,13 @@ const ENDLESS: [&str; 3] =
     ["windowing.TopSpeedWindowing", "join.WindowJoin", "statemachine.StateMachineExample"];
 
 #[track_caller]
-fn ends(mode: &[&str], examples_of: &[(&str, &str)]) {
+fn ends(mode: &[&str], these: &[(&str, &str, &[&str])]) {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
     let jar = examples();
-    for (number, (class, printed)) in examples_of.iter().enumerate() {
+    for (number, (class, printed, arguments)) in these.iter().enumerate() {
         let (id, class) = (format!("example-{number}"), format!("{PACKAGE}.{class}"));
         let mut line = vec!["run", "--application-id", &id, "-c", &class, &jar];
-        line.extend(mode);
+        line.extend(mode.iter().chain(*arguments));
         host.run(&line).exits(0).says("nothing left over");
         let job = &host.status(&id)["jobs"][0];
         assert_eq!(job["end"]["outcome"], "JOB_OUTCOME_SUCCEEDED", "{class}: {job:#}");
