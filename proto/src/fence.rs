@@ -1,20 +1,9 @@
 //! Fences as types: what a writer holds against everybody who came after it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::fences as wire;
-use crate::id::{ApplicationId, Epoch, Generation, Incarnation, InvalidId};
-
-/// One life of one application id; as text `id@generation`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ApplicationRef {
-    /// Whose.
-    pub id: ApplicationId,
-    /// Which life.
-    pub generation: Generation,
-}
+use crate::id::{ApplicationRef, Epoch, Generation, Incarnation, InvalidId};
 
 /// What the leader of an application writes with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,12 +21,6 @@ pub struct IncarnationFence {
     pub application: ApplicationRef,
     /// Writes commit only while this is the current incarnation.
     pub incarnation: Incarnation,
-}
-
-impl fmt::Display for ApplicationRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.id, self.generation)
-    }
 }
 
 /// A required part of a message is missing.

@@ -6,8 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::fence::ApplicationRef;
-
 /// A value that is not an identity: which kind, what was given, and what it has to look like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {value:?} is malformed: {rule}")]
@@ -180,6 +178,21 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// One life of one application id; as text `id@generation`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ApplicationRef {
+    /// Whose.
+    pub id: ApplicationId,
+    /// Which life.
+    pub generation: Generation,
+}
+
+impl fmt::Display for ApplicationRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id, self.generation)
     }
 }
 

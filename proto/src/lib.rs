@@ -6,8 +6,8 @@ pub mod id;
 pub mod reason;
 pub mod target;
 
-pub use fence::{ApplicationRef, EpochFence, IncarnationFence};
-pub use id::{ApplicationId, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId};
+pub use fence::{EpochFence, IncarnationFence};
+pub use id::{ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId};
 pub use reason::Reason;
 
 /// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.
