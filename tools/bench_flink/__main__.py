@@ -52,6 +52,7 @@ def main() -> None:
         root = pathlib.Path(directory).resolve()
         home = Home.find(given.bin.resolve())
         counting = home.compiled(TOOLS.parent / "e2e" / "java" / "ExactlyOnce.java", root)
+        endless = home.compiled(TOOLS / "bench_flink" / "Endless.java", root)
         try:
             for name in SECTIONS:
                 if given.only in (None, name):
@@ -59,7 +60,7 @@ def main() -> None:
                     place = root / name
                     place.mkdir()
                     print(f"{name}: {section.__doc__.splitlines()[0]}", flush=True)
-                    section.run(Bench(given.bin.resolve(), given.jar.resolve(), counting, home, place, given.runs, given.seconds))
+                    section.run(Bench(given.bin.resolve(), given.jar.resolve(), counting, endless, home, place, given.runs, given.seconds))
         finally:
             kill_what_is_left(root)
 

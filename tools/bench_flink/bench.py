@@ -18,6 +18,8 @@ class Bench:
     examples: pathlib.Path
     # The jar of e2e/java/ExactlyOnce.java.
     counting: pathlib.Path
+    # The jar of Endless.java.
+    endless: pathlib.Path
     home: Home
     root: pathlib.Path
     runs: int

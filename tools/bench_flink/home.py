@@ -40,7 +40,7 @@ class Home:
     def compiled(self, source: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
         """A jar of one Java file."""
         tools = pathlib.Path(self.java).parent
-        classes, jar = into / "classes", into / f"{source.stem}.jar"
+        classes, jar = into / source.stem, into / f"{source.stem}.jar"
         subprocess.run([str(tools / "javac"), "-proc:none", "-cp", ":".join(self.libraries()), "-d", str(classes), str(source)], check=True)
         subprocess.run([str(tools / "jar"), "--create", "--file", str(jar), "-C", str(classes), "."], check=True)
         return jar
