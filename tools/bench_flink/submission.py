@@ -2,7 +2,8 @@
 
 CPU is the process's own (wait4), from its start to its exit. Bytes of the jar are told by the kernel's count of what a process reads
 (/proc/PID/io, rchar, asked of the zombie): the same program once in a small jar and once in one that holds 64 MiB of noise beside it; the
-difference is what was read of the jar. Reads through mmap are not in that count; neither side maps the jar's contents.
+difference is what was read of the jar. Reads through mmap are not in that count; they would show
+in the CPU seconds.
 `flink run` is measured without its shell scripts, which start one more JVM to read the configuration.
 
 The work does not vanish: mainspring reads the jar and runs main() in processes of the host. So CPU of the whole machine, from the command's start until

@@ -14,7 +14,6 @@ from machine import cpu_of, eventually
 from native import Native
 
 
-
 def changed(side, than: int) -> tuple[float, int]:
     """When the counter, which moves once a second, shows another number than this; and that number."""
     count = eventually("the counter moves", lambda: (now := rest.written(side.rest())) != than and now, pause=0.01)
