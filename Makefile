@@ -5,11 +5,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e-flink bench clean-run build
+.PHONY: help run test check e2e-flink bench bench-flink clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
 bin := $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
+release := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 cargo_flags := $(if $(CI),--locked)
 binaries := --bin mainspring --bin mainspring-datafusion --bin mainspring-flink
 
@@ -44,7 +45,13 @@ e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
 	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example jvm_arguments)
-	@tools/bench.py --bin $(abspath $(or $(CARGO_TARGET_DIR),target))/release $(ARGS)
+	@tools/bench.py --bin $(release) $(ARGS)
+
+bench-flink: ## Flink jobs through us, beside Flink by itself, a release build; ARGS='--only throughput' for one section
+	@tools/setup build
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example jvm_arguments)
+	@$(release)/mainspring setup flink >/dev/null
+	@python3 tools/bench_flink --bin $(release) --jar $$(tools/setup flink-examples) $(ARGS)
 
 clean-run: ## what a newcomer waits for: clone what is committed, fetch, build and run it, with the clock running
 	@there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; \

@@ -118,7 +118,12 @@ fn ports(
         key: key.clone(),
     };
     Ports {
-        election: Arc::new(ElectorElection::new(elector, args.contender.clone(), args.lock_file())),
+        election: Arc::new(ElectorElection::new(
+            elector,
+            clock.clone(),
+            args.contender.clone(),
+            args.lock_file(),
+        )),
         record: Arc::new(StoredRecord::new(client::record::Record::new(store.clone()))),
         payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
         artifacts: Arc::new(FetcherArtifacts::new(fetcher)),

@@ -24,6 +24,7 @@ use crate::ports::record::Disposition;
 use crate::ports::{PortResult, Ports, view};
 use crate::service::execution::Execution;
 use crate::service::retry::patiently;
+use crate::service::shared::Standing;
 
 /// Exit code of a contender that failed itself, and of one that was asked to end before the application was clean: it is
 /// started again.
@@ -194,7 +195,8 @@ impl Contender {
             leadership.resign().await;
             return Ok(Led::Exit(exit_code(&record)));
         }
-        let held = attempt::Held { lease: leadership.lease(), turns: leadership.turns() };
+        let standing = Standing { lease: leadership.lease(), standbys: leadership.standbys() };
+        let held = attempt::Held { standing, turns: leadership.turns() };
         let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
         let leave = attempt.run(self.front.clone(), self.shutdown.clone()).await?;
         tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");

@@ -160,3 +160,32 @@ fn lifecycle_is_killed() {
 fn up_is_killed() {
     kill_under_a_running_application("up");
 }
+
+/// Whoever looks sees who would take over, also after somebody did.
+#[test]
+fn status_names_who_stands_by() {
+    let host = Host::new();
+    let program = host.file("sleeper", "#!/bin/sh\nexec sleep 300\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let run = host.start(&["run", "--application-id", "sleeper", "--contenders", "2", &program]);
+    let leadership = || {
+        let status = host.run(&["status", "sleeper", "-o", "json"]);
+        if status.code == 0 { status.json()["leadership"].clone() } else { serde_json::Value::Null }
+    };
+    let stands_by = |leader: &str| {
+        let known = leadership();
+        let other = if leader == "runner-0" { "runner-1" } else { "runner-0" };
+        known["leader"] == leader && known["standbys"] == serde_json::json!([other])
+    };
+    eventually("somebody leads and the other one stands by", || {
+        stands_by("runner-0") || stands_by("runner-1")
+    });
+    let first = leadership();
+    signal(u32::try_from(first["leaderPid"].as_u64().unwrap()).unwrap(), "KILL");
+    let next = if first["leader"] == "runner-0" { "runner-1" } else { "runner-0" };
+    eventually("the other one leads, and the first, started again, stands by", || stands_by(next));
+    host.run(&["cancel", "sleeper"]).exits(0);
+    run.finish().exits(3);
+    host.down();
+}

@@ -7,7 +7,9 @@ pub mod reason;
 pub mod target;
 
 pub use fence::{EpochFence, IncarnationFence};
-pub use id::{ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId};
+pub use id::{
+    ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId,
+};
 pub use reason::Reason;
 
 /// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.

@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use chassis::clock::Boot;
+use chassis::backoff::Backoff;
+use chassis::clock::{Boot, Clock as _, SharedClock};
 use client::election::{self as elector, Candidacy};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
@@ -12,6 +14,9 @@ use proto::{ApplicationRef, Epoch};
 use tokio::sync::watch;
 
 use super::PortResult;
+
+/// Pauses before an elector that is away is asked again who stands by.
+const OBSERVE_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// A campaign for the leadership of one application.
 #[async_trait]
@@ -33,6 +38,8 @@ pub trait Leadership: Send + Sync {
     fn cause(&self) -> String;
     /// What is known of the lease.
     fn lease(&self) -> watch::Receiver<Lease>;
+    /// Who waits for it, in order, as the elector says.
+    fn standbys(&self) -> watch::Receiver<Vec<String>>;
     /// Ties the renewals to the loop that takes from this: from now on each waits until its turn was taken here, so that a loop
     /// that hangs loses its lease although its process lives.
     fn turns(&self) -> Turns;
@@ -56,14 +63,15 @@ pub enum Lease {
 #[derive(Clone)]
 pub struct ElectorElection {
     elector: elector::Election,
+    clock: SharedClock,
     holder: String,
     lock_file: PathBuf,
 }
 
 impl ElectorElection {
     /// Campaigns as `holder`. `lock_file` is the lock that main() and its descendants hold.
-    pub fn new(elector: elector::Election, holder: String, lock_file: PathBuf) -> Self {
-        Self { elector, holder, lock_file }
+    pub fn new(elector: elector::Election, clock: SharedClock, holder: String, lock_file: PathBuf) -> Self {
+        Self { elector, clock, holder, lock_file }
     }
 }
 
@@ -114,13 +122,41 @@ impl Election for ElectorElection {
                 }
             }
         });
-        Ok(Box::new(Led { leadership, lease }))
+        let (names, standbys) = watch::channel(Vec::new());
+        tokio::spawn(observe(self.elector.clone(), self.clock.clone(), application.clone(), names));
+        Ok(Box::new(Led { leadership, lease, standbys }))
+    }
+}
+
+/// Who stands by, until nobody asks any more. It is for people: an elector that is away is asked again without hurry.
+async fn observe(
+    elector: elector::Election,
+    clock: SharedClock,
+    application: ApplicationRef,
+    names: watch::Sender<Vec<String>>,
+) {
+    let mut backoff = Backoff::new(OBSERVE_AGAIN.0, OBSERVE_AGAIN.1);
+    let follow = async {
+        loop {
+            if let Ok(mut views) = elector.observe(&application.id).await {
+                while let Some(Ok(view)) = views.next().await {
+                    backoff.reset();
+                    names.send_replace(view.standbys);
+                }
+            }
+            clock.sleep(backoff.next_delay()).await;
+        }
+    };
+    tokio::select! {
+        () = names.closed() => {}
+        () = follow => {}
     }
 }
 
 struct Led {
     leadership: elector::Leadership,
     lease: watch::Receiver<Lease>,
+    standbys: watch::Receiver<Vec<String>>,
 }
 
 #[async_trait]
@@ -135,6 +171,10 @@ impl Leadership for Led {
 
     fn lease(&self) -> watch::Receiver<Lease> {
         self.lease.clone()
+    }
+
+    fn standbys(&self) -> watch::Receiver<Vec<String>> {
+        self.standbys.clone()
     }
 
     fn turns(&self) -> Turns {

@@ -159,6 +159,8 @@ pub struct Beat {
     pub progress: Vec<api::JobProgress>,
     /// What the leader is doing, one line.
     pub activity: String,
+    /// Who waits for its place, in order.
+    pub standbys: Vec<String>,
 }
 
 /// Bytes by digest in the record.
@@ -385,6 +387,7 @@ impl RecordStore for StoredRecord {
             source: beat.source,
             progress: beat.progress,
             activity: beat.activity,
+            standbys: beat.standbys,
         });
         let mut answers = self.0.beat(Requests(beats.boxed())).await?;
         while let Some(holds) = answers.next().await {

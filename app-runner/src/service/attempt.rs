@@ -6,22 +6,22 @@ use chassis::tasks::Shutdown;
 use chassis::telemetry::{fields, trace};
 use futures::StreamExt as _;
 use proto::EpochFence;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::execution::Execution;
-use super::shared::{INBOX, Shared};
+use super::shared::{INBOX, Shared, Standing};
 use super::{Front, Identity, verbs, watchers};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
-use crate::ports::election::{Lease, Turns};
+use crate::ports::election::Turns;
 use crate::ports::record::Begun;
 use crate::ports::{PortResult, Ports};
 
 /// What the driver has of its leadership.
 pub(super) struct Held {
-    pub(super) lease: watch::Receiver<Lease>,
+    pub(super) standing: Standing,
     pub(super) turns: Turns,
 }
 
@@ -45,11 +45,11 @@ impl Attempt {
         record: Record,
         held: Held,
     ) -> Self {
-        let Held { lease, turns } = held;
+        let Held { standing, turns } = held;
         let (sender, inbox) = mpsc::channel(INBOX);
         let facts = Facts::new(fence.epoch, record);
         let holder = identity.holder.clone();
-        let shared = Shared::new(ports.clone(), holder, fence, begun.record, begun.secrets, lease, sender);
+        let shared = Shared::new(ports.clone(), holder, fence, begun.record, begun.secrets, standing, sender);
         Self {
             shared: Arc::new(shared),
             facts,

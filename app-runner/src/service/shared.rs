@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) record: watch::Sender<Arc<jobgraph::Record>>,
     pub(super) inbox: mpsc::Sender<Fact>,
     pub(super) lease: watch::Receiver<Lease>,
+    /// Who waits for the leadership.
+    pub(super) standbys: watch::Receiver<Vec<String>>,
     /// One line for the beat.
     pub(super) activity: watch::Sender<String>,
     pub(super) progress: watch::Sender<BTreeMap<JobId, job::Progress>>,
@@ -51,6 +53,12 @@ pub(super) struct Shared {
     complaints: Mutex<BTreeMap<String, String>>,
 }
 
+/// What the elector says of this leadership as time goes on.
+pub(super) struct Standing {
+    pub(super) lease: watch::Receiver<Lease>,
+    pub(super) standbys: watch::Receiver<Vec<String>>,
+}
+
 impl Shared {
     pub(super) fn new(
         ports: Ports,
@@ -58,7 +66,7 @@ impl Shared {
         fence: EpochFence,
         record: Arc<jobgraph::Record>,
         secrets: BTreeMap<String, String>,
-        lease: watch::Receiver<Lease>,
+        standing: Standing,
         inbox: mpsc::Sender<Fact>,
     ) -> Self {
         let spec =
@@ -71,7 +79,8 @@ impl Shared {
             secrets,
             record: watch::Sender::new(record),
             inbox,
-            lease,
+            lease: standing.lease,
+            standbys: standing.standbys,
             activity: watch::Sender::default(),
             progress: watch::Sender::default(),
             failures: watch::Sender::default(),

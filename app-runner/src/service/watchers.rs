@@ -158,6 +158,7 @@ async fn beats(shared: Arc<Shared>) {
                     })
                     .collect(),
                 activity: shared.activity.borrow().clone(),
+                standbys: shared.standbys.borrow().clone(),
             };
             Some((beat, (shared, false)))
         });

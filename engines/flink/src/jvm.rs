@@ -41,17 +41,14 @@ fn of_role(role: Role) -> &'static [&'static str] {
             "-XX:CompileThresholdScaling=5",
             "-Dmainspring.log.level=INFO",
         ],
-        // Records go through here: the optimising compiler stays, but both leave alone what is only warm from starting.
+        // Records go through here: the optimising compiler works as it does by default, and only the first, quick one leaves alone what is
+        // merely warm from starting.
         Role::TaskManager => &[
             "-XX:+UseG1GC",
             "-XX:Tier3InvocationThreshold=1000",
             "-XX:Tier3MinInvocationThreshold=500",
             "-XX:Tier3CompileThreshold=10000",
             "-XX:Tier3BackEdgeThreshold=300000",
-            "-XX:Tier4InvocationThreshold=50000",
-            "-XX:Tier4MinInvocationThreshold=6000",
-            "-XX:Tier4CompileThreshold=150000",
-            "-XX:Tier4BackEdgeThreshold=400000",
             "-Dmainspring.log.level=INFO",
         ],
         // It lives for a second or two as a rule.

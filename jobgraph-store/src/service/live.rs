@@ -29,6 +29,7 @@ struct Heard {
     wall: SystemTime,
     progress: Vec<api::JobProgress>,
     activity: String,
+    standbys: Vec<String>,
 }
 
 impl Live {
@@ -51,6 +52,7 @@ impl Live {
             wall: self.clock.wall(),
             progress: beat.progress.clone(),
             activity: beat.activity.clone(),
+            standbys: beat.standbys.clone(),
         };
         self.heard().insert(application.clone(), heard);
     }
@@ -69,6 +71,7 @@ impl Live {
                     wall,
                     progress: Vec::new(),
                     activity: String::new(),
+                    standbys: Vec::new(),
                 };
                 heard.insert(application.clone(), new);
             }
@@ -125,7 +128,7 @@ impl Live {
         self.heard().get(application).map(|heard| heard.progress.clone()).unwrap_or_default()
     }
 
-    /// Adds what memory knows to an answer: its observation, and counters of jobs that have not ended.
+    /// Adds what memory knows to an answer: its observation, who stands by, and counters of jobs that have not ended.
     pub fn complete(&self, application: &ApplicationRef, shown: &mut api::Application) {
         shown.observation = Some(self.observation(application, shown));
         if shown.terminal {
@@ -133,6 +136,9 @@ impl Live {
         }
         let heard = self.heard();
         let Some(heard) = heard.get(application) else { return };
+        if let Some(leadership) = shown.leadership.as_mut().filter(|known| known.epoch == heard.epoch) {
+            leadership.standbys.clone_from(&heard.standbys);
+        }
         for job in shown.jobs.iter_mut().filter(|job| job.end.is_none()) {
             if let Some(counters) = heard.progress.iter().find(|counters| counters.job_id == job.job_id) {
                 job.progress = counters.progress;

@@ -21,6 +21,7 @@ fn beat(fence: &proto::EpochFence, rows: u64) -> jobgraph::BeatRequest {
             last_failure: String::new(),
         }],
         activity: "fetching".into(),
+        standbys: vec!["runner-1".into()],
     }
 }
 
@@ -36,7 +37,10 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
     let fresh = host.applications().get(&app.id, None).await.unwrap();
     let observed = fresh.observation.unwrap();
     assert!(!observed.stale && observed.source == "runner-0" && observed.epoch == 1, "{observed:?}");
-    assert_eq!(fresh.message, "fetching");
+    assert_eq!(
+        (fresh.message.as_str(), fresh.leadership.unwrap().standbys),
+        ("fetching", vec!["runner-1".to_owned()])
+    );
 
     // The source is silent from here on.
     let request = WatchRequest { application_id: app.id.to_string(), ..Default::default() };

@@ -94,7 +94,7 @@ async fn a_lease_is_renewed_by_turns_of_the_leaders_loop_alone_and_its_loss_is_p
     let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
     let elector = elector::Election::new(channel, clock.clone());
     let lock_file = directory.path().join("work/main.lock");
-    let port = ElectorElection::new(elector, "runner-0".to_owned(), lock_file.clone());
+    let port = ElectorElection::new(elector, clock.clone(), "runner-0".to_owned(), lock_file.clone());
 
     let campaign = tokio::spawn(async move {
         let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };

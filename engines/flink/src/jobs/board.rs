@@ -1,5 +1,7 @@
 //! The jobs of this cluster: who may give orders, what the JobManager knows, what stands in the record.
 
+mod savepoints;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,16 +19,16 @@ use tokio::sync::watch;
 
 use super::submission;
 use crate::graph::{GraphError, JobGraph};
-use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness, Taken, Trigger, Triggered};
+use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness};
 
-/// How often the JobManager is asked for running jobs; at most four reports a second.
+/// How often the JobManager is asked for running jobs while something happens; at most four reports a second.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a question about a savepoint is held while the answer is "not yet".
-const HOLD: Duration = Duration::from_secs(10);
+/// And how often once they only run: its counters move once a second, and each answer costs it what its jobs could use.
+const ASK_CALMLY_EVERY: Duration = Duration::from_secs(1);
 
-/// Between two looks at a savepoint that is under way.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// For so long after a job's state has changed something may happen.
+const CALM_AFTER: Duration = Duration::from_secs(10);
 
 /// How long the last counters of a job may take.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -265,65 +267,6 @@ impl Board {
         }
     }
 
-    /// Has a savepoint taken, once for each trigger id: that is Flink's own word for it, so all that is known of it is there.
-    /// Answers `None` when it is not known yet what becomes of it after `HOLD`.
-    pub(crate) async fn savepoint(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
-        let until = self.0.clock.boot() + HOLD;
-        loop {
-            match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
-                Triggered::Done(taken) => return Ok(Some(taken)),
-                Triggered::UnderWay => {}
-                Triggered::Unknown => match self.0.jobmanager.readiness(savepoint.job).await? {
-                    Readiness::Runs => self.trigger(savepoint).await?,
-                    // A trigger now would be a savepoint that failed.
-                    Readiness::Starts => {}
-                    Readiness::Over => {
-                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
-                    }
-                    Readiness::Unknown if self.ended(savepoint.job).await? => {
-                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
-                    }
-                    Readiness::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
-                },
-            }
-            if self.0.clock.boot() >= until {
-                return Ok(None);
-            }
-            self.0.clock.sleep(LOOK_AGAIN).await;
-        }
-    }
-
-    async fn trigger(&self, savepoint: &Trigger) -> Result<(), Refusal> {
-        let triggered = self.0.jobmanager.trigger(savepoint).await;
-        if triggered.is_ok() {
-            tracing::info!(
-                { chassis::telemetry::fields::JOB_ID } = %savepoint.job,
-                trigger = %savepoint.id, stop = savepoint.stop, "savepoint triggered"
-            );
-        }
-        Ok(triggered?)
-    }
-
-    /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked
-    /// for one, or it is not told in time.
-    pub(super) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
-        let resume = self.0.record.read_checkpoints(&self.0.fence, job).await?;
-        let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };
-        let until = self.0.clock.boot() + HOLD;
-        while self.0.clock.boot() < until {
-            match self.0.jobmanager.savepoint(job, trigger).await {
-                Ok(Triggered::Done(Taken::At(pointer))) => return Ok(Some(pointer)),
-                // The job ended by itself, or for another reason.
-                Ok(Triggered::Done(Taken::Failed(_)) | Triggered::Unknown) => return Ok(None),
-                Ok(Triggered::UnderWay) => {}
-                Err(error) => tracing::debug!("{error}"),
-            }
-            self.0.clock.sleep(LOOK_AGAIN).await;
-        }
-        tracing::warn!({ chassis::telemetry::fields::JOB_ID } = %job, "the savepoint that the job stopped with is not told in time");
-        Ok(None)
-    }
-
     /// The record holds the job's end.
     pub(super) fn end_recorded(&self, job: JobId) {
         self.set(job, EngineJobState::Ended);
@@ -360,10 +303,16 @@ impl Board {
 
     /// Asks the JobManager again and again while jobs run.
     pub(super) async fn follow(self, shutdown: Shutdown) -> Result<(), BoxError> {
+        let (mut states, mut changed) = (self.states(), self.0.clock.boot());
         loop {
+            let is_calm = self.0.clock.boot() >= changed + CALM_AFTER;
             tokio::select! {
-                () = self.0.clock.sleep(ASK_EVERY) => {}
+                () = self.0.clock.sleep(if is_calm { ASK_CALMLY_EVERY } else { ASK_EVERY }) => {}
                 () = shutdown.begun() => return Ok(()),
+            }
+            let now = self.states();
+            if now != states {
+                (states, changed) = (now, self.0.clock.boot());
             }
             let running = self.running();
             if running.is_empty() {
@@ -393,6 +342,10 @@ impl Board {
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
         });
         Ok(())
+    }
+
+    fn states(&self) -> BTreeMap<JobId, EngineJobState> {
+        self.state().jobs.iter().map(|(id, known)| (*id, known.state)).collect()
     }
 
     fn running(&self) -> Vec<JobId> {

@@ -11,6 +11,7 @@ use proto::{ApplicationRef, Generation, TriggerId};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::jobmanager::{Taken, Trigger};
 
 /// What it answers next to each kind of question; the last answer stays.
 #[derive(Default)]

@@ -1,8 +1,9 @@
 package io.mainspring.flink;
 
 import java.io.IOException;
+import java.util.HashSet;
 import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.JobID;
 
 /** Jobs for which this JVM still has something to do. */
@@ -10,20 +11,24 @@ final class OpenJobs {
     /** Set where a JVM has to come to its end in Flink's order: a class-data archive is written there. */
     private static final String IN_ORDER = "mainspring.end-in-order";
 
-    private final Set<JobID> open = ConcurrentHashMap.newKeySet();
+    /** What is left to be removed after a job's end takes a moment; whoever asks a JVM to end waits a little longer than this. */
+    private static final long PATIENCE_MS = 1500;
 
-    void begun(JobID job) {
+    private final Set<JobID> open = new HashSet<>();
+
+    synchronized void begun(JobID job) {
         open.add(job);
     }
 
     /** Its end is recorded, and nothing of it is left that has to be removed. */
-    void cleaned(JobID job) {
+    synchronized void cleaned(JobID job) {
         open.remove(job);
+        notifyAll();
     }
 
     /**
-     * A JobManager that is asked to end and has no open job ends at once. Flink would close down what its process takes with it anyhow,
-     * and whoever started it removes its directories.
+     * A JobManager that is asked to end does so at once when it has no open job, or as soon as it has none. Flink would close down what
+     * its process takes with it anyhow, and whoever started it removes its directories.
      */
     void endAtOnceWithoutAny() {
         if (!Boolean.getBoolean(IN_ORDER)) {
@@ -32,14 +37,21 @@ final class OpenJobs {
     }
 
     private void endAtOnce() {
-        if (!open.isEmpty()) {
-            return;
-        }
         try {
-            // A JVM that ends by itself waits a third of a second for threads that wait for the network.
-            new ProcessBuilder("/bin/sh", "-c", "kill -KILL \"$PPID\"").start();
-        } catch (IOException e) {
+            if (isNoneWithin(PATIENCE_MS)) {
+                // A JVM that ends by itself waits a third of a second for threads that wait for the network.
+                new ProcessBuilder("/bin/sh", "-c", "kill -KILL \"$PPID\"").start();
+            }
+        } catch (IOException | InterruptedException e) {
             // Then it ends in Flink's order.
         }
+    }
+
+    private synchronized boolean isNoneWithin(long millis) throws InterruptedException {
+        long until = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+        for (long left = millis; !open.isEmpty() && left > 0; left = TimeUnit.NANOSECONDS.toMillis(until - System.nanoTime())) {
+            wait(left);
+        }
+        return open.isEmpty();
     }
 }

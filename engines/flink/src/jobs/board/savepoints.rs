@@ -1,0 +1,77 @@
+//! Savepoints of the board's jobs: whoever asks for one again is told of the same.
+
+use std::time::Duration;
+
+use chassis::clock::Clock as _;
+use client::error::CallError;
+use proto::JobId;
+
+use super::{Board, Refusal};
+use crate::jobmanager::{Readiness, Taken, Trigger, Triggered};
+
+/// How long a question about a savepoint is held while the answer is "not yet".
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Between two looks at a savepoint that is under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Board {
+    /// Has a savepoint taken, once for each trigger id: that is Flink's own word for it, so all that is known of it is there.
+    /// Answers `None` when it is not known yet what becomes of it after `HOLD`.
+    pub(crate) async fn savepoint(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+        let until = self.0.clock.boot() + HOLD;
+        loop {
+            match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
+                Triggered::Done(taken) => return Ok(Some(taken)),
+                Triggered::UnderWay => {}
+                Triggered::Unknown => match self.0.jobmanager.readiness(savepoint.job).await? {
+                    Readiness::Runs => self.trigger(savepoint).await?,
+                    // A trigger now would be a savepoint that failed.
+                    Readiness::Starts => {}
+                    Readiness::Over => {
+                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                    }
+                    Readiness::Unknown if self.ended(savepoint.job).await? => {
+                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                    }
+                    Readiness::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
+                },
+            }
+            if self.0.clock.boot() >= until {
+                return Ok(None);
+            }
+            self.0.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn trigger(&self, savepoint: &Trigger) -> Result<(), Refusal> {
+        let triggered = self.0.jobmanager.trigger(savepoint).await;
+        if triggered.is_ok() {
+            tracing::info!(
+                { chassis::telemetry::fields::JOB_ID } = %savepoint.job,
+                trigger = %savepoint.id, stop = savepoint.stop, "savepoint triggered"
+            );
+        }
+        Ok(triggered?)
+    }
+
+    /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked
+    /// for one, or it is not told in time.
+    pub(in crate::jobs) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
+        let resume = self.0.record.read_checkpoints(&self.0.fence, job).await?;
+        let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };
+        let until = self.0.clock.boot() + HOLD;
+        while self.0.clock.boot() < until {
+            match self.0.jobmanager.savepoint(job, trigger).await {
+                Ok(Triggered::Done(Taken::At(pointer))) => return Ok(Some(pointer)),
+                // The job ended by itself, or for another reason.
+                Ok(Triggered::Done(Taken::Failed(_)) | Triggered::Unknown) => return Ok(None),
+                Ok(Triggered::UnderWay) => {}
+                Err(error) => tracing::debug!("{error}"),
+            }
+            self.0.clock.sleep(LOOK_AGAIN).await;
+        }
+        tracing::warn!({ chassis::telemetry::fields::JOB_ID } = %job, "the savepoint that the job stopped with is not told in time");
+        Ok(None)
+    }
+}
