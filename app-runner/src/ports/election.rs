@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::telemetry::trace;
 use client::election::{self as elector, Candidacy};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
@@ -123,7 +124,8 @@ impl Election for ElectorElection {
             }
         });
         let (names, standbys) = watch::channel(Vec::new());
-        tokio::spawn(observe(self.elector.clone(), self.clock.clone(), application.clone(), names));
+        let observed = observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
+        tokio::spawn(trace::carry(observed));
         Ok(Box::new(Led { leadership, lease, standbys }))
     }
 }
