@@ -167,8 +167,7 @@ impl ExecutionService for Served {
         self.check(&request)?;
         let request = request.into_inner();
         let asked = self.execution.savepoint(job_id(&request.job_id)?, &request.request_id).await;
-        let (savepoint, trigger) = asked.map_err(status)?;
-        Ok(Response::new(GetSavepointResponse { savepoint, trigger_id: trigger.to_string() }))
+        Ok(Response::new(GetSavepointResponse { savepoint: asked.map_err(status)? }))
     }
 
     async fn put_payload(

@@ -16,15 +16,15 @@ use futures::{Stream, StreamExt as _, stream};
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
     AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
-    GetClusterResponse, GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse,
-    PutPayloadHeader, PutPayloadRequest, ReadResultRequest, RequestSavepointRequest, WatchJobRequest,
-    WatchJobResponse, put_payload_request,
+    GetClusterResponse, GetSavepointRequest, JournalRequest, JournalResponse, PutPayloadHeader,
+    PutPayloadRequest, ReadResultRequest, RequestSavepointRequest, WatchJobRequest, WatchJobResponse,
+    put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
 use crate::error::CallError;
 
-pub use proto::job::{JobEnd, JobOutcome, Progress};
+pub use proto::job::{JobEnd, JobOutcome, Progress, Savepoint};
 pub use proto::runner::Accepted;
 pub use running::{ExecuteEvent, Running};
 
@@ -247,12 +247,12 @@ impl Execution {
         .await
     }
 
-    /// What became of one that was asked for.
-    pub async fn savepoint(&self, job: JobId, request_id: &str) -> Result<GetSavepointResponse, CallError> {
+    /// What became of one that was asked for; `None` while it is being taken.
+    pub async fn savepoint(&self, job: JobId, request_id: &str) -> Result<Option<Savepoint>, CallError> {
         let request = GetSavepointRequest { job_id: job.to_string(), request_id: request_id.to_owned() };
         self.patiently(|mut client| {
             let request = request.clone();
-            async move { Ok(client.get_savepoint(request).await?.into_inner()) }
+            async move { Ok(client.get_savepoint(request).await?.into_inner().savepoint) }
         })
         .await
     }

@@ -1,13 +1,14 @@
 //! What main() may ask of its runner: `execute()` as a journalled step, and what goes with it.
 
 mod calls;
+mod savepoints;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use proto::{Digest, JobId, Reason, TriggerId, api, engine, job, jobgraph, runner};
+use proto::{Digest, JobId, Reason, api, engine, job, jobgraph, runner};
 use tokio::sync::mpsc;
 
 use super::shared::Shared;
@@ -294,40 +295,6 @@ impl Execution {
         let reason = if reason.is_empty() { "main() cancelled it".to_owned() } else { reason };
         self.shared.tell(Fact::CancelWanted { job, reason }).await;
         Ok(())
-    }
-
-    /// Asks for a savepoint of one job; durable when this returns.
-    pub async fn request_savepoint(&self, job: JobId, wish: api::SavepointWish) -> PortResult<()> {
-        self.known(job).await?;
-        let wish = api::SavepointWish {
-            job: job.to_string(),
-            reason: "main() asked for it".to_owned(),
-            requested_by: "main()".to_owned(),
-            ..wish
-        };
-        self.shared
-            .patiently("ask for a savepoint", || {
-                self.shared.ports.record.request_savepoint(&self.shared.fence, wish.clone())
-            })
-            .await?;
-        self.shared.refresh().await
-    }
-
-    /// What became of one that was asked for, `None` while it is being taken; and what the engine takes it under.
-    pub async fn savepoint(
-        &self,
-        job: JobId,
-        request_id: &str,
-    ) -> PortResult<(Option<job::Savepoint>, TriggerId)> {
-        let known = self.known(job).await?;
-        let trigger = TriggerId::derive(request_id, job);
-        let word = trigger.to_string();
-        let settled = known.savepoints.into_iter().find(|savepoint| savepoint.trigger_id == word);
-        if settled.is_some() || self.shared.is_wished(request_id) {
-            return Ok((settled, trigger));
-        }
-        let text = format!("nobody asked for savepoint {request_id} of job {:?} ({job})", known.name);
-        Err(PortError::refused(Reason::JobNotFound, text))
     }
 
     /// Keeps bytes by digest.

@@ -71,13 +71,12 @@ pub async fn serve(
     let limits = Limits::default();
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let ends = Ends { fence: config.fence(), record, payloads, board: board.clone() };
-    let mut ready_at_once = true;
+    let is_own = tenancy == Tenancy::Own;
     match place {
         Place::Own { ha, .. } => {
             let keeper = served(ha::router(ha::Ha { ends, token: token.clone() }));
             let incoming = transport.listen(&ha).await?;
             tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), shutdown.clone()));
-            ready_at_once = false;
         }
         Place::Session { .. } => {
             let (clock, shutdown) = (clock.clone(), shutdown.clone());
@@ -97,10 +96,10 @@ pub async fn serve(
     })
     .await?;
     let health = server.health();
-    health.set_serving(ready_at_once).await;
+    health.set_serving(!is_own).await;
     tasks.spawn("server", server.run());
     tasks.spawn("follow jobs", board.follow(shutdown.clone()));
-    if !ready_at_once {
+    if is_own {
         tasks.spawn_job("readiness", ready(jobmanager, health, clock, shutdown, config.taskmanagers));
     }
     Ok(tasks.run(limits.grace).await?)

@@ -86,7 +86,7 @@ pub(super) async fn status(
     State(front): State<Front>,
     Path((job, trigger)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let Some(savepoint) = front.0.execution.savepoint(parse(&job)?, &trigger).await?.savepoint else {
+    let Some(savepoint) = front.0.execution.savepoint(parse(&job)?, &trigger).await? else {
         return Ok(Json(told("IN_PROGRESS", Value::Null)).into_response());
     };
     if savepoint.pointer.is_empty() {

@@ -38,7 +38,6 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
         ObjectNode end =
                 JsonHttp.JSON.createObjectNode()
                         .put("status", status(result))
-                        .put("name", result.getJobName())
                         .put("net_runtime_ms", result.getNetRuntime())
                         .put("message", result.getSerializedThrowable().map(RecordedResults::rootCause).orElse(""))
                         .put("execution_result", restAnswer(result));
@@ -63,7 +62,7 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
         return clean.contains(job);
     }
 
-    /** What an earlier incarnation left dirty is cleaned by `jobs`. */
+    /** What an earlier incarnation left dirty, its files of checkpoints, is nobody's to clean yet. */
     @Override
     protected Set<JobResult> getDirtyResultsInternal() {
         return Collections.emptySet();
