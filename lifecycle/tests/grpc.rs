@@ -220,6 +220,23 @@ async fn a_watch_tells_of_a_death_and_of_the_end() {
 }
 
 #[tokio::test]
+async fn a_role_that_ends_at_once_is_given_no_grace_and_the_others_are() {
+    let wire = Wire::new();
+    let helper = Role { serves_jobs: false, ends_at_once: true, ..role("helper", "sleep 1000") };
+    wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000"), helper]).await.unwrap();
+    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    within(watch.next()).await.unwrap().unwrap();
+    within(wire.client.teardown(&fence(1), Incarnation(1), Duration::from_secs(5))).await.unwrap();
+    let mut exits = std::collections::BTreeMap::new();
+    while let Some(answer) = within(watch.next()).await {
+        let exited = answer.unwrap().roles.into_iter().filter(|role| !role.exit.is_empty());
+        exits.extend(exited.map(|role| (role.role, role.exit)));
+    }
+    let expected = [("helper", "signal 9"), ("worker", "signal 15")];
+    assert_eq!(exits, expected.map(|(role, exit)| (role.to_owned(), exit.to_owned())).into());
+}
+
+#[tokio::test]
 async fn a_role_that_is_always_restarted_is() {
     let wire = Wire::new();
     let always = Role { restart: RestartPolicy::Always.into(), ..role("worker", "sleep 1000") };

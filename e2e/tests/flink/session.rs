@@ -1,9 +1,9 @@
 //! Session mode: jobs go to a Flink cluster that is there already, that others use too, and that stays.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::flink::{SessionCluster, WORD_COUNT, examples, programs};
-use e2e::process::{eventually, eventually_within};
+use e2e::process::{eventually, eventually_within, signal};
 use e2e::{Host, Running};
 use serde_json::Value;
 
@@ -91,21 +91,23 @@ fn a_cluster_that_is_away_has_lost_nothing() {
     let host = Host::new();
     let run = endless(&host, &cluster, &["--contenders", "2"]);
     cluster.lose_jobmanager();
-    for (_, line) in [" jobs ", "app-runner"].iter().flat_map(|word| {
-        host.alive().into_iter().filter(move |(pid, line)| {
-            let hit = line.contains(word);
-            if hit {
-                e2e::process::signal(*pid, "KILL");
-            }
-            hit
-        })
-    }) {
-        println!("killed {line}");
+    for (pid, _) in
+        host.alive().into_iter().filter(|(_, line)| line.contains(" jobs ") || line.contains("app-runner"))
+    {
+        signal(pid, "KILL");
     }
-    eventually("somebody leads again", || {
+    let status = || {
         let status = host.run(&["status", "endless", "-o", "json"]);
-        status.code == 0 && status.json()["leadership"]["epoch"].as_str() > Some("1")
-    });
+        if status.code == 0 { status.json() } else { Value::Null }
+    };
+    eventually("somebody leads again", || status()["leadership"]["epoch"].as_str() > Some("1"));
+    // A leader that took silence for a loss would begin another incarnation within a few seconds.
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        let now = status();
+        assert!(now.is_null() || now["cluster"]["incarnation"] == "1", "{now:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(job(&host, "endless")["end"], Value::Null);
     host.run(&["cancel", "endless"]).exits(0);
     run.finish_within(Duration::from_secs(90)).exits(3);

@@ -46,9 +46,10 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
 
     @Override
     protected void markResultAsCleanInternal(JobID job) throws IOException {
+        // Nothing is left to be done here, whoever hears of it: `jobs` may be ended in this very moment.
+        open.cleaned(job);
         jobs.putClean(job);
         clean.add(job);
-        open.cleaned(job);
     }
 
     @Override
