@@ -112,7 +112,9 @@ struct State {
 struct Known {
     state: EngineJobState,
     progress: Progress,
-    /// When Flink restarted it last, in its own milliseconds; 0 while it did not.
+    /// How many of Flink's restarts were seen.
+    restarts_seen: u32,
+    /// When the last one was, in Flink's own milliseconds; 0 while there was none.
     restarted_at: i64,
     /// Root cause of that.
     last_failure: String,
@@ -334,11 +336,17 @@ impl Board {
     async fn look_at(&self, job: JobId) -> Result<(), JobManagerError> {
         let Look { mut progress, restarted_at } = self.0.jobmanager.look(job).await?;
         let before = self.state().jobs.get(&job).map_or(0, |known| known.restarted_at);
-        let failure = if restarted_at == before { None } else { self.0.jobmanager.failure(job).await? };
+        let failure = if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
         self.update(job, |known| {
-            // Flink's metrics of a job go with its end, which is recorded a moment later.
-            progress.restarts = progress.restarts.max(known.progress.restarts);
-            (known.progress, known.restarted_at) = (progress, restarted_at);
+            // Two looks may be on their way at once.
+            if restarted_at > known.restarted_at {
+                known.restarts_seen += 1;
+                known.restarted_at = restarted_at;
+            }
+            // Flink's count comes seconds late, and is gone once the job has ended; ours misses what lies between two looks. Neither
+            // is ever too high.
+            progress.restarts = progress.restarts.max(known.restarts_seen).max(known.progress.restarts);
+            known.progress = progress;
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
         });
         Ok(())

@@ -38,6 +38,7 @@ async fn answer(Shared(script): Shared<Scripted>, method: Method, uri: Uri) -> R
     let value = match (method, path.split('/').nth(3)) {
         (Method::GET, None) => Some(next(&mut script.details)),
         (Method::GET, Some("metrics")) => Some(next(&mut script.metrics)),
+        (Method::GET, Some("exceptions")) => Some(json!({"exceptionHistory": {}})),
         (Method::GET, Some("savepoints")) => next(&mut script.savepoint),
         (Method::POST, Some(_)) => {
             script.triggered.push(path.to_owned());
@@ -157,4 +158,22 @@ async fn restarts_that_were_counted_stay_counted() {
         board.look_at(job()).await.unwrap();
         assert_eq!(board.progress(job()).restarts, 2);
     }
+}
+
+/// A job that is nearly done when it is restarted has ended before Flink's metrics tell of it.
+#[tokio::test]
+async fn a_restart_that_flink_has_not_counted_yet_is_counted() {
+    let restarted = |state: &str| json!({"state": state, "timestamps": {"RESTARTING": 5}});
+    let script = Script {
+        details: [details("RUNNING", "RUNNING"), restarted("RESTARTING"), restarted("FINISHED")].into(),
+        metrics: [json!([{"id": "numRestarts", "value": "0"}]), json!([])].into(),
+        ..Script::default()
+    };
+    let (board, _) = board(script).await;
+    let mut counted = Vec::new();
+    for _ in 0..3 {
+        board.look_at(job()).await.unwrap();
+        counted.push(board.progress(job()).restarts);
+    }
+    assert_eq!(counted, [0, 1, 1]);
 }
