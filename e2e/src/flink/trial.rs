@@ -1,5 +1,6 @@
 //! One cell of the kill matrix: who dies, when, and what has to come of it.
 
+use super::moment::newest_checkpoint;
 use super::{ExactlyOnce, Moment, Part, Tally};
 use crate::{Finished, Host};
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub struct Verdict {
     pub ends: usize,
     /// How often the job was given to a cluster.
     pub submissions: u64,
+    /// A checkpoint whose files are still there.
+    pub left_checkpoint: Option<u64>,
 }
 
 impl Trial {
@@ -81,6 +84,7 @@ impl Trial {
             executions: status["main"]["executions"].as_u64().unwrap_or_default(),
             ends: events.iter().filter(ended).count(),
             submissions: job["submissions"].as_u64().unwrap_or_default(),
+            left_checkpoint: newest_checkpoint(&host),
         };
         assert_eq!(status["clean"], true, "{status:#}");
         host.down();

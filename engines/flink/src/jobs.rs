@@ -9,6 +9,7 @@ mod grpc;
 mod ha;
 mod session;
 mod submission;
+mod unclean;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tonic::service::Routes;
 
 use board::{Board, Tenancy};
 use ends::Ends;
+use unclean::Unclean;
 
 use crate::jobmanager::JobManager;
 use crate::served::served;
@@ -74,9 +76,17 @@ pub async fn serve(
     let is_own = tenancy == Tenancy::Own;
     match place {
         Place::Own { ha, .. } => {
-            let keeper = served(ha::router(ha::Ha { ends, token: token.clone() }));
+            let (unclean, no_more) = (Unclean::default(), Shutdown::new());
+            let keeper = served(ha::router(ha::Ha { ends, token: token.clone(), unclean: unclean.clone() }));
             let incoming = transport.listen(&ha).await?;
-            tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), shutdown.clone()));
+            tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), no_more.clone()));
+            let (clock, shutdown) = (clock.clone(), shutdown.clone());
+            tasks.spawn("keep until all is clean", async move {
+                shutdown.begun().await;
+                unclean.cleaned(&clock).await;
+                no_more.begin();
+                Ok::<_, BoxError>(())
+            });
         }
         Place::Session { .. } => {
             let (clock, shutdown) = (clock.clone(), shutdown.clone());

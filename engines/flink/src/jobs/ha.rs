@@ -15,6 +15,7 @@ use proto::{JobId, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::ends::{self, Ends};
+use super::unclean::Unclean;
 use crate::jobmanager::Ended;
 use crate::json::Json;
 
@@ -23,6 +24,7 @@ use crate::json::Json;
 pub(super) struct Ha {
     pub(super) ends: Ends,
     pub(super) token: Credential,
+    pub(super) unclean: Unclean,
 }
 
 #[derive(Serialize)]
@@ -190,13 +192,14 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
         answer: end.execution_result.into(),
     };
     let outcome = ends::outcome(&ended).map_err(|error| Refused::Malformed(error.to_string()))?;
+    ha.unclean.ends(job);
     ha.ends.record(job, outcome, ended).await?;
     done()
 }
 
 /// Flink has removed what was the job's own.
-async fn clean(Path(id): Path<String>) -> Answer {
-    job(&id)?;
+async fn clean(State(ha): State<Ha>, Path(id): Path<String>) -> Answer {
+    ha.unclean.is_clean(job(&id)?);
     done()
 }
 

@@ -46,10 +46,10 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
 
     @Override
     protected void markResultAsCleanInternal(JobID job) throws IOException {
-        // Nothing is left to be done here, whoever hears of it: `jobs` may be ended in this very moment.
-        open.cleaned(job);
         jobs.putClean(job);
         clean.add(job);
+        // Last: this JVM may be killed once nothing is open, and `jobs` stays until it has heard.
+        open.cleaned(job);
     }
 
     @Override
