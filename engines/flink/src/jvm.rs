@@ -41,16 +41,11 @@ fn of_role(role: Role) -> &'static [&'static str] {
             "-XX:CompileThresholdScaling=5",
             "-Dmainspring.log.level=INFO",
         ],
-        // Records go through here: the optimising compiler works as it does by default, and only the first, quick one leaves alone what is
-        // merely warm from starting.
-        Role::TaskManager => &[
-            "-XX:+UseG1GC",
-            "-XX:Tier3InvocationThreshold=1000",
-            "-XX:Tier3MinInvocationThreshold=500",
-            "-XX:Tier3CompileThreshold=10000",
-            "-XX:Tier3BackEdgeThreshold=300000",
-            "-Dmainspring.log.level=INFO",
-        ],
+        // Records go through here, and what they go through is called so often that both compilers get to it within a second, however high
+        // their thresholds are. Those only spare what is merely warm from starting.
+        Role::TaskManager => {
+            &["-XX:+UseG1GC", "-XX:CompileThresholdScaling=10", "-Dmainspring.log.level=INFO"]
+        }
         // It lives for a second or two as a rule.
         Role::Main => &[
             "-XX:+UseSerialGC",
@@ -119,6 +114,8 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     all.push("-Dlog4j.configurationFile=mainspring-log4j.properties".to_owned());
     all.push("-Dlog4j2.disable.jmx=true".to_owned());
+    // Netty makes events for the flight recorder that nobody has started, out of classes that are written anew at each start.
+    all.push("-Dorg.apache.flink.shaded.netty4.io.netty.jfr.enabled=false".to_owned());
     // The JVM warns on stdout by default, and that is the program's.
     all.extend(["-Xlog:disable", "-Xlog:all=warning:stderr"].map(str::to_owned));
     all.into_iter().map(OsString::from).collect()

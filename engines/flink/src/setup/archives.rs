@@ -33,7 +33,9 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
         arguments.extend(more);
         arguments.push(";".into());
     }
-    command::run(home.java(), &arguments, &work, &[]).with_context(|| quote_logs(&work))?;
+    let plugins = home.plugins().to_string_lossy().into_owned();
+    let environment = [("FLINK_PLUGINS_DIR", plugins.as_str())];
+    command::run(home.java(), &arguments, &work, &environment).with_context(|| quote_logs(&work))?;
     remove(&work)
 }
 

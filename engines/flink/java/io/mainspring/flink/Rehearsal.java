@@ -26,7 +26,8 @@ import org.apache.flink.api.common.JobID;
 
 /**
  * Runs one small program on a JobManager and a TaskManager of its own, so that each JVM leaves the archive of the classes that it
- * used (its flags say where). Stands in for `jobs` and for the front, which cannot be there while set-up runs. Nothing is kept.
+ * used (its flags say where). Stands in for `jobs`, which also asks the JobManager how it does, and for the front, neither of which can
+ * be there while set-up runs. Nothing is kept.
  *
  * <p>Arguments: a directory to work in, then the three command lines (JobManager, TaskManager, main()), each ended by `;`.
  */
@@ -34,11 +35,24 @@ public final class Rehearsal {
     private static final long PROGRAM_SECONDS = 240;
     private static final long STOP_SECONDS = 120;
     private static final long CONNECT_PAUSE_MS = 100;
+    private static final long ASK_EVERY_MS = 100;
+
+    /** What `jobs` asks; `%s` is the job. */
+    private static final List<String> QUESTIONS =
+            List.of(
+                    "/overview",
+                    "/config",
+                    "/jobs/overview",
+                    "/jobs/%s",
+                    "/jobs/%s/metrics?get=numRestarts",
+                    "/jobs/%s/exceptions?maxExceptions=1",
+                    "/jobs/%s/execution-result");
 
     private final Path work;
     private final int rpcPort = freePort();
     private final int restPort = freePort();
     private final List<Process> started = Collections.synchronizedList(new ArrayList<>());
+    private volatile JobID job;
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
     private Rehearsal(Path work) throws IOException {
@@ -82,12 +96,27 @@ public final class Rehearsal {
                         "-Drest.port=" + front,
                         "-Dclassloader.parent-first-patterns.additional=io.mainspring.flink.");
         Process main = start("main", commands.get(2), program, jobs);
-        boolean done = main.waitFor(PROGRAM_SECONDS, TimeUnit.SECONDS) && main.exitValue() == 0;
+        boolean done = askUntilEnded(main) && main.exitValue() == 0;
         for (Process process : List.of(taskManager, jobManager)) {
             process.destroy();
             done &= process.waitFor(STOP_SECONDS, TimeUnit.SECONDS);
         }
         return done;
+    }
+
+    private boolean askUntilEnded(Process main) throws IOException, InterruptedException {
+        long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(PROGRAM_SECONDS);
+        while (!main.waitFor(ASK_EVERY_MS, TimeUnit.MILLISECONDS)) {
+            if (System.nanoTime() > until) {
+                return false;
+            }
+            JobID asked = job;
+            for (String question : asked == null ? List.<String>of() : QUESTIONS) {
+                // Whatever is answered: a job that is not there yet is one of the questions too.
+                untilConnected(HttpRequest.newBuilder(jobManager(String.format(question, asked))).build());
+            }
+        }
+        return true;
     }
 
     private Process start(String role, List<String> command, List<String> more, int jobs) throws IOException {
@@ -168,12 +197,13 @@ public final class Rehearsal {
     private void answerAsFront(HttpExchange exchange) throws IOException, InterruptedException {
         byte[] body = exchange.getRequestBody().readAllBytes();
         if (exchange.getRequestURI().getPath().startsWith("/mainspring/")) {
-            String id = "{\"job_id\":\"" + JobID.generate() + "\"}";
+            job = JobID.generate();
+            String id = "{\"job_id\":\"" + job + "\"}";
             answer(exchange, 200, id.getBytes(StandardCharsets.UTF_8));
             return;
         }
         HttpRequest.Builder request =
-                HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + restPort + exchange.getRequestURI()))
+                HttpRequest.newBuilder(jobManager(exchange.getRequestURI().toString()))
                         .method(exchange.getRequestMethod(), BodyPublishers.ofByteArray(body));
         String type = exchange.getRequestHeaders().getFirst("content-type");
         if (type != null) {
@@ -181,6 +211,10 @@ public final class Rehearsal {
         }
         HttpResponse<byte[]> response = untilConnected(request.build());
         answer(exchange, response.statusCode(), response.body());
+    }
+
+    private URI jobManager(String path) {
+        return URI.create("http://127.0.0.1:" + restPort + path);
     }
 
     /** The JobManager is still starting when main() comes. */
