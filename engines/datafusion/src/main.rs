@@ -126,12 +126,12 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
                 .map_err(anyhow::Error::from_boxed)?;
         }
         Command::Worker(config) => {
-            let token = Credential::from_file(&config.token_file)?;
+            let token = Credential::from_file(&config.cluster.token_file)?;
             let shutdown = Shutdown::on_signals()?;
-            let store = config.store.clone();
+            let store = config.cluster.store.clone();
             let channel =
                 chassis::channel::connect(transport.clone(), clock.clone(), store, Some(token.clone()));
-            let record = Arc::new(GrpcRecord::new(channel, config.fence()));
+            let record = Arc::new(GrpcRecord::new(channel, config.cluster.fence()));
             worker::serve(config, token, record, transport, clock, shutdown)
                 .await
                 .map_err(anyhow::Error::from_boxed)?;

@@ -1,7 +1,6 @@
 //! The one role of a datafusion cluster: runs jobs and tells the record how they ended.
 
 mod config;
-mod grpc;
 mod job;
 mod jobs;
 mod queries;
@@ -9,14 +8,12 @@ pub mod record;
 
 use std::sync::Arc;
 
+use chassis::BoxError;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
-use chassis::{BoxError, MAX_MESSAGE_BYTES};
-use proto::engine::jobs_service_server::JobsServiceServer;
-use tonic::service::Routes;
 
 pub use config::Config;
 pub use record::{GrpcRecord, Record};
@@ -34,12 +31,9 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
-    let endpoint = config.endpoint.clone();
+    let endpoint = config.cluster.endpoint.clone();
     let queries = queries::Queries::start()?;
     let worker = jobs::Jobs::new(config, queries, record, clock.clone(), tasks.handle());
-    let service = JobsServiceServer::new(grpc::Service::new(worker))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "worker",
@@ -47,7 +41,7 @@ pub async fn serve(
         transport,
         clock,
         authenticator: Authenticator::holding(token),
-        routes: Routes::new(service),
+        routes: jobs_service::routes(worker),
         shutdown,
         limits,
     })

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::{Endpoint, SharedTransport};
 use http::{Method, Request, StatusCode, header};
+use jobs_service::Trigger;
 use proto::job::Progress;
 use proto::{JobId, TriggerId};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 use chassis::http::{Body, collect, full, send};
 
 use cause::{cause_of, root_cause};
-pub(crate) use savepoint::{Taken, Trigger, Triggered};
+pub(crate) use savepoint::{Taken, Triggered};
 
 /// How long an answer may take that needs no upload.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -340,8 +341,8 @@ impl JobManager {
     }
 
     /// Asks for a savepoint; for one that was asked for before, nothing happens.
-    pub(crate) async fn trigger(&self, savepoint: &Trigger) -> Result<(), JobManagerError> {
-        let (path, body) = savepoint.request();
+    pub(crate) async fn trigger(&self, trigger: &Trigger) -> Result<(), JobManagerError> {
+        let (path, body) = savepoint::request(trigger);
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.call(request.body(full(body.to_string())), ANSWER_WITHIN).await.map(drop)
     }

@@ -5,24 +5,22 @@
 mod board;
 mod config;
 mod ends;
-mod grpc;
 mod ha;
+mod refusal;
 mod session;
 mod submission;
 mod unclean;
 
 use std::time::Duration;
 
+use chassis::BoxError;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::credential::Credential;
 use chassis::server::{Authenticator, Health, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
-use chassis::{BoxError, MAX_MESSAGE_BYTES};
 use client::payloads::Payloads;
 use client::record::Record;
-use proto::engine::jobs_service_server::JobsServiceServer;
-use tonic::service::Routes;
 
 use board::{Board, Tenancy};
 use ends::Ends;
@@ -50,7 +48,7 @@ pub async fn serve(
     let store = chassis::channel::connect(
         transport.clone(),
         clock.clone(),
-        config.store.clone(),
+        config.cluster.store.clone(),
         Some(token.clone()),
     );
     let (record, payloads) = (Record::new(store.clone()), Payloads::new(store));
@@ -60,19 +58,16 @@ pub async fn serve(
     };
     let jobmanager = JobManager::new(transport.clone(), clock.clone(), rest);
     let board = Board::new(
-        config.fence(),
+        config.cluster.fence(),
         tenancy,
         record.clone(),
         payloads.clone(),
         jobmanager.clone(),
         clock.clone(),
     );
-    let service = JobsServiceServer::new(grpc::Service::new(board.clone()))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let limits = Limits::default();
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
-    let ends = Ends { fence: config.fence(), record, payloads, board: board.clone() };
+    let ends = Ends { fence: config.cluster.fence(), record, payloads, board: board.clone() };
     let is_own = tenancy == Tenancy::Own;
     match place {
         Place::Own { ha, .. } => {
@@ -96,11 +91,11 @@ pub async fn serve(
     }
     let server = chassis::server::bind(Serve {
         name: "jobs",
-        endpoints: vec![config.endpoint.clone()],
+        endpoints: vec![config.cluster.endpoint.clone()],
         transport,
         clock: clock.clone(),
         authenticator: Authenticator::holding(token),
-        routes: Routes::new(service),
+        routes: jobs_service::routes(board.clone()),
         shutdown: shutdown.clone(),
         limits,
     })

@@ -93,7 +93,7 @@ async fn serve(service: Service) -> anyhow::Result<()> {
             describe::serve(config, token, transport, clock, shutdown).await
         }
         Service::Jobs(config) => {
-            let token = Credential::from_file(&config.token_file)?;
+            let token = Credential::from_file(&config.cluster.token_file)?;
             jobs::serve(config, token, transport, clock, shutdown).await
         }
     };

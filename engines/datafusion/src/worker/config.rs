@@ -2,33 +2,17 @@
 
 use std::path::PathBuf;
 
-use chassis::transport::Endpoint;
 use clap::Args;
-use proto::{ApplicationId, ApplicationRef, Generation, Incarnation, IncarnationFence};
+use jobs_service::ClusterArgs;
 
 use crate::execute::{DEFAULT_MEMORY_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES};
 
 /// Settings of a worker.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Where to serve: `unix:/path` or `tcp://host:port`
-    #[arg(long, env = "MAINSPRING_ENDPOINT")]
-    pub endpoint: Endpoint,
-    /// File that holds the incarnation's token
-    #[arg(long, env = "MAINSPRING_TOKEN_FILE")]
-    pub token_file: PathBuf,
-    /// Where jobgraph-store serves
-    #[arg(long, env = "MAINSPRING_STORE")]
-    pub store: Endpoint,
     /// Whose cluster this is
-    #[arg(long, env = "MAINSPRING_APPLICATION")]
-    pub application: ApplicationId,
-    /// Which life of the application
-    #[arg(long, env = "MAINSPRING_GENERATION")]
-    pub generation: u64,
-    /// Which life of the cluster
-    #[arg(long, env = "MAINSPRING_INCARNATION")]
-    pub incarnation: u64,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Directory of this process: results before they are stored, and what is spilled
     #[arg(long, env = "MAINSPRING_WORK_DIR")]
     pub work_dir: PathBuf,
@@ -41,13 +25,4 @@ pub struct Config {
     /// Jobs that run at the same time; more wait
     #[arg(long, default_value_t = 4)]
     pub jobs_at_once: usize,
-}
-
-impl Config {
-    /// The fence of everything that this worker reports.
-    pub fn fence(&self) -> IncarnationFence {
-        let application =
-            ApplicationRef { id: self.application.clone(), generation: Generation(self.generation) };
-        IncarnationFence { application, incarnation: Incarnation(self.incarnation) }
-    }
 }

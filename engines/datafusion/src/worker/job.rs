@@ -1,6 +1,5 @@
 //! One job from its start to the record of its end.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +9,10 @@ use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::Tasks;
 use chassis::telemetry::{fields, trace};
 use client::error::CallError;
+use jobs_service::Submission;
+use proto::JobId;
 use proto::engine::EngineJobState;
 use proto::job::JobEnd;
-use proto::{Epoch, JobId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -41,16 +41,6 @@ pub(super) struct Workshop {
     pub(super) turns: Arc<Semaphore>,
 }
 
-/// A job as it was submitted.
-pub(crate) struct Submitted {
-    pub(crate) id: JobId,
-    pub(crate) name: String,
-    pub(crate) graph: proto::Digest,
-    pub(crate) epoch: Epoch,
-    /// All job ids of this generation; empty: targets are not looked at.
-    pub(crate) own_job_ids: HashSet<String>,
-}
-
 /// One run of a job.
 pub(super) struct Run {
     pub(super) graph: JobGraph,
@@ -60,8 +50,8 @@ pub(super) struct Run {
     pub(super) tell: Box<dyn Fn(EngineJobState) + Send + Sync>,
 }
 
-pub(super) fn spawn(workshop: Arc<Workshop>, job: Submitted, run: Run) {
-    let own = workshop.config.fence();
+pub(super) fn spawn(workshop: Arc<Workshop>, job: Submission, run: Run) {
+    let own = workshop.config.cluster.fence();
     let span = tracing::info_span!(
         parent: None,
         "job",
@@ -86,18 +76,18 @@ pub(super) fn spawn(workshop: Arc<Workshop>, job: Submitted, run: Run) {
 }
 
 /// An error ends the process: this incarnation is superseded.
-async fn until_recorded(workshop: &Workshop, job: Submitted, run: Run) -> Result<(), CallError> {
+async fn until_recorded(workshop: &Workshop, job: Submission, run: Run) -> Result<(), CallError> {
     let Run { graph, progress, cancel, tell } = run;
     let began = workshop.clock.boot();
     let work_dir = workshop.config.work_dir.join(format!("job-{}", job.id));
     let context = RunContext {
-        incarnation: workshop.config.incarnation,
+        incarnation: workshop.config.cluster.incarnation,
         memory_limit_bytes: workshop.config.memory_limit_bytes,
         result_limit_bytes: workshop.config.result_limit_bytes,
         own_job_ids: (!job.own_job_ids.is_empty()).then_some(job.own_job_ids),
         progress: progress.clone(),
         cancel,
-        ..RunContext::new(job.id.to_string(), workshop.config.incarnation, work_dir.clone())
+        ..RunContext::new(job.id.to_string(), workshop.config.cluster.incarnation, work_dir.clone())
     };
     let done = attempt(workshop, &tell, graph, context).await;
     tell(EngineJobState::Ending);

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use chassis::tasks::Tasks;
 use client::error::CallError;
+use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
-use proto::{Epoch, EpochFence, Incarnation, JobId};
-use tokio::sync::{Semaphore, watch};
+use proto::{EpochFence, JobId, Reason};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::job::{self, Run, Submitted, Workshop};
+use super::job::{self, Run, Workshop};
 use super::queries::Queries;
 use super::record::Record;
 use crate::error::GraphError;
@@ -20,57 +22,17 @@ use crate::execute::ProgressGauge;
 use crate::graph::JobGraph;
 use crate::wire;
 
-/// Why a call was refused.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// The call is for another application or another life of its cluster.
-    #[error("this is the cluster of {ours}, the call is for {theirs}")]
-    NotHere {
-        /// Who this is.
-        ours: String,
-        /// Who was meant.
-        theirs: String,
-    },
-    /// No leader of this epoch has adopted this cluster.
-    #[error("epoch {0} has not adopted this cluster: Adopt comes first")]
-    NotAdopted(Epoch),
-    /// A later leader gives the orders.
-    #[error("epoch {theirs} is superseded by {ours}")]
-    Superseded {
-        /// Who gives the orders.
-        ours: Epoch,
-        /// Who called.
-        theirs: Epoch,
-    },
-    /// The record says that this epoch does not lead.
-    #[error("the record does not know epoch {0} as the leader")]
-    NotLeader(Epoch),
-    /// The job is not known here.
-    #[error("job {0} is not known to this cluster")]
-    UnknownJob(JobId),
-    /// The graph cannot be run.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The record did not answer as hoped.
-    #[error(transparent)]
-    Record(#[from] CallError),
-}
+/// What this engine says to whoever asks for a savepoint.
+const NO_SAVEPOINTS: &str = "the datafusion engine has no savepoints: its jobs end by themselves, and one that is lost runs again from its inputs";
 
 /// All jobs of this process; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Inner>);
 
 struct Inner {
+    orders: Orders,
     workshop: Arc<Workshop>,
-    state: Mutex<State>,
-    /// Moves whenever a job's state or the epoch does.
-    changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct State {
-    epoch: Option<Epoch>,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: Mutex<BTreeMap<JobId, Job>>,
 }
 
 struct Job {
@@ -91,69 +53,33 @@ impl Jobs {
         tasks: Tasks,
     ) -> Self {
         let turns = Arc::new(Semaphore::new(config.jobs_at_once.max(1)));
-        let (changes, _) = watch::channel(0);
+        let orders = Orders::new(config.cluster.fence());
         let workshop = Arc::new(Workshop { config, queries, record, clock, tasks, turns });
-        Self(Arc::new(Inner { workshop, state: Mutex::default(), changes }))
+        Self(Arc::new(Inner { orders, workshop, jobs: Mutex::default() }))
+    }
+}
+
+#[async_trait]
+impl Cluster for Jobs {
+    fn orders(&self) -> &Orders {
+        &self.0.orders
     }
 
-    pub(crate) fn clock(&self) -> &SharedClock {
+    fn clock(&self) -> &SharedClock {
         &self.0.workshop.clock
     }
 
-    /// Takes orders from this epoch from now on, once the record has confirmed it.
-    pub(crate) async fn adopt(
-        &self,
-        fence: EpochFence,
-        incarnation: Incarnation,
-    ) -> Result<Vec<JobStatus>, Refusal> {
-        let own = self.0.workshop.config.fence();
-        if fence.application != own.application || incarnation != own.incarnation {
-            return Err(Refusal::NotHere {
-                ours: format!("{} incarnation {}", own.application, own.incarnation),
-                theirs: format!("{} incarnation {incarnation}", fence.application),
-            });
-        }
-        let epoch = fence.epoch;
-        self.not_superseded(epoch)?;
-        if !self.0.workshop.record.holds(fence).await? {
-            return Err(Refusal::NotLeader(epoch));
-        }
-        {
-            let mut state = self.0.state();
-            // Another, later leader may have been confirmed meanwhile.
-            if let Some(ours) = state.epoch.filter(|ours| *ours > epoch) {
-                return Err(Refusal::Superseded { ours, theirs: epoch });
-            }
-            state.epoch = Some(epoch);
-        }
-        self.0.changed();
-        tracing::info!({ chassis::telemetry::fields::EPOCH } = epoch.get(), "adopted");
-        Ok(self.statuses())
+    async fn leads(&self, fence: &EpochFence) -> Result<bool, CallError> {
+        self.0.workshop.record.holds(fence.clone()).await
     }
 
-    /// Only the epoch that adopted this cluster gives orders.
-    pub(crate) fn check(&self, fence: &EpochFence) -> Result<(), Refusal> {
-        let own = self.0.workshop.config.fence().application;
-        if fence.application != own {
-            return Err(Refusal::NotHere { ours: own.to_string(), theirs: fence.application.to_string() });
-        }
-        self.not_superseded(fence.epoch)?;
-        match self.0.state().epoch {
-            Some(ours) if ours == fence.epoch => Ok(()),
-            _ => Err(Refusal::NotAdopted(fence.epoch)),
-        }
+    /// What runs here was begun by this process: it knows.
+    async fn take_stock(&self, _submitted: Vec<JobId>) -> Result<(), Refusal> {
+        Ok(())
     }
 
-    fn not_superseded(&self, theirs: Epoch) -> Result<(), Refusal> {
-        match self.0.state().epoch {
-            Some(ours) if ours > theirs => Err(Refusal::Superseded { ours, theirs }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Starts a job unless it is known; `true` when it was.
-    pub(crate) async fn submit(&self, job: Submitted) -> Result<bool, Refusal> {
-        if self.0.state().jobs.contains_key(&job.id) {
+    async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
+        if self.0.jobs().contains_key(&job.id) {
             return Ok(true);
         }
         let bytes = self.0.workshop.record.graph(job.graph).await?;
@@ -161,14 +87,13 @@ impl Jobs {
         let progress = ProgressGauge::default();
         let cancel = CancellationToken::new();
         {
-            let mut state = self.0.state();
-            // The leader may have changed, or sent it twice, while the graph was read.
-            if state.jobs.contains_key(&job.id) {
+            // The leader may have changed, or sent it twice, while the graph was read. A later one that adopts from here on is told of the
+            // job: it asks for all of them after it has said so.
+            let mut jobs = self.0.jobs();
+            if jobs.contains_key(&job.id) {
                 return Ok(true);
             }
-            if let Some(ours) = state.epoch.filter(|ours| *ours != job.epoch) {
-                return Err(Refusal::Superseded { ours, theirs: job.epoch });
-            }
+            self.0.orders.not_superseded(job.epoch)?;
             let entry = Job {
                 state: EngineJobState::Starting,
                 progress: progress.clone(),
@@ -176,27 +101,26 @@ impl Jobs {
                 began: self.0.workshop.clock.boot(),
                 finished: None,
             };
-            state.jobs.insert(job.id, entry);
+            jobs.insert(job.id, entry);
         }
-        self.0.changed();
+        self.0.orders.changed();
         let (inner, id) = (self.0.clone(), job.id);
         let tell = move |state| inner.set(id, state);
         job::spawn(self.0.workshop.clone(), job, Run { graph, progress, cancel, tell: Box::new(tell) });
         Ok(false)
     }
 
-    /// Asks a job to end; one that has ended stays as it is.
-    pub(crate) fn cancel(&self, job: JobId) -> Result<(), Refusal> {
-        let state = self.0.state();
-        let job = state.jobs.get(&job).ok_or(Refusal::UnknownJob(job))?;
-        job.cancel.cancel();
+    async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
+        self.0.jobs().get(&job).ok_or(Refusal::UnknownJob(job))?.cancel.cancel();
         Ok(())
     }
 
-    /// All jobs as they are now.
-    pub(crate) fn statuses(&self) -> Vec<JobStatus> {
+    async fn savepoint(&self, _trigger: Trigger) -> Result<Savepoint, Refusal> {
+        Err(Refusal::Never { reason: Reason::SavepointUnsupported, message: NO_SAVEPOINTS.to_owned() })
+    }
+
+    fn statuses(&self) -> Vec<JobStatus> {
         let now = self.0.workshop.clock.boot();
-        let state = self.0.state();
         let status = |(id, job): (&JobId, &Job)| {
             let elapsed = job.finished.unwrap_or(now).saturating_duration_since(job.began);
             JobStatus {
@@ -206,36 +130,33 @@ impl Jobs {
                 ..JobStatus::default()
             }
         };
-        state.jobs.iter().map(status).collect()
+        self.0.jobs().iter().map(status).collect()
     }
 
-    /// Whether counters may be moving.
-    pub(crate) fn any_running(&self) -> bool {
-        self.0.state().jobs.values().any(|job| job.finished.is_none())
-    }
-
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
+    fn counts_silently(&self) -> bool {
+        self.0.jobs().values().any(|job| job.finished.is_none())
     }
 }
 
 impl Inner {
     fn set(&self, id: JobId, to: EngineJobState) {
         let now = self.workshop.clock.boot();
-        if let Some(job) = self.state().jobs.get_mut(&id) {
+        if let Some(job) = self.jobs().get_mut(&id) {
             job.state = to;
             if matches!(to, EngineJobState::Ending | EngineJobState::Ended) {
                 job.finished.get_or_insert(now);
             }
         }
-        self.changed();
+        self.orders.changed();
     }
 
-    fn changed(&self) {
-        self.changes.send_modify(|revision| *revision += 1);
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl From<GraphError> for Refusal {
+    fn from(error: GraphError) -> Self {
+        Self::Never { reason: error.reason(), message: error.to_string() }
     }
 }

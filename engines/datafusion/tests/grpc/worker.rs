@@ -5,6 +5,7 @@ use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::jobs::{Jobs, Savepoint};
 use futures::StreamExt as _;
+use jobs_service::ClusterArgs;
 use mainspring_datafusion::graph::JobGraph;
 use mainspring_datafusion::script::{Paths, Script};
 use mainspring_datafusion::session::ScriptSession;
@@ -43,12 +44,14 @@ impl World {
         record.lead(3);
         let shutdown = Shutdown::new();
         let config = Config {
-            endpoint: endpoint.clone(),
-            token_file: root.path().join("token"),
-            store: endpoint.clone(),
-            application: "orders".parse().unwrap(),
-            generation: 1,
-            incarnation: 5,
+            cluster: ClusterArgs {
+                endpoint: endpoint.clone(),
+                token_file: root.path().join("token"),
+                store: endpoint.clone(),
+                application: "orders".parse().unwrap(),
+                generation: 1,
+                incarnation: 5,
+            },
             work_dir: root.path().join("work"),
             memory_limit_bytes: 64 << 20,
             result_limit_bytes: 1 << 20,

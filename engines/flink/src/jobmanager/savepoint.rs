@@ -1,43 +1,24 @@
 //! Savepoints in the words of the JobManager's REST API.
 
-use proto::{JobId, TriggerId};
+use jobs_service::Trigger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::cause::cause_of;
 
-/// A savepoint that is to be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trigger {
-    /// Of this job.
-    pub(crate) job: JobId,
-    /// Chosen by whoever asks: Flink takes one for each.
-    pub(crate) id: TriggerId,
-    /// Where to; empty: where Flink's settings say.
-    pub(crate) directory: String,
-    /// Stop the job with it.
-    pub(crate) stop: bool,
-    /// Say that the input is over first.
-    pub(crate) drain: bool,
-    /// `canonical` or `native`; empty: Flink's default.
-    pub(crate) format: String,
-}
-
-impl Trigger {
-    /// Path and body of the request.
-    pub(crate) fn request(&self) -> (String, Value) {
-        let directory = if self.directory.is_empty() { Value::Null } else { self.directory.clone().into() };
-        let (job, id) = (self.job, self.id.to_string());
-        let format = if self.format.is_empty() { Value::Null } else { self.format.to_uppercase().into() };
-        if self.stop {
-            let body = json!({"targetDirectory": directory, "drain": self.drain, "triggerId": id, "formatType": format});
-            (format!("/jobs/{job}/stop"), body)
-        } else {
-            let body = json!({
-                "target-directory": directory, "cancel-job": false, "triggerId": id, "formatType": format
-            });
-            (format!("/jobs/{job}/savepoints"), body)
-        }
+/// Path and body of the request for a savepoint.
+pub(super) fn request(trigger: &Trigger) -> (String, Value) {
+    let said = |text: String| if text.is_empty() { Value::Null } else { text.into() };
+    let (directory, format) = (said(trigger.directory.clone()), said(trigger.format.to_uppercase()));
+    let (job, id) = (trigger.job, trigger.id.to_string());
+    if trigger.stop {
+        let body = json!({"targetDirectory": directory, "drain": trigger.drain, "triggerId": id, "formatType": format});
+        (format!("/jobs/{job}/stop"), body)
+    } else {
+        let body = json!({
+            "target-directory": directory, "cancel-job": false, "triggerId": id, "formatType": format
+        });
+        (format!("/jobs/{job}/savepoints"), body)
     }
 }
 
@@ -109,6 +90,8 @@ impl From<Status> for Triggered {
 
 #[cfg(test)]
 mod tests {
+    use proto::{JobId, TriggerId};
+
     use super::*;
 
     fn read(answer: Value) -> Triggered {
@@ -146,7 +129,7 @@ mod tests {
         let id = TriggerId::derive("wish", job);
         let plain =
             Trigger { job, id, directory: String::new(), stop: false, drain: false, format: String::new() };
-        let (path, body) = plain.request();
+        let (path, body) = request(&plain);
         assert_eq!(path, format!("/jobs/{job}/savepoints"));
         assert_eq!(
             body,
@@ -159,7 +142,7 @@ mod tests {
             format: "native".into(),
             ..plain
         };
-        let (path, body) = stop.request();
+        let (path, body) = request(&stop);
         assert_eq!(path, format!("/jobs/{job}/stop"));
         assert_eq!(
             body,

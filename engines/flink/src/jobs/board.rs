@@ -1,4 +1,4 @@
-//! The jobs of this cluster: who may give orders, what the JobManager knows, what stands in the record.
+//! The jobs of this cluster: what the JobManager knows, what stands in the record.
 
 mod savepoints;
 
@@ -6,20 +6,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chassis::BoxError;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use client::error::CallError;
 use client::payloads::Payloads;
 use client::record::Record;
+use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
-use proto::{Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId};
+use proto::{EpochFence, IncarnationFence, JobId};
 use tokio::sync::watch;
 
 use super::submission;
-use crate::graph::{GraphError, JobGraph};
-use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness};
+use crate::graph::JobGraph;
+use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness, Taken};
 
 /// How often the JobManager is asked for running jobs while something happens; at most four reports a second.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -36,45 +38,6 @@ const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// The largest graph that is read, as large as `Execute` takes one.
 const MAX_GRAPH_BYTES: usize = 64 << 20;
 
-/// Why an order is not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// For another cluster.
-    #[error("this is {ours}, not {theirs}")]
-    NotHere {
-        /// This cluster.
-        ours: String,
-        /// The one that was meant.
-        theirs: String,
-    },
-    /// Nobody of this epoch has adopted the cluster since this process started.
-    #[error("epoch {0} has not adopted this cluster: call Adopt first")]
-    NotAdopted(Epoch),
-    /// A later leader has.
-    #[error("epoch {theirs} has been superseded by {ours}")]
-    Superseded {
-        /// The one that gives orders.
-        ours: Epoch,
-        /// The one that called.
-        theirs: Epoch,
-    },
-    /// The record says that this epoch does not lead.
-    #[error("the record does not know epoch {0} as the leader")]
-    NotLeader(Epoch),
-    /// The job is not known here.
-    #[error("job {0} is not known to this cluster")]
-    UnknownJob(JobId),
-    /// The stored bytes cannot be run.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The record did not answer as hoped.
-    #[error(transparent)]
-    Record(#[from] CallError),
-    /// The JobManager did not.
-    #[error(transparent)]
-    JobManager(#[from] JobManagerError),
-}
-
 /// Whose cluster it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tenancy {
@@ -89,23 +52,15 @@ pub(crate) enum Tenancy {
 pub(crate) struct Board(Arc<Inner>);
 
 struct Inner {
-    fence: IncarnationFence,
+    orders: Orders,
     tenancy: Tenancy,
     record: Record,
     payloads: Payloads,
     jobmanager: JobManager,
     clock: SharedClock,
-    state: Mutex<State>,
+    jobs: Mutex<BTreeMap<JobId, Known>>,
     /// One submission at a time: the JobManager must not get the same job twice.
     submitting: tokio::sync::Mutex<()>,
-    /// Moves whenever something here does.
-    changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct State {
-    epoch: Option<Epoch>,
-    jobs: BTreeMap<JobId, Known>,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -120,13 +75,6 @@ struct Known {
     last_failure: String,
 }
 
-/// A job as it was submitted.
-pub(crate) struct Submitted {
-    pub(crate) id: JobId,
-    pub(crate) graph: Digest,
-    pub(crate) epoch: Epoch,
-}
-
 impl Board {
     pub(crate) fn new(
         fence: IncarnationFence,
@@ -136,137 +84,27 @@ impl Board {
         jobmanager: JobManager,
         clock: SharedClock,
     ) -> Self {
-        let (state, submitting, changes) =
-            (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::default());
-        Self(Arc::new(Inner {
-            fence,
-            tenancy,
-            record,
-            payloads,
-            jobmanager,
-            clock,
-            state,
-            submitting,
-            changes,
-        }))
-    }
-
-    pub(crate) fn clock(&self) -> &SharedClock {
-        &self.0.clock
-    }
-
-    /// Takes orders from this epoch from now on, once the record has confirmed it. Answers all jobs that the JobManager knows:
-    /// one that it cannot be asked for is no reason to call a job lost, so that is an error; or, in a session cluster, which may be away
-    /// for longer than we are patient, a job that counts as known until the JobManager denies it.
-    pub(crate) async fn adopt(
-        &self,
-        fence: EpochFence,
-        incarnation: Incarnation,
-        submitted: Vec<JobId>,
-    ) -> Result<Vec<JobStatus>, Refusal> {
-        let own = &self.0.fence;
-        if fence.application != own.application || incarnation != own.incarnation {
-            return Err(Refusal::NotHere {
-                ours: format!("{} incarnation {}", own.application, own.incarnation),
-                theirs: format!("{} incarnation {incarnation}", fence.application),
-            });
-        }
-        let epoch = fence.epoch;
-        self.not_superseded(epoch)?;
-        if !self.0.record.confirm_epoch(&fence).await?.holds {
-            return Err(Refusal::NotLeader(epoch));
-        }
-        match self.0.tenancy {
-            Tenancy::Own => self.refresh().await?,
-            Tenancy::Session => {
-                self.expect(submitted);
-                let _ = self.refresh().await.inspect_err(|error| tracing::warn!("{error}"));
-            }
-        }
-        {
-            let mut state = self.state();
-            // Another, later leader may have been confirmed meanwhile.
-            if let Some(ours) = state.epoch.filter(|ours| *ours > epoch) {
-                return Err(Refusal::Superseded { ours, theirs: epoch });
-            }
-            state.epoch = Some(epoch);
-        }
-        self.changed();
-        tracing::info!({ chassis::telemetry::fields::EPOCH } = epoch.get(), "adopted");
-        let known = self.statuses().into_iter().filter(|job| job.state() != EngineJobState::Lost);
-        Ok(known.collect())
+        let (orders, jobs, submitting) =
+            (Orders::new(fence), Mutex::default(), tokio::sync::Mutex::default());
+        Self(Arc::new(Inner { orders, tenancy, record, payloads, jobmanager, clock, jobs, submitting }))
     }
 
     /// These are ours, whether they are there or not.
     fn expect(&self, submitted: Vec<JobId>) {
-        let mut state = self.state();
+        let mut jobs = self.jobs();
         for job in submitted {
-            state.jobs.entry(job).or_default();
+            jobs.entry(job).or_default();
         }
-    }
-
-    /// Only the epoch that adopted this cluster gives orders.
-    pub(crate) fn check(&self, fence: &EpochFence) -> Result<(), Refusal> {
-        let own = &self.0.fence.application;
-        if fence.application != *own {
-            return Err(Refusal::NotHere { ours: own.to_string(), theirs: fence.application.to_string() });
-        }
-        self.not_superseded(fence.epoch)?;
-        match self.state().epoch {
-            Some(ours) if ours == fence.epoch => Ok(()),
-            _ => Err(Refusal::NotAdopted(fence.epoch)),
-        }
-    }
-
-    fn not_superseded(&self, theirs: Epoch) -> Result<(), Refusal> {
-        match self.state().epoch {
-            Some(ours) if ours > theirs => Err(Refusal::Superseded { ours, theirs }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Hands a job to the JobManager unless it has it, or its end is recorded; `true` when that is so.
-    pub(crate) async fn submit(&self, job: Submitted) -> Result<bool, Refusal> {
-        let _alone = self.0.submitting.lock().await;
-        // The leader may have changed while this call waited.
-        self.not_superseded(job.epoch)?;
-        if self.known(job.id).await? {
-            return Ok(true);
-        }
-        let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
-        let graph = JobGraph::decode(&bytes)?;
-        let (content_type, body) = submission::form(&graph, &self.0.payloads);
-        let submitted = self.0.jobmanager.submit(&content_type, body).await;
-        if let Err(error) = submitted {
-            // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
-            if self.known(job.id).await? {
-                return Ok(true);
-            }
-            return Err(error.into());
-        }
-        tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job.id, "submitted to the JobManager");
-        self.set(job.id, EngineJobState::Starting);
-        Ok(false)
     }
 
     async fn known(&self, job: JobId) -> Result<bool, Refusal> {
         self.refresh().await?;
-        let listed = self.state().jobs.get(&job).is_some_and(|known| known.state != EngineJobState::Lost);
+        let listed = self.jobs().get(&job).is_some_and(|known| known.state != EngineJobState::Lost);
         Ok(listed || self.ended(job).await?)
     }
 
     async fn ended(&self, job: JobId) -> Result<bool, CallError> {
-        Ok(self.0.record.read_checkpoints(&self.0.fence, job).await?.ended)
-    }
-
-    /// Asks a job to end; one that has ended stays as it is.
-    pub(crate) async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
-        match self.0.jobmanager.cancel(job).await {
-            Err(JobManagerError::Refused { status: http::StatusCode::NOT_FOUND, .. }) => {
-                if self.ended(job).await? { Ok(()) } else { Err(Refusal::UnknownJob(job)) }
-            }
-            answered => Ok(answered?),
-        }
+        Ok(self.0.record.read_checkpoints(self.0.orders.fence(), job).await?.ended)
     }
 
     /// The record holds the job's end.
@@ -284,23 +122,11 @@ impl Board {
 
     /// The last counters of a job.
     pub(super) fn progress(&self, job: JobId) -> Progress {
-        self.state().jobs.get(&job).map(|known| known.progress).unwrap_or_default()
-    }
-
-    /// All jobs as they are known now.
-    pub(crate) fn statuses(&self) -> Vec<JobStatus> {
-        let state = self.state();
-        let status = |(id, known): (&JobId, &Known)| JobStatus {
-            job_id: id.to_string(),
-            state: known.state.into(),
-            progress: Some(known.progress),
-            last_failure: known.last_failure.clone(),
-        };
-        state.jobs.iter().map(status).collect()
+        self.jobs().get(&job).map(|known| known.progress).unwrap_or_default()
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
+        self.0.orders.changes()
     }
 
     /// Asks the JobManager again and again while jobs run.
@@ -335,7 +161,7 @@ impl Board {
     /// Counters of a job, and why Flink restarted it if it did since the last look.
     async fn look_at(&self, job: JobId) -> Result<(), JobManagerError> {
         let Look { mut progress, restarted_at } = self.0.jobmanager.look(job).await?;
-        let before = self.state().jobs.get(&job).map_or(0, |known| known.restarted_at);
+        let before = self.jobs().get(&job).map_or(0, |known| known.restarted_at);
         let failure = if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
         self.update(job, |known| {
             // Two looks may be on their way at once.
@@ -353,7 +179,7 @@ impl Board {
     }
 
     fn states(&self) -> BTreeMap<JobId, EngineJobState> {
-        self.state().jobs.iter().map(|(id, known)| (*id, known.state)).collect()
+        self.jobs().iter().map(|(id, known)| (*id, known.state)).collect()
     }
 
     fn running(&self) -> Vec<JobId> {
@@ -366,7 +192,7 @@ impl Board {
     }
 
     fn those(&self, wanted: impl Fn(EngineJobState) -> bool) -> Vec<JobId> {
-        self.state().jobs.iter().filter(|(_, known)| wanted(known.state)).map(|(id, _)| *id).collect()
+        self.jobs().iter().filter(|(_, known)| wanted(known.state)).map(|(id, _)| *id).collect()
     }
 
     /// Takes over what the JobManager lists.
@@ -394,13 +220,13 @@ impl Board {
     }
 
     fn is_ours(&self, job: JobId) -> bool {
-        self.0.tenancy == Tenancy::Own || self.state().jobs.contains_key(&job)
+        self.0.tenancy == Tenancy::Own || self.jobs().contains_key(&job)
     }
 
     async fn take_over(&self, listed: &[Listed]) -> Result<(), Refusal> {
         for listed in listed {
             let Some(id) = listed.jid.parse::<JobId>().ok().filter(|id| self.is_ours(*id)) else { continue };
-            let before = self.state().jobs.get(&id).map(|known| known.state);
+            let before = self.jobs().get(&id).map(|known| known.state);
             let now = if before == Some(EngineJobState::Ended) {
                 continue;
             } else if listed.is_terminal() {
@@ -428,23 +254,106 @@ impl Board {
 
     fn update(&self, job: JobId, change: impl FnOnce(&mut Known)) {
         let changed = {
-            let mut state = self.state();
-            let known = state.jobs.entry(job).or_default();
+            let mut jobs = self.jobs();
+            let known = jobs.entry(job).or_default();
             let before = known.clone();
             change(known);
             *known != before
         };
         if changed {
-            self.changed();
+            self.0.orders.changed();
         }
     }
 
-    fn changed(&self) {
-        self.0.changes.send_modify(|revision| *revision += 1);
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Known>> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Cluster for Board {
+    fn orders(&self) -> &Orders {
+        &self.0.orders
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    async fn leads(&self, fence: &EpochFence) -> Result<bool, CallError> {
+        Ok(self.0.record.confirm_epoch(fence).await?.holds)
+    }
+
+    /// Asks what the JobManager knows. One that cannot be asked is no reason to call a job lost, so that is an error; or, in a session
+    /// cluster, which may be away for longer than we are patient, a submitted job counts as known until the JobManager denies it.
+    async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), Refusal> {
+        match self.0.tenancy {
+            Tenancy::Own => self.refresh().await,
+            Tenancy::Session => {
+                self.expect(submitted);
+                let _ = self.refresh().await.inspect_err(|error| tracing::warn!("{error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands a job to the JobManager unless it has it, or its end is recorded; `true` when that is so.
+    async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
+        let _alone = self.0.submitting.lock().await;
+        // The leader may have changed while this call waited.
+        self.0.orders.not_superseded(job.epoch)?;
+        if self.known(job.id).await? {
+            return Ok(true);
+        }
+        let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
+        let graph = JobGraph::decode(&bytes)?;
+        let (content_type, body) = submission::form(&graph, &self.0.payloads);
+        let submitted = self.0.jobmanager.submit(&content_type, body).await;
+        if let Err(error) = submitted {
+            // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
+            if self.known(job.id).await? {
+                return Ok(true);
+            }
+            return Err(error.into());
+        }
+        tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job.id, "submitted to the JobManager");
+        self.set(job.id, EngineJobState::Starting);
+        Ok(false)
+    }
+
+    /// Asks a job to end; one that has ended stays as it is.
+    async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
+        match self.0.jobmanager.cancel(job).await {
+            Err(JobManagerError::Refused { status: http::StatusCode::NOT_FOUND, .. }) => {
+                if self.ended(job).await? { Ok(()) } else { Err(Refusal::UnknownJob(job)) }
+            }
+            answered => Ok(answered?),
+        }
+    }
+
+    async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, Refusal> {
+        Ok(match self.take(&trigger).await {
+            Ok(None) => Savepoint::Pending,
+            Ok(Some(Taken::At(pointer))) => Savepoint::Taken(pointer),
+            Ok(Some(Taken::Failed(message))) => Savepoint::Failed(message),
+            // Flink's word about this savepoint, such as a directory that it cannot use.
+            Err(Refusal::Never { message, .. }) => Savepoint::Failed(message),
+            Err(refusal) => return Err(refusal),
+        })
+    }
+
+    fn statuses(&self) -> Vec<JobStatus> {
+        let status = |(id, known): (&JobId, &Known)| JobStatus {
+            job_id: id.to_string(),
+            state: known.state.into(),
+            progress: Some(known.progress),
+            last_failure: known.last_failure.clone(),
+        };
+        self.jobs().iter().map(status).collect()
+    }
+
+    fn counts_silently(&self) -> bool {
+        false
     }
 }
 

@@ -1,32 +1,15 @@
 //! What the process is told: by its role's command line and by the substrate's environment.
 
-use std::path::PathBuf;
-
 use chassis::transport::Endpoint;
 use clap::Args;
-use proto::{ApplicationId, ApplicationRef, Generation, Incarnation, IncarnationFence};
+use jobs_service::ClusterArgs;
 
 /// Settings of `jobs`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Where to serve: `unix:/path` or `tcp://host:port`
-    #[arg(long, env = "MAINSPRING_ENDPOINT")]
-    pub endpoint: Endpoint,
-    /// File that holds the incarnation's token
-    #[arg(long, env = "MAINSPRING_TOKEN_FILE")]
-    pub token_file: PathBuf,
-    /// Where jobgraph-store serves
-    #[arg(long, env = "MAINSPRING_STORE")]
-    pub store: Endpoint,
     /// Whose cluster this is
-    #[arg(long, env = "MAINSPRING_APPLICATION")]
-    pub application: ApplicationId,
-    /// Which life of the application
-    #[arg(long, env = "MAINSPRING_GENERATION")]
-    pub generation: u64,
-    /// Which life of the cluster
-    #[arg(long, env = "MAINSPRING_INCARNATION")]
-    pub incarnation: u64,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Where the JobManager finds this process, `host:port`
     #[arg(long, env = "MAINSPRING_ADDRESS_JOBS_HA", required_unless_present = "session")]
     pub ha: Option<String>,
@@ -69,12 +52,5 @@ impl Config {
             return Ok(Place::Session { rest: address(&self.session)? });
         }
         Ok(Place::Own { ha: address(&self.ha)?, rest: address(&self.jobmanager)? })
-    }
-
-    /// The fence of everything that this cluster reports.
-    pub fn fence(&self) -> IncarnationFence {
-        let application =
-            ApplicationRef { id: self.application.clone(), generation: Generation(self.generation) };
-        IncarnationFence { application, incarnation: Incarnation(self.incarnation) }
     }
 }

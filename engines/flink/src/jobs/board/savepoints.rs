@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chassis::clock::Clock as _;
 use client::error::CallError;
+use jobs_service::{Refusal, Trigger};
 use proto::JobId;
 
-use super::{Board, Refusal};
-use crate::jobmanager::{Readiness, Taken, Trigger, Triggered};
+use super::Board;
+use crate::jobmanager::{Readiness, Taken, Triggered};
 
 /// How long a question about a savepoint is held while the answer is "not yet".
 const HOLD: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 impl Board {
     /// Has a savepoint taken, once for each trigger id: that is Flink's own word for it, so all that is known of it is there.
     /// Answers `None` when it is not known yet what becomes of it after `HOLD`.
-    pub(crate) async fn savepoint(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+    pub(super) async fn take(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
         let until = self.0.clock.boot() + HOLD;
         loop {
             match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
@@ -58,7 +59,7 @@ impl Board {
     /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked
     /// for one, or it is not told in time.
     pub(in crate::jobs) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
-        let resume = self.0.record.read_checkpoints(&self.0.fence, job).await?;
+        let resume = self.0.record.read_checkpoints(self.0.orders.fence(), job).await?;
         let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };
         let until = self.0.clock.boot() + HOLD;
         while self.0.clock.boot() < until {

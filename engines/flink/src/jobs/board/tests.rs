@@ -7,11 +7,12 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chassis::clock::SystemClock;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
-use proto::{ApplicationRef, Generation, TriggerId};
+use jobs_service::Trigger;
+use proto::{ApplicationRef, Generation, Incarnation, TriggerId};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::jobmanager::{Taken, Trigger};
+use crate::jobmanager::Taken;
 
 /// What it answers next to each kind of question; the last answer stays.
 #[derive(Default)]
@@ -114,7 +115,7 @@ async fn a_savepoint_is_triggered_once_when_all_tasks_run_and_asked_for_as_often
     let script = Script { details: comes_up.into(), savepoint: [None].into(), ..Script::default() };
     let (board, script) = board(script).await;
     for _ in 0..3 {
-        let taken = board.savepoint(&trigger(false)).await.unwrap();
+        let taken = board.take(&trigger(false)).await.unwrap();
         assert_eq!(taken, Some(Taken::At("file:/s".into())));
     }
     assert_eq!(triggered(&script), [format!("/jobs/{}/savepoints", job())]);
@@ -128,7 +129,7 @@ async fn what_an_earlier_process_triggered_is_not_triggered_again() {
         ..Script::default()
     };
     let (board, script) = board(script).await;
-    assert_eq!(board.savepoint(&trigger(true)).await.unwrap(), Some(Taken::At("file:/s".into())));
+    assert_eq!(board.take(&trigger(true)).await.unwrap(), Some(Taken::At("file:/s".into())));
     assert_eq!(triggered(&script), [""; 0]);
 }
 
@@ -140,7 +141,7 @@ async fn a_job_that_has_ended_is_not_asked() {
         ..Script::default()
     };
     let (board, script) = board(script).await;
-    let taken = board.savepoint(&trigger(true)).await.unwrap();
+    let taken = board.take(&trigger(true)).await.unwrap();
     assert!(matches!(taken, Some(Taken::Failed(why)) if why.contains("ended")));
     assert_eq!(triggered(&script), [""; 0]);
 }
