@@ -321,7 +321,7 @@ pub enum Watchdog {
 pub const FIRST_READY_PAUSE: Duration = Duration::from_millis(2);
 
 /// See [`FIRST_READY_PAUSE`].
-pub const LONGEST_READY_PAUSE: Duration = Duration::from_millis(200);
+pub const LONGEST_READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a ready contender is asked whether it still answers.
 pub const PROBE_PAUSE: Duration = Duration::from_secs(3);

@@ -101,6 +101,8 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("cluster.registration.initial-timeout", "100".to_owned()),
         ("cluster.registration.max-timeout", "1000".to_owned()),
         ("web.refresh-interval", "100".to_owned()),
+        // What a job needs waits so long for what others may need: by default 50 ms, in a cluster that is there for one application.
+        ("slotmanager.requirement-check.delay", "5".to_owned()),
         // Two beats that reach nobody are a lost TaskManager: by default it takes twenty seconds to say so.
         ("heartbeat.interval", "1000".to_owned()),
         // Counters and the number of restarts are as old as this, by default ten seconds.
@@ -204,6 +206,7 @@ mod tests {
             ("cluster.registration.initial-timeout", 100),
             ("cluster.registration.max-timeout", 1000),
             ("metrics.fetcher.update-interval", 1000),
+            ("slotmanager.requirement-check.delay", 10),
             ("web.refresh-interval", 100),
         ] {
             assert!(of(&plain, key) <= bound, "{key}");
