@@ -86,8 +86,8 @@ impl Moment {
     }
 }
 
-/// The number of the newest checkpoint that was begun and whose files are there.
-pub(super) fn newest_checkpoint(host: &Host) -> Option<u64> {
+/// The number of the newest checkpoint that was begun.
+fn newest_checkpoint(host: &Host) -> Option<u64> {
     let mut newest = None;
     let mut left = vec![host.state().join("checkpoints")];
     while let Some(directory) = left.pop() {

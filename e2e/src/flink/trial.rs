@@ -1,9 +1,9 @@
 //! One cell of the kill matrix: who dies, when, and what has to come of it.
 
-use super::moment::newest_checkpoint;
 use super::{ExactlyOnce, Moment, Part, Tally};
 use crate::{Finished, Host};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 /// About five seconds of work.
 const NUMBERS: u64 = 8_000;
@@ -38,8 +38,8 @@ pub struct Verdict {
     pub ends: usize,
     /// How often the job was given to a cluster.
     pub submissions: u64,
-    /// A checkpoint whose files are still there.
-    pub left_checkpoint: Option<u64>,
+    /// A file of a checkpoint that is still there.
+    pub left_file: Option<PathBuf>,
 }
 
 impl Trial {
@@ -84,7 +84,7 @@ impl Trial {
             executions: status["main"]["executions"].as_u64().unwrap_or_default(),
             ends: events.iter().filter(ended).count(),
             submissions: job["submissions"].as_u64().unwrap_or_default(),
-            left_checkpoint: newest_checkpoint(&host),
+            left_file: any_file(&host.state().join("checkpoints")),
         };
         assert_eq!(status["clean"], true, "{status:#}");
         host.down();
@@ -135,4 +135,12 @@ impl Trial {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Some file below a directory.
+fn any_file(directory: &Path) -> Option<PathBuf> {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().find_map(|entry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_directory { any_file(&entry.path()) } else { Some(entry.path()) }
+    })
 }

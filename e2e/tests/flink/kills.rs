@@ -10,7 +10,7 @@ fn killed_while_running(part: Part) -> Verdict {
     assert_eq!(trial.objection(&verdict), None, "{verdict:#?}\n{}", verdict.run.stderr);
     // What was being written when a JobManager died is known to nobody.
     if part != Part::JobManager {
-        assert_eq!(verdict.left_checkpoint, None, "an ended job has no use for it: {verdict:#?}");
+        assert_eq!(verdict.left_file, None, "an ended job has no use for it: {verdict:#?}");
     }
     verdict
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use e2e::Host;
-use e2e::flink::{WORD_COUNT, examples};
+use e2e::flink::{WORD_COUNT, examples, programs};
+use e2e::process::eventually;
 use proto::{ApplicationRef, Generation, JobId};
 
 const TEXT: &str = "To be, or not to be,--that is the question:--\nWhether 'tis nobler in the mind to suffer\nor to take arms\n";
@@ -68,6 +69,10 @@ fn an_unchanged_jar_runs_in_one_command() {
     let expected = JobId::derive(&application, status["uid"].as_str().unwrap(), "WordCount", 0);
     assert_eq!(jobs[0]["jobId"], expected.to_string());
 
+    // It was over before anybody looked: what its source handed on is in its end all the same.
+    let words: u64 = counts(TEXT).values().sum();
+    assert_eq!(jobs[0]["end"]["progress"]["rowsIn"], words.to_string(), "{jobs:#?}");
+
     let graph = host.run(&["graph", "words", "-o", "json"]).exits(0).json();
     let vertices = graph["description"]["vertices"].as_array().unwrap();
     assert!(vertices.len() >= 3 && vertices.iter().all(|vertex| vertex["name"] != ""), "{graph:#}");
@@ -94,6 +99,31 @@ fn relative_paths_begin_at_the_output_directory() {
         let line: Vec<&str> = ["run"].iter().chain(options).chain(&program).chain(&batch).copied().collect();
         host.run(&line).exits(0);
         assert_eq!(written(&host.scratch().join(directory).join("words")), counts(TEXT), "{options:?}");
+    }
+    host.down();
+}
+
+/// Whether a JVM below this directory has unpacked Flink's RPC system for itself, as Flink does at each start.
+fn has_unpacked_rpc(directory: &Path) -> bool {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
+        let is_it = entry.file_name().to_string_lossy().starts_with("flink-rpc-akka");
+        is_it || (entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_unpacked_rpc(&entry.path()))
+    })
+}
+
+#[test]
+fn flinks_rpc_system_is_unpacked_by_set_up_alone_unless_the_program_says_how_classes_are_found() {
+    let host = Host::new();
+    let jar = programs();
+    for (id, option, unpacked) in [
+        ("plain", "-Dparallelism.default=1", false),
+        ("particular", "-Dclassloader.resolve-order=parent-first", true),
+    ] {
+        host.run(&["run", "-d", "--application-id", id, option, "-c", "Misbehaving", &jar, "forever"])
+            .exits(0);
+        eventually("the job runs", || host.status(id)["jobs"][0]["state"] == "JOB_STATE_RUNNING");
+        assert_eq!(has_unpacked_rpc(&host.state().join("work")), unpacked, "{id}");
+        host.run(&["cancel", id, "--wait"]).exits(3);
     }
     host.down();
 }

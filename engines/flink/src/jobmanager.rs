@@ -45,6 +45,14 @@ pub(crate) enum JobManagerError {
     },
 }
 
+impl JobManagerError {
+    /// It will not do what it was asked, and would not the next time either.
+    pub(crate) fn is_final(&self) -> bool {
+        let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::NOT_FOUND];
+        matches!(self, Self::Refused { status, .. } if !passes.contains(status))
+    }
+}
+
 /// A client of one JobManager.
 #[derive(Clone)]
 pub(crate) struct JobManager {
@@ -137,6 +145,8 @@ pub(crate) struct Look {
     pub(crate) progress: Progress,
     /// In Flink's milliseconds; 0 for never. Known at once.
     pub(crate) restarted_at: i64,
+    /// Nothing here moves any more.
+    pub(crate) is_over: bool,
 }
 
 /// How far a job is.
@@ -308,7 +318,11 @@ impl JobManager {
         let details: Details = self.get(&format!("/jobs/{job}")).await?;
         let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
         let restarts = restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
-        Ok(Look { progress: details.progress(restarts), restarted_at: details.timestamps.restarting })
+        Ok(Look {
+            progress: details.progress(restarts),
+            restarted_at: details.timestamps.restarting,
+            is_over: details.readiness() == Readiness::Over,
+        })
     }
 
     /// A submission as Flink's client makes it.

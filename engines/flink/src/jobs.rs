@@ -1,6 +1,6 @@
 //! The one process of a cluster that acts on the JobManager for us: it submits, watches and cancels jobs for the leader,
-//! and keeps what Flink's high availability would keep, in the record. A restart of it loses nothing: the JobManager
-//! knows its jobs, the record their checkpoints and ends.
+//! and keeps what Flink's high availability would keep, in the record. A restart of it loses nothing that a job needs:
+//! the JobManager knows its jobs, the record their checkpoints and ends.
 
 mod board;
 mod config;

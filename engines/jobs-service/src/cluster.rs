@@ -72,6 +72,8 @@ pub struct Trigger {
     pub drain: bool,
     /// `canonical` or `native`; empty: the engine's default.
     pub format: String,
+    /// Of the leader that asks.
+    pub epoch: Epoch,
 }
 
 /// What is known of a savepoint.

@@ -81,7 +81,7 @@ impl<C: Cluster> Service<C> {
     }
 
     async fn save(&self, request: SavepointRequest) -> Result<Savepoint, Refusal> {
-        self.obeyed(request.fence)?;
+        let fence = self.obeyed(request.fence)?;
         let trigger = Trigger {
             job: request.job_id.parse()?,
             id: request.trigger_id.parse()?,
@@ -89,6 +89,7 @@ impl<C: Cluster> Service<C> {
             stop: request.stop,
             drain: request.drain,
             format: request.format,
+            epoch: fence.epoch,
         };
         self.0.savepoint(trigger).await
     }

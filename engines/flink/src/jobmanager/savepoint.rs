@@ -90,7 +90,7 @@ impl From<Status> for Triggered {
 
 #[cfg(test)]
 mod tests {
-    use proto::{JobId, TriggerId};
+    use proto::{Epoch, JobId, TriggerId};
 
     use super::*;
 
@@ -127,8 +127,15 @@ mod tests {
     fn the_trigger_id_is_ours_in_both_requests() {
         let job: JobId = "00112233445566778899aabbccddeeff".parse().unwrap();
         let id = TriggerId::derive("wish", job);
-        let plain =
-            Trigger { job, id, directory: String::new(), stop: false, drain: false, format: String::new() };
+        let plain = Trigger {
+            job,
+            id,
+            directory: String::new(),
+            stop: false,
+            drain: false,
+            format: String::new(),
+            epoch: Epoch(1),
+        };
         let (path, body) = request(&plain);
         assert_eq!(path, format!("/jobs/{job}/savepoints"));
         assert_eq!(

@@ -16,7 +16,7 @@ use client::record::Record;
 use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
-use proto::{EpochFence, IncarnationFence, JobId};
+use proto::{EpochFence, IncarnationFence, JobId, Reason};
 use tokio::sync::watch;
 
 use super::submission;
@@ -34,6 +34,9 @@ const CALM_AFTER: Duration = Duration::from_secs(10);
 
 /// How long the last counters of a job may take.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between two tries of it: for so long the JobManager shows a job as it was (launch.rs, `web.refresh-interval`).
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The largest graph that is read, as large as `Execute` takes one.
 const MAX_GRAPH_BYTES: usize = 64 << 20;
@@ -112,11 +115,21 @@ impl Board {
         self.set(job, EngineJobState::Ended);
     }
 
-    /// The JobManager has the counters of a job that ends as long as the end is being recorded. They are for people: an end does not wait for them.
+    /// The JobManager has the counters of a job that ends as long as the end is being recorded; what it shows of them may be a moment
+    /// older. They are for people: an end does not wait for them for long.
     pub(super) async fn look_once_more(&self, job: JobId) {
-        let looked = timeout(&self.0.clock, LAST_LOOK_WITHIN, self.look_at(job)).await;
-        if let Ok(Err(error)) = looked {
-            tracing::debug!("{error}");
+        let last = async {
+            loop {
+                match self.look_at(job).await {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!("{error}"),
+                }
+                self.0.clock.sleep(LOOK_AGAIN).await;
+            }
+        };
+        if timeout(&self.0.clock, LAST_LOOK_WITHIN, last).await.is_err() {
+            tracing::debug!({ chassis::telemetry::fields::JOB_ID } = %job, "its last counters are not known");
         }
     }
 
@@ -158,9 +171,9 @@ impl Board {
         }
     }
 
-    /// Counters of a job, and why Flink restarted it if it did since the last look.
-    async fn look_at(&self, job: JobId) -> Result<(), JobManagerError> {
-        let Look { mut progress, restarted_at } = self.0.jobmanager.look(job).await?;
+    /// Counters of a job, and why Flink restarted it if it did since the last look; `true` when they are the last ones.
+    async fn look_at(&self, job: JobId) -> Result<bool, JobManagerError> {
+        let Look { mut progress, restarted_at, is_over } = self.0.jobmanager.look(job).await?;
         let before = self.jobs().get(&job).map_or(0, |known| known.restarted_at);
         let failure = if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
         self.update(job, |known| {
@@ -175,7 +188,7 @@ impl Board {
             known.progress = progress;
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
         });
-        Ok(())
+        Ok(is_over)
     }
 
     fn states(&self) -> BTreeMap<JobId, EngineJobState> {
@@ -300,21 +313,25 @@ impl Cluster for Board {
     /// Hands a job to the JobManager unless it has it, or its end is recorded; `true` when that is so.
     async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
         let _alone = self.0.submitting.lock().await;
-        // The leader may have changed while this call waited.
-        self.0.orders.not_superseded(job.epoch)?;
         if self.known(job.id).await? {
             return Ok(true);
         }
         let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
         let graph = JobGraph::decode(&bytes)?;
         let (content_type, body) = submission::form(&graph, &self.0.payloads);
+        // The leader may have changed while this call waited; its successor would know nothing of the job.
+        self.0.orders.not_superseded(job.epoch)?;
         let submitted = self.0.jobmanager.submit(&content_type, body).await;
         if let Err(error) = submitted {
             // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
             if self.known(job.id).await? {
                 return Ok(true);
             }
-            return Err(error.into());
+            return Err(if error.is_final() {
+                Refusal::Never { reason: Reason::GraphUnreadable, message: error.to_string() }
+            } else {
+                error.into()
+            });
         }
         tracing::info!({ chassis::telemetry::fields::JOB_ID } = %job.id, "submitted to the JobManager");
         self.set(job.id, EngineJobState::Starting);
@@ -332,13 +349,10 @@ impl Cluster for Board {
     }
 
     async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, Refusal> {
-        Ok(match self.take(&trigger).await {
-            Ok(None) => Savepoint::Pending,
-            Ok(Some(Taken::At(pointer))) => Savepoint::Taken(pointer),
-            Ok(Some(Taken::Failed(message))) => Savepoint::Failed(message),
-            // Flink's word about this savepoint, such as a directory that it cannot use.
-            Err(Refusal::Never { message, .. }) => Savepoint::Failed(message),
-            Err(refusal) => return Err(refusal),
+        Ok(match self.take(&trigger).await? {
+            None => Savepoint::Pending,
+            Some(Taken::At(pointer)) => Savepoint::Taken(pointer),
+            Some(Taken::Failed(message)) => Savepoint::Failed(message),
         })
     }
 

@@ -87,9 +87,7 @@ impl IntoResponse for Refused {
                 let status = match error.reason() {
                     Some(Reason::IncarnationSuperseded | Reason::AlreadyEnded) => StatusCode::CONFLICT,
                     // The record's bytes of this write are as wrong the next time.
-                    Some(Reason::RequestInvalid | Reason::IdMalformed | Reason::JobNotFound) => {
-                        StatusCode::BAD_REQUEST
-                    }
+                    _ if is_final(&error) => StatusCode::BAD_REQUEST,
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (status, error.reason(), error.to_string())
@@ -99,6 +97,20 @@ impl IntoResponse for Refused {
         tracing::warn!(%status, reason, "the JobManager is refused: {message}");
         (status, Json(serde_json::json!({"reason": reason, "message": message}))).into_response()
     }
+}
+
+/// Whether this write would be refused the next time too.
+fn is_final(error: &CallError) -> bool {
+    matches!(
+        error.reason(),
+        Some(
+            Reason::IncarnationSuperseded
+                | Reason::AlreadyEnded
+                | Reason::RequestInvalid
+                | Reason::IdMalformed
+                | Reason::JobNotFound
+        )
+    )
 }
 
 type Answer = Result<Json<serde_json::Value>, Refused>;
@@ -193,7 +205,12 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
     };
     let outcome = ends::outcome(&ended).map_err(|error| Refused::Malformed(error.to_string()))?;
     ha.unclean.ends(job);
-    ha.ends.record(job, outcome, ended).await?;
+    if let Err(error) = ha.ends.record(job, outcome, ended).await {
+        if is_final(&error) {
+            ha.unclean.is_clean(job);
+        }
+        return Err(error.into());
+    }
     done()
 }
 

@@ -12,16 +12,9 @@ impl From<GraphError> for Refusal {
     }
 }
 
+/// What it will never do is said where it was asked: only there it is known whose fault that is.
 impl From<JobManagerError> for Refusal {
     fn from(error: JobManagerError) -> Self {
-        match error {
-            JobManagerError::Refused { status, message }
-                if status != http::StatusCode::SERVICE_UNAVAILABLE
-                    && status != http::StatusCode::NOT_FOUND =>
-            {
-                Self::Never { reason: Reason::GraphUnreadable, message }
-            }
-            error => Self::NotNow(error.to_string()),
-        }
+        Self::NotNow(error.to_string())
     }
 }

@@ -1,5 +1,5 @@
 //! Jobs whose end is recorded and of which Flink still removes something: its files of checkpoints go after their pointers, which this
-//! process keeps. So it stays until that is done.
+//! process keeps. So it stays until that is done. Only a process that was killed in between, and begun again, knows nothing of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use chassis::clock::{SharedClock, timeout};
 use proto::JobId;
 use tokio::sync::watch;
 
-/// How long this may hold up a teardown: as long as the JobManager stays for it.
+/// How long this may hold up a teardown: as long as the JobManager stays for it (OpenJobs.java).
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Those jobs; clones are the same.

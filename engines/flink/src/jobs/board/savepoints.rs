@@ -26,7 +26,11 @@ impl Board {
                 Triggered::Done(taken) => return Ok(Some(taken)),
                 Triggered::UnderWay => {}
                 Triggered::Unknown => match self.0.jobmanager.readiness(savepoint.job).await? {
-                    Readiness::Runs => self.trigger(savepoint).await?,
+                    Readiness::Runs => {
+                        if let Some(failed) = self.trigger(savepoint).await? {
+                            return Ok(Some(failed));
+                        }
+                    }
                     // A trigger now would be a savepoint that failed.
                     Readiness::Starts => {}
                     Readiness::Over => {
@@ -45,15 +49,22 @@ impl Board {
         }
     }
 
-    async fn trigger(&self, savepoint: &Trigger) -> Result<(), Refusal> {
-        let triggered = self.0.jobmanager.trigger(savepoint).await;
-        if triggered.is_ok() {
-            tracing::info!(
-                { chassis::telemetry::fields::JOB_ID } = %savepoint.job,
-                trigger = %savepoint.id, stop = savepoint.stop, "savepoint triggered"
-            );
+    /// `None` when it is triggered.
+    async fn trigger(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+        // The leader may have changed while this call waited for the tasks to run.
+        self.0.orders.not_superseded(savepoint.epoch)?;
+        match self.0.jobmanager.trigger(savepoint).await {
+            Ok(()) => {
+                tracing::info!(
+                    { chassis::telemetry::fields::JOB_ID } = %savepoint.job,
+                    trigger = %savepoint.id, stop = savepoint.stop, "savepoint triggered"
+                );
+                Ok(None)
+            }
+            // Flink's word about this savepoint, such as a directory that it cannot use.
+            Err(error) if error.is_final() => Ok(Some(Taken::Failed(error.to_string()))),
+            Err(error) => Err(error.into()),
         }
-        Ok(triggered?)
     }
 
     /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chassis::clock::SystemClock;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use jobs_service::Trigger;
-use proto::{ApplicationRef, Generation, Incarnation, TriggerId};
+use proto::{ApplicationRef, Epoch, Generation, Incarnation, TriggerId};
 use serde_json::{Value, json};
 
 use super::*;
@@ -20,6 +20,8 @@ struct Script {
     details: VecDeque<Value>,
     savepoint: VecDeque<Option<Value>>,
     metrics: VecDeque<Value>,
+    /// What a trigger is refused with.
+    refusal: Option<&'static str>,
     triggered: Vec<String>,
 }
 
@@ -42,6 +44,9 @@ async fn answer(Shared(script): Shared<Scripted>, method: Method, uri: Uri) -> R
         (Method::GET, Some("exceptions")) => Some(json!({"exceptionHistory": {}})),
         (Method::GET, Some("savepoints")) => next(&mut script.savepoint),
         (Method::POST, Some(_)) => {
+            if let Some(refusal) = script.refusal {
+                return (StatusCode::BAD_REQUEST, json!({"errors": [refusal]}).to_string()).into_response();
+            }
             script.triggered.push(path.to_owned());
             script.savepoint = [under_way(), at("file:/s")].into();
             Some(json!({}))
@@ -66,6 +71,7 @@ fn trigger(stop: bool) -> Trigger {
         stop,
         drain: false,
         format: String::new(),
+        epoch: Epoch(1),
     }
 }
 
@@ -146,6 +152,46 @@ async fn a_job_that_has_ended_is_not_asked() {
     assert_eq!(triggered(&script), [""; 0]);
 }
 
+#[tokio::test]
+async fn what_flink_says_of_a_savepoint_that_it_will_not_take_is_told() {
+    let script = Script {
+        details: [details("RUNNING", "RUNNING")].into(),
+        savepoint: [None].into(),
+        refusal: Some("no such directory"),
+        ..Script::default()
+    };
+    let (board, _) = board(script).await;
+    let taken = Cluster::savepoint(&board, trigger(false)).await.unwrap();
+    assert!(matches!(taken, Savepoint::Failed(why) if why.contains("no such directory")));
+}
+
+#[tokio::test]
+async fn nobody_triggers_a_savepoint_who_was_superseded_meanwhile() {
+    let script = Script {
+        details: [details("RUNNING", "RUNNING")].into(),
+        savepoint: [None].into(),
+        ..Script::default()
+    };
+    let (board, script) = board(script).await;
+    board.orders().adopt(Epoch(2)).unwrap();
+    assert!(matches!(board.take(&trigger(true)).await, Err(Refusal::NotTaken(_))));
+    assert_eq!(triggered(&script), [""; 0]);
+}
+
+/// For a tenth of a second the JobManager shows a job as it was before its end.
+#[tokio::test]
+async fn the_last_counters_are_those_of_the_end() {
+    let at = |state: &str, rows: u64| json!({"state": state, "vertices": [{"id": "a", "status": state, "metrics": {"write-records": rows}}], "plan": {"nodes": [{"id": "a"}]}});
+    let script = Script {
+        details: [at("RUNNING", 3), at("FINISHED", 8)].into(),
+        metrics: [json!([])].into(),
+        ..Script::default()
+    };
+    let (board, _) = board(script).await;
+    board.look_once_more(job()).await;
+    assert_eq!(board.progress(job()).rows_in, 8);
+}
+
 /// Flink forgets its metrics of a job that has ended, a moment before we hear of the end.
 #[tokio::test]
 async fn restarts_that_were_counted_stay_counted() {
@@ -164,17 +210,23 @@ async fn restarts_that_were_counted_stay_counted() {
 /// A job that is nearly done when it is restarted has ended before Flink's metrics tell of it.
 #[tokio::test]
 async fn a_restart_that_flink_has_not_counted_yet_is_counted() {
-    let restarted = |state: &str| json!({"state": state, "timestamps": {"RESTARTING": 5}});
+    let restarted = |state: &str, at: i64| json!({"state": state, "timestamps": {"RESTARTING": at}});
     let script = Script {
-        details: [details("RUNNING", "RUNNING"), restarted("RESTARTING"), restarted("FINISHED")].into(),
+        details: [
+            details("RUNNING", "RUNNING"),
+            restarted("RESTARTING", 5),
+            restarted("RUNNING", 5),
+            restarted("FINISHED", 9),
+        ]
+        .into(),
         metrics: [json!([{"id": "numRestarts", "value": "0"}]), json!([])].into(),
         ..Script::default()
     };
     let (board, _) = board(script).await;
     let mut counted = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         board.look_at(job()).await.unwrap();
         counted.push(board.progress(job()).restarts);
     }
-    assert_eq!(counted, [0, 1, 1]);
+    assert_eq!(counted, [0, 1, 1, 2]);
 }

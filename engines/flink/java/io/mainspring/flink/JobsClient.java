@@ -51,8 +51,8 @@ final class JobsClient {
         call("PUT", "/v1/jobs/" + job + "/end", end, null);
     }
 
-    void putClean(JobID job) throws IOException {
-        call("PUT", "/v1/jobs/" + job + "/clean", JsonHttp.JSON.createObjectNode(), null);
+    void putClean(JobID job, Duration patience) throws IOException {
+        call("PUT", "/v1/jobs/" + job + "/clean", JsonHttp.JSON.createObjectNode(), patience);
     }
 
     private JsonNode call(String method, String path, ObjectNode body, Duration patience) throws IOException {

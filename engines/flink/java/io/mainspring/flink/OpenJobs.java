@@ -1,6 +1,7 @@
 package io.mainspring.flink;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -11,8 +12,8 @@ final class OpenJobs {
     /** Set where a JVM has to come to its end in Flink's order: a class-data archive is written there. */
     private static final String IN_ORDER = "mainspring.end-in-order";
 
-    /** What is left to be removed after a job's end takes a moment; whoever asks a JVM to end waits a little longer than this. */
-    private static final long PATIENCE_MS = 1500;
+    /** What is left to be removed after a job's end takes a moment; `jobs` waits as long (unclean.rs), and a teardown a little longer. */
+    static final Duration PATIENCE = Duration.ofMillis(1500);
 
     private final Set<JobID> open = new HashSet<>();
 
@@ -38,7 +39,7 @@ final class OpenJobs {
 
     private void endAtOnce() {
         try {
-            if (isNoneWithin(PATIENCE_MS)) {
+            if (isNoneWithin(PATIENCE.toMillis())) {
                 // A JVM that ends by itself waits a third of a second for threads that wait for the network.
                 new ProcessBuilder("/bin/sh", "-c", "kill -KILL \"$PPID\"").start();
             }

@@ -15,12 +15,16 @@ import org.apache.flink.runtime.rest.util.RestMapperUtils;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.flink.util.SerializedThrowable;
 import org.apache.flink.util.concurrent.ExecutorThreadFactory;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Ends of jobs. Flink's dirty entry is the end in the record, and it is there before Flink drops the job's checkpoints: a job that
  * ended is never run again, because each submission asks here first.
  */
 final class RecordedResults extends AbstractThreadsafeJobResultStore {
+    private static final Logger LOG = LoggerFactory.getLogger(RecordedResults.class);
+
     private final JobsClient jobs;
     private final OpenJobs open;
     private final Set<JobID> clean = ConcurrentHashMap.newKeySet();
@@ -45,9 +49,13 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
     }
 
     @Override
-    protected void markResultAsCleanInternal(JobID job) throws IOException {
-        jobs.putClean(job);
+    protected void markResultAsCleanInternal(JobID job) {
         clean.add(job);
+        try {
+            jobs.putClean(job, OpenJobs.PATIENCE);
+        } catch (IOException e) {
+            LOG.warn("nobody hears that job {} is clean", job, e);
+        }
         // Last: this JVM may be killed once nothing is open, and `jobs` stays until it has heard.
         open.cleaned(job);
     }

@@ -16,6 +16,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -36,12 +37,12 @@ public final class Rehearsal {
     private static final long STOP_SECONDS = 120;
     private static final long CONNECT_PAUSE_MS = 100;
     private static final long ASK_EVERY_MS = 100;
+    private static final Duration ANSWER_WITHIN = Duration.ofSeconds(5);
 
-    /** What `jobs` asks; `%s` is the job. */
+    /** What `jobs` asks of it, here and in a session cluster; `%s` is the job. */
     private static final List<String> QUESTIONS =
             List.of(
                     "/overview",
-                    "/config",
                     "/jobs/overview",
                     "/jobs/%s",
                     "/jobs/%s/metrics?get=numRestarts",
@@ -104,19 +105,28 @@ public final class Rehearsal {
         return done;
     }
 
-    private boolean askUntilEnded(Process main) throws IOException, InterruptedException {
+    private boolean askUntilEnded(Process main) throws InterruptedException {
         long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(PROGRAM_SECONDS);
         while (!main.waitFor(ASK_EVERY_MS, TimeUnit.MILLISECONDS)) {
             if (System.nanoTime() > until) {
                 return false;
             }
-            JobID asked = job;
-            for (String question : asked == null ? List.<String>of() : QUESTIONS) {
-                // Whatever is answered: a job that is not there yet is one of the questions too.
-                untilConnected(HttpRequest.newBuilder(jobManager(String.format(question, asked))).build());
-            }
+            ask();
         }
         return true;
+    }
+
+    /** Whatever is answered, and whether anybody is there: what is asked is asked again. */
+    private void ask() throws InterruptedException {
+        JobID asked = job;
+        for (String question : asked == null ? List.<String>of() : QUESTIONS) {
+            try {
+                URI uri = jobManager(String.format(question, asked));
+                client.send(HttpRequest.newBuilder(uri).timeout(ANSWER_WITHIN).build(), BodyHandlers.discarding());
+            } catch (IOException e) {
+                return;
+            }
+        }
     }
 
     private Process start(String role, List<String> command, List<String> more, int jobs) throws IOException {
