@@ -36,7 +36,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
         wanted.push(Decision::EndDescribe);
     }
     let shipped = facts.output_shipped.is_done();
-    let mut nothing_lives = torn_down && swept && shipped && facts.main != Main::Running;
+    let mut nothing_lives = torn_down && swept && shipped && !facts.main_may_live();
     nothing_lives &= facts.is_previous_settled() && facts.describe_ended.is_done();
     if nothing_lives && !facts.work_removed.is_done() {
         wanted.push(Decision::RemoveWork);

@@ -34,9 +34,9 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
         Main::NotStarted if facts.is_cut_off() && !facts.is_previous_settled() => {
             wanted.push(Decision::EndPrevious);
         }
-        Main::NotStarted | Main::Recorded(_) | Main::Stopped => {}
+        Main::NotStarted | Main::Starting | Main::Recorded(_) | Main::Stopped => {}
     }
-    let main_gone = wanted.is_empty();
+    let main_gone = wanted.is_empty() && !facts.main_may_live();
     if main_gone {
         jobs(facts, why, &mut wanted);
     }

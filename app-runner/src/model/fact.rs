@@ -176,7 +176,7 @@ impl Facts {
             Fact::Refused(why) => self.judge(Outcome::Failed, why),
             Fact::Fetched => self.fetched = Step::Done,
             Fact::Pinned => self.record.pinned = true,
-            Fact::Describing => (self.describing, self.describe_ended) = (Step::Done, Step::Pending),
+            Fact::Describing => self.describing = Step::Done,
             Fact::Described => self.described = Step::Done,
             Fact::PreviousEnded { finished } => self.end_previous(finished),
             Fact::PreviousLives { message } => self.previous_left = Some(message),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::{Epoch, Incarnation, JobId, Reason};
 
-use super::decision::Leave;
+use super::decision::{Decision, Leave};
 use super::failure::Failure;
 use super::record::{MainExit, MainState, Outcome, Record};
 
@@ -69,6 +69,8 @@ pub enum Main {
     /// This attempt has not started it.
     #[default]
     NotStarted,
+    /// Its start is under way: from here on it may run.
+    Starting,
     /// It runs under this attempt's tether.
     Running,
     /// It has ended; the record does not know yet.
@@ -141,7 +143,7 @@ pub struct Facts {
     pub leftovers: Vec<String>,
     /// Nothing staged is left that nobody will commit.
     pub swept: Step,
-    /// `describe` has ended.
+    /// `describe` has ended, or its start was called off.
     pub describe_ended: Step,
     /// The fetcher knows that nothing is needed any more.
     pub released: Step,
@@ -179,7 +181,7 @@ impl Facts {
             torn_down: Step::Pending,
             leftovers: Vec::new(),
             swept: Step::Pending,
-            describe_ended: Step::Done,
+            describe_ended: Step::Pending,
             released: Step::Pending,
             work_removed: Step::Pending,
         };
@@ -190,6 +192,25 @@ impl Facts {
             facts.judge_exit(exit, facts.record.main.ended_after_deadline, "");
         }
         facts
+    }
+
+    /// A decision's step begins. What it may bring into being counts as being there until its end says otherwise.
+    pub fn begin(&mut self, decision: &Decision) {
+        if *decision == Decision::StartMain && self.main == Main::NotStarted {
+            self.main = Main::Starting;
+        }
+    }
+
+    /// A decision's step is over, and what it told has been taken in.
+    pub fn finish(&mut self, decision: &Decision) {
+        if *decision == Decision::StartMain && self.main == Main::Starting {
+            self.main = Main::NotStarted;
+        }
+    }
+
+    /// This attempt's main() may live.
+    pub(super) fn main_may_live(&self) -> bool {
+        matches!(self.main, Main::Starting | Main::Running)
     }
 
     /// main() ran under an earlier leader and its end is not recorded.
@@ -208,7 +229,7 @@ impl Facts {
     pub fn main_exit(&self) -> Option<MainExit> {
         match self.main {
             Main::Exited(exit) | Main::Recorded(exit) => Some(exit),
-            Main::NotStarted | Main::Running | Main::Stopped => None,
+            Main::NotStarted | Main::Starting | Main::Running | Main::Stopped => None,
         }
     }
 

@@ -47,7 +47,7 @@ fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
 
 fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
     match facts.main {
-        Main::NotStarted => {
+        Main::NotStarted | Main::Starting => {
             let prepared = facts.described.is_done() && facts.record.pinned && facts.previous_ended.is_done();
             if prepared {
                 wanted.push(Decision::StartMain);
@@ -125,7 +125,7 @@ fn ran_here(facts: &Facts) -> bool {
 fn is_cluster_wanted(facts: &Facts) -> bool {
     match facts.main {
         Main::NotStarted => !(facts.is_cut_off() && facts.record.not_repeatable),
-        Main::Running => true,
+        Main::Starting | Main::Running => true,
         Main::Exited(_) | Main::Recorded(_) | Main::Stopped => {
             facts.record.open_jobs().any(|(id, _)| !is_abandoned(facts, id))
         }

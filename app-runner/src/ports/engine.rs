@@ -3,7 +3,7 @@
 mod find;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use chassis::{environment, telemetry};
 use client::describe::{Describe, Subject};
 use client::places::{Kind, Places};
 use client::tether::{self, Tether, TetherEvent, TetherSpec, output};
-use proto::{EpochFence, JobId, Reason, engine, job};
+use proto::{Epoch, EpochFence, JobId, Reason, engine, job};
 use tokio::sync::{Mutex, watch};
 
 use super::PortResult;
@@ -30,8 +30,9 @@ pub use find::{EnginePath, find};
 /// The engine's `describe`: at most one process at a time per attempt. A call after it died starts it again.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Finds the executable and starts it. `ENGINE_NOT_FOUND` names where it looked.
-    async fn start(&self, attempt: &AttemptId) -> PortResult<EngineInfo>;
+    /// Finds the executable and starts it. `ENGINE_NOT_FOUND` names where it looked. `None` once the attempt's engine was
+    /// [ended](Self::end), be it meanwhile.
+    async fn start(&self, attempt: &AttemptId) -> PortResult<Option<EngineInfo>>;
     /// The plan of a cluster.
     async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan>;
     /// How main() is launched.
@@ -40,8 +41,8 @@ pub trait Engine: Send + Sync {
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()>;
     /// Removes staging.
     async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()>;
-    /// Ends the process. Bounded.
-    async fn end(&self);
+    /// Ends the process, also one that is being started; the attempt gets no other one after that. Bounded.
+    async fn end(&self, fence: &EpochFence);
 }
 
 /// Which engine runs the application.
@@ -110,6 +111,8 @@ struct Shared {
     tethers: Tethers,
     path: EnginePath,
     state: Mutex<State>,
+    /// The attempt, by its epoch, whose process was ended for good. A start that is under way listens to it.
+    ended: watch::Sender<Option<Epoch>>,
 }
 
 #[derive(Default)]
@@ -141,7 +144,7 @@ impl Drop for Task {
 impl TetheredEngine {
     /// Looks for executables along `path`.
     pub fn new(tethers: Tethers, path: EnginePath) -> Self {
-        Self(Arc::new(Shared { tethers, path, state: Mutex::default() }))
+        Self(Arc::new(Shared { tethers, path, state: Mutex::default(), ended: watch::Sender::default() }))
     }
 }
 
@@ -174,15 +177,19 @@ impl Shared {
         }
         if state.running.is_none() {
             let attempt = state.attempt.clone().ok_or_else(|| PortError::away("describe was not started"))?;
-            state.running = Some(self.spawn(&attempt, state.starts).await?);
+            if self.has_ended(&attempt.fence) {
+                return Err(ended());
+            }
+            let starts = state.starts;
             state.starts += 1;
+            state.running = Some(self.spawn(&attempt, starts).await?);
         }
         state.running.as_ref().ok_or_else(|| PortError::away("describe was not started"))
     }
 
     async fn spawn(&self, attempt: &AttemptId, starts: u32) -> PortResult<Running> {
         let executable = find(&attempt.engine, &self.path)?;
-        let Tethers { places, mainspring, transport, clock, key } = &self.tethers;
+        let Tethers { places, mainspring, transport, clock, .. } = &self.tethers;
         let at = AttemptPlaces::new(places, &attempt.fence);
         let endpoint = Endpoint::Unix(at.sockets.join("describe-0.sock"));
         let mut env: BTreeMap<String, String> = inherited();
@@ -220,6 +227,26 @@ impl Shared {
         };
         let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
         let tether = tether.map_err(|error| PortError::away(format!("describe: {error}")))?;
+        let started = tokio::select! {
+            started = self.started(attempt, &tether, endpoint, &executable, &output_dir) => started,
+            () = self.until_ended(&attempt.fence) => Err(ended()),
+        };
+        if started.is_err() {
+            self.retire(&tether, Duration::ZERO).await;
+        }
+        started
+    }
+
+    /// Owns a fresh tether, and waits until the process under it answers.
+    async fn started(
+        &self,
+        attempt: &AttemptId,
+        tether: &Tether,
+        endpoint: Endpoint,
+        executable: &Path,
+        output_dir: &Path,
+    ) -> PortResult<Running> {
+        let Tethers { transport, clock, key, .. } = &self.tethers;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
         let owner = Task(tokio::spawn(async move {
@@ -239,7 +266,7 @@ impl Shared {
                 info.map_err(|elapsed| PortError::away(format!("{}: {elapsed}", executable.display())))??
             }
             () = until_gone(gone.clone()) => {
-                let said = output::tail(&output_dir, tether::Stream::Stderr, 2048).unwrap_or_default();
+                let said = output::tail(output_dir, tether::Stream::Stderr, 2048).unwrap_or_default();
                 let text = format!(
                     "{} describe left before it answered: {}; run it by hand to see why",
                     executable.display(),
@@ -254,8 +281,35 @@ impl Shared {
             path: executable.to_string_lossy().into_owned(),
             equal_job_names: info.equal_job_names,
         };
-        Ok(Running { describe, tether, info, gone, _owner: owner })
+        Ok(Running { describe, tether: tether.clone(), info, gone, _owner: owner })
     }
+
+    /// Ends what runs under a tether, and has it leave.
+    async fn retire(&self, tether: &Tether, grace: Duration) {
+        let ended = timeout(&self.tethers.clock, END_WITHIN, async {
+            tether.end(grace).await?;
+            tether.release().await
+        });
+        match ended.await {
+            Ok(Ok(())) => {}
+            // Without an owner the tether ends it in any case.
+            Ok(Err(error)) => tracing::debug!("describe's tether: {error}"),
+            Err(elapsed) => tracing::warn!("describe's tether: {elapsed}"),
+        }
+    }
+
+    fn has_ended(&self, fence: &EpochFence) -> bool {
+        *self.ended.borrow() == Some(fence.epoch)
+    }
+
+    async fn until_ended(&self, fence: &EpochFence) {
+        // The sender is ours.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended == Some(fence.epoch)).await;
+    }
+}
+
+fn ended() -> PortError {
+    PortError::away("describe was ended")
 }
 
 async fn until_gone(mut gone: watch::Receiver<bool>) {
@@ -284,20 +338,26 @@ pub(super) fn inherited() -> BTreeMap<String, String> {
 
 #[async_trait]
 impl Engine for TetheredEngine {
-    async fn start(&self, attempt: &AttemptId) -> PortResult<EngineInfo> {
+    async fn start(&self, attempt: &AttemptId) -> PortResult<Option<EngineInfo>> {
         let shared = &self.0;
         let mut state = shared.state.lock().await;
+        if shared.has_ended(&attempt.fence) {
+            return Ok(None);
+        }
         let same = state.attempt.as_ref().is_some_and(|known| known.fence == attempt.fence);
         if !same {
             *state = State { attempt: Some(attempt.clone()), ..State::default() };
         }
-        let running = shared.ensure(&mut state).await?;
+        let running = match shared.ensure(&mut state).await {
+            Err(_) if shared.has_ended(&attempt.fence) => return Ok(None),
+            running => running?,
+        };
         let (info, gone) = (running.info.clone(), running.gone.clone());
         if state.keeper.is_none() {
             let kept = keep(Arc::downgrade(shared), gone, shared.tethers.clock.clone());
             state.keeper = Some(Task(tokio::spawn(trace::carry(kept))));
         }
-        Ok(info)
+        Ok(Some(info))
     }
 
     async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan> {
@@ -318,9 +378,11 @@ impl Engine for TetheredEngine {
         Ok(())
     }
 
-    async fn end(&self) {
+    async fn end(&self, fence: &EpochFence) {
+        // Before the lock: a start that holds it gives up.
+        self.0.ended.send_replace(Some(fence.epoch));
         let running = {
-            // While this is held the keeper is not in the midst of starting one.
+            // While this is held nobody is in the midst of starting one.
             let mut state = self.0.state.lock().await;
             state.keeper = None;
             state.running.take()
@@ -328,15 +390,6 @@ impl Engine for TetheredEngine {
         let Some(running) = running else { return };
         // It keeps nothing but its spans.
         let grace = trace::current_traceparent().map_or(Duration::ZERO, |_| FLUSH);
-        let ended = timeout(&self.0.tethers.clock, END_WITHIN, async {
-            running.tether.end(grace).await?;
-            running.tether.release().await
-        });
-        match ended.await {
-            Ok(Ok(())) => {}
-            // Without an owner the tether ends it in any case.
-            Ok(Err(error)) => tracing::debug!("describe's tether: {error}"),
-            Err(elapsed) => tracing::warn!("describe's tether: {elapsed}"),
-        }
+        self.0.retire(&running.tether, grace).await;
     }
 }

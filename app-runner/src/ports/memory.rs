@@ -337,13 +337,13 @@ impl Artifacts for World {
 
 #[async_trait]
 impl Engine for World {
-    async fn start(&self, _attempt: &AttemptId) -> PortResult<EngineInfo> {
-        Ok(EngineInfo {
+    async fn start(&self, _attempt: &AttemptId) -> PortResult<Option<EngineInfo>> {
+        Ok(Some(EngineInfo {
             name: "memory".to_owned(),
             version: "1".to_owned(),
             equal_job_names: self.lock().equal_job_names,
             ..EngineInfo::default()
-        })
+        }))
     }
 
     async fn plan(&self, _subject: &client::describe::Subject) -> PortResult<proto::engine::Plan> {
@@ -376,7 +376,7 @@ impl Engine for World {
         Ok(())
     }
 
-    async fn end(&self) {}
+    async fn end(&self, _fence: &EpochFence) {}
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use chassis::telemetry::{fields, trace};
 use futures::StreamExt as _;
 use proto::EpochFence;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::Instrument as _;
 
 use super::execution::Execution;
@@ -89,18 +89,14 @@ impl Attempt {
                 let accepts = accepts_jobs(&self.facts);
                 std::mem::replace(now, accepts) != accepts
             });
-            let facts = tokio::select! {
-                Some(fact) = self.inbox.recv() => vec![fact],
+            tokio::select! {
+                Some(fact) = self.inbox.recv() => self.take(fact),
                 // The lease is renewed by turns of this loop; nothing here waits for a port, so only a loop that hangs misses one.
-                Some(()) = self.turns.next() => Vec::new(),
-                Some(done) = self.under_way.join_next() => self.finished(done)?,
+                Some(()) = self.turns.next() => {}
+                Some(done) = self.under_way.join_next() => self.finish(done)?,
                 Some(ended) = self.watchers.join_next() => {
                     ended.map_err(|error| PortError::away(format!("a watcher of the attempt failed: {error}")))?;
-                    Vec::new()
                 }
-            };
-            for fact in facts {
-                self.take(fact);
             }
         }
     }
@@ -125,6 +121,7 @@ impl Attempt {
                 let facts = verbs::perform(&shared, &of_task).await;
                 (of_task, facts)
             };
+            self.facts.begin(&decision);
             let handle = self.under_way.spawn(task.instrument(self.span_of(&decision)));
             self.begun.push((decision, handle));
         }
@@ -151,23 +148,23 @@ impl Attempt {
         span
     }
 
-    fn finished(
-        &mut self,
-        done: Result<(Decision, Vec<Fact>), tokio::task::JoinError>,
-    ) -> Result<Vec<Fact>, PortError> {
-        match done {
-            Ok((decision, facts)) => {
-                // What a step told on its way came before its end: without it the step might seem to be wanted again.
-                while let Ok(earlier) = self.inbox.try_recv() {
-                    self.take(earlier);
-                }
-                self.begun.retain(|(begun, _)| *begun != decision);
-                tracing::debug!(?decision, facts = facts.len(), "done");
-                Ok(facts)
-            }
-            Err(error) if error.is_cancelled() => Ok(Vec::new()),
-            Err(error) => Err(PortError::away(format!("a step of the attempt failed: {error}"))),
+    fn finish(&mut self, done: Result<(Decision, Vec<Fact>), JoinError>) -> Result<(), PortError> {
+        let (decision, facts) = match done {
+            Ok(done) => done,
+            Err(error) if error.is_cancelled() => return Ok(()),
+            Err(error) => return Err(PortError::away(format!("a step of the attempt failed: {error}"))),
+        };
+        tracing::debug!(?decision, facts = facts.len(), "done");
+        // What a step told on its way came before its end: without it the step might seem to be wanted again.
+        while let Ok(earlier) = self.inbox.try_recv() {
+            self.take(earlier);
         }
+        for fact in facts {
+            self.take(fact);
+        }
+        self.facts.finish(&decision);
+        self.begun.retain(|(begun, _)| *begun != decision);
+        Ok(())
     }
 
     fn take(&mut self, fact: Fact) {

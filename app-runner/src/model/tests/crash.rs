@@ -118,6 +118,20 @@ fn a_cancel_that_was_acknowledged_outlives_the_leader() {
 }
 
 #[test]
+fn a_cancel_may_come_at_any_step_and_nothing_outlives_the_end() {
+    for order in ORDERS {
+        for steps in 0..length(&World::default(), order) {
+            let mut world = World::default();
+            world.cancel_at = Some(steps);
+            let Led::Left(Leave::Clean(outcome)) = world.lead(1, NEVER, order) else {
+                panic!("cancelled at step {steps}")
+            };
+            check(&world, outcome, &format!("cancelled at step {steps}"));
+        }
+    }
+}
+
+#[test]
 fn a_main_that_must_not_be_repeated_is_executed_once_at_most() {
     let order = ORDERS[0];
     for steps in 0..length(&World::default(), order) {

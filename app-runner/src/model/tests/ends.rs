@@ -322,6 +322,7 @@ fn a_failure_waits_for_what_was_committed_unless_that_is_given_up() {
 fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
     let mut facts = leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
     facts.apply(Fact::Released);
+    facts.apply(Fact::DescribeEnded);
     for _ in 0..2 {
         assert_eq!(wants(&facts), ["EndPrevious"]);
         facts.apply(Fact::PreviousLives { message: "pid 7 is alive".into() });

@@ -1,5 +1,6 @@
-//! A world that carries decisions out at once and checks, at every one of them, what must never happen. Leaders come and go;
-//! the record, the cluster and the counts of what was really done stay.
+//! A world that carries decisions out and checks, at every one of them, what must never happen. A step that may not be dropped
+//! once it has begun is under way for a while, so that others come before its end. Leaders come and go; the record, the cluster
+//! and the counts of what was really done stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,12 @@ pub(super) struct World {
     /// Exit code that main() ends with.
     pub(super) exit_code: i32,
     describing: bool,
+    /// The leader's `describe` was ended for good.
+    describe_ended: bool,
+    /// Begun by the leader, not at their end.
+    under_way: Vec<Decision>,
+    /// Before this step of the next leader somebody cancels the application.
+    pub(super) cancel_at: Option<usize>,
     /// How often each job was begun in the engine.
     pub(super) begun: BTreeMap<JobId, u32>,
     /// How often each job ended in the engine.
@@ -51,7 +58,12 @@ impl World {
     /// One leader, until it leaves or has taken `steps` steps. `pick` chooses among what is wanted at once.
     pub(super) fn lead(&mut self, epoch: u64, steps: usize, pick: impl Fn(usize) -> usize) -> Led {
         let mut facts = Facts::new(Epoch(epoch), self.record.clone());
+        (self.describe_ended, self.under_way) = (false, Vec::new());
         for step in 0..10_000 {
+            if self.cancel_at.is_some_and(|at| at == step) {
+                self.cancel();
+                facts.apply(Fact::Record(Box::new(self.record.clone())));
+            }
             let decisions = decide(&facts);
             if let [Decision::Leave(leave)] = &decisions[..] {
                 return Led::Left(leave.clone());
@@ -60,20 +72,57 @@ impl World {
                 return Led::Crashed;
             }
             // A bound that runs is no step of the leader's: it passes when nothing else happens.
-            let steps: Vec<_> =
-                decisions.iter().filter(|d| !matches!(d, Decision::CancelBound { .. })).collect();
-            let happened = if steps.is_empty() {
-                self.something_happens(&facts)
+            let begins = decisions
+                .iter()
+                .filter(|d| !matches!(d, Decision::CancelBound { .. }) && !self.under_way.contains(d));
+            let steps: Vec<_> = begins.chain(&self.under_way).cloned().collect();
+            if steps.is_empty() {
+                for fact in self.something_happens(&facts) {
+                    facts.apply(fact);
+                }
             } else {
                 let decision = steps[pick(step) % steps.len()].clone();
-                self.carry_out(&facts, decision)
-            };
-            for fact in happened {
-                facts.apply(fact);
+                let is_end = self.under_way.contains(&decision);
+                if !is_end {
+                    self.check_begin(&facts, &decision);
+                    facts.begin(&decision);
+                }
+                if is_end || decision.may_be_dropped() {
+                    self.under_way.retain(|begun| *begun != decision);
+                    for fact in self.carry_out(&facts, decision.clone()) {
+                        facts.apply(fact);
+                    }
+                    facts.finish(&decision);
+                } else {
+                    self.under_way.push(decision);
+                }
             }
             facts.apply(Fact::Record(Box::new(self.record.clone())));
         }
         panic!("it never ends: {:?}", decide(&facts));
+    }
+
+    fn check_begin(&self, facts: &Facts, decision: &Decision) {
+        match decision {
+            Decision::StartMain => {
+                assert!(self.main.is_none(), "two main()s");
+                assert!(self.record.pinned && facts.previous_ended.is_done(), "main() started too early");
+                assert!(
+                    !self.record.terminal && !self.record.desired.cancel,
+                    "main() of an ending application"
+                );
+            }
+            Decision::RemoveWork | Decision::MarkClean { .. } => {
+                let may_start = |step: &Decision| match step {
+                    Decision::StartMain => true,
+                    Decision::StartDescribe => !self.describe_ended,
+                    _ => false,
+                };
+                let alive = self.main.is_some() || self.describing || self.cluster.is_some();
+                assert!(!alive && !self.under_way.iter().any(may_start), "{decision:?} before all is gone");
+            }
+            _ => {}
+        }
     }
 
     /// The leader's process is gone: main()'s tether ends main() with it, the cluster stays.
@@ -170,6 +219,7 @@ impl World {
                 self.record.pinned = true;
                 vec![Fact::Pinned]
             }
+            Decision::StartDescribe if self.describe_ended => Vec::new(),
             Decision::StartDescribe => {
                 self.describing = true;
                 vec![Fact::Describing]
@@ -245,12 +295,7 @@ impl World {
             }
             Decision::EndPrevious => vec![Fact::PreviousEnded { finished: self.exited == Some(0) }],
             Decision::StartMain => {
-                assert!(self.main.is_none(), "two main()s");
-                assert!(self.record.pinned && facts.previous_ended.is_done(), "main() started too early");
-                assert!(
-                    !self.record.terminal && !self.record.desired.cancel,
-                    "main() of an ending application"
-                );
+                assert!(!self.record.terminal, "main() of an application that has ended");
                 self.executions += 1;
                 (self.main, self.exited) = (Some(MainRun::default()), None);
                 self.record.main =
@@ -277,14 +322,13 @@ impl World {
                 vec![Fact::Swept { leftovers: Vec::new() }]
             }
             Decision::EndDescribe => {
-                self.describing = false;
+                (self.describing, self.describe_ended) = (false, true);
                 vec![Fact::DescribeEnded]
             }
             Decision::Release => vec![Fact::Released],
             Decision::RemoveWork => vec![Fact::WorkRemoved { leftovers: Vec::new() }],
             Decision::MarkClean { leftovers } => {
-                let alive = self.main.is_some() || self.describing || self.cluster.is_some();
-                assert!(!alive && leftovers.is_empty(), "clean, with something left: {leftovers:?}");
+                assert!(leftovers.is_empty(), "clean, with something left: {leftovers:?}");
                 self.record.clean = true;
                 vec![Fact::Clean]
             }

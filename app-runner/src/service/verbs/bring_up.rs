@@ -197,10 +197,11 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     let attempt = shared.attempt_id();
     let started = shared.patiently("start the engine's describe", || shared.ports.engine.start(&attempt));
     match started.await {
-        Ok(info) => {
+        Ok(Some(info)) => {
             let _ = shared.engine.set(info);
             Ok(vec![Fact::Describing])
         }
+        Ok(None) => Ok(Vec::new()),
         Err(error) if error.kind == PortErrorKind::Refused => {
             let record = shared.record.borrow().clone();
             let known = record.application.as_ref();

@@ -120,7 +120,7 @@ fn owners(record: &proto::jobgraph::Record) -> Vec<engine::StagingOwner> {
 }
 
 pub(super) async fn end_describe(shared: &Arc<Shared>) -> Vec<Fact> {
-    shared.ports.engine.end().await;
+    shared.ports.engine.end(&shared.fence).await;
     vec![Fact::DescribeEnded]
 }
 
