@@ -5,7 +5,7 @@ use chassis::channel::GrpcChannel;
 use proto::engine::describe_service_client::DescribeServiceClient;
 use proto::engine::{
     DescribeClusterRequest, DescribeMainRequest, DescribeMainResponse, InfoRequest, InfoResponse, Plan,
-    PublishRequest, PublishResponse, StagingOwner, SweepRequest,
+    PublishRequest, PublishResponse, SweepRequest,
 };
 use proto::job::Manifest;
 use proto::{ApplicationRef, Incarnation, JobId, Reason, api, engine};
@@ -97,9 +97,8 @@ impl Describe {
         Ok(self.inner.clone().publish(request).await?.into_inner())
     }
 
-    /// Removes staging that nobody will commit; answers how many directories there were.
-    pub async fn sweep(&self, locations: Vec<String>, owners: Vec<StagingOwner>) -> Result<u32, CallError> {
-        let request = SweepRequest { locations, owners };
+    /// Removes staging that nobody will commit and checkpoints that nobody needs; answers how many directories there were.
+    pub async fn sweep(&self, request: SweepRequest) -> Result<u32, CallError> {
         Ok(self.inner.clone().sweep(request).await?.into_inner().directories_removed)
     }
 }

@@ -48,11 +48,11 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
 }
 
 /// Somebody may have staged what will never be committed: a job that ended otherwise, or one that was submitted to an
-/// earlier incarnation too.
+/// earlier incarnation too. Or an ended job's checkpoints may be there still.
 pub(super) fn needs_sweep(record: &Record) -> bool {
     record.jobs.values().any(|job| {
         let committed = job.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded);
-        job.submissions > 1 || (job.submissions > 0 && !committed)
+        job.leaves_checkpoints || job.submissions > 1 || (job.submissions > 0 && !committed)
     })
 }
 

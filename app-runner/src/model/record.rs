@@ -194,6 +194,8 @@ pub struct RecordedJob {
     pub staged: String,
     /// Savepoints that have a result.
     pub settled: BTreeSet<TriggerId>,
+    /// The engine may not have come to remove its checkpoints.
+    pub leaves_checkpoints: bool,
 }
 
 /// A job's end, as far as decisions need it.

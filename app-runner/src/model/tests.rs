@@ -28,6 +28,7 @@ fn stored(name: &str) -> RecordedJob {
         ended_before_main: false,
         staged: String::new(),
         settled: Default::default(),
+        leaves_checkpoints: false,
     }
 }
 

@@ -39,8 +39,8 @@ pub trait Engine: Send + Sync {
     async fn launch(&self, subject: &Subject) -> PortResult<engine::DescribeMainResponse>;
     /// Staged files to their final names.
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()>;
-    /// Removes staging.
-    async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()>;
+    /// Removes staging and checkpoints that nobody needs.
+    async fn sweep(&self, what: engine::SweepRequest) -> PortResult<()>;
     /// Ends the process, also one that is being started; the attempt gets no other one after that. Bounded.
     async fn end(&self, fence: &EpochFence);
 }
@@ -373,8 +373,8 @@ impl Engine for TetheredEngine {
         Ok(())
     }
 
-    async fn sweep(&self, locations: Vec<String>, owners: Vec<engine::StagingOwner>) -> PortResult<()> {
-        self.0.describe().await?.sweep(locations, owners).await?;
+    async fn sweep(&self, what: engine::SweepRequest) -> PortResult<()> {
+        self.0.describe().await?.sweep(what).await?;
         Ok(())
     }
 

@@ -367,12 +367,8 @@ impl Engine for World {
         Ok(())
     }
 
-    async fn sweep(
-        &self,
-        _locations: Vec<String>,
-        owners: Vec<proto::engine::StagingOwner>,
-    ) -> PortResult<()> {
-        self.lock().note(format!("sweep {}", owners.len()));
+    async fn sweep(&self, what: proto::engine::SweepRequest) -> PortResult<()> {
+        self.lock().note(format!("sweep {}", what.owners.len()));
         Ok(())
     }
 

@@ -65,6 +65,7 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
         ended_before_main,
         staged: staged(wire),
         settled: wire.savepoints.iter().filter_map(|known| known.trigger_id.parse().ok()).collect(),
+        leaves_checkpoints: wire.end.as_ref().is_some_and(|end| end.leaves_checkpoints),
     };
     Ok((id, job))
 }

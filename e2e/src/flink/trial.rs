@@ -38,8 +38,8 @@ pub struct Verdict {
     pub ends: usize,
     /// How often the job was given to a cluster.
     pub submissions: u64,
-    /// A file of a checkpoint that is still there.
-    pub left_file: Option<PathBuf>,
+    /// Something of its checkpoints that is still there.
+    pub left: Option<PathBuf>,
 }
 
 impl Trial {
@@ -84,7 +84,7 @@ impl Trial {
             executions: status["main"]["executions"].as_u64().unwrap_or_default(),
             ends: events.iter().filter(ended).count(),
             submissions: job["submissions"].as_u64().unwrap_or_default(),
-            left_file: any_file(&host.state().join("checkpoints")),
+            left: something(&host.state().join("checkpoints")),
         };
         assert_eq!(status["clean"], true, "{status:#}");
         host.down();
@@ -117,6 +117,9 @@ impl Trial {
         if wrong {
             return Some(format!("{:?}", verdict.tally));
         }
+        if let Some(left) = &verdict.left {
+            return Some(format!("an ended job has no use for {}", left.display()));
+        }
         self.unexpected_disturbance(verdict)
     }
 
@@ -137,10 +140,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Some file below a directory.
-fn any_file(directory: &Path) -> Option<PathBuf> {
-    std::fs::read_dir(directory).into_iter().flatten().flatten().find_map(|entry| {
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory { any_file(&entry.path()) } else { Some(entry.path()) }
-    })
+/// What is in a directory, as deep as it goes.
+fn something(directory: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.next().map(|entry| something(&entry.path()).unwrap_or_else(|| entry.path()))
 }

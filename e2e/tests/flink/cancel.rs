@@ -1,7 +1,7 @@
 //! A job that never ends by itself is ended by who asks for it.
 
 use e2e::Host;
-use e2e::flink::programs;
+use e2e::flink::{ExactlyOnce, programs};
 use e2e::process::eventually;
 
 #[test]
@@ -19,5 +19,22 @@ fn a_running_job_is_cancelled() {
     assert_eq!(run.stdout, "");
     assert_eq!(job()["end"]["outcome"], "JOB_OUTCOME_CANCELLED");
     assert_eq!(host.status("endless")["outcome"], "OUTCOME_CANCELLED");
+    host.down();
+}
+
+/// Flink forgets the pointer of such a checkpoint with the job's end, and nobody else may take it for a leftover.
+#[test]
+fn checkpoints_that_are_to_outlive_a_cancelled_job_do() {
+    let host = Host::new();
+    let retain = "execution.checkpointing.externalized-checkpoint-retention=RETAIN_ON_CANCELLATION";
+    let counted = ExactlyOnce::start(&host, 1_000_000, &["-D", retain]);
+    counted.until_committed(2);
+    host.run(&["cancel", ExactlyOnce::ID]).exits(0);
+    let (run, _) = counted.finish(&host);
+    run.exits(3).says("nothing left over");
+    let checkpoints = host.state().join("checkpoints").join("counted@1").join("checkpoints");
+    let job = std::fs::read_dir(checkpoints).unwrap().next().expect("the job's directory").unwrap();
+    let is_whole = |entry: std::fs::DirEntry| entry.path().join("_metadata").exists();
+    assert!(std::fs::read_dir(job.path()).unwrap().any(|entry| is_whole(entry.unwrap())), "{:?}", job.path());
     host.down();
 }

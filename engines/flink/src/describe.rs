@@ -2,6 +2,7 @@
 
 mod grpc;
 mod program;
+mod sweep;
 
 use std::path::PathBuf;
 

@@ -17,6 +17,12 @@ use crate::home::Home;
 use crate::jvm::{self, Memory};
 use crate::role::{Loading, Role};
 
+/// Below the application's state directory: checkpoints by job, where no setting says otherwise.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+/// The same for savepoints.
+pub(crate) const SAVEPOINTS: &str = "savepoints";
+
 /// Where a JVM of the cluster runs, as the substrate says.
 #[derive(Args, Clone, Debug)]
 pub struct Place {
@@ -94,8 +100,8 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
     let work = |name: &str| place.work_dir.join(name).to_string_lossy().into_owned();
     let state = |name: &str| url(&Path::new(&cluster.state_directory).join(name));
     let defaults = [
-        ("execution.checkpointing.dir", state("checkpoints")),
-        ("execution.checkpointing.savepoint-dir", state("savepoints")),
+        ("execution.checkpointing.dir", state(CHECKPOINTS)),
+        ("execution.checkpointing.savepoint-dir", state(SAVEPOINTS)),
         // By default a TaskManager that asks before the JobManager is there waits ten seconds.
         ("cluster.registration.error-delay", "100".to_owned()),
         ("cluster.registration.initial-timeout", "100".to_owned()),

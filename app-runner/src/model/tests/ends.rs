@@ -285,6 +285,27 @@ fn an_abandoned_teardown_ends_with_what_it_left() {
     assert_eq!(leftovers.len(), 2, "the process, and the output that was never published: {leftovers:?}");
 }
 
+#[test]
+fn a_committed_job_whose_cluster_may_not_have_come_to_remove_its_checkpoints_is_swept() {
+    let end_of = |leaves_checkpoints| {
+        let job = RecordedJob { published: true, leaves_checkpoints, ..ended("a", JobOutcome::Succeeded) };
+        let mut facts = running(vec![job]);
+        main_exits(&mut facts, 0);
+        for fact in [
+            Fact::MainEndRecorded,
+            Fact::EndRecorded(Outcome::Succeeded),
+            Fact::OutputShipped,
+            Fact::Released,
+            Fact::TornDown { leftovers: vec![] },
+        ] {
+            facts.apply(fact);
+        }
+        wants(&facts)
+    };
+    assert_eq!(end_of(true), ["Sweep"]);
+    assert_eq!(end_of(false), ["EndDescribe"]);
+}
+
 fn abandon(facts: &mut Facts) {
     let mut record = facts.record.clone();
     record.desired.abandon = true;

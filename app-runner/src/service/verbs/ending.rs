@@ -68,23 +68,51 @@ pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> 
 }
 
 pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
-    let (locations, owners) = {
+    let what = {
         let record = shared.record.borrow();
-        (locations(&record), owners(&record))
+        let (locations, owners) = (locations(&record), owners(&record));
+        let state_directory = shared.checkpoints_directory();
+        engine::SweepRequest {
+            locations,
+            owners,
+            state_directory,
+            ended_job_ids: without_checkpoints(&record),
+        }
     };
-    if locations.is_empty() || owners.is_empty() {
+    let is_staged = !what.locations.is_empty() && !what.owners.is_empty();
+    if !is_staged && what.ended_job_ids.is_empty() {
         return vec![Fact::Swept { leftovers: Vec::new() }];
     }
     let mut backoff = backoff();
     let mut last = String::new();
     for _ in 0..SWEEP_TRIES {
-        match shared.ports.engine.sweep(locations.clone(), owners.clone()).await {
+        match shared.ports.engine.sweep(what.clone()).await {
             Ok(()) => return vec![Fact::Swept { leftovers: Vec::new() }],
             Err(error) => last = error.to_string(),
         }
         shared.ports.clock.sleep(backoff.next_delay()).await;
     }
-    vec![Fact::Swept { leftovers: vec![format!("staging below {}: {last}", locations.join(", "))] }]
+    let mut places = what.locations;
+    if !what.ended_job_ids.is_empty() {
+        places.push(what.state_directory);
+    }
+    vec![Fact::Swept { leftovers: vec![format!("what jobs left below {}: {last}", places.join(", "))] }]
+}
+
+/// Ended jobs whose checkpoints are not to outlive them: those of which their cluster said so with the end, and those whose end the leader said,
+/// when no cluster could, as far as it is known what was to be kept.
+fn without_checkpoints(record: &proto::jobgraph::Record) -> Vec<String> {
+    let goes = |job: &&api::Job| {
+        let Some(end) = &job.end else { return false };
+        let discarded = job.checkpoint.iter().filter(|last| !last.savepoint).any(|last| {
+            // After LOST and ABANDONED somebody may go on from it.
+            let outcome = end.outcome();
+            outcome == job::JobOutcome::Cancelled && last.kept_after().all(|kept| kept != outcome)
+        });
+        end.leaves_checkpoints || discarded
+    };
+    let jobs = record.application.iter().flat_map(|application| &application.jobs);
+    jobs.filter(goes).map(|job| job.job_id.clone()).collect()
 }
 
 /// Where jobs of this generation may have staged.
@@ -142,4 +170,38 @@ pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Ou
     let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers);
     shared.patiently("mark the application clean", mark).await?;
     Ok(vec![Fact::Clean])
+}
+
+#[cfg(test)]
+mod tests {
+    use job::JobOutcome::{Cancelled, Failed, Lost, Succeeded};
+
+    use super::*;
+
+    fn is_swept(
+        outcome: job::JobOutcome,
+        leaves_checkpoints: bool,
+        checkpoint: Option<job::Checkpoint>,
+    ) -> bool {
+        let end = job::JobEnd { outcome: outcome.into(), leaves_checkpoints, ..job::JobEnd::default() };
+        let job = api::Job { job_id: "a".into(), end: Some(end), checkpoint, ..api::Job::default() };
+        let application = api::Application { jobs: vec![job], ..api::Application::default() };
+        let record = proto::jobgraph::Record { application: Some(application), ..Default::default() };
+        !without_checkpoints(&record).is_empty()
+    }
+
+    #[test]
+    fn checkpoints_go_when_the_cluster_said_so_or_nobody_could_and_they_are_not_to_stay() {
+        let kept_after = |outcomes: &[job::JobOutcome]| {
+            let kept_after = outcomes.iter().map(|outcome| i32::from(*outcome)).collect();
+            Some(job::Checkpoint { kept_after, ..job::Checkpoint::default() })
+        };
+        assert!(is_swept(Succeeded, true, None));
+        assert!(!is_swept(Succeeded, false, None), "kept, and its pointer is forgotten with the end");
+        assert!(is_swept(Cancelled, false, kept_after(&[])), "the leader ended it: its cluster was dead");
+        assert!(!is_swept(Cancelled, false, kept_after(&[Failed, Cancelled])));
+        assert!(!is_swept(Lost, false, kept_after(&[])), "somebody may go on from it");
+        let savepoint = Some(job::Checkpoint { savepoint: true, ..job::Checkpoint::default() });
+        assert!(!is_swept(Cancelled, false, savepoint));
+    }
 }

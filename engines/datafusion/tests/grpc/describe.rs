@@ -8,7 +8,7 @@ use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::describe::{Describe, Subject};
 use client::error::CallError;
-use proto::engine::{Commit, LocalArtifact, RestartPolicy, StagingOwner};
+use proto::engine::{Commit, LocalArtifact, RestartPolicy, StagingOwner, SweepRequest};
 use proto::{ApplicationRef, Generation, Incarnation, JobId, Reason, api, job};
 
 use crate::{channel, clock, ready, token};
@@ -161,10 +161,14 @@ async fn publish_and_sweep_may_be_repeated() {
     let stale: PathBuf = location.join(format!(".mainspring-staging/{job}-2"));
     std::fs::create_dir_all(&stale).unwrap();
     let locations = vec![location.display().to_string()];
-    let owner = |up_to_incarnation| vec![StagingOwner { job_id: job.to_string(), up_to_incarnation }];
-    assert_eq!(world.describe.sweep(locations.clone(), owner(1)).await.unwrap(), 0);
-    assert_eq!(world.describe.sweep(locations.clone(), owner(2)).await.unwrap(), 1);
-    assert_eq!(world.describe.sweep(locations, owner(2)).await.unwrap(), 0);
+    let what = |up_to_incarnation| SweepRequest {
+        locations: locations.clone(),
+        owners: vec![StagingOwner { job_id: job.to_string(), up_to_incarnation }],
+        ..SweepRequest::default()
+    };
+    assert_eq!(world.describe.sweep(what(1)).await.unwrap(), 0);
+    assert_eq!(world.describe.sweep(what(2)).await.unwrap(), 1);
+    assert_eq!(world.describe.sweep(what(2)).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -13,10 +13,11 @@ use proto::engine::{
     InfoRequest, InfoResponse, Plan, PublishRequest, PublishResponse, Readiness, Resources, RestartPolicy,
     Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
-use proto::{Reason, api, target};
+use proto::{JobId, Reason, api, target};
 use tonic::{Code, Request, Response, Status};
 
 use super::program::{self, ProgramError};
+use super::sweep;
 use crate::cluster::{self, Cluster};
 use crate::home::{FLINK_VERSION, Home};
 use crate::jobmanager::JobManager;
@@ -247,8 +248,26 @@ impl DescribeService for Describe {
         Ok(Response::new(PublishResponse::default()))
     }
 
-    async fn sweep(&self, _: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
-        Ok(Response::new(SweepResponse::default()))
+    /// Sinks have no staging of ours; checkpoints are.
+    async fn sweep(&self, request: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
+        let SweepRequest { state_directory, ended_job_ids, .. } = request.into_inner();
+        let jobs = ended_job_ids.iter().map(|id| id.parse::<JobId>()).collect::<Result<Vec<_>, _>>();
+        let jobs = jobs.map_err(|error| {
+            let text = format!("ended_job_ids: {error}");
+            Problem::new(Code::InvalidArgument, Reason::RequestInvalid, &text)
+                .field("ended_job_ids", text)
+                .into_status()
+        })?;
+        let directory = state_directory.clone();
+        let swept = tokio::task::spawn_blocking(move || sweep::sweep(Path::new(&directory), &jobs)).await;
+        let swept = swept.map_err(|error| {
+            Problem::new(Code::Internal, Reason::Internal, error.to_string()).into_status()
+        })?;
+        let directories_removed = swept.map_err(|error| {
+            let text = format!("cannot remove checkpoints below {state_directory}: {error}");
+            Problem::new(Code::Unavailable, Reason::OutputNotWritable, text).into_status()
+        })?;
+        Ok(Response::new(SweepResponse { directories_removed }))
     }
 }
 

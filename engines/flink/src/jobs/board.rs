@@ -92,6 +92,11 @@ impl Board {
         Self(Arc::new(Inner { orders, tenancy, record, payloads, jobmanager, clock, jobs, submitting }))
     }
 
+    /// Whose cluster it is.
+    pub(super) fn tenancy(&self) -> Tenancy {
+        self.0.tenancy
+    }
+
     /// These are ours, whether they are there or not.
     fn expect(&self, submitted: Vec<JobId>) {
         let mut jobs = self.jobs();

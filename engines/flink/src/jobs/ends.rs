@@ -7,7 +7,7 @@ use client::record::Record;
 use proto::job::{JobEnd, JobOutcome};
 use proto::{Digest, IncarnationFence, JobId, Reason};
 
-use super::board::Board;
+use super::board::{Board, Tenancy};
 use crate::jobmanager::{Ended, elapsed};
 
 /// Where ends are written.
@@ -56,6 +56,8 @@ impl Ends {
             JobOutcome::Succeeded => self.board.stopped_with(job).await?.unwrap_or_default(),
             _ => String::new(),
         };
+        let leaves_checkpoints =
+            self.board.tenancy() == Tenancy::Own && !self.keeps_any(job, outcome).await?;
         // A short job may never have been looked at.
         self.board.look_once_more(job).await;
         let mut progress = self.board.progress(job);
@@ -68,6 +70,7 @@ impl Ends {
             result_size_bytes: size,
             progress: Some(progress),
             savepoint,
+            leaves_checkpoints,
             ..JobEnd::default()
         };
         let standing = self.record.job_ended(&self.fence, job, recorded).await?;
@@ -77,6 +80,12 @@ impl Ends {
             ?outcome, first = standing.recorded, "end recorded"
         );
         Ok(())
+    }
+
+    /// Whether a checkpoint is to outlive this end. Asked before the end is recorded: with it Flink forgets all pointers, kept or not.
+    async fn keeps_any(&self, job: JobId, outcome: JobOutcome) -> Result<bool, CallError> {
+        let known = self.record.read_checkpoints(&self.fence, job).await?;
+        Ok(known.checkpoints.iter().any(|kept| !kept.savepoint && kept.kept_after().any(|o| o == outcome)))
     }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::{get, put};
 use chassis::credential::Credential;
 use client::error::CallError;
 use http::{StatusCode, header};
-use proto::job::Checkpoint;
+use proto::job::{Checkpoint, JobOutcome};
 use proto::{JobId, Reason};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,9 @@ struct Pointer {
     completed_ms: i64,
     #[serde(default)]
     savepoint: bool,
+    /// Names of outcomes.
+    #[serde(default)]
+    kept_after: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -148,14 +151,18 @@ fn done() -> Answer {
 
 async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobState>, Refused> {
     let kept = ha.ends.record.read_checkpoints(&ha.ends.fence, job(&id)?).await?;
-    let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| Kept {
-        id: checkpoint.id,
-        pointer: Pointer {
-            pointer: checkpoint.pointer,
-            created_ms: checkpoint.created_at.map(millis).unwrap_or_default(),
-            completed_ms: checkpoint.completed_at.map(millis).unwrap_or_default(),
-            savepoint: checkpoint.savepoint,
-        },
+    let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| {
+        let kept_after = checkpoint.kept_after().map(|outcome| outcome.as_str_name().to_owned()).collect();
+        Kept {
+            id: checkpoint.id,
+            pointer: Pointer {
+                pointer: checkpoint.pointer,
+                created_ms: checkpoint.created_at.map(millis).unwrap_or_default(),
+                completed_ms: checkpoint.completed_at.map(millis).unwrap_or_default(),
+                savepoint: checkpoint.savepoint,
+                kept_after,
+            },
+        }
     });
     Ok(Json(JobState {
         ended: kept.ended,
@@ -169,12 +176,17 @@ async fn add(
     Path((id, checkpoint)): Path<(String, u64)>,
     Json(pointer): Json<Pointer>,
 ) -> Answer {
+    let outcome = |name: &String| {
+        let unknown = || Refused::Malformed(format!("{name:?} is no outcome of a job"));
+        JobOutcome::from_str_name(name).map(i32::from).ok_or_else(unknown)
+    };
     let checkpoint = Checkpoint {
         id: checkpoint,
         pointer: pointer.pointer,
         created_at: Some(timestamp(pointer.created_ms)),
         completed_at: Some(timestamp(pointer.completed_ms)),
         savepoint: pointer.savepoint,
+        kept_after: pointer.kept_after.iter().map(outcome).collect::<Result<_, _>>()?,
     };
     ha.ends.record.add_checkpoint(&ha.ends.fence, job(&id)?, checkpoint).await?;
     done()

@@ -6,7 +6,13 @@ use super::{Court, Verdict, answered, ensure, incarnation, succeeded, wrongly};
 
 fn checkpoint(id: u64, pointer: &str) -> job::Checkpoint {
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
-    job::Checkpoint { id, pointer: pointer.into(), created_at: at(7), completed_at: at(8), savepoint: false }
+    job::Checkpoint {
+        id,
+        pointer: pointer.into(),
+        created_at: at(7),
+        completed_at: at(8),
+        ..Default::default()
+    }
 }
 
 fn ids(checkpoints: &[job::Checkpoint]) -> Vec<u64> {

@@ -2,10 +2,13 @@ package io.mainspring.flink;
 
 import java.io.DataInputStream;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.apache.flink.api.common.JobID;
+import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.runtime.checkpoint.CheckpointProperties;
 import org.apache.flink.runtime.checkpoint.CheckpointRetentionPolicy;
 import org.apache.flink.runtime.checkpoint.Checkpoints;
@@ -22,6 +25,12 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.Obje
 /** Where a completed checkpoint is. The checkpoint itself is made from its own `_metadata` file. */
 final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpoint> {
     private static final long serialVersionUID = 1L;
+    /** Ends of a job, in Flink's words and in the record's. */
+    private static final Map<JobStatus, String> ENDS =
+            Map.of(
+                    JobStatus.FINISHED, "JOB_OUTCOME_SUCCEEDED",
+                    JobStatus.FAILED, "JOB_OUTCOME_FAILED",
+                    JobStatus.CANCELED, "JOB_OUTCOME_CANCELLED");
 
     private final JobID job;
     private final String pointer;
@@ -29,13 +38,17 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
     private final long completedMs;
     /** The files belong to somebody else: a savepoint, or a snapshot that the job started from without claiming it. */
     private final boolean savepoint;
+    /** Ends of the job that it outlives, in the record's words. */
+    private final List<String> keptAfter;
 
-    private CheckpointPointer(JobID job, String pointer, long createdMs, long completedMs, boolean savepoint) {
+    private CheckpointPointer(
+            JobID job, String pointer, long createdMs, long completedMs, boolean savepoint, List<String> keptAfter) {
         this.job = job;
         this.pointer = pointer;
         this.createdMs = createdMs;
         this.completedMs = completedMs;
         this.savepoint = savepoint;
+        this.keptAfter = keptAfter;
     }
 
     static CheckpointPointer to(CompletedCheckpoint checkpoint) {
@@ -44,7 +57,8 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                 checkpoint.getExternalPointer(),
                 checkpoint.getTimestamp(),
                 checkpoint.getCompletionTimestamp(),
-                checkpoint.getProperties().isSavepoint());
+                checkpoint.getProperties().isSavepoint(),
+                keptAfter(checkpoint));
     }
 
     static CheckpointPointer of(JobID job, JsonNode kept) {
@@ -53,15 +67,32 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                 kept.path("pointer").asText(),
                 kept.path("created_ms").asLong(),
                 kept.path("completed_ms").asLong(),
-                kept.path("savepoint").asBoolean());
+                kept.path("savepoint").asBoolean(),
+                texts(kept.path("kept_after")));
+    }
+
+    private static List<String> texts(JsonNode array) {
+        List<String> texts = new ArrayList<>();
+        array.forEach(text -> texts.add(text.asText()));
+        return texts;
+    }
+
+    private static List<String> keptAfter(CompletedCheckpoint checkpoint) {
+        return ENDS.entrySet().stream()
+                .filter(end -> !checkpoint.shouldBeDiscardedOnShutdown(end.getKey()))
+                .map(Map.Entry::getValue)
+                .collect(Collectors.toList());
     }
 
     ObjectNode toJson() {
-        return JsonHttp.JSON.createObjectNode()
-                .put("pointer", pointer)
-                .put("created_ms", createdMs)
-                .put("completed_ms", completedMs)
-                .put("savepoint", savepoint);
+        ObjectNode json =
+                JsonHttp.JSON.createObjectNode()
+                        .put("pointer", pointer)
+                        .put("created_ms", createdMs)
+                        .put("completed_ms", completedMs)
+                        .put("savepoint", savepoint);
+        keptAfter.forEach(json.putArray("kept_after")::add);
+        return json;
     }
 
     @Override
