@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     };
     let home = Home::find()?;
     println!("{}", home.java().display());
-    for argument in arguments(role, &home, &memory, Loading::ProgramFirst) {
+    for argument in arguments(role, &home, &memory, Loading::ProgramFirst, &[]) {
         println!("{}", argument.display());
     }
     Ok(())

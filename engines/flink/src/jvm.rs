@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::home::Home;
+use crate::java_options::chooses_collector;
 use crate::role::{Loading, Role};
 
 /// What Flink's own configuration file opens to its libraries.
@@ -67,13 +68,25 @@ pub struct Memory {
     pub metaspace: Option<u64>,
 }
 
-/// Everything between `java` and the class's own arguments, class included.
+/// Everything between `java` and the class's own arguments, class included. `more` are the user's, which win over ours.
 #[must_use]
-pub fn arguments(role: Role, home: &Home, memory: &Memory, loading: Loading) -> Vec<OsString> {
+pub fn arguments(
+    role: Role,
+    home: &Home,
+    memory: &Memory,
+    loading: Loading,
+    more: &[String],
+) -> Vec<OsString> {
     let archive = home.archive(role.name());
     // Auto: an archive that does not fit is left aside, not an error.
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
-    with_class(role, home, memory, loading, archive.into_iter().chain(["-Xshare:auto".into()]))
+    let archive = archive.into_iter().chain(["-Xshare:auto".into()]);
+    let mut all = with_class(role, home, memory, loading, archive.chain(more.iter().map(OsString::from)));
+    let ours = all.iter().position(|argument| argument.to_str().is_some_and(chooses_collector));
+    if let Some(ours) = ours.filter(|_| more.iter().any(|argument| chooses_collector(argument))) {
+        all.remove(ours);
+    }
+    all
 }
 
 /// As [`arguments`], for a JVM that leaves its archive when it ends.
@@ -129,6 +142,7 @@ mod tests {
     use super::{Memory, arguments, flags};
     use crate::home::Home;
     use crate::java_home::JavaHome;
+    use crate::java_options::chooses_collector;
     use crate::role::{Loading, Role};
 
     const SMALL: Memory = Memory { heap: 1 << 26, direct: None, metaspace: None };
@@ -149,11 +163,20 @@ mod tests {
         fs::create_dir_all(dir.path().join("lib")).unwrap();
         let java = JavaHome { path: "/jdk".into(), version: "17".into(), digest: "a".into() };
         let home = Home::unfinished(dir.path(), &java).unwrap();
-        assert!(!has(&arguments(Role::Main, &home, &SMALL, Loading::ProgramFirst), "-XX:SharedArchiveFile="));
+        let arguments = |more: &[&str]| {
+            let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+            arguments(Role::Main, &home, &SMALL, Loading::ProgramFirst, &more)
+        };
+        assert!(!has(&arguments(&[]), "-XX:SharedArchiveFile="));
         fs::create_dir_all(dir.path().join("archives")).unwrap();
         fs::write(home.archive(Role::Main.name()), "").unwrap();
-        let all = arguments(Role::Main, &home, &SMALL, Loading::ProgramFirst);
+        let all = arguments(&[]);
         assert!(has(&all, "-XX:SharedArchiveFile=") && has(&all, "-Xshare:auto"));
         assert_eq!(all.last().unwrap(), "io.mainspring.flink.Main");
+        let all = arguments(&["-XX:+UseParallelGC", "-Xmx1g"]);
+        let collectors: Vec<_> = all.iter().filter(|a| chooses_collector(&a.to_string_lossy())).collect();
+        assert_eq!(collectors, ["-XX:+UseParallelGC"], "a JVM with two does not start");
+        let heap = all.iter().rfind(|argument| argument.to_string_lossy().starts_with("-Xmx"));
+        assert_eq!(heap.unwrap(), "-Xmx1g", "the last one counts");
     }
 }

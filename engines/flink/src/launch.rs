@@ -61,7 +61,13 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let mut command = Command::new(home.java());
     command
         .arg(format!("-XX:ErrorFile={}", place.work_dir.join("hs_err_pid%p.log").display()))
-        .args(jvm::arguments(role, &home, &memory(role, &cluster), loading(&cluster)))
+        .args(jvm::arguments(
+            role,
+            &home,
+            &memory(role, &cluster),
+            loading(&cluster),
+            cluster.settings.java_options.of(role),
+        ))
         .arg("--configDir")
         .arg(&directory)
         .env("FLINK_PLUGINS_DIR", home.plugins())

@@ -15,6 +15,7 @@ pub mod front;
 pub mod graph;
 pub mod home;
 pub mod java_home;
+pub mod java_options;
 mod jobmanager;
 pub mod jobs;
 mod json;

@@ -14,8 +14,15 @@ pub const ADDRESS: &str = "session/rest";
 const PORT: u16 = 8081;
 
 /// What a cluster that is there already has.
-const NOT_OURS: [&str; 5] =
-    ["taskmanager.", "jobmanager.", "flink.taskmanagers", "resourcemanager.", "slotmanager."];
+const NOT_OURS: [&str; 7] = [
+    "taskmanager.",
+    "jobmanager.",
+    "flink.taskmanagers",
+    "resourcemanager.",
+    "slotmanager.",
+    "env.java.opts.jobmanager",
+    "env.java.opts.taskmanager",
+];
 
 /// Where a session cluster serves Flink's REST API.
 #[derive(Debug, Clone, PartialEq, Eq)]

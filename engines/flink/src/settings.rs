@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::java_options::{self, JavaOptions};
 use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
 /// First words of Flink's settings.
@@ -79,6 +80,8 @@ pub struct Settings {
     pub taskmanagers: u32,
     /// Limit of main()'s heap, in bytes.
     pub main_heap: u64,
+    /// Further arguments of the JVMs.
+    pub java_options: JavaOptions,
 }
 
 /// One setting that cannot be taken.
@@ -147,6 +150,11 @@ impl Settings {
             bad.push(BadSetting::Value { name: "flink.main.heap".to_owned(), why });
             0
         });
+        let java_options = JavaOptions::read(given).unwrap_or_else(|no_words| {
+            let why = no_words.to_string();
+            bad.push(BadSetting::Value { name: no_words.name, why });
+            JavaOptions::default()
+        });
         match (jobmanager, taskmanager) {
             (Ok(jobmanager), Ok(taskmanager)) if bad.is_empty() => {
                 let mut flink = given.clone();
@@ -154,7 +162,7 @@ impl Settings {
                 if parallelism > 0 {
                     flink.insert("parallelism.default".to_owned(), parallelism.to_string());
                 }
-                Ok(Self { flink, jobmanager, taskmanager, slots, taskmanagers, main_heap })
+                Ok(Self { flink, jobmanager, taskmanager, slots, taskmanagers, main_heap, java_options })
             }
             (jobmanager, taskmanager) => {
                 bad.extend(jobmanager.err().map(BadSetting::from));
@@ -167,6 +175,11 @@ impl Settings {
 
 fn refuse(name: &str) -> Option<BadSetting> {
     if let Some((_, why)) = OWNED.iter().find(|(owned, _)| name.starts_with(owned)) {
+        return Some(BadSetting::Owned { name: name.to_owned(), why });
+    }
+    if name.starts_with("env.") && !java_options::is_one(name) {
+        let why = "it is for Flink's own scripts, which are not used; what JVMs are given is env.java.opts.all, .jobmanager, .taskmanager \
+                   and, for main(), .client";
         return Some(BadSetting::Owned { name: name.to_owned(), why });
     }
     let first = name.split('.').next().unwrap_or_default();
@@ -206,11 +219,17 @@ mod tests {
             ("taskmanagr.slots", "1"),
             ("taskmanager.numberOfTaskSlots", "0"),
             ("state.backend.type", "rocksdb"),
+            ("env.java.home", "/jdk"),
         ];
         let bad = read(&pairs, 0).unwrap_err();
         let names: Vec<&str> = bad.iter().map(BadSetting::name).collect();
-        let expected =
-            ["high-availability.type", "rest.port", "taskmanagr.slots", "taskmanager.numberOfTaskSlots"];
+        let expected = [
+            "env.java.home",
+            "high-availability.type",
+            "rest.port",
+            "taskmanagr.slots",
+            "taskmanager.numberOfTaskSlots",
+        ];
         assert_eq!(names, expected);
     }
 

@@ -227,7 +227,8 @@ impl DescribeService for Describe {
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
-        let jvm = jvm::arguments(role::Role::Main, &home, &memory, Loading::ProgramFirst);
+        let main = role::Role::Main;
+        let jvm = jvm::arguments(main, &home, &memory, Loading::ProgramFirst, settings.java_options.of(main));
         // The plan and nested jars are written there; it is the attempt's own directory.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
             .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))
