@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use client::process_tree;
+use rustix::process::Signal;
 
 use super::{command, remove};
 use crate::home::Home;
@@ -13,6 +15,9 @@ use crate::jvm::{self, Memory};
 use crate::role::{Loading, Role};
 
 const MIB: u64 = 1 << 20;
+
+/// In the environment of a rehearsal's JVMs: where it works.
+const MARK: &str = "MAINSPRING_REHEARSAL";
 
 /// Each role's JVM leaves its archive when it ends: one small program is run on a cluster of its own, by our jar's `Rehearsal`.
 pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
@@ -34,9 +39,21 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
         arguments.push(";".into());
     }
     let plugins = home.plugins().to_string_lossy().into_owned();
-    let environment = [("FLINK_PLUGINS_DIR", plugins.as_str())];
-    command::run(home.java(), &arguments, &work, &environment).with_context(|| quote_logs(&work))?;
+    let mark = work.to_string_lossy().into_owned();
+    let environment = [("FLINK_PLUGINS_DIR", plugins.as_str()), (MARK, mark.as_str())];
+    let rehearsed = command::run(home.java(), &arguments, &work, &environment);
+    end_marked(&mark)?;
+    rehearsed.with_context(|| quote_logs(&work))?;
     remove(&work)
+}
+
+/// It ends its JVMs itself, unless it was killed.
+fn end_marked(mark: &str) -> anyhow::Result<()> {
+    let processes = process_tree::all().context("look for what a rehearsal left")?;
+    for process in processes.iter().filter(|process| process.variable(MARK).as_deref() == Some(mark)) {
+        process.signal(Signal::KILL);
+    }
+    Ok(())
 }
 
 fn program(home: &Home) -> Vec<OsString> {
