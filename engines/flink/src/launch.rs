@@ -17,6 +17,9 @@ use crate::home::Home;
 use crate::jvm::{self, Memory};
 use crate::role::{Loading, Role};
 
+/// Temporary files, below the working directory.
+const TMP: &str = "tmp";
+
 /// Below the application's state directory: checkpoints by job, where no setting says otherwise.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
@@ -53,14 +56,14 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let directory = place.work_dir.join("conf");
     // Where main() would look for what the program's operators write to a relative path, and where it outlives the cluster.
     let outputs = Path::new(&cluster.output_directory);
-    for made in [&directory, &place.work_dir.join("tmp"), outputs] {
+    for made in [&directory, &place.work_dir.join(TMP), outputs] {
         fs::create_dir_all(made).with_context(|| made.display().to_string())?;
     }
     let file = directory.join("config.yaml");
     fs::write(&file, yaml(&configuration)?).with_context(|| file.display().to_string())?;
     let mut command = Command::new(home.java());
     command
-        .arg(format!("-XX:ErrorFile={}", place.work_dir.join("hs_err_pid%p.log").display()))
+        .args(files_of_its_own(&place.work_dir))
         .args(jvm::arguments(
             role,
             &home,
@@ -74,6 +77,14 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
         .current_dir(outputs);
     let error = command.exec();
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
+}
+
+/// What a JVM that is killed leaves (a crash report, the web page's files, unpacked libraries) goes with its working directory.
+fn files_of_its_own(work: &Path) -> [String; 2] {
+    [
+        format!("-XX:ErrorFile={}", work.join("hs_err_pid%p.log").display()),
+        format!("-Djava.io.tmpdir={}", work.join(TMP).display()),
+    ]
 }
 
 /// A program that says how its classes are found gets exactly Flink's.
@@ -137,7 +148,7 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("jobmanager.bind-host", rpc_host.clone()),
         ("taskmanager.bind-host", rpc_host.clone()),
         ("taskmanager.host", rpc_host),
-        ("io.tmp.dirs", work("tmp")),
+        ("io.tmp.dirs", work(TMP)),
         ("blob.storage.directory", work("tmp/blob")),
         ("taskmanager.numberOfTaskSlots", cluster.settings.slots.to_string()),
         ("taskmanager.cpu.cores", format!("{}.0", cluster.settings.slots)),
