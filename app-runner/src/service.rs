@@ -207,20 +207,26 @@ impl Contender {
                 Ok(Led::Exit(outcome.exit_code()))
             }
             Leave::Superseded | Leave::LeaseLost(_) => {
-                self.ports.main.kill(&fence).await;
+                self.end_processes(&fence).await;
                 Ok(again)
             }
             Leave::MainLost(_) => {
-                self.ports.main.kill(&fence).await;
+                self.end_processes(&fence).await;
                 leadership.resign().await;
                 Ok(again)
             }
             Leave::Shutdown => {
-                self.ports.main.kill(&fence).await;
+                self.end_processes(&fence).await;
                 leadership.resign().await;
                 Ok(Led::Exit(EXIT_RESTART))
             }
         }
+    }
+
+    /// Nothing of an attempt that is over lives on beside its successor's.
+    async fn end_processes(&self, fence: &EpochFence) {
+        let Ports { main, engine, .. } = &self.ports;
+        futures::future::join(main.kill(fence), engine.end(fence)).await;
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
 pub(super) fn needs_sweep(record: &Record) -> bool {
     record.jobs.values().any(|job| {
         let committed = job.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded);
-        job.leaves_checkpoints || job.submissions > 1 || (job.submissions > 0 && !committed)
+        let leaves_checkpoints = job.end.as_ref().is_some_and(|end| end.leaves_checkpoints);
+        leaves_checkpoints || job.submissions > 1 || (job.submissions > 0 && !committed)
     })
 }
 

@@ -194,8 +194,6 @@ pub struct RecordedJob {
     pub staged: String,
     /// Savepoints that have a result.
     pub settled: BTreeSet<TriggerId>,
-    /// The engine may not have come to remove its checkpoints.
-    pub leaves_checkpoints: bool,
 }
 
 /// A job's end, as far as decisions need it.
@@ -205,6 +203,8 @@ pub struct RecordedJobEnd {
     pub outcome: JobOutcome,
     /// The engine's root cause, for people.
     pub message: String,
+    /// The engine may not have come to remove the job's checkpoints.
+    pub leaves_checkpoints: bool,
 }
 
 impl RecordedJob {

@@ -28,12 +28,11 @@ fn stored(name: &str) -> RecordedJob {
         ended_before_main: false,
         staged: String::new(),
         settled: Default::default(),
-        leaves_checkpoints: false,
     }
 }
 
 fn ended(name: &str, outcome: JobOutcome) -> RecordedJob {
-    let end = Some(RecordedJobEnd { outcome, message: format!("{name} broke") });
+    let end = Some(RecordedJobEnd { outcome, message: format!("{name} broke"), leaves_checkpoints: false });
     RecordedJob { end, incarnation: Incarnation(1), submissions: 1, ..stored(name) }
 }
 

@@ -372,7 +372,9 @@ impl Engine for World {
         Ok(())
     }
 
-    async fn end(&self, _fence: &EpochFence) {}
+    async fn end(&self, fence: &EpochFence) {
+        self.lock().note(format!("describe of {} ended", fence.epoch));
+    }
 }
 
 #[async_trait]

@@ -65,7 +65,6 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
         ended_before_main,
         staged: staged(wire),
         settled: wire.savepoints.iter().filter_map(|known| known.trigger_id.parse().ok()).collect(),
-        leaves_checkpoints: wire.end.as_ref().is_some_and(|end| end.leaves_checkpoints),
     };
     Ok((id, job))
 }
@@ -90,7 +89,7 @@ pub fn end(wire: &job::JobEnd) -> RecordedJobEnd {
         job::JobOutcome::Lost => JobOutcome::Lost,
         job::JobOutcome::Failed | job::JobOutcome::Unspecified => JobOutcome::Failed,
     };
-    RecordedJobEnd { outcome, message: wire.message.clone() }
+    RecordedJobEnd { outcome, message: wire.message.clone(), leaves_checkpoints: wire.leaves_checkpoints }
 }
 
 /// A job's outcome on the wire.

@@ -81,6 +81,7 @@ pub struct Settings {
     /// Limit of main()'s heap, in bytes.
     pub main_heap: u64,
     /// Further arguments of the JVMs.
+    #[serde(default)]
     pub java_options: JavaOptions,
 }
 

@@ -22,7 +22,10 @@ fn checkpoints(id: u64, pointer: &str) -> checkpoint::Checkpoints {
         created_at: at(1_767_225_600),
         completed_at: at(1_767_225_601),
         savepoint: true,
-        kept_after: vec![proto::job::JobOutcome::Failed.into(), proto::job::JobOutcome::Cancelled.into()],
+        discarded_after: vec![
+            proto::job::JobOutcome::Failed.into(),
+            proto::job::JobOutcome::Cancelled.into(),
+        ],
     };
     checkpoint::Checkpoints { kept: vec![kept], next_id: id.wrapping_add(1) }
 }

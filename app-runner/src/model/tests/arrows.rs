@@ -43,7 +43,11 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
             (
                 Fact::JobEnded {
                     job,
-                    end: RecordedJobEnd { outcome: JobOutcome::Succeeded, message: String::new() },
+                    end: RecordedJobEnd {
+                        outcome: JobOutcome::Succeeded,
+                        message: String::new(),
+                        leaves_checkpoints: false,
+                    },
                 },
                 &["Publish"],
             ),
@@ -155,7 +159,11 @@ fn three_barren_incarnations_end_the_application() {
     assert!(matches!(&ended[..], [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]), "{ended:?}");
     facts.apply(Fact::JobEnded {
         job: job_id("a"),
-        end: RecordedJobEnd { outcome: JobOutcome::Cancelled, message: String::new() },
+        end: RecordedJobEnd {
+            outcome: JobOutcome::Cancelled,
+            message: String::new(),
+            leaves_checkpoints: false,
+        },
     });
     let end = decide(&facts);
     let [Decision::RecordEnd { outcome: Outcome::Failed, why, .. }] = &end[..] else { panic!("{end:?}") };

@@ -13,7 +13,7 @@ fn recorded_end(facts: &Facts) -> (Outcome, Option<Reason>) {
 }
 
 fn job_ended(facts: &mut Facts, name: &str, outcome: JobOutcome) {
-    let end = RecordedJobEnd { outcome, message: "division by zero".into() };
+    let end = RecordedJobEnd { outcome, message: "division by zero".into(), leaves_checkpoints: false };
     facts.apply(Fact::JobEnded { job: job_id(name), end });
 }
 
@@ -162,9 +162,10 @@ fn play_out(facts: &mut Facts) -> Decision {
             }),
             Decision::RecordMainEnd => facts.apply(Fact::MainEndRecorded),
             Decision::CancelJob { job, .. } => facts.apply(Fact::CancelSent(job)),
-            Decision::EndJob { job, outcome, .. } => {
-                facts.apply(Fact::JobEnded { job, end: RecordedJobEnd { outcome, message: String::new() } })
-            }
+            Decision::EndJob { job, outcome, .. } => facts.apply(Fact::JobEnded {
+                job,
+                end: RecordedJobEnd { outcome, message: String::new(), leaves_checkpoints: false },
+            }),
             other => panic!("an ending application wants {other:?}"),
         }
     }
@@ -288,7 +289,8 @@ fn an_abandoned_teardown_ends_with_what_it_left() {
 #[test]
 fn a_committed_job_whose_cluster_may_not_have_come_to_remove_its_checkpoints_is_swept() {
     let end_of = |leaves_checkpoints| {
-        let job = RecordedJob { published: true, leaves_checkpoints, ..ended("a", JobOutcome::Succeeded) };
+        let mut job = RecordedJob { published: true, ..ended("a", JobOutcome::Succeeded) };
+        job.end.as_mut().unwrap().leaves_checkpoints = leaves_checkpoints;
         let mut facts = running(vec![job]);
         main_exits(&mut facts, 0);
         for fact in [

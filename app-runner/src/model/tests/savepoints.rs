@@ -104,7 +104,11 @@ fn an_application_that_ends_says_so_to_whoever_waits_for_a_savepoint() {
     facts.apply(Fact::MainEndRecorded);
     facts.apply(Fact::JobEnded {
         job: job_id("a"),
-        end: RecordedJobEnd { outcome: JobOutcome::Cancelled, message: String::new() },
+        end: RecordedJobEnd {
+            outcome: JobOutcome::Cancelled,
+            message: String::new(),
+            leaves_checkpoints: false,
+        },
     });
     assert_eq!(wants(&facts), ["RefuseSavepoint"], "no end without a word on it");
     settled(&mut facts, &wish);

@@ -165,7 +165,7 @@ impl World {
     }
 
     fn end_job(&mut self, job: JobId, outcome: JobOutcome) -> RecordedJobEnd {
-        let end = RecordedJobEnd { outcome, message: String::new() };
+        let end = RecordedJobEnd { outcome, message: String::new(), leaves_checkpoints: false };
         self.job(job).end.get_or_insert(end).clone()
     }
 

@@ -41,6 +41,13 @@ async fn a_standby_takes_over_and_no_ended_job_runs_again() {
     assert_eq!((count(&world, "submit first"), count(&world, "submit second")), (1, 1));
     assert_eq!((count(&world, "main"), count(&world, "cluster 1"), count(&world, "cluster 2")), (2, 1, 0));
     assert_eq!((count(&world, "end Succeeded"), count(&world, "clean")), (1, 1));
+    let describes = (count(&world, "describe of 1 ended"), count(&world, "describe of 2 ended"));
+    assert_eq!(
+        describes,
+        (1, 1),
+        "the engine's process of a leader that was deposed goes too: {:?}",
+        world.done()
+    );
 }
 
 #[tokio::test]

@@ -201,7 +201,11 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
             let _ = shared.engine.set(info);
             Ok(vec![Fact::Describing])
         }
-        Ok(None) => Ok(Vec::new()),
+        Ok(None) => {
+            // Nobody should want it any more; whoever does all the same has to wait for the record, not for a core.
+            shared.ports.clock.sleep(PAUSE).await;
+            Ok(Vec::new())
+        }
         Err(error) if error.kind == PortErrorKind::Refused => {
             let record = shared.record.borrow().clone();
             let known = record.application.as_ref();

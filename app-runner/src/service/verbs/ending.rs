@@ -99,20 +99,21 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
     vec![Fact::Swept { leftovers: vec![format!("what jobs left below {}: {last}", places.join(", "))] }]
 }
 
-/// Ended jobs whose checkpoints are not to outlive them: those of which their cluster said so with the end, and those whose end the leader said,
-/// when no cluster could, as far as it is known what was to be kept.
+/// Ended jobs whose checkpoints are not to outlive them: those of which their cluster said so with the end, and, of an application that somebody
+/// cancelled, those whose end the leader said because no cluster could. Of any other one that fails without a cluster, somebody may go on from them.
 fn without_checkpoints(record: &proto::jobgraph::Record) -> Vec<String> {
+    let Some(application) = &record.application else { return Vec::new() };
+    let is_cancelled = application.outcome() == api::Outcome::Cancelled;
     let goes = |job: &&api::Job| {
         let Some(end) = &job.end else { return false };
-        let discarded = job.checkpoint.iter().filter(|last| !last.savepoint).any(|last| {
-            // After LOST and ABANDONED somebody may go on from it.
-            let outcome = end.outcome();
-            outcome == job::JobOutcome::Cancelled && last.kept_after().all(|kept| kept != outcome)
-        });
-        end.leaves_checkpoints || discarded
+        let mut last = job.checkpoint.iter().filter(|last| !last.savepoint);
+        let is_discarded = |last: &job::Checkpoint| {
+            let cancelled = job::JobOutcome::Cancelled;
+            end.outcome() == cancelled && last.discarded_after().any(|outcome| outcome == cancelled)
+        };
+        end.leaves_checkpoints || (is_cancelled && last.any(is_discarded))
     };
-    let jobs = record.application.iter().flat_map(|application| &application.jobs);
-    jobs.filter(goes).map(|job| job.job_id.clone()).collect()
+    application.jobs.iter().filter(goes).map(|job| job.job_id.clone()).collect()
 }
 
 /// Where jobs of this generation may have staged.
@@ -179,29 +180,35 @@ mod tests {
     use super::*;
 
     fn is_swept(
+        application: api::Outcome,
         outcome: job::JobOutcome,
         leaves_checkpoints: bool,
         checkpoint: Option<job::Checkpoint>,
     ) -> bool {
         let end = job::JobEnd { outcome: outcome.into(), leaves_checkpoints, ..job::JobEnd::default() };
         let job = api::Job { job_id: "a".into(), end: Some(end), checkpoint, ..api::Job::default() };
-        let application = api::Application { jobs: vec![job], ..api::Application::default() };
+        let outcome = application.into();
+        let application = api::Application { jobs: vec![job], outcome, ..api::Application::default() };
         let record = proto::jobgraph::Record { application: Some(application), ..Default::default() };
         !without_checkpoints(&record).is_empty()
     }
 
     #[test]
-    fn checkpoints_go_when_the_cluster_said_so_or_nobody_could_and_they_are_not_to_stay() {
-        let kept_after = |outcomes: &[job::JobOutcome]| {
-            let kept_after = outcomes.iter().map(|outcome| i32::from(*outcome)).collect();
-            Some(job::Checkpoint { kept_after, ..job::Checkpoint::default() })
+    fn checkpoints_go_when_the_cluster_said_so_or_the_application_was_cancelled() {
+        use api::Outcome::{Cancelled as ByHand, Failed as Broken, Succeeded as Done};
+        let discarded_after = |outcomes: &[job::JobOutcome]| {
+            let discarded_after = outcomes.iter().map(|outcome| i32::from(*outcome)).collect();
+            Some(job::Checkpoint { discarded_after, ..job::Checkpoint::default() })
         };
-        assert!(is_swept(Succeeded, true, None));
-        assert!(!is_swept(Succeeded, false, None), "kept, and its pointer is forgotten with the end");
-        assert!(is_swept(Cancelled, false, kept_after(&[])), "the leader ended it: its cluster was dead");
-        assert!(!is_swept(Cancelled, false, kept_after(&[Failed, Cancelled])));
-        assert!(!is_swept(Lost, false, kept_after(&[])), "somebody may go on from it");
-        let savepoint = Some(job::Checkpoint { savepoint: true, ..job::Checkpoint::default() });
-        assert!(!is_swept(Cancelled, false, savepoint));
+        let by_default = || discarded_after(&[Succeeded, Failed, Cancelled]);
+        assert!(is_swept(Done, Succeeded, true, None));
+        assert!(!is_swept(Done, Succeeded, false, None), "kept, and its pointer is forgotten with the end");
+        assert!(is_swept(ByHand, Cancelled, false, by_default()), "no cluster was there to say it");
+        assert!(!is_swept(ByHand, Cancelled, false, discarded_after(&[Succeeded])));
+        assert!(!is_swept(ByHand, Cancelled, false, discarded_after(&[])), "nobody said what becomes of it");
+        assert!(!is_swept(ByHand, Lost, false, by_default()), "somebody may go on from it");
+        assert!(!is_swept(Broken, Cancelled, false, by_default()), "its cluster kept dying: go on from it");
+        let savepoint = job::Checkpoint { savepoint: true, ..by_default().unwrap() };
+        assert!(!is_swept(ByHand, Cancelled, false, Some(savepoint)));
     }
 }

@@ -13,17 +13,19 @@ use crate::launch::{CHECKPOINTS, SAVEPOINTS};
 pub(super) fn sweep(state_directory: &Path, jobs: &[JobId]) -> io::Result<u32> {
     let checkpoints = state_directory.join(CHECKPOINTS);
     let mut removed = 0;
+    let mut failed = None;
     for job in jobs {
-        removed += u32::from(is_done(std::fs::remove_dir_all(checkpoints.join(job.to_string())))?);
-    }
-    for directory in [&checkpoints, &state_directory.join(SAVEPOINTS), state_directory] {
-        match std::fs::remove_dir(directory) {
-            // Something is kept in it.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            other => drop(is_done(other)?),
+        match is_done(std::fs::remove_dir_all(checkpoints.join(job.to_string()))) {
+            Ok(done) => removed += u32::from(done),
+            // The others go all the same.
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(removed)
+    for directory in [&checkpoints, &state_directory.join(SAVEPOINTS), state_directory] {
+        // Stays while something is kept in it.
+        let _ = std::fs::remove_dir(directory);
+    }
+    failed.map_or(Ok(removed), Err)
 }
 
 /// Whether there was something.

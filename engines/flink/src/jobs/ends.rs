@@ -57,7 +57,7 @@ impl Ends {
             _ => String::new(),
         };
         let leaves_checkpoints =
-            self.board.tenancy() == Tenancy::Own && !self.keeps_any(job, outcome).await?;
+            self.board.tenancy() == Tenancy::Own && self.discards_all(job, outcome).await?;
         // A short job may never have been looked at.
         self.board.look_once_more(job).await;
         let mut progress = self.board.progress(job);
@@ -82,10 +82,11 @@ impl Ends {
         Ok(())
     }
 
-    /// Whether a checkpoint is to outlive this end. Asked before the end is recorded: with it Flink forgets all pointers, kept or not.
-    async fn keeps_any(&self, job: JobId, outcome: JobOutcome) -> Result<bool, CallError> {
+    /// Whether no checkpoint is to outlive this end. Asked before the end is recorded: with it Flink forgets all pointers, kept or not.
+    async fn discards_all(&self, job: JobId, outcome: JobOutcome) -> Result<bool, CallError> {
         let known = self.record.read_checkpoints(&self.fence, job).await?;
-        Ok(known.checkpoints.iter().any(|kept| !kept.savepoint && kept.kept_after().any(|o| o == outcome)))
+        let mut own = known.checkpoints.iter().filter(|known| !known.savepoint);
+        Ok(own.all(|known| known.discarded_after().any(|discards| discards == outcome)))
     }
 }
 

@@ -50,7 +50,7 @@ struct Pointer {
     savepoint: bool,
     /// Names of outcomes.
     #[serde(default)]
-    kept_after: Vec<String>,
+    discarded_after: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -152,7 +152,8 @@ fn done() -> Answer {
 async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobState>, Refused> {
     let kept = ha.ends.record.read_checkpoints(&ha.ends.fence, job(&id)?).await?;
     let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| {
-        let kept_after = checkpoint.kept_after().map(|outcome| outcome.as_str_name().to_owned()).collect();
+        let discarded_after =
+            checkpoint.discarded_after().map(|outcome| outcome.as_str_name().to_owned()).collect();
         Kept {
             id: checkpoint.id,
             pointer: Pointer {
@@ -160,7 +161,7 @@ async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobSt
                 created_ms: checkpoint.created_at.map(millis).unwrap_or_default(),
                 completed_ms: checkpoint.completed_at.map(millis).unwrap_or_default(),
                 savepoint: checkpoint.savepoint,
-                kept_after,
+                discarded_after,
             },
         }
     });
@@ -186,7 +187,7 @@ async fn add(
         created_at: Some(timestamp(pointer.created_ms)),
         completed_at: Some(timestamp(pointer.completed_ms)),
         savepoint: pointer.savepoint,
-        kept_after: pointer.kept_after.iter().map(outcome).collect::<Result<_, _>>()?,
+        discarded_after: pointer.discarded_after.iter().map(outcome).collect::<Result<_, _>>()?,
     };
     ha.ends.record.add_checkpoint(&ha.ends.fence, job(&id)?, checkpoint).await?;
     done()

@@ -38,17 +38,17 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
     private final long completedMs;
     /** The files belong to somebody else: a savepoint, or a snapshot that the job started from without claiming it. */
     private final boolean savepoint;
-    /** Ends of the job that it outlives, in the record's words. */
-    private final List<String> keptAfter;
+    /** Ends of the job with which it goes, in the record's words. */
+    private final List<String> discardedAfter;
 
     private CheckpointPointer(
-            JobID job, String pointer, long createdMs, long completedMs, boolean savepoint, List<String> keptAfter) {
+            JobID job, String pointer, long createdMs, long completedMs, boolean savepoint, List<String> discardedAfter) {
         this.job = job;
         this.pointer = pointer;
         this.createdMs = createdMs;
         this.completedMs = completedMs;
         this.savepoint = savepoint;
-        this.keptAfter = keptAfter;
+        this.discardedAfter = discardedAfter;
     }
 
     static CheckpointPointer to(CompletedCheckpoint checkpoint) {
@@ -58,7 +58,7 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                 checkpoint.getTimestamp(),
                 checkpoint.getCompletionTimestamp(),
                 checkpoint.getProperties().isSavepoint(),
-                keptAfter(checkpoint));
+                discardedAfter(checkpoint));
     }
 
     static CheckpointPointer of(JobID job, JsonNode kept) {
@@ -68,7 +68,7 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                 kept.path("created_ms").asLong(),
                 kept.path("completed_ms").asLong(),
                 kept.path("savepoint").asBoolean(),
-                texts(kept.path("kept_after")));
+                texts(kept.path("discarded_after")));
     }
 
     private static List<String> texts(JsonNode array) {
@@ -77,9 +77,9 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
         return texts;
     }
 
-    private static List<String> keptAfter(CompletedCheckpoint checkpoint) {
+    private static List<String> discardedAfter(CompletedCheckpoint checkpoint) {
         return ENDS.entrySet().stream()
-                .filter(end -> !checkpoint.shouldBeDiscardedOnShutdown(end.getKey()))
+                .filter(end -> checkpoint.shouldBeDiscardedOnShutdown(end.getKey()))
                 .map(Map.Entry::getValue)
                 .collect(Collectors.toList());
     }
@@ -91,7 +91,7 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                         .put("created_ms", createdMs)
                         .put("completed_ms", completedMs)
                         .put("savepoint", savepoint);
-        keptAfter.forEach(json.putArray("kept_after")::add);
+        discardedAfter.forEach(json.putArray("discarded_after")::add);
         return json;
     }
 
