@@ -73,7 +73,7 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     let main: Arc<dyn LiveMain> = match shared.ports.main.start(launch).await {
         Ok(main) => main.into(),
         Err(error) => {
-            // What had come of it has no owner, and ends by itself; here it has to be gone.
+            // What had come of it has no owner and would end by itself, but maybe after the application.
             shared.ports.main.kill(&shared.fence).await;
             let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
             return Ok(vec![Fact::MainNotStarted(why)]);
