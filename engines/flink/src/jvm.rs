@@ -125,7 +125,7 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(of_role(role).iter().map(ToString::to_string));
     all.extend(EXPORTS.iter().map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
-    all.push("-Dlog4j.configurationFile=mainspring-log4j.properties".to_owned());
+    all.push("-Dlog4j.provider=io.mainspring.flink.LogProvider".to_owned());
     all.push("-Dlog4j2.disable.jmx=true".to_owned());
     // Netty makes events for the flight recorder that nobody has started, out of classes that are written anew at each start.
     all.push("-Dorg.apache.flink.shaded.netty4.io.netty.jfr.enabled=false".to_owned());

@@ -17,6 +17,9 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Front.java",
     "io/mainspring/flink/JobsClient.java",
     "io/mainspring/flink/JsonHttp.java",
+    "io/mainspring/flink/LogConfiguration.java",
+    "io/mainspring/flink/LogContexts.java",
+    "io/mainspring/flink/LogProvider.java",
     "io/mainspring/flink/Main.java",
     "io/mainspring/flink/MainspringExecutor.java",
     "io/mainspring/flink/MainspringExecutorFactory.java",
@@ -31,6 +34,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/RecordedResults.java",
     "io/mainspring/flink/Rehearsal.java",
     "io/mainspring/flink/RehearsalProgram.java",
+    "io/mainspring/flink/StderrAppender.java",
     "io/mainspring/flink/Text.java",
     "io/mainspring/flink/UnpackedRpcSystemLoader.java",
     "io/mainspring/flink/UserProgram.java",
@@ -48,7 +52,6 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
         "META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader",
         include_str!("../java/resources/META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader"),
     ),
-    ("mainspring-log4j.properties", include_str!("../java/resources/mainspring-log4j.properties")),
 ];
 
 /// Of all that goes into our jar: hex.

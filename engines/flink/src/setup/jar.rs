@@ -27,6 +27,8 @@ pub(super) fn build_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
         "-encoding",
         "UTF-8",
         "-proc:none",
+        // Not by call sites that each start of a JVM would have to link.
+        "-XDstringConcat=inline",
         "-cp",
     ]
     .map(OsString::from)

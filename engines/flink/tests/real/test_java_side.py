@@ -135,8 +135,9 @@ web.refresh-interval: 100
         self.start("tm", jvm("taskmanager", 384, 288) + ["--configDir", self.work])
         until("a TaskManager is registered", lambda: self.get("/overview")["taskmanagers"] == 1)
 
-    def main(self, *arguments, program="programs.jar"):
-        command = jvm("main", 256) + ["-Drest.address=127.0.0.1", f"-Drest.port={self.front}"]
+    def main(self, *arguments, program="programs.jar", options=()):
+        java, *others = jvm("main", 256)
+        command = [java, *options, *others] + ["-Drest.address=127.0.0.1", f"-Drest.port={self.front}"]
         command += ["--jar", f"{self.work}/{program}", *arguments]
         return subprocess.run(command, env=self.environment, cwd=self.work, capture_output=True, text=True, timeout=240)
 
@@ -210,6 +211,24 @@ def programs_end_as_they_should(c):
     for path, wanted in [("none.jar", "is no file"), ("config.yaml", "is not a jar")]:
         done = c.main("--", "collect", program=path)
         assert done.returncode == 2 and wanted in done.stderr and done.stderr.count("\n") == 1, done
+
+
+def logs_are_ours_unless_a_configuration_is_named(c):
+    for name in ["jm", "tm"]:
+        log = read(f"{c.work}/{name}.log")
+        assert re.search(r"(?m)^\d\d:\d\d:\d\d\.\d{3} INFO  o\.a\.f\.\S+ \S", log) and "StatusLogger" not in log, log[:2000]
+    assert " INFO " not in c.main("--", "collect").stderr
+    write(f"{c.work}/log4j.properties", """
+rootLogger.level = INFO
+rootLogger.appenderRef.all.ref = all
+appender.all.name = all
+appender.all.type = Console
+appender.all.target = SYSTEM_ERR
+appender.all.layout.type = PatternLayout
+appender.all.layout.pattern = theirs %p %c %m%n
+""")
+    done = c.main("--", "collect", options=[f"-Dlog4j.configurationFile={c.work}/log4j.properties"])
+    assert done.returncode == 0 and "theirs INFO org.apache.flink." in done.stderr, done
 
 
 def an_ended_job_is_refused(c):
@@ -321,6 +340,7 @@ class JavaSide(unittest.TestCase):
 
     checks = [
         programs_end_as_they_should,
+        logs_are_ours_unless_a_configuration_is_named,
         an_ended_job_is_refused,
         control_an_ended_job_is_run_again_without_our_store_of_results,
         a_streaming_job_outlives_its_cluster_and_jobs,
