@@ -1,5 +1,6 @@
 //! The jobs of this cluster: what the JobManager knows, what stands in the record.
 
+mod pace;
 mod savepoints;
 
 use std::collections::BTreeMap;
@@ -22,15 +23,7 @@ use tokio::sync::watch;
 use super::submission;
 use crate::graph::JobGraph;
 use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness, Taken};
-
-/// How often the JobManager is asked for running jobs while something happens; at most four reports a second.
-const ASK_EVERY: Duration = Duration::from_millis(250);
-
-/// And how often once they only run: its counters move once a second, and each answer costs it what its jobs could use.
-const ASK_CALMLY_EVERY: Duration = Duration::from_secs(1);
-
-/// For so long after a job's state has changed something may happen.
-const CALM_AFTER: Duration = Duration::from_secs(10);
+use pace::Pace;
 
 /// How long the last counters of a job may take.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -149,16 +142,16 @@ impl Board {
 
     /// Asks the JobManager again and again while jobs run.
     pub(super) async fn follow(self, shutdown: Shutdown) -> Result<(), BoxError> {
-        let (mut states, mut changed) = (self.states(), self.0.clock.boot());
+        let (mut states, mut pace) = (self.states(), Pace::new(self.0.clock.boot()));
         loop {
-            let is_calm = self.0.clock.boot() >= changed + CALM_AFTER;
             tokio::select! {
-                () = self.0.clock.sleep(if is_calm { ASK_CALMLY_EVERY } else { ASK_EVERY }) => {}
+                () = self.0.clock.sleep(pace.pause(self.0.clock.boot())) => {}
                 () = shutdown.begun() => return Ok(()),
             }
             let now = self.states();
             if now != states {
-                (states, changed) = (now, self.0.clock.boot());
+                states = now;
+                pace.changed(self.0.clock.boot());
             }
             let running = self.running();
             if running.is_empty() {
@@ -166,6 +159,9 @@ impl Board {
             }
             if let Err(error) = self.refresh().await {
                 tracing::debug!("{error}");
+                continue;
+            }
+            if !pace.counts(self.0.clock.boot()) {
                 continue;
             }
             for job in running {
