@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of mainspring, mainspring-flink and examples/jvm_arguments")
     parser.add_argument("--jar", type=pathlib.Path, required=True, help="flink-examples-streaming 2.3.0")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=15, help="how long `runner` and `throughput` watch; the latter warms up for twice as long")
+    parser.add_argument("--seconds", type=float, default=15, help="how long `runner` and `throughput` watch")
+    parser.add_argument("--warm", type=float, default=60, help="seconds that a job runs before `throughput` watches it")
     parser.add_argument("--only", choices=SECTIONS)
     given = parser.parse_args()
     # So that what was started is ended then too.
@@ -60,7 +61,7 @@ def main() -> None:
                     place = root / name
                     place.mkdir()
                     print(f"{name}: {section.__doc__.splitlines()[0]}", flush=True)
-                    section.run(Bench(given.bin.resolve(), given.jar.resolve(), counting, endless, home, place, given.runs, given.seconds))
+                    section.run(Bench(given.bin.resolve(), given.jar.resolve(), counting, endless, home, place, given.runs, given.seconds, given.warm))
         finally:
             kill_what_is_left(root)
 

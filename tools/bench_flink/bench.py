@@ -24,6 +24,7 @@ class Bench:
     root: pathlib.Path
     runs: int
     seconds: float
+    warm: float
 
     def place(self, name: str) -> pathlib.Path:
         """A directory that nobody else uses."""

@@ -34,26 +34,12 @@ const OPENS: &[&str] = &[
 
 fn of_role(role: Role) -> &'static [&'static str] {
     match role {
-        // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back, and most of what the other
-        // one compiles by default is not called any more once everything has started.
-        Role::JobManager => &[
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:CompileThresholdScaling=5",
-            "-Dmainspring.log.level=INFO",
-        ],
-        // Records go through here, and what they go through is called so often that both compilers get to it within a second, however high
-        // their thresholds are. Those only spare what is merely warm from starting.
-        Role::TaskManager => {
-            &["-XX:+UseG1GC", "-XX:CompileThresholdScaling=10", "-Dmainspring.log.level=INFO"]
-        }
+        // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back.
+        Role::JobManager => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"],
+        // Records go through here.
+        Role::TaskManager => &["-XX:+UseG1GC", "-Dmainspring.log.level=INFO"],
         // It lives for a second or two as a rule.
-        Role::Main => &[
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:CompileThresholdScaling=5",
-            "-Dmainspring.log.level=WARN",
-        ],
+        Role::Main => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
     }
 }
 
@@ -107,10 +93,10 @@ fn with_class(
     home: &Home,
     memory: &Memory,
     loading: Loading,
-    archive: impl IntoIterator<Item = OsString>,
+    more: impl IntoIterator<Item = OsString>,
 ) -> Vec<OsString> {
     let mut all = flags(role, memory);
-    all.extend(archive);
+    all.extend(more);
     all.extend(["-cp".into(), home.class_path(role, loading), role.class().into()]);
     all
 }
@@ -123,6 +109,9 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(memory.direct.map(|bytes| format!("-XX:MaxDirectMemorySize={bytes}")));
     all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
     all.extend(of_role(role).iter().map(ToString::to_string));
+    // Most of what the compilers take up by default is merely warm from starting, and not called any more once everything has started. What
+    // records go through is called so often that both get to it within seconds.
+    all.push("-XX:CompileThresholdScaling=5".to_owned());
     all.extend(EXPORTS.iter().map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     all.push("-Dlog4j.provider=io.mainspring.flink.LogProvider".to_owned());
