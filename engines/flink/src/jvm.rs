@@ -110,7 +110,7 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
     all.extend(of_role(role).iter().map(ToString::to_string));
     // Most of what the compilers take up by default is merely warm from starting, and not called any more once everything has started. What
-    // records go through is called so often that both get to it within seconds.
+    // records go through is called so often that both get to it all the same.
     all.push("-XX:CompileThresholdScaling=5".to_owned());
     all.extend(EXPORTS.iter().map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
