@@ -19,6 +19,8 @@ pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
 /// Flink's RPC system, taken out of the jar that it comes in.
 pub(crate) const RPC_JAR: &str = "rpc/flink-rpc-akka.jar";
 const COMPLETE: &str = "complete";
+/// What set-up makes of all that: another number for whatever it makes in another way.
+const MADE: u32 = 2;
 
 /// Why there is no home to run on. Each text names the way out.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) struct Complete {
     pub(crate) java_digest: String,
     pub(crate) wheel_sha256: String,
     pub(crate) sources_digest: String,
+    #[serde(default)]
+    pub(crate) made: u32,
 }
 
 impl Complete {
@@ -57,6 +61,7 @@ impl Complete {
             java_digest: java.digest.clone(),
             wheel_sha256: WHEEL_SHA256.to_owned(),
             sources_digest: sources::digest(),
+            made: MADE,
         }
     }
 }
@@ -146,10 +151,10 @@ pub(crate) fn place(java: &JavaHome) -> Result<PathBuf, HomeError> {
     Ok(cache.join("mainspring/flink").join(format!("{FLINK_VERSION}-{}", key(java))))
 }
 
-/// Different for whatever makes a home unusable: other libraries, another jar of ours, another JVM.
+/// Different for whatever makes a home unusable: other libraries, another jar of ours, another JVM, another way to make it.
 fn key(java: &JavaHome) -> String {
     let mut hash = Sha256::new();
-    for part in [WHEEL_SHA256, &sources::digest(), &java.digest] {
+    for part in [WHEEL_SHA256, &sources::digest(), &java.digest, &MADE.to_string()] {
         hash.update(part);
     }
     let mut text = hex::encode(hash.finalize());
