@@ -102,11 +102,14 @@ impl Service {
         let mut last = log.last.subscribe();
         let mut revisions = self.metadata.revisions();
         let mut tail = (filter.tail > 0).then(VecDeque::new);
+        let (mut clean, mut asked_at) = (false, None);
         loop {
             last.borrow_and_update();
-            revisions.borrow_and_update();
-            // Asked before lines are read: what was written before clean is read below.
-            let clean = self.is_clean_now(application).await?;
+            let revision = *revisions.borrow_and_update();
+            // Asked before lines are read: what was written before clean is read below. It changes with the record, not with each line.
+            if asked_at.replace(revision) != Some(revision) {
+                clean = self.is_clean_now(application).await?;
+            }
             while let Some(lines) = self.lines_after(application, log, after).await? {
                 after = lines.last().map_or(after, |line| line.number);
                 let wanted = lines.into_iter().filter(|line| filter.passes(line));

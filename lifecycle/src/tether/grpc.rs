@@ -25,6 +25,9 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Chunks of output that are under way to a reader.
 const CHUNKS_AHEAD: usize = 8;
 
+/// How long output is gathered before it goes out: whoever passes it on pays for each time, and a program says one line after the other.
+const GATHERED_FOR: Duration = Duration::from_millis(20);
+
 /// The tether's rpcs, over its keeper.
 #[derive(Clone)]
 pub(crate) struct Grpc {
@@ -105,7 +108,7 @@ impl TetherService for Grpc {
         let ReadOutputRequest { offset, follow } = request.into_inner();
         let (answers, stream) = mpsc::channel(CHUNKS_AHEAD);
         let reader = OutputReader::new(&self.output_dir, offset);
-        tokio::spawn(send_output(reader, follow, self.progress.clone(), answers));
+        tokio::spawn(send_output(reader, follow, self.progress.clone(), self.clock.clone(), answers));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -223,6 +226,7 @@ async fn send_output(
     mut reader: OutputReader,
     follow: bool,
     mut progress: watch::Receiver<Progress>,
+    clock: SharedClock,
     answers: mpsc::Sender<Result<ReadOutputResponse, Refusal>>,
 ) {
     loop {
@@ -230,29 +234,46 @@ async fn send_output(
         let known = *progress.borrow_and_update();
         loop {
             let read = tokio::task::spawn_blocking(move || {
-                let chunk = reader.next_chunk();
-                (reader, chunk)
+                let chunks = next_chunks(&mut reader);
+                (reader, chunks)
             });
-            let Ok((back, chunk)) = read.await else { return };
+            let Ok((back, chunks)) = read.await else { return };
             reader = back;
-            let answer = match chunk {
-                Ok(Some(chunk)) => Ok(wire_chunk(chunk)),
-                Ok(None) => break,
-                Err(error) => Err(Refusal::data_loss(format!("the kept output cannot be read: {error}"))),
-            };
-            let failed = answer.is_err();
-            if answers.send(answer).await.is_err() || failed {
-                return;
+            if chunks.is_empty() {
+                break;
+            }
+            for answer in chunks {
+                let failed = answer.is_err();
+                if answers.send(answer).await.is_err() || failed {
+                    return;
+                }
             }
         }
         if !follow || known.complete {
             return;
         }
+        let gathered = async {
+            progress.changed().await?;
+            // Complete, or its sender is gone: either way it is looked at once more.
+            let complete = async { progress.wait_for(|progress| progress.complete).await.is_ok() };
+            let _ = timeout(&clock, GATHERED_FOR, complete).await;
+            Ok::<(), watch::error::RecvError>(())
+        };
         tokio::select! {
-            changed = progress.changed() => if changed.is_err() { return },
+            gathered = gathered => if gathered.is_err() { return },
             () = answers.closed() => return,
         }
     }
+}
+
+/// What is there, as far as it may be under way at once.
+fn next_chunks(reader: &mut OutputReader) -> Vec<Result<ReadOutputResponse, Refusal>> {
+    let chunks = std::iter::from_fn(|| reader.next_chunk().transpose());
+    let answer = |chunk: std::io::Result<Chunk>| match chunk {
+        Ok(chunk) => Ok(wire_chunk(chunk)),
+        Err(error) => Err(Refusal::data_loss(format!("the kept output cannot be read: {error}"))),
+    };
+    chunks.take(CHUNKS_AHEAD).map(answer).collect()
 }
 
 fn wire_chunk(chunk: Chunk) -> ReadOutputResponse {
