@@ -89,6 +89,9 @@ pub struct RoleSpec {
     /// It has nothing to do before it ends: nobody waits for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends_at_once: bool,
+    /// Exits with one of these codes end the group, although others are followed by another start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fatal_exit_codes: Vec<i32>,
     /// Names of the TCP ports that it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
@@ -294,17 +297,13 @@ pub fn phase(statuses: &[Status]) -> Phase {
 }
 
 /// What follows from an exit.
-pub fn after_exit(restart: &Restart, exit: &Exit) -> Fate {
-    match restart {
+pub fn after_exit(role: &RoleSpec, exit: &Exit) -> Fate {
+    let exited_with_one_of = |codes: &[i32]| exit.code.is_some_and(|code| codes.contains(&code));
+    match &role.restart {
         Restart::Never => Fate::Failed,
-        Restart::Always => Fate::Open,
-        Restart::UntilDone(codes) => {
-            if exit.code.is_some_and(|code| codes.contains(&code)) {
-                Fate::Done
-            } else {
-                Fate::Open
-            }
-        }
+        _ if exited_with_one_of(&role.fatal_exit_codes) => Fate::Failed,
+        Restart::UntilDone(codes) if exited_with_one_of(codes) => Fate::Done,
+        Restart::Always | Restart::UntilDone(_) => Fate::Open,
     }
 }
 

@@ -254,6 +254,20 @@ async fn a_role_that_is_always_restarted_is() {
 }
 
 #[tokio::test]
+async fn a_role_that_is_always_restarted_may_say_that_the_cluster_cannot_go_on() {
+    let wire = Wire::new();
+    let always = Role {
+        restart: RestartPolicy::Always.into(),
+        fatal_exit_codes: vec![3],
+        ..role("worker", "sleep 1000")
+    };
+    wire.provision(&fence(1), 1, vec![always]).await.unwrap();
+    assert!(wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(3), ..Exit::default() }));
+    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    while !within(watch.next()).await.unwrap().unwrap().failed {}
+}
+
+#[tokio::test]
 async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
     let wire = Wire::new();
     wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();

@@ -7,6 +7,9 @@ use crate::settings::Settings;
 /// The file in a role's working directory that holds this, as JSON.
 pub const FILE: &str = "cluster.json";
 
+/// The exit code of a `jobs` whose cluster does not get whole: it ends the incarnation.
+pub const INCOMPLETE_EXIT: u8 = 3;
+
 /// A cluster of one application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {

@@ -6,17 +6,16 @@ mod board;
 mod config;
 mod ends;
 mod ha;
+mod readiness;
 mod refusal;
 mod session;
 mod submission;
 mod unclean;
 
-use std::time::Duration;
-
 use chassis::BoxError;
-use chassis::clock::{Clock as _, SharedClock};
+use chassis::clock::SharedClock;
 use chassis::credential::Credential;
-use chassis::server::{Authenticator, Health, Limits, Serve};
+use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::payloads::Payloads;
@@ -24,19 +23,18 @@ use client::record::Record;
 
 use board::{Board, Tenancy};
 use ends::Ends;
+use readiness::Readiness;
 use unclean::Unclean;
 
 use crate::jobmanager::JobManager;
 use crate::served::served;
 
 pub use config::{Config, Place};
-
-/// How often a cluster that is coming up is asked whether it is there.
-const READY_PAUSE: Duration = Duration::from_millis(25);
+pub use readiness::Incomplete;
 
 /// Serves `JobsService` until the shutdown begins, and in a cluster of this application alone also the JobManager's keeper: then it says that it
-/// is ready once the JobManager answers and all TaskManagers have registered there, which is the whole cluster. A session cluster is not
-/// waited for: it was there before.
+/// is ready once jobs may come, and fails with [`Incomplete`] when the cluster does not get whole. A session cluster is not waited for: it was
+/// there before.
 pub async fn serve(
     config: Config,
     token: Credential,
@@ -104,32 +102,15 @@ pub async fn serve(
     health.set_serving(!is_own).await;
     tasks.spawn("server", server.run());
     tasks.spawn("follow jobs", board.follow(shutdown.clone()));
-    if is_own {
-        tasks.spawn_job("readiness", ready(jobmanager, health, clock, shutdown, config.taskmanagers));
-    }
-    Ok(tasks.run(limits.grace).await?)
-}
-
-/// Says that the cluster is ready once it is. What becomes of it later, lifecycle sees.
-async fn ready(
-    jobmanager: JobManager,
-    health: Health,
-    clock: SharedClock,
-    shutdown: Shutdown,
-    taskmanagers: u32,
-) -> Result<(), BoxError> {
-    loop {
-        match jobmanager.overview().await {
-            Ok(overview) if overview.taskmanagers >= taskmanagers => {
-                health.set_serving(true).await;
-                return Ok(());
-            }
-            Ok(overview) => tracing::debug!("{} of {taskmanagers} TaskManagers", overview.taskmanagers),
-            Err(error) => tracing::debug!("{error}"),
-        }
-        tokio::select! {
-            () = clock.sleep(READY_PAUSE) => {}
-            () = shutdown.begun() => return Ok(()),
-        }
+    let readiness = Readiness {
+        application: config.cluster.fence().application.id,
+        jobmanager,
+        clock,
+        wanted: config.taskmanagers,
+        within: readiness::WHOLE_WITHIN,
+    };
+    tokio::select! {
+        done = tasks.run(limits.grace) => Ok(done?),
+        Err(incomplete) = readiness.reached(async || health.set_serving(true).await), if is_own => Err(incomplete.into()),
     }
 }

@@ -10,7 +10,7 @@ use chassis::telemetry::{self, TelemetryArgs, fields, trace};
 use chassis::transport::{OsTransport, SharedTransport};
 use clap::{Parser, Subcommand};
 use mainspring_flink::role::Role;
-use mainspring_flink::{describe, jobs, launch, setup};
+use mainspring_flink::{cluster, describe, jobs, launch, setup};
 use tracing::Instrument as _;
 
 /// The Flink engine of mainspring: runs unchanged Flink programs. Started by mainspring, not by hand.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<jobs::Incomplete>() { cluster::INCOMPLETE_EXIT.into() } else { ExitCode::FAILURE }
         }
     }
 }

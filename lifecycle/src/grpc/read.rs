@@ -47,6 +47,7 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
         restart,
         serves_jobs: role.serves_jobs,
         ends_at_once: role.ends_at_once,
+        fatal_exit_codes: role.fatal_exit_codes,
         ports: role.ports,
         addresses: Addresses::new(),
     })

@@ -17,6 +17,7 @@ pub(super) fn role(name: &str) -> RoleSpec {
         ready_within_ms: 60_000,
         restart: Restart::Never,
         ends_at_once: false,
+        fatal_exit_codes: Vec::new(),
         serves_jobs: true,
         ports: Vec::new(),
         addresses: BTreeMap::new(),
@@ -34,14 +35,18 @@ fn an_exit_means_what_the_role_says() {
     let exit = |code| Exit { code: Some(code), ..Exit::default() };
     let killed = Exit { signal: Some(9), ..Exit::default() };
     let contender = Restart::UntilDone(vec![0, 1, 3, 4]);
-    for (restart, exit, fate) in [
-        (&Restart::Never, &exit(0), Fate::Failed),
-        (&Restart::Always, &exit(0), Fate::Open),
-        (&contender, &exit(3), Fate::Done),
-        (&contender, &exit(70), Fate::Open),
-        (&contender, &killed, Fate::Open),
+    for (restart, fatal_exit_codes, exit, fate) in [
+        (&Restart::Never, vec![], &exit(0), Fate::Failed),
+        (&Restart::Always, vec![], &exit(0), Fate::Open),
+        (&Restart::Always, vec![3], &exit(0), Fate::Open),
+        (&Restart::Always, vec![3], &killed, Fate::Open),
+        (&Restart::Always, vec![3], &exit(3), Fate::Failed),
+        (&contender, vec![], &exit(3), Fate::Done),
+        (&contender, vec![], &exit(70), Fate::Open),
+        (&contender, vec![], &killed, Fate::Open),
     ] {
-        assert_eq!(after_exit(restart, exit), fate, "{restart:?} {exit}");
+        let role = RoleSpec { restart: restart.clone(), fatal_exit_codes, ..role("worker") };
+        assert_eq!(after_exit(&role, exit), fate, "{role:?} {exit}");
     }
 }
 

@@ -253,7 +253,7 @@ impl Minder {
     async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>, known: Option<Fate>) -> Fate {
         tracing::info!("{}: {exit}", self.order.slot.key());
         let stderr_tail = self.substrate.stderr_tail(&self.order, STDERR_TAIL_BYTES).await;
-        let fate = known.unwrap_or_else(|| after_exit(&self.order.role.restart, &exit));
+        let fate = known.unwrap_or_else(|| after_exit(&self.order.role, &exit));
         let was_started = exit.start_error.is_empty();
         let since = self.clock.boot();
         // Before anything that may take time: whoever watches has to act on it.

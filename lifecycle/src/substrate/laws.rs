@@ -213,6 +213,7 @@ pub fn role(name: &str, script: &str) -> RoleSpec {
         restart: Restart::Never,
         serves_jobs: true,
         ends_at_once: false,
+        fatal_exit_codes: Vec::new(),
         ports: Vec::new(),
         addresses: BTreeMap::new(),
     }

@@ -163,9 +163,10 @@ impl DescribeService for Describe {
         let roles = vec![
             Role {
                 ports: vec!["ha".to_owned()],
-                // Ready is said of the whole cluster: only it sees the TaskManagers register.
                 readiness: Some(ready(Some(readiness::Probe::GrpcHealth(true)))),
                 restart: RestartPolicy::Always.into(),
+                // Only it sees the TaskManagers register.
+                fatal_exit_codes: vec![i32::from(cluster::INCOMPLETE_EXIT)],
                 serves_jobs: true,
                 ..self.role("jobs", &[format!("--taskmanagers={taskmanagers}")])
             },

@@ -19,7 +19,7 @@ pub struct Config {
     /// Instead of both: where a session cluster serves its REST API, `host:port`
     #[arg(long)]
     pub session: Option<String>,
-    /// TaskManagers that make the cluster ready
+    /// TaskManagers that make the cluster whole
     #[arg(long, default_value_t = 1)]
     pub taskmanagers: u32,
 }
