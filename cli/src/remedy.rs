@@ -102,10 +102,12 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::Cancelled => "submit it anew when it is wanted again",
         R::DeadlineExceeded => "give it longer: --deadline",
         R::Abandoned => "mainspring status ID lists what was left behind",
-        R::JobFailed => "mainspring jobs names the job; mainspring logs ID --role worker tells more",
+        R::JobFailed => {
+            "mainspring jobs names the job; mainspring logs ID --role ROLE tells more (worker, taskmanager)"
+        }
         R::JobLost => "submit the application anew, from a checkpoint if there is one",
         R::ClusterKeepsDying | R::ClusterNotReady | R::RoleExited | R::RoleNotReady => {
-            "mainspring logs ID --role worker tells why its processes end; memory is the most frequent cause"
+            "mainspring logs ID --role ROLE tells why its processes end (worker, jobmanager, taskmanager); memory is the most frequent cause"
         }
         R::NotAdopted => "nothing to do: a leader adopts the cluster in a moment",
         R::PlanInvalid => {

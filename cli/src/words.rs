@@ -47,6 +47,7 @@ pub(crate) fn job_state(job: &Job) -> &'static str {
         (JobState::Publishing, Some(_)) if !job.published => "PUBLISHING",
         (_, Some(end)) => job_outcome(end.outcome()),
         (JobState::Stored, None) => "STORED",
+        (JobState::Running, None) if job.progress.is_some_and(|progress| progress.waiting) => "WAITING",
         (JobState::Running, None) => "RUNNING",
         (JobState::Publishing, None) => "PUBLISHING",
         (JobState::Ended, None) => "ENDED",

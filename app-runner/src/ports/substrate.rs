@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use client::lifecycle::{Lifecycle, Provisioning};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use proto::lifecycle::RoleStatus;
 use proto::{ApplicationRef, EpochFence, Incarnation, engine};
 
 use super::PortResult;
@@ -67,6 +68,16 @@ impl LifecycleSubstrate {
     }
 }
 
+/// How a process exited, and the last line that it said if it did so by itself.
+fn last_word(role: &RoleStatus) -> String {
+    let RoleStatus { role: name, replica, exit, stderr_tail, exit_code, .. } = role;
+    let last = stderr_tail.lines().rfind(|line| !line.trim().is_empty());
+    match last.filter(|_| exit_code.is_some()) {
+        Some(line) => format!("{name}-{replica} {exit} ({})", line.trim()),
+        None => format!("{name}-{replica} {exit}"),
+    }
+}
+
 #[async_trait]
 impl Substrate for LifecycleSubstrate {
     async fn provision(
@@ -109,8 +120,7 @@ impl Substrate for LifecycleSubstrate {
                 return Ok(ClusterNews::Lives);
             }
             let exited = news.roles.iter().filter(|role| !role.exit.is_empty());
-            let said: Vec<String> = exited.map(|r| format!("{}-{} {}", r.role, r.replica, r.exit)).collect();
-            Ok(ClusterNews::Failed(said.join(", ")))
+            Ok(ClusterNews::Failed(exited.map(last_word).collect::<Vec<_>>().join(", ")))
         });
         Ok(news.boxed())
     }

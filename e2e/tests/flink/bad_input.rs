@@ -57,6 +57,10 @@ each_gets_an_error! {
     checkpoints_that_cannot_be_written:
         ["-D", "execution.checkpointing.dir=file://{dir}/page.jar/x", "-c", "Misbehaving", "{jar}", "checkpoints"]
         => ["{dir}/page.jar", "help: execution.checkpointing.dir has to be a directory"];
+    // Each job waits for it where Flink would fail it for good after five minutes.
+    a_taskmanager_that_never_comes:
+        ["-D", "flink.taskmanagers.within=2", "-D", "env.java.opts.taskmanager=-XX:MaxRAM=x", "-c", "Misbehaving", "{jar}", "divides"]
+        => ["CLUSTER_KEEPS_DYING", "error: 0 of 1 TaskManagers have registered within 2s", "help: mainspring logs bad --role ROLE"];
     a_setting_that_flink_does_not_know: ["-D", "taskmanagr.numberOfTaskSlots=2", "-c", "Misbehaving", "{jar}"]
         => ["SETTING_UNKNOWN", "'taskmanagr.numberOfTaskSlots'", "taskmanager.", "spelling"];
     a_setting_that_is_not_the_users: ["-D", "rest.port=8081", "-c", "Misbehaving", "{jar}"]

@@ -53,7 +53,7 @@ pub fn progress(progress: Progress, elapsed: Duration) -> job::Progress {
         bytes_in: progress.bytes_in,
         bytes_out: progress.bytes_out,
         elapsed: prost_types::Duration::try_from(elapsed).ok(),
-        restarts: 0,
+        ..job::Progress::default()
     }
 }
 

@@ -120,6 +120,17 @@ pub(crate) struct Listed {
     pub(crate) jid: String,
     /// Flink's word, such as `RUNNING`.
     pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) tasks: Tasks,
+}
+
+/// How many of a job's tasks are how far.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tasks {
+    pub(crate) total: u32,
+    pub(crate) created: u32,
+    pub(crate) scheduled: u32,
 }
 
 impl Listed {
@@ -128,9 +139,13 @@ impl Listed {
         matches!(self.state.as_str(), "FINISHED" | "FAILED" | "CANCELED")
     }
 
-    /// Its tasks may run.
     pub(crate) fn is_starting(&self) -> bool {
         matches!(self.state.as_str(), "INITIALIZING" | "CREATED")
+    }
+
+    /// Flink calls it running, and none of its tasks has a slot yet.
+    pub(crate) fn waits_for_slots(&self) -> bool {
+        self.tasks.total > 0 && self.tasks.created + self.tasks.scheduled == self.tasks.total
     }
 }
 
@@ -267,6 +282,7 @@ impl Details {
             bytes_out: sinks().map(|vertex| vertex.metrics.read_bytes).sum(),
             elapsed: Some(elapsed(millis)),
             restarts,
+            ..Progress::default()
         }
     }
 }

@@ -12,6 +12,8 @@ mod session;
 mod submission;
 mod unclean;
 
+use std::time::Duration;
+
 use chassis::BoxError;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
@@ -103,11 +105,10 @@ pub async fn serve(
     tasks.spawn("server", server.run());
     tasks.spawn("follow jobs", board.follow(shutdown.clone()));
     let readiness = Readiness {
-        application: config.cluster.fence().application.id,
         jobmanager,
         clock,
         wanted: config.taskmanagers,
-        within: readiness::WHOLE_WITHIN,
+        within: Duration::from_secs(config.whole_within.into()),
     };
     tokio::select! {
         done = tasks.run(limits.grace) => Ok(done?),

@@ -97,5 +97,9 @@ async fn serve(service: Service) -> anyhow::Result<()> {
             jobs::serve(config, token, transport, clock, shutdown).await
         }
     };
-    served.map_err(anyhow::Error::from_boxed)
+    // Its type has to be known for an exit code of its own, and a box that is wrapped hides it.
+    served.map_err(|error| match error.downcast::<jobs::Incomplete>() {
+        Ok(incomplete) => anyhow::Error::new(*incomplete),
+        Err(other) => anyhow::Error::from_boxed(other),
+    })
 }

@@ -78,6 +78,9 @@ pub struct Settings {
     pub slots: u32,
     /// How many TaskManagers.
     pub taskmanagers: u32,
+    /// How long they may take to register, in seconds.
+    #[serde(default)]
+    pub taskmanagers_within: u32,
     /// Limit of main()'s heap, in bytes.
     pub main_heap: u64,
     /// Further arguments of the JVMs.
@@ -144,6 +147,7 @@ impl Settings {
         let asked = if parallelism > 0 { parallelism } else { number("parallelism.default", 1, 32_768) };
         let slots = number("taskmanager.numberOfTaskSlots", asked.clamp(4, 16), 1024);
         let taskmanagers = number("flink.taskmanagers", asked.div_ceil(slots).max(1), MAX_TASKMANAGERS);
+        let taskmanagers_within = number("flink.taskmanagers.within", 100, 3600);
         let jobmanager = JobManagerMemory::read(given);
         let taskmanager = TaskManagerMemory::read(given);
         let heap = given.get("flink.main.heap").map_or(Ok(512 << 20), |text| crate::bytes::parse(text));
@@ -163,7 +167,16 @@ impl Settings {
                 if parallelism > 0 {
                     flink.insert("parallelism.default".to_owned(), parallelism.to_string());
                 }
-                Ok(Self { flink, jobmanager, taskmanager, slots, taskmanagers, main_heap, java_options })
+                Ok(Self {
+                    flink,
+                    jobmanager,
+                    taskmanager,
+                    slots,
+                    taskmanagers,
+                    taskmanagers_within,
+                    main_heap,
+                    java_options,
+                })
             }
             (jobmanager, taskmanager) => {
                 bad.extend(jobmanager.err().map(BadSetting::from));

@@ -146,7 +146,7 @@ impl DescribeService for Describe {
             return Ok(Response::new(DescribeClusterResponse { plan: Some(self.guest_plan(&session)) }));
         }
         home()?;
-        let taskmanagers = settings.taskmanagers;
+        let (taskmanagers, whole_within) = (settings.taskmanagers, settings.taskmanagers_within);
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
         let cluster = Cluster {
             settings,
@@ -163,12 +163,19 @@ impl DescribeService for Describe {
         let roles = vec![
             Role {
                 ports: vec!["ha".to_owned()],
-                readiness: Some(ready(Some(readiness::Probe::GrpcHealth(true)))),
+                readiness: Some(Readiness {
+                    // It names what is missing before lifecycle says that something is.
+                    timeout: Some(seconds(READY_SECONDS.max(i64::from(whole_within) + 20))),
+                    probe: Some(readiness::Probe::GrpcHealth(true)),
+                }),
                 restart: RestartPolicy::Always.into(),
                 // Only it sees the TaskManagers register.
                 fatal_exit_codes: vec![i32::from(cluster::INCOMPLETE_EXIT)],
                 serves_jobs: true,
-                ..self.role("jobs", &[format!("--taskmanagers={taskmanagers}")])
+                ..self.role(
+                    "jobs",
+                    &[format!("--taskmanagers={taskmanagers}"), format!("--whole-within={whole_within}")],
+                )
             },
             Role {
                 ports: vec!["rest".to_owned(), "rpc".to_owned()],
@@ -282,7 +289,11 @@ fn home() -> Result<Home, Status> {
 }
 
 fn ready(probe: Option<readiness::Probe>) -> Readiness {
-    Readiness { timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }), probe }
+    Readiness { timeout: Some(seconds(READY_SECONDS)), probe }
+}
+
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 /// What the application says, and which session cluster it wants to use, if it does.

@@ -247,7 +247,9 @@ impl Board {
                 // Flink shows the end before our record has it; after a restart here the record knows best.
                 let recorded = before.is_none() && self.ended(id).await?;
                 if recorded { EngineJobState::Ended } else { EngineJobState::Ending }
-            } else if listed.is_starting() {
+            } else if listed.is_starting()
+                || (listed.waits_for_slots() && before != Some(EngineJobState::Running))
+            {
                 EngineJobState::Starting
             } else {
                 EngineJobState::Running
@@ -361,7 +363,7 @@ impl Cluster for Board {
         let status = |(id, known): (&JobId, &Known)| JobStatus {
             job_id: id.to_string(),
             state: known.state.into(),
-            progress: Some(known.progress),
+            progress: Some(Progress { waiting: known.state == EngineJobState::Starting, ..known.progress }),
             last_failure: known.last_failure.clone(),
         };
         self.jobs().iter().map(status).collect()

@@ -22,6 +22,9 @@ pub struct Config {
     /// TaskManagers that make the cluster whole
     #[arg(long, default_value_t = 1)]
     pub taskmanagers: u32,
+    /// How long that may take, in seconds
+    #[arg(long, default_value_t = 100)]
+    pub whole_within: u32,
 }
 
 /// What the process stands beside.

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use chassis::clock::{Clock as _, SharedClock};
-use proto::ApplicationId;
-
 use crate::jobmanager::JobManager;
-
-/// How long all that may take. Shorter than a role may take to be ready: this names what is missing.
-pub(super) const WHOLE_WITHIN: Duration = Duration::from_secs(100);
+use chassis::clock::{Clock as _, SharedClock};
 
 /// How often a JobManager that is coming up is asked whether it is there.
 const READY_PAUSE: Duration = Duration::from_millis(25);
@@ -18,12 +13,8 @@ const WHOLE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What the cluster does not do without.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{registered} of {wanted} TaskManagers have registered within {within:?}; \
-     help: what the others say: mainspring logs {application} --role taskmanager"
-)]
+#[error("{registered} of {wanted} TaskManagers have registered within {within:?}")]
 pub struct Incomplete {
-    application: ApplicationId,
     registered: u32,
     wanted: u32,
     within: Duration,
@@ -31,11 +22,11 @@ pub struct Incomplete {
 
 /// A cluster that is coming up.
 pub(super) struct Readiness {
-    pub(super) application: ApplicationId,
     pub(super) jobmanager: JobManager,
     pub(super) clock: SharedClock,
     /// TaskManagers that make it whole.
     pub(super) wanted: u32,
+    /// How long that may take. Shorter than the role may take to be ready: this names what is missing.
     pub(super) within: Duration,
 }
 
@@ -61,8 +52,7 @@ impl Readiness {
                         return Ok(());
                     }
                     if self.clock.boot() >= until {
-                        let Self { application, wanted, within, .. } = self;
-                        return Err(Incomplete { application, registered, wanted, within });
+                        return Err(Incomplete { registered, wanted: self.wanted, within: self.within });
                     }
                 }
                 // As long as there is none, lifecycle waits for it, and sees it end.

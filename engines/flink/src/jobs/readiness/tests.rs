@@ -30,7 +30,6 @@ async fn reached(wanted: u32, registered: &'static [u32]) -> (Option<usize>, Res
         Shutdown::new(),
     ));
     let readiness = Readiness {
-        application: "orders".parse().unwrap(),
         jobmanager: JobManager::new(transport, clock.clone(), peer),
         clock,
         wanted,
@@ -56,9 +55,7 @@ async fn a_job_may_come_before_the_only_taskmanager_and_after_the_last_of_severa
 async fn what_does_not_get_whole_is_given_up_and_says_what_is_missing() {
     let (told, ended) = reached(2, &[1]).await;
     assert_eq!(told, None);
-    let text = ended.unwrap_err().to_string();
-    assert!(text.starts_with("1 of 2 TaskManagers have registered within 600ms; help: "), "{text}");
-    assert!(text.ends_with("mainspring logs orders --role taskmanager"), "{text}");
+    assert_eq!(ended.unwrap_err().to_string(), "1 of 2 TaskManagers have registered within 600ms");
     let (told, ended) = reached(1, &[0]).await;
     assert!(told.is_some() && ended.is_err(), "a job waits there, and would for minutes");
 }
