@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use client::places::Places;
-use client::process_tree::Process;
 use proto::Reason;
 use rustix::process::Signal;
 
@@ -30,6 +29,10 @@ const LOOK: Duration = Duration::from_millis(3);
 /// How often `up` is started: a second time, because one that leaves may still hold the lock when the first looks at it.
 const STARTS: u32 = 2;
 
+/// How often a lock that names a process which is not there is looked at again. A killed `up` is named until the next one has written over it; one
+/// in another container always looks like that.
+const DOUBTS: u32 = 30;
+
 /// The log of a background `up` begins anew above this size.
 const MAX_LOG_BYTES: u64 = 1024 * 1024;
 
@@ -44,11 +47,12 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
         .map_err(|error| Failure::of_state(format!("{}: {error}", places.state().display())))?;
     let mut up: Option<Child> = None;
     let mut starts = 0;
-    let mut replaced = false;
+    let (mut replaced, mut doubts) = (false, 0);
     loop {
         match holder(&places.host_lock())? {
             Holder::Held(Some(pid)) => {
-                if let Some(file) = HostFile::read(&places.host_file()).filter(|file| file.pid == pid) {
+                let said = HostFile::read(&places.host_file()).filter(|file| file.pid == pid);
+                if let Some(file) = said.filter(|file| file.process().is_some() || doubts >= DOUBTS) {
                     if file.build == build::ours() || replaced {
                         let started = up.is_some().then(|| clock.boot().saturating_duration_since(began));
                         return fits(&file, places).map(|()| Started(started));
@@ -57,6 +61,7 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
                     replace(&file, clock).await;
                     continue;
                 }
+                doubts += 1;
             }
             Holder::Held(None) => {}
             Holder::Free => {
@@ -87,7 +92,7 @@ async fn wait(clock: &SharedClock, began: Boot, places: &Places) -> Outcome<()> 
 
 /// A host of another build is asked to leave; it ends its services if it is idle. Whoever comes next adopts the rest.
 async fn replace(file: &HostFile, clock: &SharedClock) {
-    if let Some(process) = Process::of(file.pid).filter(|process| process.start_ticks == file.start_ticks) {
+    if let Some(process) = file.process() {
         process.signal(Signal::TERM);
         // One that does not leave is used if its protocol fits, which is looked at next.
         let _ = chassis::clock::timeout(clock, READY, service::ended(clock, &process)).await;

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use client::process_tree::Process;
 use serde::{Deserialize, Serialize};
 
 /// What `up` says about itself and its services.
@@ -42,6 +43,12 @@ impl HostFile {
     /// The file's content; `None` if there is none, or none that this build can read.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// The `up` that wrote it, while it lives and can be seen from here.
+    pub(crate) fn process(&self) -> Option<Process> {
+        Process::of(self.pid)
+            .filter(|process| process.start_ticks == self.start_ticks && !process.is_zombie())
     }
 
     /// Replaces the file in one step.
@@ -89,5 +96,22 @@ mod tests {
         assert_eq!(HostFile::read(&path), None);
         HostFile::remove(&path).unwrap();
         HostFile::remove(&path).unwrap();
+    }
+
+    /// Who has just taken the lock over from one that was killed has not said so yet: the lock and this file still name the dead one.
+    #[test]
+    fn a_file_outlives_its_process() {
+        let this = Process::of(std::process::id()).unwrap();
+        let of = |pid, start_ticks| HostFile {
+            version: "0.1.0".into(),
+            build: "b".into(),
+            protocol: 1,
+            pid,
+            start_ticks,
+            services: BTreeMap::new(),
+        };
+        assert_eq!(of(this.pid, this.start_ticks).process(), Some(this));
+        assert_eq!(of(this.pid, this.start_ticks + 1).process(), None, "another one has the number now");
+        assert_eq!(of(u32::MAX, this.start_ticks).process(), None);
     }
 }
