@@ -43,10 +43,10 @@ impl Readiness {
                 Ok(overview) => {
                     let registered = overview.taskmanagers;
                     let is_whole = registered >= self.wanted;
-                    if is_whole || self.wanted == 1 {
-                        if let Some(tell) = jobs_may_come.take() {
-                            tell().await;
-                        }
+                    if (is_whole || self.wanted == 1)
+                        && let Some(tell) = jobs_may_come.take()
+                    {
+                        tell().await;
                     }
                     if is_whole {
                         return Ok(());
