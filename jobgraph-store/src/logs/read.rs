@@ -137,7 +137,7 @@ impl Service {
             tokio::select! {
                 () = sender.closed() => return Ok(()),
                 changed = last.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into()))?,
-                changed = self.changed(application, &mut revisions) => changed?,
+                changed = self.changed(application, &mut revisions, revision) => changed?,
             }
         }
     }

@@ -37,11 +37,11 @@ impl Service {
         let mut revisions = self.metadata.revisions();
         let met = async {
             loop {
-                revisions.borrow_and_update();
+                let seen = *revisions.borrow_and_update();
                 let loaded = self.load(&application, None).await?;
                 match holds(&loaded.facts, wanted, job_name) {
                     Some(met) => return Ok::<_, Error>((loaded, met)),
-                    None => self.changed(&application, &mut revisions).await?,
+                    None => self.changed(&application, &mut revisions, seen).await?,
                 }
             }
         };
@@ -126,16 +126,16 @@ impl Service {
         self.get_payload(digest, 0).await
     }
 
-    /// Returns once something shown of the application may have changed.
+    /// Returns once something shown of the application may have changed after the revision `seen`, which the caller knew before it read.
     pub(crate) async fn changed(
         &self,
         application: &ApplicationRef,
         revisions: &mut tokio::sync::watch::Receiver<u64>,
+        mut seen: u64,
     ) -> Result<(), Error> {
         let gone = || Error::Unavailable("the record is closed".into());
         loop {
-            let seen = *revisions.borrow();
-            revisions.changed().await.map_err(|_| gone())?;
+            let now = *revisions.wait_for(|now| *now > seen).await.map_err(|_| gone())?;
             let changes = match self.metadata.changes(seen, usize::MAX).await {
                 Ok(changes) => changes,
                 // So much happened that it may have been this one.
@@ -148,6 +148,7 @@ impl Service {
             {
                 return Ok(());
             }
+            seen = now;
         }
     }
 }
@@ -190,4 +191,45 @@ fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
         }
     };
     met.then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chassis::clock::SystemClock;
+
+    use super::*;
+    use crate::blobs::memory::MemoryBlobs;
+    use crate::store::memory::MemoryMetadata;
+
+    /// Between a caller's read and its question, somebody else may commit: that was missed, and a follower of an ended application waited for ever.
+    #[tokio::test]
+    async fn what_was_committed_after_the_read_has_changed() {
+        let clock: chassis::clock::SharedClock = Arc::new(SystemClock);
+        let service = Service::new(
+            Arc::new(MemoryMetadata::default()),
+            Arc::new(MemoryBlobs::default()),
+            clock.clone(),
+        );
+        let program = Some(api::Program { uri: "/a.sql".into(), ..Default::default() });
+        let spec = api::ApplicationSpec {
+            application_id: "orders".into(),
+            program,
+            engine: "e".into(),
+            ..Default::default()
+        };
+        let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+        let generation = proto::Generation(service.submit(request).await.unwrap().application.generation);
+        let application = ApplicationRef { id: "orders".parse().unwrap(), generation };
+        let mut revisions = service.metadata.revisions();
+        let seen = *revisions.borrow_and_update();
+        let within = Duration::from_secs(5);
+        service.cancel(&application.id, 0, "", "somebody").await.unwrap();
+        let changed = service.changed(&application, &mut revisions, seen);
+        timeout(&clock, within, changed).await.expect("the cancel is a change").unwrap();
+        let seen = *revisions.borrow_and_update();
+        let nothing = service.changed(&application, &mut revisions, seen);
+        assert!(timeout(&clock, Duration::from_millis(50), nothing).await.is_err(), "nothing more has");
+    }
 }

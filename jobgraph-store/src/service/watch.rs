@@ -207,7 +207,7 @@ impl Service {
         let mut revisions = self.metadata.revisions();
         let mut shown = None;
         loop {
-            revisions.borrow_and_update();
+            let seen = *revisions.borrow_and_update();
             let loaded = self.load(application, None).await.map_err(Ok)?;
             if shown != Some(loaded.shown) {
                 shown = Some(loaded.shown);
@@ -219,7 +219,7 @@ impl Service {
             }
             tokio::select! {
                 () = sender.closed() => return Err(Err(Gone)),
-                changed = self.changed(application, &mut revisions) => changed.map_err(Ok)?,
+                changed = self.changed(application, &mut revisions, seen) => changed.map_err(Ok)?,
             }
         }
     }
