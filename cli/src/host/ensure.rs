@@ -31,7 +31,7 @@ const STARTS: u32 = 2;
 
 /// How often a lock that names a process which is not there is looked at again. A killed `up` is named until the next one has written over it; one
 /// in another container always looks like that.
-const DOUBTS: u32 = 30;
+const DOUBTS: u32 = 100;
 
 /// The log of a background `up` begins anew above this size.
 const MAX_LOG_BYTES: u64 = 1024 * 1024;
@@ -52,7 +52,8 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
         match holder(&places.host_lock())? {
             Holder::Held(Some(pid)) => {
                 let said = HostFile::read(&places.host_file()).filter(|file| file.pid == pid);
-                if let Some(file) = said.filter(|file| file.process().is_some() || doubts >= DOUBTS) {
+                doubts += u32::from(said.as_ref().is_some_and(|file| file.process().is_none()));
+                if let Some(file) = said.filter(|file| file.process().is_some() || doubts > DOUBTS) {
                     if file.build == build::ours() || replaced {
                         let started = up.is_some().then(|| clock.boot().saturating_duration_since(began));
                         return fits(&file, places).map(|()| Started(started));
@@ -61,7 +62,6 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
                     replace(&file, clock).await;
                     continue;
                 }
-                doubts += 1;
             }
             Holder::Held(None) => {}
             Holder::Free => {

@@ -107,11 +107,18 @@ pub async fn serve(
     let readiness = Readiness {
         jobmanager,
         clock,
+        early: config.early,
         wanted: config.taskmanagers,
         within: Duration::from_secs(config.whole_within.into()),
     };
+    let reached = async {
+        tokio::select! {
+            reached = readiness.reached(async || health.set_serving(true).await) => reached,
+            () = shutdown.begun() => Ok(()),
+        }
+    };
     tokio::select! {
         done = tasks.run(limits.grace) => Ok(done?),
-        Err(incomplete) = readiness.reached(async || health.set_serving(true).await), if is_own => Err(incomplete.into()),
+        Err(incomplete) = reached, if is_own => Err(incomplete.into()),
     }
 }

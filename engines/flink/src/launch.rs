@@ -16,6 +16,7 @@ use crate::cluster::{self, Cluster};
 use crate::home::Home;
 use crate::jvm::{self, Memory};
 use crate::role::{Loading, Role};
+use crate::settings::SLOT_PATIENCE;
 
 /// Temporary files, below the working directory.
 const TMP: &str = "tmp";
@@ -124,6 +125,7 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("cluster.registration.initial-timeout", "100".to_owned()),
         ("cluster.registration.max-timeout", "1000".to_owned()),
         ("web.refresh-interval", "100".to_owned()),
+        (SLOT_PATIENCE, format!("{} s", cluster.settings.slot_patience())),
         // What a job needs waits so long for what others may need: by default 50 ms, in a cluster that is there for one application.
         ("slotmanager.requirement-check.delay", "5".to_owned()),
         // Two beats that reach nobody are a lost TaskManager: by default it takes twenty seconds to say so.
@@ -235,6 +237,13 @@ mod tests {
             assert!(of(&plain, key) <= bound, "{key}");
         }
         assert_eq!(of(&configured(&[("heartbeat.interval", "5000")]), "heartbeat.interval"), 5000);
+    }
+
+    #[test]
+    fn a_job_waits_longer_for_its_slots_than_its_taskmanagers_may_take() {
+        assert_eq!(configured(&[])[SLOT_PATIENCE], "300 s");
+        assert_eq!(configured(&[("flink.taskmanagers.within", "900")])[SLOT_PATIENCE], "960 s");
+        assert_eq!(configured(&[(SLOT_PATIENCE, "5 s")])[SLOT_PATIENCE], "5 s");
     }
 
     #[test]

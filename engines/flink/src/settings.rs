@@ -62,6 +62,9 @@ const OWNED: [(&str, &str); 12] = [
     ("$internal", "it is Flink's own business"),
 ];
 
+/// Flink's setting for how long a job waits for its slots.
+pub(crate) const SLOT_PATIENCE: &str = "slot.request.timeout";
+
 /// Processes of one kind at most.
 const MAX_TASKMANAGERS: u32 = 100;
 
@@ -130,6 +133,17 @@ impl From<BadMemory> for BadSetting {
 }
 
 impl Settings {
+    /// Whether jobs may come while TaskManagers still start. Of several TaskManagers the first would get all of a job; and who says how long a job
+    /// may wait for its slots means a cluster that is there.
+    pub(crate) fn takes_jobs_early(&self) -> bool {
+        self.taskmanagers == 1 && !self.flink.contains_key(SLOT_PATIENCE)
+    }
+
+    /// How long a job waits for its slots, in seconds: longer than its TaskManagers may take, or it would fail for good.
+    pub(crate) fn slot_patience(&self) -> u32 {
+        (self.taskmanagers_within + 60).max(300)
+    }
+
     /// Reads all settings, or says what is wrong with each bad one. `parallelism` is that of the program, 0 for Flink's default.
     pub fn read(given: &BTreeMap<String, String>, parallelism: u32) -> Result<Self, Vec<BadSetting>> {
         let mut bad: Vec<BadSetting> = given.keys().filter_map(|name| refuse(name)).collect();
@@ -223,6 +237,14 @@ mod tests {
             let settings = read(pairs, parallelism).unwrap();
             assert_eq!((settings.slots, settings.taskmanagers), expected, "{pairs:?} {parallelism}");
         }
+    }
+
+    #[test]
+    fn jobs_come_early_where_nothing_depends_on_who_is_there() {
+        let early = |pairs: &[(&str, &str)]| read(pairs, 1).unwrap().takes_jobs_early();
+        assert!(early(&[]));
+        assert!(!early(&[("flink.taskmanagers", "2")]));
+        assert!(!early(&[(SLOT_PATIENCE, "5 s")]), "it means a cluster that is there");
     }
 
     #[test]

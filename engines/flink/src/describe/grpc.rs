@@ -147,6 +147,9 @@ impl DescribeService for Describe {
         }
         home()?;
         let (taskmanagers, whole_within) = (settings.taskmanagers, settings.taskmanagers_within);
+        let mut whole =
+            vec![format!("--taskmanagers={taskmanagers}"), format!("--whole-within={whole_within}")];
+        whole.extend(settings.takes_jobs_early().then(|| "--early".to_owned()));
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
         let cluster = Cluster {
             settings,
@@ -164,18 +167,14 @@ impl DescribeService for Describe {
             Role {
                 ports: vec!["ha".to_owned()],
                 readiness: Some(Readiness {
-                    // It names what is missing before lifecycle says that something is.
-                    timeout: Some(seconds(READY_SECONDS.max(i64::from(whole_within) + 20))),
+                    timeout: Some(seconds(READY_SECONDS + i64::from(whole_within))),
                     probe: Some(readiness::Probe::GrpcHealth(true)),
                 }),
                 restart: RestartPolicy::Always.into(),
                 // Only it sees the TaskManagers register.
                 fatal_exit_codes: vec![i32::from(cluster::INCOMPLETE_EXIT)],
                 serves_jobs: true,
-                ..self.role(
-                    "jobs",
-                    &[format!("--taskmanagers={taskmanagers}"), format!("--whole-within={whole_within}")],
-                )
+                ..self.role("jobs", &whole)
             },
             Role {
                 ports: vec!["rest".to_owned(), "rpc".to_owned()],

@@ -22,7 +22,10 @@ pub struct Config {
     /// TaskManagers that make the cluster whole
     #[arg(long, default_value_t = 1)]
     pub taskmanagers: u32,
-    /// How long that may take, in seconds
+    /// Jobs may come before that, and wait there
+    #[arg(long)]
+    pub early: bool,
+    /// How long TaskManagers may take once the JobManager answers, in seconds
     #[arg(long, default_value_t = 100)]
     pub whole_within: u32,
 }

@@ -24,39 +24,39 @@ pub struct Incomplete {
 pub(super) struct Readiness {
     pub(super) jobmanager: JobManager,
     pub(super) clock: SharedClock,
+    /// Jobs may come before it is whole, and wait there.
+    pub(super) early: bool,
     /// TaskManagers that make it whole.
     pub(super) wanted: u32,
-    /// How long that may take. Shorter than the role may take to be ready: this names what is missing.
+    /// How long they may take once the JobManager answers; until it does, lifecycle waits for it.
     pub(super) within: Duration,
 }
 
 impl Readiness {
     /// Says once that jobs may come, and returns when the cluster is whole. What becomes of it later, lifecycle sees.
-    ///
-    /// To a JobManager whose only TaskManager is still starting a job may come: it waits there, ready to run. Of several TaskManagers the first
-    /// would get all of it, so a job comes when all are there.
     pub(super) async fn reached(self, jobs_may_come: impl AsyncFnOnce()) -> Result<(), Incomplete> {
-        let until = self.clock.boot() + self.within;
         let mut jobs_may_come = Some(jobs_may_come);
+        let (mut until, mut registered) = (None, 0);
         loop {
             match self.jobmanager.overview().await {
                 Ok(overview) => {
-                    let registered = overview.taskmanagers;
-                    let is_whole = registered >= self.wanted;
-                    if (is_whole || self.wanted == 1)
-                        && let Some(tell) = jobs_may_come.take()
-                    {
-                        tell().await;
-                    }
-                    if is_whole {
-                        return Ok(());
-                    }
-                    if self.clock.boot() >= until {
-                        return Err(Incomplete { registered, wanted: self.wanted, within: self.within });
-                    }
+                    registered = overview.taskmanagers;
+                    until.get_or_insert_with(|| self.clock.boot() + self.within);
                 }
-                // As long as there is none, lifecycle waits for it, and sees it end.
+                // Not there yet, or busy: then what it said last stands.
                 Err(error) => tracing::debug!("{error}"),
+            }
+            let is_whole = registered >= self.wanted;
+            if (is_whole || (self.early && until.is_some()))
+                && let Some(tell) = jobs_may_come.take()
+            {
+                tell().await;
+            }
+            if is_whole {
+                return Ok(());
+            }
+            if until.is_some_and(|until| self.clock.boot() >= until) {
+                return Err(Incomplete { registered, wanted: self.wanted, within: self.within });
             }
             self.clock.sleep(if jobs_may_come.is_some() { READY_PAUSE } else { WHOLE_PAUSE }).await;
         }
