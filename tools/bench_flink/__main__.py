@@ -6,7 +6,7 @@
     wordcount    command to exit, against Flink's standalone application mode
     recovery     kill -9 of the JobManager until all tasks run again, against Flink's high availability with ZooKeeper
     runner       kill -9 of the leading runner: what the running job notices
-    throughput   records a second of a running job, against Flink's standalone application mode
+    throughput   records a second of a running job, beside Flink's standalone application mode on another core
     submission   bytes and CPU of the process that submits, against `flink run -d`
 
 Nothing else may run meanwhile. Both sides have the same memory settings and one TaskManager with four slots.

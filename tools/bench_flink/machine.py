@@ -57,6 +57,13 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def pin(pid: int, core: int) -> None:
+    """All threads of a process to one core; those that they start inherit it."""
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(int(thread.name), {core})
+
+
 class Processes:
     """Processes that are groups of their own, so that what they start ends with them."""
 

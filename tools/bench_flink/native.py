@@ -100,6 +100,10 @@ class Native:
         """The pid of the TaskManager."""
         return jvm(WORKER, self.root)[0]
 
+    def jvms(self) -> list[int]:
+        """The pids of all of them."""
+        return [process.pid for process, _ in self.jobmanagers] + [self.taskmanager()]
+
     def kill_jobmanager(self) -> None:
         """kill -9, and returns once it is gone."""
         process = next(process for process, _ in self.jobmanagers if process.poll() is None)

@@ -54,6 +54,10 @@ class Ours:
         """The pid of the TaskManager."""
         return jvm(WORKER, self.state)[0]
 
+    def jvms(self) -> list[int]:
+        """The pids of both, once main() has done its part."""
+        return [self.jobmanager()[0], self.taskmanager()]
+
     def rest(self) -> str:
         """Where it serves its REST API."""
         _, conf = self.jobmanager()
