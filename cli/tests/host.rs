@@ -143,6 +143,25 @@ async fn services_outlive_up_and_the_next_one_adopts_them() {
     }
 }
 
+/// It is the number of an `up` in another container, or of one that was killed, and somebody else's here by now.
+#[test]
+fn down_ends_nobody_who_only_has_the_number_in_the_lock() {
+    let host = Host::new("60s");
+    std::fs::create_dir_all(host.state()).unwrap();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let path = host.state().join("host.lock");
+    std::fs::write(&path, stranger.id().to_string()).unwrap();
+    let lock = std::fs::File::open(&path).unwrap();
+    lock.lock().unwrap();
+    let down = host.run("down --yes");
+    drop(lock);
+    let lives = stranger.try_wait().unwrap().is_none();
+    stranger.kill().and_then(|()| stranger.wait()).unwrap();
+    let said = String::from_utf8_lossy(&down.stderr);
+    assert!(lives, "{said}");
+    assert!(!down.status.success() && said.contains("cannot be seen from here"), "{said}");
+}
+
 #[tokio::test]
 async fn a_service_that_dies_is_started_again() {
     let host = Host::new("60s");

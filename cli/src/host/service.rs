@@ -155,10 +155,20 @@ fn owner(pid: u32) -> Option<u32> {
 }
 
 fn is_service(pid: u32, name: &str, state: &[u8]) -> bool {
-    let Ok(command_line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let command_line = command_line(pid);
     let words: Vec<&[u8]> = command_line.split(|&byte| byte == 0).collect();
     matches!(words.as_slice(), [_, b"serve", service, b"--state-dir", directory, ..]
         if *service == name.as_bytes() && *directory == state)
+}
+
+/// Whether a process looks like an `up`, whoever started it and with which options.
+pub(crate) fn is_up(pid: u32) -> bool {
+    command_line(pid).split(|&byte| byte == 0).skip(1).any(|word| word == b"up")
+}
+
+/// Its words, each ended by a zero; empty when it is gone.
+fn command_line(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 /// Starts a service as a process of its own session. Its stderr is appended to `<state>/<service>/log`.

@@ -136,14 +136,18 @@ async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
             return Ok(lock);
         }
     }
-    Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, "another up is started here again and again")
-        .help("end whatever runs mainspring here, then try again"))
+    let lock = session.places.host_lock();
+    let text =
+        format!("another up has {} again and again, or one that cannot be seen from here", lock.display());
+    Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, text)
+        .help("end whatever runs mainspring on this directory, in other containers too, then try again"))
 }
 
-/// Ends `up`, which leaves the services to us.
+/// Ends `up`, which leaves the services to us. The lock may name another process's number: that of one in another container, or of an `up` that
+/// was killed and whose successor has not said its own yet.
 async fn end_up(session: &Session) -> Outcome<()> {
     let Holder::Held(Some(pid)) = holder(&session.places.host_lock())? else { return Ok(()) };
-    let Some(process) = Process::of(pid) else { return Ok(()) };
+    let Some(process) = Process::of(pid).filter(|process| service::is_up(process.pid)) else { return Ok(()) };
     service::end(&session.clock, &process).await;
     Ok(())
 }

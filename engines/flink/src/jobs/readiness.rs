@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::jobmanager::JobManager;
 use chassis::clock::{Clock as _, SharedClock};
+
+use crate::jobmanager::JobManager;
 
 /// How often a JobManager that is coming up is asked whether it is there.
 const READY_PAUSE: Duration = Duration::from_millis(25);

@@ -12,7 +12,7 @@ use proto::{ApplicationRef, Epoch, Generation, Incarnation, TriggerId};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::jobmanager::Taken;
+use crate::jobmanager::{Taken, Tasks};
 
 /// What it answers next to each kind of question; the last answer stays.
 #[derive(Default)]
@@ -176,6 +176,19 @@ async fn nobody_triggers_a_savepoint_who_was_superseded_meanwhile() {
     board.orders().adopt(Epoch(2)).unwrap();
     assert!(matches!(board.take(&trigger(true)).await, Err(Refusal::NotTaken(_))));
     assert_eq!(triggered(&script), [""; 0]);
+}
+
+/// Flink calls a job running that waits for slots.
+#[tokio::test]
+async fn a_job_waits_until_one_of_its_tasks_has_a_slot() {
+    let (board, _) = board(Script::default()).await;
+    let mut waits = Vec::new();
+    for (state, scheduled) in [("CREATED", 0), ("RUNNING", 2), ("RUNNING", 1), ("RUNNING", 2)] {
+        let tasks = Tasks { total: 2, created: 0, scheduled };
+        board.take_over(&[Listed { jid: job().to_string(), state: state.to_owned(), tasks }]).await.unwrap();
+        waits.push(board.statuses()[0].progress.unwrap().waiting);
+    }
+    assert_eq!(waits, [true, true, false, false], "a restarted one has run");
 }
 
 /// For a tenth of a second the JobManager shows a job as it was before its end.
