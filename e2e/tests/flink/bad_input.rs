@@ -45,6 +45,9 @@ each_gets_an_error! {
     a_main_that_throws: ["-c", "Misbehaving", "{jar}", "throws"]
         => ["MAIN_EXITED", "error: main() of Misbehaving threw java.io.IOException: no such file: orders.csv\n",
             "java.lang.IllegalStateException: the table \"orders\" is not there\n    at Misbehaving.throwing(Misbehaving.java:"];
+    a_jar_for_another_flink: ["-c", "Misbehaving", "{jar}", "flink-1"]
+        => ["MAIN_EXITED", "ClassNotFoundException: org.apache.flink.api.java.ExecutionEnvironment",
+            "help: the jar was built for another Flink: build it for 2.3.0"];
     a_main_that_exits: ["-c", "Misbehaving", "{jar}", "exits"] => ["MAIN_EXITED", "exited 7"];
     a_job_that_fails: ["-c", "Misbehaving", "{jar}", "divides"]
         => ["error: a job of Misbehaving failed: java.lang.ArithmeticException: / by zero\n",

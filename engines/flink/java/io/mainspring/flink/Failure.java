@@ -8,12 +8,18 @@ import java.util.List;
 import java.util.Set;
 import org.apache.flink.client.program.ProgramInvocationException;
 import org.apache.flink.runtime.client.JobExecutionException;
+import org.apache.flink.runtime.util.EnvironmentInformation;
 
 /** What main() threw, for people: the root cause first, then each exception with the frames of the program, Flink's folded. */
 final class Failure {
     private static final List<String> NOT_THE_PROGRAM =
             List.of("java.", "javax.", "jdk.", "sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.");
     private static final int FRAMES_OF_FLINK = 3;
+
+    /** What to do about it. */
+    static final String ANOTHER_FLINK =
+            "the jar was built for another Flink: build it for " + EnvironmentInformation.getVersion()
+                    + ", with Flink's own classes provided and not in the jar";
 
     private final Throwable thrown;
     private final String mainClass;
@@ -67,7 +73,13 @@ final class Failure {
         if (chain.stream().anyMatch(each -> String.valueOf(each.getMessage()).contains("create checkpoint storage"))) {
             return "execution.checkpointing.dir has to be a directory that every process of the cluster can write";
         }
-        return null;
+        return chain.stream().anyMatch(Failure::misses) ? ANOTHER_FLINK : null;
+    }
+
+    /** Something of Flink's that this version does not have. */
+    static boolean misses(Throwable thrown) {
+        String message = String.valueOf(thrown.getMessage()).replace('/', '.');
+        return (thrown instanceof LinkageError || thrown instanceof ClassNotFoundException) && message.contains("org.apache.flink.");
     }
 
     /** The program's frames in full, and of a root cause without any of them the top ones. */

@@ -75,6 +75,9 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         if (cause instanceof ClassNotFoundException) {
             return jar + " holds no class \"" + options.mainClass + "\"; name the main class with its package: -c org.example.Main";
         }
+        if (cause != null && Failure.misses(cause)) {
+            return jar + " cannot be run: " + cause + "; " + Failure.ANOTHER_FLINK;
+        }
         return jar + " cannot be run: " + e.getMessage() + (cause == null ? "" : " (" + cause + ")");
     }
 
