@@ -2,6 +2,8 @@
 
 CPU is that of the whole machine meanwhile: processes of both sides outlive or precede the command, and this counts them all."""
 
+import datetime
+import json
 import statistics
 import sys
 import time
@@ -15,9 +17,27 @@ from ours import Ours
 CLASS = "org.apache.flink.streaming.examples.wordcount.WordCount"
 
 
-def ours(host: Ours, program: Program) -> None:
-    """`mainspring run`, to its exit."""
-    host.call("run", "-q", "-t", "local", "-c", program.main, str(program.jar))
+# What the record tells of a run, in the usual order: the kind of an event, and which state of it.
+PHASES = [("leader", None), ("main", "started"), ("job", "stored"), ("cluster", "ready"), ("job", "submitted"), ("job", "ended"), ("main", "ended"),
+          ("ended", None), ("clean", None)]
+
+
+def ours(host: Ours, program: Program) -> str:
+    """`mainspring run`, to its exit; the application's id."""
+    name = next(host.names)
+    host.call("run", "-q", "-t", "local", "--application-id", name, "-c", program.main, str(program.jar))
+    return name
+
+
+def phases(host: Ours, name: str) -> list[float]:
+    """Seconds from the submission until each of `PHASES`, as the record tells them."""
+    events = json.loads(host.call("events", name, "-o", "json"))
+
+    def at(kind: str, state: str | None) -> datetime.datetime:
+        told = (event for event in events if event["kind"] == kind and state in (None, event["attributes"].get("state")))
+        return datetime.datetime.fromisoformat(next(told)["at"][:26] + "+00:00")
+
+    return [(at(kind, state) - at("submitted", None)).total_seconds() for kind, state in PHASES]
 
 
 def theirs(cluster: Native, program: Program) -> None:
@@ -43,11 +63,13 @@ def run(bench: Bench) -> None:
     program = Program(bench.examples, CLASS)
     cluster = Native(bench.home, bench.place("wordcount"), {"execution.attached": "true"})
     with bench.host() as host:
-        sides = {"mainspring": lambda: ours(host, program), "flink": lambda: theirs(cluster, program)}
+        names: list[str] = []
+        sides = {"mainspring": lambda: names.append(ours(host, program)), "flink": lambda: theirs(cluster, program)}
         # The first of each warms caches and starts the host.
         for side in sides.values():
             side()
         figures = bench.in_turn({name: lambda side=side: measured(side) for name, side in sides.items()})
+        all_phases = [phases(host, name) for name in names[1:]]
     for name, pairs in figures.items():
         walls, cpus = zip(*pairs)
         print(f"    {name:<10} wall p50 {statistics.median(walls):.2f} s (min {min(walls):.2f}), "
@@ -55,3 +77,5 @@ def run(bench: Bench) -> None:
     for index, what in enumerate(["wall", "CPU"]):
         ratio = statistics.median(ours[index] / theirs[index] for ours, theirs in zip(figures["mainspring"], figures["flink"]))
         print(f"    ratio of pairs, {what}: {ratio:.2f}   goal 0.45")
+    told = (f"{kind} {state or ''}".strip() + f" {statistics.median(at):.2f}" for (kind, state), at in zip(PHASES, zip(*all_phases)))
+    print("    mainspring by phase, seconds after the submission, p50: " + ", ".join(told))
