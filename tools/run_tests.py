@@ -122,13 +122,15 @@ def environment(root: pathlib.Path, binaries: pathlib.Path) -> dict[str, str]:
 
 
 NEEDS_FLINK = "package(e2e) and binary(flink)"
+# Whose examples the tests run, as tools/setup pins them.
+FLINK_EXAMPLES = ["2.3.0", "1.20.0"]
 
 
 def flink(binaries: pathlib.Path) -> dict[str, str] | None:
     """Sets Flink up, and says where it is for tests; None where that cannot be done here."""
     home = printed([str(binaries / "mainspring-flink"), "setup"])
-    examples = home and printed(["tools/setup", "flink-examples"])
-    return {"MAINSPRING_ENGINE_FLINK_HOME": home, "MAINSPRING_E2E_FLINK_EXAMPLES": examples} if examples else None
+    fetched = home and all(printed(["tools/setup", "flink-examples", version]) for version in FLINK_EXAMPLES)
+    return {"MAINSPRING_ENGINE_FLINK_HOME": home} if home and fetched else None
 
 
 def printed(command: list[str]) -> str | None:

@@ -16,8 +16,6 @@ public final class Misbehaving {
             case "checkpoints" -> run(number -> number, 200);
             case "forever" -> forever();
             case "exits" -> System.exit(7);
-            // Of Flink 1: gone with its DataSet API.
-            case "flink-1" -> Class.forName("org.apache.flink.api.java.ExecutionEnvironment");
             default -> throw new IllegalArgumentException(args[0]);
         }
     }

@@ -11,12 +11,14 @@ use crate::host::binary;
 /// The main class of Flink's first example.
 pub const WORD_COUNT: &str = "org.apache.flink.streaming.examples.wordcount.WordCount";
 
-/// Flink's examples as a jar: the one that `make test` names, or what set-up finds or fetches.
+/// Flink's examples as a jar, as set-up finds or fetches them.
 pub fn examples() -> String {
-    if let Ok(named) = std::env::var("MAINSPRING_E2E_FLINK_EXAMPLES") {
-        return named;
-    }
-    said_by(Command::new(crate::repository().join("tools/setup")).arg("flink-examples"))
+    examples_of("2.3.0")
+}
+
+/// The examples of another version of Flink.
+pub fn examples_of(version: &str) -> String {
+    said_by(Command::new(crate::repository().join("tools/setup")).args(["flink-examples", version]))
 }
 
 /// A jar with every program of `e2e/java/`. Its manifest names none of them.
@@ -37,6 +39,23 @@ pub fn programs() -> String {
     if !jar.exists() {
         compile(&home, &sources, &place, &jar);
     }
+    jar.to_str().expect("temporary paths are UTF-8").to_owned()
+}
+
+/// A jar in this directory whose one class, `Newer`, was compiled for a Java that nobody has.
+pub fn for_a_newer_java(directory: &Path) -> String {
+    let class = directory.join("Newer.class");
+    // The magic number, then a class file's version; a JVM that does not know it reads no further.
+    fs::write(&class, [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0xff, 0xff]).expect("the directory is writable");
+    let jar = directory.join("newer.jar");
+    said_by(
+        Command::new(java("jar"))
+            .args(["--create", "--file"])
+            .arg(&jar)
+            .arg("-C")
+            .arg(directory)
+            .arg("Newer.class"),
+    );
     jar.to_str().expect("temporary paths are UTF-8").to_owned()
 }
 

@@ -1,9 +1,9 @@
 //! What bad programs and bad settings get: the reason, the thing, its value, the way out, the right exit code, nothing left behind.
 
 use e2e::Host;
-use e2e::flink::programs;
+use e2e::flink::{examples_of, for_a_newer_java, programs};
 
-/// Each on a host of its own. `{jar}` is the jar of our programs, `{dir}` the host's scratch directory.
+/// Each on a host of its own. `{jar}` is the jar of our programs, `{dir}` the host's scratch directory; other jars say what they are.
 macro_rules! each_gets_an_error {
     ($($test:ident: $arguments:expr => $says:expr;)*) => {$(
         #[test]
@@ -17,8 +17,12 @@ macro_rules! each_gets_an_error {
 fn check(host: Host, arguments: &[&str], says: &[&str]) {
     let (jar, directory) = (programs(), host.scratch().to_str().unwrap().to_owned());
     host.file("page.jar", "<html>there is no such build</html>");
-    let arguments: Vec<String> =
-        arguments.iter().map(|word| word.replace("{jar}", &jar).replace("{dir}", &directory)).collect();
+    let named = |word: &&str| match *word {
+        "{jar of Flink 1}" => examples_of("1.20.0"),
+        "{jar for a newer Java}" => for_a_newer_java(host.scratch()),
+        word => word.replace("{jar}", &jar).replace("{dir}", &directory),
+    };
+    let arguments: Vec<String> = arguments.iter().map(named).collect();
     let line: Vec<&str> =
         ["run", "--application-id", "bad"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
     let run = host.run(&line).exits(1).says("error[").says("left over: nothing").says("help:");
@@ -45,9 +49,18 @@ each_gets_an_error! {
     a_main_that_throws: ["-c", "Misbehaving", "{jar}", "throws"]
         => ["MAIN_EXITED", "error: main() of Misbehaving threw java.io.IOException: no such file: orders.csv\n",
             "java.lang.IllegalStateException: the table \"orders\" is not there\n    at Misbehaving.throwing(Misbehaving.java:"];
-    a_jar_for_another_flink: ["-c", "Misbehaving", "{jar}", "flink-1"]
-        => ["MAIN_EXITED", "ClassNotFoundException: org.apache.flink.api.java.ExecutionEnvironment",
+    // Flink's own examples of another version: a class that is gone is missed when main() needs it, or when main() is looked for.
+    a_jar_for_another_flink: ["-c", "org.apache.flink.streaming.examples.wordcount.WordCount", "{jar of Flink 1}"]
+        => ["MAIN_EXITED", "threw java.lang.ClassNotFoundException: org.apache.flink.api.java.utils.MultipleParameterTool\n",
+            "at org.apache.flink.streaming.examples.wordcount.util.CLI.fromArgs(CLI.java:",
             "help: the jar was built for another Flink: build it for 2.3.0"];
+    a_jar_for_another_flink_whose_main_is_not_even_found:
+        ["-c", "org.apache.flink.streaming.examples.sideoutput.SideOutputExample", "{jar of Flink 1}"]
+        => ["MAIN_EXITED", "error: flink-examples-streaming-1.20.0.jar cannot be run: java.lang.NoClassDefFoundError: org/apache/flink/",
+            "the jar was built for another Flink: build it for 2.3.0"];
+    a_jar_for_a_newer_java: ["-c", "Newer", "{jar for a newer Java}"]
+        => ["MAIN_EXITED", "error: newer.jar cannot be run: java.lang.UnsupportedClassVersionError: Newer",
+            "the jar was built for a newer Java: build it for 17"];
     a_main_that_exits: ["-c", "Misbehaving", "{jar}", "exits"] => ["MAIN_EXITED", "exited 7"];
     a_job_that_fails: ["-c", "Misbehaving", "{jar}", "divides"]
         => ["error: a job of Misbehaving failed: java.lang.ArithmeticException: / by zero\n",

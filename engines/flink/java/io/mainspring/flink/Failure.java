@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import org.apache.flink.client.program.ProgramInvocationException;
 import org.apache.flink.runtime.client.JobExecutionException;
@@ -16,10 +17,11 @@ final class Failure {
             List.of("java.", "javax.", "jdk.", "sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.");
     private static final int FRAMES_OF_FLINK = 3;
 
-    /** What to do about it. */
-    static final String ANOTHER_FLINK =
+    private static final String ANOTHER_FLINK =
             "the jar was built for another Flink: build it for " + EnvironmentInformation.getVersion()
                     + ", with Flink's own classes provided and not in the jar";
+    private static final String NEWER_JAVA =
+            "the jar was built for a newer Java: build it for " + Runtime.version().feature() + " (javac --release)";
 
     private final Throwable thrown;
     private final String mainClass;
@@ -43,7 +45,7 @@ final class Failure {
         chain.clear();
         String lead = "";
         for (Throwable each = thrown; each != null && chain.add(each); each = each.getCause()) {
-            if (repeatsItsCause(each) && !hasFramesOfProgram(each.getStackTrace())) {
+            if (isOfClassLoader(each) || repeatsItsCause(each) && !hasFramesOfProgram(each.getStackTrace())) {
                 continue;
             }
             out.println(lead + Text.firstLines(each.toString()));
@@ -64,6 +66,11 @@ final class Failure {
                 && (message.equals(cause.toString()) || message.startsWith("Job failed (") || message.equals("Job execution failed."));
     }
 
+    /** Its cause is the same once more: the frames of who needed the class, and its name as it is written. */
+    private static boolean isOfClassLoader(Throwable each) {
+        return each instanceof NoClassDefFoundError && each.getCause() instanceof ClassNotFoundException;
+    }
+
     private static String remedy(Set<Throwable> chain, Throwable root, boolean ofJob) {
         if (root instanceof OutOfMemoryError) {
             return ofJob
@@ -73,13 +80,17 @@ final class Failure {
         if (chain.stream().anyMatch(each -> String.valueOf(each.getMessage()).contains("create checkpoint storage"))) {
             return "execution.checkpointing.dir has to be a directory that every process of the cluster can write";
         }
-        return chain.stream().anyMatch(Failure::misses) ? ANOTHER_FLINK : null;
+        return chain.stream().map(Failure::buildItFor).filter(Objects::nonNull).findFirst().orElse(null);
     }
 
-    /** Something of Flink's that this version does not have. */
-    static boolean misses(Throwable thrown) {
+    /** The remedy if the jar needs something of Flink or Java that is not in the versions that run it; null for all else. */
+    static String buildItFor(Throwable thrown) {
+        if (thrown instanceof UnsupportedClassVersionError) {
+            return NEWER_JAVA;
+        }
         String message = String.valueOf(thrown.getMessage()).replace('/', '.');
-        return (thrown instanceof LinkageError || thrown instanceof ClassNotFoundException) && message.contains("org.apache.flink.");
+        boolean misses = thrown instanceof LinkageError || thrown instanceof ClassNotFoundException;
+        return misses && message.contains("org.apache.flink.") ? ANOTHER_FLINK : null;
     }
 
     /** The program's frames in full, and of a root cause without any of them the top ones. */

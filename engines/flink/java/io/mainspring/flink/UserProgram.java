@@ -39,7 +39,7 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
                             .setSavepointRestoreSettings(savepoint)
                             .setArguments(options.arguments)
                             .build();
-        } catch (ProgramInvocationException e) {
+        } catch (ProgramInvocationException | RuntimeException e) {
             throw new CannotRun(why(e, options));
         }
         configuration.set(DeploymentOptions.TARGET, MainspringExecutorFactory.NAME);
@@ -66,7 +66,7 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         }
     }
 
-    private static String why(ProgramInvocationException e, Options options) {
+    private static String why(Exception e, Options options) {
         String jar = new File(options.jar).getName();
         Throwable cause = e.getCause();
         if (options.mainClass == null && cause == null) {
@@ -75,8 +75,9 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         if (cause instanceof ClassNotFoundException) {
             return jar + " holds no class \"" + options.mainClass + "\"; name the main class with its package: -c org.example.Main";
         }
-        if (cause != null && Failure.misses(cause)) {
-            return jar + " cannot be run: " + cause + "; " + Failure.ANOTHER_FLINK;
+        String remedy = cause == null ? null : Failure.buildItFor(cause);
+        if (remedy != null) {
+            return jar + " cannot be run: " + cause + "; " + remedy;
         }
         return jar + " cannot be run: " + e.getMessage() + (cause == null ? "" : " (" + cause + ")");
     }
