@@ -13,12 +13,16 @@ mod controls;
 mod examples;
 #[path = "flink/kills.rs"]
 mod kills;
+#[path = "flink/large_jar.rs"]
+mod large_jar;
 #[path = "flink/no_leader.rs"]
 mod no_leader;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
 #[path = "flink/session.rs"]
 mod session;
+#[path = "flink/taken_port.rs"]
+mod taken_port;
 #[path = "flink/ui.rs"]
 mod ui;
 #[path = "flink/word_count.rs"]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::tether::output::last_word;
 use proto::{ApplicationRef, EpochFence, Incarnation};
 
 use crate::model::{InvalidPlan, Status};
@@ -60,12 +61,9 @@ fn exit_of(status: &Status) -> String {
     status.exit.as_ref().map_or_else(|| "exit unknown".to_owned(), ToString::to_string)
 }
 
+/// All of it is in the log.
 fn said(status: &Status) -> String {
-    if status.stderr_tail.is_empty() {
-        String::new()
-    } else {
-        format!("; it last said:\n{}", status.stderr_tail)
-    }
+    last_word(&status.stderr_tail).map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
 impl From<RecordError> for Error {

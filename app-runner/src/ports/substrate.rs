@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use client::lifecycle::{Lifecycle, Provisioning};
+use client::tether::output;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::lifecycle::RoleStatus;
@@ -71,9 +72,8 @@ impl LifecycleSubstrate {
 /// How a process exited, and the last line that it said if it did so by itself.
 fn last_word(role: &RoleStatus) -> String {
     let RoleStatus { role: name, replica, exit, stderr_tail, exit_code, .. } = role;
-    let last = stderr_tail.lines().rfind(|line| !line.trim().is_empty());
-    match last.filter(|_| exit_code.is_some()) {
-        Some(line) => format!("{name}-{replica} {exit} ({})", line.trim()),
+    match output::last_word(stderr_tail).filter(|_| exit_code.is_some()) {
+        Some(line) => format!("{name}-{replica} {exit} ({line})"),
         None => format!("{name}-{replica} {exit}"),
     }
 }

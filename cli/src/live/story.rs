@@ -195,8 +195,12 @@ fn cluster(attributes: &Attributes<'_>) -> Option<String> {
         }
         // The first one's start is part of every run, its end too.
         "gone" => None,
-        _ if incarnation != "1" => Some(format!("incarnation {incarnation} starting")),
-        _ => None,
+        _ if incarnation == "1" => None,
+        _ => {
+            let cause = attributes.some("cause").and_then(|cause| cause.lines().next());
+            let cause = cause.map(|cause| format!("; cause: {cause}")).unwrap_or_default();
+            Some(format!("incarnation {incarnation} starting{cause}"))
+        }
     }
 }
 

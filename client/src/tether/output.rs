@@ -247,15 +247,27 @@ fn read_full(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> 
 pub fn tail(directory: &Path, stream: Stream, max_bytes: usize) -> io::Result<String> {
     let mut reader = OutputReader::new(directory, 0);
     let mut kept: Vec<u8> = Vec::new();
+    let mut is_cut = false;
     while let Some(chunk) = reader.next_chunk()? {
         if chunk.stream == stream {
             kept.extend_from_slice(&chunk.data);
             if kept.len() > max_bytes {
                 kept.drain(..kept.len() - max_bytes);
+                is_cut = true;
             }
         }
     }
-    Ok(String::from_utf8_lossy(&kept).trim_end().to_owned())
+    let text = String::from_utf8_lossy(&kept);
+    // Half a line says something that nobody said.
+    let rest = text.split_once('\n').map(|(_, rest)| rest).filter(|rest| is_cut && !rest.is_empty());
+    Ok(rest.unwrap_or(&text).trim_end().to_owned())
+}
+
+/// The line by which such a text says what was wrong: the last one that is not indented, since frames of a stack are, in Java,
+/// Python and Rust.
+pub fn last_word(text: &str) -> Option<&str> {
+    let says = |line: &&str| !line.is_empty() && !line.starts_with(char::is_whitespace);
+    text.lines().rfind(says).map(str::trim_end)
 }
 
 #[cfg(test)]
@@ -316,10 +328,27 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_of_one_stream() {
+    fn the_tail_is_of_one_stream_and_begins_with_a_whole_line() {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), 0, 0, Stream::Stderr, b"error: no table\n");
-        write(directory.path(), 0, 16, Stream::Stdout, b"rows");
-        assert_eq!(tail(directory.path(), Stream::Stderr, 9).unwrap(), "no table");
+        write(directory.path(), 0, 0, Stream::Stderr, b"error: no table\nhelp: name one\n");
+        write(directory.path(), 0, 31, Stream::Stdout, b"rows");
+        assert_eq!(tail(directory.path(), Stream::Stderr, 20).unwrap(), "help: name one");
+        assert_eq!(
+            tail(directory.path(), Stream::Stderr, 9).unwrap(),
+            "name one",
+            "rather a part than nothing"
+        );
+        assert_eq!(tail(directory.path(), Stream::Stderr, 31).unwrap(), "error: no table\nhelp: name one");
+    }
+
+    #[test]
+    fn the_last_word_is_no_frame_of_a_stack() {
+        let java = "Exception in thread \"main\" X: 1\n\tat a.B.c(B.java:3)\nCaused by: Y: 2\n\tat d.E.f(E.java:9)\n\t... 3 more";
+        assert_eq!(last_word(java), Some("Caused by: Y: 2"));
+        assert_eq!(
+            last_word("Traceback:\n  File \"x.py\", line 1\nValueError: 3\n\n"),
+            Some("ValueError: 3")
+        );
+        assert_eq!(last_word("  only frames\n\n"), None);
     }
 }

@@ -44,17 +44,30 @@ pub fn programs() -> String {
 
 /// A jar in this directory whose one class, `Newer`, was compiled for a Java that nobody has.
 pub fn for_a_newer_java(directory: &Path) -> String {
-    let class = directory.join("Newer.class");
     // The magic number, then a class file's version; a JVM that does not know it reads no further.
-    fs::write(&class, [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0xff, 0xff]).expect("the directory is writable");
-    let jar = directory.join("newer.jar");
+    fs::write(directory.join("Newer.class"), [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0xff, 0xff])
+        .expect("it is a test's own");
+    packed("--create", directory, "newer.jar", "Newer.class")
+}
+
+/// A copy of this jar in this directory, with so many bytes in it besides.
+pub fn padded(jar: &str, directory: &Path, bytes: u64) -> String {
+    fs::copy(jar, directory.join("large.jar")).expect("the directory is a test's own");
+    let file = File::create(directory.join("padding")).expect("the directory is a test's own");
+    file.set_len(bytes).expect("such files are sparse");
+    packed("--update", directory, "large.jar", "padding")
+}
+
+/// A jar with one file of its directory, as it is.
+fn packed(how: &str, directory: &Path, jar: &str, file: &str) -> String {
+    let jar = directory.join(jar);
     said_by(
         Command::new(java("jar"))
-            .args(["--create", "--file"])
+            .args([how, "--no-compress", "--file"])
             .arg(&jar)
             .arg("-C")
             .arg(directory)
-            .arg("Newer.class"),
+            .arg(file),
     );
     jar.to_str().expect("temporary paths are UTF-8").to_owned()
 }

@@ -99,7 +99,12 @@ fn a_take_over_is_told() {
         ),
         event(5_200, "main", 9, &[("state", "started"), ("pid", "4200"), ("execution", "2")]),
         event(5_300, "job", 9, &[("name", "enrich"), ("state", "attached")]),
-        event(6_000, "cluster", 9, &[("incarnation", "2"), ("state", "starting")]),
+        event(
+            6_000,
+            "cluster",
+            9,
+            &[("incarnation", "2"), ("state", "starting"), ("cause", "worker-0 exit code 1\nand more")],
+        ),
     ];
     assert_eq!(
         told(&mut story, &events),
@@ -107,7 +112,7 @@ fn a_take_over_is_told() {
          5.10s leader    runner-1 (pid 4122)  epoch 9 (2nd leader); cause: lease expired\n \
          5.20s main()    executed again (pid 4200)\n \
          5.30s job       execute(\"enrich\") attached to the running job\n \
-         6.00s cluster   incarnation 2 starting\n"
+         6.00s cluster   incarnation 2 starting; cause: worker-0 exit code 1\n"
     );
 }
 
