@@ -247,6 +247,13 @@ mod tests {
         assert!(!early(&[(SLOT_PATIENCE, "5 s")]), "it means a cluster that is there");
     }
 
+    /// Flink fails a job for good whose slots do not come in time.
+    #[test]
+    fn a_job_waits_longer_than_its_taskmanagers_may_take() {
+        let patience = |pairs: &[(&str, &str)]| read(pairs, 1).unwrap().slot_patience();
+        assert_eq!((patience(&[]), patience(&[("flink.taskmanagers.within", "2000")])), (300, 2060));
+    }
+
     #[test]
     fn every_bad_setting_is_named_and_what_is_ours_cannot_be_set() {
         let pairs = [
