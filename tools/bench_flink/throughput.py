@@ -31,9 +31,11 @@ class Mark:
     cpu: float
 
 
-def moved(side, than: int) -> Mark:
-    """As soon as the counter, which moves once a second, shows another number than this."""
-    count = eventually("the counter moves", lambda: (now := rest.written(side.rest())) != than and now, pause=0.01)
+def now(side) -> Mark:
+    """As soon as the counter moves for the second time: the first answer is as old as the last question, whoever asked it."""
+    count = -1
+    for _ in range(2):
+        count = eventually("the counter moves", lambda seen=count: (answer := rest.written(side.rest())) != seen and answer, pause=0.01)
     return Mark(time.monotonic(), count, cpu_of(side.taskmanager()))
 
 
@@ -47,9 +49,9 @@ def rates(sides: dict, program: Program, cores: dict[str, int], bench: Bench) ->
             for pid in side.jvms():
                 pin(pid, cores[name])
         time.sleep(bench.warm)
-        begins = {name: moved(side, moved(side, -1).count) for name, side in sides.items()}
+        begins = {name: now(side) for name, side in sides.items()}
         time.sleep(bench.seconds)
-        ends = {name: moved(side, begins[name].count) for name, side in sides.items()}
+        ends = {name: now(side) for name, side in sides.items()}
     finally:
         for side in sides.values():
             side.end()

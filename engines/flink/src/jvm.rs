@@ -35,11 +35,24 @@ const OPENS: &[&str] = &[
 fn of_role(role: Role) -> &'static [&'static str] {
     match role {
         // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back.
-        Role::JobManager => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"],
+        Role::JobManager => &["-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"],
         // Records go through here.
-        Role::TaskManager => &["-XX:+UseG1GC", "-Dmainspring.log.level=INFO"],
+        Role::TaskManager => &["-Dmainspring.log.level=INFO"],
         // It lives for a second or two as a rule.
-        Role::Main => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
+        Role::Main => &["-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
+    }
+}
+
+/// The largest heap, in bytes, that is collected as a whole in a second or so.
+const SHORT_PAUSES: u64 = 1 << 30;
+
+/// State on the heap is written with each record. G1 pays for each of these writes, so that no pause grows with the heap; where none
+/// is long anyway, a job with such state is faster without (docs/benchmarks.md).
+fn collector(role: Role, heap: u64) -> &'static str {
+    match role {
+        Role::JobManager | Role::Main => "-XX:+UseSerialGC",
+        Role::TaskManager if heap <= SHORT_PAUSES => "-XX:+UseParallelGC",
+        Role::TaskManager => "-XX:+UseG1GC",
     }
 }
 
@@ -108,6 +121,7 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     }
     all.extend(memory.direct.map(|bytes| format!("-XX:MaxDirectMemorySize={bytes}")));
     all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
+    all.push(collector(role, memory.heap).to_owned());
     all.extend(of_role(role).iter().map(ToString::to_string));
     // Most of what the compilers take up by default is merely warm from starting, and not called any more once everything has started. What
     // records go through is called so often that both get to it all the same.
@@ -144,6 +158,13 @@ mod tests {
     fn only_the_jvm_that_records_go_through_keeps_the_optimising_compiler() {
         let stops = |role| has(&flags(role, &SMALL), "-XX:TieredStopAtLevel=1");
         assert_eq!([Role::JobManager, Role::TaskManager, Role::Main].map(stops), [true, false, true]);
+    }
+
+    #[test]
+    fn a_taskmanager_with_a_large_heap_has_pauses_that_do_not_grow_with_it() {
+        let pauses_grow = |role, heap| has(&flags(role, &Memory { heap, ..SMALL }), "-XX:+UseParallelGC");
+        assert!(pauses_grow(Role::TaskManager, 1 << 30) && !pauses_grow(Role::TaskManager, (1 << 30) + 1));
+        assert!(has(&flags(Role::TaskManager, &Memory { heap: 8 << 30, ..SMALL }), "-XX:+UseG1GC"));
     }
 
     #[test]
