@@ -22,8 +22,9 @@ pub type SharedClock = Arc<dyn Clock>;
 
 /// What time it is, and waiting for a later time.
 ///
-/// Laws: `boot` never goes back; `sleep_until(at)` returns no earlier than `boot() >= at`, at once if that is so
-/// already, and is cancelled by dropping it.
+/// Laws: `boot` never goes back; `sleep_until(at)` returns no earlier than `boot() >= at`, soon if that is so already,
+/// and is cancelled by dropping it. Every sleep gives the thread back at least once, also one whose instant has passed:
+/// a loop that computes an instant in the past turns in vain, but it does not keep the runtime from its sockets.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock. It may jump in either direction.

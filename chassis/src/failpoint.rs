@@ -9,7 +9,7 @@
 pub const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
 
 /// Passes the point called `name`, or does what it was armed for: `kill` (SIGKILL to this process), `stop` (SIGSTOP),
-/// `exit` (exit code 70), `hold` (waits until `<marker>.go` exists, 60 s at most).
+/// `exit` (exit code 70), `hold` (waits until `<marker>.go` exists, 60 s at most), `hang` (never gives its thread back).
 #[cfg(debug_assertions)]
 pub async fn hit(name: &str) {
     if let Some((action, marker)) = armed::find(name)
@@ -94,6 +94,9 @@ mod armed {
             "kill" => drop(kill_process(getpid(), Signal::KILL)),
             "stop" => drop(kill_process(getpid(), Signal::STOP)),
             "exit" => std::process::exit(70),
+            "hang" => loop {
+                std::thread::park();
+            },
             "hold" => hold(&marker.with_added_extension("go")).await,
             other => tracing::error!(name, action = other, "no such failpoint action"),
         }

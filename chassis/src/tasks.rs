@@ -2,6 +2,7 @@
 //! takes the process down with its name; a shutdown is asked for once, waits a grace period, and then cuts.
 
 mod shutdown;
+mod watchdog;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::BoxError;
 use crate::clock::{SharedClock, timeout};
 
 pub use shutdown::Shutdown;
+pub use watchdog::Pulse;
 
 /// Why a process went down: the first of its tasks that ended when it should not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -34,6 +34,8 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Boot) {
+        // tokio answers a sleep that is over without giving the thread back.
+        tokio::task::yield_now().await;
         loop {
             let left = at.saturating_duration_since(self.boot());
             if left.is_zero() {

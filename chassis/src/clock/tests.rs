@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,17 @@ async fn the_wall_clock_may_jump_and_boot_time_does_not() {
     assert_eq!(clock.boot(), boot);
     clock.advance(Duration::from_secs(1));
     assert_eq!(clock.wall(), wall - Duration::from_secs(86_399));
+}
+
+/// A `select!` in a loop over a sleep that is over would otherwise never let the runtime look at its sockets.
+#[tokio::test]
+async fn a_sleep_that_is_over_gives_the_thread_back_all_the_same() {
+    let clocks: [SharedClock; 2] = [Arc::new(SystemClock), Arc::new(ManualClock::new())];
+    for clock in clocks {
+        let mut over = pin!(clock.sleep_until(Boot::from_nanos(0)));
+        assert!(futures::poll!(over.as_mut()).is_pending());
+        over.await;
+    }
 }
 
 #[tokio::test]

@@ -1,26 +1,41 @@
 //! Has contenders kept for every application that is not clean, and ended for those that are: watch the record, compare,
 //! ask lifecycle, again and again. Nothing is remembered over a restart, because the record says it all.
 
-use std::collections::{HashMap, HashSet};
+mod wanted;
+
+use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
 use chassis::BoxError;
 use chassis::backoff::Backoff;
-use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::failpoint;
+use chassis::tasks::Pulse;
 use chassis::telemetry::trace;
 use client::error::CallError;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use proto::ApplicationRef;
-use proto::api::{Application, watch_response::Item};
+use proto::api::watch_response::Item;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tonic::Status;
 
+use self::wanted::{Ask, Wanted};
 use super::contenders::Contenders;
 use crate::api::Api;
 
 /// Everything is asked for again this often: a lifecycle that lost its record learns of its work.
 const RESYNC: Duration = Duration::from_secs(20);
+
+/// A watch that tells nothing for so long is opened anew: even of an idle record there is a bookmark every second.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The longest that the loop waits for anything, so that each turn is a sign of life.
+const TURN: Duration = Duration::from_secs(1);
+
+/// So many seconds without a turn end the process.
+const HANGS_AFTER_SECONDS: u32 = 10;
 
 /// What the reconciler knows to be going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,194 +48,171 @@ pub(crate) struct Work {
     pub(crate) finished: u64,
 }
 
-/// One application that something is to be done for.
-#[derive(Debug)]
-struct Entry {
-    clean: bool,
-    count: u32,
-    /// The trace of its Submit.
-    traceparent: String,
-    /// Lifecycle was asked once; what repeats that is no part of the application's trace.
-    asked: bool,
-    /// Lifecycle confirmed what is wanted; with `clean` this removes the entry.
-    done: bool,
-    /// A call is under way.
-    asking: bool,
-    /// Not before.
-    retry_at: Boot,
-    backoff: Backoff,
-}
+type Answer = (Ask, Result<Vec<String>, CallError>);
 
 /// Reconciles until it is dropped.
 pub(crate) struct Reconciler {
     api: Api,
     contenders: Contenders,
     clock: SharedClock,
+    pulse: Pulse,
     work: watch::Sender<Work>,
-    entries: HashMap<ApplicationRef, Entry>,
-    calls: JoinSet<(ApplicationRef, bool, Result<Vec<String>, CallError>)>,
-    /// Clean applications of a snapshot that lifecycle may still know.
-    finished: u64,
+    wanted: Wanted,
+    calls: JoinSet<Answer>,
 }
 
 impl Reconciler {
+    /// From here on a watchdog ends the process when the reconciler hangs.
     pub(crate) fn new(
         api: Api,
         contenders: Contenders,
         clock: SharedClock,
         work: watch::Sender<Work>,
-    ) -> Self {
-        Self { api, contenders, clock, work, entries: HashMap::new(), calls: JoinSet::new(), finished: 0 }
+    ) -> io::Result<Self> {
+        let pulse = Pulse::watched("reconcile", HANGS_AFTER_SECONDS)?;
+        let (wanted, calls) = (Wanted::default(), JoinSet::new());
+        Ok(Self { api, contenders, clock, pulse, work, wanted, calls })
     }
 
-    /// Never returns by itself: what fails is tried again.
+    /// Returns only when one of its own calls panics: everything else that fails is tried again.
     pub(crate) async fn run(mut self) -> Result<(), BoxError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
             match self.follow().await {
                 Ok(()) => backoff.reset(),
-                Err(error) => tracing::warn!("the record cannot be watched: {error}"),
+                Err(Broke::Away(error)) => tracing::warn!("the record cannot be watched: {error}"),
+                Err(Broke::Panicked(error)) => return Err(error.into()),
             }
-            self.clock.sleep(backoff.next_delay()).await;
+            self.pulse.during(&self.clock, self.clock.sleep(backoff.next_delay())).await;
         }
     }
 
     /// One watch, from its snapshot until it breaks.
-    async fn follow(&mut self) -> Result<(), CallError> {
-        let mut watch = self.api.watch(None, 0).await?;
-        let mut snapshot: Option<HashSet<ApplicationRef>> = Some(HashSet::new());
-        let mut resync_at = self.clock.boot() + RESYNC;
+    async fn follow(&mut self) -> Result<(), Broke> {
+        let (pulse, clock) = (self.pulse.clone(), self.clock.clone());
+        let mut watch = pulse.during(&clock, self.api.watch(None, 0)).await?;
+        // Nothing is asked of lifecycle before the snapshot is whole: part of it looks like applications that are gone.
+        let seen = self.read_snapshot(&mut watch).await?;
+        match pulse.during(&clock, self.contenders.known()).await {
+            Ok(known) => self.wanted.snapshot_ended(&seen, known, clock.boot()),
+            Err(error) => {
+                tracing::warn!("lifecycle does not tell its processes: {error}");
+                self.wanted.snapshot_ended(&seen, HashSet::new(), clock.boot());
+            }
+        }
+        drop(seen);
+        let mut resync_at = clock.boot() + RESYNC;
+        let mut silent_at = clock.boot() + SILENCE;
         loop {
-            let wake_at = self.next_wake(resync_at);
-            let clock = self.clock.clone();
+            pulse.beat();
+            failpoint::hit("up.reconciling").await;
+            self.ask();
+            self.publish();
+            let now = clock.boot();
+            if now >= silent_at {
+                return Err(silence());
+            }
+            if now >= resync_at {
+                resync_at = now + RESYNC;
+                self.wanted.doubt();
+            }
+            let wake_at = self.wanted.next_due().unwrap_or(resync_at).min(now + TURN);
             tokio::select! {
-                item = watch.next() => match item.transpose()? {
-                    Some(Item::Application(application)) => self.note(application, snapshot.as_mut()),
-                    Some(Item::SnapshotEnd(_)) => self.snapshot_ended(snapshot.take()).await,
-                    Some(Item::Bookmark(_)) => {}
-                    None => return Ok(()),
+                item = watch.next() => {
+                    silent_at = clock.boot() + SILENCE;
+                    match item.transpose()? {
+                        Some(Item::Application(application)) => self.wanted.note(&application, clock.boot()),
+                        Some(Item::SnapshotEnd(_) | Item::Bookmark(_)) => {}
+                        None => return Ok(()),
+                    }
                 },
-                Some(Ok(answered)) = self.calls.join_next() => self.answered(answered),
-                () = clock.sleep_until(wake_at) => if clock.boot() >= resync_at {
-                    resync_at = clock.boot() + RESYNC;
-                    self.entries.values_mut().for_each(|entry| entry.done = false);
-                },
-            }
-            if snapshot.is_none() {
-                self.ask();
-                self.publish();
+                Some(answered) = self.calls.join_next() => self.answered(answered?),
+                () = clock.sleep_until(wake_at) => {}
             }
         }
     }
 
-    fn note(&mut self, application: Application, snapshot: Option<&mut HashSet<ApplicationRef>>) {
-        let Ok(id) = application.application_id.parse() else { return };
-        let key = ApplicationRef { id, generation: proto::Generation(application.generation) };
-        if let Some(seen) = snapshot {
-            seen.insert(key.clone());
-            if application.clean && !self.entries.contains_key(&key) {
-                return;
-            }
-        }
-        let count = application.spec.as_ref().map_or(1, |spec| spec.contenders.max(1));
-        let now = self.clock.boot();
-        let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            clean: false,
-            count,
-            traceparent: application.traceparent.clone(),
-            asked: false,
-            done: false,
-            asking: false,
-            retry_at: now,
-            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
-        });
-        if application.clean && !entry.clean {
-            entry.clean = true;
-            entry.done = false;
-            entry.retry_at = now;
-            self.finished += 1;
-        }
-    }
-
-    /// Applications that the record no longer holds, or holds as clean, may have left contenders behind while nobody looked.
-    async fn snapshot_ended(&mut self, snapshot: Option<HashSet<ApplicationRef>>) {
-        let Some(seen) = snapshot else { return };
-        self.entries.retain(|key, _| seen.contains(key));
-        match self.contenders.known().await {
-            Ok(known) => {
-                let now = self.clock.boot();
-                for key in known.into_iter().filter(|key| seen.contains(key)) {
-                    self.entries.entry(key).or_insert_with(|| Entry {
-                        clean: true,
-                        count: 0,
-                        traceparent: String::new(),
-                        asked: false,
-                        done: false,
-                        asking: false,
-                        retry_at: now,
-                        backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
-                    });
+    /// All applications of the record, up to the snapshot's end.
+    async fn read_snapshot(
+        &mut self,
+        watch: &mut (impl Stream<Item = Result<Item, CallError>> + Unpin),
+    ) -> Result<HashSet<ApplicationRef>, Broke> {
+        let mut seen = HashSet::new();
+        loop {
+            let item = timeout(&self.clock, SILENCE, watch.next());
+            match self.pulse.during(&self.clock, item).await.map_err(|_| silence())?.transpose()? {
+                Some(Item::Application(application)) => {
+                    seen.extend(self.wanted.see(&application, self.clock.boot()));
                 }
+                Some(Item::SnapshotEnd(_)) => return Ok(seen),
+                Some(Item::Bookmark(_)) => {}
+                None => return Err(Status::unavailable("the watch ended in its snapshot").into()),
             }
-            Err(error) => tracing::warn!("lifecycle does not tell its processes: {error}"),
         }
     }
 
-    /// Calls lifecycle for every entry that needs it and whose time has come.
+    /// Calls lifecycle for every application that needs it and whose time has come.
     fn ask(&mut self) {
-        let now = self.clock.boot();
-        for (key, entry) in &mut self.entries {
-            if entry.done || entry.asking || entry.retry_at > now {
-                continue;
-            }
-            entry.asking = true;
-            let (key, clean, count) = (key.clone(), entry.clean, entry.count);
-            let (contenders, traceparent) = (self.contenders.clone(), entry.traceparent.clone());
-            let first = !std::mem::replace(&mut entry.asked, true);
+        for ask in self.wanted.due(self.clock.boot()) {
+            let contenders = self.contenders.clone();
+            let trace_of = if ask.traced { ask.traceparent.clone() } else { String::new() };
             let call = async move {
-                let answer = if clean {
+                let Ask { application, clean, count, traceparent, .. } = &ask;
+                let answer = if *clean {
                     failpoint::hit("up.before-teardown").await;
-                    contenders.end(&key).await
+                    contenders.end(application).await
                 } else {
-                    contenders.keep(&key, count, traceparent).await.map(|()| Vec::new())
+                    contenders.keep(application, *count, traceparent.clone()).await.map(|()| Vec::new())
                 };
-                (key, clean, answer)
+                (ask, answer)
             };
-            let of_the_run = if clean || first { entry.traceparent.as_str() } else { "" };
-            self.calls.spawn(trace::carry_from(of_the_run, call));
+            self.calls.spawn(trace::carry_from(&trace_of, call));
         }
     }
 
-    fn answered(&mut self, (key, clean, answer): (ApplicationRef, bool, Result<Vec<String>, CallError>)) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.asking = false;
-        match answer {
+    fn answered(&mut self, (ask, answer): Answer) {
+        let (application, clean) = (&ask.application, ask.clean);
+        match &answer {
             Ok(leftovers) => {
                 for leftover in leftovers {
-                    tracing::warn!(application = %key, "left over: {leftover}");
-                }
-                entry.backoff.reset();
-                // It may have become clean while contenders were asked for: then that is still to be done.
-                if clean {
-                    self.entries.remove(&key);
-                } else if !entry.clean {
-                    entry.done = true;
+                    tracing::warn!(%application, "left over: {leftover}");
                 }
             }
-            Err(error) => {
-                tracing::warn!(application = %key, clean, "lifecycle refused contenders: {error}");
-                entry.retry_at = self.clock.boot() + entry.backoff.next_delay();
-            }
+            Err(error) => tracing::warn!(%application, clean, "lifecycle refused contenders: {error}"),
         }
-    }
-
-    fn next_wake(&self, resync_at: Boot) -> Boot {
-        let waiting = self.entries.values().filter(|entry| !entry.done && !entry.asking);
-        waiting.map(|entry| entry.retry_at).chain([resync_at]).min().unwrap_or(resync_at)
+        self.wanted.answered(&ask, answer.is_ok(), self.clock.boot());
     }
 
     fn publish(&self) {
-        let now = Work { known: true, applications: self.entries.len(), finished: self.finished };
+        let now = self.wanted.work();
         self.work.send_if_modified(|work| std::mem::replace(work, now) != now);
     }
+}
+
+/// Why a watch is over.
+enum Broke {
+    Away(CallError),
+    Panicked(JoinError),
+}
+
+impl From<CallError> for Broke {
+    fn from(error: CallError) -> Self {
+        Self::Away(error)
+    }
+}
+
+impl From<Status> for Broke {
+    fn from(status: Status) -> Self {
+        Self::Away(status.into())
+    }
+}
+
+impl From<JoinError> for Broke {
+    fn from(error: JoinError) -> Self {
+        Self::Panicked(error)
+    }
+}
+
+fn silence() -> Broke {
+    Status::deadline_exceeded(format!("nothing was told for {SILENCE:?}")).into()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chassis::failpoint;
 use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, api, jobgraph};
 use tokio::sync::mpsc;
@@ -120,6 +121,7 @@ impl Service {
                     let page =
                         self.list(&Filter::default(), super::list::MAX_PAGE, &token).await.map_err(Ok)?;
                     for application in page.applications {
+                        failpoint::hit("store.in-snapshot").await;
                         tell(sender, WatchItem::Application(Box::new(application))).await.map_err(Err)?;
                     }
                     if page.next.is_empty() {
