@@ -22,3 +22,13 @@ pub(crate) const LIFECYCLE: &str = "lifecycle";
 /// The services of a host. They are started together and ended in this order: who starts processes first, who
 /// remembers last.
 pub(crate) const SERVICES: [&str; 4] = [LIFECYCLE, "leader-elector", "artifact-fetcher", STORE];
+
+/// The option of `up` that gives a service's endpoint, without its dashes.
+pub(crate) fn option(service: &str) -> &'static str {
+    match service {
+        STORE => "store",
+        LIFECYCLE => "lifecycle",
+        "leader-elector" => "elector",
+        _ => "fetcher",
+    }
+}

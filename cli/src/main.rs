@@ -37,7 +37,12 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 
+/// The first descriptor after the three standard ones.
+const FIRST_OF_THE_CALLERS: i32 = 3;
+
 fn main() -> ExitCode {
+    // What the caller has open is not handed on: a host outlives it, and with it would live the caller's locks and pipes.
+    close_fds::set_fds_cloexec(FIRST_OF_THE_CALLERS, &[]);
     chassis::install_crypto_provider();
     if std::env::var_os(host::service::OWN_SESSION).is_some() {
         // Refused when it leads a group already; then a terminal's end can reach it, and nothing else is different.

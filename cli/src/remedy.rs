@@ -123,6 +123,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::HostNotReachable => {
             "mainspring doctor shows what is there; mainspring up --state-dir DIR shows why it does not start"
         }
+        R::HostRuns => "use it: every verb finds it; mainspring down ends it",
         R::HostIncompatible => {
             "end the other build's host with its own `mainspring down`, or use another --state-dir"
         }

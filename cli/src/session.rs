@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
-use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use chassis::transport::{OsTransport, SharedTransport};
 use client::places::Places;
 use proto::Reason;
 
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::host::file::HostFile;
+use crate::host::service::{Given, Reach};
 use crate::host::{self, Started};
 use crate::output::{Color, Format, Output, Progress};
 
@@ -104,11 +106,23 @@ impl Session {
     pub(crate) fn api_of_running_host(&self) -> Outcome<Api> {
         let key = DeploymentKey::load(&self.places.deployment_key())
             .map_err(|error| Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string()))?;
-        let socket = Endpoint::Unix(self.places.service_socket(host::STORE));
+        let given = self.given().remove(host::STORE);
+        let endpoint = given.unwrap_or_else(|| self.places.service_endpoint(host::STORE));
         let credential = key.mint(&Principal::Deployment);
         let channel =
-            chassis::channel::connect(self.transport.clone(), self.clock.clone(), socket, Some(credential));
+            chassis::channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
         Ok(Api::new(channel, self.clock.clone()))
+    }
+
+    /// How the services of the host are reached, for verbs about the host itself.
+    pub(crate) fn reach(&self) -> Outcome<Reach> {
+        Reach::new(self.places.clone(), self.transport.clone(), self.clock.clone(), self.given())
+    }
+
+    /// Endpoints that were given to the host that runs.
+    fn given(&self) -> Given {
+        let file = HostFile::read(&self.places.host_file()).filter(|file| file.process().is_some());
+        file.map(|file| file.given()).unwrap_or_default()
     }
 }
 

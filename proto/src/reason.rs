@@ -140,6 +140,7 @@ reasons! {
     OutputLost "OUTPUT_LOST" "A committed file is neither staged nor published."
     // services
     HostNotReachable "HOST_NOT_REACHABLE" "No host answers for this state directory."
+    HostRuns "HOST_RUNS" "A host runs already for this state directory."
     HostIncompatible "HOST_INCOMPATIBLE" "The host runs another build whose protocol does not fit."
     Overloaded "OVERLOADED" "The service has as many calls as it takes: try again."
     TimedOut "TIMED_OUT" "The call took longer than its deadline; its outcome is unknown."

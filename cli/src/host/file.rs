@@ -6,8 +6,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use chassis::transport::Endpoint;
 use client::process_tree::Process;
 use serde::{Deserialize, Serialize};
+
+use super::service::Given;
 
 /// What `up` says about itself and its services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,17 +29,41 @@ pub(crate) struct HostFile {
     pub(crate) services: BTreeMap<String, ServiceEntry>,
 }
 
+/// Who starts a service and ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeptBy {
+    /// `up` started it, keeps it running, and ends it.
+    #[default]
+    Up,
+    /// Somebody started it by hand for this state directory: it is used, and `up` takes its place once it has ended.
+    Hand,
+    /// Somebody gave its endpoint: it is used, wherever and whatever it is.
+    Given,
+}
+
 /// One service that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceEntry {
     /// Where it serves.
     pub(crate) endpoint: String,
-    /// Its process id.
+    /// Its process id; 0 of one whose endpoint was given.
     pub(crate) pid: u32,
     /// When it was started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// Its build.
+    /// Its build; empty where it is not known.
     pub(crate) build: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub(crate) kept_by: KeptBy,
+}
+
+impl ServiceEntry {
+    /// Of a service whose endpoint was given: its process is nobody's business here.
+    pub(crate) fn given(endpoint: &Endpoint) -> Self {
+        let endpoint = endpoint.to_string();
+        Self { endpoint, pid: 0, start_ticks: 0, build: String::new(), kept_by: KeptBy::Given }
+    }
 }
 
 impl HostFile {
@@ -49,6 +76,12 @@ impl HostFile {
     pub(crate) fn process(&self) -> Option<Process> {
         Process::of(self.pid)
             .filter(|process| process.start_ticks == self.start_ticks && !process.is_zombie())
+    }
+
+    /// The endpoints that were given to the `up` that wrote it.
+    pub(crate) fn given(&self) -> Given {
+        let given = self.services.iter().filter(|(_, entry)| entry.kept_by == KeptBy::Given);
+        given.filter_map(|(name, entry)| Some((name.clone(), entry.endpoint.parse().ok()?))).collect()
     }
 
     /// Replaces the file in one step.
@@ -80,18 +113,29 @@ mod tests {
     fn what_was_written_reads_back_and_nonsense_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("host.json");
-        let service = ServiceEntry { endpoint: "unix:/s".into(), pid: 2, start_ticks: 3, build: "b".into() };
+        let elsewhere = Endpoint::Tcp("127.0.0.1".into(), 7);
+        let service = ServiceEntry {
+            endpoint: "unix:/s".into(),
+            pid: 2,
+            start_ticks: 3,
+            build: "b".into(),
+            kept_by: KeptBy::Up,
+        };
         let host = HostFile {
             version: "0.1.0".into(),
             build: "b".into(),
             protocol: 1,
             pid: 1,
             start_ticks: 2,
-            services: BTreeMap::from([("lifecycle".into(), service)]),
+            services: BTreeMap::from([
+                ("lifecycle".into(), service),
+                ("leader-elector".into(), ServiceEntry::given(&elsewhere)),
+            ]),
         };
         assert_eq!(HostFile::read(&path), None);
         host.write(&path).unwrap();
-        assert_eq!(HostFile::read(&path), Some(host));
+        assert_eq!(HostFile::read(&path).as_ref(), Some(&host));
+        assert_eq!(host.given(), Given::from([("leader-elector".to_owned(), elsewhere)]));
         fs::write(&path, "{").unwrap();
         assert_eq!(HostFile::read(&path), None);
         HostFile::remove(&path).unwrap();

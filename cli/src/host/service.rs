@@ -1,6 +1,7 @@
 //! One service of the host: finding the process that is it, starting one, asking whether it is ready, ending it.
 #![allow(clippy::disallowed_methods, reason = "starts the services of the host, which have to outlive `up`")]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::file::ServiceEntry;
+use super::file::{KeptBy, ServiceEntry};
 use super::{build, log_file};
 use crate::failure::{Failure, Outcome};
 
@@ -56,6 +57,9 @@ const FOREIGN: [&str; 14] = [
     "MAINSPRING_LIFECYCLE",
 ];
 
+/// Endpoints of services that somebody else runs, by the service's name: they are used and never started or ended.
+pub(crate) type Given = BTreeMap<String, Endpoint>;
+
 /// How the host reaches its services.
 #[derive(Clone)]
 pub(crate) struct Reach {
@@ -63,18 +67,24 @@ pub(crate) struct Reach {
     pub(crate) transport: SharedTransport,
     pub(crate) clock: SharedClock,
     pub(crate) credential: Credential,
+    pub(crate) given: Given,
 }
 
 impl Reach {
     /// With the deployment's key, which is made if there is none.
-    pub(crate) fn new(places: Places, transport: SharedTransport, clock: SharedClock) -> Outcome<Self> {
+    pub(crate) fn new(
+        places: Places,
+        transport: SharedTransport,
+        clock: SharedClock,
+        given: Given,
+    ) -> Outcome<Self> {
         let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
-        Ok(Self { places, transport, clock, credential: key.mint(&Principal::Deployment) })
+        Ok(Self { places, transport, clock, credential: key.mint(&Principal::Deployment), given })
     }
 
     /// Where a service listens.
     pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
-        Endpoint::Unix(self.places.service_socket(name))
+        self.given.get(name).cloned().unwrap_or_else(|| self.places.service_endpoint(name))
     }
 
     /// A channel to a service.
@@ -100,27 +110,29 @@ impl Reach {
     }
 }
 
-/// A service that runs; a child of this process or an adopted one.
+/// A service that runs: a child of this process, or one that was found.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) name: &'static str,
     pub(crate) process: Process,
+    kept_by: KeptBy,
     child: Option<Child>,
 }
 
 impl Running {
     /// A process that was found.
-    pub(crate) fn adopted(name: &'static str, process: Process) -> Self {
-        Self { name, process, child: None }
+    pub(crate) fn adopted(name: &'static str, found: Found) -> Self {
+        Self { name, process: found.process, kept_by: found.kept_by, child: None }
     }
 
     /// What `host.json` says about it.
     pub(crate) fn entry(&self, places: &Places) -> ServiceEntry {
         ServiceEntry {
-            endpoint: Endpoint::Unix(places.service_socket(self.name)).to_string(),
+            endpoint: places.service_endpoint(self.name).to_string(),
             pid: self.process.pid,
             start_ticks: self.process.start_ticks,
             build: build::of_process(self.process.pid).unwrap_or_default(),
+            kept_by: self.kept_by,
         }
     }
 
@@ -137,16 +149,37 @@ impl Running {
     }
 }
 
+/// A process that serves as one of the host's services.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) process: Process,
+    pub(crate) kept_by: KeptBy,
+}
+
 /// Processes that serve as `name` for this state directory: in doubt, the command line says so.
-pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Process>> {
+pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
     let state = places.state().as_os_str().as_bytes();
     let me = rustix::process::getuid().as_raw();
-    Ok(process_tree::all()?
-        .into_iter()
-        .filter(|process| {
-            !process.is_zombie() && is_service(process.pid, name, state) && owner(process.pid) == Some(me)
-        })
-        .collect())
+    let serves = |process: &Process| {
+        !process.is_zombie() && is_service(process.pid, name, state) && owner(process.pid) == Some(me)
+    };
+    let found = process_tree::all()?.into_iter().filter(serves);
+    Ok(found.map(|process| Found { process, kept_by: kept_by(process.pid) }).collect())
+}
+
+/// Those that an `up` started: only they are ended by verbs.
+pub(crate) fn find_kept(places: &Places, name: &str) -> io::Result<Vec<Process>> {
+    let found = find(places, name)?.into_iter();
+    Ok(found.filter(|found| found.kept_by == KeptBy::Up).map(|found| found.process).collect())
+}
+
+/// Whatever `up` starts has the mark that it began a session of its own.
+fn kept_by(pid: u32) -> KeptBy {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let marked = environment
+        .split(|&byte| byte == 0)
+        .any(|variable| variable.strip_prefix(OWN_SESSION.as_bytes()).is_some_and(|rest| rest == b"=1"));
+    if marked { KeptBy::Up } else { KeptBy::Hand }
 }
 
 fn owner(pid: u32) -> Option<u32> {
@@ -202,12 +235,11 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .id()
         .and_then(Process::of)
         .ok_or_else(|| io::Error::other(format!("{name} is gone already")))?;
-    Ok(Running { name, process, child: Some(child) })
+    Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child) })
 }
 
-/// Waits until a service is ready; `Err` says how it ended instead.
-pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), String> {
-    let name = running.name;
+/// Waits until a service serves; `Err` says that it does not within the time that one may take to start.
+pub(crate) async fn answers(reach: &Reach, name: &str) -> Result<(), String> {
     let becomes_ready = async {
         let mut pause = Duration::from_millis(2);
         while !reach.is_ready(name).await {
@@ -215,8 +247,15 @@ pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), St
             pause = (pause * 3 / 2).min(Duration::from_millis(50));
         }
     };
+    let answered = timeout(&reach.clock, START, becomes_ready).await;
+    answered.map_err(|elapsed| format!("{name} is not ready at {}: {elapsed}", reach.endpoint(name)))
+}
+
+/// Waits until a service is ready; `Err` says how it ended instead.
+pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), String> {
+    let name = running.name;
     let outcome = tokio::select! {
-        ready = timeout(&reach.clock, START, becomes_ready) => ready.map_err(|elapsed| format!("{name} is not ready: {elapsed}")),
+        answered = answers(reach, name) => answered,
         how = running.ended(&reach.clock) => Err(format!("{name} ended while it started ({how})")),
     };
     outcome.map_err(|error| {

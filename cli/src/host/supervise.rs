@@ -1,5 +1,6 @@
 //! Keeps one service running: waits for its end, starts it again with backoff, says so in `host.json`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use super::{SERVICES, log_file};
 
 /// A service that lived this long is started again at once.
 const STEADY: Duration = Duration::from_secs(30);
+
+/// How often services whose endpoint was given are asked.
+const LOOK_AT_GIVEN: Duration = Duration::from_secs(2);
 
 /// How often logs are looked at.
 const CAP_LOGS: Duration = Duration::from_secs(30);
@@ -85,6 +89,25 @@ async fn restart(
     }
     file.note(reach, &running).map_err(|error| format!("host.json cannot be written: {error}"))?;
     Ok(running)
+}
+
+/// Tells when a service whose endpoint was given stops answering, and when it answers again. Nothing else is done for it.
+pub(crate) async fn watch_given(reach: Reach) -> Result<(), BoxError> {
+    let mut away = BTreeSet::new();
+    loop {
+        reach.clock.sleep(LOOK_AT_GIVEN).await;
+        for (name, endpoint) in &reach.given {
+            let answers = reach.is_ready(name).await;
+            if !answers && away.insert(name.clone()) {
+                tracing::warn!(
+                    service = name,
+                    "{name} does not answer at {endpoint}; it is not ours to start"
+                );
+            } else if answers && away.remove(name) {
+                tracing::info!(service = name, "{name} answers again at {endpoint}");
+            }
+        }
+    }
 }
 
 /// Keeps the services' logs below their limit.

@@ -15,12 +15,12 @@ use proto::api::{ListRequest, Phase};
 use tokio::sync::watch;
 
 use super::contenders::Contenders;
-use super::file::HostFile;
+use super::file::{HostFile, KeptBy, ServiceEntry};
 use super::lock::HostLock;
 use super::reconcile::{Reconciler, Work};
-use super::service::{self, Reach, Running};
-use super::supervise::{SharedHostFile, cap_logs, keep};
-use super::{LIFECYCLE, SERVICES, STORE, build};
+use super::service::{self, Found, Reach, Running};
+use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
+use super::{LIFECYCLE, SERVICES, STORE, build, option};
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -44,10 +44,7 @@ pub(crate) async fn run(
     let places = &reach.places;
     let lock = HostLock::take(&places.host_lock(), &reach.clock).await;
     let unusable = |error| Failure::of_state(format!("{}: {error}", places.host_lock().display()));
-    let Some(_lock) = lock.map_err(unusable)? else {
-        say("another up has this state directory");
-        return Ok(Exit::SUCCEEDED);
-    };
+    let Some(_lock) = lock.map_err(unusable)? else { return Err(runs_already(&reach)) };
     HostFile::remove(&places.host_file())?;
     let executable = std::env::current_exe()?;
     let began = reach.clock.boot();
@@ -55,7 +52,9 @@ pub(crate) async fn run(
     failpoint::hit("up.services-ready").await;
     let me = Process::of(std::process::id())
         .ok_or_else(|| Failure::internal("/proc does not show this process"))?;
-    let services: BTreeMap<_, _> = running.iter().map(|r| (r.name.to_owned(), r.entry(places))).collect();
+    let mut services: BTreeMap<_, _> =
+        running.iter().map(|service| (service.name.to_owned(), service.entry(places))).collect();
+    services.extend(reach.given.iter().map(|(name, at)| (name.clone(), ServiceEntry::given(at))));
     let file = HostFile {
         version: build::VERSION.to_owned(),
         build: build::ours(),
@@ -78,11 +77,14 @@ pub(crate) async fn run(
             until(shutdown.clone(), keep(reach.clone(), executable.clone(), service, file.clone())),
         );
     }
+    if !reach.given.is_empty() {
+        tasks.spawn("given services", until(shutdown.clone(), watch_given(reach.clone())));
+    }
     tasks.spawn("logs", until(shutdown.clone(), cap_logs(reach.clone(), reach.clock.clone())));
     let api = Api::new(reach.channel(STORE), reach.clock.clone());
     let contenders =
         Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
-    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), work);
+    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), work)?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
     tasks.spawn_job("idle", leave_when_idle(seen.clone(), linger, shutdown, reach.clock.clone()));
     let ended = tasks.run(GRACE).await;
@@ -100,6 +102,14 @@ pub(crate) async fn run(
     }
     ended.map_err(|error| Failure::internal(error.to_string()))?;
     Ok(Exit::SUCCEEDED)
+}
+
+/// The lock is somebody else's.
+fn runs_already(reach: &Reach) -> Failure {
+    let host = HostFile::read(&reach.places.host_file()).filter(|file| file.process().is_some());
+    let who = host.map_or_else(|| "a host".to_owned(), |file| format!("a host (pid {})", file.pid));
+    let text = format!("{who} runs already for {}", reach.places.state().display());
+    Failure::new(Exit::REFUSED, Reason::HostRuns, text)
 }
 
 /// Ends a task that has no end of its own when the process is asked to end.
@@ -150,15 +160,24 @@ async fn leave_when_idle(
     }
 }
 
-/// Adopts what answers and is of this build (or cannot be replaced now), and starts the rest, all at once.
+/// Adopts what answers and is of this build (or cannot be replaced now), and starts the rest, all at once. What was given
+/// only has to answer.
 async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
+    for name in reach.given.keys() {
+        service::answers(reach, name).await.map_err(|error| {
+            Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error)
+                .help("its endpoint was given: start it, or leave the option out")
+        })?;
+    }
     let mut found = Vec::new();
-    for name in SERVICES {
+    for name in SERVICES.into_iter().filter(|&name| !reach.given.contains_key(name)) {
         found.push((name, service::find(&reach.places, name)?));
     }
     let ours = build::ours();
-    let foreign =
-        found.iter().flat_map(|(_, all)| all).any(|p| build::of_process(p.pid).as_ref() != Some(&ours));
+    let foreign = found
+        .iter()
+        .flat_map(|(_, all)| all)
+        .any(|found| build::of_process(found.process.pid).as_ref() != Some(&ours));
     let replace = foreign && may_replace(reach).await?;
     let each = found.into_iter().map(|(name, processes)| one(reach, executable, name, processes, replace));
     let results = futures::future::join_all(each).await;
@@ -182,20 +201,32 @@ async fn one(
     reach: &Reach,
     executable: &Path,
     name: &'static str,
-    processes: Vec<Process>,
+    found: Vec<Found>,
     replace: bool,
 ) -> Result<Running, String> {
-    if let [process] = processes.as_slice()
-        && !replace
+    let by_hand = found.iter().find(|found| found.kept_by == KeptBy::Hand);
+    if let [one] = found.as_slice()
+        && (!replace || by_hand.is_some())
     {
-        let mut adopted = Running::adopted(name, *process);
+        let mut adopted = Running::adopted(name, *one);
         if service::ready(reach, &mut adopted).await.is_ok() {
-            tracing::info!(service = name, pid = process.pid, "adopted");
+            tracing::info!(service = name, pid = one.process.pid, kept_by = ?one.kept_by, "adopted");
             return Ok(adopted);
         }
     }
-    for process in &processes {
-        service::end(&reach.clock, process).await;
+    // Two cannot have one directory, and what somebody started is not ours to end.
+    if let Some(Found { process, .. }) = by_hand {
+        return Err(format!(
+            "{name} (pid {}) was started by hand for {} and does not answer at {}: name its endpoint with \
+             --{}, or end it",
+            process.pid,
+            reach.places.state().display(),
+            reach.endpoint(name),
+            option(name)
+        ));
+    }
+    for found in &found {
+        service::end(&reach.clock, &found.process).await;
     }
     let mut running = service::start(reach, name, executable)?;
     match service::ready(reach, &mut running).await {
@@ -239,11 +270,11 @@ pub(crate) async fn is_busy(api: &Api) -> Outcome<bool> {
     Ok(!api.list(request).await?.applications.is_empty())
 }
 
-/// Ends all services of the state directory, in their order; answers the names of those that had to be killed.
+/// Ends all services that an `up` started for the state directory, in their order; answers the names of those that had to be killed.
 pub(crate) async fn end_services(reach: &Reach) -> Outcome<Vec<&'static str>> {
     let mut killed = Vec::new();
     for name in SERVICES {
-        for process in service::find(&reach.places, name)? {
+        for process in service::find_kept(&reach.places, name)? {
             if service::end(&reach.clock, &process).await {
                 killed.push(name);
             }

@@ -109,7 +109,7 @@ fn met(reason: Reason) -> Met {
         R::ClusterNotReady => Inside(Unavailable),
 
         R::HostNotReachable => Said(Exit::UNREACHABLE),
-        R::HostIncompatible => Said(Exit::REFUSED),
+        R::HostIncompatible | R::HostRuns => Said(Exit::REFUSED),
         R::WaitTimedOut => Said(Exit::WAIT_TIMED_OUT),
     }
 }

@@ -11,9 +11,9 @@ use serde_json::json;
 use crate::engine;
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::host::file::HostFile;
+use crate::host::file::{HostFile, KeptBy};
 use crate::host::lock::{Holder, holder};
-use crate::host::service::{self, Reach};
+use crate::host::service::{self, Found};
 use crate::host::{SERVICES, build};
 use crate::output::Style;
 use crate::session::Session;
@@ -169,22 +169,29 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
     if DeploymentKey::load(&session.places.deployment_key()).is_err() {
         return Ok(Vec::new());
     }
-    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone())?;
+    let reach = session.reach()?;
     let mut findings = Vec::new();
     for name in SERVICES {
+        if let Some(endpoint) = reach.given.get(name) {
+            let silent = || "it does not answer; who runs it has to start it".to_owned();
+            let problem = (!reach.is_ready(name).await).then(silent);
+            findings.push(Finding { what: name, text: format!("given  {endpoint}"), problem });
+            continue;
+        }
         let processes = service::find(&session.places, name)?;
         let socket = session.places.service_socket(name);
         let (text, problem) = match processes.as_slice() {
             [] if socket.exists() => ("does not run; its socket is left over (harmless)".to_owned(), None),
             [] => ("does not run".to_owned(), None),
-            [process] => {
-                let text = format!("pid {}  {}", process.pid, socket.display());
+            [Found { process, kept_by }] => {
+                let by_hand = if *kept_by == KeptBy::Hand { " (started by hand)" } else { "" };
+                let text = format!("pid {}{by_hand}  {}", process.pid, socket.display());
                 let log = service::log(&session.places, name);
                 let silent = || format!("it does not answer; its log is {}", log.display());
                 (text, (!reach.is_ready(name).await).then(silent))
             }
             several => {
-                let pids: Vec<_> = several.iter().map(|process| process.pid.to_string()).collect();
+                let pids: Vec<_> = several.iter().map(|found| found.process.pid.to_string()).collect();
                 (
                     format!("pids {}", pids.join(", ")),
                     Some("there is more than one: mainspring down".to_owned()),

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::host::file::HostFile;
 use crate::host::lock::{Holder, HostLock, holder};
-use crate::host::service::{self, Reach};
+use crate::host::service;
 use crate::host::{LIFECYCLE, SERVICES, STORE, contenders, up};
 use crate::session::Session;
 use crate::table::plural;
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
         session.out.talk(format!("nothing is there: {}", places.state().display()));
         return Ok(Exit::SUCCEEDED);
     }
-    let reach = Reach::new(places.clone(), session.transport.clone(), session.clock.clone())?;
+    let reach = session.reach()?;
     if reach.is_ready(STORE).await {
         let api = Api::new(reach.channel(STORE), session.clock.clone());
         let running = unclean(&api).await?;
@@ -83,7 +83,13 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     let ended = end_marked(session).await?;
     HostFile::remove(&places.host_file())?;
     for name in SERVICES {
-        let _ = std::fs::remove_file(places.service_socket(name));
+        let by_hand = service::find(places, name)?;
+        if by_hand.is_empty() {
+            let _ = std::fs::remove_file(places.service_socket(name));
+        }
+        for found in by_hand {
+            session.out.talk(format!("{name} (pid {}) was started by hand and stays", found.process.pid));
+        }
     }
     // Only if it is empty: sockets of processes that could not be ended tell where they are.
     let _ = std::fs::remove_dir(places.runtime());

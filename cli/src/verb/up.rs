@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chassis::tasks::Shutdown;
+use chassis::transport::Endpoint;
 
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::host::service::{Reach, make_directory};
-use crate::host::up;
+use crate::host::service::{Given, Reach, make_directory};
+use crate::host::{self, SERVICES, up};
 use crate::session::Session;
 
 /// Run the host in the foreground.
@@ -21,12 +22,53 @@ pub(crate) struct UpArgs {
     /// How long to stay after the last work
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "60s")]
     host_linger: Duration,
+
+    #[command(flatten)]
+    given: GivenArgs,
+}
+
+/// Services that are somebody else's: used, and never started or ended (docs/swap.md).
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Services that run already")]
+struct GivenArgs {
+    /// The record: unix:/path or tcp://host:port
+    #[arg(long, value_name = "ENDPOINT")]
+    store: Option<Endpoint>,
+
+    /// Who leads
+    #[arg(long, value_name = "ENDPOINT")]
+    elector: Option<Endpoint>,
+
+    /// Artifacts
+    #[arg(long, value_name = "ENDPOINT")]
+    fetcher: Option<Endpoint>,
+
+    /// Processes
+    #[arg(long, value_name = "ENDPOINT")]
+    lifecycle: Option<Endpoint>,
+}
+
+impl GivenArgs {
+    fn endpoint(&self, service: &str) -> Option<&Endpoint> {
+        match host::option(service) {
+            "store" => self.store.as_ref(),
+            "elector" => self.elector.as_ref(),
+            "lifecycle" => self.lifecycle.as_ref(),
+            _ => self.fetcher.as_ref(),
+        }
+    }
+
+    fn by_service(&self) -> Given {
+        let given = SERVICES.iter().filter_map(|&name| Some((name.to_owned(), self.endpoint(name)?.clone())));
+        given.collect()
+    }
 }
 
 pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
     make_directory(session.places.state())
         .map_err(|error| Failure::of_state(format!("{}: {error}", session.places.state().display())))?;
-    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone())?;
+    let given = args.given.by_service();
+    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?;
     let shutdown = Shutdown::on_signals()?;
     up::run(reach, args.host_linger, shutdown, |text| session.out.talk(text)).await
 }
