@@ -40,9 +40,19 @@ pub(crate) struct ServiceEntry {
 }
 
 impl HostFile {
-    /// The file's content; `None` if there is none, or none that this build can read.
-    pub(crate) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    /// The file's content; `None` if there is none. One that cannot be read was damaged, since it is replaced in one step.
+    pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
+        let about = |kind, why: &dyn std::fmt::Display| {
+            io::Error::new(kind, format!("{} {why}", path.display()))
+        };
+        match fs::read(path) {
+            Ok(text) => {
+                let damaged = |error: serde_json::Error| about(io::ErrorKind::InvalidData, &format!("is damaged: {error}"));
+                serde_json::from_slice(&text).map(Some).map_err(damaged)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(about(error.kind(), &format!("cannot be read: {error}"))),
+        }
     }
 
     /// The `up` that wrote it, while it lives and can be seen from here.
@@ -51,7 +61,7 @@ impl HostFile {
             .filter(|process| process.start_ticks == self.start_ticks && !process.is_zombie())
     }
 
-    /// Replaces the file in one step.
+    /// Replaces the file in one step. It need not be durable: what it tells of ends with the machine.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("json.new");
         let mut text = serde_json::to_string_pretty(self)?;
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_reads_back_and_nonsense_is_none() {
+    fn what_was_written_reads_back_and_nonsense_is_damage() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("host.json");
         let service = ServiceEntry { endpoint: "unix:/s".into(), pid: 2, start_ticks: 3, build: "b".into() };
@@ -89,11 +99,14 @@ mod tests {
             start_ticks: 2,
             services: BTreeMap::from([("lifecycle".into(), service)]),
         };
-        assert_eq!(HostFile::read(&path), None);
+        assert_eq!(HostFile::read(&path).unwrap(), None);
         host.write(&path).unwrap();
-        assert_eq!(HostFile::read(&path), Some(host));
-        fs::write(&path, "{").unwrap();
-        assert_eq!(HostFile::read(&path), None);
+        assert_eq!(HostFile::read(&path).unwrap(), Some(host));
+        for nonsense in ["", "{", "{}"] {
+            fs::write(&path, nonsense).unwrap();
+            let said = HostFile::read(&path).unwrap_err().to_string();
+            assert!(said.contains("host.json is damaged"), "{said}");
+        }
         HostFile::remove(&path).unwrap();
         HostFile::remove(&path).unwrap();
     }
