@@ -1,9 +1,9 @@
 //! The verified bytes of this host, by digest.
 //!
 //! `blobs/<64 hex>` is an artifact, read-only; it appears by renaming a file of `incoming/` that is complete and verified.
-//! `facts/<64 hex>.json` says where it came from, what the file looked like and in which life of the machine it was verified: a blob that was
-//! changed behind our back, or may have been cut off with the machine, is digested again before it is given out. So nothing here waits
-//! for the disk: what survives only as long as the machine does need not be durable, and what a process wrote survives the process.
+//! `facts/<64 hex>.json` says where it came from. A blob is digested each time before it is given out: neither its size nor its times
+//! tell whether its bytes are still those that were fetched. So nothing here waits for the disk either: what a machine that lost its power
+//! has kept only in part is noticed, and what a process wrote survives the process.
 //! `holds/<id>@<generation>/<64 hex>` are the live users. The blobs are the truth: facts that a crash has cut off are made again from them.
 
 mod incoming;
@@ -41,8 +41,6 @@ pub struct Cache {
     directory: PathBuf,
     limit_bytes: u64,
     clock: SharedClock,
-    /// Which life of the machine this is; empty, and everything is digested again, where that is not known.
-    boot: String,
     next: AtomicU64,
     pins: Arc<Pins>,
     /// Held while room is made and filled, so that two transfers do not count on the same room.
@@ -64,6 +62,27 @@ impl Kept {
     /// A file that stays where it is.
     pub fn in_place(facts: Facts) -> Self {
         Self { facts, _pin: None }
+    }
+}
+
+/// What a look for an artifact came to.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there as it was fetched.
+    Whole(Kept),
+    /// It was there and is dropped: this file was not what it had been.
+    Damaged(PathBuf),
+    /// There is none.
+    Nothing,
+}
+
+impl Found {
+    /// The artifact, if it can be given out.
+    pub fn whole(self) -> Option<Kept> {
+        match self {
+            Self::Whole(kept) => Some(kept),
+            Self::Damaged(_) | Self::Nothing => None,
+        }
     }
 }
 
@@ -100,25 +119,12 @@ pub struct Facts {
     pub fetched_at: u128,
     /// When it was used last, nanoseconds since the Unix epoch.
     pub used_at: u128,
-    /// Modification time of the blob when it was verified, nanoseconds since the Unix epoch.
-    verified_mtime: i128,
-    /// The life of the machine in which it was verified.
-    #[serde(default)]
-    verified_boot: String,
 }
 
 impl Facts {
     /// A file that stays where it is.
     pub fn of_local(digest: Digest, size_bytes: u64, uri: String) -> Self {
-        Self {
-            digest,
-            size_bytes,
-            uri,
-            fetched_at: 0,
-            used_at: 0,
-            verified_mtime: 0,
-            verified_boot: String::new(),
-        }
+        Self { digest, size_bytes, uri, fetched_at: 0, used_at: 0 }
     }
 }
 
@@ -131,7 +137,6 @@ impl Cache {
             directory: directory.to_owned(),
             limit_bytes,
             clock,
-            boot: recovery::boot(),
             next: AtomicU64::new(0),
             pins: Arc::default(),
             room: Mutex::default(),
@@ -173,52 +178,46 @@ impl Cache {
             incoming.finish(&path)?;
         }
         let now = self.now();
-        let facts = Facts {
-            digest,
-            size_bytes,
-            uri: uri.to_owned(),
-            fetched_at: now,
-            used_at: now,
-            verified_mtime: modified(&fs::metadata(&path)?),
-            verified_boot: self.boot.clone(),
-        };
+        let facts = Facts { digest, size_bytes, uri: uri.to_owned(), fetched_at: now, used_at: now };
         self.write(&facts)?;
         Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
     }
 
-    /// A cached artifact, marked as used; `None` if there is none or its bytes are not what they were.
-    pub fn find(&self, digest: Digest) -> io::Result<Option<Kept>> {
-        let pin = self.pins.pin(digest);
-        let Some(mut facts) = self.read(digest)? else { return Ok(None) };
-        let metadata = match fs::metadata(self.path(digest)) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    /// A cached artifact, verified and marked as used. One that is damaged is dropped, so that it can be fetched again.
+    pub fn find(&self, digest: Digest) -> io::Result<Found> {
+        let Some(kept) = self.unverified(digest)? else { return Ok(Found::Nothing) };
+        let path = self.path(digest);
+        let is = match digest_of(&path) {
+            Ok(is) => is,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
-        let as_verified = !self.boot.is_empty()
-            && facts.verified_boot == self.boot
-            && facts.verified_mtime == modified(&metadata)
-            && facts.size_bytes == metadata.len();
-        let mut worth_noting = self.now().saturating_sub(facts.used_at) >= USE_NOTED_EVERY.as_nanos();
-        if !as_verified {
-            if digest_of(&self.path(digest))? != digest {
-                tracing::warn!(%digest, "a cached artifact is not what it was and is dropped");
-                self.remove(digest)?;
-                return Ok(None);
-            }
-            facts.verified_mtime = modified(&metadata);
-            facts.size_bytes = metadata.len();
-            facts.verified_boot.clone_from(&self.boot);
-            worth_noting = true;
+        if is != digest {
+            self.drop_damaged(digest)?;
+            return Ok(Found::Damaged(path));
         }
-        if worth_noting {
+        let mut facts = kept.facts.clone();
+        if self.now().saturating_sub(facts.used_at) >= USE_NOTED_EVERY.as_nanos() {
             facts.used_at = self.now();
+            if let Err(error) = self.write(&facts) {
+                // A full or read-only disk is no reason to withhold what is there.
+                tracing::debug!(%digest, "its use could not be noted: {error}");
+            }
         }
-        if worth_noting && let Err(error) = self.write(&facts) {
-            // A full or read-only disk is no reason to withhold what is there.
-            tracing::debug!(%digest, "its use could not be noted: {error}");
-        }
-        Ok(Some(Kept { facts, _pin: Some(Arc::new(pin)) }))
+        Ok(Found::Whole(Kept { facts, ..kept }))
+    }
+
+    /// What is known of a cached artifact whose bytes nobody has looked at since they were fetched: for whoever digests what they read.
+    pub fn unverified(&self, digest: Digest) -> io::Result<Option<Kept>> {
+        let pin = self.pins.pin(digest);
+        Ok(self.read(digest)?.map(|facts| Kept { facts, _pin: Some(Arc::new(pin)) }))
+    }
+
+    /// Forgets an artifact whose bytes are not what they were, also one that is in use: nobody can use it.
+    pub fn drop_damaged(&self, digest: Digest) -> io::Result<()> {
+        let path = self.path(digest);
+        tracing::warn!(%digest, "the cached artifact {} is not what it was and is dropped", path.display());
+        self.remove(digest)
     }
 
     /// The application uses this artifact until it is released.

@@ -121,6 +121,14 @@ pub enum FetchError {
     /// The cache holds no such artifact.
     #[error("the cache holds no artifact {0}")]
     NotCached(Digest),
+    /// The cached bytes are not those that were fetched. They are out of the cache.
+    #[error("the cached artifact {} is damaged: its bytes do not have the digest {digest}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What it was.
+        digest: Digest,
+    },
     /// A number or id in the request is malformed.
     #[error(transparent)]
     Malformed(#[from] proto::InvalidId),
@@ -222,6 +230,10 @@ impl From<FetchError> for Status {
             FetchError::NotCached(digest) => {
                 problem(Code::NotFound, Reason::ArtifactNotCached).metadata("digest", digest)
             }
+            FetchError::Damaged { path, digest } => problem(Code::DataLoss, Reason::DataCorrupt)
+                .metadata("file", path.display())
+                .metadata("digest", digest)
+                .help("it is out of the cache now: fetch the artifact again"),
             FetchError::Malformed(_) => problem(Code::InvalidArgument, Reason::IdMalformed),
             FetchError::PastEnd { .. } => problem(Code::OutOfRange, Reason::RequestInvalid),
             FetchError::Cache(_) => problem(Code::Internal, Reason::Internal),

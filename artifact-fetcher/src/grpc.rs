@@ -1,11 +1,9 @@
 //! The wire: messages to verbs and back, errors to codes. Only the deployment may call.
 
 use std::cmp::Reverse;
-use std::io::SeekFrom;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::server::require_deployment;
 use futures::StreamExt as _;
@@ -18,7 +16,6 @@ use proto::artifact::{
     fetch_response,
 };
 use proto::{ApplicationRef, Digest, fences};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
@@ -27,9 +24,6 @@ use tonic::{Request, Response, Status};
 use crate::cache::Facts;
 use crate::error::FetchError;
 use crate::service::{self, Fetcher, Progress, Wanted};
-
-/// Bytes of an artifact that travel in one message.
-const CHUNK_BYTES: u64 = 1024 * 1024;
 
 /// Artifacts in one answer of `List`: by default and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -77,27 +71,9 @@ impl ArtifactService for Grpc {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         require_deployment(&request)?;
         let request = request.into_inner();
-        let fetched = self.fetcher.stat(digest(&request.digest)?).await?;
-        let size = fetched.kept.facts.size_bytes;
-        if request.offset > size {
-            return Err(FetchError::PastEnd { offset: request.offset, size }.into());
-        }
-        let left = size - request.offset;
-        let length = if request.length == 0 { left } else { request.length.min(left) };
-        let cache = |error| FetchError::Cache(std::sync::Arc::new(error));
-        let mut file = tokio::fs::File::open(&fetched.path).await.map_err(cache)?;
-        file.seek(SeekFrom::Start(request.offset)).await.map_err(cache)?;
-        let chunks = futures::stream::try_unfold((file, length), move |(mut file, left)| async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let mut buffer =
-                BytesMut::with_capacity(usize::try_from(left.min(CHUNK_BYTES)).unwrap_or_default());
-            let read = (&mut file).take(left.min(CHUNK_BYTES)).read_buf(&mut buffer).await.map_err(cache)?;
-            let left = if read == 0 { 0 } else { left - read as u64 };
-            Ok::<_, Status>(Some((ReadResponse { data: buffer.freeze() }, (file, left))))
-        });
-        Ok(Response::new(chunks.boxed()))
+        let parts = self.fetcher.read(digest(&request.digest)?, request.offset, request.length).await?;
+        let answers = parts.map(|part| Ok(ReadResponse { data: part? }));
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<StatResponse>, Status> {

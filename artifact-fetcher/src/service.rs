@@ -2,6 +2,7 @@
 
 mod brought;
 mod flights;
+mod reading;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use chassis::clock::SharedClock;
 use chassis::tasks::Tasks;
 use proto::{ApplicationRef, Digest};
 
-use crate::cache::{self, Cache, Facts, Kept};
+use crate::cache::{self, Cache, Facts, Found, Kept};
 use crate::error::FetchError;
 use crate::model::{Location, masked};
 use crate::source::Sources;
@@ -81,7 +82,7 @@ impl Fetcher {
         let mut own_only = false;
         loop {
             let before = || self.inner.brought.to(wanted.application.as_ref()?, &location);
-            if let Some(kept) = self.cached(wanted.expected.or_else(before)).await? {
+            if let Some(kept) = self.cached(wanted.expected.or_else(before)).await?.whole() {
                 return self.give(kept, &location, wanted, true).await;
             }
             let mut seat = self.inner.board((location.clone(), wanted.expected), own_only);
@@ -106,8 +107,11 @@ impl Fetcher {
 
     /// One cached artifact.
     pub async fn stat(&self, digest: Digest) -> Result<Fetched, FetchError> {
-        let kept = self.cached(Some(digest)).await?.ok_or(FetchError::NotCached(digest))?;
-        Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true })
+        match self.cached(Some(digest)).await? {
+            Found::Whole(kept) => Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true }),
+            Found::Damaged(path) => Err(FetchError::Damaged { path, digest }),
+            Found::Nothing => Err(FetchError::NotCached(digest)),
+        }
     }
 
     /// The live applications (`id@generation`) that hold an artifact.
@@ -148,8 +152,8 @@ impl Fetcher {
         self.inner.cache.limit_bytes()
     }
 
-    async fn cached(&self, digest: Option<Digest>) -> Result<Option<Kept>, FetchError> {
-        let Some(digest) = digest else { return Ok(None) };
+    async fn cached(&self, digest: Option<Digest>) -> Result<Found, FetchError> {
+        let Some(digest) = digest else { return Ok(Found::Nothing) };
         self.blocking(move |cache| cache.find(digest)).await
     }
 

@@ -14,6 +14,8 @@ use std::path::Path;
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::disk;
+
 pub use key::DeploymentKey;
 
 /// What a verified credential stands for.
@@ -93,7 +95,7 @@ impl Credential {
         Self::new(text.trim()).map_err(about)
     }
 
-    /// Writes the token to a new file, mode 0600, replacing an older one in one step.
+    /// Writes the token to a new file, mode 0600, replacing an older one in one step; durable when this returns.
     pub fn write_file(&self, path: &Path) -> io::Result<()> {
         let about = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot write a credential to {}: {error}", path.display()))
@@ -101,7 +103,7 @@ impl Credential {
         let new = path.with_extension(format!("new-{}", std::process::id()));
         let write = || {
             write_secret(&new, format!("{}\n", self.0).as_bytes())?;
-            fs::rename(&new, path)
+            disk::replace(&new, path)
         };
         write().map_err(|error| {
             // Best effort: what failed is said by the error that is returned.

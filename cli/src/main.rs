@@ -76,6 +76,9 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
     let exit = runtime.block_on(async {
         let levels = if is_host { cli.telemetry } else { cli.telemetry.quiet() };
         let telemetry = telemetry::init(if is_host { "up" } else { "mainspring" }, &levels);
+        if is_host {
+            chassis::panics::log();
+        }
         // `up` lives longer than what any command asks for: it is no part of a command's trace.
         let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
         trace::continue_from_environment(&span);

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chassis::clock::SystemClock;
+use chassis::clock::{SharedClock, SystemClock};
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs};
 use chassis::transport::OsTransport;
 use clap::{Parser, Subcommand};
+use client::places::Places;
 
 use crate::exit::Exit;
 
@@ -64,6 +66,7 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     let name = serve.service.name();
     let code = runtime.block_on(async {
         let telemetry = telemetry::init(name, &serve.telemetry);
+        chassis::panics::log();
         let ended = serve.service.run().await;
         if let Err(error) = &ended {
             tracing::error!("{name}: {error:#}");
@@ -81,6 +84,23 @@ pub(crate) fn tether(arguments: &[OsString]) -> ExitCode {
         Ok(tether) => lifecycle::tether::run(&tether.spec),
         Err(error) => refused(&error),
     }
+}
+
+/// Whether the files of a host's services are whole, by what they are; `Err` is what is wrong and what to do. Touches none of them, and services
+/// may be at work in them.
+pub(crate) async fn examine(
+    places: &Places,
+    clock: &SharedClock,
+    within: Duration,
+) -> Vec<(&'static str, Result<String, String>)> {
+    let store = places.service_state(jobgraph_store::config::Args::SERVICE);
+    let elector = places.service_state(leader_elector::NAME);
+    let looked = [
+        ("record", jobgraph_store::examine::record(&store, clock).await),
+        ("payloads", jobgraph_store::examine::payloads(&store, clock, within).await),
+        ("ledger", leader_elector::examine::ledger(&elector, clock).await),
+    ];
+    looked.into_iter().filter_map(|(what, looked)| Some((what, looked?))).collect()
 }
 
 fn without_verb(arguments: &[OsString], name: &str) -> impl Iterator<Item = OsString> {

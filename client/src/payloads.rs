@@ -110,7 +110,8 @@ impl Payloads {
         .await
     }
 
-    /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`.
+    /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`. Damaged bytes end in `DataLoss` `DATA_CORRUPT`, at the latest in
+    /// place of the last chunk: what has not ended without an error is not to be used.
     pub async fn get(
         &self,
         digest: Digest,
@@ -137,7 +138,7 @@ impl Payloads {
         let bytes = bytes.freeze();
         if Digest::of(&bytes) != digest {
             let text = format!("the store's bytes of payload {digest} have another digest");
-            return Err(refuse(Code::DataLoss, Reason::PayloadDigestMismatch, text));
+            return Err(refuse(Code::DataLoss, Reason::DataCorrupt, text));
         }
         Ok(bytes)
     }

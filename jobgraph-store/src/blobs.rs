@@ -2,6 +2,7 @@
 
 pub mod fs;
 pub mod memory;
+pub mod verified;
 
 use std::time::SystemTime;
 
@@ -16,6 +17,16 @@ pub enum BlobError {
     /// There are no such bytes.
     #[error("no payload {0}")]
     Missing(Digest),
+    /// The bytes that are there are not those that were put.
+    #[error("{file} is damaged: {why}")]
+    Damaged {
+        /// Which payload.
+        digest: Digest,
+        /// Where it lies.
+        file: String,
+        /// What was seen.
+        why: String,
+    },
     /// No room, or read-only. Nothing half-written is visible.
     #[error("the payload disk is full or read-only: {0}")]
     Full(String),
@@ -39,7 +50,8 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 /// A backend of payloads.
 ///
 /// Laws: a blob is visible whole or not at all, also after a crash; once `finish` has returned it is durable; putting what is
-/// there already is harmless; `remove` of what is not there is no error. Names are not verified here: who writes hashes.
+/// there already is harmless, and replaces it; `remove` of what is not there is no error. Names are not verified here: who writes hashes, and
+/// whoever reads does so through [`verified::Verified`].
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Begins to write a blob. Dropped before `finish`, it leaves nothing that is visible.
@@ -50,6 +62,9 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// The bytes from `offset` on.
     async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError>;
+
+    /// Where a person finds it.
+    fn place(&self, digest: Digest) -> String;
 
     /// Removes a blob.
     async fn remove(&self, digest: Digest) -> Result<(), BlobError>;

@@ -30,7 +30,15 @@ pub enum Error {
     /// The disk is full or read-only; nothing was done.
     #[error("the record's disk is full or read-only: {0}")]
     Full(String),
-    /// A defect of ours, or damage.
+    /// What is on the disk is not what was written there.
+    #[error("{file} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What was seen.
+        why: String,
+    },
+    /// A defect of ours, or what another build has written.
     #[error("{0}")]
     Internal(String),
 }
@@ -43,6 +51,7 @@ impl From<StoreError> for Error {
             StoreError::Full(why) => Self::Full(why),
             StoreError::Compacted { asked, oldest } => Self::Compacted { asked, oldest },
             StoreError::TooLarge(why) => Self::Refused(Refusal::RequestInvalid(why)),
+            StoreError::Damaged { file, why } => Self::Damaged { file, why },
             StoreError::Unreadable(why) => Self::Internal(why),
         }
     }
@@ -52,6 +61,7 @@ impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::Missing(digest) => Self::Refused(Refusal::PayloadMissing(vec![digest.to_string()])),
+            BlobError::Damaged { file, why, .. } => Self::Damaged { file, why },
             BlobError::Full(why) => Self::Full(why),
             BlobError::Failed(why) => Self::Unavailable(why),
         }

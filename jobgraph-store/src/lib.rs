@@ -4,6 +4,7 @@
 pub mod blobs;
 pub mod config;
 pub mod error;
+pub mod examine;
 pub mod grpc;
 pub mod keys;
 pub mod logs;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
+use chassis::disk;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
@@ -24,6 +26,7 @@ use chassis::transport::SharedTransport;
 use crate::blobs::fs::FsBlobs;
 use crate::config::Args;
 use crate::service::Service;
+use crate::store::StoreError;
 use crate::store::embedded::EmbeddedMetadata;
 
 /// How long calls may finish once the shutdown has begun.
@@ -43,10 +46,16 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let places = args.places();
     let state = places.service_state(Args::SERVICE);
-    make_private(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    disk::make_directories(&state, 0o700).with_context(|| format!("cannot make {}", state.display()))?;
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
-    let metadata = EmbeddedMetadata::open(&state.join("record.redb")).context("cannot open the record")?;
-    let blobs = FsBlobs::open(&state.join("payloads")).context("cannot open the payloads")?;
+    examine::not_lost(&state).map_err(|lost| anyhow!(lost))?;
+    let metadata = EmbeddedMetadata::open(&state.join(examine::RECORD)).map_err(|error| {
+        if matches!(error, StoreError::Damaged { .. }) {
+            return anyhow!(examine::with_remedy(&error, &state));
+        }
+        anyhow!(error).context("cannot open the record")
+    })?;
+    let blobs = FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
     let metadata = Arc::new(metadata);
     let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
     let server = chassis::server::bind(Serve {
@@ -85,9 +94,4 @@ pub async fn serve(
         tracing::warn!(%error, "output that was not durable yet is shipped again");
     }
     Ok(ended?)
-}
-
-fn make_private(directory: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }

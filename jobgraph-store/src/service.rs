@@ -22,6 +22,7 @@ use std::sync::Arc;
 use chassis::clock::SharedClock;
 
 use crate::blobs::Blobs;
+use crate::blobs::verified::Verified;
 use crate::logs::Logs;
 use crate::store::Metadata;
 use live::Live;
@@ -35,7 +36,7 @@ pub use watch::WatchItem;
 #[derive(Clone)]
 pub struct Service {
     pub(crate) metadata: Arc<dyn Metadata>,
-    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) blobs: Verified,
     pub(crate) clock: SharedClock,
     pub(crate) live: Live,
     pub(crate) logs: Logs,
@@ -47,6 +48,7 @@ impl Service {
     /// The record over these backends.
     pub fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
         let live = Live::new(clock.clone());
+        let blobs = Verified::new(blobs);
         Self { metadata, blobs, clock, live, logs: Logs::default(), sweeping: Arc::default() }
     }
 }

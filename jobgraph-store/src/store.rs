@@ -216,7 +216,15 @@ pub enum StoreError {
     /// The transaction is over a limit of the seam; nothing was done.
     #[error("the transaction is too large: {0}")]
     TooLarge(String),
-    /// What is stored cannot be read: damaged, or of a newer build.
+    /// What is on the disk is not what was written there.
+    #[error("{file} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What was seen.
+        why: String,
+    },
+    /// What is stored cannot be read: it is of a newer build.
     #[error("the metadata store holds what this build cannot read: {0}")]
     Unreadable(String),
 }

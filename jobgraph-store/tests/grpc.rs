@@ -125,6 +125,9 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
     let result: Vec<Bytes> =
         applications.read_result(&app.id, None, "by_carrier").await.unwrap().try_collect().await.unwrap();
     assert_eq!(result.concat(), rows);
+    std::fs::write(host.payload(Digest::of(&rows)), b"rowz").unwrap();
+    let damaged = applications.read_result(&app.id, None, "by_carrier").await.map(|_| ()).unwrap_err();
+    assert_eq!(damaged.reason(), Some(Reason::DataCorrupt), "before a byte of it");
 
     let events =
         api::EventsRequest { application_id: app.id.to_string(), follow: true, ..Default::default() };

@@ -1,10 +1,11 @@
 //! What can go wrong, in the caller's terms.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::status::Problem;
 use proto::{InvalidId, Reason};
+use redb_file::FileError;
 use tonic::{Code, Status};
 
 /// How soon a caller may try again after a disk has failed or the elector has ended.
@@ -34,6 +35,19 @@ pub enum Error {
         /// No space, or a read-only file system.
         full: bool,
     },
+    /// The elector's own file is not what was written to it: it will not guess who leads. Without the file nothing is lost for good, since
+    /// a contender enters with the epoch that the record knows.
+    #[error(
+        "the elector's ledger {} is damaged: {why}; restore it from a copy, or end the host and remove it: epochs go on above \
+         those in the record",
+        path.display()
+    )]
+    LedgerDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What was seen.
+        why: String,
+    },
     /// What the elector once wrote cannot be read: it will not guess an epoch.
     #[error("the elector's record of {application} in {} is unreadable: {why}", path.display())]
     LedgerUnreadable {
@@ -52,22 +66,16 @@ pub enum Error {
     Internal(String),
 }
 
-impl Error {
-    /// A failed read or write of the file at `path`.
-    pub(crate) fn ledger(path: &Path, error: redb::Error) -> Self {
-        let kind = match &error {
-            redb::Error::Io(error) => Some(error.kind()),
-            _ => None,
-        };
-        let full = matches!(
-            kind,
-            Some(
-                std::io::ErrorKind::StorageFull
-                    | std::io::ErrorKind::ReadOnlyFilesystem
-                    | std::io::ErrorKind::QuotaExceeded
-            )
-        );
-        Self::Ledger { path: path.to_owned(), why: error.to_string(), full }
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Damaged { path, why } => Self::LedgerDamaged { path, why },
+            FileError::Full { path, why } => Self::Ledger { path, why, full: true },
+            FileError::Failed { path, why } => Self::Ledger { path, why, full: false },
+            FileError::InUse { path } => {
+                Self::Ledger { path, why: "another process has it open".to_owned(), full: false }
+            }
+        }
     }
 }
 
@@ -90,9 +98,13 @@ impl From<Error> for Status {
             Error::Ledger { path, .. } => Problem::new(Code::Unavailable, Reason::StoreUnavailable, message)
                 .metadata("path", path.display())
                 .retry_after(RETRY_AFTER),
+            Error::LedgerDamaged { path, .. } => {
+                tracing::error!("{message}");
+                Problem::new(Code::DataLoss, Reason::DataCorrupt, message).metadata("file", path.display())
+            }
             Error::LedgerUnreadable { path, application, .. } => {
                 tracing::error!("{message}");
-                Problem::new(Code::Internal, Reason::Internal, message)
+                Problem::new(Code::DataLoss, Reason::DataCorrupt, message)
                     .metadata("path", path.display())
                     .metadata("application_id", application)
             }

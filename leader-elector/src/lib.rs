@@ -6,18 +6,19 @@
 pub mod config;
 pub mod election;
 pub mod error;
+pub mod examine;
 pub mod grpc;
 pub mod model;
 pub mod service;
 
-use std::fs::{DirBuilder, read_to_string};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::read_to_string;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
+use chassis::disk;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
@@ -48,12 +49,9 @@ pub async fn serve(
     let places = Places::new(&args.state_dir);
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let directory = places.service_state(NAME);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
+    disk::make_directories(&directory, 0o700)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let ledger = EmbeddedLedger::open(directory.join("grants.redb"))?;
+    let ledger = EmbeddedLedger::open(directory.join(examine::LEDGER))?;
     let election =
         EmbeddedElection::new(ledger, Arc::new(FileLocks), clock.clone(), args.lease(), boot_id()?);
     let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.clone());

@@ -168,6 +168,8 @@ impl MainProcess for TetheredMain {
         let Some(previous) = previous else { return Ok(false) };
         let earlier = self.places(&EpochFence { epoch: previous.epoch, ..fence.clone() });
         let exit = Exit::read(&earlier.control.join("main.exit"));
+        // Unreadable is as unknown as absent: main() is executed again.
+        let exit = exit.inspect_err(|error| tracing::warn!("{error}"));
         Ok(exit.ok().flatten().is_some_and(|exit| exit.code == Some(0)))
     }
 

@@ -22,13 +22,7 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Names this life of the machine; empty where the kernel does not tell.
-pub(super) fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-/// Removes what is half-written, and facts of what is gone; a blob without readable facts gets new ones, which say that
-/// it is to be digested before it is given out.
+/// Removes what is half-written, and facts of what is gone; a blob without readable facts gets new ones.
 pub(super) fn recover(directory: &Path) -> io::Result<()> {
     for leftover in fs::read_dir(directory.join("incoming"))? {
         fs::remove_file(leftover?.path())?;
@@ -58,8 +52,6 @@ pub(super) fn recover(directory: &Path) -> io::Result<()> {
                 uri: String::new(),
                 fetched_at: written,
                 used_at: written,
-                verified_mtime: 0,
-                verified_boot: String::new(),
             };
             tracing::info!(%digest, "a cached artifact without facts is taken up again");
             fs::write(facts, serde_json::to_vec(&adopted)?)?;

@@ -25,7 +25,7 @@ fn what_is_kept_is_found_under_its_digest_also_after_a_restart() {
     let digest = kept(&cache(directory.path(), 100).0, b"bytes");
     assert_eq!(digest, Digest::of(b"bytes"));
     let (reopened, _) = cache(directory.path(), 100);
-    assert_eq!(reopened.find(digest).unwrap().unwrap().facts.size_bytes, 5);
+    assert_eq!(reopened.find(digest).unwrap().whole().unwrap().facts.size_bytes, 5);
     assert_eq!(fs::read(reopened.path(digest)).unwrap(), b"bytes");
 }
 
@@ -37,7 +37,7 @@ fn what_was_cut_off_is_gone_after_a_restart() {
     std::mem::forget(incoming);
     let (reopened, _) = cache(directory.path(), 100);
     assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
-    assert!(reopened.find(Digest::of(b"half")).unwrap().is_none());
+    assert!(reopened.find(Digest::of(b"half")).unwrap().whole().is_none());
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_blob_that_was_changed_on_disk_is_not_given_out() {
     let digest = kept(&cache, b"bytes");
     fs::set_permissions(cache.path(digest), fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(cache.path(digest), b"tampered with").unwrap();
-    assert!(cache.find(digest).unwrap().is_none());
+    assert!(cache.find(digest).unwrap().whole().is_none());
     assert!(!cache.path(digest).exists());
 }
 
@@ -62,9 +62,9 @@ fn over_the_limit_the_least_recently_used_goes_and_a_held_one_stays() {
     let second = kept(&cache, b"second");
     clock.advance(Duration::from_secs(1));
     let third = kept(&cache, b"third");
-    assert!(cache.find(held).unwrap().is_some());
-    assert!(cache.find(second).unwrap().is_none());
-    assert!(cache.find(third).unwrap().is_some());
+    assert!(cache.find(held).unwrap().whole().is_some());
+    assert!(cache.find(second).unwrap().whole().is_none());
+    assert!(cache.find(third).unwrap().whole().is_some());
     assert!(!cache.evict_one(held).unwrap());
     cache.release(&application).unwrap();
     assert!(cache.evict_one(held).unwrap());
@@ -100,9 +100,9 @@ fn a_blob_whose_facts_were_lost_is_taken_up_again_and_digested_before_it_is_give
     fs::write(&blob, b"not").unwrap();
 
     let (reopened, _) = cache(directory.path(), 100);
-    assert_eq!(reopened.find(lost).unwrap().unwrap().facts.size_bytes, 4);
-    assert_eq!(reopened.find(cut).unwrap().unwrap().facts.size_bytes, 3);
-    assert!(reopened.find(bad).unwrap().is_none(), "given out without a look");
+    assert_eq!(reopened.find(lost).unwrap().whole().unwrap().facts.size_bytes, 4);
+    assert_eq!(reopened.find(cut).unwrap().whole().unwrap().facts.size_bytes, 3);
+    assert!(reopened.find(bad).unwrap().whole().is_none(), "given out without a look");
     assert_eq!(fs::read_dir(directory.path().join("facts")).unwrap().count(), 2);
 }
 
@@ -112,7 +112,7 @@ fn facts_of_a_blob_that_is_gone_go_too() {
     let digest = kept(&cache(directory.path(), 100).0, b"bytes");
     fs::remove_file(directory.path().join("blobs").join(digest.to_hex())).unwrap();
     let (reopened, _) = cache(directory.path(), 100);
-    assert!(reopened.find(digest).unwrap().is_none());
+    assert!(reopened.find(digest).unwrap().whole().is_none());
     assert_eq!(fs::read_dir(directory.path().join("facts")).unwrap().count(), 0);
 }
 
@@ -140,7 +140,7 @@ fn what_does_not_fit_beside_what_is_held_is_refused_and_evicts_nothing() {
     incoming.receive([Bytes::from_static(b"eight by")]).unwrap();
     let refused = cache.keep(incoming, "test:").unwrap_err();
     assert!(matches!(refused, NotKept::NoRoom { used_bytes: 5, size_bytes: 8 }), "{refused:?}");
-    assert!(cache.find(other).unwrap().is_some());
+    assert!(cache.find(other).unwrap().whole().is_some());
     assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 0);
 }
 
@@ -149,7 +149,7 @@ fn what_somebody_is_being_given_is_not_evicted() {
     let directory = tempfile::tempdir().unwrap();
     let (cache, _) = cache(directory.path(), 100);
     let digest = kept(&cache, b"bytes");
-    let given = cache.find(digest).unwrap().unwrap();
+    let given = cache.find(digest).unwrap().whole().unwrap();
     assert!(!cache.evict_one(digest).unwrap());
     assert_eq!(cache.evict(0).unwrap(), []);
     drop(given);
@@ -189,25 +189,23 @@ fn a_local_file_is_pointed_to_and_copied_only_to_become_executable() {
     assert_eq!(fs::metadata(&baked).unwrap().mode() & 0o777, 0o644);
 }
 
-/// A machine that went down may have kept a file's size and times, and not its bytes.
+/// Neither a disk that rots nor a machine that went down keeps its word about sizes and times.
 #[test]
-fn what_another_life_of_the_machine_verified_is_digested_again() {
+fn a_blob_whose_bytes_changed_behind_its_times_is_not_given_out() {
     let directory = tempfile::tempdir().unwrap();
     let (cache, _) = cache(directory.path(), 100);
-    let (whole, torn) = (kept(&cache, b"whole"), kept(&cache, b"torn!"));
-    for digest in [whole, torn] {
-        let facts = cache.read(digest).unwrap().unwrap();
-        assert!(!facts.verified_boot.is_empty());
-        cache.write(&Facts { verified_boot: "earlier".into(), ..facts }).unwrap();
-    }
-    let blob = cache.path(torn);
-    let verified = fs::metadata(&blob).unwrap().modified().unwrap();
+    let (whole, changed) = (kept(&cache, b"whole"), kept(&cache, b"bytes"));
+    cache.find(changed).unwrap().whole().unwrap();
+    let blob = cache.path(changed);
+    let fetched = fs::metadata(&blob).unwrap().modified().unwrap();
     fs::set_permissions(&blob, fs::Permissions::from_mode(0o644)).unwrap();
-    fs::write(&blob, [0; 5]).unwrap();
-    fs::File::options().write(true).open(&blob).unwrap().set_modified(verified).unwrap();
-    assert!(cache.find(torn).unwrap().is_none(), "given out without a look");
-    assert!(cache.find(whole).unwrap().is_some());
-    assert_eq!(cache.read(whole).unwrap().unwrap().verified_boot, cache.boot, "digested at each use");
+    fs::write(&blob, b"bytez").unwrap();
+    fs::File::options().write(true).open(&blob).unwrap().set_modified(fetched).unwrap();
+    assert!(matches!(cache.find(changed).unwrap(), Found::Damaged(named) if named == blob));
+    assert!(matches!(cache.find(changed).unwrap(), Found::Nothing), "it is dropped");
+    assert!(cache.find(whole).unwrap().whole().is_some());
+    assert_eq!(kept(&cache, b"bytes"), changed, "and can be fetched again");
+    assert!(cache.find(changed).unwrap().whole().is_some());
 }
 
 #[test]
@@ -217,9 +215,9 @@ fn uses_close_together_are_noted_once() {
     let digest = kept(&cache, b"bytes");
     let noted = || fs::metadata(cache.facts_path(digest)).unwrap().ino();
     let first = noted();
-    cache.find(digest).unwrap().unwrap();
+    cache.find(digest).unwrap().whole().unwrap();
     assert_eq!(noted(), first, "written for a cached artifact that was given out");
     clock.advance(USE_NOTED_EVERY);
-    assert_eq!(cache.find(digest).unwrap().unwrap().facts.used_at, cache.now());
+    assert_eq!(cache.find(digest).unwrap().whole().unwrap().facts.used_at, cache.now());
     assert_ne!(noted(), first);
 }

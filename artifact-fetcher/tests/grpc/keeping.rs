@@ -110,6 +110,32 @@ async fn any_range_of_a_cached_artifact_can_be_read_and_nothing_behind_its_end()
     fixture.end().await;
 }
 
+/// Whether all of it is read or a part, it is not given out as what it was, and can be fetched again.
+#[tokio::test]
+async fn a_damaged_artifact_is_an_error_that_names_the_file() {
+    let fixture = fixture().await;
+    let bytes: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+    for (offset, length) in [(0, 0), (5, 10), (bytes.len() as u64 - 1, 0)] {
+        let digest = fixture.fetched("large", &bytes, None).await;
+        let path = fixture.artifacts.stat(digest).await.unwrap().path;
+        let fetched = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let mut changed = bytes.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(fetched).unwrap();
+        let read = async {
+            fixture.artifacts.read(digest, offset, length).await?.try_collect::<Vec<_>>().await
+        };
+        let damaged = read.await.unwrap_err();
+        assert_eq!((damaged.code(), damaged.reason()), (tonic::Code::DataLoss, Some(Reason::DataCorrupt)));
+        assert!(damaged.message().contains(&path), "{damaged}");
+        let gone = fixture.artifacts.stat(digest).await.unwrap_err();
+        assert_eq!(gone.reason(), Some(Reason::ArtifactNotCached));
+    }
+    fixture.end().await;
+}
+
 #[tokio::test]
 async fn an_executable_runs_where_it_is_placed_and_the_cached_file_stays_as_it_is() {
     let fixture = fixture().await;

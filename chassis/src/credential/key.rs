@@ -11,6 +11,7 @@ use rand::Rng as _;
 use sha2::Sha256;
 
 use super::{Credential, Principal, write_secret};
+use crate::disk;
 
 /// Names the format; a token of another one does not verify.
 const PREFIX: &str = "ms1";
@@ -48,14 +49,8 @@ impl DeploymentKey {
         let key = Self::generate();
         let new = path.with_extension(format!("new-{}-{:08x}", std::process::id(), rand::rng().next_u32()));
         write_secret(&new, hex::encode(key.0).as_bytes()).map_err(about)?;
-        // A link appears whole or not at all and never replaces the key that another process has just made.
-        let linked = fs::hard_link(&new, path);
-        fs::remove_file(&new).map_err(about)?;
-        match linked {
-            Ok(()) => Ok(key),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::load(path),
-            Err(error) => Err(about(error)),
-        }
+        // Never in place of the key that another process has just made.
+        if disk::place(&new, path).map_err(about)? { Ok(key) } else { Self::load(path) }
     }
 
     /// Reads the key; `NotFound` if there is none.
@@ -73,7 +68,11 @@ impl DeploymentKey {
         let text = fs::read_to_string(path).map_err(|error| about(error.kind(), &error))?;
         let mut bytes = [0; 32];
         hex::decode_to_slice(text.trim(), &mut bytes)
-            .map_err(|_| about(ErrorKind::InvalidData, &"it does not hold 64 hex digits"))?;
+            .map_err(|_| {
+            let why = "it does not hold 64 hex digits, so it was damaged: restore it from a copy; without one, end all \
+                       processes of this state directory and remove the file";
+            about(ErrorKind::InvalidData, &why)
+        })?;
         Ok(Self(bytes))
     }
 

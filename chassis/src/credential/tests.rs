@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Credential, DeploymentKey, Principal};
+use crate::disk;
 
 fn principals() -> Vec<Principal> {
     let application = || "orders".to_owned();
@@ -80,7 +81,21 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused_with_the_way_out() {
     assert!(error.to_string().contains("0640") && error.to_string().contains("chmod 600"), "{error}");
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, "short").unwrap();
-    assert_eq!(DeploymentKey::load_or_create(&path).unwrap_err().kind(), ErrorKind::InvalidData);
+    let error = DeploymentKey::load_or_create(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    let (named, text) = (path.display().to_string(), error.to_string());
+    assert!(text.contains(&named) && text.contains("restore it from a copy"), "{text}");
+}
+
+/// What a machine without power forgot would be made anew, and nobody's token would be good any more.
+#[test]
+fn a_key_and_a_token_have_durable_names() {
+    let dir = tempfile::tempdir().unwrap();
+    disk::watched::begin();
+    let key = DeploymentKey::load_or_create(&dir.path().join("key")).unwrap();
+    assert_eq!(disk::watched::syncs_of(dir.path()), 1);
+    key.mint(&Principal::Deployment).write_file(&dir.path().join("token")).unwrap();
+    assert_eq!(disk::watched::syncs_of(dir.path()), 2);
 }
 
 #[test]

@@ -47,11 +47,14 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
         .map_err(|error| Failure::of_state(format!("{}: {error}", places.state().display())))?;
     let mut up: Option<Child> = None;
     let mut starts = 0;
+    // Where in its log the words of the host that is started here begin.
+    let mut said_from = None;
     let (mut replaced, mut doubts) = (false, 0);
     loop {
         match holder(&places.host_lock())? {
             Holder::Held(Some(pid)) => {
-                let said = HostFile::read(&places.host_file()).filter(|file| file.pid == pid);
+                let said = HostFile::read(&places.host_file()).map_err(damaged)?;
+                let said = said.filter(|file| file.pid == pid);
                 doubts += u32::from(said.as_ref().is_some_and(|file| file.process().is_none()));
                 if let Some(file) = said.filter(|file| file.process().is_some() || doubts > DOUBTS) {
                     if file.build == build::ours() || replaced {
@@ -70,21 +73,30 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
                     Some(child) => child.try_wait()?.is_some(),
                 };
                 if gone && starts == STARTS {
-                    return Err(not_started(places, "the host ended while it started"));
+                    return Err(not_started(places, said_from, "the host ended while it started"));
                 }
                 if gone {
-                    up = Some(start(places)?);
+                    let (child, from) = start(places)?;
+                    up = Some(child);
+                    said_from = said_from.or(Some(from));
                     starts += 1;
                 }
             }
         }
-        wait(clock, began, places).await?;
+        wait(clock, began, places, said_from).await?;
     }
 }
 
-async fn wait(clock: &SharedClock, began: Boot, places: &Places) -> Outcome<()> {
+/// Nobody can tell what a host is made of whose own file was damaged; it works on.
+fn damaged(error: std::io::Error) -> Failure {
+    Failure::new(Exit::REFUSED, Reason::DataCorrupt, error.to_string())
+        .help("mainspring down --yes ends the host; the next command starts it again, and applications go on")
+}
+
+async fn wait(clock: &SharedClock, began: Boot, places: &Places, said_from: Option<u64>) -> Outcome<()> {
     if clock.boot().saturating_duration_since(began) > READY {
-        return Err(not_started(places, &format!("the host is not ready after {} s", READY.as_secs())));
+        let what = format!("the host is not ready after {} s", READY.as_secs());
+        return Err(not_started(places, said_from, &what));
     }
     clock.sleep(LOOK).await;
     Ok(())
@@ -114,18 +126,14 @@ fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
     Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
 }
 
-fn not_started(places: &Places, what: &str) -> Failure {
+fn not_started(places: &Places, said_from: Option<u64>, what: &str) -> Failure {
     let log = up_log(places);
     let mut failure = Failure::new(
         Exit::UNREACHABLE,
         Reason::HostNotReachable,
         format!("{what}; its log is {}", log.display()),
     );
-    // The ways out in the log are the same as the one that is shown below it, and so are the words of a second start.
-    let mut lines = log_file::tail(&log, 2 * STARTS as usize).unwrap_or_default();
-    lines.retain(|line| !line.trim_start().starts_with("help:"));
-    lines.dedup();
-    for line in lines {
+    for line in log_file::last_words(&log, said_from.unwrap_or_default()).unwrap_or_default() {
         failure = failure.detail(format!("| {line}"));
     }
     failure
@@ -141,8 +149,8 @@ pub(crate) fn up_log(places: &Places) -> PathBuf {
     places.state().join("up.log")
 }
 
-/// Starts `up` in the background.
-fn start(places: &Places) -> Outcome<Child> {
+/// Starts `up` in the background; and where in its log its words begin.
+fn start(places: &Places) -> Outcome<(Child, u64)> {
     let path = up_log(places);
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
@@ -151,6 +159,7 @@ fn start(places: &Places) -> Outcome<Child> {
     }
     let log =
         options.open(&path).map_err(|error| Failure::of_state(format!("{}: {error}", path.display())))?;
+    let said_from = log.metadata()?.len();
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["up", "--state-dir"])
@@ -166,7 +175,7 @@ fn start(places: &Places) -> Outcome<Child> {
             command.env_remove(variable);
         }
     }
-    Ok(command.spawn()?)
+    Ok((command.spawn()?, said_from))
 }
 
 /// Twins of options that say how one command speaks.

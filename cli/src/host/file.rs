@@ -67,9 +67,19 @@ impl ServiceEntry {
 }
 
 impl HostFile {
-    /// The file's content; `None` if there is none, or none that this build can read.
-    pub(crate) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    /// The file's content; `None` if there is none. One that cannot be read was damaged, since it is replaced in one step.
+    pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
+        let about = |kind, why: &dyn std::fmt::Display| {
+            io::Error::new(kind, format!("{} {why}", path.display()))
+        };
+        match fs::read(path) {
+            Ok(text) => {
+                let damaged = |error: serde_json::Error| about(io::ErrorKind::InvalidData, &format!("is damaged: {error}"));
+                serde_json::from_slice(&text).map(Some).map_err(damaged)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(about(error.kind(), &format!("cannot be read: {error}"))),
+        }
     }
 
     /// The `up` that wrote it, while it lives and can be seen from here.
@@ -84,7 +94,7 @@ impl HostFile {
         given.filter_map(|(name, entry)| Some((name.clone(), entry.endpoint.parse().ok()?))).collect()
     }
 
-    /// Replaces the file in one step.
+    /// Replaces the file in one step. It need not be durable: what it tells of ends with the machine.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("json.new");
         let mut text = serde_json::to_string_pretty(self)?;
@@ -110,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_reads_back_and_nonsense_is_none() {
+    fn what_was_written_reads_back_and_nonsense_is_damage() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("host.json");
         let elsewhere = Endpoint::Tcp("127.0.0.1".into(), 7);
@@ -132,12 +142,15 @@ mod tests {
                 ("leader-elector".into(), ServiceEntry::given(&elsewhere)),
             ]),
         };
-        assert_eq!(HostFile::read(&path), None);
+        assert_eq!(HostFile::read(&path).unwrap(), None);
         host.write(&path).unwrap();
-        assert_eq!(HostFile::read(&path).as_ref(), Some(&host));
+        assert_eq!(HostFile::read(&path).unwrap().as_ref(), Some(&host));
         assert_eq!(host.given(), Given::from([("leader-elector".to_owned(), elsewhere)]));
-        fs::write(&path, "{").unwrap();
-        assert_eq!(HostFile::read(&path), None);
+        for nonsense in ["", "{", "{}"] {
+            fs::write(&path, nonsense).unwrap();
+            let said = HostFile::read(&path).unwrap_err().to_string();
+            assert!(said.contains("host.json is damaged"), "{said}");
+        }
         HostFile::remove(&path).unwrap();
         HostFile::remove(&path).unwrap();
     }

@@ -117,12 +117,14 @@ pub(crate) struct Running {
     pub(crate) process: Process,
     kept_by: KeptBy,
     child: Option<Child>,
+    /// Where in its log its words begin.
+    said_from: u64,
 }
 
 impl Running {
     /// A process that was found.
     pub(crate) fn adopted(name: &'static str, found: Found) -> Self {
-        Self { name, process: found.process, kept_by: found.kept_by, child: None }
+        Self { name, process: found.process, kept_by: found.kept_by, child: None, said_from: 0 }
     }
 
     /// What `host.json` says about it.
@@ -217,6 +219,8 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
     make_directory(&directory)?;
     let log = log(&reach.places, name);
     log_file::cap(&log, log_file::MAX_BYTES)?;
+    let stderr = log_file::open(&log)?;
+    let said_from = stderr.metadata()?.len();
     let mut command = Command::new(executable);
     command
         .args(["serve", name, "--state-dir"])
@@ -226,7 +230,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .env(OWN_SESSION, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log_file::open(&log)?);
+        .stderr(stderr);
     for variable in FOREIGN {
         command.env_remove(variable);
     }
@@ -235,7 +239,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .id()
         .and_then(Process::of)
         .ok_or_else(|| io::Error::other(format!("{name} is gone already")))?;
-    Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child) })
+    Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
 }
 
 /// Waits until a service serves; `Err` says that it does not within the time that one may take to start.
@@ -259,8 +263,8 @@ pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), St
         how = running.ended(&reach.clock) => Err(format!("{name} ended while it started ({how})")),
     };
     outcome.map_err(|error| {
-        let lines = log_file::tail(&log(&reach.places, name), 3).unwrap_or_default();
-        if lines.is_empty() { error } else { format!("{error}: {}", lines.join(" | ")) }
+        let words = log_file::last_words(&log(&reach.places, name), running.said_from).unwrap_or_default();
+        if words.is_empty() { error } else { format!("{error}: {}", words.join("; ")) }
     })
 }
 

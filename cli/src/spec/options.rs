@@ -42,8 +42,8 @@ pub(crate) struct SpecOptions {
     #[arg(long = "artifact", value_name = "URI[#sha256=HEX]", help_heading = "What runs")]
     artifacts: Vec<String>,
 
-    /// Where relative outputs go
-    #[arg(long, value_name = "DIR", help_heading = "What runs")]
+    /// Where relative outputs go: a directory of this host
+    #[arg(long, value_name = "DIR", value_parser = output_directory, help_heading = "What runs")]
     output: Option<PathBuf>,
 
     /// Add to targets that hold another generation's output
@@ -168,6 +168,16 @@ fn on_failover(text: &str) -> Result<OnFailover, String> {
         "re-execute" => Ok(OnFailover::ReExecute),
         "fail" => Ok(OnFailover::Fail),
         _ => Err("expected re-execute or fail".to_owned()),
+    }
+}
+
+/// A path. What looks like an address would become one below the current directory, and its output be looked for elsewhere.
+fn output_directory(text: &str) -> Result<PathBuf, String> {
+    match text.split_once(':') {
+        Some((scheme, rest)) if rest.starts_with('/') && !scheme.is_empty() && !scheme.contains('/') => {
+            Err(format!("outputs go to directories of this host, not to {scheme}: addresses: name one by its path"))
+        }
+        _ => Ok(text.into()),
     }
 }
 

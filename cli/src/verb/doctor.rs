@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use chassis::credential::DeploymentKey;
 use client::process_tree;
@@ -16,8 +17,12 @@ use crate::host::lock::{Holder, holder};
 use crate::host::service::{self, Found};
 use crate::host::{SERVICES, build};
 use crate::output::Style;
+use crate::serve;
 use crate::session::Session;
 use crate::table::size;
+
+/// How long payloads are digested unless all are asked for: 10 GB or so.
+const DIGEST_WITHIN: Duration = Duration::from_secs(10);
 
 /// Below this a disk is called full, in bytes.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -25,7 +30,11 @@ const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
 /// What is where, and what is wrong with it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring doctor -o json")]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    /// Digest every payload, however long that takes; otherwise as many as 10 seconds are enough for
+    #[arg(long)]
+    deep: bool,
+}
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -36,9 +45,10 @@ struct Finding {
     problem: Option<String>,
 }
 
-pub(crate) async fn run(_: DoctorArgs, session: &Session) -> Outcome<Exit> {
-    let mut findings =
-        vec![binary(), engine(), flink(session).await, state(session), key(session), up(session)?];
+pub(crate) async fn run(args: DoctorArgs, session: &Session) -> Outcome<Exit> {
+    let mut findings = vec![binary(), engine(), flink(session).await, state(session), key(session)];
+    findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
+    findings.push(up(session)?);
     findings.extend(services(session).await?);
     findings.push(processes(session)?);
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
@@ -148,8 +158,24 @@ fn key(session: &Session) -> Finding {
     Finding { what: "deployment key", text: path.display().to_string(), problem }
 }
 
+/// What the services keep, whether they run or not.
+async fn files(session: &Session, within: Duration) -> Vec<Finding> {
+    let looked = serve::examine(&session.places, &session.clock, within).await;
+    let finding = |(what, looked): (&'static str, Result<String, String>)| match looked {
+        Ok(text) => Finding { what, text, problem: None },
+        Err(problem) => Finding { what, text: "damaged".to_owned(), problem: Some(problem) },
+    };
+    looked.into_iter().map(finding).collect()
+}
+
 fn up(session: &Session) -> Outcome<Finding> {
-    let file = HostFile::read(&session.places.host_file());
+    let file = match HostFile::read(&session.places.host_file()) {
+        Ok(file) => file,
+        Err(error) => {
+            let problem = Some(format!("{error}; mainspring down --yes ends the host, any verb starts it again"));
+            return Ok(Finding { what: "up", text: "its own file is damaged".to_owned(), problem });
+        }
+    };
     let (text, problem) = match (holder(&session.places.host_lock())?, file) {
         (Holder::Free, None) => ("does not run".to_owned(), None),
         (Holder::Free, Some(file)) => {

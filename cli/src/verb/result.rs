@@ -64,6 +64,10 @@ pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
             break;
         }
     }
-    reader.finish(&session.clock).await?;
+    if let Err(unreadable) = reader.finish(&session.clock).await {
+        // The reader stumbles over damaged rows before the record has seen the last of them, which says what is wrong.
+        while stream.next().await.transpose()?.is_some() {}
+        return Err(unreadable);
+    }
     Ok(Exit::SUCCEEDED)
 }

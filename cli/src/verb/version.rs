@@ -13,7 +13,7 @@ use crate::session::Session;
 pub(crate) struct VersionArgs {}
 
 pub(crate) async fn run(_: VersionArgs, session: &Session) -> Outcome<Exit> {
-    let host = HostFile::read(&session.places.host_file());
+    let host = HostFile::read(&session.places.host_file()).ok().flatten();
     let found = |name| engine::find(name).map(|path| path.display().to_string());
     let engines = ["datafusion", "flink"].map(|name| (name, found(name)));
     if session.out.format.is_table() {

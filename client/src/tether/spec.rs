@@ -57,8 +57,7 @@ impl TetherSpec {
 
     /// Reads a spec file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let text = fs::read(path)?;
-        serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        decode(path, &fs::read(path)?)
     }
 }
 
@@ -88,13 +87,17 @@ impl Exit {
     /// Reads the exit file; `None` when the tree has not ended under a tether that lived to see it.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+            Ok(text) => decode(path, &text).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Both files appear whole or not at all: one that cannot be read was damaged.
+fn decode<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> io::Result<T> {
+    let damaged = |error| format!("{} is damaged: {error}", path.display());
+    serde_json::from_slice(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, damaged(error)))
 }
 
 impl std::fmt::Display for Exit {

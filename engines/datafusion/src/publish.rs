@@ -3,9 +3,11 @@
 //! Both are idempotent: whoever comes next, after a crash at any point, calls them again.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use chassis::disk;
 
 use crate::error::{PublishError, Taken};
 use crate::manifest::{Output, STAGING, job_of_part, stays_below};
@@ -68,7 +70,7 @@ fn publish_one(output: &Output, done: &mut Published) -> Result<(), PublishError
         }
     }
     for directory in touched {
-        File::open(&directory).and_then(|d| d.sync_all()).map_err(PublishError::io(&directory))?;
+        disk::sync_directory(&directory).map_err(PublishError::io(&directory))?;
     }
     remove_tree(&staging)?;
     remove_if_empty(&output.location.join(STAGING))

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chassis::disk;
 
 use crate::home::{self, FLINK_VERSION, Home, HomeError, OUR_JAR};
 use crate::java_home::{FEATURE_VERSION, JavaHome};
@@ -105,6 +106,8 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     {
         eprintln!("flink {FLINK_VERSION}: no class-data archives, JVMs will start slower: {error:#}");
     }
+    // Only a home that would survive a machine without power is called complete.
+    disk::sync_file_system(place).with_context(|| place.display().to_string())?;
     home::write_complete(place, java).with_context(|| place.display().to_string())
 }
 

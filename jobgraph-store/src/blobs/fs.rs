@@ -1,12 +1,16 @@
-//! Payloads as files, through OpenDAL: written beside, synced, renamed to `<2 hex>/<64 hex>`.
+//! Payloads as files, through OpenDAL: written beside, synced, renamed to `<2 hex>/<64 hex>`. The directories are made at their first
+//! payload; a payload is durable once its directory is, and that one's own name in the directory above.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chassis::disk;
 use futures::{StreamExt as _, TryStreamExt as _};
 use opendal::{Operator, Writer, services};
 use proto::Digest;
@@ -21,6 +25,9 @@ const PART_BYTES: usize = 1024 * 1024;
 pub struct FsBlobs {
     operator: Operator,
     root: PathBuf,
+    /// By their number: the directories whose names have reached the disk. One that is there need not have, since whoever made it may
+    /// have died before it said so.
+    durable: Arc<[AtomicBool; 256]>,
 }
 
 impl FsBlobs {
@@ -33,12 +40,12 @@ impl FsBlobs {
         };
         match std::fs::remove_dir_all(&beside) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(about(&error)),
-            _ => std::fs::create_dir_all(&beside).map_err(|error| about(&error))?,
+            _ => disk::make_directories(&beside, 0o700).map_err(|error| about(&error))?,
         }
         let service =
             services::Fs::default().root(&root.to_string_lossy()).atomic_write_dir(&beside.to_string_lossy());
         let operator = Operator::new(service).map_err(|error| failed(&error))?;
-        Ok(Self { operator, root: root.to_owned() })
+        Ok(Self { operator, root: root.to_owned(), durable: Arc::new([const { AtomicBool::new(false) }; 256]) })
     }
 }
 
@@ -76,7 +83,9 @@ impl Blobs for FsBlobs {
         let path = path(digest);
         let writer = self.operator.writer(&path).await.map_err(|error| failed(&error))?;
         let directory = self.root.join(&path[..2]);
-        Ok(Box::new(FsWriter { writer, directory }))
+        let number = usize::from_str_radix(&path[..2], 16).expect("a digest in hex begins with two hex digits");
+        let (root, durable) = (self.root.clone(), self.durable.clone());
+        Ok(Box::new(FsWriter { writer, root, directory, number, durable }))
     }
 
     async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
@@ -100,6 +109,10 @@ impl Blobs for FsBlobs {
             .map_err(|error| failed(&error))?;
         let bytes = reader.into_bytes_stream(offset..size).await.map_err(|error| failed(&error))?;
         Ok(bytes.map_err(|error| BlobError::Failed(error.to_string())).boxed())
+    }
+
+    fn place(&self, digest: Digest) -> String {
+        self.root.join(path(digest)).display().to_string()
     }
 
     async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
@@ -128,7 +141,10 @@ impl Blobs for FsBlobs {
 
 struct FsWriter {
     writer: Writer,
+    root: PathBuf,
     directory: PathBuf,
+    number: usize,
+    durable: Arc<[AtomicBool; 256]>,
 }
 
 #[async_trait]
@@ -143,9 +159,17 @@ impl BlobWriter for FsWriter {
             self.abort().await;
             return Err(error);
         }
-        // The rename is durable only once the directory is.
-        let directory = self.directory.clone();
-        let synced = tokio::task::spawn_blocking(move || std::fs::File::open(directory)?.sync_all()).await;
+        // The rename is durable only once the directory is, and a new directory only once the one above it is.
+        let synced = tokio::task::spawn_blocking(move || {
+            disk::sync_directory(&self.directory)?;
+            let durable = &self.durable[self.number];
+            if !durable.load(Ordering::Acquire) {
+                disk::sync_directory(&self.root)?;
+                durable.store(true, Ordering::Release);
+            }
+            Ok::<_, std::io::Error>(())
+        })
+        .await;
         match synced {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(BlobError::Failed(error.to_string())),
@@ -158,5 +182,41 @@ impl BlobWriter for FsWriter {
         if let Err(error) = self.writer.abort().await {
             tracing::debug!(%error, "an unfinished payload stays until the next start");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What was acknowledged survives a machine that loses its power: its file, its name, and the name of the directory it is in.
+    #[tokio::test]
+    async fn a_payload_is_durable_with_every_name_on_the_way_to_it() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("payloads");
+        disk::watched::begin();
+        let blobs = FsBlobs::open(&root).unwrap();
+        let put = async |bytes: &'static [u8]| {
+            let digest = Digest::of(bytes);
+            let mut writer = blobs.writer(digest).await.unwrap();
+            writer.write(bytes.into()).await.unwrap();
+            writer.finish().await.unwrap();
+            root.join(&digest.to_hex()[..2])
+        };
+        let opened = disk::watched::syncs_of(&root);
+        assert_eq!(disk::watched::syncs_of(above.path()), 1, "the directory of all payloads");
+        let directory = put(b"bytes").await;
+        assert_eq!(disk::watched::syncs_of(&directory), 1, "the payload's name");
+        assert_eq!(disk::watched::syncs_of(&root), opened + 1, "its directory's name");
+        assert_eq!(put(b"bytes").await, directory);
+        assert_eq!((disk::watched::syncs_of(&directory), disk::watched::syncs_of(&root)), (2, opened + 1));
+        // One that an earlier process has made and may not have made durable.
+        let again = FsBlobs::open(&root).unwrap();
+        let opened = disk::watched::syncs_of(&root);
+        let mut writer = again.writer(Digest::of(b"bytes")).await.unwrap();
+        writer.write(Bytes::from_static(b"bytes")).await.unwrap();
+        writer.finish().await.unwrap();
+        assert_eq!(disk::watched::syncs_of(&root), opened + 1);
     }
 }

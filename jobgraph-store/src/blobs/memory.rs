@@ -36,6 +36,10 @@ impl Blobs for MemoryBlobs {
         Ok(futures::stream::iter([Ok(bytes.slice(begin..))]).boxed())
     }
 
+    fn place(&self, digest: Digest) -> String {
+        format!("memory:{digest}")
+    }
+
     async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
         self.blobs().remove(&digest);
         Ok(())

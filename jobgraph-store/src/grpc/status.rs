@@ -42,8 +42,12 @@ fn problem(error: Error) -> Problem {
         }
         Error::Full(_) => Problem::new(Code::ResourceExhausted, Reason::StoreFull, text)
             .help("make room on the disk of the state directory; nothing that was recorded is lost"),
+        Error::Damaged { file, .. } => {
+            tracing::error!("{text}");
+            Problem::new(Code::DataLoss, Reason::DataCorrupt, text).metadata("file", file)
+        }
         Error::Internal(_) => {
-            tracing::error!(error = %text, "a defect, or damage of the record");
+            tracing::error!(error = %text, "a defect, or what another build has written");
             Problem::new(Code::Internal, Reason::Internal, text)
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::{Stream, TryStreamExt as _};
+use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, Digest, api};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -203,8 +203,7 @@ impl Service {
 
     async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {
         let digest: Digest = chunk.digest.parse()?;
-        let parts: Vec<bytes::Bytes> = self.blobs.read(digest, 0).await?.try_collect().await?;
-        Ok(ChunkBody::from_stored(&parts.concat())?.lines)
+        Ok(ChunkBody::from_stored(&self.blobs.read_whole(digest).await?)?.lines)
     }
 }
 

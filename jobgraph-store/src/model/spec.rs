@@ -161,7 +161,11 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
         );
     }
     if !spec.output.is_empty() && !spec.output.starts_with('/') {
-        found.at("spec.output", &format!("{:?} is not an absolute path", spec.output));
+        let why = match spec.output.split_once("://") {
+            Some((scheme, _)) => format!("outputs cannot go to {scheme}:// yet: give an absolute path"),
+            None => "is not an absolute path".to_owned(),
+        };
+        found.at("spec.output", &format!("{:?} {why}", spec.output));
     }
     if api::OnFailover::try_from(spec.on_failover).is_err() {
         found.at("spec.on_failover", &format!("{} is not one of this build's values", spec.on_failover));

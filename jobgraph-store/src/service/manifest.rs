@@ -1,8 +1,6 @@
 //! Manifests of many files. A value of the record has a bound, so a large manifest becomes a payload, blob first and
 //! pointer second; the record keeps its counts. Leaders and clusters do not notice: they are answered the whole of it.
 
-use bytes::Bytes;
-use futures::TryStreamExt as _;
 use prost::Message as _;
 use proto::{Digest, api, job};
 
@@ -57,8 +55,7 @@ impl Service {
     /// The end as it was given.
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
-        let parts: Vec<Bytes> = self.blobs.read(digest, 0).await?.try_collect().await?;
-        let manifest = job::Manifest::decode(Bytes::from(parts.concat()))
+        let manifest = job::Manifest::decode(self.blobs.read_whole(digest).await?)
             .map_err(|error| Error::Internal(format!("manifest {digest}: {error}")))?;
         Ok(job::JobEnd { manifest: Some(manifest), ..end })
     }

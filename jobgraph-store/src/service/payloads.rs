@@ -25,7 +25,8 @@ const PART_BYTES: usize = 1024 * 1024;
 pub type PayloadStream = BlobStream;
 
 impl Service {
-    /// Stores the bytes under their digest. True: they were there before, and what comes is not read to its end.
+    /// Stores the bytes under their digest, also in place of what was found damaged. True: they were there before, and what comes is
+    /// not read to its end.
     pub async fn put_payload<S, E>(&self, digest: Digest, size: u64, mut chunks: S) -> Result<bool, E>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
@@ -110,7 +111,7 @@ impl Service {
         Ok(digest)
     }
 
-    /// The bytes from `offset` on.
+    /// The bytes from `offset` on, verified on their way: a damaged payload is refused or ends in an error, never as if it were whole.
     pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
         Ok(self.blobs.read(digest, offset).await?)
     }

@@ -73,6 +73,12 @@ impl Host {
         timeout(&clock(), Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
     }
 
+    /// Where the store keeps a payload.
+    pub(crate) fn payload(&self, digest: proto::Digest) -> std::path::PathBuf {
+        let hex = digest.to_hex();
+        self.directory.path().join("jobgraph-store/payloads").join(&hex[..2]).join(hex)
+    }
+
     pub(crate) async fn restart(&mut self) {
         self.end().await;
         self.begin().await;

@@ -1,7 +1,7 @@
 //! Payloads and processes through the wire.
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{TryStreamExt as _, stream};
 use proto::{Digest, Epoch, Reason, jobgraph};
 use tonic::Code;
 
@@ -47,6 +47,34 @@ async fn bytes_that_are_not_what_was_said_are_refused_and_never_visible() {
         payloads.put_stream(said, 13, stream::iter([Bytes::from_static(b"what ")])).await.unwrap_err();
     assert_eq!(begun.reason(), Some(Reason::PayloadDigestMismatch));
     assert!(payloads.present(&[said]).await.unwrap().is_empty());
+    host.stop().await;
+}
+
+/// A disk that has changed one bit: whoever asks is told so with the file's name, and bytes that are put again mend it.
+#[tokio::test]
+async fn damaged_bytes_are_never_given_out_as_whole() {
+    let host = Host::start().await;
+    let payloads = host.payloads();
+    for length in [9, 5_000_000_u32] {
+        let bytes: Bytes = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
+        let digest = Digest::of(&bytes);
+        payloads.put_bytes(digest, bytes.clone()).await.unwrap();
+        let path = host.payload(digest);
+        let mut changed = bytes.to_vec();
+        changed[length as usize - 1] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        for offset in [0, u64::from(length) - 1] {
+            let read = async { payloads.get(digest, offset).await?.try_collect::<Vec<_>>().await };
+            let refused = read.await.unwrap_err();
+            assert_eq!((refused.code(), refused.reason()), (Code::DataLoss, Some(Reason::DataCorrupt)));
+            assert!(!refused.is_retryable() && !refused.may_have_happened(), "nothing would change");
+            let file = chassis::status::Problem::from_status(refused.status()).metadata.remove("file");
+            assert_eq!(file, Some(path.display().to_string()));
+        }
+        assert!(payloads.present(&[digest]).await.unwrap().is_empty(), "it is said to be there");
+        assert!(!payloads.put_bytes(digest, bytes.clone()).await.unwrap(), "the bytes were not taken");
+        assert_eq!(payloads.get_bytes(digest, length as usize).await.unwrap(), bytes);
+    }
     host.stop().await;
 }
 

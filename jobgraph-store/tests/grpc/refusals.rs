@@ -39,6 +39,7 @@ const TABLE: &[(&str, Spoil)] = &[
     ("spec.deadline", |_, spec| spec.deadline = Some(prost_types::Duration { seconds: 0, nanos: 0 })),
     ("spec.deadline", |_, spec| spec.deadline = Some(prost_types::Duration { seconds: -1, nanos: 0 })),
     ("spec.output", |_, spec| spec.output = "relative".into()),
+    ("spec.output", |_, spec| spec.output = "s3://bucket/x".into()),
     ("spec.on_failover", |_, spec| spec.on_failover = 9),
     ("spec.secrets", |_, spec| spec.secrets.push("A=B".into())),
     ("secret_values", |_, spec| spec.secrets.push("TOKEN".into())),
@@ -70,6 +71,20 @@ async fn a_spec_that_cannot_work_is_refused_with_the_path_of_the_field() {
     let nothing = host.applications().list_all(ListRequest::default()).await.unwrap();
     assert!(nothing.0.is_empty(), "a refused submission left something");
     host.stop().await;
+}
+
+/// People meet the limit with a long argument: it has to stand where they look.
+#[test]
+fn the_limits_of_a_spec_are_documented() {
+    use jobgraph_store::model::spec::{MAX_CONTENDERS, MAX_SPEC_BYTES};
+    let limits = [format!("at most {} KiB as a message", MAX_SPEC_BYTES / 1024), format!("{MAX_CONTENDERS} contenders")];
+    for page in ["docs/cli.md", "proto/mainspring/api/v1/spec.proto"] {
+        let path = format!("{}/../{page}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap().to_lowercase();
+        for limit in limits.iter().map(|limit| limit.to_lowercase()) {
+            assert!(text.contains(&limit), "{page} does not say {limit:?}");
+        }
+    }
 }
 
 #[tokio::test]

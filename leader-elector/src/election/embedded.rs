@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::ApplicationId;
-use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb_file::FileError;
 
 use super::ledger::Ledger;
 use super::single::Single;
@@ -36,16 +37,21 @@ impl EmbeddedLedger {
         Ok(Self { path, database: Mutex::new(Some(database)) })
     }
 
-    /// Runs `work` on the open file. An error closes it, so that the next call opens it anew.
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Error> {
+    /// Runs `work` on the open file, alone. An error closes it, so that the next call opens it anew.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Refused>) -> Result<T, Error> {
         let mut database = self.lock();
         if database.is_none() {
             *database = Some(open(&self.path)?);
         }
-        let done = database.as_ref().map(work).expect("the file was opened above");
+        let open = database.as_ref().expect("the file was opened above");
+        let done = redb_file::guarded(&self.path, || {
+            work(open).map_err(|Refused(error)| FileError::of(&self.path, error))
+        });
         done.map_err(|error| {
-            *database = None;
-            Error::ledger(&self.path, error)
+            if let Some(open) = database.take() {
+                redb_file::close(&self.path, open);
+            }
+            error.into()
         })
     }
 
@@ -55,14 +61,22 @@ impl EmbeddedLedger {
 }
 
 fn open(path: &Path) -> Result<Database, Error> {
-    let create = || -> Result<Database, redb::Error> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    let empty = |database: &Database| {
         let transaction = database.begin_write()?;
         transaction.open_table(GRANTS)?;
         transaction.commit()?;
-        Ok(database)
+        Ok(())
     };
-    create().map_err(|error| Error::ledger(path, error))
+    Ok(redb_file::open(path, CACHE_BYTES, empty)?)
+}
+
+/// An error of redb; what was attempted did not happen.
+struct Refused(redb::Error);
+
+impl<E: Into<redb::Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
 }
 
 impl Ledger for EmbeddedLedger {
@@ -74,21 +88,28 @@ impl Ledger for EmbeddedLedger {
         bytes.map(|bytes| decode(&self.path, application.as_str(), &bytes)).transpose()
     }
 
+    /// Compared and put in one transaction: a resignation that was held up for longer than its lease must not come to stand in place
+    /// of the grant that was given meanwhile, whose epoch would be granted a second time after a restart.
     fn write(&self, grant: &Grant) -> Result<(), Error> {
         let key = grant.application.id.as_str();
         let value = serde_json::to_vec(grant).expect("a grant is plain data");
-        let newer = self.read(&grant.application.id)?.is_some_and(|last| last.epoch > grant.epoch);
-        if newer {
-            return Ok(());
-        }
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             // The default, said here because everything rests on it.
-            transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
-            transaction.open_table(GRANTS)?.insert(key, value.as_slice())?;
+            transaction.set_durability(Durability::Immediate)?;
+            {
+                let mut grants = transaction.open_table(GRANTS)?;
+                let last = grants.get(key)?.map(|value| decode(&self.path, key, value.value()));
+                match last.transpose() {
+                    // The transaction ends with its value: nothing was changed.
+                    Err(unreadable) => return Ok(Err(unreadable)),
+                    Ok(Some(last)) if last.epoch > grant.epoch => return Ok(Ok(())),
+                    Ok(_) => grants.insert(key, value.as_slice())?,
+                };
+            }
             transaction.commit()?;
-            Ok(())
-        })
+            Ok(Ok(()))
+        })?
     }
 
     fn blocks(&self) -> bool {
@@ -103,3 +124,6 @@ fn decode(path: &Path, application: &str, bytes: &[u8]) -> Result<Grant, Error> 
         why: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,8 @@ impl Local {
         }
         let exit_file = self.place(&order.slot).exit_file(order.start);
         // Unreadable is as unknown as absent.
-        Exit::read(&exit_file).ok().flatten().unwrap_or_default()
+        let exit = Exit::read(&exit_file).inspect_err(|error| tracing::warn!("{error}"));
+        exit.ok().flatten().unwrap_or_default()
     }
 }
 

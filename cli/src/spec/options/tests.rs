@@ -97,4 +97,11 @@ fn what_cannot_work_is_refused() {
     assert_eq!(refused("--zookeeper-namespace n", Some("x.jar")).reason, "OPTION_MEANINGLESS");
     assert!(refused("--secret A=b", Some("x.sql")).message.contains("A=@FILE"));
     assert!(refused("--env A", Some("x.sql")).message.contains("A=VALUE"));
+    for address in ["s3://b/x", "s3:/b/x", "file:///tmp/x", "hdfs://host:1/x"] {
+        let refused = Only::try_parse_from(["run", "--output", address]).err().unwrap().to_string();
+        assert!(refused.contains("directories of this host"), "{refused}");
+    }
+    for path in ["out", "/tmp/a:b", "a:b/c", "./s3:/b"] {
+        assert!(Only::try_parse_from(["run", "--output", path]).is_ok(), "{path}");
+    }
 }

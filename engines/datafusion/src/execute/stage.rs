@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use chassis::disk;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::sum;
 use datafusion::arrow::datatypes::UInt64Type;
@@ -37,7 +38,8 @@ pub(super) async fn run(
     if directory.exists() {
         fs::remove_dir_all(&directory).map_err(|e| target_error(&location, &e))?;
     }
-    fs::create_dir_all(&directory).map_err(|e| target_error(&location, &e))?;
+    // Their names are durable before the end of the job is told, those of a new target and of what is above it, too.
+    disk::make_directories(&directory, 0o777).map_err(|e| target_error(&location, &e))?;
 
     let single = sink.options.get("single_file_output").is_some_and(|v| v.trim() == "true");
     let schema = query.schema().clone();

@@ -50,6 +50,19 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// The end of a job is the commit point: what it staged, and every directory on the way, is on the disk before it is told.
+#[tokio::test]
+async fn a_new_target_is_durable_with_all_that_was_made_above_it() {
+    let world = World::new();
+    chassis::disk::watched::begin();
+    let graph = world.graph("COPY (VALUES (1), (2)) TO 'a/b/x.csv'").await;
+    run(&graph, &world.context()).await.unwrap();
+    let out = world.out();
+    for holds in [world.root.path().to_owned(), out.clone(), out.join("a"), out.join("a/b"), out.join("a/b/x.csv")] {
+        assert!(chassis::disk::watched::syncs_of(&holds) > 0, "{}", holds.display());
+    }
+}
+
 #[tokio::test]
 async fn a_copy_stages_and_shows_nothing() {
     let world = World::new();

@@ -321,14 +321,17 @@ impl Cluster for Board {
         }
         let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
         let graph = JobGraph::decode(&bytes)?;
-        let (content_type, body) = submission::form(&graph, &self.0.payloads);
+        let form = submission::form(&graph, &self.0.payloads);
         // The leader may have changed while this call waited; its successor would know nothing of the job.
         self.0.orders.not_superseded(job.epoch)?;
-        let submitted = self.0.jobmanager.submit(&content_type, body).await;
+        let submitted = self.0.jobmanager.submit(&form.content_type, form.body).await;
         if let Err(error) = submitted {
             // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
             if self.known(job.id).await? {
                 return Ok(true);
+            }
+            if let Some(unreadable) = form.unreadable.get() {
+                return Err(unreadable.clone().into());
             }
             return Err(if error.is_final() {
                 Refusal::Never { reason: Reason::GraphUnreadable, message: error.to_string() }

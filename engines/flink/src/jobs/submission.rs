@@ -1,7 +1,10 @@
 //! A stored graph as the multipart form that Flink's client would send.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use chassis::BoxError;
+use client::error::CallError;
 use client::payloads::Payloads;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -12,8 +15,20 @@ use chassis::http::Body;
 
 const PLAN_NAME: &str = "plan.bin";
 
-/// `Content-Type` and body of `POST /jobs`; files are read from the record as they are sent.
-pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> (String, Body) {
+/// What `POST /jobs` takes.
+pub(super) struct Form {
+    pub(super) content_type: String,
+    pub(super) body: Body,
+    /// Why a file could not be read to its end, which cuts the body off: the JobManager then tells of a broken connection.
+    pub(super) unreadable: Unreadable,
+}
+
+/// Set once.
+pub(super) type Unreadable = Arc<OnceLock<CallError>>;
+
+/// A graph as Flink's client would send it; files are read from the record as they are sent.
+pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> Form {
+    let unreadable = Unreadable::default();
     let boundary = hex::encode(rand::random::<[u8; 16]>());
     let mut parts = vec![
         // Netty takes no line break before the first boundary.
@@ -24,11 +39,12 @@ pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> (String, Body) {
     ];
     for (number, file) in (1..).zip(&graph.files) {
         parts.push(once(head(&boundary, &format!("file_{number}"), Some(&file.name))).boxed());
-        parts.push(content(file.clone(), payloads.clone()).boxed());
+        parts.push(content(file.clone(), payloads.clone(), unreadable.clone()).boxed());
     }
     parts.push(once(format!("\r\n--{boundary}--\r\n").into()).boxed());
     let frames = stream::iter(parts).flatten().map_ok(Frame::data);
-    (format!("multipart/form-data; boundary={boundary}"), StreamBody::new(frames).boxed_unsync())
+    let content_type = format!("multipart/form-data; boundary={boundary}");
+    Form { content_type, body: StreamBody::new(frames).boxed_unsync(), unreadable }
 }
 
 /// Which file is what.
@@ -68,7 +84,12 @@ fn once(bytes: Bytes) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
 fn content(
     file: GraphFile,
     payloads: Payloads,
+    unreadable: Unreadable,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
     let opened = async move { payloads.get(file.digest, 0).await };
-    stream::once(opened).try_flatten().map_err(BoxError::from)
+    stream::once(opened).try_flatten().map_err(move |error| {
+        // The first one stands: nothing is sent after it.
+        let _ = unreadable.set(error.clone());
+        BoxError::from(error)
+    })
 }

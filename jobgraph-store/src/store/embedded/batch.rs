@@ -14,7 +14,7 @@ pub(super) struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    pub(super) fn open(write: &'t redb::WriteTransaction) -> Result<Self, Refused> {
+    pub(super) fn open(write: &'t redb::WriteTransaction) -> Result<Self, redb::TableError> {
         Ok(Self {
             data: write.open_table(DATA)?,
             history: write.open_table(HISTORY)?,

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use redb::{Database, Durability, ReadableDatabase as _};
+use redb_file::FileError;
 
 use super::batch::Tables;
-use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, number, refused};
+use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, Why, number};
 use crate::store::{Change, Commit, Key, Read, StoreError, Stored, Transaction, View};
 
 /// Pages kept in memory: the record of a busy host is a few MiB, and its hot part much less.
@@ -24,6 +25,7 @@ type Room = dyn Fn() -> Result<(), StoreError> + Send + Sync;
 
 /// How the file is opened, the first time and after an I/O error.
 pub struct Opener {
+    path: PathBuf,
     open: Box<Open>,
     room: Box<Room>,
 }
@@ -33,17 +35,8 @@ impl Opener {
     pub fn file(path: &Path) -> Self {
         let (file, disk) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
         Self {
-            open: Box::new(move || {
-                Database::builder().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| {
-                    match refused(error) {
-                        StoreError::Unavailable(why) => {
-                            StoreError::Unavailable(format!("{}: {why}", file.display()))
-                        }
-                        StoreError::Full(why) => StoreError::Full(format!("{}: {why}", file.display())),
-                        other => other,
-                    }
-                })
-            }),
+            path: path.to_owned(),
+            open: Box::new(move || Ok(redb_file::open(&file, CACHE_BYTES, fill)?)),
             room: Box::new(move || {
                 // What cannot be asked is not refused here: the write itself will tell.
                 let Ok(disk_now) = rustix::fs::statvfs(&disk) else { return Ok(()) };
@@ -56,9 +49,12 @@ impl Opener {
         }
     }
 
-    /// Whatever `open` gives; called again after each I/O error.
-    pub fn with(open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open), room: Box::new(|| Ok(())) }
+    /// Whatever `open` gives for the file at `path`; called again after each I/O error.
+    pub fn with(
+        path: &Path,
+        open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.to_owned(), open: Box::new(open), room: Box::new(|| Ok(())) }
     }
 }
 
@@ -95,9 +91,11 @@ impl RecordFile {
 
     /// Closes the file if it is open, and opens it. It stays closed when that fails.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
-        self.database = None;
+        if let Some(database) = self.database.take() {
+            redb_file::close(&self.opener.path, database);
+        }
         let database = (self.opener.open)()?;
-        let revision = prepare(&database).map_err(|Refused(error)| error)?;
+        let revision = self.guarded(|| prepare(&database))?;
         self.revision.store(revision, Ordering::Release);
         self.database = Some(database);
         Ok(())
@@ -108,6 +106,16 @@ impl RecordFile {
         self.revision.load(Ordering::Acquire)
     }
 
+    /// What redb was asked, with the file's name in what went wrong.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, StoreError> {
+        let path = &self.opener.path;
+        let refused = |Refused(refused)| match refused {
+            Why::Redb(error) => Err(FileError::of(path, error)),
+            Why::Said(error) => Ok(Err(error)),
+        };
+        redb_file::guarded(path, || work().map(Ok).or_else(refused))?
+    }
+
     fn database(&self) -> Result<&Database, StoreError> {
         self.database
             .as_ref()
@@ -116,7 +124,7 @@ impl RecordFile {
 
     pub(super) fn read(&self, reads: &[Read], at: Option<u64>) -> Result<View, StoreError> {
         let database = self.database()?;
-        self.read_from(database, reads, at).map_err(|Refused(error)| error)
+        self.guarded(|| self.read_from(database, reads, at))
     }
 
     fn read_from(&self, database: &Database, reads: &[Read], at: Option<u64>) -> Result<View, Refused> {
@@ -168,7 +176,7 @@ impl RecordFile {
             }
             Ok(changes)
         };
-        list().map_err(|Refused(error)| error)
+        self.guarded(list)
     }
 
     /// Commits the transactions in their order, durably, each at its own revision.
@@ -179,9 +187,7 @@ impl RecordFile {
         let database = self.database().map_err(failed)?;
         let attempt = || -> Result<(redb::WriteTransaction, Vec<Commit>, u64), Refused> {
             let mut write = database.begin_write()?;
-            write
-                .set_durability(Durability::Immediate)
-                .map_err(|error| Refused(StoreError::Unavailable(error.to_string())))?;
+            write.set_durability(Durability::Immediate)?;
             let mut revision = before;
             let mut outcomes = Vec::with_capacity(transactions.len());
             {
@@ -202,37 +208,43 @@ impl RecordFile {
             }
             Ok((write, outcomes, revision))
         };
-        let (write, outcomes, reached) = attempt().map_err(|Refused(error)| failed(error))?;
+        let (write, outcomes, reached) = self.guarded(attempt).map_err(failed)?;
         if reached == before {
             // Only conflicts: dropping the transaction aborts it.
             return Ok(outcomes);
         }
-        match write.commit() {
+        match self.guarded(|| Ok(write.commit()?)) {
             Ok(()) => {
                 self.revision.store(reached, Ordering::Release);
                 Ok(outcomes)
             }
-            Err(error) => Err(Failed { error: refused(error), reached, outcomes: Some(outcomes) }),
+            Err(error) => Err(Failed { error, reached, outcomes: Some(outcomes) }),
         }
     }
 }
 
-/// Makes the tables of a new file and answers the latest revision.
+/// Makes the tables of a new file.
+fn fill(database: &Database) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    Tables::open(&write)?;
+    write.commit()?;
+    Ok(())
+}
+
+/// The latest revision, in tables that are made if a test's own opener has made none.
 fn prepare(database: &Database) -> Result<u64, Refused> {
     match database.begin_read()?.open_table(NUMBERS) {
         Ok(numbers) => return number(&numbers, REVISION),
         Err(redb::TableError::TableDoesNotExist(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let write = database.begin_write()?;
-    Tables::open(&write)?;
-    write.commit()?;
+    fill(database)?;
     Ok(0)
 }
 
 fn kept(asked: u64, oldest: u64, latest: u64) -> Result<(), Refused> {
     if asked < oldest || asked > latest {
-        return Err(Refused(StoreError::Compacted { asked, oldest }));
+        return Err(Refused(Why::Said(StoreError::Compacted { asked, oldest })));
     }
     Ok(())
 }

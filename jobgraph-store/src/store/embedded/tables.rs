@@ -1,11 +1,8 @@
 //! What is in the file: four tables. `data` is now; `history` is what each change replaced, so that the past can be read
 //! and forgotten from its old end; `log` lists the keys of each revision.
 
-use std::io::{Error as IoError, ErrorKind};
-
-use redb::{
-    CommitError, DatabaseError, ReadableTable, StorageError, TableDefinition, TableError, TransactionError,
-};
+use redb::{ReadableTable, TableDefinition};
+use redb_file::FileError;
 
 use crate::store::StoreError;
 
@@ -28,44 +25,35 @@ pub(super) const REVISION: &str = "revision";
 /// In [`NUMBERS`]: the oldest revision that can be asked for.
 pub(super) const OLDEST: &str = "oldest";
 
-/// An error of redb in the seam's words: what was attempted did not happen.
-pub(super) fn refused(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Io(error) if is_full(&error) => StoreError::Full(error.to_string()),
-        redb::Error::Corrupted(what) => StoreError::Unreadable(what),
-        redb::Error::UpgradeRequired(version) => StoreError::Unreadable(format!("file format {version}")),
-        redb::Error::DatabaseAlreadyOpen => {
-            StoreError::Unavailable("another process has the record open".into())
-        }
-        other => StoreError::Unavailable(other.to_string()),
+/// What was attempted did not happen.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) Why);
+
+/// Why not.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// redb or the disk.
+    Redb(redb::Error),
+    /// The record itself.
+    Said(StoreError),
+}
+
+impl<E: Into<redb::Error>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(Why::Redb(error.into()))
     }
 }
 
-fn is_full(error: &IoError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::FileTooLarge
-    )
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        let text = error.to_string();
+        match error {
+            FileError::Damaged { path, why } => Self::Damaged { file: path.display().to_string(), why },
+            FileError::Full { .. } => Self::Full(text),
+            FileError::InUse { .. } | FileError::Failed { .. } => Self::Unavailable(text),
+        }
+    }
 }
-
-/// Errors of redb that mean the same everywhere: what was attempted did not happen.
-#[derive(Debug)]
-pub(super) struct Refused(pub(super) StoreError);
-
-macro_rules! refused_from {
-    ($($error:ty),*) => {
-        $(impl From<$error> for Refused {
-            fn from(error: $error) -> Self {
-                Self(refused(error))
-            }
-        })*
-    };
-}
-
-refused_from!(StorageError, TableError, TransactionError, CommitError, DatabaseError);
 
 /// A single number; 0 before it was ever written.
 pub(super) fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {

@@ -108,12 +108,14 @@ async fn a_disk_that_fills_up_loses_nothing_and_works_again_with_room() {
     let room = Arc::new(AtomicI64::new(i64::MAX / 2));
     let opener = {
         let (path, room) = (path.clone(), room.clone());
-        Opener::with(move || {
+        Opener::with(&path.clone(), move || {
             let file =
                 std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&path);
             let inner = FileBackend::new(file.unwrap()).unwrap();
             let disk = FillingDisk { inner, room: room.clone() };
-            redb::Database::builder().create_with_backend(disk).map_err(tables::refused)
+            redb::Database::builder()
+                .create_with_backend(disk)
+                .map_err(|error| redb_file::FileError::of(&path, error).into())
         })
     };
     let store = EmbeddedMetadata::open_with(opener, KEPT).unwrap();

@@ -1,0 +1,138 @@
+//! A disk that does not keep its word, as a user meets it: one flipped bit, a file that was cut or emptied. Nothing that is not so is said,
+//! what is damaged is named, and `doctor` sees it without a host.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use e2e::Host;
+use serde_json::Value;
+use sha2::Digest as _;
+
+/// The payloads of a host, by what is in them.
+fn payloads(host: &Host, holds: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
+    let below = |directory: &Path| -> Vec<PathBuf> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let root = host.state().join("jobgraph-store/payloads");
+    let directories = below(&root).into_iter().filter(|path| !path.ends_with("unfinished"));
+    directories.flat_map(|path| below(&path)).filter(|path| holds(&fs::read(path).unwrap())).collect()
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// What `doctor` has to say about one thing, and that it says so.
+fn problem(host: &Host, what: &str) -> String {
+    let doctor: Value = host.run(&["doctor", "-o", "json"]).exits(1).json();
+    let findings = doctor["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("{doctor}"));
+    found["problem"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
+}
+
+#[test]
+fn a_result_with_one_flipped_bit_is_refused_by_name() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+    let script = host.file("one.sql", "-- job: one\nSELECT 41 + 1 AS answer, 'the-only-row' AS row;");
+    host.run(&["run", "--application-id", "one", &script]).exits(0);
+    let printed = host.run(&["result", "one", "--as", "csv"]).exits(0);
+    assert!(printed.stdout.contains("42"), "{}", printed.stdout);
+    // An Arrow stream begins so.
+    let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && contains(bytes, b"the-only-row"));
+    let [rows] = rows.as_slice() else { panic!("{rows:?}") };
+    let whole = fs::read(rows).unwrap();
+    let mut flipped = whole.clone();
+    let at = flipped.windows(8).position(|window| window == 42_u64.to_le_bytes()).unwrap();
+    flipped[at] ^= 1;
+    fs::write(rows, &flipped).unwrap();
+    for shape in ["csv", "json", "table", "arrow"] {
+        let refused = host.run(&["result", "one", "--as", shape]).exits(6);
+        assert_eq!(refused.stdout, "", "as {shape}");
+        refused.says("error[DATA_CORRUPT]").says(rows.to_str().unwrap()).says("help: restore the file");
+    }
+    assert!(problem(&host, "payloads").contains(rows.to_str().unwrap()));
+    fs::write(rows, whole).unwrap();
+    host.run(&["result", "one", "--as", "csv"]).exits(0);
+    host.down();
+}
+
+#[test]
+fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
+    let host = Host::new();
+    let script = host.file("one.sql", "SELECT 1 AS one;");
+    host.run(&["run", "--application-id", "one", &script]).exits(0);
+    host.down();
+    for (what, file) in [("record", "jobgraph-store/record.redb"), ("ledger", "leader-elector/grants.redb")] {
+        let path = host.state().join(file);
+        let whole = fs::read(&path).unwrap();
+        // Wherever it stands: pages that are not in use any more hold it, too.
+        let text = if what == "record" { &b"one.sql"[..] } else { &b"\"holder\""[..] };
+        let mut flipped = whole.clone();
+        for at in 0..=whole.len() - text.len() {
+            if whole[at..].starts_with(text) {
+                flipped[at] ^= 0x20;
+            }
+        }
+        for (damage, bytes) in
+            [("emptied", &whole[..0]), ("cut", &whole[..5000]), ("flipped", &flipped[..])]
+        {
+            fs::write(&path, bytes).unwrap();
+            let refused = host.run(&["list"]).exits(5);
+            assert_eq!(refused.stdout, "", "{what} {damage}");
+            let said = &refused.stderr;
+            assert!(said.contains(&format!("{} is damaged", path.display())), "{what} {damage}: {said}");
+            for raw in ["{\"", "   0: ", "RUST_BACKTRACE", "stack backtrace"] {
+                assert!(!said.contains(raw), "{what} {damage}: {said}");
+            }
+            assert!(problem(&host, what).contains(path.to_str().unwrap()), "{what} {damage}");
+            assert!(fs::read(&path).unwrap() == *bytes, "{what} {damage}: it was touched");
+        }
+        fs::write(&path, whole).unwrap();
+        host.run(&["status", "one"]).exits(0);
+        host.down();
+    }
+    // Without its record a host knows nothing of what lies beside it, and would sweep it.
+    let path = host.state().join("jobgraph-store/record.redb");
+    fs::rename(&path, host.scratch().join("kept")).unwrap();
+    host.run(&["list"]).exits(5).says("record.redb is gone").says("restore it from a copy");
+    assert!(problem(&host, "record").contains("is gone"));
+    assert!(!path.exists(), "a new one was begun");
+}
+
+#[test]
+fn a_host_whose_own_file_is_damaged_says_so_at_once() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+    host.run(&["list"]).exits(0);
+    let path = host.state().join("host.json");
+    fs::write(&path, "{\"version\"").unwrap();
+    host.run(&["list"])
+        .exits(6)
+        .says("error[DATA_CORRUPT]")
+        .says(path.to_str().unwrap())
+        .says("help: mainspring down --yes");
+    assert!(problem(&host, "up").contains("host.json is damaged"));
+    host.run(&["down", "--yes"]).exits(0);
+    host.run(&["list"]).exits(0);
+    host.down();
+}
+
+#[test]
+fn a_damaged_artifact_of_the_cache_is_fetched_again() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+    let script = host.file("one.sql", "SELECT 1 AS one;");
+    host.run(&["run", &script]).exits(0);
+    let blobs = host.state().join("artifact-fetcher/blobs");
+    let cached: Vec<_> = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [cached] = cached.as_slice() else { panic!("{cached:?}") };
+    let fetched = fs::metadata(cached).unwrap().modified().unwrap();
+    fs::set_permissions(cached, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(cached, "SELECT 2 AS two;").unwrap();
+    fs::File::options().write(true).open(cached).unwrap().set_modified(fetched).unwrap();
+    // Asked for by its digest it is not fetched as long as the cache has it.
+    let digest = sha2::Sha256::digest("SELECT 1 AS one;");
+    let again = host.run(&["run", &format!("{script}#sha256={}", hex::encode(digest))]).exits(0);
+    assert!(again.stdout.contains("one") && !again.stdout.contains("two"), "{}", again.stdout);
+    host.down();
+}
