@@ -210,7 +210,7 @@ impl Contender {
                 self.end_processes(&fence).await;
                 Ok(again)
             }
-            Leave::MainLost(_) => {
+            Leave::MainLost(_) | Leave::MainKilled => {
                 self.end_processes(&fence).await;
                 leadership.resign().await;
                 Ok(again)

@@ -85,7 +85,10 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         }
         R::ProgramInvalid => "correct the program at the place that is named",
         R::StatementUnsupported => "docs/sql.md lists what can be a job, and what to write instead",
-        R::MainExited | R::MainKilled => "mainspring logs ID --role main",
+        R::MainExited => "mainspring logs ID --role main",
+        R::MainKilled => {
+            "mainspring logs ID --role main; if it was the kernel's OOM killer, give the machine or its control group more memory"
+        }
         R::MainNotStarted => "mainspring logs ID --role contender tells what the system said",
         R::MainDiverged => "make main() ask for the same jobs each time; submit it anew to run the new ones",
         R::MainNotRepeatable => {

@@ -53,6 +53,8 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::StartMain => main::start(shared).await,
         Decision::StopMain => main::stop(shared).await,
         Decision::RecordMainEnd => main::record_end(shared).await,
+        Decision::RecordMainKill { kills } => main::record_kill(shared, *kills).await,
+        Decision::ExecuteAgain { kills } => Ok(main::execute_again(shared, *kills).await),
         Decision::RecordEnd { outcome, why, desired_revision } => {
             ending::record(shared, *outcome, why, *desired_revision).await
         }

@@ -68,7 +68,7 @@ fn the_phase_follows_main_through_a_take_over() {
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
     let main = draft.facts.state.application().main.unwrap();
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
-    attempt::main_ended(&mut draft, &fence(2), MainExit { code: Some(0), signal: None }, "").unwrap();
+    attempt::main_ended(&mut draft, &fence(2), MainExit { code: Some(0), ..MainExit::default() }, "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
     attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing, "main() that has ended is not executed again");
@@ -97,14 +97,14 @@ fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() runs");
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "").unwrap();
     ending::abandon(&mut draft, "", "me@here").unwrap();
 }
 
 #[test]
 fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "").unwrap();
     assert!(
         draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
         "never started"
@@ -114,11 +114,11 @@ fn the_first_end_of_an_execution_stays() {
     attempt::main_ended(
         &mut draft,
         &fence(1),
-        MainExit { code: Some(3), signal: None },
+        MainExit { code: Some(3), ..MainExit::default() },
         "é".repeat(5000).as_str(),
     )
     .unwrap();
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), signal: None }, "").unwrap();
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "").unwrap();
     assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
     assert!(draft.facts.state.stderr_tail.len() <= 4096 && draft.facts.state.stderr_tail.starts_with('é'));
 }
@@ -129,7 +129,7 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     let tail = "compiling\nno column \"dep_dely\"\n\n";
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(3), signal: None }, tail).unwrap();
+    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(3), ..MainExit::default() }, tail).unwrap();
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     let end = ending::End {
         outcome: api::Outcome::Failed,
