@@ -301,6 +301,7 @@ fn status(error: PortError) -> Status {
         | Reason::IdMalformed
         | Reason::RequestInvalid
         | Reason::JournalValueTooLarge => Code::InvalidArgument,
+        Reason::DataCorrupt => Code::DataLoss,
         Reason::Internal => return internal(&error),
         _ => Code::FailedPrecondition,
     };

@@ -165,6 +165,8 @@ impl From<CallError> for Failure {
             (_, Code::NotFound) => Exit::NOT_FOUND,
             (_, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => Exit::REFUSED,
             (_, Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted) => Exit::REFUSED,
+            // Nothing is wrong with mainspring: the disk is not what it was.
+            (Some(Reason::DataCorrupt), _) => Exit::REFUSED,
             (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => {
                 Exit::UNREACHABLE
             }

@@ -64,6 +64,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
             "make room on the disk of the state directory (mainspring doctor names it); work goes on by itself then"
         }
         R::PayloadMissing | R::PayloadDigestMismatch => "try again: the bytes are sent anew",
+        R::DataCorrupt => {
+            "restore the file that is named from a copy; without one, submit the application anew (mainspring doctor looks at all files)"
+        }
         R::JobsNotEnded => "nothing to do: the application ends once its jobs have",
         R::OutputNotPublished => "make the target writable, or give the output up: mainspring abandon ID",
         R::JobNameTaken => "give each execute() a name of its own",

@@ -89,6 +89,7 @@ reasons! {
     StoreUnavailable "STORE_UNAVAILABLE" "The record cannot be reached right now; nothing was done."
     StoreFull "STORE_FULL" "The record's disk is full or read-only."
     PayloadMissing "PAYLOAD_MISSING" "The bytes of this digest are not in the record: put them again."
+    DataCorrupt "DATA_CORRUPT" "What is on the disk is not what was written there; the file is named."
     PayloadDigestMismatch "PAYLOAD_DIGEST_MISMATCH" "The bytes have another digest than was said."
     JobsNotEnded "JOBS_NOT_ENDED" "The application cannot end while a job has no end."
     OutputNotPublished "OUTPUT_NOT_PUBLISHED" "The application cannot end while a committed output is unpublished."

@@ -81,6 +81,10 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
             vec![Fact::Leave(Leave::Superseded)]
         }
         PortErrorKind::Moved => read_again(shared).await,
+        // What is damaged stays so, however often it is read.
+        PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
+            vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
+        }
         PortErrorKind::Away | PortErrorKind::Refused => {
             tracing::error!(?decision, "not done, trying again: {error}");
             shared.ports.clock.sleep(PAUSE).await;

@@ -44,7 +44,7 @@ enum Met {
 /// Where each reason shows. Exhaustive, so that a new reason is placed.
 fn met(reason: Reason) -> Met {
     use Code::{
-        Aborted, AlreadyExists, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
+        Aborted, AlreadyExists, DataLoss, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
         OutOfRange, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
     };
     use Met::{Called, Ended, Failed, Inside, Said};
@@ -64,6 +64,7 @@ fn met(reason: Reason) -> Met {
         R::SavepointUnsupported => Said(Exit::REFUSED),
         R::SavepointFailed => Said(Exit::FAILED),
         R::SavepointPending => Inside(FailedPrecondition),
+        R::DataCorrupt => Called(DataLoss),
         R::Compacted => Called(OutOfRange),
         R::StoreUnavailable => Called(Unavailable),
         R::Overloaded => Called(ResourceExhausted),

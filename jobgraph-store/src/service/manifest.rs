@@ -58,7 +58,11 @@ impl Service {
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
         let parts: Vec<Bytes> = self.blobs.read(digest, 0).await?.try_collect().await?;
-        let manifest = job::Manifest::decode(Bytes::from(parts.concat()))
+        let bytes = Bytes::from(parts.concat());
+        if Digest::of(&bytes) != digest {
+            return Err(Error::Internal(format!("manifest {digest}: its bytes have another digest")));
+        }
+        let manifest = job::Manifest::decode(bytes)
             .map_err(|error| Error::Internal(format!("manifest {digest}: {error}")))?;
         Ok(job::JobEnd { manifest: Some(manifest), ..end })
     }
@@ -68,7 +72,16 @@ impl Service {
         let mut room = PUBLISHED_BYTES;
         for job in jobs {
             let Some(end) = job.end.take() else { continue };
-            let whole = self.whole_end(end.clone()).await?;
+            let whole = match self.whole_end(end.clone()).await {
+                Ok(whole) => whole,
+                Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
+                Err(error) => {
+                    // Damage of one job's list is no reason to refuse the leader its record: publishing says what is wrong.
+                    tracing::error!(job = %job.job_id, "the list of its files cannot be read: {error}");
+                    job.end = Some(end);
+                    continue;
+                }
+            };
             let bytes = whole.manifest.as_ref().map_or(0, job::Manifest::encoded_len);
             let fits = !job.published || bytes <= room;
             if job.published && fits {

@@ -321,7 +321,7 @@ impl Cluster for Board {
         }
         let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
         let graph = JobGraph::decode(&bytes)?;
-        let (content_type, body) = submission::form(&graph, &self.0.payloads);
+        let (content_type, body, fault) = submission::form(&graph, &self.0.payloads);
         // The leader may have changed while this call waited; its successor would know nothing of the job.
         self.0.orders.not_superseded(job.epoch)?;
         let submitted = self.0.jobmanager.submit(&content_type, body).await;
@@ -329,6 +329,9 @@ impl Cluster for Board {
             // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
             if self.known(job.id).await? {
                 return Ok(true);
+            }
+            if let Some(error) = fault.get() {
+                return Err(error.into());
             }
             return Err(if error.is_final() {
                 Refusal::Never { reason: Reason::GraphUnreadable, message: error.to_string() }

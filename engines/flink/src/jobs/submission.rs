@@ -1,7 +1,10 @@
 //! A stored graph as the multipart form that Flink's client would send.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use chassis::BoxError;
+use client::error::CallError;
 use client::payloads::Payloads;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -12,8 +15,20 @@ use chassis::http::Body;
 
 const PLAN_NAME: &str = "plan.bin";
 
+/// Why a form could not be sent to its end: the JobManager only sees that it broke off. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fault(Arc<OnceLock<CallError>>);
+
+impl Fault {
+    /// The record's word, if it was the record.
+    pub(super) fn get(&self) -> Option<CallError> {
+        self.0.get().cloned()
+    }
+}
+
 /// `Content-Type` and body of `POST /jobs`; files are read from the record as they are sent.
-pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> (String, Body) {
+pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> (String, Body, Fault) {
+    let fault = Fault::default();
     let boundary = hex::encode(rand::random::<[u8; 16]>());
     let mut parts = vec![
         // Netty takes no line break before the first boundary.
@@ -24,11 +39,11 @@ pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> (String, Body) {
     ];
     for (number, file) in (1..).zip(&graph.files) {
         parts.push(once(head(&boundary, &format!("file_{number}"), Some(&file.name))).boxed());
-        parts.push(content(file.clone(), payloads.clone()).boxed());
+        parts.push(content(file.clone(), payloads.clone(), fault.clone()).boxed());
     }
     parts.push(once(format!("\r\n--{boundary}--\r\n").into()).boxed());
     let frames = stream::iter(parts).flatten().map_ok(Frame::data);
-    (format!("multipart/form-data; boundary={boundary}"), StreamBody::new(frames).boxed_unsync())
+    (format!("multipart/form-data; boundary={boundary}"), StreamBody::new(frames).boxed_unsync(), fault)
 }
 
 /// Which file is what.
@@ -68,7 +83,12 @@ fn once(bytes: Bytes) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 's
 fn content(
     file: GraphFile,
     payloads: Payloads,
+    fault: Fault,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-    let opened = async move { payloads.get(file.digest, 0).await };
-    stream::once(opened).try_flatten().map_err(BoxError::from)
+    let opened = async move { payloads.get_verified(file.digest).await };
+    stream::once(opened).try_flatten().map_err(move |error| {
+        // The first one is what the others come of.
+        let _ = fault.0.set(error.clone());
+        BoxError::from(error)
+    })
 }
