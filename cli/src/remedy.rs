@@ -115,6 +115,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::ClusterKeepsDying | R::ClusterNotReady | R::RoleExited | R::RoleNotReady => {
             "mainspring logs ID --role ROLE tells why its processes end (worker, jobmanager, taskmanager); memory is the most frequent cause"
         }
+        R::ContenderGaveUp => {
+            "correct what mainspring status names; then mainspring down and any verb start it again, and so does a new wish (mainspring cancel)"
+        }
         R::NotAdopted => "nothing to do: a leader adopts the cluster in a moment",
         R::PlanInvalid => {
             "the engine contradicts itself: mainspring and mainspring-<engine> are probably of different builds"

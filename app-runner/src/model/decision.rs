@@ -162,6 +162,8 @@ pub enum Leave {
     MainKilled,
     /// The process was asked to end.
     Shutdown,
+    /// Whatever this process asks for is refused to it, and will be: end main(), resign, leave it to others.
+    Refused(Failure),
 }
 
 impl Decision {

@@ -85,6 +85,10 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
         PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
             vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
         }
+        PortErrorKind::Refused if error.is_about_the_caller() => {
+            tracing::error!(?decision, "refused for good: {error}");
+            vec![Fact::Leave(Leave::Refused(error.failure(Reason::CredentialInvalid)))]
+        }
         PortErrorKind::Away | PortErrorKind::Refused => {
             tracing::error!(?decision, "not done, trying again: {error}");
             shared.ports.clock.sleep(PAUSE).await;

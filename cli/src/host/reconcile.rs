@@ -38,6 +38,8 @@ pub(crate) struct Work {
 struct Entry {
     clean: bool,
     count: u32,
+    /// What somebody asked of it last: a new wish is worth another try of contenders that gave up.
+    wish: u64,
     /// The trace of its Submit.
     traceparent: String,
     /// Lifecycle was asked once; what repeats that is no part of the application's trace.
@@ -51,6 +53,16 @@ struct Entry {
     backoff: Backoff,
 }
 
+/// What lifecycle said to a call.
+struct Answered {
+    key: ApplicationRef,
+    /// The call was to end contenders, not to keep them.
+    clean: bool,
+    /// What was wished for when the call was made.
+    wish: u64,
+    answer: Result<Vec<String>, CallError>,
+}
+
 /// Reconciles until it is dropped.
 pub(crate) struct Reconciler {
     api: Api,
@@ -58,7 +70,7 @@ pub(crate) struct Reconciler {
     clock: SharedClock,
     work: watch::Sender<Work>,
     entries: HashMap<ApplicationRef, Entry>,
-    calls: JoinSet<(ApplicationRef, bool, Result<Vec<String>, CallError>)>,
+    calls: JoinSet<Answered>,
     /// Clean applications of a snapshot that lifecycle may still know.
     finished: u64,
 }
@@ -123,10 +135,12 @@ impl Reconciler {
             }
         }
         let count = application.spec.as_ref().map_or(1, |spec| spec.contenders.max(1));
+        let wish = application.desired.as_ref().map_or(0, |desired| desired.revision);
         let now = self.clock.boot();
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             clean: false,
             count,
+            wish,
             traceparent: application.traceparent.clone(),
             asked: false,
             done: false,
@@ -134,6 +148,10 @@ impl Reconciler {
             retry_at: now,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
         });
+        if std::mem::replace(&mut entry.wish, wish) != wish {
+            entry.done = false;
+            entry.retry_at = now;
+        }
         if application.clean && !entry.clean {
             entry.clean = true;
             entry.done = false;
@@ -153,6 +171,7 @@ impl Reconciler {
                     self.entries.entry(key).or_insert_with(|| Entry {
                         clean: true,
                         count: 0,
+                        wish: 0,
                         traceparent: String::new(),
                         asked: false,
                         done: false,
@@ -174,7 +193,7 @@ impl Reconciler {
                 continue;
             }
             entry.asking = true;
-            let (key, clean, count) = (key.clone(), entry.clean, entry.count);
+            let (key, clean, count, wish) = (key.clone(), entry.clean, entry.count, entry.wish);
             let (contenders, traceparent) = (self.contenders.clone(), entry.traceparent.clone());
             let first = !std::mem::replace(&mut entry.asked, true);
             let call = async move {
@@ -182,16 +201,16 @@ impl Reconciler {
                     failpoint::hit("up.before-teardown").await;
                     contenders.end(&key).await
                 } else {
-                    contenders.keep(&key, count, traceparent).await.map(|()| Vec::new())
+                    contenders.keep(&key, count, wish, traceparent).await.map(|()| Vec::new())
                 };
-                (key, clean, answer)
+                Answered { key, clean, wish, answer }
             };
             let of_the_run = if clean || first { entry.traceparent.as_str() } else { "" };
             self.calls.spawn(trace::carry_from(of_the_run, call));
         }
     }
 
-    fn answered(&mut self, (key, clean, answer): (ApplicationRef, bool, Result<Vec<String>, CallError>)) {
+    fn answered(&mut self, Answered { key, clean, wish, answer }: Answered) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.asking = false;
         match answer {
@@ -203,7 +222,7 @@ impl Reconciler {
                 // It may have become clean while contenders were asked for: then that is still to be done.
                 if clean {
                     self.entries.remove(&key);
-                } else if !entry.clean {
+                } else if !entry.clean && entry.wish == wish {
                     entry.done = true;
                 }
             }
