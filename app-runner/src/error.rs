@@ -53,9 +53,39 @@ impl PortError {
             && self.reason != Some(Reason::IncarnationSuperseded)
     }
 
+    /// It will be refused again, to whoever asks from here: another start would change nothing. A refusal without a reason of ours, and a
+    /// defect of ours, may be gone when the peer is of another build.
+    pub fn is_permanent(&self) -> bool {
+        self.kind == PortErrorKind::Refused && self.reason.is_some_and(|reason| reason != Reason::Internal)
+    }
+
+    /// Whatever this process asks for is refused to it.
+    pub fn is_about_the_caller(&self) -> bool {
+        let reasons = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
+        self.is_permanent() && self.reason.is_some_and(|reason| reasons.contains(&reason))
+    }
+
     /// As what the application failed of; `otherwise` where the peer gave no reason.
     pub fn failure(&self, otherwise: Reason) -> Failure {
         Failure { reason: Some(self.reason.unwrap_or(otherwise)), message: self.message.clone() }
+    }
+}
+
+/// A contender has met an error that another start would not cure. Its text is its last word on stderr, and people read it in `status`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("error[{reason}]: {message}")]
+pub struct GaveUp {
+    /// The stable reason.
+    pub reason: Reason,
+    /// Names the thing, the value and the way out; one line.
+    pub message: String,
+}
+
+impl GaveUp {
+    /// `None` for what another start may cure.
+    pub fn over(error: &PortError) -> Option<Self> {
+        let reason = error.reason.filter(|_| error.is_permanent())?;
+        Some(Self { reason, message: error.message.replace('\n', " ") })
     }
 }
 
@@ -128,6 +158,27 @@ mod tests {
         ];
         for (status, expected) in table {
             assert_eq!(kind(status.clone()), expected, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_with_a_reason_that_is_no_defect_is_permanent() {
+        let of =
+            |code, reason| PortError::from(CallError::from(Problem::new(code, reason, "x").into_status()));
+        let table = [
+            (of(Code::Unauthenticated, Reason::CredentialInvalid), true, true),
+            (of(Code::PermissionDenied, Reason::CredentialScope), true, true),
+            (of(Code::NotFound, Reason::ApplicationNotFound), true, false),
+            (of(Code::DataLoss, Reason::DataCorrupt), true, false),
+            (of(Code::Internal, Reason::Internal), false, false),
+            (of(Code::Unavailable, Reason::StoreUnavailable), false, false),
+            (PortError::from(CallError::from(Status::unimplemented("of another build"))), false, false),
+            (PortError::from(CallError::from(Status::unavailable("connection refused"))), false, false),
+        ];
+        for (error, permanent, about_the_caller) in table {
+            assert_eq!(error.is_permanent(), permanent, "{error:?}");
+            assert_eq!(error.is_about_the_caller(), about_the_caller, "{error:?}");
+            assert_eq!(GaveUp::over(&error).is_some(), permanent, "{error:?}");
         }
     }
 

@@ -11,6 +11,7 @@ pub mod model;
 pub mod ports;
 pub mod service;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,9 +22,11 @@ use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, SharedTransport};
+use proto::Reason;
 use tonic::service::Routes;
 
 use crate::config::Args;
+use crate::error::GaveUp;
 use crate::grpc::GrpcFront;
 use crate::ports::Ports;
 use crate::ports::artifacts::FetcherArtifacts;
@@ -37,7 +40,8 @@ use crate::ports::workspace::LocalWorkspace;
 use crate::service::{Contender, Identity};
 
 /// Contends for one generation of an application until it is clean; the exit code: the application's (0 succeeded, 1
-/// failed, 3 cancelled, 4 deadline exceeded), or 70 when this contender is to be started again.
+/// failed, 3 cancelled, 4 deadline exceeded), or 70 when this contender is to be started again. An error that is a [`GaveUp`] would come again
+/// with each start.
 pub async fn serve(
     args: Args,
     transport: SharedTransport,
@@ -45,7 +49,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> anyhow::Result<u8> {
     let places = args.places();
-    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(unusable_key)?;
     let mainspring = std::env::current_exe().context("cannot find the executable of this process")?;
     let ports = ports(&args, mainspring, &transport, &clock, &key);
     // Probes are answered until the contender has left.
@@ -55,11 +59,24 @@ pub async fn serve(
     let identity = Identity { application: args.application(), holder: args.contender.clone() };
     let contender = Contender::new(identity, ports, front, shutdown);
     let code = tokio::select! {
-        code = contender.run() => code.map_err(anyhow::Error::from),
+        code = contender.run() => code.map_err(|error| match GaveUp::over(&error) {
+            Some(gave_up) => gave_up.into(),
+            None => anyhow::Error::from(error),
+        }),
         ended = health => Err(anyhow!("the health endpoint ended: {ended:?}")),
     };
     closed.begin();
     code
+}
+
+/// A key that is none, or that is not for this user, is not another one at the next start.
+fn unusable_key(error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::PermissionDenied => {
+            GaveUp { reason: Reason::CredentialInvalid, message: error.to_string() }.into()
+        }
+        _ => error.into(),
+    }
 }
 
 /// Answers health probes; for ever, or never where no endpoint was given.

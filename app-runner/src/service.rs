@@ -30,6 +30,9 @@ use crate::service::shared::Standing;
 /// started again.
 pub const EXIT_RESTART: u8 = 70;
 
+/// Exit code of a contender that has met an error which another start would not cure (`EX_CONFIG`): it is not started again.
+pub const EXIT_GAVE_UP: u8 = 78;
+
 /// Serves `ExecutionService` of one attempt.
 #[async_trait]
 pub trait Front: Send + Sync {
@@ -67,7 +70,8 @@ impl Contender {
         Self { identity, ports, front, shutdown }
     }
 
-    /// Runs until the application is clean; the exit code. An error is one that a restart will not cure.
+    /// Runs until the application is clean; the exit code. Whether another start may cure an error,
+    /// [`GaveUp::over`](crate::error::GaveUp::over) says.
     pub async fn run(self) -> Result<u8, PortError> {
         let ApplicationRef { id, generation } = &self.identity.application;
         let span = tracing::info_span!(
@@ -210,10 +214,16 @@ impl Contender {
                 self.end_processes(&fence).await;
                 Ok(again)
             }
-            Leave::MainLost(_) => {
+            Leave::MainLost(_) | Leave::MainKilled => {
                 self.end_processes(&fence).await;
                 leadership.resign().await;
                 Ok(again)
+            }
+            Leave::Refused(why) => {
+                self.end_processes(&fence).await;
+                leadership.resign().await;
+                let reason = why.reason.unwrap_or(proto::Reason::CredentialInvalid);
+                Err(PortError::refused(reason, why.message))
             }
             Leave::Shutdown => {
                 self.end_processes(&fence).await;

@@ -27,6 +27,8 @@ impl Exit {
     pub(crate) const UNKNOWN: Self = Self(8);
     /// A defect of ours, or of this machine.
     pub(crate) const INTERNAL: Self = Self(70);
+    /// `serve app-runner`: an error that another start would not cure.
+    pub(crate) const GAVE_UP: Self = Self(78);
     /// What was waited for did not come true in time.
     pub(crate) const WAIT_TIMED_OUT: Self = Self(124);
     /// No longer watched; the application goes on.

@@ -88,7 +88,10 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         }
         R::ProgramInvalid => "correct the program at the place that is named",
         R::StatementUnsupported => "docs/sql.md lists what can be a job, and what to write instead",
-        R::MainExited | R::MainKilled => "mainspring logs ID --role main",
+        R::MainExited => "mainspring logs ID --role main",
+        R::MainKilled => {
+            "mainspring logs ID --role main; if it was the kernel's OOM killer, give the machine or its control group more memory"
+        }
         R::MainNotStarted => "mainspring logs ID --role contender tells what the system said",
         R::MainDiverged => "make main() ask for the same jobs each time; submit it anew to run the new ones",
         R::MainNotRepeatable => {
@@ -111,6 +114,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::JobLost => "submit the application anew, from a checkpoint if there is one",
         R::ClusterKeepsDying | R::ClusterNotReady | R::RoleExited | R::RoleNotReady => {
             "mainspring logs ID --role ROLE tells why its processes end (worker, jobmanager, taskmanager); memory is the most frequent cause"
+        }
+        R::ContenderGaveUp => {
+            "correct what mainspring status names; then mainspring down and any verb start it again, and so does a new wish (mainspring cancel)"
         }
         R::NotAdopted => "nothing to do: a leader adopts the cluster in a moment",
         R::PlanInvalid => {

@@ -72,7 +72,14 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
             tracing::error!("{name}: {error:#}");
         }
         telemetry.shutdown().await;
-        ended.unwrap_or(Exit::INTERNAL.code())
+        ended.unwrap_or_else(|error| match error.downcast_ref::<app_runner::error::GaveUp>() {
+            Some(gave_up) => {
+                // The last line, and plain whatever the format of logs: lifecycle passes it on.
+                eprintln!("{gave_up}");
+                Exit::GAVE_UP.code()
+            }
+            None => Exit::INTERNAL.code(),
+        })
     });
     runtime.shutdown_background();
     ExitCode::from(code)

@@ -121,8 +121,9 @@ impl Session {
 
     /// Endpoints that were given to the host that runs.
     fn given(&self) -> Given {
-        let file = HostFile::read(&self.places.host_file()).filter(|file| file.process().is_some());
-        file.map(|file| file.given()).unwrap_or_default()
+        // What a damaged file means is told where the host is looked for.
+        let file = HostFile::read(&self.places.host_file()).ok().flatten();
+        file.filter(|file| file.process().is_some()).map(|file| file.given()).unwrap_or_default()
     }
 }
 

@@ -16,6 +16,7 @@ use proto::jobgraph::{
     GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest, TakePayloadRequest,
 };
 use proto::{Digest, Reason};
+use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 
 use crate::error::CallError;
@@ -136,11 +137,33 @@ impl Payloads {
             }
         }
         let bytes = bytes.freeze();
-        if Digest::of(&bytes) != digest {
-            let text = format!("the store's bytes of payload {digest} have another digest");
-            return Err(refuse(Code::DataLoss, Reason::DataCorrupt, text));
+        match Digest::of(&bytes) {
+            is if is == digest => Ok(bytes),
+            is => Err(damaged(digest, is)),
         }
-        Ok(bytes)
+    }
+
+    /// The bytes in chunks, verified as they pass: what is damaged ends with `DataLoss` `DATA_CORRUPT` in place of its end.
+    pub async fn get_verified(
+        &self,
+        digest: Digest,
+    ) -> Result<BoxStream<'static, Result<Bytes, CallError>>, CallError> {
+        let chunks = self.get(digest, 0).await?;
+        let verified = futures::stream::unfold(Some((chunks, Sha256::new())), move |state| async move {
+            let (mut chunks, mut hasher) = state?;
+            match chunks.next().await {
+                Some(Ok(chunk)) => {
+                    hasher.update(&chunk);
+                    Some((Ok(chunk), Some((chunks, hasher))))
+                }
+                Some(Err(error)) => Some((Err(error), None)),
+                None => {
+                    let is = Digest::from_bytes(hasher.finalize().into());
+                    (is != digest).then(|| (Err(damaged(digest, is)), None))
+                }
+            }
+        });
+        Ok(verified.boxed())
     }
 
     /// Which of these are there.
@@ -152,6 +175,12 @@ impl Payloads {
         // Only what was asked for can be in the answer.
         Ok(digests.iter().copied().filter(|digest| answer.present.contains(&digest.to_string())).collect())
     }
+}
+
+/// The store gave out whole what it has: asked again, it would give out the same. It names the file itself where it sees the damage first.
+fn damaged(digest: Digest, is: Digest) -> CallError {
+    let text = format!("payload {digest} of the record is damaged: its bytes have the digest {is}");
+    Status::from(Problem::new(Code::DataLoss, Reason::DataCorrupt, text)).into()
 }
 
 fn split(mut bytes: Bytes) -> Vec<Bytes> {

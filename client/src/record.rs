@@ -52,12 +52,14 @@ pub struct Confirmed {
 }
 
 /// How main() ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MainExit {
     /// Its code, if it exited.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// Who sent that, for people; empty where nobody knows.
+    pub signal_sender: String,
 }
 
 fn call<T>(request: T) -> tonic::Request<T> {
@@ -161,6 +163,27 @@ impl Record {
         exit: MainExit,
         stderr_tail: &str,
     ) -> Result<(), CallError> {
+        self.main_gone(fence, exit, stderr_tail, 0).await
+    }
+
+    /// Somebody else has killed main(), and it is executed again. `kills`: how often in this generation, this time included.
+    pub async fn main_killed(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+        kills: u32,
+    ) -> Result<(), CallError> {
+        self.main_gone(fence, exit, stderr_tail, kills).await
+    }
+
+    async fn main_gone(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        stderr_tail: &str,
+        kills: u32,
+    ) -> Result<(), CallError> {
         let request = RecordMainRequest {
             fence: Some(fence.clone().into()),
             pid: 0,
@@ -168,6 +191,8 @@ impl Record {
             exit_code: exit.code,
             signal: exit.signal,
             stderr_tail: stderr_tail.to_owned(),
+            signal_sender: exit.signal_sender,
+            kills,
         };
         self.inner.clone().record_main(call(request)).await?;
         Ok(())

@@ -115,9 +115,8 @@ impl Sum {
         }
     }
 
-    /// What a job did not come to that was cancelled with its main() is no loss.
     fn count(&mut self, trial: Trial, verdict: &Verdict) {
-        self.lost += if trial.is_cut_off() { 0 } else { verdict.tally.missing };
+        self.lost += verdict.tally.missing;
         self.doubled += verdict.tally.doubled;
         self.run_again += u64::from(trial.has_run_again(verdict));
     }

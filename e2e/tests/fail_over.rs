@@ -162,6 +162,31 @@ fn up_is_killed() {
 }
 
 /// Whoever looks sees who would take over, also after somebody did.
+/// As the kernel's OOM killer does it: the running job goes on, and the main() that is executed again attaches to it.
+#[test]
+fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
+    let (host, marker) = host.with_failpoint("runner.job-running", "hold");
+    let script = host.file("squares.sql", SCRIPT);
+    let out = host.scratch().join("out");
+    let run = host.start(&["run", "--application-id", "killed", "--output", out.to_str().unwrap(), &script]);
+    eventually("the first job is in its cluster", || marker.exists());
+    let main = || host.status("killed")["main"].clone();
+    let first = main()["pid"].as_u64().unwrap();
+    signal(u32::try_from(first).unwrap(), "KILL");
+    eventually("the kill is in the record", || main()["kills"] == 1);
+    std::fs::write(marker.with_added_extension("go"), "").unwrap();
+    let run = run.finish().exits(0);
+    run.says("killed by signal 9 (").says("is executed again").says("executed again (pid");
+    let status = host.status("killed");
+    assert_eq!((&main()["executions"], &main()["kills"]), (&2.into(), &1.into()));
+    assert_eq!(status["cluster"]["incarnation"], "1");
+    let submissions: Vec<_> =
+        status["jobs"].as_array().unwrap().iter().map(|job| &job["submissions"]).collect();
+    assert_eq!(submissions, [1, 1]);
+    host.down();
+}
+
 #[test]
 fn status_names_who_stands_by() {
     let host = Host::new();

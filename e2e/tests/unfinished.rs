@@ -27,20 +27,12 @@ struct Committed {
     target: PathBuf,
 }
 
-fn committed(host: Host, out: &Path, contenders: &str) -> Committed {
+fn committed(host: Host, out: &Path, options: &[&str]) -> Committed {
     let (host, marker) = host.with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.job-ended", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = out.to_str().unwrap();
-    let run = host.start(&[
-        "run",
-        "--application-id",
-        "squares",
-        "--contenders",
-        contenders,
-        "--output",
-        out,
-        &script,
-    ]);
+    let arguments = [&["run", "--application-id", "squares", "--output", out], options, &[&script]].concat();
+    let run = host.start(&arguments);
     eventually("the job's end is committed", || marker.exists());
     Committed { host, run, go: marker.with_extension("go"), target: Path::new(out).join("squares") }
 }
@@ -106,7 +98,7 @@ fn block(target: &Path) -> PathBuf {
 fn an_output_that_cannot_be_put_in_its_place_is_told_and_goes_on_by_itself() {
     let host = Host::new();
     let out = host.scratch().join("out");
-    let held = committed(host, &out, "1");
+    let held = committed(host, &out, &[]);
     let in_the_way = block(&held.target);
     let trouble = held.fails_to_publish();
     assert_eq!(trouble["reason"], "OUTPUT_NOT_WRITABLE", "{trouble:#}");
@@ -140,7 +132,7 @@ fn a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once() {
     in_a_namespace("a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once", || {
         let host = Host::new();
         let disk = Disk::mount(host.scratch().join("out"), "size=4m");
-        let held = committed(host, disk.path(), "2");
+        let held = committed(host, disk.path(), &["--contenders", "2"]);
         disk.set_read_only(true);
         let trouble = held.fails_to_publish();
         assert!(trouble["message"].as_str().unwrap().contains("Read-only file system"), "{trouble:#}");
@@ -157,9 +149,9 @@ fn a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once() {
 }
 
 /// An application whose output cannot be published, and which was told to end.
-fn cancelled_unpublished(host: Host) -> (Committed, PathBuf) {
+fn cancelled_unpublished(host: Host, options: &[&str]) -> (Committed, PathBuf) {
     let out = host.scratch().join("out");
-    let held = committed(host, &out, "1");
+    let held = committed(host, &out, options);
     let in_the_way = block(&held.target);
     held.fails_to_publish();
     (held, in_the_way)
@@ -167,7 +159,7 @@ fn cancelled_unpublished(host: Host) -> (Committed, PathBuf) {
 
 #[test]
 fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
-    let (held, in_the_way) = cancelled_unpublished(Host::new());
+    let (held, in_the_way) = cancelled_unpublished(Host::new(), &[]);
     // While main() waits for it there is no end to give up; without a terminal nobody is asked.
     held.host
         .run(&["abandon", "squares", "--yes"])
@@ -214,7 +206,7 @@ fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
 
 #[test]
 fn a_main_that_failed_keeps_its_outcome_when_its_output_is_given_up() {
-    let (held, _in_the_way) = cancelled_unpublished(Host::new());
+    let (held, _in_the_way) = cancelled_unpublished(Host::new(), &["--on-failover", "fail"]);
     let main = held.host.status("squares")["main"]["pid"].as_u64().unwrap();
     signal(u32::try_from(main).unwrap(), "KILL");
     eventually("only the publish is left", || held.host.status("squares")["phase"] == "PHASE_FINISHING");

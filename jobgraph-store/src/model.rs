@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod checkpoint;
 pub mod cluster;
+pub mod contender;
 pub mod ending;
 pub mod event;
 pub mod job;

@@ -108,7 +108,7 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
     let refused = record.end(&fence, api::Outcome::Succeeded, "", "", 0).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::OutputNotPublished));
     record.published(&fence, job_id).await.unwrap();
-    let exit = client::record::MainExit { code: Some(0), signal: None };
+    let exit = client::record::MainExit { code: Some(0), ..Default::default() };
     record.main_ended(&fence, exit, "").await.unwrap();
     let end = record.end(&fence, api::Outcome::Succeeded, "", "", 0).await.unwrap();
     assert_eq!(end.outcome(), api::Outcome::Succeeded);

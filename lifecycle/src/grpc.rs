@@ -101,7 +101,7 @@ impl LifecycleService for Grpc {
         require_deployment(&request)?;
         let request = request.into_inner();
         let application = application(request.application)?;
-        let role = read_contender(request.role, request.done_exit_codes)?;
+        let role = read_contender(request.role, request.done_exit_codes, request.wish)?;
         let wish = Contenders { application, count: request.count, role, traceparent: request.traceparent };
         let contenders = self.service.provision_contenders(wish).await?;
         let contenders = contenders.into_iter().map(wire_status).collect();
@@ -222,7 +222,7 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
             Fate::Superseded(_, current) => {
                 return Error::EpochSuperseded { fence: fence.clone(), current: *current };
             }
-            Fate::Open | Fate::Done | Fate::Stopped => {}
+            Fate::Open | Fate::Done | Fate::GaveUp | Fate::Stopped => {}
         }
     }
     match statuses.first() {
@@ -270,6 +270,7 @@ fn wire_status(status: Status) -> RoleStatus {
         exit_code: exit.and_then(|exit| exit.code),
         stderr_tail: status.stderr_tail,
         endpoint: status.endpoint,
+        gave_up: status.fate == Fate::GaveUp,
     }
 }
 

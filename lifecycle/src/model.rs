@@ -89,7 +89,7 @@ pub struct RoleSpec {
     /// It has nothing to do before it ends: nobody waits for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends_at_once: bool,
-    /// Exits with one of these codes end the group, although others are followed by another start.
+    /// Exits with one of these codes end the group, although others are followed by another start; of a contender: it gives up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fatal_exit_codes: Vec<i32>,
     /// Names of the TCP ports that it listens on.
@@ -99,6 +99,13 @@ pub struct RoleSpec {
     /// finds the others.
     #[serde(default, skip_serializing_if = "Addresses::is_empty")]
     pub addresses: Addresses,
+    /// Of a contender: what somebody had asked of its application when it was begun. One that gave up is tried again for another wish.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wish: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl RoleSpec {
@@ -204,6 +211,8 @@ pub enum Fate {
     Open,
     /// It exited with a code that means that nothing is left to do.
     Done,
+    /// It exited with a code that means that another start would come to the same.
+    GaveUp,
     /// Its exit ends the group.
     Failed,
     /// It did not become ready in time, which ends the group.
@@ -239,6 +248,8 @@ pub struct Status {
     pub fate: Fate,
     /// When its fate was decided; boot time.
     pub since: Boot,
+    /// See [`RoleSpec::wish`].
+    pub wish: u64,
 }
 
 /// How much of stderr an exit's message brings, in bytes.
@@ -260,7 +271,15 @@ impl Status {
             stderr_tail: String::new(),
             endpoint,
             fate: Fate::Open,
+            wish: 0,
         }
+    }
+
+    /// Why it gave up: the last line that it said, or else how it exited.
+    pub fn last_word(&self) -> String {
+        let said = self.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
+        let exit = || self.exit.as_ref().map(ToString::to_string).unwrap_or_default();
+        said.map_or_else(exit, |line| line.trim().to_owned())
     }
 
     /// `worker-0`.
@@ -287,7 +306,9 @@ pub fn phase(statuses: &[Status]) -> Phase {
     let any = |wanted: fn(&Fate) -> bool| statuses.iter().any(|status| wanted(&status.fate));
     if statuses.iter().all(|status| status.fate == Fate::Stopped) {
         Phase::Gone
-    } else if any(|fate| matches!(fate, Fate::Failed | Fate::NotReady(_) | Fate::Superseded(..))) {
+    } else if any(|fate| {
+        matches!(fate, Fate::Failed | Fate::GaveUp | Fate::NotReady(_) | Fate::Superseded(..))
+    }) {
         Phase::Failed
     } else if statuses.iter().all(|status| status.state == State::Ready) {
         Phase::Ready
@@ -301,6 +322,7 @@ pub fn after_exit(role: &RoleSpec, exit: &Exit) -> Fate {
     let exited_with_one_of = |codes: &[i32]| exit.code.is_some_and(|code| codes.contains(&code));
     match &role.restart {
         Restart::Never => Fate::Failed,
+        Restart::UntilDone(_) if exited_with_one_of(&role.fatal_exit_codes) => Fate::GaveUp,
         _ if exited_with_one_of(&role.fatal_exit_codes) => Fate::Failed,
         Restart::UntilDone(codes) if exited_with_one_of(codes) => Fate::Done,
         Restart::Always | Restart::UntilDone(_) => Fate::Open,

@@ -47,10 +47,21 @@ pub struct Intent {
     pub endpoint: String,
     /// Enough to start it again, see [`crate::service::Detail`].
     pub detail: Vec<u8>,
-    /// How it last exited, for people; empty before that.
+    /// How it last exited, for people; empty before that. Of a contender that gave up: why.
     pub exit: String,
+    /// Whether it may live.
+    pub state: IntentState,
+}
+
+/// Whether a process may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentState {
+    /// It may, or it will be started.
+    Intended,
     /// It is gone and will not be started again.
-    pub gone: bool,
+    Gone,
+    /// So it is, because it gave up: until somebody wishes otherwise.
+    GaveUp,
 }
 
 /// One stream of output in the record.

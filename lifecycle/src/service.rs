@@ -183,7 +183,7 @@ impl Lifecycle {
         let _alone = self.alone(&wish.application.id).await;
         let scope = Scope::Contenders(wish.application.clone());
         for id in self.groups_in(&scope) {
-            if self.has_rested(&id) {
+            if self.has_rested(&id) || self.gave_up_before(&id, wish.role.wish) {
                 self.end_group(&id, Duration::ZERO).await?;
             }
         }
@@ -259,7 +259,7 @@ impl Lifecycle {
     fn minder(&self, group: &Arc<Group>, order: Order, epoch: Option<Epoch>) -> Option<Minder> {
         let endpoint = self.0.substrate.addresses(&order).endpoint;
         let mut status = Status::new(&order.slot, order.start, endpoint);
-        status.serves_jobs = order.role.serves_jobs;
+        (status.serves_jobs, status.wish) = (order.role.serves_jobs, order.role.wish);
         let place = group.add(&order.slot, status)?;
         Some(Minder {
             group: group.clone(),
@@ -325,6 +325,12 @@ impl Lifecycle {
             let rested = |status: &Status| status.fate == Fate::Done && now >= status.since + DONE_RESTS;
             group.statuses().iter().all(rested)
         })
+    }
+
+    /// A contender gave up, and since then somebody has asked something of its application: that is worth another try.
+    fn gave_up_before(&self, id: &GroupId, wish: u64) -> bool {
+        let before = |status: &Status| status.fate == Fate::GaveUp && status.wish != wish;
+        self.group(id).is_some_and(|group| group.statuses().iter().any(before))
     }
 
     fn highest_incarnation(&self, application: &ApplicationId) -> u64 {

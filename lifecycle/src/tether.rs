@@ -7,6 +7,7 @@
 mod grpc;
 mod keeper;
 mod leash;
+mod oom;
 mod output;
 mod tree;
 

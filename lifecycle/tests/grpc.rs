@@ -305,10 +305,45 @@ fn contenders(count: u32, script: &str) -> ProvisionContendersRequest {
     ProvisionContendersRequest {
         application: Some(application().into()),
         count,
-        role: Some(Role { serves_jobs: false, ..role("contender", script) }),
+        role: Some(Role { serves_jobs: false, fatal_exit_codes: vec![2, 78], ..role("contender", script) }),
         traceparent: String::new(),
         done_exit_codes: vec![0, 1, 3, 4],
+        wish: 0,
     }
+}
+
+#[tokio::test]
+async fn a_contender_that_gave_up_is_started_again_for_a_new_wish_and_for_nothing_else() {
+    let mut wire = Wire::new();
+    let ask = async |wire: &Wire, wish| {
+        let wanted = ProvisionContendersRequest { wish, ..contenders(1, "sleep 1000") };
+        within(wire.client.provision_contenders(wanted)).await.unwrap()
+    };
+    let key = "orders/4/contender/0/contender/0";
+    ask(&wire, 3).await;
+    wire.until("it runs", || wire.memory.living() == [key]).await;
+    assert!(wire.memory.crash(key, Exit { code: Some(78), ..Exit::default() }));
+    let gave_up = async |wire: &Wire| {
+        let processes = within(wire.client.list_processes(Some(&application()))).await.unwrap();
+        processes[0].status.as_ref().unwrap().gave_up
+    };
+    while !gave_up(&wire).await {}
+    wire.until("the record knows", || wire.record.gave_up() == [key]).await;
+
+    for _ in 0..2 {
+        for _ in 0..5 {
+            wire.clock.advance(Duration::from_secs(60));
+            ask(&wire, 3).await;
+        }
+        assert!(wire.memory.living().is_empty(), "neither time nor a repeat starts it again");
+        wire = wire.killed_and_started_again();
+        ask(&wire, 3).await;
+        assert!(gave_up(&wire).await, "another lifecycle knows it, too");
+    }
+    ask(&wire, 4).await;
+    wire.until("somebody wishes something", || wire.memory.living() == [key]).await;
+    assert!(wire.record.gave_up().is_empty());
+    assert_eq!(within(wire.client.teardown_contenders(&application())).await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]

@@ -48,6 +48,16 @@ async fn a_signal_is_told_from_an_exit_code() {
     let (_tether, mut owned, _) = scene.start(&scene.spec(1, "kill -9 $$")).await;
     let exit = exit(&mut owned).await;
     assert_eq!((exit.code, exit.signal), (None, Some(9)));
+    assert!(exit.signal_sender.contains("OOM killer"), "whether it was the kernel: {exit:?}");
+}
+
+#[tokio::test]
+async fn a_signal_of_the_tethers_own_is_nobody_elses() {
+    let scene = Scene::new();
+    let (tether, mut owned, _) = scene.start(&scene.spec(1, "trap '' TERM; while :; do sleep 1; done")).await;
+    within(tether.end(Duration::ZERO)).await.unwrap();
+    let exit = exit(&mut owned).await;
+    assert_eq!((exit.signal, exit.signal_sender.as_str()), (Some(9), ""));
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ reasons! {
     JobLost "JOB_LOST" "A ready cluster denies the job and it may not be run again."
     ClusterKeepsDying "CLUSTER_KEEPS_DYING" "Three incarnations in a row died without a job's end or a checkpoint."
     ClusterNotReady "CLUSTER_NOT_READY" "The cluster did not become ready."
+    ContenderGaveUp "CONTENDER_GAVE_UP" "A runner met an error that another start would not cure; it is not started again."
     // clusters and processes
     NotAdopted "NOT_ADOPTED" "The cluster has no leader yet: adopt it first."
     PlanInvalid "PLAN_INVALID" "The engine's plan contradicts itself."

@@ -106,6 +106,16 @@ pub enum Decision {
     StopMain,
     /// main() has ended: into the record.
     RecordMainEnd,
+    /// Somebody else has killed main(): into the record, as no end.
+    RecordMainKill {
+        /// How often in this generation, this one included.
+        kills: u32,
+    },
+    /// main() is left to the next attempt, after a pause that grows with `kills`.
+    ExecuteAgain {
+        /// The last one included.
+        kills: u32,
+    },
     /// The application's end.
     RecordEnd {
         /// How.
@@ -148,8 +158,12 @@ pub enum Leave {
     LeaseLost(String),
     /// main() cannot be told from here any more: end it by its owner mark, resign, campaign anew.
     MainLost(String),
+    /// Somebody else has killed main(), and the record knows: resign, campaign anew.
+    MainKilled,
     /// The process was asked to end.
     Shutdown,
+    /// Whatever this process asks for is refused to it, and will be: end main(), resign, leave it to others.
+    Refused(Failure),
 }
 
 impl Decision {
@@ -172,6 +186,7 @@ impl Decision {
                 | Self::EndJob { .. }
                 | Self::Publish { .. }
                 | Self::RecordEnd { .. }
+                | Self::ExecuteAgain { .. }
                 | Self::Teardown { .. }
                 | Self::Sweep
         )

@@ -9,6 +9,10 @@ use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
 use super::failure::Failure;
 use super::record::{ClusterState, MainExit, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
 
+/// How often main() is executed again in a generation because somebody else has killed it. What is killed once more is killed for a reason
+/// that another execution does not take away, such as memory that it does not get.
+pub(super) const MAX_KILLS: u32 = 3;
+
 /// One thing that was seen, or came back from a port.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -135,9 +139,13 @@ pub enum Fact {
         seen: bool,
         /// Last lines of its stderr, for people.
         stderr_tail: String,
+        /// Who sent the signal that ended it, for people; empty where that is not known.
+        sender: String,
     },
     /// Its end is in the record.
     MainEndRecorded,
+    /// That somebody has killed it is in the record.
+    MainKillRecorded,
     /// Its output is in the store, or given up.
     OutputShipped,
     /// The application's end is in the record.
@@ -227,8 +235,11 @@ impl Facts {
                 self.judge(Outcome::Failed, why);
                 self.main = Main::Stopped;
             }
-            Fact::MainExited { exit, seen, stderr_tail } => self.end_main(exit, seen, &stderr_tail),
+            Fact::MainExited { exit, seen, stderr_tail, sender } => {
+                self.end_main(exit, seen, &stderr_tail, sender);
+            }
             Fact::MainEndRecorded => self.note_main_recorded(),
+            Fact::MainKillRecorded => self.kill_recorded = Step::Done,
             Fact::OutputShipped => self.output_shipped = Step::Done,
             Fact::EndRecorded(outcome) => (self.record.terminal, self.record.outcome) = (true, Some(outcome)),
             Fact::TornDown { leftovers } => self.note_torn_down(leftovers),
@@ -345,7 +356,7 @@ impl Facts {
         matches!(&self.cluster, Cluster::Live { incarnation: live, .. } if *live == incarnation)
     }
 
-    fn end_main(&mut self, exit: MainExit, seen: bool, tail: &str) {
+    fn end_main(&mut self, exit: MainExit, seen: bool, tail: &str, sender: String) {
         if matches!(self.main, Main::Exited(_) | Main::Recorded(_)) {
             return;
         }
@@ -356,8 +367,15 @@ impl Facts {
             return;
         }
         self.main = Main::Exited(exit);
+        self.record.main.sender = sender;
         // A main() that is stopped for a cancel or a deadline exits by a signal; that is not what ended the application.
-        if !self.record.desired.cancel {
+        if self.record.desired.cancel || self.verdict.is_some() {
+            return;
+        }
+        let kills = self.record.main.kills;
+        if exit.is_killed() && !self.record.not_repeatable && kills < MAX_KILLS {
+            self.kill = Some(kills + 1);
+        } else {
             self.judge_exit(exit, false, tail);
         }
     }

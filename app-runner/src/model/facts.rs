@@ -133,6 +133,10 @@ pub struct Facts {
     pub cancel_bound_passed: bool,
     /// main().
     pub main: Main,
+    /// main() has exited because somebody else has killed it, and is to be executed again: how often that has happened in this generation.
+    pub kill: Option<u32>,
+    /// The record knows that.
+    pub kill_recorded: Step,
     /// Jobs.
     pub jobs: BTreeMap<JobId, JobFacts>,
     /// main()'s output is in the store, or given up.
@@ -176,6 +180,8 @@ impl Facts {
             deaths: 0,
             cancel_bound_passed: false,
             main: Main::NotStarted,
+            kill: None,
+            kill_recorded: Step::Pending,
             jobs: BTreeMap::new(),
             output_shipped: Step::Done,
             torn_down: Step::Pending,
@@ -248,9 +254,7 @@ impl Facts {
         }
         let mut why = match (exit.code, exit.signal) {
             (Some(code), _) => Failure::new(Reason::MainExited, format!("main() exited {code}")),
-            (None, Some(signal)) => {
-                Failure::new(Reason::MainKilled, format!("main() was ended by signal {signal}"))
-            }
+            (None, Some(signal)) => Failure::new(Reason::MainKilled, self.told_kill(exit, signal)),
             (None, None) => Failure::new(Reason::MainKilled, "main() ended and nobody saw how"),
         };
         if !tail.is_empty() {
@@ -258,6 +262,28 @@ impl Facts {
             why.message.push_str(tail);
         }
         self.judge(Outcome::Failed, why);
+    }
+
+    /// By which signal, whose it was, and why main() is not executed again.
+    fn told_kill(&self, exit: MainExit, signal: i32) -> String {
+        let recorded = &self.record.main;
+        let mut text = format!("main() was ended by signal {signal}");
+        if !recorded.sender.is_empty() {
+            text.push_str(&format!(", sent by {}", recorded.sender));
+        }
+        if !exit.is_killed() {
+            return text;
+        }
+        if recorded.kills > 0 {
+            let times = recorded.kills + 1;
+            text.push_str(&format!(
+                "; it was killed {times} times, and executed again {} times",
+                recorded.kills
+            ));
+        } else if self.record.not_repeatable {
+            text.push_str("; on_failover is `fail`: it is not executed again");
+        }
+        text
     }
 
     /// Facts of one job, made when there are none.

@@ -156,6 +156,17 @@ impl MainExit {
     pub fn is_success(self) -> bool {
         self.code == Some(0)
     }
+
+    /// Somebody else has ended it: by one of the signals that a system, the kernel's OOM killer or a person sends. Those that a program
+    /// brings upon itself (SIGABRT, SIGSEGV, …) are its own end, and so is any exit code.
+    pub fn is_killed(self) -> bool {
+        const HUP: i32 = 1;
+        const INT: i32 = 2;
+        const QUIT: i32 = 3;
+        const KILL: i32 = 9;
+        const TERM: i32 = 15;
+        self.code.is_none() && matches!(self.signal, Some(HUP | INT | QUIT | KILL | TERM))
+    }
 }
 
 /// main() in the record.
@@ -169,6 +180,10 @@ pub struct RecordedMain {
     pub exit: Option<MainExit>,
     /// It ended after the application's deadline.
     pub ended_after_deadline: bool,
+    /// How often somebody else has killed it in this generation, and it was executed again for that.
+    pub kills: u32,
+    /// Who sent the signal that ended it, for people; empty where that is not known.
+    pub sender: String,
 }
 
 /// One job in the record.

@@ -53,7 +53,13 @@ fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
                 wanted.push(Decision::StartMain);
             }
         }
-        Main::Exited(_) => wanted.push(Decision::RecordMainEnd),
+        Main::Exited(_) => match facts.kill {
+            None => wanted.push(Decision::RecordMainEnd),
+            Some(kills) if !facts.kill_recorded.is_done() => wanted.push(Decision::RecordMainKill { kills }),
+            // What it had said is on its way until then.
+            Some(kills) if facts.output_shipped.is_done() => wanted.push(Decision::ExecuteAgain { kills }),
+            Some(_) => {}
+        },
         Main::Recorded(_) => finish(facts, wanted),
         Main::Running | Main::Stopped => {}
     }
@@ -116,9 +122,10 @@ fn is_abandoned(facts: &Facts, job: JobId) -> bool {
     ran_here(facts) && !facts.job_facts(job).reached
 }
 
-/// main() ended in this attempt.
+/// main() ended in this attempt, for good.
 fn ran_here(facts: &Facts) -> bool {
-    matches!(facts.main, Main::Exited(_) | Main::Recorded(_)) && facts.record.main.epoch == facts.epoch
+    let ended = matches!(facts.main, Main::Exited(_) | Main::Recorded(_)) && facts.kill.is_none();
+    ended && facts.record.main.epoch == facts.epoch
 }
 
 /// A cluster is needed while main() may still execute something or a job has no end.

@@ -74,7 +74,12 @@ fn running(jobs: Vec<RecordedJob>) -> Facts {
 }
 
 fn main_exits(facts: &mut Facts, code: i32) {
-    facts.apply(Fact::MainExited { exit: exit(code), seen: true, stderr_tail: String::new() });
+    facts.apply(Fact::MainExited {
+        exit: exit(code),
+        seen: true,
+        stderr_tail: String::new(),
+        sender: String::new(),
+    });
 }
 
 /// The names of the variants, for tables.

@@ -84,6 +84,8 @@ pub struct Exited {
     pub start_error: Option<String>,
     /// Last lines of its stderr.
     pub stderr_tail: String,
+    /// Who sent the signal that ended it, for people; empty where that is not known.
+    pub sender: String,
 }
 
 /// How long ending a tree may take before somebody is told that it lives.
@@ -260,6 +262,7 @@ impl LiveMain for Running {
             seen: exit.seen_by_owner,
             start_error,
             stderr_tail: stderr_tail.trim_end().to_owned(),
+            sender: exit.signal_sender,
         }
     }
 

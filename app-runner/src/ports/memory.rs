@@ -79,6 +79,7 @@ struct State {
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
     refuse_main: Option<PortError>,
+    refuse_write: Option<PortError>,
     equal_job_names: bool,
     no_savepoints: bool,
 }
@@ -111,6 +112,7 @@ impl World {
             mains: BTreeMap::new(),
             done: Vec::new(),
             refuse_main: None,
+            refuse_write: None,
             equal_job_names: false,
             no_savepoints: false,
         };
@@ -163,6 +165,11 @@ impl World {
     /// Has `DescribeMain` refused.
     pub fn refuse_main(&self, error: PortError) {
         self.lock().refuse_main = Some(error);
+    }
+
+    /// Has the next write of a leader refused.
+    pub fn refuse_write(&self, error: PortError) {
+        self.lock().refuse_write = Some(error);
     }
 
     /// Asks for a cancel.
@@ -249,6 +256,9 @@ impl World {
             let mut error =
                 PortError::refused(Reason::EpochSuperseded, format!("epoch {} is superseded", fence.epoch));
             error.kind = crate::error::PortErrorKind::Superseded(current);
+            return Err(error);
+        }
+        if let Some(error) = self.lock().refuse_write.take() {
             return Err(error);
         }
         self.write(change)

@@ -64,12 +64,22 @@ pub trait RecordStore: Send + Sync {
     async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> PortResult<()>;
     /// main() runs.
     async fn record_main_running(&self, fence: &EpochFence, pid: u32) -> PortResult<()>;
-    /// main() has ended.
+    /// main() has ended; `sender` of the signal, if one did it and that is known.
     async fn record_main_ended(
         &self,
         fence: &EpochFence,
         exit: MainExit,
+        sender: &str,
         stderr_tail: &str,
+    ) -> PortResult<()>;
+    /// Somebody else has killed main(), and it is executed again. `kills`: how often in this generation, this time included.
+    async fn record_main_killed(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        sender: &str,
+        stderr_tail: &str,
+        kills: u32,
     ) -> PortResult<()>;
     /// Keeps a graph under its static id. The request's own fence is filled in.
     async fn put_job_graph(
@@ -295,10 +305,21 @@ impl RecordStore for StoredRecord {
         &self,
         fence: &EpochFence,
         exit: MainExit,
+        sender: &str,
         stderr_tail: &str,
     ) -> PortResult<()> {
-        let exit = WireExit { code: exit.code, signal: exit.signal };
-        Ok(self.0.main_ended(fence, exit, stderr_tail).await?)
+        Ok(self.0.main_ended(fence, wire_exit(exit, sender), stderr_tail).await?)
+    }
+
+    async fn record_main_killed(
+        &self,
+        fence: &EpochFence,
+        exit: MainExit,
+        sender: &str,
+        stderr_tail: &str,
+        kills: u32,
+    ) -> PortResult<()> {
+        Ok(self.0.main_killed(fence, wire_exit(exit, sender), stderr_tail, kills).await?)
     }
 
     async fn put_job_graph(
@@ -399,6 +420,10 @@ impl RecordStore for StoredRecord {
         }
         Ok(())
     }
+}
+
+fn wire_exit(exit: MainExit, sender: &str) -> WireExit {
+    WireExit { code: exit.code, signal: exit.signal, signal_sender: sender.to_owned() }
 }
 
 /// A boxed stream under a name of its own: within an async trait the compiler cannot show that a future which holds

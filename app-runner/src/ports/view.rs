@@ -179,5 +179,6 @@ fn main(epoch: u64, application: &api::Application) -> RecordedMain {
         _ => false,
     };
     let exit = (state == MainState::Ended).then_some(MainExit { code: wire.exit_code, signal: wire.signal });
-    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline }
+    let (kills, sender) = (wire.kills, wire.signal_sender.clone());
+    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline, kills, sender }
 }

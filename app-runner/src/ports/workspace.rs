@@ -156,9 +156,11 @@ impl Workspace for LocalWorkspace {
         if is != digest {
             // What is not what it should be never gets its name.
             let _ = fs::remove_file(&new);
-            let text =
-                format!("the record's bytes for {} have digest {is} instead of {digest}", path.display());
-            return Err(PortError::refused(Reason::ArtifactDigestMismatch, text));
+            let text = format!(
+                "payload {digest} of the record, which {} is made of, is damaged: its bytes have the digest {is}",
+                path.display()
+            );
+            return Err(PortError::refused(Reason::DataCorrupt, text));
         }
         fs::rename(&new, path).map_err(about("put in place", path))?;
         Ok(size)
@@ -259,7 +261,7 @@ mod tests {
         let chunks =
             || stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))]).boxed();
         let refused = workspace.write(&path, Digest::of(b"other"), true, chunks()).await.unwrap_err();
-        assert_eq!(refused.reason, Some(Reason::ArtifactDigestMismatch));
+        assert_eq!(refused.reason, Some(Reason::DataCorrupt));
         assert!(!path.exists());
         assert_eq!(workspace.write(&path, Digest::of(b"#!/bin/sh\n"), true, chunks()).await.unwrap(), 10);
         assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");

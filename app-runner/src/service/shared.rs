@@ -108,6 +108,11 @@ impl Shared {
         self.record.borrow().application.as_ref().map(|known| known.uid.clone()).unwrap_or_default()
     }
 
+    /// The application's end is recorded, as far as the record came last.
+    pub(super) fn has_ended(&self) -> bool {
+        self.record.borrow().application.as_ref().is_some_and(|known| known.terminal)
+    }
+
     /// Keeps a record unless a newer one is kept.
     pub(super) fn keep_record(&self, newer: &Arc<jobgraph::Record>) {
         let revision =

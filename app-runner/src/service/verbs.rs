@@ -53,6 +53,8 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::StartMain => main::start(shared).await,
         Decision::StopMain => main::stop(shared).await,
         Decision::RecordMainEnd => main::record_end(shared).await,
+        Decision::RecordMainKill { kills } => main::record_kill(shared, *kills).await,
+        Decision::ExecuteAgain { kills } => Ok(main::execute_again(shared, *kills).await),
         Decision::RecordEnd { outcome, why, desired_revision } => {
             ending::record(shared, *outcome, why, *desired_revision).await
         }
@@ -79,6 +81,14 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
             vec![Fact::Leave(Leave::Superseded)]
         }
         PortErrorKind::Moved => read_again(shared).await,
+        // What is damaged stays so, however often it is read.
+        PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
+            vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
+        }
+        PortErrorKind::Refused if error.is_about_the_caller() => {
+            tracing::error!(?decision, "refused for good: {error}");
+            vec![Fact::Leave(Leave::Refused(error.failure(Reason::CredentialInvalid)))]
+        }
         PortErrorKind::Away | PortErrorKind::Refused => {
             tracing::error!(?decision, "not done, trying again: {error}");
             shared.ports.clock.sleep(PAUSE).await;

@@ -13,8 +13,13 @@ use proto::ApplicationRef;
 use proto::engine::{Readiness, RestartPolicy, Role, readiness};
 use proto::lifecycle::{ProcessStatus, ProvisionContendersRequest};
 
+use crate::exit::Exit;
+
 /// The exit codes of a contender whose application is clean, as `wait` has them: it is not started again.
 const DONE: [i32; 4] = [0, 1, 3, 4];
+
+/// Those of one that gave up: another start would meet the same error, or the same command line.
+const GAVE_UP: [Exit; 2] = [Exit::GAVE_UP, Exit::USAGE];
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(60);
@@ -69,17 +74,19 @@ impl Contenders {
             replicas: 1,
             readiness: Some(Readiness { timeout: None, probe: Some(readiness::Probe::GrpcHealth(true)) }),
             restart: RestartPolicy::Always.into(),
+            fatal_exit_codes: GAVE_UP.map(|exit| i32::from(exit.code())).to_vec(),
             ..Role::default()
         };
         Self { lifecycle: Lifecycle::new(channel), clock, role }
     }
 
     /// Has `count` contenders, part of the trace that `traceparent` names, kept until the application is clean. Repeating it
-    /// changes nothing.
+    /// changes nothing; with another `wish`, those that gave up are tried again.
     pub(crate) async fn keep(
         &self,
         application: &ApplicationRef,
         count: u32,
+        wish: u64,
         traceparent: String,
     ) -> Result<(), CallError> {
         let request = ProvisionContendersRequest {
@@ -88,6 +95,7 @@ impl Contenders {
             role: Some(Role { replicas: count, ..self.role.clone() }),
             traceparent,
             done_exit_codes: DONE.to_vec(),
+            wish,
         };
         self.bounded(self.lifecycle.provision_contenders(request)).await.map(drop)
     }
@@ -99,7 +107,7 @@ impl Contenders {
 
     /// Applications that lifecycle has contenders of.
     pub(crate) async fn known(&self) -> Result<HashSet<ApplicationRef>, CallError> {
-        self.bounded(known(&self.lifecycle)).await
+        Ok(self.bounded(processes(&self.lifecycle)).await?.into_iter().map(|(of, _)| of).collect())
     }
 
     async fn bounded<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
@@ -108,19 +116,21 @@ impl Contenders {
 }
 
 /// Ends contenders of every application but these, for whoever is about to end the host: what `up` and lifecycle have not torn
-/// down by then would stay until the next `up`. A teardown that is under way already is waited for. What cannot be done is said
-/// and left.
+/// down by then would stay until the next `up`. Of these it forgets those that gave up, so that the next `up` tries them again. A
+/// teardown that is under way already is waited for. What cannot be done is said and left.
 pub(crate) async fn end_all_but(
     unclean: &HashSet<ApplicationRef>,
     channel: GrpcChannel,
     clock: &SharedClock,
 ) {
     let lifecycle = Lifecycle::new(channel);
-    let known = match bounded(clock, LAST_CALL, known(&lifecycle)).await {
+    let known = match bounded(clock, LAST_CALL, processes(&lifecycle)).await {
         Ok(known) => known,
         Err(error) => return tracing::warn!("lifecycle does not tell its processes: {error}"),
     };
-    let ends = known.difference(unclean).map(async |application| {
+    let over = known.into_iter().filter(|(of, gave_up)| *gave_up || !unclean.contains(of));
+    let over: HashSet<ApplicationRef> = over.map(|(of, _)| of).collect();
+    let ends = over.iter().map(async |application| {
         match bounded(clock, LAST_CALL, lifecycle.teardown_contenders(application)).await {
             Ok(left) => left.iter().for_each(|left| tracing::warn!(%application, "left over: {left}")),
             Err(error) => tracing::warn!(%application, "its contenders are not torn down: {error}"),
@@ -129,10 +139,15 @@ pub(crate) async fn end_all_but(
     futures::future::join_all(ends).await;
 }
 
-async fn known(lifecycle: &Lifecycle) -> Result<HashSet<ApplicationRef>, CallError> {
+/// Whose contenders lifecycle has, and whether that one gave up.
+async fn processes(lifecycle: &Lifecycle) -> Result<Vec<(ApplicationRef, bool)>, CallError> {
     let processes: Vec<ProcessStatus> = lifecycle.list_processes(None).await?;
     let contenders = processes.into_iter().filter(|process| process.kind == "contender");
-    Ok(contenders.filter_map(|process| process.application.try_into().ok()).collect())
+    let read = |process: ProcessStatus| {
+        let gave_up = process.status.is_some_and(|status| status.gave_up);
+        Some((process.application.try_into().ok()?, gave_up))
+    };
+    Ok(contenders.filter_map(read).collect())
 }
 
 async fn bounded<T>(

@@ -157,12 +157,12 @@ impl Reconciler {
             let contenders = self.contenders.clone();
             let trace_of = if ask.traced { ask.traceparent.clone() } else { String::new() };
             let call = async move {
-                let Ask { application, clean, count, traceparent, .. } = &ask;
+                let Ask { application, clean, count, wish, traceparent, .. } = &ask;
                 let answer = if *clean {
                     failpoint::hit("up.before-teardown").await;
                     contenders.end(application).await
                 } else {
-                    contenders.keep(application, *count, traceparent.clone()).await.map(|()| Vec::new())
+                    contenders.keep(application, *count, *wish, traceparent.clone()).await.map(|()| Vec::new())
                 };
                 (ask, answer)
             };

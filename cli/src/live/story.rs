@@ -146,12 +146,15 @@ impl Story {
             let pid = attributes.some("pid").map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             return Some(format!("{again}{pid}"));
         }
+        if attributes.get("state") == "killed" {
+            return Some(format!("{}, is executed again", killed(attributes)));
+        }
         if attributes.get("state") != "ended" {
             return None;
         }
         let exit = match (attributes.some("exit_code"), attributes.some("signal")) {
             (Some(code), _) => format!("exit {code}"),
-            (None, Some(signal)) => format!("killed by signal {signal}"),
+            (None, Some(_)) => killed(attributes),
             (None, None) => "ended".to_owned(),
         };
         self.main_exit = Some(exit.clone());
@@ -165,6 +168,13 @@ impl Story {
             ran.map(|ran| format!(" after {}", duration::show(ran))).unwrap_or_default()
         ))
     }
+}
+
+/// `killed by signal 9 (the kernel's OOM killer)`.
+fn killed(attributes: &Attributes<'_>) -> String {
+    let signal = attributes.get("signal");
+    let sender = attributes.some("signal_sender").map(|sender| format!(" ({sender})")).unwrap_or_default();
+    format!("killed by signal {signal}{sender}")
 }
 
 /// What is left over, in words.

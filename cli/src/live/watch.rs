@@ -284,7 +284,7 @@ impl<'a> Watch<'a> {
             Some(failure) => self.out().fail(&failure),
             None => self.out().tell(format!("next: mainspring status|logs|graph {}", self.named.id)),
         }
-        let main = application.main.unwrap_or_default();
+        let main = application.main.clone().unwrap_or_default();
         if self.watched.exit_from_main && (main.exit_code.is_some() || main.signal.is_some()) {
             return Ok(Exit::of_process(main.exit_code, main.signal));
         }

@@ -20,7 +20,7 @@ Every error names a reason. It is the same word on a terminal (`error[REASON]: �
 
 - **gRPC** is the status code of a call that is refused for this reason; `–`: no call is, it is how an application or a job ended.
 - **exit** is the exit code of the command that meets it. 1, 3 and 4 are those of an application that ended so: what a leader or a cluster
-  is refused ends the application. `–`: mainspring's processes settle it among themselves.
+  is refused ends the application. `–`: mainspring's processes settle it among themselves, or it is a condition that `status` shows.
 - A write whose answer was lost exits 8 whatever the reason; the error names the command that finds out.
 
 | reason | meaning | gRPC | exit | what to do |
@@ -39,15 +39,17 @@ enum Met {
     Inside(Code),
     /// The command itself.
     Said(Exit),
+    /// Whoever looks at an application: it is a condition of it.
+    Shown,
 }
 
 /// Where each reason shows. Exhaustive, so that a new reason is placed.
 fn met(reason: Reason) -> Met {
     use Code::{
-        Aborted, AlreadyExists, DataLoss, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
-        OutOfRange, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
+        Aborted, AlreadyExists, DataLoss, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument,
+        NotFound, OutOfRange, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable,
     };
-    use Met::{Called, Ended, Failed, Inside, Said};
+    use Met::{Called, Ended, Failed, Inside, Said, Shown};
     use Reason as R;
     match reason {
         R::CredentialMissing | R::CredentialInvalid => Called(Unauthenticated),
@@ -109,6 +111,8 @@ fn met(reason: Reason) -> Met {
         R::RoleNotReady => Inside(DeadlineExceeded),
         R::ClusterNotReady => Inside(Unavailable),
 
+        R::ContenderGaveUp => Shown,
+
         R::HostNotReachable => Said(Exit::UNREACHABLE),
         R::HostIncompatible | R::HostRuns => Said(Exit::REFUSED),
         R::WaitTimedOut => Said(Exit::WAIT_TIMED_OUT),
@@ -142,6 +146,7 @@ fn page() -> String {
             Met::Ended(outcome) => (None, Some(Exit::of(outcome))),
             Met::Inside(code) => (Some(code), None),
             Met::Said(exit) => (None, Some(exit)),
+            Met::Shown => (None, None),
         };
         let code = code.map_or_else(|| "–".to_owned(), word);
         let exit = exit.map_or_else(|| "–".to_owned(), |exit| exit.code().to_string());

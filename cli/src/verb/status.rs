@@ -238,6 +238,7 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
     }
     if let Some(main) = &application.main {
         let state = match main.state() {
+            MainState::Starting if main.pid == 0 => "is started".to_owned(),
             MainState::Running | MainState::Starting => format!("runs (pid {})", main.pid),
             MainState::Ended => match (main.exit_code, main.signal) {
                 (Some(code), _) => format!("exit {code}"),
@@ -246,11 +247,17 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
             },
             MainState::Unspecified => "not started".to_owned(),
         };
-        let times = if main.executions > 1 {
-            format!("   executed {} times", main.executions)
-        } else {
-            String::new()
-        };
+        let mut times = String::new();
+        if main.executions > 1 {
+            let _ = write!(times, "   executed {} times", main.executions);
+        }
+        match main.kills {
+            0 => {}
+            1 => times.push_str(", killed by somebody else once"),
+            kills => {
+                let _ = write!(times, ", killed by somebody else {kills} times");
+            }
+        }
         let _ = writeln!(text, " main() {state}{times}");
     }
     text
@@ -293,6 +300,18 @@ mod tests {
             "orders@4 RUNNING 6d02h   as of 0.40 s ago, from runner-0, epoch 48213 (2nd leader)\n leader runner-0 (pid 7)   \
              warm: runner-1\n"
         );
+    }
+
+    #[test]
+    fn a_main_that_was_killed_and_is_started_again_is_said_to_be() {
+        let main = proto::api::Main { executions: 2, kills: 1, ..proto::api::Main::default() };
+        let shown = |state: MainState, pid| {
+            let main = proto::api::Main { state: state.into(), pid, ..main.clone() };
+            head(&Application { main: Some(main), ..running() }, SystemTime::UNIX_EPOCH, &str::to_owned)
+        };
+        let again = "executed 2 times, killed by somebody else once";
+        assert!(shown(MainState::Starting, 0).ends_with(&format!(" main() is started   {again}\n")));
+        assert!(shown(MainState::Running, 7).ends_with(&format!(" main() runs (pid 7)   {again}\n")));
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct Exit {
     /// Processes that outlived the child and were ended by the tether.
     #[serde(default)]
     pub survivors_killed: u32,
+    /// Who sent SIGKILL, when it was not the tether, as far as that is known: for people. Empty otherwise.
+    #[serde(default)]
+    pub signal_sender: String,
 }
 
 impl Exit {
@@ -114,14 +117,21 @@ impl std::fmt::Display for Exit {
 
 impl From<proto::tether::Exited> for Exit {
     fn from(wire: proto::tether::Exited) -> Self {
-        let proto::tether::Exited { code, signal, seen_by_owner, start_error, survivors_killed } = wire;
-        Self { code, signal, seen_by_owner, start_error, survivors_killed }
+        let proto::tether::Exited {
+            code,
+            signal,
+            seen_by_owner,
+            start_error,
+            survivors_killed,
+            signal_sender,
+        } = wire;
+        Self { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender }
     }
 }
 
 impl From<Exit> for proto::tether::Exited {
     fn from(exit: Exit) -> Self {
-        let Exit { code, signal, seen_by_owner, start_error, survivors_killed } = exit;
-        Self { code, signal, seen_by_owner, start_error, survivors_killed }
+        let Exit { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender } = exit;
+        Self { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender }
     }
 }

@@ -91,11 +91,6 @@ impl Trial {
         verdict
     }
 
-    /// Whether main() dies before it is done: then its job is cancelled.
-    pub fn is_cut_off(self) -> bool {
-        self.part == Part::Main && !self.moment.is_after_the_end()
-    }
-
     /// Whether a job that had ended was run again.
     pub fn has_run_again(self, verdict: &Verdict) -> bool {
         verdict.ends > 1 || (self.moment.is_after_the_end() && verdict.submissions > 1)
@@ -103,18 +98,13 @@ impl Trial {
 
     /// What is wrong with a verdict, if anything.
     pub fn objection(self, verdict: &Verdict) -> Option<String> {
-        let expected = if self.is_cut_off() { "OUTCOME_FAILED" } else { "OUTCOME_SUCCEEDED" };
-        if verdict.outcome != expected {
-            return Some(format!("{} instead of {expected}", verdict.outcome));
+        if verdict.outcome != "OUTCOME_SUCCEEDED" {
+            return Some(format!("{} instead of OUTCOME_SUCCEEDED", verdict.outcome));
         }
         if self.has_run_again(verdict) {
             return Some(format!("{} ends, {} submissions of one job", verdict.ends, verdict.submissions));
         }
-        let whole = Tally::default();
-        let without_loss = Tally { doubled: verdict.tally.doubled, ..Tally::default() };
-        // What a cancelled job did not come to is no loss; what it wrote twice would be one.
-        let wrong = if self.is_cut_off() { without_loss != whole } else { verdict.tally != whole };
-        if wrong {
+        if verdict.tally != Tally::default() {
             return Some(format!("{:?}", verdict.tally));
         }
         if let Some(left) = &verdict.left {

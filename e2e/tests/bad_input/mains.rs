@@ -36,8 +36,59 @@ fn a_main_that_exits_three() {
 fn a_main_that_is_killed() {
     let host = Host::new();
     let program = program(&host, "killed", "kill -9 $$");
-    host.run(&["run", "--application-id", "killed", &program]).exits(1).says("error[MAIN_KILLED]").says("9");
-    assert_eq!(host.status("killed")["main"]["signal"], 9);
+    host.run(&["run", "--application-id", "killed", &program])
+        .exits(1)
+        .says("error[MAIN_KILLED]")
+        .says("ended by signal 9, sent by")
+        .says("OOM killer")
+        .says("killed 4 times, and executed again 3 times");
+    let main = host.status("killed")["main"].clone();
+    assert_eq!((&main["signal"], &main["kills"], &main["executions"]), (&9.into(), &3.into(), &4.into()));
+    host.run(&["run", "--application-id", "once", "--on-failover", "fail", &program])
+        .exits(1)
+        .says("error[MAIN_KILLED]")
+        .says("on_failover is `fail`");
+    assert_eq!(host.status("once")["main"]["executions"], 1);
+    host.down();
+}
+
+/// A control group of this test's own, with so little memory that the kernel kills who takes more.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    /// `None` where this user may not make one.
+    fn new() -> Option<Self> {
+        let name = format!("mainspring-e2e-{}", std::process::id());
+        let limit = ["memory/{}/memory.limit_in_bytes", "{}/memory.max"];
+        limit.into_iter().find_map(|limit| {
+            let limit = Path::new("/sys/fs/cgroup").join(limit.replace("{}", &name));
+            let group = Self(limit.parent()?.to_owned());
+            std::fs::create_dir(&group.0).ok()?;
+            std::fs::write(limit, "33554432").ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_main_that_the_kernel_kills_for_its_memory_is_said_to_be() {
+    let Some(group) = Group::new() else { return eprintln!("no control group may be made here: not tried") };
+    let host = Host::new();
+    let takes_all = format!("echo $$ > {}/cgroup.procs && exec tail /dev/zero", group.0.display());
+    let program = program(&host, "hungry", &takes_all);
+    host.run(&["run", "--application-id", "hungry", "--on-failover", "fail", &program])
+        .exits(1)
+        .says("error[MAIN_KILLED]")
+        .says("the kernel's OOM killer")
+        .says("give the machine or its control group more memory");
+    let sender = host.status("hungry")["main"]["signalSender"].as_str().unwrap().to_owned();
+    assert!(!sender.contains("cannot be read") && !sender.contains("was not"), "{sender}");
     host.down();
 }
 

@@ -138,13 +138,14 @@ impl RecordService for Wire {
         request: Request<jobgraph::RecordMainRequest>,
     ) -> Answer<jobgraph::RecordMainResponse> {
         require_deployment(&request)?;
-        let jobgraph::RecordMainRequest { fence, pid, ended, exit_code, signal, stderr_tail } =
-            request.into_inner();
-        let fence = epoch(fence)?;
-        if ended {
-            self.0.main_ended(&fence, MainExit { code: exit_code, signal }, &stderr_tail).await?;
+        let request = request.into_inner();
+        let fence = epoch(request.fence)?;
+        if request.ended {
+            let jobgraph::RecordMainRequest { exit_code, signal, signal_sender, .. } = request;
+            let exit = MainExit { code: exit_code, signal, signal_sender };
+            self.0.main_ended(&fence, exit, &request.stderr_tail, request.kills).await?;
         } else {
-            self.0.main_running(&fence, pid).await?;
+            self.0.main_running(&fence, request.pid).await?;
         }
         Ok(Response::new(jobgraph::RecordMainResponse {}))
     }

@@ -3,13 +3,16 @@
 use proto::{EpochFence, api, jobgraph};
 
 use super::event::Telling;
-use super::{Draft, Refusal, timestamp};
+use super::{Draft, Refusal, cut, timestamp};
 
 /// Events of one commit that tell of artifacts; more are summed up.
 const TOLD_ARTIFACTS: usize = 40;
 
 /// The longest kept tail of main()'s stderr, in bytes.
 const STDERR_TAIL_BYTES: usize = 4 * 1024;
+
+/// The longest sentence about who sent a signal, in bytes.
+const SENDER_BYTES: usize = 256;
 
 /// Begins an attempt: from its commit no lower epoch writes. A generation that is clean or not the newest is not touched.
 pub fn begin(
@@ -135,8 +138,13 @@ pub fn main_starting(draft: &mut Draft, fence: &EpochFence, tether_endpoint: &st
     record.main_tether_endpoint = tether_endpoint.into();
     draft.facts.state.stderr_tail.clear();
     let app = draft.app();
-    let executions = app.main.as_ref().map_or(0, |main| main.executions) + 1;
-    app.main = Some(api::Main { state: api::MainState::Starting.into(), executions, ..Default::default() });
+    let before = app.main.take().unwrap_or_default();
+    app.main = Some(api::Main {
+        state: api::MainState::Starting.into(),
+        executions: before.executions + 1,
+        kills: before.kills,
+        ..Default::default()
+    });
     app.set_phase(api::Phase::Starting);
     Ok(())
 }
@@ -173,12 +181,33 @@ pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(
 }
 
 /// How main() ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MainExit {
     /// Its code, if it exited.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// Who sent that, for people; empty where nobody knows.
+    pub signal_sender: String,
+}
+
+impl MainExit {
+    /// `main() was ended by signal 9, sent by somebody`.
+    fn told(&self) -> String {
+        match self {
+            Self { signal: Some(signal), signal_sender, .. } if !signal_sender.is_empty() => {
+                format!("main() was ended by signal {signal}, sent by {signal_sender}")
+            }
+            Self { signal: Some(signal), .. } => format!("main() was ended by signal {signal}"),
+            Self { code: Some(code), .. } => format!("main() exited with {code}"),
+            Self { .. } => "main() ended".into(),
+        }
+    }
+
+    /// As the record keeps it.
+    fn sender(&self) -> String {
+        cut(self.signal_sender.clone(), SENDER_BYTES)
+    }
 }
 
 /// main() has ended; the first recorded end of an execution stays.
@@ -199,28 +228,68 @@ pub fn main_ended(
     main.ended_at = Some(now);
     main.exit_code = exit.code;
     main.signal = exit.signal;
+    main.signal_sender = exit.sender();
     let (pid, execution) = (main.pid, main.executions);
     if !app.terminal {
         app.set_phase(api::Phase::Finishing);
     }
+    let tail = kept_tail(stderr_tail);
+    draft.facts.state.stderr_tail = tail.into();
+    tell_end(draft, "ended", exit.told(), &exit, (pid, execution), tail);
+    Ok(())
+}
+
+/// Somebody else has killed main(): it is executed again, so that its end is none of the application's. `kills` is how often that has
+/// happened in this generation, this time included; a number that is known is a repeat.
+pub fn main_killed(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    exit: MainExit,
+    stderr_tail: &str,
+    kills: u32,
+) -> Result<(), Refusal> {
+    draft.facts.check_epoch(fence)?;
+    if draft.facts.is_terminal() {
+        return Err(draft.facts.already_ended());
+    }
+    let app = draft.facts.state.application_mut();
+    let main = app.main.get_or_insert_default();
+    let is_over = matches!(main.state(), api::MainState::Ended | api::MainState::Unspecified);
+    if is_over || kills <= main.kills {
+        return Ok(());
+    }
+    let (pid, execution) = (main.pid, main.executions);
+    main.set_state(api::MainState::Starting);
+    (main.pid, main.started_at, main.kills) = (0, None, kills);
+    app.set_phase(api::Phase::Starting);
+    let said = format!("{}; it is executed again (kill {kills})", exit.told());
+    tell_end(draft, "killed", said, &exit, (pid, execution), kept_tail(stderr_tail));
+    Ok(())
+}
+
+fn kept_tail(stderr_tail: &str) -> &str {
     let begin = (0..=stderr_tail.len())
         .find(|&at| stderr_tail.len() - at <= STDERR_TAIL_BYTES && stderr_tail.is_char_boundary(at));
-    let tail = &stderr_tail[begin.unwrap_or(stderr_tail.len())..];
-    draft.facts.state.stderr_tail = tail.into();
-    let how = match exit {
-        MainExit { signal: Some(signal), .. } => format!("main() was ended by signal {signal}"),
-        MainExit { code: Some(code), .. } => format!("main() exited with {code}"),
-        MainExit { .. } => "main() ended".into(),
-    };
+    &stderr_tail[begin.unwrap_or(stderr_tail.len())..]
+}
+
+fn tell_end(
+    draft: &mut Draft,
+    state: &str,
+    said: String,
+    exit: &MainExit,
+    (pid, execution): (u32, u32),
+    tail: &str,
+) {
     let optional = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
     draft.tell(
-        Telling::new("main", how)
-            .with("state", "ended")
+        Telling::new("main", said)
+            .with("state", state)
             .with("pid", pid)
             .with("execution", execution)
             .with("exit_code", optional(exit.code))
             .with("signal", optional(exit.signal))
+            .with("signal_sender", &exit.signal_sender)
             .with("stderr_tail", tail),
     );
-    Ok(())
 }

@@ -65,7 +65,16 @@ impl Service {
         let mut room = PUBLISHED_BYTES;
         for job in jobs {
             let Some(end) = job.end.take() else { continue };
-            let whole = self.whole_end(end.clone()).await?;
+            let whole = match self.whole_end(end.clone()).await {
+                Ok(whole) => whole,
+                Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
+                Err(error) => {
+                    // Damage of one job's list is no reason to refuse the leader its record: publishing says what is wrong.
+                    tracing::error!(job = %job.job_id, "the list of its files cannot be read: {error}");
+                    job.end = Some(end);
+                    continue;
+                }
+            };
             let bytes = whole.manifest.as_ref().map_or(0, job::Manifest::encoded_len);
             let fits = !job.published || bytes <= room;
             if job.published && fits {

@@ -2,18 +2,21 @@
 
 use std::time::UNIX_EPOCH;
 
-use proto::{EpochFence, jobgraph};
+use proto::{ApplicationRef, EpochFence, jobgraph};
 
 use super::load::revision_of;
-use super::write::TRIES;
+use super::write::{Guard, TRIES};
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::{Kind, fence, process};
-use crate::model::Refusal;
+use crate::model::{Refusal, contender};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// The largest detail of a process, in bytes.
 pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
+
+/// Lifecycle's word for the processes that lead and stand by.
+const CONTENDER: &str = "contender";
 
 /// Records that are removed in one commit.
 const REMOVED_AT_ONCE: usize = 90;
@@ -35,13 +38,40 @@ impl Service {
             );
             return Err(Refusal::RequestInvalid(why).into());
         }
+        self.keep_process(&process, fence).await?;
+        self.tell_of_contender(&process).await
+    }
+
+    /// What lifecycle knows of a contender, where people look: in its application.
+    async fn tell_of_contender(&self, process: &jobgraph::Process) -> Result<(), Error> {
+        let gave_up = process.state() == jobgraph::ProcessState::GaveUp;
+        if process.kind != CONTENDER || process.state() == jobgraph::ProcessState::Gone {
+            return Ok(());
+        }
+        let Ok(application) = ApplicationRef::try_from(process.application.clone()) else { return Ok(()) };
+        let told = self.write(&application, Guard::Client, |draft| {
+            contender::tell(draft, process.number, gave_up.then_some(process.exit.as_str()));
+            Ok(())
+        });
+        match told.await {
+            // A process of an application that the record does not hold: then nobody looks there.
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn keep_process(
+        &self,
+        process: &jobgraph::Process,
+        fence: Option<&EpochFence>,
+    ) -> Result<(), Error> {
         let key = process::key(&process.key);
         for _ in 0..TRIES {
             let mut reads = vec![Read::Key(key.clone())];
             reads.extend(fence.map(|fence| Read::Key(fence::attempt_key(&fence.application.id))));
             let view = self.metadata.read(reads, None).await?;
             let known: Option<process::StoredProcess> = load::one(&view, 0)?;
-            if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(&process)) && fence.is_none()
+            if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process)) && fence.is_none()
             {
                 return Ok(());
             }
@@ -71,7 +101,7 @@ impl Service {
                 return Ok(());
             }
         }
-        Err(Error::Contended(process.key))
+        Err(Error::Contended(process.key.clone()))
     }
 
     /// Processes whose key begins so, oldest first.

@@ -117,15 +117,17 @@ impl Service {
         Ok(())
     }
 
-    /// main() has ended.
+    /// main() has ended. With `kills` somebody else has killed it so often, and it is executed again.
     pub async fn main_ended(
         &self,
         fence: &EpochFence,
         exit: MainExit,
         stderr_tail: &str,
+        kills: u32,
     ) -> Result<(), Error> {
-        self.write(&fence.application, Guard::Epoch, |draft| {
-            attempt::main_ended(draft, fence, exit, stderr_tail)
+        self.write(&fence.application, Guard::Epoch, |draft| match kills {
+            0 => attempt::main_ended(draft, fence, exit.clone(), stderr_tail),
+            _ => attempt::main_killed(draft, fence, exit.clone(), stderr_tail, kills),
         })
         .await?;
         Ok(())

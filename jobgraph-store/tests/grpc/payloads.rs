@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
-use proto::{Digest, Epoch, Reason, jobgraph};
+use proto::{Digest, Epoch, Reason, api, jobgraph};
 use tonic::Code;
 
 use crate::host::{Host, fence};
@@ -144,5 +144,31 @@ async fn processes_are_kept_across_a_restart_and_fenced_by_their_leader() {
     assert!(processes.list("").await.unwrap().is_empty());
     let large = jobgraph::Process { detail: vec![0; 32 * 1024 + 1].into(), ..process(0) };
     assert_eq!(processes.put(large, None).await.unwrap_err().reason(), Some(Reason::RequestInvalid));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_contender_that_gave_up_shows_in_its_application_until_it_is_tried_again() {
+    let host = Host::start().await;
+    let (app, _) = host.led("stuck").await;
+    let process = |state: jobgraph::ProcessState| jobgraph::Process {
+        key: "stuck/1/contender/0/contender/0".into(),
+        application: Some(app.clone().into()),
+        kind: "contender".into(),
+        state: state.into(),
+        exit: "error[CREDENTIAL_INVALID]: not of this deployment".into(),
+        ..Default::default()
+    };
+    let conditions = async || host.record().read(&app).await.unwrap().application.unwrap().conditions;
+    let trouble =
+        async || conditions().await.into_iter().find(|condition| condition.r#type == "ContendersRun");
+    host.processes().put(process(jobgraph::ProcessState::Intended), None).await.unwrap();
+    assert_eq!(trouble().await, None);
+    host.processes().put(process(jobgraph::ProcessState::GaveUp), None).await.unwrap();
+    let gave_up = trouble().await.unwrap();
+    assert_eq!(gave_up.status(), api::ConditionStatus::False);
+    assert!(gave_up.message.contains("CREDENTIAL_INVALID"), "{}", gave_up.message);
+    host.processes().put(process(jobgraph::ProcessState::Intended), None).await.unwrap();
+    assert_eq!(trouble().await.unwrap().status(), api::ConditionStatus::True);
     host.stop().await;
 }

@@ -24,9 +24,13 @@ pub(super) fn read_role(index: usize, role: Role) -> Result<RoleSpec, Refusal> {
     read(&path, role, restart)
 }
 
-pub(super) fn read_contender(role: Option<Role>, done_exit_codes: Vec<i32>) -> Result<RoleSpec, Refusal> {
+pub(super) fn read_contender(
+    role: Option<Role>,
+    done_exit_codes: Vec<i32>,
+    wish: u64,
+) -> Result<RoleSpec, Refusal> {
     let role = role.ok_or_else(|| plan_invalid("role".to_owned(), "it has to be set"))?;
-    read("role", role, Restart::UntilDone(done_exit_codes))
+    Ok(RoleSpec { wish, ..read("role", role, Restart::UntilDone(done_exit_codes))? })
 }
 
 fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
@@ -50,6 +54,7 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
         fatal_exit_codes: role.fatal_exit_codes,
         ports: role.ports,
         addresses: Addresses::new(),
+        wish: 0,
     })
 }
 

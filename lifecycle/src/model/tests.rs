@@ -21,6 +21,7 @@ pub(super) fn role(name: &str) -> RoleSpec {
         serves_jobs: true,
         ports: Vec::new(),
         addresses: BTreeMap::new(),
+        wish: 0,
     }
 }
 
@@ -43,6 +44,9 @@ fn an_exit_means_what_the_role_says() {
         (&Restart::Always, vec![3], &exit(3), Fate::Failed),
         (&contender, vec![], &exit(3), Fate::Done),
         (&contender, vec![], &exit(70), Fate::Open),
+        (&contender, vec![2, 78], &exit(70), Fate::Open),
+        (&contender, vec![2, 78], &exit(78), Fate::GaveUp),
+        (&contender, vec![2, 78], &killed, Fate::Open),
         (&contender, vec![], &killed, Fate::Open),
     ] {
         let role = RoleSpec { restart: restart.clone(), fatal_exit_codes, ..role("worker") };

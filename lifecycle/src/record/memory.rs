@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use proto::{ApplicationId, Epoch, EpochFence};
 use tokio::sync::{mpsc, watch};
 
-use super::{Intent, Log, LogBatch, LogSource, Record, RecordError};
+use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError};
 
 /// A record that forgets everything with the process; clones share it.
 #[derive(Clone, Default)]
@@ -58,6 +58,13 @@ impl MemoryRecord {
     /// Keys of all intents.
     pub fn keys(&self) -> Vec<String> {
         self.kept().intents.keys().cloned().collect()
+    }
+
+    /// Keys of contenders that gave up.
+    pub fn gave_up(&self) -> Vec<String> {
+        let kept = self.kept();
+        let gave_up = kept.intents.iter().filter(|(_, intent)| intent.state == IntentState::GaveUp);
+        gave_up.map(|(key, _)| key.clone()).collect()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -16,7 +16,7 @@ use proto::{ApplicationRef, Epoch, EpochFence, Reason, jobgraph};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 
-use super::{Intent, Log, LogBatch, LogSource, Record, RecordError, kind_of};
+use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of};
 use crate::model::{GroupId, Slot};
 
 /// How long one call may take. The callers try again.
@@ -134,7 +134,11 @@ async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, ackn
 }
 
 fn wire_intent(intent: &Intent) -> Process {
-    let state = if intent.gone { ProcessState::Gone } else { ProcessState::Intended };
+    let state = match intent.state {
+        IntentState::Intended => ProcessState::Intended,
+        IntentState::Gone => ProcessState::Gone,
+        IntentState::GaveUp => ProcessState::GaveUp,
+    };
     Process {
         key: intent.slot.key(),
         application: Some(intent.slot.group.application.clone().into()),
@@ -153,7 +157,11 @@ fn wire_intent(intent: &Intent) -> Process {
 
 /// `None` for what this build cannot read: somebody newer has written it, and minds it.
 fn read_intent(process: Process) -> Option<Intent> {
-    let gone = process.state() == ProcessState::Gone;
+    let state = match process.state() {
+        ProcessState::Gone => IntentState::Gone,
+        ProcessState::GaveUp => IntentState::GaveUp,
+        ProcessState::Intended | ProcessState::Unspecified => IntentState::Intended,
+    };
     let application: ApplicationRef = process.application.try_into().ok()?;
     let group = GroupId { application, kind: kind_of(&process.kind)?, number: process.number };
     Some(Intent {
@@ -163,7 +171,7 @@ fn read_intent(process: Process) -> Option<Intent> {
         endpoint: process.endpoint,
         detail: process.detail.into(),
         exit: process.exit,
-        gone,
+        state,
     })
 }
 

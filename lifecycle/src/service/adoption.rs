@@ -11,7 +11,7 @@ use client::places::Kind;
 use super::Lifecycle;
 use super::detail::Detail;
 use crate::model::{Order, Scope};
-use crate::record::Intent;
+use crate::record::{Intent, IntentState};
 
 impl Lifecycle {
     /// Finds what an earlier lifecycle has left, for as long as the record takes to answer. Calls wait for this.
@@ -39,20 +39,23 @@ impl Lifecycle {
     }
 
     async fn adopt_one(&self, intent: Intent) {
-        let Intent { slot, start, detail, gone, .. } = intent;
+        let Intent { slot, start, detail, exit, state, .. } = intent;
         let detail = Detail::decode(&detail);
         let group_id = slot.group.clone();
         match detail {
             // It was being ended, or was done. Whoever wants it again says so.
-            _ if gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
+            _ if state == IntentState::Gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
             Some(Detail { role, traceparent }) => {
                 let group = self.group_or_new(&group_id);
                 if !role.addresses.is_empty() {
                     group.keep_addresses(role.addresses.clone());
                 }
                 let order = Order { slot, role, start, traceparent: traceparent.clone() };
-                if let Some(minder) = self.minder(&group, order, None) {
-                    let name = format!("mind {}", minder.order.slot.key());
+                let Some(minder) = self.minder(&group, order, None) else { return };
+                let name = format!("mind {}", minder.order.slot.key());
+                if state == IntentState::GaveUp {
+                    self.0.tasks.spawn_job(name, minder.rest_given_up(exit));
+                } else {
                     self.0.tasks.spawn_job(name, trace::carry_from(&traceparent, minder.adopt()));
                 }
             }

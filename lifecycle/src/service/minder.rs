@@ -21,7 +21,7 @@ use crate::model::{
     FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES, State,
     Watchdog, after_exit, watchdog,
 };
-use crate::record::{Intent, Record, RecordError};
+use crate::record::{Intent, IntentState, Record, RecordError};
 use crate::substrate::{Adopted, Live, Substrate};
 
 /// How long an end may wait until the output is in the record.
@@ -135,7 +135,7 @@ impl Minder {
     /// Keeps the intent, for as long as that takes. Otherwise: what follows, or nothing at a shutdown.
     async fn intend(&mut self) -> Result<(), Option<Fate>> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
-        let intent = self.intent(String::new(), false);
+        let intent = self.intent(String::new(), IntentState::Intended);
         loop {
             match self.record.put(&intent, self.epoch).await {
                 Ok(()) => return Ok(()),
@@ -159,7 +159,7 @@ impl Minder {
         }
     }
 
-    fn intent(&self, exit: String, gone: bool) -> Intent {
+    fn intent(&self, exit: String, state: IntentState) -> Intent {
         let addresses = self.substrate.addresses(&self.order);
         Intent {
             slot: self.order.slot.clone(),
@@ -168,7 +168,7 @@ impl Minder {
             endpoint: addresses.endpoint,
             detail: Detail::new(&self.order).encode(),
             exit,
-            gone,
+            state,
         }
     }
 
@@ -278,9 +278,15 @@ impl Minder {
     /// Nothing more will be started: says so, and waits to be asked to end.
     async fn rest(&mut self, fate: Fate) {
         if fate != Fate::Stopped {
-            let exit = self.group.statuses().get(self.place).and_then(|status| status.exit.clone());
+            let status = self.group.statuses().get(self.place).cloned();
+            let gave_up = fate == Fate::GaveUp;
             self.decide(fate);
-            self.bury(exit.map(|exit| exit.to_string()).unwrap_or_default()).await;
+            if gave_up {
+                self.give_up(status.map(|status| status.last_word()).unwrap_or_default()).await;
+            } else {
+                let exit = status.and_then(|status| status.exit);
+                self.bury(exit.map(|exit| exit.to_string()).unwrap_or_default()).await;
+            }
             tokio::select! {
                 _ = self.stop_asked() => {}
                 () = self.shutdown.begun() => return,
@@ -288,6 +294,36 @@ impl Minder {
         }
         self.shipped().await;
         self.decide(Fate::Stopped);
+    }
+
+    /// One that gave up under an earlier lifecycle: nothing is started, and nobody is told anew.
+    pub(super) async fn rest_given_up(self, why: String) -> Result<(), BoxError> {
+        self.group.update(self.place, |status| status.stderr_tail = why);
+        self.decide(Fate::GaveUp);
+        tokio::select! {
+            _ = self.stop_asked() => self.decide(Fate::Stopped),
+            () = self.shutdown.begun() => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps why it gave up: people have to see it, so that takes as long as it takes.
+    async fn give_up(&self, why: String) {
+        tracing::error!("{}: it gave up and is not started again: {why}", self.order.slot.key());
+        let tombstone = self.intent(why, IntentState::GaveUp);
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+        loop {
+            match self.record.put(&tombstone, None).await {
+                Ok(()) => return,
+                Err(RecordError::Away(error)) => tracing::debug!("its last word waits: {error}"),
+                Err(error) => return tracing::error!("{}: no tombstone: {error}", self.order.slot.key()),
+            }
+            tokio::select! {
+                () = self.clock.sleep(backoff.next_delay()) => {}
+                _ = self.stop_asked() => return,
+                () = self.shutdown.begun() => return,
+            }
+        }
     }
 
     fn decide(&self, fate: Fate) {
@@ -299,7 +335,7 @@ impl Minder {
 
     /// Keeps a tombstone: a lifecycle that starts now does not start this process again.
     async fn bury(&self, exit: String) {
-        let tombstone = self.intent(exit, true);
+        let tombstone = self.intent(exit, IntentState::Gone);
         // The group's own fence has done its work; what is gone is gone under any leader.
         match timeout(&self.clock, TOMBSTONE_WAIT, self.record.put(&tombstone, None)).await {
             Ok(Ok(())) => {}

@@ -216,5 +216,6 @@ pub fn role(name: &str, script: &str) -> RoleSpec {
         fatal_exit_codes: Vec::new(),
         ports: Vec::new(),
         addresses: BTreeMap::new(),
+        wish: 0,
     }
 }

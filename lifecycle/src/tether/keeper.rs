@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
 use client::tether::{Exit, TetherSpec};
-use rustix::process::Pid;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::{Pid, Signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::leash::{Action, DEFAULT_KILL_AFTER, Leash, Phase};
+use super::oom::OomWatch;
 use super::output::{self, Progress};
 use super::tree;
 
@@ -77,6 +78,7 @@ pub(crate) struct Keeper {
     leash: Leash,
     claims: u64,
     child: Option<Pid>,
+    oom: Option<OomWatch>,
     lock: Option<File>,
     exit: Exit,
     /// The claim whose owner has seen it.
@@ -84,10 +86,10 @@ pub(crate) struct Keeper {
     survivors: HashSet<(u32, u64)>,
     output: Option<(JoinHandle<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
-    child_signal: Signal,
-    terminate_signal: Signal,
+    child_signal: Signals,
+    terminate_signal: Signals,
     /// Held so that these signals do nothing: who wants the tree ended says so, or sends SIGTERM.
-    _unheard: [Signal; 2],
+    _unheard: [Signals; 2],
 }
 
 impl Keeper {
@@ -109,6 +111,7 @@ impl Keeper {
             leash,
             claims: 0,
             child: None,
+            oom: None,
             lock: None,
             exit: Exit::default(),
             seen_by: None,
@@ -192,9 +195,16 @@ impl Keeper {
 
     async fn reap(&mut self) -> io::Result<()> {
         let (Some(child), Phase::Running) = (self.child, self.leash.phase) else { return Ok(()) };
+        if let (Some(oom), Some(pid), false) = (&mut self.oom, number(child), self.leash.has_exited()) {
+            oom.look(pid, self.clock.boot());
+        }
         let reaped = tree::reap(child)?;
         if let Some((code, signal)) = reaped.child {
             (self.exit.code, self.exit.signal) = (code, signal);
+            let by_somebody = signal == Some(Signal::KILL.as_raw()) && !self.leash.is_ending();
+            if let Some(oom) = self.oom.as_ref().filter(|_| by_somebody) {
+                self.exit.signal_sender = oom.sender();
+            }
             self.seen_by = self.leash.exited();
         }
         if reaped.none_left {
@@ -233,7 +243,8 @@ impl Keeper {
                 self.output = Some((tokio::spawn(keep), ended));
                 self.child = Some(child.pid);
                 self.leash.phase = Phase::Running;
-                let pid = u32::try_from(child.pid.as_raw_nonzero().get()).ok();
+                let pid = number(child.pid);
+                self.oom = pid.map(|pid| OomWatch::new(pid, self.clock.boot()));
                 tracing::info!(pid, "started");
                 self.status.send_modify(|status| status.pid = pid);
             }
@@ -362,4 +373,9 @@ impl Keeper {
         fs::rename(&new, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     }
+}
+
+/// A process id as the rest of the world writes it.
+fn number(pid: Pid) -> Option<u32> {
+    u32::try_from(pid.as_raw_nonzero().get()).ok()
 }

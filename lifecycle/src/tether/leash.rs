@@ -137,6 +137,11 @@ impl Leash {
         self.exit_seen_by
     }
 
+    /// The tree is being ended from here: a signal that the child dies of now is the tether's own.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.kill_at.is_some()
+    }
+
     /// The child itself has exited.
     pub(crate) fn has_exited(&self) -> bool {
         self.child_exited

@@ -146,3 +146,48 @@ fn a_main_that_must_not_be_repeated_is_executed_once_at_most() {
         check(&world, outcome, &format!("lost after step {steps}"));
     }
 }
+
+#[test]
+fn a_main_may_be_killed_at_any_step_and_nothing_else_notices() {
+    let mut kills = 0;
+    for order in ORDERS {
+        for steps in 0..length(&World::default(), order) {
+            let mut world = World { kill_at: Some(steps), ..World::default() };
+            let first = world.lead(1, NEVER, order);
+            let context = format!("killed at step {steps}");
+            let done = Led::Left(Leave::Clean(Outcome::Succeeded));
+            if world.record.main.kills > 0 {
+                kills += 1;
+                assert_eq!(first, Led::Left(Leave::MainKilled), "{context}");
+                world.kill_at = None;
+                assert_eq!(world.lead(2, NEVER, order), done, "{context}");
+                assert_eq!((world.record.main.kills, world.executions), (1, 2), "{context}");
+            } else {
+                assert_eq!((first, world.executions), (done, 1), "{context}");
+            }
+            assert!(world.begun.values().all(|&times| times == 1), "a job was begun again: {context}");
+            check(&world, Outcome::Succeeded, &context);
+        }
+    }
+    assert!(kills > 10, "main() was hardly ever killed: {kills}");
+}
+
+#[test]
+fn a_main_that_was_killed_and_its_leader_lost_is_counted_once_at_most() {
+    let order = ORDERS[0];
+    let length = length(&World::default(), order);
+    for kill in 0..length {
+        for lost in kill..length {
+            let mut world = World { kill_at: Some(kill), ..World::default() };
+            let first = world.lead(1, lost, order);
+            world.kill_at = None;
+            world.crash(false);
+            if first != Led::Left(Leave::Clean(Outcome::Succeeded)) {
+                let context = format!("killed at step {kill}, lost after step {lost}");
+                let second = world.lead(2, NEVER, order);
+                assert_eq!(second, Led::Left(Leave::Clean(Outcome::Succeeded)), "{context}");
+                assert!(world.record.main.kills <= 1 && world.executions <= 2, "{context}");
+            }
+        }
+    }
+}

@@ -126,7 +126,7 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
             jobs: Default::default(),
         },
         Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) },
-        Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new() },
+        Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new(), sender: String::new() },
         Fact::MainEndRecorded,
     ];
     for count in 0..=bring_up.len() {
@@ -159,6 +159,7 @@ fn play_out(facts: &mut Facts) -> Decision {
                 exit: MainExit { code: None, signal: Some(15) },
                 seen: true,
                 stderr_tail: String::new(),
+                sender: String::new(),
             }),
             Decision::RecordMainEnd => facts.apply(Fact::MainEndRecorded),
             Decision::CancelJob { job, .. } => facts.apply(Fact::CancelSent(job)),
@@ -195,6 +196,7 @@ fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
             epoch: Epoch(4),
             exit: Some(MainExit { code: None, signal: Some(15) }),
             ended_after_deadline,
+            ..RecordedMain::default()
         };
         Record { main, ..Record::default() }
     };
@@ -205,10 +207,20 @@ fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
 #[test]
 fn an_exit_that_nobody_saw_counts_only_if_it_is_0() {
     let mut lost = running(vec![]);
-    lost.apply(Fact::MainExited { exit: exit(101), seen: false, stderr_tail: String::new() });
+    lost.apply(Fact::MainExited {
+        exit: exit(101),
+        seen: false,
+        stderr_tail: String::new(),
+        sender: String::new(),
+    });
     assert!(matches!(&decide(&lost)[..], [Decision::Leave(Leave::MainLost(_))]));
     let mut fine = running(vec![]);
-    fine.apply(Fact::MainExited { exit: exit(0), seen: false, stderr_tail: String::new() });
+    fine.apply(Fact::MainExited {
+        exit: exit(0),
+        seen: false,
+        stderr_tail: String::new(),
+        sender: String::new(),
+    });
     assert_eq!(wants(&fine), ["RecordMainEnd"]);
 }
 
@@ -369,4 +381,86 @@ fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
     assert!(matches!(&decide(&facts)[..], [Decision::CancelJob { .. }]));
     facts.apply(Fact::CancelSent(job_id("a")));
     assert!(wants(&facts).is_empty());
+}
+
+fn main_is_killed(facts: &mut Facts, signal: i32) {
+    let exit = MainExit { code: None, signal: Some(signal) };
+    let (stderr_tail, sender) = (String::new(), "the kernel's OOM killer".to_owned());
+    facts.apply(Fact::MainExited { exit, seen: true, stderr_tail, sender });
+}
+
+#[test]
+fn a_main_that_somebody_else_has_killed_is_left_to_the_next_attempt_and_its_jobs_run_on() {
+    let mut facts = running(vec![]);
+    facts.apply(Fact::JobStored { job: job_id("a"), stored: Box::new(stored("a")) });
+    facts.apply(Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) });
+    main_is_killed(&mut facts, 9);
+    assert_eq!(wants(&facts), ["RecordMainKill"], "its job is neither cancelled nor given up");
+    facts.apply(Fact::MainKillRecorded);
+    assert!(wants(&facts).is_empty(), "what it said is not in the record yet");
+    // By then the record's own word has come.
+    facts.record.main.kills = 1;
+    facts.apply(Fact::OutputShipped);
+    assert_eq!(decide(&facts), [Decision::ExecuteAgain { kills: 1 }]);
+    facts.apply(Fact::Leave(Leave::MainKilled));
+    assert_eq!(decide(&facts), [Decision::Leave(Leave::MainKilled)]);
+}
+
+#[test]
+fn only_a_kill_that_nobody_here_wanted_is_none_of_the_applications_ends() {
+    // SIGSEGV, SIGABRT, SIGPIPE: a program's own doing.
+    for (signal, again) in
+        [(9, true), (15, true), (1, true), (2, true), (3, true), (11, false), (6, false), (13, false)]
+    {
+        let mut facts = running(vec![]);
+        main_is_killed(&mut facts, signal);
+        let wanted = if again { "RecordMainKill" } else { "RecordMainEnd" };
+        assert_eq!(wants(&facts), [wanted], "signal {signal}");
+    }
+    let mut by_itself = running(vec![]);
+    main_exits(&mut by_itself, 137);
+    assert_eq!(wants(&by_itself), ["RecordMainEnd"], "an exit code is main()'s own");
+
+    let mut not_repeatable = running(vec![]);
+    not_repeatable.record.not_repeatable = true;
+    main_is_killed(&mut not_repeatable, 9);
+    assert_eq!(wants(&not_repeatable), ["RecordMainEnd"]);
+    not_repeatable.apply(Fact::MainEndRecorded);
+    assert_eq!(recorded_end(&not_repeatable), (Outcome::Failed, Some(Reason::MainKilled)));
+
+    let mut cancelled = running(vec![]);
+    cancel(&mut cancelled, 1);
+    main_is_killed(&mut cancelled, 9);
+    assert_eq!(wants(&cancelled), ["RecordMainEnd"]);
+
+    let mut late = running(vec![]);
+    late.apply(Fact::DeadlinePassed);
+    main_is_killed(&mut late, 9);
+    assert_eq!(wants(&late), ["RecordMainEnd"]);
+}
+
+#[test]
+fn a_cancel_ends_what_waits_to_be_executed_again() {
+    let mut facts = running(vec![]);
+    main_is_killed(&mut facts, 9);
+    facts.apply(Fact::MainKillRecorded);
+    facts.apply(Fact::OutputShipped);
+    cancel(&mut facts, 1);
+    let end = play_out(&mut facts);
+    assert!(matches!(end, Decision::RecordEnd { outcome: Outcome::Cancelled, .. }), "{end:?}");
+}
+
+#[test]
+fn the_fourth_kill_ends_the_application_and_is_told_with_its_count_and_its_sender() {
+    let mut facts = running(vec![]);
+    // As the record says, whoever counted.
+    facts.record.main.kills = 3;
+    main_is_killed(&mut facts, 9);
+    assert_eq!(wants(&facts), ["RecordMainEnd"]);
+    facts.apply(Fact::MainEndRecorded);
+    let decisions = decide(&facts);
+    let [Decision::RecordEnd { why, .. }] = &decisions[..] else { panic!("{decisions:?}") };
+    let told = "main() was ended by signal 9, sent by the kernel's OOM killer; it was killed 4 times, and executed \
+                again 3 times";
+    assert_eq!((why.reason, why.message.as_str()), (Some(Reason::MainKilled), told));
 }

@@ -78,7 +78,7 @@ fn a_job_that_has_ended_is_asked_for_where_it_ran_and_otherwise_it_is_said_that_
         state: MainState::Ended,
         epoch: Epoch(4),
         exit: Some(exit(0)),
-        ended_after_deadline: false,
+        ..RecordedMain::default()
     };
     record.cluster = RecordedCluster {
         incarnation: Incarnation(1),

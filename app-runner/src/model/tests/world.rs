@@ -28,6 +28,8 @@ pub(super) struct World {
     under_way: Vec<Decision>,
     /// Before this step of the next leader somebody cancels the application.
     pub(super) cancel_at: Option<usize>,
+    /// At this step of a leader whose main() runs somebody kills main().
+    pub(super) kill_at: Option<usize>,
     /// How often each job was begun in the engine.
     pub(super) begun: BTreeMap<JobId, u32>,
     /// How often each job ended in the engine.
@@ -63,6 +65,9 @@ impl World {
             if self.cancel_at.is_some_and(|at| at == step) {
                 self.cancel();
                 facts.apply(Fact::Record(Box::new(self.record.clone())));
+            }
+            if self.kill_at.is_some_and(|at| at == step) {
+                self.kill_main(&mut facts);
             }
             let decisions = decide(&facts);
             if let [Decision::Leave(leave)] = &decisions[..] {
@@ -134,6 +139,15 @@ impl World {
         }
     }
 
+    /// Somebody kills main(), if it runs.
+    fn kill_main(&mut self, facts: &mut Facts) {
+        if facts.main == Main::Running && self.main.take().is_some() {
+            let exit = MainExit { code: None, signal: Some(9) };
+            let (stderr_tail, sender) = (String::new(), "the kernel's OOM killer".to_owned());
+            facts.apply(Fact::MainExited { exit, seen: true, stderr_tail, sender });
+        }
+    }
+
     pub(super) fn cancel(&mut self) {
         if !self.record.terminal {
             self.record.desired.cancel = true;
@@ -190,7 +204,12 @@ impl World {
                     self.main = None;
                     self.exited = Some(self.exit_code);
                     let exit = exit(self.exit_code);
-                    let ended = Fact::MainExited { exit, seen: true, stderr_tail: String::new() };
+                    let ended = Fact::MainExited {
+                        exit,
+                        seen: true,
+                        stderr_tail: String::new(),
+                        sender: String::new(),
+                    };
                     return vec![ended, Fact::OutputShipped];
                 }
             }
@@ -298,20 +317,29 @@ impl World {
                 assert!(!self.record.terminal, "main() of an application that has ended");
                 self.executions += 1;
                 (self.main, self.exited) = (Some(MainRun::default()), None);
-                self.record.main =
-                    RecordedMain { state: MainState::Begun, epoch: facts.epoch, ..RecordedMain::default() };
+                let kills = self.record.main.kills;
+                let (state, epoch) = (MainState::Begun, facts.epoch);
+                self.record.main = RecordedMain { state, epoch, kills, ..RecordedMain::default() };
                 vec![Fact::MainStarted]
             }
             Decision::StopMain => {
                 self.main = None;
                 let exit = MainExit { code: None, signal: Some(15) };
-                vec![Fact::MainExited { exit, seen: true, stderr_tail: String::new() }, Fact::OutputShipped]
+                vec![
+                    Fact::MainExited { exit, seen: true, stderr_tail: String::new(), sender: String::new() },
+                    Fact::OutputShipped,
+                ]
             }
             Decision::RecordMainEnd => {
                 self.record.main.state = MainState::Ended;
                 self.record.main.exit = facts.main_exit();
                 vec![Fact::MainEndRecorded]
             }
+            Decision::RecordMainKill { kills } => {
+                self.record.main.kills = kills;
+                vec![Fact::MainKillRecorded]
+            }
+            Decision::ExecuteAgain { .. } => vec![Fact::Leave(Leave::MainKilled)],
             Decision::RecordEnd { outcome, desired_revision, .. } => self.end(outcome, desired_revision),
             Decision::Teardown { .. } => {
                 self.cluster = None;

@@ -19,6 +19,9 @@ use crate::service::execution::Execution;
 pub(super) enum Fate {
     Runs,
     Exited(i32),
+    /// Its runner has ended it.
+    Stopped,
+    /// Somebody else has.
     Killed,
     /// Its tether is gone and nobody saw how it ended.
     Unseen,
@@ -32,10 +35,17 @@ impl World {
 
     /// Kills the tether of the main() that runs, as an out-of-memory killer may.
     pub fn lose_main(&self) {
-        for fate in self.lock().mains.values() {
-            fate.send_if_modified(|now| {
-                *now == Fate::Runs && std::mem::replace(now, Fate::Unseen) == Fate::Runs
-            });
+        self.end_mains(Fate::Unseen);
+    }
+
+    /// Kills the main() that runs, as an out-of-memory killer does; its tether sees it.
+    pub fn kill_main(&self) {
+        self.end_mains(Fate::Killed);
+    }
+
+    fn end_mains(&self, fate: Fate) {
+        for of in self.lock().mains.values() {
+            of.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs);
         }
     }
 
@@ -43,7 +53,7 @@ impl World {
         for (of, fate) in &self.lock().mains {
             if *of <= epoch {
                 fate.send_if_modified(|now| {
-                    *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs
+                    *now == Fate::Runs && std::mem::replace(now, Fate::Stopped) == Fate::Runs
                 });
             }
         }
@@ -114,16 +124,19 @@ impl LiveMain for Running {
         let fate = fate.wait_for(|fate| *fate != Fate::Runs).await.map_or(Fate::Unseen, |fate| *fate);
         let (code, signal) = match fate {
             Fate::Exited(code) => (Some(code), None),
-            Fate::Killed => (None, Some(15)),
+            Fate::Stopped => (None, Some(15)),
+            Fate::Killed => (None, Some(9)),
             Fate::Runs | Fate::Unseen => (None, None),
         };
         let seen = fate != Fate::Unseen;
-        Exited { exit: MainExit { code, signal }, seen, start_error: None, stderr_tail: String::new() }
+        let (exit, stderr_tail, sender) = (MainExit { code, signal }, String::new(), String::new());
+        Exited { exit, seen, start_error: None, stderr_tail, sender }
     }
 
     async fn end(&self, _grace: Duration) -> PortResult<()> {
-        self.fate
-            .send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Killed) == Fate::Runs);
+        self.fate.send_if_modified(|now| {
+            *now == Fate::Runs && std::mem::replace(now, Fate::Stopped) == Fate::Runs
+        });
         Ok(())
     }
 

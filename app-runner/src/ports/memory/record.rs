@@ -148,12 +148,29 @@ impl RecordStore for World {
         &self,
         fence: &EpochFence,
         exit: MainExit,
+        _sender: &str,
         _stderr_tail: &str,
     ) -> PortResult<()> {
         self.fenced(fence, |state| {
             let main = state.application().main.get_or_insert_default();
             main.set_state(api::MainState::Ended);
             (main.exit_code, main.signal) = (exit.code, exit.signal);
+            Ok(())
+        })
+    }
+
+    async fn record_main_killed(
+        &self,
+        fence: &EpochFence,
+        _exit: MainExit,
+        _sender: &str,
+        _stderr_tail: &str,
+        kills: u32,
+    ) -> PortResult<()> {
+        self.fenced(fence, |state| {
+            let main = state.application().main.get_or_insert_default();
+            main.set_state(api::MainState::Starting);
+            main.kills = kills;
             Ok(())
         })
     }

@@ -63,6 +63,40 @@ async fn a_lost_tether_means_execute_again() {
 }
 
 #[tokio::test]
+async fn a_main_that_is_killed_is_executed_again_and_finds_its_jobs() {
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.kill_main();
+    second_runs(&world, 2).await;
+    world.end_job("second", JobOutcome::Succeeded);
+    assert_eq!(code(contender).await, 0);
+    assert_eq!(
+        (count(&world, "main"), count(&world, "submit second"), count(&world, "cluster 2")),
+        (2, 1, 0)
+    );
+    assert_eq!(world.record().application.as_ref().unwrap().main.as_ref().unwrap().kills, 1);
+}
+
+#[tokio::test]
+async fn a_main_that_is_killed_again_and_again_is_executed_four_times_whoever_leads() {
+    let world = two_jobs();
+    let contenders = [contend(&world, "runner-0"), contend(&world, "runner-1")];
+    for times in 1..=4 {
+        second_runs(&world, times).await;
+        world.kill_main();
+    }
+    for contender in contenders {
+        assert_eq!(code(contender).await, 1);
+    }
+    assert_eq!((count(&world, "main"), count(&world, "submit second")), (4, 1));
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(application.reason, "MAIN_KILLED");
+    assert!(application.message.contains("executed again 3 times"), "{}", application.message);
+}
+
+#[tokio::test]
 async fn a_dead_cluster_is_followed_by_another_where_the_open_job_runs_again() {
     let world = two_jobs();
     let contender = contend(&world, "runner-0");
@@ -139,4 +173,34 @@ async fn a_contender_of_a_clean_application_exits_with_the_recorded_code() {
     let before = world.done();
     assert_eq!(code(contend(&world, "runner-1")).await, 1);
     assert_eq!(world.done(), before, "it did nothing");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_refused_for_good_gives_up_and_leaves_nothing_running() {
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.refuse_write(PortError::refused(proto::Reason::CredentialInvalid, "not of this deployment"));
+    world.end_job("second", JobOutcome::Succeeded);
+    let error = soon("the contender's end", contender).await.unwrap().unwrap_err();
+    assert!(error.is_permanent() && error.message == "not of this deployment", "{error:?}");
+    assert_eq!(world.live_mains(), 0);
+    // One that is not refused goes on where it stood.
+    assert_eq!(code(contend(&world, "runner-1")).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_damaged_in_the_record_ends_the_application_and_is_not_tried_for_ever() {
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.refuse_write(PortError::refused(proto::Reason::DataCorrupt, "payloads/ab/abcd has other bytes"));
+    world.end_job("second", JobOutcome::Succeeded);
+    assert_eq!(code(contender).await, 1);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert_eq!(
+        (application.reason.as_str(), application.message.as_str()),
+        ("DATA_CORRUPT", "payloads/ab/abcd has other bytes")
+    );
 }

@@ -7,7 +7,7 @@ use chassis::clock::Clock as _;
 use proto::{Incarnation, JobId, Reason, job};
 
 use super::{Complaint, Outcome, complain};
-use crate::error::PortErrorKind;
+use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
 use crate::ports::jobs::Submission;
 use crate::ports::{PortResult, view};
@@ -110,22 +110,34 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
     if shared.job(job).is_none_or(|job| job.end.is_none()) {
         shared.refresh().await?;
     }
-    let manifest = shared.job(job).and_then(|job| job.end).and_then(|end| end.manifest).unwrap_or_default();
-    if !manifest.outputs.is_empty() {
-        publish_files(shared, job, &manifest).await?;
-    }
+    publish_files(shared, job).await?;
     shared
         .patiently("record a publication", || shared.ports.record.record_published(&shared.fence, job))
         .await?;
     Ok(vec![Fact::Published(job)])
 }
 
+fn manifest(shared: &Shared, job: JobId) -> job::Manifest {
+    shared.job(job).and_then(|job| job.end).and_then(|end| end.manifest).unwrap_or_default()
+}
+
 /// The end is committed, so this is tried until it works or somebody says `abandon`; why it does not is said once.
-async fn publish_files(shared: &Shared, job: JobId, manifest: &job::Manifest) -> PortResult<()> {
+async fn publish_files(shared: &Shared, job: JobId) -> PortResult<()> {
+    let mut manifest = manifest(shared, job);
     let own = shared.own_jobs();
     let mut backoff = backoff();
     loop {
-        let error = match shared.ports.engine.publish(job, manifest.clone(), &own).await {
+        let published = if manifest.outputs.is_empty() {
+            return Ok(());
+        } else if manifest.files_digest.is_empty() {
+            shared.ports.engine.publish(job, manifest.clone(), &own).await
+        } else {
+            // The store hands out what it can read: here the places without their files.
+            let digest = &manifest.files_digest;
+            let text = format!("the list of its files is damaged in the record: payload {digest}");
+            Err(PortError::refused(Reason::DataCorrupt, text))
+        };
+        let error = match published {
             Ok(()) => return Ok(()),
             Err(error) if matches!(error.kind, PortErrorKind::Superseded(_)) => return Err(error),
             Err(error) => error,
@@ -135,6 +147,11 @@ async fn publish_files(shared: &Shared, job: JobId, manifest: &job::Manifest) ->
             complain(shared, unpublished(shared, job, reason, &error.message)).await;
         }
         shared.ports.clock.sleep(backoff.next_delay()).await;
+        if error.reason == Some(Reason::DataCorrupt) {
+            // Somebody may have restored it.
+            shared.refresh().await?;
+            manifest = self::manifest(shared, job);
+        }
     }
 }
 

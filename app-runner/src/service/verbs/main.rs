@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
 use proto::{Epoch, Reason};
 use tracing::Instrument as _;
 
 use super::{Complaint, Outcome, PAUSE, complain};
-use crate::model::{Fact, Failure, MainExit};
+use crate::model::{Fact, Failure, Leave, MainExit};
 use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
 
 /// Time for main() to end by itself after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// The pause before a main() that was killed is executed again: longer with each time.
+const SHORTEST_KILL_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_KILL_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
     let previous = {
@@ -108,9 +113,11 @@ fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
     if let Some(error) = exited.start_error {
         let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
         let exit = MainExit::default();
-        return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail: String::new() }];
+        let (stderr_tail, sender) = (String::new(), String::new());
+        return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail, sender }];
     }
-    vec![Fact::MainExited { exit: exited.exit, seen: exited.seen, stderr_tail: exited.stderr_tail }]
+    let Exited { exit, seen, stderr_tail, sender, .. } = exited;
+    vec![Fact::MainExited { exit, seen, stderr_tail, sender }]
 }
 
 pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
@@ -124,16 +131,44 @@ pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
 }
 
 pub(super) async fn record_end(shared: &Arc<Shared>) -> Outcome {
-    let exit = match shared.main() {
-        Some(main) => main.exited().await.exit,
-        // An earlier attempt's main() that had ended well by itself.
-        None => MainExit { code: Some(0), signal: None },
-    };
+    let (exit, sender) = how_it_ended(shared).await;
     let tail = shared.stderr_tail();
     shared
         .patiently("record main()'s end", || {
-            shared.ports.record.record_main_ended(&shared.fence, exit, &tail)
+            shared.ports.record.record_main_ended(&shared.fence, exit, &sender, &tail)
         })
         .await?;
     Ok(vec![Fact::MainEndRecorded])
+}
+
+pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Outcome {
+    let (exit, sender) = how_it_ended(shared).await;
+    tracing::warn!(kills, ?exit, "somebody has killed main(); it is executed again");
+    let tail = shared.stderr_tail();
+    shared
+        .patiently("record that main() was killed", || {
+            shared.ports.record.record_main_killed(&shared.fence, exit, &sender, &tail, kills)
+        })
+        .await?;
+    Ok(vec![Fact::MainKillRecorded])
+}
+
+/// How this attempt's main() ended, and who sent the signal if one did it.
+async fn how_it_ended(shared: &Shared) -> (MainExit, String) {
+    match shared.main() {
+        Some(main) => {
+            let Exited { exit, sender, .. } = main.exited().await;
+            (exit, sender)
+        }
+        // An earlier attempt's main() that had ended well by itself.
+        None => (MainExit { code: Some(0), signal: None }, String::new()),
+    }
+}
+
+/// Whatever has killed it may not be over yet: memory that others take comes back in a while.
+pub(super) async fn execute_again(shared: &Arc<Shared>, kills: u32) -> Vec<Fact> {
+    let mut backoff = Backoff::new(SHORTEST_KILL_PAUSE, LONGEST_KILL_PAUSE);
+    let pause = (0..kills).map(|_| backoff.next_delay()).last().unwrap_or_default();
+    shared.ports.clock.sleep(pause).await;
+    vec![Fact::Leave(Leave::MainKilled)]
 }

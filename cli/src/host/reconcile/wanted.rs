@@ -23,6 +23,8 @@ pub(super) struct Ask {
     pub(super) clean: bool,
     /// How many contenders are kept.
     pub(super) count: u32,
+    /// What was wished for last: a new wish is worth another try of contenders that gave up.
+    pub(super) wish: u64,
     /// The trace of its Submit.
     pub(super) traceparent: String,
     /// This question is a part of that trace: it is the first one, or the last. What repeats it is not.
@@ -34,6 +36,7 @@ pub(super) struct Ask {
 struct Entry {
     clean: bool,
     count: u32,
+    wish: u64,
     traceparent: String,
     /// Lifecycle was asked once.
     asked: bool,
@@ -51,6 +54,7 @@ impl Entry {
         Self {
             clean: false,
             count,
+            wish: 0,
             traceparent,
             asked: false,
             done: false,
@@ -92,6 +96,11 @@ impl Wanted {
             .entries
             .entry(key)
             .or_insert_with(|| Entry::new(count, application.traceparent.clone(), now));
+        let wish = application.desired.as_ref().map_or(0, |desired| desired.revision);
+        if std::mem::replace(&mut entry.wish, wish) != wish {
+            entry.done = false;
+            entry.retry_at = now;
+        }
         if application.clean && !entry.clean {
             entry.clean = true;
             entry.done = false;
@@ -131,6 +140,7 @@ impl Wanted {
                 application: key.clone(),
                 clean: entry.clean,
                 count: entry.count,
+                wish: entry.wish,
                 traceparent: entry.traceparent.clone(),
                 traced: entry.clean || first,
             }
@@ -150,7 +160,7 @@ impl Wanted {
         // It may have become clean while contenders were asked for: then that is still to be done.
         if ask.clean {
             self.entries.remove(&ask.application);
-        } else if !entry.clean {
+        } else if !entry.clean && entry.wish == ask.wish {
             entry.done = true;
         }
     }
@@ -217,6 +227,17 @@ mod tests {
         wanted.note(&application("short", true), NOW);
         wanted.answered(&asked[0], true, NOW);
         assert_eq!(names(&wanted.due(NOW)), [("short".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_new_wish_is_told_to_contenders_that_are_kept_already() {
+        let mut wanted = Wanted::default();
+        wanted.note(&application("runs", false), NOW);
+        let asked = wanted.due(NOW);
+        wanted.answered(&asked[0], true, NOW);
+        let desired = Some(proto::api::Desired { cancel: true, revision: 7, ..Default::default() });
+        wanted.note(&Application { desired, ..application("runs", false) }, NOW);
+        assert_eq!(wanted.due(NOW).iter().map(|ask| ask.wish).collect::<Vec<_>>(), [7]);
     }
 
     #[test]

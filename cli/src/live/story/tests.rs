@@ -164,3 +164,18 @@ fn the_time_column_keeps_its_width() {
         [20, 99_990, 100_000, 3_599_000, 36_000_000].map(|ms| clock(Duration::from_millis(ms))).into();
     assert_eq!(columns, [" 0.02s", "99.99s", " 1m40s", "   59m", "   10h"]);
 }
+
+#[test]
+fn a_kill_is_told_with_its_sender_and_is_no_end() {
+    let mut story = Story::new(&application(1), "/home/me".into());
+    let killed = [("state", "killed"), ("signal", "9"), ("signal_sender", "the kernel's OOM killer")];
+    let events = [
+        event(1_000, "main", 1, &killed),
+        event(2_000, "main", 2, &[("state", "started"), ("pid", "4134"), ("execution", "2")]),
+    ];
+    assert_eq!(
+        told(&mut story, &events),
+        " 1.00s main()    killed by signal 9 (the kernel's OOM killer), is executed again\n \
+         2.00s main()    executed again (pid 4134)\n"
+    );
+}

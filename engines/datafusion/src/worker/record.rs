@@ -6,21 +6,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
+use chassis::status::Problem;
 use client::error::CallError;
+use client::payloads::Payloads;
 use futures::{Stream, stream};
 use proto::job::JobEnd;
-use proto::jobgraph::payload_service_client::PayloadServiceClient;
 use proto::jobgraph::record_service_client::RecordServiceClient;
-use proto::jobgraph::{
-    ConfirmEpochRequest, GetPayloadRequest, PayloadHeader, PutPayloadRequest, RecordJobEndRequest,
-    put_payload_request,
-};
-use proto::{Digest, EpochFence, IncarnationFence, JobId};
+use proto::jobgraph::{ConfirmEpochRequest, RecordJobEndRequest};
+use proto::{Digest, EpochFence, IncarnationFence, JobId, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
 /// The largest graph that is read, as large as `Execute` takes one.
-const MAX_GRAPH_BYTES: u64 = 64 << 20;
+const MAX_GRAPH_BYTES: usize = 64 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// What the record answered to an end.
@@ -38,8 +36,8 @@ pub struct Standing {
 /// are [retryable](CallError::is_retryable) mean that the store is away.
 #[async_trait]
 pub trait Record: Send + Sync + 'static {
-    /// The bytes of a stored graph.
-    async fn graph(&self, digest: Digest) -> Result<Vec<u8>, CallError>;
+    /// The bytes of a stored graph, verified.
+    async fn graph(&self, digest: Digest) -> Result<Bytes, CallError>;
     /// Keeps a result file; answers its digest and size in bytes.
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError>;
     /// Tells how a job ended; refused with INCARNATION_SUPERSEDED once there is a later incarnation.
@@ -52,7 +50,7 @@ pub trait Record: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct GrpcRecord {
     records: RecordServiceClient<GrpcChannel>,
-    payloads: PayloadServiceClient<GrpcChannel>,
+    payloads: Payloads,
     fence: IncarnationFence,
 }
 
@@ -62,44 +60,21 @@ impl GrpcRecord {
         let records = RecordServiceClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let payloads = PayloadServiceClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { records, payloads, fence }
+        Self { records, payloads: Payloads::new(channel), fence }
     }
 }
 
 #[async_trait]
 impl Record for GrpcRecord {
-    async fn graph(&self, digest: Digest) -> Result<Vec<u8>, CallError> {
-        let request = GetPayloadRequest { digest: digest.to_string(), offset: 0 };
-        let mut answers = self.payloads.clone().get_payload(request).await?.into_inner();
-        let mut bytes = Vec::new();
-        while let Some(answer) = answers.message().await? {
-            bytes.extend_from_slice(&answer.chunk);
-            if bytes.len() as u64 > MAX_GRAPH_BYTES {
-                return Err(tonic::Status::resource_exhausted(format!(
-                    "graph {digest} is over {MAX_GRAPH_BYTES} bytes"
-                ))
-                .into());
-            }
-        }
-        if Digest::of(&bytes) != digest {
-            return Err(tonic::Status::data_loss(format!(
-                "the store's bytes of graph {digest} have another digest"
-            ))
-            .into());
-        }
-        Ok(bytes)
+    async fn graph(&self, digest: Digest) -> Result<Bytes, CallError> {
+        self.payloads.get_bytes(digest, MAX_GRAPH_BYTES).await
     }
 
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError> {
+        let unreadable = |error| unreadable(path, &error);
         let (digest, size_bytes) = digest_of(path).await.map_err(unreadable)?;
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        let header = PayloadHeader { digest: digest.to_string(), size_bytes };
-        let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header)) };
-        let parts = parts(header, file);
-        self.payloads.clone().put_payload(parts).await?;
+        self.payloads.put_stream(digest, size_bytes, chunks(file)).await?;
         Ok((digest, size_bytes))
     }
 
@@ -119,32 +94,21 @@ impl Record for GrpcRecord {
     }
 }
 
-/// The header, then the file in chunks.
-fn parts(
-    header: PutPayloadRequest,
-    file: tokio::fs::File,
-) -> impl Stream<Item = PutPayloadRequest> + Send + 'static {
-    stream::unfold((Some(header), file), next_part)
+fn chunks(file: tokio::fs::File) -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::unfold(file, next_chunk)
 }
 
-async fn next_part(
-    (header, mut file): (Option<PutPayloadRequest>, tokio::fs::File),
-) -> Option<(PutPayloadRequest, (Option<PutPayloadRequest>, tokio::fs::File))> {
-    if let Some(header) = header {
-        return Some((header, (None, file)));
-    }
+async fn next_chunk(mut file: tokio::fs::File) -> Option<(Bytes, tokio::fs::File)> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     // A file that cannot be read on ends the stream early, and the store refuses what is too short.
     (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await.ok()?;
-    if chunk.is_empty() {
-        return None;
-    }
-    let part = put_payload_request::Part::Chunk(Bytes::from(chunk));
-    Some((PutPayloadRequest { part: Some(part) }, (None, file)))
+    (!chunk.is_empty()).then(|| (Bytes::from(chunk), file))
 }
 
-fn unreadable(error: std::io::Error) -> CallError {
-    tonic::Status::data_loss(format!("the result file cannot be read: {error}")).into()
+/// With a reason: a file of this host is not the store that is away, and does not come back by being waited for.
+fn unreadable(path: &Path, error: &std::io::Error) -> CallError {
+    let text = format!("the result file {} cannot be read: {error}", path.display());
+    tonic::Status::from(Problem::new(tonic::Code::DataLoss, Reason::DataCorrupt, text)).into()
 }
 
 async fn digest_of(path: &Path) -> std::io::Result<(Digest, u64)> {

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chassis::status::Problem;
 use client::error::CallError;
 use mainspring_datafusion::worker::Record;
@@ -71,10 +72,10 @@ impl MemoryRecord {
 
 #[async_trait]
 impl Record for MemoryRecord {
-    async fn graph(&self, digest: Digest) -> Result<Vec<u8>, CallError> {
+    async fn graph(&self, digest: Digest) -> Result<Bytes, CallError> {
         let missing =
             || Problem::new(Code::NotFound, Reason::PayloadMissing, "no such payload").into_status().into();
-        self.inner.lock().unwrap().payloads.get(&digest).cloned().ok_or_else(missing)
+        self.inner.lock().unwrap().payloads.get(&digest).cloned().map(Bytes::from).ok_or_else(missing)
     }
 
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError> {

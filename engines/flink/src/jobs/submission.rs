@@ -86,7 +86,7 @@ fn content(
     payloads: Payloads,
     unreadable: Unreadable,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-    let opened = async move { payloads.get(file.digest, 0).await };
+    let opened = async move { payloads.get_verified(file.digest).await };
     stream::once(opened).try_flatten().map_err(move |error| {
         // The first one stands: nothing is sent after it.
         let _ = unreadable.set(error.clone());

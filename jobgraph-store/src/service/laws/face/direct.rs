@@ -110,7 +110,10 @@ impl Face for Direct {
     }
 
     async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
-        self.0.main_ended(fence, MainExit { code: Some(code), signal: None }, "").await.map_err(why)
+        self.0
+            .main_ended(fence, MainExit { code: Some(code), ..MainExit::default() }, "", 0)
+            .await
+            .map_err(why)
     }
 
     async fn put_graph(

@@ -145,7 +145,7 @@ impl Face for Wired {
     }
 
     async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
-        let exit = client::record::MainExit { code: Some(code), signal: None };
+        let exit = client::record::MainExit { code: Some(code), ..Default::default() };
         self.record.main_ended(fence, exit, "").await.map_err(said)
     }
 
