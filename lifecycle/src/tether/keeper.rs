@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::tasks::{Owned, owned};
 use client::tether::{Exit, TetherSpec};
 use rustix::process::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::leash::{Action, DEFAULT_KILL_AFTER, Leash, Phase};
@@ -82,7 +82,7 @@ pub(crate) struct Keeper {
     /// The claim whose owner has seen it.
     seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
-    output: Option<(JoinHandle<io::Result<()>>, CancellationToken)>,
+    output: Option<(Owned<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
     child_signal: Signal,
     terminate_signal: Signal,
@@ -230,7 +230,7 @@ impl Keeper {
                     ended.clone(),
                     self.progress.clone(),
                 );
-                self.output = Some((tokio::spawn(keep), ended));
+                self.output = Some((owned("output", keep), ended));
                 self.child = Some(child.pid);
                 self.leash.phase = Phase::Running;
                 let pid = u32::try_from(child.pid.as_raw_nonzero().get()).ok();
