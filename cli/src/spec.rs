@@ -1,11 +1,13 @@
 //! The spec of an application, from the options of `run` and from a file: what is submitted, and what `--dry-run` prints.
 
 mod file;
+mod local;
 mod options;
 pub(crate) mod pointer;
 mod variables;
 
 pub(crate) use file::read;
+pub(crate) use local::check;
 pub(crate) use options::SpecOptions;
 
 /// The secrets' values, which travel beside the spec.

@@ -139,6 +139,7 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
             .out
             .talk(format!("note: {option} goes to main(); put it before {program} to mean mainspring's"));
     }
+    spec::check(&spec)?;
     if args.dry_run {
         session.out.answer(shown(&spec, session.out.format));
         return Ok(Exit::SUCCEEDED);
