@@ -39,6 +39,8 @@ Host
   down                   end the host and its services
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
+  completions            completions for bash, zsh or fish
+  man                    the manual's pages
   version                versions and builds
 
 `mainspring VERB --help` shows a verb's options. Each option --some-name is also read from MAINSPRING_SOME_NAME.

@@ -3,6 +3,7 @@
 pub(crate) mod abandon;
 pub(crate) mod attach;
 pub(crate) mod cancel;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
@@ -10,6 +11,7 @@ pub(crate) mod graph;
 pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod savepoint;
@@ -67,6 +69,10 @@ pub(crate) enum Verb {
     Setup(setup::SetupArgs),
     /// What is where, and what is wrong with it
     Doctor(doctor::DoctorArgs),
+    /// Completions of verbs and options for a shell
+    Completions(completions::CompletionsArgs),
+    /// The manual's pages
+    Man(man::ManArgs),
     /// Versions and builds
     Version(version::VersionArgs),
 }
@@ -75,6 +81,8 @@ pub(crate) enum Verb {
 pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
+        Verb::Completions(args) => completions::run(&args, session),
+        Verb::Man(args) => man::run(&args, session),
         Verb::Attach(args) => attach::run(args, session).await,
         Verb::Wait(args) => wait::run(args, session).await,
         Verb::List(args) => list::run(args, session).await,
