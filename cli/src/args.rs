@@ -18,6 +18,7 @@ mainspring runs an application from a pointer to its program: fetched, elected, 
 
 Run
   run-application, run   submit an application and watch it until it has ended
+  rerun                  submit a recorded application anew, with the files that it had
   attach                 watch an application that runs
   wait                   wait until an application runs, has ended, or is clean
 Look

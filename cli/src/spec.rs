@@ -9,6 +9,7 @@ mod variables;
 pub(crate) use file::read;
 pub(crate) use local::check;
 pub(crate) use options::SpecOptions;
+pub(crate) use variables::secrets;
 
 /// The secrets' values, which travel beside the spec.
 pub(crate) type Secrets = std::collections::HashMap<String, String>;

@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod rerun;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod savepoint;
@@ -33,6 +34,8 @@ pub(crate) enum Verb {
     /// Submit an application and watch it until it has ended
     #[command(name = "run-application", visible_alias = "run")]
     Run(Box<run::RunArgs>),
+    /// Submit a recorded application anew
+    Rerun(rerun::RerunArgs),
     /// Watch an application that runs
     Attach(attach::AttachArgs),
     /// Wait until an application runs, has ended, or is clean
@@ -81,6 +84,7 @@ pub(crate) enum Verb {
 pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
+        Verb::Rerun(args) => rerun::run(args, session).await,
         Verb::Completions(args) => completions::run(&args, session),
         Verb::Man(args) => man::run(&args, session),
         Verb::Attach(args) => attach::run(args, session).await,
