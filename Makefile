@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check e2e-flink bench bench-flink clean-run build
+.PHONY: help run test check install e2e-flink bench bench-flink clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -36,6 +36,11 @@ check: ## formatting, contract, licences and bans, clippy, documentation; a warn
 	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
+
+install: ## a release build, installed with completions and man pages: PREFIX=/usr/local, DESTDIR= for packages
+	@tools/setup build
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries))
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install $(release)
 
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null

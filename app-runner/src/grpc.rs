@@ -9,7 +9,7 @@ use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
 use chassis::server::{Authenticator, Limits, Serve, bind, require_attempt};
 use chassis::status::Problem;
-use chassis::tasks::Shutdown;
+use chassis::tasks::Tasks;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::places::{Kind, Places};
 use futures::{Stream, StreamExt as _};
@@ -48,7 +48,7 @@ impl GrpcFront {
 
 #[async_trait]
 impl Front for GrpcFront {
-    async fn open(&self, fence: &EpochFence, execution: Execution, until: Shutdown) -> PortResult<String> {
+    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
         let directory = self.places.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
         let endpoint = Endpoint::Unix(directory.join("execution-0.sock"));
         let service = ExecutionServiceServer::new(Served { execution, fence: fence.clone() })
@@ -61,17 +61,13 @@ impl Front for GrpcFront {
             clock: self.clock.clone(),
             authenticator: Authenticator::new(self.key.clone()),
             routes: Routes::new(service),
-            shutdown: until,
+            shutdown: tasks.shutdown().clone(),
             limits: Limits::default(),
         };
         let server = bind(serve)
             .await
             .map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
-        tokio::spawn(async move {
-            if let Err(error) = server.run().await {
-                tracing::error!("ExecutionService: {error}");
-            }
-        });
+        tasks.spawn("ExecutionService", server.run());
         Ok(endpoint.to_string())
     }
 }

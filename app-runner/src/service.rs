@@ -11,7 +11,7 @@ mod watchers;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Shutdown, Tasks, owned};
 use chassis::telemetry::{fields, trace};
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Epoch, EpochFence};
@@ -36,8 +36,9 @@ pub const EXIT_GAVE_UP: u8 = 78;
 /// Serves `ExecutionService` of one attempt.
 #[async_trait]
 pub trait Front: Send + Sync {
-    /// Serves until `until` begins; answers the endpoint, which main() can reach when this returns.
-    async fn open(&self, fence: &EpochFence, execution: Execution, until: Shutdown) -> PortResult<String>;
+    /// Serves as one of the attempt's tasks, so that the attempt ends if serving does; answers the
+    /// endpoint, which main() can reach when this returns.
+    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String>;
 }
 
 /// Who this contender is.
@@ -100,14 +101,14 @@ impl Contender {
             let traceparent = record.traceparent.clone();
             // The bytes are fetched while somebody else leads, or while the campaign is under way.
             let warm = warm::fetch(self.ports.clone(), self.identity.application.clone(), record);
-            let warm = tokio::spawn(trace::carry(warm));
+            let warm = owned("warm up", trace::carry(warm));
             let campaign = tokio::select! {
                 () = self.shutdown.begun() => None,
                 code = self.until_clean() => return Ok(code),
                 elected = self.campaign(at_least) => Some(elected?),
             };
             // The fetcher goes on with what is under way for long enough that the leader's own fetch takes it over.
-            warm.abort();
+            drop(warm);
             let Some(leadership) = campaign else { return Ok(EXIT_RESTART) };
             let epoch = leadership.epoch();
             let span = self.span_of_attempt(epoch, &traceparent);
@@ -202,7 +203,16 @@ impl Contender {
         let standing = Standing { lease: leadership.lease(), standbys: leadership.standbys() };
         let held = attempt::Held { standing, turns: leadership.turns() };
         let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
-        let leave = attempt.run(self.front.clone(), self.shutdown.clone()).await?;
+        let leave = match attempt.run(self.front.clone(), self.shutdown.clone()).await {
+            Ok(leave) => leave,
+            // Whoever leads next need not wait for the end of a lease, and finds no main() that
+            // nobody answers.
+            Err(error) => {
+                self.end_processes(&fence).await;
+                leadership.resign().await;
+                return Err(error);
+            }
+        };
         tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");
         let again = Led::CampaignAgain { at_least: fence.epoch };
         match leave {

@@ -1,7 +1,8 @@
 //! `ExecutionService` through the wire: a contender over the in-memory host, its front on a real socket, and main() calling it as
 //! the SDK does.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::tasks::Shutdown;
-use chassis::transport::{Endpoint, OsTransport};
+use chassis::transport::{BoxedIo, Endpoint, Incoming, OsTransport, Transport};
 use client::execution::{ExecuteCall, ExecuteEvent, Execution, JobOutcome, MAX_GRAPH_BYTES};
 use client::places::{Kind, Places};
 use futures::StreamExt as _;
@@ -261,4 +262,39 @@ async fn only_this_attempts_credential_is_taken() {
         assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)));
     }
     host.end(contender).await;
+}
+
+/// Sockets that stop listening when the test says so.
+struct Stops(watch::Receiver<bool>);
+
+#[async_trait::async_trait]
+impl Transport for Stops {
+    async fn listen(&self, endpoint: &Endpoint) -> io::Result<Incoming> {
+        let (incoming, mut stopped) = (OsTransport.listen(endpoint).await?, self.0.clone());
+        let at = incoming.endpoint().clone();
+        let until = async move { stopped.wait_for(|stopped| *stopped).await.map(drop) };
+        Ok(Incoming::new(at, incoming.take_until(until)))
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        OsTransport.connect(endpoint).await
+    }
+}
+
+#[tokio::test]
+async fn a_runner_whose_socket_is_gone_does_not_lead_on() {
+    let host = Host::new();
+    let (stop, stopped) = watch::channel(false);
+    let front = GrpcFront::new(host.places.clone(), Arc::new(Stops(stopped)), clock(), host.key.clone());
+    let identity = Identity { application: host.application(), holder: "runner-0".into() };
+    let contender = Contender::new(identity, host.world.ports(), Arc::new(front), Shutdown::new());
+    let contender = tokio::spawn(contender.run());
+    soon(host.execution().get_attempt()).await.unwrap();
+
+    stop.send_replace(true);
+    let error = soon(contender).await.unwrap().unwrap_err();
+    assert!(error.message.starts_with("task ExecutionService failed: "), "{error}");
+
+    // main() of the next attempt is answered.
+    host.end(host.contend()).await;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::server::require_deployment;
+use chassis::tasks::fed;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use prost_types::Timestamp;
@@ -16,8 +17,6 @@ use proto::artifact::{
     fetch_response,
 };
 use proto::{ApplicationRef, Digest, fences};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -49,23 +48,15 @@ impl ArtifactService for Grpc {
         require_deployment(&request)?;
         let wanted = wanted(request.into_inner())?;
         let fetcher = self.fetcher.clone();
-        let (answers, stream) = mpsc::channel(8);
-        // Bounded by the transfer's own deadline; a caller that has left ends it at its next word.
-        tokio::spawn(async move {
-            let progress = |now: Progress| {
-                // A reader that is slow misses some progress, never the end.
-                let _ = answers.try_send(Ok(item(fetch_response::Message::Progress(now.into()))));
-            };
-            let outcome = tokio::select! {
-                outcome = fetcher.fetch(&wanted, progress) => outcome,
-                () = answers.closed() => return,
-            };
-            let last = outcome
-                .map(|fetched| item(fetch_response::Message::Fetched(fetched.into())))
-                .map_err(Status::from);
-            let _ = answers.send(last).await;
+        // Bounded by the transfer's own deadline, and cut when the caller leaves.
+        let answers = fed("fetch", 8, |feed| async move {
+            // A reader that is slow misses some progress, never the end.
+            let progress = |now: Progress| feed.offer(item(fetch_response::Message::Progress(now.into())));
+            let fetched = fetcher.fetch(&wanted, progress).await?;
+            feed.send(item(fetch_response::Message::Fetched(fetched.into()))).await;
+            Ok::<(), Status>(())
         });
-        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {

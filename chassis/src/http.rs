@@ -12,12 +12,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
-use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
 use crate::BoxError;
 use crate::clock::SharedClock;
-use crate::tasks::Shutdown;
+use crate::tasks::{Shutdown, owned};
 use crate::transport::{Endpoint, Incoming, SharedTransport};
 
 /// A body of either direction.
@@ -76,11 +75,11 @@ pub async fn send(
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(true, error.into()))?;
     // Ends with the answer's body, or with whoever reads it.
-    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+    let connection = owned("connection", async move {
         if let Err(error) = connection.await {
             tracing::debug!("a connection ended: {error}");
         }
-    }));
+    });
     if let Endpoint::Tcp(host, port) = peer
         && let Ok(host) = format!("{host}:{port}").parse()
     {
@@ -111,7 +110,11 @@ where
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            if let Err(failed) = ended {
+                tracing::error!("a connection failed: {failed}");
+            }
+        }
         let permit = permits.clone().acquire_owned().await?;
         let accepted = tokio::select! {
             () = shutdown.begun() => return Ok(()),

@@ -1,6 +1,18 @@
-//! The parts of a process as named tasks, and how it ends. Nothing lives detached: a part that returns, fails or panics
-//! takes the process down with its name; a shutdown is asked for once, waits a grace period, and then cuts.
+//! Tasks with names, and how they end. Everything that runs beside its caller begins here;
+//! `tokio::spawn` is shut off elsewhere. Which of these to take depends on what the work belongs
+//! to:
+//!
+//! | the work belongs to | take | when it ends badly |
+//! | --- | --- | --- |
+//! | a process, or an attempt | [`TaskSet`], [`Tasks`] | all of it ends, with the task's name |
+//! | a value | [`owned`] | the value's owner is told, or finds its channel closed; it is cut with the value |
+//! | a stream's reader | [`fed`] | the stream's last item is the error; it is cut with the stream |
+//! | nobody: it goes on after whoever began it | [`detached`], with a reason | the log says so |
+//!
+//! A shutdown is asked for once, waits a grace period, and then cuts.
 
+mod fed;
+mod owned;
 mod shutdown;
 mod watchdog;
 
@@ -13,16 +25,18 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tracing::Instrument as _;
 
 use crate::BoxError;
 use crate::clock::{SharedClock, timeout};
 
+pub use fed::{Fed, Feed, fed};
+pub use owned::{Owned, detached, owned};
 pub use shutdown::Shutdown;
 pub use watchdog::Pulse;
 
-/// Why a process went down: the first of its tasks that ended when it should not have.
+/// A task that ended when it should not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("task {task} {how}")]
 pub struct TaskFailed {
@@ -49,10 +63,18 @@ pub enum HowItEnded {
     Cut,
 }
 
-/// The tasks of one process.
+impl From<TaskFailed> for tonic::Status {
+    /// A defect of ours: the server withholds the text from callers.
+    fn from(failed: TaskFailed) -> Self {
+        Self::internal(failed.to_string())
+    }
+}
+
+/// The tasks of one process, or of a part of it with an end of its own.
 ///
-/// [`spawn`](Tasks::spawn) is for parts that live as long as the process, [`spawn_job`](Tasks::spawn_job) for work that
-/// ends by itself. Either kind ends the process by an error or a panic.
+/// [`spawn`](Tasks::spawn) is for parts that live as long as the process,
+/// [`spawn_job`](Tasks::spawn_job) for work that ends by itself. Either kind ends the process by an
+/// error or a panic.
 #[derive(Debug)]
 pub struct TaskSet {
     tasks: Tasks,
@@ -76,6 +98,8 @@ struct Inner {
 struct Live {
     next: u64,
     tasks: BTreeMap<u64, (String, AbortHandle)>,
+    /// The set is gone: nobody would hear of a task that begins now.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +107,28 @@ struct Ended {
     id: u64,
     name: String,
     how: Option<HowItEnded>,
+}
+
+/// Tells of a task's end, also when the task is cut.
+struct Tells {
+    inner: Arc<Inner>,
+    id: u64,
+    name: String,
+    how: Option<HowItEnded>,
+}
+
+impl Tells {
+    fn of(mut self, how: Option<HowItEnded>) {
+        self.how = how;
+    }
+}
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let ended = Ended { id: self.id, name: std::mem::take(&mut self.name), how: self.how.take() };
+        // Fails only when the set is gone, and then nobody is left who could care.
+        let _ = self.inner.ended.send(ended);
+    }
 }
 
 struct SharedClockDebug(SharedClock);
@@ -124,22 +170,27 @@ impl TaskSet {
         self.tasks.spawn_job(name, task);
     }
 
-    /// Runs until the shutdown begins or a task ends badly (which begins it), then waits for all tasks, at most for
+    /// Runs until the shutdown begins or a task ends badly (which begins it), then waits for all
+    /// tasks, at most for
     /// `grace`, and aborts what is left. The first bad end is the answer.
     pub async fn run(mut self, grace: Duration) -> Result<(), TaskFailed> {
         let mut verdict = Ok(());
         let shutdown = self.tasks.0.shutdown.clone();
-        while !shutdown.is_begun() {
-            tokio::select! {
-                () = shutdown.begun() => {}
-                Some(ended) = self.ended.recv() => self.tasks.note(ended, &mut verdict),
+        tokio::select! {
+            () = shutdown.begun() => {}
+            failed = self.failed() => {
+                verdict = Err(failed);
+                shutdown.begin();
             }
         }
         tracing::debug!("shutting down: waiting for {} task(s)", self.tasks.live().tasks.len());
         let rest = async {
             while !self.tasks.live().tasks.is_empty() {
-                if let Some(ended) = self.ended.recv().await {
-                    self.tasks.note(ended, &mut verdict);
+                if let Some(ended) = self.ended.recv().await
+                    && let Some(failed) = self.tasks.note(ended)
+                    && verdict.is_ok()
+                {
+                    verdict = Err(failed);
                 }
             }
         };
@@ -154,20 +205,53 @@ impl TaskSet {
         }
         verdict
     }
-}
 
-impl Drop for TaskSet {
-    /// Nothing lives detached, also when `run` was dropped or never called.
-    fn drop(&mut self) {
+    /// Waits for the first task that ends badly; for ever while none does. For a part of a process
+    /// that looks at other things as well and decides by itself what a bad end means.
+    pub async fn failed(&mut self) -> TaskFailed {
+        loop {
+            match self.ended.recv().await {
+                Some(ended) => {
+                    if let Some(failed) = self.tasks.note(ended) {
+                        return failed;
+                    }
+                }
+                // The set holds a sender itself.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Cuts all tasks, and returns when they are gone, with everything that they held.
+    pub async fn cut(mut self) {
+        self.abort();
+        while !self.tasks.live().tasks.is_empty() {
+            if let Some(ended) = self.ended.recv().await {
+                self.tasks.note(ended);
+            }
+        }
+    }
+
+    fn abort(&self) {
         self.tasks.0.shutdown.begin();
-        for (_, task) in self.tasks.live().tasks.values() {
+        let mut live = self.tasks.live();
+        live.closed = true;
+        for (_, task) in live.tasks.values() {
             task.abort();
         }
     }
 }
 
+impl Drop for TaskSet {
+    /// Nothing lives detached, also when `run` was dropped or never called.
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
 impl Tasks {
-    /// Spawns a part of the process: its return before the shutdown, its error and its panic end the process.
+    /// Spawns a part of the process: its return before the shutdown, its error and its panic end
+    /// the process.
     pub fn spawn<F, E>(&self, name: impl Into<String>, task: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -196,42 +280,63 @@ impl Tasks {
         E: Into<BoxError>,
     {
         let span = tracing::debug_span!("task", name = %name);
-        // The lock is held over the spawn: a task that ends at once is in the list before its end is noted.
+        // The lock is held over the spawn: a task that ends at once is in the list before its end
+        // is noted.
         let mut live = self.live();
+        if live.closed {
+            tracing::debug!(task = %name, "not begun: all that it would belong to has ended");
+            return;
+        }
         let id = live.next;
         live.next += 1;
-        let (inner, ended_name) = (self.0.clone(), name.clone());
+        let tells = Tells { inner: self.0.clone(), id, name: name.clone(), how: None };
         let run = async move {
-            let how = match AssertUnwindSafe(task).catch_unwind().await {
-                Ok(Ok(())) if lasting && !inner.shutdown.is_begun() => Some(HowItEnded::Returned),
+            // Taken first and so dropped first, also by a task that is cut before it began: what it
+            // held is gone when that is told.
+            let task = task;
+            let how = match caught(&tells.name, task).await {
+                Ok(Ok(())) if lasting && !tells.inner.shutdown.is_begun() => Some(HowItEnded::Returned),
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(HowItEnded::Failed(whole_chain(&*error.into()))),
-                Err(panic) => Some(HowItEnded::Panicked(panic_message(&*panic))),
+                Err(panicked) => Some(panicked.how),
             };
-            // Fails only when the set is gone, and then nobody is left who could care.
-            let _ = inner.ended.send(Ended { id, name: ended_name, how });
+            tells.of(how);
         };
-        let task = tokio::spawn(run.instrument(span));
+        let task = spawn(run.instrument(span));
         live.tasks.insert(id, (name, task.abort_handle()));
     }
 
-    fn note(&self, ended: Ended, verdict: &mut Result<(), TaskFailed>) {
+    fn note(&self, ended: Ended) -> Option<TaskFailed> {
         self.live().tasks.remove(&ended.id);
         let Some(how) = ended.how else {
             tracing::debug!(task = %ended.name, "ended");
-            return;
+            return None;
         };
         let failed = TaskFailed { task: ended.name, how };
         tracing::error!("{failed}");
-        if verdict.is_ok() {
-            *verdict = Err(failed);
-        }
-        self.0.shutdown.begin();
+        Some(failed)
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The one place where tasks begin.
+#[allow(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
+fn spawn<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(task)
+}
+
+/// What a task comes to; its panic as an error with its name.
+async fn caught<F: Future>(name: &str, task: F) -> Result<F::Output, TaskFailed> {
+    AssertUnwindSafe(task).catch_unwind().await.map_err(|panic| TaskFailed {
+        task: name.to_owned(),
+        how: HowItEnded::Panicked(panic_message(&*panic)),
+    })
 }
 
 /// An error's text with those of its causes.

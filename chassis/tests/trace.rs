@@ -1,6 +1,6 @@
 //! Trace context through the wire. A test binary of its own: the subscriber is the process's, and tests of the others want
 //! none.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[allow(dead_code, reason = "this binary needs only a part of it")]
 #[path = "grpc/fixture.rs"]

@@ -18,6 +18,7 @@ mainspring runs an application from a pointer to its program: fetched, elected, 
 
 Run
   run-application, run   submit an application and watch it until it has ended
+  rerun                  submit a recorded application anew, with the files that it had
   attach                 watch an application that runs
   wait                   wait until an application runs, has ended, or is clean
 Look
@@ -39,6 +40,8 @@ Host
   down                   end the host and its services
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
+  completions            completions for bash, zsh or fish
+  man                    the manual's pages
   version                versions and builds
 
 `mainspring VERB --help` shows a verb's options. Each option --some-name is also read from MAINSPRING_SOME_NAME.

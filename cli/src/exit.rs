@@ -54,6 +54,11 @@ impl Exit {
         }
     }
 
+    /// Of several: the first that is not 0.
+    pub(crate) fn or(self, next: Self) -> Self {
+        if self == Self::SUCCEEDED { next } else { self }
+    }
+
     /// The number.
     pub(crate) fn code(self) -> u8 {
         self.0

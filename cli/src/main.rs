@@ -5,6 +5,7 @@ mod api;
 mod application;
 mod args;
 mod ask;
+mod chosen;
 mod duration;
 mod ending;
 mod engine;

@@ -1,12 +1,15 @@
 //! The spec of an application, from the options of `run` and from a file: what is submitted, and what `--dry-run` prints.
 
 mod file;
+mod local;
 mod options;
 pub(crate) mod pointer;
 mod variables;
 
 pub(crate) use file::read;
+pub(crate) use local::check;
 pub(crate) use options::SpecOptions;
+pub(crate) use variables::secrets;
 
 /// The secrets' values, which travel beside the spec.
 pub(crate) type Secrets = std::collections::HashMap<String, String>;

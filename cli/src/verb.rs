@@ -3,6 +3,7 @@
 pub(crate) mod abandon;
 pub(crate) mod attach;
 pub(crate) mod cancel;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
@@ -10,6 +11,8 @@ pub(crate) mod graph;
 pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod rerun;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod savepoint;
@@ -31,6 +34,8 @@ pub(crate) enum Verb {
     /// Submit an application and watch it until it has ended
     #[command(name = "run-application", visible_alias = "run")]
     Run(Box<run::RunArgs>),
+    /// Submit a recorded application anew
+    Rerun(rerun::RerunArgs),
     /// Watch an application that runs
     Attach(attach::AttachArgs),
     /// Wait until an application runs, has ended, or is clean
@@ -67,6 +72,10 @@ pub(crate) enum Verb {
     Setup(setup::SetupArgs),
     /// What is where, and what is wrong with it
     Doctor(doctor::DoctorArgs),
+    /// Completions of verbs and options for a shell
+    Completions(completions::CompletionsArgs),
+    /// The manual's pages
+    Man(man::ManArgs),
     /// Versions and builds
     Version(version::VersionArgs),
 }
@@ -75,6 +84,9 @@ pub(crate) enum Verb {
 pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
+        Verb::Rerun(args) => rerun::run(args, session).await,
+        Verb::Completions(args) => completions::run(&args, session),
+        Verb::Man(args) => man::run(&args, session),
         Verb::Attach(args) => attach::run(args, session).await,
         Verb::Wait(args) => wait::run(args, session).await,
         Verb::List(args) => list::run(args, session).await,

@@ -15,13 +15,13 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::backoff::Backoff;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::tasks::{Owned, owned};
 use chassis::telemetry::trace;
 use futures::{Stream, StreamExt as _};
 use proto::election::election_service_client::ElectionServiceClient;
 use proto::election::{ObserveRequest, ObserveResponse, ResignRequest};
 use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence};
 use tokio::sync::{oneshot, watch};
-use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 
 use crate::error::CallError;
@@ -100,7 +100,7 @@ impl Election {
         let (won, elected) = oneshot::channel();
         let (leader, standby) = watch::channel(None);
         let holder = Holder::new(self.clone(), candidacy.clone(), leader, won);
-        let renewals = AbortOnDropHandle::new(tokio::spawn(trace::carry(holder.run())));
+        let renewals = owned("campaign", trace::carry(holder.run()));
         Campaign { election: self.clone(), candidacy, standby, elected, renewals }
     }
 
@@ -144,7 +144,7 @@ pub struct Campaign {
     candidacy: Candidacy,
     standby: watch::Receiver<Option<Leader>>,
     elected: oneshot::Receiver<Result<Won, CallError>>,
-    renewals: AbortOnDropHandle<()>,
+    renewals: Owned<()>,
 }
 
 impl Campaign {
@@ -169,7 +169,7 @@ pub struct Leadership {
     election: Election,
     candidacy: Candidacy,
     won: Won,
-    renewals: AbortOnDropHandle<()>,
+    renewals: Owned<()>,
 }
 
 impl Leadership {
@@ -227,7 +227,7 @@ impl Leadership {
     pub async fn resign(&self) -> bool {
         let resigned =
             timeout(&self.election.clock, RESIGN_TIMEOUT, self.resign_patiently()).await.unwrap_or(false);
-        self.renewals.abort();
+        self.renewals.cut();
         self.won.lease.send_if_modified(|lease| {
             let held = matches!(lease, Lease::Until(_));
             if held {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use chassis::credential::Credential;
+use chassis::tasks::detached;
 use chassis::transport::{Endpoint, SharedTransport};
 use futures::StreamExt as _;
 use proto::tether::tether_service_client::TetherServiceClient;
@@ -115,8 +116,9 @@ pub async fn spawn(
         clock.sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-    // Ours until we leave, init's after that: somebody has to take its exit status, or it stays as a zombie.
-    tokio::spawn(async move {
+    let why =
+        "a tether outlives whoever started it, and its exit status has to be taken, or it stays as a zombie";
+    detached("exit status of a tether", why, async move {
         let _ = process.wait().await;
     });
     Ok(Tether::connect(endpoint, credential, transport, clock))

@@ -1,5 +1,7 @@
 //! What can go wrong, in the caller's terms.
 
+use chassis::tasks::TaskFailed;
+
 use crate::blobs::BlobError;
 use crate::model::Refusal;
 use crate::store::StoreError;
@@ -41,6 +43,12 @@ pub enum Error {
     /// A defect of ours, or what another build has written.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<TaskFailed> for Error {
+    fn from(failed: TaskFailed) -> Self {
+        Self::Internal(failed.to_string())
+    }
 }
 
 impl From<StoreError> for Error {

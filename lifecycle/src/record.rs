@@ -5,6 +5,7 @@ mod memory;
 mod store;
 
 use async_trait::async_trait;
+use chassis::tasks::Owned;
 use client::places::Kind;
 use client::tether::Chunk;
 use proto::{ApplicationRef, Epoch, EpochFence};
@@ -104,6 +105,8 @@ pub struct Log {
     pub batches: mpsc::Sender<LogBatch>,
     /// Everything below is durable. At first: where to go on from; once a source is complete: at least its end.
     pub acknowledged: watch::Receiver<u64>,
+    /// Carries both; it is cut with the log.
+    pub(crate) _pump: Owned<()>,
 }
 
 /// The record, as far as lifecycle needs it. All calls may be repeated.

@@ -11,6 +11,7 @@ mod oom;
 mod output;
 mod tree;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,13 +21,15 @@ use anyhow::Context as _;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::Credential;
 use chassis::server::{self, Authenticator, Limits, Serve};
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Shutdown, TaskSet};
 use chassis::telemetry::{self, LogFormat, TelemetryArgs};
 use chassis::transport::{Endpoint, OsTransport};
 use client::tether::TetherSpec;
 use proto::tether::tether_service_server::TetherServiceServer;
 use tokio::sync::{mpsc, watch};
 use tonic::service::Routes;
+
+use self::leash::DEFAULT_KILL_AFTER;
 
 /// How long answers that are under way may hold up a tether that leaves.
 const LEAVE_GRACE: Duration = Duration::from_millis(500);
@@ -72,17 +75,18 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
     let (commands, heard) = mpsc::channel(64);
     let (status, status_seen) = watch::channel(keeper::Status::default());
     let (progress, progress_seen) = watch::channel(output::Progress::default());
+    let mut tasks = TaskSet::new(Shutdown::new(), clock.clone());
     let grpc = grpc::Grpc {
-        commands,
+        commands: commands.clone(),
         status: status_seen,
         progress: progress_seen,
         output_dir: spec.output_dir.clone(),
         clock: clock.clone(),
+        tasks: tasks.handle(),
     };
     let socket = spec.socket.clone();
     // Signals are heard before anybody can connect and have the child started.
     let keeper = keeper::Keeper::new(spec, clock.clone(), heard, status, progress)?;
-    let shutdown = Shutdown::new();
     let server = server::bind(Serve {
         name: "tether",
         endpoints: vec![Endpoint::Unix(socket)],
@@ -90,18 +94,24 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
         clock,
         authenticator: Authenticator::holding(credential),
         routes: Routes::new(TetherServiceServer::new(grpc)),
-        shutdown: shutdown.clone(),
+        shutdown: tasks.handle().shutdown().clone(),
         limits: Limits { calls: 64, connections: 64, grace: LEAVE_GRACE, ..Limits::default() },
     })
     .await
     .map_err(|error| anyhow::anyhow!(error))?;
-    let serving = tokio::spawn(server.run());
-    let kept = keeper.run().await.context("the tree cannot be kept");
-    shutdown.begin();
-    match serving.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("the server ended badly: {error}"),
-        Err(error) => tracing::warn!("the server ended badly: {error}"),
-    }
+    tasks.spawn("server", server.run());
+    let deaf = async {
+        tasks.failed().await;
+        // Nobody can own the tree any more: it ends, and its exit is kept in a file.
+        let _ = commands.send(keeper::Command::End { kill_after: DEFAULT_KILL_AFTER }).await;
+        std::future::pending::<Infallible>().await
+    };
+    let kept = tokio::select! {
+        kept = keeper.run() => kept.context("the tree cannot be kept"),
+        never = deaf => match never {},
+    };
+    tasks.handle().shutdown().begin();
+    // What did not end well is in the log; the tree is what counts.
+    let _ = tasks.run(LEAVE_GRACE * 2).await;
     kept
 }

@@ -1,5 +1,5 @@
 //! Lifecycle through the wire, on processes and a record in memory.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "support/wire.rs"]
 mod wire;

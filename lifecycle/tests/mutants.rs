@@ -1,5 +1,5 @@
 //! The laws of a substrate are worth what they catch: each mutant breaks one promise, and the laws have to notice.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ pub mod fence;
 pub mod id;
 pub mod reason;
 pub mod target;
+pub mod uri;
 
 pub use fence::{EpochFence, IncarnationFence};
 pub use id::{

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chassis::tasks::{HowItEnded, TaskFailed, owned};
 use chassis::telemetry::{self, OTLP_ENDPOINT_VARIABLE, TelemetryArgs, fields, trace};
 use tracing::Instrument as _;
 
@@ -43,9 +44,9 @@ impl ApplicationRunner {
         };
         let code = runtime.block_on(async {
             // On a thread of the runtime: planning and decoding recurse, and the first thread has a small stack.
-            match tokio::spawn(run(main)).await {
+            match owned("main", run(main)).await {
                 Ok(code) => code,
-                Err(panicked) if panicked.is_panic() => PANICKED,
+                Err(TaskFailed { how: HowItEnded::Panicked(_), .. }) => PANICKED,
                 Err(_) => FAILED,
             }
         });

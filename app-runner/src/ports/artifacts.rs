@@ -95,7 +95,7 @@ impl Artifacts for FetcherArtifacts {
 /// What the leader is doing, for the beat.
 fn line(uri: &str, done: u64, total: u64) -> String {
     const MB: u64 = 1_000_000;
-    let name = uri.rsplit('/').next().unwrap_or(uri);
+    let name = proto::uri::file_name(uri.rsplit('/').next().unwrap_or(uri));
     if total == 0 {
         format!("fetching {name}, {} MB", done / MB)
     } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::tasks::{Owned, owned};
 use chassis::telemetry::trace;
 use client::election::{self as elector, Candidacy};
 use futures::stream::BoxStream;
@@ -115,7 +116,7 @@ impl Election for ElectorElection {
             elector::Lease::Lost(cause) => Lease::Lost(cause.clone()),
         };
         sender.send_replace(translate(&leases.borrow_and_update()));
-        tokio::spawn(async move {
+        let leases = owned("lease", async move {
             // Ends with the leadership, or when nobody asks any more.
             while leases.changed().await.is_ok() {
                 if sender.send(translate(&leases.borrow_and_update())).is_err() {
@@ -125,8 +126,8 @@ impl Election for ElectorElection {
         });
         let (names, standbys) = watch::channel(Vec::new());
         let observed = observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
-        tokio::spawn(trace::carry(observed));
-        Ok(Box::new(Led { leadership, lease, standbys }))
+        let observed = owned("standbys", trace::carry(observed));
+        Ok(Box::new(Led { leadership, lease, standbys, _tasks: [leases, observed] }))
     }
 }
 
@@ -159,6 +160,7 @@ struct Led {
     leadership: elector::Leadership,
     lease: watch::Receiver<Lease>,
     standbys: watch::Receiver<Vec<String>>,
+    _tasks: [Owned<()>; 2],
 }
 
 #[async_trait]

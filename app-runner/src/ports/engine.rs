@@ -12,6 +12,7 @@ use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::DeploymentKey;
+use chassis::tasks::{Owned, owned};
 use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
 use chassis::{environment, telemetry};
@@ -120,7 +121,7 @@ struct State {
     attempt: Option<AttemptId>,
     running: Option<Running>,
     starts: u32,
-    keeper: Option<Task>,
+    keeper: Option<Owned<()>>,
 }
 
 struct Running {
@@ -129,16 +130,7 @@ struct Running {
     info: EngineInfo,
     gone: watch::Receiver<bool>,
     /// Dropped, it gives the ownership up: the tether ends the process at once.
-    _owner: Task,
-}
-
-/// Ends with whoever holds it.
-struct Task(tokio::task::JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _owner: Owned<()>,
 }
 
 impl TetheredEngine {
@@ -249,7 +241,7 @@ impl Shared {
         let Tethers { transport, clock, key, .. } = &self.tethers;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
-        let owner = Task(tokio::spawn(async move {
+        let owner = owned("owner of describe", async move {
             // Whatever ends this, the process is not ours any more.
             while let Ok(Some(event)) = owned.next().await {
                 if matches!(event, TetherEvent::Exited(_)) {
@@ -257,7 +249,7 @@ impl Shared {
                 }
             }
             gone_sender.send_replace(true);
-        }));
+        });
         let credential = attempt_credential(key, &attempt.fence);
         let channel = channel::connect(transport.clone(), clock.clone(), endpoint, Some(credential));
         let describe = Describe::new(channel);
@@ -355,7 +347,7 @@ impl Engine for TetheredEngine {
         let (info, gone) = (running.info.clone(), running.gone.clone());
         if state.keeper.is_none() {
             let kept = keep(Arc::downgrade(shared), gone, shared.tethers.clock.clone());
-            state.keeper = Some(Task(tokio::spawn(trace::carry(kept))));
+            state.keeper = Some(owned("keeper of describe", trace::carry(kept)));
         }
         Ok(Some(info))
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, timeout};
+use chassis::tasks::detached;
 use chassis::telemetry::trace;
 use client::logs::Logs;
 use client::places::Kind;
@@ -117,12 +118,15 @@ impl TetheredMain {
     fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> watch::Receiver<bool> {
         let (done, shipped) = watch::channel(false);
         let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
-        tokio::spawn(trace::carry(async move {
+        let why =
+            "output goes into the record also when the attempt is over; it ends with the tether's output";
+        let shipping = async move {
             if let Err(error) = logs.ship(&tether, &source, &clock).await {
                 tracing::warn!("output of main() is not in the record: {error}");
             }
             done.send_replace(true);
-        }));
+        };
+        detached("shipping of main()'s output", why, trace::carry(shipping));
         shipped
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Shutdown, TaskSet};
 use chassis::telemetry::{fields, trace};
 use futures::StreamExt as _;
 use proto::EpochFence;
@@ -12,7 +12,8 @@ use tracing::Instrument as _;
 
 use super::execution::Execution;
 use super::shared::{INBOX, Shared, Standing};
-use super::{Front, Identity, verbs, watchers};
+use super::watchers::{self, Watcher};
+use super::{Front, Identity, verbs};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
 use crate::ports::election::Turns;
@@ -31,7 +32,7 @@ pub(super) struct Attempt {
     inbox: mpsc::Receiver<Fact>,
     under_way: JoinSet<(Decision, Vec<Fact>)>,
     begun: Vec<(Decision, AbortHandle)>,
-    watchers: JoinSet<()>,
+    tasks: TaskSet,
     turns: Turns,
     span: tracing::Span,
 }
@@ -49,29 +50,27 @@ impl Attempt {
         let (sender, inbox) = mpsc::channel(INBOX);
         let facts = Facts::new(fence.epoch, record);
         let holder = identity.holder.clone();
-        let shared = Shared::new(ports.clone(), holder, fence, begun.record, begun.secrets, standing, sender);
+        // They end with this attempt, not with the process.
+        let tasks = TaskSet::new(Shutdown::new(), ports.clock.clone());
+        let shared = Shared::new(ports.clone(), holder, fence, begun, standing, sender, tasks.handle());
         Self {
             shared: Arc::new(shared),
             facts,
             inbox,
             under_way: JoinSet::new(),
             begun: Vec::new(),
-            watchers: JoinSet::new(),
+            tasks,
             turns,
             span: tracing::Span::none(),
         }
     }
 
-    /// Runs until the attempt is over. Whatever of it is under way is cut off then.
+    /// Runs until the attempt is over, or until a task of it failed, whose name is in the error.
+    /// Whatever of the attempt is under way is cut off then.
     pub(super) async fn run(mut self, front: Arc<dyn Front>, shutdown: Shutdown) -> PortResult<Leave> {
         self.span = tracing::Span::current();
-        // Ends with this attempt, not with the process.
-        let until = Shutdown::new();
-        let _closes = Closes(until.clone());
-        turning(&mut self.turns, open(&self.shared, front, until)).await?;
-        for watcher in watchers::all(&self.shared, shutdown) {
-            self.watchers.spawn(watcher.instrument(self.span.clone()));
-        }
+        turning(&mut self.turns, open(&self.shared, front)).await?;
+        self.watch(watchers::all(&self.shared, shutdown));
         loop {
             let wanted = decide(&self.facts);
             if let Some(Decision::Leave(leave)) = wanted.first() {
@@ -79,7 +78,7 @@ impl Attempt {
                 // Cut off and gone before the attempt is over: with them ends what holds its span open.
                 let cut_off = async {
                     self.under_way.shutdown().await;
-                    self.watchers.shutdown().await;
+                    self.tasks.cut().await;
                 };
                 turning(&mut self.turns, cut_off).await;
                 return Ok(leave);
@@ -94,9 +93,7 @@ impl Attempt {
                 // The lease is renewed by turns of this loop; nothing here waits for a port, so only a loop that hangs misses one.
                 Some(()) = self.turns.next() => {}
                 Some(done) = self.under_way.join_next() => self.finish(done)?,
-                Some(ended) = self.watchers.join_next() => {
-                    ended.map_err(|error| PortError::away(format!("a watcher of the attempt failed: {error}")))?;
-                }
+                failed = self.tasks.failed() => return Err(PortError::away(failed.to_string())),
             }
         }
     }
@@ -175,17 +172,21 @@ impl Attempt {
         if is_live != was_live
             && let Some(incarnation) = is_live
         {
-            for watcher in watchers::of_cluster(&self.shared, incarnation) {
-                self.watchers.spawn(watcher.instrument(self.span.clone()));
-            }
+            self.watch(watchers::of_cluster(&self.shared, incarnation));
+        }
+    }
+
+    fn watch(&self, watchers: Vec<Watcher>) {
+        for (name, watcher) in watchers {
+            self.shared.spawn(name, watcher.instrument(self.span.clone()));
         }
     }
 }
 
 /// The working directory and the endpoint that main() will call.
-async fn open(shared: &Arc<Shared>, front: Arc<dyn Front>, until: Shutdown) -> PortResult<()> {
+async fn open(shared: &Arc<Shared>, front: Arc<dyn Front>) -> PortResult<()> {
     let directory = shared.ports.workspace.prepare(&shared.fence).await?;
-    let endpoint = front.open(&shared.fence, Execution::new(shared.clone()), until).await?;
+    let endpoint = front.open(&shared.fence, Execution::new(shared.clone()), &shared.tasks).await?;
     // Set once, here.
     let _ = shared.directory.set(directory);
     let _ = shared.execution_endpoint.set(endpoint);
@@ -208,14 +209,5 @@ fn live(facts: &Facts) -> Option<proto::Incarnation> {
     match &facts.cluster {
         Cluster::Live { incarnation, .. } if !facts.record.terminal => Some(*incarnation),
         _ => None,
-    }
-}
-
-/// Ends the front when the attempt ends, however it ends.
-struct Closes(Shutdown);
-
-impl Drop for Closes {
-    fn drop(&mut self) {
-        self.0.begin();
     }
 }

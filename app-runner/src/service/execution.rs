@@ -103,7 +103,9 @@ impl Execution {
         let (job, accepted) = self.store(&call, &entered, digest).await?;
         let (answers, listener) = mpsc::channel(QUEUE);
         let this = self.clone();
-        tokio::spawn(async move {
+        // Ends when nobody listens any more; not with the call, whose last answer is told to the
+        // machine after it was taken.
+        self.shared.spawn("execute()", async move {
             let answered = this.follow(job, accepted, entered, &answers).await;
             if let Err(error) = answered {
                 // Nobody listens: the program has given the call up, or is gone.

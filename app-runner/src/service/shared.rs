@@ -1,10 +1,13 @@
 //! What the tasks of one attempt share.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chassis::clock::Clock as _;
+use chassis::tasks::Tasks;
+use futures::FutureExt as _;
 use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jobgraph};
 use tokio::sync::{mpsc, watch};
 
@@ -14,6 +17,7 @@ use crate::model::Fact;
 use crate::ports::election::Lease;
 use crate::ports::engine::{AttemptId, EngineInfo};
 use crate::ports::main_process::LiveMain;
+use crate::ports::record::Begun;
 use crate::ports::substrate::ReadyCluster;
 use crate::ports::{PortResult, Ports};
 
@@ -29,6 +33,9 @@ pub(super) struct Shared {
     /// The record as it came last.
     pub(super) record: watch::Sender<Arc<jobgraph::Record>>,
     pub(super) inbox: mpsc::Sender<Fact>,
+    /// What runs beside the driver: it ends with the attempt, and the attempt with what fails of
+    /// it.
+    pub(super) tasks: Tasks,
     pub(super) lease: watch::Receiver<Lease>,
     /// Who waits for the leadership.
     pub(super) standbys: watch::Receiver<Vec<String>>,
@@ -64,11 +71,12 @@ impl Shared {
         ports: Ports,
         holder: String,
         fence: EpochFence,
-        record: Arc<jobgraph::Record>,
-        secrets: BTreeMap<String, String>,
+        begun: Begun,
         standing: Standing,
         inbox: mpsc::Sender<Fact>,
+        tasks: Tasks,
     ) -> Self {
+        let Begun { record, secrets, .. } = begun;
         let spec =
             record.application.as_ref().and_then(|application| application.spec.clone()).unwrap_or_default();
         Self {
@@ -79,6 +87,7 @@ impl Shared {
             secrets,
             record: watch::Sender::new(record),
             inbox,
+            tasks,
             lease: standing.lease,
             standbys: standing.standbys,
             activity: watch::Sender::default(),
@@ -130,6 +139,11 @@ impl Shared {
     pub(super) async fn tell(&self, fact: Fact) {
         // Fails only when the attempt is over, and then nobody acts on facts any more.
         let _ = self.inbox.send(fact).await;
+    }
+
+    /// Begins work of the attempt that ends by itself.
+    pub(super) fn spawn(&self, name: &str, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_job(name, work.map(Ok::<(), Infallible>));
     }
 
     /// Waits while the lease's deadline is past: the same epoch may be confirmed again. An error once it is lost.

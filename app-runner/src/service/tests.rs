@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 //! Contenders over the in-memory host: the driver, the verbs and the watchers together.
 
 mod assigned;

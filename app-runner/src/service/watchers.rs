@@ -24,34 +24,36 @@ const BEAT: Duration = Duration::from_millis(500);
 /// How often the wall clock is looked at again while a deadline is far: it may have been set.
 const WALL_CHECK: Duration = Duration::from_secs(5);
 
+/// A task of the attempt and its name.
+pub(super) type Watcher = (&'static str, BoxFuture<'static, ()>);
+
 /// Everything that is listened to from the beginning.
-pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<BoxFuture<'static, ()>> {
+pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<Watcher> {
     vec![
-        Box::pin(record(shared.clone())),
-        Box::pin(lease(shared.clone())),
-        Box::pin(deadline(shared.clone())),
-        Box::pin(beats(shared.clone())),
-        Box::pin(asked_to_end(shared.clone(), shutdown)),
+        ("watch of the record", Box::pin(record(shared.clone()))),
+        ("watch of the lease", Box::pin(lease(shared.clone()))),
+        ("deadline", Box::pin(deadline(shared.clone()))),
+        ("beats", Box::pin(beats(shared.clone()))),
+        ("shutdown", Box::pin(asked_to_end(shared.clone(), shutdown))),
     ]
 }
 
 /// What is listened to while an incarnation is live.
-pub(super) fn of_cluster(shared: &Arc<Shared>, incarnation: Incarnation) -> Vec<BoxFuture<'static, ()>> {
+pub(super) fn of_cluster(shared: &Arc<Shared>, incarnation: Incarnation) -> Vec<Watcher> {
     let (watched, gone) = (shared.clone(), shared.clone());
-    vec![
-        Box::pin(async move {
-            tokio::select! {
-                () = cluster(watched.clone(), incarnation) => {}
-                () = not_live(&watched, incarnation) => {}
-            }
-        }),
-        Box::pin(async move {
-            tokio::select! {
-                () = progress(gone.clone(), incarnation) => {}
-                () = not_live(&gone, incarnation) => {}
-            }
-        }),
-    ]
+    let cluster = Box::pin(async move {
+        tokio::select! {
+            () = cluster(watched.clone(), incarnation) => {}
+            () = not_live(&watched, incarnation) => {}
+        }
+    });
+    let jobs = Box::pin(async move {
+        tokio::select! {
+            () = progress(gone.clone(), incarnation) => {}
+            () = not_live(&gone, incarnation) => {}
+        }
+    });
+    vec![("watch of the cluster", cluster), ("watch of jobs", jobs)]
 }
 
 async fn not_live(shared: &Shared, incarnation: Incarnation) {

@@ -5,6 +5,8 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::detached;
+
 /// Asked to end, once and for good; cheap to clone, all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(CancellationToken);
@@ -21,8 +23,8 @@ impl Shutdown {
         let shutdown = Self::new();
         let mut signals = Signals::new()?;
         let begun = shutdown.clone();
-        // Not one of the supervised tasks: it has to outlive all of them to hear the second signal.
-        tokio::spawn(async move {
+        let why = "it has to outlive all other tasks to hear the second signal";
+        detached("signals", why, async move {
             let first = signals.next().await;
             tracing::info!("shutting down ({first}); once more to leave at once");
             begun.begin();

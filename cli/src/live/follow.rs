@@ -12,6 +12,7 @@ use proto::Reason;
 use proto::api::{Application, Bookmark, Event, LogLine, ReadLogsRequest, watch_response::Item};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tonic::Status;
 
 use crate::api::Api;
 use crate::application::Named;
@@ -77,10 +78,17 @@ impl Following {
 
     /// The next word. Waits for ever when nothing is followed.
     pub(crate) async fn next(&mut self) -> Heard {
-        match self.heard.recv().await {
-            Some(heard) => heard,
-            // A sender lives in `self`.
-            None => std::future::pending().await,
+        loop {
+            tokio::select! {
+                // A sender lives in `self`.
+                Some(heard) = self.heard.recv() => return heard,
+                Some(ended) = self.streams.join_next() => {
+                    if let Err(failed) = ended {
+                        return Heard::Refused(Status::internal(failed.to_string()).into());
+                    }
+                }
+                else => std::future::pending().await,
+            }
         }
     }
 

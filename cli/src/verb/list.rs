@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use chassis::clock::Clock as _;
 use proto::api::{Application, ListRequest, ListResponse, Phase};
 
+use crate::chosen::all_pages;
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -14,9 +15,6 @@ use crate::session::Session;
 use crate::spec::pair;
 use crate::table::Table;
 use crate::{json, words};
-
-/// Applications on one page of an answer.
-const PAGE: u32 = 500;
 
 /// Applications, newest first.
 #[derive(Debug, clap::Args)]
@@ -61,31 +59,16 @@ pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
         }
     };
     let request = ListRequest {
-        page_size: PAGE,
-        page_token: String::new(),
         labels: args.labels.into_iter().collect(),
         phases: args.phases.into_iter().map(i32::from).collect(),
         since,
         latest_only: !args.all,
+        ..ListRequest::default()
     };
-    let listed = all_pages(session, request, args.limit.unwrap_or(usize::MAX)).await?;
+    let api = session.api().await?;
+    let listed = all_pages(&api, request, args.limit.unwrap_or(usize::MAX)).await?;
     print(&listed, &session.out, now);
     Ok(Exit::SUCCEEDED)
-}
-
-async fn all_pages(session: &Session, mut request: ListRequest, limit: usize) -> Outcome<ListResponse> {
-    let api = session.api().await?;
-    let mut all = ListResponse::default();
-    loop {
-        let page = api.list(request.clone()).await?;
-        all.applications.extend(page.applications);
-        all.revision = page.revision;
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() || all.applications.len() >= limit {
-            all.applications.truncate(limit);
-            return Ok(all);
-        }
-    }
 }
 
 fn print(listed: &ListResponse, out: &Output, now: SystemTime) {

@@ -139,6 +139,7 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
             .out
             .talk(format!("note: {option} goes to main(); put it before {program} to mean mainspring's"));
     }
+    spec::check(&spec)?;
     if args.dry_run {
         session.out.answer(shown(&spec, session.out.format));
         return Ok(Exit::SUCCEEDED);
@@ -162,6 +163,49 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
     if args.if_exists == IfExists::Replace {
         replace(&api, request.spec.as_ref(), args.yes, session).await?;
     }
+    let manner = Manner {
+        detached: args.detached,
+        skip: args.if_exists == IfExists::Skip,
+        on_interrupt: args.on_interrupt,
+        gone_is_interrupt: args.shutdown_on_attached_exit,
+        exit_from_main: args.exit_code_from == CodeFrom::Main,
+    };
+    submitted(request, from, manner, (api, started), session).await
+}
+
+/// What becomes of an application once it is submitted.
+pub(crate) struct Manner {
+    /// Nobody watches it.
+    pub(crate) detached: bool,
+    /// One that was there already is not watched.
+    pub(crate) skip: bool,
+    pub(crate) on_interrupt: OnInterrupt,
+    /// See [`Watched`].
+    pub(crate) gone_is_interrupt: bool,
+    /// See [`Watched`].
+    pub(crate) exit_from_main: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            detached: false,
+            skip: false,
+            on_interrupt: OnInterrupt::Cancel,
+            gone_is_interrupt: false,
+            exit_from_main: false,
+        }
+    }
+}
+
+/// Submits, says what came of it, and watches.
+pub(crate) async fn submitted(
+    request: SubmitRequest,
+    from: &str,
+    manner: Manner,
+    (api, started): (Api, Started),
+    session: &Session,
+) -> Outcome<Exit> {
     let answer = submit(&api, request, session).await?;
     // A host that was about to leave may have looked for work just before this came.
     session.keep_host().await;
@@ -174,7 +218,7 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
     } else if answer.accepted_earlier {
         session.out.talk(format!("{named} was submitted earlier with this request id"));
     }
-    if args.detached || (answer.existing && args.if_exists == IfExists::Skip) {
+    if manner.detached || (answer.existing && manner.skip) {
         match session.out.format {
             Format::Json | Format::Jsonl => session.out.answer(json::line(&application)),
             Format::Yaml => session.out.answer(json::yaml(&application, true)),
@@ -184,9 +228,9 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
     }
     let watched = Watched {
         application,
-        on_interrupt: args.on_interrupt,
-        gone_is_interrupt: args.shutdown_on_attached_exit,
-        exit_from_main: args.exit_code_from == CodeFrom::Main,
+        on_interrupt: manner.on_interrupt,
+        gone_is_interrupt: manner.gone_is_interrupt,
+        exit_from_main: manner.exit_from_main,
         tail: 0,
     };
     watch(watched, session, api).await

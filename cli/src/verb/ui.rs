@@ -142,7 +142,7 @@ fn refusal(status: StatusCode, text: &str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use chassis::channel::connect;
     use chassis::clock::{SharedClock, SystemClock};
     use chassis::transport::OsTransport;

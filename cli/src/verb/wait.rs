@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
+use futures::StreamExt as _;
 use proto::Reason;
 use proto::api::{Application, WaitFor};
 
 use crate::application::Named;
+use crate::chosen::{self, Choice, Chosen, exactly, say_which};
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -16,16 +18,20 @@ use crate::output::Format;
 use crate::session::Session;
 use crate::{interrupt, json, words};
 
+/// Calls that wait at once for several applications.
+const AT_ONCE: usize = 64;
+
 /// The longest single call; a longer wait is several of them.
 const CALL: Duration = Duration::from_secs(30);
 
 /// Wait until an application runs, has ended, or is clean.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "  mainspring wait orders --for job=enrich --timeout 10m")]
+#[command(
+    before_help = "  mainspring wait orders --for job=enrich --timeout 10m\n  mainspring wait -l batch=2026-11-29"
+)]
 pub(crate) struct WaitArgs {
-    /// ID or ID@GENERATION
-    #[arg(value_name = "ID")]
-    application: Named,
+    #[command(flatten)]
+    chosen: Chosen,
 
     /// What for: running, ended, clean, or job=NAME
     #[arg(long = "for", value_name = "WHAT", default_value = "clean")]
@@ -62,7 +68,55 @@ impl FromStr for For {
 }
 
 pub(crate) async fn run(args: WaitArgs, session: &Session) -> Outcome<Exit> {
-    until(&args.application, &args.wait_for, args.timeout, session).await
+    match args.chosen.choose(&session.api().await?).await? {
+        Choice::One(named) => until(&named, &args.wait_for, args.timeout, session).await,
+        Choice::Many(applications) => {
+            say_which(&applications, &session.out);
+            until_all(&applications, &args.wait_for, args.timeout, session).await
+        }
+    }
+}
+
+/// Waits for each of them, and tells of each when it is so; the exit code is the first in their
+/// order that is not 0.
+pub(crate) async fn until_all(
+    applications: &[Application],
+    what: &For,
+    limit: Option<Duration>,
+    session: &Session,
+) -> Outcome<Exit> {
+    let all: Vec<Named> = applications.iter().map(exactly).collect::<Outcome<_>>()?;
+    let clock = &session.clock;
+    let end = limit.map(|limit| clock.boot() + limit);
+    let leave = interrupt::Interrupts::new()?;
+    let waits = futures::stream::iter(all.iter().enumerate()).map(|(at, named)| async move {
+        let left = end.map(|end| end.saturating_duration_since(clock.boot()));
+        (at, met(named, what, left, session).await)
+    });
+    let mut waits = std::pin::pin!(waits.buffer_unordered(AT_ONCE));
+    let (mut exits, mut done) = (vec![Exit::SUCCEEDED; all.len()], Vec::new());
+    loop {
+        tokio::select! {
+            next = waits.next() => match next {
+                Some((at, Ok(application))) => {
+                    exits[at] = exit(what, &application);
+                    tell(&all[at], &application, session);
+                    done.push(application);
+                }
+                Some((at, Err(failure))) => {
+                    session.out.fail(&failure);
+                    exits[at] = failure.exit;
+                }
+                None => break,
+            },
+            () = leave.any() => {
+                session.out.talk("no longer waiting; they go on");
+                return Ok(Exit::DETACHED);
+            }
+        }
+    }
+    chosen::answer(done, &session.out);
+    Ok(exits.into_iter().fold(Exit::SUCCEEDED, Exit::or))
 }
 
 /// Waits, and answers with the application's exit code once it has ended.
@@ -151,18 +205,21 @@ fn answer(named: &Named, what: &For, application: &Application, session: &Sessio
         Format::Json | Format::Jsonl => session.out.answer(json::line(application)),
         Format::Yaml => session.out.answer(json::yaml(application, true)),
         Format::Name => session.out.answer(format!("{}@{}\n", named.id, application.generation)),
-        Format::Table | Format::Wide => {
-            let why = words::why(application);
-            let why = if why.is_empty() { why } else { format!("  {why}") };
-            session.out.talk(format!(
-                "{}@{} {}{why}",
-                named.id,
-                application.generation,
-                words::state(application)
-            ));
-        }
+        Format::Table | Format::Wide => tell(named, application, session),
     }
-    Ok(match what {
+    Ok(exit(what, application))
+}
+
+fn tell(named: &Named, application: &Application, session: &Session) {
+    let why = words::why(application);
+    let why = if why.is_empty() { why } else { format!("  {why}") };
+    let state = words::state(application);
+    session.out.talk(format!("{}@{} {state}{why}", named.id, application.generation));
+}
+
+/// The application's exit code, or that of the job that was waited for.
+fn exit(what: &For, application: &Application) -> Exit {
+    match what {
         For::Running if !application.terminal => Exit::SUCCEEDED,
         For::Job(name) => {
             let job = application.jobs.iter().find(|job| job.name == *name);
@@ -176,5 +233,5 @@ fn answer(named: &Named, what: &For, application: &Application, session: &Sessio
             }
         }
         _ => Exit::of(application.outcome()),
-    })
+    }
 }

@@ -1,5 +1,5 @@
 //! A holder against an elector that says what the test says, while time stands still.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
 use std::time::Duration;

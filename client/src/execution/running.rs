@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use chassis::clock::SharedClock;
+use chassis::tasks::{Owned, owned};
 use chassis::telemetry::trace;
 use futures::stream;
 use proto::Digest;
 use proto::job::{JobEnd, Progress};
 use proto::runner::{Accepted, ExecuteHeader, ExecuteRequest, execute_request, execute_response};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::{Client, ExecuteCall, chunks, wait};
 use crate::error::CallError;
@@ -31,8 +31,8 @@ pub enum ExecuteEvent {
 #[derive(Debug)]
 pub struct Running {
     events: mpsc::Receiver<Result<ExecuteEvent, CallError>>,
-    task: JoinHandle<()>,
     call_id: String,
+    _task: Owned<()>,
 }
 
 impl Running {
@@ -56,8 +56,8 @@ impl Running {
             }
         };
         // The call belongs to the trace of whoever made it.
-        let task = tokio::spawn(trace::carry(work));
-        Self { events, task, call_id }
+        let task = owned("execute", trace::carry(work));
+        Self { events, call_id, _task: task }
     }
 
     /// The id that every retry of this call carries.
@@ -78,12 +78,6 @@ impl Running {
             }
         }
         Err(wait::cut_off())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

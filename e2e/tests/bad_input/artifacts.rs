@@ -15,7 +15,10 @@ each_gets_an_error! {
     a_missing_file: [], ["run", "no-such.sql"] => 1, ["ARTIFACT_NOT_FOUND", "{dir}/no-such.sql", "help:"];
     a_missing_artifact: [ONE], ["run", "--artifact", "no-such.csv", "one.sql"]
         => 1, ["ARTIFACT_NOT_FOUND", "{dir}/no-such.csv", "help:"];
-    a_directory: [], ["run", "{dir}"] => 1, ["ARTIFACT_NOT_READABLE", "{dir}", "directory", "help:"];
+    a_directory: [], ["run", "{dir}"] => 2, ["SPEC_INVALID", "program.uri: {dir} is a directory", "help:"];
+    a_directory_beside_the_program: [ONE], ["run", "--artifact", "{dir}", "one.sql"]
+        => 2, ["SPEC_INVALID", "artifacts[0].uri: {dir} is a directory", "help:"];
+    an_empty_script: [("no.sql", "")], ["run", "no.sql"] => 2, ["SPEC_INVALID", "{dir}/no.sql is empty", "help:"];
     a_device: [], ["run", "/dev/zero"] => 1, ["ARTIFACT_NOT_READABLE", "/dev/zero", "no regular file", "help:"];
     a_wrong_digest: [ONE],
         ["run", "one.sql#sha256=0000000000000000000000000000000000000000000000000000000000000000"]

@@ -7,6 +7,14 @@ use crate::each_gets_an_error;
 each_gets_an_error! {
     an_sql_error_has_line_and_caret: [("bad.sql", "SELECT 1;\nSELEC 2;\n")], ["run", "bad.sql"]
         => 1, ["PROGRAM_INVALID", "bad.sql:2:1", "2 | SELEC 2;", "| ^^^^^"];
+    a_script_without_a_statement: [("bad.sql", "-- to be written\n")], ["run", "bad.sql"]
+        => 1, ["PROGRAM_INVALID", "holds no statement", "bad.sql:1:1"];
+    a_file_by_the_name_that_people_gave_it: [("ä b.sql", "SELECT 1;\nSELEC 2;\n")], ["run", "ä b.sql"]
+        => 1, ["PROGRAM_INVALID", "--> ä b.sql:2:1"];
+    a_name_that_a_job_without_one_has: [("bad.sql", "SELECT 1;\n-- job: job-0\nSELECT 2;\n")], ["run", "bad.sql"]
+        => 1, ["PROGRAM_INVALID", "'job-0' is that of the job in line 1", "bad.sql:3:1", "help:"];
+    a_target_by_two_names: [("bad.sql", "COPY (SELECT 1) TO 'x/';\nCOPY (SELECT 2) TO 'y/../x/';\n")], ["run", "bad.sql"]
+        => 1, ["PROGRAM_INVALID", "already written by line 1 as 'x/'", "bad.sql:2:1"];
     an_unknown_table_where_none_is: [("bad.sql", "SELECT a FROM nowhere;")], ["run", "bad.sql"]
         => 1, ["PROGRAM_INVALID", "'nowhere' not found", "bad.sql:1:15", "^^^^^^^", "CREATE EXTERNAL TABLE first"];
     an_unknown_table_among_known_ones: [(

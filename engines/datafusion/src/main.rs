@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::Credential;
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Shutdown, owned};
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use clap::{Parser, Subcommand};
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         }
     };
     // On a worker thread: the main one has a small stack.
-    let done = runtime.block_on(async { tokio::spawn(run(args)).await });
+    let done = runtime.block_on(async { owned("main", run(args)).await });
     match done.unwrap_or_else(|panicked| Err(panicked.into())) {
         Ok(code) => code,
         Err(error) => {

@@ -5,6 +5,10 @@ use std::path::{Component, Path, PathBuf};
 /// Sub-directory of a target in which jobs stage. Listing tables skip sub-directories, so nobody reads it.
 pub const STAGING: &str = ".mainspring-staging";
 
+/// What says that an output is whole, by the name that other tools look for. Empty, so that tables
+/// over the target do not take it for data.
+pub const MARKER: &str = "_SUCCESS";
+
 /// One target of a job and the files staged for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
@@ -22,6 +26,18 @@ pub struct Output {
     pub format: String,
     /// Rows in all files together.
     pub rows: u64,
+}
+
+impl Output {
+    /// The empty file that is made last, when every part of the job has its final name. A target
+    /// that others may add to has one for each job.
+    pub fn marker(&self) -> String {
+        let job = self.staging.rsplit('/').next().and_then(|own| own.rsplit_once('-')).map(|(job, _)| job);
+        match job {
+            Some(job) if self.append => format!("{MARKER}-{job}"),
+            _ => MARKER.to_owned(),
+        }
+    }
 }
 
 /// One staged file.

@@ -3,7 +3,7 @@
 //! Both are idempotent: whoever comes next, after a crash at any point, calls them again.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,9 @@ pub struct Published {
     pub found: u32,
 }
 
-/// Renames the staged files of `outputs` to their final names, then removes their staging directories.
+/// Renames the staged files of `outputs` to their final names, then makes each output's
+/// [marker](Output::marker) and removes the staging directories. A reader of many files may see
+/// some of them before the others; the marker comes after all.
 ///
 /// `own_job_ids` are all of this (application, generation): parts of any other refuse a target that is not
 /// appended to, before anything is renamed.
@@ -70,10 +72,18 @@ fn publish_one(output: &Output, done: &mut Published) -> Result<(), PublishError
         }
     }
     for directory in touched {
-        disk::sync_directory(&directory).map_err(PublishError::io(&directory))?;
+        sync(&directory)?;
     }
+    // After everything else, also on the disk: those who see the marker see every part.
+    let marker = output.location.join(output.marker());
+    OpenOptions::new().create(true).append(true).open(&marker).map_err(PublishError::io(&marker))?;
+    sync(&output.location)?;
     remove_tree(&staging)?;
     remove_if_empty(&output.location.join(STAGING))
+}
+
+fn sync(directory: &Path) -> Result<(), PublishError> {
+    disk::sync_directory(directory).map_err(PublishError::io(directory))
 }
 
 /// Removes, below each target of `locations`, the staging of (job, incarnation) pairs up to the given incarnation.

@@ -10,6 +10,7 @@ mod paths;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -88,7 +89,7 @@ impl Script {
         }
         let script = Self { file: file.to_owned(), text: text.to_owned(), statements };
         script.names_are_unique()?;
-        script.targets_are_distinct()?;
+        script.targets_are_distinct(Path::new(""))?;
         Ok(script)
     }
 
@@ -97,28 +98,47 @@ impl Script {
         self.statements.iter().filter(|s| matches!(s.kind, StatementKind::Job { .. })).count()
     }
 
+    /// The names that the jobs will have in the record: one without its own is `job-N`, by its
+    /// place among the jobs.
     fn names_are_unique(&self) -> Result<(), SqlError> {
-        let mut seen = HashMap::new();
-        for statement in &self.statements {
-            let StatementKind::Job { name: Some(name), .. } = &statement.kind else { continue };
-            if let Some(first) = seen.insert(name.as_str(), statement.line) {
-                return Err(self
-                    .error_at(statement, format!("the job name '{name}' is already used by line {first}"))
-                    .with_help("a job is identified by its name: give each its own `-- job: NAME`"));
-            }
+        let mut seen: HashMap<String, (u64, bool)> = HashMap::new();
+        let jobs = self.statements.iter().filter_map(|statement| match &statement.kind {
+            StatementKind::Job { name, .. } => Some((statement, name)),
+            StatementKind::Setup => None,
+        });
+        for (ordinal, (statement, given)) in jobs.enumerate() {
+            let name = given.clone().unwrap_or_else(|| format!("job-{ordinal}"));
+            let Some((first, first_given)) = seen.insert(name.clone(), (statement.line, given.is_some()))
+            else {
+                continue;
+            };
+            let error = match (first_given, given.is_some()) {
+                (true, true) => format!("the job name '{name}' is already used by line {first}"),
+                (false, _) => format!(
+                    "the job name '{name}' is that of the job in line {first}, which has none of its own"
+                ),
+                (true, false) => format!(
+                    "without a name of its own this job is called '{name}', which is the name of line {first}"
+                ),
+            };
+            return Err(self
+                .error_at(statement, error)
+                .with_help("a job is identified by its name: give each its own `-- job: NAME`"));
         }
         Ok(())
     }
 
-    /// Two COPY statements to one place would mix their files.
-    fn targets_are_distinct(&self) -> Result<(), SqlError> {
+    /// Two COPY statements to one place would mix their files. Relative targets lie below
+    /// `outputs`; before that is known, it is empty, and what is equal already then is found.
+    pub(crate) fn targets_are_distinct(&self, outputs: &Path) -> Result<(), SqlError> {
         let mut seen = HashMap::new();
         for statement in &self.statements {
-            let Statement::CopyTo(copy) = &statement.ast else { continue };
-            let target = copy.target.trim_end_matches('/');
-            if let Some(first) = seen.insert(target, statement.line) {
+            let Some(target) = statement.copy_target() else { continue };
+            if let Some((first, other)) = seen.insert(paths::place(outputs, target), (statement.line, target))
+            {
+                let same = if other == target { String::new() } else { format!(" as '{other}'") };
                 return Err(self
-                    .error_at(statement, format!("'{target}' is already written by line {first}"))
+                    .error_at(statement, format!("'{target}' is already written by line {first}{same}"))
                     .with_help("a COPY owns its target: use another one, or INSERT INTO one external table from both"));
             }
         }

@@ -69,6 +69,7 @@ pub async fn run(
     let absolute =
         |path: PathBuf| std::path::absolute(&path).map_err(|e| other(format!("{}: {e}", path.display())));
     let paths = Paths { inputs: absolute(inputs)?, outputs: absolute(main.outputs)? };
+    script.targets_are_distinct(&paths.outputs)?;
     let (settings, append) = settings::of_main();
     let mut session = ScriptSession::new(paths, append).map_err(|e| other(e.to_string()))?;
     session.set(&settings).map_err(|e| other(e.to_string()))?;

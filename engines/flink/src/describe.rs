@@ -54,7 +54,9 @@ pub async fn serve(
     let execution = Execution::new(channel, clock.clone());
     let directory = std::env::current_dir()?;
     let (incoming, port) = front::listen(&transport, &directory).await?;
-    let front = Front::new(execution, token.clone(), directory, transport.clone(), clock.clone())?;
+    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let front =
+        Front::new(execution, token.clone(), directory, transport.clone(), clock.clone(), tasks.handle())?;
     let service =
         DescribeServiceServer::new(Describe::new(port, token.expose(), transport.clone(), clock.clone())?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -71,7 +73,6 @@ pub async fn serve(
         limits,
     })
     .await?;
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     tasks.spawn("server", server.run());
     tasks.spawn("front", chassis::http::serve(incoming, served(front::router(front)), clock, shutdown));
     Ok(tasks.run(limits.grace).await?)

@@ -31,6 +31,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
+use chassis::tasks::Tasks;
 use chassis::transport::{Endpoint, Incoming, SharedTransport};
 use client::error::CallError;
 use client::execution::Execution;
@@ -60,6 +61,7 @@ struct Inner {
     directory: PathBuf,
     transport: SharedTransport,
     clock: SharedClock,
+    tasks: Tasks,
 }
 
 impl Front {
@@ -70,10 +72,11 @@ impl Front {
         directory: PathBuf,
         transport: SharedTransport,
         clock: SharedClock,
+        tasks: Tasks,
     ) -> io::Result<Self> {
         let assigned = Assigned::open(&directory)?;
         let views = Views::new(execution.clone());
-        Ok(Self(Arc::new(Inner { execution, token, assigned, views, directory, transport, clock })))
+        Ok(Self(Arc::new(Inner { execution, token, assigned, views, directory, transport, clock, tasks })))
     }
 }
 

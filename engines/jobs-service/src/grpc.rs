@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::clock::Clock as _;
+use chassis::tasks::{Feed, fed};
 use futures::Stream;
 use proto::engine::jobs_service_server::{JobsService, JobsServiceServer};
 use proto::engine::{
@@ -13,8 +14,6 @@ use proto::engine::{
     SavepointResponse, SavepointState, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse,
 };
 use proto::{EpochFence, Incarnation, JobId};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -113,10 +112,9 @@ impl<C: Cluster> JobsService for Service<C> {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Watched>, Status> {
         let fence = self.obeyed(request.into_inner().fence)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        // Ends by itself when the watcher is gone or superseded: its channel is closed.
-        tokio::spawn(report(self.0.clone(), fence, sender));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let cluster = self.0.clone();
+        let changes = fed("watch of jobs", QUEUE, |feed| async move { report(cluster, fence, &feed).await });
+        Ok(Response::new(Box::pin(changes)))
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
@@ -137,28 +135,19 @@ impl<C: Cluster> JobsService for Service<C> {
     }
 }
 
-/// Sends what changed until the watcher leaves or another leader takes over.
-async fn report<C: Cluster>(
-    cluster: C,
-    fence: EpochFence,
-    sender: mpsc::Sender<Result<WatchResponse, Status>>,
-) {
+/// Sends what changed until another leader takes over.
+async fn report<C: Cluster>(cluster: C, fence: EpochFence, feed: &Feed<WatchResponse>) -> Result<(), Status> {
     let mut changes = cluster.orders().changes();
     let mut sent: BTreeMap<String, JobStatus> = BTreeMap::new();
     loop {
         changes.borrow_and_update();
-        if let Err(not_taken) = cluster.orders().check(&fence) {
-            let _ = sender.send(Err(Refusal::from(not_taken).into())).await;
-            return;
-        }
+        cluster.orders().check(&fence).map_err(Refusal::from)?;
         for job in cluster.statuses() {
             if sent.get(&job.job_id) == Some(&job) {
                 continue;
             }
             sent.insert(job.job_id.clone(), job.clone());
-            if sender.send(Ok(WatchResponse { job: Some(job) })).await.is_err() {
-                return;
-            }
+            feed.send(WatchResponse { job: Some(job) }).await;
         }
         let tick = async {
             if cluster.counts_silently() {
@@ -168,8 +157,7 @@ async fn report<C: Cluster>(
             }
         };
         tokio::select! {
-            () = sender.closed() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            changed = changes.changed() => if changed.is_err() { return Ok(()) },
             () = tick => {}
         }
     }

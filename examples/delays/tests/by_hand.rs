@@ -49,9 +49,11 @@ fn two_runs_do_not_share_an_output() {
         let outputs = directory.path().join("outputs").join(run);
         let announced = std::fs::read_to_string(outputs.join("announced.txt")).unwrap();
         assert_eq!(announced.lines().count(), 1);
-        let parts: Vec<_> =
+        let mut parts: Vec<_> =
             std::fs::read_dir(outputs.join("clean")).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(parts.len(), 1, "{parts:?}");
+        parts.sort();
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        assert_eq!(parts.remove(0), "_SUCCESS");
         assert!(parts[0].to_str().unwrap().ends_with(".parquet"), "{parts:?}");
     }
 }

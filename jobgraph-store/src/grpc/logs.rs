@@ -1,11 +1,11 @@
 //! `mainspring.jobgraph.v1.LogService`: the deployment only.
 
 use chassis::server::require_deployment;
+use chassis::tasks::{Feed, detached, fed};
 use proto::jobgraph::log_service_server::LogService;
 use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse};
 use proto::{ApplicationRef, InvalidId};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire};
@@ -15,8 +15,6 @@ use crate::model::Refusal;
 
 /// Acknowledgements on their way.
 const ROOM: usize = 4;
-
-type Sender = mpsc::Sender<Result<AppendLogsResponse, Status>>;
 
 #[tonic::async_trait]
 impl LogService for Wire {
@@ -28,28 +26,63 @@ impl LogService for Wire {
     ) -> Result<Response<Self::AppendLogsStream>, Status> {
         require_deployment(&request)?;
         let service = self.0.clone();
-        let (sender, receiver) = mpsc::channel(ROOM);
-        tokio::spawn(async move {
-            let mut requests = request.into_inner();
-            let taken = async {
-                let Some(first) = requests.message().await? else { return Ok(()) };
-                let Some(source) = &first.source else {
-                    return Err(
-                        Refusal::RequestInvalid("the first message has to name its source".into()).into()
-                    );
-                };
-                let application: Result<ApplicationRef, InvalidId> = source.application.clone().try_into();
-                let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
-                let (mut appender, offset) = service.append_logs(&application, source).await?;
-                let taken = take(&mut appender, first, offset, &mut requests, &sender).await;
-                let finished = appender.finish().await.map_err(Status::from);
-                taken.and(finished)
+        let mut requests = request.into_inner();
+        let answers = fed("output", ROOM, |feed| async move {
+            let Some(first) = requests.message().await? else { return Ok(()) };
+            let Some(source) = &first.source else {
+                return Err(Refusal::RequestInvalid("the first message has to name its source".into()).into());
             };
-            if let Err(status) = taken.await {
-                let _ = sender.send(Err(status)).await;
+            let application: Result<ApplicationRef, InvalidId> = source.application.clone().try_into();
+            let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+            let (appender, offset) = service.append_logs(&application, source).await?;
+            let mut taking = Taking(Some(appender));
+            let taken = taking.all(first, offset, &mut requests, &feed).await;
+            taken.and(taking.finished().await)
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// An appender that is finished however the call ends, also when its caller has left.
+struct Taking(Option<Appender>);
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        drop(self.finish());
+    }
+}
+
+impl Taking {
+    /// Begins to make all of it durable.
+    fn finish(&mut self) -> Option<oneshot::Receiver<Result<(), Error>>> {
+        let appender = self.0.take()?;
+        let (sender, finished) = oneshot::channel();
+        let why = "what a caller brought becomes durable also when it has left";
+        detached("finish output", why, async move {
+            if let Err(Err(error)) = sender.send(appender.finish().await) {
+                tracing::warn!("output that its caller left behind is not durable yet: {error}");
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Some(finished)
+    }
+
+    async fn finished(&mut self) -> Result<(), Status> {
+        let Some(finished) = self.finish() else { return Ok(()) };
+        let finished = finished.await.map_err(|_| Status::internal("output was not finished"))?;
+        finished.map_err(Status::from)
+    }
+
+    async fn all(
+        &mut self,
+        first: AppendLogsRequest,
+        offset: u64,
+        requests: &mut Streaming<AppendLogsRequest>,
+        feed: &Feed<AppendLogsResponse>,
+    ) -> Result<(), Status> {
+        match &mut self.0 {
+            Some(appender) => take(appender, first, offset, requests, feed).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -58,12 +91,10 @@ async fn take(
     first: AppendLogsRequest,
     offset: u64,
     requests: &mut Streaming<AppendLogsRequest>,
-    sender: &Sender,
+    feed: &Feed<AppendLogsResponse>,
 ) -> Result<(), Status> {
     let mut told = offset;
-    if sender.send(Ok(AppendLogsResponse { acknowledged_offset: offset })).await.is_err() {
-        return Ok(());
-    }
+    feed.send(AppendLogsResponse { acknowledged_offset: offset }).await;
     let mut next = Some(first);
     loop {
         let mut complete = false;
@@ -77,9 +108,7 @@ async fn take(
         let acknowledged = appender.acknowledged();
         if acknowledged > told || complete {
             told = acknowledged;
-            if sender.send(Ok(AppendLogsResponse { acknowledged_offset: told })).await.is_err() {
-                return Ok(());
-            }
+            feed.send(AppendLogsResponse { acknowledged_offset: told }).await;
         }
         tokio::select! {
             // A stream that breaks has brought what it brought.

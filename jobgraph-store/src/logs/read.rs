@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chassis::tasks::{Feed, fed};
 use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, Digest, api};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::AppLog;
 use crate::error::Error;
@@ -59,7 +58,17 @@ pub fn cursor(number: u64) -> String {
     format!("{number:x}")
 }
 
-type Sender = mpsc::Sender<Result<Vec<api::LogLine>, Error>>;
+/// A reader of a generation's log, however the reading ends: what it opened is closed.
+struct Reading {
+    service: Service,
+    application: ApplicationRef,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.service.logs.close(&self.application);
+    }
+}
 
 impl Service {
     /// Lines after a cursor (empty: from the beginning), in batches.
@@ -76,19 +85,12 @@ impl Service {
             || Refusal::RequestInvalid(format!("{after:?} is not a cursor that this service gave out"));
         let after =
             if after.is_empty() { 0 } else { u64::from_str_radix(after, 16).map_err(|_| malformed())? };
-        let (sender, receiver) = mpsc::channel(ROOM);
-        let service = self.clone();
-        tokio::spawn(async move {
-            let fed = match service.log_of(&application).await {
-                Ok(log) => service.feed_logs(&application, &log, after, &filter, &sender).await,
-                Err(error) => Err(error),
-            };
-            service.logs.close(&application);
-            if let Err(error) = fed {
-                let _ = sender.send(Err(error)).await;
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
+        let reading = Reading { service: self.clone(), application };
+        Ok(fed("log", ROOM, move |feed| async move {
+            let Reading { service, application } = &reading;
+            let log = service.log_of(application).await?;
+            service.feed_logs(application, &log, after, &filter, &feed).await
+        }))
     }
 
     async fn feed_logs(
@@ -97,7 +99,7 @@ impl Service {
         log: &Arc<AppLog>,
         mut after: u64,
         filter: &LogFilter,
-        sender: &Sender,
+        feed: &Feed<Vec<api::LogLine>>,
     ) -> Result<(), Error> {
         let mut last = log.last.subscribe();
         let mut revisions = self.metadata.revisions();
@@ -118,24 +120,17 @@ impl Service {
                         kept.extend(wanted);
                         kept.drain(..kept.len().saturating_sub(filter.tail));
                     }
-                    None => {
-                        if send(sender, wanted).await.is_err() {
-                            return Ok(());
-                        }
-                    }
+                    None => send(feed, wanted).await,
                 }
             }
-            if let Some(kept) = tail.take()
-                && send(sender, kept.into_iter()).await.is_err()
-            {
-                return Ok(());
+            if let Some(kept) = tail.take() {
+                send(feed, kept.into_iter()).await;
             }
             let over = filter.until.is_some_and(|until| until <= self.clock.wall());
             if !filter.follow || clean || over {
                 return Ok(());
             }
             tokio::select! {
-                () = sender.closed() => return Ok(()),
                 changed = last.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into()))?,
                 changed = self.changed(application, &mut revisions, revision) => changed?,
             }
@@ -223,7 +218,7 @@ fn in_memory(log: &AppLog, after: u64) -> Option<Vec<StoredLine>> {
     Some(lines.collect::<Vec<_>>()).filter(|lines| !lines.is_empty())
 }
 
-async fn send(sender: &Sender, lines: impl Iterator<Item = StoredLine>) -> Result<(), ()> {
+async fn send(feed: &Feed<Vec<api::LogLine>>, lines: impl Iterator<Item = StoredLine>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     for line in lines {
@@ -231,10 +226,12 @@ async fn send(sender: &Sender, lines: impl Iterator<Item = StoredLine>) -> Resul
         batch.push(shown(line));
         if bytes >= BATCH_BYTES {
             bytes = 0;
-            sender.send(Ok(std::mem::take(&mut batch))).await.map_err(|_| ())?;
+            feed.send(std::mem::take(&mut batch)).await;
         }
     }
-    if batch.is_empty() { Ok(()) } else { sender.send(Ok(batch)).await.map_err(|_| ()) }
+    if !batch.is_empty() {
+        feed.send(batch).await;
+    }
 }
 
 fn shown(line: StoredLine) -> api::LogLine {

@@ -36,7 +36,7 @@ pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
     }
     for artifact in &mut spec.artifacts {
         if artifact.name.is_empty() {
-            artifact.name = last_part(&artifact.uri).to_owned();
+            artifact.name = last_part(&artifact.uri);
         }
     }
     spec
@@ -45,7 +45,7 @@ pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
 /// The beginning of a generated id: the program's file name without its extension, as an id may be written.
 pub fn id_stem(program_uri: &str) -> String {
     let name = last_part(program_uri);
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    let stem = name.split_once('.').map_or(name.as_str(), |(stem, _)| stem);
     let mut id = String::new();
     for c in stem.chars().map(|c| c.to_ascii_lowercase()) {
         match c {
@@ -60,9 +60,10 @@ pub fn id_stem(program_uri: &str) -> String {
     if id.is_empty() { "app".into() } else { id.into() }
 }
 
-fn last_part(uri: &str) -> &str {
+/// A file's name, as people write it.
+fn last_part(uri: &str) -> String {
     let path = uri.split(['?', '#']).next().unwrap_or(uri);
-    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("")
+    proto::uri::file_name(path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(""))
 }
 
 /// Refuses a target that this build has not: what else is right depends on the target.
@@ -178,7 +179,7 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
 }
 
 fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
-    let program = spec.program.as_ref().map_or("", |program| last_part(&program.uri));
+    let program = spec.program.as_ref().map(|program| last_part(&program.uri)).unwrap_or_default();
     let mut names = BTreeSet::from([program]);
     if spec.artifacts.len() > MAX_ARTIFACTS {
         found.at("spec.artifacts", &format!("{} are more than {MAX_ARTIFACTS}", spec.artifacts.len()));
@@ -187,13 +188,14 @@ fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
         let path = |field: &str| format!("spec.artifacts[{index}].{field}");
         uri(found, &path("uri"), &artifact.uri);
         digest(found, &path("digest"), &artifact.digest);
-        let name = if artifact.name.is_empty() { last_part(&artifact.uri) } else { &artifact.name };
-        let mut components = Path::new(name).components();
+        let given = !artifact.name.is_empty();
+        let name = if given { artifact.name.clone() } else { last_part(&artifact.uri) };
+        let mut components = Path::new(&name).components();
         if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
             || name.contains(['/', '\0'])
         {
             found.at(&path("name"), &format!("{name:?} is no plain file name"));
-        } else if !names.insert(name) {
+        } else if !names.insert(name.clone()) {
             found.at(&path("name"), &format!("{name:?} is the name of another file of this application"));
         }
     }

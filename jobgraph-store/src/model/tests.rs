@@ -322,8 +322,9 @@ fn whatever_an_engine_says_fits_into_the_record() {
 fn an_id_begins_with_the_programs_name() {
     for (uri, stem) in [
         ("/a/carriers.sql", "carriers"),
-        ("https://host/x/Top%20Speed.jar?sig=1#frag", "top-20speed"),
+        ("https://host/x/Top%20Speed.jar?sig=1#frag", "top-speed"),
         ("local:///opt/my_app", "my-app"),
+        ("file:///x/%C3%A4%20b.sql", "b"),
         ("/a/...", "app"),
         ("/a/-_-.py", "app"),
         ("", "app"),

@@ -1,9 +1,8 @@
 //! The past of an application.
 
+use chassis::tasks::{Feed, fed};
 use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, api};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Service, load};
 use crate::error::Error;
@@ -27,14 +26,9 @@ impl Service {
     ) -> Result<impl Stream<Item = Result<api::Event, Error>> + Send + 'static + use<>, Error> {
         let application = self.resolve(id, generation).await?;
         self.load(&application, None).await?;
-        let (sender, receiver) = mpsc::channel(ROOM);
         let service = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = service.feed_events(&application, after, follow, &sender).await {
-                let _ = sender.send(Err(error)).await;
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
+        let feeder = move |feed| async move { service.feed_events(&application, after, follow, &feed).await };
+        Ok(fed("events", ROOM, feeder))
     }
 
     async fn feed_events(
@@ -42,7 +36,7 @@ impl Service {
         application: &ApplicationRef,
         mut after: u64,
         follow: bool,
-        sender: &mpsc::Sender<Result<api::Event, Error>>,
+        feed: &Feed<api::Event>,
     ) -> Result<(), Error> {
         let mut revisions = self.metadata.revisions();
         loop {
@@ -61,8 +55,8 @@ impl Service {
             for (_, stored) in entries {
                 let event = api::Event::from_stored(&stored.value)?;
                 after = event.event_id;
-                if event.generation == application.generation.get() && sender.send(Ok(event)).await.is_err() {
-                    return Ok(());
+                if event.generation == application.generation.get() {
+                    feed.send(event).await;
                 }
             }
             if entries.len() >= READ_AHEAD {
@@ -71,10 +65,8 @@ impl Service {
             if !follow || state.application().clean {
                 return Ok(());
             }
-            tokio::select! {
-                () = sender.closed() => return Ok(()),
-                changed = revisions.changed() => changed.map_err(|_| Error::Unavailable("the record is closed".into()))?,
-            }
+            let closed = |_| Error::Unavailable("the record is closed".into());
+            revisions.changed().await.map_err(closed)?;
         }
     }
 }

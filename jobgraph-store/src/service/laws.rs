@@ -1,6 +1,6 @@
 //! The laws of the record, run directly and through the wire, over every backend; and the same over backends with a
 //! fault, which the laws have to catch.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod checkpoints;
 mod ends;

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chassis::failpoint;
+use chassis::tasks::{Feed, fed};
 use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, api, jobgraph};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::list::Filter;
 use super::{Service, live};
@@ -35,15 +34,6 @@ pub enum WatchItem {
     Bookmark(api::Bookmark),
 }
 
-type Sender<T> = mpsc::Sender<Result<T, Error>>;
-
-/// Who listens has gone; or the watch ended with an error, which was told.
-struct Gone;
-
-async fn tell<T>(sender: &Sender<T>, item: T) -> Result<(), Gone> {
-    sender.send(Ok(item)).await.map_err(|_| Gone)
-}
-
 impl Service {
     /// Changes of one application (its latest generation unless one is named) or of all.
     pub async fn watch(
@@ -63,66 +53,54 @@ impl Service {
             // Refused at once when it is no longer kept.
             self.metadata.changes(after_revision, 1).await?;
         }
-        let (sender, receiver) = mpsc::channel(ROOM);
         let service = self.clone();
-        tokio::spawn(async move {
-            let ended = service.feed(one, after_revision, &sender).await;
-            if let Err(Ok(error)) = ended {
-                let _ = sender.send(Err(error)).await;
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
+        let feeder = |feed| async move { service.feed(one, after_revision, &feed).await };
+        Ok(fed("watch", ROOM, feeder))
     }
 
     async fn feed(
         &self,
         one: Option<ApplicationRef>,
         after: u64,
-        sender: &Sender<WatchItem>,
-    ) -> Result<(), Result<Error, Gone>> {
+        feed: &Feed<WatchItem>,
+    ) -> Result<(), Error> {
         let mut revisions = self.metadata.revisions();
         let mut seen = after;
         if after == 0 {
-            seen = self.snapshot(one.as_ref(), sender).await?;
+            seen = self.snapshot(one.as_ref(), feed).await?;
         }
         let mut due = self.clock.boot() + BOOKMARK_EVERY;
         loop {
             let latest = *revisions.borrow_and_update();
             while seen < latest {
-                seen = self.pass_on(one.as_ref(), seen, latest, sender).await?;
+                seen = self.pass_on(one.as_ref(), seen, latest, feed).await?;
             }
             tokio::select! {
-                () = sender.closed() => return Err(Err(Gone)),
-                changed = revisions.changed() => changed.map_err(|_| Ok(Error::Unavailable("the record is closed".into())))?,
+                changed = revisions.changed() => changed.map_err(|_| Error::Unavailable("the record is closed".into()))?,
                 () = self.clock.sleep_until(due) => {
                     due = self.clock.boot() + BOOKMARK_EVERY;
-                    let bookmark = self.bookmark(one.as_ref(), seen).await.map_err(Ok)?;
-                    tell(sender, WatchItem::Bookmark(bookmark)).await.map_err(Err)?;
+                    let bookmark = self.bookmark(one.as_ref(), seen).await?;
+                    feed.send(WatchItem::Bookmark(bookmark)).await;
                 }
             }
         }
     }
 
     /// What is so now; the revision that it is of.
-    async fn snapshot(
-        &self,
-        one: Option<&ApplicationRef>,
-        sender: &Sender<WatchItem>,
-    ) -> Result<u64, Result<Error, Gone>> {
+    async fn snapshot(&self, one: Option<&ApplicationRef>, feed: &Feed<WatchItem>) -> Result<u64, Error> {
         let revision = match one {
             Some(application) => {
-                let loaded = self.load(application, None).await.map_err(Ok)?;
-                tell(sender, WatchItem::Application(Box::new(self.show(&loaded)))).await.map_err(Err)?;
+                let loaded = self.load(application, None).await?;
+                feed.send(WatchItem::Application(Box::new(self.show(&loaded)))).await;
                 loaded.at
             }
             None => {
                 let mut token = String::new();
                 loop {
-                    let page =
-                        self.list(&Filter::default(), super::list::MAX_PAGE, &token).await.map_err(Ok)?;
+                    let page = self.list(&Filter::default(), super::list::MAX_PAGE, &token).await?;
                     for application in page.applications {
                         failpoint::hit("store.in-snapshot").await;
-                        tell(sender, WatchItem::Application(Box::new(application))).await.map_err(Err)?;
+                        feed.send(WatchItem::Application(Box::new(application))).await;
                     }
                     if page.next.is_empty() {
                         break page.revision;
@@ -131,7 +109,7 @@ impl Service {
                 }
             }
         };
-        tell(sender, WatchItem::SnapshotEnd(revision)).await.map_err(Err)?;
+        feed.send(WatchItem::SnapshotEnd(revision)).await;
         Ok(revision)
     }
 
@@ -141,9 +119,9 @@ impl Service {
         one: Option<&ApplicationRef>,
         seen: u64,
         latest: u64,
-        sender: &Sender<WatchItem>,
-    ) -> Result<u64, Result<Error, Gone>> {
-        let changes = self.metadata.changes(seen, READ_AHEAD).await.map_err(|error| Ok(error.into()))?;
+        feed: &Feed<WatchItem>,
+    ) -> Result<u64, Error> {
+        let changes = self.metadata.changes(seen, READ_AHEAD).await?;
         let reached = changes.last().map_or(latest, |last| last.revision);
         let changed: BTreeSet<ApplicationRef> =
             changes.iter().filter_map(|change| generation_of(&change.key)).collect();
@@ -152,9 +130,9 @@ impl Service {
             let loaded = match self.load(&application, Some(reached)).await {
                 Ok(loaded) => loaded,
                 Err(Error::Refused(Refusal::IdNotFound(_) | Refusal::GenerationNotFound(_))) => continue,
-                Err(error) => return Err(Ok(error)),
+                Err(error) => return Err(error),
             };
-            tell(sender, WatchItem::Application(Box::new(self.show(&loaded)))).await.map_err(Err)?;
+            feed.send(WatchItem::Application(Box::new(self.show(&loaded)))).await;
         }
         Ok(reached)
     }
@@ -190,39 +168,30 @@ impl Service {
         application: &ApplicationRef,
     ) -> Result<impl Stream<Item = Result<jobgraph::Record, Error>> + Send + 'static + use<>, Error> {
         self.load(application, None).await?;
-        let (sender, receiver) = mpsc::channel(ROOM);
         let (service, application) = (self.clone(), application.clone());
-        tokio::spawn(async move {
-            let ended = service.feed_record(&application, &sender).await;
-            if let Err(Ok(error)) = ended {
-                let _ = sender.send(Err(error)).await;
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
+        let feeder = |feed| async move { service.feed_record(&application, &feed).await };
+        Ok(fed("watch of a record", ROOM, feeder))
     }
 
     async fn feed_record(
         &self,
         application: &ApplicationRef,
-        sender: &Sender<jobgraph::Record>,
-    ) -> Result<(), Result<Error, Gone>> {
+        feed: &Feed<jobgraph::Record>,
+    ) -> Result<(), Error> {
         let mut revisions = self.metadata.revisions();
         let mut shown = None;
         loop {
             let seen = *revisions.borrow_and_update();
-            let loaded = self.load(application, None).await.map_err(Ok)?;
+            let loaded = self.load(application, None).await?;
             if shown != Some(loaded.shown) {
                 shown = Some(loaded.shown);
-                let record = self.record_of(&loaded).await.map_err(Ok)?;
-                tell(sender, record).await.map_err(Err)?;
+                let record = self.record_of(&loaded).await?;
+                feed.send(record).await;
             }
             if loaded.facts.is_clean() {
                 return Ok(());
             }
-            tokio::select! {
-                () = sender.closed() => return Err(Err(Gone)),
-                changed = self.changed(application, &mut revisions, seen) => changed.map_err(Ok)?,
-            }
+            self.changed(application, &mut revisions, seen).await?;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use chassis::tasks::owned;
 use proto::{ApplicationId, Epoch, EpochFence};
 use tokio::sync::{mpsc, watch};
 
@@ -137,7 +138,7 @@ impl Record for MemoryRecord {
         let (batches, mut taken) = mpsc::channel::<LogBatch>(4);
         let (acknowledge, acknowledged) = watch::channel(from);
         let (record, source) = (self.clone(), source.clone());
-        tokio::spawn(async move {
+        let pump = owned("log", async move {
             while let Some(batch) = taken.recv().await {
                 let Ok(mut kept) = record.reached() else { return };
                 let offset = kept.append(&source, batch);
@@ -145,6 +146,6 @@ impl Record for MemoryRecord {
                 acknowledge.send_replace(offset);
             }
         });
-        Ok(Log { batches, acknowledged })
+        Ok(Log { batches, acknowledged, _pump: pump })
     }
 }

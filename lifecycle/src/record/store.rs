@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
 use chassis::status::Problem;
+use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
 use client::processes::Processes;
@@ -100,9 +101,9 @@ impl Record for Store {
         let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
         let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
         let (acknowledge, acknowledged) = watch::channel(from);
-        // Ends when both ends of the log are dropped, or when the connection breaks.
-        tokio::spawn(pump(stream, taken, acknowledge));
-        Ok(Log { batches, acknowledged })
+        // It ends when the connection breaks, too.
+        let pump = owned("log", pump(stream, taken, acknowledge));
+        Ok(Log { batches, acknowledged, _pump: pump })
     }
 }
 

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Owned, Shutdown, owned};
 use chassis::telemetry::trace;
 use chassis::{BoxError, failpoint};
 use client::tether::Exit;
 use proto::Epoch;
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::detail::Detail;
 use super::group::Group;
@@ -47,7 +46,7 @@ pub(super) struct Minder {
     pub(super) clock: SharedClock,
     pub(super) shutdown: Shutdown,
     pub(super) stop: watch::Receiver<Option<Duration>>,
-    pub(super) shippings: Vec<AbortOnDropHandle<()>>,
+    pub(super) shippings: Vec<Owned<()>>,
 }
 
 /// Why a running process is not minded any further as it is.
@@ -354,7 +353,7 @@ impl Minder {
             // The oldest has had its time, and the record has been away for several starts.
             drop(self.shippings.remove(0));
         }
-        self.shippings.push(AbortOnDropHandle::new(tokio::spawn(trace::carry(shipping.run()))));
+        self.shippings.push(owned("shipping", trace::carry(shipping.run())));
     }
 
     /// Waits until all output is in the record, for a while.

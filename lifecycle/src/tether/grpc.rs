@@ -1,9 +1,11 @@
 //! The tether on the wire.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chassis::clock::{Boot, SharedClock, timeout};
 use chassis::status::Problem;
+use chassis::tasks::{Fed, Feed, Tasks, fed};
 use client::tether::{Chunk, OutputReader, Stream};
 use proto::Reason;
 use proto::tether::tether_service_server::TetherService;
@@ -36,6 +38,7 @@ pub(crate) struct Grpc {
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) output_dir: std::path::PathBuf,
     pub(crate) clock: SharedClock,
+    pub(crate) tasks: Tasks,
 }
 
 impl Grpc {
@@ -61,7 +64,7 @@ fn leaving() -> Refusal {
 #[tonic::async_trait]
 impl TetherService for Grpc {
     type OwnStream = ReceiverStream<Result<OwnResponse, Refusal>>;
-    type ReadOutputStream = ReceiverStream<Result<ReadOutputResponse, Refusal>>;
+    type ReadOutputStream = Fed<ReadOutputResponse, Refusal>;
 
     async fn own(
         &self,
@@ -81,7 +84,11 @@ impl TetherService for Grpc {
             status: self.status.clone(),
             told: Told::default(),
         };
-        tokio::spawn(ownership.run(requests, answers));
+        // Not cut with the stream: the keeper has to hear that the owner is gone.
+        self.tasks.spawn_job("owner", async move {
+            ownership.run(requests, answers).await;
+            Ok::<(), Infallible>(())
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -106,10 +113,10 @@ impl TetherService for Grpc {
     ) -> Result<Response<Self::ReadOutputStream>, Refusal> {
         self.tell(Command::Contact).await?;
         let ReadOutputRequest { offset, follow } = request.into_inner();
-        let (answers, stream) = mpsc::channel(CHUNKS_AHEAD);
         let reader = OutputReader::new(&self.output_dir, offset);
-        tokio::spawn(send_output(reader, follow, self.progress.clone(), self.clock.clone(), answers));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (progress, clock) = (self.progress.clone(), self.clock.clone());
+        let answers = fed("output", CHUNKS_AHEAD, |feed| send_output(reader, follow, progress, clock, feed));
+        Ok(Response::new(answers))
     }
 
     async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Refusal> {
@@ -221,14 +228,14 @@ impl Told {
     }
 }
 
-/// Sends what is there, and with `follow` what comes, until the output is complete or the reader has left.
+/// Sends what is there, and with `follow` what comes, until the output is complete.
 async fn send_output(
     mut reader: OutputReader,
     follow: bool,
     mut progress: watch::Receiver<Progress>,
     clock: SharedClock,
-    answers: mpsc::Sender<Result<ReadOutputResponse, Refusal>>,
-) {
+    feed: Feed<ReadOutputResponse>,
+) -> Result<(), Refusal> {
     loop {
         // Seen before the files are read: what is complete now is complete in what is read next.
         let known = *progress.borrow_and_update();
@@ -237,32 +244,21 @@ async fn send_output(
                 let chunks = next_chunks(&mut reader);
                 (reader, chunks)
             });
-            let Ok((back, chunks)) = read.await else { return };
+            let (back, chunks) = read.await.map_err(|error| Refusal::internal(error.to_string()))?;
             reader = back;
             if chunks.is_empty() {
                 break;
             }
-            for answer in chunks {
-                let failed = answer.is_err();
-                if answers.send(answer).await.is_err() || failed {
-                    return;
-                }
+            for chunk in chunks {
+                feed.send(chunk?).await;
             }
         }
-        if !follow || known.complete {
-            return;
+        if !follow || known.complete || progress.changed().await.is_err() {
+            return Ok(());
         }
-        let gathered = async {
-            progress.changed().await?;
-            // Complete, or its sender is gone: either way it is looked at once more.
-            let complete = async { progress.wait_for(|progress| progress.complete).await.is_ok() };
-            let _ = timeout(&clock, GATHERED_FOR, complete).await;
-            Ok::<(), watch::error::RecvError>(())
-        };
-        tokio::select! {
-            gathered = gathered => if gathered.is_err() { return },
-            () = answers.closed() => return,
-        }
+        // Complete, or its sender is gone: either way it is looked at once more.
+        let complete = async { progress.wait_for(|progress| progress.complete).await.is_ok() };
+        let _ = timeout(&clock, GATHERED_FOR, complete).await;
     }
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::tasks::{Owned, owned};
 use client::tether::{Exit, TetherSpec};
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::leash::{Action, DEFAULT_KILL_AFTER, Leash, Phase};
@@ -84,7 +84,7 @@ pub(crate) struct Keeper {
     /// The claim whose owner has seen it.
     seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
-    output: Option<(JoinHandle<io::Result<()>>, CancellationToken)>,
+    output: Option<(Owned<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
     child_signal: Signals,
     terminate_signal: Signals,
@@ -240,7 +240,7 @@ impl Keeper {
                     ended.clone(),
                     self.progress.clone(),
                 );
-                self.output = Some((tokio::spawn(keep), ended));
+                self.output = Some((owned("output", keep), ended));
                 self.child = Some(child.pid);
                 self.leash.phase = Phase::Running;
                 let pid = number(child.pid);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::tasks::{self, Owned};
 use client::tether::{Exit, Owned, Tether, TetherEvent};
 use tokio::sync::watch;
 
@@ -14,20 +15,14 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) struct Ownership {
     state: watch::Receiver<State>,
-    task: tokio::task::JoinHandle<()>,
+    /// Dropping the owner's stream is what tells the tether to end main().
+    _task: Owned<()>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
     pid: u32,
     exit: Option<Exit>,
-}
-
-impl Drop for Ownership {
-    /// Dropping the owner's stream is what tells the tether to end main().
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Ownership {
@@ -39,10 +34,10 @@ impl Ownership {
         clock: SharedClock,
     ) -> Self {
         let (sender, mut state) = watch::channel(State::default());
-        let task = tokio::spawn(own(tether, owned, lease, clock, sender));
+        let task = tasks::owned("owner of main()", own(tether, owned, lease, clock, sender));
         // An error means that the task has ended without either; `exited` says the rest.
         let _ = state.wait_for(|now| now.pid != 0 || now.exit.is_some()).await;
-        Self { state, task }
+        Self { state, _task: task }
     }
 
     pub(super) fn pid(&self) -> u32 {

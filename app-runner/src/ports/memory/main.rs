@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chassis::tasks::Shutdown;
+use chassis::tasks::{Tasks, detached};
 use proto::{Epoch, EpochFence};
 use tokio::sync::watch;
 
@@ -62,7 +62,7 @@ impl World {
 
 #[async_trait]
 impl Front for World {
-    async fn open(&self, fence: &EpochFence, execution: Execution, _until: Shutdown) -> PortResult<String> {
+    async fn open(&self, fence: &EpochFence, execution: Execution, _tasks: &Tasks) -> PortResult<String> {
         self.lock().executions.insert(fence.epoch, execution);
         Ok(format!("memory:{}", fence.epoch))
     }
@@ -93,7 +93,7 @@ impl MainProcess for World {
             (Started { execution, environment: launch.environment }, fate)
         };
         let (main, mut killed, ended) = ((self.program)(started), fate.subscribe(), fate.clone());
-        tokio::spawn(async move {
+        detached("main() in memory", "it stands for a process, which lives beside its runner", async move {
             tokio::select! {
                 code = main => {
                     ended.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Exited(code)) == Fate::Runs);

@@ -162,3 +162,44 @@ async fn a_leader_whose_loop_does_not_run_loses_its_lease_although_its_tasks_do(
     assert_eq!(code(next).await, 0);
     drop(hung);
 }
+
+/// A front whose server breaks while main() runs.
+struct Breaks(World);
+
+#[async_trait]
+impl Front for Breaks {
+    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
+        let world = self.0.clone();
+        tasks.spawn("ExecutionService", async move {
+            while world.live_mains() == 0 {
+                tokio::task::yield_now().await;
+            }
+            Err("its socket stopped listening")
+        });
+        self.0.open(fence, execution, tasks).await
+    }
+}
+
+#[tokio::test]
+async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_the_next_one_takes_over() {
+    let world = world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) });
+    world.behave("long", Behaviour::Run);
+    let identity = Identity { application: world.application(), holder: "runner-0".into() };
+    let front = Arc::new(Breaks(world.clone()));
+    let contender = Contender::new(identity, world.ports(), front, Shutdown::new());
+    let error = soon("the contender's end", contender.run()).await.unwrap_err();
+    assert!(error.is_away(), "a restart cures it: {error:?}");
+    assert_eq!(error.message, "task ExecutionService failed: its socket stopped listening");
+    assert_eq!(world.live_mains(), 0, "no main() waits for a server that is gone");
+
+    // At once: the leadership was given up.
+    let next = contend(&world, "runner-1");
+    let taken_over = async {
+        while count(&world, "main") < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the take-over", taken_over).await;
+    world.end_job("long", JobOutcome::Succeeded);
+    assert_eq!(code(next).await, 0);
+}

@@ -85,10 +85,10 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
     Ok(files)
 }
 
-/// What follows the last slash of a URI's path.
+/// What follows the last slash of a URI's path, as people write it.
 fn last_part(uri: &str) -> String {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default().to_owned()
+    proto::uri::file_name(path.rsplit('/').next().unwrap_or_default())
 }
 
 /// Into the directory that all attempts share, because paths get into job graphs, and linked into this attempt's.

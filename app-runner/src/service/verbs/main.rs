@@ -87,7 +87,8 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     shared.keep_main(main.clone());
     // In this order: its end must not overtake its start.
     shared.tell(Fact::MainStarted).await;
-    tokio::spawn(until_exit(shared.clone(), main.clone()).instrument(tracing::Span::current()));
+    let exit = until_exit(shared.clone(), main.clone()).instrument(tracing::Span::current());
+    shared.spawn("main()'s exit", exit);
     let pid = main.pid();
     if pid != 0 {
         let record = || shared.ports.record.record_main_running(&shared.fence, pid);

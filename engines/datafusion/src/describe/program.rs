@@ -75,7 +75,11 @@ impl Program {
             Some("sql") => {
                 let bytes = std::fs::read(path).map_err(unreadable)?;
                 let text = String::from_utf8(bytes).map_err(|error| Box::new(not_text(name, &error)))?;
-                Script::parse(name, &text).map_err(Box::new)?;
+                let script = Script::parse(name, &text).map_err(Box::new)?;
+                if script.statements.is_empty() {
+                    let nothing = SqlError::at(name, &text, 1, 1, 1, "the script holds no statement");
+                    return Err(Box::new(nothing).into());
+                }
                 return Ok(Self::Script);
             }
             Some("jar") => return unsupported("a jar", "run it with --engine flink"),
@@ -164,7 +168,9 @@ mod tests {
 
     #[test]
     fn others_are_refused_with_a_reason() {
-        let cases: [(&str, &[u8], Reason); 5] = [
+        let cases: [(&str, &[u8], Reason); 7] = [
+            ("empty.sql", b"", Reason::ProgramInvalid),
+            ("comment.sql", b"-- nothing yet\n;\n", Reason::ProgramInvalid),
             ("a.jar", b"PK", Reason::ProgramUnsupported),
             ("a.py", b"print()", Reason::ProgramUnsupported),
             ("a.txt", b"hello", Reason::ProgramNotExecutable),

@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods)]
 use std::path::Path;
 
 use super::*;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::manifest::{StagedFile, staging_of};
+use crate::manifest::{MARKER, StagedFile, staging_of};
 
 const JOB: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
@@ -72,7 +72,7 @@ fn staged_files_get_their_names_and_staging_goes() {
     let target = Target::new();
     let output = target.staged(&[("x_0.csv", "part-a-0.csv"), ("d=1/x.csv", "d=1/part-a-1.csv")]);
     assert_eq!(publish(&[output], &own()).unwrap(), Published { published: 2, found: 0 });
-    assert_eq!(target.files(), ["d=1/part-a-1.csv", "part-a-0.csv"]);
+    assert_eq!(target.files(), ["_SUCCESS", "d=1/part-a-1.csv", "part-a-0.csv"]);
     assert!(!target.path().join(STAGING).exists());
 }
 
@@ -90,8 +90,37 @@ fn publishing_again_after_any_cut_ends_the_same() {
         assert_eq!(done, Published { published: 2 - cut as u32, found: cut as u32 });
         let again = publish(&[output], &own()).unwrap();
         assert_eq!(again, Published { published: 0, found: 2 });
-        assert_eq!(target.files(), ["part-a-0.csv", "part-a-1.csv"]);
+        assert_eq!(target.files(), ["_SUCCESS", "part-a-0.csv", "part-a-1.csv"]);
     }
+}
+
+#[test]
+fn an_output_is_marked_only_when_all_of_it_is_there() {
+    let target = Target::new();
+    let names: Vec<_> = (0..200).map(|n| (format!("x_{n}.csv"), format!("part-{JOB}-{n}.csv"))).collect();
+    let names: Vec<_> = names.iter().map(|(staged, to)| (staged.as_str(), to.as_str())).collect();
+    let output = target.staged(&names);
+    let last = target.path().join(&output.staging).join("x_199.csv");
+    fs::rename(&last, target.directory.path().join("away")).unwrap();
+    publish(std::slice::from_ref(&output), &own()).unwrap_err();
+    assert!(target.files().len() >= 199, "most of it is there");
+    assert!(!target.path().join(MARKER).exists(), "and nothing says that all is");
+
+    fs::rename(target.directory.path().join("away"), &last).unwrap();
+    publish(&[output], &own()).unwrap();
+    assert_eq!(target.files().len(), 201);
+    assert_eq!(fs::metadata(target.path().join(MARKER)).unwrap().len(), 0, "tables read no rows from it");
+}
+
+#[test]
+fn each_job_that_adds_to_a_target_marks_its_own_parts_and_leaves_what_is_there() {
+    let target = Target::new();
+    let mut output = target.staged(&[("x_0.csv", "part-a-0.csv")]);
+    output.append = true;
+    target.write(MARKER);
+    publish(&[output], &own()).unwrap();
+    assert_eq!(target.files(), [MARKER.to_owned(), format!("{MARKER}-{JOB}"), "part-a-0.csv".to_owned()]);
+    assert_eq!(fs::read_to_string(target.path().join(MARKER)).unwrap(), MARKER, "it was somebody else's");
 }
 
 #[test]

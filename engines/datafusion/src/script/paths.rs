@@ -41,21 +41,39 @@ fn resolve(root: &Path, location: &str) -> Result<String, String> {
     if path.is_empty() {
         return Err("an empty path".to_owned());
     }
-    let mut absolute = PathBuf::new();
-    for component in root.join(path).components() {
-        match component {
-            Component::ParentDir => {
-                absolute.pop();
-            }
-            Component::CurDir => {}
-            other => absolute.push(other),
-        }
-    }
+    let absolute = without_dots(&root.join(path));
     let mut text = absolute.to_str().ok_or_else(|| format!("'{path}' is not UTF-8"))?.to_owned();
     if path.ends_with('/') && !text.ends_with('/') {
         text.push('/');
     }
     Ok(text)
+}
+
+/// `y/../x/` is `x`. What leads above the beginning of a relative path stays.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match (component, plain.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            (other, _) => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// One and the same for all spellings of a place: also for those that lead there through a link, as
+/// far as it exists.
+pub(super) fn place(root: &Path, location: &str) -> PathBuf {
+    let path = without_dots(&root.join(location.strip_prefix("file://").unwrap_or(location)));
+    let known = path.ancestors().filter(|there| there.is_absolute()).find_map(|there| {
+        let rest = path.strip_prefix(there).ok()?;
+        Some(there.canonicalize().ok()?.join(rest))
+    });
+    // Without a separator at its end.
+    known.unwrap_or(path).components().collect()
 }
 
 impl Script {

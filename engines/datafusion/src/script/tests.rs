@@ -135,6 +135,14 @@ fn two_statements_without_a_semicolon_are_an_error_at_the_second() {
 #[test]
 fn job_names_are_unique_and_well_formed() {
     assert!(refusal("-- job: a\nSELECT 1;\n-- job: a\nSELECT 2").message.contains("already used by line 2"));
+    // A job without a name has one in the record.
+    let error = refusal("SELECT 1;\n-- job: job-0\nSELECT 2");
+    assert_eq!(error.line, 3);
+    assert!(error.message.contains("'job-0' is that of the job in line 1"), "{error}");
+    let error = refusal("CREATE VIEW v AS SELECT 1;\n-- job: job-1\nSELECT 1;\nSELECT 2");
+    assert_eq!(error.line, 4);
+    assert!(error.message.contains("called 'job-1', which is the name of line 3"), "{error}");
+    parse("-- job: job-0\nSELECT 1;\nSELECT 2").unwrap();
     assert!(refusal("-- job: a b\nSELECT 1").message.contains("'a b' is not a job name"));
     let error = refusal("-- job: v\nCREATE VIEW v AS SELECT 1");
     assert_eq!(error.line, 1);
@@ -146,6 +154,32 @@ fn one_target_belongs_to_one_copy() {
     let error = refusal("COPY (SELECT 1) TO 'x/';\nCOPY (SELECT 2) TO 'x'");
     assert_eq!(error.line, 2);
     assert!(error.message.contains("already written by line 1"), "{error}");
+    for (one, other) in
+        [("x/", "y/../x/"), ("./x", "x/."), ("a//b", "a/b/"), ("/x", "file:///x/"), ("/../x", "/x")]
+    {
+        let error = refusal(&format!("COPY (SELECT 1) TO '{one}';\nCOPY (SELECT 2) TO '{other}'"));
+        assert!(
+            error.message.contains(&format!("'{other}' is already written by line 1 as '{one}'")),
+            "{error}"
+        );
+    }
+    for (one, other) in [("x", "../x"), ("x", "x/y"), ("x", "/x"), ("x", "X")] {
+        parse(&format!("COPY (SELECT 1) TO '{one}';\nCOPY (SELECT 2) TO '{other}'")).unwrap();
+    }
+}
+
+#[test]
+fn one_target_belongs_to_one_copy_wherever_outputs_and_links_lead() {
+    let directory = tempfile::tempdir().unwrap();
+    let outputs = directory.path();
+    std::fs::create_dir(outputs.join("x")).unwrap();
+    std::os::unix::fs::symlink("x", outputs.join("link")).unwrap();
+    let absolute = outputs.join("./y/../z").display().to_string();
+    for (one, other, same) in [("x/new", "link/new", true), ("z", absolute.as_str(), true), ("x", "z", false)]
+    {
+        let script = parse(&format!("COPY (SELECT 1) TO '{one}';\nCOPY (SELECT 2) TO '{other}'")).unwrap();
+        assert_eq!(script.targets_are_distinct(outputs).is_err(), same, "{one} and {other}");
+    }
 }
 
 #[test]

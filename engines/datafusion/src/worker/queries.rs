@@ -1,7 +1,7 @@
 //! Threads for queries alone: a query that keeps its threads busy must not keep a leader's calls, or probes, waiting.
 
 use tokio::runtime::Runtime;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 
 use crate::error::JobError;
 use crate::execute;
@@ -20,9 +20,11 @@ impl Queries {
         query: impl Future<Output = Result<T, JobError>> + Send + 'static,
     ) -> Result<T, JobError> {
         let runtime = self.0.as_ref().expect("it is taken only when it is dropped");
-        let task = AbortOnDropHandle::new(runtime.spawn(query));
-        task.await.unwrap_or_else(|ended| {
-            Err(JobError::Failed(format!("the engine gave up on this query: {ended}")))
+        let mut task = JoinSet::new();
+        task.spawn_on(query, runtime.handle());
+        let ended = task.join_next().await.expect("it was spawned here");
+        ended.unwrap_or_else(|error| {
+            Err(JobError::Failed(format!("the engine gave up on this query: {error}")))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A job's way in: its id first, then the plan and its files, from Flink's multipart form into the record.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use axum::extract::{Multipart, State};
@@ -125,7 +126,10 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
     }
     chassis::failpoint::hit("front.job-stored").await;
     // The job is in the record, and the call has to stay open until its end: the runner counts it as in flight.
-    tokio::spawn(async move { while running.next().await.is_some() {} });
+    front.0.tasks.spawn_job("execute", async move {
+        while running.next().await.is_some() {}
+        Ok::<(), Infallible>(())
+    });
     let body = serde_json::json!({ "jobUrl": format!("/jobs/{job}") });
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }

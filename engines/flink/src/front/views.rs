@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use chassis::tasks::{Owned, owned};
 use client::error::CallError;
 use client::execution::Execution;
 use futures::StreamExt as _;
@@ -26,7 +27,12 @@ pub(super) struct View {
 
 pub(super) struct Views {
     execution: Execution,
-    open: Mutex<HashMap<JobId, watch::Receiver<View>>>,
+    open: Mutex<HashMap<JobId, Open>>,
+}
+
+struct Open {
+    view: watch::Receiver<View>,
+    _follower: Owned<()>,
 }
 
 impl Views {
@@ -37,17 +43,17 @@ impl Views {
     /// The job now and from now on. One that was refused is asked for again by the next caller.
     pub(super) fn of(&self, job: JobId) -> watch::Receiver<View> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = open.get(&job).filter(|view| view.borrow().refused.is_none()) {
-            return view.clone();
+        if let Some(known) = open.get(&job).filter(|known| known.view.borrow().refused.is_none()) {
+            return known.view.clone();
         }
         let (sender, view) = watch::channel(View { unknown: true, ..View::default() });
-        tokio::spawn(follow(self.execution.clone(), job, sender));
-        open.insert(job, view.clone());
+        let follower = owned("follow a job", follow(self.execution.clone(), job, sender));
+        open.insert(job, Open { view: view.clone(), _follower: follower });
         view
     }
 }
 
-/// Until the job has ended, through any number of runners; ends with the process at the latest.
+/// Until the job has ended, through any number of runners.
 async fn follow(execution: Execution, job: JobId, view: watch::Sender<View>) {
     let mut answers = std::pin::pin!(execution.watch_job(job));
     while let Some(answer) = answers.next().await {

@@ -45,6 +45,7 @@ impl Unclean {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods)]
     use std::sync::Arc;
 
     use chassis::clock::ManualClock;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, timeout};
+use chassis::tasks::{Owned, owned};
 use chassis::transport::Endpoint;
 use client::tether::{Exit, Owned, Tether, TetherEvent};
 use futures::StreamExt as _;
 use proto::Reason;
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::probe::Prober;
 use super::{CLAIM_TIMEOUT, KILL_TIMEOUT, Live, Local, Output, SubstrateError};
@@ -28,7 +28,7 @@ pub(super) struct LocalLive {
     prober: Prober,
     local: Local,
     order: Order,
-    _watch: AbortOnDropHandle<()>,
+    _watch: Owned<()>,
 }
 
 impl LocalLive {
@@ -37,7 +37,7 @@ impl LocalLive {
         let watching = watch_exit(local.clone(), order.clone(), tether.clone(), owned, known);
         let endpoint = Endpoint::Unix(local.place(&order.slot).socket());
         let prober = Prober::new(&order.role, endpoint, local.transport.clone(), local.clock.clone());
-        let watch = AbortOnDropHandle::new(tokio::spawn(watching));
+        let watch = owned("watch of a process", watching);
         Self { pid, tether, exit, prober, local, order, _watch: watch }
     }
 }

@@ -101,7 +101,7 @@ fn here(port: u16) -> Endpoint {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use std::sync::Arc;
 
     use chassis::clock::SystemClock;

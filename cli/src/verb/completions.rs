@@ -1,0 +1,65 @@
+//! `completions`: what a shell needs to complete verbs, options and their values.
+
+use crate::args;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Completions of verbs and options for a shell
+///
+/// For bash into a file that it finds by itself,
+/// ~/.local/share/bash-completion/completions/mainspring; for zsh into _mainspring in a directory
+/// of $fpath; for fish into ~/.config/fish/completions/mainspring.fish. `make install` puts all
+/// three in place.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  source <(mainspring completions bash)")]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(crate) fn run(args: &CompletionsArgs, session: &Session) -> Outcome<Exit> {
+    session.out.answer(script(args.shell));
+    Ok(Exit::SUCCEEDED)
+}
+
+fn script(shell: Shell) -> Vec<u8> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "mainspring", &mut script);
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn every_verb_is_completed_in_every_shell() {
+        for shell in Shell::value_variants() {
+            let script = String::from_utf8(script(*shell)).unwrap();
+            for verb in args::command().get_subcommands() {
+                assert!(script.contains(verb.get_name()), "{shell:?}: {}", verb.get_name());
+            }
+            assert!(
+                script.contains("if-exists") && script.contains("replace"),
+                "{shell:?}: options and values"
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `man`: the manual, made from the same text as `--help`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+use clap_mangen::Man;
+
+use crate::args;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::session::Session;
+
+/// The manual's pages
+///
+/// One for the command and one for each verb, as files for man(1). Without a directory the page of
+/// the command goes to stdout.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring man | man -l -\n  mainspring man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Where to put them: a directory called man1
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &ManArgs, session: &Session) -> Outcome<Exit> {
+    let pages = pages()?;
+    match &args.directory {
+        None => session.out.answer(&pages[0].1),
+        Some(directory) => {
+            write(directory, &pages).map_err(|error| {
+                Failure::usage(format!("{}: {error}", directory.display()))
+                    .help("name a directory that you may write into")
+            })?;
+            session.out.talk(format!("{} pages in {}", pages.len(), directory.display()));
+        }
+    }
+    Ok(Exit::SUCCEEDED)
+}
+
+fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    pages.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
+}
+
+/// Names and texts of the pages, the command's own first. A verb's other name leads to its page.
+fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut command = args::command();
+    command.build();
+    let page = |name: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {
+        let command = command.clone().bin_name(name.replacen('-', " ", 1)).display_name(name);
+        let mut text = Vec::new();
+        Man::new(with_examples(command)).render(&mut text)?;
+        Ok((format!("{name}.1"), text))
+    };
+    let mut pages = vec![page("mainspring", &command)?];
+    for verb in command.get_subcommands() {
+        let name = format!("mainspring-{}", verb.get_name());
+        for alias in verb.get_visible_aliases() {
+            pages.push((format!("mainspring-{alias}.1"), format!(".so man1/{name}.1\n").into_bytes()));
+        }
+        pages.push(page(&name, verb)?);
+    }
+    Ok(pages)
+}
+
+/// The help begins with examples; in a manual they come last.
+fn with_examples(command: Command) -> Command {
+    match command.get_before_help().map(ToString::to_string) {
+        Some(examples) => command.after_long_help(format!("Examples:\n\n{examples}")),
+        None => command,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_verb_has_a_page_with_its_options_and_examples() {
+        let pages = pages().unwrap();
+        for verb in args::command().get_subcommands() {
+            let name = format!("mainspring-{}.1", verb.get_name());
+            let page = pages.iter().find(|(of, _)| *of == name).unwrap_or_else(|| panic!("no {name}"));
+            let text = String::from_utf8(page.1.clone()).unwrap();
+            assert!(text.contains(".SH SYNOPSIS") && text.contains("state\\-dir"), "{name}: {text}");
+            assert!(text.contains("Examples:"), "{name}: {text}");
+        }
+        let alias = pages.iter().find(|(name, _)| name == "mainspring-run.1").unwrap();
+        assert_eq!(alias.1, b".so man1/mainspring-run-application.1\n");
+        assert_eq!(pages[0].0, "mainspring.1");
+    }
+}
