@@ -138,7 +138,7 @@ fn wanted(request: FetchRequest) -> Result<Wanted, FetchError> {
     }
     Ok(Wanted {
         application: request.application.map(ApplicationRef::try_from).transpose()?,
-        uri: request.uri,
+        uri: request.uri.into(),
         expected,
         link_to,
         executable: request.executable,

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use proto::Digest;
+use proto::{Digest, Uri};
 use reqwest::Url;
 
 use crate::error::FetchError;
 
 /// Where an artifact is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Location {
     /// A file that is copied into the cache.
     File(PathBuf),
@@ -21,8 +21,9 @@ pub enum Location {
 
 impl Location {
     /// Parses `file:///path`, `local:///path`, `http(s)://…` or an absolute path.
-    pub fn parse(uri: &str) -> Result<Self, FetchError> {
-        let refuse = |why: &str| FetchError::UriInvalid { uri: masked(uri), why: why.to_owned() };
+    pub fn parse(given: &Uri) -> Result<Self, FetchError> {
+        let uri = given.expose();
+        let refuse = |why: &str| FetchError::UriInvalid { uri: given.to_string(), why: why.to_owned() };
         if uri.starts_with('/') {
             return Ok(Self::File(PathBuf::from(uri)));
         }
@@ -46,36 +47,20 @@ impl fmt::Display for Location {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Local(path) => write!(f, "local://{}", path.display()),
-            Self::Http(url) => f.write_str(&masked(url.as_str())),
+            Self::Http(url) => f.write_str(&shown(url)),
         }
     }
 }
 
-/// A URI as it may be shown: who logs in and the values of a query are secrets (a token is often all of the former).
-pub fn masked(uri: &str) -> String {
-    let Ok(mut url) = Url::parse(uri) else { return masked_text(uri) };
-    if !url.username().is_empty() || url.password().is_some() {
-        // Only URLs that cannot have them refuse, and this one has one.
-        let _ = url.set_password(None);
-        let _ = url.set_username("***");
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Location({self})")
     }
-    if url.query().is_some() {
-        url.set_query(Some("***"));
-    }
-    url.to_string()
 }
 
-/// The same for what is no URI: everything before an `@` and behind a `?` goes.
-fn masked_text(text: &str) -> String {
-    let shown: String = text.chars().take(200).collect();
-    if shown.starts_with('/') {
-        return shown;
-    }
-    let (front, query) = shown.split_once('?').map_or((shown.as_str(), ""), |(front, _)| (front, "?***"));
-    match front.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}{query}"),
-        None => format!("{front}{query}"),
-    }
+/// An address as it may be shown.
+pub fn shown(url: &Url) -> String {
+    Uri::new(url.as_str()).masked()
 }
 
 /// One cached artifact as eviction sees it.
@@ -115,29 +100,23 @@ mod tests {
 
     #[test]
     fn a_uri_says_where_and_how() {
-        assert_eq!(Location::parse("/a/b.sql").unwrap(), Location::File("/a/b.sql".into()));
-        assert_eq!(Location::parse("file:///a/b%20c.sql").unwrap(), Location::File("/a/b c.sql".into()));
-        assert_eq!(Location::parse("local:///opt/app.jar").unwrap(), Location::Local("/opt/app.jar".into()));
-        assert!(matches!(Location::parse("https://example.org/app").unwrap(), Location::Http(_)));
+        let parse = |text: &str| Location::parse(&Uri::new(text));
+        assert_eq!(parse("/a/b.sql").unwrap(), Location::File("/a/b.sql".into()));
+        assert_eq!(parse("file:///a/b%20c.sql").unwrap(), Location::File("/a/b c.sql".into()));
+        assert_eq!(parse("local:///opt/app.jar").unwrap(), Location::Local("/opt/app.jar".into()));
+        assert!(matches!(parse("https://example.org/app").unwrap(), Location::Http(_)));
         for bad in ["", "app.sql", "local://app.jar", "s3://bucket/key", "http://", "file://host/path"] {
-            let error = Location::parse(bad).unwrap_err();
+            let error = parse(bad).unwrap_err();
             assert!(matches!(error, FetchError::UriInvalid { .. }), "{bad}: {error}");
         }
     }
 
     #[test]
-    fn secrets_of_a_uri_are_not_shown() {
-        for uri in [
-            "https://user:geheim@example.org/a?token=geheim",
-            "https://geheim@example.org/a",
-            "https://user:geheim@example.org:notaport/a?geheim",
-            "geheim@example.org/a",
-        ] {
-            let shown = masked(uri);
-            assert!(!shown.contains("geheim"), "{shown}");
-            assert!(shown.contains("example.org"), "{shown}");
-        }
-        assert_eq!(masked("/a/b@c?d"), "/a/b@c?d", "a path has no secrets");
+    fn an_address_is_shown_without_its_secrets() {
+        let uri = Uri::new("https://user:geheim@example.org/a?token=geheim");
+        let location = Location::parse(&uri).unwrap();
+        assert_eq!(location.to_string(), "https://***@example.org/a?***");
+        assert!(!format!("{location:?}").contains("geheim"));
     }
 
     #[test]

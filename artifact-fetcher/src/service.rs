@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use chassis::clock::SharedClock;
 use chassis::tasks::Tasks;
-use proto::{ApplicationRef, Digest};
+use proto::{ApplicationRef, Digest, Uri};
 
 use crate::cache::{self, Cache, Facts, Found, Kept};
 use crate::error::FetchError;
-use crate::model::{Location, masked};
+use crate::model::Location;
 use crate::source::Sources;
 
 use brought::Brought;
@@ -27,7 +27,7 @@ pub struct Wanted {
     /// For whom it is held; `None` for tooling.
     pub application: Option<ApplicationRef>,
     /// Where it is.
-    pub uri: String,
+    pub uri: Uri,
     /// What it has to be, if that is known.
     pub expected: Option<Digest>,
     /// Where to place it.
@@ -179,7 +179,7 @@ impl Fetcher {
 
     /// `local:` files are not moved, still digested.
     async fn digest_in_place(&self, path: PathBuf, wanted: &Wanted) -> Result<Fetched, FetchError> {
-        let uri = masked(&wanted.uri);
+        let uri = wanted.uri.to_string();
         let digested = path.clone();
         let outcome = tokio::task::spawn_blocking(move || {
             let metadata = std::fs::metadata(&digested)?;
@@ -238,7 +238,7 @@ impl Fetcher {
 fn as_expected(kept: Kept, wanted: &Wanted) -> Result<Kept, FetchError> {
     let actual = kept.facts.digest;
     match wanted.expected.filter(|expected| *expected != actual) {
-        Some(expected) => Err(FetchError::DigestMismatch { uri: masked(&wanted.uri), expected, actual }),
+        Some(expected) => Err(FetchError::DigestMismatch { uri: wanted.uri.to_string(), expected, actual }),
         None => Ok(kept),
     }
 }

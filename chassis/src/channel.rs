@@ -62,7 +62,7 @@ pub fn connect(
         move |_: Uri| {
             let (transport, clock, peer) = (transport.clone(), clock.clone(), peer.clone());
             async move {
-                match timeout(&clock, CONNECT_TIMEOUT, transport.connect(&peer)).await {
+                match timeout(&clock, CONNECT_TIMEOUT, transport.connect_trusted(&peer)).await {
                     Ok(connected) => connected.map(TokioIo::new),
                     Err(elapsed) => Err(io::Error::new(
                         io::ErrorKind::TimedOut,

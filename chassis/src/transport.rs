@@ -1,6 +1,7 @@
 //! The network as a seam: an [`Endpoint`] is a name, a [`Transport`] listens on it and connects to it. Sockets are
 //! bound and connected only in [`OsTransport`]'s file; a simulation brings a transport of its own.
 
+mod network;
 mod os;
 
 use std::fmt;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-pub use os::{MAX_SOCKET_PATH_BYTES, OsTransport};
+pub use network::{INSECURE_NETWORK_VARIABLE, NetworkArgs};
+pub use os::{InsecureNetwork, MAX_SOCKET_PATH_BYTES, OsTransport};
 
 /// A transport that is handed down from `main` or from a simulation.
 pub type SharedTransport = Arc<dyn Transport>;
@@ -93,6 +95,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Connects to whoever listens on the endpoint. Bounded by the caller, see [`crate::clock::timeout`].
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo>;
+
+    /// The same for what carries a credential: refused where it could be read on the way.
+    async fn connect_trusted(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        self.connect(endpoint).await
+    }
 }
 
 /// Both directions of one connection.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs};
-use chassis::transport::OsTransport;
+use chassis::transport::{NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::places::Places;
 
@@ -26,6 +26,8 @@ use crate::exit::Exit;
 struct Serve {
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(subcommand)]
     service: Service,
 }
@@ -67,7 +69,7 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     let code = runtime.block_on(async {
         let telemetry = telemetry::init(name, &serve.telemetry);
         chassis::panics::log();
-        let ended = serve.service.run().await;
+        let ended = serve.service.run(serve.network.transport()).await;
         if let Err(error) = &ended {
             tracing::error!("{name}: {error:#}");
         }
@@ -137,8 +139,8 @@ impl Service {
     }
 
     /// Runs it until a signal ends it; answers the exit code.
-    async fn run(self) -> anyhow::Result<u8> {
-        let (transport, clock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    async fn run(self, transport: SharedTransport) -> anyhow::Result<u8> {
+        let clock = Arc::new(SystemClock);
         let shutdown = Shutdown::on_signals()?;
         match self {
             Self::ArtifactFetcher(args) => artifact_fetcher::serve(args, transport, clock, shutdown).await?,

@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
         // A single address is a cached artifact from the second run on.
         let wanted = Wanted {
             application: None,
-            uri: uri.clone(),
+            uri: uri.clone().into(),
             expected: expected.filter(|_| uris.len() == 1),
             link_to: None,
             executable: false,

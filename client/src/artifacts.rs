@@ -11,7 +11,7 @@ use proto::artifact::{
     EvictRequest, EvictResponse, FetchProgress, FetchRequest, Fetched, ListRequest, ListResponse,
     ReadRequest, ReleaseRequest, StatRequest, StatResponse, fetch_response,
 };
-use proto::{ApplicationRef, Digest};
+use proto::{ApplicationRef, Digest, Uri};
 use tonic::{Code, Status};
 
 use crate::error::CallError;
@@ -22,7 +22,7 @@ pub struct Wanted {
     /// Who needs it; it is not evicted until [`Artifacts::release`].
     pub application: Option<ApplicationRef>,
     /// `file://`, `local://`, `http(s)://`, or an absolute path on the fetcher's host.
-    pub uri: String,
+    pub uri: Uri,
     /// What it has to be, if that is known.
     pub expected: Option<Digest>,
     /// Where to place the verified file.
@@ -54,7 +54,7 @@ impl Artifacts {
     ) -> Result<Fetched, CallError> {
         let request = FetchRequest {
             application: wanted.application.clone().map(Into::into),
-            uri: wanted.uri.clone(),
+            uri: wanted.uri.expose().to_owned(),
             expected_digest: wanted.expected.map(String::from).unwrap_or_default(),
             link_to: wanted.link_to.as_deref().map(display).unwrap_or_default(),
             executable: wanted.executable,

@@ -11,6 +11,8 @@ mod logs;
 mod payloads;
 #[path = "grpc/refusals.rs"]
 mod refusals;
+#[path = "grpc/uris.rs"]
+mod uris;
 #[path = "grpc/watching.rs"]
 mod watching;
 

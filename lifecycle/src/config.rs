@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use chassis::transport::Endpoint;
+use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE};
 use chassis::{environment, telemetry};
 use client::places::Places;
 
@@ -46,7 +46,7 @@ impl Args {
 
 /// Variables of our own environment that processes get: to find programs and places, to log, to be tested; and to
 /// trace, what begins with `OTEL_`.
-const HANDED_ON: [&str; 12] = [
+const HANDED_ON: [&str; 13] = [
     "PATH",
     "HOME",
     "USER",
@@ -58,6 +58,7 @@ const HANDED_ON: [&str; 12] = [
     "MAINSPRING_LOG",
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
+    INSECURE_NETWORK_VARIABLE,
     "RUST_BACKTRACE",
 ];
 

@@ -12,6 +12,7 @@ pub use id::{
     ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId,
 };
 pub use reason::Reason;
+pub use uri::Uri;
 
 /// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainspring.bin"));

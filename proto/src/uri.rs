@@ -1,51 +1,177 @@
-//! What the URI of an artifact says about the file behind it.
+//! Where artifacts come from, and what of that may be shown.
 
-/// The name of a file by the part of a URI that stands for it: as people write it, `ä b.sql`, not
-/// `%C3%A4%20b.sql`. A part that would not decode to a plain name (a slash, nothing at all, no
-/// UTF-8) stays as it is written.
-pub fn file_name(part: &str) -> String {
-    decoded(part).filter(|name| is_plain(name)).unwrap_or_else(|| part.to_owned())
-}
+mod name;
 
-fn is_plain(name: &str) -> bool {
-    !["", ".", ".."].contains(&name) && !name.contains(|c: char| c == '/' || c.is_control())
-}
+use std::fmt;
 
-/// `None` when an escape is broken, or when what comes of it is no UTF-8.
-fn decoded(part: &str) -> Option<String> {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => bytes.push(digit(rest.next())? << 4 | digit(rest.next())?),
-            plain => bytes.push(plain),
-        }
+use crate::api;
+
+pub use name::file_name;
+
+/// The longest text that is shown of what is no URI, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// A URI or an absolute path, as it was given. Who logs in, the values of a query and a fragment are secrets (a token is
+/// often one of them): printed in any way they are masked, and only the fetch of its bytes asks for [`expose`](Self::expose).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Uri(String);
+
+impl Uri {
+    /// As it was given; whether it can be fetched is the fetcher's to say.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
-    String::from_utf8(bytes).ok()
+
+    /// The whole of it: to fetch, and to compare.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be shown: `https://***@host/dir/app.sql?***`. A path, and a URI of one, is shown as it is.
+    pub fn masked(&self) -> String {
+        let text = self.0.as_str();
+        let Some((scheme, rest)) = text.split_once("://") else { return masked_text(text) };
+        if rest.starts_with('/') {
+            // No authority: a file of some machine, whose name may hold any character.
+            return text.to_owned();
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if !is_host(host) {
+            // Such as a password with a slash in it: where the secret ends cannot be said.
+            return format!("{scheme}://{}", masked_text(rest));
+        }
+        let login = if host.len() == authority.len() { "" } else { "***@" };
+        format!("{scheme}://{login}{host}{}", without_query(behind))
+    }
+}
+
+/// Masks every URI of a spec from which only the fetcher fetches.
+pub fn mask_artifacts(spec: &mut api::ApplicationSpec) {
+    let program = spec.program.iter_mut().map(|program| &mut program.uri);
+    program.chain(spec.artifacts.iter_mut().map(|artifact| &mut artifact.uri)).for_each(mask);
+}
+
+/// Masks every URI of an application, for whoever only looks at it.
+pub fn mask_application(shown: &mut api::Application) {
+    shown.artifacts.iter_mut().for_each(|artifact| mask(&mut artifact.uri));
+    shown.spec.iter_mut().for_each(mask_spec);
+}
+
+/// The same for a spec: also what a JVM loads by itself.
+pub fn mask_spec(spec: &mut api::ApplicationSpec) {
+    mask_artifacts(spec);
+    spec.program.iter_mut().flat_map(|program| &mut program.classpaths).for_each(mask);
+}
+
+fn mask(uri: &mut String) {
+    *uri = Uri::new(std::mem::take(uri)).masked();
+}
+
+impl From<String> for Uri {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.masked())
+    }
+}
+
+/// `host`, `host:port`, `[::1]:port`: what stands behind the colon is a port, and not the half of a password.
+fn is_host(text: &str) -> bool {
+    let port = match text.strip_prefix('[') {
+        Some(literal) => literal.split_once(']').map(|(_, port)| port.trim_start_matches(':')),
+        None => Some(text.split_once(':').map_or("", |(_, port)| port)),
+    };
+    port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn without_query(path: &str) -> String {
+    match path.find(['?', '#']) {
+        Some(at) => format!("{}{}***", &path[..at], &path[at..=at]),
+        None => path.to_owned(),
+    }
+}
+
+/// The same for what is no URI: everything before an `@` and behind a `?` goes. A path is shown as it is.
+fn masked_text(text: &str) -> String {
+    // The last `@` of the whole: a secret may hold a `?` too.
+    let shown = match text.rsplit_once('@') {
+        _ if text.starts_with('/') => text.to_owned(),
+        Some((_, host)) => format!("***@{}", without_query(host)),
+        None => without_query(text),
+    };
+    shown.chars().take(MAX_SHOWN).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::file_name;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        Uri::new(text).masked()
+    }
 
     #[test]
-    fn a_file_has_the_name_that_people_gave_it() {
-        for (part, name) in [
-            ("daily.sql", "daily.sql"),
-            ("%C3%A4%20b.sql", "ä b.sql"),
-            ("100%25.sql", "100%.sql"),
-            ("%E6%97%A5.jar", "日.jar"),
-            ("a+b.sql", "a+b.sql"),
+    fn secrets_of_a_uri_are_not_shown() {
+        for (uri, shown) in [
+            ("https://user:geheim@example.org/a?token=geheim", "https://***@example.org/a?***"),
+            ("https://geheim@example.org:8443/a", "https://***@example.org:8443/a"),
+            ("https://example.org/a#geheim", "https://example.org/a#***"),
+            ("https://example.org/a?b#geheim", "https://example.org/a?***"),
+            ("https://user:geheim@[::1]:80/a", "https://***@[::1]:80/a"),
+            ("https://user:gehe/im@example.org/a", "https://***@example.org/a"),
+            ("https://user:gehe?im@example.org/a", "https://***@example.org/a"),
+            ("https://user:geheim@example.org:notaport/a?geheim", "https://***@example.org:notaport/a?***"),
+            ("https:/user:geheim@example.org/a", "***@example.org/a"),
+            ("geheim@example.org/a", "***@example.org/a"),
+            ("s3://key:geheim@bucket/a?versionId=geheim", "s3://***@bucket/a?***"),
         ] {
-            assert_eq!(file_name(part), name, "{part}");
+            assert_eq!(masked(uri), shown);
+            assert_eq!(format!("{}", Uri::new(uri)), shown);
+            assert!(!format!("{:?}", Uri::new(uri)).contains("geheim"));
         }
     }
 
     #[test]
-    fn what_is_no_name_of_a_file_stays_as_it_is_written() {
-        for part in ["a%2Fb", "%2E%2E", "%00", "%0A", "50%", "%zz", "%C3", ""] {
-            assert_eq!(file_name(part), part);
+    fn what_has_no_secret_is_shown_as_it_is() {
+        for text in [
+            "/a/b@c?d",
+            "file:///a/b%20c@d?.sql",
+            "local:///opt/a?b",
+            "https://example.org/@scope/pkg.jar",
+            "http://[::1]/a",
+            "http://example.org:80",
+            "",
+        ] {
+            assert_eq!(masked(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_login_and_a_query_are_never_shown(
+            host in "[a-z]{1,9}", any in "S[!-~]{4,300}S", token in "S[A-Za-z0-9%:@._~-]{4,300}S", path in "[a-z/]{0,9}"
+        ) {
+            for (uri, secret) in [
+                (format!("https://u:{any}@{host}/{path}"), &any),
+                (format!("https://{host}/{path}?{any}"), &any),
+                (format!("https://{token}@{host}/{path}?{any}"), &token),
+            ] {
+                prop_assert!(!masked(&uri).contains(&secret[..5]), "{uri}: {}", masked(&uri));
+            }
         }
     }
 }

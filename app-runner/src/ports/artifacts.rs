@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use client::artifacts as fetcher;
-use proto::{ApplicationRef, Digest, Reason};
+use proto::{ApplicationRef, Digest, Reason, Uri};
 use tokio::sync::watch;
 
 use super::PortResult;
@@ -28,7 +28,7 @@ pub trait Artifacts: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Where it comes from.
-    pub uri: String,
+    pub uri: Uri,
     /// Its digest, where it is known.
     pub digest: Option<Digest>,
     /// Where to put it, absolute; `None` only warms the cache.
@@ -93,9 +93,10 @@ impl Artifacts for FetcherArtifacts {
 }
 
 /// What the leader is doing, for the beat.
-fn line(uri: &str, done: u64, total: u64) -> String {
+fn line(uri: &Uri, done: u64, total: u64) -> String {
     const MB: u64 = 1_000_000;
-    let name = proto::uri::file_name(uri.rsplit('/').next().unwrap_or(uri));
+    let path = uri.expose().split(['?', '#']).next().unwrap_or_default();
+    let name = proto::uri::file_name(path.rsplit('/').next().unwrap_or(path));
     if total == 0 {
         format!("fetching {name}, {} MB", done / MB)
     } else {

@@ -332,11 +332,11 @@ impl Artifacts for World {
         wanted: &Wanted,
         _activity: &watch::Sender<String>,
     ) -> PortResult<Fetched> {
-        if let Some(path) = wanted.uri.strip_prefix("missing:") {
+        if let Some(path) = wanted.uri.expose().strip_prefix("missing:") {
             return Err(PortError::refused(Reason::ArtifactNotFound, format!("there is nothing at {path}")));
         }
         let path = wanted.link_to.clone().unwrap_or_default();
-        Ok(Fetched { digest: Digest::of(wanted.uri.as_bytes()), size_bytes: 1, path })
+        Ok(Fetched { digest: Digest::of(wanted.uri.expose().as_bytes()), size_bytes: 1, path })
     }
 
     async fn release(&self, _application: &ApplicationRef) -> PortResult<()> {

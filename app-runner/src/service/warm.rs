@@ -27,7 +27,7 @@ pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc
                 .iter()
                 .find(|pinned| pinned.uri == *uri)
                 .map_or(digest, |pinned| &pinned.digest);
-            Wanted { uri: uri.clone(), digest: pinned.parse().ok(), link_to: None, executable: false }
+            Wanted { uri: uri.clone().into(), digest: pinned.parse().ok(), link_to: None, executable: false }
         })
         .collect();
     let fetches = wanted.iter().map(|wanted| ports.artifacts.fetch(&application, wanted, &activity));

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::{Cut, OpenError, Opened, Source};
 use crate::error::FetchError;
-use crate::model::{Location, masked};
+use crate::model::{Location, shown};
 
 /// The longest chain of redirects that is followed.
 const MAX_REDIRECTS: usize = 5;
@@ -50,13 +50,13 @@ impl HttpSource {
 fn judge(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let target = attempt.url();
     let refuse = if attempt.previous().contains(target) {
-        Some(format!("in a loop: {} comes back", masked(target.as_str())))
+        Some(format!("in a loop: {} comes back", shown(target)))
     } else if attempt.previous().len() > MAX_REDIRECTS {
-        Some(format!("more than {MAX_REDIRECTS} times, at last to {}", masked(target.as_str())))
+        Some(format!("more than {MAX_REDIRECTS} times, at last to {}", shown(target)))
     } else if attempt.previous().last().is_some_and(|from| from.scheme() == "https")
         && target.scheme() != "https"
     {
-        Some(format!("from https to {}: {}", target.scheme(), masked(target.as_str())))
+        Some(format!("from https to {}: {}", target.scheme(), shown(target)))
     } else {
         None
     };

@@ -85,7 +85,7 @@ impl Fixture {
 }
 
 fn wanted(uri: &str) -> Wanted {
-    Wanted { application: None, uri: uri.to_owned(), expected: None, link_to: None, executable: false }
+    Wanted { application: None, uri: uri.to_owned().into(), expected: None, link_to: None, executable: false }
 }
 
 #[tokio::test]

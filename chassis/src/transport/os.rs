@@ -3,44 +3,101 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use futures::stream;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
 
 use super::{BoxedIo, Endpoint, Incoming, Transport};
 
 /// The longest path of a unix socket, in bytes: `sun_path` has 108, the last one is NUL.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// Unix sockets that only their owner can reach, and TCP without Nagle's delay.
+/// Unix sockets that only their owner can reach, and TCP without Nagle's delay. It is plain text, so nobody listens where
+/// another machine could reach it, and no credential is sent to one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsTransport;
+
+/// The same without the last sentence: what is sent can be read and changed on the way, by decision of who runs this.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InsecureNetwork;
 
 #[async_trait]
 impl Transport for OsTransport {
     async fn listen(&self, endpoint: &Endpoint) -> io::Result<Incoming> {
-        let named = |error| about("listen on", endpoint, error);
-        match endpoint {
-            Endpoint::Unix(path) => listen_unix(path).await.map_err(named),
-            Endpoint::Tcp(host, port) => listen_tcp(host, *port).await.map_err(named),
-        }
+        listen(endpoint, Reach::ThisMachine).await
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
-        let named = |error| about("connect to", endpoint, error);
-        match endpoint {
-            Endpoint::Unix(path) => {
-                check_length(path).map_err(named)?;
-                UnixStream::connect(path).await.map(BoxedIo::new).map_err(named)
-            }
-            Endpoint::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(named)?;
-                stream.set_nodelay(true).map_err(named)?;
-                Ok(BoxedIo::new(stream))
-            }
+        connect(endpoint, Reach::Anywhere).await
+    }
+
+    async fn connect_trusted(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        connect(endpoint, Reach::ThisMachine).await
+    }
+}
+
+#[async_trait]
+impl Transport for InsecureNetwork {
+    async fn listen(&self, endpoint: &Endpoint) -> io::Result<Incoming> {
+        listen(endpoint, Reach::Anywhere).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        connect(endpoint, Reach::Anywhere).await
+    }
+}
+
+/// How far TCP may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    ThisMachine,
+    Anywhere,
+}
+
+impl Reach {
+    fn admits(self, address: SocketAddr) -> io::Result<()> {
+        if self == Self::Anywhere || is_loopback(address) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            ErrorKind::PermissionDenied,
+            format!(
+                "{address} is beyond this machine, and what is sent there in plain text can be read and changed on the \
+                 way, credentials included: use 127.0.0.1 or a unix socket, or say --insecure-network"
+            ),
+        ))
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+async fn listen(endpoint: &Endpoint, reach: Reach) -> io::Result<Incoming> {
+    let named = |error| about("listen on", endpoint, error);
+    match endpoint {
+        Endpoint::Unix(path) => listen_unix(path).await.map_err(named),
+        Endpoint::Tcp(host, port) => listen_tcp(host, *port, reach).await.map_err(named),
+    }
+}
+
+async fn connect(endpoint: &Endpoint, reach: Reach) -> io::Result<BoxedIo> {
+    let named = |error| about("connect to", endpoint, error);
+    match endpoint {
+        Endpoint::Unix(path) => {
+            check_length(path).map_err(named)?;
+            UnixStream::connect(path).await.map(BoxedIo::new).map_err(named)
+        }
+        Endpoint::Tcp(host, port) => {
+            // Whom a name stands for is known once it is connected; nothing has been sent by then.
+            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(named)?;
+            reach.admits(stream.peer_addr().map_err(named)?).map_err(named)?;
+            stream.set_nodelay(true).map_err(named)?;
+            Ok(BoxedIo::new(stream))
         }
     }
 }
@@ -115,10 +172,13 @@ impl Drop for SocketFile {
     }
 }
 
-async fn listen_tcp(host: &str, port: u16) -> io::Result<Incoming> {
-    let listener = TcpListener::bind((host, port)).await?;
+async fn listen_tcp(host: &str, port: u16, reach: Reach) -> io::Result<Incoming> {
+    // Before anything is bound: nobody out there is to find the port open for a moment.
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    addresses.iter().try_for_each(|address| reach.admits(*address))?;
+    let listener = TcpListener::bind(addresses.as_slice()).await?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if !is_loopback(address) {
         tracing::warn!("{address} is served in plain text: credentials and data can be read on the way");
     }
     let bound = Endpoint::Tcp(host.to_owned(), address.port());

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Endpoint, Incoming, MAX_SOCKET_PATH_BYTES, OsTransport, Transport};
+use super::{Endpoint, Incoming, InsecureNetwork, MAX_SOCKET_PATH_BYTES, OsTransport, Transport};
 
 fn unix(path: impl Into<PathBuf>) -> Endpoint {
     Endpoint::Unix(path.into())
@@ -112,4 +112,36 @@ async fn connecting_where_nobody_listens_fails_at_once_and_names_the_endpoint() 
     let error = OsTransport.connect(&endpoint).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains(&endpoint.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn plain_text_stays_on_this_machine_unless_it_is_said() {
+    for host in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        let everywhere = Endpoint::Tcp(host.into(), 0);
+        let refused = OsTransport.listen(&everywhere).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{host}");
+        assert!(refused.to_string().contains("--insecure-network"), "{refused}");
+    }
+    let said = InsecureNetwork.listen(&Endpoint::Tcp("0.0.0.0".into(), 0)).await.unwrap();
+    assert_eq!(said.endpoint().to_string().rsplit_once(':').unwrap().0, "tcp://0.0.0.0");
+    for host in ["127.0.0.1", "localhost", "::ffff:127.0.0.1"] {
+        OsTransport.listen(&Endpoint::Tcp(host.into(), 0)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_credential_is_not_sent_to_another_machine_in_plain_text() {
+    // An address of this machine that is no loopback; where there is none, nothing can be shown.
+    let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if probe.connect("192.0.2.1:9").is_err() {
+        return;
+    }
+    let own = probe.local_addr().unwrap().ip();
+    let incoming = InsecureNetwork.listen(&Endpoint::Tcp(own.to_string(), 0)).await.unwrap();
+    let there = incoming.endpoint().clone();
+    let refused = OsTransport.connect_trusted(&there).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    assert!(refused.to_string().contains(&there.to_string()), "{refused}");
+    OsTransport.connect(&there).await.expect("what carries no credential goes anywhere");
+    InsecureNetwork.connect_trusted(&there).await.unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
+use chassis::transport::INSECURE_NETWORK_VARIABLE;
 use chassis::{environment, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
@@ -29,7 +30,7 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// Variables of the host that a contender needs: to find places and programs, to log, to be tested; and to trace,
 /// what begins with `OTEL_`.
-const HANDED_ON: [&str; 13] = [
+const HANDED_ON: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -42,6 +43,7 @@ const HANDED_ON: [&str; 13] = [
     "MAINSPRING_LOG",
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
+    INSECURE_NETWORK_VARIABLE,
     "RUST_BACKTRACE",
 ];
 

@@ -9,7 +9,7 @@ use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::Credential;
 use chassis::tasks::{Shutdown, owned};
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
-use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use chassis::transport::{Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::execution::Execution;
 use mainspring_datafusion::execute::{self, RunContext};
@@ -27,6 +27,8 @@ struct Args {
     command: Command,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 #[derive(Subcommand)]
@@ -104,7 +106,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         { fields::INCARNATION } = of_environment("MAINSPRING_INCARNATION"),
     );
     trace::continue_from_environment(&span);
-    let done = dispatch(args.command).instrument(span).await;
+    let done = dispatch(args.command, args.network.transport()).instrument(span).await;
     guard.shutdown().await;
     done
 }
@@ -114,8 +116,7 @@ fn of_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
-    let transport: SharedTransport = Arc::new(OsTransport);
+async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     match command {
         Command::Describe { endpoint, token_file } => {

@@ -7,7 +7,7 @@ use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::Credential;
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
-use chassis::transport::{OsTransport, SharedTransport};
+use chassis::transport::{NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use mainspring_flink::role::Role;
 use mainspring_flink::{cluster, describe, jobs, launch, setup};
@@ -21,6 +21,8 @@ struct Args {
     command: Command,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 #[derive(Subcommand)]
@@ -44,8 +46,8 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Jobmanager(place) => launch::launch(Role::JobManager, &place).map(|never| match never {}),
         Command::Taskmanager(place) => launch::launch(Role::TaskManager, &place).map(|never| match never {}),
-        Command::Describe(config) => served("describe", args.telemetry, Service::Describe(config)),
-        Command::Jobs(config) => served("jobs", args.telemetry, Service::Jobs(config)),
+        Command::Describe(config) => served("describe", args.telemetry, args.network, Service::Describe(config)),
+        Command::Jobs(config) => served("jobs", args.telemetry, args.network, Service::Jobs(config)),
     };
     match done {
         Ok(code) => code,
@@ -61,7 +63,12 @@ enum Service {
     Jobs(jobs::Config),
 }
 
-fn served(name: &'static str, telemetry: TelemetryArgs, service: Service) -> anyhow::Result<ExitCode> {
+fn served(
+    name: &'static str,
+    telemetry: TelemetryArgs,
+    network: NetworkArgs,
+    service: Service,
+) -> anyhow::Result<ExitCode> {
     chassis::runtime()?.block_on(async {
         let guard = telemetry::init(name, &telemetry);
         let span = tracing::info_span!(
@@ -72,7 +79,7 @@ fn served(name: &'static str, telemetry: TelemetryArgs, service: Service) -> any
             { fields::INCARNATION } = of_environment("MAINSPRING_INCARNATION"),
         );
         trace::continue_from_environment(&span);
-        let done = serve(service).instrument(span).await;
+        let done = serve(service, network.transport()).instrument(span).await;
         guard.shutdown().await;
         done.map(|()| ExitCode::SUCCESS)
     })
@@ -83,8 +90,7 @@ fn of_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn serve(service: Service) -> anyhow::Result<()> {
-    let transport: SharedTransport = Arc::new(OsTransport);
+async fn serve(service: Service, transport: SharedTransport) -> anyhow::Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = Shutdown::on_signals()?;
     let served = match service {

@@ -112,7 +112,7 @@ pub fn pin(
         draft.tell(
             Telling::new("artifact", format!("{} pinned", artifact.name))
                 .with("name", &artifact.name)
-                .with("uri", &artifact.uri)
+                .with("uri", proto::Uri::new(&artifact.uri))
                 .with("size_bytes", artifact.size_bytes)
                 .with("digest", &artifact.digest),
         );

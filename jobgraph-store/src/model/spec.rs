@@ -221,19 +221,20 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
 
 /// Every target of this build runs main() on the caller's machine, so that a path there is as good as a URI.
 fn uri(found: &mut Found, path: &str, uri: &str) {
+    let shown = proto::Uri::new(uri);
     if let Some((scheme, rest)) = uri.split_once("://") {
         if !SCHEMES.contains(&scheme) {
             return found
-                .at(path, &format!("{uri:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")));
+                .at(path, &format!("{shown:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")));
         }
         if rest.is_empty() || rest == "/" {
-            return found.at(path, &format!("{uri:?} names no file"));
+            return found.at(path, &format!("{shown:?} names no file"));
         }
         if ["file", "local"].contains(&scheme) && !rest.starts_with('/') {
-            found.at(path, &format!("{uri:?}: the path after {scheme}:// has to be absolute"));
+            found.at(path, &format!("{shown:?}: the path after {scheme}:// has to be absolute"));
         }
     } else if !uri.starts_with('/') {
-        found.at(path, &format!("{uri:?} is neither a URI nor an absolute path"));
+        found.at(path, &format!("{shown:?} is neither a URI nor an absolute path"));
     }
 }
 

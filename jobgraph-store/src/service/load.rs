@@ -84,18 +84,25 @@ impl Service {
         Ok(Loaded { facts, sequence, revisions, at: view.revision, shown })
     }
 
-    /// The application as people see it.
+    /// The application as people see it: what is secret in its URIs is masked.
     pub(crate) fn show(&self, loaded: &Loaded) -> api::Application {
-        let mut shown = view::application(&loaded.facts, loaded.shown);
-        self.live.complete(&loaded.facts.application, &mut shown);
+        let mut shown = self.whole(loaded);
+        proto::uri::mask_application(&mut shown);
         shown
+    }
+
+    /// The application as its leader sees it, who has its files fetched.
+    fn whole(&self, loaded: &Loaded) -> api::Application {
+        let mut whole = view::application(&loaded.facts, loaded.shown);
+        self.live.complete(&loaded.facts.application, &mut whole);
+        whole
     }
 
     /// The record as leaders see it.
     pub(crate) async fn record_of(&self, loaded: &Loaded) -> Result<proto::jobgraph::Record, Error> {
-        let mut shown = self.show(loaded);
-        self.whole_ends(&mut shown.jobs).await?;
-        Ok(view::record(&loaded.facts, shown))
+        let mut whole = self.whole(loaded);
+        self.whole_ends(&mut whole.jobs).await?;
+        Ok(view::record(&loaded.facts, whole))
     }
 }
 

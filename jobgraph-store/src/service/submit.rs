@@ -143,6 +143,7 @@ impl Service {
 /// What a submission that is only checked would make.
 fn planned(new: &New) -> api::Application {
     let mut shown = crate::model::view::application(&facts(new), 0);
+    proto::uri::mask_application(&mut shown);
     shown.desired = None;
     shown
 }

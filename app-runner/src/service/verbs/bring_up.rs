@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::describe::Subject;
 use futures::future::{join, try_join_all};
-use proto::{Digest, Reason, api, engine, jobgraph};
+use proto::{Digest, Reason, Uri, api, engine, jobgraph};
 
 use super::{Complaint, Outcome, PAUSE, complain};
 use crate::error::{PortError, PortErrorKind};
@@ -19,7 +19,7 @@ use chassis::clock::Clock as _;
 
 /// One file of the application, as its spec names it.
 struct Named {
-    uri: String,
+    uri: Uri,
     name: String,
     digest: Option<Digest>,
     pinned: bool,
@@ -62,7 +62,7 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
         if name.is_empty() || name == "." || name == ".." || name.contains('/') {
             let text = format!(
                 "artifact {}: {name:?} is no file name; give it one (artifacts[].name)",
-                reference.uri
+                Uri::new(&reference.uri)
             );
             return Err(Failure::new(Reason::SpecInvalid, text));
         }
@@ -75,7 +75,7 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
         let known = pinned.iter().find(|pinned| pinned.uri == reference.uri && pinned.name == name);
         let digest = known.map_or(&reference.digest, |pinned| &pinned.digest);
         files.push(Named {
-            uri: reference.uri.clone(),
+            uri: reference.uri.clone().into(),
             digest: digest.parse().ok(),
             pinned: known.is_some(),
             executable: index == 0,
@@ -127,7 +127,7 @@ async fn fetch_one(
         path: path.to_string_lossy().into_owned(),
         digest: digest.to_string(),
         size_bytes,
-        uri: file.uri.clone(),
+        uri: file.uri.expose().to_owned(),
     })
 }
 
@@ -228,11 +228,18 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
+/// A file as the engine is told of it: where it came from matters to it for files of this machine only, which have no secrets.
+fn described(file: &engine::LocalArtifact) -> engine::LocalArtifact {
+    engine::LocalArtifact { uri: Uri::new(&file.uri).masked(), ..file.clone() }
+}
+
 pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
+    let mut spec = shared.spec.clone();
+    proto::uri::mask_artifacts(&mut spec);
     let subject = Subject {
         application: shared.application().clone(),
-        spec: shared.spec.clone(),
-        artifacts: shared.artifacts.get().cloned().unwrap_or_default(),
+        spec,
+        artifacts: shared.artifacts.get().into_iter().flatten().map(described).collect(),
         state_directory: shared.checkpoints_directory(),
         output_directory: shared.output_directory().to_string_lossy().into_owned(),
         incarnation: shared.latest_incarnation(),
