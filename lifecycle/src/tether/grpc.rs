@@ -249,6 +249,10 @@ async fn send_output(
                 }
             }
         }
+        if known.complete && reader.offset() < known.end {
+            // The disk took nothing of it: said, not passed over.
+            let _ = answers.send(Ok(lost_at_the_end(reader.offset(), known.end))).await;
+        }
         if !follow || known.complete {
             return;
         }
@@ -264,6 +268,11 @@ async fn send_output(
             () = answers.closed() => return,
         }
     }
+}
+
+fn lost_at_the_end(from: u64, to: u64) -> ReadOutputResponse {
+    let stream = OutputStream::Stdout.into();
+    ReadOutputResponse { next_offset: to, stream, lost_before: to - from, ..ReadOutputResponse::default() }
 }
 
 /// What is there, as far as it may be under way at once.
