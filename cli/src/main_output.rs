@@ -48,6 +48,9 @@ impl MainOutput {
                     &format!("-- {} of output were dropped here --", size(line.lost_before)),
                 ));
             }
+            if crate::words::is_gap(line) {
+                continue;
+            }
             let is_stdout = line.stream != "stderr";
             let sink = if is_stdout && self.stdout_is_mains { &mut stdout } else { &mut stderr };
             sink.extend_from_slice(&line.text);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
-use proto::api::{Application, Condition, ConditionStatus, Job, JobState, Outcome, Phase};
+use proto::api::{Application, Condition, ConditionStatus, Job, JobState, LogLine, Outcome, Phase};
 use proto::job::JobOutcome;
 
 use crate::duration;
@@ -28,6 +28,11 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
         Phase::Cleaning => "CLEANING",
         Phase::Ended => "ENDED",
     }
+}
+
+/// The line is none: it only tells of bytes that were lost where nothing came after them.
+pub(crate) fn is_gap(line: &LogLine) -> bool {
+    line.lost_before > 0 && line.partial && line.text.is_empty()
 }
 
 /// How an application ended.

@@ -10,6 +10,7 @@ pub mod execution;
 pub mod jobs;
 pub mod lifecycle;
 pub mod logs;
+pub mod outbox;
 pub mod payloads;
 pub mod places;
 pub mod process_tree;

@@ -10,6 +10,7 @@ use proto::jobgraph::log_service_client::LogServiceClient;
 use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse, LogSource, OutputChunk};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 
 use crate::error::CallError;
 use crate::tether::Tether;
@@ -32,6 +33,10 @@ pub struct Logs {
 pub struct LogStream {
     requests: Option<mpsc::Sender<AppendLogsRequest>>,
     answers: tonic::Streaming<AppendLogsResponse>,
+    /// The offset behind what was sent.
+    sent: u64,
+    /// Up to here everything is durable.
+    durable: u64,
 }
 
 impl Logs {
@@ -50,13 +55,15 @@ impl Logs {
         // There is room: nothing was sent before.
         let _ = requests.try_send(first);
         let answers = self.inner.clone().append_logs(ReceiverStream::new(receiver)).await?.into_inner();
-        let mut stream = LogStream { requests: Some(requests), answers };
-        let offset = stream.acknowledged().await?.unwrap_or(0);
+        let mut stream = LogStream { requests: Some(requests), answers, sent: 0, durable: 0 };
+        let Some(offset) = stream.acknowledged().await? else { return Err(broken_off()) };
+        stream.sent = offset;
         Ok((stream, offset))
     }
 
-    /// Ships all output of a tether's tree, until the tree has ended and everything is durable. Errors that may pass are
-    /// waited out; dropping the future stops, and another owner goes on where the record's acknowledgement is.
+    /// Ships all output of a tether's tree, until the tree has ended and everything is durable. Whatever the record refuses may pass,
+    /// a full disk above all, and is waited out; but for an application that it does not know: nobody will ever ask for its
+    /// output. Dropping the future stops, and another owner goes on where the record's acknowledgement is.
     pub async fn ship(
         &self,
         tether: &Tether,
@@ -65,25 +72,37 @@ impl Logs {
     ) -> Result<(), CallError> {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
-            match self.ship_once(tether, source).await {
-                Err(error) if error.is_retryable() => clock.sleep(backoff.next_delay()).await,
-                shipped => return shipped,
+            match self.ship_once(tether, source, &mut backoff).await {
+                Err(error) if error.code() == Code::NotFound => return Err(error),
+                Err(error) => {
+                    tracing::debug!("output of {} waits: {error}", source.role);
+                    clock.sleep(backoff.next_delay()).await;
+                }
+                Ok(()) => return Ok(()),
             }
         }
     }
 
-    async fn ship_once(&self, tether: &Tether, source: &LogSource) -> Result<(), CallError> {
+    async fn ship_once(
+        &self,
+        tether: &Tether,
+        source: &LogSource,
+        backoff: &mut Backoff,
+    ) -> Result<(), CallError> {
         let (mut stream, offset) = self.append(source.clone()).await?;
         let mut output = tether.read_output(offset, true).await?;
         loop {
             tokio::select! {
                 chunk = output.next() => match chunk? {
-                    Some(chunk) => stream.send(vec![wire(chunk)]).await?,
+                    Some(chunk) => {
+                        stream.send(vec![wire(chunk)]).await?;
+                        backoff.reset();
+                    }
                     None => return stream.finish().await,
                 },
                 // Acknowledgements are taken as they come, so that the store is never kept waiting.
                 answer = stream.acknowledged() => if answer?.is_none() {
-                    return Err(tonic::Status::unavailable("the store ended the stream of output").into());
+                    return Err(broken_off());
                 },
             }
         }
@@ -93,20 +112,24 @@ impl Logs {
 impl LogStream {
     /// Sends chunks of the source, in their order.
     pub async fn send(&mut self, chunks: Vec<OutputChunk>) -> Result<(), CallError> {
+        self.sent = chunks.last().map_or(self.sent, |chunk| chunk.next_offset);
         self.request(AppendLogsRequest { chunks, ..Default::default() }).await
     }
 
     /// The next offset up to which everything is durable; `None` when the store has ended the stream.
     pub async fn acknowledged(&mut self) -> Result<Option<u64>, CallError> {
-        Ok(self.answers.message().await?.map(|answer| answer.acknowledged_offset))
+        let answer = self.answers.message().await?.map(|answer| answer.acknowledged_offset);
+        self.durable = answer.map_or(self.durable, |offset| offset.max(self.durable));
+        Ok(answer)
     }
 
-    /// Nothing more will come: returns once all of it is durable.
+    /// Nothing more will come: returns once all of it is durable. A stream that ends before that, because another one brings this
+    /// source's output now, is an error.
     pub async fn finish(mut self) -> Result<(), CallError> {
         self.request(AppendLogsRequest { complete: true, ..Default::default() }).await?;
         self.requests = None;
         while self.acknowledged().await?.is_some() {}
-        Ok(())
+        if self.durable < self.sent { Err(broken_off()) } else { Ok(()) }
     }
 
     async fn request(&mut self, request: AppendLogsRequest) -> Result<(), CallError> {
@@ -117,8 +140,12 @@ impl LogStream {
         }
         // The store has ended the stream: its last answer says why.
         while self.answers.message().await?.is_some() {}
-        Err(tonic::Status::unavailable("the store ended the stream of output").into())
+        Err(broken_off())
     }
+}
+
+fn broken_off() -> CallError {
+    tonic::Status::unavailable("the store ended the stream of output").into()
 }
 
 fn wire(chunk: Chunk) -> OutputChunk {

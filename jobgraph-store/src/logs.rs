@@ -1,8 +1,11 @@
-//! Output of main() and of roles: kept in memory at once, for followers, and in payloads soon after. Every line of a generation has a number, in the
-//! order in which lines arrive; numbers are cursors.
+//! Output of main() and of roles: kept in memory at once, for followers, and in chunks soon after. Every line of a generation has a
+//! number, in the order in which lines arrive, and a position in its source. The number is for good once the line is durable; see
+//! [`cursor`] for what that means to readers.
 
 mod append;
+mod cursor;
 mod lines;
+mod merge;
 mod read;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,9 +17,10 @@ use tokio::sync::watch;
 
 use crate::keys::log::StoredLine;
 use lines::SourceLines;
+use merge::Known;
 
 pub use append::Appender;
-pub use read::{LogFilter, cursor};
+pub use read::LogFilter;
 
 /// Lines that are durable stay in memory up to so many bytes.
 const TAIL_BYTES: usize = 128 * 1024;
@@ -48,8 +52,8 @@ struct AppLog {
     last: watch::Sender<u64>,
     /// The number of the last durable line; what acknowledgements wait on.
     durable: watch::Sender<u64>,
-    /// One writer of chunks at a time.
-    flushing: tokio::sync::Mutex<()>,
+    /// One writer of chunks at a time. It knows which there are, once it has looked.
+    flushing: tokio::sync::Mutex<Option<Vec<Known>>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +95,11 @@ impl LogState {
         line.text.len() + LINE_OVERHEAD
     }
 
+    /// What waits for a chunk waits from now on.
+    fn wait_again(&mut self, now: Boot) {
+        self.pending_since = (self.pending_bytes > 0).then_some(now);
+    }
+
     /// Forgets durable lines beyond what is kept for followers.
     fn trim(&mut self) {
         while self.tail_bytes > TAIL_BYTES
@@ -118,13 +127,11 @@ impl Logs {
         self.all().get(application).cloned()
     }
 
-    /// Drops a generation's log from memory, if nobody writes or follows it and all of it is durable.
+    /// Drops a generation's log from memory, if nobody writes or follows it. Lines that could not be made durable go as well: they
+    /// were not acknowledged, so their shipper brings them again.
     fn close(&self, application: &ApplicationRef) {
         let mut all = self.all();
-        let idle = all
-            .get(application)
-            .is_some_and(|log| Arc::strong_count(log) == 1 && log.state().pending_bytes == 0);
-        if idle {
+        if all.get(application).is_some_and(|log| Arc::strong_count(log) == 1) {
             all.remove(application);
         }
     }

@@ -98,6 +98,13 @@ pub enum Read {
         /// At most so many.
         limit: usize,
     },
+    /// The last key that begins with `prefix` and is not beyond `until`.
+    Last {
+        /// What the key begins with.
+        prefix: Key,
+        /// The key itself, or the closest one before it.
+        until: Key,
+    },
 }
 
 impl Read {
@@ -112,7 +119,7 @@ impl Read {
 pub struct View {
     /// The revision that all answers are of.
     pub revision: u64,
-    /// One list for each read, in their order; a read of one key gives at most one entry.
+    /// One list for each read, in their order; a read of one key, or of a last one, gives at most one entry.
     pub answers: Vec<Vec<(Key, Stored)>>,
 }
 

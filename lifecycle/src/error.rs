@@ -73,7 +73,7 @@ impl From<RecordError> for Error {
             RecordError::Superseded { fence, current } => {
                 Self::EpochSuperseded { fence, current: current.get() }
             }
-            RecordError::Refused(text) => Self::RecordRefused(text),
+            RecordError::Refused(text) | RecordError::Unknown(text) => Self::RecordRefused(text),
         }
     }
 }

@@ -20,6 +20,7 @@ use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{self, Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
+use client::outbox::Outbox;
 use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
 use tonic::service::Routes;
 
@@ -55,6 +56,10 @@ pub async fn serve(
         Some(key.mint(&Principal::Deployment)),
     );
     let record = Arc::new(Store::new(store_channel, clock.clone()));
+    // Now, while there is room for a directory.
+    if let Err(error) = Outbox::new(&places).make() {
+        tracing::warn!("the outbox cannot be made: {error}");
+    }
     let substrate = Arc::new(Local::new(
         places,
         key.clone(),
@@ -83,6 +88,7 @@ pub async fn serve(
     .await
     .map_err(|error| anyhow::anyhow!(error))?;
     tasks.spawn("server", server.run());
+    tasks.spawn_job("outbox", service.clone().ship_outbox());
     tasks.spawn_job("adoption", service.adopt());
     tasks.run(GRACE).await?;
     Ok(())

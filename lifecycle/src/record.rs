@@ -4,11 +4,13 @@
 mod memory;
 mod store;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use chassis::tasks::Owned;
 use client::places::Kind;
 use client::tether::Chunk;
-use proto::{ApplicationRef, Epoch, EpochFence};
+use proto::{ApplicationRef, Epoch, EpochFence, jobgraph};
 use tokio::sync::{mpsc, watch};
 
 use crate::model::Slot;
@@ -30,6 +32,9 @@ pub enum RecordError {
         /// What holds; 0 if the record did not say.
         current: Epoch,
     },
+    /// It knows no such application, and will not.
+    #[error("the record knows no such application: {0}")]
+    Unknown(String),
     /// It will be refused again.
     #[error("the record refuses it: {0}")]
     Refused(String),
@@ -87,6 +92,30 @@ impl LogSource {
         let application = group.application.clone();
         Self { application, role: role.clone(), replica: *replica, number: group.number, start }
     }
+}
+
+impl fmt::Display for LogSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { application, role, replica, number, start } = self;
+        write!(f, "{role}-{replica} of {application}, number {number}, start {start}")
+    }
+}
+
+/// As the wire names it.
+pub(crate) fn wire_source(source: &LogSource) -> jobgraph::LogSource {
+    jobgraph::LogSource {
+        application: Some(source.application.clone().into()),
+        role: source.role.clone(),
+        replica: source.replica,
+        number: source.number,
+        start: source.start,
+    }
+}
+
+/// `None` for what names no application.
+pub(crate) fn read_source(wire: jobgraph::LogSource) -> Option<LogSource> {
+    let jobgraph::LogSource { application, role, replica, number, start } = wire;
+    Some(LogSource { application: application.try_into().ok()?, role, replica, number, start })
 }
 
 /// Some output on its way into the record.

@@ -4,6 +4,7 @@ mod adoption;
 mod detail;
 mod group;
 mod minder;
+mod outbox;
 mod shipping;
 
 use std::collections::{BTreeMap, HashMap};

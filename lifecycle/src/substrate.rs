@@ -13,6 +13,7 @@ use client::tether::{Chunk, Exit};
 use futures::stream::BoxStream;
 
 use crate::model::{self, Order, RoleSpec, Scope, Slot};
+use crate::record::LogSource;
 
 pub use local::Local;
 pub use memory::Memory;
@@ -47,7 +48,8 @@ pub enum Adopted {
 ///
 /// Laws (see [`laws`]): what `start` has returned is found by `adopt` with the same order until it is released, also by
 /// another instance of the substrate; dropping a [`Live`] ends nothing by itself; after `sweep` nothing of the group
-/// lives, and nothing else was touched; a process that cannot be started answers an exit with a `start_error`.
+/// lives, and nothing else was touched; a process that cannot be started answers an exit with a `start_error`; output is
+/// gone only after `forget_output` or `empty_outbox`: `sweep` moves what is left of it to the outbox.
 #[async_trait]
 pub trait Substrate: Send + Sync + 'static {
     /// Where the process of this order will serve. The same for every caller.
@@ -65,6 +67,18 @@ pub trait Substrate: Send + Sync + 'static {
 
     /// What a start has left of its output from an offset on, once it can no longer be asked for it.
     async fn remains(&self, order: &Order, offset: u64) -> Output;
+
+    /// All output of a start is in the record: what is kept of it here goes.
+    async fn forget_output(&self, order: &Order);
+
+    /// Output whose process's files had to go before it was in the record: whose it is.
+    async fn outbox(&self) -> Vec<LogSource>;
+
+    /// Such output, from an offset on.
+    async fn outbox_output(&self, source: &LogSource, offset: u64) -> Output;
+
+    /// It is in the record, or the record knows no such application: it goes.
+    async fn empty_outbox(&self, source: &LogSource);
 
     /// The end of what a start said on stderr; at most `max_bytes`.
     async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String;

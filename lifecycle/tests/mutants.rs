@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chassis::clock::{SharedClock, SystemClock};
 use client::tether::Exit;
 use lifecycle::model::{self, Order, RoleSpec, Scope};
+use lifecycle::record::LogSource;
 use lifecycle::substrate::{Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +24,8 @@ enum Broken {
     EndLeavesItRunning,
     ExitIsForgotten,
     AllPortsAreOne,
+    SweepTakesWordsToo,
+    WordsStayForEver,
 }
 
 struct Mutant {
@@ -78,6 +81,24 @@ impl Substrate for Mutant {
     async fn remains(&self, order: &Order, offset: u64) -> Output {
         let offset = if self.broken == Broken::OutputStartsOver { 0 } else { offset };
         self.memory.remains(order, offset).await
+    }
+
+    async fn forget_output(&self, order: &Order) {
+        if self.broken != Broken::WordsStayForEver {
+            self.memory.forget_output(order).await;
+        }
+    }
+
+    async fn outbox(&self) -> Vec<LogSource> {
+        if self.broken == Broken::SweepTakesWordsToo { Vec::new() } else { self.memory.outbox().await }
+    }
+
+    async fn outbox_output(&self, source: &LogSource, offset: u64) -> Output {
+        self.memory.outbox_output(source, offset).await
+    }
+
+    async fn empty_outbox(&self, source: &LogSource) {
+        self.memory.empty_outbox(source).await;
     }
 
     async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String {
@@ -171,6 +192,8 @@ async fn every_broken_promise_is_noticed() {
         Broken::EndLeavesItRunning,
         Broken::ExitIsForgotten,
         Broken::AllPortsAreOne,
+        Broken::SweepTakesWordsToo,
+        Broken::WordsStayForEver,
     ] {
         assert!(!laws_hold(broken).await, "{broken:?} went unnoticed");
     }

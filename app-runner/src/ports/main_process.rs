@@ -3,7 +3,7 @@
 mod owner;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::PortResult;
 use super::election::Lease;
 use super::engine::{AttemptId, Tethers, inherited};
-use super::workspace::{AttemptPlaces, MAIN_LOCK};
+use super::workspace::{self, AttemptPlaces, MAIN_LOCK};
 use crate::error::PortError;
 use crate::model::MainExit;
 use owner::Ownership;
@@ -48,7 +48,8 @@ pub trait LiveMain: Send + Sync {
     async fn exited(&self) -> Exited;
     /// Asks it to end, kills it after the grace; returns when nothing of it is left.
     async fn end(&self, grace: Duration) -> PortResult<()>;
-    /// Waits until its output is in the store, then lets the tether go. Bounded.
+    /// Waits until its output is in the store, then lets the tether go. Bounded: what is not in the store by then stays in the tether's
+    /// files.
     async fn settle(&self);
 }
 
@@ -115,19 +116,16 @@ impl TetheredMain {
     }
 
     /// Ships output until the tree has ended and all of it is durable.
-    fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> watch::Receiver<bool> {
+    fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> Shipping {
         let (done, shipped) = watch::channel(false);
         let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
-        let why =
-            "output goes into the record also when the attempt is over; it ends with the tether's output";
-        let shipping = async move {
-            if let Err(error) = logs.ship(&tether, &source, &clock).await {
-                tracing::warn!("output of main() is not in the record: {error}");
+        let task = owned("shipping of main()'s output", trace::carry(async move {
+            match logs.ship(&tether, &source, &clock).await {
+                Ok(()) => drop(done.send_replace(true)),
+                Err(error) => tracing::warn!("output of main() is not in the record: {error}"),
             }
-            done.send_replace(true);
-        };
-        detached("shipping of main()'s output", why, trace::carry(shipping));
-        shipped
+        }));
+        Shipping { shipped, task }
     }
 
     fn spec(&self, launch: &Launch) -> TetherSpec {
@@ -147,7 +145,7 @@ impl TetheredMain {
             grace_ms: 0,
             lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
             lock_wait_ms: tether::default_lock_wait_ms(),
-            output_dir: at.control.join("main"),
+            output_dir: at.output(),
             exit_file: at.control.join("main.exit"),
             owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),
         }
@@ -171,6 +169,10 @@ impl MainProcess for TetheredMain {
             let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
             return Err(PortError::away(format!("still alive: pid {}", pids.join(", "))));
         }
+        for error in workspace::rescue_output(places, &fence.application, Some(fence.epoch)) {
+            // It stays where it is, and is tried again when the application's directories go.
+            tracing::warn!("an earlier main()'s output: {error}");
+        }
         let Some(previous) = previous else { return Ok(false) };
         let earlier = self.places(&EpochFence { epoch: previous.epoch, ..fence.clone() });
         let exit = Exit::read(&earlier.control.join("main.exit"));
@@ -191,14 +193,14 @@ impl MainProcess for TetheredMain {
         let tether = tether.map_err(|error| refused(error.to_string()))?;
         let owned = tether.own(true, deadline(&launch.lease)).await?;
         let ownership = Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
-        let fence = &launch.attempt.fence;
-        let shipped = self.ship(tether.clone(), source(fence));
+        let shipping = self.ship(tether.clone(), source(&launch.attempt.fence));
         Ok(Box::new(Running {
             tethers: self.tethers.clone(),
             tether,
             ownership: Arc::new(ownership),
-            shipped,
+            shipping,
             output_dir: spec.output_dir,
+            stderr_tail: OnceLock::new(),
         }))
     }
 
@@ -228,7 +230,8 @@ fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
     }
 }
 
-fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
+/// The output of an attempt's main().
+pub(super) fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
     proto::jobgraph::LogSource {
         application: Some(fence.application.clone().into()),
         role: "main".to_owned(),
@@ -238,13 +241,37 @@ fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
     }
 }
 
+/// Output on its way. It ends with who holds it: two that bring the same output would take turns for ever.
+struct Shipping {
+    shipped: watch::Receiver<bool>,
+    /// Cut when the shipping is dropped: what it left is in the tether's files, or in the outbox.
+    task: Owned<()>,
+}
+
+impl Shipping {
+    /// Waits for the end; whether all of it is in the store.
+    async fn is_done(&self) -> bool {
+        let mut shipped = self.shipped.clone();
+        shipped.wait_for(|shipped| *shipped).await.is_ok()
+    }
+}
+
 /// A main() of this attempt.
 struct Running {
     tethers: Tethers,
     tether: tether::Tether,
     ownership: Arc<Ownership>,
-    shipped: watch::Receiver<bool>,
+    shipping: Shipping,
     output_dir: std::path::PathBuf,
+    /// The end of stderr, read once: what is in the store goes from here.
+    stderr_tail: OnceLock<String>,
+}
+
+impl Running {
+    fn stderr_tail(&self) -> String {
+        let read = || output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default();
+        self.stderr_tail.get_or_init(read).clone()
+    }
 }
 
 #[async_trait]
@@ -255,11 +282,7 @@ impl LiveMain for Running {
 
     async fn exited(&self) -> Exited {
         let exit = self.ownership.exited().await;
-        let stderr_tail = if exit.code == Some(0) {
-            String::new()
-        } else {
-            output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default()
-        };
+        let stderr_tail = if exit.code == Some(0) { String::new() } else { self.stderr_tail() };
         let start_error = (!exit.start_error.is_empty()).then(|| exit.start_error.clone());
         Exited {
             exit: MainExit { code: exit.code, signal: exit.signal },
@@ -276,9 +299,16 @@ impl LiveMain for Running {
     }
 
     async fn settle(&self) {
-        let mut shipped = self.shipped.clone();
-        if timeout(&self.tethers.clock, SHIP_WITHIN, shipped.wait_for(|shipped| *shipped)).await.is_err() {
-            tracing::warn!("the last output of main() is not in the record after {SHIP_WITHIN:?}");
+        let shipped = timeout(&self.tethers.clock, SHIP_WITHIN, self.shipping.is_done()).await;
+        if shipped.unwrap_or(false) {
+            if let Err(error) = output::discard(&self.output_dir) {
+                tracing::debug!("main()'s output is in the record and stays here, too: {error}");
+            }
+        } else {
+            tracing::warn!(
+                "the last output of main() is not in the record after {SHIP_WITHIN:?}: it is kept"
+            );
+            self.shipping.task.cut();
         }
         if let Err(error) = self.tether.release().await {
             tracing::debug!("main()'s tether: {error}");

@@ -420,6 +420,10 @@ impl Workspace for World {
         Vec::new()
     }
 
+    async fn unshipped(&self, _application: &ApplicationRef) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn forget(&self, _application: &ApplicationRef) {}
 
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {

@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::credential::{Credential, DeploymentKey, Principal};
+use client::outbox::Outbox;
 use client::places::{Kind, Places};
+use client::tether::output;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use proto::{ApplicationRef, Digest, EpochFence, Reason};
+use proto::jobgraph::LogSource;
+use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
-use super::PortResult;
+use super::{PortResult, main_process};
 use crate::error::PortError;
 
 /// Directories of an application's attempts.
@@ -35,8 +38,11 @@ pub trait Workspace: Send + Sync {
         executable: bool,
         chunks: BoxStream<'static, PortResult<Bytes>>,
     ) -> PortResult<u64>;
-    /// Removes what all attempts left; answers what could not be removed, one line each.
+    /// Removes what all attempts left; answers what could not be removed, one line each. Output that is not in the record is
+    /// kept elsewhere.
     async fn remove(&self, application: &ApplicationRef) -> Vec<String>;
+    /// The application's output that still waits to be taken into the record, one line for each process.
+    async fn unshipped(&self, application: &ApplicationRef) -> Vec<String>;
     /// Removes what has to be there until the application is clean. Best effort: it is empty.
     async fn forget(&self, application: &ApplicationRef);
     /// Where outputs of relative targets go by default.
@@ -47,6 +53,12 @@ pub trait Workspace: Send + Sync {
 
 /// What main() and its descendants hold locked, in the application's work directory.
 pub const MAIN_LOCK: &str = "main.lock";
+
+/// Directories of attempts begin with this.
+const ATTEMPT: &str = "attempt-";
+
+/// Those that main() has no business with end with this.
+const CONTROL: &str = ".control";
 
 /// Places of one attempt.
 #[derive(Debug, Clone)]
@@ -65,14 +77,46 @@ impl AttemptPlaces {
     /// Computed alike by every process of the host.
     pub fn new(places: &Places, fence: &EpochFence) -> Self {
         let work = places.application_work(&fence.application);
-        let control = work.join(format!("attempt-{}.control", fence.epoch));
+        let control = work.join(format!("{ATTEMPT}{}{CONTROL}", fence.epoch));
         Self {
-            directory: work.join(format!("attempt-{}", fence.epoch)),
+            directory: work.join(format!("{ATTEMPT}{}", fence.epoch)),
             token_file: control.join("token"),
             sockets: places.sockets(&fence.application, Kind::Attempt, fence.epoch.get()),
             control,
         }
     }
+
+    /// Where main()'s tether keeps its output.
+    pub fn output(&self) -> PathBuf {
+        self.control.join("main")
+    }
+}
+
+/// Saves the output of main()s that is not in the record from the removal of their directories: of all attempts, or of those below
+/// an epoch, none of which lives. Answers what went wrong, one line each; that output is where it was.
+pub(super) fn rescue_output(
+    places: &Places,
+    application: &ApplicationRef,
+    below: Option<Epoch>,
+) -> Vec<String> {
+    let outbox = Outbox::new(places);
+    let mut errors = Vec::new();
+    for entry in fs::read_dir(places.application_work(application)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let epoch =
+            name.to_str().and_then(|name| name.strip_prefix(ATTEMPT)?.strip_suffix(CONTROL)?.parse().ok());
+        let Some(epoch) = epoch.map(Epoch).filter(|epoch| below.is_none_or(|below| *epoch < below)) else {
+            continue;
+        };
+        let fence = EpochFence { application: application.clone(), epoch };
+        let output = AttemptPlaces::new(places, &fence).output();
+        match outbox.take(&main_process::source(&fence), &output) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("output of main() in attempt {epoch} waits to be shipped"),
+            Err(error) => errors.push(format!("{}: output is not in the record: {error}", output.display())),
+        }
+    }
+    errors
 }
 
 /// The attempt's credential.
@@ -168,7 +212,7 @@ impl Workspace for LocalWorkspace {
 
     async fn remove(&self, application: &ApplicationRef) -> Vec<String> {
         let work = self.places.application_work(application);
-        let mut leftovers = Vec::new();
+        let mut leftovers = rescue_output(&self.places, application, None);
         if let Err(error) = fs::remove_dir_all(work.join(ARTIFACTS))
             && error.kind() != ErrorKind::NotFound
         {
@@ -184,8 +228,14 @@ impl Workspace for LocalWorkspace {
             let Some(name) = name.to_str() else { continue };
             let path = entry.path();
             // Contenders and clusters have their own owner; the lock is needed by the next campaign.
-            let Some(rest) = name.strip_prefix("attempt-") else { continue };
-            if let Ok(epoch) = rest.trim_end_matches(".control").parse() {
+            let Some(rest) = name.strip_prefix(ATTEMPT) else { continue };
+            if let Ok(epoch) = rest.trim_end_matches(CONTROL).parse() {
+                let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
+                let output = AttemptPlaces::new(&self.places, &fence).output();
+                if rest.ends_with(CONTROL) && output::segments(&output).is_ok_and(|kept| !kept.is_empty()) {
+                    // It could not be saved, which was said above: it stays.
+                    continue;
+                }
                 // Sockets go with their servers and tethers; what is left of them is empty.
                 let _ = fs::remove_dir_all(self.places.sockets(application, Kind::Attempt, epoch));
             }
@@ -197,6 +247,21 @@ impl Workspace for LocalWorkspace {
             }
         }
         leftovers
+    }
+
+    async fn unshipped(&self, application: &ApplicationRef) -> Vec<String> {
+        let outbox = Outbox::new(&self.places);
+        let own = |source: &LogSource| source.application == Some(application.clone().into());
+        let sources = outbox.sources().unwrap_or_default().into_iter().filter(own);
+        let line = |source: LogSource| {
+            let place = outbox.directory_of(&source).unwrap_or_default();
+            let (role, number) = (if source.role == "main" { "main()" } else { &source.role }, source.number);
+            format!(
+                "output of {role} {number} that is not in the record yet and follows from {}",
+                place.display()
+            )
+        };
+        sources.map(line).collect()
     }
 
     async fn forget(&self, application: &ApplicationRef) {
@@ -221,7 +286,7 @@ impl Workspace for LocalWorkspace {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::stream;
-    use proto::{Epoch, Generation};
+    use proto::Generation;
 
     use super::*;
 
@@ -252,6 +317,44 @@ mod tests {
             Vec::<String>::new(),
             "a repeat finds it done"
         );
+    }
+
+    #[tokio::test]
+    async fn output_that_is_not_in_the_record_outlives_its_directory() {
+        let (_state, workspace, fence) = workspace();
+        let earlier = EpochFence { epoch: Epoch(6), ..fence.clone() };
+        for fence in [&earlier, &fence] {
+            workspace.prepare(fence).await.unwrap();
+            let output = AttemptPlaces::new(&workspace.places, fence).output();
+            fs::create_dir(&output).unwrap();
+            fs::write(output::segment_path(&output, 0), "words").unwrap();
+        }
+        // A successor's: the present attempt's main() may be writing.
+        assert_eq!(
+            rescue_output(&workspace.places, &fence.application, Some(fence.epoch)),
+            Vec::<String>::new()
+        );
+        let sources = || Outbox::new(&workspace.places).sources().unwrap();
+        assert_eq!(sources(), [main_process::source(&earlier)]);
+        assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new());
+        assert_eq!(sources(), [main_process::source(&earlier), main_process::source(&fence)]);
+        let told = workspace.unshipped(&fence.application).await;
+        assert!(told.len() == 2 && told[1].contains("main() 7"), "{told:?}");
+        let other = ApplicationRef { generation: Generation(5), ..fence.application };
+        assert_eq!(workspace.unshipped(&other).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn output_that_cannot_be_saved_stays_where_it_is_and_is_told() {
+        let (state, workspace, fence) = workspace();
+        workspace.prepare(&fence).await.unwrap();
+        let output = AttemptPlaces::new(&workspace.places, &fence).output();
+        fs::create_dir(&output).unwrap();
+        fs::write(output::segment_path(&output, 0), "words").unwrap();
+        fs::write(state.path().join("outbox"), "in the way").unwrap();
+        let left = workspace.remove(&fence.application).await;
+        assert!(left.len() == 1 && left[0].contains("not in the record"), "{left:?}");
+        assert!(output.exists());
     }
 
     #[tokio::test]

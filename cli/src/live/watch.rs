@@ -29,8 +29,9 @@ const STALE: Duration = Duration::from_millis(2200);
 /// How often silence is noticed.
 const TICK: Duration = Duration::from_millis(500);
 
-/// The last output comes with the end; a log that has none does not hold it up longer than this.
-const LAST_OUTPUT: Duration = Duration::from_secs(3);
+/// How long the last output may take after the application is clean: it is in the record by then, so all that it waits for is a store
+/// that was just killed.
+const LAST_OUTPUT: Duration = Duration::from_secs(30);
 
 /// An application that takes longer than this from its end until it is clean is told of in two lines.
 const CLEANING: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outc
         story: Story::new(&watched.application, directory),
         main_output: MainOutput::new(session.out.format.is_table()),
         last_known: watched.application.clone(),
-        events_ended: false,
+        events_ended: None,
         logs_ended: false,
         told_end: false,
         ended_at: None,
@@ -107,7 +108,8 @@ struct Watch<'a> {
     story: Story,
     main_output: MainOutput,
     last_known: Application,
-    events_ended: bool,
+    /// When it was known here that the application is clean.
+    events_ended: Option<Boot>,
     logs_ended: bool,
     told_end: bool,
     /// When the end became known here.
@@ -140,8 +142,8 @@ impl<'a> Watch<'a> {
                     self.tick();
                 }
             }
-            let waited = self.ended_at.map(|at| clock.boot().saturating_duration_since(at));
-            if self.events_ended && (self.logs_ended || waited.is_some_and(|waited| waited > LAST_OUTPUT)) {
+            let waited = self.events_ended.map(|at| clock.boot().saturating_duration_since(at));
+            if waited.is_some_and(|waited| self.logs_ended || waited > LAST_OUTPUT) {
                 return self.finish().await;
             }
         }
@@ -172,8 +174,9 @@ impl<'a> Watch<'a> {
             Heard::Beat(beat) => self.word(beat.observation.as_ref()),
             Heard::Lines(lines) => self.main_output.show(&lines, self.out()),
             Heard::EventsEnded => {
-                self.events_ended = true;
-                self.ended_at.get_or_insert(self.session.clock.boot());
+                let now = self.session.clock.boot();
+                self.events_ended = Some(now);
+                self.ended_at.get_or_insert(now);
             }
             Heard::LogsEnded => self.logs_ended = true,
             Heard::Away(error) => self.away(&error),
@@ -204,7 +207,7 @@ impl<'a> Watch<'a> {
 
     fn tick(&mut self) {
         let silent = self.session.clock.boot().saturating_duration_since(self.last_word);
-        if silent > STALE && !self.events_ended {
+        if silent > STALE && self.events_ended.is_none() {
             self.say_stale("the store", silent);
         }
         let cleaning = self.ended_at.is_some_and(|at| self.session.clock.boot() > at + CLEANING);
@@ -269,6 +272,12 @@ impl<'a> Watch<'a> {
     async fn finish(&mut self) -> Outcome<Exit> {
         let application = self.final_state().await?;
         self.main_output.end(self.out());
+        if !self.logs_ended {
+            let id = &self.named.id;
+            let text =
+                format!("-- the end of main()'s output did not come: mainspring logs {id} --role main --");
+            self.out().talk(self.out().paint(Style::Warn, &text));
+        }
         if self.told_end {
             self.tell_now("clean", left_over(&application.leftovers));
         } else {

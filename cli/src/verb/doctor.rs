@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::credential::DeploymentKey;
+use client::outbox::Outbox;
 use client::process_tree;
 use serde_json::json;
 
@@ -51,6 +52,7 @@ pub(crate) async fn run(args: DoctorArgs, session: &Session) -> Outcome<Exit> {
     findings.push(up(session)?);
     findings.extend(services(session).await?);
     findings.push(processes(session)?);
+    findings.extend(outbox(session));
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
     if session.out.format.is_table() {
         for finding in &findings {
@@ -246,4 +248,21 @@ fn processes(session: &Session) -> Outcome<Finding> {
     let problem = unattended
         .then(|| "nobody looks after them: any verb starts the host, mainspring down ends them".to_owned());
     Ok(Finding { what: "processes", text, problem })
+}
+
+/// Output that is not in the record although its process's directory is gone. There is some for a moment at most, as a rule.
+fn outbox(session: &Session) -> Option<Finding> {
+    let outbox = Outbox::new(&session.places);
+    let (text, problem) = match outbox.sources() {
+        Ok(sources) if sources.is_empty() => return None,
+        Ok(sources) => {
+            let count = sources.len();
+            let problem = format!(
+                "the output of {count} process(es) is not in the record yet; a running host ships it: make room,                  and see lifecycle's log for why it is not taken"
+            );
+            (outbox.directory().display().to_string(), problem)
+        }
+        Err(error) => (outbox.directory().display().to_string(), error.to_string()),
+    };
+    Some(Finding { what: "outbox", text, problem: Some(problem) })
 }

@@ -1,5 +1,6 @@
 //! `logs`: what main() and the processes of the cluster wrote.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use chassis::clock::Clock as _;
@@ -81,18 +82,27 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
         follow: args.follow,
     };
     let role = args.roles.len() != 1;
-    let show = |line: &LogLine| print(line, &session.out, role, args.timestamps);
+    let silence = Silence::new(&args.roles, args.attempt, &request);
+    let show = |line: &LogLine| {
+        silence.broken_by(line);
+        print(line, &session.out, role, args.timestamps);
+    };
     if !args.follow {
-        return all(&api, request, session, show).await;
+        let exit = all(&api, request, session, show).await?;
+        silence.tell(&named, application.terminal, &session.out);
+        return Ok(exit);
     }
-    let mut heard = follow::Following::new(api, session.clock.clone(), named);
+    let mut heard = follow::Following::new(api, session.clock.clone(), named.clone());
     heard.logs(request);
     let leave = interrupt::Interrupts::new()?;
     loop {
         tokio::select! {
             word = heard.next() => match word {
                 Heard::Lines(lines) => lines.iter().for_each(show),
-                Heard::LogsEnded => return Ok(Exit::SUCCEEDED),
+                Heard::LogsEnded => {
+                    silence.tell(&named, true, &session.out);
+                    return Ok(Exit::SUCCEEDED);
+                }
                 Heard::Refused(error) => return Err(error.into()),
                 Heard::Away(_) => session.keep_host().await,
                 _ => {}
@@ -101,6 +111,40 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
         }
         if session.out.is_closed() {
             return Ok(Exit::SUCCEEDED);
+        }
+    }
+}
+
+/// Whether somebody who was asked for has said nothing. No line at all looks like a command that does not work.
+struct Silence {
+    /// `None`: only some of the lines were asked for, so that their absence says nothing.
+    whose: Option<String>,
+    /// Only lines of main() break it.
+    main: bool,
+    broken: Cell<bool>,
+}
+
+impl Silence {
+    fn new(roles: &[String], attempt: u64, request: &ReadLogsRequest) -> Self {
+        let part = request.since.is_some() || request.until.is_some();
+        let whole = !part && request.cursor.is_empty() && request.tail == 0;
+        let main = attempt > 0 || roles.is_empty() || roles.iter().any(|role| role == "main");
+        let whose = match roles {
+            _ if attempt > 0 => format!("main() {attempt}"),
+            _ if main => "main()".to_owned(),
+            roles => roles.join(", "),
+        };
+        Self { whose: whole.then_some(whose), main, broken: Cell::new(false) }
+    }
+
+    fn broken_by(&self, line: &LogLine) {
+        self.broken.set(self.broken.get() || !self.main || line.role == "main");
+    }
+
+    fn tell(&self, named: &Named, ended: bool, out: &Output) {
+        if let (Some(whose), false) = (&self.whose, self.broken.get()) {
+            let yet = if ended { "" } else { " yet" };
+            out.talk(format!("{whose} of {named} wrote nothing{yet}"));
         }
     }
 }
@@ -147,6 +191,9 @@ fn print(line: &LogLine, out: &Output, role: bool, timestamps: bool) {
     }
     if line.lost_before > 0 {
         out.talk(out.paint(Style::Warn, &format!("-- {} were dropped here --", size(line.lost_before))));
+    }
+    if words::is_gap(line) {
+        return;
     }
     let mut bytes = Vec::new();
     if timestamps {

@@ -44,7 +44,7 @@ pub struct Chunk {
     pub next_offset: u64,
     /// Where it was written to.
     pub stream: Stream,
-    /// The bytes, as written: a chunk may end within a line or a character.
+    /// The bytes, as written: a chunk may end within a line or a character. None: it only tells what is gone at the end.
     pub data: Bytes,
     /// Bytes before this chunk that are gone: rotated away, or never kept because the disk was full.
     pub lost_before: u64,
@@ -117,6 +117,17 @@ pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     }
     offsets.sort_unstable();
     Ok(offsets)
+}
+
+/// Removes the segments that are there: all that they hold is in the record.
+pub fn discard(directory: &Path) -> io::Result<()> {
+    for start in segments(directory)? {
+        match fs::remove_file(segment_path(directory, start)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads a tether's segments from an offset on, while they are written, rotated, or after the tether is gone. Blocking

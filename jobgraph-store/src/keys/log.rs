@@ -28,10 +28,10 @@ pub fn head_key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "log/head")
 }
 
-/// Some lines in a payload.
+/// Some lines, in a payload or, where they are few, in place.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LogChunk {
-    /// The payload, an encoded [`ChunkBody`].
+    /// The payload, an encoded [`ChunkBody`]; empty when the lines are in `body`.
     #[prost(string, tag = "1")]
     pub digest: String,
     /// Number of its first line.
@@ -46,9 +46,12 @@ pub struct LogChunk {
     /// Bytes that were lost before its lines.
     #[prost(uint64, tag = "5")]
     pub lost_bytes: u64,
-    /// Size of the payload in bytes: empty lines take room too.
+    /// Size of the encoded [`ChunkBody`] in bytes: empty lines take room too.
     #[prost(uint64, tag = "6")]
     pub stored_bytes: u64,
+    /// The encoded [`ChunkBody`] itself, when it is small: a payload for a line or two costs more than they do.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: bytes::Bytes,
 }
 
 impl Kind for LogChunk {
@@ -107,6 +110,16 @@ pub struct StoredLine {
     /// Bytes that were lost just before it.
     #[prost(uint64, tag = "8")]
     pub lost_before: u64,
+    /// The tether's offset behind it. The line has it in every life of the store, also where its number is another one
+    /// because the store died before the line was durable.
+    #[prost(uint64, tag = "9")]
+    pub position: u64,
+    /// Which of its role.
+    #[prost(uint32, tag = "10")]
+    pub replica: u32,
+    /// Which start of it.
+    #[prost(uint32, tag = "11")]
+    pub start: u32,
 }
 
 /// How far one source's output is durable.
@@ -118,9 +131,12 @@ pub struct SourceState {
     /// Nothing more will come.
     #[prost(bool, tag = "2")]
     pub complete: bool,
-    /// Lines beyond that offset that are in a chunk already: they are left out when the output comes again.
+    /// Written by earlier builds only, in place of `last_position`: how many lines beyond that offset are in a chunk.
     #[prost(uint64, tag = "3")]
     pub lines_after: u64,
+    /// The position of the last line that is in a chunk: up to there lines are left out when the output comes again.
+    #[prost(uint64, tag = "4")]
+    pub last_position: u64,
 }
 
 impl Kind for SourceState {

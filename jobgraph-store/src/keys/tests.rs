@@ -63,6 +63,9 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
         text: Bytes::from_static(b"line"),
         partial: true,
         lost_before: 3,
+        position: 44,
+        replica: 1,
+        start: 2,
     };
     vec![
         ("head", head::key(id), head::Head { latest_generation: 31 }.to_stored()),
@@ -177,13 +180,15 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
                 bytes: 5,
                 lost_bytes: 2,
                 stored_bytes: 7,
+                body: Bytes::from_static(b"lines"),
             }
             .to_stored(),
         ),
         (
             "log source",
             log::source_key(&app, &source),
-            log::SourceState { acknowledged_offset: 44, complete: true, lines_after: 2 }.to_stored(),
+            log::SourceState { acknowledged_offset: 44, complete: true, lines_after: 2, last_position: 50 }
+                .to_stored(),
         ),
         (
             "log lines",

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use chassis::clock::Boot;
 use proto::{ApplicationRef, Digest, jobgraph};
 use tokio::sync::watch;
 
 use super::lines::SourceLines;
+use super::merge::Known;
 use super::{AppLog, LogState};
 use crate::error::Error;
 use crate::keys::Kind as _;
@@ -28,6 +30,12 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// So many bytes of lines wait in memory at most, when they cannot be made durable.
 const MAX_PENDING_BYTES: usize = 8 * CHUNK_BYTES;
+
+/// Fewer bytes of lines are kept in place: no payload for a word now and then.
+const INLINE_BYTES: usize = 8 * 1024;
+
+/// How often a chunk is written anew when others changed what its commit compares.
+const TRIES: usize = 8;
 
 /// Chunks that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 24;
@@ -65,7 +73,7 @@ impl Service {
         if !log.state().sources.contains_key(&name) {
             let view = self.metadata.read(vec![Read::Key(key)], None).await?;
             let state: SourceState = crate::service::one(&view, 0)?.unwrap_or_default();
-            let lines = SourceLines::new(&source.role, source.number, &state);
+            let lines = SourceLines::new(source, &state);
             log.state().sources.entry(name.clone()).or_insert(lines);
         }
         let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
@@ -110,14 +118,38 @@ impl Service {
 
     /// Makes all lines durable that are not.
     async fn flush(&self, application: &ApplicationRef, log: &AppLog) -> Result<(), Error> {
-        let _alone = log.flushing.lock().await;
-        while self.flush_some(application, log).await? {}
-        Ok(())
+        let mut chunks = log.flushing.lock().await;
+        let mut tries = 0;
+        loop {
+            match self.flush_some(application, log, &mut chunks).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    // Somebody else has written, or nothing can be written.
+                    *chunks = None;
+                    tries += 1;
+                    if !matches!(error, Error::Contended(_)) || tries >= TRIES {
+                        // What waits is tried again when it would be for the first time.
+                        log.state().wait_again(self.clock.boot());
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     /// Writes one chunk. True: there is more.
-    async fn flush_some(&self, application: &ApplicationRef, log: &AppLog) -> Result<bool, Error> {
-        let Some(part) = Part::of(&mut log.state(), self.clock.boot()) else { return Ok(false) };
+    async fn flush_some(
+        &self,
+        application: &ApplicationRef,
+        log: &AppLog,
+        chunks: &mut Option<Vec<Known>>,
+    ) -> Result<bool, Error> {
+        let Some(part) = Part::of(&mut log.state()) else { return Ok(false) };
+        let known = match chunks {
+            Some(known) => known,
+            None => chunks.insert(self.known_chunks(application).await?),
+        };
         let reads = vec![
             Read::Key(head_key(application)),
             Read::Range { prefix: chunk_prefix(application), after: None, limit: DROPPED_AT_ONCE },
@@ -129,114 +161,146 @@ impl Service {
             .compares
             .push(Compare { key: head_key(application), revision: crate::service::revision_of(&view, 0) });
         let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
-        let mut pointers = Vec::new();
+        let (mut pointers, mut new) = (Vec::new(), None);
         if let (Some(first), Some(last)) = (part.lines.first(), part.lines.last()) {
             let (first_line, last_line) = (first.number, last.number);
             let bytes = part.lines.iter().map(|line| line.text.len() as u64).sum();
-            let body = ChunkBody { application: application.to_string(), lines: part.lines.clone() };
-            let body = body.to_stored();
-            let stored_bytes = body.len() as u64;
-            let digest = self.put_bytes(body).await?;
-            pointers.push((digest, Use::Log));
             let lost_bytes = part.lines.iter().map(|line| line.lost_before).sum();
+            let body = ChunkBody { application: application.to_string(), lines: part.lines.clone() };
+            let Body { digest, inline, stored_bytes } = self.put_lines(body.to_stored()).await?;
+            pointers.extend(digest.map(|digest| (digest, Use::Log)));
             let chunk = LogChunk {
-                digest: digest.to_string(),
+                digest: digest.map(|digest| digest.to_string()).unwrap_or_default(),
                 first_line,
                 last_line,
                 bytes,
                 lost_bytes,
                 stored_bytes,
+                body: inline,
             };
             put(chunk_key(application, first_line), chunk.to_stored());
             head.kept_bytes += stored_bytes;
             head.last_line = last_line;
+            new = Some(Known { first_line, stored_bytes });
         }
-        for (source, state) in &part.sources {
+        for (source, _, state) in &part.sources {
             put(Key::from(source.clone()), state.to_stored());
         }
-        let mut dropped = Vec::new();
+        let (mut dropped, mut dropped_to) = (Vec::new(), 0);
         for (key, stored) in &view.answers[1] {
             if head.kept_bytes <= self.logs.kept_bytes {
                 break;
             }
             let chunk = LogChunk::from_stored(&stored.value)?;
-            let digest: Digest = chunk.digest.parse()?;
             head.kept_bytes -= chunk.stored_bytes.min(head.kept_bytes);
             // What was lost before its lines is lost with them: the first line that is kept tells of all of it.
             head.lost_bytes += chunk.bytes + chunk.lost_bytes;
             transaction.operations.push(Operation::Delete(key.clone()));
-            transaction.operations.push(Operation::Delete(payload::reference_key(
-                digest,
-                application,
-                Use::Log,
-            )));
-            dropped.push(digest);
+            dropped_to = chunk.last_line;
+            if !chunk.digest.is_empty() {
+                let digest: Digest = chunk.digest.parse()?;
+                let reference = payload::reference_key(digest, application, Use::Log);
+                transaction.operations.push(Operation::Delete(reference));
+                dropped.push(digest);
+            }
         }
         transaction.operations.push(Operation::Put(head_key(application), head.to_stored()));
         self.point(application, pointers, &mut transaction).await?;
         match self.commit(transaction).await? {
-            Commit::Committed(_) => part.stored(log),
+            Commit::Committed(_) => part.stored(log, self.clock.boot()),
             Commit::Conflict(key) => return Err(Error::Contended(key.to_string())),
         }
+        known.retain(|chunk| chunk.first_line > dropped_to);
+        known.extend(new);
         for digest in dropped {
             self.sweep(digest).await?;
         }
+        if let Err(error) = self.merge_chunks(application, known).await {
+            // They stay as they are until the next chunk comes; what is to be durable is.
+            tracing::debug!(%error, %application, "chunks of output are not merged");
+            *chunks = None;
+        }
         Ok(log.state().pending_bytes > 0)
     }
+
+    /// Keeps encoded lines: in place if they are few.
+    pub(super) async fn put_lines(&self, body: Bytes) -> Result<Body, Error> {
+        let stored_bytes = body.len() as u64;
+        if body.len() < INLINE_BYTES {
+            return Ok(Body { digest: None, inline: body, stored_bytes });
+        }
+        Ok(Body { digest: Some(self.put_bytes(body).await?), inline: Bytes::new(), stored_bytes })
+    }
+}
+
+/// Where encoded lines are.
+pub(super) struct Body {
+    /// In this payload.
+    pub(super) digest: Option<Digest>,
+    /// Or in place.
+    pub(super) inline: Bytes,
+    pub(super) stored_bytes: u64,
 }
 
 /// Lines that become one chunk, and the states of their sources once they have.
 struct Part {
     lines: Vec<StoredLine>,
-    counts: Vec<(String, u64)>,
-    sources: Vec<(String, SourceState)>,
+    /// The source, the position of its last line among these, its state.
+    sources: Vec<(String, u64, SourceState)>,
     bytes: usize,
 }
 
 impl Part {
     /// The oldest lines that are not durable; `None` if nothing is to be written.
-    fn of(state: &mut LogState, now: Boot) -> Option<Self> {
-        let mut part = Self { lines: Vec::new(), counts: Vec::new(), sources: Vec::new(), bytes: 0 };
+    fn of(state: &mut LogState) -> Option<Self> {
+        let mut part = Self { lines: Vec::new(), sources: Vec::new(), bytes: 0 };
+        let mut last: Vec<(String, u64)> = Vec::new();
         let durable = state.durable_line;
         for (source, line) in state.tail.iter().filter(|(_, line)| line.number > durable) {
-            if part.bytes >= CHUNK_BYTES
-                || (part.counts.len() >= SOURCES_AT_ONCE
-                    && !part.counts.iter().any(|(known, _)| known == source))
-            {
+            let sources = last.len();
+            let known = last.iter_mut().find(|(known, _)| known == source);
+            if part.bytes >= CHUNK_BYTES || (known.is_none() && sources >= SOURCES_AT_ONCE) {
                 break;
+            }
+            match known {
+                Some((_, position)) => *position = line.position,
+                None => last.push((source.clone(), line.position)),
             }
             part.bytes += LogState::cost(line);
             part.lines.push(line.clone());
-            match part.counts.iter_mut().find(|(known, _)| known == source) {
-                Some((_, count)) => *count += 1,
-                None => part.counts.push((source.clone(), 1)),
+        }
+        for (name, position) in last {
+            if let Some(source) = state.sources.get_mut(&name) {
+                source.advance();
+                part.sources.push((name, position, source.state_after(position)));
             }
         }
-        // Lines that come from now on wait for their own time.
-        state.pending_since = if part.bytes < state.pending_bytes { Some(now) } else { None };
         // A source may have become complete, or reached a boundary, without a line.
         for (name, source) in &mut state.sources {
+            if part.sources.len() >= SOURCES_AT_ONCE {
+                break;
+            }
             source.advance();
-            let count = part.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
-            if (count > 0 || source.is_dirty()) && part.sources.len() < SOURCES_AT_ONCE {
-                part.sources.push((name.clone(), source.state_after(count)));
+            if source.is_dirty() && !part.sources.iter().any(|(known, ..)| known == name) {
+                part.sources.push((name.clone(), 0, source.state_after(0)));
             }
         }
         (!part.sources.is_empty()).then_some(part)
     }
 
-    fn stored(self, log: &AppLog) {
+    fn stored(self, log: &AppLog, now: Boot) {
         let mut state = log.state();
-        for (name, written) in &self.sources {
-            let count = self.counts.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        for (name, position, written) in &self.sources {
             if let Some(source) = state.sources.get_mut(name) {
-                source.stored(count, written);
+                source.stored(*position, written);
             }
         }
         if let Some(last) = self.lines.last() {
             state.durable_line = last.number;
         }
         state.pending_bytes -= self.bytes.min(state.pending_bytes);
+        // Lines that came meanwhile wait for their own time.
+        state.wait_again(now);
         state.trim();
         let durable = state.durable_line;
         drop(state);

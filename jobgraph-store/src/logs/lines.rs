@@ -1,9 +1,12 @@
 //! From chunks of bytes to lines, and how far a source's output is safe. Pure.
+//!
+//! A line is known by its *position*, the tether's offset behind its last byte: whoever brings the output again, however it is cut
+//! into chunks, and whatever was lost in between, the same line has the same one.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use proto::jobgraph::OutputChunk;
+use proto::jobgraph::{LogSource, OutputChunk};
 
 use crate::keys::log::{SourceState, StoredLine};
 
@@ -16,21 +19,22 @@ const MAX_BOUNDARIES: usize = 4096;
 /// The lines of one source.
 #[derive(Debug)]
 pub(super) struct SourceLines {
-    role: String,
-    number: u64,
+    source: LogSource,
     /// stdout and stderr.
     open: [OpenLine; 2],
-    /// Lines so far, counted from the last durable boundary at the time of opening.
+    /// The position of the last line that was given out.
     emitted: u64,
-    /// Of these, in a chunk.
+    /// The position of the last one in a chunk.
     durable: u64,
-    /// The offset up to which everything is durable, and the lines until there.
-    safe: (u64, u64),
-    /// Later offsets at which no line was open, and the lines until there.
+    /// The offset up to which everything is durable.
+    safe: u64,
+    /// Later offsets at which no line was open, and the position of the last line until there.
     boundaries: VecDeque<(u64, u64)>,
     /// The offset of the last chunk that was taken.
     seen: u64,
-    /// Lines that were taken before and come again.
+    /// The position of the last line in what the present stream has brought.
+    last: u64,
+    /// Lines that an earlier build has kept and that come again: it did not know their positions.
     skip: u64,
     complete: bool,
     /// What is stored.
@@ -46,16 +50,16 @@ struct OpenLine {
 }
 
 impl SourceLines {
-    pub(super) fn new(role: &str, number: u64, state: &SourceState) -> Self {
+    pub(super) fn new(source: &LogSource, state: &SourceState) -> Self {
         Self {
-            role: role.into(),
-            number,
+            source: source.clone(),
             open: Default::default(),
-            emitted: state.lines_after,
-            durable: state.lines_after,
-            safe: (state.acknowledged_offset, 0),
+            emitted: state.last_position,
+            durable: state.last_position,
+            safe: state.acknowledged_offset,
             boundaries: VecDeque::new(),
             seen: state.acknowledged_offset,
+            last: state.acknowledged_offset,
             skip: state.lines_after,
             complete: state.complete,
             written: state.clone(),
@@ -67,46 +71,48 @@ impl SourceLines {
     pub(super) fn attach(&mut self, writer: u64) -> u64 {
         self.writer = writer;
         self.open = Default::default();
-        self.skip = self.emitted - self.safe.1;
-        self.seen = self.safe.0;
+        self.seen = self.safe;
+        self.last = self.safe;
         // Boundaries beyond are found again, at the same lines.
         self.boundaries.clear();
-        self.safe.0
+        self.safe
     }
 
     /// How far everything is durable.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.safe.0
+        self.safe
     }
 
-    /// What is to be stored about the source once so many more of its lines are durable.
-    pub(super) fn state_after(&self, lines: u64) -> SourceState {
-        let durable = (self.durable + lines).min(self.emitted);
-        let safe =
-            self.boundaries.iter().take_while(|(_, until)| *until <= durable).last().unwrap_or(&self.safe);
+    /// What is to be stored about the source once its lines up to this position are durable.
+    pub(super) fn state_after(&self, position: u64) -> SourceState {
+        let durable = self.durable.max(position).min(self.emitted);
+        let safe = self.boundaries.iter().take_while(|(_, last)| *last <= durable).last();
         SourceState {
-            acknowledged_offset: safe.0,
+            acknowledged_offset: safe.map_or(self.safe, |(offset, _)| *offset),
             complete: self.complete && durable == self.emitted,
-            lines_after: durable - safe.1,
+            last_position: durable,
+            lines_after: self.skip,
         }
     }
 
     /// There is more to store than is stored.
     pub(super) fn is_dirty(&self) -> bool {
-        let now = self.state_after(0);
         // Offsets alone wait for the next lines: nothing is lost when they come again.
-        now.complete != self.written.complete
+        self.state_after(0).complete != self.written.complete
     }
 
     /// Takes a chunk; its whole lines go to `lines`, without numbers.
     pub(super) fn take(&mut self, chunk: &OutputChunk, lines: &mut Vec<StoredLine>) {
-        if chunk.next_offset <= self.seen || self.complete {
+        if chunk.next_offset <= self.seen {
             return;
         }
+        // Somebody called it complete who did not see all of it.
+        self.complete = false;
         self.seen = chunk.next_offset;
         let stderr = usize::from(chunk.stream == "stderr");
         self.open[stderr].lost += chunk.lost_before;
         let mut rest = chunk.data.clone();
+        let behind = |rest: &Bytes| chunk.next_offset.saturating_sub(rest.len() as u64);
         while !rest.is_empty() {
             let open = &mut self.open[stderr];
             let room = MAX_LINE_BYTES - open.bytes.len();
@@ -115,77 +121,94 @@ impl SourceLines {
                 Some(end) => {
                     open.bytes.extend_from_slice(&rest.split_to(end));
                     let _ = rest.split_to(1);
-                    self.emit(stderr, false, chunk.unix_nanos, lines);
+                    self.emit(stderr, false, behind(&rest), chunk.unix_nanos, lines);
                 }
                 None if rest.len() >= room => {
                     open.bytes.extend_from_slice(&rest.split_to(room));
-                    self.emit(stderr, true, chunk.unix_nanos, lines);
+                    self.emit(stderr, true, behind(&rest), chunk.unix_nanos, lines);
                 }
                 None => open.bytes.extend_from_slice(&std::mem::take(&mut rest)),
             }
         }
-        if self.open.iter().all(|open| open.bytes.is_empty()) {
+        if self.open.iter().all(|open| open.bytes.is_empty() && open.lost == 0) {
             self.boundary();
         }
     }
 
-    /// Nothing more will come: what is open is a line without its end.
+    /// Nothing more will come: what is open is a line without its end, and what was lost at the end is told by an empty one.
     pub(super) fn complete(&mut self, unix_nanos: i64, lines: &mut Vec<StoredLine>) {
         if self.complete {
             return;
         }
         for stderr in [0, 1] {
-            if !self.open[stderr].bytes.is_empty() {
-                self.emit(stderr, true, unix_nanos, lines);
+            let open = &self.open[stderr];
+            if !open.bytes.is_empty() || open.lost > 0 {
+                // Behind all that ever came, as nothing else will be.
+                let position = self.seen + 1 + stderr as u64;
+                self.emit(stderr, true, position, unix_nanos, lines);
             }
         }
         self.complete = true;
         self.boundary();
     }
 
-    /// Lines up to this one of the source are in a chunk.
-    pub(super) fn stored(&mut self, lines: u64, written: &SourceState) {
-        self.durable = (self.durable + lines).min(self.emitted);
+    /// Lines up to this position are in a chunk.
+    pub(super) fn stored(&mut self, position: u64, written: &SourceState) {
+        self.durable = self.durable.max(position).min(self.emitted);
         self.written = written.clone();
         self.advance();
     }
 
     /// Moves the safe offset as far as lines are durable.
     pub(super) fn advance(&mut self) {
-        while let Some(boundary) = self.boundaries.pop_front_if(|(_, lines)| *lines <= self.durable) {
-            self.safe = boundary;
+        while let Some((offset, _)) = self.boundaries.pop_front_if(|(_, last)| *last <= self.durable) {
+            self.safe = offset;
         }
     }
 
     fn boundary(&mut self) {
-        let lines = self.emitted - self.skip;
         if self.boundaries.len() >= MAX_BOUNDARIES {
             self.boundaries.pop_back();
         }
-        self.boundaries.push_back((self.seen, lines));
+        self.boundaries.push_back((self.seen, self.last));
     }
 
-    fn emit(&mut self, stderr: usize, partial: bool, unix_nanos: i64, lines: &mut Vec<StoredLine>) {
+    fn emit(
+        &mut self,
+        stderr: usize,
+        partial: bool,
+        position: u64,
+        unix_nanos: i64,
+        lines: &mut Vec<StoredLine>,
+    ) {
         let open = &mut self.open[stderr];
         let mut text: Bytes = open.bytes.split().freeze();
         if !partial && text.last() == Some(&b'\r') {
             text.truncate(text.len() - 1);
         }
         let lost_before = std::mem::take(&mut open.lost);
-        if self.skip > 0 {
-            self.skip -= 1;
+        self.last = position;
+        if position <= self.emitted {
             return;
         }
-        self.emitted += 1;
+        self.emitted = position;
+        if self.skip > 0 {
+            self.skip -= 1;
+            self.durable = position;
+            return;
+        }
         lines.push(StoredLine {
             number: 0,
             unix_nanos,
-            role: self.role.clone(),
-            source_number: self.number,
+            role: self.source.role.clone(),
+            source_number: self.source.number,
             stderr: stderr == 1,
             text,
             partial,
             lost_before,
+            position,
+            replica: self.source.replica,
+            start: self.source.start,
         });
     }
 }
@@ -209,13 +232,19 @@ mod tests {
         lines.iter().map(|line| String::from_utf8(line.text.to_vec()).unwrap()).collect()
     }
 
-    fn store(source: &mut SourceLines, lines: u64) {
-        let state = source.state_after(lines);
-        source.stored(lines, &state);
+    fn main() -> LogSource {
+        LogSource { role: "main".into(), number: 1, ..Default::default() }
+    }
+
+    /// So many of these lines become durable.
+    fn store(source: &mut SourceLines, lines: &[StoredLine], count: usize) {
+        let position = lines[..count].last().map_or(0, |line| line.position);
+        let state = source.state_after(position);
+        source.stored(position, &state);
     }
 
     fn source() -> SourceLines {
-        SourceLines::new("main", 1, &SourceState::default())
+        SourceLines::new(&main(), &SourceState::default())
     }
 
     #[test]
@@ -243,14 +272,15 @@ mod tests {
     fn only_what_is_durable_is_acknowledged_and_never_the_middle_of_a_line() {
         let (mut source, mut lines) = (source(), Vec::new());
         source.take(&chunk(4, "stdout", "one\n"), &mut lines);
-        source.take(&chunk(7, "stdout", "two\nth"), &mut lines);
+        source.take(&chunk(10, "stdout", "two\nth"), &mut lines);
         assert_eq!(source.acknowledged(), 0, "nothing is durable yet");
-        store(&mut source, 2);
+        // "th" ends at 10, so "two" does at 8.
+        store(&mut source, &lines, 2);
         assert_eq!(source.acknowledged(), 4, "the last offset at which no line was open");
-        assert_eq!(source.state_after(0).lines_after, 1);
-        source.take(&chunk(12, "stdout", "ree\n"), &mut lines);
-        store(&mut source, 1);
-        assert_eq!((source.acknowledged(), source.state_after(0).lines_after), (12, 0));
+        assert_eq!(source.state_after(0).last_position, 8);
+        source.take(&chunk(14, "stdout", "ree\n"), &mut lines);
+        store(&mut source, &lines, 3);
+        assert_eq!((source.acknowledged(), source.state_after(0).last_position), (14, 14));
     }
 
     #[test]
@@ -261,9 +291,9 @@ mod tests {
             before.take(&chunk(3, "stdout", &all[..3]), &mut lines);
             before.take(&chunk(9, "stdout", &all[3..]), &mut lines);
             let kept = &lines[..durable.min(lines.len())];
-            store(&mut before, kept.len() as u64);
+            store(&mut before, &lines, kept.len());
             let state = before.state_after(0);
-            let mut after = SourceLines::new("main", 1, &state);
+            let mut after = SourceLines::new(&main(), &state);
             let from = after.attach(1);
             let mut again = Vec::new();
             // Cut differently than before.
@@ -274,6 +304,8 @@ mod tests {
             after.complete(9, &mut again);
             let got: Vec<String> = texts(kept).into_iter().chain(texts(&again)).collect();
             assert_eq!(got, ["a", "b", "c", "d", "e"], "durable {durable}");
+            let positions: Vec<u64> = kept.iter().chain(&again).map(|line| line.position).collect();
+            assert_eq!(positions, [2, 4, 6, 8, 10], "the same in every life of the store");
         }
     }
 
@@ -286,7 +318,46 @@ mod tests {
         source.take(&chunk(7, "stdout", "one\ntwo"), &mut lines);
         source.take(&chunk(8, "stdout", "\n"), &mut lines);
         assert_eq!(texts(&lines), ["one", "two"]);
-        store(&mut source, 2);
+        store(&mut source, &lines, 2);
         assert_eq!(source.acknowledged(), 8);
+    }
+
+    #[test]
+    fn what_is_gone_when_it_comes_again_does_not_take_the_place_of_what_follows() {
+        let (mut before, mut lines) = (source(), Vec::new());
+        before.take(&chunk(8, "stdout", "a\nb\nc\nd\n"), &mut lines);
+        store(&mut before, &lines, 3);
+        let mut after =
+            SourceLines::new(&main(), &SourceState { acknowledged_offset: 0, ..before.state_after(0) });
+        after.attach(1);
+        let mut again = Vec::new();
+        // "a" to "c" were rotated away: "d" is not one of them, although it comes first.
+        let rest = OutputChunk { lost_before: 6, ..chunk(10, "stdout", "d\ne\n") };
+        after.take(&rest, &mut again);
+        assert_eq!(texts(&again), ["d", "e"]);
+    }
+
+    #[test]
+    fn what_an_earlier_build_has_kept_is_left_out_by_its_number() {
+        let state = SourceState { acknowledged_offset: 2, lines_after: 1, ..Default::default() };
+        let (mut source, mut lines) = (SourceLines::new(&main(), &state), Vec::new());
+        assert_eq!(source.attach(1), 2);
+        source.take(&chunk(6, "stdout", "b\nc\n"), &mut lines);
+        assert_eq!(texts(&lines), ["c"]);
+        store(&mut source, &lines, 1);
+        assert_eq!((source.acknowledged(), source.state_after(0).lines_after), (6, 0));
+    }
+
+    #[test]
+    fn what_was_lost_at_the_end_is_told() {
+        let (mut source, mut lines) = (source(), Vec::new());
+        source.take(&chunk(2, "stdout", "a\n"), &mut lines);
+        source.take(&OutputChunk { lost_before: 40, ..chunk(42, "stdout", "") }, &mut lines);
+        assert_eq!(lines.len(), 1);
+        source.complete(9, &mut lines);
+        assert_eq!((lines[1].lost_before, lines[1].text.len(), lines[1].partial), (40, 0, true));
+        store(&mut source, &lines, 2);
+        assert_eq!(source.acknowledged(), 42);
+        assert!(source.state_after(0).complete);
     }
 }

@@ -9,19 +9,23 @@ use futures::Stream;
 use proto::{ApplicationId, ApplicationRef, Digest, api};
 
 use super::AppLog;
+use super::cursor::Cursor;
 use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::generation::{GenerationState, state_key};
 use crate::keys::log::{ChunkBody, LogChunk, LogHead, StoredLine, chunk_key, chunk_prefix, head_key};
 use crate::model::Refusal;
 use crate::service::Service;
-use crate::store::{Read, Stored};
+use crate::store::Read;
 
 /// Bytes of lines that travel together.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// Batches on their way to a reader.
 const ROOM: usize = 4;
+
+/// How often a chunk is looked up anew that was merged between its pointer and its lines being read.
+const LOOKED_UP: usize = 4;
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,21 +45,21 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    fn passes(&self, line: &StoredLine) -> bool {
+    /// Whether the line is of a source that is wanted.
+    fn is_wanted(&self, line: &StoredLine) -> bool {
+        (self.roles.is_empty() || self.roles.contains(&line.role))
+            && (self.attempt == 0 || (line.role == "main" && line.source_number == self.attempt))
+    }
+
+    /// Whether the line was seen when lines are wanted of.
+    fn is_in_time(&self, line: &StoredLine) -> bool {
         let nanos = |time: SystemTime| {
             let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
             i64::try_from(since).unwrap_or(i64::MAX)
         };
-        (self.roles.is_empty() || self.roles.contains(&line.role))
-            && (self.attempt == 0 || (line.role == "main" && line.source_number == self.attempt))
-            && self.since.is_none_or(|since| line.unix_nanos >= nanos(since))
+        self.since.is_none_or(|since| line.unix_nanos >= nanos(since))
             && self.until.is_none_or(|until| line.unix_nanos < nanos(until))
     }
-}
-
-/// The number of a line as a cursor.
-pub fn cursor(number: u64) -> String {
-    format!("{number:x}")
 }
 
 /// A reader of a generation's log, however the reading ends: what it opened is closed.
@@ -83,13 +87,12 @@ impl Service {
         self.load(&application, None).await?;
         let malformed =
             || Refusal::RequestInvalid(format!("{after:?} is not a cursor that this service gave out"));
-        let after =
-            if after.is_empty() { 0 } else { u64::from_str_radix(after, 16).map_err(|_| malformed())? };
+        let at = if after.is_empty() { Cursor::default() } else { after.parse().map_err(|_| malformed())? };
         let reading = Reading { service: self.clone(), application };
         Ok(fed("log", ROOM, move |feed| async move {
             let Reading { service, application } = &reading;
             let log = service.log_of(application).await?;
-            service.feed_logs(application, &log, after, &filter, &feed).await
+            service.feed_logs(application, &log, at, &filter, &feed).await
         }))
     }
 
@@ -97,10 +100,11 @@ impl Service {
         &self,
         application: &ApplicationRef,
         log: &Arc<AppLog>,
-        mut after: u64,
+        mut at: Cursor,
         filter: &LogFilter,
         feed: &Feed<Vec<api::LogLine>>,
     ) -> Result<(), Error> {
+        let mut after = at.line();
         let mut last = log.last.subscribe();
         let mut revisions = self.metadata.revisions();
         let mut tail = (filter.tail > 0).then(VecDeque::new);
@@ -113,18 +117,24 @@ impl Service {
                 clean = self.is_clean_now(application).await?;
             }
             while let Some(lines) = self.lines_after(application, log, after).await? {
+                let durable = *log.durable.borrow();
+                at.settle(after, durable);
                 after = lines.last().map_or(after, |line| line.number);
-                let wanted = lines.into_iter().filter(|line| filter.passes(line));
+                let wanted = lines.into_iter().filter(|line| filter.is_wanted(line));
+                let new = wanted.filter_map(|line| {
+                    let is_new = at.pass(&line, durable) && filter.is_in_time(&line);
+                    is_new.then(|| shown(line, at.to_string()))
+                });
                 match &mut tail {
                     Some(kept) => {
-                        kept.extend(wanted);
+                        kept.extend(new);
                         kept.drain(..kept.len().saturating_sub(filter.tail));
                     }
-                    None => send(feed, wanted).await,
+                    None => send(feed, new).await,
                 }
             }
             if let Some(kept) = tail.take() {
-                send(feed, kept.into_iter()).await;
+                send(feed, kept).await;
             }
             let over = filter.until.is_some_and(|until| until <= self.clock.wall());
             if !filter.follow || clean || over {
@@ -152,11 +162,19 @@ impl Service {
         if let Some(lines) = in_memory(log, after) {
             return Ok(Some(lines));
         }
-        let Some((chunk, lost_bytes)) = self.chunk_after(application, after).await? else {
-            // It became durable and left memory in between, or there is none.
-            return Ok(in_memory(log, after));
+        let mut looked_up = 0;
+        let (chunk, lost_bytes, mut lines) = loop {
+            let Some((chunk, lost_bytes)) = self.chunk_after(application, after).await? else {
+                // It became durable and left memory in between, or there is none.
+                return Ok(in_memory(log, after));
+            };
+            match self.read_chunk(&chunk).await {
+                Ok(lines) => break (chunk, lost_bytes, lines),
+                // It was merged with others meanwhile, or dropped.
+                Err(Error::Refused(Refusal::PayloadMissing(_))) if looked_up < LOOKED_UP => looked_up += 1,
+                Err(error) => return Err(error),
+            }
         };
-        let mut lines = self.read_chunk(&chunk).await?;
         lines.retain(|line| line.number > after);
         if chunk.first_line > after + 1
             && let Some(first) = lines.first_mut()
@@ -172,23 +190,17 @@ impl Service {
         application: &ApplicationRef,
         after: u64,
     ) -> Result<Option<(LogChunk, u64)>, Error> {
-        // Whoever reads on stands at the end of a chunk: the next one begins with the next line.
-        let next = Read::Range {
-            prefix: chunk_prefix(application),
-            after: Some(chunk_key(application, after)),
-            limit: 1,
-        };
-        let view = self.metadata.read(vec![Read::Key(head_key(application)), next], None).await?;
+        let (prefix, key) = (chunk_prefix(application), chunk_key(application, after));
+        let reads = vec![
+            Read::Key(head_key(application)),
+            // The one that the line is in, whose rest comes next; it may be its last line, too.
+            Read::Last { prefix: prefix.clone(), until: key.clone() },
+            Read::Range { prefix, after: Some(key), limit: 1 },
+        ];
+        let view = self.metadata.read(reads, None).await?;
         let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
-        let decode = |stored: &Stored| LogChunk::from_stored(&stored.value);
-        let next = view.answers[1].first().map(|(_, stored)| decode(stored)).transpose()?;
-        if next.as_ref().is_some_and(|chunk| chunk.first_line == after + 1) || after == 0 {
-            return Ok(next.map(|chunk| (chunk, head.lost_bytes)));
-        }
-        // A cursor in the middle of a chunk: the first one that ends after it.
-        let view = self.metadata.read(vec![Read::all(chunk_prefix(application))], None).await?;
-        for (_, stored) in &view.answers[0] {
-            let chunk = decode(stored)?;
+        for (_, stored) in view.answers[1..].iter().flatten() {
+            let chunk = LogChunk::from_stored(&stored.value)?;
             if chunk.last_line > after {
                 return Ok(Some((chunk, head.lost_bytes)));
             }
@@ -196,7 +208,11 @@ impl Service {
         Ok(None)
     }
 
-    async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {
+    /// The lines of a chunk.
+    pub(super) async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {
+        if chunk.digest.is_empty() {
+            return Ok(ChunkBody::from_stored(&chunk.body)?.lines);
+        }
         let digest: Digest = chunk.digest.parse()?;
         Ok(ChunkBody::from_stored(&self.blobs.read_whole(digest).await?)?.lines)
     }
@@ -218,12 +234,12 @@ fn in_memory(log: &AppLog, after: u64) -> Option<Vec<StoredLine>> {
     Some(lines.collect::<Vec<_>>()).filter(|lines| !lines.is_empty())
 }
 
-async fn send(feed: &Feed<Vec<api::LogLine>>, lines: impl Iterator<Item = StoredLine>) {
+async fn send(feed: &Feed<Vec<api::LogLine>>, lines: impl IntoIterator<Item = api::LogLine>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     for line in lines {
         bytes += line.text.len();
-        batch.push(shown(line));
+        batch.push(line);
         if bytes >= BATCH_BYTES {
             bytes = 0;
             feed.send(std::mem::take(&mut batch)).await;
@@ -234,11 +250,11 @@ async fn send(feed: &Feed<Vec<api::LogLine>>, lines: impl Iterator<Item = Stored
     }
 }
 
-fn shown(line: StoredLine) -> api::LogLine {
+fn shown(line: StoredLine, cursor: String) -> api::LogLine {
     let (seconds, nanos) =
         (line.unix_nanos.div_euclid(1_000_000_000), line.unix_nanos.rem_euclid(1_000_000_000));
     api::LogLine {
-        cursor: cursor(line.number),
+        cursor,
         at: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }),
         role: line.role,
         number: line.source_number,

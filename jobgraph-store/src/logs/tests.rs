@@ -113,7 +113,7 @@ async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_proces
     let bench = bench(KEPT_BYTES).await;
     let (mut appender, offset) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
     assert_eq!(offset, 0);
-    appender.take(&[chunk(4, "one\n"), chunk(8, "two\nhalf")], false).await.unwrap();
+    appender.take(&[chunk(4, "one\n"), chunk(12, "two\nhalf")], false).await.unwrap();
     assert_eq!(appender.acknowledged(), 0);
     let durable = tokio::spawn(async move {
         appender.durable().await.unwrap();
@@ -128,13 +128,13 @@ async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_proces
     let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     let (appender, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
     assert_eq!(offset, 4);
-    appender.take(&[chunk(8, "two\nhalf"), chunk(9, "\n")], true).await.unwrap();
+    appender.take(&[chunk(12, "two\nhalf"), chunk(13, "\n")], true).await.unwrap();
     appender.finish().await.unwrap();
     let lines = read(&again, "").await;
     let texts: Vec<&[u8]> = lines.iter().map(|line| &line.text[..]).collect();
     assert_eq!(texts, [&b"one"[..], b"two", b"half"]);
     let (_, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
-    assert_eq!(offset, 9);
+    assert_eq!(offset, 13);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
     for (number, lines) in [(1, ["a", "b", "c"]), (2, ["d", "e", "f"]), (3, ["g", "h", "i"])] {
         let (appender, _) = bench.service.append_logs(&bench.application, &main_of(number)).await.unwrap();
         for (n, line) in (1..).zip(lines) {
-            appender.take(&[chunk(n, &format!("{line}\n"))], n == 3).await.unwrap();
+            appender.take(&[chunk(2 * n, &format!("{line}\n"))], n == 3).await.unwrap();
         }
         appender.finish().await.unwrap();
     }
@@ -153,9 +153,79 @@ async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
         &Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone()),
     ] {
         for after in 0..=9_u8 {
-            let lines = read(service, &cursor(u64::from(after))).await;
+            let lines = read(service, &format!("{after:x}")).await;
             let texts: Vec<u8> = lines.iter().map(|line| line.text[0]).collect();
             assert_eq!(texts, (b'a' + after..=b'i').collect::<Vec<u8>>(), "after {after}");
         }
+    }
+}
+
+/// What a reader of main()'s output gets, as text, and where it stands then.
+async fn of_main(service: &Service, after: &str) -> (Vec<String>, String) {
+    let id = "logs".parse().unwrap();
+    let filter = LogFilter { roles: vec!["main".into()], ..LogFilter::default() };
+    let batches: Vec<_> =
+        service.read_logs(&id, 0, after, filter).await.unwrap().try_collect().await.unwrap();
+    let lines = batches.concat();
+    let cursor = lines.last().map_or(after.to_owned(), |line| line.cursor.clone());
+    (lines.iter().map(|line| String::from_utf8(line.text.to_vec()).unwrap()).collect(), cursor)
+}
+
+#[tokio::test]
+async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_come_in_another_order() {
+    let bench = bench(KEPT_BYTES).await;
+    let worker = jobgraph::LogSource { role: "worker".into(), number: 1, ..Default::default() };
+    let said: Vec<String> = (0..40).map(|n| format!("{n:03}\n")).collect();
+    let upto = |count: usize| chunk(4 * count as u64, &said[..count].concat());
+    let (mut service, mut cursor, mut shown) = (bench.service.clone(), String::new(), Vec::new());
+    // In each life of the store main()'s shipper and another one come in turns, and the other one has more to say.
+    for life in 1..=10_usize {
+        let (main, from) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+        let (other, others_from) = service.append_logs(&bench.application, &worker).await.unwrap();
+        let (skip, others_skip) = (usize::try_from(from).unwrap(), usize::try_from(others_from).unwrap());
+        let first = upto(2 * life);
+        let mains = jobgraph::OutputChunk { data: first.data.slice(skip..), ..first };
+        let words = upto(3 * life);
+        let others = jobgraph::OutputChunk { data: words.data.slice(others_skip..), ..words };
+        if life % 2 == 0 {
+            other.take(&[others], false).await.unwrap();
+            main.take(&[mains], false).await.unwrap();
+        } else {
+            main.take(&[mains], false).await.unwrap();
+            other.take(&[others], false).await.unwrap();
+        }
+        let new;
+        (new, cursor) = of_main(&service, &cursor).await;
+        shown.extend(new);
+        if life % 3 == 0 {
+            main.flush().await.unwrap();
+        }
+        // The process is gone with what was in its memory.
+        service = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    }
+    let said: Vec<&str> = said[..20].iter().map(|line| line.trim_end()).collect();
+    assert_eq!(shown, said);
+}
+
+#[tokio::test]
+async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() {
+    let bench = bench(KEPT_BYTES).await;
+    let (appender, _) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    let line = |n: u64| format!("{n:05} {}", "x".repeat(93));
+    for n in 0..2000 {
+        appender.take(&[chunk((n + 1) * 100, &format!("{}\n", line(n)))], false).await.unwrap();
+        appender.flush().await.unwrap();
+    }
+    let chunks = bench.service.known_chunks(&bench.application).await.unwrap();
+    assert!(chunks.len() < 60, "{} chunks", chunks.len());
+    assert!(bench.blobs.list().await.unwrap().len() < 20);
+    appender.finish().await.unwrap();
+    // By one that has nothing in memory.
+    let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    for after in [0, 1, 15, 16, 700, 1203, 1999] {
+        let lines = read(&again, &format!("{after:x}")).await;
+        assert_eq!(lines.len(), 2000 - after, "after {after}");
+        let first = String::from_utf8(lines[0].text.to_vec()).unwrap();
+        assert_eq!(first, line(after as u64), "after {after}");
     }
 }

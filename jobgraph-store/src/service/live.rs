@@ -43,8 +43,8 @@ impl Live {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A beat of the leader.
-    pub fn beat(&self, application: &ApplicationRef, epoch: u64, beat: &jobgraph::BeatRequest) {
+    /// A beat of the leader. True: nothing was known of it, so that somebody has to see whether there is anything to be heard.
+    pub fn beat(&self, application: &ApplicationRef, epoch: u64, beat: &jobgraph::BeatRequest) -> bool {
         let heard = Heard {
             epoch,
             source: beat.source.clone(),
@@ -54,15 +54,18 @@ impl Live {
             activity: beat.activity.clone(),
             standbys: beat.standbys.clone(),
         };
-        self.heard().insert(application.clone(), heard);
+        self.heard().insert(application.clone(), heard).is_none()
     }
 
-    /// The leader wrote: as good as a beat, but it says nothing of its counters.
-    pub fn wrote(&self, application: &ApplicationRef, epoch: u64, source: &str) {
+    /// The leader wrote: as good as a beat, but it says nothing of its counters. The answer is that of a beat.
+    pub fn wrote(&self, application: &ApplicationRef, epoch: u64, source: &str) -> bool {
         let (at, wall) = (self.clock.boot(), self.clock.wall());
         let mut heard = self.heard();
         match heard.get_mut(application).filter(|known| known.epoch == epoch) {
-            Some(known) => (known.at, known.wall) = (at, wall),
+            Some(known) => {
+                (known.at, known.wall) = (at, wall);
+                false
+            }
             None => {
                 let new = Heard {
                     epoch,
@@ -73,9 +76,14 @@ impl Live {
                     activity: String::new(),
                     standbys: Vec::new(),
                 };
-                heard.insert(application.clone(), new);
+                heard.insert(application.clone(), new).is_none()
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.heard().len()
     }
 
     /// Nothing more will be heard.
@@ -148,5 +156,46 @@ impl Live {
         if shown.reason.is_empty() && shown.message.is_empty() {
             shown.message.clone_from(&heard.activity);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chassis::clock::ManualClock;
+    use proto::{Epoch, EpochFence};
+
+    use super::*;
+    use crate::blobs::memory::MemoryBlobs;
+    use crate::model::ending::End;
+    use crate::service::Service;
+    use crate::store::memory::MemoryMetadata;
+
+    #[tokio::test]
+    async fn a_beat_after_clean_leaves_nothing_behind() {
+        let (metadata, blobs) = (Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()));
+        let service = Service::new(metadata, blobs, Arc::new(ManualClock::new()));
+        let spec = api::ApplicationSpec {
+            application_id: "live".into(),
+            program: Some(api::Program { uri: "/a.sql".into(), ..Default::default() }),
+            engine: "e".into(),
+            ..Default::default()
+        };
+        let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+        let made = service.submit(request).await.unwrap().application;
+        let generation = proto::Generation(made.generation);
+        let application = ApplicationRef { id: "live".parse().unwrap(), generation };
+        let fence = EpochFence { application, epoch: Epoch(1) };
+        service.begin_attempt(&fence, "runner-0", 7, "").await.unwrap();
+        let beat = jobgraph::BeatRequest::default();
+        assert!(service.beat(&fence, &beat).await.unwrap());
+        assert_eq!(service.live.len(), 1);
+        let end = End { outcome: api::Outcome::Failed, reason: "MAIN_EXITED".into(), message: String::new() };
+        service.end(&fence, end, 0).await.unwrap();
+        service.mark_clean(&fence, &[]).await.unwrap();
+        assert_eq!(service.live.len(), 0);
+        // It was on its way.
+        assert!(service.beat(&fence, &beat).await.unwrap());
+        assert_eq!(service.live.len(), 0);
     }
 }

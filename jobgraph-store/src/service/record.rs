@@ -445,10 +445,22 @@ impl Service {
     /// A beat of the leader. False: it is superseded.
     pub async fn beat(&self, fence: &EpochFence, beat: &jobgraph::BeatRequest) -> Result<bool, Error> {
         let (holds, _) = self.confirm_epoch(fence).await?;
-        if holds {
-            self.live.beat(&fence.application, fence.epoch.get(), beat);
+        if holds && self.live.beat(&fence.application, fence.epoch.get(), beat) {
+            self.forget_if_clean(&fence.application).await?;
         }
         Ok(holds)
+    }
+
+    /// A leader was heard of for the first time. It may be the last word of one whose application has become clean meanwhile, and was
+    /// forgotten here: nothing would ever take it out of memory again. Asked after it was noted, so that either
+    /// this or whoever makes it clean comes last.
+    pub(super) async fn forget_if_clean(&self, application: &ApplicationRef) -> Result<(), Error> {
+        let view = self.metadata.read(vec![Read::Key(generation::state_key(application))], None).await?;
+        let state: Option<generation::GenerationState> = load::one(&view, 0)?;
+        if state.is_none_or(|state| state.application().clean) {
+            self.live.forget(application);
+        }
+        Ok(())
     }
 
     /// Whether this epoch is the one that writes, and which one is.

@@ -76,8 +76,9 @@ impl Service {
                 }
                 Commit::Committed(revision) => revision,
             };
-            if guard == Guard::Epoch {
-                self.live.wrote(application, draft.facts.attempt.epoch, &draft.facts.attempt.holder);
+            let attempt = &draft.facts.attempt;
+            if guard == Guard::Epoch && self.live.wrote(application, attempt.epoch, &attempt.holder) {
+                self.forget_if_clean(application).await?;
             }
             let shown = if draft.facts == loaded.facts { loaded.shown } else { revision };
             return Ok((answer, Loaded { facts: draft.facts, shown, at: revision, ..loaded }));

@@ -316,6 +316,16 @@ pub(crate) async fn every_revision_reads_as_it_was(bed: &mut dyn Bed, history: &
             .map_err(|error| error.to_string())?;
         let read: BTreeMap<Key, Stored> = view.answers[0].iter().cloned().collect();
         ensure!(read == *map, "revision {revision} reads {read:?}, it was {map:?}");
+        // Of the keys up to each one, in front of all and behind all, the last.
+        let untils: Vec<Key> = ["a", "k/", "k/0", "k/3", "k/31", "k/5", "z"].map(key).to_vec();
+        let last = |until: &Key| Read::Last { prefix: key("k/"), until: until.clone() };
+        let view = store.read(untils.iter().map(last).collect(), Some(revision as u64)).await;
+        let view = view.map_err(|error| error.to_string())?;
+        for (until, answer) in untils.iter().zip(&view.answers) {
+            let was = map.range(..=until.clone()).next_back();
+            let was: Vec<_> = was.map(|(key, stored)| (key.clone(), stored.clone())).into_iter().collect();
+            ensure!(*answer == was, "at {revision} the last up to {until} is {answer:?}, it was {was:?}");
+        }
     }
     Ok(())
 }

@@ -74,6 +74,11 @@ impl State {
                 return self.value_at(&key, at).map(|stored| (key, stored)).into_iter().collect();
             }
             Read::Range { prefix, after, limit } => (prefix, after, limit),
+            Read::Last { prefix, until } => {
+                let range = Read::Range { prefix, after: None, limit: usize::MAX };
+                let up_to = self.answer(range, at).into_iter().take_while(|(key, _)| *key <= until);
+                return up_to.last().into_iter().collect();
+            }
         };
         let start = match &after {
             Some(after) if *after >= prefix => Bound::Excluded(after.clone()),

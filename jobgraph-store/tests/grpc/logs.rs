@@ -120,3 +120,36 @@ async fn a_shipper_that_breaks_off_is_followed_by_another_without_a_double_line(
     assert_eq!(texts(&host, read("ship")).await, ["one", "two", "three"]);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_that_was_replaced_does_not_take_its_output_for_kept() {
+    let host = Host::start().await;
+    let (app, _) = host.led("replaced").await;
+    let (mut first, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
+    let (mut second, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
+    assert_eq!(offset, 0);
+    // Sent by the first, which does not write any more.
+    let _ = first.send(vec![chunk(4, "stdout", "one\n", 1)]).await;
+    assert!(first.finish().await.is_err(), "nothing says that it is durable");
+    second.send(vec![chunk(4, "stdout", "one\n", 1)]).await.unwrap();
+    second.finish().await.unwrap();
+    assert_eq!(texts(&host, read("replaced")).await, ["one"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn output_is_taken_after_clean_and_after_somebody_called_it_complete() {
+    let host = Host::start().await;
+    let (app, fence) = host.led("late").await;
+    let (mut stream, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
+    stream.send(vec![chunk(4, "stdout", "one\n", 1)]).await.unwrap();
+    stream.finish().await.unwrap();
+    host.record().end(&fence, api::Outcome::Failed, "MAIN_EXITED", "", 0).await.unwrap();
+    host.record().mark_clean(&fence, Vec::new()).await.unwrap();
+    let (mut stream, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
+    assert_eq!(offset, 4);
+    stream.send(vec![chunk(8, "stdout", "two\n", 1)]).await.unwrap();
+    stream.finish().await.unwrap();
+    assert_eq!(texts(&host, read("late")).await, ["one", "two"]);
+    host.stop().await;
+}

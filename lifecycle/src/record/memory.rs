@@ -20,6 +20,7 @@ struct Kept {
     intents: BTreeMap<String, Intent>,
     logs: HashMap<LogSource, KeptLog>,
     away: bool,
+    deaf: bool,
     read_only: bool,
 }
 
@@ -44,6 +45,11 @@ impl MemoryRecord {
     /// Whether the record is out of reach.
     pub fn set_away(&self, away: bool) {
         self.kept().away = away;
+    }
+
+    /// Whether output is not taken, as on a full disk.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.kept().deaf = deaf;
     }
 
     /// Whether intents cannot be written, as if the record went away in between.
@@ -134,7 +140,12 @@ impl Record for MemoryRecord {
     }
 
     async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
-        let from = self.reached()?.logs.entry(source.clone()).or_default().acknowledged;
+        let mut kept = self.reached()?;
+        if kept.deaf {
+            return Err(RecordError::Away("it takes no output".to_owned()));
+        }
+        let from = kept.logs.entry(source.clone()).or_default().acknowledged;
+        drop(kept);
         let (batches, mut taken) = mpsc::channel::<LogBatch>(4);
         let (acknowledge, acknowledged) = watch::channel(from);
         let (record, source) = (self.clone(), source.clone());

@@ -13,11 +13,11 @@ use client::processes::Processes;
 use client::record::Record as Records;
 use client::tether::Chunk;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Epoch, EpochFence, Reason, jobgraph};
+use proto::{ApplicationRef, Epoch, EpochFence, Reason};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 
-use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of};
+use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of, wire_source};
 use crate::model::{GroupId, Slot};
 
 /// How long one call may take. The callers try again.
@@ -68,6 +68,7 @@ fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
         _ if matches!(error.code(), Code::Aborted | Code::Cancelled | Code::ResourceExhausted) => {
             RecordError::Away(text)
         }
+        _ if error.reason() == Some(Reason::ApplicationNotFound) => RecordError::Unknown(text),
         _ => RecordError::Refused(text),
     }
 }
@@ -174,16 +175,6 @@ fn read_intent(process: Process) -> Option<Intent> {
         exit: process.exit,
         state,
     })
-}
-
-fn wire_source(source: &LogSource) -> jobgraph::LogSource {
-    jobgraph::LogSource {
-        application: Some(source.application.clone().into()),
-        role: source.role.clone(),
-        replica: source.replica,
-        number: source.number,
-        start: source.start,
-    }
 }
 
 fn wire_chunk(chunk: Chunk) -> OutputChunk {

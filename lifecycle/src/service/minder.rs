@@ -15,12 +15,12 @@ use tokio::sync::watch;
 
 use super::detail::Detail;
 use super::group::Group;
-use super::shipping::Shipping;
+use super::shipping::{Origin, Shipped, Shipping};
 use crate::model::{
     FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES, State,
     Watchdog, after_exit, watchdog,
 };
-use crate::record::{Intent, IntentState, Record, RecordError};
+use crate::record::{Intent, IntentState, LogSource, Record, RecordError};
 use crate::substrate::{Adopted, Live, Substrate};
 
 /// How long an end may wait until the output is in the record.
@@ -46,7 +46,7 @@ pub(super) struct Minder {
     pub(super) clock: SharedClock,
     pub(super) shutdown: Shutdown,
     pub(super) stop: watch::Receiver<Option<Duration>>,
-    pub(super) shippings: Vec<Owned<()>>,
+    pub(super) shippings: Vec<Owned<Shipped>>,
 }
 
 /// Why a running process is not minded any further as it is.
@@ -144,7 +144,7 @@ impl Minder {
                 Err(RecordError::Superseded { fence, current }) => {
                     return Err(Some(Fate::Superseded(fence.epoch.get(), current.get())));
                 }
-                Err(RecordError::Refused(why)) => {
+                Err(RecordError::Refused(why) | RecordError::Unknown(why)) => {
                     let exit = Exit { start_error: why, ..Exit::default() };
                     self.group.update(self.place, |status| status.exit = Some(exit));
                     return Err(Some(Fate::Failed));
@@ -265,8 +265,11 @@ impl Minder {
         });
         match live {
             Some(live) => {
-                self.shipped().await;
+                let shipped = self.shipped().await;
                 live.release().await;
+                if shipped {
+                    self.substrate.forget_output(&self.order).await;
+                }
             }
             None if was_started => self.ship(None),
             None => {}
@@ -346,8 +349,9 @@ impl Minder {
     /// Begins to ship the output of the present start.
     fn ship(&mut self, live: Option<Arc<dyn Live>>) {
         let (substrate, record) = (self.substrate.clone(), self.record.clone());
-        let shipping =
-            Shipping { order: self.order.clone(), live, substrate, record, clock: self.clock.clone() };
+        let source = LogSource::new(&self.order.slot, self.order.start);
+        let origin = Origin::Start(self.order.clone(), live);
+        let shipping = Shipping { source, origin, substrate, record, clock: self.clock.clone() };
         self.shippings.retain(|shipping| !shipping.is_finished());
         if self.shippings.len() >= SHIPPINGS {
             // The oldest has had its time, and the record has been away for several starts.
@@ -356,13 +360,15 @@ impl Minder {
         self.shippings.push(owned("shipping", trace::carry(shipping.run())));
     }
 
-    /// Waits until all output is in the record, for a while.
-    async fn shipped(&mut self) {
+    /// Waits until all output is in the record, for a while; whether it is. What is not is kept with the tether's files, and when
+    /// those have to go, in the outbox.
+    async fn shipped(&mut self) -> bool {
         let all = futures::future::join_all(self.shippings.iter_mut());
-        if timeout(&self.clock, SHIP_WAIT, all).await.is_err() {
+        let Ok(all) = timeout(&self.clock, SHIP_WAIT, all).await else {
             tracing::warn!("{}: its output is not all in the record yet", self.order.slot.key());
-            return;
-        }
+            return false;
+        };
         self.shippings.clear();
+        all.iter().all(|shipped| matches!(shipped, Ok(Shipped::Whole)))
     }
 }

@@ -16,11 +16,18 @@ use crate::substrate::{Live, Output, Substrate, SubstrateError};
 /// Chunks that go into one batch, at most: with 64 KiB each a batch stays below a message's limit.
 const CHUNKS_PER_BATCH: usize = 16;
 
-/// Ships the output of one start.
+/// Where output comes from.
+pub(super) enum Origin {
+    /// One start of a process; without a living one only what it left is there.
+    Start(Order, Option<Arc<dyn Live>>),
+    /// What outlived its process's files.
+    Outbox,
+}
+
+/// Ships the output of one source.
 pub(super) struct Shipping {
-    pub(super) order: Order,
-    /// `None` when only what it left is there.
-    pub(super) live: Option<Arc<dyn Live>>,
+    pub(super) source: LogSource,
+    pub(super) origin: Origin,
     pub(super) substrate: Arc<dyn Substrate>,
     pub(super) record: Arc<dyn Record>,
     pub(super) clock: SharedClock,
@@ -33,44 +40,55 @@ enum Broken {
     Output(SubstrateError),
 }
 
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shipped {
+    /// All of it is durable.
+    Whole,
+    /// The record knows no such application: nobody will ask for it.
+    Unwanted,
+    /// The record refuses it, and would again.
+    Refused,
+}
+
 impl Shipping {
     /// Runs until all output is durable, or until the record refuses it for good.
-    pub(super) async fn run(self) {
-        let source = LogSource::new(&self.order.slot, self.order.start);
-        let key = self.order.slot.key();
+    pub(super) async fn run(self) -> Shipped {
+        let source = &self.source;
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-        let mut live = self.live.clone();
         loop {
-            match self.ship(&source, live.as_ref(), &mut backoff).await {
-                Ok(()) => return,
+            match self.ship(&mut backoff).await {
+                Ok(()) => return Shipped::Whole,
                 Err(Broken::Record(RecordError::Refused(why))) => {
-                    tracing::warn!("{key}: its output is not kept: {why}");
-                    return;
+                    tracing::warn!("{source}: its output is not taken: {why}");
+                    return Shipped::Refused;
                 }
-                Err(Broken::Record(error)) => tracing::debug!("{key}: output waits: {error}"),
-                Err(Broken::LogClosed) => tracing::debug!("{key}: output waits: the log was closed"),
-                Err(Broken::Output(error)) => {
-                    tracing::debug!("{key}: {error}");
-                    // Its keeper is gone. What it kept is still there, and nothing more is coming.
-                    live = None;
+                Err(Broken::Record(RecordError::Unknown(why))) => {
+                    tracing::warn!("{source}: its output is not kept: {why}");
+                    return Shipped::Unwanted;
                 }
+                Err(Broken::Record(error)) => tracing::debug!("{source}: output waits: {error}"),
+                Err(Broken::LogClosed) => tracing::debug!("{source}: output waits: the log was closed"),
+                // A keeper that is gone has left what it kept, and its process's exit is known in a moment. Before that nobody can
+                // say that nothing more is coming.
+                Err(Broken::Output(error)) => tracing::debug!("{source}: {error}"),
             }
             self.clock.sleep(backoff.next_delay()).await;
         }
     }
 
-    async fn ship(
-        &self,
-        source: &LogSource,
-        live: Option<&Arc<dyn Live>>,
-        backoff: &mut Backoff,
-    ) -> Result<(), Broken> {
-        let mut log = self.record.open_log(source).await.map_err(Broken::Record)?;
+    async fn output(&self, offset: u64) -> Result<Output, Broken> {
+        Ok(match &self.origin {
+            Origin::Start(_, Some(live)) => live.output(offset).await.map_err(Broken::Output)?,
+            Origin::Start(order, None) => self.substrate.remains(order, offset).await,
+            Origin::Outbox => self.substrate.outbox_output(&self.source, offset).await,
+        })
+    }
+
+    async fn ship(&self, backoff: &mut Backoff) -> Result<(), Broken> {
+        let mut log = self.record.open_log(&self.source).await.map_err(Broken::Record)?;
         let offset = *log.acknowledged.borrow_and_update();
-        let output: Output = match live {
-            Some(live) => live.output(offset).await.map_err(Broken::Output)?,
-            None => self.substrate.remains(&self.order, offset).await,
-        };
+        let output = self.output(offset).await?;
         let mut batches = output.ready_chunks(CHUNKS_PER_BATCH);
         let mut sent = offset;
         while let Some(chunks) = next_batch(&mut batches, &mut log).await? {

@@ -13,6 +13,7 @@ use proto::{ApplicationRef, Generation, Incarnation};
 
 use super::{Adopted, Live, Output, Substrate};
 use crate::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
+use crate::record::LogSource;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ pub async fn all(subject: &Subject) {
     what_was_never_started_is_gone(subject).await;
     output_comes_from_any_offset_live_and_afterwards(subject).await;
     a_sweep_ends_all_of_its_groups_and_nothing_else(subject).await;
+    what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject).await;
     every_named_port_has_an_address_of_its_own(subject).await;
 }
 
@@ -145,6 +147,30 @@ pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) 
         Vec::<String>::new(),
         "sweeping again is harmless"
     );
+}
+
+/// A sweep removes no word: only who has brought it into the record does.
+pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subject) {
+    for order in [order(20, "echo one; echo two; exit 0"), contender(20, "echo one; echo two; exit 0")] {
+        let source = LogSource::new(&order.slot, order.start);
+        let group = Scope::Group(order.slot.group.clone());
+        let live = subject.start(&order).await;
+        subject.within(live.exited()).await;
+        live.release().await;
+        assert_eq!(subject.another.outbox().await, [], "it is where it was said");
+        assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+        assert_eq!(subject.another.outbox().await, [source.clone()]);
+        assert_eq!(subject.read(subject.substrate.outbox_output(&source, 4).await).await, b"two\n");
+        subject.substrate.empty_outbox(&source).await;
+        assert_eq!(subject.another.outbox().await, [], "it was emptied");
+
+        let live = subject.start(&order).await;
+        subject.within(live.exited()).await;
+        live.release().await;
+        subject.substrate.forget_output(&order).await;
+        assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+        assert_eq!(subject.another.outbox().await, [], "nothing was left of it");
+    }
 }
 
 /// Each named port of each role, and nothing else, is given an address that no other has.

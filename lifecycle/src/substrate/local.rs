@@ -9,7 +9,7 @@ mod probe;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use chassis::clock::{SharedClock, timeout};
 use chassis::credential::DeploymentKey;
 use chassis::transport::{Endpoint, SharedTransport};
+use client::outbox::Outbox;
 use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
 use client::tether::{self, Exit, OutputReader, Stream, Tether, TetherEvent, WORK_DIR_VARIABLE, output};
@@ -25,7 +26,7 @@ use proto::{ApplicationRef, Generation};
 
 use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError, leftover, unremoved};
 use crate::model::{self, GroupId, Order, RoleSpec, Scope, Slot};
-use crate::record::kind_of;
+use crate::record::{LogSource, kind_of, read_source, wire_source};
 use live::LocalLive;
 use place::Place;
 
@@ -42,6 +43,7 @@ const STARTS_KEPT: u32 = 2;
 #[derive(Clone)]
 pub struct Local {
     places: Places,
+    outbox: Outbox,
     key: DeploymentKey,
     mainspring: PathBuf,
     store: Endpoint,
@@ -62,7 +64,8 @@ impl Local {
         transport: SharedTransport,
         clock: SharedClock,
     ) -> Self {
-        Self { places, key, mainspring, store, inherited, transport, clock }
+        let outbox = Outbox::new(&places);
+        Self { places, outbox, key, mainspring, store, inherited, transport, clock }
     }
 
     fn place(&self, slot: &Slot) -> Place {
@@ -124,6 +127,24 @@ impl Local {
         self.kill(of_slot, Some(slot)).await
     }
 
+    /// Moves output to the outbox, unless all of it is in the record.
+    fn rescue(&self, source: &LogSource, output: &Path) -> io::Result<()> {
+        if self.outbox.take(&wire_source(source), output)? {
+            tracing::info!("{source}: its output waits to be shipped");
+        }
+        Ok(())
+    }
+
+    /// Saves what a group has said from the removal of its directory. Answers what could not be saved.
+    fn rescue_group(&self, group: &GroupId) -> Vec<String> {
+        let kept = place::kept_outputs(group, &place::group_directory(&self.places, group));
+        let rescued = kept.into_iter().map(|(slot, start, output)| {
+            let rescued = self.rescue(&LogSource::new(&slot, start), &output);
+            rescued.map_err(|error| unremoved(&output, &error))
+        });
+        rescued.filter_map(Result::err).collect()
+    }
+
     /// The exit of a process whose tether is gone; nothing of it is left afterwards.
     async fn exit_without_tether(&self, order: &Order) -> Exit {
         for left in self.kill_slot(&order.slot).await {
@@ -134,6 +155,25 @@ impl Local {
         let exit = Exit::read(&exit_file).inspect_err(|error| tracing::warn!("{error}"));
         exit.ok().flatten().unwrap_or_default()
     }
+}
+
+/// What segments hold from an offset on.
+fn kept_output(directory: &Path, offset: u64) -> Output {
+    let reader = OutputReader::new(directory, offset);
+    let chunks = futures::stream::unfold(Some(reader), |reader| async {
+        let mut reader = reader?;
+        let read = tokio::task::spawn_blocking(move || {
+            let chunk = reader.next_chunk();
+            (reader, chunk)
+        });
+        match read.await {
+            Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(reader))),
+            Ok((_, Ok(None))) => None,
+            Ok((_, Err(error))) => Some((Err(SubstrateError(error.to_string())), None)),
+            Err(error) => Some((Err(SubstrateError(error.to_string())), None)),
+        }
+    });
+    chunks.boxed()
 }
 
 #[async_trait]
@@ -154,7 +194,13 @@ impl Substrate for Local {
         let place = self.place(&order.slot);
         let failed = |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
         place.prepare(order, &self.key).map_err(failed)?;
-        place.forget_starts_before(order.start.saturating_sub(STARTS_KEPT - 1));
+        for start in place.starts_before(order.start.saturating_sub(STARTS_KEPT - 1)) {
+            // What cannot go now goes with the group.
+            let output = place.output_dir(start);
+            if self.rescue(&LogSource::new(&order.slot, start), &output).is_ok() {
+                let _ = fs::remove_dir_all(output);
+            }
+        }
         let mark = self.places.owner_mark(
             &order.slot.group.application,
             order.slot.group.kind,
@@ -190,21 +236,35 @@ impl Substrate for Local {
     }
 
     async fn remains(&self, order: &Order, offset: u64) -> Output {
-        let reader = OutputReader::new(self.place(&order.slot).output_dir(order.start), offset);
-        let chunks = futures::stream::unfold(Some(reader), |reader| async {
-            let mut reader = reader?;
-            let read = tokio::task::spawn_blocking(move || {
-                let chunk = reader.next_chunk();
-                (reader, chunk)
-            });
-            match read.await {
-                Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(reader))),
-                Ok((_, Ok(None))) => None,
-                Ok((_, Err(error))) => Some((Err(SubstrateError(error.to_string())), None)),
-                Err(error) => Some((Err(SubstrateError(error.to_string())), None)),
-            }
+        kept_output(&self.place(&order.slot).output_dir(order.start), offset)
+    }
+
+    async fn forget_output(&self, order: &Order) {
+        let directory = self.place(&order.slot).output_dir(order.start);
+        if let Err(error) = output::discard(&directory) {
+            tracing::debug!("{}: {error}", directory.display());
+        }
+    }
+
+    async fn outbox(&self) -> Vec<LogSource> {
+        let sources = self.outbox.sources().unwrap_or_else(|error| {
+            tracing::warn!("the outbox cannot be read: {error}");
+            Vec::new()
         });
-        chunks.boxed()
+        sources.into_iter().filter_map(read_source).collect()
+    }
+
+    async fn outbox_output(&self, source: &LogSource, offset: u64) -> Output {
+        match self.outbox.directory_of(&wire_source(source)) {
+            Ok(directory) => kept_output(&directory, offset),
+            Err(error) => futures::stream::iter([Err(SubstrateError(error.to_string()))]).boxed(),
+        }
+    }
+
+    async fn empty_outbox(&self, source: &LogSource) {
+        if let Err(error) = self.outbox.remove(&wire_source(source)) {
+            tracing::warn!("{source}: its output stays in the outbox: {error}");
+        }
     }
 
     async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String {
@@ -217,12 +277,20 @@ impl Substrate for Local {
         let marked =
             |_: &Process, mark: &OwnerMark| self.group_of(mark).is_some_and(|group| scope.holds(&group));
         let mut left = self.kill(marked, None).await;
-        for directory in place::directories(&self.places, scope) {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    left.push(unremoved(&directory, &error))
+        for group in place::groups(&self.places, scope) {
+            let mut directories = vec![self.places.sockets(&group.application, group.kind, group.number)];
+            let unsaved = self.rescue_group(&group);
+            if unsaved.is_empty() {
+                directories.push(place::group_directory(&self.places, &group));
+            }
+            left.extend(unsaved);
+            for directory in directories {
+                match fs::remove_dir_all(&directory) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        left.push(unremoved(&directory, &error))
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         if let Scope::Contenders(application) = scope {

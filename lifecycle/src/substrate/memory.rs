@@ -1,7 +1,7 @@
 //! Processes that exist in memory only, for simulations and tests. They run scripts of a few words: `echo TEXT`, `exit
 //! CODE` and `sleep` (for ever), separated by `; ` and given as `/bin/sh -c SCRIPT`, so that one plan runs on both substrates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
 use crate::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
+use crate::record::LogSource;
 
 /// A substrate whose processes are entries in a table; clones share it, like two lifecycles on one machine.
 #[derive(Clone, Default)]
@@ -21,6 +22,8 @@ pub struct Memory(Arc<Mutex<Table>>);
 #[derive(Default)]
 struct Table {
     processes: BTreeMap<(String, u32), Process>,
+    /// What was said by processes that were swept before it was in the record.
+    outbox: HashMap<LogSource, Vec<u8>>,
     next_pid: u32,
     next_port: u16,
     silent_at_start: bool,
@@ -160,12 +163,26 @@ impl Substrate for Memory {
     }
 
     async fn remains(&self, order: &Order, offset: u64) -> Output {
-        let said = self.find(order).map(|process| process.said).unwrap_or_default();
-        let end = said.len() as u64;
-        let from = usize::try_from(offset.min(end)).unwrap_or(0);
-        let data = Bytes::from(said).slice(from..);
-        let chunk = Chunk { next_offset: end, stream: Stream::Stdout, data, lost_before: 0, unix_nanos: 0 };
-        futures::stream::iter((offset < end).then_some(Ok(chunk))).boxed()
+        from_offset(self.find(order).map(|process| process.said).unwrap_or_default(), offset)
+    }
+
+    async fn forget_output(&self, order: &Order) {
+        if let Some(process) = self.table().processes.get_mut(&(order.slot.key(), order.start)) {
+            process.said.clear();
+        }
+    }
+
+    async fn outbox(&self) -> Vec<LogSource> {
+        self.table().outbox.keys().cloned().collect()
+    }
+
+    async fn outbox_output(&self, source: &LogSource, offset: u64) -> Output {
+        let said = self.table().outbox.get(source).cloned().unwrap_or_default();
+        from_offset(said, offset)
+    }
+
+    async fn empty_outbox(&self, source: &LogSource) {
+        self.table().outbox.remove(source);
     }
 
     async fn stderr_tail(&self, _: &Order, _: usize) -> String {
@@ -173,15 +190,28 @@ impl Substrate for Memory {
     }
 
     async fn sweep(&self, scope: &Scope) -> Vec<String> {
-        self.table().processes.retain(|_, process| {
+        let Table { processes, outbox, .. } = &mut *self.table();
+        processes.retain(|(_, start), process| {
             let gone = scope.holds(&process.slot.group);
             if gone {
                 process.end(Exit { signal: Some(9), ..Exit::default() });
+                if !process.said.is_empty() {
+                    let source = LogSource::new(&process.slot, *start);
+                    outbox.insert(source, std::mem::take(&mut process.said));
+                }
             }
             !gone
         });
         Vec::new()
     }
+}
+
+fn from_offset(said: Vec<u8>, offset: u64) -> Output {
+    let end = said.len() as u64;
+    let from = usize::try_from(offset.min(end)).unwrap_or(0);
+    let data = Bytes::from(said).slice(from..);
+    let chunk = Chunk { next_offset: end, stream: Stream::Stdout, data, lost_before: 0, unix_nanos: 0 };
+    futures::stream::iter((offset < end).then_some(Ok(chunk))).boxed()
 }
 
 struct Handle {

@@ -253,6 +253,10 @@ async fn send_output(
                 feed.send(chunk?).await;
             }
         }
+        if known.complete && reader.offset() < known.end {
+            // The disk took nothing of it: said, not passed over.
+            feed.send(lost_at_the_end(reader.offset(), known.end)).await;
+        }
         if !follow || known.complete || progress.changed().await.is_err() {
             return Ok(());
         }
@@ -260,6 +264,11 @@ async fn send_output(
         let complete = async { progress.wait_for(|progress| progress.complete).await.is_ok() };
         let _ = timeout(&clock, GATHERED_FOR, complete).await;
     }
+}
+
+fn lost_at_the_end(from: u64, to: u64) -> ReadOutputResponse {
+    let stream = OutputStream::Stdout.into();
+    ReadOutputResponse { next_offset: to, stream, lost_before: to - from, ..ReadOutputResponse::default() }
 }
 
 /// What is there, as far as it may be under way at once.

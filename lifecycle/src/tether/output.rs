@@ -62,7 +62,7 @@ pub(crate) async fn keep(
             writer = written.await.map_err(io::Error::other)?;
             progress.send_modify(|progress| progress.end = writer.offset);
         }
-        Ok::<(), io::Error>(())
+        tokio::task::spawn_blocking(move || writer.end()).await.map_err(io::Error::other)
     };
     let (written, stdout, stderr) = tokio::join!(write, stdout, stderr);
     progress.send_modify(|progress| progress.complete = true);
@@ -120,6 +120,7 @@ struct Writer {
     offset: u64,
     open: Option<(File, u64)>,
     failing: bool,
+    last_nanos: i64,
 }
 
 impl Writer {
@@ -128,7 +129,7 @@ impl Writer {
         for start in segments(&directory)? {
             fs::remove_file(segment_path(&directory, start))?;
         }
-        Ok(Self { directory, offset: 0, open: None, failing: false })
+        Ok(Self { directory, offset: 0, open: None, failing: false, last_nanos: 0 })
     }
 
     /// Keeps a piece, or drops it when the disk does not take it: its bytes then count as lost.
@@ -140,7 +141,20 @@ impl Writer {
             _ => {}
         }
         self.failing = result.is_err();
+        self.last_nanos = piece.unix_nanos;
         self.offset += piece.data.len() as u64;
+    }
+
+    /// Nothing more comes. What was lost last is told by a chunk without bytes behind it, if the disk takes as much as that by now:
+    /// in the middle the next chunk tells it, at the end only the tether itself would know.
+    fn end(mut self) {
+        if self.failing {
+            let unix_nanos = self.last_nanos;
+            let told = self.try_append(&Piece { stream: Stream::Stdout, unix_nanos, data: Vec::new() });
+            if let Err(error) = told {
+                tracing::warn!("the end of the output is lost: {error}");
+            }
+        }
     }
 
     fn try_append(&mut self, piece: &Piece) -> io::Result<()> {
@@ -228,5 +242,28 @@ mod tests {
         writer.append(&piece("kept"));
         let chunk = OutputReader::new(&output, 0).next_chunk().unwrap().unwrap();
         assert_eq!((chunk.data.as_ref(), chunk.lost_before, chunk.next_offset), (b"kept".as_slice(), 4, 8));
+    }
+
+    #[test]
+    fn what_a_full_disk_loses_at_the_end_is_told_to_who_reads_the_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = directory.path().join("output");
+        fs::create_dir(&output).unwrap();
+        let mut writer = Writer::open(output.clone()).unwrap();
+        let piece =
+            |text: &str| Piece { stream: Stream::Stdout, unix_nanos: 5, data: text.as_bytes().to_vec() };
+        writer.append(&piece("kept"));
+        // No place for what comes next, until it is over.
+        let (open, kept) = (writer.open.take(), directory.path().join("kept"));
+        fs::rename(&output, &kept).unwrap();
+        writer.append(&piece("lost"));
+        fs::rename(&kept, &output).unwrap();
+        writer.open = open;
+        writer.end();
+        let mut reader = OutputReader::new(&output, 0);
+        assert_eq!(reader.next_chunk().unwrap().unwrap().data, "kept");
+        let last = reader.next_chunk().unwrap().unwrap();
+        assert_eq!((last.data.len(), last.lost_before, last.next_offset), (0, 4, 8));
+        assert_eq!(reader.next_chunk().unwrap(), None);
     }
 }

@@ -123,6 +123,7 @@ async fn run(endpoint: Endpoint, memory: Memory, record: MemoryRecord, clock: Ar
         limits: Limits::default(),
     });
     tasks.spawn("server", server.await.unwrap().run());
+    tasks.spawn_job("outbox", service.clone().ship_outbox());
     tasks.spawn_job("adoption", service.adopt());
     tasks.run(Duration::ZERO).await.unwrap();
 }

@@ -95,6 +95,10 @@ impl Workspace for Stuck {
         Vec::new()
     }
 
+    async fn unshipped(&self, _: &ApplicationRef) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn forget(&self, _: &ApplicationRef) {}
 
     fn outputs(&self, application: &ApplicationRef) -> std::path::PathBuf {

@@ -18,6 +18,10 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// How often staging is tried to be swept before it is said to be left.
 const SWEEP_TRIES: u32 = 5;
 
+/// How long output that its runner could not ship may hold up an end, and how often it is looked for. Lifecycle ships it.
+const SHIP_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 pub(super) async fn record(
     shared: &Arc<Shared>,
     outcome: model::Outcome,
@@ -162,8 +166,23 @@ pub(super) async fn release(shared: &Arc<Shared>) -> Outcome {
 }
 
 pub(super) async fn remove_work(shared: &Arc<Shared>) -> Vec<Fact> {
-    let leftovers = shared.ports.workspace.remove(shared.application()).await;
+    let mut leftovers = shared.ports.workspace.remove(shared.application()).await;
+    leftovers.extend(unshipped(shared).await);
     vec![Fact::WorkRemoved { leftovers }]
+}
+
+/// Waits for the last output to get into the record: who follows it hears of nothing more once the application is clean. What
+/// does not get there in time is told; it gets there later.
+async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
+    let clock = &shared.ports.clock;
+    let end = clock.boot() + SHIP_WITHIN;
+    loop {
+        let waiting = shared.ports.workspace.unshipped(shared.application()).await;
+        if waiting.is_empty() || clock.boot() >= end {
+            return waiting;
+        }
+        clock.sleep(LOOK_AGAIN).await;
+    }
 }
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Outcome {

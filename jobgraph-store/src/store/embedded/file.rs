@@ -153,6 +153,13 @@ impl RecordFile {
                     };
                     range(&data, &overlay, prefix, after.as_ref(), *limit)?
                 }
+                Read::Last { prefix, until } if revision == latest => last(&data, prefix, until)?,
+                Read::Last { prefix, until } => {
+                    // The past is asked for rarely, and never for this: no pains are taken.
+                    let overlay = replaced(&history, prefix, revision)?;
+                    let all = range(&data, &overlay, prefix, None, usize::MAX)?;
+                    all.into_iter().take_while(|(key, _)| key <= until).last().into_iter().collect()
+                }
             });
         }
         Ok(View { revision, answers })
@@ -277,6 +284,20 @@ fn replaced(history: &History, prefix: &Key, at: u64) -> Result<BTreeMap<Key, Op
         }
     }
     Ok(then)
+}
+
+/// The last key with this prefix that is not beyond `until`, now.
+fn last(data: &Data, prefix: &Key, until: &Key) -> Result<Vec<(Key, Stored)>, Refused> {
+    if until < prefix {
+        return Ok(Vec::new());
+    }
+    let until = match prefix.prefix_end() {
+        Some(end) if *until >= end => Bound::Excluded(end),
+        _ => Bound::Included(until.clone()),
+    };
+    let bounds = (Bound::Included(prefix.as_bytes()), until.as_ref().map(Key::as_bytes));
+    let last = data.range::<&[u8]>(bounds)?.next_back().transpose()?;
+    Ok(last.map(|(key, value)| (Key::new(key.value().to_vec()), stored(value.value()))).into_iter().collect())
 }
 
 fn range(

@@ -34,26 +34,53 @@ pub(super) fn group_directory(places: &Places, group: &GroupId) -> PathBuf {
     places.application_work(&group.application).join(format!("{}-{}", group.kind.as_str(), group.number))
 }
 
-/// What groups leave behind. Of clusters that are only known to be lower than another one, nothing: who ended them has
+/// The groups that leave something behind. Of clusters that are only known to be lower than another one, nothing: who ended them has
 /// removed it, or the application's working directory goes as a whole.
-pub(super) fn directories(places: &Places, scope: &Scope) -> Vec<PathBuf> {
-    let of_group = |group: &GroupId| {
-        [places.sockets(&group.application, group.kind, group.number), group_directory(places, group)]
-    };
+pub(super) fn groups(places: &Places, scope: &Scope) -> Vec<GroupId> {
     match scope {
-        Scope::Group(group) => of_group(group).to_vec(),
+        Scope::Group(group) => vec![group.clone()],
         Scope::ClustersBelow(..) => Vec::new(),
         Scope::Contenders(application) => {
-            let work = places.application_work(application);
-            let entries = fs::read_dir(work).into_iter().flatten().flatten();
-            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
             let prefix = format!("{}-", Kind::Contender.as_str());
-            let numbers = names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
+            let numbers = names(&places.application_work(application))
+                .filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
             let group = |number| GroupId { application: application.clone(), kind: Kind::Contender, number };
-            numbers.flat_map(|number| of_group(&group(number))).collect()
+            numbers.map(group).collect()
         }
     }
 }
+
+/// The starts of a group's processes that have kept output: role, replica, start, and where it is. The directories tell, because
+/// what is to be ended may be known to nobody any more.
+pub(super) fn kept_outputs(group: &GroupId, directory: &Path) -> Vec<(Slot, u32, PathBuf)> {
+    let works: Vec<(String, u32, PathBuf)> = match group.kind {
+        Kind::Contender => vec![(Kind::Contender.as_str().to_owned(), 0, directory.to_owned())],
+        Kind::Cluster | Kind::Attempt => names(directory)
+            .filter_map(|name| {
+                let (role, replica) = name.rsplit_once('-')?;
+                Some((role.to_owned(), replica.parse().ok()?, directory.join(&name)))
+            })
+            .collect(),
+    };
+    let mut kept = Vec::new();
+    for (role, replica, work) in works {
+        let slot = Slot { group: group.clone(), role, replica };
+        for name in names(&work.join(STARTS)) {
+            if let Ok(start) = name.parse() {
+                kept.push((slot.clone(), start, work.join(STARTS).join(name)));
+            }
+        }
+    }
+    kept
+}
+
+fn names(directory: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// Below a working directory: what the tethers of its starts keep.
+const STARTS: &str = ".tether";
 
 /// The files and sockets of one process.
 pub(super) struct Place {
@@ -97,7 +124,7 @@ impl Place {
     }
 
     fn starts(&self) -> PathBuf {
-        self.work.join(".tether")
+        self.work.join(STARTS)
     }
 
     fn token_file(&self) -> PathBuf {
@@ -122,16 +149,10 @@ impl Place {
         Ok(())
     }
 
-    /// Removes what starts before `start` have left: a process that is started again and again fills no disk.
-    pub(super) fn forget_starts_before(&self, start: u32) {
-        let Ok(entries) = fs::read_dir(self.starts()) else { return };
-        for entry in entries.flatten() {
-            let number = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            if number.is_some_and(|number| number < start) {
-                // What stays is removed with the group.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
+    /// What starts before `start` have left: a process that is started again and again is not to fill the disk.
+    pub(super) fn starts_before(&self, start: u32) -> Vec<u32> {
+        let numbers = names(&self.starts()).filter_map(|name| name.parse::<u32>().ok());
+        numbers.filter(|number| *number < start).collect()
     }
 
     /// What its tether is told.

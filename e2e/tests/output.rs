@@ -1,0 +1,118 @@
+//! What main() prints is shown once and kept, whatever dies meanwhile; what cannot be kept is told.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use e2e::disk::{Disk, in_a_namespace};
+use e2e::process::{eventually, signal};
+use e2e::{Host, Running};
+
+fn program(host: &Host, name: &str, script: &str) -> String {
+    let path = host.file(name, &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// What main() wrote, as the record has it.
+fn logged(host: &Host, id: &str) -> String {
+    host.run(&["logs", id, "--role", "main"]).exits(0).stdout
+}
+
+/// Kills a service and waits until the host has another one.
+fn kill_service(host: &Host, service: &str) {
+    let pid = host.pid_of(service).unwrap();
+    signal(pid, "KILL");
+    eventually("the service is there again", || host.pid_of(service).is_some_and(|now| now != pid));
+}
+
+#[test]
+fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_again() {
+    let host = Host::new();
+    let counts = "n=0; while [ $n -lt 200 ]; do echo \"line $n\"; n=$((n+1)); sleep 0.04; done; echo end";
+    let counts = program(&host, "counts", counts);
+    let start = |id: &str| host.start(&["run", "--application-id", id, &counts]);
+    let mut runs: Vec<(&str, Running)> =
+        ["one", "two", "three"].into_iter().map(|id| (id, start(id))).collect();
+    eventually("all speak", || runs.iter().all(|(_, run)| run.stdout().contains("line 3\n")));
+    let mut kills = 0;
+    while runs.iter_mut().all(|(_, run)| run.is_running()) && kills < 12 {
+        kill_service(&host, "jobgraph-store");
+        kills += 1;
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    assert!(kills > 2, "it was killed while they spoke");
+    let said: String = (0..200).map(|n| format!("line {n}\n")).chain(["end\n".to_owned()]).collect();
+    for (id, run) in runs {
+        let run = run.finish().exits(0);
+        assert_eq!(run.stdout, said, "{id} after {kills} kills\n--- stderr\n{}", run.stderr);
+        assert_eq!(logged(&host, id), said, "{id} after {kills} kills");
+    }
+}
+
+#[test]
+fn what_main_said_last_is_not_lost_with_its_runner() {
+    let host = Host::new();
+    let speaks = "echo \"begun $MAINSPRING_EPOCH\"; while [ ! -e \"$1/go\" ]; do sleep 0.02; done
+        echo \"last words $MAINSPRING_EPOCH\"; : > \"$1/said-$MAINSPRING_EPOCH\"
+        while [ ! -e \"$1/end\" ]; do sleep 0.02; done; echo done";
+    let speaks = program(&host, "speaks", speaks);
+    let scratch = host.scratch().to_owned();
+    let run = host.start(&["run", "--application-id", "heir", &speaks, scratch.to_str().unwrap()]);
+    eventually("main() has begun", || run.stdout().contains("begun 1"));
+    let leader = u32::try_from(host.status("heir")["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
+    let store = host.pid_of("jobgraph-store").unwrap();
+    // The record hears nothing of what is said now.
+    signal(store, "STOP");
+    std::fs::write(scratch.join("go"), "").unwrap();
+    eventually("it is said", || scratch.join("said-1").exists());
+    signal(leader, "KILL");
+    signal(store, "CONT");
+    std::fs::write(scratch.join("end"), "").unwrap();
+    let run = run.finish().exits(0);
+    let kept = logged(&host, "heir");
+    for words in ["last words 1\n", "last words 2\n", "done\n"] {
+        assert_eq!(kept.matches(words).count(), 1, "{words:?} in\n{kept}\n--- stderr\n{}", run.stderr);
+        assert_eq!(run.stdout.matches(words).count(), 1, "{words:?} in\n{}", run.stdout);
+    }
+    let outbox = std::fs::read_dir(host.state().join("outbox")).unwrap();
+    assert_eq!(outbox.count(), 0, "it is in the record, so it goes");
+}
+
+#[test]
+fn what_a_full_disk_loses_at_the_end_is_told() {
+    in_a_namespace("what_a_full_disk_loses_at_the_end_is_told", || {
+        let host = Host::new();
+        let disk = Disk::mount(host.state().join("work"), "size=2m");
+        let speaks = "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; seq 1 1000";
+        let speaks = program(&host, "speaks", speaks);
+        let scratch = host.scratch().to_owned();
+        let run = host.start(&["run", "--application-id", "full", &speaks, scratch.to_str().unwrap()]);
+        eventually("main() has begun", || run.stdout().contains("begun"));
+        disk.fill();
+        std::fs::write(scratch.join("go"), "").unwrap();
+        let run = run.finish().exits(0);
+        assert!(run.stdout.starts_with("begun\n") && !run.stdout.contains("1000"), "{}", run.stdout);
+        let told = run.says("of output were dropped here");
+        assert!(!told.stderr.contains("left over: output"), "{}", told.stderr);
+        host.run(&["logs", "full", "--role", "main"]).exits(0).says("were dropped here");
+        host.down();
+    });
+}
+
+#[test]
+fn silence_is_told() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+    let silent = program(&host, "silent", "exit 0");
+    host.run(&["run", "--application-id", "mute", &silent]).exits(0);
+    for arguments in [&["logs", "mute"][..], &["logs", "mute", "--role", "main"], &["logs", "mute", "-f"]] {
+        let logs = host.run(arguments).exits(0);
+        assert!(!logs.stdout.contains("main"), "{}", logs.stdout);
+        logs.says("main() of mute@1 wrote nothing");
+    }
+    let speaks = program(&host, "speaks", "echo words");
+    host.run(&["run", "--application-id", "loud", &speaks]).exits(0);
+    let logs = host.run(&["logs", "loud", "--role", "main"]).exits(0);
+    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("words\n", ""));
+}

@@ -1,0 +1,153 @@
+//! Where a reader stands. A number alone does not do: lines that were shown before they were durable get other numbers when the store
+//! dies and their output comes again beside that of others. So a cursor holds a number that is durable, and for each source whose
+//! lines were shown beyond it the position of the last one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::keys::log::StoredLine;
+
+/// A process that writes: role, epoch or incarnation, replica, start.
+type Source = (String, u64, u32, u32);
+
+/// A reader's place, and what it has been shown beyond.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// Lines up to this number have passed.
+    line: u64,
+    /// Lines of these sources have passed up to a position; the number of the line at which that was seen in this life of the store.
+    beyond: BTreeMap<Source, (u64, Option<u64>)>,
+}
+
+fn source(line: &StoredLine) -> Source {
+    (line.role.clone(), line.source_number, line.replica, line.start)
+}
+
+impl Cursor {
+    /// The number to read on from.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Lines up to `passed` have been read, and up to `durable` have their number for good.
+    pub(super) fn settle(&mut self, passed: u64, durable: u64) {
+        self.line = self.line.max(passed.min(durable));
+        let line = self.line;
+        self.beyond.retain(|_, (_, number)| number.is_none_or(|number| number > line));
+    }
+
+    /// Goes on past a line that its reader wants; `false` when the reader has been shown it before.
+    pub(super) fn pass(&mut self, line: &StoredLine, durable: u64) -> bool {
+        let is_durable = line.number <= durable;
+        if is_durable && self.beyond.is_empty() {
+            self.line = self.line.max(line.number);
+            return true;
+        }
+        let source = source(line);
+        let known = self.beyond.get(&source).map(|(position, _)| *position);
+        let is_new = line.position == 0 || known.is_none_or(|known| line.position > known);
+        let seen = known.unwrap_or(0).max(line.position);
+        if is_durable {
+            self.line = self.line.max(line.number);
+            if known.is_some_and(|known| known <= line.position) {
+                self.beyond.remove(&source);
+            }
+        } else if is_new || known == Some(line.position) {
+            self.beyond.insert(source, (seen, Some(line.number)));
+        }
+        is_new
+    }
+}
+
+/// A text that is no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoCursor;
+
+impl fmt::Display for Cursor {
+    /// `1f`, and for each source beyond `/role/number/replica/start/position`; numbers in hex.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.line)?;
+        for ((role, number, replica, start), (position, _)) in &self.beyond {
+            write!(f, "/{role}/{number:x}/{replica:x}/{start:x}/{position:x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        let hex = |text: &str| u64::from_str_radix(text, 16).map_err(|_| NoCursor);
+        let small = |text: &str| u32::from_str_radix(text, 16).map_err(|_| NoCursor);
+        let mut parts = text.split('/');
+        let line = hex(parts.next().ok_or(NoCursor)?)?;
+        let rest: Vec<&str> = parts.collect();
+        let mut beyond = BTreeMap::new();
+        for source in rest.chunks(5) {
+            let [role, number, replica, start, position] = source else { return Err(NoCursor) };
+            let source = ((*role).to_owned(), hex(number)?, small(replica)?, small(start)?);
+            beyond.insert(source, (hex(position)?, None));
+        }
+        Ok(Self { line, beyond })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn line(role: &str, number: u64, position: u64) -> StoredLine {
+        StoredLine { number, position, role: role.into(), source_number: 7, ..Default::default() }
+    }
+
+    #[test]
+    fn among_durable_lines_a_cursor_is_a_number() {
+        let mut cursor = Cursor::default();
+        assert!(cursor.pass(&line("main", 31, 4), 40));
+        assert_eq!(cursor.to_string(), "1f");
+        assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+    }
+
+    #[test]
+    fn lines_that_get_other_numbers_in_another_life_are_known_by_their_positions() {
+        let mut before = Cursor::default();
+        for (number, position) in [(1, 10), (2, 20), (4, 30)] {
+            assert!(before.pass(&line("main", number, position), 1));
+        }
+        // The store dies: line 1 was durable; a worker's lines come first now, and main()'s third is the sixth.
+        let mut after: Cursor = before.to_string().parse().unwrap();
+        assert_eq!(after.line(), 1);
+        let again = [("worker", 2, 5), ("main", 3, 20), ("worker", 4, 9), ("main", 5, 30), ("main", 6, 40)];
+        let shown: Vec<u64> = again
+            .iter()
+            .filter(|(role, number, position)| after.pass(&line(role, *number, *position), 0))
+            .map(|(_, number, _)| *number)
+            .collect();
+        assert_eq!(shown, [2, 4, 6]);
+        // And it dies again before any of them is durable.
+        let mut third: Cursor = after.to_string().parse().unwrap();
+        assert!(!third.pass(&line("main", 2, 40), 9) && third.pass(&line("main", 3, 50), 9));
+    }
+
+    #[test]
+    fn what_became_durable_is_a_number_again() {
+        let mut cursor = Cursor::default();
+        cursor.pass(&line("main", 1, 10), 0);
+        cursor.pass(&line("worker", 2, 10), 0);
+        assert!(cursor.to_string().contains("worker"));
+        cursor.settle(2, 1);
+        assert_eq!(cursor.to_string(), "1/worker/7/0/0/a");
+        cursor.settle(2, 2);
+        assert_eq!(cursor.to_string(), "2");
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        for text in ["", "no cursor", "1/main", "1/main/1/0/0/x", "1/main/1/0/0/3/extra"] {
+            assert_eq!(text.parse::<Cursor>(), Err(NoCursor), "{text:?}");
+        }
+    }
+}

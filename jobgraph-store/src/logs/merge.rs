@@ -1,0 +1,162 @@
+//! Small chunks become larger ones: a stream that says a word now and then would have a key for each word otherwise. Sixteen of a
+//! size become one, so that a line is written again a few times in all, not once for each line that follows.
+
+use bytes::Bytes;
+use proto::{ApplicationRef, Digest};
+
+use super::append::Body;
+use crate::error::Error;
+use crate::keys::Kind as _;
+use crate::keys::log::{ChunkBody, LogChunk, LogHead, chunk_key, chunk_prefix, head_key};
+use crate::keys::payload::{self, Use};
+use crate::service::Service;
+use crate::store::{Commit, Compare, Operation, Read, Transaction};
+
+/// Chunks below such a size, in bytes, are merged with their like; larger ones are left alone.
+const SIZES: [u64; 2] = [8 * 1024, 64 * 1024];
+
+/// So many of a size become one.
+const FAN_IN: usize = 16;
+
+/// Chunks that are merged in one commit, at most.
+const MERGED_AT_ONCE: usize = 32;
+
+/// A merged chunk is at most such a part of what is kept: dropping the oldest one then drops little.
+const PART_OF_KEPT: u64 = 64;
+
+/// A chunk, as far as merging is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) first_line: u64,
+    pub(super) stored_bytes: u64,
+}
+
+/// How many of the latest chunks are to become one; 0: none.
+fn to_merge(chunks: &[Known], kept_bytes: u64) -> usize {
+    let limit = kept_bytes / PART_OF_KEPT;
+    let mut smaller = 0;
+    for size in SIZES {
+        let (mut bytes, mut count, mut like) = (0, 0, 0);
+        for chunk in chunks.iter().rev().take(MERGED_AT_ONCE) {
+            bytes += chunk.stored_bytes;
+            if chunk.stored_bytes >= size || bytes > limit {
+                break;
+            }
+            count += 1;
+            like += usize::from(chunk.stored_bytes >= smaller);
+        }
+        if like >= FAN_IN {
+            return count;
+        }
+        smaller = size;
+    }
+    0
+}
+
+impl Service {
+    /// All chunks of a generation.
+    pub(super) async fn known_chunks(&self, application: &ApplicationRef) -> Result<Vec<Known>, Error> {
+        let view = self.metadata.read(vec![Read::all(chunk_prefix(application))], None).await?;
+        let known = |stored: &Bytes| {
+            let LogChunk { first_line, stored_bytes, .. } = LogChunk::from_stored(stored)?;
+            Ok(Known { first_line, stored_bytes })
+        };
+        view.answers[0].iter().map(|(_, stored)| known(&stored.value)).collect()
+    }
+
+    /// Makes one of the latest chunks, if there are enough of a size. Only for who writes chunks of this generation.
+    pub(super) async fn merge_chunks(
+        &self,
+        application: &ApplicationRef,
+        chunks: &mut Vec<Known>,
+    ) -> Result<(), Error> {
+        let count = to_merge(chunks, self.logs.kept_bytes);
+        let Some(at) = chunks.len().checked_sub(count).filter(|_| count > 0) else { return Ok(()) };
+        let mut reads = vec![Read::Key(head_key(application))];
+        reads.extend(chunks[at..].iter().map(|known| Read::Key(chunk_key(application, known.first_line))));
+        let view = self.metadata.read(reads, None).await?;
+        let mut head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
+        let mut whole = LogChunk::default();
+        let mut body = ChunkBody { application: application.to_string(), lines: Vec::new() };
+        let mut transaction = Transaction::default();
+        let revision = crate::service::revision_of(&view, 0);
+        transaction.compares.push(Compare { key: head_key(application), revision });
+        let mut replaced: Vec<Digest> = Vec::new();
+        for (key, stored) in view.answers[1..].iter().flatten() {
+            let chunk = LogChunk::from_stored(&stored.value)?;
+            body.lines.extend(self.read_chunk(&chunk).await?);
+            if whole.first_line == 0 {
+                whole.first_line = chunk.first_line;
+            } else {
+                transaction.operations.push(Operation::Delete(key.clone()));
+            }
+            whole.last_line = chunk.last_line;
+            whole.bytes += chunk.bytes;
+            whole.lost_bytes += chunk.lost_bytes;
+            head.kept_bytes = head.kept_bytes.saturating_sub(chunk.stored_bytes);
+            if !chunk.digest.is_empty() {
+                let digest = chunk.digest.parse()?;
+                let reference = payload::reference_key(digest, application, Use::Log);
+                transaction.operations.push(Operation::Delete(reference));
+                replaced.push(digest);
+            }
+        }
+        let Body { digest, inline, stored_bytes } = self.put_lines(body.to_stored()).await?;
+        (whole.stored_bytes, whole.body) = (stored_bytes, inline);
+        whole.digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
+        head.kept_bytes += stored_bytes;
+        let first_line = whole.first_line;
+        transaction.operations.push(Operation::Put(chunk_key(application, first_line), whole.to_stored()));
+        transaction.operations.push(Operation::Put(head_key(application), head.to_stored()));
+        let pointers = digest.map(|digest| (digest, Use::Log)).into_iter().collect();
+        self.point(application, pointers, &mut transaction).await?;
+        if let Commit::Conflict(key) = self.commit(transaction).await? {
+            return Err(Error::Contended(key.to_string()));
+        }
+        chunks.truncate(at);
+        chunks.push(Known { first_line, stored_bytes });
+        for digest in replaced {
+            self.sweep(digest).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEPT: u64 = 64 * 1024 * 1024;
+
+    fn add(chunks: &mut Vec<Known>, first_line: u64, stored_bytes: u64) -> u64 {
+        chunks.push(Known { first_line, stored_bytes });
+        let count = to_merge(chunks, KEPT);
+        if count == 0 {
+            return 0;
+        }
+        let merged: Vec<Known> = chunks.drain(chunks.len() - count..).collect();
+        let stored_bytes = merged.iter().map(|chunk| chunk.stored_bytes).sum();
+        chunks.push(Known { first_line: merged[0].first_line, stored_bytes });
+        stored_bytes
+    }
+
+    #[test]
+    fn a_day_of_a_line_every_five_seconds_is_a_few_dozen_chunks_and_each_line_is_written_a_few_times() {
+        let (mut chunks, mut rewritten) = (Vec::new(), 0);
+        for line in 0..17_280 {
+            rewritten += add(&mut chunks, line + 1, 150);
+        }
+        assert!(chunks.len() < 80, "{} chunks", chunks.len());
+        let written = 17_280 * 150;
+        assert!(rewritten < 6 * written, "each byte was written {} times again", rewritten / written);
+        assert!(chunks.is_sorted_by_key(|chunk| chunk.first_line));
+    }
+
+    #[test]
+    fn large_chunks_are_left_alone_and_a_merged_one_is_a_small_part_of_what_is_kept() {
+        let many = |stored_bytes| vec![Known { first_line: 1, stored_bytes }; 40];
+        assert_eq!(to_merge(&many(64 * 1024), KEPT), 0);
+        assert_eq!(to_merge(&many(60 * 1024), KEPT), 17, "a megabyte of 64");
+        assert_eq!(to_merge(&many(1000), 40_000), 0);
+    }
+}
