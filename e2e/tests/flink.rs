@@ -11,6 +11,8 @@ mod cancel;
 mod controls;
 #[path = "flink/examples.rs"]
 mod examples;
+#[path = "flink/deaths.rs"]
+mod deaths;
 #[path = "flink/kills.rs"]
 mod kills;
 #[path = "flink/large_jar.rs"]
