@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "flink/additions.rs"]
+mod additions;
 #[path = "flink/bad_input.rs"]
 mod bad_input;
 #[path = "flink/cancel.rs"]

@@ -53,6 +53,8 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let file = place.work_dir.join(cluster::FILE);
     let text = fs::read(&file).with_context(|| file.display().to_string())?;
     let cluster: Cluster = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let home = home.with(&cluster.additions);
+    let plugins = cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
     let configuration = configuration(place, &cluster)?;
     let directory = place.work_dir.join("conf");
     // Where main() would look for what the program's operators write to a relative path, and where it outlives the cluster.
@@ -74,7 +76,7 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
         ))
         .arg("--configDir")
         .arg(&directory)
-        .env("FLINK_PLUGINS_DIR", home.plugins())
+        .env("FLINK_PLUGINS_DIR", plugins)
         .current_dir(outputs);
     let error = command.exec();
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
@@ -186,8 +188,12 @@ mod tests {
     fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::read(&given, 2).unwrap();
-        let cluster =
-            Cluster { settings, state_directory: "/state".into(), output_directory: "/outputs".into() };
+        let cluster = Cluster {
+            settings,
+            additions: Additions::default(),
+            state_directory: "/state".into(),
+            output_directory: "/outputs".into(),
+        };
         let place = Place {
             work_dir: "/work".into(),
             application: "orders".into(),
@@ -209,6 +215,7 @@ mod tests {
         );
         let set =
             configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
+    use crate::additions::Additions;
         assert_eq!(
             (set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()),
             ("s3://bucket/x", "3000")

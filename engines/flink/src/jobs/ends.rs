@@ -103,6 +103,20 @@ fn with_help(message: String) -> String {
     if message.contains("Cannot find checkpoint or savepoint") {
         return format!(
             "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
+    if let Some((said, plugins)) = message.split_once(" through the following plugin(s): ") {
+        // What Flink says about its plugins directory is for whoever installed it.
+        let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names).replace("flink-", "");
+        let first = plugins.split(',').next().unwrap_or_default();
+        return format!(
+            "{said} through a plugin: {plugins}; help: mainspring setup flink --plugin {first}, then -D flink.plugins={first}"
+        );
+    }
+    if message.contains("Hadoop is not in the classpath") {
+        return format!(
+            "{message}; help: say where it is, with the variable that Hadoop names it by: HADOOP_CLASSPATH=$(hadoop classpath) mainspring \
+             run …"
+        );
+    }
              application"
         );
     }
@@ -125,3 +139,18 @@ mod tests {
         assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
     }
 }
+
+    #[test]
+    fn a_missing_file_system_is_told_with_the_plugin_that_brings_it() {
+        let flink = "org.apache.flink.core.fs.UnsupportedFileSystemSchemeException: Could not find a file system implementation for scheme \
+                     's3'. The scheme is directly supported by Flink through the following plugin(s): flink-s3-fs-hadoop, \
+                     flink-s3-fs-presto. Please ensure that each plugin resides within its own subfolder within the plugins directory.";
+        let told = with_help(flink.to_owned());
+        let end = "for scheme 's3'. The scheme is directly supported by Flink through a plugin: s3-fs-hadoop, s3-fs-presto; help: \
+                   mainspring setup flink --plugin s3-fs-hadoop, then -D flink.plugins=s3-fs-hadoop";
+        assert!(told.ends_with(end), "{told}");
+        let hadoop = with_help(
+            "UnsupportedFileSystemSchemeException: Hadoop is not in the classpath/dependencies.".to_owned(),
+        );
+        assert!(hadoop.contains("; help: ") && hadoop.contains("HADOOP_CLASSPATH="), "{hadoop}");
+    }
