@@ -11,16 +11,18 @@ mod bad_input;
 mod cancel;
 #[path = "flink/controls.rs"]
 mod controls;
-#[path = "flink/examples.rs"]
-mod examples;
 #[path = "flink/deaths.rs"]
 mod deaths;
+#[path = "flink/examples.rs"]
+mod examples;
 #[path = "flink/kills.rs"]
 mod kills;
 #[path = "flink/large_jar.rs"]
 mod large_jar;
 #[path = "flink/no_leader.rs"]
 mod no_leader;
+#[path = "flink/result.rs"]
+mod result;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
 #[path = "flink/session.rs"]

@@ -82,6 +82,34 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
 }
 
+/// The shape of printed values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// Aligned columns.
+    Table,
+    /// A header and a line for each value.
+    Csv,
+    /// One object.
+    Json,
+}
+
+/// Becomes the JVM that reads a job's answer from stdin and prints its values, which are Java
+/// objects; returns only if that fails.
+pub fn print_values(shape: Shape) -> Result<std::convert::Infallible> {
+    let home = Home::find()?;
+    let word = match shape {
+        Shape::Table => "table",
+        Shape::Csv => "csv",
+        Shape::Json => "json",
+    };
+    let error = Command::new(home.java())
+        .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"])
+        .arg(home.class_path(Role::Main, Loading::ProgramFirst))
+        .args(["io.mainspring.flink.Accumulators", word])
+        .exec();
+    Err(anyhow!("cannot start {}: {error}", home.java().display()))
+}
+
 /// What a JVM that is killed leaves (a crash report, the web page's files, unpacked libraries) goes with its working directory.
 fn files_of_its_own(work: &Path) -> [String; 2] {
     [
@@ -183,6 +211,7 @@ fn yaml(configuration: &BTreeMap<String, String>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::additions::Additions;
     use crate::settings::Settings;
 
     fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -215,7 +244,6 @@ mod tests {
         );
         let set =
             configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
-    use crate::additions::Additions;
         assert_eq!(
             (set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()),
             ("s3://bucket/x", "3000")

@@ -9,6 +9,7 @@
 //! - [`home`], [`java_home`], [`jvm`], [`role`], [`setup`]: Flink's libraries, the JDK, and how each JVM is started
 
 pub mod additions;
+mod answer;
 pub mod bytes;
 pub mod cluster;
 pub mod describe;

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use client::error::CallError;
 use client::payloads::Payloads;
 use client::record::Record;
-use proto::job::{JobEnd, JobOutcome};
+use proto::job::{JobEnd, JobOutcome, ResultKind};
 use proto::{Digest, IncarnationFence, JobId, Reason};
 
 use super::board::{Board, Tenancy};
+use crate::answer;
 use crate::jobmanager::{Ended, elapsed};
 
 /// Where ends are written.
@@ -48,6 +49,7 @@ impl Ends {
             _ => Reason::JobFailed.as_str(),
         };
         let result: Bytes = ended.answer;
+        let result_kind = answer::Answer::read(&result).map_or(ResultKind::Answer, |answer| answer.kind());
         let digest = Digest::of(&result);
         let size = result.len() as u64;
         self.payloads.put_bytes(digest, result).await?;
@@ -68,6 +70,7 @@ impl Ends {
             message: with_help(ended.cause),
             result_digest: digest.to_string(),
             result_size_bytes: size,
+            result_kind: result_kind.into(),
             progress: Some(progress),
             savepoint,
             leaves_checkpoints,
@@ -100,9 +103,6 @@ fn with_help(message: String) -> String {
              -n (--allow-non-restored-state) to leave that state out"
         );
     }
-    if message.contains("Cannot find checkpoint or savepoint") {
-        return format!(
-            "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
     if let Some((said, plugins)) = message.split_once(" through the following plugin(s): ") {
         // What Flink says about its plugins directory is for whoever installed it.
         let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names).replace("flink-", "");
@@ -117,6 +117,9 @@ fn with_help(message: String) -> String {
              run …"
         );
     }
+    if message.contains("Cannot find checkpoint or savepoint") {
+        return format!(
+            "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
              application"
         );
     }
@@ -138,7 +141,6 @@ mod tests {
         assert!(missing.contains("; help: -s takes"), "{missing}");
         assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
     }
-}
 
     #[test]
     fn a_missing_file_system_is_told_with_the_plugin_that_brings_it() {
@@ -154,3 +156,4 @@ mod tests {
         );
         assert!(hadoop.contains("; help: ") && hadoop.contains("HADOOP_CLASSPATH="), "{hadoop}");
     }
+}
