@@ -99,10 +99,11 @@ pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option
 }
 
 /// Has an engine install what it needs, or say what is missing; `false` when something is.
-pub(crate) async fn setup(engine: &str, check: bool) -> Outcome<bool> {
+pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> Outcome<bool> {
     let executable = executable(engine)?;
     let mut command = Command::new(&executable);
     command.arg("setup").args(check.then_some("--check")).kill_on_drop(true);
+    command.args(plugins.iter().flat_map(|plugin| ["--plugin", plugin]));
     // Downloads take as long as they take; the engine shows progress, and Ctrl-C reaches both.
     let status = command.status().await;
     let status = status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;

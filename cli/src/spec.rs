@@ -1,5 +1,6 @@
 //! The spec of an application, from the options of `run` and from a file: what is submitted, and what `--dry-run` prints.
 
+mod additions;
 mod file;
 mod local;
 mod options;

@@ -147,6 +147,14 @@ pub(crate) fn troubles(application: &Application) -> impl Iterator<Item = &Condi
     application.conditions.iter().filter(told)
 }
 
+/// Of the present incarnation's processes: one that has died and was started again, and of what.
+pub(crate) fn died(application: &Application) -> Option<&Condition> {
+    let told = |condition: &&Condition| {
+        condition.r#type == "ProcessesLive" && condition.status() == ConditionStatus::False
+    };
+    application.conditions.iter().find(told)
+}
+
 /// A message of the record without its last part, the way out, which `; help: ` introduces.
 pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
     match message.split_once("; help: ") {

@@ -4,6 +4,7 @@
 //! `mainspring tether`: everything else that runs for an application is the child of one.
 #![allow(clippy::disallowed_methods, reason = "the one file that spawns tethers")]
 
+pub mod last_words;
 pub mod output;
 mod spec;
 
@@ -31,6 +32,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::error::CallError;
 
+pub use last_words::LastWords;
 pub use output::{Chunk, OutputReader, Stream};
 pub use spec::{Exit, OWNER_VARIABLE, TetherSpec, WORK_DIR_VARIABLE, default_lock_wait_ms};
 

@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "flink/additions.rs"]
+mod additions;
 #[path = "flink/bad_input.rs"]
 mod bad_input;
 #[path = "flink/cancel.rs"]
 mod cancel;
 #[path = "flink/controls.rs"]
 mod controls;
+#[path = "flink/deaths.rs"]
+mod deaths;
 #[path = "flink/examples.rs"]
 mod examples;
 #[path = "flink/kills.rs"]
@@ -17,6 +21,8 @@ mod kills;
 mod large_jar;
 #[path = "flink/no_leader.rs"]
 mod no_leader;
+#[path = "flink/result.rs"]
+mod result;
 #[path = "flink/savepoint.rs"]
 mod savepoint;
 #[path = "flink/session.rs"]

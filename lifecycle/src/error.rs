@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use client::tether::output::last_word;
 use proto::{ApplicationRef, EpochFence, Incarnation};
 
 use crate::model::{InvalidPlan, Status};
@@ -33,8 +32,14 @@ pub enum Error {
     #[error("the plan cannot be realised: {0}")]
     PlanInvalid(#[from] InvalidPlan),
     /// A process has exited before all were ready.
-    #[error("{} exited before the cluster was ready: {}{}", .0.name(), exit_of(.0), said(.0))]
-    RoleExited(Box<Status>),
+    #[error("{} exited before the cluster was ready: {}{}", .status.name(), exit_of(.status), meanwhile(.others))]
+    RoleExited {
+        /// Which.
+        status: Box<Status>,
+        /// How other processes of the cluster had exited by then, in people's words: theirs may be
+        /// the cause.
+        others: Vec<String>,
+    },
     /// A process did not become ready.
     #[error("{} was not ready within {within:?}{}", .status.name(), said(.status))]
     RoleNotReady {
@@ -57,13 +62,20 @@ pub enum Error {
     ShuttingDown,
 }
 
+/// How it exited and why; all that it said is in the log.
 fn exit_of(status: &Status) -> String {
-    status.exit.as_ref().map_or_else(|| "exit unknown".to_owned(), ToString::to_string)
+    let exit = status.last_exit();
+    if exit.is_empty() { "exit unknown".to_owned() } else { exit }
 }
 
-/// All of it is in the log.
+fn meanwhile(others: &[String]) -> String {
+    others.iter().map(|other| format!("; {other}")).collect()
+}
+
+/// Of a process that was ended because it did not get ready.
 fn said(status: &Status) -> String {
-    last_word(&status.stderr_tail).map(|line| format!(" ({line})")).unwrap_or_default()
+    let cause = status.last_words.cause();
+    if cause.is_empty() { String::new() } else { format!(" ({cause})") }
 }
 
 impl From<RecordError> for Error {

@@ -210,7 +210,7 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
     for status in statuses {
         let status = Box::new(status.clone());
         match &status.fate {
-            Fate::Failed => return Error::RoleExited(status),
+            Fate::Failed => return role_exited(status, statuses),
             Fate::NotReady(within) => {
                 let within = *within;
                 return Error::RoleNotReady { status, within };
@@ -226,9 +226,15 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
         }
     }
     match statuses.first() {
-        Some(status) => Error::RoleExited(Box::new(status.clone())),
+        Some(status) => role_exited(Box::new(status.clone()), statuses),
         None => Error::ShuttingDown,
     }
+}
+
+fn role_exited(status: Box<Status>, all: &[Status]) -> Error {
+    let died = all.iter().filter(|other| other.name() != status.name() && other.deaths() > 0);
+    let others = died.map(|other| format!("{} {}", other.name(), other.last_exit())).collect();
+    Error::RoleExited { status, others }
 }
 
 /// All processes, again after each change, until nothing is left.
@@ -260,6 +266,7 @@ fn wire_status(status: Status) -> RoleStatus {
         State::Exited => RoleState::Exited,
     };
     let exit = status.exit.as_ref().filter(|_| status.state == State::Exited);
+    let (deaths, last_exit) = (status.deaths(), status.last_exit());
     RoleStatus {
         role: status.role,
         replica: status.replica,
@@ -268,9 +275,11 @@ fn wire_status(status: Status) -> RoleStatus {
         starts: status.starts,
         exit: exit.map(ToString::to_string).unwrap_or_default(),
         exit_code: exit.and_then(|exit| exit.code),
-        stderr_tail: status.stderr_tail,
+        stderr_tail: status.last_words.stderr_tail,
         endpoint: status.endpoint,
         gave_up: status.fate == Fate::GaveUp,
+        deaths,
+        last_exit,
     }
 }
 
@@ -289,7 +298,7 @@ impl From<Error> for Refusal {
             Error::PlanInvalid(invalid) => {
                 problem(Code::InvalidArgument, Reason::PlanInvalid).field(invalid.field, invalid.why)
             }
-            Error::RoleExited(status) => {
+            Error::RoleExited { status, .. } => {
                 problem(Code::FailedPrecondition, Reason::RoleExited).metadata("role", status.name())
             }
             Error::RoleNotReady { status, .. } => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chassis::clock::Boot;
 use client::places::Kind;
-use client::tether::Exit;
+use client::tether::{Exit, LastWords};
 use proto::{ApplicationId, ApplicationRef, Incarnation};
 use serde::{Deserialize, Serialize};
 
@@ -236,10 +236,12 @@ pub struct Status {
     pub pid: u32,
     /// Starts so far.
     pub starts: u32,
-    /// How it last exited.
+    /// How it last exited, also once it was started again.
     pub exit: Option<Exit>,
-    /// The end of what it said on stderr, once it has exited; at most [`STDERR_TAIL_BYTES`].
-    pub stderr_tail: String,
+    /// It was asked for that exit.
+    pub was_ended: bool,
+    /// What it said before that exit; of the tail at most [`STDERR_TAIL_BYTES`].
+    pub last_words: LastWords,
     /// Where it serves.
     pub endpoint: String,
     /// The jobs of the cluster are served there.
@@ -268,7 +270,8 @@ impl Status {
             pid: 0,
             starts,
             exit: None,
-            stderr_tail: String::new(),
+            was_ended: false,
+            last_words: LastWords::default(),
             endpoint,
             fate: Fate::Open,
             wish: 0,
@@ -286,7 +289,34 @@ impl Status {
     pub fn name(&self) -> String {
         format!("{}-{}", self.role, self.replica)
     }
+
+    /// How it exited last when nobody had asked it to, and why as far as it said so: `exit code 1
+    /// (Caused by: …)`. Empty when it never did. It stays while the next start is under way:
+    /// whoever looks at a process that keeps dying mostly finds it alive.
+    pub fn last_exit(&self) -> String {
+        let Some(exit) = self.exit.as_ref().filter(|_| !self.was_ended) else { return String::new() };
+        let cause = if exit.code.is_some() {
+            self.last_words.cause()
+        } else if exit.signal.is_some_and(|signal| OF_ITS_OWN.contains(&signal)) {
+            self.last_words.error.as_str()
+        } else {
+            // Somebody else's signal comes in the middle of anything.
+            ""
+        };
+        if cause.is_empty() { exit.to_string() } else { format!("{exit} ({cause})") }
+    }
+
+    /// How often it exited although nobody had asked it to, by what is known here.
+    pub fn deaths(&self) -> u32 {
+        let ended = self.exit.is_some() && !self.was_ended;
+        let over = self.starts.saturating_sub(u32::from(self.state != State::Exited));
+        if ended { over } else { 0 }
+    }
 }
+
+/// Signals by which a process ends itself, or is ended for what it did: illegal instruction, abort,
+/// bus error, floating point, segment.
+const OF_ITS_OWN: [i32; 5] = [4, 6, 7, 8, 11];
 
 /// How a whole group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

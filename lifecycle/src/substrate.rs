@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use client::tether::{Chunk, Exit};
+use client::tether::{Chunk, Exit, LastWords};
 use futures::stream::BoxStream;
 
 use crate::model::{self, Order, RoleSpec, Scope, Slot};
@@ -80,8 +80,8 @@ pub trait Substrate: Send + Sync + 'static {
     /// It is in the record, or the record knows no such application: it goes.
     async fn empty_outbox(&self, source: &LogSource);
 
-    /// The end of what a start said on stderr; at most `max_bytes`.
-    async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String;
+    /// What a start said last; the tail of its stderr has at most `max_bytes`.
+    async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords;
 
     /// Ends whatever lives of these groups, by force, and removes what they left; answers what could not be ended or
     /// removed, one line each, such as `pid 812 (worker-0)`. Bounded.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{SharedClock, SystemClock};
-use client::tether::Exit;
+use client::tether::{Exit, LastWords};
 use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::record::LogSource;
 use lifecycle::substrate::{Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws};
@@ -101,8 +101,8 @@ impl Substrate for Mutant {
         self.memory.empty_outbox(source).await;
     }
 
-    async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String {
-        self.memory.stderr_tail(order, max_bytes).await
+    async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords {
+        self.memory.last_words(order, max_bytes).await
     }
 
     async fn sweep(&self, scope: &Scope) -> Vec<String> {

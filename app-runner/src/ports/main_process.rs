@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, timeout};
-use chassis::tasks::detached;
+use chassis::tasks::{Owned, owned};
 use chassis::telemetry::trace;
 use client::logs::Logs;
 use client::places::Kind;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use client::lifecycle::{Lifecycle, Provisioning};
-use client::tether::output;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::lifecycle::RoleStatus;
 use proto::{ApplicationRef, EpochFence, Incarnation, engine};
+use tokio::sync::watch;
 
 use super::PortResult;
 use crate::error::PortError;
@@ -17,13 +17,15 @@ use crate::error::PortError;
 /// The processes of clusters.
 #[async_trait]
 pub trait Substrate: Send + Sync {
-    /// Realises the roles of an incarnation and waits until they are ready.
+    /// Realises the roles of an incarnation and waits until they are ready; those that die and are
+    /// started again meanwhile are put into `deaths`.
     async fn provision(
         &self,
         fence: &EpochFence,
         incarnation: Incarnation,
         plan: &engine::Plan,
         traceparent: &str,
+        deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster>;
     /// What becomes of it.
     async fn watch(
@@ -49,10 +51,47 @@ pub struct ReadyCluster {
 /// What a substrate says of an incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterNews {
-    /// All is as it should be.
-    Lives,
+    /// It goes on. These of its processes have died and are started again, or were.
+    Lives(Vec<Death>),
     /// It cannot go on, and why.
     Failed(String),
+}
+
+/// A process of a cluster that has died without ending its incarnation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// Such as `taskmanager-0`.
+    pub process: String,
+    /// How often it has died in this incarnation, this time included.
+    pub count: u32,
+    /// How it exited, and why as far as it said so.
+    pub cause: String,
+}
+
+/// What is known of them, the latest of each process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// Of which incarnation.
+    pub incarnation: Incarnation,
+    /// By process.
+    pub latest: BTreeMap<String, Death>,
+}
+
+/// Takes in what was seen of an incarnation; whoever watches is told what is new.
+pub fn note_deaths(deaths: &watch::Sender<Deaths>, incarnation: Incarnation, seen: Vec<Death>) {
+    deaths.send_if_modified(|known| {
+        if known.incarnation != incarnation {
+            *known = Deaths { incarnation, latest: BTreeMap::new() };
+        }
+        let mut is_news = false;
+        for death in seen {
+            if known.latest.get(&death.process).is_none_or(|latest| latest.count < death.count) {
+                known.latest.insert(death.process.clone(), death);
+                is_news = true;
+            }
+        }
+        is_news
+    });
 }
 
 /// Time for the cluster's processes to end by themselves.
@@ -69,13 +108,23 @@ impl LifecycleSubstrate {
     }
 }
 
-/// How a process exited, and the last line that it said if it did so by itself.
-fn last_word(role: &RoleStatus) -> String {
-    let RoleStatus { role: name, replica, exit, stderr_tail, exit_code, .. } = role;
-    match output::last_word(stderr_tail).filter(|_| exit_code.is_some()) {
-        Some(line) => format!("{name}-{replica} {exit} ({line})"),
-        None => format!("{name}-{replica} {exit}"),
-    }
+/// How a process died last, if it ever did.
+fn death(role: &RoleStatus) -> Option<Death> {
+    (role.deaths > 0).then(|| Death {
+        process: format!("{}-{}", role.role, role.replica),
+        count: role.deaths,
+        cause: role.last_exit.clone(),
+    })
+}
+
+/// Why an incarnation cannot go on: how its processes ended, those that had died before and were
+/// started again included.
+fn why_failed(roles: &[RoleStatus]) -> String {
+    let said = |role: &RoleStatus| {
+        let exit = if role.last_exit.is_empty() { &role.exit } else { &role.last_exit };
+        (!exit.is_empty()).then(|| format!("{}-{} {exit}", role.role, role.replica))
+    };
+    roles.iter().filter_map(said).collect::<Vec<_>>().join(", ")
 }
 
 #[async_trait]
@@ -86,21 +135,27 @@ impl Substrate for LifecycleSubstrate {
         incarnation: Incarnation,
         plan: &engine::Plan,
         traceparent: &str,
+        deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
         let progress = self.0.provision(fence, incarnation, plan.roles.clone(), traceparent).await?;
         let mut progress = std::pin::pin!(progress);
         while let Some(item) = progress.next().await {
-            if let Provisioning::Ready(ready) = item? {
-                let mut cluster = ReadyCluster {
-                    jobs_endpoint: ready.jobs_endpoint,
-                    addresses: plan.addresses.clone().into_iter().chain(ready.addresses).collect(),
-                    ..ReadyCluster::default()
-                };
-                for role in ready.roles {
-                    *cluster.roles.entry(role.role).or_default() += 1;
+            let ready = match item? {
+                Provisioning::Role(role) => {
+                    note_deaths(deaths, incarnation, death(&role).into_iter().collect());
+                    continue;
                 }
-                return Ok(cluster);
+                Provisioning::Ready(ready) => ready,
+            };
+            let mut cluster = ReadyCluster {
+                jobs_endpoint: ready.jobs_endpoint,
+                addresses: plan.addresses.clone().into_iter().chain(ready.addresses).collect(),
+                ..ReadyCluster::default()
+            };
+            for role in ready.roles {
+                *cluster.roles.entry(role.role).or_default() += 1;
             }
+            return Ok(cluster);
         }
         Err(PortError::away("lifecycle ended the provision before the cluster was ready"))
     }
@@ -117,10 +172,9 @@ impl Substrate for LifecycleSubstrate {
                 return Ok(ClusterNews::Failed("its processes are gone".to_owned()));
             }
             if !news.failed {
-                return Ok(ClusterNews::Lives);
+                return Ok(ClusterNews::Lives(news.roles.iter().filter_map(death).collect()));
             }
-            let exited = news.roles.iter().filter(|role| !role.exit.is_empty());
-            Ok(ClusterNews::Failed(exited.map(last_word).collect::<Vec<_>>().join(", ")))
+            Ok(ClusterNews::Failed(why_failed(&news.roles)))
         });
         Ok(news.boxed())
     }

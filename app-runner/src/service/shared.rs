@@ -12,13 +12,14 @@ use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jo
 use tokio::sync::{mpsc, watch};
 
 use super::retry::patiently;
+use super::watchers::deaths::Recent;
 use crate::error::PortError;
 use crate::model::Fact;
 use crate::ports::election::Lease;
 use crate::ports::engine::{AttemptId, EngineInfo};
 use crate::ports::main_process::LiveMain;
 use crate::ports::record::Begun;
-use crate::ports::substrate::ReadyCluster;
+use crate::ports::substrate::{Death, Deaths, ReadyCluster};
 use crate::ports::{PortResult, Ports};
 
 /// Facts on their way to the machine. Senders wait when it is full.
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<BTreeMap<JobId, job::Progress>>,
     /// What running jobs were last restarted for.
     pub(super) failures: watch::Sender<BTreeMap<JobId, String>>,
+    /// Processes of the cluster that have died and were started again.
+    pub(super) deaths: watch::Sender<Deaths>,
     /// The cluster that takes this leader's calls.
     pub(super) live: watch::Sender<Option<Incarnation>>,
     /// main() may begin jobs.
@@ -58,6 +61,7 @@ pub(super) struct Shared {
     stderr_tail: Mutex<String>,
     asked_by: Mutex<AskedBy>,
     complaints: Mutex<BTreeMap<String, String>>,
+    recent_deaths: Mutex<Recent>,
 }
 
 /// What the elector says of this leadership as time goes on.
@@ -93,6 +97,7 @@ impl Shared {
             activity: watch::Sender::default(),
             progress: watch::Sender::default(),
             failures: watch::Sender::default(),
+            deaths: watch::Sender::default(),
             live: watch::Sender::default(),
             accepting: watch::Sender::new(true),
             directory: OnceLock::new(),
@@ -105,6 +110,7 @@ impl Shared {
             stderr_tail: Mutex::default(),
             asked_by: Mutex::default(),
             complaints: Mutex::default(),
+            recent_deaths: Mutex::default(),
         }
     }
 
@@ -242,6 +248,16 @@ impl Shared {
 
     pub(super) fn keep_stderr_tail(&self, tail: &str) {
         tail.clone_into(&mut lock(&self.stderr_tail));
+    }
+
+    /// A process of the cluster has died.
+    pub(super) fn note_death(&self, death: &Death) {
+        lock(&self.recent_deaths).note(self.ports.clock.boot(), death);
+    }
+
+    /// Processes of the cluster that have died just now, a sentence each.
+    pub(super) fn recent_deaths(&self) -> Vec<String> {
+        lock(&self.recent_deaths).before(self.ports.clock.boot())
     }
 
     /// Whether this was not the last thing said about `subject`: what is tried again is said once, not once a try.

@@ -2,6 +2,7 @@
 //! Contenders over the in-memory host: the driver, the verbs and the watchers together.
 
 mod assigned;
+mod deaths;
 mod failover;
 mod liveness;
 mod runs;

@@ -1,5 +1,7 @@
 //! What an attempt listens to all the time, each as a task that ends with the attempt.
 
+pub(super) mod deaths;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +17,7 @@ use super::shared::Shared;
 use crate::model::{Fact, Leave};
 use crate::ports::election::Lease;
 use crate::ports::record::Beat;
-use crate::ports::substrate::ClusterNews;
+use crate::ports::substrate::{ClusterNews, note_deaths};
 use crate::ports::view;
 
 /// Between two beats.
@@ -34,6 +36,7 @@ pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<Watcher> {
         ("watch of the lease", Box::pin(lease(shared.clone()))),
         ("deadline", Box::pin(deadline(shared.clone()))),
         ("beats", Box::pin(beats(shared.clone()))),
+        ("deaths", Box::pin(deaths::told(shared.clone()))),
         ("shutdown", Box::pin(asked_to_end(shared.clone(), shutdown))),
     ]
 }
@@ -181,8 +184,11 @@ async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
             Ok(mut news) => {
                 while let Some(Ok(news)) = news.next().await {
                     backoff.reset();
-                    if let ClusterNews::Failed(message) = news {
-                        return shared.tell(Fact::ClusterDied { incarnation, message }).await;
+                    match news {
+                        ClusterNews::Failed(message) => {
+                            return shared.tell(Fact::ClusterDied { incarnation, message }).await;
+                        }
+                        ClusterNews::Lives(died) => note_deaths(&shared.deaths, incarnation, died),
                     }
                 }
             }

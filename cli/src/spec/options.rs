@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::api::{ApplicationSpec, ArtifactReference, OnFailover, Program};
 use proto::{ApplicationId, target};
 
-use super::{Secrets, pair, pointer, variables};
+use super::{Secrets, additions, pair, pointer, variables};
 use crate::failure::{Failure, Outcome};
 use crate::{duration, engine};
 
@@ -41,6 +41,10 @@ pub(crate) struct SpecOptions {
     /// A further file for main()'s working directory; may be repeated
     #[arg(long = "artifact", value_name = "URI[#sha256=HEX]", help_heading = "What runs")]
     artifacts: Vec<String>,
+
+    /// A jar for the class path of every Flink process, beside Flink's own; may be repeated
+    #[arg(long = "lib", value_name = "JAR[#sha256=HEX]", hide_short_help = true, help_heading = "What runs")]
+    libraries: Vec<String>,
 
     /// Where relative outputs go: a directory of this host
     #[arg(long, value_name = "DIR", value_parser = output_directory, help_heading = "What runs")]
@@ -194,7 +198,7 @@ impl SpecOptions {
     ) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
         self.refuse_what_has_no_meaning()?;
         let environment =
-            variables::environment(&self.env_files, &self.env, inherited).map_err(Failure::usage)?;
+            variables::environment(&self.env_files, &self.env, &inherited).map_err(Failure::usage)?;
         let secrets = variables::secrets(&self.secrets).map_err(Failure::usage)?;
         let mut spec = base;
         spec.program =
@@ -247,6 +251,7 @@ impl SpecOptions {
             spec.engine = engine.to_owned();
             from = concluded;
         }
+        additions::add(&mut spec, &self.libraries, directory, inherited)?;
         if spec.target.is_empty() {
             spec.target = target::LOCAL.to_owned();
         }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use chassis::clock::Clock as _;
 use proto::api::{Application, Job};
+use proto::job::{JobEnd, ResultKind};
 
 use crate::application::Named;
 use crate::duration;
@@ -83,8 +84,8 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
                 words::cut(end.message.lines().next().unwrap_or_default(), 80)
             }
             Some(end) if !end.savepoint.is_empty() => end.savepoint.clone(),
-            Some(end) if !end.result_digest.is_empty() => "rows (mainspring result)".to_owned(),
-            _ => targets.join(" "),
+            Some(end) => result(end).map_or_else(|| targets.join(" "), str::to_owned),
+            None => targets.join(" "),
         };
         let mut row = vec![
             job.name.clone(),
@@ -109,6 +110,16 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
     table.render()
 }
 
+/// What came back to main() and people may ask for.
+fn result(end: &JobEnd) -> Option<&'static str> {
+    match end.result_kind() {
+        _ if end.result_digest.is_empty() => None,
+        ResultKind::Unspecified => Some("rows (mainspring result)"),
+        ResultKind::Values => Some("accumulators (mainspring result)"),
+        ResultKind::Answer => None,
+    }
+}
+
 fn restarts(job: &Job) -> u32 {
     job.end.as_ref().and_then(|end| end.progress).or(job.progress).map_or(0, |progress| progress.restarts)
 }
@@ -129,6 +140,20 @@ pub(crate) fn failures(jobs: &[Job]) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_can_be_asked_for_is_said_to_be_there() {
+        let to = |kind: ResultKind| {
+            let mut end = JobEnd { result_digest: "sha256:0".into(), ..JobEnd::default() };
+            end.set_result_kind(kind);
+            let job = Job { name: "once".into(), end: Some(end), ..Job::default() };
+            let text = render(&[job], SystemTime::UNIX_EPOCH, false, str::to_owned);
+            text.lines().nth(1).and_then(|row| row.split("  ").last()).unwrap_or_default().to_owned()
+        };
+        assert_eq!(to(ResultKind::Unspecified), "rows (mainspring result)");
+        assert_eq!(to(ResultKind::Values), "accumulators (mainspring result)");
+        assert!(!to(ResultKind::Answer).contains("result"), "it wrote files, and nothing came back");
+    }
 
     #[test]
     fn checkpoints_and_restarts_are_shown_where_there_are_some() {

@@ -10,7 +10,9 @@ use crate::session::Session;
 /// For flink: Apache Flink's libraries, pinned and verified, into a cache outside of any project, and a JDK where there is none and
 /// this is root. Done once; done again it takes no time.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "  mainspring setup flink\n  mainspring setup flink --check")]
+#[command(
+    before_help = "  mainspring setup flink\n  mainspring setup flink --check\n  mainspring setup flink --plugin s3-fs-hadoop"
+)]
 pub(crate) struct SetupArgs {
     /// The engine, such as flink
     engine: String,
@@ -18,6 +20,10 @@ pub(crate) struct SetupArgs {
     /// Say what is missing and install nothing
     #[arg(long)]
     check: bool,
+
+    /// Also install this plugin of the engine's, such as s3-fs-hadoop for flink; may be repeated
+    #[arg(long = "plugin", value_name = "NAME", conflicts_with = "check")]
+    plugins: Vec<String>,
 }
 
 pub(crate) async fn run(args: SetupArgs, session: &Session) -> Outcome<Exit> {
@@ -25,6 +31,6 @@ pub(crate) async fn run(args: SetupArgs, session: &Session) -> Outcome<Exit> {
         session.out.talk(format!("{} is complete as it is", args.engine));
         return Ok(Exit::SUCCEEDED);
     }
-    let done = engine::setup(&args.engine, args.check).await?;
+    let done = engine::setup(&args.engine, args.check, &args.plugins).await?;
     Ok(if done { Exit::SUCCEEDED } else { Exit::FAILED })
 }

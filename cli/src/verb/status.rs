@@ -156,9 +156,10 @@ fn essence(application: &Application) -> String {
     let epoch = application.leadership.as_ref().map_or(0, |leadership| leadership.epoch);
     let incarnation = application.cluster.as_ref().map_or(0, |cluster| cluster.incarnation);
     format!(
-        "{stale} {} {epoch} {incarnation} {} {jobs:?}",
+        "{stale} {} {epoch} {incarnation} {} {} {jobs:?}",
         words::state(application),
-        words::why(application)
+        words::why(application),
+        words::died(application).map_or("", |died| &died.message)
     )
 }
 
@@ -235,6 +236,11 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
             " cluster incarnation {}, {state}   {} {}",
             cluster.incarnation, cluster.engine, cluster.engine_version
         );
+        if let Some(died) = words::died(application) {
+            let ago = words::age(died.observed_at.as_ref(), now).map(duration::show);
+            let ago = ago.map(|ago| format!("   {ago} ago")).unwrap_or_default();
+            let _ = writeln!(text, " {}{ago}", died.message);
+        }
     }
     if let Some(main) = &application.main {
         let state = match main.state() {
@@ -312,6 +318,28 @@ mod tests {
         let again = "executed 2 times, killed by somebody else once";
         assert!(shown(MainState::Starting, 0).ends_with(&format!(" main() is started   {again}\n")));
         assert!(shown(MainState::Running, 7).ends_with(&format!(" main() runs (pid 7)   {again}\n")));
+    }
+
+    #[test]
+    fn a_process_that_died_is_told_with_its_cause_and_when() {
+        let died =
+            "taskmanager-0: restart 3; cause: exit code 1 (java.lang.OutOfMemoryError: Java heap space)";
+        let mut application = running();
+        application.cluster = Some(proto::api::Cluster { incarnation: 1, ..Default::default() });
+        let mut condition = proto::api::Condition {
+            r#type: "ProcessesLive".into(),
+            status: proto::api::ConditionStatus::False.into(),
+            message: died.into(),
+            observed_at: Some(prost_types::Timestamp { seconds: 1_005, nanos: 0 }),
+            ..Default::default()
+        };
+        application.conditions = vec![condition.clone()];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_007);
+        let text = head(&application, now, &str::to_owned);
+        assert!(text.contains(&format!("\n {died}   2.00 s ago\n")), "{text}");
+        condition.status = proto::api::ConditionStatus::True.into();
+        application.conditions = vec![condition];
+        assert!(!head(&application, now, &str::to_owned).contains(died));
     }
 
     #[test]

@@ -274,13 +274,6 @@ pub fn tail(directory: &Path, stream: Stream, max_bytes: usize) -> io::Result<St
     Ok(rest.unwrap_or(&text).trim_end().to_owned())
 }
 
-/// The line by which such a text says what was wrong: the last one that is not indented, since frames of a stack are, in Java,
-/// Python and Rust.
-pub fn last_word(text: &str) -> Option<&str> {
-    let says = |line: &&str| !line.is_empty() && !line.starts_with(char::is_whitespace);
-    text.lines().rfind(says).map(str::trim_end)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -350,16 +343,5 @@ mod tests {
             "rather a part than nothing"
         );
         assert_eq!(tail(directory.path(), Stream::Stderr, 31).unwrap(), "error: no table\nhelp: name one");
-    }
-
-    #[test]
-    fn the_last_word_is_no_frame_of_a_stack() {
-        let java = "Exception in thread \"main\" X: 1\n\tat a.B.c(B.java:3)\nCaused by: Y: 2\n\tat d.E.f(E.java:9)\n\t... 3 more";
-        assert_eq!(last_word(java), Some("Caused by: Y: 2"));
-        assert_eq!(
-            last_word("Traceback:\n  File \"x.py\", line 1\nValueError: 3\n\n"),
-            Some("ValueError: 3")
-        );
-        assert_eq!(last_word("  only frames\n\n"), None);
     }
 }

@@ -58,6 +58,26 @@ pub fn padded(jar: &str, directory: &Path, bytes: u64) -> String {
     packed("--update", directory, "large.jar", "padding")
 }
 
+/// A jar in this directory with nothing but this file in it.
+pub fn jar_with(directory: &Path, name: &str, content: &str) -> String {
+    fs::write(directory.join(name), content).expect("the directory is a test's own");
+    packed("--create", directory, &format!("{name}.jar"), name)
+}
+
+/// A plugin for Flink in a directory of its own, which is made: files of this machine under the
+/// scheme `mirror`.
+pub fn plugin(directory: &Path) {
+    const SERVICE: &str = "META-INF/services/org.apache.flink.core.fs.FileSystemFactory";
+    let classes = Path::new(&programs()).with_file_name("classes");
+    let made = directory.join("made");
+    fs::create_dir_all(made.join("META-INF/services")).expect("the directory is a test's own");
+    fs::write(made.join(SERVICE), "MirrorFileSystem").expect("the directory is a test's own");
+    fs::copy(classes.join("MirrorFileSystem.class"), made.join("MirrorFileSystem.class"))
+        .expect("programs() has just compiled it");
+    packed("--create", &made, "../mirror.jar", ".");
+    fs::remove_dir_all(made).expect("the directory is a test's own");
+}
+
 /// A jar with one file of its directory, as it is.
 fn packed(how: &str, directory: &Path, jar: &str, file: &str) -> String {
     let jar = directory.join(jar);

@@ -76,7 +76,9 @@ each_gets_an_error! {
     // Each job waits for it where Flink would fail it for good after five minutes.
     a_taskmanager_that_never_comes:
         ["-D", "flink.taskmanagers.within=2", "-D", "env.java.opts.taskmanager=-XX:MaxRAM=x", "-c", "Misbehaving", "{jar}", "divides"]
-        => ["CLUSTER_KEEPS_DYING", "error: 0 of 1 TaskManagers have registered within 2s", "help: mainspring logs bad --role ROLE"];
+        => ["CLUSTER_KEEPS_DYING", "error: 0 of 1 TaskManagers have registered within 2s", "help: mainspring logs bad --role ROLE",
+            "taskmanager-0: restart 1; cause: exit code 1 (Improperly specified VM option 'MaxRAM=x')",
+            "taskmanager-0 exit code 1 (Improperly specified VM option 'MaxRAM=x')"];
     a_setting_that_flink_does_not_know: ["-D", "taskmanagr.numberOfTaskSlots=2", "-c", "Misbehaving", "{jar}"]
         => ["SETTING_UNKNOWN", "'taskmanagr.numberOfTaskSlots'", "taskmanager.", "spelling"];
     a_setting_that_is_not_the_users: ["-D", "rest.port=8081", "-c", "Misbehaving", "{jar}"]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::additions::Additions;
 use crate::settings::Settings;
 
 /// The file in a role's working directory that holds this, as JSON.
@@ -15,6 +16,9 @@ pub const INCOMPLETE_EXIT: u8 = 3;
 pub struct Cluster {
     /// As the user gave them.
     pub settings: Settings,
+    /// What they add to Flink.
+    #[serde(default)]
+    pub additions: Additions,
     /// Where checkpoints go unless a setting says otherwise; absolute.
     pub state_directory: String,
     /// What a program's relative paths begin at; absolute.

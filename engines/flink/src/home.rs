@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::additions::Additions;
 use crate::java_home::{FEATURE_VERSION, JavaHome};
 use crate::role::{Loading, Role};
 use crate::sources;
@@ -72,6 +73,8 @@ pub struct Home {
     root: PathBuf,
     java: PathBuf,
     libraries: Vec<PathBuf>,
+    /// What an application adds to the class path, each with a colon before it.
+    added: OsString,
 }
 
 impl Home {
@@ -100,7 +103,15 @@ impl Home {
             .filter(|path| path.extension().is_some_and(|extension| extension == "jar"))
             .collect();
         libraries.sort();
-        Ok(Self { root: root.to_owned(), java: java.tool("java"), libraries })
+        Ok(Self { root: root.to_owned(), java: java.tool("java"), libraries, added: OsString::new() })
+    }
+
+    /// The same with what an application adds. An archive of classes still fits: the class path
+    /// that it was made with comes first.
+    #[must_use]
+    pub(crate) fn with(mut self, additions: &Additions) -> Self {
+        self.added = additions.class_path();
+        self
     }
 
     /// The executable of the JVM.
@@ -119,6 +130,7 @@ impl Home {
             path.push(":");
             path.push(library);
         }
+        path.push(&self.added);
         path
     }
 
@@ -133,10 +145,20 @@ impl Home {
         self.root.join("plugins")
     }
 
+    /// Where set-up puts the plugins that it was asked for.
+    pub(crate) fn installed_plugins(&self) -> PathBuf {
+        plugins_beside(&self.root)
+    }
+
     /// Where the archive of a role's classes is, or would be.
     pub(crate) fn archive(&self, role: &str) -> PathBuf {
         self.root.join("archives").join(format!("{role}.jsa"))
     }
+}
+
+/// Where plugins are that set-up was asked for: beside a home, for all homes there.
+pub(crate) fn plugins_beside(home: &Path) -> PathBuf {
+    home.with_file_name(format!("plugins-{FLINK_VERSION}"))
 }
 
 /// Where the home for this engine and this JDK belongs.

@@ -53,6 +53,8 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let file = place.work_dir.join(cluster::FILE);
     let text = fs::read(&file).with_context(|| file.display().to_string())?;
     let cluster: Cluster = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let home = home.with(&cluster.additions);
+    let plugins = cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
     let configuration = configuration(place, &cluster)?;
     let directory = place.work_dir.join("conf");
     // Where main() would look for what the program's operators write to a relative path, and where it outlives the cluster.
@@ -74,9 +76,37 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
         ))
         .arg("--configDir")
         .arg(&directory)
-        .env("FLINK_PLUGINS_DIR", home.plugins())
+        .env("FLINK_PLUGINS_DIR", plugins)
         .current_dir(outputs);
     let error = command.exec();
+    Err(anyhow!("cannot start {}: {error}", home.java().display()))
+}
+
+/// The shape of printed values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// Aligned columns.
+    Table,
+    /// A header and a line for each value.
+    Csv,
+    /// One object.
+    Json,
+}
+
+/// Becomes the JVM that reads a job's answer from stdin and prints its values, which are Java
+/// objects; returns only if that fails.
+pub fn print_values(shape: Shape) -> Result<std::convert::Infallible> {
+    let home = Home::find()?;
+    let word = match shape {
+        Shape::Table => "table",
+        Shape::Csv => "csv",
+        Shape::Json => "json",
+    };
+    let error = Command::new(home.java())
+        .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-cp"])
+        .arg(home.class_path(Role::Main, Loading::ProgramFirst))
+        .args(["io.mainspring.flink.Accumulators", word])
+        .exec();
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
 }
 
@@ -181,13 +211,18 @@ fn yaml(configuration: &BTreeMap<String, String>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::additions::Additions;
     use crate::settings::Settings;
 
     fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::read(&given, 2).unwrap();
-        let cluster =
-            Cluster { settings, state_directory: "/state".into(), output_directory: "/outputs".into() };
+        let cluster = Cluster {
+            settings,
+            additions: Additions::default(),
+            state_directory: "/state".into(),
+            output_directory: "/outputs".into(),
+        };
         let place = Place {
             work_dir: "/work".into(),
             application: "orders".into(),

@@ -2,12 +2,14 @@
 //!
 //! - [`describe`]: what the engine says about an application, and with it the [`front`]: Flink's REST API as main() sees it
 //! - [`jobs`]: the one process of a cluster that acts on the JobManager, and keeps checkpoints and ends in the record
-//! - [`launch`]: becoming a JobManager or TaskManager
+//! - [`launch`]: becoming a JobManager or TaskManager, or the JVM that prints what `execute()` returned
 //! - [`session`]: a Flink cluster that is there already, and is used by others too
 //! - [`graph`], [`plan`]: a job as the record keeps it, and as people see it
-//! - [`settings`], [`memory`], [`cluster`]: what a user says, and what follows for each JVM
+//! - [`settings`], [`memory`], [`additions`], [`cluster`]: what a user says, and what follows for each JVM
 //! - [`home`], [`java_home`], [`jvm`], [`role`], [`setup`]: Flink's libraries, the JDK, and how each JVM is started
 
+pub mod additions;
+mod answer;
 pub mod bytes;
 pub mod cluster;
 pub mod describe;

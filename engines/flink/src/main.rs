@@ -37,6 +37,13 @@ enum Command {
     Jobmanager(launch::Place),
     /// Becomes a TaskManager of a cluster
     Taskmanager(launch::Place),
+    /// Prints what a job's execute() returned, as it is kept (stdin): for `mainspring result`
+    #[command(hide = true)]
+    Rows {
+        /// The shape of what is printed
+        #[arg(long, default_value = "table")]
+        format: launch::Shape,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +53,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Jobmanager(place) => launch::launch(Role::JobManager, &place).map(|never| match never {}),
         Command::Taskmanager(place) => launch::launch(Role::TaskManager, &place).map(|never| match never {}),
+        Command::Rows { format } => launch::print_values(format).map(|never| match never {}),
         Command::Describe(config) => served("describe", args.telemetry, args.network, Service::Describe(config)),
         Command::Jobs(config) => served("jobs", args.telemetry, args.network, Service::Jobs(config)),
     };

@@ -7,6 +7,7 @@ mod archives;
 mod command;
 mod jar;
 mod jdk;
+pub(crate) mod plugin;
 mod rpc;
 mod wheel;
 
@@ -29,11 +30,25 @@ pub struct Args {
     /// Leaves the class-data archives out: JVMs start slower
     #[arg(long)]
     pub no_archives: bool,
+    /// Also installs this file system, such as s3-fs-hadoop; may be repeated
+    #[arg(long = "plugin", value_name = "NAME", value_parser = plugin::parse, conflicts_with = "check")]
+    plugins: Vec<plugin::Plugin>,
 }
 
 /// Sets Flink up, or says that it is.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.check { check() } else { set_up(args) }
+    if args.check {
+        return check();
+    }
+    let done = set_up(args)?;
+    for plugin in &args.plugins {
+        plugin::provide(*plugin)?;
+        eprintln!(
+            "flink {FLINK_VERSION}: the plugin {} is there; use it with -D flink.plugins={}",
+            plugin.name, plugin.name
+        );
+    }
+    Ok(done)
 }
 
 fn check() -> anyhow::Result<ExitCode> {

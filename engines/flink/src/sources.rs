@@ -10,6 +10,7 @@ macro_rules! embedded {
 
 /// Path under `java/` and content.
 pub(crate) const CLASSES: &[(&str, &str)] = embedded![
+    "io/mainspring/flink/Accumulators.java",
     "io/mainspring/flink/CannotRun.java",
     "io/mainspring/flink/CheckpointPointer.java",
     "io/mainspring/flink/CheckpointTimeouts.java",

@@ -10,6 +10,10 @@ use super::{Draft, Refusal};
 /// Incarnations in a row without a job's end after which no further one is begun.
 pub const MAX_BARREN: u32 = 3;
 
+/// The condition that a leader sets to false when a process of the cluster has died and is started
+/// again.
+const PROCESSES_LIVE: &str = "ProcessesLive";
+
 /// A new incarnation and how many in a row, it included, have come to nothing so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
@@ -60,6 +64,10 @@ pub fn begin(
         addresses: HashMap::new(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
+    // What has died of an earlier one says nothing of these processes.
+    if draft.app().conditions.iter().any(|known| known.r#type == PROCESSES_LIVE) {
+        draft.condition(PROCESSES_LIVE, api::ConditionStatus::True, "", "");
+    }
     draft.tell(
         Telling::new("cluster", format!("incarnation {} starting", begun.incarnation))
             .incarnation(begun.incarnation.get())

@@ -251,6 +251,24 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
 }
 
 #[test]
+fn what_died_in_one_cluster_says_nothing_of_the_next() {
+    let mut draft = led(1);
+    let begin = |draft: &mut Draft, request_id: &str| {
+        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        cluster::begin(draft, &fence(1), &request).unwrap();
+    };
+    let live = |draft: &Draft| {
+        let conditions = &draft.facts.state.application().conditions;
+        conditions.iter().find(|known| known.r#type == "ProcessesLive").map(api::Condition::status)
+    };
+    begin(&mut draft, "c1");
+    assert_eq!(live(&draft), None);
+    draft.condition("ProcessesLive", api::ConditionStatus::False, "", "taskmanager-0: restart 1");
+    begin(&mut draft, "c2");
+    assert_eq!(live(&draft), Some(api::ConditionStatus::True));
+}
+
+#[test]
 fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
     let mut draft = led(1);
     let begin = jobgraph::BeginClusterRequest { request_id: "c".into(), ..Default::default() };

@@ -74,6 +74,35 @@ fn a_group_is_as_its_processes_are() {
 }
 
 #[test]
+fn a_death_is_told_with_its_cause_also_when_the_next_start_is_under_way() {
+    let words = LastWords { error: "no memory".into(), last: "Stopped.".into(), ..LastWords::default() };
+    let code = |code| Some(Exit { code: Some(code), ..Exit::default() });
+    let signal = |signal| Some(Exit { signal: Some(signal), ..Exit::default() });
+    let status = |state, exit, was_ended| Status {
+        state,
+        exit,
+        was_ended,
+        last_words: words.clone(),
+        ..Status::new(&slot(), 3, String::new())
+    };
+    for (state, exit, was_ended, expected) in [
+        (State::Exited, code(1), false, (3, "exit code 1 (no memory)")),
+        (State::Starting, code(1), false, (2, "exit code 1 (no memory)")),
+        (State::Ready, signal(6), false, (2, "signal 6 (no memory)")),
+        // Whoever sends it, sends it in the middle of anything.
+        (State::Exited, signal(9), false, (3, "signal 9")),
+        (State::Exited, code(1), true, (0, "")),
+        (State::Ready, None, false, (0, "")),
+    ] {
+        let status = status(state, exit, was_ended);
+        assert_eq!((status.deaths(), status.last_exit().as_str()), expected, "{status:?}");
+    }
+    let silent = LastWords { last: "Stopped.".into(), ..LastWords::default() };
+    let said = Status { last_words: silent, ..status(State::Exited, code(1), false) };
+    assert_eq!(said.last_exit(), "exit code 1 (Stopped.)", "rather its last line than nothing");
+}
+
+#[test]
 fn silence_has_a_limit() {
     let answered = Boot::from_nanos(0);
     assert_eq!(watchdog(answered, answered), Watchdog::AskAt(answered + PROBE_PAUSE));

@@ -251,14 +251,15 @@ impl Minder {
     /// it was this minder that ended the process.
     async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>, known: Option<Fate>) -> Fate {
         tracing::info!("{}: {exit}", self.order.slot.key());
-        let stderr_tail = self.substrate.stderr_tail(&self.order, STDERR_TAIL_BYTES).await;
+        let last_words = self.substrate.last_words(&self.order, STDERR_TAIL_BYTES).await;
+        let was_ended = known == Some(Fate::Stopped);
         let fate = known.unwrap_or_else(|| after_exit(&self.order.role, &exit));
         let was_started = exit.start_error.is_empty();
         let since = self.clock.boot();
         // Before anything that may take time: whoever watches has to act on it.
         self.group.update(self.place, |status| {
             (status.state, status.starts, status.since) = (State::Exited, self.order.start, since);
-            (status.exit, status.stderr_tail) = (Some(exit), stderr_tail);
+            (status.exit, status.was_ended, status.last_words) = (Some(exit), was_ended, last_words);
             if matches!(fate, Fate::Failed | Fate::NotReady(_)) {
                 status.fate = fate.clone();
             }

@@ -20,7 +20,7 @@ use chassis::transport::{Endpoint, SharedTransport};
 use client::outbox::Outbox;
 use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
-use client::tether::{self, Exit, OutputReader, Stream, Tether, TetherEvent, WORK_DIR_VARIABLE, output};
+use client::tether::{self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE};
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Generation};
 
@@ -267,10 +267,10 @@ impl Substrate for Local {
         }
     }
 
-    async fn stderr_tail(&self, order: &Order, max_bytes: usize) -> String {
+    async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords {
         let directory = self.place(&order.slot).output_dir(order.start);
-        let tail = tokio::task::spawn_blocking(move || output::tail(&directory, Stream::Stderr, max_bytes));
-        tail.await.ok().and_then(Result::ok).unwrap_or_default()
+        let read = tokio::task::spawn_blocking(move || LastWords::read(&directory, max_bytes));
+        read.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     async fn sweep(&self, scope: &Scope) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use client::tether::{Chunk, Exit, Stream};
+use client::tether::{Chunk, Exit, LastWords, Stream};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 
@@ -185,8 +185,8 @@ impl Substrate for Memory {
         self.table().outbox.remove(source);
     }
 
-    async fn stderr_tail(&self, _: &Order, _: usize) -> String {
-        String::new()
+    async fn last_words(&self, _: &Order, _: usize) -> LastWords {
+        LastWords::default()
     }
 
     async fn sweep(&self, scope: &Scope) -> Vec<String> {

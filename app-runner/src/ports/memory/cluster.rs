@@ -14,7 +14,7 @@ use crate::error::PortError;
 use crate::model::Wish;
 use crate::ports::PortResult;
 use crate::ports::jobs::{Jobs, Submission};
-use crate::ports::substrate::{ClusterNews, ReadyCluster, Substrate};
+use crate::ports::substrate::{ClusterNews, Death, Deaths, ReadyCluster, Substrate};
 
 pub(super) struct Processes {
     incarnation: Incarnation,
@@ -29,6 +29,14 @@ impl World {
     pub fn kill_cluster(&self) {
         if let Some(cluster) = self.lock().cluster.take() {
             cluster.news.send_replace(ClusterNews::Failed("worker-0 signal 9".to_owned()));
+        }
+    }
+
+    /// Lets a process of the cluster die that is started again; how often it has by now, and why.
+    pub fn process_died(&self, process: &str, count: u32, cause: &str) {
+        if let Some(cluster) = &self.lock().cluster {
+            let death = Death { process: process.to_owned(), count, cause: cause.to_owned() };
+            cluster.news.send_replace(ClusterNews::Lives(vec![death]));
         }
     }
 
@@ -75,10 +83,11 @@ impl Substrate for World {
         incarnation: Incarnation,
         _plan: &engine::Plan,
         _traceparent: &str,
+        _deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
         let mut state = self.lock();
         if state.cluster.as_ref().is_none_or(|cluster| cluster.incarnation != incarnation) {
-            let news = watch::Sender::new(ClusterNews::Lives);
+            let news = watch::Sender::new(ClusterNews::Lives(Vec::new()));
             state.cluster =
                 Some(Processes { incarnation, jobs: BTreeMap::new(), savepoints: BTreeMap::new(), news });
             state.note(format!("cluster {incarnation}"));

@@ -358,12 +358,18 @@ impl RecordStore for World {
     async fn append_events(
         &self,
         fence: &EpochFence,
-        _events: Vec<api::Event>,
+        events: Vec<api::Event>,
         conditions: Vec<api::Condition>,
     ) -> PortResult<()> {
         self.fenced(fence, |state| {
-            for condition in &conditions {
+            for condition in conditions {
                 state.note(format!("{} {}", condition.r#type, condition.status().as_str_name()));
+                let known = &mut state.application().conditions;
+                known.retain(|known| known.r#type != condition.r#type);
+                known.push(condition);
+            }
+            for event in events {
+                state.note(format!("told {}: {}", event.kind, event.message));
             }
             Ok(())
         })

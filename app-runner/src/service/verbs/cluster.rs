@@ -45,7 +45,7 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
     let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
     let traceparent = shared.attempt_id().traceparent;
     let provisioned = shared.patiently("provision the cluster", || {
-        shared.ports.substrate.provision(&shared.fence, incarnation, plan, &traceparent)
+        shared.ports.substrate.provision(&shared.fence, incarnation, plan, &traceparent, &shared.deaths)
     });
     match provisioned.await {
         Ok(cluster) => {

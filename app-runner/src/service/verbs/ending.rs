@@ -28,6 +28,10 @@ pub(super) async fn record(
     why: &Failure,
     desired_revision: u64,
 ) -> Outcome {
+    let why = &match outcome {
+        model::Outcome::Failed => with_deaths(why, &shared.recent_deaths()),
+        _ => why.clone(),
+    };
     let recorded = shared.patiently("record the application's end", || {
         shared.ports.record.record_application_end(&shared.fence, outcome, why, desired_revision)
     });
@@ -45,6 +49,25 @@ pub(super) async fn record(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A process of the cluster that has just died may be what the application failed of: main() and
+/// the engine only know that it was gone.
+fn with_deaths(why: &Failure, deaths: &[String]) -> Failure {
+    let untold: Vec<&str> = deaths.iter().map(String::as_str).filter(|death| !is_told(why, death)).collect();
+    if untold.is_empty() {
+        return why.clone();
+    }
+    // Into the first line, which every table shows; the way out and what main() said stay behind
+    // it.
+    let first = why.message.find('\n').unwrap_or(why.message.len());
+    let at = why.message[..first].find("; help: ").unwrap_or(first);
+    let (said, rest) = why.message.split_at(at);
+    Failure { reason: why.reason, message: format!("{said}; {}{rest}", untold.join("; ")) }
+}
+
+fn is_told(why: &Failure, death: &str) -> bool {
+    death.split_once("; cause: ").is_some_and(|(_, cause)| why.message.contains(cause))
 }
 
 pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
@@ -210,6 +233,16 @@ mod tests {
         let application = api::Application { jobs: vec![job], outcome, ..api::Application::default() };
         let record = proto::jobgraph::Record { application: Some(application), ..Default::default() };
         !without_checkpoints(&record).is_empty()
+    }
+
+    #[test]
+    fn a_process_that_has_just_died_is_told_with_the_end_and_told_once() {
+        let deaths = ["taskmanager-0: restart 2; cause: exit code 1 (OutOfMemoryError)".to_owned()];
+        let told = |message: &str| with_deaths(&Failure::new(Reason::MainExited, message), &deaths).message;
+        assert_eq!(told("it is gone; help: read"), format!("it is gone; {}; help: read", deaths[0]));
+        assert_eq!(told("main() exited 1\n| why"), format!("main() exited 1; {}\n| why", deaths[0]));
+        let known = "0 of 1 came; taskmanager-0 exit code 1 (OutOfMemoryError)";
+        assert_eq!(told(known), known);
     }
 
     #[test]

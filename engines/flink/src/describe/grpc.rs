@@ -10,14 +10,15 @@ use chassis::transport::SharedTransport;
 use proto::engine::describe_service_server::DescribeService;
 use proto::engine::{
     Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
-    InfoRequest, InfoResponse, Plan, PublishRequest, PublishResponse, Readiness, Resources, RestartPolicy,
-    Role, RoleFile, SweepRequest, SweepResponse, readiness,
+    InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
+    RestartPolicy, Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
 use proto::{JobId, Reason, api, target};
 use tonic::{Code, Request, Response, Status};
 
 use super::program::{self, ProgramError};
 use super::sweep;
+use crate::additions::Additions;
 use crate::cluster::{self, Cluster};
 use crate::home::{FLINK_VERSION, Home};
 use crate::jobmanager::JobManager;
@@ -145,7 +146,7 @@ impl DescribeService for Describe {
             self.greet(&session, request.incarnation == 0).await?;
             return Ok(Response::new(DescribeClusterResponse { plan: Some(self.guest_plan(&session)) }));
         }
-        home()?;
+        let additions = additions(&spec, &request.artifacts, &home()?)?;
         let (taskmanagers, whole_within) = (settings.taskmanagers, settings.taskmanagers_within);
         let mut whole =
             vec![format!("--taskmanagers={taskmanagers}"), format!("--whole-within={whole_within}")];
@@ -153,6 +154,7 @@ impl DescribeService for Describe {
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
         let cluster = Cluster {
             settings,
+            additions,
             state_directory: request.state_directory,
             output_directory: request.output_directory,
         };
@@ -215,7 +217,7 @@ impl DescribeService for Describe {
         let spec = request.spec.unwrap_or_default();
         let (settings, _) = settings(&spec)?;
         let home = home()?;
-        let program = spec.program.unwrap_or_default();
+        let program = spec.program.clone().unwrap_or_default();
         if let Some(option) = program.python.keys().min() {
             let why = format!("{option} is for Python programs, and this is a jar");
             return Err(Problem::new(Code::InvalidArgument, Reason::OptionMeaningless, why.clone())
@@ -230,6 +232,13 @@ impl DescribeService for Describe {
                 .into_status()
         })?;
         program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
+        let additions = additions(&spec, &request.artifacts, &home)?;
+        let home = home.with(&additions);
+        let plugins = std::env::current_dir().and_then(|directory| additions.plugins_in(&directory, &home));
+        let plugins = plugins.map_err(|error| {
+            let text = format!("cannot link Flink's plugins: {error}");
+            Problem::new(Code::Unavailable, Reason::OutputNotWritable, text).into_status()
+        })?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
@@ -243,7 +252,7 @@ impl DescribeService for Describe {
             .chain(program::arguments(&program, &jar.path, flink));
         let environment = [
             ("FLINK_REST_CLIENT_HEADERS".to_owned(), self.front_headers.clone()),
-            ("FLINK_PLUGINS_DIR".to_owned(), home.plugins().to_string_lossy().into_owned()),
+            ("FLINK_PLUGINS_DIR".to_owned(), plugins.to_string_lossy().into_owned()),
         ];
         Ok(Response::new(DescribeMainResponse {
             command: command.collect(),
@@ -303,6 +312,14 @@ fn settings(spec: &api::ApplicationSpec) -> Result<(Settings, Option<Session>), 
     let session = session.map_err(|bad| settings_status(&bad))?;
     let settings = Settings::read(&given, parallelism).map_err(|bad| settings_status(&bad))?;
     Ok((settings, session))
+}
+
+fn additions(
+    spec: &api::ApplicationSpec,
+    artifacts: &[LocalArtifact],
+    home: &Home,
+) -> Result<Additions, Status> {
+    Additions::read(&spec.settings, artifacts, home).map_err(|bad| settings_status(&bad))
 }
 
 fn settings_status(bad: &[BadSetting]) -> Status {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use client::error::CallError;
 use client::payloads::Payloads;
 use client::record::Record;
-use proto::job::{JobEnd, JobOutcome};
+use proto::job::{JobEnd, JobOutcome, ResultKind};
 use proto::{Digest, IncarnationFence, JobId, Reason};
 
 use super::board::{Board, Tenancy};
+use crate::answer;
 use crate::jobmanager::{Ended, elapsed};
 
 /// Where ends are written.
@@ -48,6 +49,7 @@ impl Ends {
             _ => Reason::JobFailed.as_str(),
         };
         let result: Bytes = ended.answer;
+        let result_kind = answer::Answer::read(&result).map_or(ResultKind::Answer, |answer| answer.kind());
         let digest = Digest::of(&result);
         let size = result.len() as u64;
         self.payloads.put_bytes(digest, result).await?;
@@ -68,6 +70,7 @@ impl Ends {
             message: with_help(ended.cause),
             result_digest: digest.to_string(),
             result_size_bytes: size,
+            result_kind: result_kind.into(),
             progress: Some(progress),
             savepoint,
             leaves_checkpoints,
@@ -100,6 +103,20 @@ fn with_help(message: String) -> String {
              -n (--allow-non-restored-state) to leave that state out"
         );
     }
+    if let Some((said, plugins)) = message.split_once(" through the following plugin(s): ") {
+        // What Flink says about its plugins directory is for whoever installed it.
+        let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names).replace("flink-", "");
+        let first = plugins.split(',').next().unwrap_or_default();
+        return format!(
+            "{said} through a plugin: {plugins}; help: mainspring setup flink --plugin {first}, then -D flink.plugins={first}"
+        );
+    }
+    if message.contains("Hadoop is not in the classpath") {
+        return format!(
+            "{message}; help: say where it is, with the variable that Hadoop names it by: HADOOP_CLASSPATH=$(hadoop classpath) mainspring \
+             run …"
+        );
+    }
     if message.contains("Cannot find checkpoint or savepoint") {
         return format!(
             "{message}; help: -s takes what `mainspring savepoint` or `stop` printed; mainspring jobs ID -o json lists those of an \
@@ -123,5 +140,20 @@ mod tests {
         let missing = with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
         assert!(missing.contains("; help: -s takes"), "{missing}");
         assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
+    }
+
+    #[test]
+    fn a_missing_file_system_is_told_with_the_plugin_that_brings_it() {
+        let flink = "org.apache.flink.core.fs.UnsupportedFileSystemSchemeException: Could not find a file system implementation for scheme \
+                     's3'. The scheme is directly supported by Flink through the following plugin(s): flink-s3-fs-hadoop, \
+                     flink-s3-fs-presto. Please ensure that each plugin resides within its own subfolder within the plugins directory.";
+        let told = with_help(flink.to_owned());
+        let end = "for scheme 's3'. The scheme is directly supported by Flink through a plugin: s3-fs-hadoop, s3-fs-presto; help: \
+                   mainspring setup flink --plugin s3-fs-hadoop, then -D flink.plugins=s3-fs-hadoop";
+        assert!(told.ends_with(end), "{told}");
+        let hadoop = with_help(
+            "UnsupportedFileSystemSchemeException: Hadoop is not in the classpath/dependencies.".to_owned(),
+        );
+        assert!(hadoop.contains("; help: ") && hadoop.contains("HADOOP_CLASSPATH="), "{hadoop}");
     }
 }

@@ -16,6 +16,7 @@ final class Failure {
     private static final List<String> NOT_THE_PROGRAM =
             List.of("java.", "javax.", "jdk.", "sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.");
     private static final int FRAMES_OF_FLINK = 3;
+    private static final String PLUGINS = "through the following plugin(s): ";
 
     private static final String ANOTHER_FLINK =
             "the jar was built for another Flink: build it for " + EnvironmentInformation.getVersion()
@@ -72,6 +73,10 @@ final class Failure {
     }
 
     private static String remedy(Set<Throwable> chain, Throwable root, boolean ofJob) {
+        String fileSystem = ofJob ? null : chain.stream().map(Failure::loadIt).filter(Objects::nonNull).findFirst().orElse(null);
+        if (fileSystem != null) {
+            return fileSystem;
+        }
         if (root instanceof OutOfMemoryError) {
             return ofJob
                     ? "give its TaskManagers more memory: -D taskmanager.memory.process.size=4g"
@@ -81,6 +86,20 @@ final class Failure {
             return "execution.checkpointing.dir has to be a directory that every process of the cluster can write";
         }
         return chain.stream().map(Failure::buildItFor).filter(Objects::nonNull).findFirst().orElse(null);
+    }
+
+    /** The remedy if a file system is missing that Flink has a plugin for; of a job's failure its end says it. */
+    private static String loadIt(Throwable thrown) {
+        String message = String.valueOf(thrown.getMessage());
+        int at = message.indexOf(PLUGINS);
+        if (at < 0) {
+            return message.contains("Hadoop is not in the classpath")
+                    ? "say where Hadoop is: HADOOP_CLASSPATH=$(hadoop classpath) mainspring run ..."
+                    : null;
+        }
+        String names = message.substring(at + PLUGINS.length()).split("\\. ", 2)[0].replace("flink-", "");
+        String first = names.split(",", 2)[0];
+        return "a plugin brings it (" + names + "): mainspring setup flink --plugin " + first + ", then -D flink.plugins=" + first;
     }
 
     /** The remedy if the jar needs something of Flink or Java that is not in the versions that run it; null for all else. */
