@@ -71,6 +71,8 @@ pub trait RecordStore: Send + Sync {
         exit: MainExit,
         stderr_tail: &str,
     ) -> PortResult<()>;
+    /// Which job a call will be for, before there is a graph. The request's own fence is filled in.
+    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId>;
     /// Keeps a graph under its static id. The request's own fence is filled in.
     async fn put_job_graph(
         &self,
@@ -299,6 +301,10 @@ impl RecordStore for StoredRecord {
     ) -> PortResult<()> {
         let exit = WireExit { code: exit.code, signal: exit.signal };
         Ok(self.0.main_ended(fence, exit, stderr_tail).await?)
+    }
+
+    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId> {
+        Ok(self.0.find_job(fence, request).await?)
     }
 
     async fn put_job_graph(

@@ -103,6 +103,7 @@ async fn execute(
         graph: Bytes::from(graph.encode()),
         description,
         staging_locations: graph.staging_locations(),
+        name_is_literal: true,
         ..ExecuteCall::default()
     });
     let mut accepted = Accepted::default();

@@ -131,6 +131,7 @@ impl DescribeService for Describe {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             program_suffixes: vec![".jar".to_owned()],
             equal_job_names: true,
+            graph_bytes_vary: true,
         }))
     }
 
@@ -248,6 +249,7 @@ impl DescribeService for Describe {
         Ok(Response::new(DescribeMainResponse {
             command: command.collect(),
             environment: environment.into(),
+            warnings: Vec::new(),
         }))
     }
 
