@@ -54,6 +54,9 @@ const OWNED: [(&str, &str); 12] = [
     ("rest.address", "the substrate chooses it"),
     ("rest.port", "the substrate chooses it"),
     ("rest.bind-", "the substrate chooses it"),
+    /// Somebody has said how many.
+    #[serde(default)]
+    pub taskmanagers_said: bool,
     ("jobmanager.rpc.", "the substrate chooses it"),
     ("jobmanager.bind-host", "the substrate chooses it"),
     ("taskmanager.host", "the substrate chooses it"),
@@ -110,6 +113,17 @@ pub enum BadSetting {
     /// Its value makes no sense.
     #[error("{name}: {why}")]
     Value {
+    /// The slots that a job of an own cluster may have, as main()'s JVM is told them.
+    pub(crate) fn width(&self) -> Vec<String> {
+        let said = |name: &str| self.flink.contains_key(name);
+        let follows = !said("taskmanager.numberOfTaskSlots") && !self.taskmanagers_said;
+        vec![
+            format!("-Dmainspring.taskmanagers={}", self.taskmanagers),
+            format!("-Dmainspring.slots={}", self.slots),
+            format!("-Dmainspring.slots-follow-parallelism={follows}"),
+        ]
+    }
+
         /// As it was given.
         name: String,
         /// What would be right.
@@ -158,6 +172,7 @@ impl Settings {
                 default
             }
         };
+                    taskmanagers_said: given.contains_key("flink.taskmanagers"),
         let asked = if parallelism > 0 { parallelism } else { number("parallelism.default", 1, 32_768) };
         let slots = number("taskmanager.numberOfTaskSlots", asked.clamp(4, 16), 1024);
         let taskmanagers = number("flink.taskmanagers", asked.div_ceil(slots).max(1), MAX_TASKMANAGERS);

@@ -39,6 +39,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/UnpackedRpcSystemLoader.java",
     "io/mainspring/flink/UserProgram.java",
 ];
+    "io/mainspring/flink/Width.java",
 
 /// Path under `java/resources/`, which is the path in the jar, and content.
 pub(crate) const RESOURCES: &[(&str, &str)] = &[

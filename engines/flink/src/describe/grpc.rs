@@ -214,7 +214,7 @@ impl DescribeService for Describe {
     ) -> Result<Response<DescribeMainResponse>, Status> {
         let request = request.into_inner();
         let spec = request.spec.unwrap_or_default();
-        let (settings, _) = settings(&spec)?;
+        let (settings, session) = settings(&spec)?;
         let home = home()?;
         let program = spec.program.unwrap_or_default();
         if let Some(option) = program.python.keys().min() {
@@ -232,6 +232,8 @@ impl DescribeService for Describe {
         })?;
         program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
+        // A session cluster may get more TaskManagers at any time.
+        let width = if session.is_none() { settings.width() } else { Vec::new() };
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
@@ -240,6 +242,7 @@ impl DescribeService for Describe {
         // The plan and nested jars are written there; it is the attempt's own directory.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
             .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))
+            .chain(width)
             .chain(jvm.into_iter().map(|argument| argument.to_string_lossy().into_owned()))
             .chain(program::arguments(&program, &jar.path, flink));
         let environment = [

@@ -75,6 +75,9 @@ final class Failure {
         if (root instanceof OutOfMemoryError) {
             return ofJob
                     ? "give its TaskManagers more memory: -D taskmanager.memory.process.size=4g"
+        if (root instanceof Width.TooWide tooWide) {
+            return tooWide.remedy();
+        }
                     : "give main() more memory: -D flink.main.heap=1g";
         }
         if (chain.stream().anyMatch(each -> String.valueOf(each.getMessage()).contains("create checkpoint storage"))) {
