@@ -24,7 +24,7 @@ use crate::jobmanager::JobManager;
 use crate::jvm::{self, Memory};
 use crate::role::{self, Loading};
 use crate::session::{self, Session};
-use crate::settings::{BadSetting, Settings};
+use crate::settings::{BadSetting, Known, Settings};
 
 /// The engine's name.
 pub const ENGINE: &str = "flink";
@@ -232,6 +232,7 @@ impl DescribeService for Describe {
         })?;
         program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
+        let warnings = Known::read(&home.known_settings()).warnings(&settings.flink);
         // A session cluster may get more TaskManagers at any time.
         let width = if session.is_none() { settings.width() } else { Vec::new() };
         let mut flink: BTreeMap<String, String> = settings.flink;
@@ -252,7 +253,7 @@ impl DescribeService for Describe {
         Ok(Response::new(DescribeMainResponse {
             command: command.collect(),
             environment: environment.into(),
-            warnings: Vec::new(),
+            warnings,
         }))
     }
 
