@@ -14,7 +14,10 @@ import org.apache.flink.runtime.util.EnvironmentInformation;
 /** What main() threw, for people: the root cause first, then each exception with the frames of the program, Flink's folded. */
 final class Failure {
     private static final List<String> NOT_THE_PROGRAM =
-            List.of("java.", "javax.", "jdk.", "sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.");
+            List.of(
+                    "java.", "javax.", "jdk.", "sun.", "com.sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.",
+                    // What Flink's planner is made of, and what it makes.
+                    "org.apache.calcite.", "org.codehaus.janino.", "org.codehaus.commons.", "com.google.common.", "org.immutables.");
     private static final int FRAMES_OF_FLINK = 3;
 
     private static final String ANOTHER_FLINK =
@@ -72,12 +75,12 @@ final class Failure {
     }
 
     private static String remedy(Set<Throwable> chain, Throwable root, boolean ofJob) {
-        if (root instanceof OutOfMemoryError) {
-            return ofJob
-                    ? "give its TaskManagers more memory: -D taskmanager.memory.process.size=4g"
         if (root instanceof Width.TooWide tooWide) {
             return tooWide.remedy();
         }
+        if (root instanceof OutOfMemoryError) {
+            return ofJob
+                    ? "give its TaskManagers more memory: -D taskmanager.memory.process.size=4g"
                     : "give main() more memory: -D flink.main.heap=1g";
         }
         if (chain.stream().anyMatch(each -> String.valueOf(each.getMessage()).contains("create checkpoint storage"))) {
