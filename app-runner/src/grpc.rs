@@ -124,7 +124,11 @@ impl ExecutionService for Served {
     ) -> Result<Response<AssignJobResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
-        let (job, ordinal) = self.execution.assign_job(&request.call_id, &request.name).map_err(status)?;
+        let (job, ordinal) = self
+            .execution
+            .assign_job(&request.call_id, &request.name, request.description)
+            .await
+            .map_err(status)?;
         Ok(Response::new(AssignJobResponse { job_id: job.to_string(), ordinal }))
     }
 
@@ -264,6 +268,7 @@ async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) ->
         description: header.description.unwrap_or_default(),
         staging_locations: header.staging_locations,
         payload_digests: header.payload_digests,
+        name_is_literal: header.name_is_literal,
     })
 }
 

@@ -128,7 +128,7 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     assert_eq!((attempt.application_id.as_str(), attempt.generation, attempt.epoch), ("orders", 1, 1));
     assert!(!attempt.re_execution && !attempt.output_directory.is_empty());
 
-    let (told, ordinal) = soon(execution.assign_job("call-1", "clean")).await.unwrap();
+    let (told, ordinal) = soon(execution.assign_job("call-1", "clean", Default::default())).await.unwrap();
     let jar = soon(execution.put_payload(Bytes::from_static(b"a jar"))).await.unwrap();
     let announced = ExecuteCall { call_id: "call-1".into(), payload_digests: vec![jar], ..call("clean") };
     let mut running = execution.execute(announced);

@@ -10,6 +10,9 @@ use crate::main_output::MainOutput;
 use crate::remedy::remedy;
 use crate::words;
 
+/// So many lines of main() are worth being read twice.
+const QUOTED: usize = 3;
+
 /// The error that an application ended with; `None` if it succeeded or was cancelled on request.
 pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<Failure> {
     if matches!(application.outcome(), Outcome::Succeeded | Outcome::Cancelled) {
@@ -20,6 +23,8 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     let (message, way_out) = words::way_out(&application.message);
     let message = if message.is_empty() {
         format!("{id}@{} ended as {}", application.generation, words::outcome(application.outcome()))
+    } else if output.was_read() {
+        gist(message)
     } else {
         message.to_owned()
     };
@@ -42,7 +47,7 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     });
     let (lines, count) = output.last_words();
     // What main() said last matters where main() is what failed, and was not quoted by the record already.
-    let quoted = lines.last().is_some_and(|last| failure.message.contains(last.trim()));
+    let quoted = lines.last().is_some_and(|last| application.message.contains(last.trim()));
     if matches!(reason, Some(Reason::MainExited | Reason::MainKilled)) && !quoted {
         let shown = lines.len();
         for (at, line) in lines.into_iter().enumerate() {
@@ -63,6 +68,33 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     Some(failure.detail(format!("left over: {left}")))
 }
 
+/// A message whose further lines quote what main() said last: a trace that stands just above is not
+/// shown again, but for what it is about.
+fn gist(message: &str) -> String {
+    let (first, quoted) = message.split_once('\n').unwrap_or((message, ""));
+    if quoted.lines().count() <= QUOTED {
+        return message.to_owned();
+    }
+    let is_frame = |line: &&str| line.trim().is_empty() || line.starts_with(char::is_whitespace);
+    let mut lines = quoted.lines().filter(|line| !is_frame(line));
+    let about = lines.next().into_iter();
+    let kept: Vec<&str> = about.chain(lines.filter(|line| line.starts_with("help: "))).take(QUOTED).collect();
+    std::iter::once(first).chain(kept).collect::<Vec<_>>().join("\n")
+}
+
+/// Where to read what jobs printed: not here, since they ran in other processes than main().
+pub(crate) fn printed(application: &Application) -> Option<String> {
+    let role = application.jobs.iter().map(|job| job.prints_in.as_str()).find(|role| !role.is_empty())?;
+    Some(format!("what its jobs printed: {} --role {role}", logs(application)?))
+}
+
+/// How the output of its cluster is read, without the role. That of a cluster that was there before
+/// is not kept here.
+pub(crate) fn logs(application: &Application) -> Option<String> {
+    let is_kept = application.spec.as_ref().is_none_or(|spec| spec.target != proto::target::STATIC);
+    is_kept.then(|| format!("mainspring logs {}", application.application_id))
+}
+
 /// The remedy with the application's own name in the commands.
 fn help(reason: Reason, id: &str) -> String {
     remedy(reason).replace(" ID", &format!(" {id}"))
@@ -75,8 +107,8 @@ fn way_out_of(job: &Job) -> Option<String> {
 
 /// `clean SUCCEEDED (output published, kept)`.
 fn job(job: &Job) -> String {
-    let state = words::job_state(job);
-    let Some(end) = &job.end else { return format!("{} {state}", job.name) };
+    let (name, state) = (words::one_line(&job.name), words::job_state(job));
+    let Some(end) = &job.end else { return format!("{name} {state}") };
     let has_output = end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty());
     let note = match end.outcome() {
         JobOutcome::Succeeded if has_output && job.published => " (output published, kept)".to_owned(),
@@ -88,7 +120,7 @@ fn job(job: &Job) -> String {
         }
         _ => String::new(),
     };
-    format!("{} {state}{note}", job.name)
+    format!("{name} {state}{note}")
 }
 
 #[cfg(test)]
@@ -114,6 +146,50 @@ mod tests {
             failure(&application, &MainOutput::new(true)).expect("a failed application is an error");
         assert_eq!(failure.help.last().map(String::as_str), Some("leave it out with -n"));
         assert!(failure.details[0].ends_with("count FAILED (cannot map state)"), "{:?}", failure.details);
+    }
+
+    #[test]
+    fn a_trace_that_was_just_read_is_not_shown_again() {
+        let trace = "error: a job of Orders failed: / by zero\njava.lang.Wrapper: / by zero\n    at Orders.main(Orders.java:7)\n    \
+                     ... 20 frames of Flink and the JDK\ncaused by: / by zero\nhelp: divide by something else";
+        let application = Application {
+            outcome: Outcome::Failed.into(),
+            reason: "MAIN_EXITED".into(),
+            message: format!("main() exited 1\n{trace}"),
+            ..Application::default()
+        };
+        let line = LogLine {
+            number: 1,
+            stream: "stderr".into(),
+            text: trace.as_bytes().to_vec().into(),
+            ..LogLine::default()
+        };
+        let out = Output::new(Format::Table, Color::Never, Progress::None, true);
+        let message = |shown: &[LogLine], for_people| {
+            let mut output = MainOutput::new(for_people);
+            output.show(shown, &out);
+            failure(&application, &output).map(|failure| failure.message.clone())
+        };
+        let gist =
+            "main() exited 1\nerror: a job of Orders failed: / by zero\nhelp: divide by something else";
+        assert_eq!(message(std::slice::from_ref(&line), true).as_deref(), Some(gist));
+        let whole = Some(application.message.as_str());
+        assert_eq!(message(&[], true).as_deref(), whole, "nobody has read it");
+        assert_eq!(message(&[line], false).as_deref(), whole, "programs read the document alone");
+    }
+
+    #[test]
+    fn where_jobs_print_is_said_if_they_do_and_it_is_kept() {
+        let application = |prints_in: &str, target: &str| Application {
+            application_id: "orders".into(),
+            spec: Some(proto::api::ApplicationSpec { target: target.into(), ..Default::default() }),
+            jobs: vec![Job { prints_in: prints_in.into(), ..Job::default() }],
+            ..Application::default()
+        };
+        let said = "what its jobs printed: mainspring logs orders --role taskmanager";
+        assert_eq!(printed(&application("taskmanager", "local")).as_deref(), Some(said));
+        assert_eq!(printed(&application("", "local")), None);
+        assert_eq!(printed(&application("taskmanager", proto::target::STATIC)), None);
     }
 
     #[test]

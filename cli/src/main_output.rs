@@ -79,6 +79,11 @@ impl MainOutput {
         (self.last_lines.iter().cloned().collect(), self.stderr_lines)
     }
 
+    /// Whoever reads an error has read these last lines just above it.
+    pub(crate) fn was_read(&self) -> bool {
+        self.stdout_is_mains && self.stderr_lines > 0
+    }
+
     fn remember(&mut self, text: &[u8]) {
         self.stderr_lines += 1;
         let text = String::from_utf8_lossy(text);

@@ -163,6 +163,12 @@ pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// A name in a line: programs give jobs names of several lines.
+pub(crate) fn one_line(name: &str) -> String {
+    let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
+    if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }
+}
+
 /// The end of a long line is cut off: `…`.
 pub(crate) fn cut(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {

@@ -74,6 +74,9 @@ pub struct ExecuteCall {
     pub staging_locations: Vec<String>,
     /// Files that the graph needs (jars), put before with [`Execution::put_payload`].
     pub payload_digests: Vec<Digest>,
+    /// The name stands in the program as it is, so that it cannot be another when main() is
+    /// executed again.
+    pub name_is_literal: bool,
 }
 
 /// The runner of this main(). Cheap to clone.
@@ -124,9 +127,16 @@ impl Execution {
     }
 
     /// The id that the job of an [`execute`](Self::execute) with this call id and name will have, before its graph exists; and
-    /// the call's position among all calls of this main().
-    pub async fn assign_job(&self, call_id: &str, name: &str) -> Result<(JobId, u32), CallError> {
-        let request = AssignJobRequest { call_id: call_id.to_owned(), name: name.to_owned() };
+    /// the call's position among all calls of this main(). By the description a job is found whose
+    /// name varies.
+    pub async fn assign_job(
+        &self,
+        call_id: &str,
+        name: &str,
+        description: api::GraphDescription,
+    ) -> Result<(JobId, u32), CallError> {
+        let (call_id, name, description) = (call_id.to_owned(), name.to_owned(), Some(description));
+        let request = AssignJobRequest { call_id, name, description };
         let answer = self
             .patiently(|mut client| {
                 let request = request.clone();

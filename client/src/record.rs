@@ -13,8 +13,8 @@ use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::jobgraph::{
     AddCheckpointRequest, AdvanceCheckpointIdRequest, AppendEventsRequest, BeatRequest, BeginAttemptRequest,
     BeginAttemptResponse, BeginClusterRequest, BeginClusterResponse, ConfirmEpochRequest,
-    ConfirmIncarnationRequest, JournalRequest, JournalResponse, MainStartingRequest, MarkCleanRequest,
-    PinArtifactsRequest, PutJobGraphRequest, PutJobGraphResponse, ReadCheckpointsRequest,
+    ConfirmIncarnationRequest, FindJobRequest, JournalRequest, JournalResponse, MainStartingRequest,
+    MarkCleanRequest, PinArtifactsRequest, PutJobGraphRequest, PutJobGraphResponse, ReadCheckpointsRequest,
     ReadCheckpointsResponse, ReadRecordRequest, Record as FullRecord, RecordApplicationEndRequest,
     RecordApplicationEndResponse, RecordClusterRequest, RecordJobEndRequest, RecordJobSubmittedRequest,
     RecordLeaderJobEndRequest, RecordMainRequest, RecordPublishedRequest, RecordSavepointRequest,
@@ -196,6 +196,20 @@ impl Record {
         };
         self.inner.clone().record_main(call(request)).await?;
         Ok(())
+    }
+
+    /// Which job a call will be for; the request's fence is filled in.
+    pub async fn find_job(
+        &self,
+        fence: &EpochFence,
+        mut request: FindJobRequest,
+    ) -> Result<JobId, CallError> {
+        request.fence = Some(fence.clone().into());
+        let answer = self.inner.clone().find_job(call(request)).await?.into_inner();
+        answer
+            .job_id
+            .parse()
+            .map_err(|error: proto::InvalidId| tonic::Status::internal(error.to_string()).into())
     }
 
     /// Keeps a job's graph under its static id if it has none; the request's fence is filled in.

@@ -31,5 +31,7 @@ mod session;
 mod taken_port;
 #[path = "flink/ui.rs"]
 mod ui;
+#[path = "flink/varying.rs"]
+mod varying;
 #[path = "flink/word_count.rs"]
 mod word_count;

@@ -88,8 +88,12 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
         graph_size_bytes: 8,
         ..Default::default()
     };
+    let call =
+        jobgraph::FindJobRequest { call_id: "call".into(), name: "by_carrier".into(), ..Default::default() };
+    let told = record.find_job(&fence, call).await.unwrap();
     let put = record.put_job_graph(&fence, graph).await.unwrap();
     let job_id = put.job.unwrap().job_id.parse().unwrap();
+    assert_eq!(told, job_id);
     record.job_submitted(&fence, job_id, cluster.incarnation).await.unwrap();
 
     let rows = Bytes::from_static(b"rows");

@@ -57,6 +57,8 @@ pub struct EngineInfo {
     pub path: String,
     /// Equal job names are allowed within one attempt.
     pub equal_job_names: bool,
+    /// One program's graph has other bytes each time that main() is executed.
+    pub graph_bytes_vary: bool,
 }
 
 /// Identity and places of one attempt.
@@ -272,6 +274,7 @@ impl Shared {
             version: info.version,
             path: executable.to_string_lossy().into_owned(),
             equal_job_names: info.equal_job_names,
+            graph_bytes_vary: info.graph_bytes_vary,
         };
         Ok(Running { describe, tether: tether.clone(), info, gone, _owner: owner })
     }

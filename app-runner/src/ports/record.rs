@@ -81,6 +81,8 @@ pub trait RecordStore: Send + Sync {
         stderr_tail: &str,
         kills: u32,
     ) -> PortResult<()>;
+    /// Which job a call will be for, before there is a graph. The request's own fence is filled in.
+    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId>;
     /// Keeps a graph under its static id. The request's own fence is filled in.
     async fn put_job_graph(
         &self,
@@ -320,6 +322,10 @@ impl RecordStore for StoredRecord {
         kills: u32,
     ) -> PortResult<()> {
         Ok(self.0.main_killed(fence, wire_exit(exit, sender), stderr_tail, kills).await?)
+    }
+
+    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId> {
+        Ok(self.0.find_job(fence, request).await?)
     }
 
     async fn put_job_graph(

@@ -46,6 +46,8 @@ pub struct Call {
     pub staging_locations: Vec<String>,
     /// Files that the graph needs, put before.
     pub payload_digests: Vec<String>,
+    /// The name stands in the program as it is.
+    pub name_is_literal: bool,
 }
 
 /// An answer to an `execute()`.
@@ -64,6 +66,7 @@ impl Execution {
             calls.enter(call_id, name).map_err(|known| other_name(call_id, &known))?;
         let Numbered { ordinal, occurrence, .. } = numbered;
         let entered = Entered {
+            told: calls.told(call_id),
             calls: self.calls.clone(),
             call_id: call_id.to_owned(),
             ordinal,
@@ -76,15 +79,33 @@ impl Execution {
     }
 
     /// The id that the job of a call will have, and the call's ordinal: before its graph exists.
-    pub fn assign_job(&self, call_id: &str, name: &str) -> PortResult<(JobId, u32)> {
+    pub async fn assign_job(
+        &self,
+        call_id: &str,
+        name: &str,
+        description: Option<api::GraphDescription>,
+    ) -> PortResult<(JobId, u32)> {
         check_call_id(call_id)?;
         self.check_open()?;
-        let mut calls = self.calls();
         let (numbered, overlapped) =
-            calls.assign(call_id, name).map_err(|known| other_name(call_id, &known))?;
+            self.calls().assign(call_id, name).map_err(|known| other_name(call_id, &known))?;
         check_named(name, numbered.ordinal, overlapped)?;
-        let occurrence = if self.equal_names_allowed() { numbered.occurrence } else { 0 };
-        let job = JobId::derive(self.shared.application(), &self.shared.uid(), &numbered.name, occurrence);
+        let equal_names_allowed = self.equal_names_allowed();
+        let request = jobgraph::FindJobRequest {
+            fence: None,
+            call_id: call_id.to_owned(),
+            name: numbered.name,
+            ordinal: numbered.ordinal,
+            overlapped,
+            equal_names_allowed,
+            occurrence: equal_names_allowed.then_some(numbered.occurrence),
+            description,
+        };
+        let shared = &self.shared;
+        let find = || shared.ports.record.find_job(&shared.fence, request.clone());
+        let job = shared.patiently("find a job", find).await?;
+        // What was told first stands: a graph may carry it already.
+        let job = self.calls().tell(call_id, job);
         Ok((job, numbered.ordinal))
     }
 
@@ -138,6 +159,9 @@ impl Execution {
             description: Some(call.description.clone()),
             staging_locations: call.staging_locations.clone(),
             payload_digests: call.payload_digests.clone(),
+            job_id: entered.told.map(|job| job.to_string()).unwrap_or_default(),
+            name_is_literal: call.name_is_literal,
+            graph_bytes_vary: shared.engine.get().is_some_and(|engine| engine.graph_bytes_vary),
         };
         shared.asks(&call.name);
         let stored = shared
@@ -167,12 +191,21 @@ impl Execution {
         };
         let known = stored.job.unwrap_or_default();
         let (job, recorded) = view::job(&known, None)?;
-        let mut warning = String::new();
+        let mut warnings = Vec::new();
+        if stored.by_position {
+            warnings.push(format!(
+                "job {:?} is taken for {:?}, which was executed in its place before, with the same operators",
+                call.name, known.name
+            ));
+        }
         if stored.diverged {
-            warning = format!(
+            warnings.push(format!(
                 "job {:?} is recorded with another graph, and that one runs: recorded {}, sent {digest}",
                 known.name, known.graph_digest
-            );
+            ));
+        }
+        let warning = warnings.join("; ");
+        if !warning.is_empty() {
             tracing::warn!("{warning}");
         }
         shared.asked_for(&call.name, job);
@@ -469,6 +502,8 @@ pub struct Entered {
     pub occurrence: u32,
     /// It overlapped with another one, or an earlier call of this attempt did.
     pub overlapped: bool,
+    /// The id that it was told before its graph existed.
+    told: Option<JobId>,
 }
 
 impl Drop for Entered {

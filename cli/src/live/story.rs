@@ -12,9 +12,9 @@ use prost_types::Timestamp;
 use proto::api::{Application, Event, Outcome};
 
 use self::job::Jobs;
-use crate::duration;
 use crate::table::{ordinal, plural, size};
 use crate::words;
+use crate::{duration, ending};
 
 /// A line of the story: how long after the submit, what it is about, what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +57,13 @@ impl Story {
     /// A story that begins with the submit; locations below `directory` are shown relative to it.
     pub(crate) fn new(application: &Application, directory: PathBuf) -> Self {
         let contenders = application.spec.as_ref().map_or(1, |spec| spec.contenders);
+        let logs = ending::logs(application);
         Self {
             began: application.submitted_at,
             standbys: contenders.saturating_sub(1),
             main_started: None,
             main_exit: None,
-            jobs: Jobs::new(directory),
+            jobs: Jobs::new(directory, logs),
             ended: None,
         }
     }

@@ -289,6 +289,9 @@ impl<'a> Watch<'a> {
             Format::Name => self.out().answer(format!("{}\n", self.named)),
             Format::Jsonl | Format::Table | Format::Wide => {}
         }
+        if let Some(where_printed) = ending::printed(&application) {
+            self.out().tell(where_printed);
+        }
         match ending::failure(&application, &self.main_output) {
             Some(failure) => self.out().fail(&failure),
             None => self.out().tell(format!("next: mainspring status|logs|graph {}", self.named.id)),

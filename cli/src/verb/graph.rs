@@ -139,7 +139,7 @@ mod tests {
                 vertex(2, "Sink", "a \"b\""),
             ],
             edges: vec![Edge { from: 0, to: 1 }, Edge { from: 1, to: 2 }],
-            statement: String::new(),
+            ..GraphDescription::default()
         };
         let answer = GetGraphResponse::default();
         assert_eq!(

@@ -43,7 +43,7 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
                 out.answer(format!("---\n{}", json::yaml(job, true)));
             }
         }
-        Format::Name => jobs.iter().for_each(|job| out.answer(format!("{}\n", job.name))),
+        Format::Name => jobs.iter().for_each(|job| out.answer(format!("{}\n", words::one_line(&job.name)))),
         Format::Table | Format::Wide => {
             let paint = |word: &str| out.paint_answer(words::style(word), word);
             out.answer(render(jobs, now, out.format == Format::Wide, paint));
@@ -88,7 +88,7 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
             None => targets.join(" "),
         };
         let mut row = vec![
-            job.name.clone(),
+            words::one_line(&job.name),
             paint(words::job_state(job)),
             time.map_or_else(|| "-".to_owned(), duration::show),
             format!("{}x", job.submissions),
@@ -134,7 +134,9 @@ fn checkpoint(job: &Job, now: SystemTime) -> String {
 /// What the engine restarted jobs for that still run, one line each.
 pub(crate) fn failures(jobs: &[Job]) -> impl Iterator<Item = String> {
     let told = jobs.iter().filter(|job| job.end.is_none() && !job.last_failure.is_empty());
-    told.map(|job| format!("{} was restarted: {}", job.name, words::cut(&job.last_failure, 160)))
+    told.map(|job| {
+        format!("{} was restarted: {}", words::one_line(&job.name), words::cut(&job.last_failure, 160))
+    })
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Running {
             description: Some(call.description),
             staging_locations: call.staging_locations,
             payload_digests: call.payload_digests.iter().map(Digest::to_string).collect(),
+            name_is_literal: call.name_is_literal,
         };
         let work = async move {
             if let Err(error) = follow(client, clock, header, call.graph, &sender).await {

@@ -79,8 +79,9 @@ each_gets_an_error! {
         => ["CLUSTER_KEEPS_DYING", "error: 0 of 1 TaskManagers have registered within 2s", "help: mainspring logs bad --role ROLE",
             "taskmanager-0: restart 1; cause: exit code 1 (Improperly specified VM option 'MaxRAM=x')",
             "taskmanager-0 exit code 1 (Improperly specified VM option 'MaxRAM=x')"];
-    a_setting_that_flink_does_not_know: ["-D", "taskmanagr.numberOfTaskSlots=2", "-c", "Misbehaving", "{jar}"]
-        => ["SETTING_UNKNOWN", "'taskmanagr.numberOfTaskSlots'", "taskmanager.", "spelling"];
+    // Flink would not see it: what Flink does not know of the others is passed on.
+    a_setting_of_ours_that_is_none: ["-D", "flink.taskmanager=2", "-c", "Misbehaving", "{jar}"]
+        => ["SETTING_UNKNOWN", "'flink.taskmanager'", "flink.taskmanagers", "spelling"];
     a_setting_that_is_not_the_users: ["-D", "rest.port=8081", "-c", "Misbehaving", "{jar}"]
         => ["SPEC_INVALID", "'rest.port' cannot be set", "leave it out"];
 }

@@ -104,6 +104,7 @@ async fn execute(
         graph: Bytes::from(graph.encode()),
         description,
         staging_locations: graph.staging_locations(),
+        name_is_literal: true,
         ..ExecuteCall::default()
     });
     let mut accepted = Accepted::default();

@@ -19,9 +19,11 @@ pub(crate) const WHEEL_SHA256: &str = "38ece876553286b3a285cf344c2d2038f8a7ca10d
 pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
 /// Flink's RPC system, taken out of the jar that it comes in.
 pub(crate) const RPC_JAR: &str = "rpc/flink-rpc-akka.jar";
+/// The names of Flink's settings, one a line.
+pub(crate) const KNOWN_SETTINGS: &str = "settings.txt";
 const COMPLETE: &str = "complete";
 /// What set-up makes of all that: another number for whatever it makes in another way.
-const MADE: u32 = 2;
+const MADE: u32 = 3;
 
 /// Why there is no home to run on. Each text names the way out.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -137,6 +139,11 @@ impl Home {
     /// Our jar.
     pub(crate) fn our_jar(&self) -> PathBuf {
         self.root.join(OUR_JAR)
+    }
+
+    /// The names of Flink's settings, one a line; nothing where they cannot be read.
+    pub(crate) fn known_settings(&self) -> String {
+        std::fs::read_to_string(self.root.join(KNOWN_SETTINGS)).unwrap_or_default()
     }
 
     /// What Flink's `FLINK_PLUGINS_DIR` should hold.

@@ -188,6 +188,11 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
     let named = |(key, value): (&str, String)| (key.to_owned(), value);
     let mut all: BTreeMap<String, String> = defaults.map(named).into();
     all.extend(cluster.settings.flink.clone());
+    // Flink starts a session cluster, which ours is to it, in no scheduler mode; but it has the
+    // scheduler of its reactive one.
+    if all.remove("scheduler-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("reactive")) {
+        all.entry("jobmanager.scheduler".to_owned()).or_insert_with(|| "adaptive".to_owned());
+    }
     // The sizes that these stand for are spelled out below; both together contradict each other.
     all.retain(|key, _| !key.starts_with("taskmanager.memory."));
     all.extend(cluster.settings.taskmanager.settings().map(named));
@@ -279,6 +284,13 @@ mod tests {
         assert_eq!(configured(&[])[SLOT_PATIENCE], "300 s");
         assert_eq!(configured(&[("flink.taskmanagers.within", "900")])[SLOT_PATIENCE], "960 s");
         assert_eq!(configured(&[(SLOT_PATIENCE, "5 s")])[SLOT_PATIENCE], "5 s");
+    }
+
+    #[test]
+    fn a_mode_that_flink_would_refuse_becomes_its_scheduler() {
+        let all = configured(&[("scheduler-mode", "REACTIVE")]);
+        assert!(!all.contains_key("scheduler-mode"));
+        assert_eq!(all["jobmanager.scheduler"], "adaptive");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proto::api::{Edge, GraphDescription, Vertex};
 use serde::Deserialize;
 
+use crate::role::Role;
+
 #[derive(Deserialize)]
 struct Plan {
     #[serde(default)]
@@ -31,6 +33,9 @@ struct Predecessor {
     id: serde_json::Value,
 }
 
+/// What Flink calls the sinks that print, in whatever is in front of it.
+const PRINTING: [&str; 2] = ["Print to Std. Out", "Print to Std. Err"];
+
 /// Vertices and edges of a plan. Empty for text that is none: a description is for people and must not hold up a job.
 pub fn describe(json: &str) -> GraphDescription {
     let Ok(plan) = serde_json::from_str::<Plan>(json) else { return GraphDescription::default() };
@@ -39,6 +44,9 @@ pub fn describe(json: &str) -> GraphDescription {
     let mut description = GraphDescription::default();
     for (number, node) in (0..).zip(plan.nodes) {
         let name = if node.r#type.is_empty() { node.contents.clone() } else { node.r#type };
+        if PRINTING.iter().any(|sink| name.contains(sink)) {
+            description.prints_in = Role::TaskManager.name().to_owned();
+        }
         let detail = if name == node.contents { node.pact } else { node.contents };
         description.vertices.push(Vertex { id: number, name, detail, parallelism: node.parallelism });
         let from = node.predecessors.iter().filter_map(|of| numbers.get(&of.id.to_string()).copied());
@@ -62,6 +70,13 @@ mod tests {
             described.vertices.iter().map(|v| (v.id, v.name.as_str(), v.parallelism)).collect();
         assert_eq!(names, [(0, "Source: in", 1), (1, "Map", 4)]);
         assert_eq!(described.edges, [Edge { from: 0, to: 1 }]);
+        assert_eq!(described.prints_in, "");
+    }
+
+    #[test]
+    fn what_a_program_prints_is_in_the_output_of_its_taskmanagers() {
+        let json = r#"{"nodes": [{"id": 2, "type": "Sink: Print to Std. Out", "contents": "Sink: Print to Std. Out"}]}"#;
+        assert_eq!(describe(json).prints_in, "taskmanager");
     }
 
     #[test]

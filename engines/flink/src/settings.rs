@@ -1,4 +1,8 @@
-//! What `-D key=value` may say: Flink's own settings, but for those that make it a part of mainspring.
+//! What `-D key=value` may say: Flink's own settings, but for those that make it a part of
+//! mainspring. What Flink does not know may be known to the program, a connector or a file system:
+//! it is passed on, as `flink run` does, and told.
+
+mod known;
 
 use std::collections::BTreeMap;
 
@@ -7,44 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::java_options::{self, JavaOptions};
 use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
-/// First words of Flink's settings.
-const PREFIXES: [&str; 33] = [
-    "blob",
-    "classloader",
-    "client",
-    "cluster",
-    "compiler",
-    "containerized",
-    "delegation",
-    "env",
-    "execution",
-    "external-resource",
-    "flink",
-    "fs",
-    "heartbeat",
-    "historyserver",
-    "io",
-    "job-event",
-    "jobmanager",
-    "jobstore",
-    "metrics",
-    "parallelism",
-    "pekko",
-    "pipeline",
-    "python",
-    "resourcemanager",
-    "rest",
-    "restart-strategy",
-    "s3",
-    "security",
-    "slot",
-    "slotmanager",
-    "state",
-    "table",
-    "taskmanager",
-];
-/// More of them, whose words are whole settings or rare.
-const MORE_PREFIXES: [&str; 4] = ["akka", "sql-gateway", "user", "web"];
+pub(crate) use known::Known;
+
+/// Settings of this engine, which Flink does not see.
+const OURS: [&str; 3] = ["flink.taskmanagers", "flink.taskmanagers.within", "flink.main.heap"];
+
+/// Flink's own, which begin as ours do.
+const NOT_OURS: [&str; 2] = ["flink.hadoop.", "flink.yarn."];
 
 /// Settings that are ours to make, and why.
 const OWNED: [(&str, &str); 12] = [
@@ -81,6 +54,9 @@ pub struct Settings {
     pub slots: u32,
     /// How many TaskManagers.
     pub taskmanagers: u32,
+    /// Somebody has said how many.
+    #[serde(default)]
+    pub taskmanagers_said: bool,
     /// How long they may take to register, in seconds.
     #[serde(default)]
     pub taskmanagers_within: u32,
@@ -94,10 +70,8 @@ pub struct Settings {
 /// One setting that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
-    /// Flink has none that begins like this.
-    #[error(
-        "the flink engine knows no setting '{0}': Flink's begin with words such as taskmanager., execution., state. or table."
-    )]
+    /// It begins as ours do, and Flink would not see it.
+    #[error("the flink engine knows no setting '{0}': its own are {}", OURS.join(", "))]
     Unknown(String),
     /// It is ours.
     #[error("'{name}' cannot be set: {why}; leave it out")]
@@ -139,6 +113,17 @@ impl Settings {
         self.taskmanagers == 1 && !self.flink.contains_key(SLOT_PATIENCE)
     }
 
+    /// The slots that a job of an own cluster may have, as main()'s JVM is told them.
+    pub(crate) fn width(&self) -> Vec<String> {
+        let said = |name: &str| self.flink.contains_key(name);
+        let follows = !said("taskmanager.numberOfTaskSlots") && !self.taskmanagers_said;
+        vec![
+            format!("-Dmainspring.taskmanagers={}", self.taskmanagers),
+            format!("-Dmainspring.slots={}", self.slots),
+            format!("-Dmainspring.slots-follow-parallelism={follows}"),
+        ]
+    }
+
     /// How long a job waits for its slots, in seconds: longer than its TaskManagers may take, or it would fail for good.
     pub(crate) fn slot_patience(&self) -> u32 {
         (self.taskmanagers_within + 60).max(300)
@@ -177,7 +162,7 @@ impl Settings {
         match (jobmanager, taskmanager) {
             (Ok(jobmanager), Ok(taskmanager)) if bad.is_empty() => {
                 let mut flink = given.clone();
-                flink.retain(|name, _| !name.starts_with("flink."));
+                flink.retain(|name, _| !OURS.contains(&name.as_str()));
                 if parallelism > 0 {
                     flink.insert("parallelism.default".to_owned(), parallelism.to_string());
                 }
@@ -187,6 +172,7 @@ impl Settings {
                     taskmanager,
                     slots,
                     taskmanagers,
+                    taskmanagers_said: given.contains_key("flink.taskmanagers"),
                     taskmanagers_within,
                     main_heap,
                     java_options,
@@ -210,9 +196,8 @@ fn refuse(name: &str) -> Option<BadSetting> {
                    and, for main(), .client";
         return Some(BadSetting::Owned { name: name.to_owned(), why });
     }
-    let first = name.split('.').next().unwrap_or_default();
-    let known = PREFIXES.iter().chain(&MORE_PREFIXES).any(|prefix| first == *prefix);
-    (!known).then(|| BadSetting::Unknown(name.to_owned()))
+    let is_ours = name.starts_with("flink.") && !NOT_OURS.iter().any(|theirs| name.starts_with(theirs));
+    (is_ours && !OURS.contains(&name)).then(|| BadSetting::Unknown(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -259,7 +244,7 @@ mod tests {
         let pairs = [
             ("rest.port", "8081"),
             ("high-availability.type", "zookeeper"),
-            ("taskmanagr.slots", "1"),
+            ("flink.taskmanager", "2"),
             ("taskmanager.numberOfTaskSlots", "0"),
             ("state.backend.type", "rocksdb"),
             ("env.java.home", "/jdk"),
@@ -268,12 +253,32 @@ mod tests {
         let names: Vec<&str> = bad.iter().map(BadSetting::name).collect();
         let expected = [
             "env.java.home",
+            "flink.taskmanager",
             "high-availability.type",
             "rest.port",
-            "taskmanagr.slots",
             "taskmanager.numberOfTaskSlots",
         ];
         assert_eq!(names, expected);
+    }
+
+    /// `flink run` passes them on, and whoever reads them is not always Flink.
+    #[test]
+    fn what_flink_does_not_know_reaches_it_all_the_same() {
+        let names = [
+            "fs.s3a.endpoint",
+            "flink.hadoop.dfs.replication",
+            "hadoop.tmp.dir",
+            "iceberg.catalog",
+            "kubernetes.cluster-id",
+            "my.own",
+            "s3.access-key",
+            "scheduler-mode",
+            "yarn.application.name",
+        ];
+        let settings = read(&names.map(|name| (name, "17")), 0).unwrap();
+        for name in names {
+            assert_eq!(settings.flink.get(name).map(String::as_str), Some("17"), "{name}");
+        }
     }
 
     #[test]

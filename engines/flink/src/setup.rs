@@ -7,6 +7,7 @@ mod archives;
 mod command;
 mod jar;
 mod jdk;
+mod known;
 pub(crate) mod plugin;
 mod rpc;
 mod wheel;
@@ -113,6 +114,7 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     wheel::provide_in(&unfinished, java)?;
     rpc::unpack_in(&unfinished, java)?;
     jar::build_into(&unfinished, java)?;
+    known::write_in(&unfinished, java)?;
     // Archives name the class path that they were made with, so they are made in place. Without them everything works, slower.
     remove(place)?;
     fs::rename(&unfinished, place).with_context(|| place.display().to_string())?;

@@ -18,6 +18,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Front.java",
     "io/mainspring/flink/JobsClient.java",
     "io/mainspring/flink/JsonHttp.java",
+    "io/mainspring/flink/KnownSettings.java",
     "io/mainspring/flink/LogConfiguration.java",
     "io/mainspring/flink/LogContexts.java",
     "io/mainspring/flink/LogProvider.java",
@@ -39,6 +40,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Text.java",
     "io/mainspring/flink/UnpackedRpcSystemLoader.java",
     "io/mainspring/flink/UserProgram.java",
+    "io/mainspring/flink/Width.java",
 ];
 
 /// Path under `java/resources/`, which is the path in the jar, and content.

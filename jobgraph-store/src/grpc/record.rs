@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire, answers};
 use crate::model::attempt::MainExit;
-use crate::model::{Refusal, ending};
+use crate::model::{Refusal, ending, job as job_model};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -150,6 +150,16 @@ impl RecordService for Wire {
         Ok(Response::new(jobgraph::RecordMainResponse {}))
     }
 
+    async fn find_job(
+        &self,
+        request: Request<jobgraph::FindJobRequest>,
+    ) -> Answer<jobgraph::FindJobResponse> {
+        require_deployment(&request)?;
+        let request = request.into_inner();
+        let job = self.0.find_job(&epoch(request.fence.clone())?, request).await?;
+        Ok(Response::new(jobgraph::FindJobResponse { job_id: job.to_string() }))
+    }
+
     async fn put_job_graph(
         &self,
         request: Request<jobgraph::PutJobGraphRequest>,
@@ -157,8 +167,8 @@ impl RecordService for Wire {
         require_deployment(&request)?;
         let request = request.into_inner();
         let put = self.0.put_job_graph(&epoch(request.fence.clone())?, &request).await?;
-        let (job, found, diverged) = (Some(put.job), put.found, put.diverged);
-        Ok(Response::new(jobgraph::PutJobGraphResponse { job, found, diverged }))
+        let job_model::Put { job, found, diverged, by_position, .. } = put;
+        Ok(Response::new(jobgraph::PutJobGraphResponse { job: Some(job), found, diverged, by_position }))
     }
 
     async fn record_job_submitted(

@@ -20,6 +20,10 @@ pub struct StoredJob {
     /// Files that the graph needs; their payloads are kept until clean.
     #[prost(string, repeated, tag = "4")]
     pub payload_digests: Vec<String>,
+    /// The graph's operators and edges as a digest, without what varies in their names; empty when
+    /// it is not described.
+    #[prost(string, tag = "5")]
+    pub shape: String,
 }
 
 /// One `execute()` of one attempt, and what it was answered: the same again is answered the same.
@@ -34,9 +38,12 @@ pub struct Call {
     /// The job was there before.
     #[prost(bool, tag = "3")]
     pub found: bool,
-    /// It was, with other bytes.
+    /// It was, with another graph.
     #[prost(bool, tag = "4")]
     pub diverged: bool,
+    /// It was, under another name.
+    #[prost(bool, tag = "5")]
+    pub by_position: bool,
 }
 
 impl StoredJob {

@@ -126,9 +126,15 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
             job::key(&app, job_id),
             job::StoredJob {
                 job: Some(shown),
-                call: Some(job::Call { id: text("call"), epoch: 7, found: true, diverged: true }),
+                call: Some(job::Call {
+                    id: text("call"),
+                    epoch: 7,
+                    found: true,
+                    diverged: true,
+                    ..Default::default()
+                }),
                 staging_locations: vec![text("/out")],
-                payload_digests: Vec::new(),
+                ..Default::default()
             }
             .to_stored(),
         ),

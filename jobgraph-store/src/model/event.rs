@@ -79,6 +79,12 @@ impl Draft {
     }
 }
 
+/// A name in a sentence: programs give jobs names of several lines.
+pub(crate) fn one_line(name: &str) -> String {
+    let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
+    if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }
+}
+
 /// An outcome as people read it.
 pub fn outcome_word(outcome: api::Outcome) -> &'static str {
     match outcome {

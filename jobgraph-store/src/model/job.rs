@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use proto::{Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph};
 
-use super::event::{Telling, job_outcome_word, output_attributes};
-use super::{Draft, Facts, Refusal, cut, savepoint};
+use super::event::{Telling, job_outcome_word, one_line, output_attributes};
+use super::identity::{Asked, Identity, There};
+use super::{Draft, Refusal, cut, likeness, savepoint};
 use crate::keys::job::{Call, StoredJob};
 use crate::keys::payload::Use;
 
@@ -22,8 +23,10 @@ pub struct Put {
     pub job: api::Job,
     /// It was in the record before.
     pub found: bool,
-    /// It was, with other bytes.
+    /// It was, with another graph.
     pub diverged: bool,
+    /// It was, under another name.
+    pub by_position: bool,
     /// This write made it.
     pub made: Option<Made>,
 }
@@ -55,28 +58,37 @@ pub fn put_graph(
     };
     if let Some(StoredJob { job, call: Some(call), .. }) = draft.facts.jobs.values().find(repeated) {
         let job = job.clone().unwrap_or_default();
-        return Ok(Put { job, found: call.found, diverged: call.diverged, made: None });
+        let Call { found, diverged, by_position, .. } = *call;
+        return Ok(Put { job, found, diverged, by_position, made: None });
     }
     if draft.facts.is_terminal() {
         return Err(Refusal::ApplicationEnding(draft.facts.application.clone()));
     }
-    let name =
-        if request.name.is_empty() { format!("job-{}", request.ordinal) } else { request.name.clone() };
-    let occurrence = occurrence(&draft.facts, &name, epoch, request)?;
-    let id = JobId::derive(&draft.facts.application, &draft.facts.spec.uid, &name, occurrence);
+    let asked = Asked { request, epoch };
+    let Identity { id, name, occurrence } = asked.by_name(&draft.facts)?;
     if request.overlapped {
         draft.facts.state.overlapped = true;
     }
-    if draft.facts.jobs.contains_key(&id) {
-        return Ok(found(draft, id, request, digest, epoch));
+    let told = Some(&request.job_id).filter(|told| !told.is_empty());
+    let told: Option<JobId> = told.map(|told| told.parse()).transpose()?;
+    if let Some(told) = told.filter(|told| *told != id) {
+        let told = asked.told(&draft.facts, told, &name)?;
+        return Ok(found(draft, told, asked, digest, Some(&name)));
     }
-    if let Some(recorded) = recorded_there(&draft.facts, request.ordinal, epoch) {
-        return Err(Refusal::MainDiverged {
-            application: draft.facts.application.clone(),
-            ordinal: request.ordinal,
-            asked: name,
-            recorded,
-        });
+    if draft.facts.jobs.contains_key(&id) {
+        return Ok(found(draft, id, asked, digest, None));
+    }
+    match asked.there(&draft.facts, &name) {
+        There::Nothing => {}
+        There::SameJob(there) if told.is_none() => {
+            return Ok(found(draft, there, asked, digest, Some(&name)));
+        }
+        // The graph carries the other id already.
+        There::SameJob(there) => {
+            let recorded = draft.facts.job(there)?.shown().name.clone();
+            return Err(asked.diverged(&draft.facts, name, recorded));
+        }
+        There::Other(recorded) => return Err(asked.diverged(&draft.facts, name, recorded)),
     }
     let needs = [(digest, Use::Graph)].into_iter().chain(files.iter().map(|file| (*file, Use::Artifact)));
     let needs = needs.collect();
@@ -89,55 +101,31 @@ pub fn put_graph(
         graph_digest: digest.to_string(),
         graph_size_bytes: request.graph_size_bytes,
         created_at: draft.at(),
+        prints_in: request.description.as_ref().map(|of| of.prints_in.clone()).unwrap_or_default(),
         ..Default::default()
     };
-    let call = Call { id: request.call_id.clone(), epoch, found: false, diverged: false };
+    let call = Call { id: request.call_id.clone(), epoch, ..Call::default() };
     let stored = StoredJob {
         job: Some(job.clone()),
         call: Some(call),
+        shape: asked.shape(),
         staging_locations: request.staging_locations.clone(),
         payload_digests: files.iter().map(Digest::to_string).collect(),
     };
     draft.facts.jobs.insert(id, stored);
     draft.facts.state.jobs += 1;
     draft.tell(
-        Telling::new("job", format!("{name}: graph stored"))
+        Telling::new("job", format!("{}: graph stored", one_line(&name)))
             .job(&job.job_id)
             .with("name", name)
             .with("state", "stored")
-            .with("digest", digest),
+            .with("digest", digest)
+            .with("prints_in", &job.prints_in),
     );
-    Ok(Put { job, found: false, diverged: false, made: Some(Made { id, needs }) })
-}
-
-/// Which of several jobs with this name the call is for. What a runner has assigned stands, since the graph may carry the id already: calls
-/// come in another order than they were assigned in, and those before it may never come. No two calls of one attempt share one.
-fn occurrence(
-    facts: &Facts,
-    name: &str,
-    epoch: u64,
-    request: &jobgraph::PutJobGraphRequest,
-) -> Result<u32, Refusal> {
-    let taken: BTreeSet<u32> = facts
-        .jobs
-        .values()
-        .filter(|job| job.call.as_ref().is_some_and(|call| call.epoch == epoch))
-        .map(StoredJob::shown)
-        .filter(|job| job.name == name)
-        .map(|job| job.occurrence)
-        .collect();
-    let one_only = !request.equal_names_allowed;
-    if one_only && request.occurrence.is_some_and(|assigned| assigned > 0) {
-        return Err(Refusal::RequestInvalid(
-            "occurrence is more than 0, and this engine gives a name to one job only".into(),
-        ));
+    if !request.name_is_literal {
+        warn_of_name(draft, &job);
     }
-    let lowest = (0..).find(|free| !taken.contains(free)).unwrap_or(u32::MAX);
-    let wanted = request.occurrence.unwrap_or(lowest);
-    if taken.contains(&wanted) || (one_only && !taken.is_empty()) {
-        return Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() });
-    }
-    Ok(wanted)
+    Ok(Put { job, found: false, diverged: false, by_position: false, made: Some(Made { id, needs }) })
 }
 
 /// The files that a graph needs, each once.
@@ -151,46 +139,63 @@ fn files(request: &jobgraph::PutJobGraphRequest) -> Result<BTreeSet<Digest>, Ref
     Ok(request.payload_digests.iter().map(|digest| digest.parse()).collect::<Result<_, _>>()?)
 }
 
-/// The name of the job that an earlier attempt's call of this ordinal made, unless ordinals tell nothing.
-fn recorded_there(facts: &Facts, ordinal: u32, epoch: u64) -> Option<String> {
-    if facts.state.overlapped {
-        return None;
-    }
-    let there = |job: &&StoredJob| {
-        job.shown().ordinal == ordinal && job.call.as_ref().is_none_or(|call| call.epoch != epoch)
-    };
-    facts.jobs.values().find(there).map(|job| job.shown().name.clone())
-}
-
-fn found(
-    draft: &mut Draft,
-    id: JobId,
-    request: &jobgraph::PutJobGraphRequest,
-    digest: Digest,
-    epoch: u64,
-) -> Put {
+/// A recorded job is asked for again. `asked` is the name in the call where that is another one.
+fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Option<&str>) -> Put {
+    let (request, by_position) = (of.request, asked.is_some());
     let stored = draft.facts.jobs.entry(id).or_default();
-    let diverged = stored.shown().graph_digest != digest.to_string();
-    stored.call = Some(Call { id: request.call_id.clone(), epoch, found: true, diverged });
+    let diverged = if request.graph_bytes_vary {
+        !stored.shape.is_empty() && stored.shape != of.shape()
+    } else {
+        stored.shown().graph_digest != digest.to_string()
+    };
+    let call = Call { id: request.call_id.clone(), epoch: of.epoch, found: true, diverged, by_position };
+    stored.call = Some(call);
     if diverged {
         stored.shown_mut().diverged_digest = digest.to_string();
     }
     let job = stored.shown().clone();
-    let what = if job.end.is_some() { "its end is recorded" } else { "its graph is recorded" };
-    let telling = Telling::new("job", format!("{}: {what}", job.name))
+    let name = one_line(&job.name);
+    let (what, outcome) = match &job.end {
+        Some(end) => ("its end is recorded", job_outcome_word(end.outcome())),
+        None => ("its graph is recorded", ""),
+    };
+    let telling = Telling::new("job", format!("{name}: {what}"))
         .job(&job.job_id)
         .with("name", &job.name)
         .with("state", "attached")
+        .with("outcome", outcome)
+        .with("asked", asked.unwrap_or_default())
         .with("diverged_digest", &job.diverged_digest);
     draft.tell(telling);
+    let warning = |said: String| Telling::new("warning", said).job(&job.job_id).with("name", &job.name);
+    if let Some(asked) = asked {
+        let asked = one_line(asked);
+        draft.tell(warning(format!(
+            "main() asks for {asked:?} where it asked for {name:?} before, with the same operators: taken for the same job; \
+             help: give it a name that is the same each time"
+        )));
+    }
     if diverged {
+        draft.tell(warning(format!(
+            "{name}: main() sent another graph ({digest}); the stored one ({}) runs",
+            job.graph_digest
+        )));
+    }
+    Put { job, found: true, diverged, by_position, made: None }
+}
+
+/// A job that is called otherwise when main() is executed again is told at once, and not when it is
+/// looked for.
+fn warn_of_name(draft: &mut Draft, job: &api::Job) {
+    if let Some(part) = likeness::unstable_part(&job.name) {
         let said = format!(
-            "{}: main() sent another graph ({digest}); the stored one ({}) runs",
-            job.name, job.graph_digest
+            "job {:?} is named after a moment or by chance ({:?}): a main() that is executed again calls it otherwise, and it is found by its \
+             position and its operators; help: give it a name that is the same each time",
+            one_line(&job.name),
+            one_line(part)
         );
         draft.tell(Telling::new("warning", said).job(&job.job_id).with("name", &job.name));
     }
-    Put { job, found: true, diverged, made: None }
 }
 
 /// The job was given to this incarnation.
@@ -215,7 +220,7 @@ pub fn submitted(
     job.set_state(api::JobState::Running);
     let (name, job_id, submissions) = (job.name.clone(), job.job_id.clone(), job.submissions);
     draft.tell(
-        Telling::new("job", format!("{name}: submitted"))
+        Telling::new("job", format!("{}: submitted", one_line(&name)))
             .job(&job_id)
             .incarnation(incarnation.get())
             .with("name", name)
@@ -299,9 +304,10 @@ fn end_once(
     job.published = !publish && end.outcome() == job::JobOutcome::Succeeded;
     let (name, job_id) = (job.name.clone(), job.job_id.clone());
     let outcome = job_outcome_word(end.outcome());
+    let called = one_line(&name);
     let told = match end.message.lines().next() {
-        Some(why) if end.outcome() != job::JobOutcome::Succeeded => format!("{name}: {outcome}: {why}"),
-        _ => format!("{name}: {outcome}"),
+        Some(why) if end.outcome() != job::JobOutcome::Succeeded => format!("{called}: {outcome}: {why}"),
+        _ => format!("{called}: {outcome}"),
     };
     let mut telling = Telling::new("job", told)
         .job(&job_id)
@@ -347,7 +353,8 @@ pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(),
     if has_outputs(&end) && !draft.facts.jobs.values().any(unpublished) {
         draft.condition("Published", api::ConditionStatus::True, "", "");
     }
-    let mut telling = Telling::new("published", format!("{name}: published")).job(&job_id).with("name", name);
+    let mut telling =
+        Telling::new("published", format!("{}: published", one_line(&name))).job(&job_id).with("name", name);
     for (attribute, value) in output_attributes(&end) {
         telling = telling.with(attribute, value);
     }

@@ -128,7 +128,7 @@ pub enum Refusal {
     },
     /// The re-executed main() asks for something else.
     #[error(
-        "main() of {application} diverged: its call {ordinal} asks for {asked:?}, the record holds {recorded:?} there"
+        "main() of {application} diverged: its call {ordinal} asks for {asked:?}, {}", there(.asked, .recorded)
     )]
     MainDiverged {
         /// Whose.
@@ -246,4 +246,13 @@ pub enum Refusal {
     /// Not a token of ours.
     #[error("the page token is not one that this service gave out for this question")]
     PageTokenInvalid,
+}
+
+/// What stands where a diverged main() asks for a job.
+fn there(asked: &str, recorded: &str) -> String {
+    if asked == recorded {
+        "and a call before it, under another name, was taken for that one".to_owned()
+    } else {
+        format!("the record holds {recorded:?} there")
+    }
 }

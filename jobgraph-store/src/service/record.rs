@@ -12,7 +12,9 @@ use crate::model::attempt::MainExit;
 use crate::model::checkpoint::Resume;
 use crate::model::cluster::Begun;
 use crate::model::event::Telling;
-use crate::model::{Draft, Refusal, attempt, checkpoint, cluster, ending, job as job_model, savepoint};
+use crate::model::{
+    Draft, Refusal, attempt, checkpoint, cluster, ending, identity, job as job_model, savepoint,
+};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// Events of one call.
@@ -131,6 +133,15 @@ impl Service {
         })
         .await?;
         Ok(())
+    }
+
+    /// Which job a call will be for.
+    pub async fn find_job(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::FindJobRequest,
+    ) -> Result<JobId, Error> {
+        Ok(identity::find(&self.load(&fence.application, None).await?.facts, fence, request)?)
     }
 
     /// Keeps a job's graph if its name has none.

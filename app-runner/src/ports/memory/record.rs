@@ -175,6 +175,19 @@ impl RecordStore for World {
         })
     }
 
+    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId> {
+        let application = fence.application.clone();
+        self.fenced(fence, |state| {
+            let jobgraph::FindJobRequest { name, ordinal, occurrence, .. } = request;
+            let by_name = JobId::derive(&application, super::UID, &name, occurrence.unwrap_or(0));
+            let jobs = &state.application().jobs;
+            let is_known = jobs.iter().any(|job| job.job_id == by_name.to_string());
+            let there =
+                jobs.iter().find(|job| job.ordinal == ordinal && !is_known && is_moment(&name, &job.name));
+            there.map_or(Ok(by_name), |job| parsed(&job.job_id))
+        })
+    }
+
     async fn put_job_graph(
         &self,
         fence: &EpochFence,
@@ -193,7 +206,9 @@ impl RecordStore for World {
                 return Err(PortError::refused(Reason::PayloadMissing, format!("{missing} is not here")));
             }
             let occurrence = request.occurrence.unwrap_or(0);
-            let id = JobId::derive(&application, super::UID, &name, occurrence);
+            let by_name = JobId::derive(&application, super::UID, &name, occurrence);
+            let id = if request.job_id.is_empty() { by_name } else { parsed(&request.job_id)? };
+            let by_position = id != by_name;
             let caller = format!("{}/{}", fence.epoch, request.call_id);
             let earlier = state.calls.insert(id.to_string(), caller.clone());
             let same_attempt = format!("{}/", fence.epoch);
@@ -202,7 +217,8 @@ impl RecordStore for World {
             }
             if let Ok(job) = state.job(id) {
                 let diverged = job.graph_digest != request.graph_digest;
-                return Ok(jobgraph::PutJobGraphResponse { job: Some(job.clone()), found: true, diverged });
+                let job = Some(job.clone());
+                return Ok(jobgraph::PutJobGraphResponse { job, found: true, diverged, by_position });
             }
             let taken = state.application().jobs.iter().any(|job| job.ordinal == request.ordinal);
             if taken && !request.overlapped {
@@ -220,7 +236,7 @@ impl RecordStore for World {
             job.graph_size_bytes = request.graph_size_bytes;
             job.set_state(api::JobState::Stored);
             state.application().jobs.push(job.clone());
-            Ok(jobgraph::PutJobGraphResponse { job: Some(job), found: false, diverged: false })
+            Ok(jobgraph::PutJobGraphResponse { job: Some(job), ..Default::default() })
         })
     }
 
@@ -386,4 +402,14 @@ impl RecordStore for World {
         }
         Ok(())
     }
+}
+
+/// Both names are `<the same> at <a moment>`: all that this record knows of names that vary.
+fn is_moment(name: &str, other: &str) -> bool {
+    let stem = |name: &str| name.split_once(" at ").map(|(stem, _)| stem.to_owned());
+    stem(name).is_some() && stem(name) == stem(other)
+}
+
+fn parsed(id: &str) -> PortResult<JobId> {
+    id.parse().map_err(|error: proto::InvalidId| PortError::refused(Reason::IdMalformed, error.to_string()))
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proto::JobId;
+
 /// Calls by their ids. The ids of one attempt are as many as its jobs.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -10,6 +12,8 @@ pub(super) struct Calls {
     in_flight: BTreeMap<String, u32>,
     /// Calls that were assigned an id and have not come yet: they have begun as far as their order goes.
     assigned: BTreeSet<String>,
+    /// The ids that were told for calls before their graphs existed.
+    told: BTreeMap<String, JobId>,
     overlapped: bool,
 }
 
@@ -47,6 +51,16 @@ impl Calls {
             self.assigned.insert(call_id.to_owned());
         }
         Ok(arrived)
+    }
+
+    /// A call is told its job's id; the answer is the one that it was told first.
+    pub(super) fn tell(&mut self, call_id: &str, job: JobId) -> JobId {
+        *self.told.entry(call_id.to_owned()).or_insert(job)
+    }
+
+    /// The id that a call was told.
+    pub(super) fn told(&self, call_id: &str) -> Option<JobId> {
+        self.told.get(call_id).copied()
     }
 
     fn arrive(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {

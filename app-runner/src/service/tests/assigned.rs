@@ -44,18 +44,18 @@ async fn a_job_gets_the_id_that_was_told_in_whatever_order_its_calls_come_and_in
     static EXECUTIONS: AtomicU32 = AtomicU32::new(0);
     let world = world(|execution| async move {
         let first_time = EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0;
-        let told = |call: &str| execution.assign_job(call, "twin").unwrap();
+        let told = async |call: &str| execution.assign_job(call, "twin", None).await.unwrap();
         // Another process, another call id: the ids have to be the same.
         let call = |n: u32| format!("{n}-{}", if first_time { "monday" } else { "tuesday" });
-        let (first, second) = (told(&call(1)), told(&call(2)));
+        let (first, second) = (told(&call(1)).await, told(&call(2)).await);
         assert_eq!((first.1, second.1), (0, 1));
-        assert_eq!(told(&call(1)), first, "asked again");
+        assert_eq!(told(&call(1)).await, first, "asked again");
         assert_eq!(id(&execution, &call(2), "twin").await, second.0, "the second one comes first");
-        assert_eq!(id(&execution, &call(3), "twin").await, execution.assign_job(&call(3), "twin").unwrap().0);
+        assert_eq!(id(&execution, &call(3), "twin").await, told(&call(3)).await.0);
         assert_eq!(id(&execution, &call(1), "twin").await, first.0);
         assert_eq!(id(&execution, &call(2), "twin").await, second.0, "a retry");
         assert_eq!([first.0, second.0], [job_id("twin", 0), job_id("twin", 1)]);
-        let other = execution.assign_job(&call(1), "other").unwrap_err();
+        let other = execution.assign_job(&call(1), "other", None).await.unwrap_err();
         assert_eq!(other.reason, Some(Reason::RequestInvalid));
         if first_time {
             execute(&execution, "last").await.ok();
@@ -89,14 +89,44 @@ async fn a_file_that_nobody_put_is_asked_for_and_not_waited_for() {
 #[tokio::test]
 async fn where_a_name_is_one_job_every_call_of_it_is_told_the_same_id() {
     let world = world(|execution| async move {
-        let told = execution.assign_job("1", "a").unwrap();
-        assert_eq!(execution.assign_job("2", "a").unwrap().0, told.0);
+        let told = execution.assign_job("1", "a", None).await.unwrap();
+        assert_eq!(execution.assign_job("2", "a", None).await.unwrap().0, told.0);
         assert_eq!(id(&execution, "1", "a").await, told.0);
         let refused = run(&execution, "2", "a", &[]).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::JobNameTaken));
-        let unnamed = execution.assign_job("3", "").unwrap_err();
+        let unnamed = execution.assign_job("3", "", None).await.unwrap_err();
         assert_eq!(unnamed.reason, Some(Reason::UnnamedJobOverlaps), "calls have overlapped");
         0
     });
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
+}
+
+/// The name of a job that says when it was executed is another one in the next attempt.
+#[tokio::test]
+async fn a_job_that_is_found_by_its_position_has_the_id_that_was_told_and_runs_once() {
+    static EXECUTIONS: AtomicU32 = AtomicU32::new(0);
+    let world = world(|execution| async move {
+        let minute = EXECUTIONS.fetch_add(1, Ordering::SeqCst);
+        let (call, name) = (format!("call-{minute}"), format!("nightly at 10:0{minute}"));
+        let told = execution.assign_job(&call, &name, None).await.unwrap();
+        assert_eq!(told, (job_id("nightly at 10:00", 0), 0));
+        let accepted = run(&execution, &call, &name, &[]).await.unwrap();
+        assert_eq!(accepted.job_id, told.0.to_string());
+        assert_eq!(
+            accepted.warning.contains("is taken for \"nightly at 10:00\""),
+            minute > 0,
+            "{accepted:?}"
+        );
+        if minute == 0 {
+            execute(&execution, "last").await.ok();
+        }
+        0
+    });
+    world.behave("last", Behaviour::Run);
+    let contender = contend(&world, "runner-0");
+    let last = world.until(|a| a.jobs.iter().any(|job| job.name == "last" && job.submissions > 0));
+    soon("the last job", last).await;
+    world.lose_lease();
+    assert_eq!(code(contender).await, 0);
+    assert_eq!(count(&world, "submit nightly at 10:00"), 1);
 }

@@ -180,7 +180,7 @@ async fn an_application_that_is_ending_takes_no_further_job() {
     });
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let execution = kept.get().unwrap();
-    let announced = execution.assign_job("late", "late").unwrap_err();
+    let announced = execution.assign_job("late", "late", None).await.unwrap_err();
     assert_eq!(announced.reason, Some(Reason::ApplicationEnding));
     let refused = soon("an answer", execute(execution, "late")).await.unwrap_err();
     assert_eq!(refused.reason, Some(Reason::ApplicationEnding));

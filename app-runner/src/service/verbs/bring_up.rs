@@ -250,6 +250,7 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
     // The refusal of the program itself says more than one of the cluster's settings.
     match join(launch, plan).await {
         (Ok(launch), Ok(plan)) => {
+            warn(shared, &launch.warnings).await;
             let _ = shared.described.set((plan, launch));
             Ok(vec![Fact::Described])
         }
@@ -257,6 +258,27 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
             Ok(vec![Fact::Refused(error.failure(Reason::ProgramUnsupported))])
         }
         (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// What an engine has to say of the application's options is told before main() is executed for the
+/// first time, and not again.
+async fn warn(shared: &Arc<Shared>, warnings: &[String]) {
+    let record = shared.record.borrow().clone();
+    let main = record.application.as_ref().and_then(|application| application.main.as_ref());
+    if warnings.is_empty() || main.is_some_and(|main| main.executions > 0) {
+        return;
+    }
+    let event = |warning: &String| api::Event {
+        kind: "warning".to_owned(),
+        message: warning.clone(),
+        source: shared.holder.clone(),
+        ..api::Event::default()
+    };
+    let events: Vec<_> = warnings.iter().map(event).collect();
+    let tell = || shared.ports.record.append_events(&shared.fence, events.clone(), Vec::new());
+    if let Err(error) = shared.patiently("tell what the engine warns of", tell).await {
+        tracing::debug!("not recorded: {error}");
     }
 }
 

@@ -16,6 +16,10 @@ const A_WHILE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Jobs {
     directory: PathBuf,
+    /// How to read what a job's processes print, but for their role; `None` where nobody keeps it.
+    logs: Option<String>,
+    /// In the output of which role is what a job prints.
+    prints_in: ByName<String>,
     /// Submitted: when, and whether that was told.
     running: ByName<(Duration, bool)>,
     /// Ended well with output that is not published yet: the line waits for that.
@@ -23,8 +27,8 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, running: ByName::new(), publishing: ByName::new() }
+    pub(super) fn new(directory: PathBuf, logs: Option<String>) -> Self {
+        Self { directory, logs, prints_in: ByName::new(), running: ByName::new(), publishing: ByName::new() }
     }
 
     /// A transition of a job.
@@ -36,11 +40,16 @@ impl Jobs {
     ) -> Option<String> {
         let name = attributes.get("name");
         match attributes.get("state") {
+            "stored" => {
+                let role = attributes.some("prints_in").map(|role| (name.to_owned(), role.to_owned()));
+                self.prints_in.extend(role);
+                None
+            }
             "submitted" => {
                 self.running.entry(name.to_owned()).or_insert((elapsed, false));
                 None
             }
-            "attached" => Some(format!("execute(\"{name}\") attached to the running job")),
+            "attached" => Some(attached(attributes)),
             "ended" => self.ended(name, attributes, event),
             _ => None,
         }
@@ -49,10 +58,11 @@ impl Jobs {
     fn ended(&mut self, name: &str, attributes: &Attributes<'_>, event: &Event) -> Option<String> {
         self.running.remove(name);
         let outcome = words::bare(attributes.get("outcome"));
-        let mut text = format!("{name}  {outcome}");
+        let mut text = format!("{}  {outcome}", words::one_line(name));
         if outcome != "SUCCEEDED" {
             let why = attributes.some("message").unwrap_or(&event.reason);
-            if let Some(line) = why.lines().next() {
+            // The reason of a job that was cancelled is that it was.
+            if let Some(line) = why.lines().next().filter(|line| *line != outcome) {
                 text.push_str(&format!("  {}", words::cut(line, 120)));
             }
             return Some(text);
@@ -69,7 +79,8 @@ impl Jobs {
     /// A job's output is at its final place.
     pub(super) fn published(&mut self, attributes: &Attributes<'_>) -> Option<String> {
         let name = attributes.get("name");
-        let told = self.publishing.remove(name).unwrap_or_else(|| format!("{name}  published"));
+        let told =
+            self.publishing.remove(name).unwrap_or_else(|| format!("{}  published", words::one_line(name)));
         let files = attributes.number("files");
         let bytes = attributes.number("bytes_out");
         let place = attributes.some("location").map(|location| format!(" -> {}", self.shown(location)));
@@ -86,12 +97,15 @@ impl Jobs {
 
     /// Jobs that have run for a while and were not told of; they are now.
     pub(super) fn still_running(&mut self, elapsed: Duration) -> Vec<String> {
+        let (logs, prints_in) = (&self.logs, &self.prints_in);
         let untold =
             self.running.iter_mut().filter(|(_, (since, told))| !*told && *since + A_WHILE < elapsed);
         untold
             .map(|(name, (_, told))| {
                 *told = true;
-                format!("{name}  RUNNING")
+                let printed = logs.as_ref().zip(prints_in.get(name));
+                let printed = printed.map(|(logs, role)| format!("  what it prints: {logs} --role {role}"));
+                format!("{}  RUNNING{}", words::one_line(name), printed.unwrap_or_default())
             })
             .collect()
     }
@@ -101,6 +115,24 @@ impl Jobs {
         let path = Path::new(location.strip_prefix("file://").unwrap_or(location));
         let short = path.strip_prefix(&self.directory).unwrap_or(path).display().to_string();
         if short.is_empty() { "./".to_owned() } else { format!("{}/", short.trim_end_matches('/')) }
+    }
+}
+
+/// An executed-again main() came back to a job that is recorded, by its name or by its place.
+fn attached(attributes: &Attributes<'_>) -> String {
+    let name = words::one_line(attributes.get("name"));
+    let (asked, which) = match attributes.some("asked") {
+        Some(asked) => (words::one_line(asked), format!(" \"{name}\"")),
+        None => (name, String::new()),
+    };
+    match attributes.some("outcome") {
+        Some(outcome) => {
+            format!(
+                "execute(\"{asked}\") answered with the recorded end of the job{which}: {}",
+                words::bare(outcome)
+            )
+        }
+        None => format!("execute(\"{asked}\") attached to the running job{which}"),
     }
 }
 

@@ -117,6 +117,32 @@ fn a_take_over_is_told() {
 }
 
 #[test]
+fn what_a_call_came_back_to_is_told_as_it_is() {
+    let attached = |more: &[(&str, &str)]| {
+        let attributes = [&[("name", "count\nwords"), ("state", "attached")], more].concat();
+        told(&mut Story::new(&application(1), "/".into()), &[event(300, "job", 2, &attributes)])
+    };
+    assert_eq!(attached(&[]), " 0.30s job       execute(\"count words\") attached to the running job\n");
+    assert_eq!(
+        attached(&[("outcome", "SUCCEEDED")]),
+        " 0.30s job       execute(\"count words\") answered with the recorded end of the job: SUCCEEDED\n"
+    );
+    assert_eq!(
+        attached(&[("asked", "count at 10:02")]),
+        " 0.30s job       execute(\"count at 10:02\") attached to the running job \"count words\"\n"
+    );
+}
+
+#[test]
+fn a_cancelled_job_is_told_once_and_on_one_line() {
+    let ended = [("name", "count\nwords"), ("state", "ended"), ("outcome", "CANCELLED")];
+    let mut cancelled = event(300, "job", 1, &ended);
+    cancelled.reason = "CANCELLED".into();
+    let mut story = Story::new(&application(1), "/".into());
+    assert_eq!(told(&mut story, &[cancelled]), " 0.30s job       count words  CANCELLED\n");
+}
+
+#[test]
 fn a_failing_main_is_told_with_its_exit_and_its_time() {
     let mut story = Story::new(&application(1), "/".into());
     let events = [
@@ -138,6 +164,19 @@ fn a_job_that_takes_its_time_is_told_once() {
     assert!(told_at(1_300).is_empty());
     assert_eq!(told_at(1_301), [" 1.30s job       slow  RUNNING"]);
     assert!(told_at(2_300).is_empty());
+    let stored = [("name", "loud"), ("state", "stored"), ("prints_in", "taskmanager")];
+    told(
+        &mut story,
+        &[
+            event(3_000, "job", 1, &stored),
+            event(3_000, "job", 1, &[("name", "loud"), ("state", "submitted")]),
+        ],
+    );
+    let lines = story.still_running(Duration::from_millis(4_001));
+    assert_eq!(
+        lines[0].text,
+        "loud  RUNNING  what it prints: mainspring logs carriers-7k2m --role taskmanager"
+    );
 }
 
 #[test]

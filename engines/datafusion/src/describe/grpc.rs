@@ -51,6 +51,7 @@ impl DescribeService for Describe {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             program_suffixes: vec![".sql".to_owned(), String::new()],
             equal_job_names: false,
+            graph_bytes_vary: false,
         }))
     }
 
@@ -136,7 +137,7 @@ impl DescribeService for Describe {
             Program::Native => std::iter::once(file.path.clone()).chain(program.arguments).collect(),
         };
         let environment = settings.environment(spec.append_output).into_iter().collect();
-        Ok(Response::new(DescribeMainResponse { command, environment }))
+        Ok(Response::new(DescribeMainResponse { command, environment, warnings: Vec::new() }))
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {

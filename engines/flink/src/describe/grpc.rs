@@ -25,7 +25,7 @@ use crate::jobmanager::JobManager;
 use crate::jvm::{self, Memory};
 use crate::role::{self, Loading};
 use crate::session::{self, Session};
-use crate::settings::{BadSetting, Settings};
+use crate::settings::{BadSetting, Known, Settings};
 
 /// The engine's name.
 pub const ENGINE: &str = "flink";
@@ -132,6 +132,7 @@ impl DescribeService for Describe {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             program_suffixes: vec![".jar".to_owned()],
             equal_job_names: true,
+            graph_bytes_vary: true,
         }))
     }
 
@@ -215,7 +216,7 @@ impl DescribeService for Describe {
     ) -> Result<Response<DescribeMainResponse>, Status> {
         let request = request.into_inner();
         let spec = request.spec.unwrap_or_default();
-        let (settings, _) = settings(&spec)?;
+        let (settings, session) = settings(&spec)?;
         let home = home()?;
         let program = spec.program.clone().unwrap_or_default();
         if let Some(option) = program.python.keys().min() {
@@ -240,6 +241,9 @@ impl DescribeService for Describe {
             Problem::new(Code::Unavailable, Reason::OutputNotWritable, text).into_status()
         })?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
+        let warnings = Known::read(&home.known_settings()).warnings(&settings.flink);
+        // A session cluster may get more TaskManagers at any time.
+        let width = if session.is_none() { settings.width() } else { Vec::new() };
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
@@ -248,6 +252,7 @@ impl DescribeService for Describe {
         // The plan and nested jars are written there; it is the attempt's own directory.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
             .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))
+            .chain(width)
             .chain(jvm.into_iter().map(|argument| argument.to_string_lossy().into_owned()))
             .chain(program::arguments(&program, &jar.path, flink));
         let environment = [
@@ -257,6 +262,7 @@ impl DescribeService for Describe {
         Ok(Response::new(DescribeMainResponse {
             command: command.collect(),
             environment: environment.into(),
+            warnings,
         }))
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn assign(
     let (job, _) = front
         .0
         .execution
-        .assign_job(&ask.call_id, &ask.name)
+        .assign_job(&ask.call_id, &ask.name, plan::describe(&ask.plan))
         .await
         .map_err(|error| OwnRefusal(error.into()))?;
     let call = Call { job: job.to_string(), call_id: ask.call_id, name: ask.name, plan: ask.plan };

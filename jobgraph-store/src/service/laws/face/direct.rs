@@ -122,7 +122,12 @@ impl Face for Direct {
         request: jobgraph::PutJobGraphRequest,
     ) -> Answer<jobgraph::PutJobGraphResponse> {
         let put = self.0.put_job_graph(fence, &request).await.map_err(why)?;
-        Ok(jobgraph::PutJobGraphResponse { job: Some(put.job), found: put.found, diverged: put.diverged })
+        Ok(jobgraph::PutJobGraphResponse {
+            job: Some(put.job),
+            found: put.found,
+            diverged: put.diverged,
+            by_position: put.by_position,
+        })
     }
 
     async fn submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {

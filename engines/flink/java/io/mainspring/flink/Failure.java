@@ -14,7 +14,10 @@ import org.apache.flink.runtime.util.EnvironmentInformation;
 /** What main() threw, for people: the root cause first, then each exception with the frames of the program, Flink's folded. */
 final class Failure {
     private static final List<String> NOT_THE_PROGRAM =
-            List.of("java.", "javax.", "jdk.", "sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.");
+            List.of(
+                    "java.", "javax.", "jdk.", "sun.", "com.sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.",
+                    // What Flink's planner is made of, and what it makes.
+                    "org.apache.calcite.", "org.codehaus.janino.", "org.codehaus.commons.", "com.google.common.", "org.immutables.");
     private static final int FRAMES_OF_FLINK = 3;
     private static final String PLUGINS = "through the following plugin(s): ";
 
@@ -73,6 +76,9 @@ final class Failure {
     }
 
     private static String remedy(Set<Throwable> chain, Throwable root, boolean ofJob) {
+        if (root instanceof Width.TooWide tooWide) {
+            return tooWide.remedy();
+        }
         String fileSystem = ofJob ? null : chain.stream().map(Failure::loadIt).filter(Objects::nonNull).findFirst().orElse(null);
         if (fileSystem != null) {
             return fileSystem;

@@ -31,6 +31,7 @@ final class MainspringExecutor extends RemoteExecutor {
             throws Exception {
         EXECUTED.incrementAndGet();
         StreamGraph graph = (StreamGraph) pipeline;
+        Width.of(graph).checkFits(graph.getJobName());
         String id = Front.of(configuration).reserve(graph.getJobName(), graph.getStreamingPlanAsJSON());
         graph.setJobId(JobID.fromHexString(id));
         Configuration remote = new Configuration(configuration);

@@ -1,0 +1,165 @@
+//! Which job an `execute()` is for: the one of its name, or the one that an earlier attempt
+//! executed at its place under a name that varies.
+
+use std::collections::BTreeSet;
+
+use proto::{EpochFence, JobId, jobgraph};
+
+use super::likeness;
+use super::{Facts, Refusal};
+use crate::keys::job::StoredJob;
+
+/// What a call of one attempt says of the job that it asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a jobgraph::PutJobGraphRequest,
+    pub(super) epoch: u64,
+}
+
+/// A job as a call names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) id: JobId,
+    pub(super) name: String,
+    pub(super) occurrence: u32,
+}
+
+/// What stands where a call asks for a name that is not in the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum There {
+    /// No job of an earlier attempt, or the order of calls tells nothing.
+    Nothing,
+    /// The same job under another name.
+    SameJob(JobId),
+    /// Another one, of this name.
+    Other(String),
+}
+
+impl Asked<'_> {
+    pub(super) fn shape(&self) -> String {
+        likeness::shape(self.request.description.as_ref())
+    }
+
+    /// The job's name; an unnamed call has its ordinal.
+    fn name(&self) -> String {
+        let jobgraph::PutJobGraphRequest { name, ordinal, .. } = self.request;
+        if name.is_empty() { format!("job-{ordinal}") } else { name.clone() }
+    }
+
+    /// The job of this name.
+    pub(super) fn by_name(&self, facts: &Facts) -> Result<Identity, Refusal> {
+        let name = self.name();
+        let occurrence = self.occurrence(facts, &name)?;
+        let id = JobId::derive(&facts.application, &facts.spec.uid, &name, occurrence);
+        Ok(Identity { id, name, occurrence })
+    }
+
+    /// Which of several jobs with this name the call is for. What a runner has assigned stands,
+    /// since the graph may carry the id already: calls come in another order than they were
+    /// assigned in, and those before it may never come. No two calls of one attempt share one.
+    fn occurrence(&self, facts: &Facts, name: &str) -> Result<u32, Refusal> {
+        let taken: BTreeSet<u32> = facts
+            .jobs
+            .values()
+            .filter(|job| job.shown().name == name && self.is_taken(job))
+            .map(|job| job.shown().occurrence)
+            .collect();
+        let one_only = !self.request.equal_names_allowed;
+        if one_only && self.request.occurrence.is_some_and(|assigned| assigned > 0) {
+            return Err(Refusal::RequestInvalid(
+                "occurrence is more than 0, and this engine gives a name to one job only".into(),
+            ));
+        }
+        let lowest = (0..).find(|free| !taken.contains(free)).unwrap_or(u32::MAX);
+        let wanted = self.request.occurrence.unwrap_or(lowest);
+        if !taken.contains(&wanted) && (!one_only || taken.is_empty()) {
+            return Ok(wanted);
+        }
+        let by_position = |job: &StoredJob| {
+            job.shown().name == name && job.call.as_ref().is_some_and(|call| call.by_position)
+        };
+        if facts.jobs.values().any(|job| self.is_taken(job) && by_position(job)) {
+            // A call before this one was taken for it, wrongly.
+            return Err(self.diverged(facts, name.into(), name.into()));
+        }
+        Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() })
+    }
+
+    /// Another call of this attempt has asked for it.
+    fn is_taken(&self, job: &StoredJob) -> bool {
+        job.call.as_ref().is_some_and(|call| call.epoch == self.epoch)
+    }
+
+    /// What an earlier attempt's call of this ordinal made, unless ordinals tell nothing.
+    pub(super) fn there(&self, facts: &Facts, name: &str) -> There {
+        if self.request.overlapped || facts.state.overlapped {
+            return There::Nothing;
+        }
+        let there = |(_, job): &(&JobId, &StoredJob)| {
+            job.shown().ordinal == self.request.ordinal && !self.is_taken(job)
+        };
+        let Some((id, job)) = facts.jobs.iter().find(there) else { return There::Nothing };
+        let same = !job.shape.is_empty() && job.shape == self.shape();
+        if same && likeness::alike(name, &job.shown().name) {
+            There::SameJob(*id)
+        } else {
+            There::Other(job.shown().name.clone())
+        }
+    }
+
+    /// The job that the call was told to be for, before the graph that carries its id was made:
+    /// nobody else may have taken it.
+    pub(super) fn told(&self, facts: &Facts, id: JobId, name: &str) -> Result<JobId, Refusal> {
+        let job = facts.job(id)?;
+        if self.is_taken(job) {
+            return Err(self.diverged(facts, name.into(), job.shown().name.clone()));
+        }
+        Ok(id)
+    }
+
+    pub(super) fn diverged(&self, facts: &Facts, asked: String, recorded: String) -> Refusal {
+        Refusal::MainDiverged {
+            application: facts.application.clone(),
+            ordinal: self.request.ordinal,
+            asked,
+            recorded,
+        }
+    }
+}
+
+/// Which job a call will be for. One that is going to be refused is told what its name stands for:
+/// the refusal comes with its graph.
+pub fn find(facts: &Facts, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Result<JobId, Refusal> {
+    facts.check_epoch(fence)?;
+    let request = jobgraph::PutJobGraphRequest {
+        call_id: request.call_id,
+        name: request.name,
+        ordinal: request.ordinal,
+        overlapped: request.overlapped,
+        equal_names_allowed: request.equal_names_allowed,
+        occurrence: request.occurrence,
+        description: request.description,
+        ..Default::default()
+    };
+    let asked = Asked { request: &request, epoch: fence.epoch.get() };
+    let repeated = |job: &StoredJob| {
+        asked.is_taken(job) && job.call.as_ref().is_some_and(|call| call.id == request.call_id)
+    };
+    if let Some((id, _)) = facts.jobs.iter().find(|(_, job)| repeated(job)) {
+        return Ok(*id);
+    }
+    let Identity { id, name, .. } = match asked.by_name(facts) {
+        Err(Refusal::JobNameTaken { .. } | Refusal::MainDiverged { .. }) => {
+            let (name, occurrence) = (asked.name(), request.occurrence.unwrap_or_default());
+            return Ok(JobId::derive(&facts.application, &facts.spec.uid, &name, occurrence));
+        }
+        identity => identity?,
+    };
+    if facts.jobs.contains_key(&id) {
+        return Ok(id);
+    }
+    Ok(match asked.there(facts, &name) {
+        There::SameJob(there) => there,
+        There::Nothing | There::Other(_) => id,
+    })
+}
