@@ -32,7 +32,7 @@ use crate::BoxError;
 use crate::clock::{SharedClock, timeout};
 
 pub use fed::{Fed, Feed, fed};
-pub use owned::{Owned, detached, owned};
+pub use owned::{OwnedTask, detached, owned};
 pub use shutdown::Shutdown;
 pub use watchdog::Pulse;
 

@@ -15,7 +15,7 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::backoff::Backoff;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
 use futures::{Stream, StreamExt as _};
 use proto::election::election_service_client::ElectionServiceClient;
@@ -144,7 +144,7 @@ pub struct Campaign {
     candidacy: Candidacy,
     standby: watch::Receiver<Option<Leader>>,
     elected: oneshot::Receiver<Result<Won, CallError>>,
-    renewals: Owned<()>,
+    renewals: OwnedTask<()>,
 }
 
 impl Campaign {
@@ -169,7 +169,7 @@ pub struct Leadership {
     election: Election,
     candidacy: Candidacy,
     won: Won,
-    renewals: Owned<()>,
+    renewals: OwnedTask<()>,
 }
 
 impl Leadership {

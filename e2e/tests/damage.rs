@@ -75,8 +75,7 @@ fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
                 flipped[at] ^= 0x20;
             }
         }
-        for (damage, bytes) in
-            [("emptied", &whole[..0]), ("cut", &whole[..5000]), ("flipped", &flipped[..])]
+        for (damage, bytes) in [("emptied", &whole[..0]), ("cut", &whole[..5000]), ("flipped", &flipped[..])]
         {
             fs::write(&path, bytes).unwrap();
             let refused = host.run(&["list"]).exits(5);

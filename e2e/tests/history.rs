@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod history {
-    pub mod past;
+    pub(crate) mod past;
 }
 
 use std::time::Duration;

@@ -34,7 +34,9 @@ pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
     }
     Some(match redb_file::examine_patiently(&path, clock).await {
         Ok(Some(bytes)) => Ok(format!("{} is whole ({bytes} bytes)", path.display())),
-        Ok(None) => Ok(format!("{} is written to all the time: look again at a quiet moment", path.display())),
+        Ok(None) => {
+            Ok(format!("{} is written to all the time: look again at a quiet moment", path.display()))
+        }
         Err(error @ FileError::Damaged { .. }) => Err(with_remedy(&error, state)),
         Err(error) => Err(error.to_string()),
     })
@@ -102,7 +104,9 @@ fn look_at_payloads(directory: &Path, clock: &SharedClock, within: Duration) -> 
         }
     }
     let of_all = match all.len() {
-        count if looked_at < count => format!("{looked_at} of {count} payloads ({bytes} bytes; no time for more)"),
+        count if looked_at < count => {
+            format!("{looked_at} of {count} payloads ({bytes} bytes; no time for more)")
+        }
         count => format!("{count} payloads ({bytes} bytes)"),
     };
     if damaged.is_empty() {

@@ -280,7 +280,7 @@ impl Status {
 
     /// Why it gave up: the last line that it said, or else how it exited.
     pub fn last_word(&self) -> String {
-        let said = self.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
+        let said = self.last_words.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
         let exit = || self.exit.as_ref().map(ToString::to_string).unwrap_or_default();
         said.map_or_else(exit, |line| line.trim().to_owned())
     }

@@ -7,7 +7,7 @@ mod store;
 use std::fmt;
 
 use async_trait::async_trait;
-use chassis::tasks::Owned;
+use chassis::tasks::OwnedTask;
 use client::places::Kind;
 use client::tether::Chunk;
 use proto::{ApplicationRef, Epoch, EpochFence, jobgraph};
@@ -135,7 +135,7 @@ pub struct Log {
     /// Everything below is durable. At first: where to go on from; once a source is complete: at least its end.
     pub acknowledged: watch::Receiver<u64>,
     /// Carries both; it is cut with the log.
-    pub(crate) _pump: Owned<()>,
+    pub(crate) _pump: OwnedTask<()>,
 }
 
 /// The record, as far as lifecycle needs it. All calls may be repeated.

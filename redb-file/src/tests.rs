@@ -24,7 +24,11 @@ fn filled(directory: &Path) -> PathBuf {
     for round in 0..20_u64 {
         let write = database.begin_write().unwrap();
         for key in round * 50..round * 50 + 50 {
-            write.open_table(TABLE).unwrap().insert(key, &[u8::try_from(key % 251).unwrap(); 400][..]).unwrap();
+            write
+                .open_table(TABLE)
+                .unwrap()
+                .insert(key, &[u8::try_from(key % 251).unwrap(); 400][..])
+                .unwrap();
         }
         write.commit().unwrap();
     }
@@ -165,7 +169,8 @@ fn pages_beside_the_file_hide_those_in_it() {
     beside.write(9000, &[3; 10]).unwrap();
     let mut out = vec![9; 10_000];
     beside.read(0, &mut out).unwrap();
-    let expected: Vec<u8> = [vec![1; 4000], vec![2; 200], vec![1; 1800], vec![0; 3000], vec![3; 10], vec![0; 990]].concat();
+    let expected: Vec<u8> =
+        [vec![1; 4000], vec![2; 200], vec![1; 1800], vec![0; 3000], vec![3; 10], vec![0; 990]].concat();
     assert!(out == expected);
     beside.read(9_999, &mut [0; 2]).unwrap_err();
     let mut kept = [0; 6000];

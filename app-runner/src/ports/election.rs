@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock};
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
 use client::election::{self as elector, Candidacy};
 use futures::stream::BoxStream;
@@ -160,7 +160,7 @@ struct Led {
     leadership: elector::Leadership,
     lease: watch::Receiver<Lease>,
     standbys: watch::Receiver<Vec<String>>,
-    _tasks: [Owned<()>; 2],
+    _tasks: [OwnedTask<()>; 2],
 }
 
 #[async_trait]

@@ -12,7 +12,7 @@ use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::DeploymentKey;
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{self, OwnedTask};
 use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
 use chassis::{environment, telemetry};
@@ -123,7 +123,7 @@ struct State {
     attempt: Option<AttemptId>,
     running: Option<Running>,
     starts: u32,
-    keeper: Option<Owned<()>>,
+    keeper: Option<OwnedTask<()>>,
 }
 
 struct Running {
@@ -132,7 +132,7 @@ struct Running {
     info: EngineInfo,
     gone: watch::Receiver<bool>,
     /// Dropped, it gives the ownership up: the tether ends the process at once.
-    _owner: Owned<()>,
+    _owner: OwnedTask<()>,
 }
 
 impl TetheredEngine {
@@ -243,7 +243,7 @@ impl Shared {
         let Tethers { transport, clock, key, .. } = &self.tethers;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
-        let owner = owned("owner of describe", async move {
+        let owner = tasks::owned("owner of describe", async move {
             // Whatever ends this, the process is not ours any more.
             while let Ok(Some(event)) = owned.next().await {
                 if matches!(event, TetherEvent::Exited(_)) {
@@ -350,7 +350,7 @@ impl Engine for TetheredEngine {
         let (info, gone) = (running.info.clone(), running.gone.clone());
         if state.keeper.is_none() {
             let kept = keep(Arc::downgrade(shared), gone, shared.tethers.clock.clone());
-            state.keeper = Some(owned("keeper of describe", trace::carry(kept)));
+            state.keeper = Some(tasks::owned("keeper of describe", trace::carry(kept)));
         }
         Ok(Some(info))
     }

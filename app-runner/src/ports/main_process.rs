@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, timeout};
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
 use client::logs::Logs;
 use client::places::Kind;
@@ -119,12 +119,15 @@ impl TetheredMain {
     fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> Shipping {
         let (done, shipped) = watch::channel(false);
         let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
-        let task = owned("shipping of main()'s output", trace::carry(async move {
-            match logs.ship(&tether, &source, &clock).await {
-                Ok(()) => drop(done.send_replace(true)),
-                Err(error) => tracing::warn!("output of main() is not in the record: {error}"),
-            }
-        }));
+        let task = owned(
+            "shipping of main()'s output",
+            trace::carry(async move {
+                match logs.ship(&tether, &source, &clock).await {
+                    Ok(()) => drop(done.send_replace(true)),
+                    Err(error) => tracing::warn!("output of main() is not in the record: {error}"),
+                }
+            }),
+        );
         Shipping { shipped, task }
     }
 
@@ -245,7 +248,7 @@ pub(super) fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
 struct Shipping {
     shipped: watch::Receiver<bool>,
     /// Cut when the shipping is dropped: what it left is in the tether's files, or in the outbox.
-    task: Owned<()>,
+    task: OwnedTask<()>,
 }
 
 impl Shipping {

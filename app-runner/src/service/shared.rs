@@ -118,11 +118,6 @@ impl Shared {
         &self.fence.application
     }
 
-    /// Of this generation among those of all records.
-    pub(super) fn uid(&self) -> String {
-        self.record.borrow().application.as_ref().map(|known| known.uid.clone()).unwrap_or_default()
-    }
-
     /// The application's end is recorded, as far as the record came last.
     pub(super) fn has_ended(&self) -> bool {
         self.record.borrow().application.as_ref().is_some_and(|known| known.terminal)

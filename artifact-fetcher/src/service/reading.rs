@@ -30,7 +30,9 @@ impl Fetcher {
         let kept = kept.ok_or(FetchError::NotCached(digest))?;
         let disk = |error| FetchError::Cache(Arc::new(error));
         let mut file = match File::open(cache.path(digest)).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FetchError::NotCached(digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(FetchError::NotCached(digest));
+            }
             opened => opened.map_err(disk)?,
         };
         let size = kept.facts.size_bytes;
@@ -44,7 +46,8 @@ impl Fetcher {
             file.seek(SeekFrom::Start(offset)).await.map_err(disk)?;
             return Ok(range(file, length, kept));
         }
-        let whole = Whole { fetcher: self.clone(), digest, file, hasher: Sha256::new(), held: None, _kept: kept };
+        let whole =
+            Whole { fetcher: self.clone(), digest, file, hasher: Sha256::new(), held: None, _kept: kept };
         Ok(futures::stream::try_unfold(Some(whole), Whole::next).boxed())
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::{Owned, TaskFailed, owned};
+use super::{OwnedTask, TaskFailed, owned};
 
 /// What a task feeds. Dropping it cuts the task; an error of the task, or its panic, is the last
 /// item.
@@ -14,7 +14,7 @@ use super::{Owned, TaskFailed, owned};
 pub struct Fed<T, E> {
     items: mpsc::Receiver<T>,
     /// Until its end was looked at.
-    feeder: Option<Owned<Result<(), E>>>,
+    feeder: Option<OwnedTask<Result<(), E>>>,
 }
 
 /// The feeder's end of a [`Fed`] stream.

@@ -11,18 +11,18 @@ use super::{HowItEnded, TaskFailed, caught, spawn};
 /// that it panicked.
 #[derive(Debug)]
 #[must_use = "the task is cut when this is dropped"]
-pub struct Owned<T> {
+pub struct OwnedTask<T> {
     name: &'static str,
     task: AbortOnDropHandle<Result<T, TaskFailed>>,
 }
 
 /// Begins work that belongs to whoever keeps the answer. A panic is logged with the name, also when
 /// nobody awaits it. Call it inside the runtime.
-pub fn owned<F>(name: &'static str, task: F) -> Owned<F::Output>
+pub fn owned<F>(name: &'static str, task: F) -> OwnedTask<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    Owned { name, task: AbortOnDropHandle::new(spawn(told(name, task))) }
+    OwnedTask { name, task: AbortOnDropHandle::new(spawn(told(name, task))) }
 }
 
 /// Begins work that goes on after whoever began it. `why` is for those who read the code: nothing
@@ -43,7 +43,7 @@ async fn told<F: Future>(name: &str, task: F) -> Result<F::Output, TaskFailed> {
     done
 }
 
-impl<T> Owned<T> {
+impl<T> OwnedTask<T> {
     /// Ends it before its owner goes.
     pub fn cut(&self) {
         self.task.abort();
@@ -55,7 +55,7 @@ impl<T> Owned<T> {
     }
 }
 
-impl<T> Future for Owned<T> {
+impl<T> Future for OwnedTask<T> {
     type Output = Result<T, TaskFailed>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -69,12 +69,13 @@ impl ServiceEntry {
 impl HostFile {
     /// The file's content; `None` if there is none. One that cannot be read was damaged, since it is replaced in one step.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
-        let about = |kind, why: &dyn std::fmt::Display| {
-            io::Error::new(kind, format!("{} {why}", path.display()))
-        };
+        let about =
+            |kind, why: &dyn std::fmt::Display| io::Error::new(kind, format!("{} {why}", path.display()));
         match fs::read(path) {
             Ok(text) => {
-                let damaged = |error: serde_json::Error| about(io::ErrorKind::InvalidData, &format!("is damaged: {error}"));
+                let damaged = |error: serde_json::Error| {
+                    about(io::ErrorKind::InvalidData, &format!("is damaged: {error}"))
+                };
                 serde_json::from_slice(&text).map(Some).map_err(damaged)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -162,7 +162,10 @@ impl Reconciler {
                     failpoint::hit("up.before-teardown").await;
                     contenders.end(application).await
                 } else {
-                    contenders.keep(application, *count, *wish, traceparent.clone()).await.map(|()| Vec::new())
+                    contenders
+                        .keep(application, *count, *wish, traceparent.clone())
+                        .await
+                        .map(|()| Vec::new())
                 };
                 (ask, answer)
             };

@@ -107,7 +107,9 @@ pub(crate) async fn run(
 /// The lock is somebody else's.
 fn runs_already(reach: &Reach) -> Failure {
     let host = HostFile::read(&reach.places.host_file()).ok().flatten();
-    let who = host.filter(|file| file.process().is_some()).map_or_else(|| "a host".to_owned(), |file| format!("a host (pid {})", file.pid));
+    let who = host
+        .filter(|file| file.process().is_some())
+        .map_or_else(|| "a host".to_owned(), |file| format!("a host (pid {})", file.pid));
     let text = format!("{who} runs already for {}", reach.places.state().display());
     Failure::new(Exit::REFUSED, Reason::HostRuns, text)
 }

@@ -179,7 +179,9 @@ fn on_failover(text: &str) -> Result<OnFailover, String> {
 fn output_directory(text: &str) -> Result<PathBuf, String> {
     match text.split_once(':') {
         Some((scheme, rest)) if rest.starts_with('/') && !scheme.is_empty() && !scheme.contains('/') => {
-            Err(format!("outputs go to directories of this host, not to {scheme}: addresses: name one by its path"))
+            Err(format!(
+                "outputs go to directories of this host, not to {scheme}: addresses: name one by its path"
+            ))
         }
         _ => Ok(text.into()),
     }

@@ -174,7 +174,8 @@ fn up(session: &Session) -> Outcome<Finding> {
     let file = match HostFile::read(&session.places.host_file()) {
         Ok(file) => file,
         Err(error) => {
-            let problem = Some(format!("{error}; mainspring down --yes ends the host, any verb starts it again"));
+            let problem =
+                Some(format!("{error}; mainspring down --yes ends the host, any verb starts it again"));
             return Ok(Finding { what: "up", text: "its own file is damaged".to_owned(), problem });
         }
     };

@@ -144,7 +144,9 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
         let mut masked = spec.clone();
         proto::uri::mask_spec(&mut masked);
         if masked != spec {
-            session.out.talk("note: *** stands for what is secret in a URI: write it in before this spec is used");
+            session
+                .out
+                .talk("note: *** stands for what is secret in a URI: write it in before this spec is used");
         }
         session.out.answer(shown(&masked, session.out.format));
         return Ok(Exit::SUCCEEDED);

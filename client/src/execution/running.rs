@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chassis::clock::SharedClock;
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
 use futures::stream;
 use proto::Digest;
@@ -32,7 +32,7 @@ pub enum ExecuteEvent {
 pub struct Running {
     events: mpsc::Receiver<Result<ExecuteEvent, CallError>>,
     call_id: String,
-    _task: Owned<()>,
+    _task: OwnedTask<()>,
 }
 
 impl Running {

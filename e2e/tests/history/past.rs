@@ -24,7 +24,7 @@ struct Store {
 }
 
 /// Serves the host's record by itself, writes `ended` applications of two jobs each into it, and one that waits to be run.
-pub fn write(host: &Host, ended: usize, waiting: &str) {
+pub(crate) fn write(host: &Host, ended: usize, waiting: &str) {
     let places = Places::new(host.state());
     let socket = places.service_socket("jobgraph-store");
     let state = places.state().display().to_string();
@@ -95,7 +95,7 @@ impl Store {
             let end = job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), ..Default::default() };
             self.record.job_ended(&cluster, job, end).await.unwrap();
         }
-        self.record.main_ended(&fence, MainExit { code: Some(0), signal: None }, "").await.unwrap();
+        self.record.main_ended(&fence, MainExit { code: Some(0), ..Default::default() }, "").await.unwrap();
         let shown = begun.record.and_then(|record| record.application);
         let desired = shown.and_then(|shown| shown.desired).map_or(0, |desired| desired.revision);
         self.record.end(&fence, api::Outcome::Succeeded, "", "", desired).await.unwrap();

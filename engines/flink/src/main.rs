@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         Command::Jobmanager(place) => launch::launch(Role::JobManager, &place).map(|never| match never {}),
         Command::Taskmanager(place) => launch::launch(Role::TaskManager, &place).map(|never| match never {}),
         Command::Rows { format } => launch::print_values(format).map(|never| match never {}),
-        Command::Describe(config) => served("describe", args.telemetry, args.network, Service::Describe(config)),
+        Command::Describe(config) => {
+            served("describe", args.telemetry, args.network, Service::Describe(config))
+        }
         Command::Jobs(config) => served("jobs", args.telemetry, args.network, Service::Jobs(config)),
     };
     match done {

@@ -14,7 +14,15 @@ use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 pub(crate) use known::Known;
 
 /// Settings of this engine, which Flink does not see.
-const OURS: [&str; 3] = ["flink.taskmanagers", "flink.taskmanagers.within", "flink.main.heap"];
+const OURS: [&str; 7] = [
+    "flink.taskmanagers",
+    "flink.taskmanagers.within",
+    "flink.main.heap",
+    "flink.plugins",
+    "flink.plugins.dir",
+    "flink.lib",
+    "flink.hadoop.classpath",
+];
 
 /// Flink's own, which begin as ours do.
 const NOT_OURS: [&str; 2] = ["flink.hadoop.", "flink.yarn."];
@@ -71,7 +79,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
     /// It begins as ours do, and Flink would not see it.
-    #[error("the flink engine knows no setting '{0}': its own are {}", OURS.join(", "))]
+    #[error("the flink engine knows no setting '{0}': its own are {ours}", ours = OURS.join(", "))]
     Unknown(String),
     /// It is ours.
     #[error("'{name}' cannot be set: {why}; leave it out")]

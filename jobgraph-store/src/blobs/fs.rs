@@ -45,7 +45,11 @@ impl FsBlobs {
         let service =
             services::Fs::default().root(&root.to_string_lossy()).atomic_write_dir(&beside.to_string_lossy());
         let operator = Operator::new(service).map_err(|error| failed(&error))?;
-        Ok(Self { operator, root: root.to_owned(), durable: Arc::new([const { AtomicBool::new(false) }; 256]) })
+        Ok(Self {
+            operator,
+            root: root.to_owned(),
+            durable: Arc::new([const { AtomicBool::new(false) }; 256]),
+        })
     }
 }
 
@@ -83,7 +87,8 @@ impl Blobs for FsBlobs {
         let path = path(digest);
         let writer = self.operator.writer(&path).await.map_err(|error| failed(&error))?;
         let directory = self.root.join(&path[..2]);
-        let number = usize::from_str_radix(&path[..2], 16).expect("a digest in hex begins with two hex digits");
+        let number =
+            usize::from_str_radix(&path[..2], 16).expect("a digest in hex begins with two hex digits");
         let (root, durable) = (self.root.clone(), self.durable.clone());
         Ok(Box::new(FsWriter { writer, root, directory, number, durable }))
     }

@@ -224,8 +224,10 @@ fn uri(found: &mut Found, path: &str, uri: &str) {
     let shown = proto::Uri::new(uri);
     if let Some((scheme, rest)) = uri.split_once("://") {
         if !SCHEMES.contains(&scheme) {
-            return found
-                .at(path, &format!("{shown:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")));
+            return found.at(
+                path,
+                &format!("{shown:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")),
+            );
         }
         if rest.is_empty() || rest == "/" {
             return found.at(path, &format!("{shown:?} names no file"));

@@ -77,7 +77,10 @@ async fn a_spec_that_cannot_work_is_refused_with_the_path_of_the_field() {
 #[test]
 fn the_limits_of_a_spec_are_documented() {
     use jobgraph_store::model::spec::{MAX_CONTENDERS, MAX_SPEC_BYTES};
-    let limits = [format!("at most {} KiB as a message", MAX_SPEC_BYTES / 1024), format!("{MAX_CONTENDERS} contenders")];
+    let limits = [
+        format!("at most {} KiB as a message", MAX_SPEC_BYTES / 1024),
+        format!("{MAX_CONTENDERS} contenders"),
+    ];
     for page in ["docs/cli.md", "proto/mainspring/api/v1/spec.proto"] {
         let path = format!("{}/../{page}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap().to_lowercase();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
-use chassis::tasks::{Owned, Shutdown, owned};
+use chassis::tasks::{OwnedTask, Shutdown, owned};
 use chassis::telemetry::trace;
 use chassis::{BoxError, failpoint};
 use client::tether::Exit;
@@ -46,7 +46,7 @@ pub(super) struct Minder {
     pub(super) clock: SharedClock,
     pub(super) shutdown: Shutdown,
     pub(super) stop: watch::Receiver<Option<Duration>>,
-    pub(super) shippings: Vec<Owned<Shipped>>,
+    pub(super) shippings: Vec<OwnedTask<Shipped>>,
 }
 
 /// Why a running process is not minded any further as it is.
@@ -301,7 +301,7 @@ impl Minder {
 
     /// One that gave up under an earlier lifecycle: nothing is started, and nobody is told anew.
     pub(super) async fn rest_given_up(self, why: String) -> Result<(), BoxError> {
-        self.group.update(self.place, |status| status.stderr_tail = why);
+        self.group.update(self.place, |status| status.last_words.stderr_tail = why);
         self.decide(Fate::GaveUp);
         tokio::select! {
             _ = self.stop_asked() => self.decide(Fate::Stopped),

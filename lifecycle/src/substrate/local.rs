@@ -20,7 +20,7 @@ use chassis::transport::{Endpoint, SharedTransport};
 use client::outbox::Outbox;
 use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
-use client::tether::{self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE};
+use client::tether::{self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE, output};
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Generation};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use client::tether::{Exit, TetherSpec};
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -84,7 +84,7 @@ pub(crate) struct Keeper {
     /// The claim whose owner has seen it.
     seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
-    output: Option<(Owned<io::Result<()>>, CancellationToken)>,
+    output: Option<(OwnedTask<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
     child_signal: Signals,
     terminate_signal: Signals,

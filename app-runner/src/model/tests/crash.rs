@@ -152,7 +152,7 @@ fn a_main_may_be_killed_at_any_step_and_nothing_else_notices() {
     let mut kills = 0;
     for order in ORDERS {
         for steps in 0..length(&World::default(), order) {
-            let mut world = World { kill_at: Some(steps), ..World::default() };
+            let mut world = World::killed_at(steps);
             let first = world.lead(1, NEVER, order);
             let context = format!("killed at step {steps}");
             let done = Led::Left(Leave::Clean(Outcome::Succeeded));
@@ -178,7 +178,7 @@ fn a_main_that_was_killed_and_its_leader_lost_is_counted_once_at_most() {
     let length = length(&World::default(), order);
     for kill in 0..length {
         for lost in kill..length {
-            let mut world = World { kill_at: Some(kill), ..World::default() };
+            let mut world = World::killed_at(kill);
             let first = world.lead(1, lost, order);
             world.kill_at = None;
             world.crash(false);

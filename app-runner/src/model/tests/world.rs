@@ -57,6 +57,11 @@ pub(super) enum Led {
 }
 
 impl World {
+    /// Somebody kills main() at this step.
+    pub(super) fn killed_at(step: usize) -> Self {
+        Self { kill_at: Some(step), ..Self::default() }
+    }
+
     /// One leader, until it leaves or has taken `steps` steps. `pick` chooses among what is wanted at once.
     pub(super) fn lead(&mut self, epoch: u64, steps: usize, pick: impl Fn(usize) -> usize) -> Led {
         let mut facts = Facts::new(Epoch(epoch), self.record.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SharedClock};
-use chassis::tasks::{self, Owned};
+use chassis::tasks::{self, OwnedTask};
 use client::tether::{Exit, Owned, Tether, TetherEvent};
 use tokio::sync::watch;
 
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Ownership {
     state: watch::Receiver<State>,
     /// Dropping the owner's stream is what tells the tether to end main().
-    _task: Owned<()>,
+    _task: OwnedTask<()>,
 }
 
 #[derive(Debug, Clone, Default)]

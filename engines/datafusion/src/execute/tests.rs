@@ -59,7 +59,9 @@ async fn a_new_target_is_durable_with_all_that_was_made_above_it() {
     let graph = world.graph("COPY (VALUES (1), (2)) TO 'a/b/x.csv'").await;
     run(&graph, &world.context()).await.unwrap();
     let out = world.out();
-    for holds in [world.root.path().to_owned(), out.clone(), out.join("a"), out.join("a/b"), out.join("a/b/x.csv")] {
+    for holds in
+        [world.root.path().to_owned(), out.clone(), out.join("a"), out.join("a/b"), out.join("a/b/x.csv")]
+    {
         assert!(chassis::disk::watched::syncs_of(&holds) > 0, "{}", holds.display());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{OwnedTask, owned};
 use client::error::CallError;
 use client::execution::Execution;
 use futures::StreamExt as _;
@@ -32,7 +32,7 @@ pub(super) struct Views {
 
 struct Open {
     view: watch::Receiver<View>,
-    _follower: Owned<()>,
+    _follower: OwnedTask<()>,
 }
 
 impl Views {

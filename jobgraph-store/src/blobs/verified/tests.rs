@@ -67,7 +67,7 @@ async fn a_damaged_payload_never_ends_as_if_it_were_whole() {
         for (what, damage) in [
             ("first byte", Box::new(|bytes: &mut Vec<u8>| bytes[0] ^= 1) as Box<dyn Fn(&mut Vec<u8>)>),
             ("last byte", Box::new(|bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 0x80)),
-            ("cut", Box::new(|bytes: &mut Vec<u8>| drop(bytes.pop()))),
+            ("cut", Box::new(|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1))),
             ("emptied", Box::new(Vec::clear)),
             ("longer", Box::new(|bytes: &mut Vec<u8>| bytes.push(0))),
         ] {
@@ -81,7 +81,10 @@ async fn a_damaged_payload_never_ends_as_if_it_were_whole() {
                     panic!("{what} of {length} bytes from {offset} on: {error:?}");
                 };
                 assert_eq!(PathBuf::from(file), place(digest));
-                assert!(got.len() < (length - usize::try_from(offset).unwrap()).max(1), "{what}: all of it was given out");
+                assert!(
+                    got.len() < (length - usize::try_from(offset).unwrap()).max(1),
+                    "{what}: all of it was given out"
+                );
                 assert!(length > 1024 * 1024 || got.is_empty(), "{what}: a small one was begun");
             }
             assert!(matches!(blobs.read_whole(digest).await, Err(BlobError::Damaged { .. })));

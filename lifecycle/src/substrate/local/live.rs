@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, timeout};
-use chassis::tasks::{Owned, owned};
+use chassis::tasks::{self, OwnedTask};
 use chassis::transport::Endpoint;
 use client::tether::{Exit, Owned, Tether, TetherEvent};
 use futures::StreamExt as _;
@@ -28,7 +28,7 @@ pub(super) struct LocalLive {
     prober: Prober,
     local: Local,
     order: Order,
-    _watch: Owned<()>,
+    _watch: OwnedTask<()>,
 }
 
 impl LocalLive {
@@ -37,7 +37,7 @@ impl LocalLive {
         let watching = watch_exit(local.clone(), order.clone(), tether.clone(), owned, known);
         let endpoint = Endpoint::Unix(local.place(&order.slot).socket());
         let prober = Prober::new(&order.role, endpoint, local.transport.clone(), local.clock.clone());
-        let watch = owned("watch of a process", watching);
+        let watch = tasks::owned("watch of a process", watching);
         Self { pid, tether, exit, prober, local, order, _watch: watch }
     }
 }
