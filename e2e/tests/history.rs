@@ -23,8 +23,7 @@ fn a_host_with_three_hundred_ended_applications_runs_the_next_one() {
     past::write(&host, 300, &script);
     let up = host.start(&["up"]);
     eventually("the host is up", || host.pid_of("up").is_some());
-    let wait = host.start(&["wait", "waiting"]).finish_within(PATIENCE).exits(0);
-    assert!(wait.stderr.is_empty(), "{}", wait.stderr);
+    host.start(&["wait", "waiting"]).finish_within(PATIENCE).exits(0);
     // It supervises, too, and it hears a signal.
     let elector = host.pid_of("leader-elector").unwrap();
     signal(elector, "KILL");

@@ -85,7 +85,7 @@ fn what_a_full_disk_loses_at_the_end_is_told() {
     in_a_namespace("what_a_full_disk_loses_at_the_end_is_told", || {
         let host = Host::new();
         let disk = Disk::mount(host.state().join("work"), "size=2m");
-        let speaks = "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; seq 1 1000";
+        let speaks = "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; seq 1 100000";
         let speaks = program(&host, "speaks", speaks);
         let scratch = host.scratch().to_owned();
         let run = host.start(&["run", "--application-id", "full", &speaks, scratch.to_str().unwrap()]);
@@ -93,7 +93,7 @@ fn what_a_full_disk_loses_at_the_end_is_told() {
         disk.fill();
         std::fs::write(scratch.join("go"), "").unwrap();
         let run = run.finish().exits(0);
-        assert!(run.stdout.starts_with("begun\n") && !run.stdout.contains("1000"), "{}", run.stdout);
+        assert!(run.stdout.starts_with("begun\n") && !run.stdout.contains("100000"), "{}", run.stdout);
         let told = run.says("of output were dropped here");
         assert!(!told.stderr.contains("left over: output"), "{}", told.stderr);
         host.run(&["logs", "full", "--role", "main"]).exits(0).says("were dropped here");

@@ -127,12 +127,15 @@ pub struct LogBatch {
     pub complete: bool,
 }
 
+/// What is acknowledged of a source that is complete.
+pub const COMPLETE: u64 = u64::MAX;
+
 /// An open log: batches go in, acknowledged offsets come out. Either end closing means that it broke.
 #[derive(Debug)]
 pub struct Log {
     /// Takes a few batches; then it waits for the record.
     pub batches: mpsc::Sender<LogBatch>,
-    /// Everything below is durable. At first: where to go on from; once a source is complete: at least its end.
+    /// Everything below is durable. At first: where to go on from; [`COMPLETE`] once the record knows that nothing more comes.
     pub acknowledged: watch::Receiver<u64>,
     /// Carries both; it is cut with the log.
     pub(crate) _pump: OwnedTask<()>,

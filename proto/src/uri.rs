@@ -27,6 +27,11 @@ impl Uri {
         &self.0
     }
 
+    /// Whether this is what [`masked`](Self::masked) shows of a URI that has secrets: nothing can be fetched from it.
+    pub fn is_masked(&self) -> bool {
+        ["://***@", "?***", "#***"].iter().any(|mark| self.0.contains(mark))
+    }
+
     /// What may be shown: `https://***@host/dir/app.sql?***`. A path, and a URI of one, is shown as it is.
     pub fn masked(&self) -> String {
         let text = self.0.as_str();
@@ -140,6 +145,8 @@ mod tests {
             ("s3://key:geheim@bucket/a?versionId=geheim", "s3://***@bucket/a?***"),
         ] {
             assert_eq!(masked(uri), shown);
+            assert!(!Uri::new(uri).is_masked());
+            assert!(!uri.contains("://") || Uri::new(shown).is_masked(), "{shown}");
             assert_eq!(format!("{}", Uri::new(uri)), shown);
             assert!(!format!("{:?}", Uri::new(uri)).contains("geheim"));
         }

@@ -70,7 +70,7 @@ pub(crate) struct SpecOptions {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, help_heading = "What runs")]
     deadline: Option<Duration>,
 
-    /// What becomes of a main() that was cut off or killed: re-execute, or fail
+    /// When main() is cut off or killed: re-execute, or fail
     #[arg(long, value_name = "WHAT", value_parser = on_failover, help_heading = "What runs")]
     on_failover: Option<OnFailover>,
 

@@ -12,7 +12,7 @@ use crate::session::Session;
 /// of $fpath; for fish into ~/.config/fish/completions/mainspring.fish. `make install` puts all
 /// three in place.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "  source <(mainspring completions bash)")]
+#[command(before_help = "  mainspring completions bash    # source <(…) makes them work")]
 pub(crate) struct CompletionsArgs {
     /// For which shell
     #[arg(value_name = "SHELL")]

@@ -2,7 +2,7 @@
 
 use chassis::telemetry::trace;
 use proto::api::{Application, ApplicationSpec, IfExists, SubmitRequest};
-use proto::{Generation, Reason};
+use proto::{Generation, Reason, Uri};
 
 use crate::api::requester;
 use crate::application::Named;
@@ -59,6 +59,7 @@ pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
     let recorded = api.get(&named).await?;
     let of = format!("{}@{}", recorded.application_id, recorded.generation);
     let spec = anew(&recorded)?;
+    check_uris(&spec, &of)?;
     check_secrets(&spec, &values, &of)?;
     let request = SubmitRequest {
         request_id: args.request_id.unwrap_or_else(|| hex::encode(rand::random::<[u8; 16]>())),
@@ -93,6 +94,20 @@ fn anew(recorded: &Application) -> Outcome<ApplicationSpec> {
         }
     }
     Ok(spec)
+}
+
+/// A URI that holds a secret is not shown by the record, so nothing can be fetched from what it shows.
+fn check_uris(spec: &ApplicationSpec, of: &str) -> Outcome<()> {
+    let program = spec.program.iter().map(|program| &program.uri);
+    let all = program.chain(spec.artifacts.iter().map(|artifact| &artifact.uri));
+    match all.map(|uri| Uri::from(uri.clone())).find(Uri::is_masked) {
+        None => Ok(()),
+        Some(uri) => {
+            let text = format!("{of} was submitted with secrets in {uri}, which are not shown");
+            Err(Failure::new(Exit::USAGE, Reason::RequestInvalid, text)
+                .help("submit it with mainspring run and the whole URI"))
+        }
+    }
 }
 
 fn check_secrets(spec: &ApplicationSpec, values: &Secrets, of: &str) -> Outcome<()> {
@@ -136,6 +151,15 @@ mod tests {
             artifacts: vec![pinned("file:///latest.sql", "sha256:01"), pinned("file:///x.csv", "sha256:02")],
             ..Application::default()
         }
+    }
+
+    #[test]
+    fn a_uri_whose_secrets_are_not_shown_is_not_submitted() {
+        let mut spec = recorded().spec.unwrap();
+        assert!(check_uris(&spec, "orders@3").is_ok());
+        spec.artifacts[0].uri = Uri::new("https://me:geheim@example.org/x.csv").masked();
+        let refused = check_uris(&spec, "orders@3").unwrap_err();
+        assert!(refused.message.contains("https://***@example.org/x.csv"), "{}", refused.message);
     }
 
     #[test]

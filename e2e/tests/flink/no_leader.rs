@@ -13,7 +13,7 @@ const ID: &str = ExactlyOnce::ID;
 const LEADERLESS: Duration = Duration::from_secs(20);
 
 /// The longest that it may come to no new checkpoint meanwhile; it makes one every 0.2 s.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Nobody can lead: the elector is gone, and `up`, which would start it again, is stopped. Ends with this.
 struct WithoutElector {

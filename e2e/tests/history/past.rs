@@ -75,7 +75,8 @@ impl Store {
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };
         let cluster = IncarnationFence { application, incarnation: Incarnation(1) };
         let begun = self.record.begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
-        self.record.begin_cluster(&fence, jobgraph::BeginClusterRequest::default()).await.unwrap();
+        let begin = jobgraph::BeginClusterRequest { request_id: "c1".into(), ..Default::default() };
+        self.record.begin_cluster(&fence, begin).await.unwrap();
         self.record.main_starting(&fence, "unix:/main").await.unwrap();
         for (ordinal, name) in ["first", "second"].into_iter().enumerate() {
             let graph = bytes::Bytes::from(format!("{id}/{name}"));

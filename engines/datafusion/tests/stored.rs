@@ -114,7 +114,7 @@ impl World {
         let root = self.path(below);
         let mut open = vec![root.clone()];
         while let Some(path) = open.pop() {
-            if path.file_name().is_some_and(|name| name == "_SUCCESS") {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("_SUCCESS")) {
                 // It says that an output is whole, and holds nothing.
                 assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
                 continue;

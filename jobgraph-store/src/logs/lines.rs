@@ -250,9 +250,9 @@ mod tests {
     #[test]
     fn lines_are_put_together_per_stream_and_an_open_one_waits() {
         let (mut source, mut lines) = (source(), Vec::new());
-        source.take(&chunk(3, "stdout", "one\ntw"), &mut lines);
-        source.take(&chunk(5, "stderr", "err\r\n"), &mut lines);
-        source.take(&chunk(6, "stdout", "o\n\nthree"), &mut lines);
+        source.take(&chunk(6, "stdout", "one\ntw"), &mut lines);
+        source.take(&chunk(11, "stderr", "err\r\n"), &mut lines);
+        source.take(&chunk(19, "stdout", "o\n\nthree"), &mut lines);
         assert_eq!(texts(&lines), ["one", "err", "two", ""]);
         source.complete(9, &mut lines);
         assert_eq!(texts(&lines)[4], "three");
@@ -261,9 +261,10 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_cut_and_goes_on() {
+        const LONG: usize = MAX_LINE_BYTES + 5;
         let (mut source, mut lines) = (source(), Vec::new());
-        source.take(&chunk(1, "stdout", &"x".repeat(MAX_LINE_BYTES + 5)), &mut lines);
-        source.take(&chunk(2, "stdout", "\n"), &mut lines);
+        source.take(&chunk(LONG as u64, "stdout", &"x".repeat(LONG)), &mut lines);
+        source.take(&chunk(LONG as u64 + 1, "stdout", "\n"), &mut lines);
         assert_eq!(lines.iter().map(|line| line.text.len()).collect::<Vec<_>>(), [MAX_LINE_BYTES, 5]);
         assert!(lines[0].partial && !lines[1].partial);
     }

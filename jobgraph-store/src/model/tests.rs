@@ -251,7 +251,7 @@ fn a_job_whose_name_varies_is_found_at_its_place_and_that_is_told() {
         (put.job.job_id.as_str(), put.job.name.as_str()),
         (a.to_string().as_str(), "a 2026-11-29T10:02")
     );
-    let told = draft.events.iter().rfind(|event| event.kind == "warning").unwrap();
+    let told = draft.events.iter().find(|event| event.message.contains("asks for")).unwrap();
     assert!(told.message.contains("a 2026-11-30T00:00:07") && told.message.contains("; help: "), "{told:?}");
     let again = job::put_graph(&mut draft, &fence(2), &request).unwrap();
     assert!(again.found && again.by_position, "the same call is answered the same");

@@ -8,7 +8,7 @@ use chassis::tasks::owned;
 use proto::{ApplicationId, Epoch, EpochFence};
 use tokio::sync::{mpsc, watch};
 
-use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError};
+use super::{COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError};
 
 /// A record that forgets everything with the process; clones share it.
 #[derive(Clone, Default)]
@@ -152,9 +152,10 @@ impl Record for MemoryRecord {
         let pump = owned("log", async move {
             while let Some(batch) = taken.recv().await {
                 let Ok(mut kept) = record.reached() else { return };
+                let complete = batch.complete;
                 let offset = kept.append(&source, batch);
                 drop(kept);
-                acknowledge.send_replace(offset);
+                acknowledge.send_replace(if complete { COMPLETE } else { offset });
             }
         });
         Ok(Log { batches, acknowledged, _pump: pump })

@@ -17,7 +17,9 @@ use proto::{ApplicationRef, Epoch, EpochFence, Reason};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 
-use super::{Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of, wire_source};
+use super::{
+    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of, wire_source,
+};
 use crate::model::{GroupId, Slot};
 
 /// How long one call may take. The callers try again.
@@ -122,7 +124,7 @@ async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, ackn
                 if complete {
                     // From here on all that was sent is durable, or the source is shipped again.
                     if stream.finish().await.is_ok() {
-                        acknowledge.send_replace(u64::MAX);
+                        acknowledge.send_replace(COMPLETE);
                     }
                     return;
                 }

@@ -10,7 +10,7 @@ use client::tether::Chunk;
 use futures::StreamExt as _;
 
 use crate::model::Order;
-use crate::record::{Log, LogBatch, LogSource, Record, RecordError};
+use crate::record::{COMPLETE, Log, LogBatch, LogSource, Record, RecordError};
 use crate::substrate::{Live, Output, Substrate, SubstrateError};
 
 /// Chunks that go into one batch, at most: with 64 KiB each a batch stays below a message's limit.
@@ -90,16 +90,14 @@ impl Shipping {
         let offset = *log.acknowledged.borrow_and_update();
         let output = self.output(offset).await?;
         let mut batches = output.ready_chunks(CHUNKS_PER_BATCH);
-        let mut sent = offset;
         while let Some(chunks) = next_batch(&mut batches, &mut log).await? {
             let chunks: Vec<Chunk> = chunks.into_iter().collect::<Result<_, _>>().map_err(Broken::Output)?;
-            sent = chunks.last().map_or(sent, |chunk| chunk.next_offset);
             log.batches.send(LogBatch { chunks, complete: false }).await.map_err(|_| Broken::LogClosed)?;
             backoff.reset();
         }
         let complete = LogBatch { chunks: Vec::new(), complete: true };
         log.batches.send(complete).await.map_err(|_| Broken::LogClosed)?;
-        log.acknowledged.wait_for(|durable| *durable >= sent).await.map_err(|_| Broken::LogClosed)?;
+        log.acknowledged.wait_for(|durable| *durable == COMPLETE).await.map_err(|_| Broken::LogClosed)?;
         Ok(())
     }
 }

@@ -157,19 +157,20 @@ pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &
         let live = subject.start(&order).await;
         subject.within(live.exited()).await;
         live.release().await;
-        assert_eq!(subject.another.outbox().await, [], "it is where it was said");
+        let is_there = async || subject.another.outbox().await.contains(&source);
+        assert!(!is_there().await, "it is where it was said");
         assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
-        assert_eq!(subject.another.outbox().await, [source.clone()]);
+        assert!(is_there().await);
         assert_eq!(subject.read(subject.substrate.outbox_output(&source, 4).await).await, b"two\n");
         subject.substrate.empty_outbox(&source).await;
-        assert_eq!(subject.another.outbox().await, [], "it was emptied");
+        assert!(!is_there().await, "it was emptied");
 
         let live = subject.start(&order).await;
         subject.within(live.exited()).await;
         live.release().await;
         subject.substrate.forget_output(&order).await;
         assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
-        assert_eq!(subject.another.outbox().await, [], "nothing was left of it");
+        assert!(!is_there().await, "nothing was left of it");
     }
 }
 

@@ -46,8 +46,11 @@ impl Wire {
 
     /// The same machine and record under another lifecycle.
     pub(crate) fn killed_and_started_again(self) -> Self {
-        let Self { memory, record, directory, .. } = self;
-        Self::start(memory, record, directory, "b")
+        let Self { memory, record, directory, endpoint, .. } = self;
+        // A socket of its own each time: the one before may not be closed yet.
+        let Endpoint::Unix(before) = endpoint else { unreachable!("it listens on a unix socket") };
+        let name = format!("{}b", before.file_stem().unwrap_or_default().to_string_lossy());
+        Self::start(memory, record, directory, &name)
     }
 
     fn start(memory: Memory, record: MemoryRecord, directory: Arc<tempfile::TempDir>, name: &str) -> Self {
