@@ -114,7 +114,7 @@ fn is_calendar(word: &str) -> bool {
     let in_full = |short: &&str| short.len() == 3 && word.len() > 5 && word.starts_with(*short);
     CALENDAR.contains(&word.as_str())
         || CALENDAR[..19].iter().any(|short| {
-            in_full(&short)
+            in_full(short)
                 && (word.ends_with("day")
                     || word.ends_with("ry")
                     || word.ends_with("ber")

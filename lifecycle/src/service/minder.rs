@@ -351,7 +351,7 @@ impl Minder {
     fn ship(&mut self, live: Option<Arc<dyn Live>>) {
         let (substrate, record) = (self.substrate.clone(), self.record.clone());
         let source = LogSource::new(&self.order.slot, self.order.start);
-        let origin = Origin::Start(self.order.clone(), live);
+        let origin = Origin::Start(Box::new(self.order.clone()), live);
         let shipping = Shipping { source, origin, substrate, record, clock: self.clock.clone() };
         self.shippings.retain(|shipping| !shipping.is_finished());
         if self.shippings.len() >= SHIPPINGS {

@@ -19,7 +19,7 @@ const CHUNKS_PER_BATCH: usize = 16;
 /// Where output comes from.
 pub(super) enum Origin {
     /// One start of a process; without a living one only what it left is there.
-    Start(Order, Option<Arc<dyn Live>>),
+    Start(Box<Order>, Option<Arc<dyn Live>>),
     /// What outlived its process's files.
     Outbox,
 }
