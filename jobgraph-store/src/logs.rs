@@ -1,6 +1,6 @@
 //! Output of main() and of roles: kept in memory at once, for followers, and in chunks soon after. Every line of a generation has a
 //! number, in the order in which lines arrive, and a position in its source. The number is for good once the line is durable; see
-//! [`cursor`] for what that means to readers.
+//! `cursor.rs` for what that means to readers.
 
 mod append;
 mod cursor;
