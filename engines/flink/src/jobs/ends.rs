@@ -105,7 +105,9 @@ fn with_help(message: String) -> String {
     }
     if let Some((said, plugins)) = message.split_once(" through the following plugin(s): ") {
         // What Flink says about its plugins directory is for whoever installed it.
-        let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names).replace("flink-", "");
+        let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names);
+        // The one that Flink does not call by its name.
+        let plugins = plugins.replace("flink-fs-azure-", "flink-azure-fs-").replace("flink-", "");
         let first = plugins.split(',').next().unwrap_or_default();
         return format!(
             "{said} through a plugin: {plugins}; help: mainspring setup flink --plugin {first}, then -D flink.plugins={first}"
@@ -151,6 +153,13 @@ mod tests {
         let end = "for scheme 's3'. The scheme is directly supported by Flink through a plugin: s3-fs-hadoop, s3-fs-presto; help: \
                    mainspring setup flink --plugin s3-fs-hadoop, then -D flink.plugins=s3-fs-hadoop";
         assert!(told.ends_with(end), "{told}");
+        let azure = told
+            .replace("s3-fs-hadoop, s3-fs-presto", "azure-fs-hadoop")
+            .replace("s3-fs-hadoop", "azure-fs-hadoop");
+        assert_eq!(
+            with_help(flink.replace("flink-s3-fs-hadoop, flink-s3-fs-presto", "flink-fs-azure-hadoop")),
+            azure
+        );
         let hadoop = with_help(
             "UnsupportedFileSystemSchemeException: Hadoop is not in the classpath/dependencies.".to_owned(),
         );

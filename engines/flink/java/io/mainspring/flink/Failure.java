@@ -103,7 +103,9 @@ final class Failure {
                     ? "say where Hadoop is: HADOOP_CLASSPATH=$(hadoop classpath) mainspring run ..."
                     : null;
         }
-        String names = message.substring(at + PLUGINS.length()).split("\\. ", 2)[0].replace("flink-", "");
+        // The one that Flink does not call by its name.
+        String said = message.substring(at + PLUGINS.length()).replace("flink-fs-azure-", "flink-azure-fs-");
+        String names = said.split("\\. ", 2)[0].replace("flink-", "");
         String first = names.split(",", 2)[0];
         return "a plugin brings it (" + names + "): mainspring setup flink --plugin " + first + ", then -D flink.plugins=" + first;
     }
