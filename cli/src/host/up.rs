@@ -153,7 +153,11 @@ async fn leave_when_idle(
         let idle = now.known && now.applications == 0;
         tokio::select! {
             () = shutdown.begun() => return Ok(()),
-            changed = work.changed() => changed?,
+            changed = work.changed() => if changed.is_err() {
+                // The reconciler has gone; whether it should have, its own task tells.
+                shutdown.begun().await;
+                return Ok(());
+            },
             () = clock.sleep(patience), if idle => {
                 tracing::info!("nothing to do for {patience:?}: leaving");
                 shutdown.begin();
