@@ -132,6 +132,9 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         R::HostNotReachable => {
             "mainspring doctor shows what is there; mainspring up --state-dir DIR shows why it does not start"
         }
+        R::HostFull => {
+            "nothing to do: its turn comes when others end; mainspring up --max-running N makes more room"
+        }
         R::HostRuns => "use it: every verb finds it; mainspring down ends it",
         R::HostIncompatible => {
             "end the other build's host with its own `mainspring down`, or use another --state-dir"

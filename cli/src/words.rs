@@ -22,6 +22,7 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Unspecified => "UNKNOWN",
         Phase::Submitted => "SUBMITTED",
+        Phase::Queued => "QUEUED",
         Phase::Starting => "STARTING",
         Phase::Running => "RUNNING",
         Phase::Finishing => "FINISHING",

@@ -1,6 +1,7 @@
 //! Typed clients of the services: one file per peer. A call is retried here only where a repeat is harmless; the
 //! outcome of everything else is *done*, *not done* or *unknown*, and [`error::CallError`] says which.
 
+pub mod admission;
 pub mod applications;
 pub mod artifacts;
 pub mod describe;

@@ -1,5 +1,6 @@
 //! The wire: proto to model and back, who may call what, errors to statuses. Nothing else.
 
+mod admission;
 mod applications;
 mod logs;
 mod payloads;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use chassis::MAX_MESSAGE_BYTES;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_server::ApplicationsServiceServer;
+use proto::jobgraph::admission_service_server::AdmissionServiceServer;
 use proto::jobgraph::log_service_server::LogServiceServer;
 use proto::jobgraph::payload_service_server::PayloadServiceServer;
 use proto::jobgraph::process_service_server::ProcessServiceServer;
@@ -37,6 +39,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(sized!(PayloadServiceServer::new(Wire(service.clone()))))
         .add_service(sized!(LogServiceServer::new(Wire(service.clone()))))
         .add_service(sized!(ProcessServiceServer::new(Wire(service.clone()))))
+        .add_service(sized!(AdmissionServiceServer::new(Wire(service.clone()))))
 }
 
 /// The service as the generated servers call it.

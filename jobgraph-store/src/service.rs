@@ -11,6 +11,7 @@ mod manifest;
 pub mod payloads;
 mod planted;
 mod processes;
+pub mod queue;
 mod record;
 mod submit;
 mod sweep;
@@ -26,6 +27,7 @@ use crate::blobs::verified::Verified;
 use crate::logs::Logs;
 use crate::store::Metadata;
 use live::Live;
+use queue::Queue;
 
 pub use load::Loaded;
 pub(crate) use load::{one, revision_of};
@@ -39,6 +41,7 @@ pub struct Service {
     pub(crate) blobs: Verified,
     pub(crate) clock: SharedClock,
     pub(crate) live: Live,
+    pub(crate) queue: Queue,
     pub(crate) logs: Logs,
     /// One sweep at a time: a mark that says *sweeping* while this is free was left by a process that died.
     pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
@@ -47,9 +50,9 @@ pub struct Service {
 impl Service {
     /// The record over these backends.
     pub fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
-        let live = Live::new(clock.clone());
+        let (live, queue) = (Live::new(clock.clone()), Queue::new(clock.clone()));
         let blobs = Verified::new(blobs);
-        Self { metadata, blobs, clock, live, logs: Logs::default(), sweeping: Arc::default() }
+        Self { metadata, blobs, clock, live, queue, logs: Logs::default(), sweeping: Arc::default() }
     }
 }
 

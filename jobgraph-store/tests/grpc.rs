@@ -9,6 +9,8 @@ mod host;
 mod logs;
 #[path = "grpc/payloads.rs"]
 mod payloads;
+#[path = "grpc/queue.rs"]
+mod queue;
 #[path = "grpc/refusals.rs"]
 mod refusals;
 #[path = "grpc/uris.rs"]

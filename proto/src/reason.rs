@@ -142,6 +142,7 @@ reasons! {
     OutputLost "OUTPUT_LOST" "A committed file is neither staged nor published."
     // services
     HostNotReachable "HOST_NOT_REACHABLE" "No host answers for this state directory."
+    HostFull "HOST_FULL" "The host runs as many applications as it has room for: this one waits for its turn."
     HostRuns "HOST_RUNS" "A host runs already for this state directory."
     HostIncompatible "HOST_INCOMPATIBLE" "The host runs another build whose protocol does not fit."
     Overloaded "OVERLOADED" "The service has as many calls as it takes: try again."

@@ -111,7 +111,7 @@ fn met(reason: Reason) -> Met {
         R::RoleNotReady => Inside(DeadlineExceeded),
         R::ClusterNotReady => Inside(Unavailable),
 
-        R::ContenderGaveUp => Shown,
+        R::ContenderGaveUp | R::HostFull => Shown,
 
         R::HostNotReachable => Said(Exit::UNREACHABLE),
         R::HostIncompatible | R::HostRuns => Said(Exit::REFUSED),

@@ -66,7 +66,8 @@ impl Service {
                 let application = listing::generation(&place)
                     .ok_or_else(|| Error::Internal(format!("{place} names no application")))?;
                 let loaded = self.load(&application, Some(revision)).await?;
-                if filter.passes(&loaded.facts) {
+                let queued = self.queue.place(&application).is_some();
+                if filter.passes(&loaded.facts, queued) {
                     if applications.len() == limit {
                         // One more than the page holds: there is a next one, after what is on this one.
                         let next = after.map(|after| format(revision, &after, filter)).unwrap_or_default();
@@ -84,7 +85,7 @@ impl Service {
 }
 
 impl Filter {
-    fn passes(&self, facts: &Facts) -> bool {
+    fn passes(&self, facts: &Facts, queued: bool) -> bool {
         let state = facts.state.application();
         let later = |time: &Option<prost_types::Timestamp>, since: SystemTime| {
             let since = timestamp(since);
@@ -93,9 +94,17 @@ impl Filter {
         let recent =
             |since| later(&facts.spec.submitted_at, since) || !state.clean || later(&state.cleaned_at, since);
         (!self.latest_only || facts.head.latest() == facts.application.generation)
-            && (self.phases.is_empty() || self.phases.contains(&state.phase()))
+            && self.shows(state.phase(), queued)
             && self.since.is_none_or(recent)
             && self.labels.iter().all(|(key, value)| facts.spec.labels.get(key) == Some(value))
+    }
+
+    /// Whether the phase is asked for. One that nobody leads yet is SUBMITTED whether or not it has a place in a queue.
+    fn shows(&self, phase: api::Phase, queued: bool) -> bool {
+        let queued = queued && phase == api::Phase::Submitted;
+        self.phases.is_empty()
+            || self.phases.contains(&phase)
+            || (queued && self.phases.contains(&api::Phase::Queued))
     }
 
     /// Tells whether a token was given out for the same question.

@@ -95,6 +95,7 @@ impl Service {
     fn whole(&self, loaded: &Loaded) -> api::Application {
         let mut whole = view::application(&loaded.facts, loaded.shown);
         self.live.complete(&loaded.facts.application, &mut whole);
+        self.queue.complete(&loaded.facts.application, &mut whole);
         whole
     }
 

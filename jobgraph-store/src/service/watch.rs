@@ -139,7 +139,7 @@ impl Service {
 
     async fn bookmark(&self, one: Option<&ApplicationRef>, revision: u64) -> Result<api::Bookmark, Error> {
         let Some(application) = one else {
-            return Ok(api::Bookmark { revision, observation: None, progress: Vec::new() });
+            return Ok(api::Bookmark { revision, ..api::Bookmark::default() });
         };
         let loaded = self.load(application, None).await?;
         let shown = self.show(&loaded);
@@ -159,7 +159,7 @@ impl Service {
                 }
             }
         }
-        Ok(api::Bookmark { revision, observation: shown.observation, progress })
+        Ok(api::Bookmark { revision, observation: shown.observation, progress, queue: shown.queue })
     }
 
     /// The record of one generation: as it is, then again after each change. Ends when it is clean.

@@ -8,6 +8,7 @@ use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use client::admission::Admission;
 use client::applications::Applications;
 use client::logs::Logs;
 use client::payloads::Payloads;
@@ -117,6 +118,10 @@ impl Host {
         self.owner().applications()
     }
 
+    pub(crate) fn admission(&self) -> Admission {
+        self.owner().admission()
+    }
+
     pub(crate) fn record(&self) -> Record {
         self.owner().record()
     }
@@ -135,6 +140,10 @@ impl Host {
 }
 
 impl Caller {
+    pub(crate) fn admission(&self) -> Admission {
+        Admission::new(self.0.clone())
+    }
+
     pub(crate) fn applications(&self) -> Applications {
         Applications::new(self.0.clone())
     }

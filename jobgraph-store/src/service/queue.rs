@@ -1,0 +1,151 @@
+//! Who waits for room on the host, as its `up` reports: kept in memory, shown while it is fresh, never a revision.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chassis::clock::{Boot, Clock as _, SharedClock};
+use proto::{ApplicationRef, Reason, api, jobgraph};
+
+/// A queue that was reported longer ago is not shown: nobody is `up`, so that nothing is known of it.
+pub const FRESH_FOR: Duration = Duration::from_secs(5);
+
+/// The queue of the host.
+#[derive(Clone)]
+pub struct Queue {
+    reported: Arc<Mutex<Option<Reported>>>,
+    clock: SharedClock,
+}
+
+struct Reported {
+    at: Boot,
+    places: HashMap<ApplicationRef, api::QueuePlace>,
+}
+
+impl Queue {
+    /// Nothing was reported yet.
+    pub fn new(clock: SharedClock) -> Self {
+        Self { reported: Arc::default(), clock }
+    }
+
+    fn reported(&self) -> MutexGuard<'_, Option<Reported>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue is this one now. An application that is named wrongly is left out.
+    pub fn report(&self, report: jobgraph::ReportQueueRequest) {
+        let jobgraph::ReportQueueRequest { running, max_running, waiting, length } = report;
+        let places = (1..).zip(waiting).filter_map(|(position, waiting)| {
+            let application = waiting.application.try_into().ok()?;
+            let place = api::QueuePlace {
+                position,
+                length,
+                running,
+                max_running,
+                share: waiting.share,
+                share_running: waiting.share_running,
+                message: String::new(),
+            };
+            Some((application, api::QueuePlace { message: sentence(&place), ..place }))
+        });
+        let places = places.collect();
+        *self.reported() = Some(Reported { at: self.clock.boot(), places });
+    }
+
+    /// Where this application waits; `None` when it does not, or nobody has said so lately.
+    pub fn place(&self, application: &ApplicationRef) -> Option<api::QueuePlace> {
+        let reported = self.reported();
+        let reported = reported.as_ref()?;
+        let age = self.clock.boot().saturating_duration_since(reported.at);
+        reported.places.get(application).filter(|_| age <= FRESH_FOR).cloned()
+    }
+
+    /// An application that nobody leads yet is QUEUED while it has a place.
+    pub fn complete(&self, application: &ApplicationRef, shown: &mut api::Application) {
+        if shown.phase() != api::Phase::Submitted {
+            return;
+        }
+        let Some(place) = self.place(application) else { return };
+        shown.set_phase(api::Phase::Queued);
+        shown.reason = Reason::HostFull.to_string();
+        shown.message.clone_from(&place.message);
+        shown.queue = Some(place);
+    }
+}
+
+/// `place 3 of 12: the host runs 8 of at most 8 applications, 4 of them of team=orders`.
+fn sentence(place: &api::QueuePlace) -> String {
+    let api::QueuePlace { position, length, running, max_running, share, share_running, .. } = place;
+    let of_share = match share.as_str() {
+        "" => String::new(),
+        share => format!(", {share_running} of them of {share}"),
+    };
+    format!(
+        "place {position} of {length}: the host runs {running} of at most {max_running} applications{of_share}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chassis::clock::ManualClock;
+    use proto::Generation;
+
+    use super::*;
+
+    fn reference(id: &str) -> ApplicationRef {
+        ApplicationRef { id: id.parse().unwrap(), generation: Generation(1) }
+    }
+
+    fn report(ids: &[&str]) -> jobgraph::ReportQueueRequest {
+        let waiting = ids.iter().map(|id| jobgraph::WaitingApplication {
+            application: Some(reference(id).into()),
+            share: "team=orders".into(),
+            share_running: 1,
+        });
+        let length = u32::try_from(ids.len()).unwrap();
+        jobgraph::ReportQueueRequest { running: 2, max_running: 2, waiting: waiting.collect(), length }
+    }
+
+    fn shown(queue: &Queue, id: &str, phase: api::Phase) -> api::Application {
+        let mut application = api::Application { phase: phase.into(), ..Default::default() };
+        queue.complete(&reference(id), &mut application);
+        application
+    }
+
+    #[test]
+    fn an_application_that_waits_is_queued_with_its_place_and_why() {
+        let queue = Queue::new(Arc::new(ManualClock::new()));
+        queue.report(report(&["first", "second"]));
+        let second = shown(&queue, "second", api::Phase::Submitted);
+        assert_eq!((second.phase(), second.reason.as_str()), (api::Phase::Queued, "HOST_FULL"));
+        let why = "place 2 of 2: the host runs 2 of at most 2 applications, 1 of them of team=orders";
+        assert_eq!(second.message, why);
+        assert_eq!(second.queue.unwrap().position, 2);
+        assert_eq!(shown(&queue, "other", api::Phase::Submitted).phase(), api::Phase::Submitted);
+    }
+
+    #[test]
+    fn one_that_is_led_or_has_ended_is_what_the_record_says() {
+        let queue = Queue::new(Arc::new(ManualClock::new()));
+        queue.report(report(&["first"]));
+        for phase in [api::Phase::Starting, api::Phase::Running, api::Phase::Ended] {
+            let first = shown(&queue, "first", phase);
+            assert_eq!((first.phase(), first.queue), (phase, None));
+        }
+    }
+
+    #[test]
+    fn a_later_report_replaces_the_earlier_one_and_an_old_one_is_not_shown() {
+        let clock = Arc::new(ManualClock::new());
+        let queue = Queue::new(clock.clone());
+        queue.report(report(&["first", "second"]));
+        queue.report(report(&["second"]));
+        assert_eq!(queue.place(&reference("first")), None);
+        assert_eq!(queue.place(&reference("second")).unwrap().position, 1);
+        clock.advance(FRESH_FOR);
+        assert!(queue.place(&reference("second")).is_some());
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(queue.place(&reference("second")), None);
+    }
+}
