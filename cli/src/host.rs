@@ -7,12 +7,15 @@ mod ensure;
 pub(crate) mod file;
 pub(crate) mod lock;
 pub(crate) mod log_file;
+mod queue;
 mod reconcile;
+pub(crate) mod room;
 pub(crate) mod service;
 mod supervise;
 pub(crate) mod up;
 
 pub(crate) use ensure::{Started, ensure, is_gone};
+pub(crate) use reconcile::admission::Terms;
 
 /// The service that people talk to.
 pub(crate) const STORE: &str = "jobgraph-store";

@@ -2,6 +2,7 @@
 
 pub(crate) mod follow;
 pub(crate) mod story;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 
 pub(crate) use watch::{OnInterrupt, Watched, watch};

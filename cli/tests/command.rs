@@ -90,7 +90,7 @@ fn what_is_mistyped_exits_2_and_names_what_was_meant() {
         ("status Orders", "a-z, 0-9 and -"),
         ("status orders@0", "a number from 1"),
         ("wait orders --for supper", "running, ended, clean, or job=NAME"),
-        ("list --phase asleep", "submitted, starting"),
+        ("list --phase asleep", "submitted, queued, starting"),
         ("run", "which program?"),
         ("run -t local -m h:1 x.jar", "OPTION_MEANINGLESS"),
         ("run --secret A=hush x.sql", "A=@FILE"),

@@ -1,6 +1,8 @@
 //! Has contenders kept for every application that is not clean, and ended for those that are: watch the record, compare,
 //! ask lifecycle, again and again. Nothing is remembered over a restart, because the record says it all.
 
+pub(super) mod admission;
+mod standing;
 mod wanted;
 
 use std::collections::HashSet;
@@ -21,6 +23,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tonic::Status;
 
+use self::admission::Terms;
+use self::standing::Moment;
+pub(super) use self::wanted::Queue;
 use self::wanted::{Ask, Wanted};
 use super::contenders::Contenders;
 use crate::api::Api;
@@ -33,6 +38,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// The longest that the loop waits for anything, so that each turn is a sign of life.
 const TURN: Duration = Duration::from_secs(1);
+
+/// The queue is looked at this often: whoever waits has patience, and a queue of thousands takes a moment to put in order.
+const QUEUE_EVERY: Duration = Duration::from_millis(500);
 
 /// So many seconds without a turn end the process.
 const HANGS_AFTER_SECONDS: u32 = 10;
@@ -57,6 +65,7 @@ pub(crate) struct Reconciler {
     clock: SharedClock,
     pulse: Pulse,
     work: watch::Sender<Work>,
+    queue: watch::Sender<Queue>,
     wanted: Wanted,
     calls: JoinSet<Answer>,
 }
@@ -67,11 +76,13 @@ impl Reconciler {
         api: Api,
         contenders: Contenders,
         clock: SharedClock,
+        terms: Terms,
         work: watch::Sender<Work>,
+        queue: watch::Sender<Queue>,
     ) -> io::Result<Self> {
         let pulse = Pulse::watched("reconcile", HANGS_AFTER_SECONDS)?;
-        let (wanted, calls) = (Wanted::default(), JoinSet::new());
-        Ok(Self { api, contenders, clock, pulse, work, wanted, calls })
+        let (wanted, calls) = (Wanted::new(terms), JoinSet::new());
+        Ok(Self { api, contenders, clock, pulse, work, queue, wanted, calls })
     }
 
     /// Returns only when one of its own calls panics: everything else that fails is tried again.
@@ -103,12 +114,17 @@ impl Reconciler {
         drop(seen);
         let mut resync_at = clock.boot() + RESYNC;
         let mut silent_at = clock.boot() + SILENCE;
+        let mut queue_at = clock.boot();
         loop {
             pulse.beat();
             failpoint::hit("up.reconciling").await;
             self.ask();
             self.publish();
             let now = clock.boot();
+            if now >= queue_at {
+                queue_at = now + QUEUE_EVERY;
+                self.publish_queue();
+            }
             if now >= silent_at {
                 return Err(silence());
             }
@@ -116,12 +132,12 @@ impl Reconciler {
                 resync_at = now + RESYNC;
                 self.wanted.doubt();
             }
-            let wake_at = self.wanted.next_due().unwrap_or(resync_at).min(now + TURN);
+            let wake_at = self.wanted.next_due().unwrap_or(resync_at).min(now + TURN).min(queue_at);
             tokio::select! {
                 item = watch.next() => {
                     silent_at = clock.boot() + SILENCE;
                     match item.transpose()? {
-                        Some(Item::Application(application)) => self.wanted.note(&application, clock.boot()),
+                        Some(Item::Application(application)) => self.wanted.note(&application, self.moment()),
                         Some(Item::SnapshotEnd(_) | Item::Bookmark(_)) => {}
                         None => return Ok(()),
                     }
@@ -142,7 +158,8 @@ impl Reconciler {
             let item = timeout(&self.clock, SILENCE, watch.next());
             match self.pulse.during(&self.clock, item).await.map_err(|_| silence())?.transpose()? {
                 Some(Item::Application(application)) => {
-                    seen.extend(self.wanted.see(&application, self.clock.boot()));
+                    let moment = self.moment();
+                    seen.extend(self.wanted.see(&application, moment));
                 }
                 Some(Item::SnapshotEnd(_)) => return Ok(seen),
                 Some(Item::Bookmark(_)) => {}
@@ -189,6 +206,18 @@ impl Reconciler {
     fn publish(&self) {
         let now = self.wanted.work();
         self.work.send_if_modified(|work| std::mem::replace(work, now) != now);
+    }
+
+    fn publish_queue(&self) {
+        let mut now = self.wanted.queue(self.clock.boot());
+        self.queue.send_if_modified(|queue| {
+            std::mem::swap(queue, &mut now);
+            *queue != now
+        });
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { boot: self.clock.boot(), wall: self.clock.wall() }
     }
 }
 

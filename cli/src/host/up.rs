@@ -9,6 +9,7 @@ use chassis::BoxError;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::failpoint;
 use chassis::tasks::{Shutdown, TaskSet};
+use client::admission::Admission;
 use client::process_tree::Process;
 use proto::Reason;
 use proto::api::{ListRequest, Phase};
@@ -17,10 +18,11 @@ use tokio::sync::watch;
 use super::contenders::Contenders;
 use super::file::{HostFile, KeptBy, ServiceEntry};
 use super::lock::HostLock;
-use super::reconcile::{Reconciler, Work};
+use super::queue;
+use super::reconcile::{Queue, Reconciler, Work};
 use super::service::{self, Found, Reach, Running};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
-use super::{LIFECYCLE, SERVICES, STORE, build, option};
+use super::{LIFECYCLE, SERVICES, STORE, Terms, build, option};
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -38,6 +40,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(
     reach: Reach,
     linger: Duration,
+    terms: Terms,
     shutdown: Shutdown,
     say: impl Fn(&str),
 ) -> Outcome<Exit> {
@@ -84,7 +87,10 @@ pub(crate) async fn run(
     let api = Api::new(reach.channel(STORE), reach.clock.clone());
     let contenders =
         Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
-    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), work)?;
+    let (waiting, in_line) = watch::channel(Queue::default());
+    let admission = Admission::new(reach.channel(STORE));
+    tasks.spawn("queue", until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())));
+    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), terms, work, waiting)?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
     tasks.spawn_job("idle", leave_when_idle(seen.clone(), linger, shutdown, reach.clock.clone()));
     let ended = tasks.run(GRACE).await;

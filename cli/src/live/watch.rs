@@ -7,11 +7,12 @@ use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _};
 use chassis::telemetry::trace;
 use client::error::CallError;
-use proto::api::{Application, Observation, ReadLogsRequest};
+use proto::api::{Application, Observation, QueuePlace, ReadLogsRequest};
 use tokio::task::JoinSet;
 
 use super::follow::{Following, Heard};
 use super::story::{Line, Story};
+use super::waiting::Waiting;
 use crate::api::Api;
 use crate::application::Named;
 use crate::exit::Exit;
@@ -90,6 +91,7 @@ pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outc
         last_word: now,
         last_fresh: now,
         stale_since: None,
+        waiting: Waiting::default(),
         cancels: 0,
         calls: JoinSet::new(),
         session,
@@ -118,6 +120,7 @@ struct Watch<'a> {
     /// When the leader was last heard of.
     last_fresh: Boot,
     stale_since: Option<Boot>,
+    waiting: Waiting,
     cancels: u32,
     /// Cancels, and looks after the host.
     calls: JoinSet<Option<String>>,
@@ -169,9 +172,13 @@ impl<'a> Watch<'a> {
             }
             Heard::State(application) => {
                 self.word(application.observation.as_ref());
+                self.in_line(application.queue.as_ref());
                 self.last_known = *application;
             }
-            Heard::Beat(beat) => self.word(beat.observation.as_ref()),
+            Heard::Beat(beat) => {
+                self.word(beat.observation.as_ref());
+                self.in_line(beat.queue.as_ref());
+            }
             Heard::Lines(lines) => self.main_output.show(&lines, self.out()),
             Heard::EventsEnded => {
                 let now = self.session.clock.boot();
@@ -202,6 +209,14 @@ impl<'a> Watch<'a> {
         let silent = now.saturating_duration_since(self.last_fresh);
         if silent > STALE {
             self.say_stale(&seen.source.clone(), silent.max(Duration::from_millis(seen.age_millis)));
+        }
+    }
+
+    /// The application waits for room on its host: said at once, and again when it has come near.
+    fn in_line(&mut self, place: Option<&QueuePlace>) {
+        let Some(place) = place else { return };
+        if let Some(text) = self.waiting.told(place, self.session.clock.boot()) {
+            self.tell_now("queued", text);
         }
     }
 

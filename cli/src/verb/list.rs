@@ -28,7 +28,7 @@ pub(crate) struct ListArgs {
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
 
-    /// Only in this state: submitted, starting, running, finishing, cleaning, ended; may be repeated
+    /// Only in this state: submitted (also the queued ones), queued, starting, running, finishing, cleaning, ended; may be repeated
     #[arg(long = "phase", value_name = "PHASE", value_parser = phase)]
     phases: Vec<Phase>,
 
@@ -44,7 +44,9 @@ pub(crate) struct ListArgs {
 fn phase(text: &str) -> Result<Phase, String> {
     Phase::from_str_name(&format!("PHASE_{}", text.to_uppercase()))
         .filter(|&phase| phase != Phase::Unspecified)
-        .ok_or_else(|| "expected submitted, starting, running, finishing, cleaning or ended".to_owned())
+        .ok_or_else(|| {
+            "expected submitted, queued, starting, running, finishing, cleaning or ended".to_owned()
+        })
 }
 
 pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
 use chassis::clock::{Boot, Clock as _};
-use proto::api::{Application, ClusterState, MainState};
+use proto::api::{Application, Bookmark, ClusterState, MainState};
 
 use super::jobs;
 use crate::api::Api;
@@ -13,6 +13,7 @@ use crate::application::Named;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::live::follow::{Following, Heard};
+use crate::live::waiting;
 use crate::output::{Format, Output};
 use crate::session::Session;
 use crate::table::ordinal;
@@ -71,7 +72,7 @@ async fn watch(named: Named, first: Application, session: &Session, api: Api) ->
         tokio::select! {
             heard = following.next() => match heard {
                 Heard::State(application) => view.learn(*application),
-                Heard::Beat(beat) => view.beat(beat.observation),
+                Heard::Beat(beat) => view.beat(beat),
                 Heard::Away(_) => session.keep_host().await,
                 Heard::Refused(error) => return Err(error.into()),
                 _ => {}
@@ -108,11 +109,12 @@ impl<'a> View<'a> {
         self.show();
     }
 
-    fn beat(&mut self, observation: Option<proto::api::Observation>) {
+    fn beat(&mut self, beat: Bookmark) {
         self.last_word = self.session.clock.boot();
-        if observation.is_some() {
-            self.known.observation = observation;
+        if beat.observation.is_some() {
+            self.known.observation = beat.observation;
         }
+        waiting::note(&mut self.known, beat.queue);
         self.show();
     }
 

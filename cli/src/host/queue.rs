@@ -1,0 +1,54 @@
+//! Tells the record who waits for room, so that every verb can show it: each second, and when the queue has changed.
+
+use std::time::Duration;
+
+use chassis::BoxError;
+use chassis::clock::{Clock as _, SharedClock};
+use client::admission::Admission;
+use proto::jobgraph::{ReportQueueRequest, WaitingApplication};
+use tokio::sync::watch;
+
+use super::reconcile::Queue;
+
+/// How often the record hears of a queue that has not changed: it shows none that it has not heard of for 5 s.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// So many places are told: more than anybody looks at, and a message of less than 2 MiB.
+const MOST_TOLD: usize = 10_000;
+
+/// Reports until it is dropped. A report that fails is made up for by the next one.
+pub(crate) async fn report(
+    admission: Admission,
+    mut queue: watch::Receiver<Queue>,
+    clock: SharedClock,
+) -> Result<(), BoxError> {
+    loop {
+        let now = message(&queue.borrow_and_update());
+        if let Err(error) = admission.report(now).await {
+            tracing::debug!("the record does not take the queue: {error}");
+        }
+        tokio::select! {
+            // The reconciler has gone: whether it should have, its own task tells.
+            changed = queue.changed() => if changed.is_err() { clock.sleep(EVERY).await },
+            () = clock.sleep(EVERY) => {}
+        }
+    }
+}
+
+fn message(queue: &Queue) -> ReportQueueRequest {
+    let waiting = queue.waiting.iter().take(MOST_TOLD).map(|one| WaitingApplication {
+        application: Some(one.application.clone().into()),
+        share: one.share.clone(),
+        share_running: number(one.share_running),
+    });
+    ReportQueueRequest {
+        running: number(queue.running),
+        max_running: number(queue.max_running),
+        waiting: waiting.collect(),
+        length: number(queue.waiting.len()),
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,58 @@
+//! For how many applications a machine has room, where nobody says.
+
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
+
+/// What one application is taken to need: an embedded one's contender, `main()` and worker take about 25 MiB each before they
+/// do anything, and have to do something. Those of Flink need several times that: a host of many of them is told its number.
+const BYTES_EACH: u64 = 256 * 1024 * 1024;
+
+/// As many wait for a disk or a peer as use a core, and more.
+const EACH_CORE: u64 = 16;
+
+/// The smallest machine takes so many.
+const FEWEST: u64 = 4;
+
+/// By this machine's cores and memory, or what of them its control group leaves.
+pub(crate) fn default_max_running() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // A machine that does not tell its memory is bounded by its cores.
+    of(cores as u64, memory().unwrap_or(u64::MAX))
+}
+
+/// What this process may use, in bytes.
+fn memory() -> Option<u64> {
+    let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let mut system = System::new_with_specifics(kinds).ok()?;
+    let me = sysinfo::get_current_pid().ok()?;
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::Some(&[me]),
+        false,
+        ProcessRefreshKind::nothing().without_tasks(),
+    );
+    let limits = system.process(me).and_then(|process| process.cgroup_limits());
+    let limit = limits.map_or(u64::MAX, |limits| limits.total_memory);
+    Some(system.total_memory().min(limit))
+}
+
+fn of(cores: u64, bytes: u64) -> usize {
+    let room = (cores * EACH_CORE).min(bytes / BYTES_EACH).max(FEWEST);
+    usize::try_from(room).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_and_memory_bound_what_runs_at_once() {
+        const GIB: u64 = 1024 * 1024 * 1024;
+        assert_eq!(of(2, 64 * GIB), 32, "few cores");
+        assert_eq!(of(64, 8 * GIB), 32, "little memory");
+        assert_eq!(of(1, GIB / 2), 4, "the smallest machine");
+    }
+
+    #[test]
+    fn this_machine_has_room() {
+        assert!((4..100_000).contains(&default_max_running()));
+    }
+}
