@@ -47,7 +47,7 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
             Format::Json => documents.push(json::line(&answer).trim_end().to_owned()),
             Format::Jsonl => session.out.answer(json::line(&answer)),
             Format::Yaml => session.out.answer(format!("---\n{}", json::yaml(&answer, true))),
-            Format::Name => session.out.answer(format!("{name}\n")),
+            Format::Name => session.out.answer(format!("{}\n", words::one_line(name))),
             Format::Table | Format::Wide if args.dot => session.out.answer(dot(name, &description)),
             Format::Table | Format::Wide => session.out.answer(text(name, &answer, &description, columns)),
         }
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
 /// Sinks first, what they read from indented below them.
 fn text(name: &str, answer: &GetGraphResponse, graph: &GraphDescription, columns: usize) -> String {
     let state = answer.job.as_ref().map_or("", words::job_state);
-    let mut text = format!("{name}  {state}\n");
+    let mut text = format!("{}  {state}\n", words::one_line(name));
     let mut seen = HashSet::new();
     let read: HashSet<u32> = graph.edges.iter().map(|edge| edge.from).collect();
     for sink in graph.vertices.iter().filter(|vertex| !read.contains(&vertex.id)) {
@@ -143,8 +143,8 @@ mod tests {
         };
         let answer = GetGraphResponse::default();
         assert_eq!(
-            text("report", &answer, &graph, 80),
-            "report  \n  Sink  a \"b\"\n    Aggregate\n      Scan  flights\n"
+            text("re\nport", &answer, &graph, 80),
+            "re port  \n  Sink  a \"b\"\n    Aggregate\n      Scan  flights\n"
         );
         assert_eq!(
             dot("report", &graph),

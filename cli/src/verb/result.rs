@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::Format;
 use crate::session::Session;
+use crate::words;
 
 /// What a job brought back to main(): the rows of a SELECT, or what Flink's execute() returned
 /// (accumulators).
@@ -109,13 +110,14 @@ fn the_one<'a>(jobs: &'a [Job], application: &Named) -> Outcome<&'a Job> {
         [] => Err(Failure::usage(format!("{application} has no job that brought something back"))
             .help(format!("mainspring jobs {application}"))),
         several => {
-            let names: Vec<_> = several.iter().map(|job| job.name.as_str()).collect();
+            let names: Vec<_> = several.iter().map(|job| words::one_line(&job.name)).collect();
             Err(Failure::usage(format!("name one of {application}'s jobs: {}", names.join(", "))))
         }
     }
 }
 
 fn nothing_came_back(job: &str, application: &Named) -> String {
+    let job = words::one_line(job);
     format!(
         "job {job} brought back no rows and no accumulators: what it wrote is where its program put it, and what main() printed says \
          `mainspring logs {application} --role main`"
@@ -144,5 +146,8 @@ mod tests {
         assert_eq!(chosen(&[writes(), job("runs", "", ResultKind::Unspecified)]), Some("writes".to_owned()));
         assert_eq!(chosen(&[counts(), job("rows", "sha256:2", ResultKind::Unspecified)]), None);
         assert_eq!(chosen(&[]), None);
+        let several = [job("one\nof two", "sha256:1", ResultKind::Values), counts()];
+        let refused = the_one(&several, &named).expect_err("which one?");
+        assert_eq!(refused.message, "name one of orders@1's jobs: one of two, counts");
     }
 }

@@ -217,7 +217,8 @@ impl Wish {
         let reason = result.reason.parse().unwrap_or(Reason::SavepointFailed);
         let exit = if reason == Reason::SavepointUnsupported { Exit::REFUSED } else { Exit::FAILED };
         let (message, way_out) = words::way_out(&result.message);
-        let failure = Failure::new(exit, reason, format!("job {name} of {}: {message}", self.named));
+        let failure =
+            Failure::new(exit, reason, format!("job {} of {}: {message}", words::one_line(name), self.named));
         Err(match way_out {
             Some(way_out) => failure.help(way_out),
             None => failure,
@@ -226,6 +227,7 @@ impl Wish {
 }
 
 fn line(name: &str, result: &Savepoint) -> String {
+    let name = words::one_line(name);
     if result.pointer.is_empty() {
         return format!("  {name}  not taken: {}", result.message);
     }
@@ -240,4 +242,15 @@ fn document(name: &str, result: &Savepoint) -> serde_json::Value {
         object.insert("job".to_owned(), name.into());
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_several_lines_takes_one() {
+        let taken = Savepoint { pointer: "file:/s/1".into(), ..Savepoint::default() };
+        assert_eq!(line("count\nwords", &taken), "  count words  taken  file:/s/1");
+    }
 }
