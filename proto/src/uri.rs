@@ -64,6 +64,11 @@ pub fn mask_application(shown: &mut api::Application) {
     shown.spec.iter_mut().for_each(mask_spec);
 }
 
+/// The same for an event: older builds have recorded whole ones.
+pub fn mask_event(event: &mut api::Event) {
+    event.attributes.get_mut("uri").into_iter().for_each(mask);
+}
+
 /// The same for a spec: also what a JVM loads by itself.
 pub fn mask_spec(spec: &mut api::ApplicationSpec) {
     mask_artifacts(spec);

@@ -53,7 +53,8 @@ impl Service {
             let state: generation::GenerationState = load::one(&view, 0)?.unwrap_or_default();
             let entries = &view.answers[1];
             for (_, stored) in entries {
-                let event = api::Event::from_stored(&stored.value)?;
+                let mut event = api::Event::from_stored(&stored.value)?;
+                proto::uri::mask_event(&mut event);
                 after = event.event_id;
                 if event.generation == application.generation.get() {
                     feed.send(event).await;

@@ -53,6 +53,11 @@ async fn a_uris_secrets_are_for_the_leader_alone() {
     let pinned = host.record().pin_artifacts(&leader, vec![pin]).await.unwrap();
     assert_eq!(pinned[0].uri, PROGRAM, "a successor knows it again by that");
 
+    // As builds before the mask have recorded it.
+    let attributes = [("uri".to_owned(), PROGRAM.to_owned())].into();
+    let recorded = api::Event { kind: "artifact".into(), attributes, ..api::Event::default() };
+    host.record().append_events(&leader, vec![recorded], vec![]).await.unwrap();
+
     hidden("Get", &api.get(&app.id, None).await.unwrap());
     hidden("List", &api.list_all(api::ListRequest::default()).await.unwrap());
     let mut watch = api.watch(api::WatchRequest::default()).await.unwrap();
