@@ -8,6 +8,7 @@ pub mod list;
 pub mod live;
 mod load;
 mod manifest;
+mod marks;
 pub mod payloads;
 mod planted;
 mod processes;
