@@ -2,6 +2,8 @@
 
 mod applications;
 mod events;
+mod forget;
+mod index;
 #[cfg(test)]
 mod laws;
 pub mod list;
@@ -28,10 +30,11 @@ use crate::logs::Logs;
 use crate::store::Metadata;
 use live::Live;
 
+pub use forget::Forgotten;
 pub use load::Loaded;
 pub(crate) use load::{one, revision_of};
 pub use submit::Submitted;
-pub use watch::WatchItem;
+pub use watch::{Snapshot, WatchItem};
 
 /// The record; cheap to clone, clones are one.
 #[derive(Clone)]

@@ -25,6 +25,9 @@ impl Service {
     /// Sweeps again and again; the first time some while after the start, which has better things to do.
     pub async fn keep_sweeping(&self) {
         loop {
+            if let Err(error) = self.finish_forgetting().await {
+                tracing::warn!(%error, "what is half forgotten stays for now");
+            }
             self.clock.sleep(SWEEP_EVERY).await;
             match self.sweep_all(UNREFERENCED_KEPT).await {
                 Ok(0) => {}
