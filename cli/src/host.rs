@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod contenders;
 mod ensure;
 pub(crate) mod file;
+pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub(crate) mod log_file;
 mod reconcile;

@@ -19,6 +19,7 @@ mod live;
 mod main_output;
 mod output;
 mod remedy;
+mod retain;
 mod serve;
 mod session;
 mod spec;
