@@ -9,6 +9,7 @@ pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub(crate) mod log_file;
 mod reconcile;
+pub(crate) mod retention;
 pub(crate) mod service;
 mod supervise;
 pub(crate) mod up;

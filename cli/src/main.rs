@@ -24,6 +24,7 @@ mod serve;
 mod session;
 mod spec;
 mod table;
+mod usage;
 mod verb;
 mod words;
 

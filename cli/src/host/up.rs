@@ -18,6 +18,7 @@ use super::contenders::Contenders;
 use super::file::{HostFile, KeptBy, ServiceEntry};
 use super::lock::HostLock;
 use super::reconcile::{Reconciler, Work};
+use super::retention::{Retention, RetentionArgs};
 use super::service::{self, Found, Reach, Running};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
 use super::{LIFECYCLE, SERVICES, STORE, build, option};
@@ -38,6 +39,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(
     reach: Reach,
     linger: Duration,
+    retention: RetentionArgs,
     shutdown: Shutdown,
     say: impl Fn(&str),
 ) -> Outcome<Exit> {
@@ -82,6 +84,13 @@ pub(crate) async fn run(
     }
     tasks.spawn("logs", until(shutdown.clone(), cap_logs(reach.clone(), reach.clock.clone())));
     let api = Api::new(reach.channel(STORE), reach.clock.clone());
+    let retention = Retention {
+        api: api.clone(),
+        places: reach.places.clone(),
+        clock: reach.clock.clone(),
+        args: retention,
+    };
+    tasks.spawn("retention", until(shutdown.clone(), retention.run()));
     let contenders =
         Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
     let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), work)?;

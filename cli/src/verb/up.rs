@@ -8,6 +8,7 @@ use chassis::transport::Endpoint;
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::host::retention::RetentionArgs;
 use crate::host::service::{Given, Reach, make_directory};
 use crate::host::{self, SERVICES, up};
 use crate::session::Session;
@@ -22,6 +23,9 @@ pub(crate) struct UpArgs {
     /// How long to stay after the last work
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "60s")]
     host_linger: Duration,
+
+    #[command(flatten)]
+    retention: RetentionArgs,
 
     #[command(flatten)]
     given: GivenArgs,
@@ -70,5 +74,6 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
     let given = args.given.by_service();
     let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?;
     let shutdown = Shutdown::on_signals()?;
-    up::run(reach, args.host_linger, shutdown, |text| session.out.talk(text)).await
+    let (linger, retention) = (args.host_linger, args.retention);
+    up::run(reach, linger, retention, shutdown, |text| session.out.talk(text)).await
 }
