@@ -17,6 +17,7 @@ mod processes;
 mod record;
 mod submit;
 mod sweep;
+mod to_its_end;
 mod watch;
 mod write;
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use futures::StreamExt as _;
 use proto::api::{Application, ListRequest, Phase};
@@ -23,6 +24,9 @@ use crate::table::plural;
 
 /// Lines that are enough to see what is meant.
 const SHOWN: usize = 20;
+
+/// How long the processes of what has just become clean may take to be gone.
+const PROCESSES_END: Duration = Duration::from_secs(10);
 
 /// Calls that are made at once.
 const AT_ONCE: usize = 8;
@@ -187,9 +191,17 @@ async fn forget(
 async fn forget_one(shown: &Application, dry_run: bool, api: &Api, session: &Session) -> Outcome<()> {
     let named = exactly(shown)?;
     let Some(past) = Past::of(shown) else { return Err(not_clean(shown)?) };
-    api.forget(&past.application, past.revision, dry_run).await.map_err(|error| {
-        Failure::from(error.clone()).unknown_unless_refused(&error, &format!("mainspring status {named}"))
-    })?;
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    let until = session.clock.boot() + PROCESSES_END;
+    while let Err(error) = api.forget(&past.application, past.revision, dry_run).await {
+        let ends = error.reason() == Some(Reason::TreeAlive) && session.clock.boot() < until;
+        if !ends {
+            let find_out = format!("mainspring status {named}");
+            return Err(Failure::from(error.clone()).unknown_unless_refused(&error, &find_out));
+        }
+        // It became clean a moment ago: its host ends the last of its processes.
+        session.clock.sleep(backoff.next_delay()).await;
+    }
     if !dry_run {
         remove(past.application, session).await;
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use proto::{ApplicationId, ApplicationRef, Digest, api};
 
+use super::to_its_end::to_its_end;
 use super::write::TRIES;
 use super::{Loaded, Service};
 use crate::error::Error;
@@ -46,7 +47,7 @@ impl Service {
             let loaded = match self.load(&application, None).await {
                 Err(Error::Refused(Refusal::Forgotten(_))) => {
                     if !validate_only {
-                        self.forget_rest(&application).await?;
+                        self.forget_rest_to_its_end(&application).await?;
                     }
                     return Ok(Forgotten { application, earlier: true });
                 }
@@ -59,7 +60,7 @@ impl Service {
             }
             if self.mark_forgotten(&loaded).await? {
                 self.live.forget(&application);
-                self.forget_rest(&application).await?;
+                self.forget_rest_to_its_end(&application).await?;
                 return Ok(Forgotten { application, earlier: false });
             }
         }
@@ -87,6 +88,11 @@ impl Service {
         let committed = self.commit(Transaction { compares, operations }).await?;
         chassis::failpoint::hit("store.half-forgotten").await;
         Ok(matches!(committed, Commit::Committed(_)))
+    }
+
+    async fn forget_rest_to_its_end(&self, application: &ApplicationRef) -> Result<(), Error> {
+        let (service, application) = (self.clone(), application.clone());
+        to_its_end("forget", async move { service.forget_rest(&application).await }).await?
     }
 
     /// Removes what is left of a generation that is marked, the mark last.

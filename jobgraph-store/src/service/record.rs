@@ -3,6 +3,7 @@
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
 
 use super::load::revision_of;
+use super::to_its_end::to_its_end;
 use super::write::{Extra, Guard, TRIES};
 use super::{Service, load, manifest, planted};
 use crate::error::Error;
@@ -340,7 +341,9 @@ impl Service {
             })
             .await?;
         self.live.forget(application);
-        if let Err(error) = self.release_artifacts(&loaded.facts).await {
+        let (service, facts) = (self.clone(), loaded.facts);
+        let released = to_its_end("release", async move { service.release_artifacts(&facts).await });
+        if let Err(error) = released.await.flatten() {
             // The periodic sweep does it again.
             tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
         }
