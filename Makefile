@@ -49,7 +49,7 @@ e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at 
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example jvm_arguments)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example past --example jvm_arguments)
 	@tools/bench.py --bin $(release) $(ARGS)
 
 bench-flink: ## Flink jobs through us, beside Flink by itself, a release build; ARGS='--only throughput' for one section

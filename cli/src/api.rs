@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
+use chassis::status::Problem;
 use client::applications::Applications;
 use client::error::CallError;
 use futures::{Stream, StreamExt as _};
@@ -13,6 +14,7 @@ use proto::api::{
     LogLine, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor,
     WatchRequest, watch_response::Item,
 };
+use proto::{ApplicationRef, Reason};
 use tonic::Status;
 
 use crate::application::Named;
@@ -63,8 +65,29 @@ impl Api {
             application_id: named.map(|named| named.id.to_string()).unwrap_or_default(),
             generation: named.map_or(0, Named::generation_or_latest),
             after_revision,
+            ..WatchRequest::default()
         };
         self.bounded(self.inner.watch(request)).await
+    }
+
+    /// Of all that is not clean, and of every change. A store that is older than this one's question answers with all of it.
+    pub(crate) async fn watch_unclean(
+        &self,
+    ) -> Answer<impl Stream<Item = Answer<Item>> + Send + Unpin + use<>> {
+        let request = WatchRequest { snapshot_unclean_only: true, ..WatchRequest::default() };
+        self.bounded(self.inner.watch(request)).await
+    }
+
+    /// Forgets one generation as it was seen; with `validate_only` it is only refused, or not. True: it was forgotten before.
+    pub(crate) async fn forget(
+        &self,
+        application: &ApplicationRef,
+        seen_revision: u64,
+        validate_only: bool,
+    ) -> Answer<bool> {
+        let ApplicationRef { id, generation } = application;
+        let forget = self.inner.forget(id, *generation, seen_revision, validate_only);
+        Ok(self.bounded(forget).await?.forgotten_earlier)
     }
 
     /// The state when it is so, or when the time is up; and whether it is so.
@@ -148,6 +171,12 @@ impl Api {
     pub(crate) async fn version(&self) -> Answer<GetVersionResponse> {
         self.bounded(self.inner.version()).await
     }
+}
+
+/// Whether the error says that the record once held what was asked for.
+pub(crate) fn is_forgotten(error: &CallError) -> bool {
+    error.reason() == Some(Reason::ApplicationNotFound)
+        && Problem::from_status(error.status()).metadata.contains_key(proto::reason::FORGOTTEN)
 }
 
 /// Who asks, for the record: `user@host`.

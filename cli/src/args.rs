@@ -35,6 +35,7 @@ Change
   stop                   stop the jobs of an application, each with a savepoint
   cancel                 ask an application to end as CANCELLED
   abandon                give up a teardown or a publish that cannot finish
+  forget                 forget applications that are over
 Host
   up                     run the host in the foreground (the verbs above start it by themselves)
   down                   end the host and its services

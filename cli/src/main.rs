@@ -19,10 +19,12 @@ mod live;
 mod main_output;
 mod output;
 mod remedy;
+mod retain;
 mod serve;
 mod session;
 mod spec;
 mod table;
+mod usage;
 mod verb;
 mod words;
 

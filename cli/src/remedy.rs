@@ -42,6 +42,7 @@ pub(crate) fn remedy(reason: Reason) -> &'static str {
         }
         R::AlreadyEnded => "nothing is left to ask for: mainspring status shows how it ended",
         R::NotEnded => "cancel it first: mainspring cancel ID",
+        R::NotClean => "wait for it, or cancel it: mainspring cancel ID --wait",
         R::ApplicationEnding => "the application was cancelled or has ended: submit it anew",
         R::JobNotFound => "mainspring jobs lists the jobs of an application",
         R::JobNotRunning => "mainspring jobs shows which jobs run: only those can be asked",

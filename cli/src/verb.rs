@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
+pub(crate) mod forget;
 pub(crate) mod graph;
 pub(crate) mod jobs;
 pub(crate) mod list;
@@ -64,6 +65,8 @@ pub(crate) enum Verb {
     Cancel(cancel::CancelArgs),
     /// Give up a teardown or a publish that cannot finish
     Abandon(abandon::AbandonArgs),
+    /// Forget applications that are over
+    Forget(forget::ForgetArgs),
     /// Run the host in the foreground
     Up(up::UpArgs),
     /// End the host and its services
@@ -101,6 +104,7 @@ pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[Strin
         Verb::Stop(args) => stop::run(args, session).await,
         Verb::Cancel(args) => cancel::run(args, session).await,
         Verb::Abandon(args) => abandon::run(args, session).await,
+        Verb::Forget(args) => forget::run(args, session).await,
         Verb::Up(args) => up::run(args, session).await,
         Verb::Down(args) => down::run(args, session).await,
         Verb::Setup(args) => setup::run(args, session).await,

@@ -9,10 +9,10 @@ use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_client::ApplicationsServiceClient;
 use proto::api::{
-    AbandonRequest, Application, CancelRequest, Event, EventsRequest, GetGraphRequest, GetGraphResponse,
-    GetRequest, GetVersionRequest, GetVersionResponse, ListRequest, ListResponse, LogLine, ReadLogsRequest,
-    ReadResultRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor,
-    WaitRequest, WatchRequest, watch_response,
+    AbandonRequest, Application, CancelRequest, Event, EventsRequest, ForgetRequest, ForgetResponse,
+    GetGraphRequest, GetGraphResponse, GetRequest, GetVersionRequest, GetVersionResponse, ListRequest,
+    ListResponse, LogLine, ReadLogsRequest, ReadResultRequest, RequestSavepointRequest, StopRequest,
+    SubmitRequest, SubmitResponse, WaitFor, WaitRequest, WatchRequest, watch_response,
 };
 use proto::{ApplicationId, Generation};
 
@@ -86,6 +86,19 @@ impl Applications {
             }
             request.page_token = page.next_page_token;
         }
+    }
+
+    /// Forgets one generation; `seen_revision` is the one that the caller saw of it, 0 any. With `validate_only` it is only refused, or not.
+    pub async fn forget(
+        &self,
+        id: &ApplicationId,
+        generation: Generation,
+        seen_revision: u64,
+        validate_only: bool,
+    ) -> Result<ForgetResponse, CallError> {
+        let (application_id, generation) = (id.to_string(), generation.get());
+        let request = ForgetRequest { application_id, generation, seen_revision, validate_only };
+        Ok(self.inner.clone().forget(call(request)).await?.into_inner())
     }
 
     /// A snapshot, its end, changes and bookmarks; with `after_revision` only what came later.

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod desired;
 pub mod event;
 pub mod fence;
+pub mod forgetting;
 pub mod generation;
 pub mod head;
 pub mod job;
@@ -19,6 +20,7 @@ pub mod payload;
 pub mod process;
 pub mod request;
 pub mod secrets;
+pub mod unclean;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
@@ -66,6 +68,11 @@ fn of_generation(application: &ApplicationRef, rest: &str) -> Key {
     format!("a/{}/g/{:016x}/{rest}", application.id, application.generation.get()).into()
 }
 
+/// What all keys of one generation begin with.
+pub fn generation_prefix(application: &ApplicationRef) -> Key {
+    of_generation(application, "")
+}
+
 /// The generation that a key is about; `None` for keys that show nowhere in an application.
 pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
@@ -77,4 +84,4 @@ pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -58,6 +58,10 @@ pub async fn serve(
     let blobs = FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
     let metadata = Arc::new(metadata);
     let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
+    let indexed = service.index().await.context("cannot index what an older build has written")?;
+    if indexed > 0 {
+        tracing::info!(generations = indexed, "indexed what an older build has written");
+    }
     let server = chassis::server::bind(Serve {
         name: Args::SERVICE,
         endpoints: vec![args.endpoint()],

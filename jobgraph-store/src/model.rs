@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod contender;
 pub mod ending;
 pub mod event;
+pub mod forget;
 pub mod identity;
 pub mod job;
 mod likeness;

@@ -2,12 +2,15 @@
 
 mod applications;
 mod events;
+mod forget;
+mod index;
 #[cfg(test)]
 mod laws;
 pub mod list;
 pub mod live;
 mod load;
 mod manifest;
+mod marks;
 pub mod payloads;
 mod planted;
 mod processes;
@@ -15,6 +18,7 @@ pub mod queue;
 mod record;
 mod submit;
 mod sweep;
+mod to_its_end;
 mod watch;
 mod write;
 
@@ -29,10 +33,11 @@ use crate::store::Metadata;
 use live::Live;
 use queue::Queue;
 
+pub use forget::Forgotten;
 pub use load::Loaded;
 pub(crate) use load::{one, revision_of};
 pub use submit::Submitted;
-pub use watch::WatchItem;
+pub use watch::{Snapshot, WatchItem};
 
 /// The record; cheap to clone, clones are one.
 #[derive(Clone)]

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// In the metadata of `APPLICATION_NOT_FOUND`: the record once held that generation, and forgot it.
+pub const FORGOTTEN: &str = "forgotten";
+
 /// Declares the reasons once: variant, the word itself, what it means.
 macro_rules! reasons {
     ($($variant:ident $word:literal $meaning:literal)*) => {
@@ -74,6 +77,7 @@ reasons! {
     RequestIdReused "REQUEST_ID_REUSED" "The request id was used before, with other content."
     AlreadyEnded "ALREADY_ENDED" "The application's end is recorded and will not change."
     NotEnded "NOT_ENDED" "The application has not ended and was not asked to."
+    NotClean "NOT_CLEAN" "The application is not clean: it runs, or is being cleaned up."
     ApplicationEnding "APPLICATION_ENDING" "The application is ending and takes no further job."
     JobNotFound "JOB_NOT_FOUND" "The application has no such job."
     JobNotRunning "JOB_NOT_RUNNING" "No job runs that could be asked for this."

@@ -17,8 +17,8 @@ use chassis::tasks::Pulse;
 use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::{Stream, StreamExt as _};
-use proto::ApplicationRef;
 use proto::api::watch_response::Item;
+use proto::{ApplicationRef, Reason};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tonic::Status;
@@ -28,7 +28,8 @@ use self::standing::Moment;
 pub(super) use self::wanted::Queue;
 use self::wanted::{Ask, Wanted};
 use super::contenders::Contenders;
-use crate::api::Api;
+use crate::api::{Api, is_forgotten};
+use crate::application::Named;
 
 /// Everything is asked for again this often: a lifecycle that lost its record learns of its work.
 const RESYNC: Duration = Duration::from_secs(20);
@@ -101,16 +102,16 @@ impl Reconciler {
     /// One watch, from its snapshot until it breaks.
     async fn follow(&mut self) -> Result<(), Broke> {
         let (pulse, clock) = (self.pulse.clone(), self.clock.clone());
-        let mut watch = pulse.during(&clock, self.api.watch(None, 0)).await?;
+        let mut watch = pulse.during(&clock, self.api.watch_unclean()).await?;
         // Nothing is asked of lifecycle before the snapshot is whole: part of it looks like applications that are gone.
         let seen = self.read_snapshot(&mut watch).await?;
-        match pulse.during(&clock, self.contenders.known()).await {
-            Ok(known) => self.wanted.snapshot_ended(&seen, known, clock.boot()),
-            Err(error) => {
-                tracing::warn!("lifecycle does not tell its processes: {error}");
-                self.wanted.snapshot_ended(&seen, HashSet::new(), clock.boot());
-            }
-        }
+        let known = pulse.during(&clock, self.contenders.known()).await.unwrap_or_else(|error| {
+            tracing::warn!("lifecycle does not tell its processes: {error}");
+            HashSet::new()
+        });
+        self.wanted.have_contenders(&known);
+        let left_behind = self.left_behind(&seen, known).await?;
+        self.wanted.snapshot_ended(&seen, left_behind, clock.boot());
         drop(seen);
         let mut resync_at = clock.boot() + RESYNC;
         let mut silent_at = clock.boot() + SILENCE;
@@ -138,7 +139,7 @@ impl Reconciler {
                     silent_at = clock.boot() + SILENCE;
                     match item.transpose()? {
                         Some(Item::Application(application)) => self.wanted.note(&application, self.moment()),
-                        Some(Item::SnapshotEnd(_) | Item::Bookmark(_)) => {}
+                        Some(Item::SnapshotEnd(_) | Item::Bookmark(_) | Item::Forgotten(_)) => {}
                         None => return Ok(()),
                     }
                 },
@@ -148,7 +149,30 @@ impl Reconciler {
         }
     }
 
-    /// All applications of the record, up to the snapshot's end.
+    /// Of what this host or lifecycle knows and the snapshot does not show, that which the record says is over: it is clean, or was
+    /// forgotten. What the record never held is somebody else's.
+    async fn left_behind(
+        &self,
+        seen: &HashSet<ApplicationRef>,
+        mut known: HashSet<ApplicationRef>,
+    ) -> Result<Vec<ApplicationRef>, Broke> {
+        known.extend(self.wanted.known());
+        let mut over = Vec::new();
+        for application in known.into_iter().filter(|known| !seen.contains(known)) {
+            let named = Named::exactly(application.id.clone(), application.generation.get());
+            match self.pulse.during(&self.clock, self.api.get(&named)).await {
+                Ok(shown) if shown.clean => over.push(application),
+                // Submitted since the snapshot: the watch tells of it.
+                Ok(_) => {}
+                Err(error) if is_forgotten(&error) => over.push(application),
+                Err(error) if error.reason() == Some(Reason::ApplicationNotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(over)
+    }
+
+    /// All applications of the record that are not clean, up to the snapshot's end.
     async fn read_snapshot(
         &mut self,
         watch: &mut (impl Stream<Item = Result<Item, CallError>> + Unpin),
@@ -162,7 +186,7 @@ impl Reconciler {
                     seen.extend(self.wanted.see(&application, moment));
                 }
                 Some(Item::SnapshotEnd(_)) => return Ok(seen),
-                Some(Item::Bookmark(_)) => {}
+                Some(Item::Bookmark(_) | Item::Forgotten(_)) => {}
                 None => return Err(Status::unavailable("the watch ended in its snapshot").into()),
             }
         }

@@ -1,6 +1,27 @@
-//! For how many applications a machine has room, where nobody says.
+//! For how many applications a host has room.
 
+use super::Terms;
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
+
+/// How many run at once.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What runs")]
+pub(crate) struct RoomArgs {
+    /// Applications that run at once; further ones are QUEUED [default: by cores and memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_running: Option<u32>,
+
+    /// The label whose values share that room fairly
+    #[arg(long, value_name = "LABEL", default_value = "team")]
+    fair_by: String,
+}
+
+impl RoomArgs {
+    pub(crate) fn terms(self) -> Terms {
+        let said = self.max_running.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        Terms { max_running: said.unwrap_or_else(default_max_running), share_by: self.fair_by }
+    }
+}
 
 /// What one application is taken to need: an embedded one's contender, `main()` and worker take about 25 MiB each before they
 /// do anything, and have to do something. Those of Flink need several times that: a host of many of them is told its number.
@@ -13,7 +34,7 @@ const EACH_CORE: u64 = 16;
 const FEWEST: u64 = 4;
 
 /// By this machine's cores and memory, or what of them its control group leaves.
-pub(crate) fn default_max_running() -> usize {
+fn default_max_running() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A machine that does not tell its memory is bounded by its cores.
     of(cores as u64, memory().unwrap_or(u64::MAX))

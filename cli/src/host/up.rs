@@ -20,6 +20,7 @@ use super::file::{HostFile, KeptBy, ServiceEntry};
 use super::lock::HostLock;
 use super::queue;
 use super::reconcile::{Queue, Reconciler, Work};
+use super::retention::{Retention, RetentionArgs};
 use super::service::{self, Found, Reach, Running};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
 use super::{LIFECYCLE, SERVICES, STORE, Terms, build, option};
@@ -36,11 +37,18 @@ const SHORTEST_LINGER: Duration = Duration::from_millis(500);
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How a host is to be.
+pub(crate) struct Settings {
+    /// How long it stays after the last work.
+    pub(crate) linger: Duration,
+    pub(crate) terms: Terms,
+    pub(crate) retention: RetentionArgs,
+}
+
 /// Runs the host until a signal comes or nothing is left to do.
 pub(crate) async fn run(
     reach: Reach,
-    linger: Duration,
-    terms: Terms,
+    settings: Settings,
     shutdown: Shutdown,
     say: impl Fn(&str),
 ) -> Outcome<Exit> {
@@ -85,14 +93,21 @@ pub(crate) async fn run(
     }
     tasks.spawn("logs", until(shutdown.clone(), cap_logs(reach.clone(), reach.clock.clone())));
     let api = Api::new(reach.channel(STORE), reach.clock.clone());
+    let retention = Retention {
+        api: api.clone(),
+        places: reach.places.clone(),
+        clock: reach.clock.clone(),
+        args: settings.retention,
+    };
+    tasks.spawn("retention", until(shutdown.clone(), retention.run()));
     let contenders =
         Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
     let (waiting, in_line) = watch::channel(Queue::default());
     let admission = Admission::new(reach.channel(STORE));
     tasks.spawn("queue", until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())));
-    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), terms, work, waiting)?;
+    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), settings.terms, work, waiting)?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
-    tasks.spawn_job("idle", leave_when_idle(seen.clone(), linger, shutdown, reach.clock.clone()));
+    tasks.spawn_job("idle", leave_when_idle(seen.clone(), settings.linger, shutdown, reach.clock.clone()));
     let ended = tasks.run(GRACE).await;
     HostFile::remove(&places.host_file())?;
 

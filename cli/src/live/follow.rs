@@ -165,7 +165,7 @@ impl Stream {
                     *revision = bookmark.revision;
                     self.say(Heard::Beat(bookmark)).await;
                 }
-                Item::SnapshotEnd(_) => {}
+                Item::SnapshotEnd(_) | Item::Forgotten(_) => {}
             }
         }
         Ok(())

@@ -60,9 +60,12 @@ fn met(reason: Reason) -> Met {
         R::MessageTooLarge | R::StoreFull => Called(ResourceExhausted),
         R::ApplicationNotFound | R::JobNotFound => Called(NotFound),
         R::ApplicationExists | R::RequestIdReused => Called(AlreadyExists),
-        R::AlreadyEnded | R::NotEnded | R::ResultNotReady | R::ResultNone | R::JobNotRunning => {
-            Called(FailedPrecondition)
-        }
+        R::AlreadyEnded
+        | R::NotEnded
+        | R::NotClean
+        | R::ResultNotReady
+        | R::ResultNone
+        | R::JobNotRunning => Called(FailedPrecondition),
         R::SavepointUnsupported => Said(Exit::REFUSED),
         R::SavepointFailed => Said(Exit::FAILED),
         R::SavepointPending => Inside(FailedPrecondition),

@@ -5,11 +5,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
+use chassis::clock::Clock as _;
 use chassis::credential::DeploymentKey;
 use client::outbox::Outbox;
 use client::process_tree;
 use serde_json::json;
 
+use crate::duration;
 use crate::engine;
 use crate::exit::Exit;
 use crate::failure::Outcome;
@@ -21,6 +23,7 @@ use crate::output::Style;
 use crate::serve;
 use crate::session::Session;
 use crate::table::size;
+use crate::usage::{self, Usage};
 
 /// How long payloads are digested unless all are asked for: 10 GB or so.
 const DIGEST_WITHIN: Duration = Duration::from_secs(10);
@@ -52,6 +55,7 @@ pub(crate) async fn run(args: DoctorArgs, session: &Session) -> Outcome<Exit> {
     findings.push(up(session)?);
     findings.extend(services(session).await?);
     findings.push(processes(session)?);
+    findings.extend(usage(session));
     findings.extend(outbox(session));
     let problems = findings.iter().filter(|finding| finding.problem.is_some()).count();
     if session.out.format.is_table() {
@@ -249,6 +253,28 @@ fn processes(session: &Session) -> Outcome<Finding> {
     let problem = unattended
         .then(|| "nobody looks after them: any verb starts the host, mainspring down ends them".to_owned());
     Ok(Finding { what: "processes", text, problem })
+}
+
+/// What the state directory holds, and how fast it grows as far as a host has noted that.
+fn usage(session: &Session) -> Option<Finding> {
+    if !session.places.state().exists() {
+        return None;
+    }
+    let usage = match Usage::of(&session.places) {
+        Ok(usage) => usage,
+        Err(error) => {
+            let problem = Some(format!("it cannot be read: {error}"));
+            return Some(Finding { what: "holds", text: "unknown".to_owned(), problem });
+        }
+    };
+    let parts: Vec<_> = usage.parts().map(|(part, bytes)| format!("{part} {}", size(bytes))).collect();
+    let growth = usage::growth(&session.places, usage.total(), session.clock.wall());
+    let growth = growth.map(|(bytes, since)| {
+        let sign = if bytes < 0 { "-" } else { "+" };
+        format!("; {sign}{} a day in the last {}", size(bytes.unsigned_abs()), duration::short(since))
+    });
+    let text = format!("{}: {}{}", size(usage.total()), parts.join(", "), growth.unwrap_or_default());
+    Some(Finding { what: "holds", text, problem: None })
 }
 
 /// Output that is not in the record although its process's directory is gone. There is some for a moment at most, as a rule.

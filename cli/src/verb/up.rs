@@ -8,8 +8,11 @@ use chassis::transport::Endpoint;
 use crate::duration;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::host::retention::RetentionArgs;
+use crate::host::room::RoomArgs;
 use crate::host::service::{Given, Reach, make_directory};
-use crate::host::{self, SERVICES, Terms, room, up};
+use crate::host::up::{self, Settings};
+use crate::host::{self, SERVICES};
 use crate::session::Session;
 
 /// Run the host in the foreground.
@@ -23,13 +26,11 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "60s")]
     host_linger: Duration,
 
-    /// Applications that run at once; further ones are QUEUED [default: by cores and memory]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_running: Option<u32>,
+    #[command(flatten)]
+    room: RoomArgs,
 
-    /// The label whose values share that room fairly
-    #[arg(long, value_name = "LABEL", default_value = "team")]
-    fair_by: String,
+    #[command(flatten)]
+    retention: RetentionArgs,
 
     #[command(flatten)]
     given: GivenArgs,
@@ -78,10 +79,6 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
     let given = args.given.by_service();
     let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?;
     let shutdown = Shutdown::on_signals()?;
-    let max_running = match args.max_running {
-        Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
-        None => room::default_max_running(),
-    };
-    let terms = Terms { max_running, share_by: args.fair_by };
-    up::run(reach, args.host_linger, terms, shutdown, |text| session.out.talk(text)).await
+    let settings = Settings { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
+    up::run(reach, settings, shutdown, |text| session.out.talk(text)).await
 }

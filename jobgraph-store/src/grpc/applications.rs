@@ -13,8 +13,8 @@ use super::{Answers, Wire, answers};
 use crate::error::Error;
 use crate::logs::LogFilter;
 use crate::model::Refusal;
-use crate::service::WatchItem;
 use crate::service::list::Filter;
+use crate::service::{Snapshot, WatchItem};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -61,7 +61,12 @@ impl ApplicationsService for Wire {
         let request = request.into_inner();
         let phases = request.phases.iter().map(|phase| known("phases", *phase)).collect::<Result<_, _>>()?;
         let since = time("since", request.since)?;
-        let filter = Filter { labels: request.labels, phases, since, latest_only: request.latest_only };
+        let application = match request.application_id.as_str() {
+            "" => None,
+            text => Some(id(text)?),
+        };
+        let api::ListRequest { labels, latest_only, .. } = request;
+        let filter = Filter { labels, phases, since, latest_only, application };
         let page = self.0.list(&filter, request.page_size as usize, &request.page_token).await?;
         let (applications, next_page_token, revision) = (page.applications, page.next, page.revision);
         Ok(Response::new(api::ListResponse { applications, next_page_token, revision }))
@@ -76,7 +81,8 @@ impl ApplicationsService for Wire {
             "" => None,
             text => Some((id(text)?, request.generation)),
         };
-        let items = self.0.watch(one, request.after_revision).await?;
+        let snapshot = if request.snapshot_unclean_only { Snapshot::Unclean } else { Snapshot::Whole };
+        let items = self.0.watch(one, snapshot, request.after_revision).await?;
         Ok(Response::new(answers(items, |item| {
             let item = match item {
                 WatchItem::Application(application) => watch_response::Item::Application(*application),
@@ -84,6 +90,10 @@ impl ApplicationsService for Wire {
                     watch_response::Item::SnapshotEnd(api::SnapshotEnd { revision })
                 }
                 WatchItem::Bookmark(bookmark) => watch_response::Item::Bookmark(bookmark),
+                WatchItem::Forgotten(application) => watch_response::Item::Forgotten(api::Forgotten {
+                    application_id: application.id.to_string(),
+                    generation: application.generation.get(),
+                }),
             };
             api::WatchResponse { item: Some(item) }
         })))
@@ -154,6 +164,19 @@ impl ApplicationsService for Wire {
         let api::AbandonRequest { application_id, generation, reason, requested_by } = request.into_inner();
         let application = self.0.abandon(&id(&application_id)?, generation, &reason, &requested_by).await?;
         Ok(Response::new(api::AbandonResponse { application: Some(application) }))
+    }
+
+    async fn forget(&self, request: Request<api::ForgetRequest>) -> Answer<api::ForgetResponse> {
+        require_deployment(&request)?;
+        let api::ForgetRequest { application_id, generation, seen_revision, validate_only } =
+            request.into_inner();
+        let forgotten =
+            self.0.forget(&id(&application_id)?, generation, seen_revision, validate_only).await?;
+        Ok(Response::new(api::ForgetResponse {
+            application_id: forgotten.application.id.to_string(),
+            generation: forgotten.application.generation.get(),
+            forgotten_earlier: forgotten.earlier,
+        }))
     }
 
     type EventsStream = Answers<api::EventsResponse>;

@@ -83,6 +83,13 @@ fn refused(refusal: Refusal) -> Problem {
             .metadata("application_id", id)
             .help("mainspring list shows what there is"),
         Refusal::GenerationNotFound(application) => of(NotFound, Reason::ApplicationNotFound, application),
+        Refusal::Forgotten(application) => of(NotFound, Reason::ApplicationNotFound, application)
+            .metadata(proto::reason::FORGOTTEN, "true")
+            .help("its id can be submitted anew; mainspring list --all shows what is kept"),
+        Refusal::NotClean(application) => of(FailedPrecondition, Reason::NotClean, application)
+            .help(format!("wait until it is clean (mainspring wait {application}), or cancel it first")),
+        Refusal::ProcessesLive { application, .. } => of(FailedPrecondition, Reason::TreeAlive, application)
+            .help("the host ends them: try again in a moment; mainspring doctor shows what runs"),
         Refusal::ApplicationExists(application) => of(AlreadyExists, Reason::ApplicationExists, application)
             .help("wait for it, cancel it, choose another id, or submit with --if-exists attach"),
         Refusal::RequestIdReused { request_id, application } => {

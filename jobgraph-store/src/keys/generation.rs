@@ -1,5 +1,7 @@
 //! `…/spec`: what was submitted, never changed. `…/state`: what became of it.
 
+use std::time::SystemTime;
+
 use proto::{ApplicationRef, api, jobgraph};
 
 use super::Kind;
@@ -32,6 +34,13 @@ pub struct GenerationSpec {
     /// This generation among those of all records; empty in one that is older than this field.
     #[prost(string, tag = "8")]
     pub uid: String,
+}
+
+impl GenerationSpec {
+    /// When it was accepted: its place in the list is made of that.
+    pub fn submitted(&self) -> SystemTime {
+        self.submitted_at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
 }
 
 impl Kind for GenerationSpec {

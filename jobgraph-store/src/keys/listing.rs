@@ -7,9 +7,13 @@ use proto::{ApplicationRef, Generation};
 use super::Kind;
 use crate::store::Key;
 
-/// A place in the list; all that it says is in its key.
+/// A place in the list; which generation stands there is in its key.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Listed {}
+pub struct Listed {
+    /// The indexes that later builds have beside the list (`u/`, `…/request/`) know this generation.
+    #[prost(bool, tag = "1")]
+    pub indexed: bool,
+}
 
 impl Kind for Listed {
     const NAME: &'static str = "place in the list";

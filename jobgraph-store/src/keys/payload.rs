@@ -1,5 +1,8 @@
-//! `p/<digest>/ref/<who>`: who points to a payload. `p/<digest>/sweep`: whether it is being removed; its number grows with
-//! every sweep and the key is never removed, so that a pointer written in between cannot slip through.
+//! `p/<digest>/ref/<who>`: who points to a payload. `p/<digest>/sweep`: whether it is being removed.
+//!
+//! A pointer is written only with a compare on a mark *that is there*: where there is none, one is made first. No revision is used
+//! twice, so a pointer that was on its way through a whole sweep never commits, whether that moved the mark or
+//! removed it. That is why a mark may go with its payload: only a compare on its absence could be deceived.
 
 use proto::{ApplicationRef, Digest};
 
@@ -85,6 +88,17 @@ pub struct SweepMark {
 
 impl Kind for SweepMark {
     const NAME: &'static str = "sweep mark";
+}
+
+/// What everything about payloads begins with.
+pub fn prefix() -> Key {
+    Key::from("p/".to_owned())
+}
+
+/// The payload whose mark is there; `None` where something else is.
+pub fn marked(key: &Key) -> Option<Digest> {
+    let hex = std::str::from_utf8(key.as_bytes()).ok()?.strip_prefix("p/")?.strip_suffix("/sweep")?;
+    format!("sha256:{hex}").parse().ok()
 }
 
 /// Where a payload's mark is.

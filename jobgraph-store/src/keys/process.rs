@@ -1,6 +1,6 @@
 //! `x/<key>`: intents and tombstones of processes, as lifecycle names them.
 
-use proto::jobgraph;
+use proto::{ApplicationRef, jobgraph};
 
 use super::Kind;
 use crate::store::Key;
@@ -23,4 +23,9 @@ impl Kind for StoredProcess {
 /// Where a process is.
 pub fn key(name: &str) -> Key {
     format!("x/{name}").into()
+}
+
+/// What the names of a generation's processes begin with.
+pub fn of_generation(application: &ApplicationRef) -> String {
+    format!("{}/{}/", application.id, application.generation)
 }

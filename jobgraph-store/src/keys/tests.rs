@@ -9,7 +9,7 @@ use proto::{Digest, JobId, api, jobgraph};
 
 use super::*;
 
-fn app() -> ApplicationRef {
+pub(crate) fn app() -> ApplicationRef {
     ApplicationRef { id: "orders-7k2m".parse().unwrap(), generation: Generation(0x1f) }
 }
 
@@ -32,7 +32,7 @@ fn checkpoints(id: u64, pointer: &str) -> checkpoint::Checkpoints {
 
 /// Every kind of record: where it is, and a value with every field set, as it is stored. (Maps have one entry: their order is not
 /// fixed where the contract says `map`.)
-fn samples() -> Vec<(&'static str, Key, Bytes)> {
+pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
     let app = app();
     let id = &app.id;
     let digest = Digest::of(b"bytes");
@@ -169,7 +169,24 @@ fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "listed",
             listing::key(&app, UNIX_EPOCH + Duration::from_nanos(1_767_225_600_000_000_005)),
-            listing::Listed {}.to_stored(),
+            listing::Listed { indexed: false }.to_stored(),
+        ),
+        (
+            "listed and indexed",
+            listing::key(&app, UNIX_EPOCH + Duration::from_nanos(1_767_225_600_000_000_006)),
+            listing::Listed { indexed: true }.to_stored(),
+        ),
+        (
+            "unclean",
+            unclean::key(&app),
+            unclean::Unclean::of(&app, UNIX_EPOCH + Duration::from_nanos(1_767_225_600_000_000_006))
+                .to_stored(),
+        ),
+        ("forgetting", forgetting::key(&app), forgetting::Forgetting { since: time }.to_stored()),
+        (
+            "request of a generation",
+            request::of_generation_key(&app, &request::key("my request")),
+            request::AnsweredWith {}.to_stored(),
         ),
         (
             "log head",

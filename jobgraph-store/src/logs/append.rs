@@ -14,6 +14,7 @@ use super::merge::Known;
 use super::{AppLog, LogState};
 use crate::error::Error;
 use crate::keys::Kind as _;
+use crate::keys::generation::spec_key;
 use crate::keys::log::{
     ChunkBody, LogChunk, LogHead, SourceState, StoredLine, chunk_key, chunk_prefix, head_key, source_key,
 };
@@ -153,13 +154,19 @@ impl Service {
         let reads = vec![
             Read::Key(head_key(application)),
             Read::Range { prefix: chunk_prefix(application), after: None, limit: DROPPED_AT_ONCE },
+            Read::Key(spec_key(application)),
         ];
         let view = self.metadata.read(reads, None).await?;
+        let Some(spec) = crate::service::revision_of(&view, 2) else {
+            return Err(Refusal::Forgotten(application.clone()).into());
+        };
         let mut head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
         let mut transaction = Transaction::default();
         transaction
             .compares
             .push(Compare { key: head_key(application), revision: crate::service::revision_of(&view, 0) });
+        // It may be forgotten meanwhile; then nothing of it may come again.
+        transaction.compares.push(Compare { key: spec_key(application), revision: Some(spec) });
         let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
         let (mut pointers, mut new) = (Vec::new(), None);
         if let (Some(first), Some(last)) = (part.lines.first(), part.lines.last()) {

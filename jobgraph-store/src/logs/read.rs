@@ -149,7 +149,7 @@ impl Service {
 
     async fn is_clean_now(&self, application: &ApplicationRef) -> Result<bool, Error> {
         let view = self.metadata.read(vec![Read::Key(state_key(application))], None).await?;
-        Ok(crate::service::one::<GenerationState>(&view, 0)?.is_some_and(|state| state.application().clean))
+        Ok(crate::service::one::<GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
     }
 
     /// The next lines; `None` if there are none yet.

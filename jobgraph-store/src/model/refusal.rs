@@ -39,6 +39,20 @@ pub enum Refusal {
     /// No such generation of it.
     #[error("there is no generation {} of application {}", .0.generation, .0.id)]
     GenerationNotFound(ApplicationRef),
+    /// It was there, and was forgotten.
+    #[error("generation {} of application {} was forgotten", .0.generation, .0.id)]
+    Forgotten(ApplicationRef),
+    /// Something is left to do for it, so that it cannot be forgotten.
+    #[error("{0} is not clean and cannot be forgotten")]
+    NotClean(ApplicationRef),
+    /// Processes of it may live, so that it cannot be forgotten.
+    #[error("{application} cannot be forgotten yet: {} of it may live", .processes.join(", "))]
+    ProcessesLive {
+        /// Whose.
+        application: ApplicationRef,
+        /// Their keys.
+        processes: Vec<String>,
+    },
     /// The latest generation is not clean yet.
     #[error("{0} is not finished yet")]
     ApplicationExists(ApplicationRef),

@@ -22,6 +22,8 @@ pub struct Known {
     pub head: Head,
     /// Whether that is clean.
     pub latest_clean: bool,
+    /// Whether that was forgotten: then it counts as one that never was, but for its number.
+    pub latest_forgotten: bool,
 }
 
 /// What to do.
@@ -56,17 +58,14 @@ pub fn decide(
     now: SystemTime,
 ) -> Result<Submission, Refusal> {
     if let Some(accepted) = &known.accepted {
-        let application = ApplicationRef {
-            id: accepted.application_id.parse()?,
-            generation: proto::Generation(accepted.generation),
-        };
+        let application = accepted.answered_with()?;
         if accepted.content != content_digest(request).as_bytes() {
             return Err(Refusal::RequestIdReused { request_id: request.request_id.clone(), application });
         }
         return Ok(Submission::AcceptedEarlier(application, accepted.existing));
     }
     let latest = ApplicationRef { id: id.clone(), generation: known.head.latest() };
-    if latest.generation.get() > 0 {
+    if latest.generation.get() > 0 && !known.latest_forgotten {
         match (request.if_exists(), known.latest_clean) {
             (api::IfExists::Skip, _) | (api::IfExists::Attach, false) => {
                 return Ok(Submission::Existing(latest));

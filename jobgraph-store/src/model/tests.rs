@@ -442,7 +442,8 @@ fn a_deadline_is_an_instant_from_the_submission_on() {
         ..Default::default()
     };
     let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-    let known = submit::Known { accepted: None, head: Head::default(), latest_clean: true };
+    let known =
+        submit::Known { accepted: None, head: Head::default(), latest_clean: true, latest_forgotten: false };
     let now = UNIX_EPOCH + Duration::from_secs(1000);
     let decided = submit::decide(&known, &request, &"orders".parse().unwrap(), now).unwrap();
     let submit::Submission::New(new) = decided else { panic!("{decided:?}") };

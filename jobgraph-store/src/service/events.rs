@@ -50,7 +50,7 @@ impl Service {
                 },
             ];
             let view = self.metadata.read(reads, None).await?;
-            let state: generation::GenerationState = load::one(&view, 0)?.unwrap_or_default();
+            let state: Option<generation::GenerationState> = load::one(&view, 0)?;
             let entries = &view.answers[1];
             for (_, stored) in entries {
                 let mut event = api::Event::from_stored(&stored.value)?;
@@ -63,7 +63,7 @@ impl Service {
             if entries.len() >= READ_AHEAD {
                 continue;
             }
-            if !follow || state.application().clean {
+            if !follow || state.is_none_or(|state| state.application().clean) {
                 return Ok(());
             }
             let closed = |_| Error::Unavailable("the record is closed".into());

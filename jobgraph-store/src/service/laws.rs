@@ -6,6 +6,7 @@ mod checkpoints;
 mod ends;
 mod face;
 mod fences;
+mod forget;
 mod gate;
 mod generations;
 mod payloads;
@@ -183,6 +184,12 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         "a_step_of_the_journal_is_kept_once" => fences::a_step_of_the_journal_is_kept_once(court).await,
         "a_payload_that_is_pointed_to_is_never_swept" => payloads::never_swept_while_pointed_to(court).await,
         "artifacts_are_freed_at_clean_and_graphs_are_kept" => payloads::freed_at_clean(court).await,
+        "what_is_forgotten_is_gone_for_everybody" => forget::is_gone_for_everybody(court).await,
+        "only_what_is_clean_is_forgotten" => forget::only_what_is_clean(court).await,
+        "an_id_goes_on_after_what_was_forgotten" => forget::the_id_goes_on(court).await,
+        "nothing_of_what_was_forgotten_comes_again" => forget::nothing_of_it_comes_again(court).await,
+        "the_index_of_what_is_not_clean_is_the_truth" => forget::the_index_is_the_truth(court).await,
+        "marks_go_with_their_payloads" => forget::marks_go_with_their_payloads(court).await,
         other => panic!("there is no law {other}"),
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use bytes::{BufMut as _, BytesMut};
-use proto::{Digest, api};
+use proto::{ApplicationId, ApplicationRef, Digest, Generation, api};
 
-use super::Service;
+use super::{Service, load};
 use crate::error::Error;
-use crate::keys::listing;
+use crate::keys::unclean::{self, Unclean};
+use crate::keys::{Kind as _, generation, head, listing};
 use crate::model::{Facts, Refusal, timestamp};
 use crate::store::{Key, Read};
 
@@ -32,6 +33,8 @@ pub struct Filter {
     pub since: Option<SystemTime>,
     /// Only the latest generation of each id.
     pub latest_only: bool,
+    /// Only generations of this id.
+    pub application: Option<ApplicationId>,
 }
 
 /// A page.
@@ -58,14 +61,18 @@ impl Service {
         };
         let mut applications = Vec::new();
         loop {
-            let read = Read::Range { prefix: listing::prefix(), after: after.clone(), limit: READ_AHEAD };
-            let mut view = self.metadata.read(vec![read], Some(revision)).await?;
-            let places = view.answers.pop().unwrap_or_default();
+            let places = self.places(filter, revision, after.as_ref()).await?;
             let last = places.len() < READ_AHEAD;
-            for (place, _) in places {
-                let application = listing::generation(&place)
-                    .ok_or_else(|| Error::Internal(format!("{place} names no application")))?;
-                let loaded = self.load(&application, Some(revision)).await?;
+            let named = |place: &Key| {
+                let named = listing::generation(place);
+                named.ok_or_else(|| Error::Internal(format!("{place} names no application")))
+            };
+            let each: Vec<_> = places.iter().map(named).collect::<Result<_, _>>()?;
+            let mut loaded = self.load_all(&each, revision).await?.into_iter().peekable();
+            for (place, application) in places.into_iter().zip(each) {
+                let Some(loaded) = loaded.next_if(|loaded| loaded.facts.application == application) else {
+                    continue;
+                };
                 let queued = self.queue.place(&application).is_some();
                 if filter.passes(&loaded.facts, queued) {
                     if applications.len() == limit {
@@ -82,9 +89,60 @@ impl Service {
             }
         }
     }
+
+    /// The next places where something may stand that passes the filter, as few as there is an index for.
+    async fn places(&self, filter: &Filter, revision: u64, after: Option<&Key>) -> Result<Vec<Key>, Error> {
+        let read = |read| self.metadata.read(vec![read], Some(revision));
+        let mut few = if let Some(id) = &filter.application {
+            self.places_of(id, revision).await?
+        } else if filter.wants_only_unclean() {
+            let view = read(Read::all(unclean::prefix())).await?;
+            let places =
+                view.answers[0].iter().map(|(_, stored)| Ok(Unclean::from_stored(&stored.value)?.place()));
+            places.collect::<Result<_, Error>>()?
+        } else {
+            let (prefix, after) = (listing::prefix(), after.cloned());
+            let view = read(Read::Range { prefix, after, limit: READ_AHEAD }).await?;
+            return Ok(view.answers.into_iter().flatten().map(|(place, _)| place).collect());
+        };
+        few.retain(|place| after.is_none_or(|after| place > after));
+        few.sort_unstable();
+        few.truncate(READ_AHEAD);
+        Ok(few)
+    }
+
+    /// The places of all generations of an id.
+    async fn places_of(&self, id: &ApplicationId, revision: u64) -> Result<Vec<Key>, Error> {
+        let view = self.metadata.read(vec![Read::Key(head::key(id))], Some(revision)).await?;
+        let head: head::Head = load::one(&view, 0)?.unwrap_or_default();
+        let each = (1..=head.latest_generation).map(Generation);
+        let each: Vec<_> = each.map(|generation| ApplicationRef { id: id.clone(), generation }).collect();
+        let mut places = Vec::new();
+        for some in each.chunks(READ_AHEAD) {
+            let reads = some.iter().map(|each| Read::Key(generation::spec_key(each))).collect();
+            let view = self.metadata.read(reads, Some(revision)).await?;
+            for (index, each) in some.iter().enumerate() {
+                let spec: Option<generation::GenerationSpec> = load::one(&view, index)?;
+                places.extend(spec.map(|spec| listing::key(each, spec.submitted())));
+            }
+        }
+        Ok(places)
+    }
 }
 
 impl Filter {
+    /// All that is not clean.
+    pub fn unclean() -> Self {
+        let phases = vec![
+            api::Phase::Submitted,
+            api::Phase::Starting,
+            api::Phase::Running,
+            api::Phase::Finishing,
+            api::Phase::Cleaning,
+        ];
+        Self { phases, ..Self::default() }
+    }
+
     fn passes(&self, facts: &Facts, queued: bool) -> bool {
         let state = facts.state.application();
         let later = |time: &Option<prost_types::Timestamp>, since: SystemTime| {
@@ -107,11 +165,17 @@ impl Filter {
             || (queued && self.phases.contains(&api::Phase::Queued))
     }
 
+    /// Whether nothing that is clean can pass: the index of what is not clean has all of it.
+    fn wants_only_unclean(&self) -> bool {
+        !self.phases.is_empty() && !self.phases.iter().any(|phase| *phase == api::Phase::Ended)
+    }
+
     /// Tells whether a token was given out for the same question.
     fn digest(&self) -> [u8; 8] {
         let mut labels: Vec<_> = self.labels.iter().collect();
         labels.sort();
-        let all = format!("{labels:?}{:?}{:?}{}", self.phases, self.since, self.latest_only);
+        let application = &self.application;
+        let all = format!("{labels:?}{:?}{:?}{}{application:?}", self.phases, self.since, self.latest_only);
         let mut short = [0; 8];
         short.copy_from_slice(&Digest::of(all.as_bytes()).as_bytes()[..8]);
         short

@@ -10,6 +10,9 @@ use crate::keys::{Kind, artifacts, checkpoint, desired, fence, generation, head,
 use crate::model::{Facts, Refusal, view};
 use crate::store::{Key, Read, Stored, View};
 
+/// How many reads a generation takes.
+const PARTS: usize = 10;
+
 /// Facts with the revisions that they were read at.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -41,47 +44,29 @@ impl Service {
 
     /// Reads a generation now, or as of a revision.
     pub(crate) async fn load(&self, application: &ApplicationRef, at: Option<u64>) -> Result<Loaded, Error> {
-        let id = &application.id;
-        let keys = [
-            head::key(id),
-            fence::attempt_key(id),
-            fence::cluster_key(id),
-            head::sequence_key(id),
-            generation::spec_key(application),
-            generation::state_key(application),
-            desired::key(application),
-            artifacts::key(application),
-        ];
-        let mut reads: Vec<Read> = keys.into_iter().map(Read::Key).collect();
-        reads.push(Read::all(job::prefix(application)));
-        reads.push(Read::all(checkpoint::prefix(application)));
-        let view = self.metadata.read(reads, at).await?;
-        let head: head::Head = one(&view, 0)?.unwrap_or_default();
-        let Some(spec) = one(&view, 4)? else {
-            return Err(match head.latest_generation {
-                0 => Refusal::IdNotFound(id.clone()),
-                _ => Refusal::GenerationNotFound(application.clone()),
-            }
-            .into());
+        let view = self.metadata.read(parts(application).to_vec(), at).await?;
+        loaded(application, &view.answers, view.revision)
+    }
+
+    /// Reads several generations as of a revision, at once; those that are there, in the same order.
+    pub(crate) async fn load_all(
+        &self,
+        applications: &[ApplicationRef],
+        at: u64,
+    ) -> Result<Vec<Loaded>, Error> {
+        let reads = applications.iter().flat_map(parts).collect();
+        let view = self.metadata.read(reads, Some(at)).await?;
+        let answers = view.answers.chunks(PARTS);
+        let each = applications.iter().zip(answers).map(|(of, answers)| loaded(of, answers, view.revision));
+        let is_there = |loaded: &Result<Loaded, Error>| {
+            !matches!(
+                loaded,
+                Err(Error::Refused(
+                    Refusal::IdNotFound(_) | Refusal::GenerationNotFound(_) | Refusal::Forgotten(_)
+                ))
+            )
         };
-        let facts = Facts {
-            application: application.clone(),
-            head,
-            attempt: one(&view, 1)?.unwrap_or_default(),
-            cluster: one(&view, 2)?.unwrap_or_default(),
-            spec,
-            state: one(&view, 5)?.unwrap_or_default(),
-            desired: one(&view, 6)?.unwrap_or_default(),
-            artifacts: one(&view, 7)?.unwrap_or_default(),
-            jobs: by_job(&job::prefix(application), &view.answers[8])?,
-            checkpoints: by_job(&checkpoint::prefix(application), &view.answers[9])?,
-        };
-        let sequence = one(&view, 3)?.unwrap_or_default();
-        // Not the checkpoints: they are shown, and are no change that anybody is told of.
-        let shown = view.answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
-        let revisions =
-            view.answers.into_iter().flatten().map(|(key, stored)| (key, stored.revision)).collect();
-        Ok(Loaded { facts, sequence, revisions, at: view.revision, shown })
+        each.filter(is_there).collect()
     }
 
     /// The application as people see it: what is secret in its URIs is masked.
@@ -107,6 +92,55 @@ impl Service {
     }
 }
 
+/// What a generation is made of, as far as decisions rest on it.
+fn parts(application: &ApplicationRef) -> [Read; PARTS] {
+    let id = &application.id;
+    [
+        Read::Key(head::key(id)),
+        Read::Key(fence::attempt_key(id)),
+        Read::Key(fence::cluster_key(id)),
+        Read::Key(head::sequence_key(id)),
+        Read::Key(generation::spec_key(application)),
+        Read::Key(generation::state_key(application)),
+        Read::Key(desired::key(application)),
+        Read::Key(artifacts::key(application)),
+        Read::all(job::prefix(application)),
+        Read::all(checkpoint::prefix(application)),
+    ]
+}
+
+/// The answers to [`parts`], as facts.
+fn loaded(application: &ApplicationRef, answers: &[Vec<(Key, Stored)>], at: u64) -> Result<Loaded, Error> {
+    let head: head::Head = first(answers, 0)?.unwrap_or_default();
+    let Some(spec) = first(answers, 4)? else { return Err(absent(application, &head).into()) };
+    let facts = Facts {
+        application: application.clone(),
+        head,
+        attempt: first(answers, 1)?.unwrap_or_default(),
+        cluster: first(answers, 2)?.unwrap_or_default(),
+        spec,
+        state: first(answers, 5)?.unwrap_or_default(),
+        desired: first(answers, 6)?.unwrap_or_default(),
+        artifacts: first(answers, 7)?.unwrap_or_default(),
+        jobs: by_job(&job::prefix(application), &answers[8])?,
+        checkpoints: by_job(&checkpoint::prefix(application), &answers[9])?,
+    };
+    let sequence = first(answers, 3)?.unwrap_or_default();
+    // Not the checkpoints: they are shown, and are no change that anybody is told of.
+    let shown = answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
+    let revisions = answers.iter().flatten().map(|(key, stored)| (key.clone(), stored.revision)).collect();
+    Ok(Loaded { facts, sequence, revisions, at, shown })
+}
+
+/// Why there is no such generation: of an id that has reached it, it was forgotten.
+pub(crate) fn absent(application: &ApplicationRef, head: &head::Head) -> Refusal {
+    match (head.latest(), application.generation) {
+        (latest, _) if latest.get() == 0 => Refusal::IdNotFound(application.id.clone()),
+        (latest, asked) if asked.get() > 0 && asked <= latest => Refusal::Forgotten(application.clone()),
+        _ => Refusal::GenerationNotFound(application.clone()),
+    }
+}
+
 /// What is kept for each job, under keys that are this prefix and the job's id.
 fn by_job<K: Kind>(prefix: &Key, entries: &[(Key, Stored)]) -> Result<BTreeMap<proto::JobId, K>, Error> {
     let mut of_jobs = BTreeMap::new();
@@ -120,7 +154,11 @@ fn by_job<K: Kind>(prefix: &Key, entries: &[(Key, Stored)]) -> Result<BTreeMap<p
 
 /// The answer to the read of one key.
 pub(crate) fn one<K: Kind>(view: &View, index: usize) -> Result<Option<K>, Error> {
-    let entry = view.answers.get(index).and_then(|entries| entries.first());
+    first(&view.answers, index)
+}
+
+fn first<K: Kind>(answers: &[Vec<(Key, Stored)>], index: usize) -> Result<Option<K>, Error> {
+    let entry = answers.get(index).and_then(|entries| entries.first());
     Ok(entry.map(|(_, stored)| K::from_stored(&stored.value)).transpose()?)
 }
 

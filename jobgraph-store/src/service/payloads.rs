@@ -73,7 +73,11 @@ impl Service {
                 if written == size { is.to_string() } else { format!("{written} bytes or more, of {size}") };
             return Err(Error::from(Refusal::PayloadDigestMismatch { said: digest.to_string(), is }).into());
         }
-        writer.finish().await.map_err(error)?;
+        // Whoever points to it needs the mark: made here, while the bytes become durable, nobody waits for it.
+        let digests = [digest];
+        let (finished, marked) = futures::join!(writer.finish(), self.marked(&digests));
+        finished.map_err(error)?;
+        marked?;
         Ok(false)
     }
 

@@ -8,7 +8,7 @@ use super::load::revision_of;
 use super::write::{Guard, TRIES};
 use super::{Service, load};
 use crate::error::Error;
-use crate::keys::{Kind, fence, process};
+use crate::keys::{Kind, fence, generation, head, process};
 use crate::model::{Refusal, contender};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
@@ -66,9 +66,14 @@ impl Service {
         fence: Option<&EpochFence>,
     ) -> Result<(), Error> {
         let key = process::key(&process.key);
+        let application = ApplicationRef::try_from(process.application.clone()).ok();
         for _ in 0..TRIES {
             let mut reads = vec![Read::Key(key.clone())];
             reads.extend(fence.map(|fence| Read::Key(fence::attempt_key(&fence.application.id))));
+            let of_record = reads.len();
+            reads.extend(application.iter().flat_map(|application| {
+                [generation::spec_key(application), head::key(&application.id)].map(Read::Key)
+            }));
             let view = self.metadata.read(reads, None).await?;
             let known: Option<process::StoredProcess> = load::one(&view, 0)?;
             if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process)) && fence.is_none()
@@ -76,6 +81,22 @@ impl Service {
                 return Ok(());
             }
             let mut compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
+            if let Some(application) = &application {
+                let head: head::Head = load::one(&view, of_record + 1)?.unwrap_or_default();
+                match revision_of(&view, of_record) {
+                    // It may be forgotten meanwhile; then nothing of it may come again.
+                    Some(spec) => compares
+                        .push(Compare { key: generation::spec_key(application), revision: Some(spec) }),
+                    None => match load::absent(application, &head) {
+                        Refusal::Forgotten(_) if process.state() != jobgraph::ProcessState::Intended => {
+                            return Ok(());
+                        }
+                        forgotten @ Refusal::Forgotten(_) => return Err(forgotten.into()),
+                        // Lifecycle may work for an application that another record holds.
+                        _ => {}
+                    },
+                }
+            }
             if let Some(fence) = fence {
                 let attempt: fence::AttemptFence = load::one(&view, 1)?.unwrap_or_default();
                 if !attempt.admits(fence.application.generation, fence.epoch) {

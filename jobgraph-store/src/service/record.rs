@@ -3,11 +3,12 @@
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
 
 use super::load::revision_of;
+use super::to_its_end::to_its_end;
 use super::write::{Extra, Guard, TRIES};
 use super::{Service, load, manifest, planted};
 use crate::error::Error;
 use crate::keys::payload::Use;
-use crate::keys::{Kind, fence, generation, journal, secrets};
+use crate::keys::{Kind, fence, generation, head, journal, secrets, unclean};
 use crate::model::attempt::MainExit;
 use crate::model::checkpoint::Resume;
 use crate::model::cluster::Begun;
@@ -328,19 +329,21 @@ impl Service {
         Ok(write.await?.0)
     }
 
-    /// Nothing is left to do: secrets go with the same commit, payloads of artifacts right after it.
+    /// Nothing is left to do: secrets and the place among what is not clean go with the same commit, payloads of artifacts right after it.
     pub async fn mark_clean(&self, fence: &EpochFence, leftovers: &[String]) -> Result<(), Error> {
         let application = &fence.application;
         let (_, loaded) = self
             .write_with(application, Guard::Epoch, |draft| {
                 let new = ending::mark_clean(draft, fence, leftovers)?;
-                let operations =
-                    if new { vec![Operation::Delete(secrets::key(application))] } else { Vec::new() };
+                let over = [secrets::key(application), unclean::key(application)];
+                let operations = if new { over.map(Operation::Delete).to_vec() } else { Vec::new() };
                 Ok(((), Extra { pointers: Vec::new(), operations }))
             })
             .await?;
         self.live.forget(application);
-        if let Err(error) = self.release_artifacts(&loaded.facts).await {
+        let (service, facts) = (self.clone(), loaded.facts);
+        let released = to_its_end("release", async move { service.release_artifacts(&facts).await });
+        if let Err(error) = released.await.flatten() {
             // The periodic sweep does it again.
             tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
         }
@@ -380,10 +383,12 @@ impl Service {
                 Read::Key(attempt_key.clone()),
                 Read::Key(key.clone()),
                 Read::Key(generation::spec_key(application)),
+                Read::Key(head::key(&application.id)),
             ];
             let view = self.metadata.read(reads, None).await?;
             if view.answers[2].is_empty() {
-                return Err(Refusal::GenerationNotFound(application.clone()).into());
+                let head: head::Head = load::one(&view, 3)?.unwrap_or_default();
+                return Err(load::absent(application, &head).into());
             }
             let attempt: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
             if !attempt.admits(application.generation, fence.epoch) {
@@ -405,6 +410,8 @@ impl Service {
                 compares: vec![
                     Compare { key: attempt_key.clone(), revision: revision_of(&view, 0) },
                     Compare { key: key.clone(), revision: None },
+                    // It may be forgotten meanwhile; then nothing of it may come again.
+                    Compare { key: generation::spec_key(application), revision: revision_of(&view, 2) },
                 ],
                 operations: vec![Operation::Put(key.clone(), entry.to_stored())],
             };

@@ -4,8 +4,9 @@ use proto::{ApplicationId, ApplicationRef, api};
 use rand::RngExt as _;
 
 use super::write::TRIES;
-use super::{Service, load};
+use super::{Loaded, Service, load};
 use crate::error::Error;
+use crate::keys::unclean::{self, Unclean};
 use crate::keys::{Kind, event, generation, head, listing, request, secrets};
 use crate::model::event::Telling;
 use crate::model::submit::{Known, New, Submission};
@@ -54,6 +55,18 @@ impl Service {
         Ok(format!("{stem}-{unique}").parse()?)
     }
 
+    /// What a request was answered with. One whose generation was forgotten is forgotten as well, from the same commit on, although its
+    /// key goes a little later.
+    async fn still_kept(
+        &self,
+        accepted: Option<request::AcceptedRequest>,
+        at: u64,
+    ) -> Result<Option<request::AcceptedRequest>, Error> {
+        let Some(accepted) = accepted else { return Ok(None) };
+        let loaded = self.load(&accepted.answered_with()?, Some(at)).await;
+        Ok(unless_forgotten(loaded)?.map(|_| accepted))
+    }
+
     /// `None`: somebody else was faster, or a generated id is taken.
     async fn try_submit(
         &self,
@@ -68,7 +81,7 @@ impl Service {
         ];
         let view = self.metadata.read(reads, None).await?;
         let head: head::Head = load::one(&view, 1)?.unwrap_or_default();
-        let accepted: Option<request::AcceptedRequest> = load::one(&view, 0)?;
+        let accepted = self.still_kept(load::one(&view, 0)?, view.revision).await?;
         if generated && accepted.is_none() && head.latest_generation > 0 {
             return Ok(None);
         }
@@ -76,12 +89,13 @@ impl Service {
         let latest = if head.latest_generation == 0 {
             None
         } else {
-            Some(self.load(&latest, Some(view.revision)).await?)
+            unless_forgotten(self.load(&latest, Some(view.revision)).await)?
         };
         let known = Known {
             accepted,
-            head,
             latest_clean: latest.as_ref().is_none_or(|latest| latest.facts.is_clean()),
+            latest_forgotten: head.latest_generation > 0 && latest.is_none(),
+            head,
         };
         let now = self.clock.wall();
         let mut transaction = Transaction::default();
@@ -96,9 +110,10 @@ impl Service {
                 generation: application.generation.get(),
                 existing,
             };
-            transaction
-                .operations
-                .push(Operation::Put(request::key(&request.request_id), accepted.to_stored()));
+            let key = request::key(&request.request_id);
+            let beside = request::of_generation_key(application, &key);
+            transaction.operations.push(Operation::Put(beside, request::AnsweredWith {}.to_stored()));
+            transaction.operations.push(Operation::Put(key, accepted.to_stored()));
         };
         let (application, existing) = match decided {
             Submission::AcceptedEarlier(application, existing) => {
@@ -137,6 +152,14 @@ impl Service {
         }
         let loaded = self.load(&application, None).await?;
         Ok(Some(Submitted { application: self.show(&loaded), accepted_earlier: false, existing }))
+    }
+}
+
+/// `None` where there is no such generation any more.
+fn unless_forgotten(loaded: Result<Loaded, Error>) -> Result<Option<Loaded>, Error> {
+    match loaded {
+        Err(Error::Refused(Refusal::Forgotten(_))) => Ok(None),
+        loaded => loaded.map(Some),
     }
 }
 
@@ -179,7 +202,8 @@ fn create(
     put(generation::spec_key(application), new.spec.to_stored());
     put(generation::state_key(application), new.state.to_stored());
     put(crate::keys::desired::key(application), api::Desired::default().to_stored());
-    put(listing::key(application, now), listing::Listed {}.to_stored());
+    put(listing::key(application, now), listing::Listed { indexed: true }.to_stored());
+    put(unclean::key(application), Unclean::of(application, now).to_stored());
     if !new.secrets.values.is_empty() {
         put(secrets::key(application), new.secrets.to_stored());
     }

@@ -1,7 +1,7 @@
-//! Sweeping payloads that no record points to. The mark says *sweeping* before references are read again, and gets a
-//! number one higher afterwards: a pointer that was being written meanwhile compares the mark and does not commit.
+//! Sweeping payloads that no record points to. The mark says *sweeping* before references are read again; afterwards it has gone with
+//! the payload, or got a number one higher: a pointer that was being written meanwhile compares the mark and does not commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use proto::{ApplicationRef, Digest, Generation};
@@ -25,6 +25,9 @@ impl Service {
     /// Sweeps again and again; the first time some while after the start, which has better things to do.
     pub async fn keep_sweeping(&self) {
         loop {
+            if let Err(error) = self.finish_forgetting().await {
+                tracing::warn!(%error, "what is half forgotten stays for now");
+            }
             self.clock.sleep(SWEEP_EVERY).await;
             match self.sweep_all(UNREFERENCED_KEPT).await {
                 Ok(0) => {}
@@ -38,12 +41,15 @@ impl Service {
     pub async fn sweep_all(&self, kept: Duration) -> Result<usize, Error> {
         let now = self.clock.wall();
         let mut removed = 0;
+        let mut present = HashSet::new();
         for BlobInfo { digest, modified } in self.blobs.list().await? {
+            present.insert(digest);
             let age = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
             if age >= kept && self.sweep(digest).await? {
                 removed += 1;
             }
         }
+        self.prune_marks(&present).await?;
         Ok(removed)
     }
 
@@ -70,8 +76,14 @@ impl Service {
         if unused {
             self.blobs.remove(digest).await?;
         }
-        let swept = SweepMark { number: mark.number + 1, sweeping: false };
-        self.mark(digest, Some(marked), &swept).await?;
+        if unused {
+            // The mark goes with what it marks.
+            let compares = vec![Compare { key: key.clone(), revision: Some(marked) }];
+            self.commit(Transaction { compares, operations: vec![Operation::Delete(key)] }).await?;
+        } else {
+            let swept = SweepMark { number: mark.number + 1, sweeping: false };
+            self.mark(digest, Some(marked), &swept).await?;
+        }
         Ok(unused)
     }
 

@@ -11,6 +11,7 @@ use proto::{ApplicationId, ApplicationRef, api, jobgraph};
 use super::list::Filter;
 use super::{Service, live};
 use crate::error::Error;
+use crate::keys::generation::spec_key;
 use crate::keys::generation_of;
 use crate::model::Refusal;
 
@@ -32,6 +33,17 @@ pub enum WatchItem {
     SnapshotEnd(u64),
     /// Nothing newer up to this revision.
     Bookmark(api::Bookmark),
+    /// This generation is gone from the record.
+    Forgotten(ApplicationRef),
+}
+
+/// What a watch of all applications begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Snapshot {
+    /// Every generation.
+    Whole,
+    /// Those that are not clean.
+    Unclean,
 }
 
 impl Service {
@@ -39,6 +51,7 @@ impl Service {
     pub async fn watch(
         &self,
         one: Option<(ApplicationId, u64)>,
+        snapshot: Snapshot,
         after_revision: u64,
     ) -> Result<impl Stream<Item = Result<WatchItem, Error>> + Send + 'static + use<>, Error> {
         let one = match one {
@@ -54,26 +67,30 @@ impl Service {
             self.metadata.changes(after_revision, 1).await?;
         }
         let service = self.clone();
-        let feeder = |feed| async move { service.feed(one, after_revision, &feed).await };
+        let feeder = |feed| async move { service.feed(one, snapshot, after_revision, &feed).await };
         Ok(fed("watch", ROOM, feeder))
     }
 
     async fn feed(
         &self,
         one: Option<ApplicationRef>,
+        snapshot: Snapshot,
         after: u64,
         feed: &Feed<WatchItem>,
     ) -> Result<(), Error> {
         let mut revisions = self.metadata.revisions();
         let mut seen = after;
         if after == 0 {
-            seen = self.snapshot(one.as_ref(), feed).await?;
+            seen = self.snapshot(one.as_ref(), snapshot, feed).await?;
         }
         let mut due = self.clock.boot() + BOOKMARK_EVERY;
         loop {
             let latest = *revisions.borrow_and_update();
             while seen < latest {
-                seen = self.pass_on(one.as_ref(), seen, latest, feed).await?;
+                let Some(reached) = self.pass_on(one.as_ref(), seen, latest, feed).await? else {
+                    return Ok(());
+                };
+                seen = reached;
             }
             tokio::select! {
                 changed = revisions.changed() => changed.map_err(|_| Error::Unavailable("the record is closed".into()))?,
@@ -87,7 +104,12 @@ impl Service {
     }
 
     /// What is so now; the revision that it is of.
-    async fn snapshot(&self, one: Option<&ApplicationRef>, feed: &Feed<WatchItem>) -> Result<u64, Error> {
+    async fn snapshot(
+        &self,
+        one: Option<&ApplicationRef>,
+        snapshot: Snapshot,
+        feed: &Feed<WatchItem>,
+    ) -> Result<u64, Error> {
         let revision = match one {
             Some(application) => {
                 let loaded = self.load(application, None).await?;
@@ -96,8 +118,12 @@ impl Service {
             }
             None => {
                 let mut token = String::new();
+                let filter = match snapshot {
+                    Snapshot::Whole => Filter::default(),
+                    Snapshot::Unclean => Filter::unclean(),
+                };
                 loop {
-                    let page = self.list(&Filter::default(), super::list::MAX_PAGE, &token).await?;
+                    let page = self.list(&filter, super::list::MAX_PAGE, &token).await?;
                     for application in page.applications {
                         failpoint::hit("store.in-snapshot").await;
                         feed.send(WatchItem::Application(Box::new(application))).await;
@@ -113,14 +139,15 @@ impl Service {
         Ok(revision)
     }
 
-    /// Tells of what changed after `seen`: each application once, as it is at the last of the revisions that were looked at.
+    /// Tells of what changed after `seen`: each application once, as it is at the last of the revisions that were looked at, which is the
+    /// answer. `None`: the one that is watched is gone.
     async fn pass_on(
         &self,
         one: Option<&ApplicationRef>,
         seen: u64,
         latest: u64,
         feed: &Feed<WatchItem>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Option<u64>, Error> {
         let changes = self.metadata.changes(seen, READ_AHEAD).await?;
         let reached = changes.last().map_or(latest, |last| last.revision);
         let changed: BTreeSet<ApplicationRef> =
@@ -129,12 +156,23 @@ impl Service {
         {
             let loaded = match self.load(&application, Some(reached)).await {
                 Ok(loaded) => loaded,
+                Err(Error::Refused(Refusal::Forgotten(_))) => {
+                    // What it had goes in several commits; the first one takes its spec.
+                    let spec = spec_key(&application);
+                    if changes.iter().any(|change| change.key == spec) {
+                        feed.send(WatchItem::Forgotten(application)).await;
+                    }
+                    if one.is_some() {
+                        return Ok(None);
+                    }
+                    continue;
+                }
                 Err(Error::Refused(Refusal::IdNotFound(_) | Refusal::GenerationNotFound(_))) => continue,
                 Err(error) => return Err(error),
             };
             feed.send(WatchItem::Application(Box::new(self.show(&loaded)))).await;
         }
-        Ok(reached)
+        Ok(Some(reached))
     }
 
     async fn bookmark(&self, one: Option<&ApplicationRef>, revision: u64) -> Result<api::Bookmark, Error> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use chassis::backoff::Backoff;
 use proto::{ApplicationRef, Digest};
 
-use super::load::{Loaded, revision_of};
-use super::{Service, load};
+use super::Service;
+use super::load::Loaded;
 use crate::error::Error;
-use crate::keys::payload::{self, SweepMark, Use};
+use crate::keys::payload::{self, Use};
 use crate::keys::{Kind, artifacts, checkpoint, desired, event, fence, generation, head, job};
 use crate::model::{Draft, Refusal};
-use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
+use crate::store::{Commit, Compare, Key, Operation, Transaction};
 
 /// How often a decision is made anew after a conflict.
 pub(super) const TRIES: usize = 32;
@@ -158,7 +158,7 @@ impl Service {
     }
 
     /// Adds references to payloads: the mark is read, then the payload is looked for, and the mark is compared in the
-    /// commit. A sweep in between moves the mark.
+    /// commit. A sweep in between moves the mark, or removes it.
     pub(crate) async fn point(
         &self,
         application: &ApplicationRef,
@@ -170,18 +170,18 @@ impl Service {
         if pointers.is_empty() {
             return Ok(());
         }
-        let marks = pointers.iter().map(|(digest, _)| Read::Key(payload::sweep_key(*digest))).collect();
-        let marks = self.metadata.read(marks, None).await?;
+        let digests: Vec<Digest> = pointers.iter().map(|(digest, _)| *digest).collect();
+        let marks = self.marked(&digests).await?;
         let mut missing = Vec::new();
-        for (index, (digest, used)) in pointers.into_iter().enumerate() {
-            let sweeping = load::one::<SweepMark>(&marks, index)?.is_some_and(|mark| mark.sweeping);
-            if sweeping || self.blobs.stat(digest).await?.is_none() {
+        for ((digest, used), (mark, revision)) in pointers.into_iter().zip(marks) {
+            if mark.sweeping || self.blobs.stat(digest).await?.is_none() {
                 missing.push(digest.to_string());
                 continue;
             }
-            transaction
-                .compares
-                .push(Compare { key: payload::sweep_key(digest), revision: revision_of(&marks, index) });
+            let compare = Compare { key: payload::sweep_key(digest), revision: Some(revision) };
+            if !transaction.compares.contains(&compare) {
+                transaction.compares.push(compare);
+            }
             let key = payload::reference_key(digest, application, used);
             transaction
                 .operations

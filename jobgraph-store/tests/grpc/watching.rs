@@ -183,3 +183,56 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
     assert!(met && seen.leftovers == ["pid 812"]);
     host.stop().await;
 }
+
+/// Becomes clean by its leader's words.
+async fn clean(host: &Host, id: &str) -> (proto::ApplicationRef, u64) {
+    let (app, fence) = host.led(id).await;
+    host.record().end(&fence, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    host.record().mark_clean(&fence, Vec::new()).await.unwrap();
+    let revision = host.applications().get(&app.id, None).await.unwrap().revision;
+    (app, revision)
+}
+
+#[tokio::test]
+async fn watchers_hear_of_what_is_forgotten_and_snapshots_may_leave_out_what_is_clean() {
+    let host = Host::start().await;
+    let applications = host.applications();
+    let (over, revision) = clean(&host, "over").await;
+    host.led("runs").await;
+    let mut of_one = applications
+        .watch(WatchRequest { application_id: over.id.to_string(), ..Default::default() })
+        .await
+        .unwrap();
+    let mut of_all =
+        applications.watch(WatchRequest { snapshot_unclean_only: true, ..Default::default() }).await.unwrap();
+    let mut snapshot = Vec::new();
+    while let Item::Application(shown) = of_all.next().await.unwrap().unwrap() {
+        snapshot.push(shown.application_id);
+    }
+    assert_eq!(snapshot, ["runs"]);
+    // What becomes clean is told of all the same, and so is what is forgotten, each once.
+    let (late, late_revision) = clean(&host, "late").await;
+    for (app, revision) in [(&over, revision), (&late, late_revision)] {
+        let forgotten = applications.forget(&app.id, app.generation, revision, false).await.unwrap();
+        assert!(!forgotten.forgotten_earlier);
+    }
+    applications.cancel(&"runs".parse().unwrap(), None, "", "").await.unwrap();
+    let (mut heard, mut last) = (Vec::new(), String::new());
+    while last != "runs" {
+        let item = timeout(&SystemClock, Duration::from_secs(10), of_all.next()).await.expect("an item");
+        match item.unwrap().unwrap() {
+            Item::Application(shown) => last = shown.application_id,
+            Item::Forgotten(gone) => heard.push((gone.application_id, gone.generation)),
+            Item::SnapshotEnd(_) | Item::Bookmark(_) => {}
+        }
+    }
+    assert_eq!(heard, [("over".to_owned(), 1), ("late".to_owned(), 1)]);
+    let mut of_one_last = None;
+    while let Some(item) =
+        timeout(&SystemClock, Duration::from_secs(10), of_one.next()).await.expect("its end")
+    {
+        of_one_last = Some(item.unwrap());
+    }
+    assert!(matches!(of_one_last, Some(Item::Forgotten(_))), "{of_one_last:?}");
+    host.stop().await;
+}

@@ -69,6 +69,15 @@ impl Entry {
         }
     }
 
+    /// Its contenders are to be ended from now on. False: they were before.
+    fn is_over_now(&mut self, now: Boot) -> bool {
+        if self.clean {
+            return false;
+        }
+        (self.clean, self.done, self.retry_at) = (true, false, now);
+        true
+    }
+
     /// Lifecycle is to be asked.
     fn is_open(&self) -> bool {
         !self.done && !self.asking && (self.clean || self.standing.room != Room::Waits)
@@ -107,14 +116,27 @@ impl Wanted {
         Self { terms, shares: Shares::default(), entries: HashMap::new(), finished: 0 }
     }
 
-    /// One application as a snapshot shows it. Of a clean one that nothing is known of, nothing is to be done: whether
-    /// lifecycle still knows it comes out at the snapshot's end.
+    /// One application as a snapshot shows it; which one it is, unless it is clean. Snapshots of this build show none of those: what is
+    /// left to be done for them comes out at the snapshot's end.
     pub(super) fn see(&mut self, application: &Application, now: Moment) -> Option<ApplicationRef> {
-        let key = key(application)?;
-        if !application.clean || self.entries.contains_key(&key) {
-            self.note(application, now);
+        if application.clean {
+            return None;
         }
-        Some(key)
+        self.note(application, now);
+        key(application)
+    }
+
+    /// Whatever something is to be done for.
+    pub(super) fn known(&self) -> impl Iterator<Item = ApplicationRef> {
+        self.entries.keys().cloned()
+    }
+
+    /// Lifecycle has contenders of these: an earlier `up` has let them in, and they do not wait again.
+    pub(super) fn have_contenders(&mut self, known: &HashSet<ApplicationRef>) {
+        let entries = self.entries.iter_mut().filter(|(key, _)| known.contains(key));
+        for (_, entry) in entries.filter(|(_, entry)| entry.standing.room == Room::Waits) {
+            entry.standing.room = Room::Runs;
+        }
     }
 
     /// One application as it is now.
@@ -128,33 +150,30 @@ impl Wanted {
             entry.done = false;
             entry.retry_at = now;
         }
-        if application.clean && !entry.clean {
-            entry.clean = true;
-            entry.done = false;
-            entry.retry_at = now;
-            self.finished += 1;
+        if application.clean {
+            self.finished += u64::from(entry.is_over_now(now));
         }
     }
 
-    /// The snapshot is whole: what it did not hold is gone. What lifecycle has contenders of although the record says that
-    /// it is clean was left behind while nobody looked.
+    /// The snapshot is whole: what it did not hold is over or gone. What is over was left behind while nobody looked.
     pub(super) fn snapshot_ended(
         &mut self,
         seen: &HashSet<ApplicationRef>,
-        known: HashSet<ApplicationRef>,
+        left_behind: Vec<ApplicationRef>,
         now: Boot,
     ) {
-        self.entries.retain(|key, _| seen.contains(key));
-        for key in known.into_iter().filter(|key| seen.contains(key)) {
-            let entry = self.entries.entry(key).or_insert_with(|| Entry {
-                clean: true,
-                ..Entry::new(&Application::default(), &self.terms, now)
-            });
-            // Whom an earlier `up` has let in has not to wait again.
-            if entry.standing.room == Room::Waits {
-                entry.standing.room = Room::Runs;
+        let mut gone: HashSet<ApplicationRef> = self.known().filter(|key| !seen.contains(key)).collect();
+        for key in left_behind {
+            gone.remove(&key);
+            match self.entries.get_mut(&key) {
+                Some(entry) => self.finished += u64::from(entry.is_over_now(now)),
+                None => {
+                    let entry = Entry::new(&Application::default(), &self.terms, now);
+                    self.entries.insert(key, Entry { clean: true, ..entry });
+                }
             }
         }
+        self.entries.retain(|key, _| !gone.contains(key));
     }
 
     /// Everything is to be asked for again.
@@ -358,12 +377,15 @@ mod tests {
     #[test]
     fn a_snapshot_tells_what_is_gone_and_lifecycle_what_was_left_behind() {
         let mut wanted = wanted(8);
-        wanted.note(&application("forgotten", false), MOMENT);
-        let shown = [application("runs", false), application("ended", true), application("left", true)];
+        wanted.note(&application("gone", false), MOMENT);
+        wanted.note(&application("ended-unseen", false), MOMENT);
+        let shown = [application("runs", false), application("of-an-older-store", true)];
         let seen: HashSet<_> = shown.iter().filter_map(|shown| wanted.see(shown, MOMENT)).collect();
-        let known = HashSet::from([reference("left"), reference("runs"), reference("another-host")]);
-        wanted.snapshot_ended(&seen, known, NOW);
-        assert_eq!(names(&wanted.due(NOW)), [("left".to_owned(), true), ("runs".to_owned(), false)]);
+        assert_eq!(seen, HashSet::from([reference("runs")]));
+        wanted.snapshot_ended(&seen, vec![reference("left"), reference("ended-unseen")], NOW);
+        let (over, goes_on) = (|name: &str| (name.to_owned(), true), ("runs".to_owned(), false));
+        assert_eq!(names(&wanted.due(NOW)), [over("ended-unseen"), over("left"), goes_on]);
+        assert_eq!(wanted.work().finished, 1, "one that was known to run has ended");
     }
 
     #[test]
@@ -419,7 +441,8 @@ mod tests {
         let mut wanted = wanted(1);
         let shown = [submitted("waits", 1), led("led"), submitted("kept", 2)];
         let seen: HashSet<_> = shown.iter().filter_map(|shown| wanted.see(shown, MOMENT)).collect();
-        wanted.snapshot_ended(&seen, HashSet::from([reference("kept")]), NOW);
+        wanted.have_contenders(&HashSet::from([reference("kept")]));
+        wanted.snapshot_ended(&seen, Vec::new(), NOW);
         assert_eq!(names(&wanted.due(NOW)), [("kept".to_owned(), false), ("led".to_owned(), false)]);
         assert_eq!(in_line(&wanted, NOW), ["waits"]);
     }

@@ -21,6 +21,8 @@ pub(crate) trait Face: Send + Sync {
     async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse>;
     async fn cancel(&self, application: &ApplicationRef) -> Answer<bool>;
     async fn abandon(&self, application: &ApplicationRef) -> Answer<()>;
+    /// Whether it was forgotten before.
+    async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool>;
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>>;
     async fn begin_attempt(&self, fence: &EpochFence, holder: &str)
     -> Answer<jobgraph::BeginAttemptResponse>;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
-use crate::store::{Change, Commit, Metadata, Operation, Read, StoreError, Transaction, View};
+use crate::store::{Change, Commit, Key, Metadata, Operation, Read, StoreError, Transaction, View};
 
 /// Which commit is held: the first one that changes a key with this in it.
 struct Armed {
@@ -30,6 +30,13 @@ pub(crate) struct Held {
 impl Gate {
     pub(crate) fn new(inner: Arc<dyn Metadata>) -> Self {
         Self { inner, armed: Mutex::default() }
+    }
+
+    /// The keys that begin so, now.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
+        let view = self.inner.read(vec![Read::all(Key::from(prefix.to_owned()))], None).await;
+        let entries = view.expect("the backend reads").answers.remove(0);
+        entries.into_iter().map(|(key, _)| key.to_string()).collect()
     }
 
     /// Holds the next commit that changes a key with `part` in it.

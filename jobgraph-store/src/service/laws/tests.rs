@@ -110,6 +110,12 @@ laws! {
     a_step_of_the_journal_is_kept_once
     a_payload_that_is_pointed_to_is_never_swept
     artifacts_are_freed_at_clean_and_graphs_are_kept
+    what_is_forgotten_is_gone_for_everybody
+    only_what_is_clean_is_forgotten
+    an_id_goes_on_after_what_was_forgotten
+    nothing_of_what_was_forgotten_comes_again
+    the_index_of_what_is_not_clean_is_the_truth
+    marks_go_with_their_payloads
 }
 
 /// What is wrong below the record, and laws that have to see it.
@@ -161,6 +167,10 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "wishes_for_savepoints_are_bounded",
         ],
     ),
+    (Fault::Loses("^u/"), &["the_index_of_what_is_not_clean_is_the_truth"]),
+    (Fault::Loses("^f/"), &["what_is_forgotten_is_gone_for_everybody"]),
+    (Fault::Loses("/request/"), &["what_is_forgotten_is_gone_for_everybody"]),
+    (Fault::Loses("/sweep"), &["marks_go_with_their_payloads"]),
     (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
 ];
 

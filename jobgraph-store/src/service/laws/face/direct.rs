@@ -36,8 +36,10 @@ impl Face for Direct {
 
     async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse> {
         let filter = crate::service::list::Filter {
-            labels: request.labels,
+            labels: request.labels.clone(),
             latest_only: request.latest_only,
+            phases: request.phases().collect(),
+            application: request.application_id.parse().ok(),
             ..Default::default()
         };
         let page =
@@ -60,6 +62,11 @@ impl Face for Direct {
             .await
             .map_err(why)?;
         Ok(())
+    }
+
+    async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool> {
+        let (id, generation) = (&application.id, application.generation.get());
+        Ok(self.0.forget(id, generation, seen_revision, false).await.map_err(why)?.earlier)
     }
 
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {

@@ -101,6 +101,11 @@ impl Face for Wired {
         Ok(())
     }
 
+    async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool> {
+        let forget = self.applications.forget(&application.id, application.generation, seen_revision, false);
+        Ok(forget.await.map_err(said)?.forgotten_earlier)
+    }
+
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {
         let (application_id, generation) = (application.id.to_string(), application.generation.get());
         let request = api::EventsRequest { application_id, generation, ..Default::default() };

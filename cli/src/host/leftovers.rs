@@ -1,0 +1,84 @@
+//! What generations leave below the state directory beside the record: outputs whose place nobody chose, checkpoints, work. It goes once
+//! the record has forgotten them.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use client::places::Places;
+use proto::ApplicationRef;
+
+use crate::application::Named;
+
+/// Directories of one generation.
+fn directories(places: &Places, application: &ApplicationRef) -> [PathBuf; 3] {
+    [places.outputs(application), places.checkpoints(application), places.application_work(application)]
+}
+
+/// Removes what a generation has left. Only of one that the record has forgotten: no later one has its name.
+pub(crate) fn remove(places: &Places, application: &ApplicationRef) -> io::Result<()> {
+    for directory in directories(places, application) {
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The generations that have left something, but for these.
+pub(crate) fn of_others(
+    places: &Places,
+    known: &HashSet<ApplicationRef>,
+) -> io::Result<HashSet<ApplicationRef>> {
+    let mut others = HashSet::new();
+    let any = ApplicationRef { id: "a".parse().map_err(io::Error::other)?, generation: proto::Generation(1) };
+    for directory in directories(places, &any) {
+        let Some(all) = directory.parent() else { continue };
+        let entries = match fs::read_dir(all) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            others.extend(entry?.file_name().to_str().and_then(generation).filter(|of| !known.contains(of)));
+        }
+    }
+    Ok(others)
+}
+
+/// The generation that a directory is called after.
+fn generation(name: &str) -> Option<ApplicationRef> {
+    let Named { id, generation } = name.parse().ok()?;
+    Some(ApplicationRef { id, generation: generation? })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_generations_left_is_found_by_its_name_and_removed_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let places = Places::new(state.path());
+        let [gone, kept] = ["gone@3", "kept@1"].map(|name| generation(name).unwrap());
+        assert_eq!(of_others(&places, &HashSet::new()).unwrap(), HashSet::new());
+        for application in [&gone, &kept] {
+            for directory in directories(&places, application) {
+                fs::create_dir_all(directory.join("below")).unwrap();
+            }
+        }
+        fs::create_dir_all(state.path().join("outputs/somebody's")).unwrap();
+        let known = HashSet::from([kept.clone()]);
+        assert_eq!(of_others(&places, &known).unwrap(), HashSet::from([gone.clone()]));
+        remove(&places, &gone).unwrap();
+        remove(&places, &gone).unwrap();
+        assert_eq!(of_others(&places, &HashSet::new()).unwrap(), known);
+        assert!(directories(&places, &kept).iter().all(|directory| directory.join("below").exists()));
+        assert!(state.path().join("outputs/somebody's").exists());
+    }
+}

@@ -1,0 +1,130 @@
+//! Indexes for records of older builds: what is not clean (`u/`), and the requests of a generation (`…/request/`). Brought up to date when
+//! the record is opened, before anybody writes to it.
+//!
+//! The list says of each generation whether the indexes know it. An older build writes at the list's new end and does not say so;
+//! so what is to be done ends at the first place that says so, and goes from the oldest to the newest, so that a
+//! store which dies meanwhile goes on where it was.
+
+use proto::ApplicationRef;
+
+use super::{Service, load};
+use crate::error::Error;
+use crate::keys::generation::{GenerationState, spec_key, state_key};
+use crate::keys::listing::{self, Listed};
+use crate::keys::request::{self, AcceptedRequest, AnsweredWith};
+use crate::keys::unclean::{self, Unclean};
+use crate::keys::{Kind as _, generation};
+use crate::store::{Compare, Key, Operation, Read, Stored, Transaction};
+
+/// Places that are read at once.
+const READ_AHEAD: usize = 512;
+
+/// Generations, or requests, that are indexed in one commit: two operations each.
+const INDEXED_AT_ONCE: usize = 40;
+
+impl Service {
+    /// Indexes what an older build has written; how many generations. Nobody else may write meanwhile.
+    pub async fn index(&self) -> Result<usize, Error> {
+        self.drop_cleaned().await?;
+        let mut places = self.places_without_index().await?;
+        if places.is_empty() {
+            return Ok(0);
+        }
+        self.index_requests().await?;
+        places.reverse();
+        for some in places.chunks(INDEXED_AT_ONCE) {
+            self.index_some(some).await?;
+        }
+        Ok(places.len())
+    }
+
+    /// Takes out of the index what an older build has made clean.
+    async fn drop_cleaned(&self) -> Result<(), Error> {
+        let view = self.metadata.read(vec![Read::all(unclean::prefix())], None).await?;
+        for (key, stored) in &view.answers[0] {
+            let place = Unclean::from_stored(&stored.value)?.place();
+            let application = named(&place)?;
+            let view = self.metadata.read(vec![Read::Key(state_key(&application))], None).await?;
+            let state: Option<GenerationState> = load::one(&view, 0)?;
+            if state.is_none_or(|state| state.application().clean) {
+                let operations = vec![Operation::Delete(key.clone())];
+                self.commit(Transaction { compares: Vec::new(), operations }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Newest first.
+    async fn places_without_index(&self) -> Result<Vec<Key>, Error> {
+        let (mut places, mut after) = (Vec::new(), None);
+        loop {
+            let read = Read::Range { prefix: listing::prefix(), after, limit: READ_AHEAD };
+            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            after = entries.last().map(|(place, _)| place.clone());
+            let last = entries.len() < READ_AHEAD;
+            for (place, stored) in entries {
+                if Listed::from_stored(&stored.value)?.indexed {
+                    return Ok(places);
+                }
+                places.push(place);
+            }
+            if last {
+                return Ok(places);
+            }
+        }
+    }
+
+    async fn index_some(&self, places: &[Key]) -> Result<(), Error> {
+        let each = places.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+        let reads = each.iter().map(|application| Read::Key(state_key(application))).collect();
+        let view = self.metadata.read(reads, None).await?;
+        let mut operations = Vec::new();
+        for (index, (place, application)) in places.iter().zip(&each).enumerate() {
+            let state: GenerationState = load::one(&view, index)?.unwrap_or_default();
+            if !state.application().clean {
+                let unclean = Unclean { place: place.to_string() };
+                operations.push(Operation::Put(unclean::key(application), unclean.to_stored()));
+            }
+            operations.push(Operation::Put(place.clone(), Listed { indexed: true }.to_stored()));
+        }
+        self.commit(Transaction { compares: Vec::new(), operations }).await?;
+        Ok(())
+    }
+
+    /// Names every request beside its generation.
+    async fn index_requests(&self) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let read = Read::Range { prefix: request::prefix(), after, limit: INDEXED_AT_ONCE };
+            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            let Some((last, _)) = entries.last() else { return Ok(()) };
+            after = Some(last.clone());
+            self.index_some_requests(&entries).await?;
+        }
+    }
+
+    async fn index_some_requests(&self, requests: &[(Key, Stored)]) -> Result<(), Error> {
+        let answered = |stored: &Stored| Ok(AcceptedRequest::from_stored(&stored.value)?.answered_with()?);
+        let each = requests.iter().map(|(_, stored)| answered(stored)).collect::<Result<Vec<_>, Error>>()?;
+        let reads = each.iter().map(|application| Read::Key(spec_key(application))).collect();
+        let view = self.metadata.read(reads, None).await?;
+        let mut operations = Vec::new();
+        for (index, ((request, _), application)) in requests.iter().zip(&each).enumerate() {
+            if load::one::<generation::GenerationSpec>(&view, index)?.is_some() {
+                let key = request::of_generation_key(application, request);
+                operations.push(Operation::Put(key, AnsweredWith {}.to_stored()));
+            }
+        }
+        if !operations.is_empty() {
+            self.commit(Transaction { compares: Vec::<Compare>::new(), operations }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn named(place: &Key) -> Result<ApplicationRef, Error> {
+    listing::generation(place).ok_or_else(|| Error::Internal(format!("{place} names no generation")))
+}
+
+#[cfg(test)]
+mod tests;
