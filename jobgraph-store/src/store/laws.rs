@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::{Change, Commit, Compare, Key, Metadata, Operation, Read, StoreError, Stored, Transaction};
@@ -95,15 +96,20 @@ pub(crate) async fn a_commit_is_atomic_and_compared(bed: &mut dyn Bed) -> Verdic
 pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let mut writers = JoinSet::new();
+    let all_have_read = Arc::new(Barrier::new(4));
     for _ in 0..4 {
-        let store = store.clone();
+        let (store, all_have_read) = (store.clone(), all_have_read.clone());
         writers.spawn(async move {
             let mut revisions = Vec::new();
+            let mut first = true;
             while revisions.len() < 10 {
                 let now = get(&*store, "count").await?;
                 let (count, revision) =
                     now.map_or((0, None), |(text, revision)| (text.parse().unwrap(), Some(revision)));
-                // Everybody has read before anybody writes, most of the time.
+                // Everybody has read before anybody writes: at first for certain, later most of the time.
+                if std::mem::take(&mut first) {
+                    all_have_read.wait().await;
+                }
                 tokio::task::yield_now().await;
                 let next: u64 = count + 1;
                 let done = store
