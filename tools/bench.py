@@ -24,8 +24,6 @@ import tempfile
 import time
 
 GIB = 1024 * 1024 * 1024
-# Seconds after the last application until memory is looked at: caches and allocators have given back by then what they give back.
-SETTLED = 15
 # The order in which a run passes them; a phase is the time since the one before.
 PHASES = ["submitted", "leader", "artifact", "main", "ended", "clean"]
 
@@ -127,63 +125,47 @@ def memory(bench: Bench) -> None:
     subprocess.run([bench.binary, "wait", "idle"], env=bench.env, capture_output=True, timeout=60)
 
 
-def resident(bench: Bench) -> dict[str, int]:
-    """PSS in KiB of the host's own processes, by name."""
-    sizes = {}
+def processes(bench: Bench) -> list[int]:
+    """PSS in KiB of every process of the host, its applications' included."""
+    found = []
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if str(bench.root / "state") not in command or command[1] not in ("serve", "up"):
+            if str(bench.root / "state").encode() not in (entry / "environ").read_bytes():
                 continue
             lines = (entry / "smaps_rollup").read_text().splitlines()
-            pss = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            found.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")))
         except (OSError, ValueError, IndexError, StopIteration):
             continue
-        sizes[command[2] if command[1] == "serve" else "up"] = pss
-    return sizes
+    return found
 
 
-def on_disk(directory: pathlib.Path) -> int:
-    """Bytes that a directory takes on its disk."""
-    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
-
-
-def ended(bench: Bench, counts: list[int]) -> None:
-    """What applications that have ended and wrote nothing leave: in the host's five processes, in the state directory."""
-    script = bench.root / "nothing"
-    script.write_text("#!/bin/sh\nexit 0\n")
-    script.chmod(0o755)
-    up = subprocess.Popen([bench.binary, "up", "--state-dir", str(bench.root / "state"), "--host-linger", "1h"],
-                          env=bench.env, stderr=subprocess.DEVNULL)
-    begin = time.monotonic()
-    while not (bench.root / "state" / "host.json").exists() and time.monotonic() < begin + 60:
-        time.sleep(0.1)
-    new, empty, done = None, 0, 0
-    for count in counts:
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda n: bench.call("run", "-q", "--application-id", f"ended-{n}", str(script)), range(done, count)))
-        done = max(done, count)
-        time.sleep(SETTLED)
-        sizes = resident(bench)
-        total, disk = sum(sizes.values()), on_disk(bench.root / "state")
-        if new is None:
-            new, empty = total, disk
-        each = f", {(disk - empty) / count / 1024:.1f} KiB each   goal 8" if count else ""
-        print(f"{count} ended: {total / 1024:.1f} MiB PSS, {total / new:.2f} of new   goal 1.5; state directory {disk / 1024:.0f} KiB{each}")
-        print("    " + ", ".join(f"{name} {pss / 1024:.1f}" for name, pss in sorted(sizes.items())))
-    up.terminate()
-    up.wait(timeout=60)
-
-
-def listing(bench: Bench, count: int) -> None:
-    """`list` over many applications that have ended; the record alone answers it."""
-    with Services(bench, "jobgraph-store") as services:
-        services.tool("past", str(services.state), str(count))
-        bench.env["MAINSPRING_STATE_DIR"] = str(services.state)
-        answered = [bench.timed("list", *options) for options in [["--limit", "100"]] * 3 + [[]] * 5]
-        bench.down()
-        bench.env["MAINSPRING_STATE_DIR"] = str(bench.root / "state")
-    print(f"list with {count} ended applications: {quantiles(answered[3:])}   goal 200 ms; with --limit 100: {quantiles(answered[1:3])}")
+def crowd(bench: Bench) -> None:
+    """200 applications of two jobs, submitted as fast as that goes: what they need at once, and how long `list` takes meanwhile."""
+    script = bench.root / "two.sql"
+    script.write_text("SELECT count(*) FROM (SELECT unnest(generate_series(1, 1000000)));\nSELECT 2 AS two;\n")
+    bench.timed("run", "-q", str(script))
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        submit = lambda run: bench.call("run", "-q", "-d", "--application-id", f"crowd-{run}", "--label", f"team={run % 5}", str(script))
+        submits = [pool.submit(submit, run) for run in range(200)]
+        most, most_kib, took, states = 0, 0, [], {}
+        while True:
+            before = time.monotonic()
+            listed = json.loads(bench.call("list", "--limit", "500", "-o", "json").stdout)["applications"]
+            took.append(time.monotonic() - before)
+            for application in listed:
+                states.setdefault(application["phase"], set()).add(application["applicationId"])
+            found = processes(bench)
+            most, most_kib = max(most, len(found)), max(most_kib, sum(found))
+            if all(one.done() for one in submits) and all(one["phase"] == "PHASE_ENDED" for one in listed):
+                break
+            time.sleep(0.2)
+        for one in submits:
+            one.result()
+    wall = time.monotonic() - start
+    queued = len(states.get("PHASE_QUEUED", []))
+    print(f"200 applications of two jobs, submitted at once: {wall:.0f} s, at most {most} processes with {most_kib / 1024:.0f} MiB PSS, {queued} seen QUEUED")
+    print(f"    mainspring list of all of them meanwhile, command to exit: {quantiles(took)}   goal 100 ms")
 
 
 def transfer(bench: Bench) -> None:
@@ -245,15 +227,12 @@ class Services:
         for process in self.processes:
             process.wait(timeout=30)
 
-    def tool(self, name: str, *arguments: str) -> str:
-        """What one of client/examples/ prints."""
-        tool = pathlib.Path(self.bench.binary).parent / "examples" / name
-        command = [str(tool), *arguments]
-        return subprocess.run(command, env=self.bench.env, check=True, capture_output=True, text=True, timeout=600).stdout
-
     def moved(self, runs: int, what: str, address: str) -> list[float]:
         """Seconds of each of some transfers (client/examples/transfer.rs)."""
-        return [float(line) / 1000 for line in self.tool("transfer", str(self.state), str(runs), what, address).split()]
+        tool = pathlib.Path(self.bench.binary).parent / "examples" / "transfer"
+        command = [str(tool), str(self.state), str(runs), what, address]
+        done = subprocess.run(command, env=self.bench.env, check=True, capture_output=True, text=True, timeout=600)
+        return [float(line) / 1000 for line in done.stdout.split()]
 
     def forget(self) -> None:
         """Removes what was moved, and waits until the disk is idle: the next transfer must not pay for the one before."""
@@ -276,8 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--only", choices=["trivial", "memory", "ended", "list", "transfer"])
-    parser.add_argument("--ended", type=int, nargs="+", default=[0, 200, 1000], help="after how many ended applications")
+    parser.add_argument("--only", choices=["trivial", "memory", "crowd", "transfer"])
     given = parser.parse_args()
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"{datetime.date.today()}  {os.cpu_count()} cores {model}  Linux {platform.release()}")
@@ -285,8 +263,7 @@ def main() -> None:
     bench = Bench(given.bin.resolve(), root)
     try:
         for name, measure in [("trivial", lambda: trivial(bench, given.runs)), ("memory", lambda: memory(bench)),
-                              ("ended", lambda: ended(bench, given.ended)), ("list", lambda: listing(bench, 10_000)),
-                              ("transfer", lambda: transfer(bench))]:
+                              ("crowd", lambda: crowd(bench)), ("transfer", lambda: transfer(bench))]:
             if given.only in (None, name):
                 measure()
     finally:
