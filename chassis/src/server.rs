@@ -25,8 +25,8 @@ use crate::transport::{Endpoint, Incoming, SharedTransport};
 
 pub use authenticate::Authenticator;
 pub use authorize::{
-    principal, require_application, require_attempt, require_contender, require_deployment,
-    require_incarnation,
+    check_own, principal, require_attempt, require_contender, require_deployment, require_incarnation,
+    require_own,
 };
 pub use deadline::UNARY_DEADLINE;
 pub use health::Health;
