@@ -24,6 +24,10 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_CONTENDER", value_name = "NAME", default_value = "runner-0")]
     pub contender: String,
 
+    /// File that holds this contender's token; what else the runner needs, the record answers
+    #[arg(long, env = "MAINSPRING_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: PathBuf,
+
     /// Where to answer health probes: unix:/path or tcp://host:port. Default: nowhere
     #[arg(long, env = "MAINSPRING_ENDPOINT", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
@@ -115,7 +119,17 @@ mod tests {
     #[test]
     fn an_impossible_setting_is_refused_at_the_door() {
         let parse = |extra: &[&str]| {
-            let base = ["serve", "--application", "orders", "--generation", "4", "--state-dir", "/state"];
+            let base = [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ];
             Command::try_parse_from(base.iter().chain(extra)).map(|command| command.args)
         };
         let args = parse(&[]).unwrap();
@@ -124,9 +138,39 @@ mod tests {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
         for wrong in [
-            ["serve", "--application", "Orders", "--generation", "4", "--state-dir", "/state"],
-            ["serve", "--application", "orders", "--generation", "0", "--state-dir", "/state"],
-            ["serve", "--application", "orders", "--generation", "4", "--state-dir", "state"],
+            [
+                "serve",
+                "--application",
+                "Orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ],
+            [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "0",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ],
+            [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "state",
+                "--token-file",
+                "/t",
+            ],
         ] {
             assert!(Command::try_parse_from(wrong).is_err(), "{wrong:?}");
         }

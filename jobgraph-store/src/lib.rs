@@ -63,8 +63,8 @@ pub async fn serve(
         endpoints: vec![args.endpoint()],
         transport,
         clock: clock.clone(),
+        routes: grpc::routes(&service, &key),
         authenticator: Authenticator::new(key),
-        routes: grpc::routes(&service),
         shutdown: shutdown.clone(),
         limits: Limits { grace: GRACE, ..Limits::default() },
     })

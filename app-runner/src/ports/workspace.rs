@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::credential::{Credential, DeploymentKey, Principal};
 use client::outbox::Outbox;
 use client::places::{Kind, Places};
 use client::tether::output;
@@ -18,6 +17,7 @@ use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
+use super::keyring::Keyring;
 use super::{PortResult, main_process};
 use crate::error::PortError;
 
@@ -65,10 +65,12 @@ const CONTROL: &str = ".control";
 pub struct AttemptPlaces {
     /// main()'s working directory; the artifacts lie in it.
     pub directory: PathBuf,
-    /// Specs, outputs, exit files and the token: for the runner and its tethers.
+    /// Specs, outputs, exit files and tokens: for the runner and its tethers.
     pub control: PathBuf,
-    /// The attempt's credential.
+    /// main()'s credential, for `ExecutionService` and nothing else.
     pub token_file: PathBuf,
+    /// What `describe` takes.
+    pub describe_token_file: PathBuf,
     /// Sockets.
     pub sockets: PathBuf,
 }
@@ -81,6 +83,7 @@ impl AttemptPlaces {
         Self {
             directory: work.join(format!("{ATTEMPT}{}", fence.epoch)),
             token_file: control.join("token"),
+            describe_token_file: control.join("describe.token"),
             sockets: places.sockets(&fence.application, Kind::Attempt, fence.epoch.get()),
             control,
         }
@@ -119,15 +122,6 @@ pub(super) fn rescue_output(
     errors
 }
 
-/// The attempt's credential.
-pub fn attempt_credential(key: &DeploymentKey, fence: &EpochFence) -> Credential {
-    key.mint(&Principal::Attempt {
-        application: fence.application.id.to_string(),
-        generation: fence.application.generation.get(),
-        epoch: fence.epoch.get(),
-    })
-}
-
 /// Below an application's work directory: its files, for all attempts.
 const ARTIFACTS: &str = "artifacts";
 
@@ -135,13 +129,13 @@ const ARTIFACTS: &str = "artifacts";
 #[derive(Debug, Clone)]
 pub struct LocalWorkspace {
     places: Places,
-    key: DeploymentKey,
+    keyring: Keyring,
 }
 
 impl LocalWorkspace {
-    /// Below these places; tokens are minted from the key.
-    pub fn new(places: Places, key: DeploymentKey) -> Self {
-        Self { places, key }
+    /// Below these places; what main() and `describe` show is taken from the keyring.
+    pub fn new(places: Places, keyring: Keyring) -> Self {
+        Self { places, keyring }
     }
 }
 
@@ -158,8 +152,12 @@ impl Workspace for LocalWorkspace {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(about("make the directory", directory))?;
         }
-        let credential = attempt_credential(&self.key, fence);
-        credential.write_file(&attempt.token_file).map_err(|error| PortError::away(error.to_string()))?;
+        let tokens = self.keyring.of_attempt(fence)?;
+        for (token, file) in
+            [(&tokens.execution, &attempt.token_file), (&tokens.describe, &attempt.describe_token_file)]
+        {
+            token.write_file(file).map_err(|error| PortError::away(error.to_string()))?;
+        }
         Ok(attempt.directory)
     }
 
@@ -290,11 +288,28 @@ mod tests {
 
     use super::*;
 
+    impl LocalWorkspace {
+        /// As if the record had answered.
+        fn begun(&self, fence: &EpochFence) {
+            let token = |text: &str| text.to_owned();
+            let tokens = proto::jobgraph::AttemptTokens {
+                execution: token("mains"),
+                main_tether: token("its-tethers"),
+                describe: token("describes"),
+                describe_tether: token("its-tethers-too"),
+                jobs: String::new(),
+            };
+            self.keyring.take_attempt(fence, proto::Incarnation(0), Some(tokens)).unwrap();
+        }
+    }
+
     fn workspace() -> (tempfile::TempDir, LocalWorkspace, EpochFence) {
         let directory = tempfile::tempdir().unwrap();
-        let workspace = LocalWorkspace::new(Places::new(directory.path()), DeploymentKey::generate());
+        let workspace = LocalWorkspace::new(Places::new(directory.path()), Keyring::default());
         let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
-        (directory, workspace, EpochFence { application, epoch: Epoch(7) })
+        let fence = EpochFence { application, epoch: Epoch(7) };
+        workspace.begun(&fence);
+        (directory, workspace, fence)
     }
 
     #[tokio::test]
@@ -324,6 +339,7 @@ mod tests {
         let (_state, workspace, fence) = workspace();
         let earlier = EpochFence { epoch: Epoch(6), ..fence.clone() };
         for fence in [&earlier, &fence] {
+            workspace.begun(fence);
             workspace.prepare(fence).await.unwrap();
             let output = AttemptPlaces::new(&workspace.places, fence).output();
             fs::create_dir(&output).unwrap();

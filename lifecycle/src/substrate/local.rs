@@ -74,7 +74,7 @@ impl Local {
 
     fn tether(&self, order: &Order) -> Tether {
         let endpoint = Endpoint::Unix(self.place(&order.slot).keeper_socket(order.start));
-        let token = self.key.mint(&place::principal(&order.slot.group));
+        let token = self.key.mint(&place::owner(&order.slot.group));
         Tether::connect(endpoint, token, self.transport.clone(), self.clock.clone())
     }
 
@@ -201,12 +201,7 @@ impl Substrate for Local {
                 let _ = fs::remove_dir_all(output);
             }
         }
-        let mark = self.places.owner_mark(
-            &order.slot.group.application,
-            order.slot.group.kind,
-            order.slot.group.number,
-        );
-        let spec = place.spec(order, &self.inherited, &self.places, &self.store, mark);
+        let spec = place.spec(order, &self.inherited, &self.places, &self.store, &self.key);
         let tether = tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
             .await
             .map_err(|error| SubstrateError(error.to_string()))?;

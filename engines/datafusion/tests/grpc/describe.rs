@@ -31,7 +31,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(root.path().join("s"));
         let shutdown = Shutdown::new();
-        let principal = Principal::Attempt { application: "orders".into(), generation: 1, epoch: 3 };
+        let principal = Principal::Describe { application: "orders".into(), generation: 1, epoch: 3 };
         let token = token(principal);
         let serving = mainspring_datafusion::describe::serve(
             endpoint.clone(),
@@ -174,8 +174,14 @@ async fn publish_and_sweep_may_be_repeated() {
 #[tokio::test]
 async fn only_the_holder_of_the_token_is_answered() {
     let world = World::new().await;
-    let other = token(Principal::Attempt { application: "orders".into(), generation: 1, epoch: 4 });
-    for (token, reason) in [(None, Reason::CredentialMissing), (Some(other), Reason::CredentialInvalid)] {
+    let application = || "orders".to_owned();
+    let earlier = token(Principal::Describe { application: application(), generation: 1, epoch: 2 });
+    let main = token(Principal::Attempt { application: application(), generation: 1, epoch: 3 });
+    for (token, reason) in [
+        (None, Reason::CredentialMissing),
+        (Some(earlier), Reason::CredentialInvalid),
+        (Some(main), Reason::CredentialInvalid),
+    ] {
         let error = Describe::new(channel(&world.endpoint, token)).info().await.unwrap_err();
         assert_eq!(error.reason(), Some(reason));
     }

@@ -47,6 +47,7 @@ impl World {
             cluster: ClusterArgs {
                 endpoint: endpoint.clone(),
                 token_file: root.path().join("token"),
+                jobs_token_file: root.path().join("jobs.token"),
                 store: endpoint.clone(),
                 application: "orders".parse().unwrap(),
                 generation: 1,
@@ -71,7 +72,7 @@ impl World {
     }
 
     fn token() -> chassis::credential::Credential {
-        token(Principal::Incarnation { application: "orders".into(), generation: 1, incarnation: 5 })
+        token(Principal::Jobs { application: "orders".into(), generation: 1, incarnation: 5 })
     }
 
     fn leader(&self, epoch: u64) -> Jobs {

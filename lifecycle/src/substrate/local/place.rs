@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::{DeploymentKey, Kept, Principal};
 use chassis::transport::Endpoint;
 use client::places::{Kind, Places};
 use client::tether::{TetherSpec, WORK_DIR_VARIABLE, default_lock_wait_ms};
@@ -16,6 +16,29 @@ use crate::model::{GroupId, Order, RoleFile, Scope, Slot};
 
 /// How long a process lives on without a lifecycle that owns its tether.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// Who the owner of a group's tethers is.
+pub(super) fn owner(group: &GroupId) -> Principal {
+    let kept = match group.kind {
+        Kind::Contender => Kept::Contender,
+        Kind::Cluster | Kind::Attempt => Kept::Cluster,
+    };
+    Principal::Owner {
+        application: group.application.id.to_string(),
+        generation: group.application.generation.get(),
+        kept,
+        number: group.number,
+    }
+}
+
+/// Who gives orders to the role of a group that serves jobs.
+fn jobs(group: &GroupId) -> Principal {
+    Principal::Jobs {
+        application: group.application.id.to_string(),
+        generation: group.application.generation.get(),
+        incarnation: group.number,
+    }
+}
 
 /// The credential that the processes of a group hold.
 pub(super) fn principal(group: &GroupId) -> Principal {
@@ -131,12 +154,21 @@ impl Place {
         self.starts().join("token")
     }
 
-    /// Makes the directories, the credential and the role's files.
+    /// What the role that serves jobs takes orders by: in its own directory only.
+    fn jobs_token_file(&self) -> PathBuf {
+        self.starts().join("jobs.token")
+    }
+
+    /// Makes the directories, the credentials and the role's files.
     pub(super) fn prepare(&self, order: &Order, key: &DeploymentKey) -> io::Result<()> {
         for directory in [self.starts(), self.sockets.clone()] {
             private_directory(&directory)?;
         }
-        key.mint(&principal(&order.slot.group)).write_file(&self.token_file())?;
+        let group = &order.slot.group;
+        key.mint(&principal(group)).write_file(&self.token_file())?;
+        if order.role.serves_jobs {
+            key.mint(&jobs(group)).write_file(&self.jobs_token_file())?;
+        }
         for RoleFile { path, content, executable } in &order.role.files {
             let path = self.work.join(path);
             if let Some(parent) = path.parent() {
@@ -162,7 +194,7 @@ impl Place {
         inherited: &BTreeMap<String, String>,
         places: &Places,
         store: &Endpoint,
-        owner_mark: String,
+        key: &DeploymentKey,
     ) -> TetherSpec {
         let group = &order.slot.group;
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -185,6 +217,9 @@ impl Place {
             ]),
             Kind::Cluster | Kind::Attempt => ours.push(("MAINSPRING_INCARNATION", group.number.to_string())),
         }
+        if order.role.serves_jobs {
+            ours.push(("MAINSPRING_JOBS_TOKEN_FILE", text(&self.jobs_token_file())));
+        }
         if !order.traceparent.is_empty() {
             ours.push(("TRACEPARENT", order.traceparent.clone()));
         }
@@ -194,13 +229,13 @@ impl Place {
             env,
             cwd: self.work.clone(),
             socket: self.keeper_socket(order.start),
-            token_file: self.token_file(),
+            owner: key.mint(&owner(group)),
             grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX),
             lock_file: None,
             lock_wait_ms: default_lock_wait_ms(),
             output_dir: self.output_dir(order.start),
             exit_file: self.exit_file(order.start),
-            owner_mark,
+            owner_mark: places.owner_mark(&group.application, group.kind, group.number),
         }
     }
 }
