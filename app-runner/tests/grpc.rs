@@ -16,7 +16,7 @@ use app_runner::service::{Contender, Front, Identity};
 use bytes::Bytes;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
-use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::credential::{Credential, DeploymentKey, Kind as TokenKind, Principal};
 use chassis::tasks::{Shutdown, Tasks};
 use chassis::transport::{BoxedIo, Endpoint, Incoming, OsTransport, SharedTransport, Transport};
 use client::execution::{ExecuteCall, ExecuteEvent, Execution, JobOutcome, MAX_GRAPH_BYTES};
@@ -297,6 +297,17 @@ async fn only_this_attempts_credential_is_taken() {
         let refused = soon(client.get_attempt(GetAttemptRequest {})).await.unwrap_err();
         assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)));
     }
+    host.end(contender).await;
+}
+
+#[tokio::test]
+async fn every_method_opens_for_main_of_this_attempt_and_for_nobody_else() {
+    let host = Host::new();
+    let contender = host.contend();
+    soon(host.execution().get_attempt()).await.unwrap();
+    let (channel, service) = (host.channel(None), "mainspring.runner.v1.ExecutionService");
+    let tried = trespass::walk(&channel, &clock(), service, |who| host.key.mint(who), TokenKind::Attempt).await;
+    trespass::assert_held(&tried, TokenKind::Attempt);
     host.end(contender).await;
 }
 

@@ -28,6 +28,7 @@ pub use authorize::{
     check_own, principal, require_attempt, require_contender, require_deployment, require_incarnation,
     require_own,
 };
+pub use authorize::who_may;
 pub use deadline::UNARY_DEADLINE;
 pub use health::Health;
 pub use withhold::TraceId;

@@ -51,14 +51,18 @@ impl ElectionService for Grpc {
         let first = timeout(self.elector.clock(), ENTER_WITHIN, requests.message()).await;
         let enter = match first {
             Ok(message) => match message?.and_then(|request| request.message) {
-                Some(Asked::Enter(enter)) => entered(enter)?,
+                Some(Asked::Enter(enter)) => {
+                    // Who asks is answered about nobody else's request, not even what is wrong with it.
+                    let application = ApplicationRef::try_from(enter.application.clone()).map_err(Error::Id)?;
+                    check_own(&caller, &application)?;
+                    entered(enter)?
+                }
                 Some(Asked::Renew(_)) | None => {
                     return Err(malformed("enter", "the first message has to enter").into());
                 }
             },
             Err(elapsed) => return Err(malformed("enter", format!("{elapsed}")).into()),
         };
-        check_own(&caller, &enter.application)?;
         let renewals = requests
             .map(|request| match request {
                 Ok(CampaignRequest { message: Some(Asked::Renew(renew)) }) => Ok(renew.sequence),

@@ -1,7 +1,7 @@
 //! What a caller may do. Which kinds of credential open a method stands in [`doors`] and is asked before the method is
 //! called; whose application, attempt or cluster it is, the methods ask. The deployment may do everything.
 
-pub(super) mod doors;
+mod doors;
 
 use proto::{ApplicationRef, Reason};
 use tonic::{Code, Request, Status};
@@ -9,9 +9,11 @@ use tonic::{Code, Request, Status};
 use crate::credential::{Kind, Principal};
 use crate::status::Problem;
 
+pub use doors::who_may;
+
 /// Whether a credential of this kind opens the method at all.
 pub(super) fn may_enter(path: &str, caller: &Principal) -> Result<(), Status> {
-    let who = doors::who_may(path);
+    let who = who_may(path);
     if *caller == Principal::Deployment || who.contains(&caller.kind()) {
         return Ok(());
     }

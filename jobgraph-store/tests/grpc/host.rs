@@ -84,6 +84,10 @@ impl Host {
         self.begin().await;
     }
 
+    pub(crate) fn mint(&self, principal: &Principal) -> Credential {
+        self.key.mint(principal)
+    }
+
     pub(crate) fn as_(&self, credential: Option<&Principal>) -> Caller {
         let credential: Option<Credential> = credential.map(|principal| self.key.mint(principal));
         Caller(connect(transport(), clock(), self.endpoint.clone(), credential))
@@ -97,6 +101,11 @@ impl Host {
     pub(crate) fn as_attempt(&self, app: &ApplicationRef, epoch: u64) -> Caller {
         let (application, generation) = (app.id.to_string(), app.generation.get());
         self.as_(Some(&Principal::Attempt { application, generation, epoch }))
+    }
+
+    pub(crate) fn as_contender(&self, app: &ApplicationRef) -> Caller {
+        let (application, generation) = (app.id.to_string(), app.generation.get());
+        self.as_(Some(&Principal::Contender { application, generation }))
     }
 
     /// A submitted application that is led with epoch 1.
@@ -135,6 +144,10 @@ impl Host {
 }
 
 impl Caller {
+    pub(crate) fn channel(&self) -> GrpcChannel {
+        self.0.clone()
+    }
+
     pub(crate) fn applications(&self) -> Applications {
         Applications::new(self.0.clone())
     }

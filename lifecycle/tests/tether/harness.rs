@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{Clock as _, SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Kept, Principal};
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
@@ -64,6 +65,11 @@ impl Scene {
         Tether::connect(endpoint, credential, self.transport.clone(), self.clock.clone())
     }
 
+    pub(crate) fn channel(&self, spec: &TetherSpec) -> GrpcChannel {
+        let endpoint = Endpoint::Unix(spec.socket.clone());
+        channel::connect(self.transport.clone(), self.clock.clone(), endpoint, None)
+    }
+
     /// Starts the child and returns once it runs.
     pub(crate) async fn start(&self, spec: &TetherSpec) -> (Tether, Owned, u32) {
         let tether = self.spawn(spec).await.unwrap();
@@ -109,12 +115,11 @@ impl Drop for Scene {
 /// The token of a tether's owner.
 pub(crate) fn token(epoch: u64) -> Credential {
     let (application, generation, kept) = ("orders".into(), 4, Kept::Main);
-    DeploymentKey::from_bytes([7; 32]).mint(&Principal::Owner {
-        application,
-        generation,
-        kept,
-        number: epoch,
-    })
+    mint(&Principal::Owner { application, generation, kept, number: epoch })
+}
+
+pub(crate) fn mint(principal: &Principal) -> Credential {
+    DeploymentKey::from_bytes([7; 32]).mint(principal)
 }
 
 /// The future's output, or a failed test.

@@ -154,7 +154,7 @@ pub(crate) const DOORS: [Doors; 16] = [
 ];
 
 /// Who may call `/package.Service/Method`, beside the deployment.
-pub(crate) fn who_may(path: &str) -> &'static [Kind] {
+pub fn who_may(path: &str) -> &'static [Kind] {
     static INDEX: LazyLock<HashMap<String, &'static [Kind]>> = LazyLock::new(|| {
         let paths = |doors: &'static Doors| {
             let path = move |method: &&str| (format!("/{}/{method}", doors.service), doors.who);

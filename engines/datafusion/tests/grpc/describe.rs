@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chassis::credential::Principal;
+use chassis::credential::{Kind, Principal};
 use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
@@ -31,8 +31,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(root.path().join("s"));
         let shutdown = Shutdown::new();
-        let principal = Principal::Describe { application: "orders".into(), generation: 1, epoch: 3 };
-        let token = token(principal);
+        let token = token(Self::runner());
         let serving = mainspring_datafusion::describe::serve(
             endpoint.clone(),
             token.clone(),
@@ -44,6 +43,10 @@ impl World {
         ready(&endpoint).await;
         let describe = Describe::new(channel(&endpoint, Some(token)));
         Self { root, describe, endpoint, shutdown }
+    }
+
+    fn runner() -> Principal {
+        Principal::Describe { application: "orders".into(), generation: 1, epoch: 3 }
     }
 
     fn subject(&self, name: &str, text: &str) -> Subject {
@@ -169,6 +172,18 @@ async fn publish_and_sweep_may_be_repeated() {
     assert_eq!(world.describe.sweep(what(1)).await.unwrap(), 0);
     assert_eq!(world.describe.sweep(what(2)).await.unwrap(), 1);
     assert_eq!(world.describe.sweep(what(2)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn every_method_opens_for_the_runner_and_for_nobody_else() {
+    let world = World::new().await;
+    let (channel, service) = (channel(&world.endpoint, None), "mainspring.engine.v1.DescribeService");
+    let mint = |who: &Principal| match who.kind() {
+        Kind::Describe => token(World::runner()),
+        _ => token(who.clone()),
+    };
+    let tried = trespass::walk(&channel, &clock(), service, mint, Kind::Describe).await;
+    trespass::assert_held(&tried, Kind::Describe);
 }
 
 #[tokio::test]
