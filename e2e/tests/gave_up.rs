@@ -54,6 +54,7 @@ fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_
         eventually("the store runs again", || host.pid_of("jobgraph-store").is_some_and(|pid| pid != before));
     };
     restart_store(&"ab".repeat(32));
+    runners().iter().for_each(|(pid, _)| signal(*pid, "KILL"));
     eventually("it has exited for good", || exits(&host.state()).iter().any(|exit| exit["code"] == 78));
     restart_store(&right);
 

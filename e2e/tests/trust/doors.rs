@@ -56,8 +56,8 @@ async fn mains_token_opens_its_execution_and_no_method_of_anything_else() {
 
     for (name, endpoint) in served(&host, &main) {
         OsTransport.connect(&endpoint).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let shown = trespass::walk(&channel(&endpoint, &token), &clock(), name, |_| token.clone(), Kind::Attempt);
-        for tried in shown.await {
+        let (channel, mint) = (channel(&endpoint, &token), |_: &Principal| token.clone());
+        for tried in trespass::walk(&channel, &clock(), name, mint, Kind::Attempt).await {
             let shut = [Some(Reason::CredentialScope), Some(Reason::CredentialInvalid)];
             assert!(shut.contains(&tried.shut), "{endpoint} {}: {:?}", tried.path, tried.shut);
         }
