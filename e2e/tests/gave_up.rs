@@ -42,21 +42,21 @@ fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_
     let status = || host.run(&["status", "stuck", "-o", "json"]).exits(0).json();
     eventually("the job runs", || status()["jobs"][0]["state"] == "JOB_STATE_RUNNING");
 
-    // The store verifies with another key from now on: its runner's token is none of that deployment.
+    // The elector verifies with another key from now on: the token of the next runner is none of that deployment.
     let key = key_file(&host.state());
     let right = std::fs::read_to_string(&key).unwrap();
     let runners =
         || host.alive().into_iter().filter(|(_, line)| line.contains("serve app-runner")).collect::<Vec<_>>();
-    let restart_store = |text: &str| {
+    let restart_elector = |text: &str| {
         std::fs::write(&key, text).unwrap();
-        let before = host.pid_of("jobgraph-store").unwrap();
+        let before = host.pid_of("leader-elector").unwrap();
         signal(before, "KILL");
-        eventually("the store runs again", || host.pid_of("jobgraph-store").is_some_and(|pid| pid != before));
+        eventually("it runs again", || host.pid_of("leader-elector").is_some_and(|pid| pid != before));
     };
-    restart_store(&"ab".repeat(32));
+    restart_elector(&"ab".repeat(32));
     runners().iter().for_each(|(pid, _)| signal(*pid, "KILL"));
     eventually("it has exited for good", || exits(&host.state()).iter().any(|exit| exit["code"] == 78));
-    restart_store(&right);
+    restart_elector(&right);
 
     let trouble = || {
         let conditions = status()["conditions"].as_array().cloned().unwrap_or_default();
