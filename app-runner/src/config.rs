@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chassis::run_as::RunAsArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
 use proto::{ApplicationId, ApplicationRef, Generation};
@@ -27,6 +28,10 @@ pub struct Args {
     /// File that holds this contender's token; what else the runner needs, the record answers
     #[arg(long, env = "MAINSPRING_TOKEN_FILE", value_name = "FILE")]
     pub token_file: PathBuf,
+
+    /// Whom main() runs as
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 
     /// Where to answer health probes: unix:/path or tcp://host:port. Default: nowhere
     #[arg(long, env = "MAINSPRING_ENDPOINT", value_name = "ENDPOINT")]
@@ -63,7 +68,7 @@ impl Args {
 
     /// The places of this host.
     pub fn places(&self) -> Places {
-        Places::new(self.state_dir.clone())
+        Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
     }
 
     /// What is contended for.

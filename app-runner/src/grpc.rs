@@ -28,6 +28,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::error::{PortError, PortErrorKind};
 use crate::ports::PortResult;
 use crate::ports::keyring::Keyring;
+use crate::ports::workspace;
 use crate::service::Front;
 use crate::service::execution::{Call, Execution, MAX_GRAPH_BYTES};
 
@@ -49,8 +50,9 @@ impl GrpcFront {
 #[async_trait]
 impl Front for GrpcFront {
     async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
-        let directory = self.places.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
-        let endpoint = Endpoint::Unix(directory.join("execution-0.sock"));
+        let directory = self.places.open().sockets(&fence.application, Kind::Attempt, fence.epoch.get());
+        let socket = directory.join("execution-0.sock");
+        let endpoint = Endpoint::Unix(socket.clone());
         let service = ExecutionServiceServer::new(Served { execution, fence: fence.clone() })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -67,6 +69,7 @@ impl Front for GrpcFront {
         let server = bind(serve)
             .await
             .map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
+        workspace::give_to_main(&self.places, &fence.application, &socket, 0o660)?;
         tasks.spawn("ExecutionService", server.run());
         Ok(endpoint.to_string())
     }

@@ -137,6 +137,7 @@ fn ports(
         transport: transport.clone(),
         clock: clock.clone(),
         keyring: keyring.clone(),
+        run_as: args.run_as.given(),
     };
     Ports {
         election: Arc::new(ElectorElection::new(

@@ -306,7 +306,8 @@ async fn every_method_opens_for_main_of_this_attempt_and_for_nobody_else() {
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
     let (channel, service) = (host.channel(None), "mainspring.runner.v1.ExecutionService");
-    let tried = trespass::walk(&channel, &clock(), service, |who| host.key.mint(who), TokenKind::Attempt).await;
+    let tried =
+        trespass::walk(&channel, &clock(), service, |who| host.key.mint(who), TokenKind::Attempt).await;
     trespass::assert_held(&tried, TokenKind::Attempt);
     host.end(contender).await;
 }

@@ -4,7 +4,7 @@
 
 #[path = "trust/doors.rs"]
 mod doors;
-#[path = "trust/waiting.rs"]
-mod waiting;
 #[path = "trust/run_as.rs"]
 mod run_as;
+#[path = "trust/waiting.rs"]
+mod waiting;

@@ -53,7 +53,8 @@ impl ElectionService for Grpc {
             Ok(message) => match message?.and_then(|request| request.message) {
                 Some(Asked::Enter(enter)) => {
                     // Who asks is answered about nobody else's request, not even what is wrong with it.
-                    let application = ApplicationRef::try_from(enter.application.clone()).map_err(Error::Id)?;
+                    let application =
+                        ApplicationRef::try_from(enter.application.clone()).map_err(Error::Id)?;
                     check_own(&caller, &application)?;
                     entered(enter)?
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _};
 use chassis::credential::Kind;
+use chassis::run_as::Identity;
 use client::process_tree::{self, Process};
 use client::tether::{Exit, Stream, TetherEvent};
 use proto::{Epoch, Reason};
@@ -368,6 +369,27 @@ async fn the_token_of_a_tethers_owner_is_nowhere_when_its_child_runs() {
             assert!(!holds(&path), "{}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn a_child_becomes_whom_its_spec_says_without_any_right_of_root_and_its_tether_does_not() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: only root can become somebody else");
+        return;
+    }
+    let scene = Scene::new();
+    let mut spec = scene.spec(1, "id -u; id -g; id -G; grep -E '^Cap(Prm|Eff)' /proc/self/status");
+    // The scene's own directory is shut to others.
+    spec.cwd = "/".into();
+    spec.becomes = Some(Identity { uid: 65_534, gid: 1_500_000_001, groups: vec![1_500_000_002] });
+    let (tether, mut owned, _) = scene.start(&spec).await;
+    let said = said(&tether).await;
+    let none = "0000000000000000";
+    assert_eq!(said, format!("65534\n1500000001\n1500000001 1500000002\nCapPrm:\t{none}\nCapEff:\t{none}\n"));
+    assert_eq!(exit(&mut owned).await.code, Some(0));
+    let keeper = scene.marked().into_iter().map(|(process, _)| process.pid).next().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+    assert!(status.contains("\nUid:\t0\t0\t0\t0\n"), "{status}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
+use chassis::run_as::RunAs;
 use chassis::tasks::{self, OwnedTask};
 use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
@@ -103,6 +104,8 @@ pub struct Tethers {
     pub transport: SharedTransport,
     /// Time.
     pub clock: SharedClock,
+    /// Whom main() becomes, where that is not what the runner is.
+    pub run_as: Option<RunAs>,
     /// What the record answered: who owns a tether shows one of these.
     pub keyring: Keyring,
 }
@@ -213,6 +216,8 @@ impl Shared {
             grace_ms: 0,
             lock_file: None,
             lock_wait_ms: tether::default_lock_wait_ms(),
+            // Part of the engine, as trusted as the host that found it.
+            becomes: None,
             output_dir: output_dir.clone(),
             exit_file: at.control.join(format!("describe-{starts}.exit")),
             owner_mark: places.owner_mark(

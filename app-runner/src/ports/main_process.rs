@@ -137,6 +137,11 @@ impl TetheredMain {
         let mut env = inherited();
         // Levels are the deployment's; main()'s stderr is the program's own.
         env.remove("MAINSPRING_LOG");
+        let Tethers { places, run_as, .. } = &self.tethers;
+        let becomes = run_as.as_ref().map(|run_as| {
+            run_as.describe(&mut env);
+            run_as.identity(&places.state_mark(), &fence.application.to_string(), workspace::MAIN, &[])
+        });
         env.extend(launch.environment.clone());
         env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
         Ok(TetherSpec {
@@ -148,6 +153,7 @@ impl TetheredMain {
             grace_ms: 0,
             lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
             lock_wait_ms: tether::default_lock_wait_ms(),
+            becomes,
             output_dir: at.output(),
             exit_file: at.control.join("main.exit"),
             owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),

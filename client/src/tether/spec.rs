@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::credential::Credential;
+use chassis::run_as::Identity;
 use serde::{Deserialize, Serialize};
 
 /// What `mainspring tether --spec FILE` reads: one process and the terms on which it runs. All paths are absolute.
@@ -37,6 +38,9 @@ pub struct TetherSpec {
     pub output_dir: PathBuf,
     /// Where the exit is kept once the tree has ended, see [`Exit::read`].
     pub exit_file: PathBuf,
+    /// What the child becomes before its program begins; absent: what the tether is.
+    #[serde(default)]
+    pub becomes: Option<Identity>,
     /// `MAINSPRING_OWNER` of everything that is started, see [`crate::places::Places::owner_mark`].
     pub owner_mark: String,
 }

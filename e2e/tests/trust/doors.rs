@@ -75,7 +75,8 @@ async fn main_is_frozen_with_its_runner_stopped_although_it_claims_its_tether_wi
     let main = Waiting::start(&host, "own");
     let tether = Tether::new(channel(&main.beside("main-0.tether.sock"), &main.token()));
     let far = || Some(SystemClock.boot() + Duration::from_secs(3600));
-    let claim = async |deadline: Option<Boot>| tether.own(false, deadline).await.err().and_then(|e| e.reason());
+    let claim =
+        async |deadline: Option<Boot>| tether.own(false, deadline).await.err().and_then(|e| e.reason());
     assert_eq!(claim(far()).await, Some(Reason::CredentialInvalid));
 
     signal(main.leader, "STOP");
@@ -114,7 +115,8 @@ async fn a_contender_reaches_its_own_application_and_no_other() {
     assert_eq!(torn_down.unwrap_err().reason(), scope);
     let artifacts = client::artifacts::Artifacts::new(channel(&service(&host, "artifact-fetcher"), &token));
     assert_eq!(artifacts.release(&other()).await.unwrap_err().reason(), scope);
-    let election = client::election::Election::new(channel(&service(&host, "leader-elector"), &token), clock());
+    let election =
+        client::election::Election::new(channel(&service(&host, "leader-elector"), &token), clock());
     assert_eq!(election.observe(&other().id).await.err().unwrap().reason(), scope);
 
     assert_eq!(host.status("other")["leadership"]["epoch"], "1");
@@ -131,7 +133,10 @@ fn a_runner_does_not_have_the_deployments_key_open_or_in_its_memory() {
     let key = std::fs::read_to_string(host.state().join("deployment.key")).unwrap();
     let bytes = hex_bytes(key.trim());
     assert!(!memory_holds(main.leader, &bytes), "the runner's memory holds the key");
-    assert!(memory_holds(host.pid_of("jobgraph-store").unwrap(), &bytes), "the store's does, so that this test sees it");
+    assert!(
+        memory_holds(host.pid_of("jobgraph-store").unwrap(), &bytes),
+        "the store's does, so that this test sees it"
+    );
     host.run(&["cancel", "own", "--wait"]).exits(3);
 }
 
@@ -144,7 +149,8 @@ fn memory_holds(pid: u32, wanted: &[u8]) -> bool {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let writable = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
+    let writable =
+        maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
     writable.into_iter().any(|line| {
         let range = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
         let at = |text: &str| u64::from_str_radix(text, 16).unwrap();

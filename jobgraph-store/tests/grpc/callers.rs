@@ -109,16 +109,19 @@ async fn a_contender_brings_the_output_of_its_own_main_and_no_other() {
     let host = Host::start().await;
     let (app, _) = host.led("own").await;
     let (other, _) = host.led("other").await;
-    for (application, role, refused) in
-        [(&app, "main", None), (&app, "worker", Some(Reason::CredentialScope)), (&other, "main", Some(Reason::CredentialScope))]
-    {
+    for (application, role, refused) in [
+        (&app, "main", None),
+        (&app, "worker", Some(Reason::CredentialScope)),
+        (&other, "main", Some(Reason::CredentialScope)),
+    ] {
         let source = jobgraph::LogSource {
             application: Some(application.clone().into()),
             role: role.to_owned(),
             number: 1,
             ..Default::default()
         };
-        let request = jobgraph::AppendLogsRequest { source: Some(source), complete: true, ..Default::default() };
+        let request =
+            jobgraph::AppendLogsRequest { source: Some(source), complete: true, ..Default::default() };
         let mut logs = LogServiceClient::new(host.as_contender(&app).channel());
         let mut answers = logs.append_logs(tokio_stream::once(request)).await.unwrap().into_inner();
         let answered = answers.message().await;
@@ -147,7 +150,10 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
         (begun.main_tether, owner(Kept::Main)),
         (begun.describe, Principal::Describe { application: application.clone(), generation, epoch: 1 }),
         (begun.describe_tether, owner(Kept::Describe)),
-        (cluster.jobs_token, Principal::Jobs { application: application.clone(), generation, incarnation: 1 }),
+        (
+            cluster.jobs_token,
+            Principal::Jobs { application: application.clone(), generation, incarnation: 1 },
+        ),
     ] {
         assert_eq!(token, host.mint(&wanted).expose(), "{wanted}");
     }

@@ -50,6 +50,7 @@ impl Scene {
             grace_ms: 0,
             lock_file: None,
             lock_wait_ms: 100,
+            becomes: None,
             output_dir: home.join("output"),
             exit_file: home.join("exit.json"),
             owner_mark: self.places.owner_mark(&application, Kind::Attempt, epoch),
