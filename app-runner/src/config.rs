@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chassis::run_as::RunAsArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
 use proto::{ApplicationId, ApplicationRef, Generation};
@@ -23,6 +24,14 @@ pub struct Args {
     /// Unique name of this contender among those of the application
     #[arg(long, env = "MAINSPRING_CONTENDER", value_name = "NAME", default_value = "runner-0")]
     pub contender: String,
+
+    /// File that holds this contender's token; what else the runner needs, the record answers
+    #[arg(long, env = "MAINSPRING_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: PathBuf,
+
+    /// Whom main() runs as
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 
     /// Where to answer health probes: unix:/path or tcp://host:port. Default: nowhere
     #[arg(long, env = "MAINSPRING_ENDPOINT", value_name = "ENDPOINT")]
@@ -59,7 +68,7 @@ impl Args {
 
     /// The places of this host.
     pub fn places(&self) -> Places {
-        Places::new(self.state_dir.clone())
+        Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
     }
 
     /// What is contended for.
@@ -115,7 +124,17 @@ mod tests {
     #[test]
     fn an_impossible_setting_is_refused_at_the_door() {
         let parse = |extra: &[&str]| {
-            let base = ["serve", "--application", "orders", "--generation", "4", "--state-dir", "/state"];
+            let base = [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ];
             Command::try_parse_from(base.iter().chain(extra)).map(|command| command.args)
         };
         let args = parse(&[]).unwrap();
@@ -124,9 +143,39 @@ mod tests {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
         for wrong in [
-            ["serve", "--application", "Orders", "--generation", "4", "--state-dir", "/state"],
-            ["serve", "--application", "orders", "--generation", "0", "--state-dir", "/state"],
-            ["serve", "--application", "orders", "--generation", "4", "--state-dir", "state"],
+            [
+                "serve",
+                "--application",
+                "Orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ],
+            [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "0",
+                "--state-dir",
+                "/state",
+                "--token-file",
+                "/t",
+            ],
+            [
+                "serve",
+                "--application",
+                "orders",
+                "--generation",
+                "4",
+                "--state-dir",
+                "state",
+                "--token-file",
+                "/t",
+            ],
         ] {
             assert!(Command::try_parse_from(wrong).is_err(), "{wrong:?}");
         }

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::clock::SharedClock;
-use chassis::credential::DeploymentKey;
 use chassis::server::{Authenticator, Limits, Serve, bind, require_attempt};
 use chassis::status::Problem;
 use chassis::tasks::Tasks;
@@ -28,6 +27,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::error::{PortError, PortErrorKind};
 use crate::ports::PortResult;
+use crate::ports::keyring::Keyring;
+use crate::ports::workspace;
 use crate::service::Front;
 use crate::service::execution::{Call, Execution, MAX_GRAPH_BYTES};
 
@@ -36,21 +37,22 @@ pub struct GrpcFront {
     places: Places,
     transport: SharedTransport,
     clock: SharedClock,
-    key: DeploymentKey,
+    keyring: Keyring,
 }
 
 impl GrpcFront {
-    /// Sockets below the places' runtime directory; callers need a token of this key for their attempt.
-    pub fn new(places: Places, transport: SharedTransport, clock: SharedClock, key: DeploymentKey) -> Self {
-        Self { places, transport, clock, key }
+    /// Sockets below the places' runtime directory; callers need the token of their attempt, and no other one is taken.
+    pub fn new(places: Places, transport: SharedTransport, clock: SharedClock, keyring: Keyring) -> Self {
+        Self { places, transport, clock, keyring }
     }
 }
 
 #[async_trait]
 impl Front for GrpcFront {
     async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
-        let directory = self.places.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
-        let endpoint = Endpoint::Unix(directory.join("execution-0.sock"));
+        let directory = self.places.open().sockets(&fence.application, Kind::Attempt, fence.epoch.get());
+        let socket = directory.join("execution-0.sock");
+        let endpoint = Endpoint::Unix(socket.clone());
         let service = ExecutionServiceServer::new(Served { execution, fence: fence.clone() })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -59,7 +61,7 @@ impl Front for GrpcFront {
             endpoints: vec![endpoint.clone()],
             transport: self.transport.clone(),
             clock: self.clock.clone(),
-            authenticator: Authenticator::new(self.key.clone()),
+            authenticator: Authenticator::holding(self.keyring.of_attempt(fence)?.execution),
             routes: Routes::new(service),
             shutdown: tasks.shutdown().clone(),
             limits: Limits::default(),
@@ -67,6 +69,7 @@ impl Front for GrpcFront {
         let server = bind(serve)
             .await
             .map_err(|error| PortError::away(format!("cannot serve {endpoint}: {error}")))?;
+        workspace::give_to_main(&self.places, &fence.application, &socket, 0o660)?;
         tasks.spawn("ExecutionService", server.run());
         Ok(endpoint.to_string())
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use chassis::channel;
 use chassis::clock::SharedClock;
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, SharedTransport};
@@ -33,6 +33,7 @@ use crate::ports::artifacts::FetcherArtifacts;
 use crate::ports::election::ElectorElection;
 use crate::ports::engine::{TetheredEngine, Tethers};
 use crate::ports::jobs::EngineJobs;
+use crate::ports::keyring::Keyring;
 use crate::ports::main_process::TetheredMain;
 use crate::ports::record::{StoredPayloads, StoredRecord};
 use crate::ports::substrate::LifecycleSubstrate;
@@ -49,13 +50,14 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> anyhow::Result<u8> {
     let places = args.places();
-    let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(unusable_key)?;
+    let credential = Credential::from_file(&args.token_file).map_err(unusable_token)?;
+    let keyring = Keyring::default();
     let mainspring = std::env::current_exe().context("cannot find the executable of this process")?;
-    let ports = ports(&args, mainspring, &transport, &clock, &key);
+    let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring);
     // Probes are answered until the contender has left.
     let closed = Shutdown::new();
-    let health = health(&args, &transport, &clock, &key, &closed).await?;
-    let front = Arc::new(GrpcFront::new(places, transport, clock, key));
+    let health = health(&args, &transport, &clock, credential, &closed).await?;
+    let front = Arc::new(GrpcFront::new(places, transport, clock, keyring));
     let identity = Identity { application: args.application(), holder: args.contender.clone() };
     let contender = Contender::new(identity, ports, front, shutdown);
     let code = tokio::select! {
@@ -69,8 +71,8 @@ pub async fn serve(
     code
 }
 
-/// A key that is none, or that is not for this user, is not another one at the next start.
-fn unusable_key(error: std::io::Error) -> anyhow::Error {
+/// A token that is none, or that is not for this user, is not another one at the next start.
+fn unusable_token(error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::InvalidData | ErrorKind::PermissionDenied => {
             GaveUp { reason: Reason::CredentialInvalid, message: error.to_string() }.into()
@@ -84,7 +86,7 @@ async fn health(
     args: &Args,
     transport: &SharedTransport,
     clock: &SharedClock,
-    key: &DeploymentKey,
+    credential: Credential,
     shutdown: &Shutdown,
 ) -> anyhow::Result<impl Future<Output = Result<(), chassis::BoxError>> + use<>> {
     let server = match args.listen.clone() {
@@ -95,7 +97,8 @@ async fn health(
                 endpoints: vec![endpoint],
                 transport: transport.clone(),
                 clock: clock.clone(),
-                authenticator: Authenticator::new(key.clone()),
+                // Probes show none, and there is nothing else here.
+                authenticator: Authenticator::holding(credential),
                 routes: Routes::default(),
                 shutdown: shutdown.clone(),
                 limits: Limits::default(),
@@ -117,11 +120,12 @@ fn ports(
     mainspring: PathBuf,
     transport: &SharedTransport,
     clock: &SharedClock,
-    key: &DeploymentKey,
+    credential: &Credential,
+    keyring: &Keyring,
 ) -> Ports {
     let to = |given: Option<&Endpoint>, service: &str| {
-        let credential = key.mint(&Principal::Deployment);
-        channel::connect(transport.clone(), clock.clone(), args.peer(given, service), Some(credential))
+        let credential = Some(credential.clone());
+        channel::connect(transport.clone(), clock.clone(), args.peer(given, service), credential)
     };
     let store = to(args.store.as_ref(), "jobgraph-store");
     let elector = client::election::Election::new(to(args.elector.as_ref(), "leader-elector"), clock.clone());
@@ -132,7 +136,8 @@ fn ports(
         mainspring,
         transport: transport.clone(),
         clock: clock.clone(),
-        key: key.clone(),
+        keyring: keyring.clone(),
+        run_as: args.run_as.given(),
     };
     Ports {
         election: Arc::new(ElectorElection::new(
@@ -141,14 +146,14 @@ fn ports(
             args.contender.clone(),
             args.lock_file(),
         )),
-        record: Arc::new(StoredRecord::new(client::record::Record::new(store.clone()))),
+        record: Arc::new(StoredRecord::new(client::record::Record::new(store.clone()), keyring.clone())),
         payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
         artifacts: Arc::new(FetcherArtifacts::new(fetcher)),
         engine: Arc::new(TetheredEngine::new(tethers.clone(), args.engines())),
         substrate: Arc::new(LifecycleSubstrate::new(lifecycle)),
-        jobs: Arc::new(EngineJobs::new(transport.clone(), clock.clone(), key.clone())),
+        jobs: Arc::new(EngineJobs::new(transport.clone(), clock.clone(), keyring.clone())),
         main: Arc::new(TetheredMain::new(tethers, client::logs::Logs::new(store))),
-        workspace: Arc::new(LocalWorkspace::new(args.places(), key.clone())),
+        workspace: Arc::new(LocalWorkspace::new(args.places(), keyring.clone())),
         clock: clock.clone(),
     }
 }

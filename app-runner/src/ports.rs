@@ -9,6 +9,7 @@ pub mod artifacts;
 pub mod election;
 pub mod engine;
 pub mod jobs;
+pub mod keyring;
 pub mod main_process;
 pub mod memory;
 pub mod record;

@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app_runner::grpc::GrpcFront;
+use app_runner::ports::PortResult;
+use app_runner::ports::keyring::Keyring;
 use app_runner::ports::memory::{Behaviour, Program, UID, World};
-use app_runner::service::{Contender, Identity};
+use app_runner::service::execution::Execution as Served;
+use app_runner::service::{Contender, Front, Identity};
 use bytes::Bytes;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
-use chassis::credential::{Credential, DeploymentKey, Principal};
-use chassis::tasks::Shutdown;
-use chassis::transport::{BoxedIo, Endpoint, Incoming, OsTransport, Transport};
+use chassis::credential::{Credential, DeploymentKey, Kind as TokenKind, Principal};
+use chassis::tasks::{Shutdown, Tasks};
+use chassis::transport::{BoxedIo, Endpoint, Incoming, OsTransport, SharedTransport, Transport};
 use client::execution::{ExecuteCall, ExecuteEvent, Execution, JobOutcome, MAX_GRAPH_BYTES};
 use client::places::{Kind, Places};
 use futures::StreamExt as _;
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{ExecuteHeader, ExecuteRequest, GetAttemptRequest, execute_request};
-use proto::{ApplicationRef, Digest, JobId, Reason, api};
+use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, jobgraph};
 use tokio::sync::watch;
 use tonic::Code;
 
@@ -66,10 +69,16 @@ impl Host {
     }
 
     fn contend(&self) -> tokio::task::JoinHandle<u8> {
-        let front = GrpcFront::new(self.places.clone(), Arc::new(OsTransport), clock(), self.key.clone());
+        let front = self.front(Arc::new(OsTransport));
         let identity = Identity { application: self.application(), holder: "runner-0".into() };
         let contender = Contender::new(identity, self.world.ports(), Arc::new(front), Shutdown::new());
         tokio::spawn(async move { contender.run().await.unwrap() })
+    }
+
+    fn front(&self, transport: SharedTransport) -> Answered {
+        let keyring = Keyring::default();
+        let front = GrpcFront::new(self.places.clone(), transport, clock(), keyring.clone());
+        Answered { front, keyring, key: self.key.clone() }
     }
 
     /// Where the first attempt serves.
@@ -94,6 +103,31 @@ impl Host {
         self.end.send_replace(true);
         assert_eq!(soon(contender).await.unwrap(), 0);
         assert!(!self.socket().exists(), "the attempt's socket is gone");
+    }
+}
+
+/// A front whose runner was answered tokens by the record, for whichever attempt it leads.
+struct Answered {
+    front: GrpcFront,
+    keyring: Keyring,
+    key: DeploymentKey,
+}
+
+#[async_trait::async_trait]
+impl Front for Answered {
+    async fn open(&self, fence: &EpochFence, of: Served, tasks: &Tasks) -> PortResult<String> {
+        let attempt =
+            Principal::Attempt { application: "orders".into(), generation: 1, epoch: fence.epoch.get() };
+        let other = || "other".to_owned();
+        let tokens = jobgraph::AttemptTokens {
+            execution: self.key.mint(&attempt).expose().to_owned(),
+            main_tether: other(),
+            describe: other(),
+            describe_tether: other(),
+            jobs: String::new(),
+        };
+        self.keyring.take_attempt(fence, Incarnation(0), Some(tokens))?;
+        self.front.open(fence, of, tasks).await
     }
 }
 
@@ -253,14 +287,28 @@ async fn only_this_attempts_credential_is_taken() {
             Code::Unauthenticated,
             Reason::CredentialInvalid,
         ),
-        (Some(host.token(2)), Code::PermissionDenied, Reason::CredentialScope),
-        (Some(host.key.mint(&cluster)), Code::PermissionDenied, Reason::CredentialScope),
+        (Some(host.token(2)), Code::Unauthenticated, Reason::CredentialInvalid),
+        (Some(host.key.mint(&cluster)), Code::Unauthenticated, Reason::CredentialInvalid),
+        // Not even the deployment's: a runner has no key to verify it with.
+        (Some(host.key.mint(&Principal::Deployment)), Code::Unauthenticated, Reason::CredentialInvalid),
     ];
     for (credential, code, reason) in table {
         let mut client = ExecutionServiceClient::new(host.channel(credential));
         let refused = soon(client.get_attempt(GetAttemptRequest {})).await.unwrap_err();
         assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)));
     }
+    host.end(contender).await;
+}
+
+#[tokio::test]
+async fn every_method_opens_for_main_of_this_attempt_and_for_nobody_else() {
+    let host = Host::new();
+    let contender = host.contend();
+    soon(host.execution().get_attempt()).await.unwrap();
+    let (channel, service) = (host.channel(None), "mainspring.runner.v1.ExecutionService");
+    let tried =
+        trespass::walk(&channel, &clock(), service, |who| host.key.mint(who), TokenKind::Attempt).await;
+    trespass::assert_held(&tried, TokenKind::Attempt);
     host.end(contender).await;
 }
 
@@ -285,7 +333,7 @@ impl Transport for Stops {
 async fn a_runner_whose_socket_is_gone_does_not_lead_on() {
     let host = Host::new();
     let (stop, stopped) = watch::channel(false);
-    let front = GrpcFront::new(host.places.clone(), Arc::new(Stops(stopped)), clock(), host.key.clone());
+    let front = host.front(Arc::new(Stops(stopped)));
     let identity = Identity { application: host.application(), holder: "runner-0".into() };
     let contender = Contender::new(identity, host.world.ports(), Arc::new(front), Shutdown::new());
     let contender = tokio::spawn(contender.run());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::MAX_MESSAGE_BYTES;
-use chassis::server::require_deployment;
+use chassis::server::{require_deployment, require_own};
 use chassis::tasks::fed;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -45,7 +45,12 @@ impl ArtifactService for Grpc {
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        require_deployment(&request)?;
+        let application = request.get_ref().application.clone();
+        match application.map(ApplicationRef::try_from).transpose().map_err(FetchError::Malformed)? {
+            Some(application) => require_own(&request, &application)?,
+            // For no application: tooling.
+            None => require_deployment(&request)?,
+        }
         let wanted = wanted(request.into_inner())?;
         let fetcher = self.fetcher.clone();
         // Bounded by the transfer's own deadline, and cut when the caller leaves.
@@ -116,8 +121,9 @@ impl ArtifactService for Grpc {
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
-        require_deployment(&request)?;
-        let application = request.into_inner().application.try_into().map_err(FetchError::Malformed)?;
+        let application = request.get_ref().application.clone();
+        let application: ApplicationRef = application.try_into().map_err(FetchError::Malformed)?;
+        require_own(&request, &application)?;
         self.fetcher.release(application).await?;
         Ok(Response::new(ReleaseResponse {}))
     }

@@ -1,9 +1,10 @@
 //! Who calls: the deployment key, the tokens minted from it, and what a token says.
 //!
-//! A token is `ms1.<kind>[.<application in hex>.<number>[.<number>]].<HMAC-SHA256 in hex>`: stateless, so that any
-//! service that has the key can verify it. On the wire it is `authorization: Bearer <token>`.
+//! A token is `ms1.<kind>[.<application in hex>.<generation>[.<word>][.<number>]].<HMAC-SHA256 in hex>`: stateless, so that
+//! any service that has the key can verify it. On the wire it is `authorization: Bearer <token>`.
 
 mod key;
+mod principal;
 
 use std::fmt;
 use std::fs;
@@ -17,55 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::disk;
 
 pub use key::DeploymentKey;
-
-/// What a verified credential stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// The deployment itself: the host, its services, its owner at the command line.
-    Deployment,
-    /// One attempt's `main()`.
-    Attempt {
-        /// The application's id.
-        application: String,
-        /// Its generation.
-        generation: u64,
-        /// The leadership that started `main()`.
-        epoch: u64,
-    },
-    /// One life of an application's cluster.
-    Incarnation {
-        /// The application's id.
-        application: String,
-        /// The generation it was begun for.
-        generation: u64,
-        /// The cluster's life.
-        incarnation: u64,
-    },
-    /// An app-runner that may come to lead one generation.
-    Contender {
-        /// The application's id.
-        application: String,
-        /// Its generation.
-        generation: u64,
-    },
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deployment => f.write_str("the deployment"),
-            Self::Attempt { application, generation, epoch } => {
-                write!(f, "main() of {application}@{generation}, epoch {epoch}")
-            }
-            Self::Incarnation { application, generation, incarnation } => {
-                write!(f, "the cluster of {application}@{generation}, incarnation {incarnation}")
-            }
-            Self::Contender { application, generation } => {
-                write!(f, "a contender of {application}@{generation}")
-            }
-        }
-    }
-}
+pub use principal::{Kept, Kind, Principal};
 
 /// A bearer token: visible ASCII, opaque to whoever carries it.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +68,7 @@ impl Credential {
     /// What the token says it stands for. Not verified: only for a process that was given this token itself.
     pub fn claims(&self) -> Option<Principal> {
         let (claim, _) = self.0.rsplit_once('.')?;
-        key::parse(claim)
+        Principal::read(claim)
     }
 
     /// Whether `token` is this one. Takes the same time wherever it differs.

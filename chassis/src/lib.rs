@@ -13,6 +13,7 @@ pub mod environment;
 pub mod failpoint;
 pub mod http;
 pub mod panics;
+pub mod run_as;
 pub mod server;
 pub mod status;
 pub mod tasks;

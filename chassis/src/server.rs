@@ -24,9 +24,10 @@ use crate::tasks::Shutdown;
 use crate::transport::{Endpoint, Incoming, SharedTransport};
 
 pub use authenticate::Authenticator;
+pub use authorize::who_may;
 pub use authorize::{
-    principal, require_application, require_attempt, require_contender, require_deployment,
-    require_incarnation,
+    check_own, principal, require_attempt, require_contender, require_deployment, require_incarnation,
+    require_own,
 };
 pub use deadline::UNARY_DEADLINE;
 pub use health::Health;

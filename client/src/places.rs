@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chassis::run_as::RunAs;
 use chassis::transport::Endpoint;
 use proto::ApplicationRef;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 pub struct Places {
     state: PathBuf,
     runtime: PathBuf,
+    /// Where processes that run as another user work.
+    open: Option<PathBuf>,
 }
 
 /// Kinds of processes that a tether starts; part of owner marks and of socket names.
@@ -46,7 +49,34 @@ impl Places {
             _ => std::env::temp_dir().join(format!("mainspring-{}", rustix::process::getuid().as_raw())),
         };
         let runtime = base.join(state_mark(&state));
-        Self { state, runtime }
+        Self { state, runtime, open: None }
+    }
+
+    /// The same where the processes of applications run as a user of their own: what they may enter is below that user's directory.
+    #[must_use]
+    pub fn for_run_as(self, run_as: Option<&RunAs>) -> Self {
+        let open = run_as.map(|run_as| run_as.directory.join(self.state_mark()));
+        Self { open, ..self }
+    }
+
+    /// What the processes of applications may enter: working directories, outputs, checkpoints and sockets. The state directory and
+    /// the runtime directory themselves, unless such processes run as a user of their own.
+    #[must_use]
+    pub fn open(&self) -> Self {
+        match &self.open {
+            None => self.clone(),
+            Some(open) => Self { state: open.clone(), runtime: open.join("s"), open: None },
+        }
+    }
+
+    /// Where jobgraph-store serves clusters that run as a user of their own: the directory is theirs.
+    pub fn open_store(&self) -> Endpoint {
+        Endpoint::Unix(self.open().runtime.join("store").join("jobgraph-store.sock"))
+    }
+
+    /// Whether what applications may enter is apart from the rest.
+    pub fn are_apart(&self) -> bool {
+        self.open.is_some()
     }
 
     /// The state directory.

@@ -71,15 +71,14 @@ pub struct Tether {
 }
 
 /// Starts a tether and waits until it listens. Nothing runs under it until somebody [owns](Tether::own) it, and if nobody
-/// does within a minute it leaves. The directories of the spec are made (0700), its token file is the caller's to write.
-/// The spec file holds the child's environment, so it is for its owner only, and the tether removes it.
+/// does within a minute it leaves. The directories of the spec are made (0700). The spec file holds the owner's token and
+/// the child's environment, so it is for its owner only, and the tether removes it.
 pub async fn spawn(
     spec: &TetherSpec,
     mainspring: &Path,
     transport: SharedTransport,
     clock: SharedClock,
 ) -> Result<Tether, TetherError> {
-    let credential = Credential::from_file(&spec.token_file).map_err(failed("read the tether's token"))?;
     let spec_file = write_spec(spec).map_err(failed("write the tether's spec"))?;
     let log_path = spec.output_dir.join("tether.log");
     let log = File::create(&log_path).map_err(failed("create the tether's log"))?;
@@ -123,7 +122,7 @@ pub async fn spawn(
     detached("exit status of a tether", why, async move {
         let _ = process.wait().await;
     });
-    Ok(Tether::connect(endpoint, credential, transport, clock))
+    Ok(Tether::connect(endpoint, spec.owner.clone(), transport, clock))
 }
 
 /// Writes the spec beside the output, 0600, with the directories that it needs.

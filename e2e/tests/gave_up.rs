@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chassis::credential::{DeploymentKey, Principal};
 use e2e::Host;
 use e2e::process::{eventually, signal};
 use serde_json::Value;
@@ -14,8 +15,12 @@ fn a_runner_of_an_application_that_is_not_in_the_record_says_so_and_exits_78() {
     host.run(&["run", &host.file("one.sql", "SELECT 1 AS one;")]).exits(0);
     let state = host.state();
     let state = state.to_str().unwrap();
+    let ghost = Principal::Contender { application: "ghost".into(), generation: 1 };
+    let token = host.scratch().join("token");
+    DeploymentKey::load(&key_file(&host.state())).unwrap().mint(&ghost).write_file(&token).unwrap();
     let contender =
         ["serve", "app-runner", "--state-dir", state, "--application", "ghost", "--generation", "1"];
+    let contender = [contender.as_slice(), &["--token-file", token.to_str().unwrap()]].concat();
     let ended = host.run(&contender).exits(78);
     let last = ended.stderr.lines().last().unwrap();
     assert!(last.starts_with("error[APPLICATION_NOT_FOUND]: "), "{}", ended.stderr);
@@ -30,22 +35,28 @@ SELECT count(*) FROM (SELECT unnest(generate_series(1, 1000000)) AS a) AS x,
 ";
 
 #[test]
-fn a_runner_with_a_wrong_key_is_not_started_for_ever_and_its_application_says_why() {
+fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_why() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
     let script = host.file("endless.sql", ENDLESS);
     host.run(&["run", "-d", "--application-id", "stuck", &script]).exits(0);
     let status = || host.run(&["status", "stuck", "-o", "json"]).exits(0).json();
     eventually("the job runs", || status()["jobs"][0]["state"] == "JOB_STATE_RUNNING");
 
-    // The key that its next runner reads is another one.
+    // The elector verifies with another key from now on: the token of the next runner is none of that deployment.
     let key = key_file(&host.state());
     let right = std::fs::read_to_string(&key).unwrap();
-    std::fs::write(&key, "ab".repeat(32)).unwrap();
     let runners =
         || host.alive().into_iter().filter(|(_, line)| line.contains("serve app-runner")).collect::<Vec<_>>();
+    let restart_elector = |text: &str| {
+        std::fs::write(&key, text).unwrap();
+        let before = host.pid_of("leader-elector").unwrap();
+        signal(before, "KILL");
+        eventually("it runs again", || host.pid_of("leader-elector").is_some_and(|pid| pid != before));
+    };
+    restart_elector(&"ab".repeat(32));
     runners().iter().for_each(|(pid, _)| signal(*pid, "KILL"));
     eventually("it has exited for good", || exits(&host.state()).iter().any(|exit| exit["code"] == 78));
-    std::fs::write(&key, right).unwrap();
+    restart_elector(&right);
 
     let trouble = || {
         let conditions = status()["conditions"].as_array().cloned().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chassis::run_as::RunAsArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
 
@@ -15,6 +16,10 @@ pub struct Args {
     /// Where the record is kept, in `jobgraph-store/` below it.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
+
+    /// Whom clusters run as: they are served at a socket of their own
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 impl Args {
@@ -23,7 +28,7 @@ impl Args {
 
     /// The places of the host that this serves.
     pub fn places(&self) -> Places {
-        Places::new(self.state_dir.clone())
+        Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
     }
 
     /// Where it listens.

@@ -3,6 +3,7 @@
 mod admission;
 mod applications;
 mod logs;
+mod mint;
 mod payloads;
 mod processes;
 mod record;
@@ -11,6 +12,7 @@ mod status;
 use std::pin::Pin;
 
 use chassis::MAX_MESSAGE_BYTES;
+use chassis::credential::DeploymentKey;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_server::ApplicationsServiceServer;
 use proto::jobgraph::admission_service_server::AdmissionServiceServer;
@@ -21,30 +23,32 @@ use proto::jobgraph::record_service_server::RecordServiceServer;
 use tonic::Status;
 use tonic::service::Routes;
 
+use self::mint::Mint;
 use crate::error::Error;
 use crate::service::Service;
 
 /// An answer in parts.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// All services of the record.
-pub fn routes(service: &Service) -> Routes {
+/// All services of the record; what leaders are answered is minted with the key.
+pub fn routes(service: &Service, key: &DeploymentKey) -> Routes {
+    let wire = Wire(service.clone(), Mint::new(key.clone()));
     macro_rules! sized {
         ($server:expr) => {
             $server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
         };
     }
-    Routes::new(sized!(ApplicationsServiceServer::new(Wire(service.clone()))))
-        .add_service(sized!(RecordServiceServer::new(Wire(service.clone()))))
-        .add_service(sized!(PayloadServiceServer::new(Wire(service.clone()))))
-        .add_service(sized!(LogServiceServer::new(Wire(service.clone()))))
-        .add_service(sized!(ProcessServiceServer::new(Wire(service.clone()))))
-        .add_service(sized!(AdmissionServiceServer::new(Wire(service.clone()))))
+    Routes::new(sized!(ApplicationsServiceServer::new(wire.clone())))
+        .add_service(sized!(RecordServiceServer::new(wire.clone())))
+        .add_service(sized!(PayloadServiceServer::new(wire.clone())))
+        .add_service(sized!(LogServiceServer::new(wire.clone())))
+        .add_service(sized!(ProcessServiceServer::new(wire.clone())))
+        .add_service(sized!(AdmissionServiceServer::new(wire)))
 }
 
 /// The service as the generated servers call it.
 #[derive(Clone)]
-struct Wire(Service);
+struct Wire(Service, Mint);
 
 /// Items of the service as answers of an rpc.
 fn answers<T, U: 'static>(

@@ -19,9 +19,11 @@ use anyhow::{Context as _, anyhow};
 use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
 use chassis::disk;
+use chassis::run_as::{self, RunAs, Share};
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::SharedTransport;
+use chassis::transport::{Endpoint, SharedTransport};
+use client::places::Places;
 
 use crate::blobs::fs::FsBlobs;
 use crate::config::Args;
@@ -35,6 +37,33 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Which build this is, as peers are told.
 pub fn build() -> &'static str {
     option_env!("MAINSPRING_BUILD").unwrap_or(env!("CARGO_PKG_VERSION"))
+}
+
+/// Where it listens. What clusters of another user reach is a socket of its own, in a directory that only their group enters.
+fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
+    let (places, mut endpoints) = (args.places(), vec![args.endpoint()]);
+    if places.are_apart()
+        && let Endpoint::Unix(socket) = places.open_store()
+    {
+        let directory = socket.parent().unwrap_or(&socket);
+        let group = RunAs::group(&places.state_mark(), Share::Clusters);
+        let made = run_as::make_way(directory).and_then(|()| run_as::share_with(directory, group, 0o750));
+        made.with_context(|| format!("cannot make {}", directory.display()))?;
+        endpoints.push(Endpoint::Unix(socket));
+    }
+    Ok(endpoints)
+}
+
+/// Once it is bound: a socket is its owner's alone until then.
+fn open_to_clusters(places: &Places) -> anyhow::Result<()> {
+    match places.open_store() {
+        Endpoint::Unix(socket) if places.are_apart() => {
+            let group = RunAs::group(&places.state_mark(), Share::Clusters);
+            let opened = run_as::share_with(&socket, group, 0o660);
+            opened.with_context(|| format!("cannot open {} to clusters", socket.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Serves the record of one state directory until `shutdown`.
@@ -64,16 +93,17 @@ pub async fn serve(
     }
     let server = chassis::server::bind(Serve {
         name: Args::SERVICE,
-        endpoints: vec![args.endpoint()],
+        endpoints: endpoints(&args)?,
         transport,
         clock: clock.clone(),
+        routes: grpc::routes(&service, &key),
         authenticator: Authenticator::new(key),
-        routes: grpc::routes(&service),
         shutdown: shutdown.clone(),
         limits: Limits { grace: GRACE, ..Limits::default() },
     })
     .await
     .map_err(|error| anyhow!(error))?;
+    open_to_clusters(&places)?;
     let tasks = TaskSet::new(shutdown.clone(), clock);
     tasks.spawn("grpc", server.run());
     tasks.spawn("sweep", {

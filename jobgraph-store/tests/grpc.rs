@@ -3,6 +3,8 @@
 
 #[path = "grpc/callers.rs"]
 mod callers;
+#[path = "grpc/doors.rs"]
+mod doors;
 #[path = "grpc/host.rs"]
 mod host;
 #[path = "grpc/logs.rs"]

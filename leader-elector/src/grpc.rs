@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chassis::clock::timeout;
-use chassis::server::require_deployment;
+use chassis::server::{check_own, principal, require_own};
 use futures::stream::{BoxStream, StreamExt as _};
 use proto::election::campaign_request::Message as Asked;
 use proto::election::campaign_response::Message as Said;
 use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
 use proto::election::{self as wire, CampaignRequest, CampaignResponse};
-use proto::{ApplicationRef, Epoch, EpochFence, election};
+use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence, Generation, election};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::Error;
@@ -46,12 +46,18 @@ impl ElectionService for Grpc {
         &self,
         request: Request<Streaming<CampaignRequest>>,
     ) -> Result<Response<Self::CampaignStream>, Status> {
-        require_deployment(&request)?;
+        let caller = principal(&request)?.clone();
         let mut requests = request.into_inner();
         let first = timeout(self.elector.clock(), ENTER_WITHIN, requests.message()).await;
         let enter = match first {
             Ok(message) => match message?.and_then(|request| request.message) {
-                Some(Asked::Enter(enter)) => entered(enter)?,
+                Some(Asked::Enter(enter)) => {
+                    // Who asks is answered about nobody else's request, not even what is wrong with it.
+                    let application =
+                        ApplicationRef::try_from(enter.application.clone()).map_err(Error::Id)?;
+                    check_own(&caller, &application)?;
+                    entered(enter)?
+                }
                 Some(Asked::Renew(_)) | None => {
                     return Err(malformed("enter", "the first message has to enter").into());
                 }
@@ -73,8 +79,11 @@ impl ElectionService for Grpc {
         &self,
         request: Request<election::ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        require_deployment(&request)?;
-        let application = request.into_inner().application_id.parse().map_err(Error::Id)?;
+        let application: ApplicationId = request.get_ref().application_id.parse().map_err(Error::Id)?;
+        let caller = principal(&request)?;
+        // Who leads is asked of an id, whatever its generation.
+        let of = caller.application().map_or(Generation(0), |(_, generation)| Generation(generation));
+        check_own(caller, &ApplicationRef { id: application.clone(), generation: of })?;
         let views = self.elector.observe(&application).await?;
         Ok(Response::new(views.map(|view| Ok(observed(view?))).boxed()))
     }
@@ -83,9 +92,9 @@ impl ElectionService for Grpc {
         &self,
         request: Request<election::ResignRequest>,
     ) -> Result<Response<election::ResignResponse>, Status> {
-        require_deployment(&request)?;
+        let fence = EpochFence::try_from(request.get_ref().fence.clone()).map_err(Error::Id)?;
+        require_own(&request, &fence.application)?;
         let request = request.into_inner();
-        let fence = EpochFence::try_from(request.fence).map_err(Error::Id)?;
         let was_leader = self.elector.resign(&fence, &request.holder).await?;
         Ok(Response::new(election::ResignResponse { was_leader }))
     }

@@ -9,7 +9,7 @@ mod host;
 use std::fs::File;
 
 use chassis::clock::Clock as _;
-use chassis::credential::Principal;
+use chassis::credential::{Kind, Principal};
 use client::election::Lease;
 use futures::StreamExt as _;
 use host::{Host, LEASE, app, candidacy, clock, soon};
@@ -149,13 +149,25 @@ async fn an_observer_sees_the_present_state_first_and_then_each_change() {
 }
 
 #[tokio::test]
-async fn only_the_deployment_may_campaign_and_what_is_malformed_is_named() {
+async fn every_method_opens_for_contenders_of_the_application_and_for_nobody_else() {
     let host = Host::here().await;
-    let contender = Principal::Contender { application: "carriers".into(), generation: 1 };
-    let stranger = client::election::Election::new(host.channel(&contender), clock());
-    let refused = soon(stranger.campaign(candidacy("carriers", "runner-0")).elected()).await;
+    let channel = host.channel(&Principal::Deployment);
+    let service = "mainspring.election.v1.ElectionService";
+    let tried = trespass::walk(&channel, &clock(), service, |who| host.mint(who), Kind::Deployment).await;
+    trespass::assert_lawful(&tried, &[]);
+}
+
+#[tokio::test]
+async fn a_contender_campaigns_for_its_own_application_and_what_is_malformed_is_named() {
+    let host = Host::here().await;
+    let contender = |id: &str| Principal::Contender { application: id.into(), generation: 1 };
+    let of = |id: &str| client::election::Election::new(host.channel(&contender(id)), clock());
+    let refused = soon(of("others").campaign(candidacy("carriers", "runner-0")).elected()).await;
     assert_eq!(refused.err().unwrap().code(), tonic::Code::PermissionDenied);
-    assert!(stranger.observe(&app("carriers").id).await.is_err());
+    assert!(of("others").observe(&app("carriers").id).await.is_err());
+    let elected = soon(of("carriers").campaign(candidacy("carriers", "runner-0")).elected()).await.unwrap();
+    assert!(of("carriers").observe(&app("carriers").id).await.is_ok());
+    assert!(elected.resign().await);
 
     let mut relative = candidacy("carriers", "runner-0");
     relative.lock_file = Some("main.lock".into());

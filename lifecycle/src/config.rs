@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chassis::run_as::RunAsArgs;
 use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE};
 use chassis::{environment, telemetry};
 use client::places::Places;
@@ -25,6 +26,10 @@ pub struct Args {
     /// The executable that is run as a tether; by default this one
     #[arg(long, env = "MAINSPRING_EXECUTABLE", value_name = "FILE")]
     pub mainspring: Option<PathBuf>,
+
+    /// Whom clusters run as
+    #[command(flatten)]
+    pub run_as: RunAsArgs,
 }
 
 impl Args {

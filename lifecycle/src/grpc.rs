@@ -5,7 +5,7 @@ mod read;
 use std::pin::Pin;
 use std::time::Duration;
 
-use chassis::server::require_deployment;
+use chassis::server::{require_deployment, require_own};
 use chassis::status::Problem;
 use client::places::Kind;
 use futures::Stream;
@@ -52,9 +52,8 @@ impl LifecycleService for Grpc {
         &self,
         request: Request<ProvisionRequest>,
     ) -> Result<Response<Self::ProvisionStream>, Refusal> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let fence = EpochFence::try_from(request.fence).map_err(|error| invalid("fence", error))?;
         let incarnation = incarnation(request.incarnation)?;
         let roles = request.roles.into_iter().enumerate().map(|(index, role)| read_role(index, role));
         let roles = roles.collect::<Result<_, _>>()?;
@@ -67,9 +66,9 @@ impl LifecycleService for Grpc {
         &self,
         request: Request<WatchClusterRequest>,
     ) -> Result<Response<Self::WatchClusterStream>, Refusal> {
-        require_deployment(&request)?;
+        let application = application(request.get_ref().application.clone())?;
+        require_own(&request, &application)?;
         let request = request.into_inner();
-        let application = application(request.application)?;
         let number = incarnation(request.incarnation)?.get();
         let group = self.service.find(&GroupId { application, kind: Kind::Cluster, number }).await?;
         let board = match group {
@@ -84,9 +83,8 @@ impl LifecycleService for Grpc {
         &self,
         request: Request<TeardownRequest>,
     ) -> Result<Response<TeardownResponse>, Refusal> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let fence = EpochFence::try_from(request.fence).map_err(|error| invalid("fence", error))?;
         let incarnation = incarnation(request.incarnation)?;
         let grace = request.grace.map_or(Ok(DEFAULT_GRACE), Duration::try_from);
         let grace = grace.map_err(|error| invalid("grace", error))?;
@@ -134,6 +132,13 @@ impl LifecycleService for Grpc {
         });
         Ok(Response::new(ListProcessesResponse { processes: processes.collect() }))
     }
+}
+
+/// A leader's order, by the application that it is about.
+fn led<T>(request: &Request<T>, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, Refusal> {
+    let fence = EpochFence::try_from(fence).map_err(|error| invalid("fence", error))?;
+    require_own(request, &fence.application)?;
+    Ok(fence)
 }
 
 fn application(wire: Option<proto::fences::ApplicationRef>) -> Result<ApplicationRef, Refusal> {

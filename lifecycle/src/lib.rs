@@ -60,7 +60,7 @@ pub async fn serve(
     if let Err(error) = Outbox::new(&places).make() {
         tracing::warn!("the outbox cannot be made: {error}");
     }
-    let substrate = Arc::new(Local::new(
+    let substrate = Local::new(
         places,
         key.clone(),
         mainspring,
@@ -68,7 +68,8 @@ pub async fn serve(
         config::inherited(),
         transport.clone(),
         clock.clone(),
-    ));
+    );
+    let substrate = Arc::new(substrate.running_as(args.run_as.given()));
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
     let server = server::bind(Serve {

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::clock::{SharedClock, SystemClock};
-use chassis::credential::Credential;
 use chassis::server::{self, Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::telemetry::{self, LogFormat, TelemetryArgs};
@@ -51,7 +50,7 @@ fn run_spec(spec_file: &Path) -> anyhow::Result<()> {
     // Fails for a process that leads a group already; then a group of its own is what it has.
     let _ = rustix::process::setsid();
     let spec = TetherSpec::read(spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
-    // It holds the child's environment, secrets included.
+    // It holds the owner's token and the child's environment, secrets included.
     std::fs::remove_file(spec_file).with_context(|| format!("cannot remove {}", spec_file.display()))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of orphaned descendants")?;
@@ -71,7 +70,7 @@ fn run_spec(spec_file: &Path) -> anyhow::Result<()> {
 
 async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
     let clock: SharedClock = Arc::new(SystemClock);
-    let credential = Credential::from_file(&spec.token_file)?;
+    let owner = spec.owner.clone();
     let (commands, heard) = mpsc::channel(64);
     let (status, status_seen) = watch::channel(keeper::Status::default());
     let (progress, progress_seen) = watch::channel(output::Progress::default());
@@ -92,7 +91,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
         endpoints: vec![Endpoint::Unix(socket)],
         transport: Arc::new(OsTransport),
         clock,
-        authenticator: Authenticator::holding(credential),
+        authenticator: Authenticator::holding(owner),
         routes: Routes::new(TetherServiceServer::new(grpc)),
         shutdown: tasks.handle().shutdown().clone(),
         limits: Limits { calls: 64, connections: 64, grace: LEAVE_GRACE, ..Limits::default() },

@@ -7,6 +7,7 @@ mod wire;
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock};
+use chassis::credential::Kind;
 use client::lifecycle::Provisioning;
 use client::tether::Exit;
 use futures::StreamExt as _;
@@ -430,11 +431,25 @@ async fn a_contender_that_is_silent_for_too_long_is_killed_and_started_again() {
 }
 
 #[tokio::test]
-async fn only_the_deployment_may_call() {
+async fn every_method_opens_for_whom_the_table_says_and_for_their_own_application() {
     let wire = Wire::new();
-    let stranger = wire.as_contender();
-    let refused = within(stranger.list_processes(None)).await.unwrap_err();
+    let clock: chassis::clock::SharedClock = std::sync::Arc::new(chassis::clock::SystemClock);
+    let service = "mainspring.lifecycle.v1.LifecycleService";
+    let tried = trespass::walk(&wire.channel(), &clock, service, wire::mint, Kind::Deployment).await;
+    trespass::assert_lawful(&tried, &[]);
+}
+
+#[tokio::test]
+async fn a_contender_lists_and_starts_no_contenders() {
+    let wire = Wire::new();
+    let contender = wire.as_contender();
+    let refused = within(contender.list_processes(None)).await.unwrap_err();
     assert_eq!((refused.code(), refused.reason()), (Code::PermissionDenied, Some(Reason::CredentialScope)));
+    let refused = within(contender.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::CredentialScope));
+    // It ends clusters of its own application.
+    let ended = within(contender.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await;
+    assert_eq!(ended.unwrap(), [""; 0]);
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ pub struct Fetched {
 pub struct FetcherArtifacts(fetcher::Artifacts);
 
 impl FetcherArtifacts {
-    /// Over a client that carries the deployment's credential.
+    /// Over a client that carries the contender's credential.
     pub fn new(artifacts: fetcher::Artifacts) -> Self {
         Self(artifacts)
     }

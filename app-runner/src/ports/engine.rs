@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
-use chassis::credential::DeploymentKey;
+use chassis::run_as::RunAs;
 use chassis::tasks::{self, OwnedTask};
 use chassis::telemetry::trace::{self, TRACEPARENT_VARIABLE};
 use chassis::transport::{Endpoint, SharedTransport};
@@ -23,7 +23,8 @@ use proto::{Epoch, EpochFence, JobId, Reason, engine, job};
 use tokio::sync::{Mutex, watch};
 
 use super::PortResult;
-use super::workspace::{AttemptPlaces, attempt_credential};
+use super::keyring::Keyring;
+use super::workspace::AttemptPlaces;
 use crate::error::PortError;
 
 pub use find::{EnginePath, find};
@@ -103,8 +104,10 @@ pub struct Tethers {
     pub transport: SharedTransport,
     /// Time.
     pub clock: SharedClock,
-    /// Tokens are minted from it.
-    pub key: DeploymentKey,
+    /// Whom main() becomes, where that is not what the runner is.
+    pub run_as: Option<RunAs>,
+    /// What the record answered: who owns a tether shows one of these.
+    pub keyring: Keyring,
 }
 
 /// The `describe` process of one attempt.
@@ -189,8 +192,10 @@ impl Shared {
         let mut env: BTreeMap<String, String> = inherited();
         env.extend(chassis::failpoint::handed_on());
         env.insert("MAINSPRING_ENDPOINT".into(), endpoint.to_string());
-        env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         for (name, value) in [
+            ("MAINSPRING_TOKEN_FILE", text(&at.describe_token_file)),
+            ("MAINSPRING_EXECUTION_TOKEN_FILE", text(&at.token_file)),
             ("MAINSPRING_EXECUTION", attempt.execution.clone()),
             ("MAINSPRING_APPLICATION", attempt.fence.application.id.to_string()),
             ("MAINSPRING_GENERATION", attempt.fence.application.generation.to_string()),
@@ -207,10 +212,12 @@ impl Shared {
             env,
             cwd: at.control.clone(),
             socket: at.sockets.join(format!("describe-{starts}.tether.sock")),
-            token_file: at.token_file.clone(),
+            owner: self.tethers.keyring.of_attempt(&attempt.fence)?.describe_tether,
             grace_ms: 0,
             lock_file: None,
             lock_wait_ms: tether::default_lock_wait_ms(),
+            // Part of the engine, as trusted as the host that found it.
+            becomes: None,
             output_dir: output_dir.clone(),
             exit_file: at.control.join(format!("describe-{starts}.exit")),
             owner_mark: places.owner_mark(
@@ -240,7 +247,7 @@ impl Shared {
         executable: &Path,
         output_dir: &Path,
     ) -> PortResult<Running> {
-        let Tethers { transport, clock, key, .. } = &self.tethers;
+        let Tethers { transport, clock, keyring, .. } = &self.tethers;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
         let owner = tasks::owned("owner of describe", async move {
@@ -252,8 +259,8 @@ impl Shared {
             }
             gone_sender.send_replace(true);
         });
-        let credential = attempt_credential(key, &attempt.fence);
-        let channel = channel::connect(transport.clone(), clock.clone(), endpoint, Some(credential));
+        let token = keyring.of_attempt(&attempt.fence)?.describe;
+        let channel = channel::connect(transport.clone(), clock.clone(), endpoint, Some(token));
         let describe = Describe::new(channel);
         let info = tokio::select! {
             info = timeout(clock, READY_WITHIN, answers(&describe, clock)) => {

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use chassis::channel;
 use chassis::clock::SharedClock;
-use chassis::credential::{DeploymentKey, Principal};
 use chassis::transport::{Endpoint, SharedTransport};
 use client::jobs::{Jobs as Client, Savepoint};
 use futures::StreamExt as _;
@@ -14,6 +13,7 @@ use futures::stream::BoxStream;
 use proto::{Digest, EpochFence, Incarnation, JobId, Reason, engine};
 
 use super::PortResult;
+use super::keyring::Keyring;
 use crate::error::PortError;
 use crate::model::Wish;
 
@@ -72,14 +72,14 @@ pub struct Submission {
 pub struct EngineJobs {
     transport: SharedTransport,
     clock: SharedClock,
-    key: DeploymentKey,
+    keyring: Keyring,
     adopted: Mutex<BTreeMap<Incarnation, Client>>,
 }
 
 impl EngineJobs {
-    /// Calls clusters with tokens minted from this key.
-    pub fn new(transport: SharedTransport, clock: SharedClock, key: DeploymentKey) -> Self {
-        Self { transport, clock, key, adopted: Mutex::default() }
+    /// Calls clusters with the tokens that the record answered.
+    pub fn new(transport: SharedTransport, clock: SharedClock, keyring: Keyring) -> Self {
+        Self { transport, clock, keyring, adopted: Mutex::default() }
     }
 
     fn client(&self, incarnation: Incarnation) -> PortResult<Client> {
@@ -105,13 +105,8 @@ impl Jobs for EngineJobs {
         let endpoint: Endpoint = endpoint.parse().map_err(|error| {
             PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}"))
         })?;
-        let credential = self.key.mint(&Principal::Incarnation {
-            application: fence.application.id.to_string(),
-            generation: fence.application.generation.get(),
-            incarnation: incarnation.get(),
-        });
-        let channel =
-            channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
+        let token = self.keyring.jobs(incarnation)?;
+        let channel = channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(token));
         let client = Client::new(channel, fence.clone());
         let known = client.adopt(incarnation, submitted).await?;
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(incarnation, client);

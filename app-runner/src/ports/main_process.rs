@@ -131,27 +131,33 @@ impl TetheredMain {
         Shipping { shipped, task }
     }
 
-    fn spec(&self, launch: &Launch) -> TetherSpec {
+    fn spec(&self, launch: &Launch) -> PortResult<TetherSpec> {
         let fence = &launch.attempt.fence;
         let at = self.places(fence);
         let mut env = inherited();
         // Levels are the deployment's; main()'s stderr is the program's own.
         env.remove("MAINSPRING_LOG");
+        let Tethers { places, run_as, .. } = &self.tethers;
+        let becomes = run_as.as_ref().map(|run_as| {
+            run_as.describe(&mut env);
+            run_as.identity(&places.state_mark(), &fence.application.to_string(), workspace::MAIN, &[])
+        });
         env.extend(launch.environment.clone());
         env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
-        TetherSpec {
+        Ok(TetherSpec {
             argv: launch.command.clone(),
             env,
             cwd: launch.attempt.directory.clone(),
             socket: at.sockets.join("main-0.tether.sock"),
-            token_file: at.token_file.clone(),
+            owner: self.tethers.keyring.of_attempt(fence)?.main_tether,
             grace_ms: 0,
             lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
             lock_wait_ms: tether::default_lock_wait_ms(),
+            becomes,
             output_dir: at.output(),
             exit_file: at.control.join("main.exit"),
             owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),
-        }
+        })
     }
 }
 
@@ -190,7 +196,7 @@ impl MainProcess for TetheredMain {
 
     async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>> {
         let Tethers { mainspring, transport, clock, .. } = &self.tethers;
-        let spec = self.spec(&launch);
+        let spec = self.spec(&launch)?;
         let refused = |text: String| PortError::refused(Reason::MainNotStarted, text);
         let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
         let tether = tether.map_err(|error| refused(error.to_string()))?;

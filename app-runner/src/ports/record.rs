@@ -15,6 +15,7 @@ use futures::{Stream, StreamExt as _};
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, job, jobgraph};
 
 use super::engine::EngineInfo;
+use super::keyring::Keyring;
 use super::substrate::ReadyCluster;
 use super::{PortResult, view};
 use crate::error::{PortError, PortErrorKind};
@@ -46,6 +47,9 @@ pub trait RecordStore: Send + Sync {
         cause: &str,
         engine: &EngineInfo,
     ) -> PortResult<Incarnation>;
+    /// Sees to it that what opens the jobs of an incarnation is at hand: a step that began it may have been cut off before
+    /// the answer came. Writes nothing.
+    async fn reach_jobs(&self, fence: &EpochFence, holder: &str, incarnation: Incarnation) -> PortResult<()>;
     /// The incarnation is ready at this endpoint with these processes by role.
     async fn record_cluster_ready(
         &self,
@@ -197,12 +201,12 @@ pub trait Payloads: Send + Sync {
 
 /// The record in jobgraph-store.
 #[derive(Debug, Clone)]
-pub struct StoredRecord(RecordClient);
+pub struct StoredRecord(RecordClient, Keyring);
 
 impl StoredRecord {
-    /// Over a client that carries the deployment's credential.
-    pub fn new(record: RecordClient) -> Self {
-        Self(record)
+    /// Over a client that carries the contender's credential. Tokens that are answered go to the keyring.
+    pub fn new(record: RecordClient, keyring: Keyring) -> Self {
+        Self(record, keyring)
     }
 }
 
@@ -233,6 +237,11 @@ impl RecordStore for StoredRecord {
             }
         };
         let record = Arc::new(begun.record.unwrap_or_default());
+        if disposition == Disposition::Open {
+            let cluster = record.application.as_ref().and_then(|application| application.cluster.as_ref());
+            let recorded = Incarnation(cluster.map_or(0, |cluster| cluster.incarnation));
+            self.1.take_attempt(fence, recorded, begun.tokens)?;
+        }
         Ok(Begun { disposition, record, secrets: begun.secret_values.into_iter().collect() })
     }
 
@@ -259,7 +268,18 @@ impl RecordStore for StoredRecord {
             engine_version: engine.version.clone(),
             engine_path: engine.path.clone(),
         };
-        Ok(Incarnation(self.0.begin_cluster(fence, request).await?.incarnation))
+        let begun = self.0.begin_cluster(fence, request).await?;
+        let incarnation = Incarnation(begun.incarnation);
+        self.1.take_cluster(incarnation, begun.jobs_token)?;
+        Ok(incarnation)
+    }
+
+    async fn reach_jobs(&self, fence: &EpochFence, holder: &str, incarnation: Incarnation) -> PortResult<()> {
+        if self.1.jobs(incarnation).is_ok() {
+            return Ok(());
+        }
+        // A repeat by the same holder changes nothing, and its answer tells of the present cluster.
+        self.begin_attempt(fence, holder, "").await.map(drop)
     }
 
     async fn record_cluster_ready(
@@ -449,7 +469,7 @@ impl<T> Stream for Requests<T> {
 pub struct StoredPayloads(PayloadClient);
 
 impl StoredPayloads {
-    /// Over a client that carries the deployment's credential.
+    /// Over a client that carries the contender's credential.
     pub fn new(payloads: PayloadClient) -> Self {
         Self(payloads)
     }

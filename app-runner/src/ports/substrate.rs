@@ -102,7 +102,7 @@ const TEARDOWN_GRACE: Duration = Duration::from_secs(2);
 pub struct LifecycleSubstrate(Lifecycle);
 
 impl LifecycleSubstrate {
-    /// Over a client that carries the deployment's credential.
+    /// Over a client that carries the contender's credential.
     pub fn new(lifecycle: Lifecycle) -> Self {
         Self(lifecycle)
     }

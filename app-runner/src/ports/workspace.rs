@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::run_as::{RunAs, Share, make_way, share_with};
 use client::outbox::Outbox;
 use client::places::{Kind, Places};
 use client::tether::output;
@@ -18,6 +18,7 @@ use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
+use super::keyring::Keyring;
 use super::{PortResult, main_process};
 use crate::error::PortError;
 
@@ -65,12 +66,16 @@ const CONTROL: &str = ".control";
 pub struct AttemptPlaces {
     /// main()'s working directory; the artifacts lie in it.
     pub directory: PathBuf,
-    /// Specs, outputs, exit files and the token: for the runner and its tethers.
+    /// Specs, outputs, exit files and tokens: for the runner and its tethers.
     pub control: PathBuf,
-    /// The attempt's credential.
+    /// main()'s credential, for `ExecutionService` and nothing else.
     pub token_file: PathBuf,
-    /// Sockets.
+    /// What `describe` takes.
+    pub describe_token_file: PathBuf,
+    /// Sockets of the runner and its tethers.
     pub sockets: PathBuf,
+    /// The directory of the socket that main() calls: the same, unless main() runs as another user.
+    pub doors: PathBuf,
 }
 
 impl AttemptPlaces {
@@ -78,10 +83,14 @@ impl AttemptPlaces {
     pub fn new(places: &Places, fence: &EpochFence) -> Self {
         let work = places.application_work(&fence.application);
         let control = work.join(format!("{ATTEMPT}{}{CONTROL}", fence.epoch));
+        let open = places.open();
+        let doors = open.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
         Self {
-            directory: work.join(format!("{ATTEMPT}{}", fence.epoch)),
-            token_file: control.join("token"),
+            directory: open.application_work(&fence.application).join(format!("{ATTEMPT}{}", fence.epoch)),
+            token_file: if places.are_apart() { doors.join("token") } else { control.join("token") },
+            describe_token_file: control.join("describe.token"),
             sockets: places.sockets(&fence.application, Kind::Attempt, fence.epoch.get()),
+            doors,
             control,
         }
     }
@@ -119,15 +128,6 @@ pub(super) fn rescue_output(
     errors
 }
 
-/// The attempt's credential.
-pub fn attempt_credential(key: &DeploymentKey, fence: &EpochFence) -> Credential {
-    key.mint(&Principal::Attempt {
-        application: fence.application.id.to_string(),
-        generation: fence.application.generation.get(),
-        epoch: fence.epoch.get(),
-    })
-}
-
 /// Below an application's work directory: its files, for all attempts.
 const ARTIFACTS: &str = "artifacts";
 
@@ -135,14 +135,82 @@ const ARTIFACTS: &str = "artifacts";
 #[derive(Debug, Clone)]
 pub struct LocalWorkspace {
     places: Places,
-    key: DeploymentKey,
+    keyring: Keyring,
 }
 
 impl LocalWorkspace {
-    /// Below these places; tokens are minted from the key.
-    pub fn new(places: Places, key: DeploymentKey) -> Self {
-        Self { places, key }
+    /// Below these places; what main() and `describe` show is taken from the keyring.
+    pub fn new(places: Places, keyring: Keyring) -> Self {
+        Self { places, keyring }
     }
+
+    /// A directory that processes of an application use: the runner's own, or, where they run as another user, given to `kind` of
+    /// them.
+    fn open_directory(&self, path: &Path, of: &ApplicationRef, kind: &str, mode: u32) -> PortResult<()> {
+        if !self.places.are_apart() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            return made.map_err(about("make the directory", path));
+        }
+        let application = of.to_string();
+        let share = match kind {
+            ALL => Share::Application(&application),
+            kind => Share::Kind(&application, kind),
+        };
+        let group = RunAs::group(&self.places.state_mark(), share);
+        let made = make_way(path).and_then(|()| share_with(path, group, mode));
+        made.map_err(about("make the directory", path))
+    }
+
+    /// Removes what attempts have below one work directory; answers what could not be removed.
+    fn remove_attempts(&self, application: &ApplicationRef, work: &Path) -> Vec<String> {
+        let mut leftovers = Vec::new();
+        let entries = match fs::read_dir(work) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return leftovers,
+            Err(error) => return vec![format!("{}: {error}", work.display())],
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let path = entry.path();
+            // Contenders and clusters have their own owner; the lock is needed by the next campaign.
+            let Some(rest) = name.strip_prefix(ATTEMPT) else { continue };
+            if let Ok(epoch) = rest.trim_end_matches(CONTROL).parse() {
+                let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
+                let output = AttemptPlaces::new(&self.places, &fence).output();
+                if rest.ends_with(CONTROL) && output::segments(&output).is_ok_and(|kept| !kept.is_empty()) {
+                    // It could not be saved, which was said above: it stays.
+                    continue;
+                }
+                // Sockets go with their servers and tethers; what is left of them is empty.
+                for places in [&self.places, &self.places.open()] {
+                    let _ = fs::remove_dir_all(places.sockets(application, Kind::Attempt, epoch));
+                }
+            }
+            let removed = fs::remove_dir_all(&path);
+            if let Err(error) = removed
+                && error.kind() != ErrorKind::NotFound
+            {
+                leftovers.push(format!("{}: {error}", path.display()));
+            }
+        }
+        leftovers
+    }
+}
+
+/// main(), among the kinds of processes of an application.
+pub(super) const MAIN: &str = "main";
+
+/// All kinds of them.
+const ALL: &str = "";
+
+/// Opens what exists to main() alone, where main() runs as another user.
+pub fn give_to_main(places: &Places, application: &ApplicationRef, path: &Path, mode: u32) -> PortResult<()> {
+    if !places.are_apart() {
+        return Ok(());
+    }
+    let group = RunAs::group(&places.state_mark(), Share::Kind(&application.to_string(), MAIN));
+    share_with(path, group, mode).map_err(about("open to main()", path))
 }
 
 fn about(what: &str, path: &Path) -> impl Fn(io::Error) -> PortError {
@@ -154,19 +222,33 @@ fn about(what: &str, path: &Path) -> impl Fn(io::Error) -> PortError {
 impl Workspace for LocalWorkspace {
     async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf> {
         let attempt = AttemptPlaces::new(&self.places, fence);
-        for directory in [&attempt.directory, &attempt.control, &attempt.sockets] {
+        for directory in [&attempt.control, &attempt.sockets] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
             made.map_err(about("make the directory", directory))?;
         }
-        let credential = attempt_credential(&self.key, fence);
-        credential.write_file(&attempt.token_file).map_err(|error| PortError::away(error.to_string()))?;
+        let application = &fence.application;
+        // What main() writes into is sticky: what root has put there stays.
+        self.open_directory(&attempt.directory, application, MAIN, 0o1770)?;
+        self.open_directory(&attempt.doors, application, MAIN, 0o750)?;
+        if self.places.are_apart() {
+            let open = self.places.open();
+            for directory in [open.outputs(application), open.checkpoints(application)] {
+                self.open_directory(&directory, application, ALL, 0o2770)?;
+            }
+        }
+        let tokens = self.keyring.of_attempt(fence)?;
+        for (token, file) in
+            [(&tokens.execution, &attempt.token_file), (&tokens.describe, &attempt.describe_token_file)]
+        {
+            token.write_file(file).map_err(|error| PortError::away(error.to_string()))?;
+        }
+        give_to_main(&self.places, application, &attempt.token_file, 0o640)?;
         Ok(attempt.directory)
     }
 
     async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf> {
-        let directory = self.places.application_work(application).join(ARTIFACTS);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.map_err(about("make the directory", &directory))?;
+        let directory = self.places.open().application_work(application).join(ARTIFACTS);
+        self.open_directory(&directory, application, ALL, 0o750)?;
         Ok(directory)
     }
 
@@ -185,7 +267,13 @@ impl Workspace for LocalWorkspace {
         mut chunks: BoxStream<'static, PortResult<Bytes>>,
     ) -> PortResult<u64> {
         let new = path.with_added_extension("new");
-        let mode = if executable { 0o700 } else { 0o600 };
+        // The directory says who may; a file of another user is read by what it is open to.
+        let mode = match (self.places.are_apart(), executable) {
+            (false, true) => 0o700,
+            (false, false) => 0o600,
+            (true, true) => 0o755,
+            (true, false) => 0o644,
+        };
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new);
         let mut file = tokio::fs::File::from_std(file.map_err(about("write", &new))?);
         let (mut hasher, mut size) = (Sha256::new(), 0);
@@ -211,41 +299,18 @@ impl Workspace for LocalWorkspace {
     }
 
     async fn remove(&self, application: &ApplicationRef) -> Vec<String> {
-        let work = self.places.application_work(application);
+        let open = self.places.open();
+        let work = open.application_work(application);
         let mut leftovers = rescue_output(&self.places, application, None);
+        if self.places.are_apart() {
+            leftovers.extend(self.remove_attempts(application, &work));
+        }
         if let Err(error) = fs::remove_dir_all(work.join(ARTIFACTS))
             && error.kind() != ErrorKind::NotFound
         {
             leftovers.push(format!("{}: {error}", work.join(ARTIFACTS).display()));
         }
-        let entries = match fs::read_dir(&work) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return leftovers,
-            Err(error) => return vec![format!("{}: {error}", work.display())],
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let path = entry.path();
-            // Contenders and clusters have their own owner; the lock is needed by the next campaign.
-            let Some(rest) = name.strip_prefix(ATTEMPT) else { continue };
-            if let Ok(epoch) = rest.trim_end_matches(CONTROL).parse() {
-                let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
-                let output = AttemptPlaces::new(&self.places, &fence).output();
-                if rest.ends_with(CONTROL) && output::segments(&output).is_ok_and(|kept| !kept.is_empty()) {
-                    // It could not be saved, which was said above: it stays.
-                    continue;
-                }
-                // Sockets go with their servers and tethers; what is left of them is empty.
-                let _ = fs::remove_dir_all(self.places.sockets(application, Kind::Attempt, epoch));
-            }
-            let removed = fs::remove_dir_all(&path);
-            if let Err(error) = removed
-                && error.kind() != ErrorKind::NotFound
-            {
-                leftovers.push(format!("{}: {error}", path.display()));
-            }
-        }
+        leftovers.extend(self.remove_attempts(application, &self.places.application_work(application)));
         leftovers
     }
 
@@ -270,15 +335,20 @@ impl Workspace for LocalWorkspace {
         // Stays while a contender's own directory is in it.
         let _ = fs::remove_dir(&work);
         // Made for whoever might write a relative path; stays once somebody has.
-        let _ = fs::remove_dir(self.places.outputs(application));
+        let open = self.places.open();
+        let _ = fs::remove_dir(open.outputs(application));
+        if self.places.are_apart() {
+            let _ = fs::remove_dir(open.checkpoints(application));
+            let _ = fs::remove_dir(open.application_work(application));
+        }
     }
 
     fn outputs(&self, application: &ApplicationRef) -> PathBuf {
-        self.places.outputs(application)
+        self.places.open().outputs(application)
     }
 
     fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
-        self.places.checkpoints(application)
+        self.places.open().checkpoints(application)
     }
 }
 
@@ -290,11 +360,28 @@ mod tests {
 
     use super::*;
 
+    impl LocalWorkspace {
+        /// As if the record had answered.
+        fn begun(&self, fence: &EpochFence) {
+            let token = |text: &str| text.to_owned();
+            let tokens = proto::jobgraph::AttemptTokens {
+                execution: token("mains"),
+                main_tether: token("its-tethers"),
+                describe: token("describes"),
+                describe_tether: token("its-tethers-too"),
+                jobs: String::new(),
+            };
+            self.keyring.take_attempt(fence, proto::Incarnation(0), Some(tokens)).unwrap();
+        }
+    }
+
     fn workspace() -> (tempfile::TempDir, LocalWorkspace, EpochFence) {
         let directory = tempfile::tempdir().unwrap();
-        let workspace = LocalWorkspace::new(Places::new(directory.path()), DeploymentKey::generate());
+        let workspace = LocalWorkspace::new(Places::new(directory.path()), Keyring::default());
         let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
-        (directory, workspace, EpochFence { application, epoch: Epoch(7) })
+        let fence = EpochFence { application, epoch: Epoch(7) };
+        workspace.begun(&fence);
+        (directory, workspace, fence)
     }
 
     #[tokio::test]
@@ -324,6 +411,7 @@ mod tests {
         let (_state, workspace, fence) = workspace();
         let earlier = EpochFence { epoch: Epoch(6), ..fence.clone() };
         for fence in [&earlier, &fence] {
+            workspace.begun(fence);
             workspace.prepare(fence).await.unwrap();
             let output = AttemptPlaces::new(&workspace.places, fence).output();
             fs::create_dir(&output).unwrap();

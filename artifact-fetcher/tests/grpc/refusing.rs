@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chassis::channel;
 use chassis::clock::SystemClock;
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::{DeploymentKey, Kind, Principal};
 use chassis::transport::{Endpoint, OsTransport};
 use client::artifacts::{Artifacts, Wanted};
 use client::places::Places;
@@ -34,6 +34,25 @@ async fn only_the_deployment_fetches() {
         let refused = artifacts.evict_to(0).await.unwrap_err();
         assert_eq!(refused.reason(), Some(reason), "{refused}");
     }
+    fixture.end().await;
+}
+
+#[tokio::test]
+async fn every_method_opens_for_whom_the_table_says_and_for_their_own_application() {
+    let fixture = fixture().await;
+    let key = DeploymentKey::load(&Places::new(fixture.directory.path()).deployment_key()).unwrap();
+    let channel = connected(&fixture, None);
+    let clock: chassis::clock::SharedClock = Arc::new(SystemClock);
+    let service = "mainspring.artifact.v1.ArtifactService";
+    let tried = trespass::walk(&channel, &clock, service, |who| key.mint(who), Kind::Deployment).await;
+    trespass::assert_lawful(&tried, &[]);
+
+    // For no application at all: that is tooling's.
+    let contender = key.mint(&trespass::principal(Kind::Contender));
+    let artifacts = Artifacts::new(connected(&fixture, Some(contender)));
+    let unnamed = Wanted { application: None, ..wanted("/etc/hostname") };
+    let refused = artifacts.fetch(&unnamed, |_| {}).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::CredentialScope), "{refused}");
     fixture.end().await;
 }
 

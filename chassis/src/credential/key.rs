@@ -10,11 +10,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
 
+use super::principal::PREFIX;
 use super::{Credential, Principal, write_secret};
 use crate::disk;
-
-/// Names the format; a token of another one does not verify.
-const PREFIX: &str = "ms1";
 
 /// The secret of one deployment: 32 random bytes in a file that only its owner reads.
 #[derive(Clone)]
@@ -78,7 +76,7 @@ impl DeploymentKey {
 
     /// The token for a principal. The same principal gets the same token every time.
     pub fn mint(&self, principal: &Principal) -> Credential {
-        let claim = claim(principal);
+        let claim = principal.claim();
         let mac = self.mac(&claim).finalize().into_bytes();
         Credential::new(format!("{claim}.{}", hex::encode(mac))).unwrap_or_else(|_| {
             // Only an application id of more than 150 bytes gets here. No such id exists (63 is the limit), and a
@@ -95,7 +93,7 @@ impl DeploymentKey {
         let (claim, mac) = token.rsplit_once('.')?;
         let mac = hex::decode(mac).ok()?;
         self.mac(claim).verify_slice(&mac).ok()?;
-        parse(claim)
+        Principal::read(claim)
     }
 
     fn mac(&self, claim: &str) -> Hmac<Sha256> {
@@ -108,44 +106,5 @@ impl DeploymentKey {
 impl fmt::Debug for DeploymentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DeploymentKey(***)")
-    }
-}
-
-/// The signed part. The application is hex, so that no id can imitate a separator.
-fn claim(principal: &Principal) -> String {
-    match principal {
-        Principal::Deployment => format!("{PREFIX}.deployment"),
-        Principal::Attempt { application, generation, epoch } => {
-            format!("{PREFIX}.attempt.{}.{generation}.{epoch}", hex::encode(application))
-        }
-        Principal::Incarnation { application, generation, incarnation } => {
-            format!("{PREFIX}.incarnation.{}.{generation}.{incarnation}", hex::encode(application))
-        }
-        Principal::Contender { application, generation } => {
-            format!("{PREFIX}.contender.{}.{generation}", hex::encode(application))
-        }
-    }
-}
-
-pub(super) fn parse(claim: &str) -> Option<Principal> {
-    let application = |text: &str| String::from_utf8(hex::decode(text).ok()?).ok();
-    let parts: Vec<&str> = claim.split('.').collect();
-    match parts.as_slice() {
-        [PREFIX, "deployment"] => Some(Principal::Deployment),
-        [PREFIX, "attempt", app, generation, epoch] => Some(Principal::Attempt {
-            application: application(app)?,
-            generation: generation.parse().ok()?,
-            epoch: epoch.parse().ok()?,
-        }),
-        [PREFIX, "incarnation", app, generation, incarnation] => Some(Principal::Incarnation {
-            application: application(app)?,
-            generation: generation.parse().ok()?,
-            incarnation: incarnation.parse().ok()?,
-        }),
-        [PREFIX, "contender", app, generation] => Some(Principal::Contender {
-            application: application(app)?,
-            generation: generation.parse().ok()?,
-        }),
-        _ => None,
     }
 }

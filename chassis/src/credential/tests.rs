@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{Credential, DeploymentKey, Principal};
+use super::{Credential, DeploymentKey, Kept, Principal};
 use crate::disk;
 
 fn principals() -> Vec<Principal> {
@@ -14,9 +14,19 @@ fn principals() -> Vec<Principal> {
         Principal::Attempt { application: application(), generation: 4, epoch: 48_213 },
         Principal::Incarnation { application: application(), generation: 4, incarnation: 48_213 },
         Principal::Contender { application: application(), generation: 4 },
+        Principal::Describe { application: application(), generation: 4, epoch: 48_213 },
+        Principal::Jobs { application: application(), generation: 4, incarnation: 48_213 },
+        owner(Kept::Main, 48_213),
+        owner(Kept::Describe, 48_213),
+        owner(Kept::Cluster, 48_213),
+        owner(Kept::Contender, 4),
         Principal::Attempt { application: "x.1.2".into(), generation: 3, epoch: 4 },
         Principal::Attempt { application: "a".repeat(63), generation: u64::MAX, epoch: u64::MAX },
     ]
+}
+
+fn owner(kept: Kept, number: u64) -> Principal {
+    Principal::Owner { application: "orders".into(), generation: 4, kept, number }
 }
 
 #[test]

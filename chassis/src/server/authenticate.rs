@@ -1,4 +1,5 @@
-//! Who calls: verifies the credential and leaves the [`Principal`] in the request's extensions.
+//! Who calls: verifies the credential, asks the table whether it opens the method, and leaves the [`Principal`] in the
+//! request's extensions.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use proto::Reason;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::authorize::may_enter;
 use super::{Call, Reply};
 use crate::credential::{Credential, DeploymentKey, Principal};
 use crate::status::Problem;
@@ -32,8 +34,8 @@ impl Authenticator {
         Self { known: Known::Key(key) }
     }
 
-    /// Takes exactly this token: for processes that must not have the key (tethers, engines). Whoever has the key mints the
-    /// same token to call them; what the token says is not verified, because its holder was given it at birth.
+    /// Takes exactly this token: for processes that must not have the key (runners, tethers, engines). What the token says
+    /// is not verified, because its holder was given it at birth.
     pub fn holding(token: Credential) -> Self {
         Self { known: Known::Token(token) }
     }
@@ -116,9 +118,12 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         if !is_exempt(call.uri().path()) {
-            match self.authenticator.principal(call.headers()) {
-                Ok(principal) => {
-                    call.extensions_mut().insert(principal);
+            let caller = self.authenticator.principal(call.headers());
+            // A method that nobody has put into the table is not open by mistake.
+            let entered = caller.and_then(|caller| may_enter(call.uri().path(), &caller).map(|()| caller));
+            match entered {
+                Ok(caller) => {
+                    call.extensions_mut().insert(caller);
                 }
                 Err(refusal) => {
                     tracing::debug!("refused: {}", refusal.message());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chassis::channel::connect;
 use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::run_as::{self, RunAs};
 use chassis::transport::{Endpoint, SharedTransport};
 use client::places::Places;
 use client::process_tree::{self, Process};
@@ -40,10 +41,12 @@ const ASK: Duration = Duration::from_secs(2);
 pub(crate) const OWN_SESSION: &str = "MAINSPRING_OWN_SESSION";
 
 /// What belongs to one application's process and must not reach a host that happens to be started below it.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 16] = [
     "TRACEPARENT",
     "MAINSPRING_OWNER",
     "MAINSPRING_TOKEN_FILE",
+    "MAINSPRING_EXECUTION_TOKEN_FILE",
+    "MAINSPRING_JOBS_TOKEN_FILE",
     "MAINSPRING_ENDPOINT",
     "MAINSPRING_APPLICATION",
     "MAINSPRING_GENERATION",
@@ -68,6 +71,8 @@ pub(crate) struct Reach {
     pub(crate) clock: SharedClock,
     pub(crate) credential: Credential,
     pub(crate) given: Given,
+    /// Whom the processes of applications run as.
+    pub(crate) run_as: Option<RunAs>,
 }
 
 impl Reach {
@@ -79,7 +84,20 @@ impl Reach {
         given: Given,
     ) -> Outcome<Self> {
         let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
-        Ok(Self { places, transport, clock, credential: key.mint(&Principal::Deployment), given })
+        let credential = key.mint(&Principal::Deployment);
+        Ok(Self { places, transport, clock, credential, given, run_as: None })
+    }
+
+    /// The same for a host whose applications run as a user of their own.
+    pub(crate) fn running_as(self, run_as: Option<RunAs>) -> Self {
+        Self { run_as, ..self }
+    }
+
+    /// What services and contenders are told of that user.
+    pub(crate) fn run_as_variables(&self) -> BTreeMap<String, String> {
+        let Some(RunAs { user, directory }) = &self.run_as else { return BTreeMap::new() };
+        let values = [user.name.clone(), directory.to_string_lossy().into_owned()];
+        run_as::VARIABLES.iter().map(|name| (*name).to_owned()).zip(values).collect()
     }
 
     /// Where a service listens.
@@ -184,6 +202,20 @@ fn kept_by(pid: u32) -> KeptBy {
     if marked { KeptBy::Up } else { KeptBy::Hand }
 }
 
+/// Whether a process was told what this host says of the user that applications run as.
+pub(crate) fn was_told_whom(pid: u32, reach: &Reach) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let told = |name: &str| {
+        let value = |variable: &[u8]| {
+            let rest = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(String::from_utf8_lossy(rest).into_owned())
+        };
+        environment.split(|&byte| byte == 0).find_map(value)
+    };
+    let ours = reach.run_as_variables();
+    run_as::VARIABLES.iter().all(|name| told(name).as_ref() == ours.get(*name))
+}
+
 fn owner(pid: u32) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| metadata.uid())
@@ -228,6 +260,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .args(["--listen", &reach.endpoint(name).to_string()])
         .current_dir("/")
         .env(OWN_SESSION, "1")
+        .envs(reach.run_as_variables())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);

@@ -157,6 +157,7 @@ fn endpoints(reach: &Reach) -> BTreeMap<String, String> {
         .map(|(name, service)| ((*name).to_owned(), reach.endpoint(service).to_string()))
         .collect();
     variables.insert("MAINSPRING_STATE_DIR".to_owned(), state);
+    variables.extend(reach.run_as_variables());
     variables
 }
 
@@ -232,6 +233,15 @@ async fn one(
     replace: bool,
 ) -> Result<Running, String> {
     let by_hand = found.iter().find(|found| found.kept_by == KeptBy::Hand);
+    // One that goes on as it was would start clusters as whom nobody asked for.
+    let other_user = found.iter().any(|found| !service::was_told_whom(found.process.pid, reach));
+    if let (Some(Found { process, .. }), true) = (by_hand, other_user) {
+        return Err(format!(
+            "{name} (pid {}) was started by hand with another --run-as than this host's: end it, or start both alike",
+            process.pid
+        ));
+    }
+    let replace = replace || other_user;
     if let [one] = found.as_slice()
         && (!replace || by_hand.is_some())
     {

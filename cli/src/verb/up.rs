@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::run_as::RunAsArgs;
 use chassis::tasks::Shutdown;
 use chassis::transport::Endpoint;
 
@@ -31,6 +32,9 @@ pub(crate) struct UpArgs {
 
     #[command(flatten)]
     retention: RetentionArgs,
+
+    #[command(flatten)]
+    run_as: RunAsArgs,
 
     #[command(flatten)]
     given: GivenArgs,
@@ -77,7 +81,12 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
     make_directory(session.places.state())
         .map_err(|error| Failure::of_state(format!("{}: {error}", session.places.state().display())))?;
     let given = args.given.by_service();
-    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?;
+    let run_as = args.run_as.given();
+    if let Some(run_as) = &run_as {
+        run_as.check().map_err(Failure::usage)?;
+    }
+    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?
+        .running_as(run_as);
     let shutdown = Shutdown::on_signals()?;
     let settings = Settings { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
     up::run(reach, settings, shutdown, |text| session.out.talk(text)).await

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chassis::credential::Credential;
+use chassis::run_as::Identity;
 use serde::{Deserialize, Serialize};
 
 /// What `mainspring tether --spec FILE` reads: one process and the terms on which it runs. All paths are absolute.
@@ -20,8 +22,10 @@ pub struct TetherSpec {
     pub cwd: PathBuf,
     /// Where the tether listens.
     pub socket: PathBuf,
-    /// Holds the bearer token that owners have to show.
-    pub token_file: PathBuf,
+    /// The token that owners have to show. It is in this file only, which the tether removes before its child starts:
+    /// what runs under the tether finds it nowhere.
+    #[serde(with = "token")]
+    pub owner: Credential,
     /// How long the tree lives on without an owner, in milliseconds; 0: it is ended at once.
     pub grace_ms: u64,
     /// Taken before the child starts and inherited by all that it starts.
@@ -34,6 +38,9 @@ pub struct TetherSpec {
     pub output_dir: PathBuf,
     /// Where the exit is kept once the tree has ended, see [`Exit::read`].
     pub exit_file: PathBuf,
+    /// What the child becomes before its program begins; absent: what the tether is.
+    #[serde(default)]
+    pub becomes: Option<Identity>,
     /// `MAINSPRING_OWNER` of everything that is started, see [`crate::places::Places::owner_mark`].
     pub owner_mark: String,
 }
@@ -58,6 +65,21 @@ impl TetherSpec {
     /// Reads a spec file.
     pub fn read(path: &Path) -> io::Result<Self> {
         decode(path, &fs::read(path)?)
+    }
+}
+
+/// A secret is written where somebody says so, here, and nowhere by accident.
+mod token {
+    use chassis::credential::Credential;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(owner: &Credential, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(owner.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Credential, D::Error> {
+        Credential::new(String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

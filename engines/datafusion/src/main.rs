@@ -38,7 +38,7 @@ enum Command {
         /// Where to serve: `unix:/path` or `tcp://host:port`
         #[arg(long, env = "MAINSPRING_ENDPOINT")]
         endpoint: Endpoint,
-        /// File that holds the attempt's token
+        /// File that holds the token which the runner shows: no other one is taken
         #[arg(long, env = "MAINSPRING_TOKEN_FILE")]
         token_file: PathBuf,
     },
@@ -127,13 +127,13 @@ async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Resul
                 .map_err(anyhow::Error::from_boxed)?;
         }
         Command::Worker(config) => {
-            let token = Credential::from_file(&config.cluster.token_file)?;
+            let tokens = config.cluster.tokens()?;
             let shutdown = Shutdown::on_signals()?;
             let store = config.cluster.store.clone();
             let channel =
-                chassis::channel::connect(transport.clone(), clock.clone(), store, Some(token.clone()));
+                chassis::channel::connect(transport.clone(), clock.clone(), store, Some(tokens.own));
             let record = Arc::new(GrpcRecord::new(channel, config.cluster.fence()));
-            worker::serve(config, token, record, transport, clock, shutdown)
+            worker::serve(config, tokens.leader, record, transport, clock, shutdown)
                 .await
                 .map_err(anyhow::Error::from_boxed)?;
         }

@@ -18,13 +18,13 @@ use chassis::transport::SharedTransport;
 pub use config::Config;
 pub use record::{GrpcRecord, Record};
 
-/// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this one. Calls must carry `token`,
-/// which is also what this worker shows to the store.
+/// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this one. Calls must carry the
+/// `leader`'s token.
 ///
 /// Jobs that run when the shutdown begins are dropped without an end: only their cluster's successor may run them again.
 pub async fn serve(
     config: Config,
-    token: Credential,
+    leader: Credential,
     record: Arc<dyn Record>,
     transport: SharedTransport,
     clock: SharedClock,
@@ -40,7 +40,7 @@ pub async fn serve(
         endpoints: vec![endpoint],
         transport,
         clock,
-        authenticator: Authenticator::holding(token),
+        authenticator: Authenticator::holding(leader),
         routes: jobs_service::routes(worker),
         shutdown,
         limits,

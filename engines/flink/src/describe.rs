@@ -4,6 +4,7 @@ mod grpc;
 mod program;
 mod sweep;
 
+use std::io;
 use std::path::PathBuf;
 
 use chassis::clock::SharedClock;
@@ -29,18 +30,38 @@ pub struct Config {
     /// Where to serve: `unix:/path` or `tcp://host:port`
     #[arg(long, env = "MAINSPRING_ENDPOINT")]
     pub endpoint: Endpoint,
-    /// File that holds the attempt's token
+    /// File that holds the token which the runner shows: `DescribeService` takes no other one
     #[arg(long, env = "MAINSPRING_TOKEN_FILE")]
     pub token_file: PathBuf,
+    /// File that holds main()'s token: the front takes it, and shows it to the runner on behalf of main()
+    #[arg(long, env = "MAINSPRING_EXECUTION_TOKEN_FILE")]
+    pub execution_token_file: PathBuf,
     /// Where the runner serves `ExecutionService`
     #[arg(long, env = "MAINSPRING_EXECUTION")]
     pub execution: Endpoint,
 }
 
-/// Serves `DescribeService` and the front until the shutdown begins. Calls of both must carry `token`.
+/// The two tokens of `describe`.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Who shows it may ask `DescribeService`: the runner.
+    pub runner: Credential,
+    /// Who shows it may call the front: main().
+    pub main: Credential,
+}
+
+impl Config {
+    /// Reads both tokens.
+    pub fn tokens(&self) -> io::Result<Tokens> {
+        let runner = Credential::from_file(&self.token_file)?;
+        Ok(Tokens { runner, main: Credential::from_file(&self.execution_token_file)? })
+    }
+}
+
+/// Serves `DescribeService` and the front until the shutdown begins.
 pub async fn serve(
     config: Config,
-    token: Credential,
+    tokens: Tokens,
     transport: SharedTransport,
     clock: SharedClock,
     shutdown: Shutdown,
@@ -49,31 +70,31 @@ pub async fn serve(
         transport.clone(),
         clock.clone(),
         config.execution.clone(),
-        Some(token.clone()),
+        Some(tokens.main.clone()),
     );
     let execution = Execution::new(channel, clock.clone());
     let directory = std::env::current_dir()?;
     let (incoming, port) = front::listen(&transport, &directory).await?;
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
-    let front =
-        Front::new(execution, token.clone(), directory, transport.clone(), clock.clone(), tasks.handle())?;
-    let service =
-        DescribeServiceServer::new(Describe::new(port, token.expose(), transport.clone(), clock.clone())?)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let Tokens { runner, main } = tokens;
+    let describe = Describe::new(port, main.expose(), transport.clone(), clock.clone())?;
+    let service = DescribeServiceServer::new(describe)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let set = TaskSet::new(shutdown.clone(), clock.clone());
+    let front = Front::new(execution, main, directory, transport.clone(), clock.clone(), set.handle())?;
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "describe",
         endpoints: vec![config.endpoint],
         transport,
         clock: clock.clone(),
-        authenticator: Authenticator::holding(token),
+        authenticator: Authenticator::holding(runner),
         routes: Routes::new(service),
         shutdown: shutdown.clone(),
         limits,
     })
     .await?;
-    tasks.spawn("server", server.run());
-    tasks.spawn("front", chassis::http::serve(incoming, served(front::router(front)), clock, shutdown));
-    Ok(tasks.run(limits.grace).await?)
+    set.spawn("server", server.run());
+    set.spawn("front", chassis::http::serve(incoming, served(front::router(front)), clock, shutdown));
+    Ok(set.run(limits.grace).await?)
 }

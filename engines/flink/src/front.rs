@@ -65,7 +65,7 @@ struct Inner {
 }
 
 impl Front {
-    /// A front that acts for the holder of this token. `directory` is this attempt's own.
+    /// A front that takes this token, main()'s, from its callers. `directory` is this attempt's own.
     pub fn new(
         execution: Execution,
         token: Credential,

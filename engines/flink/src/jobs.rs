@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use chassis::BoxError;
 use chassis::clock::SharedClock;
-use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::payloads::Payloads;
 use client::record::Record;
+use jobs_service::Tokens;
 
 use board::{Board, Tenancy};
 use ends::Ends;
@@ -39,7 +39,7 @@ pub use readiness::Incomplete;
 /// there before.
 pub async fn serve(
     config: Config,
-    token: Credential,
+    tokens: Tokens,
     transport: SharedTransport,
     clock: SharedClock,
     shutdown: Shutdown,
@@ -49,7 +49,7 @@ pub async fn serve(
         transport.clone(),
         clock.clone(),
         config.cluster.store.clone(),
-        Some(token.clone()),
+        Some(tokens.own.clone()),
     );
     let (record, payloads) = (Record::new(store.clone()), Payloads::new(store));
     let (rest, tenancy) = match &place {
@@ -72,7 +72,8 @@ pub async fn serve(
     match place {
         Place::Own { ha, .. } => {
             let (unclean, no_more) = (Unclean::default(), Shutdown::new());
-            let keeper = served(ha::router(ha::Ha { ends, token: token.clone(), unclean: unclean.clone() }));
+            let token = tokens.own.clone();
+            let keeper = served(ha::router(ha::Ha { ends, token, unclean: unclean.clone() }));
             let incoming = transport.listen(&ha).await?;
             tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), no_more.clone()));
             let (clock, shutdown) = (clock.clone(), shutdown.clone());
@@ -94,7 +95,7 @@ pub async fn serve(
         endpoints: vec![config.cluster.endpoint.clone()],
         transport,
         clock: clock.clone(),
-        authenticator: Authenticator::holding(token),
+        authenticator: Authenticator::holding(tokens.leader),
         routes: jobs_service::routes(board.clone()),
         shutdown: shutdown.clone(),
         limits,

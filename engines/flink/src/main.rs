@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
-use chassis::credential::Credential;
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
 use chassis::transport::{NetworkArgs, SharedTransport};
@@ -105,12 +104,12 @@ async fn serve(service: Service, transport: SharedTransport) -> anyhow::Result<(
     let shutdown = Shutdown::on_signals()?;
     let served = match service {
         Service::Describe(config) => {
-            let token = Credential::from_file(&config.token_file)?;
-            describe::serve(config, token, transport, clock, shutdown).await
+            let tokens = config.tokens()?;
+            describe::serve(config, tokens, transport, clock, shutdown).await
         }
         Service::Jobs(config) => {
-            let token = Credential::from_file(&config.cluster.token_file)?;
-            jobs::serve(config, token, transport, clock, shutdown).await
+            let tokens = config.cluster.tokens()?;
+            jobs::serve(config, tokens, transport, clock, shutdown).await
         }
     };
     // Its type has to be known for an exit code of its own, and a box that is wrapped hides it.

@@ -7,7 +7,7 @@ mod grpc;
 mod orders;
 mod refusal;
 
-pub use args::ClusterArgs;
+pub use args::{ClusterArgs, Tokens};
 pub use cluster::{Cluster, Savepoint, Submission, Trigger};
 pub use grpc::routes;
 pub use orders::{NotTaken, Orders};

@@ -1,17 +1,22 @@
-//! `mainspring.jobgraph.v1.LogService`: the deployment only.
+//! `mainspring.jobgraph.v1.LogService`: the deployment; a contender brings the output of its own main().
 
-use chassis::server::require_deployment;
+use chassis::credential::Principal;
+use chassis::server::{check_own, principal};
+use chassis::status::Problem;
 use chassis::tasks::{Feed, detached, fed};
 use proto::jobgraph::log_service_server::LogService;
 use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse};
-use proto::{ApplicationRef, InvalidId};
+use proto::{ApplicationRef, InvalidId, Reason};
 use tokio::sync::oneshot;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Answers, Wire};
 use crate::error::Error;
 use crate::logs::Appender;
 use crate::model::Refusal;
+
+/// The role of main()'s output.
+const MAIN: &str = "main";
 
 /// Acknowledgements on their way.
 const ROOM: usize = 4;
@@ -24,8 +29,7 @@ impl LogService for Wire {
         &self,
         request: Request<Streaming<AppendLogsRequest>>,
     ) -> Result<Response<Self::AppendLogsStream>, Status> {
-        require_deployment(&request)?;
-        let service = self.0.clone();
+        let (service, caller) = (self.0.clone(), principal(&request)?.clone());
         let mut requests = request.into_inner();
         let answers = fed("output", ROOM, |feed| async move {
             let Some(first) = requests.message().await? else { return Ok(()) };
@@ -34,6 +38,7 @@ impl LogService for Wire {
             };
             let application: Result<ApplicationRef, InvalidId> = source.application.clone().try_into();
             let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+            may_bring(&caller, &application, &source.role)?;
             let (appender, offset) = service.append_logs(&application, source).await?;
             let mut taking = Taking(Some(appender));
             let taken = taking.all(first, offset, &mut requests, &feed).await;
@@ -41,6 +46,16 @@ impl LogService for Wire {
         });
         Ok(Response::new(Box::pin(answers)))
     }
+}
+
+/// A contender brings what its main() said; what roles say is lifecycle's to bring.
+fn may_bring(caller: &Principal, application: &ApplicationRef, role: &str) -> Result<(), Status> {
+    check_own(caller, application)?;
+    if *caller == Principal::Deployment || role == MAIN {
+        return Ok(());
+    }
+    let text = format!("output of {role} is lifecycle's to bring; the credential is for {caller}");
+    Err(Problem::new(Code::PermissionDenied, Reason::CredentialScope, text).into_status())
 }
 
 /// An appender that is finished however the call ends, also when its caller has left.

@@ -1,14 +1,14 @@
-//! `mainspring.jobgraph.v1.PayloadService`: the deployment; clusters read, and put results.
+//! `mainspring.jobgraph.v1.PayloadService`: contenders and clusters put, and read what their own application points to.
 
 use std::path::Path;
 
-use chassis::credential::Principal;
-use chassis::server::{principal, require_deployment};
+use chassis::server::principal;
+use chassis::status::Problem;
 use futures::StreamExt as _;
 use proto::jobgraph::payload_service_server::PayloadService;
 use proto::jobgraph::{self, put_payload_request::Part};
 use proto::{Digest, InvalidId};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Answers, Wire, answers};
 use crate::error::Error;
@@ -20,11 +20,10 @@ fn digest(text: &str) -> Result<Digest, Status> {
     text.parse().map_err(|invalid: InvalidId| Refusal::from(invalid).into())
 }
 
-fn require_cluster<T>(request: &Request<T>) -> Result<(), Status> {
-    match principal(request)? {
-        Principal::Incarnation { .. } => Ok(()),
-        _ => require_deployment(request),
-    }
+/// Asked for by name it is unknown; as part of a write it is a state that forbids the write.
+fn missing(refusal: Refusal) -> Status {
+    let problem = Problem::from_status(&Status::from(refusal));
+    Problem { code: Code::NotFound, ..problem }.into_status()
 }
 
 #[tonic::async_trait]
@@ -33,7 +32,6 @@ impl PayloadService for Wire {
         &self,
         request: Request<Streaming<jobgraph::PutPayloadRequest>>,
     ) -> Answer<jobgraph::PutPayloadResponse> {
-        require_cluster(&request)?;
         let mut parts = request.into_inner();
         let first = parts.message().await?.and_then(|first| first.part);
         let Some(Part::Header(header)) = first else {
@@ -55,7 +53,6 @@ impl PayloadService for Wire {
         &self,
         request: Request<jobgraph::TakePayloadRequest>,
     ) -> Answer<jobgraph::TakePayloadResponse> {
-        require_deployment(&request)?;
         let jobgraph::TakePayloadRequest { digest: text, path } = request.into_inner();
         let found = self.0.take_payload(digest(&text)?, Path::new(&path)).await?;
         Ok(Response::new(jobgraph::TakePayloadResponse { found }))
@@ -67,14 +64,18 @@ impl PayloadService for Wire {
         &self,
         request: Request<jobgraph::GetPayloadRequest>,
     ) -> Answer<Self::GetPayloadStream> {
-        require_cluster(&request)?;
+        let caller = principal(&request)?.clone();
         let jobgraph::GetPayloadRequest { digest: text, offset } = request.into_inner();
-        let bytes = match self.0.get_payload(digest(&text)?, offset).await {
-            // Asked for by name it is unknown; as part of a write it is a state that forbids the write.
-            Err(Error::Refused(refusal @ Refusal::PayloadMissing(_))) => {
-                let problem = chassis::status::Problem::from_status(&Status::from(refusal));
-                return Err(chassis::status::Problem { code: tonic::Code::NotFound, ..problem }.into_status());
+        let digest = digest(&text)?;
+        if let Some((id, generation)) = caller.application() {
+            let own = self.0.points_to(id, generation, digest).await?;
+            // The same words as for one that is nowhere: what others keep is not to be guessed at.
+            if !own {
+                return Err(missing(Refusal::PayloadMissing(vec![digest.to_string()])));
             }
+        }
+        let bytes = match self.0.get_payload(digest, offset).await {
+            Err(Error::Refused(refusal @ Refusal::PayloadMissing(_))) => return Err(missing(refusal)),
             bytes => bytes?,
         };
         let bytes = futures::TryStreamExt::map_err(bytes, Error::from);
@@ -85,7 +86,6 @@ impl PayloadService for Wire {
         &self,
         request: Request<jobgraph::StatPayloadsRequest>,
     ) -> Answer<jobgraph::StatPayloadsResponse> {
-        require_deployment(&request)?;
         let digests =
             request.into_inner().digests.iter().map(|text| digest(text)).collect::<Result<Vec<_>, _>>()?;
         let present = self.0.stat_payloads(&digests).await?.iter().map(Digest::to_string).collect();

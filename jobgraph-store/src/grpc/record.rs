@@ -1,11 +1,9 @@
-//! `mainspring.jobgraph.v1.RecordService`: leaders by the deployment's credential, clusters and main()s by their tokens.
+//! `mainspring.jobgraph.v1.RecordService`: contenders and clusters, each for its own application.
 
-use chassis::server::{require_attempt, require_deployment, require_incarnation};
+use chassis::server::{check_own, principal, require_incarnation, require_own};
 use futures::StreamExt as _;
 use proto::jobgraph::record_service_server::RecordService;
-use proto::{
-    ApplicationRef, EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph,
-};
+use proto::{EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire, answers};
@@ -30,15 +28,6 @@ fn job_id(text: &str) -> Result<JobId, Status> {
     valid(text.parse())
 }
 
-/// An attempt reads its own application; `epoch` is not part of the question, so any attempt of the generation may.
-fn may_read<T>(request: &Request<T>, application: &ApplicationRef) -> Result<(), Status> {
-    let own = match chassis::server::principal(request)? {
-        chassis::credential::Principal::Attempt { epoch, .. } => *epoch,
-        _ => return require_deployment(request),
-    };
-    require_attempt(request, application.id.as_str(), application.generation.get(), own)
-}
-
 fn require_cluster<T>(request: &Request<T>, fence: &IncarnationFence) -> Result<(), Status> {
     let application = &fence.application;
     require_incarnation(
@@ -49,14 +38,11 @@ fn require_cluster<T>(request: &Request<T>, fence: &IncarnationFence) -> Result<
     )
 }
 
-/// A cluster asks about the epochs of its own application.
-fn require_own_application<T>(request: &Request<T>, application: &ApplicationRef) -> Result<(), Status> {
-    match chassis::server::principal(request)? {
-        chassis::credential::Principal::Incarnation { incarnation, .. } => {
-            require_incarnation(request, application.id.as_str(), application.generation.get(), *incarnation)
-        }
-        _ => require_deployment(request),
-    }
+/// A leader's write, by the application that it is about.
+fn led<T>(request: &Request<T>, fence: Option<fences::EpochFence>) -> Result<EpochFence, Status> {
+    let fence = epoch(fence)?;
+    require_own(request, &fence.application)?;
+    Ok(fence)
 }
 
 #[tonic::async_trait]
@@ -66,7 +52,7 @@ impl RecordService for Wire {
         request: Request<jobgraph::ReadRecordRequest>,
     ) -> Answer<jobgraph::ReadRecordResponse> {
         let application = valid(request.get_ref().application.clone().try_into())?;
-        may_read(&request, &application)?;
+        require_own(&request, &application)?;
         let record = self.0.read_record(&application).await?;
         Ok(Response::new(jobgraph::ReadRecordResponse { record: Some(record) }))
     }
@@ -78,7 +64,7 @@ impl RecordService for Wire {
         request: Request<jobgraph::WatchRecordRequest>,
     ) -> Answer<Self::WatchRecordStream> {
         let application = valid(request.get_ref().application.clone().try_into())?;
-        may_read(&request, &application)?;
+        require_own(&request, &application)?;
         let records = self.0.watch_record(&application).await?;
         Ok(Response::new(answers(records, |record| jobgraph::WatchRecordResponse { record: Some(record) })))
     }
@@ -87,18 +73,25 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::BeginAttemptRequest>,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
-        require_deployment(&request)?;
-        let jobgraph::BeginAttemptRequest { fence, holder, holder_pid, cause } = request.into_inner();
-        Ok(Response::new(self.0.begin_attempt(&epoch(fence)?, &holder, holder_pid, &cause).await?))
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, .. } = request.into_inner();
+        let mut begun = self.0.begin_attempt(&fence, &holder, holder_pid, &cause).await?;
+        if begun.disposition() != jobgraph::Disposition::Clean {
+            let application = begun.record.as_ref().and_then(|record| record.application.as_ref());
+            let cluster = application.and_then(|application| application.cluster.as_ref());
+            let incarnation = cluster.map_or(0, |cluster| cluster.incarnation);
+            begun.tokens = Some(self.1.for_attempt(&fence, Incarnation(incarnation)));
+        }
+        Ok(Response::new(begun))
     }
 
     async fn pin_artifacts(
         &self,
         request: Request<jobgraph::PinArtifactsRequest>,
     ) -> Answer<jobgraph::PinArtifactsResponse> {
-        require_deployment(&request)?;
-        let jobgraph::PinArtifactsRequest { fence, artifacts } = request.into_inner();
-        let artifacts = self.0.pin_artifacts(&epoch(fence)?, &artifacts).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::PinArtifactsRequest { artifacts, .. } = request.into_inner();
+        let artifacts = self.0.pin_artifacts(&fence, &artifacts).await?;
         Ok(Response::new(jobgraph::PinArtifactsResponse { artifacts }))
     }
 
@@ -106,20 +99,21 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::BeginClusterRequest>,
     ) -> Answer<jobgraph::BeginClusterResponse> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let begun = self.0.begin_cluster(&epoch(request.fence.clone())?, &request).await?;
+        let begun = self.0.begin_cluster(&fence, &request).await?;
         let (incarnation, barren_incarnations) = (begun.incarnation.get(), begun.barren);
-        Ok(Response::new(jobgraph::BeginClusterResponse { incarnation, barren_incarnations }))
+        let jobs_token = self.1.for_jobs(&fence.application, begun.incarnation);
+        Ok(Response::new(jobgraph::BeginClusterResponse { incarnation, barren_incarnations, jobs_token }))
     }
 
     async fn record_cluster(
         &self,
         request: Request<jobgraph::RecordClusterRequest>,
     ) -> Answer<jobgraph::RecordClusterResponse> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        self.0.record_cluster(&epoch(request.fence.clone())?, &request).await?;
+        self.0.record_cluster(&fence, &request).await?;
         Ok(Response::new(jobgraph::RecordClusterResponse {}))
     }
 
@@ -127,9 +121,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::MainStartingRequest>,
     ) -> Answer<jobgraph::MainStartingResponse> {
-        require_deployment(&request)?;
-        let jobgraph::MainStartingRequest { fence, tether_endpoint } = request.into_inner();
-        self.0.main_starting(&epoch(fence)?, &tether_endpoint).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::MainStartingRequest { tether_endpoint, .. } = request.into_inner();
+        self.0.main_starting(&fence, &tether_endpoint).await?;
         Ok(Response::new(jobgraph::MainStartingResponse {}))
     }
 
@@ -137,9 +131,8 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordMainRequest>,
     ) -> Answer<jobgraph::RecordMainResponse> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let fence = epoch(request.fence)?;
         if request.ended {
             let jobgraph::RecordMainRequest { exit_code, signal, signal_sender, .. } = request;
             let exit = MainExit { code: exit_code, signal, signal_sender };
@@ -154,9 +147,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::FindJobRequest>,
     ) -> Answer<jobgraph::FindJobResponse> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let job = self.0.find_job(&epoch(request.fence.clone())?, request).await?;
+        let job = self.0.find_job(&fence, request).await?;
         Ok(Response::new(jobgraph::FindJobResponse { job_id: job.to_string() }))
     }
 
@@ -164,9 +157,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::PutJobGraphRequest>,
     ) -> Answer<jobgraph::PutJobGraphResponse> {
-        require_deployment(&request)?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
-        let put = self.0.put_job_graph(&epoch(request.fence.clone())?, &request).await?;
+        let put = self.0.put_job_graph(&fence, &request).await?;
         let job_model::Put { job, found, diverged, by_position, .. } = put;
         Ok(Response::new(jobgraph::PutJobGraphResponse { job: Some(job), found, diverged, by_position }))
     }
@@ -175,9 +168,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordJobSubmittedRequest>,
     ) -> Answer<jobgraph::RecordJobSubmittedResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RecordJobSubmittedRequest { fence, job_id: id, incarnation } = request.into_inner();
-        self.0.job_submitted(&epoch(fence)?, job_id(&id)?, Incarnation(incarnation)).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RecordJobSubmittedRequest { job_id: id, incarnation, .. } = request.into_inner();
+        self.0.job_submitted(&fence, job_id(&id)?, Incarnation(incarnation)).await?;
         Ok(Response::new(jobgraph::RecordJobSubmittedResponse {}))
     }
 
@@ -246,10 +239,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordLeaderJobEndRequest>,
     ) -> Answer<jobgraph::RecordLeaderJobEndResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RecordLeaderJobEndRequest { fence, job_id: id, end } = request.into_inner();
-        let (recorded, end) =
-            self.0.job_ended_by_leader(&epoch(fence)?, job_id(&id)?, &job_end(end)?).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RecordLeaderJobEndRequest { job_id: id, end, .. } = request.into_inner();
+        let (recorded, end) = self.0.job_ended_by_leader(&fence, job_id(&id)?, &job_end(end)?).await?;
         Ok(Response::new(jobgraph::RecordLeaderJobEndResponse { recorded, end: Some(end) }))
     }
 
@@ -257,13 +249,13 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RequestSavepointRequest>,
     ) -> Answer<jobgraph::RequestSavepointResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RequestSavepointRequest { fence, wish } = request.into_inner();
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RequestSavepointRequest { wish, .. } = request.into_inner();
         let wish = wish.unwrap_or_default();
         // Which jobs are meant and when it was asked for is ours to say; one of main()'s jobs has to be.
         job_id(&wish.job)?;
         let wish = api::SavepointWish { job_ids: Vec::new(), requested_at: None, ..wish };
-        let accepted_earlier = self.0.ask_for_savepoint(&epoch(fence)?, &wish).await?;
+        let accepted_earlier = self.0.ask_for_savepoint(&fence, &wish).await?;
         Ok(Response::new(jobgraph::RequestSavepointResponse { accepted_earlier }))
     }
 
@@ -271,10 +263,10 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordSavepointRequest>,
     ) -> Answer<jobgraph::RecordSavepointResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RecordSavepointRequest { fence, job_id: id, savepoint } = request.into_inner();
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RecordSavepointRequest { job_id: id, savepoint, .. } = request.into_inner();
         let result = savepoint.unwrap_or_default();
-        let (recorded, stands) = self.0.savepoint_settled(&epoch(fence)?, job_id(&id)?, &result).await?;
+        let (recorded, stands) = self.0.savepoint_settled(&fence, job_id(&id)?, &result).await?;
         Ok(Response::new(jobgraph::RecordSavepointResponse { recorded, savepoint: Some(stands) }))
     }
 
@@ -282,9 +274,9 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordPublishedRequest>,
     ) -> Answer<jobgraph::RecordPublishedResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RecordPublishedRequest { fence, job_id: id } = request.into_inner();
-        self.0.published(&epoch(fence)?, job_id(&id)?).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RecordPublishedRequest { job_id: id, .. } = request.into_inner();
+        self.0.published(&fence, job_id(&id)?).await?;
         Ok(Response::new(jobgraph::RecordPublishedResponse {}))
     }
 
@@ -292,12 +284,11 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::RecordApplicationEndRequest>,
     ) -> Answer<jobgraph::RecordApplicationEndResponse> {
-        require_deployment(&request)?;
-        let jobgraph::RecordApplicationEndRequest { fence, outcome, reason, message, desired_revision } =
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::RecordApplicationEndRequest { outcome, reason, message, desired_revision, .. } =
             request.into_inner();
         let outcome = api::Outcome::try_from(outcome).unwrap_or_default();
-        let end =
-            self.0.end(&epoch(fence)?, ending::End { outcome, reason, message }, desired_revision).await?;
+        let end = self.0.end(&fence, ending::End { outcome, reason, message }, desired_revision).await?;
         let ending::End { outcome, reason, message } = end;
         Ok(Response::new(jobgraph::RecordApplicationEndResponse { outcome: outcome.into(), reason, message }))
     }
@@ -306,16 +297,16 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::MarkCleanRequest>,
     ) -> Answer<jobgraph::MarkCleanResponse> {
-        require_deployment(&request)?;
-        let jobgraph::MarkCleanRequest { fence, leftovers } = request.into_inner();
-        self.0.mark_clean(&epoch(fence)?, &leftovers).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::MarkCleanRequest { leftovers, .. } = request.into_inner();
+        self.0.mark_clean(&fence, &leftovers).await?;
         Ok(Response::new(jobgraph::MarkCleanResponse {}))
     }
 
     async fn journal(&self, request: Request<jobgraph::JournalRequest>) -> Answer<jobgraph::JournalResponse> {
-        require_deployment(&request)?;
-        let jobgraph::JournalRequest { fence, key, value } = request.into_inner();
-        let (value, found) = self.0.journal(&epoch(fence)?, &key, value).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::JournalRequest { key, value, .. } = request.into_inner();
+        let (value, found) = self.0.journal(&fence, &key, value).await?;
         Ok(Response::new(jobgraph::JournalResponse { value, found }))
     }
 
@@ -323,22 +314,23 @@ impl RecordService for Wire {
         &self,
         request: Request<jobgraph::AppendEventsRequest>,
     ) -> Answer<jobgraph::AppendEventsResponse> {
-        require_deployment(&request)?;
-        let jobgraph::AppendEventsRequest { fence, events, conditions } = request.into_inner();
-        self.0.append_events(&epoch(fence)?, &events, &conditions).await?;
+        let fence = led(&request, request.get_ref().fence.clone())?;
+        let jobgraph::AppendEventsRequest { events, conditions, .. } = request.into_inner();
+        self.0.append_events(&fence, &events, &conditions).await?;
         Ok(Response::new(jobgraph::AppendEventsResponse {}))
     }
 
     type BeatStream = Answers<jobgraph::BeatResponse>;
 
     async fn beat(&self, request: Request<Streaming<jobgraph::BeatRequest>>) -> Answer<Self::BeatStream> {
-        require_deployment(&request)?;
-        let service = self.0.clone();
+        let (service, caller) = (self.0.clone(), principal(&request)?.clone());
         let beats = request.into_inner().then(move |beat| {
-            let service = service.clone();
+            let (service, caller) = (service.clone(), caller.clone());
             async move {
                 let beat = beat?;
-                let holds = service.beat(&epoch(beat.fence.clone())?, &beat).await?;
+                let fence = epoch(beat.fence.clone())?;
+                check_own(&caller, &fence.application)?;
+                let holds = service.beat(&fence, &beat).await?;
                 Ok(jobgraph::BeatResponse { holds })
             }
         });
@@ -350,7 +342,7 @@ impl RecordService for Wire {
         request: Request<jobgraph::ConfirmEpochRequest>,
     ) -> Answer<jobgraph::ConfirmEpochResponse> {
         let fence = epoch(request.get_ref().fence.clone())?;
-        require_own_application(&request, &fence.application)?;
+        require_own(&request, &fence.application)?;
         let (holds, current_epoch) = self.0.confirm_epoch(&fence).await?;
         Ok(Response::new(jobgraph::ConfirmEpochResponse { holds, current_epoch }))
     }

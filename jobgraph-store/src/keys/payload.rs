@@ -70,6 +70,12 @@ pub fn reference(application: &ApplicationRef, used: Use) -> Reference {
     }
 }
 
+/// What the references of one generation to a payload begin with.
+pub fn references_of(digest: Digest, application: &ApplicationRef) -> Key {
+    let ApplicationRef { id, generation } = application;
+    format!("p/{}/ref/{id}/{:016x}/", digest.to_hex(), generation.get()).into()
+}
+
 /// What the references to a payload begin with.
 pub fn reference_prefix(digest: Digest) -> Key {
     format!("p/{}/ref/", digest.to_hex()).into()

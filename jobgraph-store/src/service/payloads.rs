@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::clock::timeout;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use proto::Digest;
+use proto::{ApplicationRef, Digest, Generation};
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
 use super::Service;
 use crate::blobs::BlobStream;
 use crate::error::Error;
+use crate::keys::payload;
 use crate::model::Refusal;
+use crate::store::Read;
 
 /// A sender that is silent for longer has gone.
 const CHUNK_WITHIN: Duration = Duration::from_secs(60);
@@ -118,6 +120,15 @@ impl Service {
     /// The bytes from `offset` on, verified on their way: a damaged payload is refused or ends in an error, never as if it were whole.
     pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
         Ok(self.blobs.read(digest, offset).await?)
+    }
+
+    /// Whether the record of one generation needs these bytes.
+    pub async fn points_to(&self, id: &str, generation: u64, digest: Digest) -> Result<bool, Error> {
+        let id = id.parse().map_err(Refusal::from)?;
+        let application = ApplicationRef { id, generation: Generation(generation) };
+        let references = vec![Read::all(payload::references_of(digest, &application))];
+        let found = self.metadata.read(references, None).await?;
+        Ok(!found.answers[0].is_empty())
     }
 
     /// Which of these are here.

@@ -53,6 +53,8 @@ impl Service {
             disposition: disposition.into(),
             record: Some(self.record_of(&loaded).await?),
             secret_values: secrets.values.into_iter().collect(),
+            // Minted where the key is: on the wire.
+            tokens: None,
         })
     }
 

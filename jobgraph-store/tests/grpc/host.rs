@@ -53,7 +53,8 @@ impl Host {
 
     async fn begin(&mut self) {
         self.shutdown = Shutdown::new();
-        let args = Args { listen: Some(self.endpoint.clone()), state_dir: self.directory.path().to_owned() };
+        let (listen, state_dir) = (Some(self.endpoint.clone()), self.directory.path().to_owned());
+        let args = Args { listen, state_dir, run_as: Default::default() };
         let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
         self.server = Some(tokio::spawn(serve));
         let version = async {
@@ -85,6 +86,10 @@ impl Host {
         self.begin().await;
     }
 
+    pub(crate) fn mint(&self, principal: &Principal) -> Credential {
+        self.key.mint(principal)
+    }
+
     pub(crate) fn as_(&self, credential: Option<&Principal>) -> Caller {
         let credential: Option<Credential> = credential.map(|principal| self.key.mint(principal));
         Caller(connect(transport(), clock(), self.endpoint.clone(), credential))
@@ -98,6 +103,11 @@ impl Host {
     pub(crate) fn as_attempt(&self, app: &ApplicationRef, epoch: u64) -> Caller {
         let (application, generation) = (app.id.to_string(), app.generation.get());
         self.as_(Some(&Principal::Attempt { application, generation, epoch }))
+    }
+
+    pub(crate) fn as_contender(&self, app: &ApplicationRef) -> Caller {
+        let (application, generation) = (app.id.to_string(), app.generation.get());
+        self.as_(Some(&Principal::Contender { application, generation }))
     }
 
     /// A submitted application that is led with epoch 1.
@@ -142,6 +152,10 @@ impl Host {
 impl Caller {
     pub(crate) fn admission(&self) -> Admission {
         Admission::new(self.0.clone())
+    }
+
+    pub(crate) fn channel(&self) -> GrpcChannel {
+        self.0.clone()
     }
 
     pub(crate) fn applications(&self) -> Applications {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::election::{Candidacy, Election, Leadership};
@@ -174,6 +174,10 @@ impl Host {
     pub(crate) fn channel(&self, principal: &Principal) -> GrpcChannel {
         let endpoint = args(self.path("")).listen.unwrap();
         connect(transport(), clock(), endpoint, Some(self.key.mint(principal)))
+    }
+
+    pub(crate) fn mint(&self, principal: &Principal) -> Credential {
+        self.key.mint(principal)
     }
 
     pub(crate) fn election(&self) -> Election {

@@ -1,6 +1,7 @@
 //! Processes of this machine, each under a tether of its own. The tether outlives a lifecycle that is killed, for as long
 //! as its grace; the next lifecycle finds it by its socket.
 
+mod ground;
 mod live;
 mod place;
 mod ports;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::clock::{SharedClock, timeout};
 use chassis::credential::DeploymentKey;
+use chassis::run_as::RunAs;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::outbox::Outbox;
 use client::places::Places;
@@ -27,6 +29,7 @@ use proto::{ApplicationRef, Generation};
 use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError, leftover, unremoved};
 use crate::model::{self, GroupId, Order, RoleSpec, Scope, Slot};
 use crate::record::{LogSource, kind_of, read_source, wire_source};
+use ground::Ground;
 use live::LocalLive;
 use place::Place;
 
@@ -46,7 +49,7 @@ pub struct Local {
     outbox: Outbox,
     key: DeploymentKey,
     mainspring: PathBuf,
-    store: Endpoint,
+    ground: Ground,
     inherited: BTreeMap<String, String>,
     transport: SharedTransport,
     clock: SharedClock,
@@ -65,7 +68,16 @@ impl Local {
         clock: SharedClock,
     ) -> Self {
         let outbox = Outbox::new(&places);
-        Self { places, outbox, key, mainspring, store, inherited, transport, clock }
+        let ground = Ground::new(&places, None, store);
+        Self { places, outbox, key, mainspring, ground, inherited, transport, clock }
+    }
+
+    /// The same, with clusters that run as a user of their own.
+    #[must_use]
+    pub fn running_as(self, run_as: Option<RunAs>) -> Self {
+        let places = self.places.for_run_as(run_as.as_ref());
+        let ground = Ground::new(&places, run_as, self.ground.store(false).clone());
+        Self { places, ground, ..self }
     }
 
     fn place(&self, slot: &Slot) -> Place {
@@ -74,7 +86,7 @@ impl Local {
 
     fn tether(&self, order: &Order) -> Tether {
         let endpoint = Endpoint::Unix(self.place(&order.slot).keeper_socket(order.start));
-        let token = self.key.mint(&place::principal(&order.slot.group));
+        let token = self.key.mint(&place::owner(&order.slot.group));
         Tether::connect(endpoint, token, self.transport.clone(), self.clock.clone())
     }
 
@@ -193,7 +205,7 @@ impl Substrate for Local {
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
         let place = self.place(&order.slot);
         let failed = |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
-        place.prepare(order, &self.key).map_err(failed)?;
+        place.prepare(order, &self.key, &self.ground).map_err(failed)?;
         for start in place.starts_before(order.start.saturating_sub(STARTS_KEPT - 1)) {
             // What cannot go now goes with the group.
             let output = place.output_dir(start);
@@ -201,12 +213,7 @@ impl Substrate for Local {
                 let _ = fs::remove_dir_all(output);
             }
         }
-        let mark = self.places.owner_mark(
-            &order.slot.group.application,
-            order.slot.group.kind,
-            order.slot.group.number,
-        );
-        let spec = place.spec(order, &self.inherited, &self.places, &self.store, mark);
+        let spec = place.spec(order, &self.inherited, &self.places, &self.key, &self.ground);
         let tether = tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
             .await
             .map_err(|error| SubstrateError(error.to_string()))?;
@@ -283,6 +290,11 @@ impl Substrate for Local {
             if unsaved.is_empty() {
                 directories.push(place::group_directory(&self.places, &group));
             }
+            if self.places.are_apart() {
+                let open = self.places.open();
+                directories.push(open.sockets(&group.application, group.kind, group.number));
+                directories.push(place::group_directory(&open, &group));
+            }
             left.extend(unsaved);
             for directory in directories {
                 match fs::remove_dir_all(&directory) {
@@ -296,6 +308,7 @@ impl Substrate for Local {
         if let Scope::Contenders(application) = scope {
             // Nothing is kept for the application any more, unless somebody else keeps it.
             let _ = fs::remove_dir(self.places.application_work(application));
+            let _ = fs::remove_dir(self.places.open().application_work(application));
         }
         left
     }

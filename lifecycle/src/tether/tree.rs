@@ -7,11 +7,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use chassis::run_as::Identity;
 use client::process_tree::{self, Process};
 use client::tether::{OWNER_VARIABLE, TetherSpec};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 /// Passes over all descendants that a freeze may take before it lets the tether do something else in between.
 const FREEZE_PASSES: u32 = 50;
@@ -57,7 +59,7 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
     if let Some(lock) = lock {
         fcntl_setfd(lock, FdFlags::empty())?;
     }
-    let started = command.spawn();
+    let started = spawn(&mut command, spec.becomes.as_ref());
     if let Some(lock) = lock {
         fcntl_setfd(lock, FdFlags::CLOEXEC)?;
     }
@@ -66,6 +68,24 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
     let stdout = child.stdout.take().expect("stdout is piped").into();
     let stderr = child.stderr.take().expect("stderr is piped").into();
     Ok(Child { pid, stdout, stderr })
+}
+
+/// Starts it as whom it is to become. A thread has credentials of its own, and a process gets those of the thread that started it:
+/// one that lives for this alone becomes what the child is to be, and the tether stays what it is.
+fn spawn(command: &mut Command, becomes: Option<&Identity>) -> io::Result<std::process::Child> {
+    let Some(Identity { uid, gid, groups }) = becomes else { return command.spawn() };
+    let started = std::thread::scope(|scope| {
+        let become_and_spawn = || {
+            let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
+            // The user last: who is not root any more changes no groups.
+            set_thread_groups(&groups)?;
+            set_thread_gid(Gid::from_raw(*gid))?;
+            set_thread_uid(Uid::from_raw(*uid))?;
+            command.spawn()
+        };
+        scope.spawn(become_and_spawn).join()
+    });
+    started.unwrap_or_else(|_| Err(io::Error::other("the thread that starts the child panicked")))
 }
 
 /// What reaping found.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::channel;
+use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{Clock as _, ManualClock, SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::server::{self, Authenticator, Limits, Serve};
@@ -62,6 +62,11 @@ impl Wire {
         Self { client, memory, record, clock, endpoint, directory, _process: process }
     }
 
+    pub(crate) fn channel(&self) -> GrpcChannel {
+        let clock: SharedClock = Arc::new(SystemClock);
+        channel::connect(Arc::new(OsTransport), clock, self.endpoint.clone(), None)
+    }
+
     pub(crate) fn as_contender(&self) -> Client {
         let contender = Principal::Contender { application: "orders".into(), generation: 4 };
         connect(&self.endpoint, KEY.mint(&contender))
@@ -104,6 +109,10 @@ impl Wire {
             SystemClock.sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+pub(crate) fn mint(principal: &Principal) -> Credential {
+    KEY.mint(principal)
 }
 
 fn connect(endpoint: &Endpoint, credential: Credential) -> Client {

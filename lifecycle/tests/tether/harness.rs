@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{Clock as _, SharedClock, SystemClock, timeout};
-use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::credential::{Credential, DeploymentKey, Kept, Principal};
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::places::{Kind, Places};
 use client::process_tree::{self, OwnerMark, Process};
@@ -39,18 +40,17 @@ impl Scene {
     pub(crate) fn spec(&self, epoch: u64, script: &str) -> TetherSpec {
         let home = self.directory.path().join(epoch.to_string());
         fs::create_dir_all(&home).unwrap();
-        let token_file = home.join("token");
-        token(epoch).write_file(&token_file).unwrap();
         let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
         TetherSpec {
             argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             cwd: home.clone(),
             socket: home.join("t.sock"),
-            token_file,
+            owner: token(epoch),
             grace_ms: 0,
             lock_file: None,
             lock_wait_ms: 100,
+            becomes: None,
             output_dir: home.join("output"),
             exit_file: home.join("exit.json"),
             owner_mark: self.places.owner_mark(&application, Kind::Attempt, epoch),
@@ -64,6 +64,11 @@ impl Scene {
     pub(crate) fn connect(&self, spec: &TetherSpec, credential: Credential) -> Tether {
         let endpoint = Endpoint::Unix(spec.socket.clone());
         Tether::connect(endpoint, credential, self.transport.clone(), self.clock.clone())
+    }
+
+    pub(crate) fn channel(&self, spec: &TetherSpec) -> GrpcChannel {
+        let endpoint = Endpoint::Unix(spec.socket.clone());
+        channel::connect(self.transport.clone(), self.clock.clone(), endpoint, None)
     }
 
     /// Starts the child and returns once it runs.
@@ -108,10 +113,14 @@ impl Drop for Scene {
     }
 }
 
-/// The token of an attempt.
+/// The token of a tether's owner.
 pub(crate) fn token(epoch: u64) -> Credential {
-    let attempt = Principal::Attempt { application: "orders".into(), generation: 4, epoch };
-    DeploymentKey::from_bytes([7; 32]).mint(&attempt)
+    let (application, generation, kept) = ("orders".into(), 4, Kept::Main);
+    mint(&Principal::Owner { application, generation, kept, number: epoch })
+}
+
+pub(crate) fn mint(principal: &Principal) -> Credential {
+    DeploymentKey::from_bytes([7; 32]).mint(principal)
 }
 
 /// The future's output, or a failed test.

@@ -63,8 +63,9 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
 
 pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
     let submitted = shared.submitted_jobs();
-    let adopt = shared.patiently("adopt the cluster", || {
-        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted)
+    let adopt = shared.patiently("adopt the cluster", || async {
+        shared.ports.record.reach_jobs(&shared.fence, &shared.holder, incarnation).await?;
+        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted).await
     });
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
         Ok(Ok(jobs)) => Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }]),

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chassis::credential::Principal;
+use chassis::credential::{Kind, Principal};
 use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
@@ -31,8 +31,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(root.path().join("s"));
         let shutdown = Shutdown::new();
-        let principal = Principal::Attempt { application: "orders".into(), generation: 1, epoch: 3 };
-        let token = token(principal);
+        let token = token(Self::runner());
         let serving = mainspring_datafusion::describe::serve(
             endpoint.clone(),
             token.clone(),
@@ -44,6 +43,10 @@ impl World {
         ready(&endpoint).await;
         let describe = Describe::new(channel(&endpoint, Some(token)));
         Self { root, describe, endpoint, shutdown }
+    }
+
+    fn runner() -> Principal {
+        Principal::Describe { application: "orders".into(), generation: 1, epoch: 3 }
     }
 
     fn subject(&self, name: &str, text: &str) -> Subject {
@@ -172,10 +175,28 @@ async fn publish_and_sweep_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn every_method_opens_for_the_runner_and_for_nobody_else() {
+    let world = World::new().await;
+    let (channel, service) = (channel(&world.endpoint, None), "mainspring.engine.v1.DescribeService");
+    let mint = |who: &Principal| match who.kind() {
+        Kind::Describe => token(World::runner()),
+        _ => token(who.clone()),
+    };
+    let tried = trespass::walk(&channel, &clock(), service, mint, Kind::Describe).await;
+    trespass::assert_held(&tried, Kind::Describe);
+}
+
+#[tokio::test]
 async fn only_the_holder_of_the_token_is_answered() {
     let world = World::new().await;
-    let other = token(Principal::Attempt { application: "orders".into(), generation: 1, epoch: 4 });
-    for (token, reason) in [(None, Reason::CredentialMissing), (Some(other), Reason::CredentialInvalid)] {
+    let application = || "orders".to_owned();
+    let earlier = token(Principal::Describe { application: application(), generation: 1, epoch: 2 });
+    let main = token(Principal::Attempt { application: application(), generation: 1, epoch: 3 });
+    for (token, reason) in [
+        (None, Reason::CredentialMissing),
+        (Some(earlier), Reason::CredentialInvalid),
+        (Some(main), Reason::CredentialInvalid),
+    ] {
         let error = Describe::new(channel(&world.endpoint, token)).info().await.unwrap_err();
         assert_eq!(error.reason(), Some(reason));
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use chassis::credential::Principal;
+use chassis::credential::{Kind, Principal};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::jobs::{Jobs, Savepoint};
@@ -47,6 +47,7 @@ impl World {
             cluster: ClusterArgs {
                 endpoint: endpoint.clone(),
                 token_file: root.path().join("token"),
+                jobs_token_file: root.path().join("jobs.token"),
                 store: endpoint.clone(),
                 application: "orders".parse().unwrap(),
                 generation: 1,
@@ -71,7 +72,7 @@ impl World {
     }
 
     fn token() -> chassis::credential::Credential {
-        token(Principal::Incarnation { application: "orders".into(), generation: 1, incarnation: 5 })
+        token(Principal::Jobs { application: "orders".into(), generation: 1, incarnation: 5 })
     }
 
     fn leader(&self, epoch: u64) -> Jobs {
@@ -109,6 +110,18 @@ impl World {
 
 fn id(n: u8) -> JobId {
     format!("{n:032x}").parse().unwrap()
+}
+
+/// The incarnation's own token, which all processes of the cluster hold, is one of those that are refused.
+#[tokio::test]
+async fn every_method_opens_for_the_leader_and_for_nobody_else() {
+    let world = World::new().await;
+    let (channel, service) = (channel(&world.endpoint, None), "mainspring.engine.v1.JobsService");
+    let mint = |who: &Principal| match who.kind() {
+        Kind::Jobs => World::token(),
+        _ => token(who.clone()),
+    };
+    trespass::assert_held(&trespass::walk(&channel, &clock(), service, mint, Kind::Jobs).await, Kind::Jobs);
 }
 
 #[tokio::test]

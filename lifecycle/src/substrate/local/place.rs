@@ -7,15 +7,39 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::{DeploymentKey, Kept, Principal};
 use chassis::transport::Endpoint;
 use client::places::{Kind, Places};
 use client::tether::{TetherSpec, WORK_DIR_VARIABLE, default_lock_wait_ms};
 
+use super::ground::Ground;
 use crate::model::{GroupId, Order, RoleFile, Scope, Slot};
 
 /// How long a process lives on without a lifecycle that owns its tether.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// Who the owner of a group's tethers is.
+pub(super) fn owner(group: &GroupId) -> Principal {
+    let kept = match group.kind {
+        Kind::Contender => Kept::Contender,
+        Kind::Cluster | Kind::Attempt => Kept::Cluster,
+    };
+    Principal::Owner {
+        application: group.application.id.to_string(),
+        generation: group.application.generation.get(),
+        kept,
+        number: group.number,
+    }
+}
+
+/// Who gives orders to the role of a group that serves jobs.
+fn jobs(group: &GroupId) -> Principal {
+    Principal::Jobs {
+        application: group.application.id.to_string(),
+        generation: group.application.generation.get(),
+        incarnation: group.number,
+    }
+}
 
 /// The credential that the processes of a group hold.
 pub(super) fn principal(group: &GroupId) -> Principal {
@@ -84,18 +108,34 @@ const STARTS: &str = ".tether";
 
 /// The files and sockets of one process.
 pub(super) struct Place {
+    /// Its working directory.
     work: PathBuf,
+    /// What the tethers of its starts keep: nothing of the process's own.
+    starts: PathBuf,
+    /// Where it serves.
     sockets: PathBuf,
+    /// Where its tethers listen.
+    keepers: PathBuf,
     name: String,
+    /// It may enter nothing but what is given to its group.
+    is_apart: bool,
 }
 
 impl Place {
     pub(super) fn new(places: &Places, slot: &Slot) -> Self {
-        let directory = group_directory(places, &slot.group);
-        // A contender is alone in its group.
-        let work = if slot.group.kind == Kind::Contender { directory } else { directory.join(slot.name()) };
-        let sockets = places.sockets(&slot.group.application, slot.group.kind, slot.group.number);
-        Self { work, sockets, name: slot.name() }
+        let GroupId { application, kind, number } = &slot.group;
+        // A contender is alone in its group, and part of the host.
+        let is_contender = *kind == Kind::Contender;
+        let open = if is_contender { places.clone() } else { places.open() };
+        let own = |directory: PathBuf| if is_contender { directory } else { directory.join(slot.name()) };
+        Self {
+            work: own(group_directory(&open, &slot.group)),
+            starts: own(group_directory(places, &slot.group)).join(STARTS),
+            sockets: open.sockets(application, *kind, *number),
+            keepers: places.sockets(application, *kind, *number),
+            name: slot.name(),
+            is_apart: places.are_apart() && !is_contender,
+        }
     }
 
     /// The working directory.
@@ -110,12 +150,12 @@ impl Place {
 
     /// Where the tether of a start listens. Each start has one of its own: the one before may not have left yet.
     pub(super) fn keeper_socket(&self, start: u32) -> PathBuf {
-        self.sockets.join(format!("{}.{start}.tether.sock", self.name))
+        self.keepers.join(format!("{}.{start}.tether.sock", self.name))
     }
 
     /// What the tether of a start keeps.
     pub(super) fn output_dir(&self, start: u32) -> PathBuf {
-        self.starts().join(start.to_string())
+        self.starts.join(start.to_string())
     }
 
     /// How a start ended.
@@ -123,20 +163,30 @@ impl Place {
         self.output_dir(start).join("exit.json")
     }
 
-    fn starts(&self) -> PathBuf {
-        self.work.join(STARTS)
-    }
-
     fn token_file(&self) -> PathBuf {
-        self.starts().join("token")
+        if self.is_apart { self.work.join(".token") } else { self.starts.join("token") }
     }
 
-    /// Makes the directories, the credential and the role's files.
-    pub(super) fn prepare(&self, order: &Order, key: &DeploymentKey) -> io::Result<()> {
-        for directory in [self.starts(), self.sockets.clone()] {
-            private_directory(&directory)?;
+    /// What the role that serves jobs takes orders by: in its own directory only.
+    fn jobs_token_file(&self) -> PathBuf {
+        if self.is_apart { self.work.join(".jobs.token") } else { self.starts.join("jobs.token") }
+    }
+
+    /// Makes the directories, the credentials and the role's files.
+    pub(super) fn prepare(&self, order: &Order, key: &DeploymentKey, ground: &Ground) -> io::Result<()> {
+        private_directory(&self.starts)?;
+        private_directory(&self.keepers)?;
+        if self.is_apart {
+            ground.make(&self.work, &self.sockets, order)?;
+        } else {
+            private_directory(&self.work)?;
+            private_directory(&self.sockets)?;
         }
-        key.mint(&principal(&order.slot.group)).write_file(&self.token_file())?;
+        let group = &order.slot.group;
+        key.mint(&principal(group)).write_file(&self.token_file())?;
+        if order.role.serves_jobs {
+            key.mint(&jobs(group)).write_file(&self.jobs_token_file())?;
+        }
         for RoleFile { path, content, executable } in &order.role.files {
             let path = self.work.join(path);
             if let Some(parent) = path.parent() {
@@ -146,12 +196,17 @@ impl Place {
             let mode = if *executable { 0o700 } else { 0o600 };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
+        if self.is_apart {
+            let given = order.role.files.iter().map(|file| Path::new(&file.path));
+            let tokens = [self.token_file(), self.jobs_token_file()].into_iter().filter(|file| file.exists());
+            ground.give(&self.work, given, tokens, order)?;
+        }
         Ok(())
     }
 
     /// What starts before `start` have left: a process that is started again and again is not to fill the disk.
     pub(super) fn starts_before(&self, start: u32) -> Vec<u32> {
-        let numbers = names(&self.starts()).filter_map(|name| name.parse::<u32>().ok());
+        let numbers = names(&self.starts).filter_map(|name| name.parse::<u32>().ok());
         numbers.filter(|number| *number < start).collect()
     }
 
@@ -161,19 +216,20 @@ impl Place {
         order: &Order,
         inherited: &BTreeMap<String, String>,
         places: &Places,
-        store: &Endpoint,
-        owner_mark: String,
+        key: &DeploymentKey,
+        ground: &Ground,
     ) -> TetherSpec {
         let group = &order.slot.group;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut env = inherited.clone();
+        let becomes = if self.is_apart { ground.becomes(order, &mut env) } else { None };
         env.extend(order.role.environment.clone());
         env.extend(order.role.port_variables());
         let endpoint = Endpoint::Unix(self.socket()).to_string();
         let mut ours = vec![
             ("MAINSPRING_ENDPOINT", endpoint),
             ("MAINSPRING_TOKEN_FILE", text(&self.token_file())),
-            ("MAINSPRING_STORE", store.to_string()),
+            ("MAINSPRING_STORE", ground.store(self.is_apart).to_string()),
             ("MAINSPRING_APPLICATION", group.application.id.to_string()),
             ("MAINSPRING_GENERATION", group.application.generation.to_string()),
             (WORK_DIR_VARIABLE, text(&self.work)),
@@ -185,6 +241,9 @@ impl Place {
             ]),
             Kind::Cluster | Kind::Attempt => ours.push(("MAINSPRING_INCARNATION", group.number.to_string())),
         }
+        if order.role.serves_jobs {
+            ours.push(("MAINSPRING_JOBS_TOKEN_FILE", text(&self.jobs_token_file())));
+        }
         if !order.traceparent.is_empty() {
             ours.push(("TRACEPARENT", order.traceparent.clone()));
         }
@@ -194,13 +253,14 @@ impl Place {
             env,
             cwd: self.work.clone(),
             socket: self.keeper_socket(order.start),
-            token_file: self.token_file(),
+            owner: key.mint(&owner(group)),
             grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX),
             lock_file: None,
             lock_wait_ms: default_lock_wait_ms(),
             output_dir: self.output_dir(order.start),
             exit_file: self.exit_file(order.start),
-            owner_mark,
+            becomes,
+            owner_mark: places.owner_mark(&group.application, group.kind, group.number),
         }
     }
 }

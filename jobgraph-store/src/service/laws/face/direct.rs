@@ -99,6 +99,7 @@ impl Face for Direct {
         let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
         let begun = self.0.begin_cluster(fence, &request).await.map_err(why)?;
         Ok(jobgraph::BeginClusterResponse {
+            jobs_token: String::new(),
             incarnation: begun.incarnation.get(),
             barren_incarnations: begun.barren,
         })

@@ -48,7 +48,7 @@ impl Wired {
             transport: transport.clone(),
             clock: clock.clone(),
             authenticator: Authenticator::new(key.clone()),
-            routes: crate::grpc::routes(&Service::new(metadata, blobs, clock.clone())),
+            routes: crate::grpc::routes(&Service::new(metadata, blobs, clock.clone()), &key),
             shutdown: shutdown.clone(),
             limits: Limits::default(),
         });

@@ -1,0 +1,10 @@
+//! Who can do what to whom: main() with its token, a contender with its own, and a main() under a user of its own.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "trust/doors.rs"]
+mod doors;
+#[path = "trust/run_as.rs"]
+mod run_as;
+#[path = "trust/waiting.rs"]
+mod waiting;

@@ -1,0 +1,33 @@
+//! All methods of all five services, with every kind of token, about the caller's own application and another.
+
+use std::sync::Arc;
+
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::Kind;
+use trespass::{assert_lawful, walk};
+
+use crate::host::Host;
+
+/// Payloads go by their digest: whose they are, `GetPayload` asks the record.
+const BY_DIGEST: [&str; 4] = ["GetPayload", "PutPayload", "StatPayloads", "TakePayload"];
+
+#[tokio::test]
+async fn every_method_opens_for_whom_the_table_says_and_for_their_own_application() {
+    let host = Host::start().await;
+    host.led(trespass::OWN.0).await;
+    host.led(trespass::OTHER.0).await;
+    let clock: SharedClock = Arc::new(SystemClock);
+    for (service, unscoped) in [
+        ("mainspring.api.v1.ApplicationsService", [].as_slice()),
+        ("mainspring.jobgraph.v1.RecordService", &[]),
+        ("mainspring.jobgraph.v1.PayloadService", &BY_DIGEST),
+        ("mainspring.jobgraph.v1.LogService", &[]),
+        ("mainspring.jobgraph.v1.ProcessService", &[]),
+        ("mainspring.jobgraph.v1.AdmissionService", &[]),
+    ] {
+        let channel = host.as_(None).channel();
+        let tried = walk(&channel, &clock, service, |who| host.mint(who), Kind::Deployment).await;
+        assert_lawful(&tried, unscoped);
+    }
+    host.stop().await;
+}

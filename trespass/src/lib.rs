@@ -1,0 +1,113 @@
+//! Tries every door of a served service with every kind of token: the methods are those of the contract, the requests are
+//! as empty as may be and name an application wherever one can be named. For tests of services.
+
+mod requests;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chassis::channel::GrpcChannel;
+use chassis::clock::{SharedClock, timeout};
+use chassis::credential::{Credential, Kept, Kind, Principal};
+use chassis::server::who_may;
+use proto::Reason;
+
+/// A method that answers nothing for so long has let its caller in.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// The application and generation that tokens are for.
+pub const OWN: (&str, u64) = ("orders", 1);
+
+/// One that they are not for.
+pub const OTHER: (&str, u64) = ("payments", 1);
+
+/// One try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// As `/package.Service/Method`.
+    pub path: String,
+    /// Of the token that was shown.
+    pub kind: Kind,
+    /// The application that the request named; `None` where the method's request names none.
+    pub about: Option<&'static str>,
+    /// Why the door stayed shut, if it did.
+    pub shut: Option<Reason>,
+}
+
+/// A principal of each kind, for [`OWN`], with 1 for every number.
+pub fn principal(kind: Kind) -> Principal {
+    let (application, generation) = (OWN.0.to_owned(), OWN.1);
+    match kind {
+        Kind::Deployment => Principal::Deployment,
+        Kind::Attempt => Principal::Attempt { application, generation, epoch: 1 },
+        Kind::Incarnation => Principal::Incarnation { application, generation, incarnation: 1 },
+        Kind::Contender => Principal::Contender { application, generation },
+        Kind::Owner => Principal::Owner { application, generation, kept: Kept::Main, number: 1 },
+        Kind::Describe => Principal::Describe { application, generation, epoch: 1 },
+        Kind::Jobs => Principal::Jobs { application, generation, incarnation: 1 },
+    }
+}
+
+/// Tries all methods of `service` (as `package.Service`) with a token of each kind. One of the kind `last` comes after all
+/// others: what it is let do may end the server.
+pub async fn walk(
+    channel: &GrpcChannel,
+    clock: &SharedClock,
+    service: &str,
+    mint: impl Fn(&Principal) -> Credential,
+    last: Kind,
+) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    let mut kinds = Kind::ALL;
+    kinds.sort_by_key(|kind| *kind == last);
+    for kind in kinds {
+        let channel = channel.with_credential(&mint(&principal(kind)));
+        for method in requests::methods(service) {
+            for (application, generation) in [OWN, OTHER] {
+                let (request, names_it) = method.request(application, generation);
+                let call = wire::call(&channel, &method.path, request);
+                let shut = match timeout(clock, QUIET, call).await {
+                    Ok(Err(status)) => refusal(&status),
+                    Ok(Ok(())) | Err(_) => None,
+                };
+                let about = names_it.then_some(application);
+                tried.push(Tried { path: method.path.clone(), kind, about, shut });
+            }
+        }
+    }
+    assert!(!tried.is_empty(), "{service} has no methods");
+    tried
+}
+
+/// The reason, if a credential was what was wrong with the call.
+fn refusal(status: &tonic::Status) -> Option<Reason> {
+    let of_credentials = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
+    chassis::status::reason(status).filter(|reason| of_credentials.contains(reason))
+}
+
+/// Panics unless every door opened for those of the table, for their own application and for no other. `unscoped` are the
+/// methods, by name, whose requests name no application and that others than the deployment may call: each has to be argued for.
+#[track_caller]
+pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
+    let mut without = BTreeSet::new();
+    for Tried { path, kind, about, shut } in tried {
+        let listed = *kind == Kind::Deployment || who_may(path).contains(kind);
+        let theirs = *kind == Kind::Deployment || about.is_none_or(|application| application == OWN.0);
+        let wanted = (!(listed && theirs)).then_some(Reason::CredentialScope);
+        assert_eq!(*shut, wanted, "{path}, shown {kind:?}, about {about:?}");
+        if about.is_none() && !who_may(path).is_empty() {
+            without.insert(path.rsplit('/').next().unwrap_or_default());
+        }
+    }
+    assert_eq!(without, unscoped.iter().copied().collect(), "methods that name no application");
+}
+
+/// Panics unless every door opened for the one token of `held`, and for no other, not even the deployment's.
+#[track_caller]
+pub fn assert_held(tried: &[Tried], held: Kind) {
+    for Tried { path, kind, shut, .. } in tried {
+        let wanted = (*kind != held).then_some(Reason::CredentialInvalid);
+        assert_eq!(*shut, wanted, "{path}, shown {kind:?}");
+    }
+}
