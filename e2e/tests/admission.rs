@@ -64,11 +64,15 @@ fn what_has_no_room_is_queued_says_why_and_runs_in_its_turn() {
 #[test]
 fn no_more_run_at_once_than_was_said_and_a_flood_of_one_team_does_not_keep_another_one_out() {
     let host = Host::new().with("MAINSPRING_MAX_RUNNING", "2").with("MAINSPRING_HOST_LINGER", "1m");
-    let short = host.file("short.sql", "SELECT 1;");
+    let (endless, short) = (host.file("endless.sql", ENDLESS), host.file("short.sql", "SELECT 1;"));
+    let holders = ["holder-1", "holder-2"];
+    holders.iter().for_each(|id| submit(&host, id, "c", &endless));
     let flood: Vec<_> = (1..=8).map(|n| format!("flood-{n}")).collect();
     flood.iter().for_each(|id| submit(&host, id, "a", &short));
     submit(&host, "other", "b", &short);
     let all: Vec<&str> = flood.iter().map(String::as_str).chain(["other"]).collect();
+    eventually("all of them wait", || host.status("other")["queue"]["length"] == 9);
+    holders.iter().for_each(|id| _ = host.run(&["cancel", id]).exits(0));
     for id in &all {
         host.run(&["wait", id]).exits(0);
     }
@@ -78,9 +82,9 @@ fn no_more_run_at_once_than_was_said_and_a_flood_of_one_team_does_not_keep_anoth
         let together = spans.iter().filter(|(from, to)| from <= began && began < to).count();
         assert!(together <= 2, "{together} ran at once: {spans:?}");
     }
-    let submitted = at(&host, "other", "submitted");
+    // The team's first one is let in together with the flood's first; which of them is led first, nobody says.
     let (other, _) = spans.last().unwrap();
-    let passed = spans.iter().filter(|(began, _)| *began > submitted && began < other).count();
-    assert!(passed <= 1, "{passed} of the flood were let in after it had come: {spans:?}");
+    let passed = spans.iter().filter(|(began, _)| began < other).count();
+    assert!(passed <= 3, "{passed} of the flood ran first: {spans:?}");
     host.down();
 }

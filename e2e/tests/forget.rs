@@ -100,7 +100,9 @@ fn what_is_not_clean_is_refused_by_name_and_rules_choose_among_what_is() {
 #[test]
 fn a_store_that_dies_in_the_middle_of_forgetting_shows_nothing_of_it_and_goes_on() {
     for failpoint in ["store.half-forgotten", "store.in-forgetting"] {
-        let (host, marker) = Host::new().with_failpoint(failpoint, "kill");
+        // A host that leaves takes its store with it, and what is left to be done waits for the next one.
+        let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+        let (host, marker) = host.with_failpoint(failpoint, "kill");
         let program = host.file("writes.sql", WRITES);
         host.run(&["run", "--application-id", "orders", &program]).exits(0);
         // What the verb is told is that of a store that died: done, or unknown.
