@@ -33,7 +33,7 @@ fn the_service_itself() {
     let Some(state_dir) = std::env::var_os(STATE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
-    let args = jobgraph_store::config::Args { listen, state_dir: state_dir.into() };
+    let args = jobgraph_store::config::Args { listen, state_dir: state_dir.into(), past_seconds: 900 };
     let serve = jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
     runtime.block_on(serve).unwrap();
 }

@@ -52,7 +52,8 @@ impl Host {
 
     async fn begin(&mut self) {
         self.shutdown = Shutdown::new();
-        let args = Args { listen: Some(self.endpoint.clone()), state_dir: self.directory.path().to_owned() };
+        let (listen, state_dir) = (Some(self.endpoint.clone()), self.directory.path().to_owned());
+        let args = Args { listen, state_dir, past_seconds: 900 };
         let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
         self.server = Some(tokio::spawn(serve));
         let version = async {
