@@ -24,6 +24,8 @@ import tempfile
 import time
 
 GIB = 1024 * 1024 * 1024
+# Seconds after the last application until memory is looked at: caches and allocators have given back by then what they give back.
+SETTLED = 15
 # The order in which a run passes them; a phase is the time since the one before.
 PHASES = ["submitted", "leader", "artifact", "main", "ended", "clean"]
 
@@ -99,6 +101,22 @@ def by_phase(bench: Bench, name: str) -> dict[str, float]:
     return {phase: at - before for (phase, at), (_, before) in zip(times[1:], times)}
 
 
+def processes(bench: Bench) -> list[tuple[list[str], int]]:
+    """Command line and PSS in KiB of every process of the host, those of its applications included."""
+    found, state = [], str(bench.root / "state").encode()
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+            if state not in command and state not in (entry / "environ").read_bytes():
+                continue
+            lines = (entry / "smaps_rollup").read_text().splitlines()
+            pss = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except (OSError, ValueError, IndexError, StopIteration):
+            continue
+        found.append((command.decode(errors="replace").split("\0"), pss))
+    return found
+
+
 def memory(bench: Bench) -> None:
     """PSS of the four idle services and one contender."""
     program = bench.root / "wait"
@@ -107,36 +125,63 @@ def memory(bench: Bench) -> None:
     bench.call("run", "-d", "--application-id", "idle", str(program))
     bench.call("wait", "idle", "--for", "running")
     time.sleep(2)
-    total = 0
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            environment = (entry / "environ").read_bytes()
-            if len(command) < 3 or command[1] != "serve" or str(bench.root / "state").encode() not in environment:
-                continue
-            lines = (entry / "smaps_rollup").read_text().splitlines()
-            pss = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        except (OSError, ValueError, IndexError, StopIteration):
-            continue
-        print(f"    {command[2]:<17} {pss / 1024:.1f} MiB")
-        total += pss
+    served = [(command[2], pss) for command, pss in processes(bench) if command[1] == "serve"]
+    for name, pss in served:
+        print(f"    {name:<17} {pss / 1024:.1f} MiB")
+    total = sum(pss for _, pss in served)
     print(f"four idle services and one contender: {total / 1024:.1f} MiB PSS   goal 60 MB")
     bench.call("cancel", "idle")
     subprocess.run([bench.binary, "wait", "idle"], env=bench.env, capture_output=True, timeout=60)
 
 
-def processes(bench: Bench) -> list[int]:
-    """PSS in KiB of every process of the host, its applications' included."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            if str(bench.root / "state").encode() not in (entry / "environ").read_bytes():
-                continue
-            lines = (entry / "smaps_rollup").read_text().splitlines()
-            found.append(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")))
-        except (OSError, ValueError, IndexError, StopIteration):
-            continue
-    return found
+def resident(bench: Bench) -> dict[str, int]:
+    """PSS in KiB of the host's own processes, by name."""
+    return {command[2] if command[1] == "serve" else "up": pss for command, pss in processes(bench) if command[1] in ("serve", "up")}
+
+
+def on_disk(directory: pathlib.Path) -> int:
+    """Bytes that a directory takes on its disk."""
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+
+
+def ended(bench: Bench, counts: list[int]) -> None:
+    """What applications that have ended and wrote nothing leave: in the host's five processes, in the state directory."""
+    # What can be watched from is given up while somebody waits for it.
+    bench.env["MAINSPRING_PAST_SECONDS"] = str(SETTLED // 2)
+    script = bench.root / "nothing"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    up = subprocess.Popen([bench.binary, "up", "--state-dir", str(bench.root / "state"), "--host-linger", "1h"],
+                          env=bench.env, stderr=subprocess.DEVNULL)
+    begin = time.monotonic()
+    while not (bench.root / "state" / "host.json").exists() and time.monotonic() < begin + 60:
+        time.sleep(0.1)
+    new, empty, done = None, 0, 0
+    for count in counts:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: bench.call("run", "-q", "--application-id", f"ended-{n}", str(script)), range(done, count)))
+        done = max(done, count)
+        time.sleep(SETTLED)
+        sizes = resident(bench)
+        total, disk = sum(sizes.values()), on_disk(bench.root / "state")
+        if new is None:
+            new, empty = total, disk
+        each = f", {(disk - empty) / count / 1024:.1f} KiB each   goal 8" if count else ""
+        print(f"{count} ended: {total / 1024:.1f} MiB PSS, {total / new:.2f} of new   goal 1.5; state directory {disk / 1024:.0f} KiB{each}")
+        print("    " + ", ".join(f"{name} {pss / 1024:.1f}" for name, pss in sorted(sizes.items())))
+    up.terminate()
+    up.wait(timeout=60)
+
+
+def listing(bench: Bench, count: int) -> None:
+    """`list` over many applications that have ended; the record alone answers it."""
+    with Services(bench, "jobgraph-store") as services:
+        services.tool("past", str(services.state), str(count))
+        bench.env["MAINSPRING_STATE_DIR"] = str(services.state)
+        answered = [bench.timed("list", *options) for options in [["--limit", "100"]] * 3 + [[]] * 5]
+        bench.down()
+        bench.env["MAINSPRING_STATE_DIR"] = str(bench.root / "state")
+    print(f"list with {count} ended applications: {quantiles(answered[3:])}   goal 200 ms; with --limit 100: {quantiles(answered[1:3])}")
 
 
 def crowd(bench: Bench) -> None:
@@ -156,7 +201,7 @@ def crowd(bench: Bench) -> None:
             for application in listed:
                 states.setdefault(application["phase"], set()).add(application["applicationId"])
             found = processes(bench)
-            most, most_kib = max(most, len(found)), max(most_kib, sum(found))
+            most, most_kib = max(most, len(found)), max(most_kib, sum(pss for _, pss in found))
             if all(one.done() for one in submits) and all(one["phase"] == "PHASE_ENDED" for one in listed):
                 break
             time.sleep(0.2)
@@ -227,12 +272,15 @@ class Services:
         for process in self.processes:
             process.wait(timeout=30)
 
+    def tool(self, name: str, *arguments: str) -> str:
+        """What one of client/examples/ prints."""
+        tool = pathlib.Path(self.bench.binary).parent / "examples" / name
+        command = [str(tool), *arguments]
+        return subprocess.run(command, env=self.bench.env, check=True, capture_output=True, text=True, timeout=600).stdout
+
     def moved(self, runs: int, what: str, address: str) -> list[float]:
         """Seconds of each of some transfers (client/examples/transfer.rs)."""
-        tool = pathlib.Path(self.bench.binary).parent / "examples" / "transfer"
-        command = [str(tool), str(self.state), str(runs), what, address]
-        done = subprocess.run(command, env=self.bench.env, check=True, capture_output=True, text=True, timeout=600)
-        return [float(line) / 1000 for line in done.stdout.split()]
+        return [float(line) / 1000 for line in self.tool("transfer", str(self.state), str(runs), what, address).split()]
 
     def forget(self) -> None:
         """Removes what was moved, and waits until the disk is idle: the next transfer must not pay for the one before."""
@@ -255,7 +303,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--only", choices=["trivial", "memory", "crowd", "transfer"])
+    parser.add_argument("--only", choices=["trivial", "memory", "crowd", "ended", "list", "transfer"])
+    parser.add_argument("--ended", type=int, nargs="+", default=[0, 200, 1000], help="after how many ended applications")
     given = parser.parse_args()
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"{datetime.date.today()}  {os.cpu_count()} cores {model}  Linux {platform.release()}")
@@ -263,7 +312,8 @@ def main() -> None:
     bench = Bench(given.bin.resolve(), root)
     try:
         for name, measure in [("trivial", lambda: trivial(bench, given.runs)), ("memory", lambda: memory(bench)),
-                              ("crowd", lambda: crowd(bench)), ("transfer", lambda: transfer(bench))]:
+                              ("crowd", lambda: crowd(bench)), ("ended", lambda: ended(bench, given.ended)),
+                              ("list", lambda: listing(bench, 10_000)), ("transfer", lambda: transfer(bench))]:
             if given.only in (None, name):
                 measure()
     finally:

@@ -17,6 +17,10 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
+    /// How many seconds back changes can be watched from, and pages of a list be read on; never more than the last 10,000 changes.
+    #[arg(long, env = "MAINSPRING_PAST_SECONDS", value_name = "SECONDS", default_value_t = 900)]
+    pub past_seconds: u32,
+
     /// Whom clusters run as: they are served at a socket of their own
     #[command(flatten)]
     pub run_as: RunAsArgs,

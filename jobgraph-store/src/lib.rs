@@ -116,6 +116,17 @@ pub async fn serve(
             Ok::<_, std::convert::Infallible>(())
         }
     });
+    tasks.spawn("past", {
+        let (service, shutdown) = (service.clone(), shutdown.clone());
+        let past = Duration::from_secs(args.past_seconds.into());
+        async move {
+            tokio::select! {
+                () = service.keep_past(past) => {}
+                () = shutdown.begun() => {}
+            }
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
     tasks.spawn("record-writer", async move {
         tokio::select! {
             () = metadata.ended() => Err("the record's writer has ended"),

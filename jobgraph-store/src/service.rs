@@ -11,6 +11,7 @@ pub mod live;
 mod load;
 mod manifest;
 mod marks;
+mod past;
 pub mod payloads;
 mod planted;
 mod processes;

@@ -249,7 +249,8 @@ pub enum StoreError {
 /// 5. *One instant*: all answers of one `read` are as of its revision; a read begun after a commit was answered sees it.
 /// 6. *Watched*: `changes(after)` gives every key of every commit with a revision above `after` exactly once, in order, or
 ///    [`StoreError::Compacted`]; it never leaves one out silently. `revisions()` shows a revision only once it is readable.
-/// 7. *Bounded past*: at least the last [`KEPT_REVISIONS`] revisions can be asked for by `changes` and by `read` at a revision.
+/// 7. *Bounded past*: at least the last [`KEPT_REVISIONS`] revisions can be asked for by `changes` and by `read` at a revision, but for
+///    what `compact` gave up.
 #[async_trait]
 pub trait Metadata: Send + Sync + 'static {
     /// Reads at one instant: now, or as of the revision `at`.
@@ -260,6 +261,9 @@ pub trait Metadata: Send + Sync + 'static {
 
     /// Changes after a revision, oldest first: whole commits, until at least `limit` keys are listed or nothing is left.
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError>;
+
+    /// Gives up the past: revisions below `before` cannot be asked for any more, and take no room. What is now stays as it is.
+    async fn compact(&self, before: u64) -> Result<(), StoreError>;
 
     /// The latest revision, as a value to wait on.
     fn revisions(&self) -> watch::Receiver<u64>;

@@ -33,8 +33,8 @@ fn the_service_itself() {
     let Some(state_dir) = std::env::var_os(STATE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
-    let args =
-        jobgraph_store::config::Args { listen, state_dir: state_dir.into(), run_as: Default::default() };
+    let (state_dir, run_as) = (state_dir.into(), Default::default());
+    let args = jobgraph_store::config::Args { listen, state_dir, past_seconds: 900, run_as };
     let serve = jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
     runtime.block_on(serve).unwrap();
 }

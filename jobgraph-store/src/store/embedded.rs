@@ -2,6 +2,7 @@
 //! that wait while another is made durable are committed together, each with a revision of its own.
 
 mod batch;
+mod compact;
 mod file;
 mod tables;
 
@@ -18,6 +19,9 @@ use file::RecordFile;
 
 /// Transactions that wait for the writer; more wait at the door.
 const QUEUE: usize = 256;
+
+/// Revisions of the past that are given up in one transaction.
+const FORGOTTEN_AT_ONCE: u64 = 500;
 
 /// Transactions that are made durable together.
 const BATCH: usize = 64;
@@ -109,6 +113,20 @@ impl Metadata for EmbeddedMetadata {
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
         self.reading(|file| file.changes(after, limit))
+    }
+
+    async fn compact(&self, before: u64) -> Result<(), StoreError> {
+        let file = self.file.clone();
+        let compacted = tokio::task::spawn_blocking(move || {
+            let read = || file.read().unwrap_or_else(PoisonError::into_inner);
+            // Step by step, so that commits have their turn in between.
+            while read().forget_past(before, FORGOTTEN_AT_ONCE)? {}
+            if read().is_mostly_free()? {
+                file.write().unwrap_or_else(PoisonError::into_inner).shrink()?;
+            }
+            Ok(())
+        });
+        compacted.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {

@@ -252,6 +252,43 @@ pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict
     Ok(())
 }
 
+/// Law 7: what was given up is gone, also after a crash; what is now, and the past since then, is untouched.
+pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut dyn Bed) -> Verdict {
+    let store = bed.open().await;
+    let mut last = 0;
+    for n in 0..20 {
+        last = committed(&*store, vec![put("n", &n.to_string())]).await?;
+    }
+    let given_up = last - 5;
+    for before in [given_up, given_up - 3] {
+        store.compact(before).await.map_err(|error| error.to_string())?;
+    }
+    drop(store);
+    for crashed in [false, true] {
+        if crashed {
+            bed.crash().await;
+        }
+        let store = bed.open().await;
+        let changes = store.changes(given_up - 1, 1).await;
+        ensure!(matches!(changes, Err(StoreError::Compacted { .. })), "changes given up came to {changes:?}");
+        let read = store.read(vec![Read::Key(key("n"))], Some(given_up - 1)).await;
+        ensure!(matches!(read, Err(StoreError::Compacted { .. })), "a read given up came to {read:?}");
+        let changes = store.changes(given_up, usize::MAX).await.map_err(|error| error.to_string())?;
+        ensure!(changes.len() == 5, "{} of the last 5 changes", changes.len());
+        let read = store.read(vec![Read::Key(key("n"))], Some(given_up)).await;
+        let read = read.map_err(|error| error.to_string())?;
+        ensure!(read.answers[0][0].1.revision == given_up, "the oldest kept revision reads as another one");
+        ensure!(get(&*store, "n").await? == Some(("19".into(), last)), "what is now has changed");
+    }
+    let store = bed.open().await;
+    store.compact(last + 100).await.map_err(|error| error.to_string())?;
+    let changes = store.changes(last, usize::MAX).await;
+    ensure!(changes == Ok(Vec::new()), "changes after the latest came to {changes:?}");
+    let next = committed(&*store, vec![put("n", "next")]).await?;
+    ensure!(next == last + 1, "revision {next} follows {last}");
+    Ok(())
+}
+
 /// The limits of the seam.
 pub(crate) async fn what_is_too_large_is_refused_and_not_done(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
@@ -337,13 +374,14 @@ pub(crate) async fn every_revision_reads_as_it_was(bed: &mut dyn Bed, history: &
 }
 
 /// Every law but the random one, by name.
-pub(crate) const ALL: [&str; 7] = [
+pub(crate) const ALL: [&str; 8] = [
     "a_commit_is_atomic_and_compared",
     "no_update_is_lost",
     "what_was_answered_survives_a_crash",
     "a_read_is_of_one_instant_and_the_past_stays",
     "a_watch_has_no_gap_and_no_duplicate",
     "what_is_no_longer_kept_is_said",
+    "what_was_given_up_is_gone_and_the_rest_untouched",
     "what_is_too_large_is_refused_and_not_done",
 ];
 
@@ -358,6 +396,9 @@ pub(crate) async fn judge(law: &str, bed: &mut dyn Bed) -> Verdict {
         }
         "a_watch_has_no_gap_and_no_duplicate" => a_watch_has_no_gap_and_no_duplicate(bed).await,
         "what_is_no_longer_kept_is_said" => what_is_no_longer_kept_is_said(bed).await,
+        "what_was_given_up_is_gone_and_the_rest_untouched" => {
+            what_was_given_up_is_gone_and_the_rest_untouched(bed).await
+        }
         "what_is_too_large_is_refused_and_not_done" => what_is_too_large_is_refused_and_not_done(bed).await,
         other => panic!("there is no law {other}"),
     }
@@ -369,7 +410,8 @@ macro_rules! laws_hold {
         $crate::store::laws::laws_hold!(@each $bed,
             a_commit_is_atomic_and_compared, no_update_is_lost, what_was_answered_survives_a_crash,
             a_read_is_of_one_instant_and_the_past_stays, a_watch_has_no_gap_and_no_duplicate,
-            what_is_no_longer_kept_is_said, what_is_too_large_is_refused_and_not_done);
+            what_is_no_longer_kept_is_said, what_was_given_up_is_gone_and_the_rest_untouched,
+            what_is_too_large_is_refused_and_not_done);
 
         proptest::proptest! {
             #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]

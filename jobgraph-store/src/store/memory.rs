@@ -115,13 +115,18 @@ impl State {
             keys.push(key);
         }
         self.log.push_back((revision, keys));
-        while self.log.front().is_some_and(|(oldest, _)| oldest + kept <= revision) {
+        self.forget_until(revision.saturating_sub(kept));
+        revision
+    }
+
+    /// Forgets how it came to the revision `until`.
+    fn forget_until(&mut self, until: u64) {
+        while self.log.front().is_some_and(|(oldest, _)| *oldest <= until) {
             let Some((oldest, keys)) = self.log.pop_front() else { break };
             for key in keys {
                 self.history.remove(&(key, oldest));
             }
         }
-        revision
     }
 }
 
@@ -161,6 +166,11 @@ impl Metadata for MemoryMetadata {
             changes.extend(keys.iter().map(|key| Change { revision: *revision, key: key.clone() }));
         }
         Ok(changes)
+    }
+
+    async fn compact(&self, before: u64) -> Result<(), StoreError> {
+        self.state().forget_until(before);
+        Ok(())
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {

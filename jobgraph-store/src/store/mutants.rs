@@ -34,13 +34,15 @@ pub(crate) enum Fault {
     RepeatsChanges,
     /// What is no longer kept is left out without a word.
     HidesCompaction,
+    /// The past is never given up.
+    KeepsWhatWasGivenUp,
     /// Limits are not looked at.
     TakesAnything,
     /// What is put at keys with this in them (`^`: that begin so) is answered as done, and lost.
     Loses(&'static str),
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::IgnoresCompares,
     Fault::ComparesTheFirst,
     Fault::ComparesEarly,
@@ -51,6 +53,7 @@ const FAULTS: [Fault; 11] = [
     Fault::SkipsChanges,
     Fault::RepeatsChanges,
     Fault::HidesCompaction,
+    Fault::KeepsWhatWasGivenUp,
     Fault::TakesAnything,
 ];
 
@@ -130,6 +133,13 @@ impl Metadata for Mutant {
                 changes => changes,
             },
             _ => self.right.changes(after, limit).await,
+        }
+    }
+
+    async fn compact(&self, before: u64) -> Result<(), StoreError> {
+        match self.fault {
+            Fault::KeepsWhatWasGivenUp => Ok(()),
+            _ => self.right.compact(before).await,
         }
     }
 

@@ -54,7 +54,7 @@ impl Host {
     async fn begin(&mut self) {
         self.shutdown = Shutdown::new();
         let (listen, state_dir) = (Some(self.endpoint.clone()), self.directory.path().to_owned());
-        let args = Args { listen, state_dir, run_as: Default::default() };
+        let args = Args { listen, state_dir, past_seconds: 900, run_as: Default::default() };
         let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
         self.server = Some(tokio::spawn(serve));
         let version = async {

@@ -170,6 +170,10 @@ impl Metadata for Mortal {
         self.inner.changes(after, limit).await
     }
 
+    async fn compact(&self, before: u64) -> Result<(), StoreError> {
+        self.inner.compact(before).await
+    }
+
     fn revisions(&self) -> watch::Receiver<u64> {
         self.inner.revisions()
     }

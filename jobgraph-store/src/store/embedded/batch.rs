@@ -53,9 +53,19 @@ impl<'t> Tables<'t> {
     /// Records the latest revision and forgets the past beyond the last `kept` ones.
     pub(super) fn finish(&mut self, revision: u64, kept: u64) -> Result<(), Refused> {
         self.numbers.insert(REVISION, revision)?;
-        let oldest = number(&self.numbers, OLDEST)?;
-        let wanted = revision.saturating_sub(kept);
-        if wanted <= oldest {
+        self.forget_until(revision.saturating_sub(kept))
+    }
+
+    /// Forgets at most `step` more revisions of the past below `before`. True: there are more.
+    pub(super) fn forget_some(&mut self, before: u64, step: u64) -> Result<bool, Refused> {
+        let before = before.min(number(&self.numbers, REVISION)?);
+        let wanted = before.min(number(&self.numbers, OLDEST)?.saturating_add(step));
+        self.forget_until(wanted)?;
+        Ok(wanted < before)
+    }
+
+    fn forget_until(&mut self, wanted: u64) -> Result<(), Refused> {
+        if wanted <= number(&self.numbers, OLDEST)? {
             return Ok(());
         }
         for entry in self.log.extract_from_if(..(wanted + 1, 0), |_, _| true)? {

@@ -106,8 +106,23 @@ impl RecordFile {
         self.revision.load(Ordering::Acquire)
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.opener.path
+    }
+
+    /// Takes the database out, for what nobody may do beside it.
+    pub(super) fn take(&mut self) -> Option<Database> {
+        self.database.take()
+    }
+
+    /// Puts it back.
+    pub(super) fn give_back(&mut self, database: Database) {
+        self.database = Some(database);
+    }
+
     /// What redb was asked, with the file's name in what went wrong.
-    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, StoreError> {
+    pub(super) fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, StoreError> {
         let path = &self.opener.path;
         let refused = |Refused(refused)| match refused {
             Why::Redb(error) => Err(FileError::of(path, error)),
@@ -116,7 +131,7 @@ impl RecordFile {
         redb_file::guarded(path, || work().map(Ok).or_else(refused))?
     }
 
-    fn database(&self) -> Result<&Database, StoreError> {
+    pub(super) fn database(&self) -> Result<&Database, StoreError> {
         self.database
             .as_ref()
             .ok_or_else(|| StoreError::Unavailable("the record's file is closed after an I/O error".into()))

@@ -1,0 +1,76 @@
+//! Giving up the past of the file, and the room that it took: redb reuses free pages and gives them back only when it is told to.
+
+use redb::Database;
+
+use super::batch::Tables;
+use super::file::RecordFile;
+use super::tables::Refused;
+use crate::store::StoreError;
+
+/// Fewer free bytes are not worth the copying.
+const WORTHWHILE_BYTES: u64 = 1024 * 1024;
+
+/// Nothing is read while pages are moved, so only so much is moved: a fraction of a second of copying.
+const MOVED_BYTES: u64 = 32 * 1024 * 1024;
+
+impl RecordFile {
+    /// Gives up at most `step` revisions below `before`. True: there are more.
+    pub(super) fn forget_past(&self, before: u64, step: u64) -> Result<bool, StoreError> {
+        let database = self.database()?;
+        self.guarded(|| {
+            let write = database.begin_write()?;
+            let more = Tables::open(&write)?.forget_some(before, step)?;
+            write.commit()?;
+            Ok(more)
+        })
+    }
+
+    /// Whether so much of the file is free that it is worth being copied together.
+    pub(super) fn is_mostly_free(&self) -> Result<bool, StoreError> {
+        let database = self.database()?;
+        // A test's own opener may have no file.
+        let Ok(metadata) = std::fs::metadata(self.path()) else { return Ok(false) };
+        let used = self.guarded(|| used_bytes(database))?;
+        Ok(is_worthwhile(metadata.len(), used))
+    }
+
+    /// Moves what is used to the file's beginning and gives back the rest. After an error the file is opened again by whoever reads next.
+    pub(super) fn shrink(&mut self) -> Result<(), StoreError> {
+        let Some(mut database) = self.take() else { return Ok(()) };
+        self.guarded(|| Ok(database.compact()?))?;
+        self.give_back(database);
+        Ok(())
+    }
+}
+
+fn used_bytes(database: &Database) -> Result<u64, Refused> {
+    let write = database.begin_write()?;
+    let stats = write.stats()?;
+    write.abort()?;
+    Ok(stats.allocated_pages().saturating_mul(stats.page_size() as u64))
+}
+
+fn is_worthwhile(file: u64, used: u64) -> bool {
+    let free = file.saturating_sub(used);
+    free >= WORTHWHILE_BYTES && free >= used && used <= MOVED_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_copied_together_when_that_gains_much_and_costs_little() {
+        const MIB: u64 = 1024 * 1024;
+        for (file, used, expected) in [
+            (MIB, MIB / 2, false),
+            (4 * MIB, MIB, true),
+            (4 * MIB, 3 * MIB, false),
+            (100 * MIB, 30 * MIB, true),
+            (200 * MIB, 60 * MIB, false),
+            (MIB, 2 * MIB, false),
+        ] {
+            assert_eq!(is_worthwhile(file, used), expected, "{used} of {file}");
+        }
+    }
+}
