@@ -270,7 +270,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
     for variable in FOREIGN {
         command.env_remove(variable);
     }
-    give_back_memory(&mut command);
+    command.envs(give_back_memory());
     let child = command.spawn()?;
     let process = child
         .id()
@@ -282,10 +282,8 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
 /// Has a process of the host give memory back once it has less to do. glibc's allocator makes an arena for each thread that meets
 /// another one, up to eight for each core, and what a moment of much work leaves in them stays; two are enough for what waits
 /// for disks and sockets. Whoever has set it differently knows better.
-pub(crate) fn give_back_memory(command: &mut Command) {
-    if std::env::var_os(ARENAS).is_none() {
-        command.env(ARENAS, "2");
-    }
+pub(crate) fn give_back_memory() -> Option<(&'static str, &'static str)> {
+    std::env::var_os(ARENAS).is_none().then_some((ARENAS, "2"))
 }
 
 /// Waits until a service serves; `Err` says that it does not within the time that one may take to start.
