@@ -169,6 +169,7 @@ fn start(places: &Places) -> Outcome<(Child, u64)> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
+    service::give_back_memory(&mut command);
     for (variable, _) in std::env::vars_os() {
         // The options of the verb that starts the host are not the host's.
         if variable.to_str().is_some_and(is_option_of_a_verb) {

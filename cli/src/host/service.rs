@@ -39,6 +39,9 @@ const ASK: Duration = Duration::from_secs(2);
 /// Tells a child that it begins a session of its own, so that a terminal's end does not end it.
 pub(crate) const OWN_SESSION: &str = "MAINSPRING_OWN_SESSION";
 
+/// How many arenas glibc's allocator makes at most; other allocators do not read it.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
 /// What belongs to one application's process and must not reach a host that happens to be started below it.
 const FOREIGN: [&str; 14] = [
     "TRACEPARENT",
@@ -234,12 +237,22 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
     for variable in FOREIGN {
         command.env_remove(variable);
     }
+    give_back_memory(command.as_std_mut());
     let child = command.spawn()?;
     let process = child
         .id()
         .and_then(Process::of)
         .ok_or_else(|| io::Error::other(format!("{name} is gone already")))?;
     Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
+}
+
+/// Has a process of the host give memory back once it has less to do. glibc's allocator makes an arena for each thread that meets
+/// another one, up to eight for each core, and what a moment of much work leaves in them stays; two are enough for what waits
+/// for disks and sockets. Whoever has set it differently knows better.
+pub(crate) fn give_back_memory(command: &mut std::process::Command) {
+    if std::env::var_os(ARENAS).is_none() {
+        command.env(ARENAS, "2");
+    }
 }
 
 /// Waits until a service serves; `Err` says that it does not within the time that one may take to start.

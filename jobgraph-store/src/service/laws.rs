@@ -187,6 +187,7 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         "what_is_forgotten_is_gone_for_everybody" => forget::is_gone_for_everybody(court).await,
         "only_what_is_clean_is_forgotten" => forget::only_what_is_clean(court).await,
         "an_id_goes_on_after_what_was_forgotten" => forget::the_id_goes_on(court).await,
+        "the_first_commit_of_forgetting_decides" => forget::the_first_commit_decides(court).await,
         "nothing_of_what_was_forgotten_comes_again" => forget::nothing_of_it_comes_again(court).await,
         "the_index_of_what_is_not_clean_is_the_truth" => forget::the_index_is_the_truth(court).await,
         "marks_go_with_their_payloads" => forget::marks_go_with_their_payloads(court).await,

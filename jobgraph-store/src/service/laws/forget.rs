@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use proto::{ApplicationRef, Digest, Reason, api, job, jobgraph};
 
 use super::{Court, Verdict, ensure, fence, graph, incarnation, reference, request, succeeded, wrongly};
 use crate::keys::payload;
 use crate::logs::LogFilter;
+use crate::service::{Snapshot, WatchItem};
 use crate::store::Read;
 
 /// Lives through a generation of two jobs, one with rows, until it is clean.
@@ -127,6 +129,49 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     let skip = api::SubmitRequest { if_exists: api::IfExists::Skip.into(), ..request("r-skip", "skipped") };
     let made = face.submit(skip).await.map_err(wrongly("skip"))?;
     ensure!(!made.existing && made.application.unwrap().generation == 2, "skip answered what was forgotten");
+    Ok(())
+}
+
+/// From the first commit on a generation is gone for everybody: its request is a new wish although the key is still there, and watchers are
+/// told then, and once.
+pub(super) async fn the_first_commit_decides(court: &Court) -> Verdict {
+    let inside = |error: crate::error::Error| error.to_string();
+    let (application, _, _) = clean(court, "meanwhile").await?;
+    let watch = court.inside.watch(None, Snapshot::Unclean, 0).await.map_err(inside)?;
+    let mut watch = std::pin::pin!(watch);
+    let mut held = court.gate.hold("a/meanwhile/g/0000000000000001/request/");
+    let forgetting = {
+        let (face, application) = (court.face.clone(), application.clone());
+        tokio::spawn(async move { face.forget(&application, 0).await })
+    };
+    held.reached().await;
+    let mut told = Vec::new();
+    while told.is_empty() {
+        match watch.next().await {
+            Some(Ok(WatchItem::Forgotten(of))) => told.push(of),
+            Some(Ok(_)) => {}
+            ended => return Err(format!("the watch came to {ended:?}")),
+        }
+    }
+    let request = || request("r-meanwhile", "meanwhile");
+    let next = court.face.submit(request()).await.map_err(wrongly("a submission"))?;
+    ensure!(!next.accepted_earlier, "a request is known although its generation is not");
+    ensure!(next.application.unwrap().generation == 2, "the next generation is not the second");
+    held.release();
+    let forgotten = super::answered(forgetting).await?;
+    ensure!(forgotten == Ok(false), "forgetting came to {forgotten:?}");
+    let again = court.face.submit(request()).await.map_err(wrongly("a repeat"))?;
+    ensure!(again.accepted_earlier, "the request of the next generation went with the first one's");
+    let last = court.application("last").await?;
+    loop {
+        match watch.next().await {
+            Some(Ok(WatchItem::Forgotten(of))) => told.push(of),
+            Some(Ok(WatchItem::Application(shown))) if reference(&shown) == last => break,
+            Some(Ok(_)) => {}
+            ended => return Err(format!("the watch came to {ended:?}")),
+        }
+    }
+    ensure!(told == [application], "told as forgotten: {told:?}");
     Ok(())
 }
 

@@ -113,6 +113,7 @@ laws! {
     what_is_forgotten_is_gone_for_everybody
     only_what_is_clean_is_forgotten
     an_id_goes_on_after_what_was_forgotten
+    the_first_commit_of_forgetting_decides
     nothing_of_what_was_forgotten_comes_again
     the_index_of_what_is_not_clean_is_the_truth
     marks_go_with_their_payloads
