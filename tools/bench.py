@@ -176,6 +176,9 @@ def ended(bench: Bench, counts: list[int]) -> None:
 def listing(bench: Bench, count: int) -> None:
     """`list` over many applications that have ended; the record alone answers it."""
     with Services(bench, "jobgraph-store") as services:
+        begin = time.monotonic()
+        while not (services.state / "jobgraph-store" / "record.redb").exists() and time.monotonic() < begin + 60:
+            time.sleep(0.1)
         services.tool("past", str(services.state), str(count))
         bench.env["MAINSPRING_STATE_DIR"] = str(services.state)
         answered = [bench.timed("list", *options) for options in [["--limit", "100"]] * 3 + [[]] * 5]

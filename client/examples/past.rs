@@ -5,10 +5,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::channel;
-use chassis::clock::SystemClock;
+use chassis::clock::{Clock as _, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::transport::OsTransport;
 use client::applications::Applications;
@@ -23,6 +24,10 @@ use proto::{
 
 /// Applications that are written at the same time.
 const AT_ONCE: usize = 32;
+
+/// How often, and after which pauses, the store is asked whether it is there.
+const STARTS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -40,6 +45,13 @@ async fn main() -> anyhow::Result<()> {
         record: Record::new(channel.clone()),
         payloads: Payloads::new(channel),
     };
+    // The store may have been started a moment ago.
+    for _ in 0..STARTS {
+        if store.applications.version().await.is_ok() {
+            break;
+        }
+        SystemClock.sleep(PAUSE).await;
+    }
     let each = futures::stream::iter(0..count).map(|number| store.live_through(format!("past-{number}")));
     each.buffer_unordered(AT_ONCE).try_collect().await
 }

@@ -1,11 +1,12 @@
 //! `list`: applications, newest first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use chassis::clock::Clock as _;
 use proto::api::{Application, ListRequest, ListResponse, Phase};
 
+use crate::api::Api;
 use crate::chosen::all_pages;
 use crate::duration;
 use crate::exit::Exit;
@@ -15,6 +16,9 @@ use crate::session::Session;
 use crate::spec::pair;
 use crate::table::Table;
 use crate::{json, words};
+
+/// Lines of a table, unless it is said how many; nobody reads ten thousand.
+const SHOWN: usize = 500;
 
 /// Applications, newest first.
 #[derive(Debug, clap::Args)]
@@ -36,7 +40,7 @@ pub(crate) struct ListArgs {
     #[arg(short, long)]
     all: bool,
 
-    /// At most so many
+    /// At most so many; a table has the newest 500, and whatever is not clean, unless this says otherwise
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -68,9 +72,33 @@ pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
         ..ListRequest::default()
     };
     let api = session.api().await?;
-    let listed = all_pages(&api, request, args.limit.unwrap_or(usize::MAX)).await?;
+    let is_table = session.out.format.is_table();
+    let limit = args.limit.unwrap_or(if is_table { SHOWN } else { usize::MAX });
+    let mut listed = all_pages(&api, request.clone(), limit.saturating_add(1)).await?;
+    let more = listed.applications.len() > limit;
+    listed.applications.truncate(limit);
+    if more && args.limit.is_none() {
+        add_unclean(&mut listed, request, &api).await?;
+    }
     print(&listed, &session.out, now);
+    if more && is_table {
+        session.out.talk("there are more: --since 24h, --limit N, or -o name for all of them");
+    }
     Ok(Exit::SUCCEEDED)
+}
+
+/// However old, what is not clean is shown.
+async fn add_unclean(listed: &mut ListResponse, mut request: ListRequest, api: &Api) -> Outcome<()> {
+    if !request.phases.is_empty() {
+        return Ok(());
+    }
+    let unclean = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
+    request.phases = unclean.map(i32::from).to_vec();
+    let name = |shown: &Application| (shown.application_id.clone(), shown.generation);
+    let known: HashSet<_> = listed.applications.iter().map(name).collect();
+    let older = all_pages(api, request, usize::MAX).await?.applications.into_iter();
+    listed.applications.extend(older.filter(|shown| !known.contains(&name(shown))));
+    Ok(())
 }
 
 fn print(listed: &ListResponse, out: &Output, now: SystemTime) {

@@ -24,6 +24,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
 
+    use chassis::clock::{SystemClock, timeout};
     use tokio::sync::Notify;
 
     use super::*;
@@ -41,7 +42,8 @@ mod tests {
         assert!(futures::poll!(&mut call).is_pending());
         drop(call);
         go_on.notify_one();
-        did.notified().await;
+        let within = std::time::Duration::from_secs(20);
+        timeout(&SystemClock, within, did.notified()).await.expect("it was done");
         assert_eq!(to_its_end("test", async { 3 }).await, Ok(3));
     }
 }

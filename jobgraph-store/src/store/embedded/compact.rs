@@ -52,7 +52,7 @@ fn used_bytes(database: &Database) -> Result<u64, Refused> {
 
 fn is_worthwhile(file: u64, used: u64) -> bool {
     let free = file.saturating_sub(used);
-    free >= WORTHWHILE_BYTES && free >= used && used <= MOVED_BYTES
+    free >= WORTHWHILE_BYTES && free >= used / 2 && used <= MOVED_BYTES
 }
 
 #[cfg(test)]
@@ -66,6 +66,7 @@ mod tests {
             (MIB, MIB / 2, false),
             (4 * MIB, MIB, true),
             (4 * MIB, 3 * MIB, false),
+            (5 * MIB, 3 * MIB, true),
             (100 * MIB, 30 * MIB, true),
             (200 * MIB, 60 * MIB, false),
             (MIB, 2 * MIB, false),
