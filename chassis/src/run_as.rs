@@ -1,9 +1,10 @@
-//! A user of their own for the processes of applications: who that is, which groups keep applications apart, and what is
-//! theirs to enter.
+//! A user of their own for the processes of applications: who that is, which groups keep
+//! applications apart, and what is theirs to enter.
 //!
-//! All of them have one uid, so files and `/proc` are kept apart by groups: each application, and each kind of process in it,
-//! has a group number of its own that stands in no table. As the primary group it also keeps one application's processes from
-//! looking into another's, because the kernel wants uid *and* gid to be equal for that.
+//! All of them have one uid, so files and `/proc` are kept apart by groups: each application, and
+//! each kind of process in it, has a group number of its own that stands in no table. As the
+//! primary group it also keeps one application's processes from looking into another's, because the
+//! kernel wants uid *and* gid to be equal for that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,11 +26,13 @@ const FIRST_GROUP: u32 = 0x4000_0000;
 /// Whom the processes of applications run as.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RunAsArgs {
-    /// Run main() and clusters as this user, who cannot read what is the host's: needs a host that runs as root
+    /// Run main() and clusters as this user, who cannot read what is the host's: needs a host that
+    /// runs as root
     #[arg(long, env = VARIABLES[0], value_name = "USER")]
     pub run_as: Option<User>,
 
-    /// Where such processes work; everybody may enter it, and what is below belongs to one application each
+    /// Where such processes work; everybody may enter it, and what is below belongs to one
+    /// application each
     #[arg(long, env = VARIABLES[1], value_name = "DIR", default_value = "/var/lib/mainspring-run")]
     pub run_as_dir: PathBuf,
 }
@@ -144,7 +147,8 @@ impl RunAs {
         FIRST_GROUP | (number & (FIRST_GROUP - 1))
     }
 
-    /// What a process of an application becomes; `shares` are groups beside its own and the application's.
+    /// What a process of an application becomes; `shares` are groups beside its own and the
+    /// application's.
     pub fn identity(&self, host: &str, application: &str, kind: &str, shares: &[Share<'_>]) -> Identity {
         let mut groups = vec![Self::group(host, Share::Application(application))];
         groups.extend(shares.iter().map(|share| Self::group(host, *share)));
@@ -153,7 +157,8 @@ impl RunAs {
         Identity { uid: self.user.uid, gid, groups }
     }
 
-    /// What the environment says about a process's user. What names places of the host's own user is left out.
+    /// What the environment says about a process's user. What names places of the host's own user
+    /// is left out.
     pub fn describe(&self, environment: &mut BTreeMap<String, String>) {
         for name in ["TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"] {
             environment.remove(name);
@@ -171,7 +176,8 @@ impl fmt::Display for RunAs {
     }
 }
 
-/// Makes a directory, and those above it that are missing, which everybody may enter and nobody but root list.
+/// Makes a directory, and those above it that are missing, which everybody may enter and nobody but
+/// root list.
 pub fn make_way(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         make_way(parent)?;
@@ -182,7 +188,8 @@ pub fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file or directory that exists to a group, with these permissions, and to nobody else but root.
+/// Gives a file or directory that exists to a group, with these permissions, and to nobody else but
+/// root.
 pub fn share_with(path: &Path, group: u32, mode: u32) -> io::Result<()> {
     // The group first: with the permissions of the old one nothing is open to the new one.
     chown(path, None, Some(group))?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use e2e::disk::{Disk, in_a_namespace};
@@ -61,13 +62,18 @@ fn what_main_said_last_is_not_lost_with_its_runner() {
     let scratch = host.scratch().to_owned();
     let run = host.start(&["run", "--application-id", "heir", &speaks, scratch.to_str().unwrap()]);
     eventually("main() has begun", || run.stdout().contains("begun 1"));
-    let leader = u32::try_from(host.status("heir")["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
+    eventually("the record knows main()", || host.status("heir")["main"]["pid"].as_u64().is_some());
+    let status = host.status("heir");
+    let leader = u32::try_from(status["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
+    let first = format!("/proc/{}", status["main"]["pid"]);
     let store = host.pid_of("jobgraph-store").unwrap();
     // The record hears nothing of what is said now.
     signal(store, "STOP");
     std::fs::write(scratch.join("go"), "").unwrap();
     eventually("it is said", || scratch.join("said-1").exists());
     signal(leader, "KILL");
+    // Its tether ends it; until then it might come to its own end.
+    eventually("main() has ended with its runner", || !Path::new(&first).exists());
     signal(store, "CONT");
     std::fs::write(scratch.join("end"), "").unwrap();
     let run = run.finish().exits(0);

@@ -1,4 +1,5 @@
-//! Who can do what to whom: main() with its token, a contender with its own, and a main() under a user of its own.
+//! Who can do what to whom: main() with its token, a contender with its own, and a main() under a
+//! user of its own.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

@@ -1,5 +1,6 @@
-//! Tries every door of a served service with every kind of token: the methods are those of the contract, the requests are
-//! as empty as may be and name an application wherever one can be named. For tests of services.
+//! Tries every door of a served service with every kind of token: the methods are those of the
+//! contract, the requests are as empty as may be and name an application wherever one can be named.
+//! For tests of services.
 
 mod requests;
 mod wire;
@@ -49,8 +50,8 @@ pub fn principal(kind: Kind) -> Principal {
     }
 }
 
-/// Tries all methods of `service` (as `package.Service`) with a token of each kind. One of the kind `last` comes after all
-/// others: what it is let do may end the server.
+/// Tries all methods of `service` (as `package.Service`) with a token of each kind. One of the kind
+/// `last` comes after all others: what it is let do may end the server.
 pub async fn walk(
     channel: &GrpcChannel,
     clock: &SharedClock,
@@ -86,8 +87,9 @@ fn refusal(status: &tonic::Status) -> Option<Reason> {
     chassis::status::reason(status).filter(|reason| of_credentials.contains(reason))
 }
 
-/// Panics unless every door opened for those of the table, for their own application and for no other. `unscoped` are the
-/// methods, by name, whose requests name no application and that others than the deployment may call: each has to be argued for.
+/// Panics unless every door opened for those of the table, for their own application and for no
+/// other. `unscoped` are the methods, by name, whose requests name no application and that others
+/// than the deployment may call: each has to be argued for.
 #[track_caller]
 pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
     let mut without = BTreeSet::new();
@@ -103,7 +105,8 @@ pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
     assert_eq!(without, unscoped.iter().copied().collect(), "methods that name no application");
 }
 
-/// Panics unless every door opened for the one token of `held`, and for no other, not even the deployment's.
+/// Panics unless every door opened for the one token of `held`, and for no other, not even the
+/// deployment's.
 #[track_caller]
 pub fn assert_held(tried: &[Tried], held: Kind) {
     for Tried { path, kind, shut, .. } in tried {

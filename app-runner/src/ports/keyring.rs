@@ -1,5 +1,6 @@
-//! The tokens that a runner holds. It was given one at its start, a contender's; all others the record answers to
-//! `BeginAttempt` and `BeginCluster`, and here they wait for the ports that show or hand them on. A runner mints none.
+//! The tokens that a runner holds. It was given one at its start, a contender's; all others the
+//! record answers to `BeginAttempt` and `BeginCluster`, and here they wait for the ports that show
+//! or hand them on. A runner mints none.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,7 +5,8 @@ use std::fmt;
 /// Names the format; a token of another one does not verify.
 pub(super) const PREFIX: &str = "ms1";
 
-/// What a verified credential stands for. What each kind opens stands in one table, in `server/authorize.rs`.
+/// What a verified credential stands for. What each kind opens stands in one table, in
+/// `server/authorize.rs`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The deployment itself: the host, its services, its owner at the command line.

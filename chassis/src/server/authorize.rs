@@ -1,5 +1,6 @@
-//! What a caller may do. Which kinds of credential open a method stands in [`doors`] and is asked before the method is
-//! called; whose application, attempt or cluster it is, the methods ask. The deployment may do everything.
+//! What a caller may do. Which kinds of credential open a method stands in [`doors`] and is asked
+//! before the method is called; whose application, attempt or cluster it is, the methods ask. The
+//! deployment may do everything.
 
 mod doors;
 

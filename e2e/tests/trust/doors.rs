@@ -14,7 +14,8 @@ use proto::{ApplicationRef, Epoch, EpochFence, Generation, Reason};
 
 use crate::waiting::{Waiting, channel, clock, key, service, state_of};
 
-/// Where each service of the contract is served while an application runs; those of its cluster and attempt by their sockets.
+/// Where each service of the contract is served while an application runs; those of its cluster and
+/// attempt by their sockets.
 fn served(host: &Host, main: &Waiting) -> Vec<(&'static str, chassis::transport::Endpoint)> {
     let store = || service(host, "jobgraph-store");
     let status = host.status("own");
@@ -125,7 +126,8 @@ async fn a_contender_reaches_its_own_application_and_no_other() {
     }
 }
 
-/// The key is read by the host's services and the command line, and the file is nowhere in a runner.
+/// The key is read by the host's services and the command line, and the file is nowhere in a
+/// runner.
 #[test]
 fn a_runner_does_not_have_the_deployments_key_open_or_in_its_memory() {
     let host = Host::new();

@@ -1,5 +1,6 @@
-//! `--run-as`: main() and its cluster as a user who cannot read what is the host's, nor another application's.
-//! These tests need root, because only root can give processes to another user; elsewhere they say that they were not run.
+//! `--run-as`: main() and its cluster as a user who cannot read what is the host's, nor another
+//! application's. These tests need root, because only root can give processes to another user;
+//! elsewhere they say that they were not run.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ impl Ground {
         Some(Self(directory))
     }
 
-    /// A binary of this build where everybody can run it: the build's own directory may be shut to others.
+    /// A binary of this build where everybody can run it: the build's own directory may be shut to
+    /// others.
     fn binary(&self, name: &str) -> PathBuf {
         let binaries = self.0.path().join("bin");
         if !binaries.exists() {
@@ -64,8 +66,8 @@ fn nobody() -> u32 {
     line.split(':').nth(2).unwrap().parse().unwrap()
 }
 
-/// Says every small file in which something like a token or the key stands, wherever a file can be read: below `/`, and through
-/// what `/proc` shows of every process.
+/// Says every small file in which something like a token or the key stands, wherever a file can be
+/// read: below `/`, and through what `/proc` shows of every process.
 const WALK: &str = r#"
 echo "uid $(id -u)"
 while [ ! -e "$GATE" ]; do sleep 0.05; done

@@ -1,4 +1,5 @@
-//! `mainspring.jobgraph.v1.PayloadService`: contenders and clusters put, and read what their own application points to.
+//! `mainspring.jobgraph.v1.PayloadService`: contenders and clusters put, and read what their own
+//! application points to.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! All methods of all five services, with every kind of token, about the caller's own application and another.
+//! All methods of all five services, with every kind of token, about the caller's own application
+//! and another.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Which kinds of credential open which method: all methods of all services, one table. Whose application, attempt or
-//! cluster it is, the methods ask themselves. What does not stand here is shut to everybody but the deployment.
+//! Which kinds of credential open which method: all methods of all services, one table. Whose
+//! application, attempt or cluster it is, the methods ask themselves. What does not stand here is
+//! shut to everybody but the deployment.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

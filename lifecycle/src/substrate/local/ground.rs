@@ -1,5 +1,5 @@
-//! What processes that run as a user of their own may enter: root's directories, each given to a group, so that neither
-//! another application nor another role of the same one can.
+//! What processes that run as a user of their own may enter: root's directories, each given to a
+//! group, so that neither another application nor another role of the same one can.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,8 +35,8 @@ impl Ground {
         if is_apart { &self.open_store } else { &self.store }
     }
 
-    /// The working directory of a role's process, and the directory of the group's sockets. Neither can be taken away or replaced by those
-    /// who write into it, because it is sticky and root's.
+    /// The working directory of a role's process, and the directory of the group's sockets. Neither
+    /// can be taken away or replaced by those who write into it, because it is sticky and root's.
     pub(super) fn make(&self, work: &Path, sockets: &Path, order: &Order) -> io::Result<()> {
         make_way(work)?;
         share_with(work, self.kind(order), 0o1770)?;
