@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::run_as;
 use client::places::Places;
 use proto::Reason;
 use rustix::process::Signal;
@@ -112,6 +113,7 @@ async fn replace(file: &HostFile, clock: &SharedClock) {
 }
 
 fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
+    runs_as_wished(file, places, std::env::var(run_as::VARIABLES[0]).ok())?;
     if file.protocol.abs_diff(proto::PROTOCOL) <= 1 {
         return Ok(());
     }
@@ -124,6 +126,24 @@ fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
         proto::PROTOCOL
     );
     Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
+}
+
+/// A wish for another user than the host's is refused: a host cannot change whom its processes run as, and to run as more than was
+/// wished for would be said to nobody.
+fn runs_as_wished(file: &HostFile, places: &Places, wished: Option<String>) -> Outcome<()> {
+    let Some(wished) = wished.filter(|wished| !wished.is_empty() && file.run_as.as_ref() != Some(wished))
+    else {
+        return Ok(());
+    };
+    let theirs =
+        file.run_as.as_ref().map_or_else(|| "its own user".to_owned(), |user| format!("user {user}"));
+    let text = format!(
+        "the host of {} runs applications as {theirs}, not as {wished} ({})",
+        places.state().display(),
+        run_as::VARIABLES[0]
+    );
+    Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text)
+        .help("mainspring down ends it; the next command starts one that does"))
 }
 
 fn not_started(places: &Places, said_from: Option<u64>, what: &str) -> Failure {

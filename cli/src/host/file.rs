@@ -25,6 +25,9 @@ pub(crate) struct HostFile {
     pub(crate) pid: u32,
     /// When it was started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
+    /// Whom main() and clusters run as, where that is not the host's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_as: Option<String>,
     /// The four services by name.
     pub(crate) services: BTreeMap<String, ServiceEntry>,
 }
@@ -138,6 +141,7 @@ mod tests {
             protocol: 1,
             pid: 1,
             start_ticks: 2,
+            run_as: None,
             services: BTreeMap::from([
                 ("lifecycle".into(), service),
                 ("leader-elector".into(), ServiceEntry::given(&elsewhere)),
@@ -166,6 +170,7 @@ mod tests {
             protocol: 1,
             pid,
             start_ticks,
+            run_as: None,
             services: BTreeMap::new(),
         };
         assert_eq!(of(this.pid, this.start_ticks).process(), Some(this));

@@ -72,6 +72,7 @@ pub(crate) async fn run(
         protocol: proto::PROTOCOL,
         pid: me.pid,
         start_ticks: me.start_ticks,
+        run_as: reach.run_as.as_ref().map(|run_as| run_as.user.name.clone()),
         services,
     };
     file.write(&places.host_file())?;

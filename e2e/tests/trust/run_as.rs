@@ -168,6 +168,12 @@ fn main_and_its_cluster_run_as_the_user_and_the_host_does_not() {
     assert_eq!(main.environment["USER"], USER);
     let worker = host.alive().into_iter().find(|(_, line)| line.contains("mainspring-datafusion worker"));
     assert_eq!(uid_of(worker.unwrap().0), nobody());
+
+    // A host cannot change whom it runs applications as: what is wished for is not silently left out.
+    let mut wishes = host.command(&["list"]);
+    wishes.env("MAINSPRING_RUN_AS", "daemon");
+    let refused = e2e::process::Running::start(wishes).finish().exits(6);
+    refused.says("HOST_INCOMPATIBLE").says("as user nobody, not as daemon");
     host.run(&["cancel", "own", "--wait"]).exits(3);
     eventually("nothing of it is left", || left(ground.0.path()).is_empty());
 }
