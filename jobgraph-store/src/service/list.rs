@@ -167,7 +167,7 @@ impl Filter {
 
     /// Whether nothing that is clean can pass: the index of what is not clean has all of it.
     fn wants_only_unclean(&self) -> bool {
-        !self.phases.is_empty() && !self.phases.iter().any(|phase| *phase == api::Phase::Ended)
+        !self.phases.is_empty() && !self.phases.contains(&api::Phase::Ended)
     }
 
     /// Tells whether a token was given out for the same question.
