@@ -157,3 +157,27 @@ fn ports(
         clock: clock.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_another_start_would_not_mend_is_given_up_over_and_a_disk_is_not() {
+        for (kind, gives_up) in [
+            (ErrorKind::InvalidData, true),
+            (ErrorKind::PermissionDenied, true),
+            (ErrorKind::StorageFull, false),
+            (ErrorKind::Interrupted, false),
+        ] {
+            let error = unusable_token(io::Error::new(kind, "/run/token is none"));
+            let gave_up = error.downcast_ref::<GaveUp>();
+            assert_eq!(gave_up.is_some(), gives_up, "{error:?}");
+            let text = "error[CREDENTIAL_INVALID]: /run/token is none";
+            assert!(gave_up.is_none_or(|gave_up| gave_up.to_string() == text), "{error:?}");
+        }
+    }
+}

@@ -179,3 +179,22 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     short.push('…');
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_tells_of_lost_bytes_and_holds_none_is_no_line() {
+        let line = |lost_before, partial, text: &'static str| LogLine {
+            lost_before,
+            partial,
+            text: text.as_bytes().to_vec().into(),
+            ..LogLine::default()
+        };
+        assert!(is_gap(&line(3, true, "")));
+        for shown in [line(3, true, "rest"), line(3, false, ""), line(0, false, ""), line(0, true, "")] {
+            assert!(!is_gap(&shown), "{shown:?}");
+        }
+    }
+}

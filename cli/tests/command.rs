@@ -145,6 +145,36 @@ fn a_dry_run_prints_the_spec_and_the_spec_runs_as_a_file() {
 }
 
 #[test]
+fn a_dry_run_does_not_show_what_is_secret_in_a_uri_and_says_so() {
+    let place = Place::new();
+    let dry = place.run(
+        "run --dry-run -C https://geheim@host.example/lib.jar \
+         https://me:geheim@host.example/a.jar?token=geheim",
+    );
+    assert_eq!(code(&dry), 0, "{}", stderr(&dry));
+    assert!(stdout(&dry).contains("https://***@host.example/a.jar?***"), "{}", stdout(&dry));
+    assert!(!stdout(&dry).contains("geheim"), "{}", stdout(&dry));
+    assert!(stderr(&dry).contains("*** stands for what is secret"), "{}", stderr(&dry));
+}
+
+/// The address is nobody's, so that whoever may bind it cannot.
+#[test]
+fn no_service_listens_in_plain_text_beyond_this_machine_unless_that_is_said() {
+    let place = Place::new();
+    std::fs::create_dir(place.state()).unwrap();
+    let serve = |said: &str| {
+        let line = format!("serve leader-elector {said} --listen tcp://192.0.2.1:7070");
+        let served = place.run(&line);
+        assert_ne!(code(&served), 0);
+        stderr(&served)
+    };
+    let refused = serve("");
+    assert!(refused.contains("beyond this machine") && refused.contains("--insecure-network"), "{refused}");
+    let tried = serve("--insecure-network");
+    assert!(!tried.contains("beyond this machine") && tried.contains("192.0.2.1"), "{tried}");
+}
+
+#[test]
 fn an_unknown_key_of_a_spec_is_refused_with_its_line_and_path() {
     let place = Place::new();
     place.write("app.yaml", "engine: datafusion\nprogram:\n  uri: x.sql\n  argumants: [a]\n");

@@ -59,6 +59,28 @@ fn a_result_with_one_flipped_bit_is_refused_by_name() {
     host.down();
 }
 
+/// Of a large result the first part is given out before the last one is known, and the reader of
+/// rows stumbles over it.
+#[test]
+fn a_large_result_is_refused_by_name_also_when_its_reader_meets_the_damage_first() {
+    let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
+    let rows = "SELECT repeat('x', 1000) AS x FROM (SELECT unnest(generate_series(1, 3000))) AS rows;";
+    let script = host.file("many.sql", &format!("-- job: many\n{rows}"));
+    host.run(&["run", "-q", "--application-id", "many", &script]).exits(0);
+    let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && bytes.len() > 2 * 1024 * 1024);
+    let [rows] = rows.as_slice() else { panic!("{rows:?}") };
+    let mut damaged = fs::read(rows).unwrap();
+    // Where the description of the columns begins.
+    damaged[8..12].fill(0xff);
+    fs::write(rows, damaged).unwrap();
+    for shape in ["csv", "json", "table"] {
+        let refused = host.run(&["result", "many", "--as", shape]).exits(6);
+        assert_eq!(refused.stdout, "", "as {shape}");
+        refused.says("error[DATA_CORRUPT]").says(rows.to_str().unwrap());
+    }
+    host.down();
+}
+
 #[test]
 fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
     let host = Host::new();

@@ -321,3 +321,33 @@ impl From<Error> for Refusal {
         problem.into_status()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use client::places::Kind;
+    use client::tether::{Exit, LastWords};
+    use proto::Generation;
+
+    use super::*;
+    use crate::model::{GroupId, Slot};
+
+    fn died(role: &str, error: &str) -> Status {
+        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        let group = GroupId { application, kind: Kind::Cluster, number: 1 };
+        let slot = Slot { group, role: role.into(), replica: 0 };
+        let exit = (!error.is_empty()).then(|| Exit { code: Some(1), ..Exit::default() });
+        let last_words = LastWords { error: error.into(), ..LastWords::default() };
+        let state = if exit.is_some() { State::Exited } else { State::Ready };
+        Status { state, exit, last_words, ..Status::new(&slot, 1, String::new()) }
+    }
+
+    #[test]
+    fn a_cluster_that_is_given_up_names_all_of_its_processes_that_had_died() {
+        let all = [died("jobs", "nobody came"), died("taskmanager", "no memory"), died("jobmanager", "")];
+        let told = role_exited(Box::new(all[0].clone()), &all).to_string();
+        let expected = "jobs-0 exited before the cluster was ready: exit code 1 (nobody came); \
+                        taskmanager-0 exit code 1 (no memory)";
+        assert_eq!(told, expected);
+    }
+}

@@ -287,6 +287,7 @@ async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
     }
     let source = LogSource::new(&laws::order(1, "").slot, 1);
     assert_eq!(wire.record.log(&source), (b"last words\n".to_vec(), true));
+    assert_eq!(wire.memory.outbox().await, [], "what is in the record waits for nobody");
     let refused = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded), "it does not come back");
 }

@@ -26,6 +26,7 @@ enum Broken {
     AllPortsAreOne,
     SweepTakesWordsToo,
     WordsStayForEver,
+    AStartTakesEarlierWords,
 }
 
 struct Mutant {
@@ -59,6 +60,9 @@ impl Substrate for Mutant {
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
+        if self.broken == Broken::AStartTakesEarlierWords && order.start > 2 {
+            self.memory.forget_output(&Order { start: order.start - 2, ..order.clone() }).await;
+        }
         match self.memory.start(order).await {
             Err(_) if self.broken == Broken::StartHidesItsFailure => {
                 self.memory.start(&laws::order(3, "exit 127")).await
@@ -194,6 +198,7 @@ async fn every_broken_promise_is_noticed() {
         Broken::AllPortsAreOne,
         Broken::SweepTakesWordsToo,
         Broken::WordsStayForEver,
+        Broken::AStartTakesEarlierWords,
     ] {
         assert!(!laws_hold(broken).await, "{broken:?} went unnoticed");
     }

@@ -107,6 +107,23 @@ async fn within_the_grace_a_new_owner_takes_over_and_the_old_one_is_told() {
 }
 
 #[tokio::test]
+async fn output_of_which_no_disk_has_taken_anything_is_told_as_lost() {
+    let scene = Scene::new();
+    let spec = scene.spec(1, "while [ ! -e go ]; do sleep 0.02; done; echo lost");
+    let (tether, mut owned, _) = scene.start(&spec).await;
+    let away = scene.directory.path().join("away");
+    std::fs::rename(&spec.output_dir, &away).unwrap();
+    std::fs::write(spec.cwd.join("go"), "").unwrap();
+    assert_eq!(exit(&mut owned).await.code, Some(0));
+    std::fs::rename(&away, &spec.output_dir).unwrap();
+    let mut output = within(tether.read_output(0, true)).await.unwrap();
+    let told = within(output.next()).await.unwrap().unwrap();
+    assert_eq!((told.data.len(), told.lost_before, told.next_offset), (0, 5, 5));
+    assert!(within(output.next()).await.unwrap().is_none());
+    within(tether.release()).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_exit_that_no_disk_takes_is_told_all_the_same() {
     let scene = Scene::new();
     let mut spec = scene.spec(1, "exit 4");

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::FileExt as _;
+use std::sync::Mutex;
 
 use redb::{ReadableDatabase as _, TableDefinition};
 
@@ -149,6 +150,34 @@ fn a_look_touches_nothing_and_needs_no_rest() {
     assert_eq!(examine(&copy), Ok(Examined::Whole(before.len() as u64)));
     assert!(fs::read(&copy).unwrap() == before);
     drop(database);
+}
+
+/// What looks damaged while somebody writes may only be half of what is written: it is no damage to
+/// tell of.
+#[test]
+fn what_changes_meanwhile_is_not_called_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = filled(directory.path());
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let seen = Mutex::new(None);
+    std::thread::scope(|scope| {
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        let seen = &seen;
+        scope.spawn(move || {
+            for second in 0.. {
+                if seen.lock().unwrap().is_some() {
+                    return;
+                }
+                file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+            }
+        });
+        // A writer that the machine leaves no time for has not changed it.
+        let looked = (0..1000).map(|_| examine(&path)).find(|looked| *looked == Ok(Examined::Changing));
+        *seen.lock().unwrap() = Some(looked);
+    });
+    assert_eq!(seen.into_inner().unwrap().flatten(), Some(Ok(Examined::Changing)));
+    assert!(is_damage(&examine(&path).unwrap_err(), &path), "once it rests");
 }
 
 #[test]

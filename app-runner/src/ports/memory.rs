@@ -80,6 +80,8 @@ struct State {
     done: Vec<String>,
     refuse_main: Option<PortError>,
     refuse_write: Option<PortError>,
+    /// So many looks at the outbox find output that waits.
+    unshipped: u32,
     equal_job_names: bool,
     no_savepoints: bool,
 }
@@ -113,6 +115,7 @@ impl World {
             done: Vec::new(),
             refuse_main: None,
             refuse_write: None,
+            unshipped: 0,
             equal_job_names: false,
             no_savepoints: false,
         };
@@ -170,6 +173,11 @@ impl World {
     /// Has the next write of a leader refused.
     pub fn refuse_write(&self, error: PortError) {
         self.lock().refuse_write = Some(error);
+    }
+
+    /// Has output wait to be taken into the record until so many looks have found it.
+    pub fn keep_output_waiting(&self, looks: u32) {
+        self.lock().unshipped = looks;
     }
 
     /// Asks for a cancel.
@@ -421,7 +429,10 @@ impl Workspace for World {
     }
 
     async fn unshipped(&self, _application: &ApplicationRef) -> Vec<String> {
-        Vec::new()
+        let mut state = self.lock();
+        let waits = state.unshipped > 0;
+        state.unshipped = state.unshipped.saturating_sub(1);
+        Vec::from_iter(waits.then(|| "output of main() that waits".to_owned()))
     }
 
     async fn forget(&self, _application: &ApplicationRef) {}

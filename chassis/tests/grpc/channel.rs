@@ -101,3 +101,30 @@ async fn connecting_is_bounded_by_the_injected_clock() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert!(refused.message().contains("tcp://store.example:7070"), "{refused}");
 }
+
+/// A network that reaches everywhere, and where anybody can read what is sent.
+struct Overheard;
+
+#[async_trait]
+impl Transport for Overheard {
+    async fn listen(&self, _: &Endpoint) -> io::Result<Incoming> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn connect(&self, _: &Endpoint) -> io::Result<BoxedIo> {
+        Err(io::Error::other("it was connected"))
+    }
+
+    async fn connect_trusted(&self, _: &Endpoint) -> io::Result<BoxedIo> {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, "anybody can read it there"))
+    }
+}
+
+#[tokio::test]
+async fn a_channel_goes_only_where_a_credential_may_be_sent() {
+    let endpoint: Endpoint = "tcp://store.example:7070".parse().unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let channel = chassis::channel::connect(Arc::new(Overheard), clock, endpoint, None);
+    let refused = soon(ElectionServiceClient::new(channel).resign(resign(""))).await.unwrap_err();
+    assert!(refused.message().contains("anybody can read it there"), "{refused}");
+}

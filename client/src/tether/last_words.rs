@@ -293,4 +293,25 @@ mod tests {
         assert_eq!(end_of("äöü", 3), "ü");
         assert_eq!(end_of("short", 9), "short");
     }
+
+    /// A JVM that ends because it has no memory left says so on stdout.
+    #[test]
+    fn where_stderr_names_no_error_stdout_may() {
+        let read = |stderr: &str, stdout: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let (mut segment, mut offset) = (Vec::new(), 0);
+            for (stream, text) in [(Stream::Stderr, stderr), (Stream::Stdout, stdout)] {
+                let length = u32::try_from(text.len()).unwrap();
+                segment.extend(output::Header { offset, unix_nanos: 7, stream, length }.encode());
+                segment.extend(text.bytes());
+                offset += u64::from(length);
+            }
+            std::fs::write(output::segment_path(directory.path(), 0), segment).unwrap();
+            LastWords::read(directory.path(), 4096).unwrap().cause().to_owned()
+        };
+        let no_memory = "Terminating due to java.lang.OutOfMemoryError: Java heap space\n";
+        assert_eq!(read("Stopped.\n", no_memory), no_memory.trim_end());
+        assert_eq!(read("error: a port is taken\n", no_memory), "error: a port is taken");
+        assert_eq!(read("Stopped.\n", "42\n"), "Stopped.");
+    }
 }

@@ -289,6 +289,20 @@ mod tests {
         }
     }
 
+    /// A job that is wider than its cluster is refused by main()'s JVM, which knows of the cluster
+    /// only what it is told.
+    #[test]
+    fn main_is_told_how_wide_its_cluster_is_and_whether_a_parallelism_widens_it() {
+        let width = |pairs: &[(&str, &str)], parallelism| read(pairs, parallelism).unwrap().width();
+        let said = [("taskmanager.numberOfTaskSlots", "3"), ("flink.taskmanagers", "2")];
+        let told = ["taskmanagers=2", "slots=3", "slots-follow-parallelism=false"];
+        assert_eq!(width(&said, 0), told.map(|told| format!("-Dmainspring.{told}")));
+        for (pairs, follows) in [(&said[..0], true), (&said[..1], false), (&said[1..], false)] {
+            let told = format!("-Dmainspring.slots-follow-parallelism={follows}");
+            assert!(width(pairs, 6).contains(&told), "{pairs:?}");
+        }
+    }
+
     #[test]
     fn our_own_settings_do_not_reach_flink() {
         let settings = read(&[("flink.taskmanagers", "2"), ("state.backend.type", "rocksdb")], 3).unwrap();

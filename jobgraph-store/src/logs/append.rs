@@ -384,12 +384,12 @@ impl Appender {
         self.service.flush(&self.application, &self.log).await
     }
 
-    /// The stream has ended: what it brought becomes durable.
+    /// The stream has ended: what it brought becomes durable, or is not kept in memory either.
     pub async fn finish(self) -> Result<(), Error> {
-        self.flush().await?;
+        let flushed = self.flush().await;
         let Self { service, application, log, durable, .. } = self;
         drop((log, durable));
         service.logs.close(&application);
-        Ok(())
+        flushed
     }
 }

@@ -355,6 +355,8 @@ mod tests {
         source.take(&chunk(2, "stdout", "a\n"), &mut lines);
         source.take(&OutputChunk { lost_before: 40, ..chunk(42, "stdout", "") }, &mut lines);
         assert_eq!(lines.len(), 1);
+        store(&mut source, &lines, 1);
+        assert_eq!(source.acknowledged(), 2, "it was not told yet");
         source.complete(9, &mut lines);
         assert_eq!((lines[1].lost_before, lines[1].text.len(), lines[1].partial), (40, 0, true));
         store(&mut source, &lines, 2);

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::clock::ManualClock;
 use futures::TryStreamExt as _;
@@ -12,6 +14,50 @@ use crate::blobs::Blobs as _;
 use crate::blobs::memory::MemoryBlobs;
 use crate::service::Service;
 use crate::store::memory::MemoryMetadata;
+use crate::store::{Change, Commit, Metadata, Read, StoreError, Transaction, View};
+
+/// A backend that counts the entries that it gives out, and that takes nothing while its disk is
+/// full.
+struct Watched {
+    inner: Arc<MemoryMetadata>,
+    entries: AtomicUsize,
+    is_full: AtomicBool,
+}
+
+impl Watched {
+    fn over(inner: &Arc<MemoryMetadata>) -> Arc<Self> {
+        let (entries, is_full) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { inner: inner.clone(), entries, is_full })
+    }
+}
+
+#[async_trait]
+impl Metadata for Watched {
+    async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
+        let view = self.inner.read(reads, at).await?;
+        self.entries.fetch_add(view.answers.iter().map(Vec::len).sum(), Ordering::Relaxed);
+        Ok(view)
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StoreError::Full("no room".into()));
+        }
+        self.inner.commit(transaction).await
+    }
+
+    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
+        self.inner.changes(after, limit).await
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.inner.revisions()
+    }
+
+    async fn compact(&self, before: u64) -> Result<(), StoreError> {
+        self.inner.compact(before).await
+    }
+}
 
 struct Bench {
     service: Service,
@@ -215,6 +261,8 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
     for n in 0..2000 {
         appender.take(&[chunk((n + 1) * 100, &format!("{}\n", line(n)))], false).await.unwrap();
         appender.flush().await.unwrap();
+        let payloads = bench.blobs.list().await.unwrap().len();
+        assert!(n >= 50 || payloads == 0, "{payloads} payloads for {n} lines");
     }
     let chunks = bench.service.known_chunks(&bench.application).await.unwrap();
     assert!(chunks.len() < 60, "{} chunks", chunks.len());
@@ -228,4 +276,56 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
         let first = String::from_utf8(lines[0].text.to_vec()).unwrap();
         assert_eq!(first, line(after as u64), "after {after}");
     }
+}
+
+#[tokio::test]
+async fn a_reader_within_a_chunk_reads_no_other_chunks_to_find_it() {
+    let bench = bench(KEPT_BYTES).await;
+    let (appender, _) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    // Each too large to be merged with others.
+    let lines = format!("{}\n", "x".repeat(999)).repeat(70);
+    for n in 1..=60 {
+        appender.take(&[chunk(n * 70_000, &lines)], false).await.unwrap();
+        appender.flush().await.unwrap();
+    }
+    appender.finish().await.unwrap();
+    assert_eq!(bench.service.known_chunks(&bench.application).await.unwrap().len(), 60);
+    let metadata = Watched::over(&bench.metadata);
+    let again = Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    // In the middle of the last chunk but one.
+    assert_eq!(read(&again, &format!("{:x}", 58 * 70 + 35)).await.len(), 35 + 70);
+    let entries = metadata.entries.load(Ordering::Relaxed);
+    assert!(entries < 50, "{entries} entries were read for two chunks");
+}
+
+#[tokio::test]
+async fn what_a_full_disk_did_not_take_is_tried_again_by_itself_and_dropped_with_its_stream() {
+    let bench = bench(KEPT_BYTES).await;
+    let metadata = Watched::over(&bench.metadata);
+    let service = Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    let (mut appender, _) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    appender.take(&[chunk(4, "one\n")], false).await.unwrap();
+    metadata.is_full.store(true, Ordering::Relaxed);
+    appender.flush().await.unwrap_err();
+    metadata.is_full.store(false, Ordering::Relaxed);
+    // No other line comes.
+    let durable = tokio::spawn(async move {
+        appender.durable().await.unwrap();
+        appender
+    });
+    for _ in 0..1000 {
+        bench.clock.advance(Duration::from_secs(5));
+        tokio::task::yield_now().await;
+    }
+    assert!(durable.is_finished(), "it waits for another line");
+    let appender = durable.await.unwrap();
+    assert_eq!(appender.acknowledged(), 4);
+
+    appender.take(&[chunk(8, "two\n")], false).await.unwrap();
+    metadata.is_full.store(true, Ordering::Relaxed);
+    appender.finish().await.unwrap_err();
+    assert!(service.logs.get(&bench.application).is_none(), "it stays in memory for good");
+    metadata.is_full.store(false, Ordering::Relaxed);
+    let (_, offset) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    assert_eq!(offset, 4, "its shipper brings it again");
 }

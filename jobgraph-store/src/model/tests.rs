@@ -290,12 +290,46 @@ fn no_two_calls_of_an_attempt_are_taken_for_one_job() {
     let carries = jobgraph::PutJobGraphRequest { job_id: told.to_string(), ..varies.clone() };
     let put = job::put_graph(&mut draft, &fence(2), &carries);
     assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "its graph carries that id: {put:?}");
+    // Told that it is new, since its operators were not known then: its graph carries another id.
+    let (mut draft, jobs) = taken_over();
+    let told = find(&draft, 2, &jobgraph::PutJobGraphRequest { description: None, ..varies.clone() });
+    assert!(!jobs.contains(&told));
+    let carries = jobgraph::PutJobGraphRequest { job_id: told.to_string(), ..varies.clone() };
+    let put = job::put_graph(&mut draft, &fence(2), &carries);
+    assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "{put:?}");
     // Called by its name after it was found by its position: that was wrong, and the program is not
     // the one that is recorded.
     let (mut draft, _) = taken_over();
     job::put_graph(&mut draft, &fence(2), &varies).unwrap();
     let put = job::put_graph(&mut draft, &fence(2), &by_name);
     assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "{put:?}");
+}
+
+#[test]
+fn a_call_that_is_answered_with_a_recorded_end_says_which() {
+    let (mut draft, [a, _]) = taken_over();
+    let outcome = proto::job::JobOutcome::Cancelled.into();
+    let end = proto::job::JobEnd { outcome, ..Default::default() };
+    job::ended_by_leader(&mut draft, &fence(2), a, &end).unwrap();
+    for (call, name, ordinal, outcome) in
+        [("3", "a 2026-11-29T10:02", 0, Some("CANCELLED")), ("4", "b 2026-11-29T10:03", 1, None)]
+    {
+        job::put_graph(&mut draft, &fence(2), &described(call, name, ordinal, &OPERATORS)).unwrap();
+        let is_told = |event: &&api::Event| event.attributes.get("state").is_some_and(|is| is == "attached");
+        let told = draft.events.iter().rfind(is_told).unwrap();
+        assert_eq!(told.attributes.get("outcome").map(String::as_str), outcome, "{told:?}");
+    }
+}
+
+#[test]
+fn the_event_of_a_pinned_artifact_is_recorded_without_its_secrets() {
+    let mut draft = led(1);
+    let uri = "https://etl:hunter2@host.example/a.sql?token=hunter2".to_owned();
+    let digest = Digest::of(b"SELECT 1").to_string();
+    let pin = api::PinnedArtifact { uri: uri.clone(), name: "a.sql".into(), digest, size_bytes: 8 };
+    attempt::pin(&mut draft, &fence(1), &[pin]).unwrap();
+    let told = draft.events.iter().find(|event| event.kind == "artifact").unwrap();
+    assert_eq!(told.attributes["uri"], proto::Uri::new(uri).masked());
 }
 
 #[test]

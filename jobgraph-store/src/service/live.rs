@@ -197,5 +197,9 @@ mod tests {
         // It was on its way.
         assert!(service.beat(&fence, &beat).await.unwrap());
         assert_eq!(service.live.len(), 0);
+        // So was what its leader had to tell.
+        let event = api::Event { kind: "warning".into(), message: "late".into(), ..Default::default() };
+        service.append_events(&fence, &[event], &[]).await.unwrap();
+        assert_eq!(service.live.len(), 0);
     }
 }

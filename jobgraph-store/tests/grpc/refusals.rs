@@ -73,6 +73,16 @@ async fn a_spec_that_cannot_work_is_refused_with_the_path_of_the_field() {
     host.stop().await;
 }
 
+#[tokio::test]
+async fn an_output_with_an_address_is_refused_for_what_it_is() {
+    let host = Host::start().await;
+    let spec = api::ApplicationSpec { output: "s3://bucket/x".into(), ..spec("far") };
+    let refused = host.applications().submit(submit_request("r", spec)).await.unwrap_err();
+    let fields = Problem::from_status(refused.status()).fields;
+    assert!(format!("{fields:?}").contains("outputs cannot go to s3:// yet"), "{fields:?}");
+    host.stop().await;
+}
+
 /// People meet the limit with a long argument: it has to stand where they look.
 #[test]
 fn the_limits_of_a_spec_are_documented() {

@@ -188,3 +188,24 @@ fn wire_chunk(chunk: Chunk) -> OutputChunk {
         lost_before: chunk.lost_before,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_application_that_the_record_does_not_know_is_nobodys() {
+        let refused =
+            |code, reason| refusal(&CallError::from(Problem::new(code, reason, "no").into_status()), None);
+        let text = "no".to_owned();
+        for (code, reason, expected) in [
+            (Code::NotFound, Reason::ApplicationNotFound, RecordError::Unknown(text.clone())),
+            (Code::FailedPrecondition, Reason::EpochSuperseded, RecordError::Refused(text.clone())),
+            (Code::PermissionDenied, Reason::CredentialScope, RecordError::Refused(text.clone())),
+            (Code::ResourceExhausted, Reason::StoreFull, RecordError::Away(text.clone())),
+            (Code::Unavailable, Reason::StoreUnavailable, RecordError::Away(text)),
+        ] {
+            assert_eq!(format!("{:?}", refused(code, reason)), format!("{expected:?}"));
+        }
+    }
+}

@@ -39,6 +39,7 @@ pub async fn all(subject: &Subject) {
     output_comes_from_any_offset_live_and_afterwards(subject).await;
     a_sweep_ends_all_of_its_groups_and_nothing_else(subject).await;
     what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject).await;
+    what_earlier_starts_have_said_outlives_them(subject).await;
     every_named_port_has_an_address_of_its_own(subject).await;
 }
 
@@ -171,6 +172,26 @@ pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &
         subject.substrate.forget_output(&order).await;
         assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
         assert!(!is_there().await, "nothing was left of it");
+    }
+}
+
+/// A process that is started again and again takes no room for what nobody needs any more, and no
+/// word of an earlier start is lost for that.
+pub async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
+    let first = order(21, "echo words; exit 0");
+    let starts: Vec<Order> = (1..=4).map(|start| Order { start, ..first.clone() }).collect();
+    for order in &starts {
+        let live = subject.start(order).await;
+        subject.within(live.exited()).await;
+        live.release().await;
+    }
+    let group = Scope::Group(first.slot.group.clone());
+    assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+    for order in &starts {
+        let source = LogSource::new(&order.slot, order.start);
+        let kept = subject.another.outbox_output(&source, 0).await;
+        assert_eq!(subject.read(kept).await, b"words\n", "of start {}", order.start);
+        subject.another.empty_outbox(&source).await;
     }
 }
 

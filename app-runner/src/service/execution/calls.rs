@@ -103,6 +103,16 @@ mod tests {
         (numbered.ordinal, overlapped)
     }
 
+    #[test]
+    fn what_a_call_was_told_first_stands_because_its_graph_may_carry_it() {
+        let [first, second] = ["00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"]
+            .map(|id| id.parse().unwrap());
+        let mut calls = Calls::default();
+        assert_eq!((calls.told("1"), calls.tell("1", first)), (None, first));
+        assert_eq!((calls.tell("1", second), calls.told("1")), (first, Some(first)));
+        assert_eq!(calls.tell("2", second), second);
+    }
+
     /// Ordinal and occurrence.
     fn assign(calls: &mut Calls, call_id: &str, name: &str) -> (u32, u32) {
         let (numbered, _) = calls.assign(call_id, name).unwrap();

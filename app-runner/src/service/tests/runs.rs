@@ -242,3 +242,14 @@ async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
     });
     assert_eq!(exit.await, 0);
 }
+
+#[tokio::test]
+async fn an_application_is_not_clean_before_its_last_output_is_in_the_record() {
+    let world = world(|_| async { 0 });
+    world.keep_output_waiting(3);
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    let record = world.record();
+    let application = record.application.as_ref().unwrap();
+    assert!(application.clean);
+    assert_eq!(application.leftovers, Vec::<String>::new(), "it got there a moment later");
+}

@@ -304,11 +304,13 @@ mod tests {
 
     #[test]
     fn files_are_named_by_the_spec_or_the_last_part_of_their_uri() {
-        let spec = spec(&[("/data/zones.csv", ""), ("http://host/blob/7", "rates.csv")]);
+        let artifacts =
+            [("/data/zones.csv", ""), ("http://host/blob/7", "rates.csv"), ("file:///x/%C3%A4%20b.csv", "")];
+        let spec = spec(&artifacts);
         let files = named(&spec, &jobgraph::Record::default()).unwrap_or_default();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["daily.sql", "zones.csv", "rates.csv"]);
-        assert_eq!(files.iter().map(|file| file.executable).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(names, ["daily.sql", "zones.csv", "rates.csv", "ä b.csv"]);
+        assert_eq!(files.iter().map(|file| file.executable).collect::<Vec<_>>(), [true, false, false, false]);
     }
 
     #[test]

@@ -18,27 +18,33 @@ fn grant(epoch: u64, resigned: bool) -> Grant {
     }
 }
 
-/// A resignation that is slow, and the grant that follows when its lease has ended: the later epoch stays, or it would be granted again.
+/// Resignations that are slow, and the grants that followed when their leases had ended: the latest
+/// epoch stays, or it would be granted again. Many at once, so that they meet between a comparison
+/// and its write wherever that is possible.
 #[test]
-fn of_two_that_write_at_once_the_higher_epoch_stays() {
+fn of_those_that_write_at_once_the_highest_epoch_stays() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = EmbeddedLedger::open(directory.path().join("grants.redb")).unwrap();
     let id: ApplicationId = "orders".parse().unwrap();
-    for round in 1..60 {
-        let (slow, next) = (grant(2 * round, true), grant(2 * round + 1, false));
-        ledger.write(&grant(2 * round, false)).unwrap();
-        let (ledger, both) = (&ledger, &Barrier::new(2));
+    for round in 0..20 {
+        let those = (1..=WRITERS).map(|n| grant(round * WRITERS + n, n < WRITERS));
+        let all = &Barrier::new(usize::try_from(WRITERS).unwrap());
         std::thread::scope(|scope| {
-            for one in [&slow, &next] {
+            let ledger = &ledger;
+            for one in those {
                 scope.spawn(move || {
-                    both.wait();
-                    ledger.write(one).unwrap();
+                    all.wait();
+                    ledger.write(&one).unwrap();
                 });
             }
         });
-        assert_eq!(ledger.read(&id).unwrap(), Some(next), "in round {round}");
+        let last = grant((round + 1) * WRITERS, false);
+        assert_eq!(ledger.read(&id).unwrap(), Some(last), "in round {round}");
     }
 }
+
+/// How many write at once.
+const WRITERS: u64 = 12;
 
 #[test]
 fn a_damaged_ledger_is_refused_by_name() {
