@@ -12,8 +12,9 @@ use proto::Reason;
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::host::file::Given;
 use crate::host::file::HostFile;
-use crate::host::service::{Given, Reach};
+use crate::host::service::Reach;
 use crate::host::{self, Started};
 use crate::output::{Color, Format, Output, Progress};
 

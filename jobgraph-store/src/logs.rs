@@ -3,6 +3,7 @@
 //! `cursor.rs` for what that means to readers.
 
 mod append;
+mod chunk;
 mod cursor;
 mod lines;
 mod merge;
@@ -16,8 +17,8 @@ use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use crate::keys::log::StoredLine;
+use chunk::Known;
 use lines::SourceLines;
-use merge::Known;
 
 pub use append::Appender;
 pub use read::LogFilter;

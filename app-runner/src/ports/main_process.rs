@@ -202,7 +202,7 @@ impl MainProcess for TetheredMain {
         let tether = tether.map_err(|error| refused(error.to_string()))?;
         let owned = tether.own(true, deadline(&launch.lease)).await?;
         let ownership = Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
-        let shipping = self.ship(tether.clone(), source(&launch.attempt.fence));
+        let shipping = self.ship(tether.clone(), workspace::source(&launch.attempt.fence));
         Ok(Box::new(Running {
             tethers: self.tethers.clone(),
             tether,
@@ -236,17 +236,6 @@ fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
         Lease::Until(until) => Some(*until),
         // Long past: it starts frozen, and is ended with the attempt.
         Lease::Lost(_) => Some(Boot::from_nanos(0)),
-    }
-}
-
-/// The output of an attempt's main().
-pub(super) fn source(fence: &EpochFence) -> proto::jobgraph::LogSource {
-    proto::jobgraph::LogSource {
-        application: Some(fence.application.clone().into()),
-        role: "main".to_owned(),
-        replica: 0,
-        number: fence.epoch.get(),
-        start: 0,
     }
 }
 

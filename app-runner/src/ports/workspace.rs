@@ -18,8 +18,8 @@ use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
+use super::PortResult;
 use super::keyring::Keyring;
-use super::{PortResult, main_process};
 use crate::error::PortError;
 
 /// Directories of an application's attempts.
@@ -101,6 +101,17 @@ impl AttemptPlaces {
     }
 }
 
+/// The output of an attempt's main().
+pub(super) fn source(fence: &EpochFence) -> LogSource {
+    LogSource {
+        application: Some(fence.application.clone().into()),
+        role: "main".to_owned(),
+        replica: 0,
+        number: fence.epoch.get(),
+        start: 0,
+    }
+}
+
 /// Saves the output of main()s that is not in the record from the removal of their directories: of all attempts, or of those below
 /// an epoch, none of which lives. Answers what went wrong, one line each; that output is where it was.
 pub(super) fn rescue_output(
@@ -119,7 +130,7 @@ pub(super) fn rescue_output(
         };
         let fence = EpochFence { application: application.clone(), epoch };
         let output = AttemptPlaces::new(places, &fence).output();
-        match outbox.take(&main_process::source(&fence), &output) {
+        match outbox.take(&source(&fence), &output) {
             Ok(false) => {}
             Ok(true) => tracing::info!("output of main() in attempt {epoch} waits to be shipped"),
             Err(error) => errors.push(format!("{}: output is not in the record: {error}", output.display())),
@@ -423,9 +434,9 @@ mod tests {
             Vec::<String>::new()
         );
         let sources = || Outbox::new(&workspace.places).sources().unwrap();
-        assert_eq!(sources(), [main_process::source(&earlier)]);
+        assert_eq!(sources(), [source(&earlier)]);
         assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new());
-        assert_eq!(sources(), [main_process::source(&earlier), main_process::source(&fence)]);
+        assert_eq!(sources(), [source(&earlier), source(&fence)]);
         let told = workspace.unshipped(&fence.application).await;
         assert!(told.len() == 2 && told[1].contains("main() 7"), "{told:?}");
         let other = ApplicationRef { generation: Generation(5), ..fence.application };

@@ -10,7 +10,8 @@ use chassis::transport::Endpoint;
 use client::process_tree::Process;
 use serde::{Deserialize, Serialize};
 
-use super::service::Given;
+/// Endpoints of services that somebody else runs, by the service's name: they are used and never started or ended.
+pub(crate) type Given = BTreeMap<String, Endpoint>;
 
 /// What `up` says about itself and its services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::file::{KeptBy, ServiceEntry};
+use super::file::{Given, KeptBy, ServiceEntry};
 use super::{build, log_file};
 use crate::failure::{Failure, Outcome};
 
@@ -62,9 +62,6 @@ const FOREIGN: [&str; 16] = [
     "MAINSPRING_FETCHER",
     "MAINSPRING_LIFECYCLE",
 ];
-
-/// Endpoints of services that somebody else runs, by the service's name: they are used and never started or ended.
-pub(crate) type Given = BTreeMap<String, Endpoint>;
 
 /// How the host reaches its services.
 #[derive(Clone)]

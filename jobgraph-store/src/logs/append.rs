@@ -9,8 +9,8 @@ use chassis::clock::Boot;
 use proto::{ApplicationRef, Digest, jobgraph};
 use tokio::sync::watch;
 
+use super::chunk::{Body, Known};
 use super::lines::SourceLines;
-use super::merge::Known;
 use super::{AppLog, LogState};
 use crate::error::Error;
 use crate::keys::Kind as _;
@@ -238,15 +238,6 @@ impl Service {
         }
         Ok(Body { digest: Some(self.put_bytes(body).await?), inline: Bytes::new(), stored_bytes })
     }
-}
-
-/// Where encoded lines are.
-pub(super) struct Body {
-    /// In this payload.
-    pub(super) digest: Option<Digest>,
-    /// Or in place.
-    pub(super) inline: Bytes,
-    pub(super) stored_bytes: u64,
 }
 
 /// Lines that become one chunk, and the states of their sources once they have.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use proto::{ApplicationRef, Digest};
 
-use super::append::Body;
+use super::chunk::{Body, Known};
 use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::log::{ChunkBody, LogChunk, LogHead, chunk_key, chunk_prefix, head_key};
@@ -23,13 +23,6 @@ const MERGED_AT_ONCE: usize = 32;
 
 /// A merged chunk is at most such a part of what is kept: dropping the oldest one then drops little.
 const PART_OF_KEPT: u64 = 64;
-
-/// A chunk, as far as merging is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) first_line: u64,
-    pub(super) stored_bytes: u64,
-}
 
 /// How many of the latest chunks are to become one; 0: none.
 fn to_merge(chunks: &[Known], kept_bytes: u64) -> usize {
