@@ -169,11 +169,12 @@ fn up_is_killed() {
 #[test]
 fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
-    let (host, marker) = host.with_failpoint("runner.job-running", "hold");
+    // Held before main() is answered: a main() that waits cannot be gone before it is killed.
+    let (host, marker) = host.with_failpoint("runner.job-ended", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = host.scratch().join("out");
     let run = host.start(&["run", "--application-id", "killed", "--output", out.to_str().unwrap(), &script]);
-    eventually("the first job is in its cluster", || marker.exists());
+    eventually("the first job has ended, and main() is not told yet", || marker.exists());
     let main = || host.status("killed")["main"].clone();
     let first = main()["pid"].as_u64().unwrap();
     signal(u32::try_from(first).unwrap(), "KILL");
