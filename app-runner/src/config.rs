@@ -142,42 +142,13 @@ mod tests {
         for wrong in [["--listen", "nowhere"], ["--store", "tcp://host"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
-        for wrong in [
-            [
-                "serve",
-                "--application",
-                "Orders",
-                "--generation",
-                "4",
-                "--state-dir",
-                "/state",
-                "--token-file",
-                "/t",
-            ],
-            [
-                "serve",
-                "--application",
-                "orders",
-                "--generation",
-                "0",
-                "--state-dir",
-                "/state",
-                "--token-file",
-                "/t",
-            ],
-            [
-                "serve",
-                "--application",
-                "orders",
-                "--generation",
-                "4",
-                "--state-dir",
-                "state",
-                "--token-file",
-                "/t",
-            ],
-        ] {
-            assert!(Command::try_parse_from(wrong).is_err(), "{wrong:?}");
+        for (application, generation, state) in
+            [("Orders", "4", "/state"), ("orders", "0", "/state"), ("orders", "4", "state")]
+        {
+            let of = ["--application", application, "--generation", generation];
+            let wrong = ["serve", "--state-dir", state, "--token-file", "/t"].into_iter().chain(of);
+            let wrong: Vec<_> = wrong.collect();
+            assert!(Command::try_parse_from(&wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -241,7 +241,7 @@ mod tests {
         let application = RunAs::group("h", Share::Application("a@1"));
         assert_eq!((main.uid, main.gid), (7, RunAs::group("h", Share::Kind("a@1", "main"))));
         assert_eq!(main.groups, [application, 8, 9]);
-        let mut environment = BTreeMap::from([("TMPDIR".to_owned(), "/root/tmp".to_owned())]);
+        let mut environment = BTreeMap::from([("TMPDIR".to_owned(), "/host/tmp".to_owned())]);
         run_as.describe(&mut environment);
         assert_eq!(environment.get("HOME").map(String::as_str), Some("/home/u"));
         assert!(!environment.contains_key("TMPDIR"));

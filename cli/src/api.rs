@@ -11,8 +11,8 @@ use client::error::CallError;
 use futures::{Stream, StreamExt as _};
 use proto::api::{
     Application, Event, EventsRequest, GetGraphResponse, GetVersionResponse, ListRequest, ListResponse,
-    LogLine, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor,
-    WatchRequest, watch_response::Item,
+    LogLine, Phase, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse,
+    WaitFor, WatchRequest, watch_response::Item,
 };
 use proto::{ApplicationRef, Reason};
 use tonic::Status;
@@ -171,6 +171,12 @@ impl Api {
     pub(crate) async fn version(&self) -> Answer<GetVersionResponse> {
         self.bounded(self.inner.version()).await
     }
+}
+
+/// The phases of all that is not clean, for a filter.
+pub(crate) fn unclean_phases() -> Vec<i32> {
+    let phases = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
+    phases.map(i32::from).to_vec()
 }
 
 /// Whether the error says that the record once held what was asked for.

@@ -105,7 +105,7 @@ pub(crate) fn note(places: &Places, now: SystemTime) -> io::Result<()> {
     notes.drain(..notes.len().saturating_sub(NOTES));
     let beside = file(places).with_extension("new");
     fs::write(&beside, serde_json::to_vec(&notes).map_err(io::Error::other)?)?;
-    fs::rename(beside, file(places))
+    chassis::disk::replace(&beside, &file(places))
 }
 
 /// By how many bytes a day it has grown since the oldest note, and how long ago that is.

@@ -12,7 +12,7 @@ use chassis::tasks::{Shutdown, TaskSet};
 use client::admission::Admission;
 use client::process_tree::Process;
 use proto::Reason;
-use proto::api::{ListRequest, Phase};
+use proto::api::ListRequest;
 use tokio::sync::watch;
 
 use super::contenders::Contenders;
@@ -24,7 +24,7 @@ use super::retention::{Retention, RetentionArgs};
 use super::service::{self, Found, Reach, Running};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
 use super::{LIFECYCLE, SERVICES, STORE, Terms, build, option};
-use crate::api::Api;
+use crate::api::{Api, unclean_phases};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
@@ -302,9 +302,7 @@ async fn may_replace(reach: &Reach) -> Outcome<bool> {
 
 /// Whether the record holds an application that is not clean.
 pub(crate) async fn is_busy(api: &Api) -> Outcome<bool> {
-    let unclean = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
-    let request =
-        ListRequest { page_size: 1, phases: unclean.map(i32::from).to_vec(), ..ListRequest::default() };
+    let request = ListRequest { page_size: 1, phases: unclean_phases(), ..ListRequest::default() };
     Ok(!api.list(request).await?.applications.is_empty())
 }
 

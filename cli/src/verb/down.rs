@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use chassis::clock::{Clock as _, timeout};
 use client::process_tree::{self, Process};
-use proto::api::{ListRequest, Phase};
+use proto::api::ListRequest;
 use proto::{ApplicationRef, Reason};
 use rustix::process::Signal;
 
-use crate::api::Api;
+use crate::api::{Api, unclean_phases};
 use crate::application::Named;
+use crate::chosen::all_pages;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::host::file::HostFile;
@@ -103,20 +104,12 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
 
 /// Applications that are not clean.
 async fn unclean(api: &Api) -> Outcome<Vec<Named>> {
-    let phases = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
-    let mut request =
-        ListRequest { page_size: 500, phases: phases.map(i32::from).to_vec(), ..ListRequest::default() };
-    let mut found = Vec::new();
-    loop {
-        let page = api.list(request.clone()).await?;
-        found.extend(page.applications.into_iter().filter_map(|application| {
-            Some(Named::exactly(application.application_id.parse().ok()?, application.generation))
-        }));
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() {
-            return Ok(found);
-        }
-    }
+    let request = ListRequest { phases: unclean_phases(), ..ListRequest::default() };
+    let found = all_pages(api, request, usize::MAX).await?.applications;
+    let named = found.into_iter().filter_map(|application| {
+        Some(Named::exactly(application.application_id.parse().ok()?, application.generation))
+    });
+    Ok(named.collect())
 }
 
 async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use chassis::clock::Clock as _;
 use proto::api::{Application, ListRequest, ListResponse, Phase};
 
-use crate::api::Api;
+use crate::api::{Api, unclean_phases};
 use crate::chosen::all_pages;
 use crate::duration;
 use crate::exit::Exit;
@@ -92,8 +92,7 @@ async fn add_unclean(listed: &mut ListResponse, mut request: ListRequest, api: &
     if !request.phases.is_empty() {
         return Ok(());
     }
-    let unclean = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
-    request.phases = unclean.map(i32::from).to_vec();
+    request.phases = unclean_phases();
     let name = |shown: &Application| (shown.application_id.clone(), shown.generation);
     let known: HashSet<_> = listed.applications.iter().map(name).collect();
     let older = all_pages(api, request, usize::MAX).await?.applications.into_iter();
