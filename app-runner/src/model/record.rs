@@ -142,6 +142,16 @@ pub enum MainState {
     Ended,
 }
 
+/// The signals that a system, the kernel's OOM killer or a person ends a process with.
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const QUIT: i32 = 3;
+const KILL: i32 = 9;
+const TERM: i32 = 15;
+
+/// Exit codes from here on are signals, by the convention of shells and JVMs.
+const EXITED_FOR_SIGNAL: i32 = 128;
+
 /// How main() ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MainExit {
@@ -157,14 +167,17 @@ impl MainExit {
         self.code == Some(0)
     }
 
+    /// What ended a program that catches signals and exits with 128 + the signal's number for them.
+    pub fn with_signal_of_code(self) -> Self {
+        match self.code.map(|code| code - EXITED_FOR_SIGNAL) {
+            Some(signal @ (HUP | INT | QUIT | KILL | TERM)) => Self { code: None, signal: Some(signal) },
+            _ => self,
+        }
+    }
+
     /// Somebody else has ended it: by one of the signals that a system, the kernel's OOM killer or a person sends. Those that a program
     /// brings upon itself (SIGABRT, SIGSEGV, …) are its own end, and so is any exit code.
     pub fn is_killed(self) -> bool {
-        const HUP: i32 = 1;
-        const INT: i32 = 2;
-        const QUIT: i32 = 3;
-        const KILL: i32 = 9;
-        const TERM: i32 = 15;
         self.code.is_none() && matches!(self.signal, Some(HUP | INT | QUIT | KILL | TERM))
     }
 }

@@ -79,6 +79,7 @@ struct State {
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
     refuse_main: Option<PortError>,
+    exits_with_signals: bool,
     refuse_write: Option<PortError>,
     /// So many looks at the outbox find output that waits.
     unshipped: u32,
@@ -114,6 +115,7 @@ impl World {
             mains: BTreeMap::new(),
             done: Vec::new(),
             refuse_main: None,
+            exits_with_signals: false,
             refuse_write: None,
             unshipped: 0,
             equal_job_names: false,
@@ -168,6 +170,11 @@ impl World {
     /// Has `DescribeMain` refused.
     pub fn refuse_main(&self, error: PortError) {
         self.lock().refuse_main = Some(error);
+    }
+
+    /// Has the engine describe a main() whose exit codes stand for signals.
+    pub fn exit_with_signals(&self) {
+        self.lock().exits_with_signals = true;
     }
 
     /// Has the next write of a leader refused.
@@ -372,9 +379,13 @@ impl Engine for World {
         &self,
         _subject: &client::describe::Subject,
     ) -> PortResult<proto::engine::DescribeMainResponse> {
-        match self.lock().refuse_main.clone() {
+        let state = self.lock();
+        match state.refuse_main.clone() {
             Some(error) => Err(error),
-            None => Ok(proto::engine::DescribeMainResponse::default()),
+            None => Ok(proto::engine::DescribeMainResponse {
+                exits_with_signals: state.exits_with_signals,
+                ..Default::default()
+            }),
         }
     }
 

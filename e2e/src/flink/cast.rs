@@ -73,13 +73,19 @@ impl Part {
         if self == Self::All {
             return kill_all(host);
         }
+        self.end_by(host, "KILL");
+    }
+
+    /// Ends its process with this signal, and returns once it is gone.
+    #[track_caller]
+    pub fn end_by(self, host: &Host, name: &str) {
         let mut found = None;
         eventually(&format!("{self:?} runs"), || {
             found = self.pid(host);
             found.is_some()
         });
         let pid = found.expect("it was just found");
-        signal(pid, "KILL");
+        signal(pid, name);
         eventually("it is gone", || is_gone(pid));
     }
 }

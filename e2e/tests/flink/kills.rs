@@ -1,7 +1,8 @@
 //! One process after the other is killed under a running, checkpointed job: what is written is exactly what was to be written.
 //! Every part at every moment: `make e2e-flink`.
 
-use e2e::flink::{Moment, Part, Trial, Verdict};
+use e2e::Host;
+use e2e::flink::{ExactlyOnce, Moment, Part, Tally, Trial, Verdict};
 
 #[track_caller]
 fn killed_while_running(part: Part) -> Verdict {
@@ -41,6 +42,20 @@ fn a_job_does_not_notice_that_main_is_killed_and_main_attaches_to_it_again() {
     let verdict = killed_while_running(Part::Main);
     assert_eq!((verdict.executions, verdict.submissions), (2, 1));
     verdict.run.exits(0).says("killed by signal 9").says("executed again");
+}
+
+/// A JVM catches SIGTERM and exits with a code of its own.
+#[test]
+fn a_main_that_is_asked_to_end_by_somebody_else_is_executed_again() {
+    let host = Host::new();
+    let counted = ExactlyOnce::start(&host, 8_000, &[]);
+    counted.until_committed(1);
+    Part::Main.end_by(&host, "TERM");
+    let (run, tally) = counted.finish(&host);
+    run.exits(0).says("killed by signal 15").says("executed again");
+    assert_eq!(tally, Tally::default());
+    assert_eq!(host.status(ExactlyOnce::ID)["jobs"][0]["submissions"], 1);
+    host.down();
 }
 
 /// main() is the only one who calls the front then: nobody else finds out that it is gone.

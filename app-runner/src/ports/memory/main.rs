@@ -43,6 +43,11 @@ impl World {
         self.end_mains(Fate::Killed);
     }
 
+    /// Has the main() that runs exit by itself.
+    pub fn exit_main(&self, code: i32) {
+        self.end_mains(Fate::Exited(code));
+    }
+
     fn end_mains(&self, fate: Fate) {
         for of in self.lock().mains.values() {
             of.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs);

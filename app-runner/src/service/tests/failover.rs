@@ -79,6 +79,29 @@ async fn a_main_that_is_killed_is_executed_again_and_finds_its_jobs() {
 }
 
 #[tokio::test]
+async fn an_exit_code_is_a_signal_only_where_the_engine_says_so() {
+    const TERMINATED: i32 = 143;
+    let world = two_jobs();
+    world.exit_with_signals();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.exit_main(TERMINATED);
+    second_runs(&world, 2).await;
+    world.exit_main(3);
+    assert_eq!(code(contender).await, 1);
+    assert_eq!(world.record().application.as_ref().unwrap().reason, "MAIN_EXITED");
+    assert_eq!(count(&world, "main"), 2);
+
+    let world = two_jobs();
+    let contender = contend(&world, "runner-0");
+    second_runs(&world, 1).await;
+    world.exit_main(TERMINATED);
+    assert_eq!(code(contender).await, 1);
+    assert_eq!(world.record().application.as_ref().unwrap().reason, "MAIN_EXITED");
+    assert_eq!(count(&world, "main"), 1);
+}
+
+#[tokio::test]
 async fn a_main_that_is_killed_again_and_again_is_executed_four_times_whoever_leads() {
     let world = two_jobs();
     let contenders = [contend(&world, "runner-0"), contend(&world, "runner-1")];

@@ -101,12 +101,21 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
 /// Tells the machine of main()'s end, then of its output being safe. Both are bounded by the ports; the machine that does not listen
 /// any more is no error.
 async fn until_exit(shared: Arc<Shared>, main: Arc<dyn LiveMain>) {
-    let exited = main.exited().await;
+    let exited = end_of(&shared, &*main).await;
     for fact in facts_of(&shared, exited) {
         shared.tell(fact).await;
     }
     main.settle().await;
     shared.tell(Fact::OutputShipped).await;
+}
+
+/// Waits for main()'s end, and reads its exit code as its engine says.
+async fn end_of(shared: &Shared, main: &dyn LiveMain) -> Exited {
+    let mut exited = main.exited().await;
+    if shared.described.get().is_some_and(|(_, described)| described.exits_with_signals) {
+        exited.exit = exited.exit.with_signal_of_code();
+    }
+    exited
 }
 
 fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
@@ -127,7 +136,7 @@ pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
         tracing::warn!("main()'s tether does not end it ({error}): ending it by its owner mark");
         shared.ports.main.kill(&shared.fence).await;
     }
-    let exited = main.exited().await;
+    let exited = end_of(shared, &*main).await;
     Ok(facts_of(shared, exited))
 }
 
@@ -158,7 +167,7 @@ pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Outcome {
 async fn how_it_ended(shared: &Shared) -> (MainExit, String) {
     match shared.main() {
         Some(main) => {
-            let Exited { exit, sender, .. } = main.exited().await;
+            let Exited { exit, sender, .. } = end_of(shared, &*main).await;
             (exit, sender)
         }
         // An earlier attempt's main() that had ended well by itself.

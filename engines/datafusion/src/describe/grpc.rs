@@ -137,7 +137,7 @@ impl DescribeService for Describe {
             Program::Native => std::iter::once(file.path.clone()).chain(program.arguments).collect(),
         };
         let environment = settings.environment(spec.append_output).into_iter().collect();
-        Ok(Response::new(DescribeMainResponse { command, environment, warnings: Vec::new() }))
+        Ok(Response::new(DescribeMainResponse { command, environment, ..Default::default() }))
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {

@@ -263,6 +263,7 @@ impl DescribeService for Describe {
             command: command.collect(),
             environment: environment.into(),
             warnings,
+            exits_with_signals: true,
         }))
     }
 
