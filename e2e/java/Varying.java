@@ -19,6 +19,7 @@ public final class Varying {
             case "wide" -> print("wide", 6, 100, 0);
             case "settings" -> settings();
             case "column" -> column();
+            case "table" -> table();
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -40,6 +41,13 @@ public final class Varying {
         TableEnvironment tables = TableEnvironment.create(EnvironmentSettings.inBatchMode());
         tables.executeSql("CREATE TABLE numbers (i INT) WITH ('connector' = 'datagen', 'number-of-rows' = '5')");
         tables.executeSql("SELECT nowhere FROM numbers").print();
+    }
+
+    private static void table() throws Exception {
+        TableEnvironment tables = TableEnvironment.create(EnvironmentSettings.inStreamingMode());
+        tables.executeSql("CREATE TABLE numbers (i INT) WITH ('connector' = 'datagen', 'number-of-rows' = '5')");
+        tables.executeSql("CREATE TABLE seen (i INT) WITH ('connector' = 'print')");
+        tables.executeSql("INSERT INTO seen SELECT i FROM numbers").await();
     }
 
     private static void settings() throws Exception {

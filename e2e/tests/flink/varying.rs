@@ -42,6 +42,20 @@ fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
     host.down();
 }
 
+/// The name of a table's sink is the table's: what it does is known by its class.
+#[test]
+fn where_a_table_prints_is_told() {
+    let host = Host::new();
+    let jar = programs();
+    host.start(&["run", "--application-id", "table", "-c", "Varying", &jar, "table"])
+        .finish_within(SECONDS)
+        .exits(0)
+        .says("what its jobs printed: mainspring logs table --role taskmanager");
+    let printed = host.run(&["logs", "table", "--role", "taskmanager"]).exits(0).stdout;
+    assert_eq!(printed.matches("+I[").count(), 5, "{printed}");
+    host.down();
+}
+
 #[test]
 fn a_job_that_is_wider_than_its_cluster_is_told_within_seconds() {
     let host = Host::new();

@@ -33,20 +33,16 @@ struct Predecessor {
     id: serde_json::Value,
 }
 
-/// What Flink calls the sinks that print, in whatever is in front of it.
-const PRINTING: [&str; 2] = ["Print to Std. Out", "Print to Std. Err"];
-
-/// Vertices and edges of a plan. Empty for text that is none: a description is for people and must not hold up a job.
-pub fn describe(json: &str) -> GraphDescription {
-    let Ok(plan) = serde_json::from_str::<Plan>(json) else { return GraphDescription::default() };
+/// Vertices and edges of a plan, and where its sinks print if they do. No vertices for text that is no plan: a description is for people
+/// and must not hold up a job.
+pub fn describe(json: &str, prints: bool) -> GraphDescription {
+    let prints_in = if prints { Role::TaskManager.name().to_owned() } else { String::new() };
+    let mut description = GraphDescription { prints_in, ..GraphDescription::default() };
+    let Ok(plan) = serde_json::from_str::<Plan>(json) else { return description };
     let numbers: BTreeMap<String, u32> =
         (0..).zip(&plan.nodes).map(|(number, node)| (node.id.to_string(), number)).collect();
-    let mut description = GraphDescription::default();
     for (number, node) in (0..).zip(plan.nodes) {
         let name = if node.r#type.is_empty() { node.contents.clone() } else { node.r#type };
-        if PRINTING.iter().any(|sink| name.contains(sink)) {
-            description.prints_in = Role::TaskManager.name().to_owned();
-        }
         let detail = if name == node.contents { node.pact } else { node.contents };
         description.vertices.push(Vertex { id: number, name, detail, parallelism: node.parallelism });
         let from = node.predecessors.iter().filter_map(|of| numbers.get(&of.id.to_string()).copied());
@@ -65,7 +61,7 @@ mod tests {
             {"id": 7, "type": "Source: in", "pact": "Data Source", "contents": "Source: in", "parallelism": 1},
             {"id": 9, "type": "Map", "pact": "Operator", "contents": "Map", "parallelism": 4,
              "predecessors": [{"id": 7, "ship_strategy": "REBALANCE", "side": "second"}]}]}"#;
-        let described = describe(json);
+        let described = describe(json, false);
         let names: Vec<_> =
             described.vertices.iter().map(|v| (v.id, v.name.as_str(), v.parallelism)).collect();
         assert_eq!(names, [(0, "Source: in", 1), (1, "Map", 4)]);
@@ -75,12 +71,11 @@ mod tests {
 
     #[test]
     fn what_a_program_prints_is_in_the_output_of_its_taskmanagers() {
-        let json = r#"{"nodes": [{"id": 2, "type": "Sink: Print to Std. Out", "contents": "Sink: Print to Std. Out"}]}"#;
-        assert_eq!(describe(json).prints_in, "taskmanager");
+        assert_eq!(describe("{}", true).prints_in, "taskmanager");
     }
 
     #[test]
     fn text_that_is_no_plan_describes_nothing() {
-        assert_eq!(describe("no JSON at all"), GraphDescription::default());
+        assert_eq!(describe("no JSON at all", false), GraphDescription::default());
     }
 }

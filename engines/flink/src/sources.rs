@@ -31,6 +31,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Options.java",
     "io/mainspring/flink/PointerNames.java",
     "io/mainspring/flink/PointerStore.java",
+    "io/mainspring/flink/Printing.java",
     "io/mainspring/flink/RecordedCheckpoints.java",
     "io/mainspring/flink/RecordedIdCounter.java",
     "io/mainspring/flink/RecordedResults.java",

@@ -9,7 +9,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::JobId;
+use proto::api::GraphDescription;
 use serde::{Deserialize, Serialize};
+
+use crate::plan;
 
 const FILE: &str = "front.calls";
 
@@ -21,6 +24,16 @@ pub(super) struct Call {
     pub(super) name: String,
     /// Flink's JSON of the plan, for people.
     pub(super) plan: String,
+    /// Some of the job's sinks print.
+    #[serde(default)]
+    pub(super) prints: bool,
+}
+
+impl Call {
+    /// The job, for people.
+    pub(super) fn description(&self) -> GraphDescription {
+        plan::describe(&self.plan, self.prints)
+    }
 }
 
 /// All calls of this attempt, in memory and as lines of a file.
@@ -79,6 +92,7 @@ mod tests {
             call_id: id.into(),
             name: "count\nwords".into(),
             plan: "{}".into(),
+            prints: true,
         };
         Assigned::open(dir.path()).unwrap().keep(call("a")).unwrap();
         OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap().write_all(b"{\"job\"").unwrap();

@@ -36,6 +36,8 @@ pub(super) struct Ask {
     name: String,
     #[serde(default)]
     plan: String,
+    #[serde(default)]
+    prints: bool,
 }
 
 /// `POST /mainspring/v1/jobs`.
@@ -46,10 +48,11 @@ pub(super) async fn assign(
     let (job, _) = front
         .0
         .execution
-        .assign_job(&ask.call_id, &ask.name, plan::describe(&ask.plan))
+        .assign_job(&ask.call_id, &ask.name, plan::describe(&ask.plan, ask.prints))
         .await
         .map_err(|error| OwnRefusal(error.into()))?;
-    let call = Call { job: job.to_string(), call_id: ask.call_id, name: ask.name, plan: ask.plan };
+    let Ask { call_id, name, plan, prints } = ask;
+    let call = Call { job: job.to_string(), call_id, name, plan, prints };
     front.0.assigned.keep(call).map_err(|error| OwnRefusal(not_kept(error)))?;
     Ok(Json(serde_json::json!({ "job_id": job.to_string() })))
 }
@@ -105,9 +108,9 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
     let graph = JobGraph { job, plan: received.plan()?, files }.encode();
     let mut running = front.0.execution.execute(ExecuteCall {
         call_id: call_id(&front, &call),
+        description: call.description(),
         name: call.name,
         graph,
-        description: plan::describe(&call.plan),
         payload_digests,
         ..ExecuteCall::default()
     });

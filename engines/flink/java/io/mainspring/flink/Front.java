@@ -24,12 +24,13 @@ final class Front {
     }
 
     /** The id of the job that this call of execute() stands for: a repeat after a lost answer gets the same one. */
-    String reserve(String name, String plan) throws FlinkException, InterruptedException {
+    String reserve(String name, String plan, boolean prints) throws FlinkException, InterruptedException {
         ObjectNode body =
                 JsonHttp.JSON.createObjectNode()
                         .put("call_id", UUID.randomUUID().toString())
                         .put("name", name)
-                        .put("plan", plan);
+                        .put("plan", plan)
+                        .put("prints", prints);
         Answer answer;
         try {
             answer = http.call("POST", "/mainspring/v1/jobs", body, null);

@@ -32,7 +32,8 @@ final class MainspringExecutor extends RemoteExecutor {
         EXECUTED.incrementAndGet();
         StreamGraph graph = (StreamGraph) pipeline;
         Width.of(graph).checkFits(graph.getJobName());
-        String id = Front.of(configuration).reserve(graph.getJobName(), graph.getStreamingPlanAsJSON());
+        Front front = Front.of(configuration);
+        String id = front.reserve(graph.getJobName(), graph.getStreamingPlanAsJSON(), Printing.isIn(graph));
         graph.setJobId(JobID.fromHexString(id));
         Configuration remote = new Configuration(configuration);
         remote.set(DeploymentOptions.TARGET, RemoteExecutor.NAME);
