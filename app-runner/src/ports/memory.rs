@@ -82,6 +82,8 @@ struct State {
     refuse_write: Option<PortError>,
     /// So many looks at the outbox find output that waits.
     unshipped: u32,
+    /// Of the lists of files that jobs end with, when they themselves cannot be read.
+    lists_digest: String,
     equal_job_names: bool,
     no_savepoints: bool,
 }
@@ -116,6 +118,7 @@ impl World {
             refuse_main: None,
             refuse_write: None,
             unshipped: 0,
+            lists_digest: String::new(),
             equal_job_names: false,
             no_savepoints: false,
         };
