@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chassis::clock::{Clock as _, SharedClock};
+use client::describe::Subject;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
@@ -78,6 +79,8 @@ struct State {
     executions: BTreeMap<Epoch, Execution>,
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
+    /// As the engine was told of the application.
+    subjects: Vec<Subject>,
     refuse_main: Option<PortError>,
     refuse_write: Option<PortError>,
     /// So many looks at the outbox find output that waits.
@@ -115,6 +118,7 @@ impl World {
             executions: BTreeMap::new(),
             mains: BTreeMap::new(),
             done: Vec::new(),
+            subjects: Vec::new(),
             refuse_main: None,
             refuse_write: None,
             unshipped: 0,
@@ -236,6 +240,11 @@ impl World {
         let mut changes = self.changes.subscribe();
         let seen = changes.wait_for(|record| record.application.as_ref().is_some_and(&wanted)).await;
         seen.ok().and_then(|record| record.application.clone()).unwrap_or_default()
+    }
+
+    /// The application, each time that the engine was told of it.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.lock().subjects.clone()
     }
 
     /// Everything that was done, in order: `submit a`, `main`, `publish a`, …
@@ -367,15 +376,15 @@ impl Engine for World {
         }))
     }
 
-    async fn plan(&self, _subject: &client::describe::Subject) -> PortResult<proto::engine::Plan> {
+    async fn plan(&self, subject: &Subject) -> PortResult<proto::engine::Plan> {
+        self.lock().subjects.push(subject.clone());
         Ok(proto::engine::Plan::default())
     }
 
-    async fn launch(
-        &self,
-        _subject: &client::describe::Subject,
-    ) -> PortResult<proto::engine::DescribeMainResponse> {
-        match self.lock().refuse_main.clone() {
+    async fn launch(&self, subject: &Subject) -> PortResult<proto::engine::DescribeMainResponse> {
+        let mut state = self.lock();
+        state.subjects.push(subject.clone());
+        match state.refuse_main.clone() {
             Some(error) => Err(error),
             None => Ok(proto::engine::DescribeMainResponse::default()),
         }
