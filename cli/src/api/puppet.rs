@@ -51,6 +51,8 @@ struct Held {
     applications: Arc<Mutex<Vec<Application>>>,
     /// Ids that it forgot.
     forgotten: Arc<Mutex<Vec<String>>>,
+    /// Streams of output end, empty as they are; before that they tell nothing.
+    output_ends: tokio::sync::watch::Sender<bool>,
 }
 
 /// The record, in this process; gone with this value.
@@ -101,6 +103,10 @@ impl Puppet {
 
     pub(crate) fn forgot(&self, id: &str) {
         self.held.forgotten.lock().unwrap().push(id.to_owned());
+    }
+
+    pub(crate) fn ends_output(&self) {
+        self.held.output_ends.send_replace(true);
     }
 
     /// The next watch that somebody begins.
@@ -177,6 +183,21 @@ serve! {
             let _ = self.begun.unbounded_send(Telling(telling));
             Ok(Response::new(told.boxed()))
         }
+
+        /// None: all are told already.
+        async fn events(&self, _: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+            Ok(Response::new(futures::stream::empty().boxed()))
+        }
+
+        async fn read_logs(
+            &self,
+            _: Request<ReadLogsRequest>,
+        ) -> Result<Response<Self::ReadLogsStream>, Status> {
+            let mut ends = self.held.output_ends.subscribe();
+            let end = async move { ends.wait_for(|ends| *ends).await.map(drop) };
+            let nothing = futures::stream::once(end).filter_map(|_| futures::future::ready(None));
+            Ok(Response::new(nothing.boxed()))
+        }
     }
     submit: SubmitRequest => SubmitResponse,
     wait: WaitRequest => WaitResponse,
@@ -185,8 +206,6 @@ serve! {
     stop: StopRequest => StopResponse,
     abandon: AbandonRequest => AbandonResponse,
     forget: ForgetRequest => ForgetResponse,
-    events: EventsRequest => Self::EventsStream,
-    read_logs: ReadLogsRequest => Self::ReadLogsStream,
     read_result: ReadResultRequest => Self::ReadResultStream,
     get_graph: GetGraphRequest => GetGraphResponse,
     get_version: GetVersionRequest => GetVersionResponse,
