@@ -1,4 +1,5 @@
-//! For tests: a record that shows what the test put into it, behind the real wire, and says on a watch what the test says.
+//! For tests: a record that shows what the test put into it, behind the real wire, and says on a
+//! watch what the test says.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::{Arc, Mutex};
@@ -71,7 +72,7 @@ impl Drop for Puppet {
 }
 
 impl Puppet {
-    /// Whatever asks it counts time by `clock`.
+    /// Its `api` counts time by `clock`.
     pub(crate) async fn new(clock: SharedClock) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));

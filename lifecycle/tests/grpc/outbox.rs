@@ -9,7 +9,7 @@ use proto::Incarnation;
 
 use crate::wire::{Wire, fence, role, within};
 
-/// A cluster of one worker whose last words are in the outbox, because the record does not take any.
+/// A cluster of one worker whose last words are in the outbox: the record does not take any.
 async fn torn_down_with_words_left() -> (Wire, LogSource) {
     let wire = Wire::new();
     wire.record.set_deaf(true);
@@ -52,7 +52,8 @@ async fn words_of_an_application_that_the_record_does_not_know_are_dropped_and_r
     wire.record.refuse_output(Some(RecordError::Refused("it is no log of ours".to_owned())));
     let offered = wire.record.logs_opened();
     wire.advance_until("they were refused", || wire.record.logs_opened() >= offered + 3).await;
-    assert_eq!(wire.memory.outbox().await, [source.clone()], "somebody may still mend what refuses them");
+    let left = wire.memory.outbox().await;
+    assert_eq!(left, std::slice::from_ref(&source), "what refuses them may still be mended");
 
     wire.record.refuse_output(Some(RecordError::Unknown("orders@4".to_owned())));
     outbox_is_empty(&wire).await;

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 /// How long the last output of an ended main() may take into the record.
 const SHIP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Output on its way. It ends with who holds it: two that bring the same output would take turns for ever.
+/// Output on its way. It ends with who holds it: two that bring the same output would take
+/// turns for ever.
 pub(super) struct Shipping {
     pub(super) shipped: watch::Receiver<bool>,
     /// Cut when the shipping is dropped: what it left is in the tether's files, or in the outbox.
@@ -25,7 +26,8 @@ impl Shipping {
         shipped.wait_for(|shipped| *shipped).await.is_ok()
     }
 
-    /// Waits for a while until all of it is in the record. Then the tether's files go; otherwise they stay, with all that they hold.
+    /// Waits for a while until all of it is in the record. Then the tether's files go; otherwise
+    /// they stay, with all that they hold.
     pub(super) async fn settle(&self, clock: &SharedClock, output_dir: &Path) {
         let shipped = timeout(clock, SHIP_WITHIN, self.is_done()).await;
         if shipped.unwrap_or(false) {
@@ -55,7 +57,8 @@ mod tests {
         timeout(&SystemClock, Duration::from_secs(20), what).await.expect("it is bounded")
     }
 
-    /// Settles a shipping of which nothing more is heard than the sender of its end says; whether its file is there afterwards.
+    /// Settles a shipping of which nothing more is heard than the sender of its end says; whether
+    /// its file is there afterwards.
     async fn keeps_its_file(shipped: watch::Receiver<bool>) -> bool {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("output-00000000000000000000.seg");
@@ -76,7 +79,7 @@ mod tests {
         })
         .await;
         if file.exists() {
-            // Whoever ships it next would take turns with this one.
+            // The next shipping would take turns with this one.
             soon(async {
                 while !shipping.task.is_finished() {
                     tokio::task::yield_now().await;

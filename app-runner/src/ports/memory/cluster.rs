@@ -55,8 +55,8 @@ impl World {
         });
     }
 
-    /// Has the record tell nothing but this digest of the lists of files that jobs end with, because they are damaged; with an empty one
-    /// they are whole again.
+    /// Has the record tell nothing but this digest of the lists of files that jobs end with,
+    /// because they are damaged; with an empty one they are whole again.
     pub fn damage_lists(&self, digest: &str) {
         self.write(|state| {
             digest.clone_into(&mut state.lists_digest);

@@ -49,7 +49,7 @@ fn record(held: Held) -> Router {
         .route("/mainspring.jobgraph.v1.RecordService/ReadCheckpoints", post(checkpoints))
 }
 
-/// One without jobs: whoever sends it less than a whole form is told that this is no good.
+/// A JobManager without jobs, which refuses less than a whole form.
 fn jobmanager(uploads: Uploads) -> Router {
     let taken = async move |form: Result<Bytes, axum::extract::rejection::BytesRejection>| match form {
         Ok(form) => {
@@ -61,7 +61,8 @@ fn jobmanager(uploads: Uploads) -> Router {
     Router::new().route("/jobs/overview", get(async || r#"{"jobs": []}"#)).route("/jobs", post(taken))
 }
 
-/// Submits a job with one jar, after `damage` has changed what the record gives out; what came of it, and what was uploaded.
+/// Submits a job with one jar, after `damage` has changed what the record gives out; what came of
+/// it, and what was uploaded.
 async fn submitted(
     damage: impl FnOnce(&mut HashMap<String, Bytes>, Digest, Digest),
 ) -> (Result<bool, Refusal>, Uploads) {
