@@ -1,5 +1,8 @@
 //! What the verbs ask of the one service that people and tooling talk to, in the command line's own words.
 
+#[cfg(test)]
+pub(crate) mod puppet;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -90,6 +90,8 @@ pub(crate) struct Output {
     color_talk: bool,
     color_answer: bool,
     closed: AtomicBool,
+    #[cfg(test)]
+    passed_on: std::sync::Mutex<Vec<u8>>,
 }
 
 impl Output {
@@ -109,6 +111,8 @@ impl Output {
             color_talk: colored(io::stderr().is_terminal()),
             color_answer: colored(io::stdout().is_terminal()),
             closed: AtomicBool::new(false),
+            #[cfg(test)]
+            passed_on: std::sync::Mutex::default(),
         }
     }
 
@@ -131,8 +135,16 @@ impl Output {
 
     /// Writes bytes to stderr: what main() wrote there. Not silenced by `-q`.
     pub(crate) fn pass_on(&self, bytes: &[u8]) {
+        #[cfg(test)]
+        self.passed_on.lock().expect("no test panics here").extend_from_slice(bytes);
         // A stderr that nobody reads takes nothing away from the command.
         let _ = io::stderr().lock().write_all(bytes);
+    }
+
+    /// All that went to stderr.
+    #[cfg(test)]
+    pub(crate) fn passed_on(&self) -> String {
+        String::from_utf8_lossy(&self.passed_on.lock().expect("no test panics here")).into_owned()
     }
 
     /// A line for people on stderr, unless `-q`.

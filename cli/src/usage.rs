@@ -163,6 +163,31 @@ mod tests {
         for n in 0..20 {
             note(&places, begin + day * n / 2).unwrap();
         }
-        assert_eq!(notes(&places).len(), NOTES, "one a day, the last ones");
+        let days: Vec<u64> =
+            notes(&places).iter().map(|note| (note.unix_seconds - 1_700_000_000) / 86_400).collect();
+        assert_eq!(days, (2..10).collect::<Vec<_>>(), "one a day, the last ones");
+        let (grown, since) = growth(&places, total(), begin + day * 10).unwrap();
+        assert_eq!(since, day * 8, "since the oldest of them");
+        assert!(grown.abs() < 1_000_000, "what grew before the oldest of them counts no more: {grown}");
+    }
+
+    #[test]
+    fn a_hole_in_a_file_takes_no_room() {
+        let state = tempfile::tempdir().unwrap();
+        fs::create_dir_all(state.path().join("jobgraph-store")).unwrap();
+        let file = fs::File::create(state.path().join("jobgraph-store/record.redb")).unwrap();
+        file.set_len(100_000_000).unwrap();
+        let total = Usage::of(&Places::new(state.path())).unwrap().total();
+        assert!(total < 1_000_000, "{total}");
+    }
+
+    #[test]
+    fn damaged_notes_are_none_and_are_begun_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let (places, now) = (Places::new(state.path()), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        fs::write(file(&places), "[{").unwrap();
+        assert_eq!(growth(&places, 1, now), None);
+        note(&places, now).unwrap();
+        assert_eq!(notes(&places).len(), 1);
     }
 }

@@ -262,6 +262,29 @@ fn looking_at_a_host_that_is_not_there_starts_and_makes_nothing() {
 }
 
 #[test]
+fn doctor_shows_output_that_is_not_in_the_record() {
+    let place = Place::new();
+    let outbox = |doctor: &serde_json::Value| {
+        doctor["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "outbox").cloned()
+    };
+    let directory = place.state().join("outbox");
+    std::fs::create_dir_all(&directory).unwrap();
+    assert_eq!(outbox(&json(&stdout(&place.run("doctor -o json")))), None);
+    for name in ["orders@4.main.7.0.1", "orders@4.worker.1.0.2"] {
+        std::fs::create_dir(directory.join(name)).unwrap();
+    }
+    let doctor = place.run("doctor -o json");
+    assert_eq!(code(&doctor), 1);
+    let found = outbox(&json(&stdout(&doctor))).unwrap();
+    assert_eq!(found["found"], *directory.to_string_lossy());
+    let problem = found["problem"].as_str().unwrap();
+    for part in ["the output of 2 process(es) is not in the record yet", "make room, and see lifecycle's log"]
+    {
+        assert!(problem.contains(part), "{part}: {problem}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_gone_is_no_error() {
     let place = Place::new();
     for words in [&["run", "--dry-run", "x.sql"] as &[&str], &["--help"], &["version"]] {

@@ -9,6 +9,8 @@ mod doors;
 mod host;
 #[path = "grpc/logs.rs"]
 mod logs;
+#[path = "grpc/manifest.rs"]
+mod manifest;
 #[path = "grpc/payloads.rs"]
 mod payloads;
 #[path = "grpc/queue.rs"]

@@ -1,12 +1,14 @@
 //! Lifecycle through the wire, on processes and a record in memory.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "grpc/outbox.rs"]
+mod outbox;
 #[path = "support/wire.rs"]
 mod wire;
 
 use std::time::Duration;
 
-use chassis::clock::{Clock as _, SystemClock};
+use chassis::clock::Clock as _;
 use chassis::credential::Kind;
 use client::lifecycle::Provisioning;
 use client::tether::Exit;
@@ -290,31 +292,6 @@ async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
     assert_eq!(wire.memory.outbox().await, [], "what is in the record waits for nobody");
     let refused = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded), "it does not come back");
-}
-
-#[tokio::test]
-async fn words_that_the_record_did_not_take_in_time_get_there_after_their_process_is_gone_for_good() {
-    let wire = Wire::new();
-    wire.record.set_deaf(true);
-    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();
-    let client = wire.client.clone();
-    let teardown =
-        tokio::spawn(async move { client.teardown(&fence(1), Incarnation(1), Duration::ZERO).await });
-    wire.advance_until("it is torn down", || teardown.is_finished()).await;
-    assert_eq!(teardown.await.unwrap().unwrap(), [""; 0]);
-    let source = LogSource::new(&laws::order(1, "").slot, 1);
-    assert_eq!(wire.record.log(&source).0, b"");
-    // The lifecycle that ended it dies; the next one knows of nothing but the words.
-    let wire = wire.killed_and_started_again();
-    wire.record.set_deaf(false);
-    wire.advance_until("they are there", || wire.record.log(&source) == (b"last words\n".to_vec(), true))
-        .await;
-    within(async {
-        while !wire.memory.outbox().await.is_empty() {
-            SystemClock.sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
 //! main() under its tether: frozen past this runner's lease, ended with it, its output shipped to the record.
 
 mod owner;
+mod shipping;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chassis::clock::{Boot, timeout};
-use chassis::tasks::{OwnedTask, owned};
+use chassis::clock::Boot;
+use chassis::tasks::owned;
 use chassis::telemetry::trace;
 use client::logs::Logs;
 use client::places::Kind;
@@ -24,6 +25,7 @@ use super::workspace::{self, AttemptPlaces, MAIN_LOCK};
 use crate::error::PortError;
 use crate::model::MainExit;
 use owner::Ownership;
+use shipping::Shipping;
 
 /// main() and what it starts.
 #[async_trait]
@@ -95,9 +97,6 @@ const KILL_WITHIN: Duration = Duration::from_secs(10);
 
 /// The end of its stderr that is kept with main()'s end, in bytes.
 const TAIL_BYTES: usize = 4096;
-
-/// How long the last output of an ended main() may take into the record.
-const SHIP_WITHIN: Duration = Duration::from_secs(10);
 
 /// main() as a child of `mainspring tether`.
 pub struct TetheredMain {
@@ -239,21 +238,6 @@ fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
     }
 }
 
-/// Output on its way. It ends with who holds it: two that bring the same output would take turns for ever.
-struct Shipping {
-    shipped: watch::Receiver<bool>,
-    /// Cut when the shipping is dropped: what it left is in the tether's files, or in the outbox.
-    task: OwnedTask<()>,
-}
-
-impl Shipping {
-    /// Waits for the end; whether all of it is in the store.
-    async fn is_done(&self) -> bool {
-        let mut shipped = self.shipped.clone();
-        shipped.wait_for(|shipped| *shipped).await.is_ok()
-    }
-}
-
 /// A main() of this attempt.
 struct Running {
     tethers: Tethers,
@@ -297,17 +281,7 @@ impl LiveMain for Running {
     }
 
     async fn settle(&self) {
-        let shipped = timeout(&self.tethers.clock, SHIP_WITHIN, self.shipping.is_done()).await;
-        if shipped.unwrap_or(false) {
-            if let Err(error) = output::discard(&self.output_dir) {
-                tracing::debug!("main()'s output is in the record and stays here, too: {error}");
-            }
-        } else {
-            tracing::warn!(
-                "the last output of main() is not in the record after {SHIP_WITHIN:?}: it is kept"
-            );
-            self.shipping.task.cut();
-        }
+        self.shipping.settle(&self.tethers.clock, &self.output_dir).await;
         if let Err(error) = self.tether.release().await {
             tracing::debug!("main()'s tether: {error}");
         }

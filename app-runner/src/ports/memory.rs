@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chassis::clock::{Clock as _, SharedClock};
+use client::describe::Subject;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
@@ -78,11 +79,15 @@ struct State {
     executions: BTreeMap<Epoch, Execution>,
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
+    /// As the engine was told of the application.
+    subjects: Vec<Subject>,
     refuse_main: Option<PortError>,
     exits_with_signals: bool,
     refuse_write: Option<PortError>,
     /// So many looks at the outbox find output that waits.
     unshipped: u32,
+    /// Of the lists of files that jobs end with, when they themselves cannot be read.
+    lists_digest: String,
     equal_job_names: bool,
     no_savepoints: bool,
 }
@@ -114,10 +119,12 @@ impl World {
             executions: BTreeMap::new(),
             mains: BTreeMap::new(),
             done: Vec::new(),
+            subjects: Vec::new(),
             refuse_main: None,
             exits_with_signals: false,
             refuse_write: None,
             unshipped: 0,
+            lists_digest: String::new(),
             equal_job_names: false,
             no_savepoints: false,
         };
@@ -240,6 +247,11 @@ impl World {
         let mut changes = self.changes.subscribe();
         let seen = changes.wait_for(|record| record.application.as_ref().is_some_and(&wanted)).await;
         seen.ok().and_then(|record| record.application.clone()).unwrap_or_default()
+    }
+
+    /// The application, each time that the engine was told of it.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.lock().subjects.clone()
     }
 
     /// Everything that was done, in order: `submit a`, `main`, `publish a`, …
@@ -371,15 +383,14 @@ impl Engine for World {
         }))
     }
 
-    async fn plan(&self, _subject: &client::describe::Subject) -> PortResult<proto::engine::Plan> {
+    async fn plan(&self, subject: &Subject) -> PortResult<proto::engine::Plan> {
+        self.lock().subjects.push(subject.clone());
         Ok(proto::engine::Plan::default())
     }
 
-    async fn launch(
-        &self,
-        _subject: &client::describe::Subject,
-    ) -> PortResult<proto::engine::DescribeMainResponse> {
-        let state = self.lock();
+    async fn launch(&self, subject: &Subject) -> PortResult<proto::engine::DescribeMainResponse> {
+        let mut state = self.lock();
+        state.subjects.push(subject.clone());
         match state.refuse_main.clone() {
             Some(error) => Err(error),
             None => Ok(proto::engine::DescribeMainResponse {

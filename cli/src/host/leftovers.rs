@@ -67,10 +67,12 @@ mod tests {
         let places = Places::new(state.path());
         let [gone, kept] = ["gone@3", "kept@1"].map(|name| generation(name).unwrap());
         assert_eq!(of_others(&places, &HashSet::new()).unwrap(), HashSet::new());
-        for application in [&gone, &kept] {
-            for directory in directories(&places, application) {
-                fs::create_dir_all(directory.join("below")).unwrap();
-            }
+        let left = |of: &ApplicationRef| {
+            [places.outputs(of), places.checkpoints(of), places.application_work(of)]
+                .map(|directory| directory.join("below"))
+        };
+        for directory in [&gone, &kept].into_iter().flat_map(left) {
+            fs::create_dir_all(directory).unwrap();
         }
         fs::create_dir_all(state.path().join("outputs/somebody's")).unwrap();
         let known = HashSet::from([kept.clone()]);
@@ -78,7 +80,19 @@ mod tests {
         remove(&places, &gone).unwrap();
         remove(&places, &gone).unwrap();
         assert_eq!(of_others(&places, &HashSet::new()).unwrap(), known);
-        assert!(directories(&places, &kept).iter().all(|directory| directory.join("below").exists()));
+        assert!(left(&kept).iter().all(|directory| directory.exists()));
+        assert!(!left(&gone).iter().any(|directory| directory.exists()), "something is left of it");
         assert!(state.path().join("outputs/somebody's").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        let state = tempfile::tempdir().unwrap();
+        let (places, gone) = (Places::new(state.path()), generation("gone@3").unwrap());
+        let in_the_way = places.checkpoints(&gone);
+        fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+        fs::write(&in_the_way, "no directory").unwrap();
+        let error = remove(&places, &gone).unwrap_err();
+        assert!(error.to_string().starts_with(&*in_the_way.to_string_lossy()), "{error}");
     }
 }

@@ -272,3 +272,6 @@ impl From<JoinError> for Broke {
 fn silence() -> Broke {
     Status::deadline_exceeded(format!("nothing was told for {SILENCE:?}")).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -368,3 +368,6 @@ pub(crate) async fn cancel(
     }
     Some(format!("the cancel could not be delivered; try: mainspring cancel {named}"))
 }
+
+#[cfg(test)]
+mod tests;

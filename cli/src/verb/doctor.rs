@@ -285,7 +285,8 @@ fn outbox(session: &Session) -> Option<Finding> {
         Ok(sources) => {
             let count = sources.len();
             let problem = format!(
-                "the output of {count} process(es) is not in the record yet; a running host ships it: make room,                  and see lifecycle's log for why it is not taken"
+                "the output of {count} process(es) is not in the record yet; a running host ships it: make room, \
+                 and see lifecycle's log for why it is not taken"
             );
             (outbox.directory().display().to_string(), problem)
         }

@@ -73,18 +73,29 @@ pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
     };
     let api = session.api().await?;
     let is_table = session.out.format.is_table();
-    let limit = args.limit.unwrap_or(if is_table { SHOWN } else { usize::MAX });
-    let mut listed = all_pages(&api, request.clone(), limit.saturating_add(1)).await?;
-    let more = listed.applications.len() > limit;
-    listed.applications.truncate(limit);
-    if more && args.limit.is_none() {
-        add_unclean(&mut listed, request, &api).await?;
-    }
+    let (listed, more) = newest(&api, request, args.limit, is_table).await?;
     print(&listed, &session.out, now);
     if more && is_table {
         session.out.talk("there are more: --since 24h, --limit N, or -o name for all of them");
     }
     Ok(Exit::SUCCEEDED)
+}
+
+/// As many as are asked for, or as a table has; and whether there are more.
+async fn newest(
+    api: &Api,
+    request: ListRequest,
+    asked: Option<usize>,
+    is_table: bool,
+) -> Outcome<(ListResponse, bool)> {
+    let limit = asked.unwrap_or(if is_table { SHOWN } else { usize::MAX });
+    let mut listed = all_pages(api, request.clone(), limit.saturating_add(1)).await?;
+    let more = listed.applications.len() > limit;
+    listed.applications.truncate(limit);
+    if more && asked.is_none() {
+        add_unclean(&mut listed, request, api).await?;
+    }
+    Ok((listed, more))
 }
 
 /// However old, what is not clean is shown.
@@ -195,9 +206,13 @@ fn summary(applications: &[Application]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use chassis::clock::SystemClock;
     use proto::api::{Leadership, Observation, Outcome};
 
     use super::*;
+    use crate::api::puppet::Puppet;
 
     fn application(id: &str, generation: u64, age_seconds: i64, now: i64) -> Application {
         Application {
@@ -207,6 +222,34 @@ mod tests {
             leadership: Some(Leadership { ordinal: 1, leader: "runner-0".into(), ..Leadership::default() }),
             ..Application::default()
         }
+    }
+
+    #[tokio::test]
+    async fn a_table_has_the_newest_500_and_whatever_is_not_clean() {
+        let record = Puppet::new(Arc::new(SystemClock)).await;
+        let held = |n: usize, phase: Phase| {
+            let mut held = application(&format!("a-{n}"), 1, 0, 0);
+            held.phase = phase.into();
+            held
+        };
+        (0..600).for_each(|n| record.holds(held(n, if n == 7 { Phase::Running } else { Phase::Ended })));
+        record.holds(held(600, Phase::Cleaning));
+        let names = async |phases: Vec<Phase>, asked, is_table| {
+            let phases = phases.into_iter().map(i32::from).collect();
+            let request = ListRequest { phases, ..ListRequest::default() };
+            let (listed, more) = newest(&record.api, request, asked, is_table).await.ok().unwrap();
+            (listed.applications.into_iter().map(|one| one.application_id).collect::<Vec<_>>(), more)
+        };
+        let named = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+            numbers.map(|n| format!("a-{n}")).collect()
+        };
+
+        assert_eq!(names(vec![], None, true).await, (named(&mut (0..500).chain([600])), true));
+        let (ended, first) = (vec![Phase::Ended], named(&mut (0..=500).filter(|&n| n != 7)));
+        assert_eq!(names(ended, None, true).await, (first, true), "no other phase was asked for");
+        assert_eq!(names(vec![], Some(2), true).await, (named(&mut (0..2)), true), "so many and no more");
+        assert_eq!(names(vec![], Some(550), true).await, (named(&mut (0..550)), true));
+        assert_eq!(names(vec![], None, false).await, (named(&mut (0..=600)), false), "for a program: all");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod meeting;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::clock::ManualClock;
+use chassis::clock::{ManualClock, SystemClock, timeout};
 use futures::TryStreamExt as _;
 use proto::{api, jobgraph};
 

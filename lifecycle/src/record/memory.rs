@@ -20,7 +20,8 @@ struct Kept {
     intents: BTreeMap<String, Intent>,
     logs: HashMap<LogSource, KeptLog>,
     away: bool,
-    deaf: bool,
+    refuses_output: Option<RecordError>,
+    logs_opened: u64,
     read_only: bool,
 }
 
@@ -49,7 +50,17 @@ impl MemoryRecord {
 
     /// Whether output is not taken, as on a full disk.
     pub fn set_deaf(&self, deaf: bool) {
-        self.kept().deaf = deaf;
+        self.refuse_output(deaf.then(|| RecordError::Away("it takes no output".to_owned())));
+    }
+
+    /// What is answered to output instead of taking it.
+    pub fn refuse_output(&self, why: Option<RecordError>) {
+        self.kept().refuses_output = why;
+    }
+
+    /// How often output was offered.
+    pub fn logs_opened(&self) -> u64 {
+        self.kept().logs_opened
     }
 
     /// Whether intents cannot be written, as if the record went away in between.
@@ -141,8 +152,9 @@ impl Record for MemoryRecord {
 
     async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
         let mut kept = self.reached()?;
-        if kept.deaf {
-            return Err(RecordError::Away("it takes no output".to_owned()));
+        kept.logs_opened += 1;
+        if let Some(why) = &kept.refuses_output {
+            return Err(why.clone());
         }
         let from = kept.logs.entry(source.clone()).or_default().acknowledged;
         drop(kept);

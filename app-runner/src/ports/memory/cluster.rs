@@ -54,10 +54,23 @@ impl World {
             }
         });
     }
+
+    /// Has the record tell nothing but this digest of the lists of files that jobs end with,
+    /// because they are damaged; with an empty one they are whole again.
+    pub fn damage_lists(&self, digest: &str) {
+        self.write(|state| {
+            digest.clone_into(&mut state.lists_digest);
+            let ends = state.application().jobs.iter_mut().filter_map(|job| job.end.as_mut());
+            for manifest in ends.filter_map(|end| end.manifest.as_mut()) {
+                digest.clone_into(&mut manifest.files_digest);
+            }
+        });
+    }
 }
 
 /// The cluster's own record of an end: the first one wins.
 fn end(state: &mut State, job: JobId, outcome: job::JobOutcome) {
+    let files_digest = state.lists_digest.clone();
     let Ok(known) = state.job(job) else { return };
     if known.end.is_some() {
         return;
@@ -67,7 +80,7 @@ fn end(state: &mut State, job: JobId, outcome: job::JobOutcome) {
     end.set_outcome(outcome);
     if outcome == job::JobOutcome::Succeeded {
         let output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
-        end.manifest = Some(job::Manifest { outputs: vec![output], ..Default::default() });
+        end.manifest = Some(job::Manifest { outputs: vec![output], files_digest });
     }
     known.end = Some(end);
     known.set_state(api::JobState::Publishing);

@@ -227,3 +227,26 @@ async fn what_is_damaged_in_the_record_ends_the_application_and_is_not_tried_for
         ("DATA_CORRUPT", "payloads/ab/abcd has other bytes")
     );
 }
+
+#[tokio::test]
+async fn output_whose_list_of_files_is_damaged_is_not_published_by_it_and_is_once_it_is_restored() {
+    let world =
+        world(|execution| async move { if succeeded(&execute(&execution, "report").await) { 0 } else { 9 } });
+    world.damage_lists("sha256:abcd");
+    let contender = contend(&world, "runner-0");
+    let told = |application: &api::Application| {
+        application.conditions.iter().any(|condition| condition.r#type == "Published")
+    };
+    let application = soon("the complaint", world.until(told)).await;
+    let condition = application.conditions.iter().find(|condition| condition.r#type == "Published").unwrap();
+    assert_eq!(condition.reason, "DATA_CORRUPT");
+    for word in
+        ["\"report\"", "the list of its files is damaged", "sha256:abcd", "mainspring abandon orders@1"]
+    {
+        assert!(condition.message.contains(word), "{word}: {}", condition.message);
+    }
+    assert_eq!(count(&world, "publish report"), 0, "places without their files were published");
+    world.damage_lists("");
+    assert_eq!(code(contender).await, 0);
+    assert_eq!(count(&world, "publish report"), 1);
+}

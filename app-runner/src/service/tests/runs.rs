@@ -31,6 +31,28 @@ async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
 }
 
 #[tokio::test]
+async fn the_engine_is_told_of_no_secret_in_a_uri_but_in_those_that_a_jvm_loads_by_itself() {
+    let uri = |of: &str| format!("https://user:pa55-{of}@host/{of}.jar?token=pa55-{of}");
+    let program = api::Program { uri: uri("program"), classpaths: vec![uri("loaded")], ..Default::default() };
+    let file = api::ArtifactReference { uri: uri("file"), ..Default::default() };
+    let spec = api::ApplicationSpec { program: Some(program), artifacts: vec![file], ..spec() };
+    let world = world_of(spec, |_| async { 0 });
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    let subjects = world.subjects();
+    assert_eq!(subjects.len(), 2, "of the cluster and of main()");
+    for mut subject in subjects {
+        let program = subject.spec.program.as_mut().unwrap();
+        assert_eq!(std::mem::take(&mut program.classpaths), [uri("loaded")]);
+        let told = format!("{subject:?}");
+        assert!(!told.contains("pa55"), "{told}");
+        for of in ["program", "file"] {
+            let masked = format!("https://***@host/{of}.jar?***");
+            assert_eq!(told.matches(&masked).count(), 2, "in the spec and as a file: {masked} in {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_application_without_jobs_needs_no_job_to_end() {
     let world = world(|_| async { 0 });
     assert_eq!(code(contend(&world, "runner-0")).await, 0);

@@ -1,6 +1,8 @@
 //! Savepoints and counters against a JobManager that is a few routes and a list of what it was asked.
 #![allow(clippy::disallowed_methods)]
 
+mod submitting;
+
 use std::collections::VecDeque;
 
 use axum::extract::State as Shared;

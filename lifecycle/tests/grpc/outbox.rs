@@ -1,0 +1,61 @@
+//! Output that outlived its process, and what becomes of it.
+
+use std::time::Duration;
+
+use chassis::clock::{Clock as _, SystemClock};
+use lifecycle::record::{LogSource, RecordError};
+use lifecycle::substrate::{Substrate as _, laws};
+use proto::Incarnation;
+
+use crate::wire::{Wire, fence, role, within};
+
+/// A cluster of one worker whose last words are in the outbox: the record does not take any.
+async fn torn_down_with_words_left() -> (Wire, LogSource) {
+    let wire = Wire::new();
+    wire.record.set_deaf(true);
+    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();
+    let client = wire.client.clone();
+    let teardown =
+        tokio::spawn(async move { client.teardown(&fence(1), Incarnation(1), Duration::ZERO).await });
+    wire.advance_until("it is torn down", || teardown.is_finished()).await;
+    assert_eq!(teardown.await.unwrap().unwrap(), [""; 0]);
+    let source = LogSource::new(&laws::order(1, "").slot, 1);
+    assert_eq!(wire.record.log(&source).0, b"");
+    (wire, source)
+}
+
+#[tokio::test]
+async fn words_that_the_record_did_not_take_in_time_get_there_after_their_process_is_gone_for_good() {
+    let (wire, source) = torn_down_with_words_left().await;
+    // The lifecycle that ended it dies; the next one knows of nothing but the words.
+    let wire = wire.killed_and_started_again();
+    wire.record.set_deaf(false);
+    wire.advance_until("they are there", || wire.record.log(&source) == (b"last words\n".to_vec(), true))
+        .await;
+    outbox_is_empty(&wire).await;
+}
+
+/// Lets time pass until nothing waits to be shipped.
+async fn outbox_is_empty(wire: &Wire) {
+    within(async {
+        while !wire.memory.outbox().await.is_empty() {
+            wire.clock.advance(Duration::from_millis(50));
+            SystemClock.sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn words_of_an_application_that_the_record_does_not_know_are_dropped_and_refused_ones_are_not() {
+    let (wire, source) = torn_down_with_words_left().await;
+    wire.record.refuse_output(Some(RecordError::Refused("it is no log of ours".to_owned())));
+    let offered = wire.record.logs_opened();
+    wire.advance_until("they were refused", || wire.record.logs_opened() >= offered + 3).await;
+    let left = wire.memory.outbox().await;
+    assert_eq!(left, std::slice::from_ref(&source), "what refuses them may still be mended");
+
+    wire.record.refuse_output(Some(RecordError::Unknown("orders@4".to_owned())));
+    outbox_is_empty(&wire).await;
+    assert_eq!(wire.record.log(&source).0, b"");
+}
