@@ -373,11 +373,15 @@ impl Cache {
     }
 }
 
+/// Bytes that are digested at once. Reads gain nothing beyond this size, and an allocator that has
+/// seen a larger buffer freed keeps as much for as long as the process lives.
+const DIGESTED_BYTES: usize = 64 * 1024;
+
 /// Digests a file.
 pub fn digest_of(path: &Path) -> io::Result<Digest> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1024 * 1024];
+    let mut buffer = vec![0; DIGESTED_BYTES];
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {

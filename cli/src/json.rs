@@ -8,7 +8,7 @@ use proto::api;
 use serde::{Serialize, Serializer};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET)
+    DescriptorPool::decode(proto::MESSAGE_DESCRIPTOR_SET)
         .expect("the descriptor set was made with the types by one build")
 });
 
@@ -90,6 +90,26 @@ mod tests {
         assert_eq!(json["clean"], false);
         assert_eq!(json["submittedAt"], "1970-01-01T00:00:00Z");
         assert!(document(&application).contains("\n  \"generation\": \"4\","));
+    }
+
+    #[test]
+    fn every_message_that_is_printed_is_known_with_all_that_it_refers_to() {
+        let all = DescriptorPool::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
+        let fields = |message: &MessageDescriptor| -> Vec<String> {
+            message.fields().map(|field| format!("{field:?}")).collect()
+        };
+        let known = [
+            descriptor::<api::ListResponse>(),
+            descriptor::<api::Event>(),
+            descriptor::<api::LogLine>(),
+            descriptor::<api::GetGraphResponse>(),
+            descriptor::<api::SubmitRequest>(),
+            descriptor::<proto::job::Savepoint>(),
+        ];
+        for message in known {
+            let whole = all.get_message_by_name(message.full_name()).unwrap();
+            assert_eq!(fields(&message), fields(&whole), "{}", message.full_name());
+        }
     }
 
     #[test]

@@ -53,6 +53,18 @@ fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_agai
 }
 
 #[test]
+fn main_yields_to_the_services_of_its_host() {
+    let host = Host::new();
+    let ran = host.run(&["run", "-q", &program(&host, "how-nice", "nice")]).exits(0);
+    let stat =
+        std::fs::read_to_string(format!("/proc/{}/stat", host.pid_of("jobgraph-store").unwrap())).unwrap();
+    // Field 19 of proc(5), the seventeenth behind the command.
+    let service = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned();
+    let (main, service): (i32, i32) = (ran.stdout.trim().parse().unwrap(), service.parse().unwrap());
+    assert!(main > service || service == 19, "main() has {main}, the store {service}");
+}
+
+#[test]
 fn what_main_said_last_is_not_lost_with_its_runner() {
     let host = Host::new();
     let speaks = "echo \"begun $MAINSPRING_EPOCH\"; while [ ! -e \"$1/go\" ]; do sleep 0.02; done

@@ -9,6 +9,7 @@ mod keeper;
 mod leash;
 mod oom;
 mod output;
+mod priority;
 mod tree;
 
 use std::convert::Infallible;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::server::{self, Authenticator, Limits, Serve};
-use chassis::tasks::{Shutdown, TaskSet};
+use chassis::tasks::{Shutdown, TaskSet, owned};
 use chassis::telemetry::{self, LogFormat, TelemetryArgs};
 use chassis::transport::{Endpoint, OsTransport};
 use client::tether::TetherSpec;
@@ -84,6 +85,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
         tasks: tasks.handle(),
     };
     let socket = spec.socket.clone();
+    let _lowered = spec.yields.then(|| owned("priority", priority::lower_session(clock.clone())));
     // Signals are heard before anybody can connect and have the child started.
     let keeper = keeper::Keeper::new(spec, clock.clone(), heard, status, progress)?;
     let server = server::bind(Serve {

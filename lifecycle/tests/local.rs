@@ -169,6 +169,16 @@ async fn a_contender_finds_the_state_directory_and_its_name() {
 }
 
 #[tokio::test]
+async fn a_cluster_yields_to_the_host_and_a_contender_does_not() {
+    let machine = Machine::new();
+    let niceness = async |order: &Order| machine.said(order).await.trim().parse::<i32>().unwrap();
+    let contender = niceness(&laws::contender(2, "nice")).await;
+    let cluster = niceness(&laws::order(9, "nice")).await;
+    assert_eq!(contender, rustix::process::getpriority_process(None).unwrap());
+    assert!(cluster > contender || contender == 19, "{cluster} and {contender}");
+}
+
+#[tokio::test]
 async fn a_process_whose_tether_is_killed_is_ended_and_its_exit_is_unknown() {
     let machine = Machine::new();
     let order = laws::order(1, "sleep 1000");

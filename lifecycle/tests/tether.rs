@@ -14,7 +14,7 @@ use chassis::run_as::Identity;
 use client::process_tree::{self, Process};
 use client::tether::{Exit, Stream, TetherEvent};
 use proto::{Epoch, Reason};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, getpriority_process};
 use tonic::Code;
 
 use harness::{Scene, exit, said, token, within};
@@ -42,6 +42,33 @@ async fn an_exit_and_all_that_was_said_are_kept_until_released() {
     scene.until("the tether leaves", || scene.marked().is_empty()).await;
     assert!(!spec.socket.exists());
     assert_eq!(Exit::read(&spec.exit_file).unwrap(), Some(seen), "released by who saw it: seen");
+}
+
+#[tokio::test]
+async fn what_yields_is_nicer_than_its_tether_and_so_are_its_session_and_what_it_starts() {
+    let scene = Scene::new();
+    let yields = client::tether::TetherSpec { yields: true, ..scene.spec(1, "sh -c nice & sleep 1000") };
+    let (tether, owned, pid) = scene.start(&yields).await;
+    let niceness = |pid: u32| getpriority_process(i32::try_from(pid).ok().and_then(Pid::from_raw)).unwrap();
+    let keeper = Process::of(pid).unwrap().parent;
+    let own = niceness(std::process::id());
+    assert_eq!(niceness(keeper), own, "a tether acts in time, whatever its child does");
+    assert!(niceness(pid) > own || own == 19);
+    let mut output = within(tether.read_output(0, true)).await.unwrap();
+    let said = within(output.next()).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.data).trim(), niceness(pid).to_string());
+
+    // "/autogroup-123 nice 5"; a kernel without such groups has no such file.
+    let group = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/autogroup")).ok();
+    if group(pid).is_some_and(|group| !group.is_empty()) {
+        let is_lower = || group(pid).is_some_and(|group| !group.trim().ends_with("nice 0"));
+        scene.until("the session yields", is_lower).await;
+    }
+    drop(owned);
+
+    let stays = scene.spec(2, "sleep 1000");
+    let (_tether, _owned, pid) = scene.start(&stays).await;
+    assert_eq!(niceness(pid), own, "only what is told to yields");
 }
 
 #[tokio::test]

@@ -14,8 +14,12 @@ pub use id::{
 pub use reason::Reason;
 pub use uri::Uri;
 
-/// The encoded `FileDescriptorSet` of every package: for reflection and the JSON mapping.
+/// The encoded `FileDescriptorSet` of every package, comments included: for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainspring.bin"));
+
+/// Of that the messages of `mainspring.api.v1` and what they refer to, without comments: for the
+/// JSON mapping.
+pub const MESSAGE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/messages.bin"));
 
 /// Version of the protocol between our own processes. A process works with peers of this and the previous one.
 pub const PROTOCOL: u32 = 1;

@@ -218,6 +218,8 @@ impl Shared {
             lock_wait_ms: tether::default_lock_wait_ms(),
             // Part of the engine, as trusted as the host that found it.
             becomes: None,
+            // What it does for main() and the cluster, such as to publish, others wait for.
+            yields: false,
             output_dir: output_dir.clone(),
             exit_file: at.control.join(format!("describe-{starts}.exit")),
             owner_mark: places.owner_mark(

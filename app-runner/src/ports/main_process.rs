@@ -153,6 +153,7 @@ impl TetheredMain {
             lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
             lock_wait_ms: tether::default_lock_wait_ms(),
             becomes,
+            yields: true,
             output_dir: at.output(),
             exit_file: at.control.join("main.exit"),
             owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),

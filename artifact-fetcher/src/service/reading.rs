@@ -15,7 +15,7 @@ use super::Fetcher;
 use crate::cache::Kept;
 use crate::error::FetchError;
 
-/// Bytes that are read at once and travel together.
+/// Bytes that are read at once and travel together, at most.
 const PART_BYTES: u64 = 1024 * 1024;
 
 /// Bytes of an artifact in order.
@@ -46,8 +46,11 @@ impl Fetcher {
             file.seek(SeekFrom::Start(offset)).await.map_err(disk)?;
             return Ok(range(file, length, kept));
         }
-        let whole =
-            Whole { fetcher: self.clone(), digest, file, hasher: Sha256::new(), held: None, _kept: kept };
+        // As large as the artifact, where that is small: an allocator keeps for good what large
+        // buffers took.
+        let at_once = size.clamp(1, PART_BYTES);
+        let (fetcher, hasher) = (self.clone(), Sha256::new());
+        let whole = Whole { fetcher, digest, file, at_once, hasher, held: None, _kept: kept };
         Ok(futures::stream::try_unfold(Some(whole), Whole::next).boxed())
     }
 }
@@ -66,6 +69,8 @@ struct Whole {
     fetcher: Fetcher,
     digest: Digest,
     file: File,
+    /// Bytes that are read at once.
+    at_once: u64,
     hasher: Sha256,
     /// What has passed the digest and waits for what comes behind it.
     held: Option<Bytes>,
@@ -76,7 +81,7 @@ impl Whole {
     async fn next(reading: Option<Self>) -> Result<Option<(Bytes, Option<Self>)>, FetchError> {
         let Some(mut this) = reading else { return Ok(None) };
         loop {
-            let part = part(&mut this.file, PART_BYTES).await?;
+            let part = part(&mut this.file, this.at_once).await?;
             if part.is_empty() {
                 break;
             }

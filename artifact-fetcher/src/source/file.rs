@@ -14,7 +14,7 @@ use super::{Cut, OpenError, Opened, Source};
 use crate::error::FetchError;
 use crate::model::Location;
 
-/// Bytes that are read at once.
+/// Bytes that are read at once, at most.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Reads regular files.
@@ -44,7 +44,12 @@ impl Source for FileSource {
         let offset = if validator == Some(version.as_str()) { offset } else { 0 };
         file.seek(SeekFrom::Start(offset)).await.map_err(refuse)?;
         let size_bytes = Some(metadata.len());
-        Ok(Opened { size_bytes, offset, validator: Some(version), body: chunks(file).boxed() })
+        Ok(Opened {
+            size_bytes,
+            offset,
+            validator: Some(version),
+            body: chunks(file, metadata.len()).boxed(),
+        })
     }
 }
 
@@ -59,9 +64,13 @@ fn regular(metadata: &Metadata) -> Result<(), Error> {
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
-fn chunks(file: File) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {
-    futures::stream::try_unfold(file, |mut file| async move {
-        let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+/// Buffers are as large as the file, where that is small: the runtime has another of the same size
+/// for each, and an allocator keeps for good what large ones took.
+fn chunks(file: File, size: u64) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {
+    // One byte finds the end, or that the file has grown.
+    let at_once = usize::try_from(size).unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES);
+    futures::stream::try_unfold(file, move |mut file| async move {
+        let mut buffer = BytesMut::with_capacity(at_once);
         let read = file.read_buf(&mut buffer).await.map_err(|error| Cut(error.to_string()))?;
         Ok((read > 0).then(|| (buffer.freeze(), file)))
     })
@@ -74,5 +83,29 @@ fn refusal(location: &Location, error: Error) -> FetchError {
             FetchError::NotFound { uri, why: "no such file".into() }
         }
         _ => FetchError::NotReadable { uri, why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_small_file_is_read_into_a_small_buffer_and_a_large_one_into_several() {
+        let directory = tempfile::tempdir().unwrap();
+        for bytes in [0, 20, CHUNK_BYTES + 1] {
+            let path = directory.path().join(bytes.to_string());
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            let opened = FileSource.open(&Location::Local(path), 0, None).await.unwrap();
+            let chunks: Vec<Bytes> = opened.body.try_collect().await.unwrap();
+            assert_eq!(chunks.iter().map(Bytes::len).sum::<usize>(), bytes);
+            for chunk in chunks {
+                let buffer = chunk.try_into_mut().unwrap().capacity();
+                assert!(buffer <= bytes.min(CHUNK_BYTES), "{buffer} for a file of {bytes}");
+            }
+        }
     }
 }

@@ -276,11 +276,12 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
     Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
 }
 
-/// Has a process of the host give memory back once it has less to do. glibc's allocator makes an arena for each thread that meets
-/// another one, up to eight for each core, and what a moment of much work leaves in them stays; two are enough for what waits
-/// for disks and sockets. Whoever has set it differently knows better.
+/// Has a process of the host give memory back once it has less to do. glibc's allocator makes an arena
+/// for each thread that meets another one, up to eight for each core, and what a moment of much work
+/// leaves in them stays: its holes are filled by what is needed next in the same arena only. One is
+/// enough for what waits for disks and sockets. Whoever has set it differently knows better.
 pub(crate) fn give_back_memory() -> Option<(&'static str, &'static str)> {
-    std::env::var_os(ARENAS).is_none().then_some((ARENAS, "2"))
+    std::env::var_os(ARENAS).is_none().then_some((ARENAS, "1"))
 }
 
 /// Waits until a service serves; `Err` says that it does not within the time that one may take to start.

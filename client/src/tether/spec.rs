@@ -41,6 +41,9 @@ pub struct TetherSpec {
     /// What the child becomes before its program begins; absent: what the tether is.
     #[serde(default)]
     pub becomes: Option<Identity>,
+    /// The child and all that it starts make room for what the host does for everybody.
+    #[serde(default)]
+    pub yields: bool,
     /// `MAINSPRING_OWNER` of everything that is started, see [`crate::places::Places::owner_mark`].
     pub owner_mark: String,
 }

@@ -105,7 +105,10 @@ impl Service {
         }
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size = file.metadata().await.map_err(unreadable)?.len();
-        let parts = ReaderStream::with_capacity(file, PART_BYTES).map_err(unreadable);
+        // As large as the file, where that is small: an allocator keeps for good what large buffers
+        // took.
+        let at_once = usize::try_from(size).unwrap_or(PART_BYTES).clamp(1, PART_BYTES);
+        let parts = ReaderStream::with_capacity(file, at_once).map_err(unreadable);
         self.put_payload(digest, size, parts).await
     }
 

@@ -15,6 +15,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Gid, Pid, Signal, Uid, WaitOptions, kill_process, kill_process_group, wait};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
+use super::priority;
+
 /// Passes over all descendants that a freeze may take before it lets the tether do something else in between.
 const FREEZE_PASSES: u32 = 50;
 
@@ -59,7 +61,7 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
     if let Some(lock) = lock {
         fcntl_setfd(lock, FdFlags::empty())?;
     }
-    let started = spawn(&mut command, spec.becomes.as_ref());
+    let started = spawn(&mut command, spec);
     if let Some(lock) = lock {
         fcntl_setfd(lock, FdFlags::CLOEXEC)?;
     }
@@ -70,22 +72,34 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
     Ok(Child { pid, stdout, stderr })
 }
 
-/// Starts it as whom it is to become. A thread has credentials of its own, and a process gets those of the thread that started it:
-/// one that lives for this alone becomes what the child is to be, and the tether stays what it is.
-fn spawn(command: &mut Command, becomes: Option<&Identity>) -> io::Result<std::process::Child> {
-    let Some(Identity { uid, gid, groups }) = becomes else { return command.spawn() };
+/// Starts it as what it is to be. A thread has credentials and a priority of its own, and a process gets those of the thread
+/// that started it: one that lives for this alone becomes what the child is to be, and the tether stays what it is.
+fn spawn(command: &mut Command, spec: &TetherSpec) -> io::Result<std::process::Child> {
+    if spec.becomes.is_none() && !spec.yields {
+        return command.spawn();
+    }
     let started = std::thread::scope(|scope| {
         let become_and_spawn = || {
-            let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
-            // The user last: who is not root any more changes no groups.
-            set_thread_groups(&groups)?;
-            set_thread_gid(Gid::from_raw(*gid))?;
-            set_thread_uid(Uid::from_raw(*uid))?;
+            if spec.yields
+                && let Err(error) = priority::lower_thread()
+            {
+                tracing::warn!("what runs here does not yield: {error}");
+            }
+            spec.becomes.as_ref().map_or(Ok(()), becomes)?;
             command.spawn()
         };
         scope.spawn(become_and_spawn).join()
     });
     started.unwrap_or_else(|_| Err(io::Error::other("the thread that starts the child panicked")))
+}
+
+/// Makes the calling thread somebody else.
+fn becomes(Identity { uid, gid, groups }: &Identity) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    // The user last: who is not root any more changes no groups.
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(*gid))?;
+    Ok(set_thread_uid(Uid::from_raw(*uid))?)
 }
 
 /// What reaping found.

@@ -51,6 +51,7 @@ impl Scene {
             lock_file: None,
             lock_wait_ms: 100,
             becomes: None,
+            yields: false,
             output_dir: home.join("output"),
             exit_file: home.join("exit.json"),
             owner_mark: self.places.owner_mark(&application, Kind::Attempt, epoch),

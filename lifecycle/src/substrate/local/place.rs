@@ -260,6 +260,8 @@ impl Place {
             output_dir: self.output_dir(order.start),
             exit_file: self.exit_file(order.start),
             becomes,
+            // A contender renews its lease in time, and that is its work.
+            yields: group.kind != Kind::Contender,
             owner_mark: places.owner_mark(&group.application, group.kind, group.number),
         }
     }
