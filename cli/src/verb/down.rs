@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::host::file::HostFile;
 use crate::host::lock::{Holder, HostLock, holder};
-use crate::host::service;
+use crate::host::service::{self, Reach};
 use crate::host::{LIFECYCLE, SERVICES, STORE, contenders, up};
 use crate::session::Session;
 use crate::table::plural;
@@ -51,9 +51,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
         return Ok(Exit::SUCCEEDED);
     }
     let reach = session.reach()?;
-    if reach.is_ready(STORE).await {
-        let api = Api::new(reach.channel(STORE), session.clock.clone());
-        let running = unclean(&api).await?;
+    let api = Api::new(reach.channel(STORE), session.clock.clone());
+    if let Some(running) = unclean(&api, &reach).await? {
         if !running.is_empty() {
             let names: Vec<_> = running.iter().map(ToString::to_string).collect();
             let consequence =
@@ -74,8 +73,10 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
         }
         if reach.is_ready(LIFECYCLE).await {
             let exact = |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
-            let unclean = unclean(&api).await?.into_iter().filter_map(exact).collect();
-            contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
+            if let Some(unclean) = unclean(&api, &reach).await? {
+                let unclean = unclean.into_iter().filter_map(exact).collect();
+                contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
+            }
         }
     }
     // Nobody may become `up` meanwhile and start again what is being ended.
@@ -102,8 +103,20 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// Applications that are not clean.
-async fn unclean(api: &Api) -> Outcome<Vec<Named>> {
+/// Applications that are not clean; `None` where no store answers. A host that has nothing to do leaves by itself, also between the
+/// question whether its store answers and the next one.
+async fn unclean(api: &Api, reach: &Reach) -> Outcome<Option<Vec<Named>>> {
+    if !reach.is_ready(STORE).await {
+        return Ok(None);
+    }
+    chassis::failpoint::hit("down.store-answers").await;
+    match list_unclean(api).await {
+        Err(_) if !reach.is_ready(STORE).await => Ok(None),
+        listed => listed.map(Some),
+    }
+}
+
+async fn list_unclean(api: &Api) -> Outcome<Vec<Named>> {
     let request = ListRequest { phases: unclean_phases(), ..ListRequest::default() };
     let found = all_pages(api, request, usize::MAX).await?.applications;
     let named = found.into_iter().filter_map(|application| {
