@@ -97,15 +97,13 @@ impl From<CallError> for PortError {
         let unexplained =
             problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
         let full = reason == Some(Reason::StoreFull);
-        // The fetcher has tried often enough before it says so.
-        let exhausted = reason == Some(Reason::ArtifactNotReachable);
         let kind = if error.is_superseded() {
             let epoch =
                 problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
             PortErrorKind::Superseded(Epoch(epoch))
         } else if reason == Some(Reason::RevisionMoved) {
             PortErrorKind::Moved
-        } else if !exhausted && (error.is_retryable() || unexplained || full) {
+        } else if error.is_retryable() || unexplained || full {
             PortErrorKind::Away
         } else {
             PortErrorKind::Refused
@@ -127,7 +125,7 @@ impl From<CallError> for PortError {
 mod tests {
     use std::time::Duration;
 
-    use tonic::{Code, Status};
+    use tonic::Status;
 
     use super::*;
 
@@ -137,23 +135,21 @@ mod tests {
 
     #[test]
     fn what_a_runner_does_about_an_error_follows_from_its_code_and_reason() {
-        let problem = |code, reason| Problem::new(code, reason, "x");
-        let superseded = problem(Code::FailedPrecondition, Reason::EpochSuperseded).metadata("epoch", 9);
+        let problem = |reason| Problem::new(reason, "x");
+        let superseded = problem(Reason::EpochSuperseded).metadata("epoch", 9);
         let table = [
             (Status::unavailable("connection refused"), PortErrorKind::Away),
             (Status::unknown("the connection broke"), PortErrorKind::Away),
             (Status::internal("h2 protocol error"), PortErrorKind::Away),
             (Status::unimplemented("another service"), PortErrorKind::Refused),
-            (problem(Code::ResourceExhausted, Reason::StoreFull).into_status(), PortErrorKind::Away),
+            (problem(Reason::StoreFull).into_status(), PortErrorKind::Away),
             (
-                problem(Code::Unavailable, Reason::StoreUnavailable)
-                    .retry_after(Duration::from_secs(1))
-                    .into_status(),
+                problem(Reason::StoreUnavailable).retry_after(Duration::from_secs(1)).into_status(),
                 PortErrorKind::Away,
             ),
-            (problem(Code::Unavailable, Reason::ArtifactNotReachable).into_status(), PortErrorKind::Refused),
-            (problem(Code::Aborted, Reason::RevisionMoved).into_status(), PortErrorKind::Moved),
-            (problem(Code::InvalidArgument, Reason::OptionMeaningless).into_status(), PortErrorKind::Refused),
+            (problem(Reason::ArtifactNotReachable).into_status(), PortErrorKind::Refused),
+            (problem(Reason::RevisionMoved).into_status(), PortErrorKind::Moved),
+            (problem(Reason::OptionMeaningless).into_status(), PortErrorKind::Refused),
             (superseded.into_status(), PortErrorKind::Superseded(Epoch(9))),
         ];
         for (status, expected) in table {
@@ -163,15 +159,14 @@ mod tests {
 
     #[test]
     fn only_a_refusal_with_a_reason_that_is_no_defect_is_permanent() {
-        let of =
-            |code, reason| PortError::from(CallError::from(Problem::new(code, reason, "x").into_status()));
+        let of = |reason| PortError::from(CallError::from(Problem::new(reason, "x").into_status()));
         let table = [
-            (of(Code::Unauthenticated, Reason::CredentialInvalid), true, true),
-            (of(Code::PermissionDenied, Reason::CredentialScope), true, true),
-            (of(Code::NotFound, Reason::ApplicationNotFound), true, false),
-            (of(Code::DataLoss, Reason::DataCorrupt), true, false),
-            (of(Code::Internal, Reason::Internal), false, false),
-            (of(Code::Unavailable, Reason::StoreUnavailable), false, false),
+            (of(Reason::CredentialInvalid), true, true),
+            (of(Reason::CredentialScope), true, true),
+            (of(Reason::ApplicationNotFound), true, false),
+            (of(Reason::DataCorrupt), true, false),
+            (of(Reason::Internal), false, false),
+            (of(Reason::StoreUnavailable), false, false),
             (PortError::from(CallError::from(Status::unimplemented("of another build"))), false, false),
             (PortError::from(CallError::from(Status::unavailable("connection refused"))), false, false),
         ];
@@ -184,7 +179,7 @@ mod tests {
 
     #[test]
     fn field_violations_and_ways_out_are_in_the_message() {
-        let problem = Problem::new(Code::InvalidArgument, Reason::SettingUnknown, "a setting is unknown")
+        let problem = Problem::new(Reason::SettingUnknown, "a setting is unknown")
             .field("settings.memroy", "did you mean memory?")
             .help("mainspring-datafusion lists them");
         let error = PortError::from(CallError::from(problem.into_status()));

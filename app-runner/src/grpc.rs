@@ -1,5 +1,7 @@
 //! `ExecutionService` on the wire, and the server that carries it for one attempt.
 
+mod status;
+
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -23,9 +25,9 @@ use proto::runner::{
 use proto::{Digest, EpochFence, JobId, Reason, api};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::error::{PortError, PortErrorKind};
+use crate::error::PortError;
 use crate::ports::PortResult;
 use crate::ports::keyring::Keyring;
 use crate::ports::workspace;
@@ -111,12 +113,12 @@ impl ExecutionService for Served {
             Some(execute_request::Part::Header(header)) => header,
             _ => return Err(invalid("the first message of Execute has to be the header")),
         };
-        let entered = self.execution.enter(&header.call_id, &header.name).map_err(status)?;
+        let entered = self.execution.enter(&header.call_id, &header.name)?;
         let call = collect(header, parts).await?;
-        let answers = self.execution.execute(call, entered).await.map_err(status)?;
+        let answers = self.execution.execute(call, entered).await?;
         let answers = ReceiverStream::new(answers).map(|answer| match answer {
             Ok(item) => Ok(ExecuteResponse { item: Some(item) }),
-            Err(error) => Err(status(error)),
+            Err(error) => Err(error.into()),
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -127,11 +129,8 @@ impl ExecutionService for Served {
     ) -> Result<Response<AssignJobResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
-        let (job, ordinal) = self
-            .execution
-            .assign_job(&request.call_id, &request.name, request.description)
-            .await
-            .map_err(status)?;
+        let (job, ordinal) =
+            self.execution.assign_job(&request.call_id, &request.name, request.description).await?;
         Ok(Response::new(AssignJobResponse { job_id: job.to_string(), ordinal }))
     }
 
@@ -141,7 +140,7 @@ impl ExecutionService for Served {
     ) -> Result<Response<CancelJobResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
-        self.execution.cancel_job(job_id(&request.job_id)?, request.reason).await.map_err(status)?;
+        self.execution.cancel_job(job_id(&request.job_id)?, request.reason).await?;
         Ok(Response::new(CancelJobResponse {}))
     }
 
@@ -159,7 +158,7 @@ impl ExecutionService for Served {
             format: request.format,
             ..api::SavepointWish::default()
         };
-        self.execution.request_savepoint(job_id(&request.job_id)?, wish).await.map_err(status)?;
+        self.execution.request_savepoint(job_id(&request.job_id)?, wish).await?;
         Ok(Response::new(RequestSavepointResponse {}))
     }
 
@@ -170,7 +169,7 @@ impl ExecutionService for Served {
         self.check(&request)?;
         let request = request.into_inner();
         let asked = self.execution.savepoint(job_id(&request.job_id)?, &request.request_id).await;
-        Ok(Response::new(GetSavepointResponse { savepoint: asked.map_err(status)? }))
+        Ok(Response::new(GetSavepointResponse { savepoint: asked? }))
     }
 
     async fn put_payload(
@@ -191,8 +190,7 @@ impl ExecutionService for Served {
                 put_payload_request::Part::Header(_) => None,
             }
         });
-        let found =
-            self.execution.put_payload(digest, header.size_bytes, chunks.boxed()).await.map_err(status)?;
+        let found = self.execution.put_payload(digest, header.size_bytes, chunks.boxed()).await?;
         Ok(Response::new(PutPayloadResponse { found }))
     }
 
@@ -201,8 +199,8 @@ impl ExecutionService for Served {
         request: Request<WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         self.check(&request)?;
-        let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).await.map_err(status)?;
-        Ok(Response::new(Box::pin(states.map(|state| state.map_err(status)))))
+        let states = self.execution.watch_job(job_id(&request.into_inner().job_id)?).await?;
+        Ok(Response::new(Box::pin(states.map(|state| state.map_err(Status::from)))))
     }
 
     async fn read_result(
@@ -210,15 +208,15 @@ impl ExecutionService for Served {
         request: Request<ReadResultRequest>,
     ) -> Result<Response<Self::ReadResultStream>, Status> {
         self.check(&request)?;
-        let rows = self.execution.read_result(job_id(&request.into_inner().job_id)?).await.map_err(status)?;
-        let rows = rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(status));
+        let rows = self.execution.read_result(job_id(&request.into_inner().job_id)?).await?;
+        let rows = rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(Status::from));
         Ok(Response::new(Box::pin(rows)))
     }
 
     async fn journal(&self, request: Request<JournalRequest>) -> Result<Response<JournalResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
-        let answer = self.execution.journal(&request.key, request.value).await.map_err(status)?;
+        let answer = self.execution.journal(&request.key, request.value).await?;
         Ok(Response::new(JournalResponse { value: answer.value, found: answer.found }))
     }
 
@@ -248,7 +246,7 @@ async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) ->
              or artifacts and let the graph name them",
             header.name
         );
-        Problem::new(Code::ResourceExhausted, Reason::GraphTooLarge, text).into_status()
+        Problem::new(Reason::GraphTooLarge, text).into_status()
     };
     if said > MAX_GRAPH_BYTES {
         return Err(too_large(said));
@@ -280,39 +278,9 @@ fn job_id(text: &str) -> Result<JobId, Status> {
 }
 
 fn malformed(error: proto::InvalidId) -> Status {
-    Problem::new(Code::InvalidArgument, Reason::IdMalformed, error.to_string()).into_status()
+    Problem::new(Reason::IdMalformed, error.to_string()).into_status()
 }
 
 fn invalid(text: &str) -> Status {
-    Problem::new(Code::InvalidArgument, Reason::RequestInvalid, text).into_status()
-}
-
-/// The one place where errors get their codes. Everything that a wait may cure is `Unavailable`: a program waits.
-fn status(error: PortError) -> Status {
-    let reason = match (error.kind, error.reason) {
-        (PortErrorKind::Refused, Some(reason)) => reason,
-        (PortErrorKind::Refused, None) => return internal(&error),
-        (PortErrorKind::Away | PortErrorKind::Moved | PortErrorKind::Superseded(_), _) => {
-            return Problem::new(Code::Unavailable, Reason::StoreUnavailable, error.message).into_status();
-        }
-    };
-    let code = match reason {
-        Reason::JobNotFound => Code::NotFound,
-        Reason::JobNameTaken | Reason::RequestIdReused => Code::AlreadyExists,
-        Reason::GraphTooLarge | Reason::StoreFull | Reason::Overloaded => Code::ResourceExhausted,
-        Reason::GraphDigestMismatch
-        | Reason::PayloadDigestMismatch
-        | Reason::IdMalformed
-        | Reason::RequestInvalid
-        | Reason::JournalValueTooLarge => Code::InvalidArgument,
-        Reason::DataCorrupt => Code::DataLoss,
-        Reason::Internal => return internal(&error),
-        _ => Code::FailedPrecondition,
-    };
-    Problem::new(code, reason, error.message).into_status()
-}
-
-fn internal(error: &PortError) -> Status {
-    tracing::error!("{error}");
-    Status::internal(error.message.clone())
+    Problem::new(Reason::RequestInvalid, text).into_status()
 }

@@ -5,9 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chassis::status::Problem;
-use proto::{Digest, Reason};
-use tonic::{Code, Status};
+use proto::Digest;
 
 /// Why an artifact is not there. Shared by all callers of one transfer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -170,76 +168,5 @@ impl FetchError {
     pub(crate) fn placing(path: &Path, error: io::Error) -> Self {
         let (path, full, error) = (path.to_owned(), is_full(&error), Arc::new(error));
         if full { Self::LinkFull { path, error } } else { Self::Link { path, error } }
-    }
-}
-
-impl From<FetchError> for Status {
-    fn from(error: FetchError) -> Self {
-        let text = error.to_string();
-        let problem = |code, reason| Problem::new(code, reason, text.clone());
-        match error {
-            FetchError::UriInvalid { uri, .. } => problem(Code::InvalidArgument, Reason::ArtifactUriInvalid)
-                .metadata("uri", uri)
-                .help("give file:///path, local:///path, http(s)://host/path or an absolute path"),
-            FetchError::NotFound { uri, .. } => problem(Code::NotFound, Reason::ArtifactNotFound)
-                .metadata("uri", uri)
-                .help("check the spelling, and that the machine that fetches sees the same path"),
-            FetchError::NotReachable { uri, .. } => problem(Code::Unavailable, Reason::ArtifactNotReachable)
-                .metadata("uri", uri)
-                .help("check the host's name and port, and that this machine can reach it"),
-            FetchError::NotReadable { uri, .. } => {
-                problem(Code::FailedPrecondition, Reason::ArtifactNotReadable)
-                    .metadata("uri", uri)
-                    .help("it has to be a regular file that the user of the host may read")
-            }
-            FetchError::DigestMismatch { uri, expected, actual } => problem(
-                Code::FailedPrecondition,
-                Reason::ArtifactDigestMismatch,
-            )
-            .metadata("uri", uri)
-            .metadata("expected", expected)
-            .metadata("actual", actual)
-            .help("the file changed, or the digest is another file's: correct #sha256=… or leave it out"),
-            FetchError::Redirects { uri, .. } => problem(Code::FailedPrecondition, Reason::ArtifactRedirects)
-                .metadata("uri", uri)
-                .help("give the address where the redirects end"),
-            FetchError::CacheFull { directory, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
-                .metadata("directory", directory.display())
-                .help("make room on that disk, or give the host another --state-dir"),
-            FetchError::CacheLimit { directory, limit_bytes, .. } => {
-                problem(Code::ResourceExhausted, Reason::CacheFull)
-                    .metadata("directory", directory.display())
-                    .metadata("limit_bytes", limit_bytes)
-                    .help(
-                        "give the host a larger --cache-limit, or wait until running applications have ended",
-                    )
-            }
-            FetchError::LinkFull { path, .. } => problem(Code::ResourceExhausted, Reason::CacheFull)
-                .metadata("directory", path.display())
-                .help("the working directory has to be writable and its disk have room"),
-            FetchError::Link { path, .. } => problem(Code::InvalidArgument, Reason::RequestInvalid)
-                .metadata("path", path.display())
-                .field("link_to", text.clone())
-                .help("it has to be a file in a directory that is there and that the fetcher may write"),
-            FetchError::Request { field, why } => {
-                problem(Code::InvalidArgument, Reason::RequestInvalid).field(field, why)
-            }
-            FetchError::PageToken(_) => problem(Code::InvalidArgument, Reason::PageTokenInvalid)
-                .field("page_token", text.clone())
-                .help("begin again without a token"),
-            FetchError::NotCached(digest) => {
-                problem(Code::NotFound, Reason::ArtifactNotCached).metadata("digest", digest)
-            }
-            FetchError::Damaged { path, digest } => problem(Code::DataLoss, Reason::DataCorrupt)
-                .metadata("file", path.display())
-                .metadata("digest", digest)
-                .help("it is out of the cache now: fetch the artifact again"),
-            FetchError::Malformed(_) => problem(Code::InvalidArgument, Reason::IdMalformed),
-            FetchError::PastEnd { .. } => problem(Code::OutOfRange, Reason::RequestInvalid),
-            FetchError::Cache(_) => problem(Code::Internal, Reason::Internal),
-            FetchError::GoingDown => problem(Code::Unavailable, Reason::Overloaded)
-                .retry_after(std::time::Duration::from_millis(200)),
-        }
-        .into_status()
     }
 }

@@ -1,5 +1,7 @@
 //! The wire: messages to verbs and back, errors to codes. Only the deployment may call.
 
+mod status;
+
 use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use proto::Reason;
 use tonic::body::Body;
 use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint};
-use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tonic::{ConnectError, Status, TimeoutExpired};
 use tower::Service;
 
 use crate::clock::{SharedClock, timeout};
@@ -158,7 +158,7 @@ fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
     while let Some(at) = cause {
         if at.is::<TimeoutExpired>() {
             let text = format!("{peer} did not answer within the call's deadline; what it did is unknown");
-            return Problem::new(Code::DeadlineExceeded, Reason::TimedOut, text).into_status();
+            return Problem::new(Reason::TimedOut, text).into_status();
         }
         if at.is::<ConnectError>() {
             return Status::unavailable(innermost(at));

@@ -14,6 +14,9 @@ pub const ERROR_DOMAIN: &str = "mainspring";
 /// The longest message, in bytes: it travels in a header, and headers have a bound. What is longer is cut.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
+/// When a caller tries again what the reason alone lets it try again.
+const SOON: Duration = Duration::from_millis(200);
+
 /// A refusal or failure in the caller's terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -54,17 +57,17 @@ pub struct Field {
 }
 
 impl Problem {
-    /// A problem with nothing but its code, reason and message.
-    pub fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
+    /// A problem with nothing but its reason, the code that goes with it, and a message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            code,
+            code: reason.code(),
             reason: Some(reason),
             reason_word: reason.as_str().to_owned(),
             message: message.into(),
             metadata: BTreeMap::new(),
             help: Vec::new(),
             fields: Vec::new(),
-            retry_after: None,
+            retry_after: reason.is_retryable().then_some(SOON),
         }
     }
 
@@ -95,7 +98,7 @@ impl Problem {
         self
     }
 
-    /// Says when trying again makes sense.
+    /// Says when trying again makes sense, where that is not soon, or the reason alone does not allow it.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
@@ -179,14 +182,13 @@ mod tests {
 
     #[test]
     fn everything_a_problem_says_survives_the_wire() {
-        let problem =
-            Problem::new(Code::InvalidArgument, Reason::SpecInvalid, "spec.deadline: 90 has no unit")
-                .metadata("application_id", "orders")
-                .metadata("generation", 4)
-                .help("write 90s")
-                .help_link("durations", "docs/cli.md")
-                .field("spec.deadline", "90 has no unit")
-                .retry_after(Duration::from_millis(1500));
+        let problem = Problem::new(Reason::SpecInvalid, "spec.deadline: 90 has no unit")
+            .metadata("application_id", "orders")
+            .metadata("generation", 4)
+            .help("write 90s")
+            .help_link("durations", "docs/cli.md")
+            .field("spec.deadline", "90 has no unit")
+            .retry_after(Duration::from_millis(1500));
         let status = problem.clone().into_status();
         let mut headers = http::HeaderMap::new();
         status.add_header(&mut headers).expect("a header");
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_reason_of_a_newer_peer_is_kept_as_a_word() {
-        let mut newer = Problem::new(Code::Aborted, Reason::Internal, "?");
+        let mut newer = Problem::new(Reason::Internal, "?");
         newer.reason_word = "FROM_THE_FUTURE".into();
         let back = Problem::from_status(&newer.into_status());
         assert_eq!((back.reason, back.reason_word.as_str()), (None, "FROM_THE_FUTURE"));
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let status = Problem::new(Code::Internal, Reason::Internal, "é".repeat(5000)).into_status();
+        let status = Problem::new(Reason::Internal, "é".repeat(5000)).into_status();
         assert!(status.message().len() <= MAX_MESSAGE_BYTES + '…'.len_utf8());
         assert!(status.message().ends_with("é…"));
     }

@@ -7,7 +7,6 @@ use proto::job::JobOutcome;
 use crate::exit::Exit;
 use crate::failure::{Facts, Failure};
 use crate::main_output::MainOutput;
-use crate::remedy::remedy;
 use crate::words;
 
 /// So many lines of main() are worth being read twice.
@@ -97,7 +96,7 @@ pub(crate) fn logs(application: &Application) -> Option<String> {
 
 /// The remedy with the application's own name in the commands.
 fn help(reason: Reason, id: &str) -> String {
-    remedy(reason).replace(" ID", &format!(" {id}"))
+    reason.remedy().replace(" ID", &format!(" {id}"))
 }
 
 /// What the engine says that is to be done about a job that failed.

@@ -1,5 +1,8 @@
 //! What a verb could not do, as it is told: `error[REASON]: …`, the thing, the value, `help:`; or the same as JSON.
 
+#[cfg(test)]
+mod page;
+
 use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 
@@ -9,7 +12,6 @@ use proto::Reason;
 use tonic::Code;
 
 use crate::exit::Exit;
-use crate::remedy::remedy;
 
 /// The result of a verb or of a part of it.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -42,7 +44,7 @@ impl Failure {
             reason: reason.as_str().to_owned(),
             message: message.into(),
             details: Vec::new(),
-            help: vec![remedy(reason).to_owned()],
+            help: vec![reason.remedy().to_owned()],
             fields: Vec::new(),
             metadata: Vec::new(),
         })
@@ -182,7 +184,7 @@ impl From<CallError> for Failure {
             })
             .collect();
         if help.is_empty() {
-            help.extend(reason.map(|reason| remedy(reason).to_owned()));
+            help.extend(reason.map(|reason| reason.remedy().to_owned()));
         }
         Self::from(Facts {
             exit,

@@ -18,7 +18,6 @@ mod json;
 mod live;
 mod main_output;
 mod output;
-mod remedy;
 mod retain;
 mod serve;
 mod session;

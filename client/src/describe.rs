@@ -63,7 +63,6 @@ impl Describe {
         let answer = self.inner.clone().describe_cluster(request).await?.into_inner();
         answer.plan.ok_or_else(|| {
             let problem = chassis::status::Problem::new(
-                tonic::Code::Internal,
                 Reason::PlanInvalid,
                 "the engine answered DescribeCluster without a plan",
             );

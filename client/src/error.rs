@@ -45,8 +45,8 @@ impl CallError {
 
     /// The same call may succeed later without anything else being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
-            || (self.code == Code::ResourceExhausted && self.retry_after.is_some())
+        let by_code = matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown);
+        self.reason.map_or(by_code, Reason::is_retryable)
     }
 
     /// The call may have had its effect: read before it is repeated, unless a repeat is harmless.

@@ -93,11 +93,7 @@ impl Payloads {
     async fn send_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let unreadable = |error: std::io::Error| {
             let text = format!("cannot read {}: {error}", path.display());
-            CallError::from(Status::from(Problem::new(
-                Code::FailedPrecondition,
-                Reason::ArtifactNotReadable,
-                text,
-            )))
+            CallError::from(Status::from(Problem::new(Reason::ArtifactNotReadable, text)))
         };
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size_bytes = file.metadata().await.map_err(unreadable)?.len();
@@ -125,15 +121,14 @@ impl Payloads {
 
     /// All bytes of a payload of at most `limit` bytes, verified.
     pub async fn get_bytes(&self, digest: Digest, limit: usize) -> Result<Bytes, CallError> {
-        let refuse =
-            |code, reason, text: String| CallError::from(Status::from(Problem::new(code, reason, text)));
+        let refuse = |reason, text: String| CallError::from(Status::from(Problem::new(reason, text)));
         let mut chunks = self.get(digest, 0).await?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.try_next().await? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > limit {
                 let text = format!("payload {digest} has more than {limit} bytes");
-                return Err(refuse(Code::ResourceExhausted, Reason::MessageTooLarge, text));
+                return Err(refuse(Reason::MessageTooLarge, text));
             }
         }
         let bytes = bytes.freeze();
@@ -180,7 +175,7 @@ impl Payloads {
 /// The store gave out whole what it has: asked again, it would give out the same. It names the file itself where it sees the damage first.
 fn damaged(digest: Digest, is: Digest) -> CallError {
     let text = format!("payload {digest} of the record is damaged: its bytes have the digest {is}");
-    Status::from(Problem::new(Code::DataLoss, Reason::DataCorrupt, text)).into()
+    Status::from(Problem::new(Reason::DataCorrupt, text)).into()
 }
 
 fn split(mut bytes: Bytes) -> Vec<Bytes> {

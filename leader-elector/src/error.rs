@@ -1,15 +1,9 @@
 //! What can go wrong, in the caller's terms.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use chassis::status::Problem;
-use proto::{InvalidId, Reason};
+use proto::InvalidId;
 use redb_file::FileError;
-use tonic::{Code, Status};
-
-/// How soon a caller may try again after a disk has failed or the elector has ended.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Why a call was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,46 +70,5 @@ impl From<FileError> for Error {
                 Self::Ledger { path, why: "another process has it open".to_owned(), full: false }
             }
         }
-    }
-}
-
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match error {
-            Error::Id(id) => Problem::new(Code::InvalidArgument, Reason::IdMalformed, message.clone())
-                .field(id.kind, message)
-                .help(format!("it has to be {}", id.rule)),
-            Error::Request { field, why } => {
-                Problem::new(Code::InvalidArgument, Reason::RequestInvalid, message).field(field, why)
-            }
-            Error::Ledger { path, full: true, .. } => {
-                Problem::new(Code::ResourceExhausted, Reason::StoreFull, message)
-                    .metadata("path", path.display())
-                    .help(format!("make room on the disk of {}", path.display()))
-                    .retry_after(RETRY_AFTER)
-            }
-            Error::Ledger { path, .. } => Problem::new(Code::Unavailable, Reason::StoreUnavailable, message)
-                .metadata("path", path.display())
-                .retry_after(RETRY_AFTER),
-            Error::LedgerDamaged { path, .. } => {
-                tracing::error!("{message}");
-                Problem::new(Code::DataLoss, Reason::DataCorrupt, message).metadata("file", path.display())
-            }
-            Error::LedgerUnreadable { path, application, .. } => {
-                tracing::error!("{message}");
-                Problem::new(Code::DataLoss, Reason::DataCorrupt, message)
-                    .metadata("path", path.display())
-                    .metadata("application_id", application)
-            }
-            Error::ShuttingDown => {
-                Problem::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(RETRY_AFTER)
-            }
-            Error::Internal(what) => {
-                tracing::error!("{what}");
-                Problem::new(Code::Internal, Reason::Internal, "the elector has a defect; its log says more")
-            }
-        }
-        .into_status()
     }
 }

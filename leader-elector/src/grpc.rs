@@ -1,5 +1,7 @@
 //! `mainspring.election.v1` over the service.
 
+mod status;
+
 use std::time::Duration;
 
 use chassis::clock::timeout;

@@ -1,12 +1,12 @@
 //! The wire: messages to nouns, errors to statuses; nothing else.
 
 mod read;
+mod status;
 
 use std::pin::Pin;
 use std::time::Duration;
 
 use chassis::server::{require_deployment, require_own};
-use chassis::status::Problem;
 use client::places::Kind;
 use futures::Stream;
 use proto::lifecycle::lifecycle_service_server::LifecycleService;
@@ -16,17 +16,14 @@ use proto::lifecycle::{
     TeardownContendersRequest, TeardownContendersResponse, TeardownRequest, TeardownResponse,
     WatchClusterRequest, WatchClusterResponse, provision_response,
 };
-use proto::{ApplicationRef, EpochFence, Reason};
+use proto::{ApplicationRef, EpochFence};
 use tokio::sync::watch;
-use tonic::{Code, Request, Response, Status as Refusal};
+use tonic::{Request, Response, Status as Refusal};
 
 use crate::error::Error;
 use crate::model::{Addresses, Fate, GroupId, Phase, State, Status, phase};
 use crate::service::{Contenders, DEFAULT_GRACE, Group, Lifecycle, Provision};
 use read::{incarnation, invalid, read_contender, read_role};
-
-/// How long a store that is out of reach is given.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Lifecycle on the wire.
 #[derive(Clone)]
@@ -285,40 +282,6 @@ fn wire_status(status: Status) -> RoleStatus {
         gave_up: status.fate == Fate::GaveUp,
         deaths,
         last_exit,
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        let problem = |code, reason| Problem::new(code, reason, text.clone());
-        let problem = match error {
-            Error::EpochSuperseded { current, .. } => {
-                problem(Code::FailedPrecondition, Reason::EpochSuperseded).metadata("epoch", current)
-            }
-            Error::IncarnationSuperseded { current, .. } => {
-                let problem = problem(Code::FailedPrecondition, Reason::IncarnationSuperseded);
-                problem.metadata("incarnation", current.get())
-            }
-            Error::PlanInvalid(invalid) => {
-                problem(Code::InvalidArgument, Reason::PlanInvalid).field(invalid.field, invalid.why)
-            }
-            Error::RoleExited { status, .. } => {
-                problem(Code::FailedPrecondition, Reason::RoleExited).metadata("role", status.name())
-            }
-            Error::RoleNotReady { status, .. } => {
-                problem(Code::DeadlineExceeded, Reason::RoleNotReady).metadata("role", status.name())
-            }
-            Error::NoPort(_) => problem(Code::Unavailable, Reason::RoleNotReady).retry_after(RETRY),
-            Error::RecordAway(_) | Error::ShuttingDown => {
-                problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(RETRY)
-            }
-            Error::RecordRefused(_) => {
-                tracing::error!("the record refuses what lifecycle writes: {text}");
-                problem(Code::Internal, Reason::Internal)
-            }
-        };
-        problem.into_status()
     }
 }
 

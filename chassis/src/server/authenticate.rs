@@ -8,7 +8,7 @@ use futures::future::{Either, Ready, ready};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use proto::Reason;
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::authorize::may_enter;
@@ -49,7 +49,7 @@ impl Authenticator {
 
     /// Who sent these headers.
     fn principal(&self, headers: &HeaderMap) -> Result<Principal, Status> {
-        let refuse = |reason, text: &str| Problem::new(Code::Unauthenticated, reason, text).into_status();
+        let refuse = |reason, text: &str| Problem::new(reason, text).into_status();
         let value = headers.get(AUTHORIZATION).ok_or_else(|| {
             refuse(
                 Reason::CredentialMissing,

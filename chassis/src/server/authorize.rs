@@ -5,7 +5,7 @@
 mod doors;
 
 use proto::{ApplicationRef, Reason};
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 
 use crate::credential::{Kind, Principal};
 use crate::status::Problem;
@@ -28,8 +28,7 @@ pub(super) fn may_enter(path: &str, caller: &Principal) -> Result<(), Status> {
 /// Who calls. `Unauthenticated` only if the method is served without our stack.
 pub fn principal<T>(request: &Request<T>) -> Result<&Principal, Status> {
     request.extensions().get::<Principal>().ok_or_else(|| {
-        Problem::new(Code::Unauthenticated, Reason::CredentialMissing, "the call carries no credential")
-            .into_status()
+        Problem::new(Reason::CredentialMissing, "the call carries no credential").into_status()
     })
 }
 
@@ -94,7 +93,7 @@ fn require<T>(
 
 fn out_of_scope(wanted: &str, caller: &Principal) -> Status {
     let text = format!("this call is for {wanted}; the credential is for {caller}");
-    Problem::new(Code::PermissionDenied, Reason::CredentialScope, text).into_status()
+    Problem::new(Reason::CredentialScope, text).into_status()
 }
 
 #[cfg(test)]

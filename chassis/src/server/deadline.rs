@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use proto::Reason;
-use tonic::Code;
 use tower::{Layer, Service};
 
 use super::{Call, Reply};
@@ -76,7 +75,7 @@ where
                 let text = format!(
                     "{method} took longer than {after:?}; what it did is unknown, read before trying again"
                 );
-                Ok(Problem::new(Code::DeadlineExceeded, Reason::TimedOut, text).into_status().into_http())
+                Ok(Problem::new(Reason::TimedOut, text).into_status().into_http())
             })
         })
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use proto::Reason;
-use tonic::Code;
 use tower::load_shed::error::Overloaded;
 use tower::{Layer, Service};
 
@@ -55,7 +54,7 @@ where
             Ok(answer.await.unwrap_or_else(|error| {
                 if error.is::<Overloaded>() {
                     let text = "the service has as many calls as it takes; nothing was done, try again";
-                    let refusal = Problem::new(Code::ResourceExhausted, Reason::Overloaded, text);
+                    let refusal = Problem::new(Reason::Overloaded, text);
                     refusal.retry_after(RETRY_AFTER).into_status().into_http()
                 } else {
                     internal(&trace_id, &error.to_string()).into_http()

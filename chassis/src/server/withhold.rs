@@ -67,7 +67,7 @@ where
 pub(super) fn internal(trace_id: &TraceId, text: &str) -> Status {
     tracing::error!({ fields::TRACE_ID } = %trace_id.0, "internal: {text}");
     let message = format!("a defect of this service; its log has the details under trace {}", trace_id.0);
-    Problem::new(Code::Internal, Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
+    Problem::new(Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
 }
 
 /// What tonic says of a message over the limit, without a reason, before the method sees it.
@@ -77,7 +77,7 @@ const TOO_LARGE: &str = "Error, decoded message length too large: ";
 fn too_large(status: &Status) -> Option<Status> {
     let sizes = status.message().strip_prefix(TOO_LARGE).filter(|_| status.code() == Code::OutOfRange)?;
     let message = format!("the message is too large: {sizes}");
-    let problem = Problem::new(Code::ResourceExhausted, Reason::MessageTooLarge, message);
+    let problem = Problem::new(Reason::MessageTooLarge, message);
     Some(problem.metadata("limit_bytes", crate::MAX_MESSAGE_BYTES).into_status())
 }
 

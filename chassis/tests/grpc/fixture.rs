@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) type Client = ElectionServiceClient<GrpcChannel>;
 
@@ -85,7 +85,7 @@ impl ElectionService for Obedient {
             "fails" => return Err(Status::internal("the secret is 42")),
             "is for the deployment" => require_deployment(&request)?,
             "refuses at length" => {
-                let problem = Problem::new(Code::InvalidArgument, Reason::ProgramInvalid, "ü".repeat(10_000));
+                let problem = Problem::new(Reason::ProgramInvalid, "ü".repeat(10_000));
                 return Err(problem.metadata("line", "x".repeat(8000)).into_status());
             }
             "names its trace" => {

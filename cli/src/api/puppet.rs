@@ -24,7 +24,7 @@ use proto::api::{
     RequestSavepointResponse, StopRequest, StopResponse, SubmitRequest, SubmitResponse, WaitRequest,
     WaitResponse, WatchRequest, WatchResponse, watch_response::Item,
 };
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::Api;
 
@@ -154,7 +154,7 @@ serve! {
             if let Some(application) = held.iter().find(is_it) {
                 return Ok(Response::new(GetResponse { application: Some(application.clone()) }));
             }
-            let mut missing = Problem::new(Code::NotFound, Reason::ApplicationNotFound, "no such application");
+            let mut missing = Problem::new(Reason::ApplicationNotFound, "no such application");
             if self.held.forgotten.lock().unwrap().contains(&application_id) {
                 missing = missing.metadata(proto::reason::FORGOTTEN, true);
             }

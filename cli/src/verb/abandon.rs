@@ -7,7 +7,6 @@ use crate::application::Named;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::Format;
-use crate::remedy::remedy;
 use crate::session::Session;
 use crate::verb::wait::{self, For};
 use crate::{ask, json, words};
@@ -40,7 +39,7 @@ pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
     if !application.clean && still_runs(&application) {
         // The record would refuse it: nobody is asked for nothing.
         let text = format!("{named} is {}: there is no end of it to give up yet", words::state(&application));
-        let cancel_first = remedy(Reason::NotEnded).replace("ID", &named.to_string());
+        let cancel_first = Reason::NotEnded.remedy().replace("ID", &named.to_string());
         return Err(Failure::new(Exit::REFUSED, Reason::NotEnded, text).help(cancel_first));
     }
     if !application.clean {

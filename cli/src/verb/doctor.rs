@@ -99,7 +99,7 @@ fn engine() -> Finding {
         None => Finding {
             what: "engine",
             text: "datafusion: not found".to_owned(),
-            problem: Some(crate::remedy::remedy(proto::Reason::EngineNotFound).to_owned()),
+            problem: Some(proto::Reason::EngineNotFound.remedy().to_owned()),
         },
     }
 }

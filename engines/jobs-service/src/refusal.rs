@@ -1,16 +1,11 @@
 //! Why a call is refused, and what goes over the wire of it.
 
-use std::time::Duration;
-
 use chassis::status::Problem;
 use client::error::CallError;
 use proto::{InvalidId, JobId, Reason};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::orders::NotTaken;
-
-/// How long a refused caller should wait when the store or the engine's own cluster is away.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,26 +38,20 @@ pub enum Refusal {
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();
-        let problem = |code, reason| Problem::new(code, reason, text);
+        let problem = |reason| Problem::new(reason, text);
         match refusal {
-            Refusal::NotTaken(NotTaken::NotHere { .. }) => {
-                problem(Code::FailedPrecondition, Reason::IncarnationSuperseded)
-            }
-            Refusal::NotTaken(NotTaken::NotAdopted(_)) => {
-                problem(Code::FailedPrecondition, Reason::NotAdopted)
-            }
+            Refusal::NotTaken(NotTaken::NotHere { .. }) => problem(Reason::IncarnationSuperseded),
+            Refusal::NotTaken(NotTaken::NotAdopted(_)) => problem(Reason::NotAdopted),
             Refusal::NotTaken(NotTaken::Superseded { .. } | NotTaken::NotLeader(_)) => {
-                problem(Code::FailedPrecondition, Reason::EpochSuperseded)
+                problem(Reason::EpochSuperseded)
             }
-            Refusal::Malformed(_) => problem(Code::InvalidArgument, Reason::IdMalformed),
-            Refusal::UnknownJob(_) => problem(Code::NotFound, Reason::JobNotFound),
-            Refusal::Never { reason: reason @ Reason::SavepointUnsupported, .. } => {
-                problem(Code::FailedPrecondition, reason)
-            }
-            Refusal::Never { reason, .. } => problem(Code::InvalidArgument, reason),
-            Refusal::NotNow(_) => problem(Code::Unavailable, Reason::ClusterNotReady).retry_after(RETRY),
+            Refusal::Malformed(_) => problem(Reason::IdMalformed),
+            Refusal::UnknownJob(_) => problem(Reason::JobNotFound),
+            Refusal::Never { reason: reason @ Reason::SavepointUnsupported, .. } => problem(reason),
+            Refusal::Never { reason, .. } => problem(reason),
+            Refusal::NotNow(_) => problem(Reason::ClusterUnavailable),
             Refusal::Record(error) if error.is_retryable() || error.reason().is_none() => {
-                problem(Code::Unavailable, Reason::StoreUnavailable).retry_after(RETRY)
+                problem(Reason::StoreUnavailable)
             }
             // A refusal of the store's own, such as an epoch that it does not know, is passed on as it is.
             Refusal::Record(error) => return error.status().clone(),

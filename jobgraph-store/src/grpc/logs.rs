@@ -8,7 +8,7 @@ use proto::jobgraph::log_service_server::LogService;
 use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse};
 use proto::{ApplicationRef, InvalidId, Reason};
 use tokio::sync::oneshot;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire};
 use crate::error::Error;
@@ -55,7 +55,7 @@ fn may_bring(caller: &Principal, application: &ApplicationRef, role: &str) -> Re
         return Ok(());
     }
     let text = format!("output of {role} is lifecycle's to bring; the credential is for {caller}");
-    Err(Problem::new(Code::PermissionDenied, Reason::CredentialScope, text).into_status())
+    Err(Problem::new(Reason::CredentialScope, text).into_status())
 }
 
 /// An appender that is finished however the call ends, also when its caller has left.

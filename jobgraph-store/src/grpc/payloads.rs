@@ -4,12 +4,11 @@
 use std::path::Path;
 
 use chassis::server::principal;
-use chassis::status::Problem;
 use futures::StreamExt as _;
 use proto::jobgraph::payload_service_server::PayloadService;
 use proto::jobgraph::{self, put_payload_request::Part};
 use proto::{Digest, InvalidId};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire, answers};
 use crate::error::Error;
@@ -19,12 +18,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn digest(text: &str) -> Result<Digest, Status> {
     text.parse().map_err(|invalid: InvalidId| Refusal::from(invalid).into())
-}
-
-/// Asked for by name it is unknown; as part of a write it is a state that forbids the write.
-fn missing(refusal: Refusal) -> Status {
-    let problem = Problem::from_status(&Status::from(refusal));
-    Problem { code: Code::NotFound, ..problem }.into_status()
 }
 
 #[tonic::async_trait]
@@ -72,11 +65,10 @@ impl PayloadService for Wire {
             let own = self.0.points_to(id, generation, digest).await?;
             // The same words as for one that is nowhere: what others keep is not to be guessed at.
             if !own {
-                return Err(missing(Refusal::PayloadMissing(vec![digest.to_string()])));
+                return Err(Refusal::PayloadMissing(vec![digest.to_string()]).into());
             }
         }
         let bytes = match self.0.get_payload(digest, offset).await {
-            Err(Error::Refused(refusal @ Refusal::PayloadMissing(_))) => return Err(missing(refusal)),
             bytes => bytes?,
         };
         let bytes = futures::TryStreamExt::map_err(bytes, Error::from);

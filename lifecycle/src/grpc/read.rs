@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::status::Problem;
 use proto::engine::{self, RestartPolicy, Role, readiness};
 use proto::{Incarnation, Reason};
-use tonic::{Code, Status as Refusal};
+use tonic::Status as Refusal;
 
 use crate::model::{Addresses, Port, Probe, Restart, RoleFile, RoleSpec};
 
@@ -88,12 +88,10 @@ pub(super) fn incarnation(number: u64) -> Result<Incarnation, Refusal> {
 
 fn plan_invalid(field: String, why: &str) -> Refusal {
     let text = format!("the plan cannot be realised: {field}: {why}");
-    Problem::new(Code::InvalidArgument, Reason::PlanInvalid, text).field(field, why).into_status()
+    Problem::new(Reason::PlanInvalid, text).field(field, why).into_status()
 }
 
 pub(super) fn invalid(field: &str, why: impl ToString) -> Refusal {
     let why = why.to_string();
-    Problem::new(Code::InvalidArgument, Reason::IdMalformed, format!("{field}: {why}"))
-        .field(field, why)
-        .into_status()
+    Problem::new(Reason::IdMalformed, format!("{field}: {why}")).field(field, why).into_status()
 }

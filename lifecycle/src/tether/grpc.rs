@@ -15,7 +15,7 @@ use proto::tether::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status as Refusal, Streaming};
+use tonic::{Request, Response, Status as Refusal, Streaming};
 
 use super::keeper::{Command, Status};
 use super::leash::DEFAULT_KILL_AFTER;
@@ -96,9 +96,7 @@ impl TetherService for Grpc {
         let kill_after = request.into_inner().kill_after.map_or(Ok(DEFAULT_KILL_AFTER), Duration::try_from);
         let kill_after = kill_after.map_err(|error| {
             let text = format!("kill_after: {error}");
-            Problem::new(Code::InvalidArgument, Reason::RequestInvalid, &text)
-                .field("kill_after", text)
-                .into_status()
+            Problem::new(Reason::RequestInvalid, &text).field("kill_after", text).into_status()
         })?;
         self.tell(Command::End { kill_after }).await?;
         let mut status = self.status.clone();
@@ -126,12 +124,12 @@ impl TetherService for Grpc {
             return Ok(Response::new(ReleaseResponse {}));
         }
         let text = "processes below the tether are alive: end them first";
-        Err(Problem::new(Code::FailedPrecondition, Reason::TreeAlive, text).into_status())
+        Err(Problem::new(Reason::TreeAlive, text).into_status())
     }
 }
 
 fn unclaimed(text: &str) -> Refusal {
-    Problem::new(Code::InvalidArgument, Reason::RequestInvalid, format!("the tether was not claimed: {text}"))
+    Problem::new(Reason::RequestInvalid, format!("the tether was not claimed: {text}"))
         .field("claim", "it has to come first")
         .into_status()
 }
@@ -197,7 +195,7 @@ impl Ownership {
     fn next_answer(&self, status: &Status) -> Option<Result<OwnResponse, Refusal>> {
         if status.owner != Some(self.owner) {
             let text = "another owner has claimed this tether";
-            return Some(Err(Problem::new(Code::Aborted, Reason::TetherReplaced, text).into_status()));
+            return Some(Err(Problem::new(Reason::TetherReplaced, text).into_status()));
         }
         let message = match status {
             Status { pid: Some(pid), .. } if !self.told.started => {

@@ -19,7 +19,7 @@ use proto::runner::*;
 use proto::{JobId, Reason};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::environment::Environment;
 use crate::executor::{ByHand, Ended, Executor, Refusal};
@@ -125,13 +125,11 @@ pub(super) fn text(path: &Path) -> String {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn status(refusal: Refusal) -> Status {
-    Problem::new(Code::FailedPrecondition, refusal.reason.unwrap_or(Reason::Internal), refusal.message)
-        .into_status()
+    Problem::new(refusal.reason.unwrap_or(Reason::Internal), refusal.message).into_status()
 }
 
 fn none<T>() -> Result<Response<T>, Status> {
-    Err(Problem::new(Code::Unimplemented, Reason::Internal, "no program of these tests asks for it")
-        .into_status())
+    Err(Problem::new(Reason::Internal, "no program of these tests asks for it").into_status())
 }
 
 impl Runner {
@@ -139,7 +137,7 @@ impl Runner {
         {
             let mut used = self.used.lock().unwrap();
             if used.contains(&name) {
-                let taken = Problem::new(Code::AlreadyExists, Reason::JobNameTaken, "the name is taken");
+                let taken = Problem::new(Reason::JobNameTaken, "the name is taken");
                 return Err(taken.into_status());
             }
             used.push(name.clone());

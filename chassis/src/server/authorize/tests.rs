@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proto::Generation;
+use tonic::Code;
 
 use super::*;
 use crate::credential::Kept;

@@ -10,7 +10,7 @@ use proto::engine::{
     RestartPolicy, Role, SweepRequest, SweepResponse, readiness,
 };
 use proto::{Reason, api, target};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::program::{Program, ProgramError};
 use crate::error::PublishError;
@@ -62,7 +62,7 @@ impl DescribeService for Describe {
         let spec = request.into_inner().spec.unwrap_or_default();
         if spec.target == target::STATIC {
             let why = "the datafusion engine starts its own worker, there is no cluster to go to";
-            return Err(Problem::new(Code::InvalidArgument, Reason::TargetUnknown, why)
+            return Err(Problem::new(Reason::TargetUnknown, why)
                 .field("spec.target", why)
                 .help("-t local")
                 .into_status());
@@ -115,13 +115,9 @@ impl DescribeService for Describe {
             settings.session.entry("datafusion.execution.target_partitions".to_owned()).or_insert(partitions);
         }
         let file = request.artifacts.first().ok_or_else(|| {
-            Problem::new(
-                Code::InvalidArgument,
-                Reason::RequestInvalid,
-                "the program is missing from the artifacts",
-            )
-            .field("artifacts", "the first one is the program")
-            .into_status()
+            Problem::new(Reason::RequestInvalid, "the program is missing from the artifacts")
+                .field("artifacts", "the first one is the program")
+                .into_status()
         })?;
         let command = match Program::of(&file.name, Path::new(&file.path)).map_err(program_status)? {
             Program::Script if !program.arguments.is_empty() => {
@@ -163,22 +159,14 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
-    let done =
-        done.map_err(|e| Problem::new(Code::Internal, Reason::Internal, e.to_string()).into_status())?;
-    done.map_err(|error| {
-        let code = match error {
-            PublishError::NotWritable { .. } => Code::Unavailable,
-            PublishError::Escapes { .. } => Code::InvalidArgument,
-            PublishError::Lost { .. } | PublishError::Taken(_) => Code::FailedPrecondition,
-        };
-        Problem::new(code, error.reason(), error.to_string()).into_status()
-    })
+    let done = done.map_err(|e| Problem::new(Reason::Internal, e.to_string()).into_status())?;
+    done.map_err(|error| Problem::new(error.reason(), error.to_string()).into_status())
 }
 
 fn settings(spec: &api::ApplicationSpec) -> Result<Settings, Status> {
     Settings::parse(&spec.settings).map_err(|bad| {
         let text = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let problem = Problem::new(Code::InvalidArgument, Reason::SettingUnknown, text);
+        let problem = Problem::new(Reason::SettingUnknown, text);
         bad.iter()
             .fold(problem, |p, b| p.field(format!("spec.settings[{}]", b.name()), b.to_string()))
             .into_status()
@@ -206,18 +194,14 @@ fn refuse_meaningless(program: &api::Program) -> Result<(), Status> {
 }
 
 fn meaningless(field: &str, why: &str) -> Status {
-    Problem::new(
-        Code::InvalidArgument,
-        Reason::OptionMeaningless,
-        format!("{why}: it means nothing to the datafusion engine"),
-    )
-    .field(format!("spec.{field}"), why)
-    .help("leave it out, or run the program with --engine flink")
-    .into_status()
+    Problem::new(Reason::OptionMeaningless, format!("{why}: it means nothing to the datafusion engine"))
+        .field(format!("spec.{field}"), why)
+        .help("leave it out, or run the program with --engine flink")
+        .into_status()
 }
 
 fn program_status(error: ProgramError) -> Status {
-    let problem = Problem::new(Code::InvalidArgument, error.reason(), error.to_string());
+    let problem = Problem::new(error.reason(), error.to_string());
     match &error {
         ProgramError::Invalid(sql) => {
             problem.metadata("line", sql.line).metadata("column", sql.column).into_status()

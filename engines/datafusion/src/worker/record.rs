@@ -108,7 +108,7 @@ async fn next_chunk(mut file: tokio::fs::File) -> Option<(Bytes, tokio::fs::File
 /// With a reason: a file of this host is not the store that is away, and does not come back by being waited for.
 fn unreadable(path: &Path, error: &std::io::Error) -> CallError {
     let text = format!("the result file {} cannot be read: {error}", path.display());
-    tonic::Status::from(Problem::new(tonic::Code::DataLoss, Reason::DataCorrupt, text)).into()
+    tonic::Status::from(Problem::new(Reason::DataCorrupt, text)).into()
 }
 
 async fn digest_of(path: &Path) -> std::io::Result<(Digest, u64)> {

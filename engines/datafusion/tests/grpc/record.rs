@@ -10,7 +10,7 @@ use mainspring_datafusion::worker::Record;
 use mainspring_datafusion::worker::record::Standing;
 use proto::job::JobEnd;
 use proto::{Digest, Epoch, EpochFence, JobId, Reason};
-use tonic::Code;
+use tonic::Status;
 
 /// A record in memory that can be away and can be superseded.
 #[derive(Default)]
@@ -24,7 +24,7 @@ struct Inner {
     ends: HashMap<JobId, JobEnd>,
     leader: Epoch,
     /// Answers for the next calls of `end` and `put_result`.
-    faults: VecDeque<(Code, Option<Reason>)>,
+    faults: VecDeque<Status>,
     tries: usize,
 }
 
@@ -43,7 +43,7 @@ impl MemoryRecord {
         self.inner.lock().unwrap().leader = Epoch(epoch);
     }
 
-    pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = (Code, Option<Reason>)>) {
+    pub(crate) fn fail_next(&self, faults: impl IntoIterator<Item = Status>) {
         self.inner.lock().unwrap().faults.extend(faults);
     }
 
@@ -62,19 +62,14 @@ impl MemoryRecord {
     fn fault(&self) -> Result<(), CallError> {
         let mut inner = self.inner.lock().unwrap();
         inner.tries += 1;
-        match inner.faults.pop_front() {
-            Some((code, Some(reason))) => Err(Problem::new(code, reason, "a fault").into_status().into()),
-            Some((code, None)) => Err(tonic::Status::new(code, "the connection broke").into()),
-            None => Ok(()),
-        }
+        inner.faults.pop_front().map_or(Ok(()), |fault| Err(fault.into()))
     }
 }
 
 #[async_trait]
 impl Record for MemoryRecord {
     async fn graph(&self, digest: Digest) -> Result<Bytes, CallError> {
-        let missing =
-            || Problem::new(Code::NotFound, Reason::PayloadMissing, "no such payload").into_status().into();
+        let missing = || Problem::new(Reason::PayloadMissing, "no such payload").into_status().into();
         self.inner.lock().unwrap().payloads.get(&digest).cloned().map(Bytes::from).ok_or_else(missing)
     }
 

@@ -25,7 +25,7 @@ use proto::runner::{
     RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
 };
 use proto::{ApplicationRef, Generation, JobId, Reason};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{ready, token};
 
@@ -39,7 +39,7 @@ struct Runner {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn none<T>() -> Result<Response<T>, Status> {
-    Err(Problem::new(Code::Unimplemented, Reason::Internal, "not part of this test").into_status())
+    Err(Problem::new(Reason::Internal, "not part of this test").into_status())
 }
 
 #[tonic::async_trait]

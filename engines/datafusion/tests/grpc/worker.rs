@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use chassis::credential::{Kind, Principal};
+use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::jobs::{Jobs, Savepoint};
@@ -14,7 +15,7 @@ use proto::engine::EngineJobState;
 use proto::job::{JobEnd, JobOutcome};
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation, JobId, Reason};
 use tokio::task::JoinHandle;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::record::MemoryRecord;
 use crate::{channel, clock, ready, token, until};
@@ -195,9 +196,9 @@ async fn a_select_ends_with_its_rows_in_the_record() {
 async fn an_end_waits_for_the_store() {
     let world = World::new().await;
     world.record.fail_next([
-        (Code::Unavailable, Some(Reason::StoreUnavailable)),
-        (Code::Unknown, None),
-        (Code::ResourceExhausted, Some(Reason::StoreFull)),
+        Problem::new(Reason::StoreUnavailable, "a fault").into_status(),
+        Status::unknown("the connection broke"),
+        Problem::new(Reason::StoreFull, "a fault").into_status(),
     ]);
     let leader = world.adopted().await;
     world.submit(&leader, id(1), "COPY (SELECT 1) TO 'x' STORED AS CSV").await;
@@ -214,7 +215,7 @@ async fn an_end_waits_for_the_store() {
 #[tokio::test]
 async fn a_superseded_incarnation_ends_itself() {
     let mut world = World::new().await;
-    world.record.fail_next([(Code::FailedPrecondition, Some(Reason::IncarnationSuperseded))]);
+    world.record.fail_next([Problem::new(Reason::IncarnationSuperseded, "a fault").into_status()]);
     let leader = world.adopted().await;
     world.submit(&leader, id(1), "COPY (SELECT 1) TO 'x' STORED AS CSV").await;
     let ended = world.serving.take().unwrap().await.unwrap();

@@ -14,7 +14,7 @@ use proto::engine::{
     RestartPolicy, Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
 use proto::{JobId, Reason, api, target};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::program::{self, ProgramError};
 use super::sweep;
@@ -95,13 +95,9 @@ impl Describe {
     async fn greet(&self, session: &Session, first: bool) -> Result<(), Status> {
         let cluster = JobManager::new(self.transport.clone(), self.clock.clone(), session.endpoint());
         let away = |why: String| {
-            Problem::new(
-                Code::FailedPrecondition,
-                Reason::ClusterNotReady,
-                format!("no Flink at {session}: {why}"),
-            )
-            .help("start the session cluster, or name the REST address of another with -m HOST:PORT")
-            .into_status()
+            Problem::new(Reason::ClusterNotReady, format!("no Flink at {session}: {why}"))
+                .help("start the session cluster, or name the REST address of another with -m HOST:PORT")
+                .into_status()
         };
         let version = match timeout(&self.clock, GREET_WITHIN, cluster.version()).await {
             Ok(Ok(version)) => version,
@@ -115,7 +111,7 @@ impl Describe {
         let text = format!(
             "the session cluster at {session} is Flink {version}, and plans are made by {FLINK_VERSION} here"
         );
-        Err(Problem::new(Code::InvalidArgument, Reason::ProgramUnsupported, text)
+        Err(Problem::new(Reason::ProgramUnsupported, text)
             .help(format!(
                 "use a session cluster of Flink {FLINK_VERSION}, or -t local, which brings its own"
             ))
@@ -221,14 +217,14 @@ impl DescribeService for Describe {
         let program = spec.program.clone().unwrap_or_default();
         if let Some(option) = program.python.keys().min() {
             let why = format!("{option} is for Python programs, and this is a jar");
-            return Err(Problem::new(Code::InvalidArgument, Reason::OptionMeaningless, why.clone())
+            return Err(Problem::new(Reason::OptionMeaningless, why.clone())
                 .field("spec.program.python", why)
                 .help("leave it out")
                 .into_status());
         }
         let jar = request.artifacts.first().ok_or_else(|| {
             let text = "the program is missing from the artifacts";
-            Problem::new(Code::InvalidArgument, Reason::RequestInvalid, text)
+            Problem::new(Reason::RequestInvalid, text)
                 .field("artifacts", "the first one is the program")
                 .into_status()
         })?;
@@ -238,7 +234,7 @@ impl DescribeService for Describe {
         let plugins = std::env::current_dir().and_then(|directory| additions.plugins_in(&directory, &home));
         let plugins = plugins.map_err(|error| {
             let text = format!("cannot link Flink's plugins: {error}");
-            Problem::new(Code::Unavailable, Reason::OutputNotWritable, text).into_status()
+            Problem::new(Reason::OutputNotWritable, text).into_status()
         })?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
         let warnings = Known::read(&home.known_settings()).warnings(&settings.flink);
@@ -278,18 +274,14 @@ impl DescribeService for Describe {
         let jobs = ended_job_ids.iter().map(|id| id.parse::<JobId>()).collect::<Result<Vec<_>, _>>();
         let jobs = jobs.map_err(|error| {
             let text = format!("ended_job_ids: {error}");
-            Problem::new(Code::InvalidArgument, Reason::RequestInvalid, &text)
-                .field("ended_job_ids", text)
-                .into_status()
+            Problem::new(Reason::RequestInvalid, &text).field("ended_job_ids", text).into_status()
         })?;
         let directory = state_directory.clone();
         let swept = tokio::task::spawn_blocking(move || sweep::sweep(Path::new(&directory), &jobs)).await;
-        let swept = swept.map_err(|error| {
-            Problem::new(Code::Internal, Reason::Internal, error.to_string()).into_status()
-        })?;
+        let swept = swept.map_err(|error| Problem::new(Reason::Internal, error.to_string()).into_status())?;
         let directories_removed = swept.map_err(|error| {
             let text = format!("cannot remove checkpoints below {state_directory}: {error}");
-            Problem::new(Code::Unavailable, Reason::OutputNotWritable, text).into_status()
+            Problem::new(Reason::OutputNotWritable, text).into_status()
         })?;
         Ok(Response::new(SweepResponse { directories_removed }))
     }
@@ -297,9 +289,7 @@ impl DescribeService for Describe {
 
 fn home() -> Result<Home, Status> {
     Home::find().map_err(|error| {
-        Problem::new(Code::FailedPrecondition, Reason::EngineNotSetUp, error.to_string())
-            .help("mainspring setup flink")
-            .into_status()
+        Problem::new(Reason::EngineNotSetUp, error.to_string()).help("mainspring setup flink").into_status()
     })
 }
 
@@ -335,7 +325,7 @@ fn settings_status(bad: &[BadSetting]) -> Status {
         Some(BadSetting::Unknown(_)) => Reason::SettingUnknown,
         _ => Reason::SpecInvalid,
     };
-    let problem = Problem::new(Code::InvalidArgument, reason, first);
+    let problem = Problem::new(reason, first);
     let field = |setting: &BadSetting| format!("spec.settings[{}]", setting.name());
     bad.iter().fold(problem, |problem, bad| problem.field(field(bad), bad.to_string())).into_status()
 }
@@ -345,7 +335,7 @@ fn program_status(error: ProgramError) -> Status {
         ProgramError::Unsupported(_) => Reason::ProgramUnsupported,
         ProgramError::NotAJar(_) | ProgramError::Unreadable { .. } => Reason::ProgramNotExecutable,
     };
-    let problem = Problem::new(Code::InvalidArgument, reason, error.to_string());
+    let problem = Problem::new(reason, error.to_string());
     let problem = match error {
         ProgramError::Unsupported(_) => problem,
         // What helps with native programs does not help here.

@@ -117,7 +117,7 @@ pub(super) async fn are_bounded(court: &Court) -> Verdict {
         face.ask_for_savepoints(&application, &id, "", false).await.map_err(wrongly("a wish"))?;
     }
     let over = face.ask_for_savepoints(&application, "w8", "", false).await;
-    ensure!(over == Err(Reason::Overloaded), "the ninth came to {over:?}");
+    ensure!(over == Err(Reason::TooManySavepoints), "the ninth came to {over:?}");
     for number in 0..30 {
         let trigger = TriggerId::derive(&format!("w{number}"), job);
         let settled = face.savepoint_settled(&leader, job, trigger, &"x".repeat(2048)).await;

@@ -1,0 +1,25 @@
+//! The one place where errors become statuses.
+
+use chassis::status::Problem;
+use proto::Reason;
+use tonic::Status;
+
+use crate::error::{PortError, PortErrorKind};
+
+/// What waits for another leader or for the store is `STORE_UNAVAILABLE`: a program waits.
+impl From<PortError> for Status {
+    fn from(error: PortError) -> Self {
+        match (error.kind, error.reason) {
+            (PortErrorKind::Refused, Some(reason)) if reason != Reason::Internal => {
+                Problem::new(reason, error.message).into_status()
+            }
+            (PortErrorKind::Refused, _) => {
+                tracing::error!("{error}");
+                Status::internal(error.message)
+            }
+            (PortErrorKind::Away | PortErrorKind::Moved | PortErrorKind::Superseded(_), _) => {
+                Problem::new(Reason::StoreUnavailable, error.message).into_status()
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `docs/errors.md`, made from the reasons themselves, so that it cannot go stale.
+
+use chassis::status::Problem;
+use client::error::CallError;
+use proto::Reason;
+use proto::api::Outcome;
+use tonic::Code;
+
+use super::Failure;
+use crate::exit::Exit;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+
+const HEAD: &str = "\
+# Errors
+
+Every error names a reason. It is the same word on a terminal (`error[REASON]: …`), in JSON (`error.reason`), in the record, and on the wire
+(`google.rpc.ErrorInfo`, domain `mainspring`). A reason is never renamed; its text may improve.
+
+- **gRPC** is the status code of a call that is refused for this reason; `–`: no call is, it is how an application or a job ended.
+- **exit** is the exit code of the command that meets it. 1, 3 and 4 are those of an application that ended so: what a leader or a cluster
+  is refused ends the application. `–`: mainspring's processes settle it among themselves, or it is a condition that `status` shows.
+- A write whose answer was lost exits 8 whatever the reason; the error names the command that finds out.
+
+| reason | meaning | gRPC | exit | what to do |
+| --- | --- | --- | --- | --- |
+";
+
+/// Who meets a reason.
+enum Met {
+    /// A caller of the API: the exit code follows from the status code.
+    Called,
+    /// Those who watch an application: a call of one of its processes was refused, and the application ended of it.
+    Refused,
+    /// Those who watch an application or a job that ended so; no call is refused for it.
+    Ended(Exit),
+    /// Processes of ours among themselves.
+    Inside,
+    /// The command itself.
+    Said(Exit),
+    /// Those who look at an application: it is a condition of it.
+    Shown,
+}
+
+/// Where each reason shows. Exhaustive, so that a new reason is placed.
+fn met(reason: Reason) -> Met {
+    use Met::{Called, Ended, Inside, Refused, Said, Shown};
+    use Reason as R;
+    match reason {
+        R::CredentialMissing | R::CredentialInvalid | R::CredentialScope => Called,
+        R::IdMalformed | R::RequestInvalid | R::SpecInvalid | R::TargetUnknown | R::PageTokenInvalid => {
+            Called
+        }
+        R::MessageTooLarge | R::StoreFull | R::StoreUnavailable | R::DataCorrupt | R::Compacted => Called,
+        R::ApplicationNotFound | R::ApplicationExists | R::RequestIdReused => Called,
+        R::AlreadyEnded | R::NotEnded | R::NotClean | R::TooManySavepoints => Called,
+        R::JobNotFound | R::JobNotRunning | R::ResultNotReady | R::ResultNone => Called,
+        R::Overloaded | R::TimedOut | R::Internal => Called,
+
+        R::OptionMeaningless | R::SettingUnknown | R::EngineNotSetUp | R::PlanInvalid => Refused,
+        R::ProgramUnsupported | R::ProgramInvalid | R::ProgramNotExecutable | R::StatementUnsupported => {
+            Refused
+        }
+        R::ArtifactUriInvalid | R::ArtifactNotFound | R::ArtifactNotReachable | R::ArtifactNotReadable => {
+            Refused
+        }
+        R::ArtifactDigestMismatch | R::ArtifactRedirects | R::CacheFull => Refused,
+        R::ApplicationEnding | R::UnnamedJobOverlaps | R::MainDiverged | R::JobNameTaken => Refused,
+        R::GraphTooLarge | R::GraphDigestMismatch | R::GraphUnreadable | R::JournalValueTooLarge => Refused,
+        R::ClusterKeepsDying
+        | R::ClusterNotReady
+        | R::OutputTargetTaken
+        | R::OutputLost
+        | R::OutputNotWritable => Refused,
+
+        R::EngineNotFound | R::JobFailed | R::JobLost | R::Abandoned => Ended(Exit::FAILED),
+        R::MainExited | R::MainKilled | R::MainNotStarted | R::MainNotRepeatable => Ended(Exit::FAILED),
+        R::Cancelled => Ended(Exit::of(Outcome::Cancelled)),
+        R::DeadlineExceeded => Ended(Exit::of(Outcome::DeadlineExceeded)),
+
+        R::EpochSuperseded | R::IncarnationSuperseded | R::RevisionMoved | R::NotAdopted => Inside,
+        R::JobsNotEnded | R::OutputNotPublished | R::SavepointPending | R::TooManyCheckpoints => Inside,
+        R::PayloadMissing | R::PayloadDigestMismatch | R::ArtifactNotCached => Inside,
+        R::RoleExited | R::RoleNotReady | R::ClusterUnavailable | R::TreeAlive | R::TetherReplaced => Inside,
+
+        R::ContenderGaveUp | R::HostFull => Shown,
+
+        R::SavepointUnsupported | R::HostIncompatible | R::HostRuns => Said(Exit::REFUSED),
+        R::SavepointFailed => Said(Exit::FAILED),
+        R::HostNotReachable => Said(Exit::UNREACHABLE),
+        R::WaitTimedOut => Said(Exit::WAIT_TIMED_OUT),
+    }
+}
+
+/// What the command exits with when a call of its own gets this.
+fn exit_of_call(reason: Reason) -> Exit {
+    Failure::from(CallError::from(Problem::new(reason, "no").into_status())).exit
+}
+
+/// `INVALID_ARGUMENT`.
+fn word(code: Code) -> String {
+    let mut word = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.extend(letter.to_uppercase());
+    }
+    word
+}
+
+/// What the page has to be.
+fn page() -> String {
+    let mut text = HEAD.to_owned();
+    for &reason in Reason::ALL {
+        let (is_on_the_wire, exit) = match met(reason) {
+            Met::Called => (true, Some(exit_of_call(reason))),
+            Met::Refused => (true, Some(Exit::FAILED)),
+            Met::Ended(exit) | Met::Said(exit) => (false, Some(exit)),
+            Met::Inside => (true, None),
+            Met::Shown => (false, None),
+        };
+        let code = is_on_the_wire.then(|| reason.code());
+        let code = code.map_or_else(|| "–".to_owned(), word);
+        let exit = exit.map_or_else(|| "–".to_owned(), |exit| exit.code().to_string());
+        let meaning = reason.meaning().trim_end_matches('.');
+        let what_to_do = reason.remedy().replace('|', "\\|");
+        text.push_str(&format!("| `{reason}` | {meaning} | {code} | {exit} | {what_to_do} |\n"));
+    }
+    text
+}
+
+#[test]
+fn every_reason_is_documented_with_its_codes_and_its_way_out() {
+    if std::env::var_os("MAINSPRING_BLESS").is_some() {
+        std::fs::write(PATH, page()).expect("docs/ can be written");
+    }
+    let written = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert_eq!(written, page(), "MAINSPRING_BLESS=1 cargo test -p mainspring writes docs/errors.md anew");
+}
+
+#[test]
+fn codes_are_written_as_in_grpc() {
+    assert_eq!(word(Code::NotFound), "NOT_FOUND");
+    assert_eq!(word(Code::Internal), "INTERNAL");
+}
