@@ -1,8 +1,7 @@
 //! What can go wrong outside, in the terms that a runner acts on.
 
-use chassis::status::Problem;
 use client::error::CallError;
-use proto::{Epoch, Reason};
+use proto::{Epoch, Problem, Reason};
 
 use crate::model::Failure;
 

@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::clock::SharedClock;
 use chassis::server::{Authenticator, Limits, Serve, bind, require_attempt};
-use chassis::status::Problem;
 use chassis::tasks::Tasks;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::places::{Kind, Places};
@@ -22,7 +21,7 @@ use proto::runner::{
     PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
     RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
 };
-use proto::{Digest, EpochFence, JobId, Reason, api};
+use proto::{Digest, EpochFence, JobId, Problem, Reason, api};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};

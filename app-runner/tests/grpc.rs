@@ -227,7 +227,7 @@ async fn a_retry_of_a_call_is_the_same_call_and_a_second_call_of_that_name_is_no
     }
     let refused = soon(raw().execute(requests("two"))).await.unwrap_err();
     assert_eq!(
-        (refused.code(), chassis::status::reason(&refused)),
+        (refused.code(), proto::problem::reason(&refused)),
         (Code::AlreadyExists, Some(Reason::JobNameTaken))
     );
     soon(host.execution().cancel_job(JobId::derive(&host.application(), UID, "long", 0), "")).await.unwrap();
@@ -265,7 +265,7 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
         let mut client = ExecutionServiceClient::new(host.channel(Some(host.token(1))));
         let request = ExecuteRequest { part: Some(execute_request::Part::Header(header)) };
         let refused = soon(client.execute(futures::stream::iter([request]))).await.unwrap_err();
-        assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)), "{refused:?}");
+        assert_eq!((refused.code(), proto::problem::reason(&refused)), (code, Some(reason)), "{refused:?}");
         assert!(refused.message().contains(word), "{}", refused.message());
     }
     let unknown = JobId::derive(&host.application(), UID, "nobody", 0);
@@ -295,7 +295,7 @@ async fn only_this_attempts_credential_is_taken() {
     for (credential, code, reason) in table {
         let mut client = ExecutionServiceClient::new(host.channel(credential));
         let refused = soon(client.get_attempt(GetAttemptRequest {})).await.unwrap_err();
-        assert_eq!((refused.code(), chassis::status::reason(&refused)), (code, Some(reason)));
+        assert_eq!((refused.code(), proto::problem::reason(&refused)), (code, Some(reason)));
     }
     host.end(contender).await;
 }

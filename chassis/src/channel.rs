@@ -14,7 +14,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::body::Body;
 use tonic::transport::channel::ResponseFuture;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint};
@@ -23,7 +23,6 @@ use tower::Service;
 
 use crate::clock::{SharedClock, timeout};
 use crate::credential::Credential;
-use crate::status::Problem;
 use crate::telemetry::trace;
 use crate::transport::{Endpoint, SharedTransport};
 

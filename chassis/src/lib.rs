@@ -15,7 +15,6 @@ pub mod http;
 pub mod panics;
 pub mod run_as;
 pub mod server;
-pub mod status;
 pub mod tasks;
 pub mod telemetry;
 pub mod transport;

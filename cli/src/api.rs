@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
-use chassis::status::Problem;
 use client::applications::Applications;
 use client::error::CallError;
 use futures::{Stream, StreamExt as _};
@@ -17,7 +16,7 @@ use proto::api::{
     LogLine, Phase, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse,
     WaitFor, WatchRequest, watch_response::Item,
 };
-use proto::{ApplicationRef, Reason};
+use proto::{ApplicationRef, Problem, Reason};
 use tonic::Status;
 
 use crate::application::Named;

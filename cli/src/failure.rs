@@ -6,9 +6,8 @@ mod page;
 use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 
-use chassis::status::Problem;
 use client::error::CallError;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::Code;
 
 use crate::exit::Exit;

@@ -62,7 +62,7 @@ impl Describe {
         };
         let answer = self.inner.clone().describe_cluster(request).await?.into_inner();
         answer.plan.ok_or_else(|| {
-            let problem = chassis::status::Problem::new(
+            let problem = proto::Problem::new(
                 Reason::PlanInvalid,
                 "the engine answered DescribeCluster without a plan",
             );

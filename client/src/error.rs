@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::status::Problem;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::{Code, Status};
 
 /// A call that was not answered with a result.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
-use chassis::status::Problem;
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -15,7 +14,7 @@ use proto::jobgraph::put_payload_request::Part;
 use proto::jobgraph::{
     GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest, TakePayloadRequest,
 };
-use proto::{Digest, Reason};
+use proto::{Digest, Problem, Reason};
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 

@@ -177,7 +177,7 @@ async fn a_contender_campaigns_for_its_own_application_and_what_is_malformed_is_
             (error.code(), error.reason()),
             (tonic::Code::InvalidArgument, Some(Reason::RequestInvalid))
         );
-        let fields = chassis::status::Problem::from_status(error.status()).fields;
+        let fields = proto::Problem::from_status(error.status()).fields;
         assert_eq!(fields.first().map(|violation| violation.path.as_str()), Some(field));
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod fence;
 pub mod id;
+pub mod problem;
 pub mod reason;
 pub mod target;
 pub mod uri;
@@ -11,6 +12,7 @@ pub use fence::{EpochFence, IncarnationFence};
 pub use id::{
     ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId,
 };
+pub use problem::Problem;
 pub use reason::Reason;
 pub use uri::Uri;
 

@@ -84,7 +84,7 @@ pub async fn walk(
 /// The reason, if a credential was what was wrong with the call.
 fn refusal(status: &tonic::Status) -> Option<Reason> {
     let of_credentials = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
-    chassis::status::reason(status).filter(|reason| of_credentials.contains(reason))
+    proto::problem::reason(status).filter(|reason| of_credentials.contains(reason))
 }
 
 /// Panics unless every door opened for those of the table, for their own application and for no

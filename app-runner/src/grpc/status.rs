@@ -1,7 +1,6 @@
 //! The one place where errors become statuses.
 
-use chassis::status::Problem;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::Status;
 
 use crate::error::{PortError, PortErrorKind};

@@ -7,14 +7,13 @@ use std::task::{Context, Poll};
 use futures::future::{Either, Ready, ready};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::Status;
 use tower::{Layer, Service};
 
 use super::authorize::may_enter;
 use super::{Call, Reply};
 use crate::credential::{Credential, DeploymentKey, Principal};
-use crate::status::Problem;
 
 /// Verifies credentials: with the deployment's key, or against the one token that the process was given.
 #[derive(Debug, Clone)]

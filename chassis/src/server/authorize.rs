@@ -4,11 +4,10 @@
 
 mod doors;
 
-use proto::{ApplicationRef, Reason};
+use proto::{ApplicationRef, Problem, Reason};
 use tonic::{Request, Status};
 
 use crate::credential::{Kind, Principal};
-use crate::status::Problem;
 
 pub use doors::who_may;
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::HeaderMap;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tower::{Layer, Service};
 
 use super::{Call, Reply};
 use crate::clock::{SharedClock, timeout};
-use crate::status::Problem;
 
 /// How long a unary call may take whose caller set no deadline.
 pub const UNARY_DEADLINE: Duration = Duration::from_secs(30);

@@ -5,14 +5,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use proto::Reason;
+use proto::{Problem, Reason};
 use tower::load_shed::error::Overloaded;
 use tower::{Layer, Service};
 
 use super::withhold::{TraceId, internal};
 use super::{Call, Reply};
 use crate::BoxError;
-use crate::status::Problem;
 
 /// When a refused caller should try again; clients add jitter.
 const RETRY_AFTER: Duration = Duration::from_millis(200);

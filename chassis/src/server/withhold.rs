@@ -9,13 +9,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use proto::Reason;
+use proto::{Problem, Reason};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::{Call, Reply};
-use crate::status::Problem;
 use crate::telemetry::fields;
 
 /// The id under which a call is found in the logs: the caller's trace id or one of our own, 32 hex digits. It is in the

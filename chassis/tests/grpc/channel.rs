@@ -7,10 +7,10 @@ use chassis::channel::CONNECT_TIMEOUT;
 use chassis::clock::{Clock as _, ManualClock};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::Limits;
-use chassis::status::reason;
 use chassis::transport::{BoxedIo, Endpoint, Incoming, Transport};
 use proto::Reason;
 use proto::election::election_service_client::ElectionServiceClient;
+use proto::problem::reason;
 use tonic::{Code, Request};
 
 use super::fixture::{Fixture, channel_to, observe, resign, soon};

@@ -8,11 +8,9 @@ use chassis::channel::GrpcChannel;
 use chassis::clock::{ManualClock, SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::server::{Authenticator, Health, Limits, Serve, bind, require_deployment};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use futures::{Stream, StreamExt as _, stream};
-use proto::Reason;
 use proto::election::campaign_request::Message as Asked;
 use proto::election::campaign_response::Message as Answered;
 use proto::election::election_service_client::ElectionServiceClient;
@@ -21,6 +19,7 @@ use proto::election::{
     CampaignRequest, CampaignResponse, ObserveRequest, ObserveResponse, Renew, Renewed, ResignRequest,
     ResignResponse,
 };
+use proto::{Problem, Reason};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -9,12 +9,10 @@ use chassis::channel::connect;
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::stream::{BoxStream, StreamExt as _};
-use proto::Reason;
 use proto::api::applications_service_server::{ApplicationsService, ApplicationsServiceServer};
 use proto::api::{
     AbandonRequest, AbandonResponse, Application, CancelRequest, CancelResponse, EventsRequest,
@@ -24,6 +22,7 @@ use proto::api::{
     RequestSavepointResponse, StopRequest, StopResponse, SubmitRequest, SubmitResponse, WaitRequest,
     WaitResponse, WatchRequest, WatchResponse, watch_response::Item,
 };
+use proto::{Problem, Reason};
 use tonic::{Request, Response, Status};
 
 use super::Api;

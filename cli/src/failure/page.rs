@@ -1,9 +1,8 @@
 //! `docs/errors.md`, made from the reasons themselves, so that it cannot go stale.
 
-use chassis::status::Problem;
 use client::error::CallError;
-use proto::Reason;
 use proto::api::Outcome;
+use proto::{Problem, Reason};
 use tonic::Code;
 
 use super::Failure;

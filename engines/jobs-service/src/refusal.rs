@@ -1,8 +1,7 @@
 //! Why a call is refused, and what goes over the wire of it.
 
-use chassis::status::Problem;
 use client::error::CallError;
-use proto::{InvalidId, JobId, Reason};
+use proto::{InvalidId, JobId, Problem, Reason};
 use tonic::Status;
 
 use crate::orders::NotTaken;

@@ -2,11 +2,10 @@
 
 use chassis::credential::Principal;
 use chassis::server::{check_own, principal};
-use chassis::status::Problem;
 use chassis::tasks::{Feed, detached, fed};
 use proto::jobgraph::log_service_server::LogService;
 use proto::jobgraph::{AppendLogsRequest, AppendLogsResponse};
-use proto::{ApplicationRef, InvalidId, Reason};
+use proto::{ApplicationRef, InvalidId, Problem, Reason};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 

@@ -1,7 +1,6 @@
 //! The one place where errors become statuses.
 
-use chassis::status::Problem;
-use proto::{ApplicationRef, Reason};
+use proto::{ApplicationRef, Problem, Reason};
 use tonic::Status;
 
 use crate::error::Error;

@@ -125,7 +125,7 @@ async fn a_contender_brings_the_output_of_its_own_main_and_no_other() {
         let mut logs = LogServiceClient::new(host.as_contender(&app).channel());
         let mut answers = logs.append_logs(tokio_stream::once(request)).await.unwrap().into_inner();
         let answered = answers.message().await;
-        assert_eq!(answered.err().and_then(|status| chassis::status::reason(&status)), refused, "{role}");
+        assert_eq!(answered.err().and_then(|status| proto::problem::reason(&status)), refused, "{role}");
     }
     host.stop().await;
 }

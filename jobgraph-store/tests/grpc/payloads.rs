@@ -68,7 +68,7 @@ async fn damaged_bytes_are_never_given_out_as_whole() {
             let refused = read.await.unwrap_err();
             assert_eq!((refused.code(), refused.reason()), (Code::DataLoss, Some(Reason::DataCorrupt)));
             assert!(!refused.is_retryable() && !refused.may_have_happened(), "nothing would change");
-            let file = chassis::status::Problem::from_status(refused.status()).metadata.remove("file");
+            let file = proto::Problem::from_status(refused.status()).metadata.remove("file");
             assert_eq!(file, Some(path.display().to_string()));
         }
         assert!(payloads.present(&[digest]).await.unwrap().is_empty(), "it is said to be there");

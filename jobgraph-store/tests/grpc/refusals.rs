@@ -1,8 +1,7 @@
 //! What bad input gets: the thing, the value, the way out.
 
-use chassis::status::Problem;
 use proto::api::{ApplicationSpec, ArtifactReference, IfExists, ListRequest, SubmitRequest, WaitFor};
-use proto::{Reason, api, jobgraph};
+use proto::{Problem, Reason, api, jobgraph};
 
 use crate::host::{Host, spec, submit_request};
 

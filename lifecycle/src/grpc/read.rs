@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use chassis::status::Problem;
 use proto::engine::{self, RestartPolicy, Role, readiness};
-use proto::{Incarnation, Reason};
+use proto::{Incarnation, Problem, Reason};
 use tonic::Status as Refusal;
 
 use crate::model::{Addresses, Port, Probe, Restart, RoleFile, RoleSpec};

@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
-use chassis::status::Problem;
 use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
@@ -13,7 +12,7 @@ use client::processes::Processes;
 use client::record::Record as Records;
 use client::tether::Chunk;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Epoch, EpochFence, Reason};
+use proto::{ApplicationRef, Epoch, EpochFence, Problem, Reason};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 

@@ -4,15 +4,14 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use chassis::clock::{Boot, SharedClock, timeout};
-use chassis::status::Problem;
 use chassis::tasks::{Fed, Feed, Tasks, fed};
 use client::tether::{Chunk, OutputReader, Stream};
-use proto::Reason;
 use proto::tether::tether_service_server::TetherService;
 use proto::tether::{
     EndRequest, EndResponse, Frozen, Lease, OutputStream, OwnRequest, OwnResponse, ReadOutputRequest,
     ReadOutputResponse, ReleaseRequest, ReleaseResponse, Started, Thawed, own_request, own_response,
 };
+use proto::{Problem, Reason};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status as Refusal, Streaming};

@@ -64,7 +64,7 @@ fn a_credential_for_something_else_is_refused_by_name() {
                 let refusal =
                     require(&from(caller.clone()), application, generation, 7).expect_err("not theirs");
                 assert_eq!(refusal.code(), Code::PermissionDenied);
-                assert_eq!(crate::status::reason(&refusal), Some(Reason::CredentialScope));
+                assert_eq!(proto::problem::reason(&refusal), Some(Reason::CredentialScope));
                 assert!(refusal.message().contains(&caller.to_string()), "{}", refusal.message());
             }
         }
@@ -84,7 +84,7 @@ fn a_door_opens_for_the_kinds_of_the_table_and_for_the_deployment() {
                 let entered = may_enter(&path, &caller);
                 assert_eq!(entered.is_ok(), doors.who.contains(&caller.kind()), "{path}: {caller}");
                 if let Err(refusal) = entered {
-                    assert_eq!(crate::status::reason(&refusal), Some(Reason::CredentialScope));
+                    assert_eq!(proto::problem::reason(&refusal), Some(Reason::CredentialScope));
                 }
             }
         }

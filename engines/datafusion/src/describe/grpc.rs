@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use chassis::status::Problem;
 use proto::engine::describe_service_server::DescribeService;
 use proto::engine::{
     Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
     InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
     RestartPolicy, Role, SweepRequest, SweepResponse, readiness,
 };
-use proto::{Reason, api, target};
+use proto::{Problem, Reason, api, target};
 use tonic::{Request, Response, Status};
 
 use super::program::{Program, ProgramError};

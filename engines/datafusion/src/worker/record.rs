@@ -6,14 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
-use chassis::status::Problem;
 use client::error::CallError;
 use client::payloads::Payloads;
 use futures::{Stream, stream};
 use proto::job::JobEnd;
 use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::jobgraph::{ConfirmEpochRequest, RecordJobEndRequest};
-use proto::{Digest, EpochFence, IncarnationFence, JobId, Reason};
+use proto::{Digest, EpochFence, IncarnationFence, JobId, Problem, Reason};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 

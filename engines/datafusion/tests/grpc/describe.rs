@@ -3,13 +3,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chassis::credential::{Kind, Principal};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::describe::{Describe, Subject};
 use client::error::CallError;
 use proto::engine::{Commit, LocalArtifact, RestartPolicy, StagingOwner, SweepRequest};
-use proto::{ApplicationRef, Generation, Incarnation, JobId, Reason, api, job};
+use proto::{ApplicationRef, Generation, Incarnation, JobId, Problem, Reason, api, job};
 
 use crate::{channel, clock, ready, token};
 

@@ -4,12 +4,11 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::status::Problem;
 use client::error::CallError;
 use mainspring_datafusion::worker::Record;
 use mainspring_datafusion::worker::record::Standing;
 use proto::job::JobEnd;
-use proto::{Digest, Epoch, EpochFence, JobId, Reason};
+use proto::{Digest, Epoch, EpochFence, JobId, Problem, Reason};
 use tonic::Status;
 
 /// A record in memory that can be away and can be superseded.

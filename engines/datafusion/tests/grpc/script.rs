@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use chassis::credential::Principal;
 use chassis::server::{Authenticator, Limits, Serve};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use futures::{Stream, StreamExt as _, stream};
@@ -24,7 +23,7 @@ use proto::runner::{
     PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
     RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
 };
-use proto::{ApplicationRef, Generation, JobId, Reason};
+use proto::{ApplicationRef, Generation, JobId, Problem, Reason};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{ready, token};

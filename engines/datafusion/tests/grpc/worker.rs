@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use chassis::credential::{Kind, Principal};
-use chassis::status::Problem;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::jobs::{Jobs, Savepoint};
@@ -13,7 +12,7 @@ use mainspring_datafusion::session::ScriptSession;
 use mainspring_datafusion::worker::{self, Config};
 use proto::engine::EngineJobState;
 use proto::job::{JobEnd, JobOutcome};
-use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation, JobId, Reason};
+use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation, JobId, Problem, Reason};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{SharedClock, timeout};
-use chassis::status::Problem;
 use chassis::transport::SharedTransport;
 use proto::engine::describe_service_server::DescribeService;
 use proto::engine::{
@@ -13,7 +12,7 @@ use proto::engine::{
     InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
     RestartPolicy, Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
-use proto::{JobId, Reason, api, target};
+use proto::{JobId, Problem, Reason, api, target};
 use tonic::{Request, Response, Status};
 
 use super::program::{self, ProgramError};

@@ -62,7 +62,7 @@ fn a_damaged_ledger_is_refused_by_name() {
         assert!(text.contains("grants.redb is damaged") && text.contains("remove it"), "{what}: {text}");
         let status = tonic::Status::from(refused);
         assert_eq!(
-            (status.code(), chassis::status::reason(&status)),
+            (status.code(), proto::problem::reason(&status)),
             (Code::DataLoss, Some(Reason::DataCorrupt))
         );
         assert_eq!(std::fs::read(&path).unwrap(), bytes, "{what}: it was touched");

@@ -18,7 +18,7 @@ use crate::service::Service;
 pub(crate) struct Direct(pub(crate) Service);
 
 fn why(error: Error) -> Reason {
-    chassis::status::reason(&tonic::Status::from(error)).expect("every refusal has a reason")
+    proto::problem::reason(&tonic::Status::from(error)).expect("every refusal has a reason")
 }
 
 #[async_trait]

@@ -133,7 +133,7 @@ async fn what_is_damaged_in_the_record_is_refused_by_its_name_and_never_runs() {
         })
         .await;
         let status = Status::from(done.unwrap_err());
-        assert_eq!(chassis::status::reason(&status), Some(Reason::DataCorrupt), "{status:?}");
+        assert_eq!(proto::problem::reason(&status), Some(Reason::DataCorrupt), "{status:?}");
         let named = format!("payload {} of the record is damaged", damaged.unwrap());
         assert!(status.message().contains(&named), "{status:?}");
         assert_eq!(*uploads.lock().unwrap(), [""; 0], "the JobManager has a whole form");
