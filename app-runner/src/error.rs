@@ -88,6 +88,12 @@ impl GaveUp {
     }
 }
 
+impl<R: record::Refused> From<record::Error<R>> for PortError {
+    fn from(error: record::Error<R>) -> Self {
+        CallError::from(error).into()
+    }
+}
+
 impl From<CallError> for PortError {
     fn from(error: CallError) -> Self {
         let problem = Problem::from_status(error.status());

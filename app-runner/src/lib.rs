@@ -146,7 +146,10 @@ fn ports(
             args.contender.clone(),
             args.lock_file(),
         )),
-        record: Arc::new(StoredRecord::new(client::record::Record::new(store.clone()), keyring.clone())),
+        record: Arc::new(StoredRecord::new(
+            client::record::RecordClient::new(store.clone()),
+            keyring.clone(),
+        )),
         payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
         artifacts: Arc::new(FetcherArtifacts::new(fetcher)),
         engine: Arc::new(TetheredEngine::new(tethers.clone(), args.engines())),

@@ -3,6 +3,7 @@
 //!
 //! `past STATE_DIR COUNT` — so many, each of one job, each clean.
 
+use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use chassis::transport::OsTransport;
 use client::applications::Applications;
 use client::payloads::Payloads;
 use client::places::Places;
-use client::record::{MainExit, Record};
+use client::record::RecordClient;
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{
     ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
@@ -42,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     let channel = channel::connect(Arc::new(OsTransport), Arc::new(SystemClock), endpoint, credential);
     let store = Store {
         applications: Applications::new(channel.clone()),
-        record: Record::new(channel.clone()),
+        record: RecordClient::new(channel.clone()),
         payloads: Payloads::new(channel),
     };
     // The store may have been started a moment ago.
@@ -58,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
 
 struct Store {
     applications: Applications,
-    record: Record,
+    record: RecordClient,
     payloads: Payloads,
 }
 
@@ -78,7 +79,7 @@ impl Store {
         let application = ApplicationRef { id: id.parse()?, generation: Generation(submitted.generation) };
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };
         let cluster = IncarnationFence { application, incarnation: Incarnation(1) };
-        self.record.begin_attempt(&fence, "runner-0", 1, "").await?;
+        self.record.begin_attempt(&fence, &Holder::new("runner-0", 1), "").await?;
         let begin = jobgraph::BeginClusterRequest { request_id: "c1".into(), ..Default::default() };
         self.record.begin_cluster(&fence, begin).await?;
         self.record.main_starting(&fence, "unix:/main").await?;
@@ -96,8 +97,8 @@ impl Store {
         let job: JobId = put.job_id.parse()?;
         let end = job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), ..Default::default() };
         self.record.job_ended(&cluster, job, end).await?;
-        self.record.main_ended(&fence, MainExit { code: Some(0), ..Default::default() }, "").await?;
-        self.record.end(&fence, api::Outcome::Succeeded, "", "", 0).await?;
+        self.record.main_ended(&fence, MainEnd::exited(0)).await?;
+        self.record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await?;
         self.record.mark_clean(&fence, Vec::new()).await?;
         Ok(())
     }

@@ -60,6 +60,13 @@ impl CallError {
     }
 }
 
+/// For callers that ask several services, and act on no refusal of one operation.
+impl<R: record::Refused> From<record::Error<R>> for CallError {
+    fn from(error: record::Error<R>) -> Self {
+        Status::from(error).into()
+    }
+}
+
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let problem = Problem::from_status(&status);

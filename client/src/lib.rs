@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod applications;
 pub mod artifacts;
+pub mod boxed;
 pub mod describe;
 pub mod election;
 pub mod error;

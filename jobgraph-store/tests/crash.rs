@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 mod host;
 
+use record::{Holder, Record as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::applications::Applications;
 use client::payloads::Payloads;
-use client::record::Record;
+use client::record::RecordClient;
 use futures::TryStreamExt as _;
 use proto::{Digest, api};
 
@@ -84,7 +85,7 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
         Applications::new(channel()).submit(host::submit_request("r1", host::spec("crash"))).await.unwrap();
     let app = host::reference(&submitted.application.unwrap());
     let fence = host::fence(&app, 1);
-    Record::new(channel()).begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
+    RecordClient::new(channel()).begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
     drop(service);
 
     let mut acknowledged: Vec<(usize, u64)> = Vec::new();
@@ -94,24 +95,24 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
         let counts: Arc<[AtomicU64; 3]> = Arc::default();
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..3_usize {
-            let (record, payloads) = (Record::new(channel()), Payloads::new(channel()));
+            let (record, payloads) = (RecordClient::new(channel()), Payloads::new(channel()));
             let (fence, counts) = (fence.clone(), counts.clone());
             writers.spawn(async move {
                 for n in 0.. {
                     let text = format!("{round}-{writer}-{n}");
-                    let done = match writer {
-                        0 => record.journal(&fence, &text, Some(Bytes::from(text.clone()))).await.map(|_| ()),
+                    let is_refused = match writer {
+                        0 => record.journal(&fence, &text, Some(Bytes::from(text.clone()))).await.is_err(),
                         1 => {
                             let event =
                                 api::Event { kind: "warning".into(), message: text, ..Default::default() };
-                            record.append_events(&fence, vec![event], vec![]).await
+                            record.append_events(&fence, vec![event], vec![]).await.is_err()
                         }
                         _ => {
                             let bytes = Bytes::from(text);
-                            payloads.put_bytes(Digest::of(&bytes), bytes).await.map(|_| ())
+                            payloads.put_bytes(Digest::of(&bytes), bytes).await.is_err()
                         }
                     };
-                    if done.is_err() {
+                    if is_refused {
                         return;
                     }
                     counts[writer].store(n + 1, Ordering::SeqCst);
@@ -133,7 +134,7 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
 
     let _service = Service::start(directory.path());
     answering().await;
-    let (record, payloads) = (Record::new(channel()), Payloads::new(channel()));
+    let (record, payloads) = (RecordClient::new(channel()), Payloads::new(channel()));
     let request = api::EventsRequest { application_id: "crash".into(), ..Default::default() };
     let events: Vec<api::Event> =
         Applications::new(channel()).events(request).await.unwrap().try_collect().await.unwrap();

@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 mod host;
 
+use record::Record as _;
 use std::path::Path;
 use std::process::Command;
 

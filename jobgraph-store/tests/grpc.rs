@@ -22,6 +22,7 @@ mod uris;
 #[path = "grpc/watching.rs"]
 mod watching;
 
+use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,7 +50,7 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
     assert!(matches!(watch.next().await, Some(Ok(Item::SnapshotEnd(_)))));
 
     let fence = fence(&app, 7);
-    let begun = record.begin_attempt(&fence, "runner-0", 41, "").await.unwrap();
+    let begun = record.begin_attempt(&fence, &Holder::new("runner-0", 41), "").await.unwrap();
     assert_eq!(begun.disposition(), jobgraph::Disposition::Fresh);
     assert!(matches!(watch.next().await, Some(Ok(Item::Application(_)))));
 
@@ -117,13 +118,13 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
         ..Default::default()
     };
     assert!(worker.record().job_ended(&cluster, job_id, end).await.unwrap().recorded);
-    let refused = record.end(&fence, api::Outcome::Succeeded, "", "", 0).await.unwrap_err();
+    let refused =
+        record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::OutputNotPublished));
     record.published(&fence, job_id).await.unwrap();
-    let exit = client::record::MainExit { code: Some(0), ..Default::default() };
-    record.main_ended(&fence, exit, "").await.unwrap();
-    let end = record.end(&fence, api::Outcome::Succeeded, "", "", 0).await.unwrap();
-    assert_eq!(end.outcome(), api::Outcome::Succeeded);
+    record.main_ended(&fence, MainEnd::exited(0)).await.unwrap();
+    let end = record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await.unwrap();
+    assert_eq!(end.outcome, api::Outcome::Succeeded);
     record.mark_clean(&fence, Vec::new()).await.unwrap();
 
     let wait =

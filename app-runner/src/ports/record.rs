@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use ::record::{ApplicationEnd, Holder, MainEnd, MainExit as RecordedExit, Record as _};
 use async_trait::async_trait;
 use bytes::Bytes;
+use client::boxed::Boxed;
 use client::payloads::Payloads as PayloadClient;
-use client::record::{MainExit as WireExit, Record as RecordClient};
+use client::record::RecordClient;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
 use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, job, jobgraph};
 
 use super::engine::EngineInfo;
@@ -225,7 +225,8 @@ impl RecordStore for StoredRecord {
     }
 
     async fn begin_attempt(&self, fence: &EpochFence, holder: &str, cause: &str) -> PortResult<Begun> {
-        let begun = self.0.begin_attempt(fence, holder, std::process::id(), cause).await?;
+        let holder = Holder::new(holder, std::process::id());
+        let begun = self.0.begin_attempt(fence, &holder, cause).await?;
         let disposition = match begun.disposition() {
             jobgraph::Disposition::Clean => Disposition::Clean,
             jobgraph::Disposition::Fresh | jobgraph::Disposition::Resume | jobgraph::Disposition::Dirty => {
@@ -330,7 +331,7 @@ impl RecordStore for StoredRecord {
         sender: &str,
         stderr_tail: &str,
     ) -> PortResult<()> {
-        Ok(self.0.main_ended(fence, wire_exit(exit, sender), stderr_tail).await?)
+        Ok(self.0.main_ended(fence, main_end(exit, sender, stderr_tail, 0)).await?)
     }
 
     async fn record_main_killed(
@@ -341,7 +342,7 @@ impl RecordStore for StoredRecord {
         stderr_tail: &str,
         kills: u32,
     ) -> PortResult<()> {
-        Ok(self.0.main_killed(fence, wire_exit(exit, sender), stderr_tail, kills).await?)
+        Ok(self.0.main_ended(fence, main_end(exit, sender, stderr_tail, kills)).await?)
     }
 
     async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> PortResult<JobId> {
@@ -371,11 +372,12 @@ impl RecordStore for StoredRecord {
         job: JobId,
         end: job::JobEnd,
     ) -> PortResult<job::JobEnd> {
-        Ok(self.0.leader_job_ended(fence, job, end).await?.end)
+        Ok(self.0.leader_job_ended(fence, job, end).await?.stands)
     }
 
     async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> PortResult<()> {
-        Ok(self.0.request_savepoint(fence, wish).await?)
+        self.0.request_savepoint(fence, wish).await?;
+        Ok(())
     }
 
     async fn record_savepoint(
@@ -400,9 +402,9 @@ impl RecordStore for StoredRecord {
         desired_revision: u64,
     ) -> PortResult<Outcome> {
         let reason = why.reason.map(Reason::as_str).unwrap_or_default();
-        let answer =
-            self.0.end(fence, view::wire_outcome(outcome), reason, &why.message, desired_revision).await?;
-        Ok(view::outcome(answer.outcome()).unwrap_or(outcome))
+        let end = ApplicationEnd::new(view::wire_outcome(outcome), reason, &why.message);
+        let stands = self.0.end(fence, end, desired_revision).await?;
+        Ok(view::outcome(stands.outcome).unwrap_or(outcome))
     }
 
     async fn mark_clean(&self, fence: &EpochFence, leftovers: &[String]) -> PortResult<()> {
@@ -428,15 +430,14 @@ impl RecordStore for StoredRecord {
     }
 
     async fn beat(&self, fence: &EpochFence, beats: BoxStream<'static, Beat>) -> PortResult<()> {
-        let of = fence.clone();
-        let beats = beats.map(move |beat| jobgraph::BeatRequest {
-            fence: Some(of.clone().into()),
+        let beats = beats.map(|beat| jobgraph::BeatRequest {
+            fence: None,
             source: beat.source,
             progress: beat.progress,
             activity: beat.activity,
             standbys: beat.standbys,
         });
-        let mut answers = self.0.beat(Requests(beats.boxed())).await?;
+        let mut answers = self.0.beat(fence, beats.boxed()).await?;
         while let Some(holds) = answers.next().await {
             if !holds? {
                 let message = format!("epoch {} does not hold any more", fence.epoch);
@@ -448,20 +449,9 @@ impl RecordStore for StoredRecord {
     }
 }
 
-fn wire_exit(exit: MainExit, sender: &str) -> WireExit {
-    WireExit { code: exit.code, signal: exit.signal, signal_sender: sender.to_owned() }
-}
-
-/// A boxed stream under a name of its own: within an async trait the compiler cannot show that a future which holds
-/// a `dyn Stream + 'static` is `Send`.
-struct Requests<T>(BoxStream<'static, T>);
-
-impl<T> Stream for Requests<T> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.0.as_mut().poll_next(cx)
-    }
+fn main_end(exit: MainExit, sender: &str, stderr_tail: &str, kills: u32) -> MainEnd {
+    let exit = RecordedExit { code: exit.code, signal: exit.signal, signal_sender: sender.to_owned() };
+    MainEnd { exit, stderr_tail: stderr_tail.to_owned(), kills }
 }
 
 /// Payloads in jobgraph-store.
@@ -497,7 +487,7 @@ impl Payloads for StoredPayloads {
         size_bytes: u64,
         chunks: BoxStream<'static, Bytes>,
     ) -> PortResult<bool> {
-        Ok(self.0.put_stream(digest, size_bytes, Requests(chunks)).await?)
+        Ok(self.0.put_stream(digest, size_bytes, Boxed(chunks)).await?)
     }
 
     async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {

@@ -1,5 +1,6 @@
 //! A record with a past, written through the store alone: faster by far than living through it.
 
+use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
@@ -8,7 +9,7 @@ use chassis::transport::OsTransport;
 use client::applications::Applications;
 use client::payloads::Payloads;
 use client::places::Places;
-use client::record::{MainExit, Record};
+use client::record::RecordClient;
 use e2e::Host;
 use e2e::process::eventually;
 use proto::{
@@ -19,7 +20,7 @@ use proto::{
 /// The clients of one store.
 struct Store {
     applications: Applications,
-    record: Record,
+    record: RecordClient,
     payloads: Payloads,
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn write(host: &Host, ended: usize, waiting: &str) {
         );
         let store = Store {
             applications: Applications::new(channel.clone()),
-            record: Record::new(channel.clone()),
+            record: RecordClient::new(channel.clone()),
             payloads: Payloads::new(channel),
         };
         for number in 0..ended {
@@ -74,7 +75,7 @@ impl Store {
         let application = self.submit(id, "/nowhere/past.sql").await;
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };
         let cluster = IncarnationFence { application, incarnation: Incarnation(1) };
-        let begun = self.record.begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
+        let begun = self.record.begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
         let begin = jobgraph::BeginClusterRequest { request_id: "c1".into(), ..Default::default() };
         self.record.begin_cluster(&fence, begin).await.unwrap();
         self.record.main_starting(&fence, "unix:/main").await.unwrap();
@@ -96,10 +97,10 @@ impl Store {
             let end = job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), ..Default::default() };
             self.record.job_ended(&cluster, job, end).await.unwrap();
         }
-        self.record.main_ended(&fence, MainExit { code: Some(0), ..Default::default() }, "").await.unwrap();
+        self.record.main_ended(&fence, MainEnd::exited(0)).await.unwrap();
         let shown = begun.record.and_then(|record| record.application);
         let desired = shown.and_then(|shown| shown.desired).map_or(0, |desired| desired.revision);
-        self.record.end(&fence, api::Outcome::Succeeded, "", "", desired).await.unwrap();
+        self.record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), desired).await.unwrap();
         self.record.mark_clean(&fence, Vec::new()).await.unwrap();
     }
 }

@@ -1,12 +1,13 @@
 //! main()'s token opens its attempt's `Execution`; a contender's what its own application needs.
 
+use record::{Holder, Record as _};
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SystemClock};
 use chassis::credential::{Kind, Principal};
 use chassis::transport::{OsTransport, Transport as _};
 use client::execution::Execution;
-use client::record::Record;
+use client::record::RecordClient;
 use client::tether::Tether;
 use e2e::Host;
 use e2e::process::{eventually, signal};
@@ -104,12 +105,12 @@ async fn a_contender_reaches_its_own_application_and_no_other() {
     let contender = Principal::Contender { application: "own".into(), generation: 1 };
     assert!(token == key(&host).mint(&contender), "its own, and not the deployment's");
 
-    let record = Record::new(channel(&service(&host, "jobgraph-store"), &token));
+    let record = RecordClient::new(channel(&service(&host, "jobgraph-store"), &token));
     assert!(record.read(&own()).await.is_ok());
     let scope = Some(Reason::CredentialScope);
     assert_eq!(record.read(&other()).await.unwrap_err().reason(), scope);
     let fence = EpochFence { application: other(), epoch: Epoch(99) };
-    let begun = record.begin_attempt(&fence, "thief", 1, "").await;
+    let begun = record.begin_attempt(&fence, &Holder::new("thief", 1), "").await;
     assert_eq!(begun.unwrap_err().reason(), scope);
     let lifecycle = client::lifecycle::Lifecycle::new(channel(&service(&host, "lifecycle"), &token));
     let torn_down = lifecycle.teardown(&fence, proto::Incarnation(1), Duration::ZERO).await;

@@ -20,7 +20,7 @@ use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::payloads::Payloads;
-use client::record::Record;
+use client::record::RecordClient;
 use jobs_service::Tokens;
 
 use board::{Board, Tenancy};
@@ -51,7 +51,7 @@ pub async fn serve(
         config.cluster.store.clone(),
         Some(tokens.own.clone()),
     );
-    let (record, payloads) = (Record::new(store.clone()), Payloads::new(store));
+    let (record, payloads) = (RecordClient::new(store.clone()), Payloads::new(store));
     let (rest, tenancy) = match &place {
         Place::Own { rest, .. } => (rest.clone(), Tenancy::Own),
         Place::Session { rest } => (rest.clone(), Tenancy::Session),

@@ -1,14 +1,14 @@
 //! `mainspring.jobgraph.v1.RecordService`: contenders and clusters, each for its own application.
 
+use ::record::{ApplicationEnd, Confirmed, Holder, MainEnd, MainExit, Record, Standing};
 use chassis::server::{check_own, principal, require_incarnation, require_own};
 use futures::StreamExt as _;
 use proto::jobgraph::record_service_server::RecordService;
 use proto::{EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Wire, answers};
-use crate::model::attempt::MainExit;
-use crate::model::{Refusal, ending, job as job_model};
+use super::{Answers, Wire};
+use crate::model::Refusal;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -53,7 +53,7 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ReadRecordResponse> {
         let application = valid(request.get_ref().application.clone().try_into())?;
         require_own(&request, &application)?;
-        let record = self.0.read_record(&application).await?;
+        let record = self.0.read(&application).await?;
         Ok(Response::new(jobgraph::ReadRecordResponse { record: Some(record) }))
     }
 
@@ -65,8 +65,9 @@ impl RecordService for Wire {
     ) -> Answer<Self::WatchRecordStream> {
         let application = valid(request.get_ref().application.clone().try_into())?;
         require_own(&request, &application)?;
-        let records = self.0.watch_record(&application).await?;
-        Ok(Response::new(answers(records, |record| jobgraph::WatchRecordResponse { record: Some(record) })))
+        let records = Record::watch(&self.0, &application).await?;
+        let answers = records.map(|record| Ok(jobgraph::WatchRecordResponse { record: Some(record?) }));
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn begin_attempt(
@@ -75,7 +76,8 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::BeginAttemptResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, .. } = request.into_inner();
-        let mut begun = self.0.begin_attempt(&fence, &holder, holder_pid, &cause).await?;
+        let holder = Holder { name: holder, pid: holder_pid };
+        let mut begun = self.0.begin_attempt(&fence, &holder, &cause).await?;
         if begun.disposition() != jobgraph::Disposition::Clean {
             let application = begun.record.as_ref().and_then(|record| record.application.as_ref());
             let cluster = application.and_then(|application| application.cluster.as_ref());
@@ -91,7 +93,7 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::PinArtifactsResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::PinArtifactsRequest { artifacts, .. } = request.into_inner();
-        let artifacts = self.0.pin_artifacts(&fence, &artifacts).await?;
+        let artifacts = self.0.pin_artifacts(&fence, artifacts).await?;
         Ok(Response::new(jobgraph::PinArtifactsResponse { artifacts }))
     }
 
@@ -100,11 +102,9 @@ impl RecordService for Wire {
         request: Request<jobgraph::BeginClusterRequest>,
     ) -> Answer<jobgraph::BeginClusterResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let request = request.into_inner();
-        let begun = self.0.begin_cluster(&fence, &request).await?;
-        let (incarnation, barren_incarnations) = (begun.incarnation.get(), begun.barren);
-        let jobs_token = self.1.for_jobs(&fence.application, begun.incarnation);
-        Ok(Response::new(jobgraph::BeginClusterResponse { incarnation, barren_incarnations, jobs_token }))
+        let begun = self.0.begin_cluster(&fence, request.into_inner()).await?;
+        let jobs_token = self.1.for_jobs(&fence.application, Incarnation(begun.incarnation));
+        Ok(Response::new(jobgraph::BeginClusterResponse { jobs_token, ..begun }))
     }
 
     async fn record_cluster(
@@ -112,8 +112,7 @@ impl RecordService for Wire {
         request: Request<jobgraph::RecordClusterRequest>,
     ) -> Answer<jobgraph::RecordClusterResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let request = request.into_inner();
-        self.0.record_cluster(&fence, &request).await?;
+        self.0.record_cluster(&fence, request.into_inner()).await?;
         Ok(Response::new(jobgraph::RecordClusterResponse {}))
     }
 
@@ -134,9 +133,10 @@ impl RecordService for Wire {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
         if request.ended {
-            let jobgraph::RecordMainRequest { exit_code, signal, signal_sender, .. } = request;
+            let jobgraph::RecordMainRequest { exit_code, signal, signal_sender, stderr_tail, kills, .. } =
+                request;
             let exit = MainExit { code: exit_code, signal, signal_sender };
-            self.0.main_ended(&fence, exit, &request.stderr_tail, request.kills).await?;
+            self.0.main_ended(&fence, MainEnd { exit, stderr_tail, kills }).await?;
         } else {
             self.0.main_running(&fence, request.pid).await?;
         }
@@ -158,10 +158,7 @@ impl RecordService for Wire {
         request: Request<jobgraph::PutJobGraphRequest>,
     ) -> Answer<jobgraph::PutJobGraphResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let request = request.into_inner();
-        let put = self.0.put_job_graph(&fence, &request).await?;
-        let job_model::Put { job, found, diverged, by_position, .. } = put;
-        Ok(Response::new(jobgraph::PutJobGraphResponse { job: Some(job), found, diverged, by_position }))
+        Ok(Response::new(self.0.put_job_graph(&fence, request.into_inner()).await?))
     }
 
     async fn record_job_submitted(
@@ -181,8 +178,9 @@ impl RecordService for Wire {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
         let jobgraph::RecordJobEndRequest { job_id: id, end, .. } = request.into_inner();
-        let (recorded, end) = self.0.job_ended(&fence, job_id(&id)?, &job_end(end)?).await?;
-        Ok(Response::new(jobgraph::RecordJobEndResponse { recorded, end: Some(end) }))
+        let ended = self.0.job_ended(&fence, job_id(&id)?, job_end(end)?).await?;
+        let Standing { recorded, stands } = ended;
+        Ok(Response::new(jobgraph::RecordJobEndResponse { recorded, end: Some(stands) }))
     }
 
     async fn read_checkpoints(
@@ -192,12 +190,7 @@ impl RecordService for Wire {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
         let resume = self.0.read_checkpoints(&fence, job_id(&request.get_ref().job_id)?).await?;
-        Ok(Response::new(jobgraph::ReadCheckpointsResponse {
-            ended: resume.ended,
-            checkpoints: resume.checkpoints,
-            next_checkpoint_id: resume.next_id,
-            stop_trigger_id: resume.stopping.map(|trigger| trigger.to_string()).unwrap_or_default(),
-        }))
+        Ok(Response::new(resume))
     }
 
     async fn add_checkpoint(
@@ -207,7 +200,7 @@ impl RecordService for Wire {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
         let jobgraph::AddCheckpointRequest { job_id: id, checkpoint, .. } = request.into_inner();
-        self.0.add_checkpoint(&fence, job_id(&id)?, &checkpoint.unwrap_or_default()).await?;
+        self.0.add_checkpoint(&fence, job_id(&id)?, checkpoint.unwrap_or_default()).await?;
         Ok(Response::new(jobgraph::AddCheckpointResponse {}))
     }
 
@@ -241,8 +234,9 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::RecordLeaderJobEndResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::RecordLeaderJobEndRequest { job_id: id, end, .. } = request.into_inner();
-        let (recorded, end) = self.0.job_ended_by_leader(&fence, job_id(&id)?, &job_end(end)?).await?;
-        Ok(Response::new(jobgraph::RecordLeaderJobEndResponse { recorded, end: Some(end) }))
+        let ended = self.0.leader_job_ended(&fence, job_id(&id)?, job_end(end)?).await?;
+        let Standing { recorded, stands } = ended;
+        Ok(Response::new(jobgraph::RecordLeaderJobEndResponse { recorded, end: Some(stands) }))
     }
 
     async fn request_savepoint(
@@ -255,7 +249,7 @@ impl RecordService for Wire {
         // Which jobs are meant and when it was asked for is ours to say; one of main()'s jobs has to be.
         job_id(&wish.job)?;
         let wish = api::SavepointWish { job_ids: Vec::new(), requested_at: None, ..wish };
-        let accepted_earlier = self.0.ask_for_savepoint(&fence, &wish).await?;
+        let accepted_earlier = self.0.request_savepoint(&fence, wish).await?;
         Ok(Response::new(jobgraph::RequestSavepointResponse { accepted_earlier }))
     }
 
@@ -266,7 +260,8 @@ impl RecordService for Wire {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::RecordSavepointRequest { job_id: id, savepoint, .. } = request.into_inner();
         let result = savepoint.unwrap_or_default();
-        let (recorded, stands) = self.0.savepoint_settled(&fence, job_id(&id)?, &result).await?;
+        let settled = self.0.savepoint_settled(&fence, job_id(&id)?, result).await?;
+        let Standing { recorded, stands } = settled;
         Ok(Response::new(jobgraph::RecordSavepointResponse { recorded, savepoint: Some(stands) }))
     }
 
@@ -288,8 +283,8 @@ impl RecordService for Wire {
         let jobgraph::RecordApplicationEndRequest { outcome, reason, message, desired_revision, .. } =
             request.into_inner();
         let outcome = api::Outcome::try_from(outcome).unwrap_or_default();
-        let end = self.0.end(&fence, ending::End { outcome, reason, message }, desired_revision).await?;
-        let ending::End { outcome, reason, message } = end;
+        let end = ApplicationEnd { outcome, reason, message };
+        let ApplicationEnd { outcome, reason, message } = self.0.end(&fence, end, desired_revision).await?;
         Ok(Response::new(jobgraph::RecordApplicationEndResponse { outcome: outcome.into(), reason, message }))
     }
 
@@ -299,15 +294,14 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::MarkCleanResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::MarkCleanRequest { leftovers, .. } = request.into_inner();
-        self.0.mark_clean(&fence, &leftovers).await?;
+        self.0.mark_clean(&fence, leftovers).await?;
         Ok(Response::new(jobgraph::MarkCleanResponse {}))
     }
 
     async fn journal(&self, request: Request<jobgraph::JournalRequest>) -> Answer<jobgraph::JournalResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::JournalRequest { key, value, .. } = request.into_inner();
-        let (value, found) = self.0.journal(&fence, &key, value).await?;
-        Ok(Response::new(jobgraph::JournalResponse { value, found }))
+        Ok(Response::new(self.0.journal(&fence, &key, value).await?))
     }
 
     async fn append_events(
@@ -316,7 +310,7 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::AppendEventsResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::AppendEventsRequest { events, conditions, .. } = request.into_inner();
-        self.0.append_events(&fence, &events, &conditions).await?;
+        self.0.append_events(&fence, events, conditions).await?;
         Ok(Response::new(jobgraph::AppendEventsResponse {}))
     }
 
@@ -330,7 +324,7 @@ impl RecordService for Wire {
                 let beat = beat?;
                 let fence = epoch(beat.fence.clone())?;
                 check_own(&caller, &fence.application)?;
-                let holds = service.beat(&fence, &beat).await?;
+                let holds = service.heard(&fence, &beat).await?;
                 Ok(jobgraph::BeatResponse { holds })
             }
         });
@@ -343,8 +337,8 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmEpochResponse> {
         let fence = epoch(request.get_ref().fence.clone())?;
         require_own(&request, &fence.application)?;
-        let (holds, current_epoch) = self.0.confirm_epoch(&fence).await?;
-        Ok(Response::new(jobgraph::ConfirmEpochResponse { holds, current_epoch }))
+        let Confirmed { holds, current } = self.0.confirm_epoch(&fence).await?;
+        Ok(Response::new(jobgraph::ConfirmEpochResponse { holds, current_epoch: current }))
     }
 
     async fn confirm_incarnation(
@@ -353,7 +347,8 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmIncarnationResponse> {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
-        let (current, current_incarnation) = self.0.confirm_incarnation(&fence).await?;
-        Ok(Response::new(jobgraph::ConfirmIncarnationResponse { current, current_incarnation }))
+        let Confirmed { holds, current } = self.0.confirm_incarnation(&fence).await?;
+        let answer = jobgraph::ConfirmIncarnationResponse { current: holds, current_incarnation: current };
+        Ok(Response::new(answer))
     }
 }

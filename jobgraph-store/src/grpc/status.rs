@@ -12,6 +12,13 @@ impl From<Error> for Status {
     }
 }
 
+/// As those see it who hold the service itself: the same facts as over the wire.
+impl<R: record::Refused> From<Error> for record::Error<R> {
+    fn from(error: Error) -> Self {
+        problem(error).into()
+    }
+}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         refused(refusal).into_status()

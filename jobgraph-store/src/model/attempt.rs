@@ -1,6 +1,7 @@
 //! What a leader does first: begin its attempt, pin artifacts, start main() and tell how it ended.
 
 use proto::{EpochFence, api, jobgraph};
+use record::MainExit;
 
 use super::event::Telling;
 use super::{Draft, Refusal, cut, timestamp};
@@ -180,41 +181,28 @@ pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(
     Ok(())
 }
 
-/// How main() ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MainExit {
-    /// Its code, if it exited.
-    pub code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// Who sent that, for people; empty where nobody knows.
-    pub signal_sender: String,
+/// `main() was ended by signal 9, sent by somebody`.
+fn told(exit: &MainExit) -> String {
+    match exit {
+        MainExit { signal: Some(signal), signal_sender, .. } if !signal_sender.is_empty() => {
+            format!("main() was ended by signal {signal}, sent by {signal_sender}")
+        }
+        MainExit { signal: Some(signal), .. } => format!("main() was ended by signal {signal}"),
+        MainExit { code: Some(code), .. } => format!("main() exited with {code}"),
+        MainExit { .. } => "main() ended".into(),
+    }
 }
 
-impl MainExit {
-    /// `main() was ended by signal 9, sent by somebody`.
-    fn told(&self) -> String {
-        match self {
-            Self { signal: Some(signal), signal_sender, .. } if !signal_sender.is_empty() => {
-                format!("main() was ended by signal {signal}, sent by {signal_sender}")
-            }
-            Self { signal: Some(signal), .. } => format!("main() was ended by signal {signal}"),
-            Self { code: Some(code), .. } => format!("main() exited with {code}"),
-            Self { .. } => "main() ended".into(),
-        }
-    }
-
-    /// As the record keeps it.
-    fn sender(&self) -> String {
-        cut(self.signal_sender.clone(), SENDER_BYTES)
-    }
+/// The sender of the signal as the record keeps it.
+fn sender(exit: &MainExit) -> String {
+    cut(exit.signal_sender.clone(), SENDER_BYTES)
 }
 
 /// main() has ended; the first recorded end of an execution stays.
 pub fn main_ended(
     draft: &mut Draft,
     fence: &EpochFence,
-    exit: MainExit,
+    exit: &MainExit,
     stderr_tail: &str,
 ) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
@@ -228,14 +216,14 @@ pub fn main_ended(
     main.ended_at = Some(now);
     main.exit_code = exit.code;
     main.signal = exit.signal;
-    main.signal_sender = exit.sender();
+    main.signal_sender = sender(exit);
     let (pid, execution) = (main.pid, main.executions);
     if !app.terminal {
         app.set_phase(api::Phase::Finishing);
     }
     let tail = kept_tail(stderr_tail);
     draft.facts.state.stderr_tail = tail.into();
-    tell_end(draft, "ended", exit.told(), &exit, (pid, execution), tail);
+    tell_end(draft, "ended", told(exit), exit, (pid, execution), tail);
     Ok(())
 }
 
@@ -244,7 +232,7 @@ pub fn main_ended(
 pub fn main_killed(
     draft: &mut Draft,
     fence: &EpochFence,
-    exit: MainExit,
+    exit: &MainExit,
     stderr_tail: &str,
     kills: u32,
 ) -> Result<(), Refusal> {
@@ -262,7 +250,7 @@ pub fn main_killed(
     main.set_state(api::MainState::Starting);
     (main.pid, main.started_at, main.kills) = (0, None, kills);
     app.set_phase(api::Phase::Starting);
-    let said = format!("{}; it is executed again (kill {kills})", exit.told());
+    let said = format!("{}; it is executed again (kill {kills})", told(exit));
     tell_end(draft, "killed", said, &exit, (pid, execution), kept_tail(stderr_tail));
     Ok(())
 }

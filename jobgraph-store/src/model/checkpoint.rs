@@ -2,7 +2,8 @@
 //! writes them. No event tells of them: they come several times a second.
 
 use prost::Message as _;
-use proto::{IncarnationFence, JobId, TriggerId, job};
+use proto::jobgraph::ReadCheckpointsResponse;
+use proto::{IncarnationFence, JobId, job};
 
 use super::{Draft, Facts, Refusal, savepoint};
 use crate::keys::checkpoint::Checkpoints;
@@ -16,26 +17,22 @@ pub const MAX_POINTER_BYTES: usize = 4 * 1024;
 /// What the checkpoints of one job may take together, encoded, in bytes: they are one value of the record.
 const MAX_KEPT_BYTES: usize = 60 * 1024;
 
-/// What a cluster resumes a job from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Resume {
-    /// The job's end is recorded.
-    pub ended: bool,
-    /// By ascending id.
-    pub checkpoints: Vec<job::Checkpoint>,
-    /// The id that the next one may have, from 1.
-    pub next_id: u64,
-    /// The savepoint that the job is to be stopped with, if it has no result yet.
-    pub stopping: Option<TriggerId>,
-}
-
 /// What the current incarnation resumes a job from.
-pub fn resume(facts: &Facts, fence: &IncarnationFence, id: JobId) -> Result<Resume, Refusal> {
+pub fn resume(
+    facts: &Facts,
+    fence: &IncarnationFence,
+    id: JobId,
+) -> Result<ReadCheckpointsResponse, Refusal> {
     facts.check_incarnation(fence)?;
     let ended = facts.job(id)?.shown().end.is_some();
     let known = facts.checkpoints.get(&id).cloned().unwrap_or_default();
     let stopping = savepoint::stopping(facts, id);
-    Ok(Resume { ended, checkpoints: known.kept, next_id: known.next_id.max(1), stopping })
+    Ok(ReadCheckpointsResponse {
+        ended,
+        checkpoints: known.kept,
+        next_checkpoint_id: known.next_id.max(1),
+        stop_trigger_id: stopping.map(|trigger| trigger.to_string()).unwrap_or_default(),
+    })
 }
 
 /// Keeps a checkpoint; one with the same id is replaced: the current incarnation completed it later.

@@ -14,13 +14,9 @@ pub const MAX_BARREN: u32 = 3;
 /// again.
 const PROCESSES_LIVE: &str = "ProcessesLive";
 
-/// A new incarnation and how many in a row, it included, have come to nothing so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// Its number.
-    pub incarnation: Incarnation,
-    /// Incarnations in a row without a job's end.
-    pub barren: u32,
+/// The answer without a token, which is minted where the key is: on the wire.
+fn begun(incarnation: u64, barren_incarnations: u32) -> jobgraph::BeginClusterResponse {
+    jobgraph::BeginClusterResponse { incarnation, barren_incarnations, jobs_token: String::new() }
 }
 
 /// Begins a new incarnation: the one writer of the cluster's fence. The same request is answered with the same number.
@@ -28,7 +24,7 @@ pub fn begin(
     draft: &mut Draft,
     fence: &EpochFence,
     request: &jobgraph::BeginClusterRequest,
-) -> Result<Begun, Refusal> {
+) -> Result<jobgraph::BeginClusterResponse, Refusal> {
     draft.facts.check_epoch(fence)?;
     if request.request_id.is_empty() {
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
@@ -38,7 +34,7 @@ pub fn begin(
     if facts.cluster.generation == fence.application.generation.get()
         && facts.cluster.request_id == request.request_id
     {
-        return Ok(Begun { incarnation: Incarnation(facts.cluster.incarnation), barren });
+        return Ok(begun(facts.cluster.incarnation, barren));
     }
     if facts.is_terminal() {
         return Err(facts.already_ended());
@@ -49,18 +45,18 @@ pub fn begin(
     facts.cluster.incarnation += 1;
     facts.cluster.generation = fence.application.generation.get();
     facts.cluster.request_id.clone_from(&request.request_id);
-    let begun = Begun { incarnation: Incarnation(facts.cluster.incarnation), barren: barren + 1 };
+    let begun = begun(facts.cluster.incarnation, barren + 1);
     let record = facts.state.record_mut();
     record.cluster_request_id.clone_from(&request.request_id);
     record.jobs_endpoint.clear();
     draft.app().cluster = Some(api::Cluster {
-        incarnation: begun.incarnation.get(),
+        incarnation: begun.incarnation,
         state: api::ClusterState::Starting.into(),
         engine: request.engine.clone(),
         engine_version: request.engine_version.clone(),
         engine_path: request.engine_path.clone(),
         ready_roles: HashMap::new(),
-        barren_incarnations: begun.barren,
+        barren_incarnations: begun.barren_incarnations,
         addresses: HashMap::new(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
@@ -70,7 +66,7 @@ pub fn begin(
     }
     draft.tell(
         Telling::new("cluster", format!("incarnation {} starting", begun.incarnation))
-            .incarnation(begun.incarnation.get())
+            .incarnation(begun.incarnation)
             .with("incarnation", begun.incarnation)
             .with("state", "starting")
             .with("cause", &request.cause)

@@ -1,6 +1,7 @@
 //! How an application ends: what users ask for, the one end, and clean.
 
 use proto::{EpochFence, Reason, api};
+use record::ApplicationEnd;
 
 use super::event::{Telling, outcome_word};
 use super::job::has_outputs;
@@ -14,17 +15,6 @@ const MAX_LEFTOVERS: usize = 40;
 
 /// The longest of them, in bytes: most are paths.
 const MAX_LEFTOVER_BYTES: usize = 512;
-
-/// What a leader wants to record as the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// How.
-    pub outcome: api::Outcome,
-    /// The stable reason.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-}
 
 /// Asks for a cancel. True: it was asked for before.
 pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<bool, Refusal> {
@@ -81,11 +71,16 @@ fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
 }
 
 /// Records the application's end; the first one stands and is the answer.
-pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u64) -> Result<End, Refusal> {
+pub fn end(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    end: ApplicationEnd,
+    desired_revision: u64,
+) -> Result<ApplicationEnd, Refusal> {
     draft.facts.check_epoch(fence)?;
     if draft.facts.is_terminal() {
         let stands = draft.facts.state.application();
-        return Ok(End {
+        return Ok(ApplicationEnd {
             outcome: stands.outcome(),
             reason: stands.reason.clone(),
             message: stands.message.clone(),
@@ -105,7 +100,7 @@ pub fn end(draft: &mut Draft, fence: &EpochFence, end: End, desired_revision: u6
         savepoint::check_settled(&draft.facts)?;
     }
     let end = if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
-    let end = End { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };
+    let end = ApplicationEnd { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };
     let now = draft.at();
     let app = draft.app();
     app.terminal = true;
@@ -147,7 +142,7 @@ fn check_jobs(draft: &Draft) -> Result<(), Refusal> {
 }
 
 /// A cancel that was acknowledged before the end decides it.
-fn cancelled(draft: &Draft, end: End) -> End {
+fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
     if end.outcome == api::Outcome::Cancelled {
         return end;
     }
@@ -158,11 +153,11 @@ fn cancelled(draft: &Draft, end: End) -> End {
         (who, "") => format!("{who} requested a cancel"),
         (who, reason) => format!("{who} requested a cancel: {reason}"),
     };
-    End { outcome: api::Outcome::Cancelled, reason: Reason::Cancelled.as_str().into(), message }
+    ApplicationEnd { outcome: api::Outcome::Cancelled, reason: Reason::Cancelled.as_str().into(), message }
 }
 
 /// The end of a main() that failed says what it said last, also when another leader records it.
-fn with_tail(draft: &Draft, mut end: End) -> End {
+fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     let of_main = [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
     let last = draft.facts.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
     if let Some(last) = last.filter(|last| of_main && !end.message.contains(*last)) {

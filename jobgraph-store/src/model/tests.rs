@@ -2,10 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use ::record::{ApplicationEnd, MainExit};
 use proptest::prelude::*;
 use proto::{Digest, Epoch, EpochFence, Generation, Incarnation, jobgraph};
 
-use super::attempt::MainExit;
 use super::*;
 
 fn draft() -> Draft {
@@ -68,7 +68,7 @@ fn the_phase_follows_main_through_a_take_over() {
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
     let main = draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
-    attempt::main_ended(&mut draft, &fence(2), MainExit { code: Some(0), ..MainExit::default() }, "")
+    attempt::main_ended(&mut draft, &fence(2), &MainExit { code: Some(0), ..MainExit::default() }, "")
         .unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
     attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
@@ -84,7 +84,7 @@ fn nothing_is_said_to_run_of_what_has_ended() {
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     // Cut off and not executed again: nobody saw how main() ended.
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
-    let end = ending::End { outcome: api::Outcome::Failed, reason: "R".into(), message: String::new() };
+    let end = ApplicationEnd { outcome: api::Outcome::Failed, reason: "R".into(), message: String::new() };
     ending::end(&mut draft, &fence(2), end, 0).unwrap();
     let main = draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main.state(), main.exit_code, main.signal), (api::MainState::Ended, None, None));
@@ -98,7 +98,7 @@ fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() runs");
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "")
+    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
         .unwrap();
     ending::abandon(&mut draft, "", "me@here").unwrap();
 }
@@ -106,7 +106,7 @@ fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
 #[test]
 fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "")
+    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
         .unwrap();
     assert!(
         draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
@@ -117,11 +117,11 @@ fn the_first_end_of_an_execution_stays() {
     attempt::main_ended(
         &mut draft,
         &fence(1),
-        MainExit { code: Some(3), ..MainExit::default() },
+        &MainExit { code: Some(3), ..MainExit::default() },
         "é".repeat(5000).as_str(),
     )
     .unwrap();
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(0), ..MainExit::default() }, "")
+    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
         .unwrap();
     assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
     assert!(draft.facts.state.stderr_tail.len() <= 4096 && draft.facts.state.stderr_tail.starts_with('é'));
@@ -133,10 +133,10 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     let tail = "compiling\nno column \"dep_dely\"\n\n";
-    attempt::main_ended(&mut draft, &fence(1), MainExit { code: Some(3), ..MainExit::default() }, tail)
+    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(3), ..MainExit::default() }, tail)
         .unwrap();
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
-    let end = ending::End {
+    let end = ApplicationEnd {
         outcome: api::Outcome::Failed,
         reason: "MAIN_EXITED".into(),
         message: "main() exited 3".into(),
@@ -410,7 +410,7 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
     };
     for n in 1..=3 {
         let begun = begin(&mut draft, &format!("c{n}")).unwrap();
-        assert_eq!((begun.incarnation, begun.barren), (Incarnation(u64::from(n)), n));
+        assert_eq!((begun.incarnation, begun.barren_incarnations), (u64::from(n), n));
     }
     let mut fourth = draft.clone();
     assert!(matches!(begin(&mut fourth, "c4"), Err(Refusal::ClusterKeepsDying { count: 3, .. })));
@@ -420,7 +420,7 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
         proto::IncarnationFence { application: draft.facts.application.clone(), incarnation: Incarnation(3) };
     let failed = proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
     assert!(job::ended(&mut draft, &cluster, made(&put), &failed).unwrap().0);
-    assert_eq!(begin(&mut draft, "c4").unwrap().barren, 1);
+    assert_eq!(begin(&mut draft, "c4").unwrap().barren_incarnations, 1);
 }
 
 #[test]
@@ -498,7 +498,7 @@ fn whatever_an_engine_says_fits_into_the_record() {
     let again = job::ended_by_leader(&mut draft, &fence(1), made(&put), &end).unwrap();
     assert_eq!(first, again, "a repeat of what was cut is a repeat");
     let end =
-        ending::End { outcome: api::Outcome::Failed, reason: "JOB_FAILED".into(), message: said.clone() };
+        ApplicationEnd { outcome: api::Outcome::Failed, reason: "JOB_FAILED".into(), message: said.clone() };
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
     ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000]).unwrap();
     let largest = prost::Message::encoded_len(&draft.facts.state)
@@ -560,8 +560,8 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     let mut draft = led(1);
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
-    attempt::main_killed(&mut draft, &fence(1), killed(), "", 1).unwrap();
-    attempt::main_killed(&mut draft, &fence(1), killed(), "", 1).unwrap();
+    attempt::main_killed(&mut draft, &fence(1), &killed(), "", 1).unwrap();
+    attempt::main_killed(&mut draft, &fence(1), &killed(), "", 1).unwrap();
     let main = |draft: &Draft| draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main(&draft).kills, phase(&draft)), (1, api::Phase::Starting));
     assert_eq!((main(&draft).state(), main(&draft).signal), (api::MainState::Starting, None));
@@ -577,10 +577,10 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
     assert_eq!((main(&draft).kills, main(&draft).executions), (1, 2));
-    let late = attempt::main_killed(&mut draft, &fence(1), killed(), "", 2);
+    let late = attempt::main_killed(&mut draft, &fence(1), &killed(), "", 2);
     assert!(matches!(late, Err(Refusal::EpochSuperseded { .. })), "{late:?}");
-    attempt::main_ended(&mut draft, &fence(2), killed(), "").unwrap();
-    attempt::main_killed(&mut draft, &fence(2), killed(), "", 2).unwrap();
+    attempt::main_ended(&mut draft, &fence(2), &killed(), "").unwrap();
+    attempt::main_killed(&mut draft, &fence(2), &killed(), "", 2).unwrap();
     let ended = main(&draft);
     assert_eq!((ended.state(), ended.kills), (api::MainState::Ended, 1), "an end that is recorded stays");
     assert_eq!(ended.signal_sender, "the kernel's OOM killer");

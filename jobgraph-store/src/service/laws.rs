@@ -28,7 +28,7 @@ use gate::Gate;
 
 /// A record under test: its face, twice (for two callers at once), and the gate below it.
 pub(crate) struct Court {
-    face: Arc<dyn Face>,
+    face: Face,
     gate: Arc<Gate>,
     /// The service over the same backends, for what no caller can ask.
     inside: super::Service,

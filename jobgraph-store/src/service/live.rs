@@ -162,12 +162,12 @@ impl Live {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use ::record::{ApplicationEnd, Holder, Record as _};
     use chassis::clock::ManualClock;
     use proto::{Epoch, EpochFence};
 
     use super::*;
     use crate::blobs::memory::MemoryBlobs;
-    use crate::model::ending::End;
     use crate::service::Service;
     use crate::store::memory::MemoryMetadata;
 
@@ -186,20 +186,24 @@ mod tests {
         let generation = proto::Generation(made.generation);
         let application = ApplicationRef { id: "live".parse().unwrap(), generation };
         let fence = EpochFence { application, epoch: Epoch(1) };
-        service.begin_attempt(&fence, "runner-0", 7, "").await.unwrap();
+        service.begin_attempt(&fence, &Holder::new("runner-0", 7), "").await.unwrap();
         let beat = jobgraph::BeatRequest::default();
-        assert!(service.beat(&fence, &beat).await.unwrap());
+        assert!(service.heard(&fence, &beat).await.unwrap());
         assert_eq!(service.live.len(), 1);
-        let end = End { outcome: api::Outcome::Failed, reason: "MAIN_EXITED".into(), message: String::new() };
+        let end = ApplicationEnd {
+            outcome: api::Outcome::Failed,
+            reason: "MAIN_EXITED".into(),
+            message: String::new(),
+        };
         service.end(&fence, end, 0).await.unwrap();
-        service.mark_clean(&fence, &[]).await.unwrap();
+        service.mark_clean(&fence, Vec::new()).await.unwrap();
         assert_eq!(service.live.len(), 0);
         // It was on its way.
-        assert!(service.beat(&fence, &beat).await.unwrap());
+        assert!(service.heard(&fence, &beat).await.unwrap());
         assert_eq!(service.live.len(), 0);
         // So was what its leader had to tell.
         let event = api::Event { kind: "warning".into(), message: "late".into(), ..Default::default() };
-        service.append_events(&fence, &[event], &[]).await.unwrap();
+        service.append_events(&fence, vec![event], Vec::new()).await.unwrap();
         assert_eq!(service.live.len(), 0);
     }
 }

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use chassis::credential::{Kept, Principal};
 use proto::jobgraph::log_service_client::LogServiceClient;
 use proto::{Digest, Incarnation, IncarnationFence, JobId, Reason, api, job, jobgraph};
+use record::{ApplicationEnd, Holder, Record as _};
 
 use crate::host::{Host, fence, spec, submit_request};
 
 type Outcome = Result<(), Option<Reason>>;
 
-fn outcome<T>(answer: Result<T, client::error::CallError>) -> Outcome {
-    answer.map(|_| ()).map_err(|error| error.reason())
+fn outcome<T>(answer: Result<T, impl Into<client::error::CallError>>) -> Outcome {
+    answer.map(|_| ()).map_err(|error| error.into().reason())
 }
 
 #[tokio::test]
@@ -34,7 +35,7 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
 
     let main = host.as_attempt(&app, 1);
     assert_eq!(outcome(main.record().read(&app).await), scope, "its runner reads for it");
-    assert_eq!(outcome(main.record().begin_attempt(&fence(&app, 2), "me", 1, "").await), scope);
+    assert_eq!(outcome(main.record().begin_attempt(&fence(&app, 2), &Holder::new("me", 1), "").await), scope);
     assert_eq!(outcome(main.record().journal(&leader, "step", None).await), scope);
     assert_eq!(outcome(main.record().confirm_epoch(&leader).await), scope);
     assert_eq!(outcome(main.payloads().put_bytes(digest, bytes.clone()).await), scope);
@@ -68,7 +69,10 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     let contender = host.as_contender(&app);
     assert_eq!(outcome(contender.record().read(&app).await), Ok(()));
     assert_eq!(outcome(contender.record().read(&other).await), scope);
-    assert_eq!(outcome(contender.record().begin_attempt(&fence(&other, 2), "me", 1, "").await), scope);
+    assert_eq!(
+        outcome(contender.record().begin_attempt(&fence(&other, 2), &Holder::new("me", 1), "").await),
+        scope
+    );
     assert_eq!(outcome(contender.record().journal(&fence(&other, 1), "step", None).await), scope);
     assert_eq!(outcome(contender.record().confirm_incarnation(&cluster(&app)).await), scope);
     assert_eq!(outcome(contender.applications().get(&app.id, None).await), scope);
@@ -135,12 +139,12 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
     let host = Host::start().await;
     let (app, leader) = host.led("own").await;
     let record = host.as_contender(&app).record();
-    let begun = record.begin_attempt(&leader, "runner-0", 1, "").await.unwrap().tokens.unwrap();
+    let begun = record.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap().tokens.unwrap();
     assert_eq!(begun.jobs, "", "there is no cluster");
     let wish = |id: &str| jobgraph::BeginClusterRequest { request_id: id.into(), ..Default::default() };
     let cluster = record.begin_cluster(&leader, wish("first")).await.unwrap();
     // The answer may have been lost: asked again, the record tells what opens the cluster.
-    let again = record.begin_attempt(&leader, "runner-0", 1, "").await.unwrap().tokens.unwrap();
+    let again = record.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap().tokens.unwrap();
     assert_eq!(again, jobgraph::AttemptTokens { jobs: cluster.jobs_token.clone(), ..begun.clone() });
 
     let (application, generation) = (app.id.to_string(), app.generation.get());
@@ -158,9 +162,9 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
         assert_eq!(token, host.mint(&wanted).expose(), "{wanted}");
     }
 
-    record.end(&leader, api::Outcome::Cancelled, "", "", 0).await.unwrap();
+    record.end(&leader, ApplicationEnd::new(api::Outcome::Cancelled, "", ""), 0).await.unwrap();
     record.mark_clean(&leader, Vec::new()).await.unwrap();
-    let late = record.begin_attempt(&fence(&app, 2), "runner-1", 1, "").await.unwrap();
+    let late = record.begin_attempt(&fence(&app, 2), &Holder::new("runner-1", 1), "").await.unwrap();
     assert_eq!((late.disposition(), late.tokens), (jobgraph::Disposition::Clean, None));
     host.stop().await;
 }
@@ -176,7 +180,7 @@ async fn secrets_reach_leaders_until_clean_and_nobody_else() {
     let submitted = host.applications().submit(request.clone()).await.unwrap().application.unwrap();
     assert!(!format!("{submitted:?}").contains("hunter2"));
     let app = crate::host::reference(&submitted);
-    let begun = host.record().begin_attempt(&fence(&app, 1), "runner-0", 1, "").await.unwrap();
+    let begun = host.record().begin_attempt(&fence(&app, 1), &Holder::new("runner-0", 1), "").await.unwrap();
     assert_eq!(begun.secret_values["TOKEN"], "hunter2");
     let seen = format!("{:?}", host.as_contender(&app).record().read(&app).await.unwrap());
     assert!(!seen.contains("hunter2"));
@@ -184,9 +188,9 @@ async fn secrets_reach_leaders_until_clean_and_nobody_else() {
         api::SubmitRequest { secret_values: [("TOKEN".to_owned(), "other".to_owned())].into(), ..request };
     let reused = host.applications().submit(other).await.unwrap_err();
     assert_eq!(reused.reason(), Some(Reason::RequestIdReused), "other secrets are another content");
-    host.record().end(&fence(&app, 1), api::Outcome::Failed, "", "", 0).await.unwrap();
+    host.record().end(&fence(&app, 1), ApplicationEnd::new(api::Outcome::Failed, "", ""), 0).await.unwrap();
     host.record().mark_clean(&fence(&app, 1), Vec::new()).await.unwrap();
-    let begun = host.record().begin_attempt(&fence(&app, 2), "runner-0", 1, "").await.unwrap();
+    let begun = host.record().begin_attempt(&fence(&app, 2), &Holder::new("runner-0", 1), "").await.unwrap();
     assert!(begun.secret_values.is_empty());
     host.stop().await;
 }

@@ -1,5 +1,6 @@
 //! A store in this process: its own state directory, its own socket, the key to mint every credential.
 
+use record::{Holder, Record as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use client::applications::Applications;
 use client::logs::Logs;
 use client::payloads::Payloads;
 use client::processes::Processes;
-use client::record::Record;
+use client::record::RecordClient;
 use jobgraph_store::config::Args;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, api};
 use tokio::task::JoinHandle;
@@ -116,7 +117,7 @@ impl Host {
             self.applications().submit(submit_request(&format!("r-{id}"), spec(id))).await.unwrap();
         let app = reference(&submitted.application.unwrap());
         let fence = fence(&app, 1);
-        self.record().begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
+        self.record().begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
         (app, fence)
     }
 
@@ -132,7 +133,7 @@ impl Host {
         self.owner().admission()
     }
 
-    pub(crate) fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> RecordClient {
         self.owner().record()
     }
 
@@ -162,8 +163,8 @@ impl Caller {
         Applications::new(self.0.clone())
     }
 
-    pub(crate) fn record(&self) -> Record {
-        Record::new(self.0.clone())
+    pub(crate) fn record(&self) -> RecordClient {
+        RecordClient::new(self.0.clone())
     }
 
     pub(crate) fn payloads(&self) -> Payloads {

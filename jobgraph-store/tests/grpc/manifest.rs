@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proto::{ApplicationRef, Digest, IncarnationFence, JobId, api, job, jobgraph};
+use record::{Holder, Record as _};
 
 use crate::host::{Host, fence};
 
@@ -56,7 +57,8 @@ async fn a_damaged_list_of_files_keeps_no_leader_from_its_record_and_is_told_by_
     host.as_incarnation(&app, 1).record().job_ended(&cluster, job, end).await.unwrap();
 
     let told = async |epoch: u64| {
-        let begun = host.record().begin_attempt(&fence(&app, epoch), "runner", 1, "").await.unwrap();
+        let begun =
+            host.record().begin_attempt(&fence(&app, epoch), &Holder::new("runner", 1), "").await.unwrap();
         let mut application = begun.record.unwrap().application.unwrap();
         application.jobs.remove(0).end.unwrap().manifest.unwrap()
     };

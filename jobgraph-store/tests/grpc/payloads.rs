@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
 use proto::{Digest, Epoch, Reason, api, jobgraph};
+use record::{Holder, Record as _};
 use tonic::Code;
 
 use crate::host::{Host, fence};
@@ -125,7 +126,7 @@ async fn processes_are_kept_across_a_restart_and_fenced_by_their_leader() {
         processes.put(process(replica), Some(leader.epoch)).await.unwrap();
     }
     processes.put(jobgraph::Process { starts: 5, ..process(2) }, None).await.unwrap();
-    host.record().begin_attempt(&fence(&app, 2), "runner-1", 1, "").await.unwrap();
+    host.record().begin_attempt(&fence(&app, 2), &Holder::new("runner-1", 1), "").await.unwrap();
     let late = processes.put(process(3), Some(Epoch(1))).await.unwrap_err();
     assert_eq!(late.reason(), Some(Reason::EpochSuperseded));
     host.restart().await;

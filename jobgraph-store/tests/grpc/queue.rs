@@ -5,6 +5,7 @@ use futures::StreamExt as _;
 use proto::Reason;
 use proto::api::{self, Phase, watch_response::Item};
 use proto::jobgraph::{ReportQueueRequest, WaitingApplication};
+use record::{Holder, Record as _};
 
 use crate::host::{Host, reference, spec, submit_request};
 
@@ -49,7 +50,7 @@ async fn what_waits_is_queued_in_every_answer_until_it_is_led() {
     drop(watch);
 
     let fence = crate::host::fence(&reference(&waits), 1);
-    host.record().begin_attempt(&fence, "runner-0", 1, "").await.unwrap();
+    host.record().begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
     let led = host.applications().get(&reference(&waits).id, None).await.unwrap();
     assert_eq!((led.phase(), led.queue), (Phase::Starting, None));
 

@@ -2,6 +2,7 @@
 
 use proto::api::{ApplicationSpec, ArtifactReference, IfExists, ListRequest, SubmitRequest, WaitFor};
 use proto::{Problem, Reason, api, jobgraph};
+use record::Record as _;
 
 use crate::host::{Host, spec, submit_request};
 
@@ -176,7 +177,7 @@ async fn what_is_not_there_is_said_by_name() {
         ..Default::default()
     };
     let early = host.record().put_job_graph(&fence, request.clone()).await.map(|_| ());
-    assert_eq!(early.map_err(reason), Err(Some(Reason::PayloadMissing)));
+    assert_eq!(early.map_err(|error| reason(error.into())), Err(Some(Reason::PayloadMissing)));
     host.payloads().put_bytes(proto::Digest::of(&bytes), bytes).await.unwrap();
     let put = host.record().put_job_graph(&fence, request).await.unwrap();
     let job = put.job.unwrap();

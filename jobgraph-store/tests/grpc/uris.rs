@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use proto::{Digest, Reason, api};
+use record::{Holder, Record as _};
 
 use crate::host::{Host, fence, reference, spec, submit_request};
 
@@ -38,7 +39,7 @@ async fn a_uris_secrets_are_for_the_leader_alone() {
     hidden("Submit", &submitted);
     let app = reference(&submitted.application.unwrap());
     let leader = fence(&app, 1);
-    let begun = host.record().begin_attempt(&leader, "runner-0", 1, "").await.unwrap();
+    let begun = host.record().begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap();
     let whole = begun.record.unwrap().application.unwrap().spec.unwrap();
     assert_eq!(whole.program.as_ref().map(|program| program.uri.as_str()), Some(PROGRAM));
 

@@ -1,5 +1,6 @@
 //! Watching, waiting, staleness: an old state is never shown as if it were new.
 
+use record::{ApplicationEnd, Holder, Record as _};
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock, timeout};
@@ -30,8 +31,11 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
     let mut host = Host::start().await;
     let (app, fence) = host.led("silent").await;
     let (beats, receiver) = tokio::sync::mpsc::channel(4);
-    let mut answers =
-        host.record().beat(tokio_stream::wrappers::ReceiverStream::new(receiver)).await.unwrap();
+    let mut answers = host
+        .record()
+        .beat(&fence, tokio_stream::wrappers::ReceiverStream::new(receiver).boxed())
+        .await
+        .unwrap();
     beats.send(beat(&fence, 41)).await.unwrap();
     assert!(answers.next().await.unwrap().unwrap());
     let fresh = host.applications().get(&app.id, None).await.unwrap();
@@ -70,12 +74,17 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
     drop(beats);
     host.restart().await;
     assert!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
-    let mut answers = host.record().beat(futures::stream::iter([beat(&fence, 1)])).await.unwrap();
+    let mut answers =
+        host.record().beat(&fence, futures::stream::iter([beat(&fence, 1)]).boxed()).await.unwrap();
     assert!(answers.next().await.unwrap().unwrap());
     assert!(!host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
     // A superseded leader's beat is told so, and counts for nothing.
-    host.record().begin_attempt(&fence_of(&app, 2), "runner-1", 2, "lease expired").await.unwrap();
-    let mut answers = host.record().beat(futures::stream::iter([beat(&fence, 1)])).await.unwrap();
+    host.record()
+        .begin_attempt(&fence_of(&app, 2), &Holder::new("runner-1", 2), "lease expired")
+        .await
+        .unwrap();
+    let mut answers =
+        host.record().beat(&fence, futures::stream::iter([beat(&fence, 1)]).boxed()).await.unwrap();
     assert!(!answers.next().await.unwrap().unwrap());
     assert_eq!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().source, "runner-1");
     host.stop().await;
@@ -129,8 +138,11 @@ async fn lists_are_filtered_and_newest_first() {
         &proto::ApplicationRef { id: "app-0".parse().unwrap(), generation: proto::Generation(1) },
         1,
     );
-    host.record().begin_attempt(&first, "runner-0", 1, "").await.unwrap();
-    host.record().end(&first, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    host.record().begin_attempt(&first, &Holder::new("runner-0", 1), "").await.unwrap();
+    host.record()
+        .end(&first, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .await
+        .unwrap();
     host.record().mark_clean(&first, Vec::new()).await.unwrap();
     applications.submit(submit_request("again", spec("app-0"))).await.unwrap();
     let names = async |request: api::ListRequest| {
@@ -169,7 +181,10 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
             applications.wait(&id, None, WaitFor::Ended, "", Duration::from_secs(20)).await
         })
     };
-    host.record().end(&fence, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    host.record()
+        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .await
+        .unwrap();
     let (seen, met) = waiting.await.unwrap().unwrap();
     assert!(met && seen.outcome() == api::Outcome::Failed && seen.message == "main() exited with 3");
     assert!(
@@ -187,7 +202,10 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
 /// Becomes clean by its leader's words.
 async fn clean(host: &Host, id: &str) -> (proto::ApplicationRef, u64) {
     let (app, fence) = host.led(id).await;
-    host.record().end(&fence, api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3", 0).await.unwrap();
+    host.record()
+        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .await
+        .unwrap();
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let revision = host.applications().get(&app.id, None).await.unwrap().revision;
     (app, revision)

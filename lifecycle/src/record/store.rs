@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::record::Record as _;
 use async_trait::async_trait;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
@@ -9,8 +10,9 @@ use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
 use client::processes::Processes;
-use client::record::Record as Records;
+use client::record::RecordClient;
 use client::tether::Chunk;
+use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
 use proto::{ApplicationRef, Epoch, EpochFence, Problem, Reason};
 use tokio::sync::{mpsc, watch};
@@ -30,7 +32,7 @@ const BATCHES_AHEAD: usize = 4;
 /// jobgraph-store.
 #[derive(Clone)]
 pub struct Store {
-    records: Records,
+    records: RecordClient,
     processes: Processes,
     logs: Logs,
     clock: SharedClock,
@@ -39,7 +41,7 @@ pub struct Store {
 impl Store {
     /// Over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
-        let (records, processes) = (Records::new(channel.clone()), Processes::new(channel.clone()));
+        let (records, processes) = (RecordClient::new(channel.clone()), Processes::new(channel.clone()));
         Self { records, processes, logs: Logs::new(channel), clock }
     }
 
@@ -77,7 +79,8 @@ fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
 #[async_trait]
 impl Record for Store {
     async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError> {
-        let confirmed = self.call(Some(fence), self.records.confirm_epoch(fence)).await?;
+        let confirm = self.records.confirm_epoch(fence).map_err(CallError::from);
+        let confirmed = self.call(Some(fence), confirm).await?;
         if confirmed.holds {
             return Ok(());
         }

@@ -13,11 +13,12 @@ use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use client::error::CallError;
 use client::payloads::Payloads;
-use client::record::Record;
+use client::record::RecordClient;
 use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
 use proto::{EpochFence, IncarnationFence, JobId, Reason};
+use record::Record as _;
 use tokio::sync::watch;
 
 use super::submission;
@@ -50,7 +51,7 @@ pub(crate) struct Board(Arc<Inner>);
 struct Inner {
     orders: Orders,
     tenancy: Tenancy,
-    record: Record,
+    record: RecordClient,
     payloads: Payloads,
     jobmanager: JobManager,
     clock: SharedClock,
@@ -75,7 +76,7 @@ impl Board {
     pub(crate) fn new(
         fence: IncarnationFence,
         tenancy: Tenancy,
-        record: Record,
+        record: RecordClient,
         payloads: Payloads,
         jobmanager: JobManager,
         clock: SharedClock,

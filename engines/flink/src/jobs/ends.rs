@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use client::error::CallError;
 use client::payloads::Payloads;
-use client::record::Record;
+use client::record::RecordClient;
 use proto::job::{JobEnd, JobOutcome, ResultKind};
 use proto::{Digest, IncarnationFence, JobId, Reason};
+use record::Record as _;
 
 use super::board::{Board, Tenancy};
 use crate::answer;
@@ -15,7 +16,7 @@ use crate::jobmanager::{Ended, elapsed};
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) fence: IncarnationFence,
-    pub(super) record: Record,
+    pub(super) record: RecordClient,
     pub(super) payloads: Payloads,
     pub(super) board: Board,
 }

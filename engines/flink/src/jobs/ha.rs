@@ -12,6 +12,7 @@ use client::error::CallError;
 use http::{StatusCode, header};
 use proto::job::{Checkpoint, JobOutcome};
 use proto::{JobId, Reason};
+use record::Record as _;
 use serde::{Deserialize, Serialize};
 
 use super::ends::{self, Ends};
@@ -79,6 +80,12 @@ enum Refused {
 impl From<CallError> for Refused {
     fn from(error: CallError) -> Self {
         Self::Record(error)
+    }
+}
+
+impl From<record::Error> for Refused {
+    fn from(error: record::Error) -> Self {
+        Self::Record(error.into())
     }
 }
 

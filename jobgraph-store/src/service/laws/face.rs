@@ -3,6 +3,10 @@
 pub(crate) mod direct;
 pub(crate) mod wired;
 
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ::record::{ApplicationEnd, Error, Holder, MainEnd, MainExit, Record, Refused};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::{
@@ -13,9 +17,16 @@ use proto::{
 /// An answer, or the reason of its refusal.
 pub(crate) type Answer<T> = Result<T, Reason>;
 
-/// What the laws ask.
+/// What the laws ask of the record, and of what stands beside it.
+#[derive(Clone)]
+pub(crate) struct Face {
+    record: Arc<dyn Record>,
+    beside: Arc<dyn Beside>,
+}
+
+/// What clients ask, and what payloads are put: it has no fence.
 #[async_trait]
-pub(crate) trait Face: Send + Sync {
+pub(crate) trait Beside: Send + Sync {
     async fn submit(&self, request: api::SubmitRequest) -> Answer<api::SubmitResponse>;
     async fn get(&self, application: &ApplicationRef) -> Answer<api::Application>;
     async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse>;
@@ -24,50 +35,6 @@ pub(crate) trait Face: Send + Sync {
     /// Whether it was forgotten before.
     async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool>;
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>>;
-    async fn begin_attempt(&self, fence: &EpochFence, holder: &str)
-    -> Answer<jobgraph::BeginAttemptResponse>;
-    async fn pin(
-        &self,
-        fence: &EpochFence,
-        artifacts: Vec<api::PinnedArtifact>,
-    ) -> Answer<Vec<api::PinnedArtifact>>;
-    async fn begin_cluster(
-        &self,
-        fence: &EpochFence,
-        request_id: &str,
-    ) -> Answer<jobgraph::BeginClusterResponse>;
-    async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()>;
-    async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()>;
-    async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()>;
-    async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()>;
-    async fn put_graph(
-        &self,
-        fence: &EpochFence,
-        request: jobgraph::PutJobGraphRequest,
-    ) -> Answer<jobgraph::PutJobGraphResponse>;
-    async fn submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()>;
-    async fn job_ended(
-        &self,
-        fence: &IncarnationFence,
-        job: JobId,
-        end: job::JobEnd,
-    ) -> Answer<(bool, job::JobEnd)>;
-    async fn leader_ended(
-        &self,
-        fence: &EpochFence,
-        job: JobId,
-        end: job::JobEnd,
-    ) -> Answer<(bool, job::JobEnd)>;
-    /// Whether the job has ended, what is kept, the next id.
-    async fn checkpoints(
-        &self,
-        fence: &IncarnationFence,
-        job: JobId,
-    ) -> Answer<(bool, Vec<job::Checkpoint>, u64)>;
-    async fn add_checkpoint(&self, fence: &IncarnationFence, job: JobId, kept: job::Checkpoint)
-    -> Answer<()>;
-    async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, id: u64) -> Answer<()>;
-    async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64>;
     /// Whether it was asked for before.
     async fn ask_for_savepoints(
         &self,
@@ -77,43 +44,199 @@ pub(crate) trait Face: Send + Sync {
         stop: bool,
     ) -> Answer<bool>;
     async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool>;
+    async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
+    async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
+}
+
+impl Deref for Face {
+    type Target = dyn Beside;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.beside
+    }
+}
+
+fn why<R: Refused>(error: Error<R>) -> Reason {
+    error.reason().unwrap_or_else(|| panic!("no reason in {error:?}"))
+}
+
+impl Face {
+    pub(crate) fn new(record: impl Record + 'static, beside: impl Beside + 'static) -> Self {
+        Self { record: Arc::new(record), beside: Arc::new(beside) }
+    }
+
+    pub(crate) async fn begin_attempt(
+        &self,
+        fence: &EpochFence,
+        holder: &str,
+    ) -> Answer<jobgraph::BeginAttemptResponse> {
+        let holder = Holder { name: holder.into(), pid: 1 };
+        self.record.begin_attempt(fence, &holder, "").await.map_err(why)
+    }
+
+    pub(crate) async fn pin(
+        &self,
+        fence: &EpochFence,
+        artifacts: Vec<api::PinnedArtifact>,
+    ) -> Answer<Vec<api::PinnedArtifact>> {
+        self.record.pin_artifacts(fence, artifacts).await.map_err(why)
+    }
+
+    pub(crate) async fn begin_cluster(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+    ) -> Answer<jobgraph::BeginClusterResponse> {
+        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        self.record.begin_cluster(fence, request).await.map_err(why)
+    }
+
+    pub(crate) async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()> {
+        let ready = jobgraph::RecordClusterRequest {
+            incarnation: incarnation.get(),
+            state: api::ClusterState::Ready.into(),
+            jobs_endpoint: "unix:/jobs".into(),
+            ..Default::default()
+        };
+        self.record.record_cluster(fence, ready).await.map_err(why)
+    }
+
+    pub(crate) async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()> {
+        self.record.main_starting(fence, tether).await.map_err(why)
+    }
+
+    pub(crate) async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
+        self.record.main_running(fence, pid).await.map_err(why)
+    }
+
+    pub(crate) async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
+        let exit = MainExit { code: Some(code), ..MainExit::default() };
+        self.record.main_ended(fence, MainEnd { exit, ..MainEnd::default() }).await.map_err(why)
+    }
+
+    pub(crate) async fn put_graph(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::PutJobGraphRequest,
+    ) -> Answer<jobgraph::PutJobGraphResponse> {
+        self.record.put_job_graph(fence, request).await.map_err(why)
+    }
+
+    pub(crate) async fn submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> Answer<()> {
+        self.record.job_submitted(fence, job, incarnation).await.map_err(why)
+    }
+
+    pub(crate) async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        let standing = self.record.job_ended(fence, job, end).await.map_err(why)?;
+        Ok((standing.recorded, standing.stands))
+    }
+
+    pub(crate) async fn leader_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: job::JobEnd,
+    ) -> Answer<(bool, job::JobEnd)> {
+        let standing = self.record.leader_job_ended(fence, job, end).await.map_err(why)?;
+        Ok((standing.recorded, standing.stands))
+    }
+
+    /// Whether the job has ended, what is kept, the next id.
+    pub(crate) async fn checkpoints(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+    ) -> Answer<(bool, Vec<job::Checkpoint>, u64)> {
+        let resume = self.record.read_checkpoints(fence, job).await.map_err(why)?;
+        Ok((resume.ended, resume.checkpoints, resume.next_checkpoint_id))
+    }
+
+    pub(crate) async fn add_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        kept: job::Checkpoint,
+    ) -> Answer<()> {
+        self.record.add_checkpoint(fence, job, kept).await.map_err(why)
+    }
+
+    pub(crate) async fn remove_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        id: u64,
+    ) -> Answer<()> {
+        self.record.remove_checkpoint(fence, job, id).await.map_err(why)
+    }
+
+    pub(crate) async fn advance_checkpoint_id(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        next: u64,
+    ) -> Answer<u64> {
+        self.record.advance_checkpoint_id(fence, job, next).await.map_err(why)
+    }
+
     /// Whether it was recorded, and the pointer that stands.
-    async fn savepoint_settled(
+    pub(crate) async fn savepoint_settled(
         &self,
         fence: &EpochFence,
         job: JobId,
         trigger: TriggerId,
         pointer: &str,
-    ) -> Answer<(bool, String)>;
+    ) -> Answer<(bool, String)> {
+        let trigger_id = trigger.to_string();
+        let savepoint = job::Savepoint { trigger_id, pointer: pointer.into(), ..Default::default() };
+        let settled = self.record.savepoint_settled(fence, job, savepoint).await.map_err(why)?;
+        Ok((settled.recorded, settled.stands.pointer))
+    }
+
     /// What the cluster is to stop the job with.
-    async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String>;
-    async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()>;
-    async fn end(&self, fence: &EpochFence, outcome: api::Outcome, desired: u64) -> Answer<api::Outcome>;
-    async fn mark_clean(&self, fence: &EpochFence) -> Answer<()>;
-    async fn journal(
+    pub(crate) async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String> {
+        Ok(self.record.read_checkpoints(fence, job).await.map_err(why)?.stop_trigger_id)
+    }
+
+    pub(crate) async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
+        self.record.published(fence, job).await.map_err(why)
+    }
+
+    pub(crate) async fn end(
+        &self,
+        fence: &EpochFence,
+        outcome: api::Outcome,
+        desired: u64,
+    ) -> Answer<api::Outcome> {
+        let end = ApplicationEnd { outcome, ..ApplicationEnd::default() };
+        Ok(self.record.end(fence, end, desired).await.map_err(why)?.outcome)
+    }
+
+    pub(crate) async fn mark_clean(&self, fence: &EpochFence) -> Answer<()> {
+        self.record.mark_clean(fence, Vec::new()).await.map_err(why)
+    }
+
+    pub(crate) async fn journal(
         &self,
         fence: &EpochFence,
         key: &str,
         value: Option<Bytes>,
-    ) -> Answer<(Option<Bytes>, bool)>;
-    async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()>;
-    async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
-    async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
-}
+    ) -> Answer<(Option<Bytes>, bool)> {
+        let step = self.record.journal(fence, key, value).await.map_err(why)?;
+        Ok((step.value, step.found))
+    }
 
-fn event(message: &str) -> api::Event {
-    api::Event { kind: "warning".into(), message: message.into(), ..Default::default() }
-}
-
-fn savepoint(trigger: TriggerId, pointer: &str) -> job::Savepoint {
-    job::Savepoint { trigger_id: trigger.to_string(), pointer: pointer.into(), ..Default::default() }
-}
-
-fn ready(incarnation: Incarnation) -> jobgraph::RecordClusterRequest {
-    jobgraph::RecordClusterRequest {
-        incarnation: incarnation.get(),
-        state: api::ClusterState::Ready.into(),
-        jobs_endpoint: "unix:/jobs".into(),
-        ..Default::default()
+    pub(crate) async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
+        let event = api::Event { kind: "warning".into(), message: message.into(), ..Default::default() };
+        self.record.append_events(fence, vec![event], Vec::new()).await.map_err(why)
     }
 }

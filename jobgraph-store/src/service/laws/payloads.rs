@@ -1,5 +1,6 @@
 //! Laws of payloads and their sweeping.
 
+use ::record::Record as _;
 use bytes::Bytes;
 use proto::{Digest, Reason, api};
 
@@ -182,7 +183,7 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
     court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
-    let record = court.inside.read_record(&application).await.map_err(|error| error.to_string())?;
+    let record = court.inside.read(&application).await.map_err(|error| error.to_string())?;
     let kept = record.application.unwrap().jobs.remove(0).end;
     ensure!(kept == Some(end), "the manifest is gone after clean");
     Ok(())

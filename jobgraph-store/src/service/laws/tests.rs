@@ -20,10 +20,10 @@ const BOUND: Duration = Duration::from_secs(30);
 async fn over(metadata: Arc<dyn Metadata>, blobs: Arc<dyn crate::blobs::Blobs>, wired: bool) -> Court {
     let gate = Arc::new(Gate::new(metadata));
     let inside = Service::new(gate.clone(), blobs.clone(), Arc::new(SystemClock));
-    let face: Arc<dyn Face> = if wired {
-        Arc::new(Wired::new(gate.clone(), blobs).await)
+    let face = if wired {
+        Wired::face(gate.clone(), blobs).await
     } else {
-        Arc::new(Direct(inside.clone()))
+        Face::new(inside.clone(), Direct(inside.clone()))
     };
     Court { face, gate, inside }
 }

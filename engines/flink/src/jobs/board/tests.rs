@@ -108,8 +108,14 @@ async fn board(script: Script) -> (Board, Scripted) {
     let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
     let fence = IncarnationFence { application, incarnation: Incarnation(1) };
     let jobmanager = JobManager::new(transport, clock.clone(), peer);
-    let board =
-        Board::new(fence, Tenancy::Own, Record::new(store.clone()), Payloads::new(store), jobmanager, clock);
+    let board = Board::new(
+        fence,
+        Tenancy::Own,
+        RecordClient::new(store.clone()),
+        Payloads::new(store),
+        jobmanager,
+        clock,
+    );
     (board, script)
 }
 

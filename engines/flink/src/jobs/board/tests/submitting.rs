@@ -100,7 +100,7 @@ async fn submitted(
     let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
     let fence = IncarnationFence { application, incarnation: Incarnation(1) };
     let jobmanager = JobManager::new(transport, clock.clone(), peer);
-    let (record, payloads) = (Record::new(store.clone()), Payloads::new(store));
+    let (record, payloads) = (RecordClient::new(store.clone()), Payloads::new(store));
     let board = Board::new(fence, Tenancy::Own, record, payloads, jobmanager, clock);
     board.orders().adopt(Epoch(1)).unwrap();
     let submission = Submission {

@@ -1,0 +1,57 @@
+//! Signs of life, and whether a fence holds.
+
+use ::record::Confirmed;
+use proto::{ApplicationRef, EpochFence, IncarnationFence, jobgraph};
+
+use crate::error::Error;
+use crate::keys::{fence, generation};
+use crate::service::{Service, load};
+use crate::store::Read;
+
+impl Service {
+    /// A beat of the leader. False: it is superseded.
+    pub(crate) async fn heard(
+        &self,
+        fence: &EpochFence,
+        beat: &jobgraph::BeatRequest,
+    ) -> Result<bool, Error> {
+        let holds = self.epoch_holds(fence).await?.holds;
+        if holds && self.live.beat(&fence.application, fence.epoch.get(), beat) {
+            self.forget_if_clean(&fence.application).await?;
+        }
+        Ok(holds)
+    }
+
+    /// A leader was heard of for the first time. It may be the last word of one whose application has become clean meanwhile, and was
+    /// forgotten here: nothing would ever take it out of memory again. Asked after it was noted, so that either
+    /// this or whoever makes it clean comes last.
+    pub(in crate::service) async fn forget_if_clean(
+        &self,
+        application: &ApplicationRef,
+    ) -> Result<(), Error> {
+        let view = self.metadata.read(vec![Read::Key(generation::state_key(application))], None).await?;
+        let state: Option<generation::GenerationState> = load::one(&view, 0)?;
+        if state.is_none_or(|state| state.application().clean) {
+            self.live.forget(application);
+        }
+        Ok(())
+    }
+
+    /// Whether this epoch is the one that writes, and which one is.
+    pub(super) async fn epoch_holds(&self, fence: &EpochFence) -> Result<Confirmed, Error> {
+        let view =
+            self.metadata.read(vec![Read::Key(fence::attempt_key(&fence.application.id))], None).await?;
+        let known: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
+        let holds = known.admits(fence.application.generation, fence.epoch);
+        Ok(Confirmed { holds, current: known.epoch })
+    }
+
+    /// Whether this incarnation is the current one, and which one is.
+    pub(super) async fn incarnation_holds(&self, fence: &IncarnationFence) -> Result<Confirmed, Error> {
+        let view =
+            self.metadata.read(vec![Read::Key(fence::cluster_key(&fence.application.id))], None).await?;
+        let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
+        let holds = known.admits(fence.application.generation, fence.incarnation);
+        Ok(Confirmed { holds, current: known.incarnation })
+    }
+}
