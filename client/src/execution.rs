@@ -22,17 +22,13 @@ use proto::runner::{
 };
 use proto::{Digest, JobId, api};
 
+pub use record::limits::{CHUNK_BYTES, MAX_GRAPH_BYTES};
+
 use crate::error::CallError;
 
 pub use proto::job::{JobEnd, JobOutcome, Progress, Savepoint};
 pub use proto::runner::Accepted;
 pub use running::{ExecuteEvent, Running};
-
-/// Bytes of a graph or payload that travel in one message: 1 MiB.
-pub const CHUNK_BYTES: usize = 1024 * 1024;
-
-/// The largest job graph, in bytes: 64 MiB.
-pub const MAX_GRAPH_BYTES: usize = 64 * 1024 * 1024;
 
 /// Where the runner serves `ExecutionService` for this main().
 pub const ENDPOINT_VARIABLE: &str = "MAINSPRING_ENDPOINT";

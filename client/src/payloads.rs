@@ -15,6 +15,7 @@ use proto::jobgraph::{
     GetPayloadRequest, PayloadHeader, PutPayloadRequest, StatPayloadsRequest, TakePayloadRequest,
 };
 use proto::{Digest, Problem, Reason};
+use record::limits::CHUNK_BYTES;
 use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 
@@ -25,9 +26,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the store may take to read and keep a file of its own host.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// The largest chunk that is sent, in bytes.
-const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Client of the payloads; cheap to clone.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ::record::limits::CHUNK_BYTES;
 use bytes::Bytes;
 use chassis::clock::timeout;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -19,9 +20,6 @@ use crate::store::Read;
 
 /// A sender that is silent for longer has gone.
 const CHUNK_WITHIN: Duration = Duration::from_secs(60);
-
-/// Read at once from a file that is taken, in bytes.
-const PART_BYTES: usize = 1024 * 1024;
 
 /// Bytes of a payload, in order.
 pub type PayloadStream = BlobStream;
@@ -107,7 +105,7 @@ impl Service {
         let size = file.metadata().await.map_err(unreadable)?.len();
         // As large as the file, where that is small: an allocator keeps for good what large buffers
         // took.
-        let at_once = usize::try_from(size).unwrap_or(PART_BYTES).clamp(1, PART_BYTES);
+        let at_once = usize::try_from(size).unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES);
         let parts = ReaderStream::with_capacity(file, at_once).map_err(unreadable);
         self.put_payload(digest, size, parts).await
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::record::Standing;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::Tasks;
@@ -19,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::config::Config;
 use super::queries::Queries;
-use super::record::{Record, Standing};
+use super::record::Record;
 use crate::error::JobError;
 use crate::execute::{self, JobOutput, ProgressGauge, RunContext};
 use crate::graph::JobGraph;
@@ -138,10 +139,9 @@ async fn record(
     output: Option<JobOutput>,
 ) -> Result<(), CallError> {
     let outcome = end.outcome();
-    let Standing { recorded, end: standing } =
-        patiently(workshop, || workshop.record.end(id, end.clone())).await?;
+    let Standing { recorded, stands } = patiently(workshop, || workshop.record.end(id, end.clone())).await?;
     tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");
-    let ours = recorded || standing.as_ref().is_some_and(|s| s.manifest == end.manifest);
+    let ours = recorded || stands.manifest == end.manifest;
     if let (false, Some(output)) = (ours, output) {
         for output in &output.outputs {
             let _ = tokio::fs::remove_dir_all(output.location.join(&output.staging)).await;

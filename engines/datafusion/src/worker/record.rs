@@ -4,30 +4,17 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use client::error::CallError;
 use client::payloads::Payloads;
+use client::record::RecordClient;
 use futures::{Stream, stream};
 use proto::job::JobEnd;
-use proto::jobgraph::record_service_client::RecordServiceClient;
-use proto::jobgraph::{ConfirmEpochRequest, RecordJobEndRequest};
 use proto::{Digest, EpochFence, IncarnationFence, JobId, Problem, Reason};
+use record::limits::{CHUNK_BYTES, MAX_GRAPH_BYTES};
+use record::{Record as _, Standing};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
-
-/// The largest graph that is read, as large as `Execute` takes one.
-const MAX_GRAPH_BYTES: usize = 64 << 20;
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// What the record answered to an end.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// This call, or an earlier try of it, made the end.
-    pub recorded: bool,
-    /// The end that stands.
-    pub end: Option<JobEnd>,
-}
 
 /// The record, seen from a worker.
 ///
@@ -40,7 +27,7 @@ pub trait Record: Send + Sync + 'static {
     /// Keeps a result file; answers its digest and size in bytes.
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError>;
     /// Tells how a job ended; refused with INCARNATION_SUPERSEDED once there is a later incarnation.
-    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing, CallError>;
+    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing<JobEnd>, CallError>;
     /// Whether this epoch still leads.
     async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError>;
 }
@@ -48,7 +35,7 @@ pub trait Record: Send + Sync + 'static {
 /// The record behind jobgraph-store.
 #[derive(Clone, Debug)]
 pub struct GrpcRecord {
-    records: RecordServiceClient<GrpcChannel>,
+    record: RecordClient,
     payloads: Payloads,
     fence: IncarnationFence,
 }
@@ -56,10 +43,7 @@ pub struct GrpcRecord {
 impl GrpcRecord {
     /// The record over a channel that carries the incarnation's token.
     pub fn new(channel: GrpcChannel, fence: IncarnationFence) -> Self {
-        let records = RecordServiceClient::new(channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { records, payloads: Payloads::new(channel), fence }
+        Self { record: RecordClient::new(channel.clone()), payloads: Payloads::new(channel), fence }
     }
 }
 
@@ -77,19 +61,12 @@ impl Record for GrpcRecord {
         Ok((digest, size_bytes))
     }
 
-    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing, CallError> {
-        let request = RecordJobEndRequest {
-            fence: Some(self.fence.clone().into()),
-            job_id: job.to_string(),
-            end: Some(end),
-        };
-        let answer = self.records.clone().record_job_end(request).await?.into_inner();
-        Ok(Standing { recorded: answer.recorded, end: answer.end })
+    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing<JobEnd>, CallError> {
+        Ok(self.record.job_ended(&self.fence, job, end).await?)
     }
 
     async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError> {
-        let request = ConfirmEpochRequest { fence: Some(epoch.into()) };
-        Ok(self.records.clone().confirm_epoch(request).await?.into_inner().holds)
+        Ok(self.record.confirm_epoch(&epoch).await?.holds)
     }
 }
 

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use client::error::CallError;
 use mainspring_datafusion::worker::Record;
-use mainspring_datafusion::worker::record::Standing;
 use proto::job::JobEnd;
 use proto::{Digest, Epoch, EpochFence, JobId, Problem, Reason};
+use record::Standing;
 use tonic::Status;
 
 /// A record in memory that can be away and can be superseded.
@@ -79,12 +79,12 @@ impl Record for MemoryRecord {
         Ok((self.put(bytes), size))
     }
 
-    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing, CallError> {
+    async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing<JobEnd>, CallError> {
         self.fault()?;
         let mut inner = self.inner.lock().unwrap();
         let recorded = !inner.ends.contains_key(&job);
-        let end = inner.ends.entry(job).or_insert(end).clone();
-        Ok(Standing { recorded, end: Some(end) })
+        let stands = inner.ends.entry(job).or_insert(end).clone();
+        Ok(Standing { recorded, stands })
     }
 
     async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError> {

@@ -19,6 +19,7 @@ use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
 use proto::{EpochFence, IncarnationFence, JobId, Reason};
 use record::Record as _;
+use record::limits::MAX_GRAPH_BYTES;
 use tokio::sync::watch;
 
 use super::submission;
@@ -31,9 +32,6 @@ const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// Between two tries of it: for so long the JobManager shows a job as it was (launch.rs, `web.refresh-interval`).
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// The largest graph that is read, as large as `Execute` takes one.
-const MAX_GRAPH_BYTES: usize = 64 << 20;
 
 /// Whose cluster it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
