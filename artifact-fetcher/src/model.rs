@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use proto::uri::{Scheme, UnknownScheme};
 use proto::{Digest, Uri};
 use reqwest::Url;
 
@@ -27,17 +28,17 @@ impl Location {
         if uri.starts_with('/') {
             return Ok(Self::File(PathBuf::from(uri)));
         }
-        if let Some(path) = uri.strip_prefix("local://") {
-            let absolute = path.starts_with('/');
-            return absolute
-                .then(|| Self::Local(path.into()))
-                .ok_or_else(|| refuse("it is local:///absolute/path"));
-        }
         let url = Url::parse(uri).map_err(|error| refuse(&error.to_string()))?;
-        match url.scheme() {
-            "file" => url.to_file_path().map(Self::File).map_err(|()| refuse("it is file:///absolute/path")),
-            "http" | "https" => Ok(Self::Http(url)),
-            other => Err(refuse(&format!("the scheme {other:?} is not one of file, local, http, https"))),
+        match url.scheme().parse().map_err(|unknown: UnknownScheme| refuse(&unknown.to_string()))? {
+            Scheme::File => {
+                url.to_file_path().map(Self::File).map_err(|()| refuse("it is file:///absolute/path"))
+            }
+            // The path is taken as it is written: nothing in it is decoded.
+            Scheme::Local => match uri.strip_prefix("local://").filter(|path| path.starts_with('/')) {
+                Some(path) => Ok(Self::Local(path.into())),
+                None => Err(refuse("it is local:///absolute/path")),
+            },
+            Scheme::Http | Scheme::Https => Ok(Self::Http(url)),
         }
     }
 }
@@ -104,6 +105,7 @@ mod tests {
         assert_eq!(parse("/a/b.sql").unwrap(), Location::File("/a/b.sql".into()));
         assert_eq!(parse("file:///a/b%20c.sql").unwrap(), Location::File("/a/b c.sql".into()));
         assert_eq!(parse("local:///opt/app.jar").unwrap(), Location::Local("/opt/app.jar".into()));
+        assert_eq!(parse("local:///opt/a b%20c.jar").unwrap(), Location::Local("/opt/a b%20c.jar".into()));
         assert!(matches!(parse("https://example.org/app").unwrap(), Location::Http(_)));
         for bad in ["", "app.sql", "local://app.jar", "s3://bucket/key", "http://", "file://host/path"] {
             let error = parse(bad).unwrap_err();

@@ -1,12 +1,14 @@
 //! Where artifacts come from, and what of that may be shown.
 
 mod name;
+mod scheme;
 
 use std::fmt;
 
 use crate::api;
 
 pub use name::file_name;
+pub use scheme::{Scheme, UnknownScheme};
 
 /// The longest text that is shown of what is no URI, in characters.
 const MAX_SHOWN: usize = 200;

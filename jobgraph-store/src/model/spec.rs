@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use proto::uri::Scheme;
 use proto::{ApplicationId, Digest, api, target};
 
 use super::refusal::{Refusal, Violation};
@@ -21,9 +22,6 @@ const MAX_LABELS_BYTES: usize = 12 * 1024;
 
 /// The most artifacts of one application beside its program.
 const MAX_ARTIFACTS: usize = 128;
-
-/// Schemes that artifacts can be fetched from.
-const SCHEMES: &[&str] = &["file", "local", "http", "https"];
 
 /// Fills in what was left out. The application id stays empty if it is.
 pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
@@ -223,16 +221,14 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
 fn uri(found: &mut Found, path: &str, uri: &str) {
     let shown = proto::Uri::new(uri);
     if let Some((scheme, rest)) = uri.split_once("://") {
-        if !SCHEMES.contains(&scheme) {
-            return found.at(
-                path,
-                &format!("{shown:?}: this build fetches {} and absolute paths", SCHEMES.join(", ")),
-            );
-        }
+        let Ok(scheme) = scheme.parse::<Scheme>() else {
+            let fetched = Scheme::list();
+            return found.at(path, &format!("{shown:?}: this build fetches {fetched} and absolute paths"));
+        };
         if rest.is_empty() || rest == "/" {
             return found.at(path, &format!("{shown:?} names no file"));
         }
-        if ["file", "local"].contains(&scheme) && !rest.starts_with('/') {
+        if scheme.is_of_paths() && !rest.starts_with('/') {
             found.at(path, &format!("{shown:?}: the path after {scheme}:// has to be absolute"));
         }
     } else if !uri.starts_with('/') {
