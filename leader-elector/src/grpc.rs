@@ -85,7 +85,7 @@ impl ElectionService for Grpc {
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let application: ApplicationId = request.get_ref().application_id.parse().map_err(Error::Id)?;
         let caller = principal(&request)?;
-        // A leadership belongs to an id, whatever its generation.
+        // A leadership belongs to an id and covers all of its generations.
         let of = caller.application().map_or(Generation(0), |(_, generation)| Generation(generation));
         check_own(caller, &ApplicationRef { id: application.clone(), generation: of })?;
         let views = self.elector.observe(&application).await?;

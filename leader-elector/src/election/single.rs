@@ -97,8 +97,8 @@ impl<L: Ledger> Election for Single<L> {
         let application = enter.application.id.clone();
         let desk = self.desks.desk(&application)?;
         let id = EntryId(self.desks.entries.fetch_add(1, Ordering::Relaxed));
-        // The campaign is made before its entry is, so that dropping it takes the entry back
-        // whatever happens from here on.
+        // The campaign is made before its entry is, so that dropping the campaign takes the entry
+        // back even when a later step is cut off.
         let desks = self.desks.clone();
         let campaign = SingleCampaign { desks, desk, application, id, told: None, left_open: false };
         campaign.desk.enter(id, enter);
