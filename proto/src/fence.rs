@@ -1,4 +1,4 @@
-//! Fences as types: what a writer holds against everybody who came after it.
+//! Fences as types: the number that a writer holds against every writer that came after it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::id::{ApplicationRef, Epoch, Generation, Incarnation, InvalidId};
 /// What the leader of an application writes with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochFence {
-    /// Whose record.
+    /// The application whose record is written.
     pub application: ApplicationRef,
     /// Writes commit only while no higher epoch has begun.
     pub epoch: Epoch,
@@ -17,13 +17,13 @@ pub struct EpochFence {
 /// What the cluster of an application writes with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IncarnationFence {
-    /// Whose record.
+    /// The application whose record is written.
     pub application: ApplicationRef,
     /// Writes commit only while this is the current incarnation.
     pub incarnation: Incarnation,
 }
 
-/// A required part of a message is missing.
+/// The error for a required part of a message that is missing.
 fn absent(kind: &'static str) -> InvalidId {
     InvalidId { kind, value: String::new(), rule: "it has to be set" }
 }

@@ -84,8 +84,7 @@ impl StorageBackend for Beside {
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
         let mut written = self.written();
         written.length = length;
-        // Pieces behind the cut can go: redb reads nothing there before it has written
-        // there again.
+        // Pieces behind the cut can go: redb reads nothing there before it has written there again.
         written.pieces.split_off(&length.div_ceil(PIECE));
         Ok(())
     }
