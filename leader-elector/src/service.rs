@@ -97,7 +97,7 @@ impl Elector {
     }
 }
 
-/// One contender's conversation.
+/// One contender's conversation: renewals come in and answers go out, until one side ends it.
 struct Talk {
     service: Elector,
     /// `None` once the last word is said.

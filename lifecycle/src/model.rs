@@ -207,11 +207,11 @@ pub struct Order {
 /// How far a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// About to be started, or started and not ready.
+    /// The process is about to be started, or is started and not ready.
     Starting,
-    /// Ready.
+    /// The process is ready.
     Ready,
-    /// Exited.
+    /// The process has exited.
     Exited,
 }
 

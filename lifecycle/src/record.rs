@@ -36,7 +36,7 @@ pub enum RecordError {
     #[error("the record knows no such application: {0}")]
     Unknown(String),
     /// The record refuses the call, and would refuse it again.
-    #[error("the record refuses it: {0}")]
+    #[error("the record refuses the call: {0}")]
     Refused(String),
 }
 

@@ -6,20 +6,28 @@ use crate::fences as wire;
 use crate::id::{ApplicationRef, Epoch, Generation, Incarnation, InvalidId};
 
 /// What the leader of an application writes with.
+///
+/// Every decision of a leader carries this fence, and the store compares the epoch inside the
+/// write: once a later leader has begun, no write of an earlier one commits, however late the write
+/// arrives. Two processes may therefore believe for a moment that they lead, and the record still
+/// has one writer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochFence {
     /// The application whose record is written.
     pub application: ApplicationRef,
-    /// Writes commit only while no higher epoch has begun.
+    /// The leadership: writes commit only while no higher epoch has begun.
     pub epoch: Epoch,
 }
 
 /// What the cluster of an application writes with.
+///
+/// A cluster has a fence of its own, so that a job can end while no contender leads. A superseded
+/// cluster that still runs cannot end a job of the cluster that replaced it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IncarnationFence {
     /// The application whose record is written.
     pub application: ApplicationRef,
-    /// Writes commit only while this is the current incarnation.
+    /// The life of the cluster: writes commit only while this is the current incarnation.
     pub incarnation: Incarnation,
 }
 

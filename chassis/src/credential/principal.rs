@@ -5,8 +5,11 @@ use std::fmt;
 /// The word that names the format; a token of another format does not verify.
 pub(super) const PREFIX: &str = "ms1";
 
-/// What a verified credential stands for. One table says what each kind of principal may call, in
-/// `server/authorize/doors.rs`.
+/// What a verified credential stands for.
+///
+/// The server stack leaves the principal of the caller in every request. One table, in
+/// `server/authorize/doors.rs`, says which methods each kind of principal opens; a method itself
+/// asks which application, attempt or cluster the principal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The deployment itself: the host, its services, its owner at the command line.

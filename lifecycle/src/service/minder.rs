@@ -34,7 +34,7 @@ const TOMBSTONE_WAIT: Duration = Duration::from_secs(2);
 /// How many starts may have their output on its way at once.
 const SHIPPINGS: usize = 3;
 
-/// Minds one process.
+/// Minds one process of a group, from its first start until nothing of it is left.
 pub(super) struct Minder {
     pub(super) group: Arc<Group>,
     /// The place of the process on the group's board.
@@ -325,7 +325,7 @@ impl Minder {
         loop {
             match self.record.put(&tombstone, None).await {
                 Ok(()) => return,
-                Err(RecordError::Away(error)) => tracing::debug!("its last word waits: {error}"),
+                Err(RecordError::Away(error)) => tracing::debug!("a contender's last word waits: {error}"),
                 Err(error) => return tracing::error!("{}: no tombstone: {error}", self.order.slot.key()),
             }
             tokio::select! {

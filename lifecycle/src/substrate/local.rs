@@ -44,7 +44,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many starts have their output in a working directory: the present one and the one before.
 const STARTS_KEPT: u32 = 2;
 
-/// Processes of this machine.
+/// The substrate of this machine: every process is a child of a tether, in a directory of its own.
 #[derive(Clone)]
 pub struct Local {
     places: Places,

@@ -70,7 +70,7 @@ impl Status {
     }
 }
 
-/// The tree's keeper.
+/// Keeps the tree of one tether: the child and its descendants, what they say, and how they end.
 pub(crate) struct Keeper {
     spec: TetherSpec,
     clock: SharedClock,
