@@ -1,5 +1,6 @@
-//! Compiles the contract: every `.proto` under `mainspring/` becomes Rust, and the descriptor set is kept beside
-//! it for reflection, and what of it the JSON mapping needs. No `protoc` is needed.
+//! Compiles the contract: every `.proto` under `mainspring/` becomes Rust. Two descriptor sets are
+//! kept beside the Rust: the whole for reflection, and the part that the JSON mapping needs. No
+//! `protoc` is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What `mainspring.api.v1` consists of and refers to, without comments: a tenth of the whole, and
-/// a command of some milliseconds that prints JSON spent more than half of them on reading the rest.
+/// What `mainspring.api.v1` consists of and refers to, without comments. This is a tenth of the
+/// whole: a command of some milliseconds that prints JSON spent more than half of them on reading
+/// the rest.
 fn messages(all: &FileDescriptorSet) -> FileDescriptorSet {
     let mut needed = vec!["mainspring/api/v1/applications.proto".to_owned()];
     let mut seen = 0;

@@ -1,10 +1,14 @@
 //! The verified bytes of this host, by digest.
 //!
-//! `blobs/<64 hex>` is an artifact, read-only; it appears by renaming a file of `incoming/` that is complete and verified.
-//! `facts/<64 hex>.json` says where it came from. A blob is digested each time before it is given out: neither its size nor its times
-//! tell whether its bytes are still those that were fetched. So nothing here waits for the disk either: what a machine that lost its power
-//! has kept only in part is noticed, and what a process wrote survives the process.
-//! `holds/<id>@<generation>/<64 hex>` are the live users. The blobs are the truth: facts that a crash has cut off are made again from them.
+//! `blobs/<64 hex>` is an artifact, read-only. A blob appears when a file of `incoming/` that is
+//! complete and verified is renamed. `facts/<64 hex>.json` says where the blob came from.
+//! `holds/<id>@<generation>/<64 hex>` are its live users.
+//!
+//! The cache digests a blob each time before giving it out, because neither size nor times tell
+//! whether the bytes are still those that were fetched. Nothing here waits for the disk for the
+//! same reason: what a machine that lost its power has kept only in part is noticed at the next
+//! look, and what a process wrote survives the process. The blobs are the truth: facts that a crash
+//! has cut off are made again from them.
 
 mod incoming;
 mod pins;
@@ -32,27 +36,30 @@ pub use pins::Pin;
 use pins::Pins;
 pub use place::{place, point_to};
 
-/// Uses closer together than this are noted as one: replacing a file can wait for the disk's journal, and nobody who is given a
-/// cached artifact should.
+/// Uses closer together than this are noted as one. Replacing a file can wait for the disk's
+/// journal, and a caller that is given a cached artifact should not wait for that.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
-/// The cache of one host. All methods block: call them off the runtime.
+/// The cache of one host.
+///
+/// The fetcher's verbs are the only callers. All methods block, so they are called off the runtime.
+/// An artifact that a [`Kept`] stands for, or that a live application holds, is never evicted.
 pub struct Cache {
     directory: PathBuf,
     limit_bytes: u64,
     clock: SharedClock,
     next: AtomicU64,
     pins: Arc<Pins>,
-    /// Held while room is made and filled, so that two transfers do not count on the same room.
+    /// Locked while room is made and filled, so that two transfers do not count on the same room.
     room: Mutex<()>,
-    /// Locked while this lives: two fetchers in one directory would remove each other's files.
+    /// Locked while the cache lives: two fetchers in one directory would remove each other's files.
     _lock: fs::File,
 }
 
-/// An artifact that stays in the cache for as long as this lives.
+/// An artifact that stays in the cache for as long as this value lives.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// What is known of it.
+    /// What is known of the artifact.
     pub facts: Facts,
     /// `None` for a file that is not in the cache.
     _pin: Option<Arc<Pin>>,
@@ -65,14 +72,14 @@ impl Kept {
     }
 }
 
-/// What a look for an artifact came to.
+/// What the search for an artifact came to.
 #[derive(Debug)]
 pub enum Found {
-    /// It is there as it was fetched.
+    /// The artifact is there as it was fetched.
     Whole(Kept),
-    /// It was there and is dropped: this file was not what it had been.
+    /// The artifact was there and is dropped now: this file was not what it had been.
     Damaged(PathBuf),
-    /// There is none.
+    /// The cache has no such artifact.
     Nothing,
 }
 
@@ -89,14 +96,14 @@ impl Found {
 /// Why a complete file is not kept.
 #[derive(Debug)]
 pub enum NotKept {
-    /// What live applications use and this one together are over the limit.
+    /// The new artifact and those that live applications use are over the limit together.
     NoRoom {
-        /// What cannot be evicted, in bytes.
+        /// How much cannot be evicted, in bytes.
         used_bytes: u64,
-        /// How large the new one is.
+        /// How large the new artifact is, in bytes.
         size_bytes: u64,
     },
-    /// The disk said no.
+    /// The disk refused.
     Disk(io::Error),
 }
 
@@ -106,30 +113,33 @@ impl From<io::Error> for NotKept {
     }
 }
 
-/// One cached artifact.
+/// What is known of one cached artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// What it is.
+    /// The digest of its bytes.
     pub digest: Digest,
-    /// How large.
+    /// How large it is.
     pub size_bytes: u64,
-    /// Where it came from last, secrets masked.
+    /// Where it came from last, with secrets masked.
     pub uri: String,
-    /// When it was fetched, nanoseconds since the Unix epoch.
+    /// When it was fetched, in nanoseconds since the Unix epoch; 0 for a file that stays where it
+    /// is.
     pub fetched_at: u128,
-    /// When it was used last, nanoseconds since the Unix epoch.
+    /// When it was used last, in nanoseconds since the Unix epoch; 0 for a file that stays where it
+    /// is.
     pub used_at: u128,
 }
 
 impl Facts {
-    /// A file that stays where it is.
+    /// The facts of a file that stays where it is.
     pub fn of_local(digest: Digest, size_bytes: u64, uri: String) -> Self {
         Self { digest, size_bytes, uri, fetched_at: 0, used_at: 0 }
     }
 }
 
 impl Cache {
-    /// Opens the cache, and puts in order what an earlier process has left. Refused while another process has it open.
+    /// Opens the cache, and puts in order what an earlier process has left. Refused while another
+    /// process has the cache open.
     pub fn open(directory: &Path, limit_bytes: u64, clock: SharedClock) -> io::Result<Self> {
         let lock = recovery::lock(directory)?;
         recovery::recover(directory)?;
@@ -144,17 +154,17 @@ impl Cache {
         })
     }
 
-    /// Where it is.
+    /// The directory of the cache.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// How much it may hold.
+    /// How many bytes the cache may hold.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
-    /// The file of a cached artifact.
+    /// The file of a cached artifact, whether it is there or not.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.directory.join("blobs").join(digest.to_hex())
     }
@@ -165,7 +175,7 @@ impl Cache {
         Incoming::create(self.directory.join("incoming").join(number.to_string()))
     }
 
-    /// Keeps a complete file under its digest. What was used least recently makes room for it.
+    /// Keeps a complete file under its digest. The least recently used artifacts make room for it.
     pub fn keep(&self, incoming: Incoming, uri: &str) -> Result<Kept, NotKept> {
         let (digest, size_bytes) = (incoming.digest(), incoming.size_bytes());
         let pin = self.pins.pin(digest);
@@ -183,7 +193,8 @@ impl Cache {
         Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
     }
 
-    /// A cached artifact, verified and marked as used. One that is damaged is dropped, so that it can be fetched again.
+    /// Finds a cached artifact, verifies it and marks it as used. A damaged artifact is dropped, so
+    /// that it can be fetched again.
     pub fn find(&self, digest: Digest) -> io::Result<Found> {
         let Some(kept) = self.unverified(digest)? else { return Ok(Found::Nothing) };
         let path = self.path(digest);
@@ -200,34 +211,36 @@ impl Cache {
         if self.now().saturating_sub(facts.used_at) >= USE_NOTED_EVERY.as_nanos() {
             facts.used_at = self.now();
             if let Err(error) = self.write(&facts) {
-                // A full or read-only disk is no reason to withhold what is there.
-                tracing::debug!(%digest, "its use could not be noted: {error}");
+                // A full or read-only disk is no reason to withhold an artifact that is there.
+                tracing::debug!(%digest, "the use of a cached artifact could not be noted: {error}");
             }
         }
         Ok(Found::Whole(Kept { facts, ..kept }))
     }
 
-    /// What is known of a cached artifact whose bytes nobody has looked at since they were fetched: for whoever digests what they read.
+    /// Finds a cached artifact without digesting its bytes, for a caller that digests what it
+    /// reads.
     pub fn unverified(&self, digest: Digest) -> io::Result<Option<Kept>> {
         let pin = self.pins.pin(digest);
         Ok(self.read(digest)?.map(|facts| Kept { facts, _pin: Some(Arc::new(pin)) }))
     }
 
-    /// Forgets an artifact whose bytes are not what they were, also one that is in use: nobody can use it.
+    /// Forgets an artifact whose bytes are not what they were. An artifact in use is forgotten too,
+    /// because no application can use such bytes.
     pub fn drop_damaged(&self, digest: Digest) -> io::Result<()> {
         let path = self.path(digest);
         tracing::warn!(%digest, "the cached artifact {} is not what it was and is dropped", path.display());
         self.remove(digest)
     }
 
-    /// The application uses this artifact until it is released.
+    /// Notes that the application uses this artifact until it is released.
     pub fn hold(&self, application: &ApplicationRef, digest: Digest) -> io::Result<()> {
         let directory = self.holds(application);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join(digest.to_hex()), b"")
     }
 
-    /// The application is done.
+    /// Notes that the application needs its artifacts no longer.
     pub fn release(&self, application: &ApplicationRef) -> io::Result<()> {
         match fs::remove_dir_all(self.holds(application)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -261,7 +274,8 @@ impl Cache {
         Ok(all)
     }
 
-    /// Evicts what was used least recently until at most `limit_bytes` are left; what is in use stays.
+    /// Evicts the least recently used artifacts until at most `limit_bytes` are left. What is in
+    /// use stays.
     pub fn evict(&self, limit_bytes: u64) -> io::Result<Vec<Digest>> {
         let _room = self.room();
         let mut evicted = Vec::new();
@@ -273,7 +287,7 @@ impl Cache {
         Ok(evicted)
     }
 
-    /// Forgets one artifact unless it is in use; whether it did.
+    /// Forgets one artifact unless it is in use. `true` if it was forgotten.
     pub fn evict_one(&self, digest: Digest) -> io::Result<bool> {
         let _room = self.room();
         if !self.users(digest)?.is_empty() {
@@ -291,7 +305,7 @@ impl Cache {
         Err(NotKept::NoRoom { used_bytes, size_bytes })
     }
 
-    /// Evicts until so many bytes fit. Nothing is evicted for what does not fit anyway.
+    /// Evicts until so many bytes fit. Nothing is evicted for a file that would not fit anyway.
     fn make_room(&self, size_bytes: u64) -> Result<(), NotKept> {
         self.could_keep(size_bytes)?;
         for digest in evictions(self.candidates()?, self.limit_bytes.saturating_sub(size_bytes)) {
@@ -330,7 +344,7 @@ impl Cache {
 
     fn read(&self, digest: Digest) -> io::Result<Option<Facts>> {
         match fs::read(self.facts_path(digest)) {
-            // What cannot be read was cut off by a crash: the artifact is fetched again.
+            // Facts that cannot be read were cut off by a crash, so the artifact is fetched again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -352,7 +366,7 @@ impl Cache {
         self.directory.join("holds").join(application.to_string())
     }
 
-    /// `(64 hex digits, application)` of every hold.
+    /// Every hold as `(64 hex digits, application)`.
     fn all_holds(&self) -> io::Result<BTreeSet<(String, String)>> {
         let mut holds = BTreeSet::new();
         for user in fs::read_dir(self.directory.join("holds"))? {
@@ -373,11 +387,11 @@ impl Cache {
     }
 }
 
-/// Bytes that are digested at once. Reads gain nothing beyond this size, and an allocator that has
-/// seen a larger buffer freed keeps as much for as long as the process lives.
+/// How many bytes are digested at once. Reads gain nothing beyond this size, and an allocator that
+/// has seen a larger buffer freed keeps as much for as long as the process lives.
 const DIGESTED_BYTES: usize = 64 * 1024;
 
-/// Digests a file.
+/// The digest of a file's bytes.
 pub fn digest_of(path: &Path) -> io::Result<Digest> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();

@@ -1,4 +1,4 @@
-//! Settings of the fetcher.
+//! What can be set from outside: every field below is an option of `serve artifact-fetcher`.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,17 @@ use chassis::transport::Endpoint;
 /// Fetches artifacts and keeps them by digest.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// State directory of the host; the cache is `<state>/artifact-fetcher/`.
+    /// The state directory of the host; the cache is its `artifact-fetcher/`.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
-    /// Where to serve: `unix:/path` or `tcp://host:port`. Default: a socket in the host's runtime directory.
+    /// The endpoint to listen on: unix:/path or tcp://host:port. Default: the host's socket of this
+    /// service.
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
-    /// How much the cache may hold before what was used least recently is evicted, such as `20GiB` or `500MB`. What a live
-    /// application uses stays.
+    /// How much the cache may hold before the least recently used artifacts are evicted, such as
+    /// `20GiB` or `500MB`. What a live application uses stays.
     #[arg(long, env = "MAINSPRING_CACHE_LIMIT", value_name = "SIZE", default_value = "20GiB", value_parser = size)]
     pub cache_limit: u64,
 }

@@ -1,5 +1,5 @@
-//! What can go wrong with an artifact, in the caller's terms. An error names the URI as it may be shown (secrets masked),
-//! what was seen, and the way out.
+//! What can go wrong with an artifact, in the caller's terms. An error names the URI as it may be
+//! shown (secrets masked), what was seen, and the way out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,103 +7,103 @@ use std::sync::Arc;
 
 use proto::Digest;
 
-/// Why an artifact is not there. Shared by all callers of one transfer.
+/// Why an artifact is not there. All callers of one transfer get the same error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// Not a URI that this build fetches.
+    /// The URI is not one that this build fetches.
     #[error("{uri:?} cannot be fetched: {why}")]
     UriInvalid {
-        /// As given, masked.
+        /// The URI as given, with secrets masked.
         uri: String,
-        /// What is wrong with it.
+        /// What is wrong with the URI.
         why: String,
     },
-    /// The source says that there is nothing.
+    /// The source says that there is nothing at the URI.
     #[error("there is nothing at {uri}: {why}")]
     NotFound {
-        /// Where.
+        /// The URI, with secrets masked.
         uri: String,
         /// What the source said.
         why: String,
     },
-    /// The source does not answer, after all tries.
+    /// The source does not answer after all tries.
     #[error("{uri} cannot be reached: {why} (tried {tries} times)")]
     NotReachable {
-        /// Where.
+        /// The URI, with secrets masked.
         uri: String,
         /// The last failure.
         why: String,
-        /// How often it was tried.
+        /// How often the source was tried.
         tries: u32,
     },
-    /// It exists and cannot be read.
+    /// The artifact exists and cannot be read.
     #[error("{uri} cannot be read: {why}")]
     NotReadable {
-        /// Where.
+        /// The URI, with secrets masked.
         uri: String,
-        /// Why.
+        /// Why it cannot be read.
         why: String,
     },
-    /// Other bytes than were asked for.
+    /// The source has other bytes than the caller asked for.
     #[error("{uri} has the digest {actual}, not {expected} as asked for")]
     DigestMismatch {
-        /// Where.
+        /// The URI, with secrets masked.
         uri: String,
-        /// What the caller wants.
+        /// The digest that the caller expects.
         expected: Digest,
-        /// What the source sent.
+        /// The digest of what the source sent.
         actual: Digest,
     },
-    /// Redirected too often, in a loop, or from https to http.
+    /// The source redirects too often, in a loop, or from https to http.
     #[error("{uri} redirects {why}")]
     Redirects {
-        /// Where it began.
+        /// The URI where the redirects began, with secrets masked.
         uri: String,
-        /// How.
+        /// What is wrong with the redirects.
         why: String,
     },
     /// The cache's disk has no room or refuses writes.
     #[error("the artifact cache {directory} cannot take {uri}: {error}", directory = directory.display())]
     CacheFull {
-        /// The cache.
+        /// The directory of the cache.
         directory: PathBuf,
-        /// What was to be kept.
+        /// The URI of the artifact that was to be kept.
         uri: String,
         /// What the disk said.
         error: Arc<std::io::Error>,
     },
-    /// More than the cache may hold beside what live applications use.
+    /// The artifact and those that live applications use are more than the cache may hold.
     #[error(
         "the artifact cache {directory} has no room for {uri}: {size_bytes} bytes, and {used_bytes} of its {limit_bytes} are in use",
         directory = directory.display()
     )]
     CacheLimit {
-        /// The cache.
+        /// The directory of the cache.
         directory: PathBuf,
-        /// What was to be kept.
+        /// The URI of the artifact that was to be kept.
         uri: String,
-        /// How large that is, as far as it is known.
+        /// How large that artifact is, as far as it is known.
         size_bytes: u64,
-        /// What live applications use.
+        /// How much live applications use.
         used_bytes: u64,
-        /// What the cache may hold.
+        /// How much the cache may hold.
         limit_bytes: u64,
     },
-    /// A part of the request cannot be.
+    /// A part of the request makes no sense.
     #[error("{field}: {why}")]
     Request {
-        /// Which part.
+        /// The field of the request.
         field: &'static str,
-        /// Why not.
+        /// What is wrong with the field.
         why: String,
     },
-    /// The page token is none of ours.
+    /// The page token was not given out by this service.
     #[error("the page token {0:?} was not given out by this service")]
     PageToken(String),
     /// The disk of the working directory has no room.
     #[error("no room to place the artifact at {path}: {error}", path = path.display())]
     LinkFull {
-        /// Where to.
+        /// The path where the artifact was to be placed.
         path: PathBuf,
         /// What the disk said.
         error: Arc<std::io::Error>,
@@ -111,20 +111,20 @@ pub enum FetchError {
     /// The file could not be placed where the caller wants it.
     #[error("cannot place the artifact at {path}: {error}", path = path.display())]
     Link {
-        /// Where to.
+        /// The path where the artifact was to be placed.
         path: PathBuf,
-        /// Why not.
+        /// What the disk said.
         error: Arc<std::io::Error>,
     },
     /// The cache holds no such artifact.
     #[error("the cache holds no artifact {0}")]
     NotCached(Digest),
-    /// The cached bytes are not those that were fetched. They are out of the cache.
+    /// The cached bytes are not those that were fetched. The cache has dropped them.
     #[error("the cached artifact {} is damaged: its bytes do not have the digest {digest}", path.display())]
     Damaged {
-        /// The file.
+        /// The damaged file.
         path: PathBuf,
-        /// What it was.
+        /// The digest that its bytes should have.
         digest: Digest,
     },
     /// A number or id in the request is malformed.
@@ -133,20 +133,20 @@ pub enum FetchError {
     /// A read begins behind the artifact's end.
     #[error("offset {offset} is behind the artifact's end at {size}")]
     PastEnd {
-        /// Asked for.
+        /// The offset that the caller asked for.
         offset: u64,
-        /// What there is.
+        /// The size of the artifact.
         size: u64,
     },
     /// The cache's own files cannot be read or written.
     #[error("the artifact cache: {0}")]
     Cache(Arc<std::io::Error>),
-    /// The process is ending.
+    /// The fetcher is ending.
     #[error("the fetcher is going down")]
     GoingDown,
 }
 
-/// The disk takes no more bytes, whatever they are.
+/// Whether the disk takes no more bytes, whichever they are.
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

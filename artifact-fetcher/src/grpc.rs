@@ -1,4 +1,5 @@
-//! The wire: messages to verbs and back, errors to codes. Only the deployment may call.
+//! The wire: messages become verbs and verbs answers, errors become codes. The deployment may call
+//! everything, and a contender may fetch and release for its own application.
 
 mod status;
 
@@ -26,7 +27,7 @@ use crate::cache::Facts;
 use crate::error::FetchError;
 use crate::service::{self, Fetcher, Progress, Wanted};
 
-/// Artifacts in one answer of `List`: by default and at most.
+/// How many artifacts one answer of `List` has: by default and at most.
 const PAGE: (usize, usize) = (100, 1000);
 
 /// The service's methods.
@@ -50,12 +51,12 @@ impl ArtifactService for Grpc {
         let application = request.get_ref().application.clone();
         match application.map(ApplicationRef::try_from).transpose().map_err(FetchError::Malformed)? {
             Some(application) => require_own(&request, &application)?,
-            // For no application: tooling.
+            // A fetch for no application is tooling's, and only the deployment may ask for it.
             None => require_deployment(&request)?,
         }
         let wanted = wanted(request.into_inner())?;
         let fetcher = self.fetcher.clone();
-        // Bounded by the transfer's own deadline, and cut when the caller leaves.
+        // The answers are bounded by the transfer's own deadline, and cut when the caller leaves.
         let answers = fed("fetch", 8, |feed| async move {
             // A reader that is slow misses some progress, never the end.
             let progress = |now: Progress| feed.offer(item(fetch_response::Message::Progress(now.into())));
@@ -90,7 +91,8 @@ impl ArtifactService for Grpc {
         let cache_bytes = all.iter().map(|(facts, _)| facts.size_bytes).sum();
         let asked = usize::try_from(request.page_size).unwrap_or(PAGE.1);
         let size = if asked == 0 { PAGE.0 } else { asked.min(PAGE.1) };
-        // The token says where the last artifact of the page before stood: also when it has been evicted since.
+        // The token says where the last artifact of the page before stood, also when that artifact
+        // has been evicted since.
         let start = match request.page_token.as_str() {
             "" => 0,
             token => {
@@ -193,7 +195,8 @@ fn artifact(facts: Facts, users: &[String]) -> Artifact {
     }
 }
 
-/// `None` for 0: a file that is not in the cache has no such times.
+/// The time as a timestamp; `None` for 0, because a file that is not in the cache has no such
+/// times.
 fn timestamp(unix_nanos: u128) -> Option<Timestamp> {
     let nanos = u64::try_from(unix_nanos).ok().filter(|nanos| *nanos > 0)?;
     let since = Duration::from_nanos(nanos);

@@ -1,8 +1,9 @@
-//! Bytes by digest, from anywhere, once. One fetcher serves a whole host: it streams an artifact from its source, verifies
-//! it, and keeps it under its SHA-256. It never runs what it fetched and never gives out bytes that it has not verified.
+//! Bytes by digest, from anywhere, once. One fetcher serves a whole host: it streams an artifact
+//! from its source, verifies it, and keeps it under its SHA-256. The fetcher never runs what it
+//! fetched, and never gives out bytes that it has not verified.
 //!
-//! [`model`] decides what a URI means and what may be evicted, [`source`] is where bytes come from, [`cache`] where they are
-//! kept, [`service`] the verbs, [`grpc`] the wire.
+//! [`model`] decides what a URI means and what may be evicted, [`source`] is where bytes come from,
+//! [`cache`] where they are kept, [`service`] has the verbs, [`grpc`] the wire.
 
 pub mod cache;
 pub mod config;
@@ -25,7 +26,7 @@ use client::places::Places;
 
 use crate::config::Args;
 
-/// The name of this service: its socket, its directory, its log.
+/// The name of this service: of its socket, its directory and its log.
 pub const NAME: &str = "artifact-fetcher";
 
 /// How long transfers may go on once the shutdown has begun.

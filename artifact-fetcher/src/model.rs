@@ -1,4 +1,4 @@
-//! What a URI means and what may be evicted. No I/O, no clock.
+//! What a URI means and what may be evicted. There is no I/O and no clock here.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::error::FetchError;
 pub enum Location {
     /// A file that is copied into the cache.
     File(PathBuf),
-    /// A file that stays where it is (`local://`): digested, never moved.
+    /// A file that stays where it is (`local://`): it is digested and never moved.
     Local(PathBuf),
     /// An address that is downloaded.
     Http(Url),
@@ -59,7 +59,7 @@ impl fmt::Debug for Location {
     }
 }
 
-/// An address as it may be shown.
+/// An address as it may be shown, with secrets masked.
 pub fn shown(url: &Url) -> String {
     Uri::new(url.as_str()).masked()
 }
@@ -67,17 +67,18 @@ pub fn shown(url: &Url) -> String {
 /// One cached artifact as eviction sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Which.
+    /// The artifact that may go.
     pub digest: Digest,
-    /// How much it would free.
+    /// How many bytes its eviction would free.
     pub size_bytes: u64,
-    /// When it was used last, nanoseconds since the Unix epoch.
+    /// When it was used last, in nanoseconds since the Unix epoch.
     pub used_at: u128,
-    /// A live application uses it.
+    /// Whether a live application uses it.
     pub held: bool,
 }
 
-/// What to evict so that at most `limit_bytes` are left: least recently used first, never what is held.
+/// What to evict so that at most `limit_bytes` are left: the least recently used first, never what
+/// is held.
 pub fn evictions(mut candidates: Vec<Candidate>, limit_bytes: u64) -> Vec<Digest> {
     let mut total: u64 = candidates.iter().map(|candidate| candidate.size_bytes).sum();
     candidates.sort_by_key(|candidate| (candidate.used_at, candidate.digest));

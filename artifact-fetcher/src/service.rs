@@ -1,4 +1,5 @@
-//! The verbs of the fetcher: one transfer per artifact whoever asks for it, verified, kept, placed.
+//! The verbs of the fetcher. However many callers ask for an artifact, one transfer brings it,
+//! verified, kept and placed.
 
 mod brought;
 mod flights;
@@ -24,30 +25,34 @@ pub use transfer::Progress;
 /// What a caller wants.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// For whom it is held; `None` for tooling.
+    /// The application that the artifact is held for; `None` for tooling.
     pub application: Option<ApplicationRef>,
-    /// Where it is.
+    /// Where the artifact is.
     pub uri: Uri,
-    /// What it has to be, if that is known.
+    /// The digest that the artifact has to have, if the caller knows it.
     pub expected: Option<Digest>,
-    /// Where to place it.
+    /// The path where the artifact is to be placed, if the caller wants it placed.
     pub link_to: Option<PathBuf>,
-    /// Place it as an executable.
+    /// Whether the placed file has to be executable.
     pub executable: bool,
 }
 
 /// A verified artifact.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// What is known of it. It is not evicted while this lives.
+    /// What is known of the artifact, which is not evicted while this value lives.
     pub kept: Kept,
     /// The verified file.
     pub path: PathBuf,
-    /// No byte was moved for this call.
+    /// Whether no byte was moved for this call.
     pub from_cache: bool,
 }
 
-/// The fetcher of one host. Cheap to clone.
+/// The fetcher of one host.
+///
+/// Every verb is a method here; the wire calls them, and each clone stands for the same fetcher.
+/// Transfers are tasks of the process and not of their callers: a caller that leaves ends no
+/// transfer that another caller waits for.
 #[derive(Clone)]
 pub struct Fetcher {
     inner: Arc<Inner>,
@@ -69,7 +74,8 @@ impl Fetcher {
         Self { inner: Arc::new(Inner { cache, sources, tasks, clock, flights, brought }) }
     }
 
-    /// Makes an artifact present, verified, held and placed. `progress` hears how far the transfer is.
+    /// Makes an artifact present, verified, held and placed. `progress` hears how far the transfer
+    /// is.
     pub async fn fetch(
         &self,
         wanted: &Wanted,
@@ -99,13 +105,14 @@ impl Fetcher {
             match outcome {
                 Ok(kept) => return self.give(as_expected(kept, wanted)?, &location, wanted, false).await,
                 Err(error) if seat.own => return Err(error),
-                // Somebody else's question had that answer; now our own is asked.
+                // The error answers another caller's request, so the fetcher asks once more for
+                // this caller's own.
                 Err(_) => own_only = true,
             }
         }
     }
 
-    /// One cached artifact.
+    /// Finds one cached artifact and verifies it.
     pub async fn stat(&self, digest: Digest) -> Result<Fetched, FetchError> {
         match self.cached(Some(digest)).await? {
             Found::Whole(kept) => Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true }),
@@ -124,7 +131,7 @@ impl Fetcher {
         self.blocking(Cache::list).await
     }
 
-    /// Evicts the named ones; which were, which are held.
+    /// Evicts the named artifacts. Answers with those that were evicted and those that are held.
     pub async fn evict(&self, digests: Vec<Digest>) -> Result<(Vec<Digest>, Vec<Digest>), FetchError> {
         self.blocking(move |cache| {
             let (mut evicted, mut kept) = (Vec::new(), Vec::new());
@@ -136,12 +143,12 @@ impl Fetcher {
         .await
     }
 
-    /// Evicts least recently used ones until at most `bytes` are left.
+    /// Evicts the least recently used artifacts until at most `bytes` are left.
     pub async fn evict_to(&self, bytes: u64) -> Result<Vec<Digest>, FetchError> {
         self.blocking(move |cache| cache.evict(bytes)).await
     }
 
-    /// The application needs its artifacts no longer.
+    /// Notes that the application needs its artifacts no longer.
     pub async fn release(&self, application: ApplicationRef) -> Result<(), FetchError> {
         self.inner.brought.forget(&application);
         self.blocking(move |cache| cache.release(&application)).await
@@ -177,7 +184,7 @@ impl Fetcher {
         Ok(Fetched { kept, path, from_cache })
     }
 
-    /// `local:` files are not moved, still digested.
+    /// Digests a `local:` file, which is not moved.
     async fn digest_in_place(&self, path: PathBuf, wanted: &Wanted) -> Result<Fetched, FetchError> {
         let uri = wanted.uri.to_string();
         let digested = path.clone();
@@ -234,7 +241,7 @@ impl Fetcher {
     }
 }
 
-/// The bytes of a shared transfer are what this caller asked for.
+/// Checks that the bytes of a shared transfer are what this caller asked for.
 fn as_expected(kept: Kept, wanted: &Wanted) -> Result<Kept, FetchError> {
     let actual = kept.facts.digest;
     match wanted.expected.filter(|expected| *expected != actual) {

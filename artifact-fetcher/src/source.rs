@@ -20,15 +20,16 @@ use crate::model::Location;
 pub struct Opened {
     /// Its size in bytes, if the source tells.
     pub size_bytes: Option<u64>,
-    /// The offset of the first byte: what was asked for, or 0 if the source cannot go on or the artifact changed.
+    /// The offset of the first byte: the offset asked for, or 0 if the source cannot go on or the
+    /// artifact changed.
     pub offset: u64,
-    /// Names this version of the artifact, for going on after a cut.
+    /// A name for this version of the artifact, which lets the next opening go on after a cut.
     pub validator: Option<String>,
-    /// The bytes from `offset` on, in chunks. An error is worth another try.
+    /// The bytes from `offset` on, in chunks. After an error another try is worth while.
     pub body: BoxStream<'static, Result<Bytes, Cut>>,
 }
 
-/// The stream broke.
+/// Why the stream broke.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Cut(pub String);
@@ -38,17 +39,23 @@ pub struct Cut(pub String);
 pub enum OpenError {
     /// Trying again may help: the text of the failure.
     Passing(String),
-    /// It will not.
+    /// Trying again will not help.
     Final(FetchError),
 }
 
-/// One kind of place.
+/// One kind of place that artifacts come from.
 ///
-/// Laws: the bytes of one version of an artifact are the same at every opening; an opening at `offset` with the validator of an
-/// earlier one either goes on with that version or begins at 0; every wait is bounded.
+/// A transfer opens a source, and opens it again where the stream before was cut. A source does not
+/// verify: the transfer digests what arrives, so where the caller names a digest, a source that
+/// breaks the first law fails the transfer and gives out no wrong artifact.
+///
+/// Laws: the bytes of one version of an artifact are the same at every opening; an opening at
+/// `offset` with the validator of an earlier opening either goes on with that version or begins at
+/// 0; every wait is bounded.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// Opens the artifact from `offset` on. `validator`: the version that the first `offset` bytes were of.
+    /// Opens the artifact from `offset` on. `validator` names the version that the first `offset`
+    /// bytes were of.
     async fn open(
         &self,
         location: &Location,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// Exponential backoff with jitter: the n-th wait is drawn evenly from half to the whole of `min · 2ⁿ`, at most `max`.
-/// Jitter keeps the clients of a service that came back from arriving together.
+/// Exponential backoff with jitter: the n-th wait is drawn evenly from half to the whole of `min ·
+/// 2ⁿ`, at most `max`. Jitter keeps the clients of a service that came back from arriving together.
 #[derive(Debug)]
 pub struct Backoff {
     min: Duration,
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits from `min` (first) up to `max`.
+    /// A backoff whose waits grow from `min` to at most `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self::with_random(min, max, StdRng::from_rng(&mut rand::rng()))
     }
@@ -38,7 +38,7 @@ impl Backoff {
         ceiling.mul_f64(self.random.random_range(0.5..=1.0))
     }
 
-    /// Starts from `min` again: after something worked.
+    /// Starts from `min` again, after something worked.
     pub fn reset(&mut self) {
         self.ceiling = self.min;
     }

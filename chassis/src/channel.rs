@@ -1,5 +1,6 @@
-//! The client stack: a channel to one endpoint that connects when it is first used and again after it broke. It adds the
-//! credential and the trace context, and retries nothing: whether a call may be repeated, only its caller knows.
+//! The client stack: a channel to one endpoint that connects when it is first used, and again after
+//! the connection broke. The channel adds the credential and the trace context. It retries nothing,
+//! because only the caller knows whether a call may be repeated.
 
 use std::error::Error as _;
 use std::fmt;
@@ -26,22 +27,24 @@ use crate::credential::Credential;
 use crate::telemetry::trace;
 use crate::transport::{Endpoint, SharedTransport};
 
-/// The longest that connecting may take; a call that needs a connection fails after it.
+/// How long connecting may take; a call that needs a connection fails after it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much of one stream may be under way, in bytes: enough that a fetch is not slowed down by round trips.
+/// How much of one stream may be under way, in bytes: enough that round trips do not slow down a
+/// fetch.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// How much of one connection may be under way, in bytes.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Room for an error's details, in bytes: they travel in headers.
+/// Room for an error's details, in bytes: the details travel in headers.
 pub(crate) const MAX_HEADERS_BYTES: u32 = 64 * 1024;
 
-/// A silent peer across the network is asked after this time and given up after as much again.
+/// A silent peer across the network is asked after this time, and given up after as much again.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A channel to `endpoint`. Returns at once: the first call connects. Call it inside the runtime.
+/// A channel to `endpoint`. Returns at once, because the first call connects. The call has to come
+/// inside the runtime.
 pub fn connect(
     transport: SharedTransport,
     clock: SharedClock,
@@ -75,10 +78,12 @@ pub fn connect(
     GrpcChannel { inner: settings.connect_with_connector_lazy(connector), authorization, peer }
 }
 
-/// A channel to one endpoint; cheap to clone, clones share the connection. Give it to any generated client.
+/// A channel to one endpoint, for any generated client. Clones share the connection.
 ///
-/// Its errors are statuses: `Unavailable` if no connection came about (nothing was done), `DeadlineExceeded` after the
-/// deadline of the call, `Unknown` if the connection broke before the answer (the outcome is unknown).
+/// The errors of a channel are statuses, so that a caller has one kind of error to read:
+/// `Unavailable` if no connection came about (nothing was done), `DeadlineExceeded` after the
+/// deadline of the call, `Unknown` if the connection broke before the answer (the outcome is
+/// unknown).
 #[derive(Clone)]
 pub struct GrpcChannel {
     inner: Channel,
@@ -87,7 +92,7 @@ pub struct GrpcChannel {
 }
 
 impl GrpcChannel {
-    /// Where the channel leads.
+    /// The endpoint that the channel leads to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.peer
     }
@@ -167,12 +172,13 @@ fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
     broken(peer, error)
 }
 
-/// The connection broke after the call was sent, or while its answer came.
+/// The status for a connection that broke after the call was sent, or while its answer came.
 fn broken(peer: &Endpoint, error: &(dyn std::error::Error + 'static)) -> Status {
     Status::unknown(format!("the connection to {peer} broke: {}", innermost(error)))
 }
 
-/// The text of the first cause: ours, which names the endpoint, where connecting failed.
+/// The text of the first cause. Where connecting failed, that text is this crate's own, which names
+/// the endpoint.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

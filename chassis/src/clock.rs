@@ -1,6 +1,7 @@
-//! Time as a seam. Every decision and every sleep goes through a [`Clock`]; `std::time` and `tokio::time` are used only
-//! in [`SystemClock`]'s file. Deadlines and leases count [`Boot`] time, which goes on while the machine sleeps and never
-//! jumps; wall time is for people and for the absolute instants in the record.
+//! Time as a seam. Every decision and every sleep goes through a [`Clock`]; `std::time` and
+//! `tokio::time` are used only in [`SystemClock`]'s file. Deadlines and leases count [`Boot`] time,
+//! which goes on while the machine sleeps and never jumps; wall time is for people and for the
+//! absolute instants in the record.
 
 mod manual;
 mod system;
@@ -20,17 +21,21 @@ pub use system::SystemClock;
 /// A clock that is handed down from `main` or from a test.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// What time it is, and waiting for a later time.
+/// Tells the time, and waits for a later time.
 ///
-/// Laws: `boot` never goes back; `sleep_until(at)` returns no earlier than `boot() >= at`, soon if that is so already,
-/// and is cancelled by dropping it. Every sleep gives the thread back at least once, also one whose instant has passed:
-/// a loop that computes an instant in the past turns in vain, but it does not keep the runtime from its sockets.
+/// Every service is handed one clock and passes it down. A test hands down a [`ManualClock`]
+/// instead, which is how a lease can run out without a wait.
+///
+/// Laws: `boot` never goes back; `sleep_until(at)` returns no earlier than `boot() >= at`, soon if
+/// that is so already, and is cancelled by dropping it. Every sleep gives the thread back at least
+/// once, also a sleep whose instant has passed: a loop that computes an instant in the past turns
+/// in vain, but it does not keep the runtime from its sockets.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock. It may jump in either direction.
     fn wall(&self) -> SystemTime;
 
-    /// Time since boot, suspension included.
+    /// The time since boot, suspension included.
     fn boot(&self) -> Boot;
 
     /// Waits until `boot()` is at least `at`.
@@ -57,7 +62,8 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// An instant of `CLOCK_BOOTTIME`, in nanoseconds. Comparable between processes of one machine and one boot only.
+/// An instant of `CLOCK_BOOTTIME`, in nanoseconds. Comparable between processes of one machine and
+/// one boot only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Boot(u64);
 
@@ -81,7 +87,7 @@ impl Boot {
 impl Add<Duration> for Boot {
     type Output = Self;
 
-    /// Saturates: a wait of `Duration::MAX` is a wait for ever.
+    /// Adding saturates: a wait of `Duration::MAX` is a wait for ever.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
@@ -96,24 +102,26 @@ impl AddAssign<Duration> for Boot {
 impl Sub<Duration> for Boot {
     type Output = Self;
 
-    /// Saturates at boot.
+    /// Subtracting saturates at boot.
     fn sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
-/// The time given to [`timeout`] passed first.
+/// The time given to [`timeout`] passed before the future was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no answer within {0:?}")]
 pub struct Elapsed(pub Duration);
 
-/// Waits for `future`, at most for `after` by `clock`; the future is dropped when the time passes first.
+/// Waits for `future`, at most for `after` by `clock`. The future is dropped when the time passes
+/// first.
 pub async fn timeout<C, F>(clock: &C, after: Duration, future: F) -> Result<F::Output, Elapsed>
 where
     C: Clock + ?Sized,
     F: Future,
 {
-    // `select` polls the left side first: an answer that is there wins over a deadline that has just passed.
+    // `select` polls the left side first, so an answer that is there wins over a deadline that has
+    // just passed.
     match select(pin!(future), pin!(clock.sleep(after))).await {
         Either::Left((output, _)) => Ok(output),
         Either::Right(_) => Err(Elapsed(after)),

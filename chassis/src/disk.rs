@@ -1,12 +1,13 @@
-//! Files that are there whole or not at all, also after the machine has lost its power: a name is durable only once the
-//! directory that holds it has reached the disk, which neither a rename nor a link does by itself.
+//! Files that are there whole or not at all, also after the machine has lost its power. A name is
+//! durable only once the directory that holds it has reached the disk, which neither a rename nor a
+//! link does by itself.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// Makes durable which names a directory holds.
+/// Makes the names in a directory durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     let about = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot make {} durable: {error}", directory.display()))
@@ -16,17 +17,18 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a complete file its name in place of an older one; the name is durable when this returns. The bytes of `new` are the
-/// caller's to make durable before.
+/// Gives a complete file its name in place of an older one; the name is durable when this returns.
+/// The caller has made the bytes of `new` durable before.
 pub fn replace(new: &Path, path: &Path) -> io::Result<()> {
     fs::rename(new, path)?;
     sync_directory(directory_of(path))
 }
 
-/// Gives a complete file its name, unless there is such a file; the name is durable when this returns. `false`: there was one, and it
-/// stays. The first name is gone in both cases. Of several processes that do this at once one wins.
+/// Gives a complete file its name, unless the name is taken; the name is durable when this returns.
+/// `false`: a file had the name, and that file stays. The first name is gone in both cases. Of
+/// several processes that do this at once, one wins.
 pub fn place(new: &Path, path: &Path) -> io::Result<bool> {
-    // A link appears whole or not at all, and it never replaces a file.
+    // A link appears whole or not at all, and never replaces a file.
     let linked = fs::hard_link(new, path);
     fs::remove_file(new)?;
     match linked {
@@ -36,15 +38,16 @@ pub fn place(new: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a directory of this mode with all that is missing above it; each name that this made is durable when it returns. What is there
-/// keeps its mode.
+/// Makes a directory of this mode, with all that is missing above it. Each name that this call made
+/// is durable when it returns. Directories that are there already keep their mode.
 pub fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     let missing: Vec<PathBuf> =
         path.ancestors().take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
     DirBuilder::new().recursive(true).mode(mode).create(path)?;
     for made in missing.iter().rev() {
         match sync_directory(directory_of(made)) {
-            // A directory that may be written and not read cannot be asked for this itself.
+            // The parent may be written and not read, and then it cannot be opened to be made
+            // durable.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => sync_file_system(made)?,
             synced => synced?,
         }
@@ -52,7 +55,8 @@ pub fn make_directories(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes everything durable that the file system of a path holds: for whole trees that somebody else has written.
+/// Makes everything durable that the file system of a path holds: for whole trees that another
+/// process has written.
 pub fn sync_file_system(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
@@ -65,20 +69,22 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Which directories were made durable, for tests: a lost sync shows in nothing else but a machine without power.
+/// Which directories were made durable, for tests: a lost sync shows in nothing else but a machine
+/// that lost its power.
 pub mod watched {
     use std::path::{Path, PathBuf};
     use std::sync::{Mutex, PoisonError};
 
-    /// `None` while nobody watches, which is always so outside tests.
+    /// `None` while no test watches, which is always so outside tests.
     static SYNCED: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
-    /// Begins to watch; from all tests of one process at once, so ask for a directory of your own.
+    /// Begins to watch. All tests of one process watch together, so a test asks for a directory of
+    /// its own.
     pub fn begin() {
         SYNCED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
     }
 
-    /// How often this directory was made durable since somebody began to watch.
+    /// How often this directory was made durable since the watch began.
     pub fn syncs_of(directory: &Path) -> usize {
         let synced = SYNCED.lock().unwrap_or_else(PoisonError::into_inner);
         synced.iter().flatten().filter(|synced| *synced == directory).count()

@@ -1,14 +1,16 @@
-//! What of its own environment a process hands on to the processes that it starts for an application.
+//! What a process hands on, of its own environment, to the processes that it starts for an
+//! application.
 
-/// First word of the variables that are an engine's own business.
+/// How the names of the variables begin that are an engine's own business.
 const PREFIX: &str = "MAINSPRING_ENGINE_";
 
-/// Where an engine's own software may be, by conventions that are older than we are.
+/// Where an engine's own software may be, by conventions that are older than mainspring.
 const CONVENTIONS: [&str; 2] = ["JAVA_HOME", "XDG_CACHE_HOME"];
 
-/// What this process knows about engines and where their software is. Whoever starts a contender, an engine or a part of its cluster
-/// hands all of it on, so that an engine can be configured by `MAINSPRING_ENGINE_<ENGINE>_<NAME>` without anybody else knowing
-/// the name, and so that all its processes find the same software.
+/// What this process knows about engines and where their software is. A process that starts a
+/// contender, an engine or a part of its cluster hands all of it on. An engine can therefore be
+/// configured by `MAINSPRING_ENGINE_<ENGINE>_<NAME>` without any other process knowing the name,
+/// and all its processes find the same software.
 pub fn of_engines() -> impl Iterator<Item = (String, String)> {
     chosen(
         std::env::vars_os()

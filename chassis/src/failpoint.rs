@@ -1,15 +1,18 @@
-//! Named places where a test can make this process die, stop or wait, and bugs that a test plants to see that it would notice
-//! them. Compiled only into builds with debug assertions and armed only by the environment, so a release build has no trace of them.
+//! Named places where a test can make this process die, stop or wait, and bugs that a test plants
+//! to see that it would notice them. Failpoints are compiled only into builds with debug assertions
+//! and armed only by the environment, so a release build has no trace of them.
 //!
-//! `MAINSPRING_FAILPOINTS="runner.in-main=kill@/tmp/marker,store.before-commit=hold@/tmp/other"`: the first process
-//! that reaches a point and creates the marker file fires, once; whoever comes later passes. A bug (`store.x=bug@/tmp/met`) is there for
-//! everybody, each time; its marker says that somebody met it.
+//! `MAINSPRING_FAILPOINTS="runner.in-main=kill@/tmp/marker,store.before-commit=hold@/tmp/other"`:
+//! the first process that reaches a point and creates the marker file fires, once, and every later
+//! process passes. A bug (`store.x=bug@/tmp/met`) is there for every process, each time; its marker
+//! says that a process met it.
 
 /// The variable that arms points.
 pub const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
 
-/// Passes the point called `name`, or does what it was armed for: `kill` (SIGKILL to this process), `stop` (SIGSTOP),
-/// `exit` (exit code 70), `hold` (waits until `<marker>.go` exists, 60 s at most), `hang` (never gives its thread back).
+/// Passes the point called `name`, or does what the point was armed for: `kill` (SIGKILL to this
+/// process), `stop` (SIGSTOP), `exit` (exit code 70), `hold` (waits until `<marker>.go` exists, 60
+/// s at most), `hang` (never gives its thread back).
 #[cfg(debug_assertions)]
 pub async fn hit(name: &str) {
     if let Some((action, marker)) = armed::find(name)
@@ -19,7 +22,7 @@ pub async fn hit(name: &str) {
     }
 }
 
-/// Nothing: this build has no failpoints.
+/// Does nothing: this build has no failpoints.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub async fn hit(_name: &str) {}
@@ -34,14 +37,15 @@ pub fn is_planted(name: &str) -> bool {
     true
 }
 
-/// No: this build has no bugs of that kind.
+/// Answers no: this build has no planted bugs.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn is_planted(_name: &str) -> bool {
     false
 }
 
-/// The variable, for a process of ours that does not inherit the environment; nothing in a build without failpoints.
+/// The variable, for a process of mainspring that does not inherit the environment; nothing in a
+/// build without failpoints.
 pub fn handed_on() -> Option<(String, String)> {
     if !cfg!(debug_assertions) {
         return None;
@@ -62,7 +66,7 @@ mod armed {
     /// The action of a planted bug.
     pub(super) const BUG: &str = "bug";
 
-    /// `(name, action, marker)` of every armed point; read once.
+    /// `(name, action, marker)` of every armed point, read once.
     static ARMED: LazyLock<Vec<(String, String, PathBuf)>> =
         LazyLock::new(|| std::env::var(super::VARIABLE).map(|text| parse(&text)).unwrap_or_default());
 

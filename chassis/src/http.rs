@@ -1,5 +1,5 @@
-//! HTTP/1.1, for peers that speak no gRPC, over the transport that everything of ours goes through: one connection for each call,
-//! and a small server.
+//! HTTP/1.1, for peers that speak no gRPC, over the same transport as every other connection: one
+//! connection for each call, and a small server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::transport::{Endpoint, Incoming, SharedTransport};
 /// A body of either direction.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Connections that are served at once; more wait.
+/// How many connections are served at once; further ones wait.
 const CONNECTIONS: usize = 256;
 
 /// How long to wait before accepting again after it failed.
@@ -32,15 +32,15 @@ const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 #[error("{peer}: {error}")]
 pub struct NoAnswer {
-    /// Who was asked.
+    /// The peer that was asked.
     pub peer: Endpoint,
-    /// Why not.
+    /// Why it did not answer.
     pub error: BoxError,
-    /// Nothing was sent.
+    /// Whether nothing was sent.
     pub unsent: bool,
 }
 
-/// A body that is there as a whole.
+/// A body of bytes that are all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
@@ -64,7 +64,8 @@ pub fn endpoint(address: &str) -> Option<Endpoint> {
     format!("tcp://{address}").parse().ok()
 }
 
-/// Sends one request on a connection of its own; its answer's body ends the connection. Not bounded: whoever calls is.
+/// Sends one request on a connection of its own, which ends with the answer's body. The call is not
+/// bounded, so its caller has to bound it.
 pub async fn send(
     transport: &SharedTransport,
     peer: &Endpoint,
@@ -74,7 +75,7 @@ pub async fn send(
     let io = transport.connect(peer).await.map_err(|error| failed(true, error.into()))?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(io)).await;
     let (mut sender, connection) = handshake.map_err(|error| failed(true, error.into()))?;
-    // Ends with the answer's body, or with whoever reads it.
+    // The connection ends with the answer's body, or with the reader of that body.
     let connection = owned("connection", async move {
         if let Err(error) = connection.await {
             tracing::debug!("a connection ended: {error}");
@@ -94,7 +95,7 @@ pub async fn send(
     Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
-/// Serves on a bound socket until the shutdown begins; then what is under way is cut.
+/// Serves on a bound socket until the shutdown begins, and then cuts what is under way.
 pub async fn serve<S, B>(
     mut incoming: Incoming,
     service: S,

@@ -1,8 +1,10 @@
-//! The process that every service runs in: clock, transport, credentials, server and client stacks, supervised
-//! tasks, shutdown, telemetry. It knows no job: nothing here could name what the service is for.
+//! The process that every service runs in: clock, transport, credentials, server and client stacks,
+//! supervised tasks, shutdown, telemetry. This crate knows no job: nothing here could name what the
+//! service is for.
 //!
-//! The shape of a service's `serve`: [`telemetry::init`] → open the state → [`server::bind`] → spawn the parts on a
-//! [`tasks::TaskSet`] → [`tasks::TaskSet::run`] until a signal or a failed part → [`telemetry::TelemetryGuard::shutdown`].
+//! The shape of a service's `serve`: [`telemetry::init`] → open the state → [`server::bind`] →
+//! spawn the parts on a [`tasks::TaskSet`] → [`tasks::TaskSet::run`] until a signal or a failed
+//! part → [`telemetry::TelemetryGuard::shutdown`].
 
 pub mod backoff;
 pub mod channel;
@@ -23,8 +25,9 @@ mod runtime;
 
 pub use runtime::{install_crypto_provider, runtime};
 
-/// The largest gRPC message that is sent or taken, in bytes. Pass it to `max_decoding_message_size` and
-/// `max_encoding_message_size` of every generated client and server; what is larger is streamed in chunks.
+/// The largest gRPC message that is sent or taken, in bytes, for `max_decoding_message_size` and
+/// `max_encoding_message_size` of every generated client and server. Anything larger is streamed in
+/// chunks.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Any error that ends a task or a connection.

@@ -1,4 +1,4 @@
-//! Panics in one line: who reads a log or an error wants the sentence, not the frames.
+//! Panics in one line: a reader of a log or an error wants the sentence, not the frames.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -8,12 +8,12 @@ use std::sync::Once;
 use crate::tasks::panic_message;
 
 thread_local! {
-    /// This thread's panic is expected by [`caught`], which hands its text on.
+    /// Whether [`caught`] expects this thread's panic and hands its text on.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From here on a panic is one line of the log, its frames (where `RUST_BACKTRACE` asks for them) a field of it. For processes
-/// whose stderr is a log.
+/// Makes a panic one line of the log from here on, with its frames (where `RUST_BACKTRACE` asks for
+/// them) as a field of the line. For processes whose stderr is a log.
 pub fn log() {
     panic::set_hook(Box::new(|panic| {
         if CAUGHT.get() {
@@ -29,8 +29,9 @@ pub fn log() {
     }));
 }
 
-/// What `work` gives, or what its panic said. For code of others that panics over damaged bytes where it should answer an error:
-/// what `work` touched is not to be used afterwards, or only with the same care.
+/// What `work` gives, or what its panic said. This is for foreign code that panics over damaged
+/// bytes where it should answer an error. What `work` touched is not to be used afterwards, or only
+/// with the same care.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {

@@ -1,10 +1,10 @@
-//! A user of their own for the processes of applications: who that is, which groups keep
-//! applications apart, and what is theirs to enter.
+//! A user of their own for the processes of applications: which user that is, which groups keep
+//! applications apart, and what those processes may enter.
 //!
-//! All of them have one uid, so files and `/proc` are kept apart by groups: each application, and
-//! each kind of process in it, has a group number of its own that stands in no table. As the
-//! primary group it also keeps one application's processes from looking into another's, because the
-//! kernel wants uid *and* gid to be equal for that.
+//! All of these processes have one uid, so files and `/proc` are kept apart by groups: each
+//! application, and each kind of process in it, has a group number of its own that stands in no
+//! table. As the primary group this number also keeps one application's processes from looking into
+//! another's, because the kernel wants uid *and* gid to be equal for that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The variables of the settings, which processes hand on to those that they start.
+/// The variables of the settings, which processes hand on to the processes that they start.
 pub const VARIABLES: [&str; 2] = ["MAINSPRING_RUN_AS", "MAINSPRING_RUN_AS_DIR"];
 
-/// Derived group numbers are from here on: above what people and containers give out.
+/// Derived group numbers begin here, above those that people and containers give out.
 const FIRST_GROUP: u32 = 0x4000_0000;
 
-/// Whom the processes of applications run as.
+/// The user that the processes of applications run as.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct RunAsArgs {
     /// Run main() and clusters as this user, who cannot read what is the host's: needs a host that
@@ -31,14 +31,14 @@ pub struct RunAsArgs {
     #[arg(long, env = VARIABLES[0], value_name = "USER")]
     pub run_as: Option<User>,
 
-    /// Where such processes work; everybody may enter it, and what is below belongs to one
-    /// application each
+    /// Where such processes work: every user may enter it, and each directory below belongs to one
+    /// application
     #[arg(long, env = VARIABLES[1], value_name = "DIR", default_value = "/var/lib/mainspring-run")]
     pub run_as_dir: PathBuf,
 }
 
 impl RunAsArgs {
-    /// Both, where a user is given.
+    /// The user and the directory, where a user is given.
     pub fn given(&self) -> Option<RunAs> {
         let user = self.run_as.clone()?;
         Some(RunAs { user, directory: self.run_as_dir.clone() })
@@ -48,7 +48,7 @@ impl RunAsArgs {
 /// A user of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// As `passwd` has it.
+    /// The name, as `passwd` has it.
     pub name: String,
     uid: u32,
     groups: Vec<u32>,
@@ -75,12 +75,12 @@ impl FromStr for User {
     }
 }
 
-/// A user, and where what runs as this user works.
+/// A user, and the directory where the processes of this user work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunAs {
-    /// Whose uid.
+    /// The user whose uid the processes have.
     pub user: User,
-    /// Entered by everybody; for all hosts of this machine.
+    /// A directory for all hosts of this machine, which every user may enter.
     pub directory: PathBuf,
 }
 
@@ -88,9 +88,9 @@ pub struct RunAs {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// User number.
+    /// The user's number.
     pub uid: u32,
-    /// Primary group.
+    /// The primary group.
     pub gid: u32,
     /// All other groups.
     pub groups: Vec<u32>,
@@ -101,14 +101,15 @@ pub struct Identity {
 pub enum Share<'a> {
     /// All processes of one application, as `<id>@<generation>`.
     Application(&'a str),
-    /// One kind of them, such as `main` or `worker`.
+    /// All processes of one kind in an application, such as `main` or `worker`.
     Kind(&'a str, &'a str),
-    /// Clusters of all applications: what they need of the host.
+    /// The clusters of all applications: what they need of the host.
     Clusters,
 }
 
 impl RunAs {
-    /// Refuses what cannot work: a host that is not root, a directory that others cannot enter.
+    /// Refuses what cannot work: a host that is not root, or a directory that other users cannot
+    /// enter.
     pub fn check(&self) -> Result<(), String> {
         if !rustix::process::geteuid().is_root() {
             let uid = rustix::process::geteuid().as_raw();
@@ -130,7 +131,7 @@ impl RunAs {
         }
     }
 
-    /// A group's number on the host of this mark.
+    /// The number of a group on the host with this mark.
     pub fn group(host: &str, share: Share<'_>) -> u32 {
         let (kind, words) = match share {
             Share::Application(application) => ("application", [application, ""]),
@@ -147,7 +148,7 @@ impl RunAs {
         FIRST_GROUP | (number & (FIRST_GROUP - 1))
     }
 
-    /// What a process of an application becomes; `shares` are groups beside its own and the
+    /// What a process of an application becomes. `shares` are groups beside its own and the
     /// application's.
     pub fn identity(&self, host: &str, application: &str, kind: &str, shares: &[Share<'_>]) -> Identity {
         let mut groups = vec![Self::group(host, Share::Application(application))];
@@ -157,8 +158,8 @@ impl RunAs {
         Identity { uid: self.user.uid, gid, groups }
     }
 
-    /// What the environment says about a process's user. What names places of the host's own user
-    /// is left out.
+    /// Puts the process's user into its environment. Variables that name places of the host's own
+    /// user are left out.
     pub fn describe(&self, environment: &mut BTreeMap<String, String>) {
         for name in ["TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"] {
             environment.remove(name);
@@ -176,8 +177,8 @@ impl fmt::Display for RunAs {
     }
 }
 
-/// Makes a directory, and those above it that are missing, which everybody may enter and nobody but
-/// root list.
+/// Makes a directory, and the missing ones above it, which every user may enter and only root may
+/// list.
 pub fn make_way(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         make_way(parent)?;
@@ -188,10 +189,10 @@ pub fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file or directory that exists to a group, with these permissions, and to nobody else but
-/// root.
+/// Gives an existing file or directory to a group with these permissions. Only root and that group
+/// can use it.
 pub fn share_with(path: &Path, group: u32, mode: u32) -> io::Result<()> {
-    // The group first: with the permissions of the old one nothing is open to the new one.
+    // The group comes first: with the permissions of the old group nothing is open to the new one.
     chown(path, None, Some(group))?;
     fs::set_permissions(path, Permissions::from_mode(mode))
 }

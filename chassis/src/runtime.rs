@@ -2,11 +2,13 @@
 
 use std::io;
 
-/// Worker threads of a service. Services wait more than they compute; two keep one blocked poll from stalling the rest,
-/// and each further one costs memory in every process of a host.
+/// How many worker threads a service has. Services wait more than they compute; two workers keep
+/// one blocked poll from stalling the rest, and each further one costs memory in every process of a
+/// host.
 const WORKER_THREADS: usize = 2;
 
-/// Threads for blocking work (files, redb). The default of 512 would let a slow disk take a process's memory.
+/// How many threads there are for blocking work (files, redb). The default of 512 would let a slow
+/// disk take a process's memory.
 const BLOCKING_THREADS: usize = 32;
 
 /// The tokio runtime of a service process: two workers, at most 32 blocking threads.
@@ -19,8 +21,9 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Makes ring the process's TLS provider. The first thing in every `main`; a second call changes nothing.
+/// Makes ring the process's TLS provider. This is the first thing in every `main`; a second call
+/// changes nothing.
 pub fn install_crypto_provider() {
-    // An error means that one is installed already, which is what is wanted.
+    // An error means that a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,5 +1,5 @@
-//! The server stack: one function that binds, one that serves. Every service of ours gets the same layers, health and
-//! reflection from here and adds nothing of its own around its methods.
+//! The server stack: one function that binds, one that serves. Every service gets the same layers,
+//! health and reflection from here, and adds nothing of its own around its methods.
 
 mod authenticate;
 mod authorize;
@@ -43,32 +43,34 @@ type Reply = http::Response<tonic::body::Body>;
 pub struct Serve {
     /// The service's name, for logs.
     pub name: &'static str,
-    /// Where to listen; at least one.
+    /// The endpoints to listen on, at least one.
     pub endpoints: Vec<Endpoint>,
-    /// How to listen.
+    /// The transport to listen with.
     pub transport: SharedTransport,
-    /// What deadlines count.
+    /// The clock that deadlines count by.
     pub clock: SharedClock,
-    /// Who may call.
+    /// What verifies the credentials of callers.
     pub authenticator: Authenticator,
     /// The service's own methods.
     pub routes: Routes,
-    /// Ends the server: not serving, no new connections, streams end, calls finish within the grace period.
+    /// Ends the server: it says that it does not serve, takes no new connections, ends streams, and
+    /// lets calls finish within the grace period.
     pub shutdown: Shutdown,
-    /// Bounds.
+    /// The bounds of the server.
     pub limits: Limits,
 }
 
 /// The bounds of a server. The defaults suit a service of one host.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Calls that are answered at once; a stream counts until its answer begins. Above that calls are refused.
+    /// How many calls are answered at once; a stream counts until its answer begins. Further calls
+    /// are refused.
     pub calls: usize,
-    /// Open connections; above that new ones wait.
+    /// How many connections are open at once; further ones wait.
     pub connections: usize,
-    /// How long a unary call may take whose caller set no deadline.
+    /// How long a unary call may take when its caller set no deadline.
     pub unary_deadline: Duration,
-    /// How long calls may finish once the shutdown has begun.
+    /// How long calls may go on once the shutdown has begun.
     pub grace: Duration,
 }
 
@@ -86,12 +88,12 @@ pub struct Server {
     health: Health,
     clock: SharedClock,
     shutdown: Shutdown,
-    /// Begins after `shutdown`, once health has said so: streams and connections end by it.
+    /// Begins after `shutdown`, once health has said so, and ends streams and connections.
     ending: Shutdown,
     limits: Limits,
 }
 
-/// Binds every endpoint and puts the stack together. Nothing is bound any more if this fails.
+/// Binds every endpoint and puts the stack together. If this fails, no endpoint stays bound.
 pub async fn bind(serve: Serve) -> Result<Server, BoxError> {
     let Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits } = serve;
     if endpoints.is_empty() {
@@ -115,18 +117,18 @@ pub async fn serve(serve: Serve) -> Result<(), BoxError> {
 }
 
 impl Server {
-    /// Where it listens, with the ports that the system chose.
+    /// The endpoints that the server listens on, with the ports that the system chose.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.incoming.iter().map(|incoming| incoming.endpoint().clone()).collect()
     }
 
-    /// The hook to say whether the service can do its work. It starts as SERVING.
+    /// The hook by which the service says whether it can do its work. It starts as SERVING.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// Serves until the shutdown begins, then ends in order: NOT_SERVING, no new connections, streams end, calls finish
-    /// or are cut when the grace period is over.
+    /// Serves until the shutdown begins, then ends in order: NOT_SERVING, no new connections,
+    /// streams end, calls finish or are cut when the grace period is over.
     pub async fn run(self) -> Result<(), BoxError> {
         connection::run(self).await
     }

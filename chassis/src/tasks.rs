@@ -5,9 +5,9 @@
 //! | the work belongs to | take | when it ends badly |
 //! | --- | --- | --- |
 //! | a process, or an attempt | [`TaskSet`], [`Tasks`] | all of it ends, with the task's name |
-//! | a value | [`owned`] | the value's owner is told, or finds its channel closed; it is cut with the value |
+//! | a value | [`owned`] | its owner hears of it or finds its channel closed; cut with the value |
 //! | a stream's reader | [`fed`] | the stream's last item is the error; it is cut with the stream |
-//! | nobody: it goes on after whoever began it | [`detached`], with a reason | the log says so |
+//! | nothing: it goes on after its caller | [`detached`], with a reason | the log says so |
 //!
 //! A shutdown is asked for once, waits a grace period, and then cuts.
 
@@ -40,31 +40,31 @@ pub use watchdog::Pulse;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("task {task} {how}")]
 pub struct TaskFailed {
-    /// The task's name.
+    /// The name of the task.
     pub task: String,
-    /// What it did.
+    /// How the task ended.
     pub how: HowItEnded,
 }
 
-/// What a task did that it should not have done.
+/// How a task ended that should not have ended so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HowItEnded {
-    /// It returned although nobody had asked the process to end.
+    /// The task returned before the process was asked to end.
     #[error("returned early")]
     Returned,
-    /// It returned an error.
+    /// The task returned an error.
     #[error("failed: {0}")]
     Failed(String),
-    /// It panicked.
+    /// The task panicked.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// It was still there when the grace period was over, and was cut.
+    /// The task was still there when the grace period was over, and was cut.
     #[error("did not end within the grace period")]
     Cut,
 }
 
 impl From<TaskFailed> for tonic::Status {
-    /// A defect of ours: the server withholds the text from callers.
+    /// A failed task is a defect, so the server withholds the text from callers.
     fn from(failed: TaskFailed) -> Self {
         Self::internal(failed.to_string())
     }
@@ -74,7 +74,7 @@ impl From<TaskFailed> for tonic::Status {
 ///
 /// [`spawn`](Tasks::spawn) is for parts that live as long as the process,
 /// [`spawn_job`](Tasks::spawn_job) for work that ends by itself. Either kind ends the process by an
-/// error or a panic.
+/// error or a panic. No task outlives the set: dropping the set cuts what is left.
 #[derive(Debug)]
 pub struct TaskSet {
     tasks: Tasks,
@@ -82,7 +82,7 @@ pub struct TaskSet {
     ended: mpsc::UnboundedReceiver<Ended>,
 }
 
-/// A handle for spawning on a [`TaskSet`] from elsewhere; cheap to clone.
+/// A handle for spawning on a [`TaskSet`] from elsewhere; all clones spawn on the same set.
 #[derive(Debug, Clone)]
 pub struct Tasks(Arc<Inner>);
 
@@ -98,7 +98,7 @@ struct Inner {
 struct Live {
     next: u64,
     tasks: BTreeMap<u64, (String, AbortHandle)>,
-    /// The set is gone: nobody would hear of a task that begins now.
+    /// Whether the set is gone: the end of a task that begins now would not be noticed.
     closed: bool,
 }
 
@@ -126,7 +126,7 @@ impl Tells {
 impl Drop for Tells {
     fn drop(&mut self) {
         let ended = Ended { id: self.id, name: std::mem::take(&mut self.name), how: self.how.take() };
-        // Fails only when the set is gone, and then nobody is left who could care.
+        // Sending fails only when the set is gone, and then the end concerns no task.
         let _ = self.inner.ended.send(ended);
     }
 }
@@ -170,9 +170,9 @@ impl TaskSet {
         self.tasks.spawn_job(name, task);
     }
 
-    /// Runs until the shutdown begins or a task ends badly (which begins it), then waits for all
-    /// tasks, at most for
-    /// `grace`, and aborts what is left. The first bad end is the answer.
+    /// Runs until the shutdown begins or a task ends badly (which begins the shutdown), then waits
+    /// for all tasks, at most for `grace`, and aborts what is left. The first bad end is the
+    /// answer.
     pub async fn run(mut self, grace: Duration) -> Result<(), TaskFailed> {
         let mut verdict = Ok(());
         let shutdown = self.tasks.0.shutdown.clone();
@@ -195,7 +195,7 @@ impl TaskSet {
             }
         };
         if timeout(&self.clock.0, grace, rest).await.is_err() {
-            // Cut by the drop of `self`.
+            // The drop of `self` cuts these tasks.
             for (name, _) in self.tasks.live().tasks.values() {
                 tracing::warn!(task = %name, "cut: did not end within {grace:?}");
                 if verdict.is_ok() {
@@ -206,8 +206,8 @@ impl TaskSet {
         verdict
     }
 
-    /// Waits for the first task that ends badly; for ever while none does. For a part of a process
-    /// that looks at other things as well and decides by itself what a bad end means.
+    /// Waits for the first task that ends badly; for ever while none does. This is for a part of a
+    /// process that looks at other things as well, and decides by itself what a bad end means.
     pub async fn failed(&mut self) -> TaskFailed {
         loop {
             match self.ended.recv().await {
@@ -216,13 +216,13 @@ impl TaskSet {
                         return failed;
                     }
                 }
-                // The set holds a sender itself.
+                // The set holds a sender itself, so the channel never closes.
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Cuts all tasks, and returns when they are gone, with everything that they held.
+    /// Cuts all tasks, and returns when they are gone with everything that they held.
     pub async fn cut(mut self) {
         self.abort();
         while !self.tasks.live().tasks.is_empty() {
@@ -243,7 +243,7 @@ impl TaskSet {
 }
 
 impl Drop for TaskSet {
-    /// Nothing lives detached, also when `run` was dropped or never called.
+    /// Cuts every task, also when `run` was dropped or never called: nothing lives detached.
     fn drop(&mut self) {
         self.abort();
     }
@@ -280,8 +280,8 @@ impl Tasks {
         E: Into<BoxError>,
     {
         let span = tracing::debug_span!("task", name = %name);
-        // The lock is held over the spawn: a task that ends at once is in the list before its end
-        // is noted.
+        // The lock is held over the spawn, so that a task that ends at once is in the list before
+        // its end is noted.
         let mut live = self.live();
         if live.closed {
             tracing::debug!(task = %name, "not begun: all that it would belong to has ended");
@@ -291,8 +291,8 @@ impl Tasks {
         live.next += 1;
         let tells = Tells { inner: self.0.clone(), id, name: name.clone(), how: None };
         let run = async move {
-            // Taken first and so dropped first, also by a task that is cut before it began: what it
-            // held is gone when that is told.
+            // The task is taken first and so dropped first, also when it is cut before it began:
+            // what the task held is gone when its end is told.
             let task = task;
             let how = match caught(&tells.name, task).await {
                 Ok(Ok(())) if lasting && !tells.inner.shutdown.is_begun() => Some(HowItEnded::Returned),
@@ -322,7 +322,7 @@ impl Tasks {
     }
 }
 
-/// The one place where tasks begin.
+/// Begins a task; this is the one place where tasks begin.
 #[allow(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
 fn spawn<F>(task: F) -> JoinHandle<F::Output>
 where
@@ -331,7 +331,7 @@ where
     tokio::spawn(task)
 }
 
-/// What a task comes to; its panic as an error with its name.
+/// What a task comes to. A panic becomes an error with the task's name.
 async fn caught<F: Future>(name: &str, task: F) -> Result<F::Output, TaskFailed> {
     AssertUnwindSafe(task).catch_unwind().await.map_err(|panic| TaskFailed {
         task: name.to_owned(),

@@ -1,6 +1,7 @@
 //! Logs and traces of one process: set up once, flushed last.
 //!
-//! Logs go to stderr, so that stdout stays for answers. Traces cost nothing unless `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//! Logs go to stderr, so that stdout stays for answers. Traces cost nothing unless
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
 pub mod fields;
 pub mod trace;
@@ -26,17 +27,19 @@ use crate::clock::{SystemClock, timeout};
 /// Where traces go, by OpenTelemetry's own convention; traces are off without it.
 pub const OTLP_ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// What the environment says about traces (`OTEL_*`): a child that is part of a run needs all of it.
+/// What the environment says about traces (`OTEL_*`): a child that is part of a run needs all of
+/// it.
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     let ours = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     ours.filter(|(name, _)| name.starts_with("OTEL_"))
 }
 
-/// The longest that flushing may hold up an exit.
+/// How long flushing may hold up an exit.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What the libraries below us say is not about us, and the exporter's own calls must not be traced into itself.
+/// Libraries whose spans are not traced: what they say is not about mainspring, and the exporter's
+/// own calls must not be traced into itself.
 const LIBRARIES: [&str; 8] = [
     "h2",
     "hyper",
@@ -53,7 +56,8 @@ const LIBRARIES: [&str; 8] = [
 pub struct TelemetryArgs {
     /// What to log: a level, or one per module
     ///
-    /// Levels are `error`, `warn`, `info`, `debug` and `trace`; with modules it looks like `info,app_runner=debug`.
+    /// Levels are `error`, `warn`, `info`, `debug` and `trace`; with modules it looks like
+    /// `info,app_runner=debug`.
     #[arg(
         long = "log",
         env = "MAINSPRING_LOG",
@@ -85,7 +89,7 @@ impl Default for TelemetryArgs {
 }
 
 impl TelemetryArgs {
-    /// The same, but quieter: warnings only, unless the levels were chosen.
+    /// The same settings, but quieter: warnings only, unless the levels were chosen.
     #[must_use]
     pub fn quiet(mut self) -> Self {
         if self.log == Self::default().log {
@@ -113,8 +117,9 @@ pub struct TelemetryGuard {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Sets up logs, and traces if the standard variable is set (then call it inside the runtime). Levels that cannot be
-/// read are reported on the log and become `info`. A second call in a process keeps what the first has set up.
+/// Sets up logs, and traces if the standard variable is set (the call then has to come inside the
+/// runtime). Levels that cannot be read are reported on the log and become `info`. A second call in
+/// a process keeps what the first has set up.
 pub fn init(service: &str, args: &TelemetryArgs) -> TelemetryGuard {
     let (levels, unreadable) = match args.log.parse::<Targets>() {
         Ok(levels) => (levels, None),
@@ -129,7 +134,8 @@ pub fn init(service: &str, args: &TelemetryArgs) -> TelemetryGuard {
         let only_ours = only_ours.with_targets(LIBRARIES.map(|library| (library, LevelFilter::OFF)));
         tracing_opentelemetry::layer().with_tracer(provider.tracer(service.to_owned())).with_filter(only_ours)
     });
-    // An error means that a subscriber is there already, a test's for example; that one stays.
+    // An error means that a subscriber is there already, a test's for example; that subscriber
+    // stays.
     let _ = tracing_subscriber::registry()
         .with(lines(args.log_format).with_filter(levels))
         .with(spans)
@@ -144,7 +150,7 @@ pub fn init(service: &str, args: &TelemetryArgs) -> TelemetryGuard {
 }
 
 impl TelemetryGuard {
-    /// Sends what has not been sent yet, for at most 2 s.
+    /// Sends what was not sent yet, for at most 2 s.
     pub async fn shutdown(self) {
         let Some(traces) = self.traces else { return };
         let flush = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(FLUSH));

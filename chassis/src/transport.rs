@@ -1,5 +1,6 @@
-//! The network as a seam: an [`Endpoint`] is a name, a [`Transport`] listens on it and connects to it. Sockets are
-//! bound and connected only in [`OsTransport`]'s file; a simulation brings a transport of its own.
+//! The network as a seam: an [`Endpoint`] is a name, and a [`Transport`] listens on it and connects
+//! to it. Sockets are bound and connected only in [`OsTransport`]'s file; a simulation brings a
+//! transport of its own.
 
 mod network;
 mod os;
@@ -30,7 +31,8 @@ pub type SharedTransport = Arc<dyn Transport>;
 pub enum Endpoint {
     /// A unix socket at an absolute path.
     Unix(PathBuf),
-    /// A host (name or address; IPv6 without brackets) and a port; port 0 lets the system choose when listening.
+    /// A host (name or address; IPv6 without brackets) and a port; port 0 lets the system choose
+    /// when listening.
     Tcp(String, u16),
 }
 
@@ -84,19 +86,25 @@ impl From<Endpoint> for String {
     }
 }
 
-/// Listening and connecting.
+/// Listens and connects.
 ///
-/// Laws: after `listen` has returned, a `connect` to [`Incoming::endpoint`] succeeds while the `Incoming` lives; a
-/// second `listen` on a living endpoint fails; `connect` to an endpoint where nobody listens fails instead of waiting.
+/// Servers and channels reach the network only through the transport that `main` hands them, so
+/// that a test or a simulation can put another in its place.
+///
+/// Laws: after `listen` has returned, a `connect` to [`Incoming::endpoint`] succeeds while the
+/// `Incoming` lives; a second `listen` on a living endpoint fails; `connect` to an endpoint where
+/// no process listens fails instead of waiting.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Binds the endpoint; the connections come out of the stream.
     async fn listen(&self, endpoint: &Endpoint) -> io::Result<Incoming>;
 
-    /// Connects to whoever listens on the endpoint. Bounded by the caller, see [`crate::clock::timeout`].
+    /// Connects to the process that listens on the endpoint. The caller bounds the wait, see
+    /// [`crate::clock::timeout`].
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo>;
 
-    /// The same for what carries a credential: refused where it could be read on the way.
+    /// Connects for what carries a credential: refused where the credential could be read on the
+    /// way.
     async fn connect_trusted(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
         self.connect(endpoint).await
     }
@@ -160,13 +168,15 @@ impl AsyncWrite for BoxedIo {
 }
 
 impl Connected for BoxedIo {
-    /// Nothing: no decision rests on the peer's address or credentials of a socket.
+    /// The type carries nothing, because no decision rests on the peer's address or on the
+    /// credentials of a socket.
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-/// A bound endpoint: a stream of connections. Dropping it stops listening and removes a unix socket's file.
+/// A bound endpoint: a stream of connections. Dropping the stream stops listening and removes a
+/// unix socket's file.
 pub struct Incoming {
     endpoint: Endpoint,
     connections: Pin<Box<dyn Stream<Item = io::Result<BoxedIo>> + Send>>,
@@ -181,7 +191,7 @@ impl Incoming {
         Self { endpoint, connections: Box::pin(connections) }
     }
 
-    /// What was bound: for port 0 the port that the system chose.
+    /// The endpoint that was bound: for port 0 with the port that the system chose.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

@@ -1,5 +1,5 @@
-//! The server and the client stack through the wire, in one process: a service of the contract whose methods do what
-//! their request says (answer, hang, panic, fail) stands in for the real ones.
+//! The server and the client stack through the wire, in one process. A service of the contract
+//! stands in for the real ones: its methods do what their request says (answer, hang, panic, fail).
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "grpc/channel.rs"]

@@ -1,5 +1,5 @@
-//! Traces leave the process. The environment decides that, so each case is a child: this binary again, with the
-//! variable set, running the one ignored test.
+//! Traces leave the process. The environment decides that, so each case is a child: this binary
+//! again, with the variable set, running the one ignored test.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::process::{ExitStatus, Stdio};
@@ -70,7 +70,7 @@ async fn spans_reach_the_collector_in_their_parents_trace_before_the_process_end
     let collector = Server::builder().add_service(TraceServiceServer::new(Receiver(sender)));
     let collector = tokio::spawn(collector.serve_with_incoming(TcpListenerStream::new(listener)));
     assert!(run_child(&endpoint).await.success());
-    // The child has ended: what was sent was sent.
+    // The child has ended, so nothing more is sent.
     let exported = received.try_recv().expect("the spans arrived before the exit");
     collector.abort();
     let resource = &exported.resource_spans[0];
@@ -90,7 +90,7 @@ async fn spans_reach_the_collector_in_their_parents_trace_before_the_process_end
 
 #[tokio::test]
 async fn a_collector_that_does_not_answer_holds_up_the_exit_for_two_seconds_at_most() {
-    // Accepts connections and never says a word.
+    // This peer accepts connections and never says a word.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let began = Instant::now();
     assert!(run_child(&format!("http://{}", listener.local_addr().unwrap())).await.success());

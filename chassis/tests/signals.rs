@@ -15,7 +15,8 @@ use tokio::process::{Child, ChildStdout};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A process with one part that ends when asked to and, if the environment says so, one that does not.
+/// A process with one part that ends when asked to and, if the environment says so, one part that
+/// does not.
 #[test]
 #[ignore = "runs as a child of the other tests"]
 fn child() {

@@ -1,5 +1,5 @@
-//! Trace context through the wire. A test binary of its own: the subscriber is the process's, and tests of the others want
-//! none.
+//! Trace context through the wire. This is a test binary of its own, because the subscriber is the
+//! process's, and other tests want none.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[allow(dead_code, reason = "this binary needs only a part of it")]

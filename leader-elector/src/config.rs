@@ -1,4 +1,4 @@
-//! Settings.
+//! What can be set from outside: every field below is an option of `serve leader-elector`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,20 +8,22 @@ use chassis::transport::Endpoint;
 /// Settings of the leader-elector.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where to listen: unix:/path or tcp://host:port. Default: the host's socket of this service.
+    /// The endpoint to listen on: unix:/path or tcp://host:port. Default: the host's socket of this
+    /// service.
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
-    /// What lasts: grants are kept in its `leader-elector/`, and the deployment key is read from it.
+    /// The state directory: grants are kept in its `leader-elector/`, and the deployment key is
+    /// read from it.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
-    /// How long a leader that cannot be heard keeps its leadership, in milliseconds (500 to 60000).
+    /// How long a silent leader keeps its leadership, in milliseconds (500 to 60000).
     #[arg(long, env = "MAINSPRING_LEASE_MS", value_name = "MS", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub lease_ms: u64,
 }
 
 impl Args {
-    /// The lease.
+    /// The lease as a duration.
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }

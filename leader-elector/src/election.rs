@@ -1,5 +1,8 @@
-//! The seam: who leads an application, since which epoch. Backends: [`embedded`] (one elector process with a small
-//! data base of its own) and [`memory`] (the same, forgetting at the end of the process).
+//! The seam: who leads an application, since which epoch.
+//!
+//! The backends differ only in where grants are kept: [`embedded`] is one elector process with a
+//! small database of its own, and [`memory`] is the same process without a disk, which forgets
+//! every grant when the process ends.
 
 pub mod embedded;
 pub mod ledger;
@@ -15,46 +18,60 @@ use crate::model::{Cause, Enter, Standing, View};
 
 /// Campaigns for the leadership of applications.
 ///
+/// The service calls this trait once per contender and once per observer; a backend decides who
+/// leads, and has every grant written down before the contender learns of it. The laws are what a
+/// leader's fence rests on: the record refuses an older epoch, so an election is safe as long as
+/// epochs only grow, and useful as long as one contender at a time believes that it leads.
+///
 /// Laws:
-/// 1. At any moment at most one holder of an application is within its lease, counted from the *sending* of its last
-///    renewal that succeeded.
-/// 2. Epochs of one application only grow: across holders, generations, and the end of the elector at any moment.
-///    An epoch granted is above the entry's `at_least`.
-/// 3. Nothing renews a lease but [`Campaign::renew`]. A holder that is silent for a lease has lost, its stream open or not.
-/// 4. The same holder may go on with its epoch on another stream within its lease, also after a restart of the elector;
-///    after the lease it is refused.
-/// 5. Whoever resigned is succeeded at once, and stays resigned after a restart.
-/// 6. A lease ends early only when this elector saw the holder's stream break *and* the holder's lock is free.
-/// 7. Who waits is granted in the order of entering.
+/// 1. At any moment at most one holder of an application is within its lease, counted from the
+///    *sending* of the last renewal that succeeded.
+/// 2. Epochs of one application only grow: across holders, across generations, and when the elector
+///    ends at any moment. A granted epoch is above the entry's `at_least`.
+/// 3. Nothing renews a lease but [`Campaign::renew`]. A holder that is silent for a lease has lost
+///    the leadership, whether its stream is open or not.
+/// 4. The same holder may go on with its epoch on another stream within its lease, also after a
+///    restart of the elector; after the lease the elector refuses.
+/// 5. A holder that resigned is succeeded at once, and stays resigned after a restart.
+/// 6. A lease ends early only when this elector saw the holder's stream break *and* the holder's
+///    lock is free.
+/// 7. Standbys are granted in the order in which they entered.
 #[async_trait]
 pub trait Election: Send + Sync + 'static {
-    /// Enters a campaign. What it leads to comes out of [`Campaign::next`].
+    /// Enters a campaign. [`Campaign::next`] tells what the entry leads to.
     async fn enter(&self, enter: Enter) -> Result<Box<dyn Campaign>, Error>;
 
-    /// The leadership of one application and its changes.
+    /// Opens a look at the leadership of one application and at its changes.
     async fn observe(&self, application: &ApplicationId) -> Result<Box<dyn Observation>, Error>;
 
-    /// Gives a leadership up, durable when this returns. `false`: the holder does not hold this epoch (any more).
+    /// Gives a leadership up; the resignation is durable when this returns. `false`: the holder
+    /// does not hold this epoch, or holds it no more.
     async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, Error>;
 }
 
-/// One entry into a campaign. Dropping it is what the elector sees as the break of the holder's stream.
+/// One contender's entry into a campaign.
+///
+/// The service holds one campaign per open stream. To drop the campaign is how the service says
+/// that the holder's stream broke; [`leave_open`](Self::leave_open) is the other way to part.
 #[async_trait]
 pub trait Campaign: Send {
-    /// What this entry is: at once at the first call, then whenever it changes. Cancel safe.
+    /// The standing of this entry: at once at the first call, then whenever it changes. Cancel
+    /// safe.
     async fn next(&mut self) -> Result<Standing, Error>;
 
-    /// Renews the lease for a leader, in answer to its own message. The inner `Err`: it leads no more.
+    /// Renews the lease of a leader, in answer to the leader's own message. The inner `Err` says
+    /// why the entry leads no more.
     async fn renew(&mut self) -> Result<Result<(), Cause>, Error>;
 
-    /// Lets go without a break: the elector itself is ending, which says nothing about the holder.
+    /// Lets go of the entry without a break: the elector itself is ending, which says nothing about
+    /// the holder.
     fn leave_open(self: Box<Self>);
 }
 
-/// One look at an application's leadership.
+/// One observer's look at an application's leadership.
 #[async_trait]
 pub trait Observation: Send {
-    /// What is so: at once at the first call, then whenever it changes. Cancel safe.
+    /// The present view: at once at the first call, then whenever it changes. Cancel safe.
     async fn next(&mut self) -> Result<View, Error>;
 }
 

@@ -14,48 +14,49 @@ pub enum Error {
     /// The request lacks a part or contradicts itself.
     #[error("{field}: {why}")]
     Request {
-        /// The field's path.
+        /// The path of the field.
         field: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the field.
         why: String,
     },
     /// The elector's own disk failed: nothing was granted or resigned.
     #[error("the elector cannot write {}: {why}", path.display())]
     Ledger {
-        /// The file.
+        /// The file that could not be written.
         path: PathBuf,
         /// What the disk said.
         why: String,
-        /// No space, or a read-only file system.
+        /// The disk has no space, or its file system is read-only.
         full: bool,
     },
-    /// The elector's own file is not what was written to it: it will not guess who leads. Without the file nothing is lost for good, since
-    /// a contender enters with the epoch that the record knows.
+    /// The elector's own file is not what was written to it, and the elector does not guess who
+    /// leads. Without the file nothing is lost for good, because a contender enters with the epoch
+    /// that the record knows.
     #[error(
         "the elector's ledger {} is damaged: {why}; restore it from a copy, or end the host and remove it: epochs go on above \
          those in the record",
         path.display()
     )]
     LedgerDamaged {
-        /// The file.
+        /// The damaged file.
         path: PathBuf,
-        /// What was seen.
+        /// What was seen in it.
         why: String,
     },
-    /// What the elector once wrote cannot be read: it will not guess an epoch.
+    /// A grant that the elector once wrote cannot be read, and the elector does not guess an epoch.
     #[error("the elector's record of {application} in {} is unreadable: {why}", path.display())]
     LedgerUnreadable {
-        /// The file.
+        /// The file that holds the grant.
         path: PathBuf,
-        /// Whose record.
+        /// The application whose grant is unreadable.
         application: String,
-        /// What is wrong with it.
+        /// What is wrong with the grant.
         why: String,
     },
     /// The elector is ending; another one will answer.
     #[error("the elector is shutting down")]
     ShuttingDown,
-    /// A defect of ours.
+    /// A defect of the elector.
     #[error("{0}")]
     Internal(String),
 }

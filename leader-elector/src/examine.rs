@@ -1,5 +1,5 @@
-//! A look at the elector's file, for whoever wants to know whether it is whole. It changes nothing, and an elector may be at work in
-//! it meanwhile.
+//! A look at the elector's file, for an operator who wants to know whether the file is whole. The
+//! look changes nothing, and an elector may be at work in the file meanwhile.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use chassis::clock::SharedClock;
 
 use crate::error::Error;
 
-/// The ledger in the elector's directory.
+/// The name of the ledger in the elector's directory.
 pub const LEDGER: &str = "grants.redb";
 
-/// The ledger of the elector in this directory: what is there, or what is wrong with it and what to do; `None` if there is none.
+/// What there is to say about the ledger of the elector in this directory, or what is wrong with it
+/// and what to do; `None` if there is no ledger.
 pub async fn ledger(state: &Path, clock: &SharedClock) -> Option<Result<String, String>> {
     let path = state.join(LEDGER);
     if !path.exists() {

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::model::{Enter, Leader, MAX_EPOCH, View};
 use crate::service::{Answer, Elector};
 
-/// How long a campaign may take to say what it is about.
+/// How long a contender may take to say what its campaign is about.
 const ENTER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest name of a contender, in bytes.
@@ -54,7 +54,9 @@ impl ElectionService for Grpc {
         let enter = match first {
             Ok(message) => match message?.and_then(|request| request.message) {
                 Some(Asked::Enter(enter)) => {
-                    // Who asks is answered about nobody else's request, not even what is wrong with it.
+                    // The caller's scope is checked first: a caller is told nothing about a request
+                    // for an application that is not its own, not even what is wrong with the
+                    // request.
                     let application =
                         ApplicationRef::try_from(enter.application.clone()).map_err(Error::Id)?;
                     check_own(&caller, &application)?;
@@ -83,7 +85,7 @@ impl ElectionService for Grpc {
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let application: ApplicationId = request.get_ref().application_id.parse().map_err(Error::Id)?;
         let caller = principal(&request)?;
-        // Who leads is asked of an id, whatever its generation.
+        // A leadership belongs to an id and covers all of its generations.
         let of = caller.application().map_or(Generation(0), |(_, generation)| Generation(generation));
         check_own(caller, &ApplicationRef { id: application.clone(), generation: of })?;
         let views = self.elector.observe(&application).await?;

@@ -1,7 +1,8 @@
-//! Who leads an application, since which epoch. The elector does not know what a leader does, and it never renews a
-//! lease on its own: only an answer to the holder's own renewal does.
+//! Who leads an application, since which epoch. The elector does not know what a leader does, and
+//! it never renews a lease on its own: only the answer to a holder's own renewal does.
 //!
-//! [`model`] decides, [`election`] is the seam with its laws, [`service`] holds the conversations, [`grpc`] speaks.
+//! [`model`] decides, [`election`] is the seam with its laws, [`service`] holds the conversations,
+//! [`grpc`] speaks.
 
 pub mod config;
 pub mod election;
@@ -30,16 +31,18 @@ use election::embedded::{EmbeddedElection, EmbeddedLedger};
 use election::lock::FileLocks;
 use service::Elector;
 
-/// The name of this service: its socket, its directory, its log.
+/// The name of this service: of its socket, its directory and its log.
 pub const NAME: &str = "leader-elector";
 
-/// Connections that one elector takes at a time: one for each contender.
+/// How many connections one elector takes at a time: one for each contender.
 const CONNECTIONS: usize = 16 * 1024;
 
-/// How long calls may finish once the shutdown has begun. All that there is to finish is a write of a few hundred bytes.
+/// How long calls may go on once the shutdown has begun. The longest of them is a write of a few
+/// hundred bytes.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until the shutdown begins. Conversations then end without their contenders being taken for gone.
+/// Serves until the shutdown begins. Conversations then end, and their contenders are not taken for
+/// gone.
 pub async fn serve(
     args: Args,
     transport: SharedTransport,
@@ -69,12 +72,12 @@ pub async fn serve(
     .await
     .map_err(anyhow::Error::from_boxed)?;
     tasks.spawn("server", server.run());
-    // The server keeps its own grace period; this one is above it.
+    // The server keeps a grace period of its own, and this one is above it.
     tasks.run(GRACE * 2).await?;
     Ok(())
 }
 
-/// The present boot of this machine.
+/// The id of this machine's present boot.
 fn boot_id() -> anyhow::Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     Ok(read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?.trim().to_owned())

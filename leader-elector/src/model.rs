@@ -1,5 +1,7 @@
-//! Who leads one application: entries, renewals and time in, grants out. No I/O and no clock: `now` comes with each
-//! fact, and a grant counts only once somebody has said that it is on disk.
+//! Who leads one application: entries, renewals and time come in, grants come out.
+//!
+//! There is no I/O and no clock here. `now` comes with each fact, and a grant counts only once the
+//! caller has said that the grant is on disk.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,7 +12,8 @@ use chassis::clock::Boot;
 use proto::{ApplicationRef, Epoch};
 use serde::{Deserialize, Serialize};
 
-/// The highest `at_least` that is taken: far above every honest epoch and far below overflow.
+/// The highest `at_least` that the elector takes: far above every honest epoch and far below
+/// overflow.
 pub const MAX_EPOCH: Epoch = Epoch(1 << 62);
 
 /// One entry into a campaign; unique within one elector process.
@@ -20,43 +23,46 @@ pub struct EntryId(pub u64);
 /// What a contender says when it enters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enter {
-    /// What it wants to lead. Leadership is per id; the generation is carried along.
+    /// The application that the contender wants to lead. Leadership is per id; the generation is
+    /// carried along.
     pub application: ApplicationRef,
     /// The contender's name, unique among the contenders of the application.
     pub holder: String,
-    /// The epoch granted is above this.
+    /// The granted epoch is above this one.
     pub at_least: Epoch,
-    /// The epoch that it held until its stream broke.
+    /// The epoch that the contender held until its stream broke; `None` for a new campaign.
     pub resume: Option<Epoch>,
-    /// Locked by the holder while it lives. `None`: its lease is never freed early.
+    /// A file that the holder keeps locked while it lives. `None`: its lease is never freed early.
     pub lock_file: Option<PathBuf>,
 }
 
-/// One epoch given to one holder: what is on disk before the holder learns of it.
+/// One epoch given to one holder. A grant is on disk before the holder learns of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Who is led.
+    /// The application that is led.
     pub application: ApplicationRef,
-    /// The leadership.
+    /// The epoch of the leadership.
     pub epoch: Epoch,
-    /// Who leads.
+    /// The name of the contender that leads.
     pub holder: String,
-    /// The boot of the elector's machine in which it was given: no holder outlives that.
+    /// The boot of the elector's machine in which the grant was given: no holder outlives that
+    /// boot.
     pub boot_id: String,
-    /// When it was given: milliseconds since 1970, by the elector's wall clock. For people.
+    /// When the grant was given: milliseconds since 1970, by the elector's wall clock. For people
+    /// only.
     pub since_unix_ms: u64,
-    /// The holder has given it up.
+    /// Whether the holder has given the epoch up.
     pub resigned: bool,
 }
 
 /// Why a leadership ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Its holder gave it up.
+    /// The holder gave the leadership up.
     Resigned,
     /// No renewal came in time.
     LeaseExpired,
-    /// Its stream broke and the holder's lock is free, or its machine has booted again.
+    /// The holder's stream broke and its lock is free, or its machine has booted again.
     ProcessGone,
     /// The same holder went on with the epoch on another stream.
     Resumed,
@@ -76,64 +82,68 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What an entry is right now.
+/// What an entry stands for right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Waiting; the present leader, if there is one.
+    /// The entry waits for the present leader, if there is one.
     Standby(Option<Leader>),
-    /// Leading.
+    /// The entry leads.
     Elected(Elected),
-    /// Leading no more, or refused to resume. Final.
+    /// The entry leads no more, or was refused to resume. Final.
     Lost(Cause),
 }
 
-/// Who leads.
+/// The present leader, as standbys and observers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     /// The contender's name.
     pub holder: String,
-    /// Its leadership.
+    /// The epoch of its leadership.
     pub epoch: Epoch,
-    /// Since when: milliseconds since 1970.
+    /// When its leadership began: milliseconds since 1970.
     pub since_unix_ms: u64,
 }
 
 /// What a new leader learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elected {
-    /// The leadership.
+    /// The epoch of the new leadership.
     pub epoch: Epoch,
-    /// The one before, and why that ended; `None` for the first.
+    /// The epoch before, and why it ended; `None` for the first.
     pub previous: Option<(Epoch, Cause)>,
 }
 
 /// What an observer sees.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
-    /// Who leads, if anybody does.
+    /// The present leader, if there is one.
     pub leader: Option<Leader>,
-    /// Who waits, in order.
+    /// The names of the standbys, in the order of the queue.
     pub standbys: Vec<String>,
 }
 
-/// What became of an entry.
+/// What became of a contender that entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entered {
-    /// It waits its turn.
+    /// The contender waits its turn.
     Queued,
-    /// It goes on with its epoch.
+    /// The contender goes on with its epoch.
     Resumed,
-    /// The epoch that it wanted to resume is no longer its own.
+    /// The epoch that the contender wanted to resume is no longer its own.
     Refused(Cause),
 }
 
 /// The leadership of one application id.
+///
+/// An elector keeps one office per application and asks it before and after every write:
+/// [`propose`](Self::propose) names the grant to write, [`granted`](Self::granted) makes it count.
+/// At most one grant is on its way at a time, and at most one entry holds the seat.
 #[derive(Debug)]
 pub struct Office {
     lease: Duration,
     /// The newest epoch that was ever granted, resigned or not.
     last: Option<Grant>,
-    /// Why that ended, once it has.
+    /// Why the newest epoch ended, once it has.
     ended: Option<Cause>,
     /// What the present leader was told about its predecessor.
     previous: Option<(Epoch, Cause)>,
@@ -146,7 +156,7 @@ pub struct Office {
 #[derive(Debug)]
 enum Seat {
     Vacant,
-    /// The grant is on its way to the disk. Its entry is `None` once its stream has broken.
+    /// The grant is on its way to the disk. `entry` is `None` once the entry's stream has broken.
     Granting {
         grant: Grant,
         entry: Option<(EntryId, Enter)>,
@@ -156,18 +166,19 @@ enum Seat {
 
 #[derive(Debug)]
 struct Held {
-    /// The open stream; `None` after a restart of the elector and after a break.
+    /// The entry with the open stream; `None` after a restart of the elector and after a break.
     stream: Option<EntryId>,
-    /// This elector itself saw the stream break.
+    /// Whether this elector itself saw the stream break.
     broken: bool,
     lock_file: Option<PathBuf>,
-    /// The lease's end.
+    /// When the lease ends.
     until: Boot,
 }
 
 impl Office {
-    /// The office as a starting elector finds it. An unresigned holder of the machine's present boot may be alive and
-    /// may resume: nobody else is granted before `opened + lease`. Everybody else is gone.
+    /// The office as a starting elector finds it. An unresigned holder of the machine's present
+    /// boot may be alive and may resume, so no other contender is granted before `opened + lease`.
+    /// Every other holder is gone.
     pub fn open(lease: Duration, last: Option<Grant>, boot_id: &str, opened: Boot) -> Self {
         let mut office = Self {
             lease,
@@ -218,7 +229,7 @@ impl Office {
         }
     }
 
-    /// A renewal came in from an entry's own stream. `Err`: it leads no more.
+    /// A renewal came in from an entry's own stream. `Err` says why the entry leads no more.
     pub fn renew(&mut self, now: Boot, id: EntryId) -> Result<(), Cause> {
         self.expire(now);
         match &mut self.seat {
@@ -234,7 +245,7 @@ impl Office {
         }
     }
 
-    /// This elector saw the entry's stream break: a standby has left, a holder may be gone.
+    /// This elector saw the entry's stream break: a standby has left, or a holder may be gone.
     pub fn broke(&mut self, id: EntryId) {
         self.queue.retain(|(queued, _)| *queued != id);
         self.lost.retain(|(lost, _)| *lost != id);
@@ -259,7 +270,8 @@ impl Office {
         over
     }
 
-    /// The lock that would prove, if it were free, that the holder is gone. Only after this elector saw the break.
+    /// The lock that would prove, if it were free, that the holder is gone. There is one only after
+    /// this elector saw the break.
     pub fn lock_to_probe(&self) -> Option<(Epoch, PathBuf)> {
         match (&self.seat, &self.last) {
             (Seat::Held(held), Some(last)) if held.broken => {
@@ -269,7 +281,7 @@ impl Office {
         }
     }
 
-    /// That lock was found free.
+    /// The lock of [`lock_to_probe`](Self::lock_to_probe) was found free.
     pub fn lock_found_free(&mut self, epoch: Epoch) -> bool {
         let free = self.lock_to_probe().is_some_and(|(probed, _)| probed == epoch);
         if free {
@@ -278,7 +290,7 @@ impl Office {
         free
     }
 
-    /// What to write for a holder that resigns; `None` if it does not hold this epoch.
+    /// What to write for a holder that resigns; `None` if the holder does not hold this epoch.
     pub fn resign(&mut self, now: Boot, epoch: Epoch, holder: &str) -> Option<Grant> {
         self.expire(now);
         let held = matches!(self.seat, Seat::Held(_));
@@ -286,7 +298,7 @@ impl Office {
         Some(Grant { resigned: true, ..last.clone() })
     }
 
-    /// The resignation is on disk.
+    /// The resignation is on disk and counts from now on.
     pub fn resigned(&mut self, epoch: Epoch) {
         let held = matches!(self.seat, Seat::Held(_));
         if let Some(last) = self.last.as_mut().filter(|last| held && last.epoch == epoch) {
@@ -295,8 +307,8 @@ impl Office {
         }
     }
 
-    /// What to write for the first in the queue, if nobody leads. Until [`granted`](Self::granted) or
-    /// [`not_granted`](Self::not_granted) nothing else is proposed.
+    /// What to write for the first in the queue, if the seat is vacant. Until
+    /// [`granted`](Self::granted) or [`not_granted`](Self::not_granted) nothing else is proposed.
     pub fn propose(&mut self, now: Boot, boot_id: &str, wall_unix_ms: u64) -> Option<Grant> {
         self.expire(now);
         if !matches!(self.seat, Seat::Vacant) {
@@ -316,7 +328,8 @@ impl Office {
         Some(grant)
     }
 
-    /// The proposed grant is on disk: its lease begins. If its entry has left meanwhile, nobody ever learned of the epoch.
+    /// The proposed grant is on disk, and its lease begins. If its entry has left meanwhile, no
+    /// contender ever learned of the epoch.
     pub fn granted(&mut self, now: Boot) {
         match std::mem::replace(&mut self.seat, Seat::Vacant) {
             Seat::Granting { grant, entry } => {
@@ -337,7 +350,7 @@ impl Office {
         }
     }
 
-    /// The proposed grant could not be written: its entry is first in the queue again.
+    /// The proposed grant could not be written, so its entry is first in the queue again.
     pub fn not_granted(&mut self) {
         match std::mem::replace(&mut self.seat, Seat::Vacant) {
             Seat::Granting { entry, .. } => entry.into_iter().for_each(|entry| self.queue.push_front(entry)),
@@ -345,7 +358,7 @@ impl Office {
         }
     }
 
-    /// What an entry is.
+    /// The present standing of an entry.
     pub fn standing(&self, id: EntryId) -> Standing {
         if let Some((_, cause)) = self.lost.iter().find(|(lost, _)| *lost == id) {
             return Standing::Lost(*cause);
@@ -372,7 +385,8 @@ impl Office {
         }
     }
 
-    /// Nobody leads, waits or has to be told anything: the office can be read from disk again when it is needed.
+    /// The seat is vacant, the queue is empty, and no entry has to be told anything: the office can
+    /// be read from disk again when it is needed.
     pub fn is_idle(&self) -> bool {
         matches!(self.seat, Seat::Vacant) && self.queue.is_empty() && self.lost.is_empty()
     }

@@ -12,19 +12,20 @@ use crate::election::{Campaign, Election};
 use crate::error::Error;
 use crate::model::{Elected, Enter, Leader, Standing, View};
 
-/// A standby hears every so many leases who leads.
+/// A standby hears once in so many leases who leads.
 const STANDBY_EVERY_LEASES: u32 = 2;
 
 /// What a contender hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It waits.
+    /// The contender waits for this leader, if there is one.
     Standby(Option<Leader>),
-    /// It leads, for as long as each renewal reaches the elector within this lease of the last one.
+    /// The contender leads, for as long as each renewal reaches the elector within this lease of
+    /// the last one.
     Elected(Elected, Duration),
     /// The renewal of this number was taken.
     Renewed(u64),
-    /// It leads no more, and why. The last word.
+    /// The contender leads no more, and why. This is the last word.
     Lost(String),
 }
 
@@ -38,7 +39,8 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// The service; at `shutdown` all conversations end, which no contender is blamed for.
+    /// The service over an election. At `shutdown` all conversations end, which is held against no
+    /// contender.
     pub fn new(election: Arc<dyn Election>, clock: SharedClock, lease: Duration, shutdown: Shutdown) -> Self {
         Self { election, clock, lease, shutdown }
     }
@@ -48,8 +50,8 @@ impl Elector {
         &self.clock
     }
 
-    /// Enters a campaign. `renewals` are the numbers that the holder sends; its end or an error in it is a break of the
-    /// holder's stream, and so is dropping the answers.
+    /// Enters a campaign. `renewals` are the numbers that the holder sends. The end of `renewals`
+    /// or an error in it is a break of the holder's stream, and so is dropping the answers.
     pub async fn campaign(
         &self,
         enter: Enter,
@@ -73,7 +75,7 @@ impl Elector {
         .boxed())
     }
 
-    /// Who leads, and each change of that.
+    /// Who leads, at once and after each change.
     pub async fn observe(
         &self,
         application: &ApplicationId,
@@ -95,13 +97,13 @@ impl Elector {
     }
 }
 
-/// One contender's conversation.
+/// One contender's conversation: renewals come in and answers go out, until one side ends it.
 struct Talk {
     service: Elector,
     /// `None` once the last word is said.
     campaign: Option<Box<dyn Campaign>>,
     renewals: BoxStream<'static, Result<u64, Error>>,
-    /// Whom a standby waits for; said again now and then.
+    /// The leader that a standby waits for, said again now and then.
     waiting_for: Option<Option<Leader>>,
     leads: bool,
 }
@@ -123,7 +125,8 @@ impl Talk {
             let heard = tokio::select! {
                 biased;
                 () = self.service.shutdown.begun() => Heard::Shutdown,
-                // Before the news: a renewal that is there has been sent before the lease is judged.
+                // Renewals come before news: a renewal that has arrived was sent before the lease
+                // is judged.
                 renewal = self.renewals.next() => Heard::Renewal(renewal),
                 standing = campaign.next() => Heard::News(standing),
                 () = again, if self.waiting_for.is_some() => Heard::StillWaiting,

@@ -1,4 +1,5 @@
-//! Through the wire: contenders with the real client, an elector over a unix socket with the embedded backend.
+//! Through the wire: contenders with the real client, and an elector over a unix socket with the
+//! embedded backend.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "grpc/crash.rs"]
@@ -21,7 +22,7 @@ use proto::{Epoch, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Not a test: what `Host::in_a_child` starts.
+/// Not a test, but the process that `Host::in_a_child` starts.
 #[tokio::test]
 #[ignore = "serves for the tests that kill it"]
 async fn child_that_serves() {
@@ -121,7 +122,7 @@ async fn a_leader_that_is_silent_on_an_open_stream_loses_its_lease() {
     assert_eq!((next.previous_epoch(), next.cause()), (Some(Epoch(elected.epoch)), "lease expired"));
     let lost = soon(answers.message()).await.unwrap().unwrap().message;
     assert!(matches!(&lost, Some(Answered::Lost(lost)) if lost.cause == "lease expired"), "{lost:?}");
-    // It woke up too late: its renewal changes nothing.
+    // The contender woke up too late, and its renewal changes nothing.
     let _ = say.send(CampaignRequest { message: Some(Said::Renew(Renew { sequence: 1 })) }).await;
     assert!(soon(answers.message()).await.unwrap().is_none(), "`Lost` was the last word");
 }

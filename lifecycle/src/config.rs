@@ -1,4 +1,4 @@
-//! Settings of `mainspring serve lifecycle`.
+//! What can be set from outside: every field below is an option of `serve lifecycle`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,15 +11,16 @@ use client::places::Places;
 /// Settings of lifecycle.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where everything lasting is kept, absolute
+    /// The absolute directory where everything lasting is kept
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
-    /// Where to listen: `unix:/path` or `tcp://host:port`; by default the socket of this state directory
+    /// The endpoint to listen on: `unix:/path` or `tcp://host:port`; by default the socket of this
+    /// state directory
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
-    /// Where jobgraph-store listens; by default its socket of this state directory
+    /// The endpoint where jobgraph-store listens; by default its socket of this state directory
     #[arg(long, env = "MAINSPRING_STORE", value_name = "ENDPOINT")]
     pub store: Option<Endpoint>,
 
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_EXECUTABLE", value_name = "FILE")]
     pub mainspring: Option<PathBuf>,
 
-    /// Whom clusters run as
+    /// The users that clusters run as
     #[command(flatten)]
     pub run_as: RunAsArgs,
 }
@@ -38,19 +39,19 @@ impl Args {
         Places::new(&self.state_dir)
     }
 
-    /// Where to listen.
+    /// The endpoint to listen on.
     pub fn listen(&self) -> Endpoint {
         self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("lifecycle")))
     }
 
-    /// Where jobgraph-store listens.
+    /// The endpoint where jobgraph-store listens.
     pub fn store(&self) -> Endpoint {
         self.store.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("jobgraph-store")))
     }
 }
 
-/// Variables of our own environment that processes get: to find programs and places, to log, to be tested; and to
-/// trace, what begins with `OTEL_`.
+/// The variables of lifecycle's own environment that processes get: to find programs and places, to
+/// log, to be tested. Variables that begin with `OTEL_` come on top, to trace.
 const HANDED_ON: [&str; 13] = [
     "PATH",
     "HOME",
@@ -67,7 +68,7 @@ const HANDED_ON: [&str; 13] = [
     "RUST_BACKTRACE",
 ];
 
-/// The part of our own environment that processes get; an engine's own words come on top.
+/// The part of lifecycle's own environment that processes get. What the engine adds comes on top.
 pub fn inherited() -> BTreeMap<String, String> {
     let variable = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
     let named = HANDED_ON.iter().filter_map(variable);

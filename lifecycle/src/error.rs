@@ -13,19 +13,19 @@ pub enum Error {
     /// A later leader has begun.
     #[error("epoch {} of {} has been superseded by {current}", .fence.epoch, .fence.application)]
     EpochSuperseded {
-        /// What was shown.
+        /// The fence that the caller has shown.
         fence: EpochFence,
-        /// What holds; 0 if it is not known.
+        /// The epoch that holds; 0 if it is not known.
         current: u64,
     },
     /// A later incarnation has begun, or this one has been torn down.
     #[error("incarnation {incarnation} of {application} is over: {current} has begun or it was torn down")]
     IncarnationSuperseded {
-        /// Whose.
+        /// The application that the incarnation belongs to.
         application: ApplicationRef,
-        /// What was asked for.
+        /// The incarnation that the caller asked for.
         incarnation: Incarnation,
-        /// The highest one that is known here.
+        /// The highest incarnation that this lifecycle knows.
         current: Incarnation,
     },
     /// The plan contradicts itself.
@@ -34,35 +34,35 @@ pub enum Error {
     /// A process has exited before all were ready.
     #[error("{} exited before the cluster was ready: {}{}", .status.name(), exit_of(.status), meanwhile(.others))]
     RoleExited {
-        /// Which.
+        /// The process that exited.
         status: Box<Status>,
-        /// How other processes of the cluster had exited by then, in people's words: theirs may be
-        /// the cause.
+        /// How other processes of the cluster had exited by then, in people's words: their exits
+        /// may be the cause.
         others: Vec<String>,
     },
-    /// A process did not become ready.
+    /// A process did not become ready in time.
     #[error("{} was not ready within {within:?}{}", .status.name(), said(.status))]
     RoleNotReady {
-        /// Which.
+        /// The process that did not become ready.
         status: Box<Status>,
-        /// The time that it had.
+        /// How long the process had.
         within: Duration,
     },
-    /// The substrate cannot give the roles the ports that they need; nothing was started.
+    /// The substrate cannot give the roles the ports that they need. Nothing was started.
     #[error("no port for the cluster: {0}")]
     NoPort(String),
-    /// The record cannot be reached; nothing was done.
+    /// The record cannot be reached. Nothing was done.
     #[error("{0}")]
     RecordAway(String),
     /// The record refuses what lifecycle has to write.
     #[error("{0}")]
     RecordRefused(String),
-    /// The process is ending.
+    /// Lifecycle is ending.
     #[error("lifecycle is shutting down")]
     ShuttingDown,
 }
 
-/// How it exited and why; all that it said is in the log.
+/// How the process exited and why; all that it said is in the log.
 fn exit_of(status: &Status) -> String {
     let exit = status.last_exit();
     if exit.is_empty() { "exit unknown".to_owned() } else { exit }
@@ -72,7 +72,7 @@ fn meanwhile(others: &[String]) -> String {
     others.iter().map(|other| format!("; {other}")).collect()
 }
 
-/// Of a process that was ended because it did not get ready.
+/// What a process said that was ended because it did not get ready.
 fn said(status: &Status) -> String {
     let cause = status.last_words.cause();
     if cause.is_empty() { String::new() } else { format!(" ({cause})") }

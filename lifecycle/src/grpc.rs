@@ -1,4 +1,4 @@
-//! The wire: messages to nouns, errors to statuses; nothing else.
+//! The wire: messages become nouns and errors statuses; nothing else happens here.
 
 mod read;
 mod status;
@@ -32,7 +32,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Over the service.
+    /// The wire over the service.
     pub fn new(service: Lifecycle) -> Self {
         Self { service }
     }
@@ -70,7 +70,7 @@ impl LifecycleService for Grpc {
         let group = self.service.find(&GroupId { application, kind: Kind::Cluster, number }).await?;
         let board = match group {
             Some(group) => group.watch(),
-            // Without processes: gone.
+            // An incarnation without processes is gone.
             None => watch::channel(Vec::new()).1,
         };
         Ok(Response::new(Box::pin(watch_board(board))))
@@ -131,7 +131,8 @@ impl LifecycleService for Grpc {
     }
 }
 
-/// A leader's order, by the application that it is about.
+/// The fence of a leader's order, once the caller is known to be of the application that the order
+/// is about.
 fn led<T>(request: &Request<T>, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, Refusal> {
     let fence = EpochFence::try_from(fence).map_err(|error| invalid("fence", error))?;
     require_own(request, &fence.application)?;
@@ -142,7 +143,7 @@ fn application(wire: Option<proto::fences::ApplicationRef>) -> Result<Applicatio
     ApplicationRef::try_from(wire).map_err(|error| invalid("application", error))
 }
 
-/// What was told of a board, and what is left to tell.
+/// What a caller was told of a board, and what is left to tell.
 struct Follower {
     board: watch::Receiver<Vec<Status>>,
     addresses: Addresses,
@@ -151,7 +152,8 @@ struct Follower {
     ended: bool,
 }
 
-/// Progress of each process, then `Ready`, or the refusal that says why not.
+/// Tells the progress of each process, then `Ready`, or the refusal that says why the group will
+/// not be ready.
 fn follow(
     group: &Group,
     fence: EpochFence,
@@ -239,7 +241,7 @@ fn role_exited(status: Box<Status>, all: &[Status]) -> Error {
     Error::RoleExited { status, others }
 }
 
-/// All processes, again after each change, until nothing is left.
+/// Tells of all processes, again after each change, until nothing is left.
 fn watch_board(
     board: watch::Receiver<Vec<Status>>,
 ) -> impl Stream<Item = Result<WatchClusterResponse, Refusal>> {

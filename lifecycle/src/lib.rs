@@ -1,5 +1,6 @@
-//! The processes of clusters and entrypoints on a substrate: provision, watch, tear down; and the tether that every such
-//! process runs under. Lifecycle does not look into job graphs and knows no engine.
+//! The processes of clusters and entrypoints on a substrate: provision, watch, tear down; and the
+//! tether that every such process runs under. Lifecycle does not look into job graphs and knows no
+//! engine.
 
 pub mod config;
 pub mod error;
@@ -30,13 +31,14 @@ use record::Store;
 use service::Lifecycle;
 use substrate::Local;
 
-/// How long tasks may take to end. Minders only let go of their processes.
+/// How long tasks may take to end. Minders need little of it: they only let go of their processes.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a call may take whose caller set no deadline: an end waits for output and for force.
+/// How long a call may take when its caller set no deadline: an end waits for output and for force.
 const UNARY_DEADLINE: Duration = Duration::from_secs(90);
 
-/// Serves lifecycle until `shutdown`. What it has started goes on without it, for as long as the tethers' grace.
+/// Serves lifecycle until `shutdown`. The processes that lifecycle has started go on without it,
+/// for as long as the tethers' grace.
 pub async fn serve(
     args: Args,
     transport: SharedTransport,
@@ -56,7 +58,7 @@ pub async fn serve(
         Some(key.mint(&Principal::Deployment)),
     );
     let record = Arc::new(Store::new(store_channel, clock.clone()));
-    // Now, while there is room for a directory.
+    // The outbox is made now, while there is room for a directory.
     if let Err(error) = Outbox::new(&places).make() {
         tracing::warn!("the outbox cannot be made: {error}");
     }

@@ -1,4 +1,4 @@
-//! Nouns and decisions of lifecycle: no I/O, no clock.
+//! Nouns and decisions of lifecycle. There is no I/O and no clock here.
 
 mod plan;
 mod port;
@@ -19,16 +19,17 @@ pub use port::{Addresses, Port, port_keys};
 /// The processes that live and end together: one incarnation of a cluster, or one contender.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GroupId {
-    /// Whose.
+    /// The application that the processes belong to.
     pub application: ApplicationRef,
     /// [`Kind::Cluster`] or [`Kind::Contender`].
     pub kind: Kind,
-    /// Incarnation, or index of the contender.
+    /// The incarnation, or the index of the contender.
     pub number: u64,
 }
 
 impl GroupId {
-    /// What the keys of its processes begin with: `<application>/<generation>/<kind>/<number>/`.
+    /// What the keys of the group's processes begin with:
+    /// `<application>/<generation>/<kind>/<number>/`.
     pub fn key_prefix(&self) -> String {
         let ApplicationRef { id, generation } = &self.application;
         format!("{id}/{generation}/{}/{}/", self.kind.as_str(), self.number)
@@ -41,65 +42,74 @@ impl fmt::Display for GroupId {
     }
 }
 
-/// One process of a group, whichever start of it.
+/// One process of a group, whichever start of it runs. A slot is what the record and the
+/// directories know a process by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
-    /// What it belongs to.
+    /// The group that the process belongs to.
     pub group: GroupId,
-    /// Its role, such as `worker`.
+    /// The role of the process, such as `worker`.
     pub role: String,
-    /// Which one of its role, from 0.
+    /// The number of the process among those of its role, from 0.
     pub replica: u32,
 }
 
 impl Slot {
+    /// The key of the process in the record:
     /// `<application>/<generation>/<kind>/<number>/<role>/<replica>`.
     pub fn key(&self) -> String {
         format!("{}{}/{}", self.group.key_prefix(), self.role, self.replica)
     }
 
-    /// `worker-0`: what it is called among people and in file names.
+    /// The name of the process among people and in file names, such as `worker-0`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.role, self.replica)
     }
 }
 
 /// A kind of process, as an engine described it.
+///
+/// A role is kept in the record with each of its processes, so that another lifecycle can start
+/// them again without the engine. What is added here has to have a default, because the records of
+/// earlier builds lack it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleSpec {
-    /// `[a-z][a-z0-9-]*`.
+    /// The role's name: `[a-z][a-z0-9-]*`.
     pub name: String,
     /// argv.
     pub command: Vec<String>,
     /// What the engine adds to the environment.
     pub environment: BTreeMap<String, String>,
-    /// Files for the working directory. Not kept in the record: they are on disk by then.
+    /// Files for the working directory. They are not kept in the record, because they are on disk
+    /// by the time a process is started again.
     #[serde(skip)]
     pub files: Vec<RoleFile>,
-    /// At least 1.
+    /// How many processes there are, at least 1.
     pub replicas: u32,
-    /// How to find out that it is ready.
+    /// How to find out that a process is ready.
     pub probe: Probe,
     /// How long becoming ready may take, in milliseconds.
     pub ready_within_ms: u64,
-    /// What its exit means.
+    /// What an exit means.
     pub restart: Restart,
-    /// The jobs of the cluster are served here.
+    /// Whether the role serves the jobs of the cluster.
     pub serves_jobs: bool,
-    /// It has nothing to do before it ends: nobody waits for it.
+    /// Whether the role has nothing to do before it ends, so that an end gives it no grace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends_at_once: bool,
-    /// Exits with one of these codes end the group, although others are followed by another start; of a contender: it gives up.
+    /// Exit codes that end the group, although other codes are followed by another start. A
+    /// contender gives up with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fatal_exit_codes: Vec<i32>,
-    /// Names of the TCP ports that it listens on.
+    /// The names of the TCP ports that the role listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
-    /// Where the ports of all roles of the group are: chosen once, kept with each process, so that one that is started again
-    /// finds the others.
+    /// Where the ports of all roles of the group are. They are chosen once and kept with each
+    /// process, so that a process that is started again finds the others.
     #[serde(default, skip_serializing_if = "Addresses::is_empty")]
     pub addresses: Addresses,
-    /// Of a contender: what somebody had asked of its application when it was begun. One that gave up is tried again for another wish.
+    /// Of a contender: the revision of what was asked of its application when it was begun. A
+    /// contender that gave up is tried again for another wish.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wish: u64,
 }
@@ -118,56 +128,57 @@ impl RoleSpec {
 /// A file in a role's working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleFile {
-    /// Relative, without `..`.
+    /// The path, relative and without `..`.
     pub path: String,
     /// The whole content.
     pub content: Vec<u8>,
-    /// Whether it may be executed.
+    /// Whether the file may be executed.
     pub executable: bool,
 }
 
 /// How to find out that a process is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Probe {
-    /// It runs.
+    /// The process is ready as soon as it runs.
     Started,
-    /// gRPC health on its own endpoint.
+    /// The process answers gRPC health on its own endpoint.
     GrpcHealth,
     /// A TCP port of this machine accepts.
     TcpPort(Port),
     /// A page of this machine answers 2xx.
     Http {
-        /// The port.
+        /// The port of the page.
         port: Port,
         /// The path, beginning with a slash.
         path: String,
     },
 }
 
-/// What an exit means.
+/// What an exit of a process means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     /// The group cannot go on.
     Never,
-    /// It is started again, with backoff.
+    /// The process is started again, with backoff.
     Always,
-    /// It is started again unless it exited with one of these codes: then there is nothing left for it to do.
+    /// The process is started again unless it exited with one of these codes, which say that
+    /// nothing is left for it to do.
     UntilDone(Vec<i32>),
 }
 
-/// Processes that are ended together.
+/// Groups whose processes are ended together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Those of one group.
+    /// One group.
     Group(GroupId),
-    /// Those of all incarnations below this one, in any generation.
+    /// All incarnations below this one, in any generation.
     ClustersBelow(ApplicationId, Incarnation),
     /// All contenders of one generation.
     Contenders(ApplicationRef),
 }
 
 impl Scope {
-    /// Whether a group belongs to it.
+    /// Whether a group belongs to the scope.
     pub fn holds(&self, group: &GroupId) -> bool {
         let GroupId { application, kind, number } = group;
         match self {
@@ -180,75 +191,76 @@ impl Scope {
     }
 }
 
-/// One start of one process: all that a substrate needs.
+/// One start of one process: all that a substrate needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Which process.
+    /// The process that is started.
     pub slot: Slot,
-    /// What it is.
+    /// The role of the process.
     pub role: RoleSpec,
-    /// Starts of it so far, this one included.
+    /// How many starts there were so far, this one included.
     pub start: u32,
-    /// W3C trace context that it continues; may be empty.
+    /// W3C trace context that the process continues; may be empty.
     pub traceparent: String,
 }
 
 /// How far a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// About to be started, or started and not ready.
+    /// The process is about to be started, or is started and not ready.
     Starting,
-    /// Ready.
+    /// The process is ready.
     Ready,
-    /// It has exited.
+    /// The process has exited.
     Exited,
 }
 
-/// Whether a process goes on.
+/// Whether a process goes on, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It runs, or will run again.
+    /// The process runs, or will run again.
     Open,
-    /// It exited with a code that means that nothing is left to do.
+    /// The process exited with a code that says that nothing is left to do.
     Done,
-    /// It exited with a code that means that another start would come to the same.
+    /// The process exited with a code that says that another start would come to the same.
     GaveUp,
-    /// Its exit ends the group.
+    /// The process's exit ends the group.
     Failed,
-    /// It did not become ready in time, which ends the group.
+    /// The process did not become ready within this time, which ends the group.
     NotReady(Duration),
-    /// A later leader forbade it: this one's epoch, and the one that holds.
+    /// A later leader forbade the start: the epoch of the group's leader, and the one that holds.
     Superseded(u64, u64),
-    /// It was asked to end, and nothing of it is left.
+    /// The process was asked to end, and nothing of it is left.
     Stopped,
 }
 
-/// What is known of one process.
+/// What is known of one process. A group's statuses are its board: what callers watch, and what the
+/// phase of the group is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Its role.
+    /// The role of the process.
     pub role: String,
-    /// Which one of its role.
+    /// The number of the process among those of its role.
     pub replica: u32,
-    /// How far it is.
+    /// How far the process is.
     pub state: State,
-    /// Process id; 0 before its first start.
+    /// The process id; 0 before the first start.
     pub pid: u32,
-    /// Starts so far.
+    /// How many starts there were so far.
     pub starts: u32,
-    /// How it last exited, also once it was started again.
+    /// How the process last exited, also once it was started again.
     pub exit: Option<Exit>,
-    /// It was asked for that exit.
+    /// Whether that exit was asked for.
     pub was_ended: bool,
-    /// What it said before that exit; of the tail at most [`STDERR_TAIL_BYTES`].
+    /// What the process said before that exit; of the tail at most [`STDERR_TAIL_BYTES`].
     pub last_words: LastWords,
-    /// Where it serves.
+    /// Where the process serves.
     pub endpoint: String,
-    /// The jobs of the cluster are served there.
+    /// Whether the process serves the jobs of the cluster.
     pub serves_jobs: bool,
-    /// Whether it goes on.
+    /// Whether the process goes on.
     pub fate: Fate,
-    /// When its fate was decided; boot time.
+    /// When its fate was decided, in boot time.
     pub since: Boot,
     /// See [`RoleSpec::wish`].
     pub wish: u64,
@@ -258,7 +270,7 @@ pub struct Status {
 pub const STDERR_TAIL_BYTES: usize = 4 * 1024;
 
 impl Status {
-    /// Of a process that was not started yet.
+    /// The status of a process that was not started yet.
     pub fn new(slot: &Slot, starts: u32, endpoint: String) -> Self {
         let since = Boot::from_nanos(0);
         Self {
@@ -278,21 +290,21 @@ impl Status {
         }
     }
 
-    /// Why it gave up: the last line that it said, or else how it exited.
+    /// Why the process gave up: the last line that it said, or else how it exited.
     pub fn last_word(&self) -> String {
         let said = self.last_words.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
         let exit = || self.exit.as_ref().map(ToString::to_string).unwrap_or_default();
         said.map_or_else(exit, |line| line.trim().to_owned())
     }
 
-    /// `worker-0`.
+    /// The name of the process, such as `worker-0`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.role, self.replica)
     }
 
-    /// How it exited last when nobody had asked it to, and why as far as it said so: `exit code 1
-    /// (Caused by: …)`. Empty when it never did. It stays while the next start is under way:
-    /// whoever looks at a process that keeps dying mostly finds it alive.
+    /// How the process exited last without having been asked to, and why, as far as it said so:
+    /// `exit code 1 (Caused by: …)`. Empty when it never did. The text stays while the next start
+    /// is under way, because a process that keeps dying is mostly found alive.
     pub fn last_exit(&self) -> String {
         let Some(exit) = self.exit.as_ref().filter(|_| !self.was_ended) else { return String::new() };
         let cause = if exit.code.is_some() {
@@ -300,13 +312,14 @@ impl Status {
         } else if exit.signal.is_some_and(|signal| OF_ITS_OWN.contains(&signal)) {
             self.last_words.error.as_str()
         } else {
-            // Somebody else's signal comes in the middle of anything.
+            // A signal from outside comes in the middle of anything, so the last words do not
+            // explain it.
             ""
         };
         if cause.is_empty() { exit.to_string() } else { format!("{exit} ({cause})") }
     }
 
-    /// How often it exited although nobody had asked it to, by what is known here.
+    /// How often the process exited without having been asked to, as far as this lifecycle knows.
     pub fn deaths(&self) -> u32 {
         let ended = self.exit.is_some() && !self.was_ended;
         let over = self.starts.saturating_sub(u32::from(self.state != State::Exited));
@@ -318,20 +331,20 @@ impl Status {
 /// bus error, floating point, segment.
 const OF_ITS_OWN: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// How a whole group is.
+/// How far a whole group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Not all are ready.
+    /// Some processes are not ready.
     Starting,
-    /// All are ready.
+    /// All processes are ready.
     Ready,
-    /// It cannot go on.
+    /// The group cannot go on.
     Failed,
-    /// Nothing of it lives, because it was asked to end.
+    /// Nothing of the group lives, because it was asked to end.
     Gone,
 }
 
-/// How a group is, from what is known of its processes.
+/// How far a group is, from what is known of its processes.
 pub fn phase(statuses: &[Status]) -> Phase {
     let any = |wanted: fn(&Fate) -> bool| statuses.iter().any(|status| wanted(&status.fate));
     if statuses.iter().all(|status| status.fate == Fate::Stopped) {
@@ -347,7 +360,7 @@ pub fn phase(statuses: &[Status]) -> Phase {
     }
 }
 
-/// What follows from an exit.
+/// What follows from the exit of a process.
 pub fn after_exit(role: &RoleSpec, exit: &Exit) -> Fate {
     let exited_with_one_of = |codes: &[i32]| exit.code.is_some_and(|code| codes.contains(&code));
     match &role.restart {
@@ -362,37 +375,39 @@ pub fn after_exit(role: &RoleSpec, exit: &Exit) -> Fate {
 /// What to do about a running process that is asked now and then whether it still answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watchdog {
-    /// Ask again then.
+    /// Ask again at this instant.
     AskAt(Boot),
-    /// It has not become ready in time, or has been silent for too long.
+    /// The process has not become ready in time, or has been silent for too long.
     GiveUp,
 }
 
-/// How often a process that is not ready is asked, at first; the pause doubles up to [`LONGEST_READY_PAUSE`].
+/// How often a process that is not ready is asked at first. The pause doubles up to
+/// [`LONGEST_READY_PAUSE`].
 pub const FIRST_READY_PAUSE: Duration = Duration::from_millis(2);
 
-/// See [`FIRST_READY_PAUSE`].
+/// The longest pause between two questions to a process that is not ready.
 pub const LONGEST_READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a ready contender is asked whether it still answers.
 pub const PROBE_PAUSE: Duration = Duration::from_secs(3);
 
-/// A contender that has not answered for so long is killed and started again.
+/// How long a contender may be silent before it is killed and started again.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The watch over a ready process that last answered at `answered`.
+/// The next step of the watch over a ready process that last answered at `answered`.
 pub fn watchdog(answered: Boot, now: Boot) -> Watchdog {
     if now >= answered + SILENCE_LIMIT { Watchdog::GiveUp } else { Watchdog::AskAt(now + PROBE_PAUSE) }
 }
 
-/// A process that lived for so long has earned an immediate restart.
+/// How long a process has to live to earn an immediate restart.
 pub const LONG_LIFE: Duration = Duration::from_secs(30);
 
-/// A contender that is done and asked for again after so long is started again: whoever asks has read the record, and it
-/// says that there is something to do.
+/// A contender that is done and asked for again after so long is started again, because the caller
+/// has read the record since, and the record says that there is something to do.
 pub const DONE_RESTS: Duration = Duration::from_secs(10);
 
-/// What of an application's contenders has to be done to have `count` of them: indexes to start and to end.
+/// What has to change for an application to have `count` contenders: the indexes to start and those
+/// to end.
 pub fn contenders_to_change(present: &[u64], count: u32) -> (Vec<u64>, Vec<u64>) {
     let count = u64::from(count);
     let start = (0..count).filter(|index| !present.contains(index)).collect();

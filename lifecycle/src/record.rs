@@ -1,5 +1,5 @@
-//! What lifecycle keeps elsewhere: intents and tombstones of processes, and their output; and the one question whether an
-//! epoch still holds. Lifecycle itself stores nothing.
+//! What lifecycle keeps elsewhere: intents and tombstones of processes, their output, and the one
+//! question whether an epoch still holds. Lifecycle itself stores nothing.
 
 mod memory;
 mod store;
@@ -18,70 +18,71 @@ use crate::model::Slot;
 pub use memory::MemoryRecord;
 pub use store::Store;
 
-/// What the record did not do.
+/// Why the record did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RecordError {
-    /// It cannot be reached right now; nothing was done, or it may be repeated.
+    /// The record cannot be reached right now. Nothing was done, or what was done may be repeated.
     #[error("the record is out of reach: {0}")]
     Away(String),
     /// A later leader has begun.
     #[error("epoch {} has been superseded by {current}", .fence.epoch)]
     Superseded {
-        /// What was shown.
+        /// The fence that lifecycle has shown.
         fence: EpochFence,
-        /// What holds; 0 if the record did not say.
+        /// The epoch that holds; 0 if the record did not say.
         current: Epoch,
     },
-    /// It knows no such application, and will not.
+    /// The record knows no such application, and will not.
     #[error("the record knows no such application: {0}")]
     Unknown(String),
-    /// It will be refused again.
-    #[error("the record refuses it: {0}")]
+    /// The record refuses the call, and would refuse it again.
+    #[error("the record refuses the call: {0}")]
     Refused(String),
 }
 
-/// An intent: this process may live. Written before it is started.
+/// An intent says that a process may live. It is written before the process is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// Which process.
+    /// The process that may live.
     pub slot: Slot,
-    /// Starts of it, the intended one included.
+    /// How many starts there were, the intended one included.
     pub start: u32,
-    /// Where the substrate finds what keeps it.
+    /// Where the substrate finds what keeps the process.
     pub keeper: String,
-    /// Where it serves.
+    /// Where the process serves.
     pub endpoint: String,
-    /// Enough to start it again, see [`crate::service::Detail`].
+    /// Enough to start the process again, see [`crate::service::Detail`].
     pub detail: Vec<u8>,
-    /// How it last exited, for people; empty before that. Of a contender that gave up: why.
+    /// How the process last exited, for people; empty before that. Of a contender that gave up:
+    /// why.
     pub exit: String,
-    /// Whether it may live.
+    /// Whether the process may live.
     pub state: IntentState,
 }
 
 /// Whether a process may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntentState {
-    /// It may, or it will be started.
+    /// The process may live, or it will be started.
     Intended,
-    /// It is gone and will not be started again.
+    /// The process is gone and will not be started again.
     Gone,
-    /// So it is, because it gave up: until somebody wishes otherwise.
+    /// The process is gone because it gave up; it is started again only for another wish.
     GaveUp,
 }
 
 /// One stream of output in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogSource {
-    /// Whose.
+    /// The application that the output belongs to.
     pub application: ApplicationRef,
-    /// Role of the process.
+    /// The role of the process.
     pub role: String,
-    /// Which one of its role.
+    /// The number of the process among those of its role.
     pub replica: u32,
-    /// Incarnation, or index of a contender.
+    /// The incarnation, or the index of a contender.
     pub number: u64,
-    /// Which start of it.
+    /// The start of the process that the output came from.
     pub start: u32,
 }
 
@@ -101,7 +102,7 @@ impl fmt::Display for LogSource {
     }
 }
 
-/// As the wire names it.
+/// The source as the wire names it.
 pub(crate) fn wire_source(source: &LogSource) -> jobgraph::LogSource {
     jobgraph::LogSource {
         application: Some(source.application.clone().into()),
@@ -112,7 +113,7 @@ pub(crate) fn wire_source(source: &LogSource) -> jobgraph::LogSource {
     }
 }
 
-/// `None` for what names no application.
+/// The source that the wire names; `None` if it names no application.
 pub(crate) fn read_source(wire: jobgraph::LogSource) -> Option<LogSource> {
     let jobgraph::LogSource { application, role, replica, number, start } = wire;
     Some(LogSource { application: application.try_into().ok()?, role, replica, number, start })
@@ -121,39 +122,45 @@ pub(crate) fn read_source(wire: jobgraph::LogSource) -> Option<LogSource> {
 /// Some output on its way into the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogBatch {
-    /// In order.
+    /// The chunks, in order.
     pub chunks: Vec<Chunk>,
-    /// Nothing more will come from this source.
+    /// Whether nothing more will come from this source.
     pub complete: bool,
 }
 
-/// What is acknowledged of a source that is complete.
+/// The offset that is acknowledged of a source that is complete.
 pub const COMPLETE: u64 = u64::MAX;
 
-/// An open log: batches go in, acknowledged offsets come out. Either end closing means that it broke.
+/// An open log: batches go in, acknowledged offsets come out. When either end closes, the log
+/// broke.
 #[derive(Debug)]
 pub struct Log {
-    /// Takes a few batches; then it waits for the record.
+    /// Takes a few batches, then waits for the record.
     pub batches: mpsc::Sender<LogBatch>,
-    /// Everything below is durable. At first: where to go on from; [`COMPLETE`] once the record knows that nothing more comes.
+    /// Everything below this offset is durable. At first this is where to go on from; [`COMPLETE`]
+    /// once the record knows that nothing more comes.
     pub acknowledged: watch::Receiver<u64>,
-    /// Carries both; it is cut with the log.
+    /// Carries both directions; the task is cut with the log.
     pub(crate) _pump: OwnedTask<()>,
 }
 
-/// The record, as far as lifecycle needs it. All calls may be repeated.
+/// The record, as far as lifecycle needs it.
+///
+/// The service writes an intent before every start and a tombstone after every end, because
+/// lifecycle itself stores nothing: a lifecycle that is killed, or one on another host, learns here
+/// what may live. All calls may be repeated, so an unknown outcome is one to repeat.
 #[async_trait]
 pub trait Record: Send + Sync + 'static {
-    /// Refuses an epoch that does not hold any more.
+    /// Refuses an epoch that holds no more.
     async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError>;
 
     /// Keeps or replaces an intent, fenced by `epoch` if there is one.
     async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError>;
 
-    /// All intents of processes whose key begins so.
+    /// All intents of processes whose key begins with the prefix.
     async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError>;
 
-    /// Forgets them.
+    /// Forgets the intents whose key begins with the prefix.
     async fn forget(&self, key_prefix: &str) -> Result<(), RecordError>;
 
     /// Opens a log to append to.

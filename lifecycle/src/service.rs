@@ -1,4 +1,4 @@
-//! The verbs: what is minded, and how that changes.
+//! The verbs: which processes are minded, and how that changes.
 
 mod adoption;
 mod detail;
@@ -31,45 +31,51 @@ use minder::Minder;
 pub use detail::Detail;
 pub(crate) use group::Group;
 
-/// How long a call waits for what an earlier lifecycle has left to be found.
+/// How long a call waits until what an earlier lifecycle has left is found.
 const ADOPTION_WAIT: Duration = Duration::from_secs(10);
 
-/// Time that processes get to end by themselves unless the caller says another.
+/// How long processes may take to end by themselves, unless the caller says otherwise.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 
-/// Time that processes of a lower incarnation get: nobody waits for their words.
+/// How long processes of a lower incarnation may take to end: their leader has gone on without
+/// them.
 const LOWER_GRACE: Duration = Duration::from_millis(500);
 
-/// How long an end may take on top of its grace: the shipping of output, and force.
+/// How long an end may take on top of its grace, for the shipping of output and for force.
 const END_WAIT: Duration = Duration::from_secs(25);
 
 /// An incarnation that is to be realised.
 #[derive(Debug, Clone)]
 pub struct Provision {
-    /// The leader's.
+    /// The fence of the leader that asks.
     pub fence: EpochFence,
-    /// Which life of the cluster.
+    /// The incarnation, one life of the cluster.
     pub incarnation: Incarnation,
-    /// The plan.
+    /// The roles of the plan.
     pub roles: Vec<RoleSpec>,
     /// W3C trace context for the roles; may be empty.
     pub traceparent: String,
 }
 
-/// Contenders that are to be kept.
+/// Contenders that are to be kept running.
 #[derive(Debug, Clone)]
 pub struct Contenders {
-    /// Whose.
+    /// The application that the contenders are of.
     pub application: ApplicationRef,
-    /// How many.
+    /// How many contenders there are to be.
     pub count: u32,
-    /// What each one is.
+    /// The role of each contender.
     pub role: RoleSpec,
-    /// W3C trace context for them; may be empty.
+    /// W3C trace context for the contenders; may be empty.
     pub traceparent: String,
 }
 
-/// The processes of clusters and entrypoints; cheap to clone.
+/// The processes of clusters and entrypoints.
+///
+/// Every clone stands for the same lifecycle. A group of processes is changed by one call at a time
+/// per application; in between, a minder per process starts it, watches it and does what follows
+/// from its exit. What is known here can be lost: the substrate and the record hold the truth, and
+/// [`adopt`](Self::adopt) reads it after a start.
 #[derive(Clone)]
 pub struct Lifecycle(Arc<Inner>);
 
@@ -82,18 +88,19 @@ struct Inner {
     adopted: watch::Sender<bool>,
 }
 
-/// All that is known; every entry has its truth on the substrate and in the record.
+/// All that is known of groups; every entry has its truth on the substrate and in the record.
 #[derive(Default)]
 struct Known {
     groups: HashMap<GroupId, Arc<Group>>,
-    /// The highest incarnation of an application that was torn down here: it does not come back.
+    /// The highest incarnation of an application that was torn down here, which does not come back.
     torn_down: HashMap<ApplicationId, u64>,
-    /// One change at a time for each application.
+    /// The lock of each application, because its processes are changed by one call at a time.
     locks: HashMap<ApplicationId, Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl Lifecycle {
-    /// Minders run on `tasks`. [`adopt`](Self::adopt) has to run before any call is answered.
+    /// A lifecycle whose minders run on `tasks`. [`adopt`](Self::adopt) has to run before any call
+    /// is answered.
     pub fn new(
         substrate: Arc<dyn Substrate>,
         record: Arc<dyn Record>,
@@ -104,8 +111,9 @@ impl Lifecycle {
         Self(Arc::new(Inner { substrate, record, clock, tasks, state, adopted }))
     }
 
-    /// Realises an incarnation, or finds the one that is realised; the caller follows the board. Law: from the moment this
-    /// returns nothing of a lower incarnation lives, and nothing was started for a superseded epoch.
+    /// Realises an incarnation, or finds the one that is realised; the caller follows the board.
+    /// Law: from the moment this call returns, nothing of a lower incarnation lives, and nothing
+    /// was started for a superseded epoch.
     pub(crate) async fn provision(&self, mut wish: Provision) -> Result<Arc<Group>, Error> {
         check_plan(&wish.roles)?;
         self.wait_for_adoption().await?;
@@ -149,13 +157,13 @@ impl Lifecycle {
         self.0.substrate.choose_ports(roles).await.map_err(|error| Error::NoPort(error.to_string()))
     }
 
-    /// A group that is minded, if it is.
+    /// The group, if it is minded.
     pub(crate) async fn find(&self, id: &GroupId) -> Result<Option<Arc<Group>>, Error> {
         self.wait_for_adoption().await?;
         Ok(self.group(id))
     }
 
-    /// Ends exactly this incarnation; answers what could not be ended or removed.
+    /// Ends exactly this incarnation, and answers what could not be ended or removed.
     pub async fn teardown(
         &self,
         fence: &EpochFence,
@@ -177,7 +185,7 @@ impl Lifecycle {
         Ok(left)
     }
 
-    /// Keeps that many contenders; what is known of them right now.
+    /// Keeps that many contenders running, and answers what is known of them right now.
     pub async fn provision_contenders(&self, wish: Contenders) -> Result<Vec<Status>, Error> {
         check_contender(&wish.role)?;
         self.wait_for_adoption().await?;
@@ -207,7 +215,8 @@ impl Lifecycle {
             .collect())
     }
 
-    /// Ends what is left of an application's contenders; answers what could not be ended or removed.
+    /// Ends what is left of an application's contenders, and answers what could not be ended or
+    /// removed.
     pub async fn teardown_contenders(&self, application: &ApplicationRef) -> Result<Vec<String>, Error> {
         self.wait_for_adoption().await?;
         let _alone = self.alone(&application.id).await;
@@ -220,7 +229,7 @@ impl Lifecycle {
         for ended in futures::future::join_all(ended).await {
             left.extend(ended?);
         }
-        // Also those that nobody knew of.
+        // The sweep also finds contenders that this lifecycle did not know of.
         left.extend(self.0.substrate.sweep(&scope).await);
         let ApplicationRef { id, generation } = application;
         self.0.record.forget(&format!("{id}/{generation}/{}/", Kind::Contender.as_str())).await?;
@@ -229,7 +238,7 @@ impl Lifecycle {
         Ok(left)
     }
 
-    /// All processes that are minded, of one application or of all, in the order of their keys.
+    /// All minded processes, of one application or of all, in the order of their keys.
     pub async fn list(&self, application: Option<&ApplicationRef>) -> Result<Vec<(GroupId, Status)>, Error> {
         self.wait_for_adoption().await?;
         let groups: BTreeMap<String, Arc<Group>> = self
@@ -246,7 +255,7 @@ impl Lifecycle {
         Ok(groups.into_values().flat_map(statuses).collect())
     }
 
-    /// Has a process minded, unless it is.
+    /// Has a process minded, unless it is minded already.
     fn add(&self, group: &Arc<Group>, slot: Slot, role: &RoleSpec, traceparent: &str, epoch: Option<Epoch>) {
         let traceparent = traceparent.to_owned();
         let order = Order { slot, role: role.clone(), start: 1, traceparent };
@@ -287,7 +296,7 @@ impl Lifecycle {
             left.extend(self.0.substrate.sweep(&scope).await);
         }
         for line in left {
-            // It can do no harm any more: the store takes nothing from a lower incarnation.
+            // The rest can do no harm: the store takes nothing from a lower incarnation.
             tracing::error!("{id}: a lower incarnation could not be ended: {line}");
         }
         Ok(())
@@ -312,14 +321,16 @@ impl Lifecycle {
         Ok(left)
     }
 
-    /// The group was begun for a leader that had been superseded by then; this one has not.
+    /// Whether the group was begun for a leader that had been superseded by then. The leader with
+    /// this epoch has not been.
     fn was_refused_to_an_earlier_leader(&self, id: &GroupId, epoch: Epoch) -> bool {
         let refused =
             |status: &Status| matches!(status.fate, Fate::Superseded(shown, _) if shown < epoch.get());
         self.group(id).is_some_and(|group| group.statuses().iter().any(refused))
     }
 
-    /// A contender was done for so long that whoever asks for it knows better.
+    /// Whether a contender has been done for so long that a caller who asks for it must know of new
+    /// work.
     fn has_rested(&self, id: &GroupId) -> bool {
         let now = self.0.clock.boot();
         self.group(id).is_some_and(|group| {
@@ -328,7 +339,8 @@ impl Lifecycle {
         })
     }
 
-    /// A contender gave up, and since then somebody has asked something of its application: that is worth another try.
+    /// Whether a contender gave up and its application was asked for something since then, which is
+    /// worth another try.
     fn gave_up_before(&self, id: &GroupId, wish: u64) -> bool {
         let before = |status: &Status| status.fate == Fate::GaveUp && status.wish != wish;
         self.group(id).is_some_and(|group| group.statuses().iter().any(before))
@@ -357,11 +369,11 @@ impl Lifecycle {
         groups
     }
 
-    /// Waits for its turn to change an application's processes.
+    /// Waits for the caller's turn to change an application's processes.
     async fn alone(&self, application: &ApplicationId) -> OwnedMutexGuard<()> {
         let lock = {
             let mut known = self.known();
-            // Locks that nobody holds or waits for.
+            // Forgets the locks that no call holds or waits for.
             known.locks.retain(|_, lock| Arc::strong_count(lock) > 1);
             known.locks.entry(application.clone()).or_default().clone()
         };

@@ -1,8 +1,10 @@
-//! The tether: the tiny parent of every process that is started for an application. It ends its whole tree when its
-//! owner is gone for longer than the grace, freezes it past the deadline of its owner's lease, and keeps its exit and output.
+//! The tether: the tiny parent of every process that is started for an application. The tether ends
+//! its whole tree when its owner is gone for longer than the grace, freezes the tree past the
+//! deadline of its owner's lease, and keeps the tree's exit and output.
 //!
-//! It is a process of its own (`mainspring tether --spec FILE`), in a session of its own, so that neither a terminal's
-//! signals nor the end of whoever started it reach it. `leash` decides, `keeper` acts, `tree` knows processes.
+//! A tether is a process of its own (`mainspring tether --spec FILE`), in a session of its own, so
+//! that neither a terminal's signals nor the end of the process that started it reach it. `leash`
+//! decides, `keeper` acts, `tree` knows processes.
 
 mod grpc;
 mod keeper;
@@ -34,13 +36,14 @@ use self::leash::DEFAULT_KILL_AFTER;
 /// How long answers that are under way may hold up a tether that leaves.
 const LEAVE_GRACE: Duration = Duration::from_millis(500);
 
-/// Runs a tether for the spec in `spec_file`, until its tree has ended and nobody needs it any more. Logs to stderr.
-/// Call it first thing in a process, before anything has started a thread.
+/// Runs a tether for the spec in `spec_file`, until its tree has ended and the tether is needed no
+/// more. Logs to stderr. The call has to come first in a process, before any thread was started.
 pub fn run(spec_file: &Path) -> ExitCode {
     match run_spec(spec_file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The tether's own log; who started it reads it when nothing else is heard of the tether.
+            // This is the tether's own log; the process that started the tether reads it when it
+            // hears nothing else of the tether.
             eprintln!("tether: {error:#}");
             ExitCode::FAILURE
         }
@@ -48,10 +51,11 @@ pub fn run(spec_file: &Path) -> ExitCode {
 }
 
 fn run_spec(spec_file: &Path) -> anyhow::Result<()> {
-    // Fails for a process that leads a group already; then a group of its own is what it has.
+    // The call fails for a process that leads a group already; such a process has a group of its
+    // own.
     let _ = rustix::process::setsid();
     let spec = TetherSpec::read(spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
-    // It holds the owner's token and the child's environment, secrets included.
+    // The file holds the owner's token and the child's environment, secrets included.
     std::fs::remove_file(spec_file).with_context(|| format!("cannot remove {}", spec_file.display()))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of orphaned descendants")?;
@@ -86,7 +90,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
     };
     let socket = spec.socket.clone();
     let _lowered = spec.yields.then(|| owned("priority", priority::lower_session(clock.clone())));
-    // Signals are heard before anybody can connect and have the child started.
+    // Signals are heard before any owner can connect and have the child started.
     let keeper = keeper::Keeper::new(spec, clock.clone(), heard, status, progress)?;
     let server = server::bind(Serve {
         name: "tether",
@@ -103,7 +107,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
     tasks.spawn("server", server.run());
     let deaf = async {
         tasks.failed().await;
-        // Nobody can own the tree any more: it ends, and its exit is kept in a file.
+        // The tree cannot be owned any more, so it ends, and its exit is kept in a file.
         let _ = commands.send(keeper::Command::End { kill_after: DEFAULT_KILL_AFTER }).await;
         std::future::pending::<Infallible>().await
     };
@@ -112,7 +116,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
         never = deaf => match never {},
     };
     tasks.handle().shutdown().begin();
-    // What did not end well is in the log; the tree is what counts.
+    // A task that did not end well is in the log; the tree is what counts.
     let _ = tasks.run(LEAVE_GRACE * 2).await;
     kept
 }

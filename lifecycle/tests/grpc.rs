@@ -393,7 +393,7 @@ async fn a_contender_that_is_silent_for_too_long_is_killed_and_started_again() {
         processes[0].status.clone().unwrap()
     };
     while within(status()).await.state() != RoleState::Ready {}
-    // It answers: an hour changes nothing.
+    // The contender answers, so an hour changes nothing.
     for _ in 0..1200 {
         wire.clock.advance(Duration::from_secs(3));
         tokio::task::yield_now().await;
@@ -425,7 +425,7 @@ async fn a_contender_lists_and_starts_no_contenders() {
     assert_eq!((refused.code(), refused.reason()), (Code::PermissionDenied, Some(Reason::CredentialScope)));
     let refused = within(contender.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CredentialScope));
-    // It ends clusters of its own application.
+    // The contender may end clusters of its own application.
     let ended = within(contender.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await;
     assert_eq!(ended.unwrap(), [""; 0]);
 }
@@ -438,7 +438,7 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
     wire.until("all run", || wire.memory.living().len() == 3).await;
     let before = within(wire.client.list_processes(None)).await.unwrap();
     let wire = wire.killed_and_started_again();
-    // While it was away a contender died.
+    // A contender died while lifecycle was away.
     wire.memory.crash("orders/4/contender/1/contender/0", Exit { signal: Some(9), ..Exit::default() });
     let ready = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     assert_eq!(

@@ -1,4 +1,5 @@
-//! The local substrate with real tethers: its laws, what a process is given, and a lifecycle that is killed.
+//! The local substrate with real tethers: its laws, what a process is given, and a lifecycle that
+//! is killed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "support/tether_process.rs"]
@@ -22,7 +23,7 @@ use lifecycle::service::{Contenders, Lifecycle};
 use lifecycle::substrate::{Adopted, Live, Local, Substrate, laws};
 use rustix::process::Signal;
 
-/// Longer than anything here takes.
+/// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
 const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
@@ -80,7 +81,7 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// Leaves nothing running and no sockets, whatever the test came to.
+    /// Leaves nothing running and no sockets, however the test ended.
     fn drop(&mut self) {
         for _ in 0..1000 {
             let left = self.marked();

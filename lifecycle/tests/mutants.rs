@@ -1,4 +1,5 @@
-//! The laws of a substrate are worth what they catch: each mutant breaks one promise, and the laws have to notice.
+//! The laws of a substrate are worth what they catch: each mutant breaks one promise, and the laws
+//! have to notice.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::sync::Arc;
@@ -153,7 +154,8 @@ impl Live for MutantLive {
     }
 }
 
-/// A clock whose waits are short: a law that waits for what never comes is broken as well.
+/// A clock whose waits are short: a law that waits for something that never comes is broken as
+/// well.
 fn impatient() -> SharedClock {
     struct Impatient;
 

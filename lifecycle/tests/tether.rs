@@ -58,7 +58,7 @@ async fn what_yields_is_nicer_than_its_tether_and_so_are_its_session_and_what_it
     let said = within(output.next()).await.unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.data).trim(), niceness(pid).to_string());
 
-    // "/autogroup-123 nice 5"; a kernel without such groups has no such file.
+    // The file says "/autogroup-123 nice 5"; a kernel without such groups has no such file.
     let group = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/autogroup")).ok();
     if group(pid).is_some_and(|group| !group.is_empty()) {
         let is_lower = || group(pid).is_some_and(|group| !group.trim().ends_with("nice 0"));
@@ -102,7 +102,8 @@ async fn without_its_owner_the_whole_tree_ends_a_daemon_included() {
         .await;
     let tree = below();
     drop(owned);
-    // Whoever claims it while it is being ended has seen nothing; sooner, it would have been kept.
+    // An owner that claims the tether while the tree is being ended has seen nothing; sooner, it
+    // would have kept the tree.
     scene.until("it is being ended", || Process::of(pid).is_none_or(|process| process.is_zombie())).await;
     let mut successor = within(tether.own(false, None)).await.unwrap();
     let exit = exit(&mut successor).await;
@@ -169,7 +170,8 @@ async fn an_exit_that_nobody_saw_is_not_the_child_s_own_unless_it_is_success() {
         let script = format!("while ! test -e go; do sleep 0.01; done; exit {code}");
         let spec = client::tether::TetherSpec { grace_ms: 60_000, ..scene.spec(1, &script) };
         let (_tether, owned, _) = scene.start(&spec).await;
-        // What happens when a runner is killed: its connections are gone, and main() notices first.
+        // This is what happens when a runner is killed: its connections are gone, and main()
+        // notices first.
         drop(owned);
         std::fs::write(spec.cwd.join("go"), "").unwrap();
         scene
@@ -203,7 +205,7 @@ async fn past_the_lease_the_tree_stands_still_and_a_later_deadline_thaws_it() {
     assert_eq!(within(owned.next()).await.unwrap(), Some(TetherEvent::Frozen));
     assert!(tree().iter().all(Process::is_stopped), "{:?}", tree());
 
-    // Somebody else lets one run: it does not run for long.
+    // A process outside the tree lets one of its processes run, which does not run for long.
     Process::of(pid).unwrap().signal(Signal::CONT);
     scene.until("it is frozen again", || tree().iter().all(Process::is_stopped)).await;
 
@@ -245,7 +247,7 @@ async fn what_outlives_the_child_is_ended_and_counted() {
 #[tokio::test]
 async fn a_gigabyte_of_output_blocks_nobody_and_is_capped() {
     let scene = Scene::new();
-    // Nobody reads: what is kept is kept by the tether alone.
+    // No reader is connected, so what is kept is kept by the tether alone.
     let (tether, mut owned, _) = scene.start(&scene.spec(1, "head -c 1G /dev/zero; echo end")).await;
     assert_eq!(exit(&mut owned).await.code, Some(0));
     let kept: u64 = std::fs::read_dir(scene.directory.path().join("1/output"))
@@ -284,7 +286,7 @@ async fn a_descendant_holds_the_lock_and_a_successor_waits_until_it_is_gone() {
     let below = || process_tree::descendants(&process_tree::all().unwrap(), [pid]);
     scene.until("the daemon runs", || !below().is_empty()).await;
     let daemon = below()[0];
-    // The worst case: tether and child are gone, and nobody is left to end the daemon.
+    // This is the worst case: tether and child are gone, and no process is left to end the daemon.
     for (process, _) in scene.marked().into_iter().filter(|(process, _)| process.pid != daemon.pid) {
         process.signal(Signal::KILL);
     }
@@ -423,7 +425,7 @@ async fn a_child_becomes_whom_its_spec_says_without_any_right_of_root_and_its_te
     }
     let scene = Scene::new();
     let mut spec = scene.spec(1, "id -u; id -g; id -G; grep -E '^Cap(Prm|Eff)' /proc/self/status");
-    // The scene's own directory is shut to others.
+    // The scene's own directory is shut to other users.
     spec.cwd = "/".into();
     spec.becomes = Some(Identity { uid: 65_534, gid: 1_500_000_001, groups: vec![1_500_000_002] });
     let (tether, mut owned, _) = scene.start(&spec).await;

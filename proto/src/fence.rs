@@ -1,4 +1,4 @@
-//! Fences as types: what a writer holds against everybody who came after it.
+//! Fences as types: the number that a writer holds against every writer that came after it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,24 +6,32 @@ use crate::fences as wire;
 use crate::id::{ApplicationRef, Epoch, Generation, Incarnation, InvalidId};
 
 /// What the leader of an application writes with.
+///
+/// Every decision of a leader carries this fence, and the store compares the epoch inside the
+/// write: once a later leader has begun, no write of an earlier one commits, however late the write
+/// arrives. Two processes may therefore believe for a moment that they lead, and the record still
+/// has one writer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EpochFence {
-    /// Whose record.
+    /// The application whose record is written.
     pub application: ApplicationRef,
-    /// Writes commit only while no higher epoch has begun.
+    /// The leadership: writes commit only while no higher epoch has begun.
     pub epoch: Epoch,
 }
 
 /// What the cluster of an application writes with.
+///
+/// A cluster has a fence of its own, so that a job can end while no contender leads. A superseded
+/// cluster that still runs cannot end a job of the cluster that replaced it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IncarnationFence {
-    /// Whose record.
+    /// The application whose record is written.
     pub application: ApplicationRef,
-    /// Writes commit only while this is the current incarnation.
+    /// The life of the cluster: writes commit only while this is the current incarnation.
     pub incarnation: Incarnation,
 }
 
-/// A required part of a message is missing.
+/// The error for a required part of a message that is missing.
 fn absent(kind: &'static str) -> InvalidId {
     InvalidId { kind, value: String::new(), rule: "it has to be set" }
 }

@@ -1,4 +1,5 @@
-//! Identities. Each is a newtype that cannot hold a malformed value, so that nothing past the door checks again.
+//! Identities. Each is a newtype that cannot hold a malformed value, so that the code behind a
+//! service's door checks none of them again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,19 +7,21 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A value that is not an identity: which kind, what was given, and what it has to look like.
+/// A value that is not an identity: the kind, the given value, and the rule for values of that
+/// kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {value:?} is malformed: {rule}")]
 pub struct InvalidId {
     /// The kind of identity, such as `application id`.
     pub kind: &'static str,
-    /// What was given.
+    /// The value that was given.
     pub value: String,
-    /// What it has to look like.
+    /// The rule that a value has to keep.
     pub rule: &'static str,
 }
 
-/// An application's id: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit.
+/// An application's id: 1 to 63 characters of `a-z`, `0-9` and `-`, beginning and ending with a
+/// letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ApplicationId(String);
@@ -71,7 +74,8 @@ impl fmt::Display for ApplicationId {
     }
 }
 
-/// Declares a number that only its order gives meaning to. 0 is "none yet" and is never granted.
+/// Declares a number of which only the order means something. 0 means "none yet" and is never
+/// granted.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -85,7 +89,7 @@ macro_rules! number {
                 self.0
             }
 
-            /// The one after this.
+            /// The number after this one.
             pub fn next(self) -> Self {
                 Self(self.0 + 1)
             }
@@ -184,9 +188,9 @@ impl fmt::Debug for Digest {
 /// One life of one application id; as text `id@generation`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ApplicationRef {
-    /// Whose.
+    /// The id that the life belongs to.
     pub id: ApplicationId,
-    /// Which life.
+    /// The number of the life.
     pub generation: Generation,
 }
 
@@ -196,15 +200,17 @@ impl fmt::Display for ApplicationRef {
     }
 }
 
-/// A job's static id: the same in every attempt, another in every generation; as text 32 hex digits.
+/// A job's static id: the same in every attempt, another in every generation; as text 32 hex
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobId([u8; 16]);
 
 impl JobId {
-    /// The id of the job called `name` in one generation of an application. `uid` tells that generation from equally named ones of
-    /// other records (empty where a record has none), `occurrence` is 0 unless the engine allows equal names. Each part is
-    /// length-prefixed or of fixed width, so no two tuples share an encoding.
+    /// The id of the job called `name` in one generation of an application. `uid` tells that
+    /// generation from equally named ones of other records (empty where a record has none), and
+    /// `occurrence` is 0 unless the engine allows equal names. Each part is length-prefixed or of
+    /// fixed width, so no two tuples share an encoding.
     pub fn derive(application: &ApplicationRef, uid: &str, name: &str, occurrence: u32) -> Self {
         let mut hasher = Sha256::new();
         for text in ["mainspring.job/1", application.id.as_str(), name] {
@@ -266,12 +272,14 @@ impl fmt::Debug for JobId {
     }
 }
 
-/// The id under which an engine takes one savepoint: the same for whoever acts on the same wish; as text 32 hex digits.
+/// The id under which an engine takes one savepoint; as text 32 hex digits. Every leader that acts
+/// on the same wish derives the same id, so that the engine takes one savepoint and not two.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerId([u8; 16]);
 
 impl TriggerId {
-    /// The id for the wish `request_id` and one job. Job ids are those of one generation, so this is too.
+    /// The id for the wish `request_id` and one job. The id is unique to a generation, because job
+    /// ids are.
     pub fn derive(request_id: &str, job: JobId) -> Self {
         let mut hasher = Sha256::new();
         for text in ["mainspring.savepoint/1", request_id] {

@@ -1,5 +1,6 @@
-//! The contract between all processes: generated types of the `.proto` files under `mainspring/`, the identities
-//! inside them as newtypes, fences as types, and the one list of error reasons. Imports nothing of ours.
+//! The contract between all processes: generated types of the `.proto` files under `mainspring/`,
+//! the identities inside them as newtypes, fences as types, and the one list of error reasons. This
+//! crate imports no other crate of mainspring.
 
 pub mod fence;
 pub mod id;
@@ -19,14 +20,16 @@ pub use uri::Uri;
 /// The encoded `FileDescriptorSet` of every package, comments included: for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mainspring.bin"));
 
-/// Of that the messages of `mainspring.api.v1` and what they refer to, without comments: for the
-/// JSON mapping.
+/// The messages of `mainspring.api.v1` and what they refer to, without comments: for the JSON
+/// mapping.
 pub const MESSAGE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/messages.bin"));
 
-/// Version of the protocol between our own processes. A process works with peers of this and the previous one.
+/// The version of the protocol between mainspring's own processes. A process works with peers of
+/// this version and of the previous one.
 pub const PROTOCOL: u32 = 1;
 
-/// The generated types, one module per package. Their documentation is the comments of the `.proto` files.
+/// The generated types, one module per package. The comments of the `.proto` files are their
+/// documentation.
 #[allow(missing_docs, clippy::all, rustdoc::all, unreachable_pub)]
 mod generated {
     pub mod mainspring {

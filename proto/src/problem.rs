@@ -1,5 +1,6 @@
-//! What a refused call says, on the wire and back: a code, a stable reason, and the details that `google.rpc` has
-//! messages for. Every service's `From<Error> for Status` builds a [`Problem`]; every client reads one.
+//! What a refused call says, on the wire and back: a code, a stable reason, and the details that
+//! `google.rpc` has messages for. Every service's `From<Error> for Status` builds a [`Problem`],
+//! and every client reads one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,23 +9,29 @@ use crate::Reason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// The domain of every reason of ours in `google.rpc.ErrorInfo`.
+/// The domain of every reason of mainspring in `google.rpc.ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "mainspring";
 
-/// The longest message, in bytes: it travels in a header, and headers have a bound. What is longer is cut.
+/// The longest message, in bytes. A message travels in a header, and headers have a bound, so a
+/// longer message is cut.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 
-/// When a caller tries again what the reason alone lets it try again.
+/// When a caller tries again, where the reason alone allows another try.
 const SOON: Duration = Duration::from_millis(200);
 
 /// A refusal or failure in the caller's terms.
+///
+/// A service fills a problem in where its own error becomes a status, and a client gets the same
+/// facts back with [`from_status`](Self::from_status). The code and the reason are for programs,
+/// message and help for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// The gRPC code: what a caller does about it.
+    /// The gRPC code, which says what a caller does about the problem.
     pub code: Code,
-    /// The stable reason; `None` if the peer gave none or one that this build does not know.
+    /// The stable reason; `None` if the peer gave none, or one that this build does not know.
     pub reason: Option<Reason>,
-    /// The reason's word as it came, also one that this build does not know; empty if there was none.
+    /// The word of the reason as it came, also of a reason that this build does not know; empty if
+    /// there was none.
     pub reason_word: String,
     /// A sentence for people that names the thing and the value.
     pub message: String,
@@ -98,14 +105,15 @@ impl Problem {
         self
     }
 
-    /// Says when trying again makes sense, where that is not soon, or the reason alone does not allow it.
+    /// Says when trying again makes sense, where that is not soon, or where the reason alone does
+    /// not allow it.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// The status that carries all of it.
+    /// The status that carries the whole problem.
     pub fn into_status(self) -> Status {
         let mut details = ErrorDetails::new();
         if !self.reason_word.is_empty() {

@@ -3,8 +3,9 @@
 /// Processes on this machine.
 pub const LOCAL: &str = "local";
 
-/// As [`LOCAL`], but for the cluster that jobs run in: it is there already and stays.
+/// The cluster that jobs run in is there already and stays; every other process is on this machine,
+/// as with [`LOCAL`].
 pub const STATIC: &str = "static";
 
-/// All of this build.
+/// Every target of this build.
 pub const ALL: [&str; 2] = [LOCAL, STATIC];

@@ -1,4 +1,4 @@
-//! Where artifacts come from, and what of that may be shown.
+//! Where artifacts come from, and what of their addresses may be shown.
 
 mod name;
 mod scheme;
@@ -10,43 +10,50 @@ use crate::api;
 pub use name::file_name;
 pub use scheme::{Scheme, UnknownScheme};
 
-/// The longest text that is shown of what is no URI, in characters.
+/// The longest text that is shown of something that is no URI, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// A URI or an absolute path, as it was given. Who logs in, the values of a query and a fragment are secrets (a token is
-/// often one of them): printed in any way they are masked, and only the fetch of its bytes asks for [`expose`](Self::expose).
+/// A URI or an absolute path, as it was given.
+///
+/// The user information, the query and the fragment of a URI are secrets, because a token is often
+/// one of them. However a `Uri` is printed, they are masked; only the fetch of its bytes and
+/// comparisons ask for [`expose`](Self::expose).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Uri(String);
 
 impl Uri {
-    /// As it was given; whether it can be fetched is the fetcher's to say.
+    /// The URI as it was given. The fetcher says whether anything can be fetched from it.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The whole of it: to fetch, and to compare.
+    /// The whole URI, with its secrets: to fetch, and to compare.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is what [`masked`](Self::masked) shows of a URI that has secrets: nothing can be fetched from it.
+    /// Whether this URI is what [`masked`](Self::masked) shows of one with secrets: nothing can be
+    /// fetched from it.
     pub fn is_masked(&self) -> bool {
         ["://***@", "?***", "#***"].iter().any(|mark| self.0.contains(mark))
     }
 
-    /// What may be shown: `https://***@host/dir/app.sql?***`. A path, and a URI of one, is shown as it is.
+    /// What may be shown: `https://***@host/dir/app.sql?***`. A path, and a URI of a path, is shown
+    /// as it is.
     pub fn masked(&self) -> String {
         let text = self.0.as_str();
         let Some((scheme, rest)) = text.split_once("://") else { return masked_text(text) };
         if rest.starts_with('/') {
-            // No authority: a file of some machine, whose name may hold any character.
+            // Without an authority the URI is a file of some machine, whose name may hold any
+            // character.
             return text.to_owned();
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, behind) = rest.split_at(end);
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         if !is_host(host) {
-            // Such as a password with a slash in it: where the secret ends cannot be said.
+            // The host is perhaps half of a password with a slash in it, and where the secret ends
+            // cannot be said.
             return format!("{scheme}://{}", masked_text(rest));
         }
         let login = if host.len() == authority.len() { "" } else { "***@" };
@@ -60,18 +67,18 @@ pub fn mask_artifacts(spec: &mut api::ApplicationSpec) {
     program.chain(spec.artifacts.iter_mut().map(|artifact| &mut artifact.uri)).for_each(mask);
 }
 
-/// Masks every URI of an application, for whoever only looks at it.
+/// Masks every URI of an application, for callers that only look at it.
 pub fn mask_application(shown: &mut api::Application) {
     shown.artifacts.iter_mut().for_each(|artifact| mask(&mut artifact.uri));
     shown.spec.iter_mut().for_each(mask_spec);
 }
 
-/// The same for an event: older builds have recorded whole ones.
+/// Masks the URI of an event: older builds have recorded whole ones.
 pub fn mask_event(event: &mut api::Event) {
     event.attributes.get_mut("uri").into_iter().for_each(mask);
 }
 
-/// The same for a spec: also what a JVM loads by itself.
+/// Masks every URI of a spec, also those that a JVM loads by itself.
 pub fn mask_spec(spec: &mut api::ApplicationSpec) {
     mask_artifacts(spec);
     spec.program.iter_mut().flat_map(|program| &mut program.classpaths).for_each(mask);
@@ -99,7 +106,8 @@ impl fmt::Debug for Uri {
     }
 }
 
-/// `host`, `host:port`, `[::1]:port`: what stands behind the colon is a port, and not the half of a password.
+/// Whether the text is `host`, `host:port` or `[::1]:port`. What stands behind the colon has to be
+/// a port, because it could be the half of a password.
 fn is_host(text: &str) -> bool {
     let port = match text.strip_prefix('[') {
         Some(literal) => literal.split_once(']').map(|(_, port)| port.trim_start_matches(':')),
@@ -115,9 +123,10 @@ fn without_query(path: &str) -> String {
     }
 }
 
-/// The same for what is no URI: everything before an `@` and behind a `?` goes. A path is shown as it is.
+/// Masks a text that is no URI: everything before an `@` and behind a `?` goes. A path is shown as
+/// it is.
 fn masked_text(text: &str) -> String {
-    // The last `@` of the whole: a secret may hold a `?` too.
+    // The last `@` of the whole text counts, because a secret may hold a `?` too.
     let shown = match text.rsplit_once('@') {
         _ if text.starts_with('/') => text.to_owned(),
         Some((_, host)) => format!("***@{}", without_query(host)),

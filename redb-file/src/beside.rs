@@ -1,4 +1,4 @@
-//! A file that is only read: what redb writes while it opens and repairs it stays in memory.
+//! A file that is only read: what redb writes while it opens and repairs the file stays in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-/// What is written is kept in pieces of this size, in bytes.
+/// The size of the pieces in which written bytes are kept.
 const PIECE: u64 = 4096;
 
-/// See the module.
+/// A redb backend that reads from a file and writes beside it, into memory.
 #[derive(Debug)]
 pub(crate) struct Beside {
     file: File,
@@ -36,7 +36,7 @@ impl Beside {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the file itself has at this place; zeros behind its end.
+    /// What the file itself has at this place, with zeros behind its end.
     fn read_file(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         out.fill(0);
         let there = self.kept.saturating_sub(offset).min(out.len() as u64);
@@ -44,7 +44,7 @@ impl Beside {
     }
 }
 
-/// `offset` and `length` cut at the borders of pieces: (piece, begin within the piece, length).
+/// Cuts `offset` and `length` at the borders of pieces: (piece, begin within the piece, length).
 fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     let end = offset + length as u64;
     let mut at = offset;
@@ -84,7 +84,7 @@ impl StorageBackend for Beside {
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
         let mut written = self.written();
         written.length = length;
-        // redb reads nothing behind what it has cut off before it has written there again.
+        // Pieces behind the cut can go: redb reads nothing there before it has written there again.
         written.pieces.split_off(&length.div_ceil(PIECE));
         Ok(())
     }

@@ -1,7 +1,9 @@
-//! redb files that are made whole or not at all, looked at when they are opened, and can be looked at without being touched.
+//! redb files that are made whole or not at all, that are looked at when they are opened, and that
+//! can be looked at without being touched.
 //!
-//! redb begins anew in an empty file and trusts one that was closed cleanly: over damaged pages it answers other values, or
-//! panics. Neither may happen to a record, so nobody opens such a file but through here.
+//! redb begins anew in an empty file and trusts a file that was closed cleanly: over damaged pages
+//! it answers other values, or panics. Neither may happen to a record, so the store and the elector
+//! open such files only through this crate.
 
 mod beside;
 
@@ -22,21 +24,21 @@ pub enum FileError {
     /// What is in the file is not what was written to it.
     #[error("{} is damaged: {why}", path.display())]
     Damaged {
-        /// The file.
+        /// The damaged file.
         path: PathBuf,
-        /// What was seen.
+        /// What was seen in it.
         why: String,
     },
     /// Another process has it open.
     #[error("another process has {} open", path.display())]
     InUse {
-        /// The file.
+        /// The file that is in use.
         path: PathBuf,
     },
     /// The disk has no room, or takes no writes.
     #[error("{}: {why}", path.display())]
     Full {
-        /// The file.
+        /// The file that could not be written.
         path: PathBuf,
         /// What the disk said.
         why: String,
@@ -44,9 +46,9 @@ pub enum FileError {
     /// The disk failed, or redb answers nothing more until the file is opened again.
     #[error("{}: {why}", path.display())]
     Failed {
-        /// The file.
+        /// The file that failed.
         path: PathBuf,
-        /// What was said.
+        /// What the disk or redb said.
         why: String,
     },
 }
@@ -80,7 +82,8 @@ impl FileError {
     }
 }
 
-/// Opens the file, or makes it with what `fill` puts into it. `cache_bytes` of it are kept in memory.
+/// Opens the file, or makes it with what `fill` puts into it. Up to `cache_bytes` of the file are
+/// kept in memory.
 pub fn open(
     path: &Path,
     cache_bytes: usize,
@@ -94,18 +97,20 @@ pub fn open(
     guarded(path, || builder(cache_bytes).open(path).map_err(|error| FileError::of(path, error)))
 }
 
-/// Looks at every page of the file and touches none: the size of what is whole, in bytes. The owner of the file may be at work in it: what
-/// then looks damaged may only have changed meanwhile, and is said to be damaged only if it did not.
+/// Looks at every page of the file and touches none, and answers the size of a whole file in bytes.
+/// The owner of the file may be at work in it. What looks damaged may then only have changed
+/// meanwhile, so the file is called damaged only if it did not change.
 pub fn examine(path: &Path) -> Result<Examined, FileError> {
     let bytes = not_empty(path)?;
     let look = || {
         let file = fs::File::open(path).map_err(|error| FileError::of_disk(path, &error))?;
         let beside = Beside::new(file).map_err(|error| FileError::of_disk(path, &error))?;
         let opened = builder(EXAMINE_CACHE_BYTES).create_with_backend(beside);
-        // Closing writes, beside the file like everything else.
+        // Closing writes too, and that goes into memory like every other write.
         opened.map(drop).map_err(|error| FileError::of(path, error))
     };
-    // Twice, because the clock of a file system ticks only every few milliseconds.
+    // The file is looked at twice, because the clock of a file system ticks only every few
+    // milliseconds.
     let mut damage = None;
     for _ in 0..2 {
         let before = state(path)?;
@@ -118,7 +123,8 @@ pub fn examine(path: &Path) -> Result<Examined, FileError> {
     damage.map_or(Ok(Examined::Whole(bytes)), Err)
 }
 
-/// [`examine`] again and again while the owner of the file writes to it; `None` if it never stopped.
+/// Calls [`examine`] again and again while the owner of the file writes to it; `None` if the owner
+/// never stopped.
 pub async fn examine_patiently(path: &Path, clock: &SharedClock) -> Result<Option<u64>, FileError> {
     for _ in 0..LOOKS {
         match examine(path)? {
@@ -129,7 +135,7 @@ pub async fn examine_patiently(path: &Path, clock: &SharedClock) -> Result<Optio
     Ok(None)
 }
 
-/// How often a file is looked at that is written to all the time.
+/// How often to look at a file that is written to all the time.
 const LOOKS: u32 = 20;
 
 /// How long to wait between two looks.
@@ -138,25 +144,26 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// What a look at a file came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Examined {
-    /// It is whole, and so large in bytes.
+    /// The file is whole, and has so many bytes.
     Whole(u64),
-    /// Its owner wrote to it meanwhile: look again.
+    /// The owner of the file wrote to it meanwhile: look again.
     Changing,
 }
 
-/// Runs what reads or writes an open file. redb panics over pages that were damaged since it was opened; here that is an error
-/// like any other.
+/// Runs work that reads or writes an open file. redb panics over pages that were damaged since the
+/// file was opened; here such a panic is an error like any other.
 pub fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
     panics::caught(work).unwrap_or_else(|why| Err(FileError::Damaged { path: path.to_owned(), why }))
 }
 
-/// Closes an open file. What redb writes at the end, to open faster the next time, is not missed where it cannot be written.
+/// Closes an open file. redb writes at the end to open faster the next time; where that cannot be
+/// written, it is not missed.
 pub fn close(path: &Path, database: Database) {
-    // Without a word: whoever closes a file that failed has told of it.
+    // No error is told: the caller that closes a failed file has told of the failure.
     let _ = guarded(path, || database.close().map_err(|error| FileError::of(path, error)));
 }
 
-/// A look needs little: each page once.
+/// A look reads each page once, so a small cache is enough.
 const EXAMINE_CACHE_BYTES: usize = 1024 * 1024;
 
 fn builder(cache_bytes: usize) -> Builder {
@@ -171,7 +178,8 @@ fn make(
     fill: impl FnOnce(&Database) -> Result<(), redb::Error>,
 ) -> Result<(), FileError> {
     let disk = |error: io::Error| FileError::of_disk(path, &error);
-    // Of its own, so that two processes that come at once do not make one file.
+    // The new file has a name of its own, so that two processes that come at once do not make one
+    // file.
     let new = path.with_added_extension(format!("new-{}", std::process::id()));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(disk(error)),
@@ -183,14 +191,14 @@ fn make(
         database.close().map_err(|error| FileError::of(path, error))
     });
     if let Err(error) = made {
-        // Best effort: what could not be made is said by the error.
+        // The removal may fail: the error says what could not be made.
         let _ = fs::remove_file(&new);
         return Err(error);
     }
     disk::place(&new, path).map(|_| ()).map_err(disk)
 }
 
-/// Since a file is made whole, an empty one was cut off.
+/// The size of the file. A file is made whole, so an empty one was cut off.
 fn not_empty(path: &Path) -> Result<u64, FileError> {
     let metadata = fs::metadata(path).map_err(|error| FileError::of_disk(path, &error))?;
     if metadata.is_file() && metadata.len() == 0 {
@@ -200,7 +208,7 @@ fn not_empty(path: &Path) -> Result<u64, FileError> {
     Ok(metadata.len())
 }
 
-/// What changes when somebody writes to the file.
+/// Those properties of the file that change when a process writes to it.
 fn state(path: &Path) -> Result<(u64, i64, i64), FileError> {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = fs::metadata(path).map_err(|error| FileError::of_disk(path, &error))?;

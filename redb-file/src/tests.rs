@@ -85,7 +85,8 @@ fn a_file_of_somebody_else_is_refused() {
     assert_eq!(fs::read(&path).unwrap(), b"no record at all");
 }
 
-/// The file is refused, by whoever opens and by whoever looks, or everything in it is as it was. Whether it was refused.
+/// The file is refused, by [`open`] and by [`examine`], or everything in it is as it was. `true` if
+/// it was refused.
 fn refused_or_whole(path: &Path, what: &str) -> bool {
     let before = fs::read(path).unwrap();
     let examined = examine(path);
@@ -120,7 +121,7 @@ fn a_cut_file_is_refused_or_lacks_nothing() {
     }
 }
 
-/// Never another value, never a panic.
+/// A flipped byte never becomes another value or a panic.
 #[test]
 fn a_flipped_byte_is_never_read() {
     let directory = tempfile::tempdir().unwrap();
@@ -144,7 +145,7 @@ fn a_look_touches_nothing_and_needs_no_rest() {
     let before = fs::read(&path).unwrap();
     assert_eq!(examine(&path), Ok(Examined::Whole(before.len() as u64)), "while it is open");
     assert!(fs::read(&path).unwrap() == before, "the look has written");
-    // As after a kill: never closed.
+    // A copy of the open file is as a killed process would leave it: never closed.
     let copy = directory.path().join("copy.redb");
     fs::write(&copy, &before).unwrap();
     assert_eq!(examine(&copy), Ok(Examined::Whole(before.len() as u64)));
@@ -152,8 +153,8 @@ fn a_look_touches_nothing_and_needs_no_rest() {
     drop(database);
 }
 
-/// What looks damaged while somebody writes may only be half of what is written: it is no damage to
-/// tell of.
+/// What looks damaged while a process writes may only be half of what is written, which is no
+/// damage to tell of.
 #[test]
 fn what_changes_meanwhile_is_not_called_damaged() {
     let directory = tempfile::tempdir().unwrap();
@@ -172,7 +173,7 @@ fn what_changes_meanwhile_is_not_called_damaged() {
                 file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
             }
         });
-        // A writer that the machine leaves no time for has not changed it.
+        // A writer that the machine leaves no time for has not changed the file.
         let looked = (0..1000).map(|_| examine(&path)).find(|looked| *looked == Ok(Examined::Changing));
         *seen.lock().unwrap() = Some(looked);
     });

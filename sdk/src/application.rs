@@ -13,22 +13,24 @@ use crate::error::{BoxError, Error, explain};
 /// What a main() returns. `?` takes any error.
 pub type MainResult = Result<(), BoxError>;
 
-/// Exit code of a main() that returned an error.
+/// The exit code of a main() that returned an error.
 const FAILED: u8 = 1;
-/// Exit code of a main() that panicked, as Rust has it.
+/// The exit code of a main() that panicked, as Rust has it.
 const PANICKED: u8 = 101;
 /// How long blocking work that main() left behind may hold up the exit.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Runs a program as an application's main().
+/// Runs a program as an application's main(): the one entry of library mode.
 #[derive(Debug)]
 pub struct ApplicationRunner;
 
 impl ApplicationRunner {
-    /// Runs `main` to its end on a runtime of its own and answers the exit code for the process: 0, or 1 with the error on stderr
-    /// as `error[REASON]: …`, or 101 after a panic. Not to be called inside another runtime.
+    /// Runs `main` to its end on a runtime of its own and answers the exit code for the process: 0,
+    /// or 1 with the error on stderr as `error[REASON]: …`, or 101 after a panic. Not to be called
+    /// inside another runtime.
     ///
-    /// Jobs that `main` did not wait for are awaited when it returned `Ok` and cancelled otherwise.
+    /// Jobs that `main` did not wait for are awaited when it returned `Ok`, and cancelled
+    /// otherwise.
     pub fn run<F, Fut>(main: F) -> ExitCode
     where
         F: FnOnce(Environment) -> Fut + Send + 'static,
@@ -43,7 +45,8 @@ impl ApplicationRunner {
             }
         };
         let code = runtime.block_on(async {
-            // On a thread of the runtime: planning and decoding recurse, and the first thread has a small stack.
+            // main() runs on a thread of the runtime, because planning and decoding recurse and the
+            // first thread has a small stack.
             match owned("main", run(main)).await {
                 Ok(code) => code,
                 Err(TaskFailed { how: HowItEnded::Panicked(_), .. }) => PANICKED,
@@ -60,7 +63,8 @@ where
     F: FnOnce(Environment) -> Fut + Send + 'static,
     Fut: Future<Output = MainResult> + Send + 'static,
 {
-    // Only where traces are wanted: the program's own logging is its own affair.
+    // Telemetry is set up only where traces are wanted: the program's own logging is its own
+    // affair.
     let traced = std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_some_and(|endpoint| !endpoint.is_empty());
     let telemetry = traced.then(|| telemetry::init("main", &TelemetryArgs::default().quiet()));
     let span = tracing::info_span!(

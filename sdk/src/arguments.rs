@@ -1,4 +1,4 @@
-//! What stands after the program on the command line.
+//! The arguments that stand after the program on the command line.
 
 use std::ffi::OsString;
 

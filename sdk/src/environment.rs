@@ -21,10 +21,16 @@ use crate::finished::Finished;
 use crate::job::Job;
 use crate::once::{self, Turns};
 
-/// Where relative outputs go; set by the runner, and obeyed by a program that is started by hand.
+/// The variable that says where relative outputs go. The runner sets it, and a program that is
+/// started by hand obeys it.
 const OUTPUT_DIRECTORY_VARIABLE: &str = "MAINSPRING_OUTPUT_DIR";
 
-/// The application as its main() sees it. Cheap to clone; clones are the same application.
+/// The application as its main() sees it.
+///
+/// A program gets one environment and may clone it freely: all clones are the same application.
+/// [`execute`](Self::execute) and [`once`](Self::once) go through the record, so that a later
+/// execution of main() finds what this one has finished; everything else happens in this process,
+/// each time.
 #[derive(Clone)]
 pub struct Environment {
     inner: Arc<Inner>,
@@ -47,7 +53,8 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// The environment of this process, as the runner set it up or, without one, by hand.
+    /// The environment of this process, as the runner set it up or, without a runner, as it is by
+    /// hand.
     pub(crate) async fn of_process() -> Result<Self, Error> {
         let arguments = arguments::parse(std::env::args_os().skip(1))?;
         if std::env::var_os(ENDPOINT_VARIABLE).is_some() {
@@ -62,7 +69,7 @@ impl Environment {
         Self::by_hand(arguments, outputs)
     }
 
-    /// Under a runner. Waits until it answers.
+    /// The environment under a runner. Waits until the runner answers.
     pub(crate) async fn under(execution: Execution, arguments: Vec<String>) -> Result<Self, Error> {
         let attempt = execution.get_attempt().await.map_err(|error| {
             Error::Environment(format!(
@@ -74,7 +81,7 @@ impl Environment {
         Self::new(Arc::new(Runner::new(execution)), arguments, outputs, Some(attempt))
     }
 
-    /// Without a runner.
+    /// The environment without a runner.
     pub(crate) fn by_hand(arguments: Vec<String>, outputs: PathBuf) -> Result<Self, Error> {
         let clock: SharedClock = Arc::new(SystemClock);
         let executor = ByHand::new(clock)
@@ -105,8 +112,9 @@ impl Environment {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The session in which frames are planned, with the application's `-D datafusion.…` settings. What is *run* through it, and
-    /// not through [`execute`](Self::execute), happens in this process and is not journalled.
+    /// The session in which frames are planned, with the application's `-D datafusion.…` settings.
+    /// What is *run* through the session, and not through [`execute`](Self::execute), happens in
+    /// this process and is not journalled.
     pub fn session(&self) -> &SessionContext {
         &self.inner.session
     }
@@ -116,25 +124,30 @@ impl Environment {
         &self.inner.arguments
     }
 
-    /// main() was started before, in an earlier attempt. Jobs and `once` steps that it had finished are answered from the record.
+    /// Whether main() was started before, in an earlier attempt. Jobs and `once` steps that it had
+    /// finished are answered from the record.
     pub fn is_re_execution(&self) -> bool {
         self.inner.attempt.as_ref().is_some_and(|attempt| attempt.re_execution)
     }
 
-    /// The program was started by hand: there is no record, and jobs run in this process.
+    /// Whether the program was started by hand: then there is no record, and jobs run in this
+    /// process.
     pub fn is_by_hand(&self) -> bool {
         self.inner.attempt.is_none()
     }
 
-    /// Where targets that are relative paths lead; absolute. It may not exist before the first job writes.
+    /// The absolute directory where targets that are relative paths lead. It may not exist before
+    /// the first job writes.
     pub fn output_directory(&self) -> &Path {
         &self.inner.paths.outputs
     }
 
-    /// The absolute path of a file that came with the application (`--artifact`), or of any other one, as text for
-    /// `session.read_csv` and its like; relative names are looked up in the working directory.
+    /// The absolute path of a file that came with the application (`--artifact`), or of any other
+    /// file, as text for `session.read_csv` and its like. Relative names are looked up in the
+    /// working directory.
     pub fn artifact(&self, name: &str) -> Result<String, Error> {
-        // Links are followed: the file itself may last longer than one attempt's working directory.
+        // Links are followed, because the file itself may last longer than one attempt's working
+        // directory.
         let path = std::fs::canonicalize(name).map_err(|error| {
             let directory = self.inner.paths.inputs.display();
             Error::Environment(format!(
@@ -147,17 +160,19 @@ impl Environment {
         Ok(text.to_owned())
     }
 
-    /// Executes one job and waits for its end: recorded, and its output published. The job is known by `name`, in this execution of
-    /// main() and in any later one; an empty name means the ordinal of the call, and then no other call may be in flight.
+    /// Executes one job and waits until its end is recorded and its output published. The job is
+    /// known by `name`, in this execution of main() and in any later one. An empty name means the
+    /// ordinal of the call, and then no other call may be in flight.
     ///
-    /// A program never notices that its runner is away: the call waits. Dropping the call does not end the job.
+    /// A program never notices that its runner is away: the call waits. Dropping the call does not
+    /// end the job.
     pub async fn execute(&self, name: &str, job: impl Into<Job>) -> Result<Finished, Error> {
         let graph = job.into().graph(&self.inner.paths, self.inner.append).map_err(|error| Error::Graph {
             job: name.to_owned(),
             reason: error.reason(),
             message: error.to_string(),
         })?;
-        // A picture that cannot be drawn is no reason not to run.
+        // A picture that cannot be drawn is no reason not to run the job.
         let description = graph.describe(&self.inner.session.task_ctx()).unwrap_or_default();
         let call = ExecuteCall {
             name: name.to_owned(),
@@ -183,16 +198,17 @@ impl Environment {
     pub async fn show(&self, name: &str, frame: DataFrame) -> Result<(), Error> {
         let (schema, rows) = self.execute(name, frame).await?.read().await?;
         match table::print(&mut std::io::stdout().lock(), &schema, &rows) {
-            // Whoever read our output has seen enough.
+            // The reader of the output has seen enough and is gone.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             printed => printed.map_err(|error| Error::Environment(format!("stdout: {error}"))),
         }
     }
 
-    /// A step that is not run again once its value is kept: the value is found under `key` (256 bytes at most) and the step left
-    /// out. Values are kept as JSON, 32 KiB at most.
+    /// Runs a step once: when the value is kept under `key` (256 bytes at most), the step is left
+    /// out and the value answered. Values are kept as JSON, 32 KiB at most.
     ///
-    /// A step that was cut off between its effect and the record of its value *is* run again: give the effect the key.
+    /// A step that was cut off between its effect and the record of its value *is* run again: give
+    /// the effect the key.
     pub async fn once<T, Step>(&self, key: &str, step: Step) -> Result<T, Error>
     where
         T: Serialize + DeserializeOwned,
@@ -201,7 +217,8 @@ impl Environment {
         once::once(self.inner.executor.as_ref(), &self.inner.turns, key, step).await
     }
 
-    /// main() has returned. A job that it had left running and that failed is its failure too.
+    /// Ends the program's jobs after main() has returned. A job that main() had left running and
+    /// that failed is a failure of main(), too.
     pub(crate) async fn finish(&self, main_succeeded: bool) -> Result<(), Error> {
         match self.inner.executor.finish(main_succeeded).await {
             Some(failed) => Finished::of("", failed, self.inner.executor.clone()).map(drop),
@@ -209,14 +226,14 @@ impl Environment {
         }
     }
 
-    /// The attempt's fields of a trace.
+    /// The attempt that a trace names.
     pub(crate) fn attempt(&self) -> Option<&GetAttemptResponse> {
         self.inner.attempt.as_ref()
     }
 }
 
-/// `outputs/<program>@<n>/` below the current directory, with the first free number, as runs under mainspring have it in the state
-/// directory: two runs never share a target.
+/// `outputs/<program>@<n>/` below the current directory, with the first free number, so that two
+/// runs never share a target. Runs under mainspring have the same in the state directory.
 fn outputs_by_hand() -> Result<PathBuf, Error> {
     let absolute = |path: PathBuf| {
         std::path::absolute(&path).map_err(|error| Error::Environment(format!("{}: {error}", path.display())))

@@ -1,4 +1,4 @@
-//! What can go wrong for a program, in its terms.
+//! What can go wrong for a program, in the program's terms.
 
 use proto::Reason;
 use proto::job::JobOutcome;
@@ -13,24 +13,25 @@ pub enum Error {
     /// The process was started in a way that cannot work.
     #[error("{0}")]
     Environment(String),
-    /// The frame cannot become a job graph; nothing was submitted.
+    /// The frame cannot become a job graph. Nothing was submitted.
     #[error("job {job}: {message}")]
     Graph {
         /// The job's name.
         job: String,
-        /// `STATEMENT_UNSUPPORTED` and the like.
+        /// The reason, such as `STATEMENT_UNSUPPORTED`.
         reason: Reason,
         /// What is in the way, and the way out.
         message: String,
     },
-    /// The call was refused: the job did not run because of it.
+    /// The call was refused, and the job did not run because of it.
     #[error("job {job} was refused: {message}")]
     Refused {
         /// The job's name.
         job: String,
-        /// Such as `JOB_NAME_TAKEN` or `MAIN_DIVERGED`; `None` for a reason that this build does not know.
+        /// The reason, such as `JOB_NAME_TAKEN` or `MAIN_DIVERGED`; `None` for a reason that this
+        /// build does not know.
         reason: Option<Reason>,
-        /// For people.
+        /// What was refused, for people.
         message: String,
     },
     /// The job has ended, and not well. The end is recorded: asking again answers the same.
@@ -38,27 +39,27 @@ pub enum Error {
     Job {
         /// The job's name.
         job: String,
-        /// How it ended.
+        /// How the job ended.
         outcome: JobOutcome,
-        /// The reason in the record; `None` for one that this build does not know.
+        /// The reason in the record; `None` for a reason that this build does not know.
         reason: Option<Reason>,
         /// The engine's root cause.
         message: String,
     },
-    /// The job succeeded, but what is asked of it is not there.
+    /// The job succeeded, but left no result of the kind that is asked for.
     #[error("job {job}: {message}")]
     Result {
         /// The job's name.
         job: String,
-        /// Such as `RESULT_NONE`.
+        /// The reason, such as `RESULT_NONE`.
         reason: Option<Reason>,
-        /// For people.
+        /// What is missing, for people.
         message: String,
     },
-    /// A `once` step itself failed; nothing was kept.
+    /// A `once` step itself failed. Nothing was kept.
     #[error("once step {key:?} failed")]
     Once {
-        /// Its key.
+        /// The key of the step.
         key: String,
         /// What the step returned.
         source: BoxError,
@@ -66,11 +67,11 @@ pub enum Error {
     /// A `once` value could not be kept or read back.
     #[error("once step {key:?}: {message}")]
     Journal {
-        /// Its key.
+        /// The key of the step.
         key: String,
-        /// Such as `JOURNAL_VALUE_TOO_LARGE`.
+        /// The reason, such as `JOURNAL_VALUE_TOO_LARGE`.
         reason: Option<Reason>,
-        /// For people.
+        /// What went wrong, for people.
         message: String,
     },
 }
@@ -89,13 +90,13 @@ impl Error {
     }
 }
 
-/// `FAILED` for `JOB_OUTCOME_FAILED`.
+/// The word for an outcome: `FAILED` for `JOB_OUTCOME_FAILED`.
 fn outcome_word(outcome: JobOutcome) -> &'static str {
     let name = outcome.as_str_name();
     name.strip_prefix("JOB_OUTCOME_").unwrap_or(name)
 }
 
-/// An error with its causes in one line, and the reason of the first of them that has one.
+/// An error with its causes in one line, and the reason of the first of them that has a reason.
 pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> (Option<Reason>, String) {
     let mut text = error.to_string();
     let mut reason = None;

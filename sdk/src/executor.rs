@@ -1,4 +1,5 @@
-//! Who runs the jobs of a program: the runner that started it, or the program itself.
+//! The place where a program's jobs run: the runner that started the program, or the program
+//! itself.
 
 mod by_hand;
 mod runner;
@@ -14,11 +15,16 @@ pub(crate) use runner::Runner;
 
 /// Where `execute()`, its rows and `once` values go.
 ///
-/// Laws: within one execution of main() a job name is taken once; a job that was accepted goes on when its caller is no
-/// longer interested; `journal_put` never replaces a value and answers the one that stands.
+/// The environment calls the executor for everything that a later execution of main() has to find
+/// again. There are two: [`Runner`] speaks to the runner of this process, and [`ByHand`] is this
+/// process itself. A program cannot tell them apart but by
+/// [`is_by_hand`](crate::Environment::is_by_hand).
+///
+/// Laws: within one execution of main() a job name is taken once; a job that was accepted goes on
+/// when its caller has left; `journal_put` never replaces a value and answers the one that stands.
 #[async_trait]
 pub(crate) trait Executor: Send + Sync {
-    /// Runs a job to its end, whatever its outcome.
+    /// Runs a job to its end, and answers the end, also one that is not a success.
     async fn execute(&self, call: ExecuteCall) -> Result<Ended, Refusal>;
 
     /// The rows of an ended job, as an Arrow IPC stream.
@@ -27,11 +33,11 @@ pub(crate) trait Executor: Send + Sync {
     /// The value under a `once` key.
     async fn journal_get(&self, key: &str) -> Result<Option<Bytes>, Refusal>;
 
-    /// Keeps a value if there is none; answers the one that stands.
+    /// Keeps a value if there is none, and answers the value that stands.
     async fn journal_put(&self, key: &str, value: Bytes) -> Result<Bytes, Refusal>;
 
-    /// main() has returned. Jobs that it did not wait for are awaited when it did well, cancelled otherwise. Answers the first
-    /// of them that did not succeed.
+    /// Ends the jobs that main() did not wait for: they are awaited when main() did well, and
+    /// cancelled otherwise. Answers the first of them that did not succeed.
     async fn finish(&self, main_succeeded: bool) -> Option<Ended>;
 }
 

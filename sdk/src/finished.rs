@@ -1,4 +1,4 @@
-//! What a job left when it has ended well.
+//! What a job that has ended well left.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ pub struct Finished {
     executor: Arc<dyn Executor>,
 }
 
-/// Files that a job published.
+/// The files that a job published in one directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Absolute path of the directory that holds the parts.
+    /// The absolute path of the directory that holds the parts.
     pub location: String,
-    /// Parts of this job in it.
+    /// How many parts of this job are in it.
     pub files: usize,
-    /// Rows in them together.
+    /// How many rows they have together.
     pub rows: u64,
-    /// Their size together, in bytes.
+    /// How large they are together, in bytes.
     pub bytes: u64,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Finished {
 }
 
 impl Finished {
-    /// An end that is not SUCCEEDED is an error.
+    /// The job behind an end; an end that is not SUCCEEDED is an error.
     pub(crate) fn of(job: &str, ended: Ended, executor: Arc<dyn Executor>) -> Result<Self, Error> {
         let Ended { accepted, end } = ended;
         let name = if accepted.name.is_empty() { job.to_owned() } else { accepted.name };
@@ -65,7 +65,7 @@ impl Finished {
         Ok(Self { name, id, found: accepted.found, end, outputs, executor })
     }
 
-    /// The job's name; `job-<n>` for one that was not named.
+    /// The job's name; `job-<n>` for a job that was not named.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -75,34 +75,37 @@ impl Finished {
         self.id
     }
 
-    /// The record knew the job before this call: an earlier execution of main() had come this far.
+    /// Whether the record knew the job before this call, because an earlier execution of main() had
+    /// come this far.
     pub fn was_found(&self) -> bool {
         self.found
     }
 
-    /// Rows read from files.
+    /// How many rows were read from files.
     pub fn rows_in(&self) -> u64 {
         self.end.progress.unwrap_or_default().rows_in
     }
 
-    /// Rows written, or brought back.
+    /// How many rows were written, or brought back.
     pub fn rows_out(&self) -> u64 {
         self.end.progress.unwrap_or_default().rows_out
     }
 
-    /// What it published; empty for a query.
+    /// What the job published; empty for a query.
     pub fn outputs(&self) -> &[Written] {
         &self.outputs
     }
 
-    /// Where it wrote to: an absolute path, for `session.read_parquet` and its like. `RESULT_NONE` for a query.
+    /// The directory that the job wrote to: an absolute path, for `session.read_parquet` and its
+    /// like. `RESULT_NONE` for a query.
     pub fn location(&self) -> Result<&str, Error> {
         let first =
             self.outputs.first().ok_or_else(|| self.no("it is a query and wrote no files; see collect()"))?;
         Ok(&first.location)
     }
 
-    /// The rows that a query brought back, read from the record. `RESULT_NONE` for a job that wrote files.
+    /// The rows that a query brought back, read from the record. `RESULT_NONE` for a job that wrote
+    /// files.
     pub async fn collect(&self) -> Result<Vec<RecordBatch>, Error> {
         Ok(self.read().await?.1)
     }

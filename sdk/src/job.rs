@@ -8,11 +8,12 @@ use mainspring_datafusion::error::GraphError;
 use mainspring_datafusion::graph::{Format, JobGraph, JobKind, Origin, Sink};
 use mainspring_datafusion::script::Paths;
 
-/// A frame and what becomes of its rows.
+/// A frame, and what becomes of its rows.
 ///
-/// A plain `DataFrame` is one too: a query's rows come back through the record; a frame of `session.sql("COPY …")` or
-/// `session.sql("INSERT INTO …")` writes files. Relative targets lead below the application's output directory, inputs below
-/// the working directory, as DataFusion has it.
+/// A plain `DataFrame` is a job, too: the rows of a query come back through the record, and a frame
+/// of `session.sql("COPY …")` or `session.sql("INSERT INTO …")` writes files. Relative targets lead
+/// below the application's output directory, and relative inputs below the working directory, as
+/// DataFusion has it.
 #[derive(Debug, Clone)]
 pub struct Job {
     frame: DataFrame,
@@ -35,7 +36,8 @@ impl From<DataFrame> for Job {
 }
 
 impl Job {
-    /// Writes the rows as Parquet into the directory `target`: a path, absolute or below the output directory.
+    /// Writes the rows as Parquet into the directory `target`: a path, absolute or below the output
+    /// directory.
     pub fn parquet(frame: DataFrame, target: impl Into<String>) -> Self {
         Self::write(frame, target.into(), Format::Parquet)
     }
@@ -55,7 +57,8 @@ impl Job {
         Self { frame, write: Some(write) }
     }
 
-    /// Sets an option of the format by its name in SQL, such as `format.delimiter`. Without a target it changes nothing.
+    /// Sets an option of the format by its name in SQL, such as `format.delimiter`. Without a
+    /// target the option changes nothing.
     #[must_use]
     pub fn with_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         if let Some(write) = &mut self.write {
@@ -64,7 +67,7 @@ impl Job {
         self
     }
 
-    /// Splits the rows into `column=value` directories. Without a target it changes nothing.
+    /// Splits the rows into `column=value` directories. Without a target this changes nothing.
     #[must_use]
     pub fn partitioned_by(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         if let Some(write) = &mut self.write {
@@ -73,7 +76,7 @@ impl Job {
         self
     }
 
-    /// Lets the target hold parts of other runs. Without a target it changes nothing.
+    /// Lets the target hold parts of other runs. Without a target this changes nothing.
     #[must_use]
     pub fn appending(mut self) -> Self {
         if let Some(write) = &mut self.write {
@@ -82,7 +85,7 @@ impl Job {
         self
     }
 
-    /// The graph that is stored. `append` is what the application was started with.
+    /// The graph that is stored. `append` is the setting that the application was started with.
     pub(crate) fn graph(self, paths: &Paths, append: bool) -> Result<JobGraph, GraphError> {
         let Some(write) = self.write else { return of_frame(self.frame, paths, append) };
         let location = paths.output(&write.target).map_err(|why| unusable(&write.target, why))?;

@@ -1,4 +1,4 @@
-//! `once(key, …)`: one at a time per key, and how values are kept.
+//! `once(key, …)`: one step at a time per key, and how values are kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::executor::{Executor, Refusal};
 
-/// Two tasks of one program that come to the same key at the same time: the second waits and gets the first one's value.
+/// The turns of two tasks of one program that come to the same key at the same time: the second
+/// waits, and gets the first one's value.
 #[derive(Default)]
 pub(crate) struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
@@ -43,7 +44,7 @@ where
     }
     let value = step.await.map_err(|source| Error::Once { key: key.to_owned(), source })?;
     let kept = executor.journal_put(key, encode(key, &value)?).await.map_err(refused)?;
-    // What stands in the record counts; it is this value unless somebody else was first.
+    // The value in the record counts; it is this value unless another execution was first.
     decode(key, &kept)
 }
 

@@ -33,7 +33,7 @@ fn numbers(rows: &[RecordBatch]) -> Vec<i64> {
     rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
-/// Two jobs, the second reading the first one's output.
+/// Two jobs, of which the second reads the first one's output.
 async fn evens(env: &Environment, file: &str) -> Result<Vec<i64>, Error> {
     let even = read(env, file).await.filter((col("n") % lit(2)).eq(lit(0))).unwrap();
     let written = env.execute("even", Job::parquet(even, "even/")).await?;
@@ -74,7 +74,7 @@ async fn a_re_executed_main_gets_its_jobs_and_values_from_the_record() {
     assert_eq!(first.once("seed", step()).await.unwrap(), 0);
     assert_eq!(evens(&first, &file).await.unwrap(), [0, 2, 4, 6, 8]);
 
-    // What it reads is gone: whatever is answered now comes from the record.
+    // The file that the job reads is gone, so any answer now comes from the record.
     let second = world.main(true).await;
     assert!(second.is_re_execution());
     assert_eq!(second.once("seed", step()).await.unwrap(), 0);
@@ -98,7 +98,7 @@ async fn calls_wait_while_the_runner_is_away() {
         let kept: u32 = env.once("seed", async { Ok(7) }).await.unwrap();
         (kept, env.collect("all", frame).await.unwrap())
     });
-    // It is under way and has nobody to talk to.
+    // The call is under way, and no runner is there to answer it.
     tokio::task::yield_now().await;
     assert!(!call.is_finished());
     world.serve(true).await;
@@ -202,14 +202,14 @@ async fn a_job_that_main_did_not_wait_for_counts_when_main_did_well() {
         env.session().register_csv("t", &file, CsvReadOptions::new()).await.unwrap();
         let frame = env.session().sql("SELECT 1 / (n - 2) FROM t").await.unwrap();
         let mut call = Box::pin(env.collect("left", frame));
-        // Polled once, so that it is accepted, then dropped.
+        // The call is polled once, so that it is accepted, and then dropped.
         assert!(futures::poll!(&mut call).is_pending());
         drop(call);
         assert_eq!(env.finish(main_succeeded).await.is_err(), said);
     }
 }
 
-/// The laws of [`Executor`], for each that there is.
+/// The laws of [`Executor`], for each executor that there is.
 async fn laws(executor: Arc<dyn Executor>, graph: Bytes) {
     let call = |name: &str| client::execution::ExecuteCall {
         name: name.to_owned(),

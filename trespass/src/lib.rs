@@ -1,6 +1,6 @@
-//! Tries every door of a served service with every kind of token: the methods are those of the
-//! contract, the requests are as empty as may be and name an application wherever one can be named.
-//! For tests of services.
+//! Tries every door of a served service with every kind of token, for tests of services. The
+//! methods are those of the contract; the requests are as empty as may be, and name an application
+//! wherever one can be named.
 
 mod requests;
 mod wire;
@@ -14,21 +14,21 @@ use chassis::credential::{Credential, Kept, Kind, Principal};
 use chassis::server::who_may;
 use proto::Reason;
 
-/// A method that answers nothing for so long has let its caller in.
+/// How long a method may answer nothing before it counts as having let its caller in.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// The application and generation that tokens are for.
+/// The application and generation that the tokens are for.
 pub const OWN: (&str, u64) = ("orders", 1);
 
-/// One that they are not for.
+/// An application and generation that the tokens are not for.
 pub const OTHER: (&str, u64) = ("payments", 1);
 
-/// One try.
+/// One try of one method with one token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
-    /// As `/package.Service/Method`.
+    /// The method, as `/package.Service/Method`.
     pub path: String,
-    /// Of the token that was shown.
+    /// The kind of the token that was shown.
     pub kind: Kind,
     /// The application that the request named; `None` where the method's request names none.
     pub about: Option<&'static str>,
@@ -50,8 +50,8 @@ pub fn principal(kind: Kind) -> Principal {
     }
 }
 
-/// Tries all methods of `service` (as `package.Service`) with a token of each kind. One of the kind
-/// `last` comes after all others: what it is let do may end the server.
+/// Tries all methods of `service` (as `package.Service`) with a token of each kind. The token of
+/// the kind `last` comes after all others, because the calls that it opens may end the server.
 pub async fn walk(
     channel: &GrpcChannel,
     clock: &SharedClock,
@@ -87,9 +87,9 @@ fn refusal(status: &tonic::Status) -> Option<Reason> {
     proto::problem::reason(status).filter(|reason| of_credentials.contains(reason))
 }
 
-/// Panics unless every door opened for those of the table, for their own application and for no
-/// other. `unscoped` are the methods, by name, whose requests name no application and that others
-/// than the deployment may call: each has to be argued for.
+/// Panics unless every door opened for the kinds of the table, for their own application and for no
+/// other. `unscoped` are the methods, by name, whose requests name no application and that other
+/// callers than the deployment may call: each has to be argued for.
 #[track_caller]
 pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
     let mut without = BTreeSet::new();
@@ -105,8 +105,8 @@ pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
     assert_eq!(without, unscoped.iter().copied().collect(), "methods that name no application");
 }
 
-/// Panics unless every door opened for the one token of `held`, and for no other, not even the
-/// deployment's.
+/// Panics unless every door opened for the one token of `held`, and for no other token, not even
+/// the deployment's.
 #[track_caller]
 pub fn assert_held(tried: &[Tried], held: Kind) {
     for Tried { path, kind, shut, .. } in tried {

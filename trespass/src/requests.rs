@@ -11,7 +11,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 /// How deep in a request an application may be named.
 const DEPTH: u32 = 4;
 
-/// One method and all that its request may consist of.
+/// One method, and all that its request may consist of.
 pub(crate) struct Method {
     pub(crate) path: String,
     input: String,
@@ -43,7 +43,7 @@ pub(crate) fn methods(service: &str) -> Vec<Method> {
 }
 
 impl Method {
-    /// A request that names this application wherever one can be named; whether one could.
+    /// A request that names this application wherever one can be named, and whether one could be.
     pub(crate) fn request(&self, application: &str, generation: u64) -> (Bytes, bool) {
         let mut names_it = false;
         let request = self.fill(&self.input, application, generation, DEPTH, &mut names_it);
@@ -55,7 +55,7 @@ impl Method {
         let Some(message) = self.messages.get(message).filter(|_| depth > 0) else { return bytes };
         let mut chosen = Vec::new();
         for field in &message.field {
-            // Of a choice the first: it is what opens a stream.
+            // Of a choice the first member is filled, because it is what opens a stream.
             let choice = field.oneof_index.filter(|_| !field.proto3_optional());
             let is_first = choice.is_none_or(|index| !chosen.contains(&index));
             chosen.extend(choice);
@@ -88,7 +88,7 @@ impl Method {
                 *names_it = true;
                 delimited(tag, id.as_bytes(), bytes);
             }
-            // Whose output it is: what a contender may bring.
+            // The role says whose output is brought: a contender may bring that of main().
             (Type::String, "role") => delimited(tag, b"main", bytes),
             (Type::Uint64, "generation") => number(tag, generation, bytes),
             (Type::Uint64, "epoch" | "incarnation") => number(tag, 1, bytes),

@@ -1,4 +1,4 @@
-//! Calls whose messages are bytes: of any method, whatever it streams.
+//! Calls whose messages are bytes, for any method and any kind of stream.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use chassis::channel::GrpcChannel;
@@ -43,12 +43,12 @@ impl Decoder for AsBytes {
     }
 }
 
-/// One message there; returns with the first answer, or with the refusal.
+/// Sends one message, and returns with the first answer or with the refusal.
 pub(crate) async fn call(channel: &GrpcChannel, path: &str, request: Bytes) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await?;
     let path = path.parse().map_err(|_| Status::internal("a path of the contract is a path"))?;
-    // What streams is not ended by its first message: a caller that goes on is let in or not.
+    // A stream does not end with its first message, so a call that goes on has been let in or not.
     let requests = futures::stream::once(async { request });
     let mut answers = grpc.streaming(Request::new(requests), path, AsBytes).await?.into_inner();
     match answers.next().await {

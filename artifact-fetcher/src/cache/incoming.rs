@@ -13,10 +13,11 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-/// Chunks that are written and not digested yet.
+/// How many chunks may be written and not digested yet.
 const QUEUE_CHUNKS: usize = 16;
 
-/// A file below `incoming/`, digested while it is written; removed when it is dropped unfinished.
+/// A file below `incoming/` that is digested while it is written. A file that is dropped unfinished
+/// is removed.
 #[derive(Debug)]
 pub struct Incoming {
     path: PathBuf,
@@ -31,8 +32,9 @@ impl Incoming {
         Ok(Self { path, file, hasher: Sha256::new(), size_bytes: 0 })
     }
 
-    /// Takes the room for so many bytes in all at once, where the file system can: a file that does not fit fails before it has filled the
-    /// disk, and with that every other one that is on its way.
+    /// Takes the room for so many bytes all at once, where the file system can. A file that does
+    /// not fit then fails before it has filled the disk, which would make every other incoming file
+    /// fail too.
     pub fn reserve(&self, size_bytes: u64) -> io::Result<()> {
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size_bytes.max(1)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -40,7 +42,8 @@ impl Incoming {
         }
     }
 
-    /// Adds all of these bytes. Digesting takes longer than writing: they run beside each other. After an error the file is of no use.
+    /// Adds all of these bytes. Digesting takes longer than writing, so each has a thread. After an
+    /// error the file is of no use.
     pub fn receive(&mut self, chunks: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
         let Self { file, hasher, size_bytes, .. } = self;
         thread::scope(|scope| {
@@ -49,14 +52,15 @@ impl Incoming {
             for chunk in chunks {
                 file.write_all(&chunk)?;
                 *size_bytes += chunk.len() as u64;
-                // Fails only when the other thread has panicked, and then so does this one.
+                // Sending fails only when the digesting thread has panicked, and then the scope
+                // panics too.
                 let _ = written.send(chunk);
             }
             Ok(())
         })
     }
 
-    /// Begins again from nothing.
+    /// Begins the file again from nothing.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file = File::create(&self.path)?;
         self.hasher = Sha256::new();
@@ -64,7 +68,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Bytes so far.
+    /// How many bytes have been received so far.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -74,7 +78,7 @@ impl Incoming {
         Digest::from_bytes(self.hasher.clone().finalize().into())
     }
 
-    /// Makes it read-only, then gives it its name.
+    /// Makes the file read-only, then gives it its name.
     pub(super) fn finish(self, target: &Path) -> io::Result<()> {
         self.file.set_permissions(fs::Permissions::from_mode(0o444))?;
         fs::rename(&self.path, target)

@@ -1,11 +1,12 @@
-//! What is in use inside this process right now: between being found and being held, nothing is evicted.
+//! What is in use inside this process right now. An artifact is pinned between being found and
+//! being held, so that it is not evicted in between.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::Digest;
 
-/// How often each artifact is pinned.
+/// How many pins each artifact has.
 #[derive(Debug, Default)]
 pub(super) struct Pins(Mutex<HashMap<Digest, usize>>);
 
@@ -26,7 +27,8 @@ impl Pins {
         self.lock().contains_key(&digest)
     }
 
-    /// Does it unless the artifact is pinned. Nobody pins it meanwhile, so whoever pins it next sees what was done.
+    /// Acts unless the artifact is pinned. The artifact cannot be pinned meanwhile, so the next
+    /// caller that pins it sees what was done.
     pub(super) fn unless_pinned<T>(&self, digest: Digest, act: impl FnOnce() -> T) -> Option<T> {
         let pins = self.lock();
         (!pins.contains_key(&digest)).then(act)

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 /// The bits that make a file executable.
 const EXECUTABLE: u32 = 0o111;
 
-/// Places a cached file at `target`, in one step and in place of what is there: as a hard link, or as a copy where a link
-/// cannot be (another file system; file systems that can share blocks do) or the file has to be executable, because
-/// a mode belongs to all links of a file.
+/// Places a cached file at `target`, in one step and in place of what is there. The file is placed
+/// as a hard link, or as a copy where a link cannot be (on another file system) or where the file
+/// has to be executable, because a mode belongs to all links of a file. A copy shares its blocks
+/// where the file system can.
 pub fn place(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
     in_one_step(target, |new| {
         if !executable {
@@ -23,7 +24,8 @@ pub fn place(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
     })
 }
 
-/// Places a file that stays where it is: as a symbolic link, or as a copy if it has to be executable and is not.
+/// Places a file that stays where it is: as a symbolic link, or as a copy if the file has to be
+/// executable and is not.
 pub fn point_to(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
     let runs = fs::metadata(source)?.mode() & EXECUTABLE != 0;
     in_one_step(

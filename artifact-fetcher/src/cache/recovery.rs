@@ -1,4 +1,4 @@
-//! Opening a cache after whatever ended the process before.
+//! Opening a cache, however the process before has ended.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{Facts, modified};
 
-/// Takes the directory for this process, made if it is not there.
+/// Takes the directory for this process, and makes the directory if it is not there.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
     for below in ["blobs", "facts", "holds", "incoming"] {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory.join(below))?;
@@ -22,7 +22,8 @@ pub(super) fn lock(directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes what is half-written, and facts of what is gone; a blob without readable facts gets new ones.
+/// Removes half-written files and the facts of blobs that are gone. A blob without readable facts
+/// gets new ones.
 pub(super) fn recover(directory: &Path) -> io::Result<()> {
     for leftover in fs::read_dir(directory.join("incoming"))? {
         fs::remove_file(leftover?.path())?;

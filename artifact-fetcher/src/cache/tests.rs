@@ -189,7 +189,7 @@ fn a_local_file_is_pointed_to_and_copied_only_to_become_executable() {
     assert_eq!(fs::metadata(&baked).unwrap().mode() & 0o777, 0o644);
 }
 
-/// Neither a disk that rots nor a machine that went down keeps its word about sizes and times.
+/// A disk that rots and a machine that went down change bytes behind their size and times.
 #[test]
 fn a_blob_whose_bytes_changed_behind_its_times_is_not_given_out() {
     let directory = tempfile::tempdir().unwrap();

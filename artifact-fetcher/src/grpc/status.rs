@@ -21,7 +21,7 @@ impl From<FetchError> for Status {
                 .help("check the host's name and port, and that this machine can reach it"),
             FetchError::NotReadable { uri, .. } => problem(Reason::ArtifactNotReadable)
                 .metadata("uri", uri)
-                .help("it has to be a regular file that the user of the host may read"),
+                .help("name a regular file that the user of the host may read"),
             FetchError::DigestMismatch { uri, expected, actual } => problem(Reason::ArtifactDigestMismatch)
                 .metadata("uri", uri)
                 .metadata("expected", expected)
@@ -39,11 +39,11 @@ impl From<FetchError> for Status {
                 .help("give the host a larger --cache-limit, or wait until running applications have ended"),
             FetchError::LinkFull { path, .. } => problem(Reason::CacheFull)
                 .metadata("directory", path.display())
-                .help("the working directory has to be writable and its disk have room"),
+                .help("make the working directory writable, and make room on its disk"),
             FetchError::Link { path, .. } => problem(Reason::RequestInvalid)
                 .metadata("path", path.display())
                 .field("link_to", text.clone())
-                .help("it has to be a file in a directory that is there and that the fetcher may write"),
+                .help("name a file in a directory that is there and that the fetcher may write"),
             FetchError::Request { field, why } => problem(Reason::RequestInvalid).field(field, why),
             FetchError::PageToken(_) => problem(Reason::PageTokenInvalid)
                 .field("page_token", text.clone())
@@ -52,7 +52,7 @@ impl From<FetchError> for Status {
             FetchError::Damaged { path, digest } => problem(Reason::DataCorrupt)
                 .metadata("file", path.display())
                 .metadata("digest", digest)
-                .help("it is out of the cache now: fetch the artifact again"),
+                .help("the file is out of the cache now: fetch the artifact again"),
             FetchError::Malformed(_) => problem(Reason::IdMalformed),
             FetchError::PastEnd { .. } => problem(Reason::RequestInvalid),
             FetchError::Cache(_) => problem(Reason::Internal),

@@ -1,5 +1,6 @@
-//! What each live application was given for an address. One that asks again is given the same bytes: what a contender has
-//! warmed up is not fetched again when it leads, and an application never has two versions of one artifact.
+//! What each live application was given for an address. An application that asks again is given the
+//! same bytes: a leader does not fetch again what its contender has warmed up, and an application
+//! never has two versions of one artifact.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,13 +9,13 @@ use proto::{ApplicationRef, Digest};
 
 use crate::model::Location;
 
-/// Addresses of one application that are remembered. What is forgotten is fetched once more.
+/// How many addresses of one application are remembered. A forgotten address is fetched once more.
 const MAX_ADDRESSES: usize = 1000;
 
-/// Applications that are remembered; each is forgotten at its release.
+/// How many applications are remembered. Each is forgotten at its release.
 const MAX_APPLICATIONS: usize = 1000;
 
-/// In memory only: a fetcher that was started again asks the sources again.
+/// The memory is lost with the process: a fetcher that was started again asks the sources again.
 #[derive(Debug, Default)]
 pub(super) struct Brought(Mutex<HashMap<ApplicationRef, HashMap<Location, Digest>>>);
 

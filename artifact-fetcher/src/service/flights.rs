@@ -1,4 +1,4 @@
-//! Transfers that are under way, so that nobody fetches what somebody else is fetching already.
+//! Transfers that are under way, so that two callers that want the same bytes share one transfer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +13,15 @@ use crate::cache::Kept;
 use crate::error::FetchError;
 use crate::model::Location;
 
-/// How long a transfer goes on when the last who waited for it has left. Longer than a contender takes from being elected to
-/// asking for what it was warming up, and than the next one takes to lead when the leader has died: both go on with it.
+/// How long a transfer goes on when its last caller has left. The time is longer than a contender
+/// takes from being elected to asking for what it was warming up, and than the next contender takes
+/// to lead when the leader has died: both go on with the transfer.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// What one transfer is for.
+/// What one transfer brings: the address and the expected digest.
 pub(super) type Key = (Location, Option<Digest>);
 
-/// Where a transfer is.
+/// How far a transfer is, or how it ended.
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Moving(Progress),
@@ -31,10 +32,11 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Flights(Mutex<HashMap<Key, Arc<watch::Sender<State>>>>);
 
-/// A seat in a transfer. When all are given up and nobody takes one for a while, the transfer is given up too.
+/// A caller's seat in a transfer. When all seats are given up and no caller takes one for a while,
+/// the transfer is given up too.
 pub(super) struct Seat {
     pub(super) state: watch::Receiver<State>,
-    /// The transfer answers exactly what this caller asked.
+    /// Whether the transfer answers exactly what this caller asked.
     pub(super) own: bool,
 }
 
@@ -43,7 +45,7 @@ impl Flights {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a transfer that nobody waits for; `false` if somebody has come meanwhile.
+    /// Ends a transfer without callers; `false` if a caller has come meanwhile.
     fn abandon(&self, key: &Key, state: &watch::Sender<State>) -> bool {
         let mut flights = self.lock();
         let nobody = state.receiver_count() == 0;
@@ -55,8 +57,9 @@ impl Flights {
 }
 
 impl Inner {
-    /// A seat in a transfer that brings these bytes: the same address, or (unless `own_only`) the same digest from elsewhere, or
-    /// the same address with another expectation. Begins one if there is none.
+    /// Takes a seat in a transfer that brings these bytes: from the same address, or (unless
+    /// `own_only`) with the same digest from elsewhere, or from the same address with another
+    /// expectation. Begins a transfer if there is none.
     pub(super) fn board(self: &Arc<Self>, key: Key, own_only: bool) -> Seat {
         let mut flights = self.flights.lock();
         if let Some(state) = flights.get(&key) {
@@ -82,7 +85,8 @@ impl Inner {
         Seat { state, own: true }
     }
 
-    /// Runs one transfer to its end, until nobody has waited for it for a while, or until the process ends.
+    /// Runs one transfer to its end, until it has had no caller for a while, or until the process
+    /// ends.
     async fn fly(&self, key: &Key, state: &watch::Sender<State>) {
         let abandoned = async {
             loop {
@@ -98,7 +102,7 @@ impl Inner {
         };
         let outcome = tokio::select! {
             outcome = transfer::run(self, &key.0, key.1, &tell) => outcome,
-            () = abandoned => return tracing::debug!("nobody waits for {} any more", key.0),
+            () = abandoned => return tracing::debug!("no caller waits for {} any more", key.0),
             () = self.tasks.shutdown().begun() => Err(FetchError::GoingDown),
         };
         self.flights.lock().remove(key);

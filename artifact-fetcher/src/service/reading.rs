@@ -15,15 +15,16 @@ use super::Fetcher;
 use crate::cache::Kept;
 use crate::error::FetchError;
 
-/// Bytes that are read at once and travel together, at most.
+/// How many bytes are read at once and travel together, at most.
 const PART_BYTES: u64 = 1024 * 1024;
 
-/// Bytes of an artifact in order.
+/// The bytes of an artifact, in order.
 pub(crate) type Parts = BoxStream<'static, Result<Bytes, FetchError>>;
 
 impl Fetcher {
-    /// `length` bytes (0: all) from `offset` on. The whole is digested while it is read and its last part held back until it is what
-    /// it has to be; for a range the whole is digested first. A damaged artifact is an error and is dropped from the cache.
+    /// Reads `length` bytes (0: all) from `offset` on. A whole artifact is digested while it is
+    /// read, and its last part is held back until the digest is right; for a range the whole
+    /// artifact is digested first. A damaged artifact is an error and is dropped from the cache.
     pub async fn read(&self, digest: Digest, offset: u64, length: u64) -> Result<Parts, FetchError> {
         let cache = self.inner.cache.clone();
         let kept = self.blocking(move |cache| cache.unverified(digest)).await?;
@@ -41,13 +42,13 @@ impl Fetcher {
         }
         let length = if length == 0 { size - offset } else { length.min(size - offset) };
         if length < size {
-            // The pin of the look is not needed beside ours.
+            // The pin of this look is not needed beside the pin of `kept`.
             self.stat(digest).await?;
             file.seek(SeekFrom::Start(offset)).await.map_err(disk)?;
             return Ok(range(file, length, kept));
         }
-        // As large as the artifact, where that is small: an allocator keeps for good what large
-        // buffers took.
+        // The buffer of a small artifact is as large as the artifact, because an allocator keeps
+        // for good what large buffers took.
         let at_once = size.clamp(1, PART_BYTES);
         let (fetcher, hasher) = (self.clone(), Sha256::new());
         let whole = Whole { fetcher, digest, file, at_once, hasher, held: None, _kept: kept };
@@ -64,15 +65,15 @@ fn range(file: File, length: u64, kept: Kept) -> Parts {
     parts.boxed()
 }
 
-/// One reading of a whole artifact. It is not evicted meanwhile.
+/// One reading of a whole artifact, which is not evicted meanwhile.
 struct Whole {
     fetcher: Fetcher,
     digest: Digest,
     file: File,
-    /// Bytes that are read at once.
+    /// How many bytes are read at once.
     at_once: u64,
     hasher: Sha256,
-    /// What has passed the digest and waits for what comes behind it.
+    /// The newest part: it is digested, and waits until the part after it has come.
     held: Option<Bytes>,
     _kept: Kept,
 }
@@ -100,7 +101,7 @@ impl Whole {
     }
 }
 
-/// The next bytes of a file, `left` of them at most; empty at its end.
+/// The next bytes of a file, `left` of them at most; empty at the file's end.
 async fn part(file: &mut File, left: u64) -> Result<Bytes, FetchError> {
     let wanted = left.min(PART_BYTES);
     let mut buffer = BytesMut::with_capacity(usize::try_from(wanted).unwrap_or_default());

@@ -1,4 +1,5 @@
-//! One transfer: from a source through the digest into the cache, with bounded tries and going on after a cut.
+//! One transfer: from a source through the digest into the cache, with bounded tries, which go on
+//! after a cut where the source can.
 
 use std::io;
 use std::time::Duration;
@@ -22,23 +23,23 @@ const TRIES: u32 = 5;
 /// The first and the longest pause between tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// How long one transfer may take in all.
+/// How long all tries of one transfer may take together.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
-/// The least time between two words of progress.
+/// The least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// Chunks that are under way between the source and the disk.
+/// How many chunks may be under way between the source and the disk.
 const QUEUE_CHUNKS: usize = 16;
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that have arrived.
+    /// How many bytes have arrived.
     pub bytes_done: u64,
-    /// Of how many, if the source tells.
+    /// How many bytes there are in all, if the source tells.
     pub bytes_total: Option<u64>,
-    /// 1 for the first try; 0 before it.
+    /// The number of the present try, from 1 on; 0 before the first.
     pub attempt: u32,
 }
 
@@ -46,11 +47,11 @@ pub struct Progress {
 enum Cut {
     Source(String),
     Disk(io::Error),
-    /// So many bytes are more than the whole cache may hold.
+    /// So many bytes have arrived, which is more than the whole cache may hold.
     Limit(u64),
 }
 
-/// Fetches one artifact into the cache; `tell` hears how far it is.
+/// Fetches one artifact into the cache; `tell` hears how far the transfer is.
 pub(super) async fn run(
     inner: &Inner,
     location: &Location,
@@ -105,7 +106,8 @@ pub(super) async fn run(
     Err(FetchError::NotReachable { uri, why: last, tries: TRIES })
 }
 
-/// Streams one opening into the file. Digest and disk have threads of their own, so that they run beside the network.
+/// Streams one opening into the file. Digest and disk have threads of their own, so that they run
+/// beside the network.
 async fn receive(
     inner: &Inner,
     incoming: Incoming,
@@ -168,7 +170,7 @@ fn write(mut incoming: Incoming, from: u64, mut queue: mpsc::Receiver<Bytes>) ->
     (incoming, written)
 }
 
-/// Whether so many bytes could be kept at all: asked before they are moved.
+/// Whether so many bytes could be kept at all, asked before they are moved.
 async fn room_for(inner: &Inner, size_bytes: u64, uri: &str) -> Result<(), FetchError> {
     let cache = inner.cache.clone();
     let room = tokio::task::spawn_blocking(move || cache.could_keep(size_bytes));

@@ -14,7 +14,7 @@ use super::{Cut, OpenError, Opened, Source};
 use crate::error::FetchError;
 use crate::model::Location;
 
-/// Bytes that are read at once, at most.
+/// How many bytes are read at once, at most.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Reads regular files.
@@ -33,12 +33,12 @@ impl Source for FileSource {
             return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
         };
         let refuse = |error: Error| OpenError::Final(refusal(location, error));
-        // Looked at before it is opened: opening a pipe waits until somebody writes into it.
+        // The file is looked at before it is opened, because opening a pipe waits for a writer.
         regular(&tokio::fs::metadata(path).await.map_err(refuse)?).map_err(refuse)?;
         let mut file = File::open(path).await.map_err(refuse)?;
         let metadata = file.metadata().await.map_err(refuse)?;
         regular(&metadata).map_err(refuse)?;
-        // A file that was changed between two openings is another one.
+        // A file that was changed between two openings counts as another version.
         let version =
             format!("{}-{}-{}.{}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         let offset = if validator == Some(version.as_str()) { offset } else { 0 };
@@ -64,10 +64,10 @@ fn regular(metadata: &Metadata) -> Result<(), Error> {
     Err(Error::new(ErrorKind::InvalidInput, what))
 }
 
-/// Buffers are as large as the file, where that is small: the runtime has another of the same size
-/// for each, and an allocator keeps for good what large ones took.
+/// The buffers are as large as the file, where the file is small: the runtime has another of the
+/// same size for each, and an allocator keeps for good what large buffers took.
 fn chunks(file: File, size: u64) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {
-    // One byte finds the end, or that the file has grown.
+    // One byte is enough to find the end, or that the file has grown.
     let at_once = usize::try_from(size).unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES);
     futures::stream::try_unfold(file, move |mut file| async move {
         let mut buffer = BytesMut::with_capacity(at_once);

@@ -1,4 +1,4 @@
-//! `http` and `https`: bounded redirects, going on after a cut, a bound on silence.
+//! `http` and `https`, with bounded redirects, with a bound on silence, and going on after a cut.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::model::{Location, shown};
 /// The longest chain of redirects that is followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long connecting may take.
+/// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a server may be silent, before its answer and within it.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Downloads. One client for all: connections are kept for a while.
+/// Downloads over HTTP. All downloads share one client, which keeps connections for a while.
 pub struct HttpSource {
     client: Client,
     clock: SharedClock,
@@ -78,7 +78,7 @@ impl Source for HttpSource {
             let why = "it is no web address".to_owned();
             return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
         };
-        // Bytes are digested as they are stored: no encoding in between.
+        // The bytes are digested as they are stored, so the server may not encode them.
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let (1.., Some(validator)) = (offset, validator) {
             request = request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, validator);
@@ -146,7 +146,7 @@ fn failure(location: &Location, error: &reqwest::Error) -> OpenError {
     OpenError::Passing(root_cause(error))
 }
 
-/// The innermost cause: what the network said, without our own address, which may hold secrets.
+/// The innermost cause: what the network said, without the address, which may hold secrets.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = match error.source() {
         Some(source) => source,

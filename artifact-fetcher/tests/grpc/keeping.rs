@@ -1,4 +1,4 @@
-//! What stays in the cache, and what can be asked of it.
+//! What stays in the cache, and what callers can ask about it.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -111,7 +111,7 @@ async fn any_range_of_a_cached_artifact_can_be_read_and_nothing_behind_its_end()
     fixture.end().await;
 }
 
-/// Whether all of it is read or a part, it is not given out as what it was, and can be fetched again.
+/// A damaged artifact is not given out, in whole or in part, and can be fetched again.
 #[tokio::test]
 async fn a_damaged_artifact_is_an_error_that_names_the_file() {
     let fixture = fixture().await;
@@ -153,7 +153,7 @@ async fn an_executable_runs_where_it_is_placed_and_the_cached_file_stays_as_it_i
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&target), mode(Path::new(&fetched.path))), (0o755, 0o444));
     assert_eq!(std::fs::read(&target).unwrap(), bytes);
-    // What is no program shares its bytes with the cache.
+    // A file that is no program shares its bytes with the cache.
     let request = Wanted { link_to: Some(target.clone()), ..wanted(&uri) };
     let fetched = fixture.artifacts.fetch(&request, |_| {}).await.unwrap();
     let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();

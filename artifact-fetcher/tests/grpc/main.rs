@@ -39,7 +39,7 @@ async fn fixture_with(cache_limit: u64) -> Fixture {
     fixture_at(Arc::new(SystemClock), cache_limit).await
 }
 
-/// A fetcher whose time is this clock's.
+/// A fetcher that takes its time from this clock.
 async fn fixture_at(clock: SharedClock, cache_limit: u64) -> Fixture {
     chassis::install_crypto_provider();
     let directory = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
     let tried = trespass::walk(&channel, &clock, service, |who| key.mint(who), Kind::Deployment).await;
     trespass::assert_lawful(&tried, &[]);
 
-    // For no application at all: that is tooling's.
+    // A fetch for no application is reserved for tooling.
     let contender = key.mint(&trespass::principal(Kind::Contender));
     let artifacts = Artifacts::new(connected(&fixture, Some(contender)));
     let unnamed = Wanted { application: None, ..wanted("/etc/hostname") };

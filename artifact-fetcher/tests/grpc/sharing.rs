@@ -1,4 +1,4 @@
-//! Many callers, one transfer; none left for a while, no transfer.
+//! Many callers share one transfer, and a transfer without callers ends after a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::web::{Page, Web};
 use crate::{fixture, fixture_at, wanted};
 
-/// How long a transfer that nobody waits for goes on.
+/// How long a transfer without callers goes on.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// A caller that can be cut off.
@@ -30,7 +30,8 @@ async fn cut_off(caller: JoinHandle<Result<Digest, CallError>>) {
     assert!(caller.await.unwrap_err().is_cancelled());
 }
 
-/// The fetcher has seen that nobody waits for a transfer: it is the first of all waits to end.
+/// Waits until the fetcher has seen that a transfer has no callers: that wait ends before all
+/// others.
 async fn lingers(clock: &ManualClock) {
     let until = clock.boot() + LINGER;
     for _ in 0..2000 {
@@ -87,7 +88,7 @@ async fn a_transfer_that_nobody_waits_for_ends_and_leaves_nothing() {
     let first = asking(&fixture.artifacts, &request);
     let second = asking(&fixture.artifacts, &request);
     web.writes(1).await;
-    // One is left, and so is the transfer.
+    // One caller is left, and so the transfer goes on.
     cut_off(first).await;
     web.writes(1).await;
     cut_off(second).await;
@@ -105,7 +106,8 @@ async fn a_transfer_that_nobody_waits_for_ends_and_leaves_nothing() {
     panic!("something half-written is left");
 }
 
-/// A contender that was warming up is elected, or dies and is followed by the next: whoever comes goes on with its transfer.
+/// A contender that was warming up is elected, or dies and is followed by the next: either way the
+/// next caller goes on with its transfer.
 #[tokio::test]
 async fn a_transfer_whose_caller_left_is_taken_over_and_the_source_is_read_once() {
     let clock = Arc::new(ManualClock::new());
@@ -121,7 +123,8 @@ async fn a_transfer_whose_caller_left_is_taken_over_and_the_source_is_read_once(
     let leads = fixture.artifacts.fetch(&request, |now| told.send(now).unwrap());
     let opens = async {
         joined.recv().await.unwrap();
-        // Joined: the time that it would have had alone does not matter any more.
+        // The caller has joined, so the time that the transfer had without callers does not matter
+        // any more.
         clock.advance(LINGER);
         gate.store(true, Ordering::SeqCst);
     };

@@ -1,4 +1,4 @@
-//! A web server that misbehaves as told.
+//! A web server that misbehaves as the test tells it to.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,7 +18,7 @@ pub(crate) struct Page {
     cut_after: Option<usize>,
     /// The bytes come over and over again, and their number is not said.
     endless: bool,
-    /// So many requests are answered 503 before.
+    /// So many requests are answered 503 first.
     busy: usize,
     /// The second half comes when this is set.
     gate: Option<Arc<AtomicBool>>,
@@ -68,11 +68,11 @@ impl Page {
     }
 }
 
-/// Runs until the test's process ends.
+/// A web server that runs until the test's process ends.
 pub(crate) struct Web {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Option<String>>>>,
-    /// Answers that are being written.
+    /// How many answers are being written.
     writing: Arc<AtomicUsize>,
 }
 

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 
 use super::{Boot, Clock};
 
-/// A clock that stands still until [`advance`](Self::advance); then everybody whose instant has come wakes up.
+/// A clock that stands still until [`advance`](Self::advance), which wakes every sleeper whose
+/// instant has come.
 #[derive(Debug)]
 pub struct ManualClock {
     boot: watch::Sender<Boot>,
-    /// Wall time at boot; wall time moves with boot time unless it is set.
+    /// The wall time at boot; wall time moves with boot time unless it is set.
     epoch: Mutex<SystemTime>,
-    /// How many sleep until which instant.
+    /// How many tasks sleep until each instant.
     sleepers: watch::Sender<BTreeMap<Boot, usize>>,
 }
 
@@ -42,7 +43,7 @@ impl ManualClock {
         self.boot.send_modify(|boot| *boot += by);
     }
 
-    /// Lets the wall clock jump; boot time stays.
+    /// Lets the wall clock jump, while boot time stays.
     pub fn set_wall(&self, wall: SystemTime) {
         let since_boot = Duration::from_nanos(self.boot().as_nanos());
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = wall - since_boot;
@@ -53,12 +54,13 @@ impl ManualClock {
         self.sleepers.borrow().values().sum()
     }
 
-    /// The earliest instant that somebody sleeps until.
+    /// The earliest instant that a task sleeps until.
     pub fn next_wakeup(&self) -> Option<Boot> {
         self.sleepers.borrow().keys().next().copied()
     }
 
-    /// Waits until at least `count` tasks are asleep, so that an `advance` is not too early for them.
+    /// Waits until at least `count` tasks are asleep, so that an `advance` is not too early for
+    /// them.
     pub async fn wait_for_sleepers(&self, count: usize) {
         let mut sleepers = self.sleepers.subscribe();
         sleepers

@@ -11,8 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Boot, Clock};
 
-/// The longest single sleep. tokio counts `CLOCK_MONOTONIC`, which stands still while the machine is suspended; after
-/// waking up, a sleeper learns within one slice that its instant has passed.
+/// The longest single sleep. tokio counts `CLOCK_MONOTONIC`, which stands still while the machine
+/// is suspended. After the machine wakes up, a sleeper learns within one slice that its instant has
+/// passed.
 const SLICE: Duration = Duration::from_secs(1);
 
 /// `CLOCK_REALTIME` and `CLOCK_BOOTTIME` of this machine.
@@ -34,7 +35,8 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Boot) {
-        // tokio answers a sleep that is over without giving the thread back.
+        // tokio answers a sleep that is over without giving the thread back, so the thread is given
+        // back here.
         tokio::task::yield_now().await;
         loop {
             let left = at.saturating_duration_since(self.boot());

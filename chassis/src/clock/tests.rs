@@ -62,7 +62,8 @@ async fn the_wall_clock_may_jump_and_boot_time_does_not() {
     assert_eq!(clock.wall(), wall - Duration::from_secs(86_399));
 }
 
-/// A `select!` in a loop over a sleep that is over would otherwise never let the runtime look at its sockets.
+/// A `select!` in a loop over a sleep that is over would otherwise never let the runtime look at
+/// its sockets.
 #[tokio::test]
 async fn a_sleep_that_is_over_gives_the_thread_back_all_the_same() {
     let clocks: [SharedClock; 2] = [Arc::new(SystemClock), Arc::new(ManualClock::new())];

@@ -15,6 +15,9 @@ use super::{Credential, Principal, write_secret};
 use crate::disk;
 
 /// The secret of one deployment: 32 random bytes in a file that only its owner reads.
+///
+/// The key mints every token of the deployment, so a process that holds the key can act as any
+/// other. The services have it; runners, tethers, engines and programs are given tokens instead.
 #[derive(Clone)]
 pub struct DeploymentKey([u8; 32]);
 
@@ -31,8 +34,8 @@ impl DeploymentKey {
         Self(bytes)
     }
 
-    /// Reads the key, or makes it if there is none; of several processes that start at once all get the same one.
-    /// Refuses a file that others than its owner may touch.
+    /// Reads the key, or makes one if there is none. Several processes that start at once all get
+    /// the same key. A file that others than its owner may touch is refused.
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
         match Self::load(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -47,7 +50,7 @@ impl DeploymentKey {
         let key = Self::generate();
         let new = path.with_extension(format!("new-{}-{:08x}", std::process::id(), rand::rng().next_u32()));
         write_secret(&new, hex::encode(key.0).as_bytes()).map_err(about)?;
-        // Never in place of the key that another process has just made.
+        // The new key never replaces one that another process has just made.
         if disk::place(&new, path).map_err(about)? { Ok(key) } else { Self::load(path) }
     }
 
@@ -74,18 +77,19 @@ impl DeploymentKey {
         Ok(Self(bytes))
     }
 
-    /// The token for a principal. The same principal gets the same token every time.
+    /// The token for a principal: the same token every time.
     pub fn mint(&self, principal: &Principal) -> Credential {
         let claim = principal.claim();
         let mac = self.mac(&claim).finalize().into_bytes();
         Credential::new(format!("{claim}.{}", hex::encode(mac))).unwrap_or_else(|_| {
-            // Only an application id of more than 150 bytes gets here. No such id exists (63 is the limit), and a
-            // token that never verifies is the safe answer for one.
+            // Only an application id of more than 150 bytes gets here. No such id exists (63 is the
+            // limit), and a token that never verifies is the safe answer for one.
             Credential(format!("{PREFIX}.none"))
         })
     }
 
-    /// What the token stands for; `None` if it is not one of this key. Takes the same time wherever it differs.
+    /// What the token stands for; `None` if the token is not one of this key. Verifying takes the
+    /// same time wherever a wrong token differs.
     pub fn verify(&self, token: &str) -> Option<Principal> {
         if token.len() > Credential::MAX_BYTES {
             return None;

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-/// Names the format; a token of another one does not verify.
+/// The word that names the format; a token of another format does not verify.
 pub(super) const PREFIX: &str = "ms1";
 
-/// What a verified credential stands for. What each kind opens stands in one table, in
-/// `server/authorize.rs`.
+/// What a verified credential stands for.
+///
+/// The server stack leaves the principal of the caller in every request. One table, in
+/// `server/authorize/doors.rs`, says which methods each kind of principal opens; a method itself
+/// asks which application, attempt or cluster the principal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The deployment itself: the host, its services, its owner at the command line.
@@ -15,54 +18,54 @@ pub enum Principal {
     Attempt {
         /// The application's id.
         application: String,
-        /// Its generation.
+        /// The application's generation.
         generation: u64,
-        /// The leadership that started `main()`.
+        /// The epoch of the leadership that started `main()`.
         epoch: u64,
     },
     /// One life of an application's cluster.
     Incarnation {
         /// The application's id.
         application: String,
-        /// The generation it was begun for.
+        /// The generation that the cluster was begun for.
         generation: u64,
-        /// The cluster's life.
+        /// The number of the cluster's life.
         incarnation: u64,
     },
     /// An app-runner that may come to lead one generation.
     Contender {
         /// The application's id.
         application: String,
-        /// Its generation.
+        /// The application's generation.
         generation: u64,
     },
-    /// The owner of tethers. What runs under a tether never holds this one.
+    /// The owner of tethers. What runs under a tether never holds this credential.
     Owner {
         /// The application's id.
         application: String,
-        /// Its generation.
+        /// The application's generation.
         generation: u64,
         /// What the tethers keep.
         kept: Kept,
-        /// Epoch, incarnation or index of the contender.
+        /// The epoch, the incarnation, or the index of the contender.
         number: u64,
     },
-    /// Who asks the engine's `describe` of one attempt: its runner.
+    /// The runner of one attempt, as it asks the engine's `describe`.
     Describe {
         /// The application's id.
         application: String,
-        /// Its generation.
+        /// The application's generation.
         generation: u64,
-        /// The leadership that started `describe`.
+        /// The epoch of the leadership that started `describe`.
         epoch: u64,
     },
-    /// Who gives orders to the jobs of one life of a cluster: the leader.
+    /// The leader, as it gives orders to the jobs of one life of a cluster.
     Jobs {
         /// The application's id.
         application: String,
-        /// The generation it was begun for.
+        /// The generation that the cluster was begun for.
         generation: u64,
-        /// The cluster's life.
+        /// The number of the cluster's life.
         incarnation: u64,
     },
 }
@@ -83,7 +86,7 @@ pub enum Kept {
 impl Kept {
     const ALL: [Self; 4] = [Self::Main, Self::Describe, Self::Cluster, Self::Contender];
 
-    /// The word in tokens.
+    /// The word that tokens use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Main => "main",
@@ -118,7 +121,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::Deployment,
         Self::Attempt,
@@ -129,7 +132,7 @@ impl Kind {
         Self::Jobs,
     ];
 
-    /// The holder, for people.
+    /// The holder in words for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "the deployment",
@@ -144,7 +147,7 @@ impl Kind {
 }
 
 impl Principal {
-    /// Its kind.
+    /// The kind of this principal.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Deployment => Kind::Deployment,
@@ -157,7 +160,7 @@ impl Principal {
         }
     }
 
-    /// The one application and generation that it belongs to; `None` for the deployment.
+    /// The one application and generation that the principal belongs to; `None` for the deployment.
     pub fn application(&self) -> Option<(&str, u64)> {
         match self {
             Self::Deployment => None,
@@ -170,7 +173,8 @@ impl Principal {
         }
     }
 
-    /// The signed part of its token. The application is hex, so that no id can imitate a separator.
+    /// The signed part of the principal's token. The application is in hex, so that no id can
+    /// imitate a separator.
     pub(super) fn claim(&self) -> String {
         let Some((application, generation)) = self.application() else {
             return format!("{PREFIX}.deployment");
@@ -187,7 +191,7 @@ impl Principal {
         }
     }
 
-    /// Whom a claim names, if it is one.
+    /// The principal that a claim names, if the text is a claim.
     pub(super) fn read(claim: &str) -> Option<Self> {
         let mut words = claim.split('.');
         if words.next() != Some(PREFIX) {
@@ -235,9 +239,11 @@ impl fmt::Display for Principal {
             Self::Owner { kept, number, .. } => {
                 write!(f, "the owner of tethers of {of}, {} {number}", kept.as_str())
             }
-            Self::Describe { epoch, .. } => write!(f, "who asks the engine about {of}, epoch {epoch}"),
+            Self::Describe { epoch, .. } => {
+                write!(f, "the runner that asks the engine about {of}, epoch {epoch}")
+            }
             Self::Jobs { incarnation, .. } => {
-                write!(f, "who gives orders to the jobs of {of}, incarnation {incarnation}")
+                write!(f, "the leader that gives orders to the jobs of {of}, incarnation {incarnation}")
             }
         }
     }

@@ -97,7 +97,8 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused_with_the_way_out() {
     assert!(text.contains(&named) && text.contains("restore it from a copy"), "{text}");
 }
 
-/// What a machine without power forgot would be made anew, and nobody's token would be good any more.
+/// A key that a machine without power forgot would be made anew, and every token would be
+/// worthless.
 #[test]
 fn a_key_and_a_token_have_durable_names() {
     let dir = tempfile::tempdir().unwrap();

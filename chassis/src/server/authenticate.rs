@@ -1,5 +1,5 @@
-//! Who calls: verifies the credential, asks the table whether it opens the method, and leaves the [`Principal`] in the
-//! request's extensions.
+//! Who calls: this layer verifies the credential, asks the table whether it opens the method, and
+//! leaves the [`Principal`] in the request's extensions.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -15,7 +15,8 @@ use super::authorize::may_enter;
 use super::{Call, Reply};
 use crate::credential::{Credential, DeploymentKey, Principal};
 
-/// Verifies credentials: with the deployment's key, or against the one token that the process was given.
+/// Verifies credentials: with the deployment's key, or against the one token that the process was
+/// given.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
     known: Known,
@@ -33,8 +34,8 @@ impl Authenticator {
         Self { known: Known::Key(key) }
     }
 
-    /// Takes exactly this token: for processes that must not have the key (runners, tethers, engines). What the token says
-    /// is not verified, because its holder was given it at birth.
+    /// Takes exactly this token: for processes that must not have the key (runners, tethers,
+    /// engines). What the token says is not verified, because its holder was given it at birth.
     pub fn holding(token: Credential) -> Self {
         Self { known: Known::Token(token) }
     }
@@ -46,7 +47,7 @@ impl Authenticator {
         }
     }
 
-    /// Who sent these headers.
+    /// The principal that sent these headers.
     fn principal(&self, headers: &HeaderMap) -> Result<Principal, Status> {
         let refuse = |reason, text: &str| Problem::new(reason, text).into_status();
         let value = headers.get(AUTHORIZATION).ok_or_else(|| {
@@ -68,7 +69,8 @@ impl Authenticator {
     }
 }
 
-/// Health and reflection say nothing that a stranger may not know, and probes have no credential.
+/// Whether the method needs no credential. Health and reflection say nothing that a stranger may
+/// not know, and probes have no credential.
 pub(super) fn is_exempt(method: &str) -> bool {
     const EXEMPT: [&str; 3] = [
         "/grpc.health.v1.Health/",
@@ -118,7 +120,7 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         if !is_exempt(call.uri().path()) {
             let caller = self.authenticator.principal(call.headers());
-            // A method that nobody has put into the table is not open by mistake.
+            // A method that does not stand in the table is not open by mistake.
             let entered = caller.and_then(|caller| may_enter(call.uri().path(), &caller).map(|()| caller));
             match entered {
                 Ok(caller) => {

@@ -1,6 +1,6 @@
-//! What a caller may do. Which kinds of credential open a method stands in [`doors`] and is asked
-//! before the method is called; whose application, attempt or cluster it is, the methods ask. The
-//! deployment may do everything.
+//! What a caller may do. Which kinds of credential open a method stands in [`doors`], and is asked
+//! before the method is called. The methods themselves ask whose application, attempt or cluster a
+//! credential is for. The deployment may do everything.
 
 mod doors;
 
@@ -24,19 +24,19 @@ pub(super) fn may_enter(path: &str, caller: &Principal) -> Result<(), Status> {
     Err(out_of_scope(&wanted.join(" or "), caller))
 }
 
-/// Who calls. `Unauthenticated` only if the method is served without our stack.
+/// The principal of the caller. `Unauthenticated` only if the method is served without this stack.
 pub fn principal<T>(request: &Request<T>) -> Result<&Principal, Status> {
     request.extensions().get::<Principal>().ok_or_else(|| {
         Problem::new(Reason::CredentialMissing, "the call carries no credential").into_status()
     })
 }
 
-/// Only the deployment: its host, services and owner.
+/// Admits only the deployment: its host, services and owner.
 pub fn require_deployment<T>(request: &Request<T>) -> Result<(), Status> {
     require(request, "the deployment", |_| false)
 }
 
-/// Only `main()` of this attempt.
+/// Admits only `main()` of this attempt.
 pub fn require_attempt<T>(
     request: &Request<T>,
     application: &str,
@@ -47,7 +47,7 @@ pub fn require_attempt<T>(
     require(request, &wanted.to_string(), |caller| *caller == wanted)
 }
 
-/// Only this life of the application's cluster.
+/// Admits only this life of the application's cluster.
 pub fn require_incarnation<T>(
     request: &Request<T>,
     application: &str,
@@ -58,18 +58,18 @@ pub fn require_incarnation<T>(
     require(request, &wanted.to_string(), |caller| *caller == wanted)
 }
 
-/// Only a contender of this generation.
+/// Admits only a contender of this generation.
 pub fn require_contender<T>(request: &Request<T>, application: &str, generation: u64) -> Result<(), Status> {
     let wanted = Principal::Contender { application: application.to_owned(), generation };
     require(request, &wanted.to_string(), |caller| *caller == wanted)
 }
 
-/// Only who belongs to this application and generation. Which kinds of them, the table says.
+/// Admits only principals of this application and generation. The table says which kinds of them.
 pub fn require_own<T>(request: &Request<T>, application: &ApplicationRef) -> Result<(), Status> {
     check_own(principal(request)?, application)
 }
 
-/// The same for a caller whose stream tells only later which application it is about.
+/// As [`require_own`], for a caller whose stream tells only later which application it is about.
 pub fn check_own(caller: &Principal, application: &ApplicationRef) -> Result<(), Status> {
     let own = Some((application.id.as_str(), application.generation.get()));
     if *caller == Principal::Deployment || caller.application() == own {

@@ -1,4 +1,4 @@
-//! A panic of a method is `Internal` for its caller and leaves everybody else alone.
+//! A panic of a method is `Internal` for its caller and leaves every other call alone.
 
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
@@ -43,7 +43,8 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        // The topmost layer names the call, so that a panic of the layers below is found in the logs as well.
+        // The topmost layer names the call, so that a panic of the layers below is found in the
+        // logs as well.
         let trace_id = TraceId(trace::id_of_call(call.headers()));
         call.extensions_mut().insert(trace_id.clone());
         let method = call.uri().path().to_owned();

@@ -24,10 +24,12 @@ use crate::clock::{SharedClock, timeout};
 use crate::tasks::Shutdown;
 use crate::transport::{BoxedIo, Incoming};
 
-/// How long to wait before accepting again after it failed (out of descriptors, for example).
+/// How long to wait before accepting again after accepting failed (out of descriptors, for
+/// example).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// A peer that is silent is asked after this time and dropped after as much again: a machine that vanished sends no end.
+/// A peer that is silent is asked after this time, and dropped after as much again: a machine that
+/// vanished sends no end.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(server: Server) -> Result<(), BoxError> {
@@ -40,14 +42,14 @@ pub(super) async fn run(server: Server) -> Result<(), BoxError> {
         tasks: TaskTracker::new(),
         cut: CancellationToken::new(),
     };
-    // Whatever becomes of this future, nothing that it started outlives it.
+    // When this future is dropped, nothing that it started outlives it.
     let _cut = connections.cut.clone().drop_guard();
     let accepting = futures::future::try_join_all(incoming.into_iter().map(|one| connections.accept(one)));
     tokio::select! {
         ended = accepting => { ended?; }
         () = shutdown.begun() => {}
     }
-    // Not ready → (listeners are dropped: nobody new) → streams end → calls finish.
+    // Not ready → no new connections (the listeners are dropped) → streams end → calls finish.
     health.set_serving(false).await;
     ending.begin();
     connections.tasks.close();
@@ -109,12 +111,12 @@ impl Connections {
             }
         };
         if let Err(error) = ended {
-            // Peers come and go; what a call lost by it, its caller knows.
+            // Peers come and go, and a caller knows by itself what its call lost.
             tracing::debug!("a connection ended: {error}");
         }
     }
 
-    /// Spawns what ends with the server at the latest.
+    /// Spawns a task that ends with the server at the latest.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.tasks.spawn(async move {
@@ -123,7 +125,7 @@ impl Connections {
     }
 }
 
-/// hyper runs each call as a task of its own; these are counted and cut like the connections.
+/// hyper runs each call as a task of its own; these tasks are counted and cut like the connections.
 impl<F> hyper::rt::Executor<F> for Connections
 where
     F: Future<Output = ()> + Send + 'static,

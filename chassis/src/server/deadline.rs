@@ -1,4 +1,5 @@
-//! Every unary call has a deadline: the caller's, or a default. Streams last as long as both sides want.
+//! Every unary call has a deadline: the caller's, or a default. Streams last as long as both sides
+//! want.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -14,10 +15,10 @@ use tower::{Layer, Service};
 use super::{Call, Reply};
 use crate::clock::{SharedClock, timeout};
 
-/// How long a unary call may take whose caller set no deadline.
+/// How long a unary call may take when its caller set no deadline.
 pub const UNARY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The longest deadline that a caller gets, whatever it asked for.
+/// The longest deadline that a caller gets, even if it asked for a longer one.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone)]
@@ -80,7 +81,7 @@ where
     }
 }
 
-/// The caller's `grpc-timeout`: at most eight digits and a unit. A malformed one is none.
+/// The caller's `grpc-timeout`: at most eight digits and a unit. A malformed one counts as none.
 fn of_caller(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,5 +1,5 @@
-//! Streams end when the process does: a subscriber is told `Unavailable` and connects again, instead of holding up the
-//! shutdown for ever.
+//! Streams end when the process does: a subscriber is told `Unavailable` and connects again,
+//! instead of holding up the shutdown for ever.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// A body that ends at the shutdown, once there is nothing more to send at that moment.
+/// A body that ends at the shutdown, once it has nothing more to send at that moment.
 struct Ending {
     inner: Option<Body>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -82,7 +82,8 @@ impl http_body::Body for Ending {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        // The method first: an answer that is ready, or a last word of its own, is delivered.
+        // The method comes first: an answer that is ready, or a last word of the method's own, is
+        // delivered.
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) {
             return Poll::Ready(frame);
         }

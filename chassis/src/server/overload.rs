@@ -42,7 +42,8 @@ where
     type Future = BoxFuture<'static, Result<Reply, Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // The load shed is always ready and says so in the call; an error here comes again from the call.
+        // The load shed is always ready and refuses in the call itself; an error here comes again
+        // from the call.
         self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 

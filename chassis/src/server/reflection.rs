@@ -1,5 +1,6 @@
-//! `grpc.reflection`, in both versions: older tools ask for v1alpha only. Indexing the descriptors takes longer than all the
-//! rest of a server's start, and most processes are never asked: each version is built by its first call.
+//! `grpc.reflection`, in both versions, because older tools ask for v1alpha only. Indexing the
+//! descriptors takes longer than all the rest of a server's start, and most processes are never
+//! asked, so each version is built by its first call.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,7 @@ use tower::Service;
 
 use super::{Call, Reply};
 
-/// Adds both versions.
+/// Adds both versions of the service.
 pub(super) fn add(routes: Routes) -> Routes {
     routes.add_service(Lazy::new(v1)).add_service(Lazy::new(v1alpha))
 }

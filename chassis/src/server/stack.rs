@@ -24,10 +24,11 @@ use crate::BoxError;
 use crate::clock::SharedClock;
 use crate::tasks::Shutdown;
 
-/// All of it as one service; clones share the concurrency limit.
+/// The whole stack as one service; clones share the concurrency limit.
 pub(super) type Stack = BoxCloneSyncService<Call, Reply, Infallible>;
 
-/// Puts a server together. A call passes the layers from top to bottom, its answer from bottom to top.
+/// Puts a server together. A call passes the layers from top to bottom, its answer from bottom to
+/// top.
 pub(super) fn stack(
     routes: Routes,
     authenticator: Authenticator,
@@ -38,29 +39,34 @@ pub(super) fn stack(
     let routes = reflection::add(routes).prepare();
     let unary = Arc::new(unary_methods()?);
     let stack = ServiceBuilder::new()
-        // First of all: a panic anywhere below is one call's failure, not the connection's.
+        // The topmost layer, so that a panic anywhere below is the failure of one call and not of
+        // the connection.
         .layer(CatchPanicLayer)
-        // Before anything can refuse, so that refusals too are on the caller's trace.
+        // Above every layer that can refuse, so that refusals too are on the caller's trace.
         .layer(TraceLayer)
-        // Below the trace: what the next two refuse becomes an answer here.
+        // Below the trace: this layer turns what the next two refuse into an answer.
         .layer(AnswerOverloadLayer)
-        // Directly above the limit: refuses instead of queueing, because a queue only makes every caller late.
+        // Directly above the limit: this layer refuses instead of queueing, because a queue only
+        // makes every caller late.
         .layer(LoadShedLayer::new())
-        // Before any work is done for the call, credentials included: a flood costs next to nothing.
+        // Above all work that is done for a call, credentials included, so that a flood costs next
+        // to nothing.
         .layer(ConcurrencyLimitLayer::new(limits.calls))
-        // Below the limit: the time counts from where work begins. Above all that may wait.
+        // Below the limit, so that the time counts from where work begins; above every layer that
+        // may wait.
         .layer(DeadlineLayer::new(clock, unary, limits.unary_deadline))
-        // Nothing below runs for a stranger.
+        // Nothing below this layer runs for a stranger.
         .layer(AuthenticateLayer::new(authenticator))
-        // Outside `Withhold`, so that its own ending is not taken for the method's.
+        // Outside `Withhold`, so that the ending of a stream is not taken for the method's.
         .layer(EndStreamsLayer::new(ending))
-        // Next to the methods: sees exactly what they answered, also in the trailers of a stream.
+        // Next to the methods: this layer sees exactly what they answered, also in the trailers of
+        // a stream.
         .layer(WithholdLayer)
         .service(routes);
     Ok(BoxCloneSyncService::new(stack))
 }
 
-/// The methods of ours that are no streams, as `/package.Service/Method`.
+/// The methods of mainspring that are no streams, as `/package.Service/Method`.
 fn unary_methods() -> Result<HashSet<String>, BoxError> {
     let files = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET)?;
     let mut unary = HashSet::new();

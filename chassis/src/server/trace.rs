@@ -1,4 +1,5 @@
-//! One span per call, a child of the caller's span. It lasts until the answer's last byte: a stream is as long as it is.
+//! One span per call, a child of the caller's span. The span lasts until the answer's last byte:
+//! the span of a stream is as long as the stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -56,7 +57,7 @@ where
         let until_answered = span.clone();
         let answered = async move {
             let (parts, body) = answer.await?.into_parts();
-            // An answer without a body has its status here, any other one in its trailers.
+            // An answer without a body has its status here, and any other answer in its trailers.
             record_code(&span, &parts.headers);
             Ok(Reply::from_parts(parts, Body::new(Traced { body, span })))
         };
@@ -71,7 +72,7 @@ fn record_code(span: &Span, headers: &HeaderMap) {
     }
 }
 
-/// A body that keeps its call's span open and writes its status into it.
+/// A body that keeps its call's span open and writes the call's status into it.
 struct Traced {
     body: Body,
     span: Span,
@@ -104,7 +105,8 @@ impl http_body::Body for Traced {
     }
 }
 
-/// Probes of health and reflection are no part of anybody's story: theirs are debug spans, which are not exported.
+/// The span of a call. Probes of health and reflection are no part of an application's story, so
+/// theirs are debug spans, which are not exported.
 fn span(call: &Call) -> tracing::Span {
     let method = call.uri().path();
     let id = call.extensions().get::<TraceId>().map_or("", |id| id.0.as_str());

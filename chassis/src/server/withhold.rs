@@ -1,5 +1,6 @@
-//! Our defects are ours: the text of an `Internal` goes to the log, the caller gets the id under which it is found there.
-//! What tonic itself refuses gets its stable reason here.
+//! A service keeps its own defects to itself: the text of an `Internal` goes to the log, and the
+//! caller gets the id under which the text is found there. What tonic itself refuses gets its
+//! stable reason here.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,8 +18,8 @@ use tower::{Layer, Service};
 use super::{Call, Reply};
 use crate::telemetry::fields;
 
-/// The id under which a call is found in the logs: the caller's trace id or one of our own, 32 hex digits. It is in the
-/// extensions of every request.
+/// The id under which a call is found in the logs: the caller's trace id, or one made for the call,
+/// 32 hex digits. Every request has it in its extensions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceId(pub String);
 
@@ -62,17 +63,18 @@ where
     }
 }
 
-/// The status for a defect; its text is logged here and nowhere else.
+/// The status for a defect, whose text is logged here and nowhere else.
 pub(super) fn internal(trace_id: &TraceId, text: &str) -> Status {
     tracing::error!({ fields::TRACE_ID } = %trace_id.0, "internal: {text}");
     let message = format!("a defect of this service; its log has the details under trace {}", trace_id.0);
     Problem::new(Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
 }
 
-/// What tonic says of a message over the limit, without a reason, before the method sees it.
+/// How tonic begins its refusal of a message over the limit. The refusal has no reason, and the
+/// method never sees the message.
 const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
-/// The same with its reason.
+/// The refusal of a message over the limit, with its reason.
 fn too_large(status: &Status) -> Option<Status> {
     let sizes = status.message().strip_prefix(TOO_LARGE).filter(|_| status.code() == Code::OutOfRange)?;
     let message = format!("the message is too large: {sizes}");
@@ -80,7 +82,7 @@ fn too_large(status: &Status) -> Option<Status> {
     Some(problem.metadata("limit_bytes", crate::MAX_MESSAGE_BYTES).into_status())
 }
 
-/// Replaces an `Internal`, and what tonic says, in headers or trailers.
+/// Replaces an `Internal`, and a refusal of tonic's, in headers or trailers.
 fn replace(headers: &mut HeaderMap, trace_id: &TraceId) {
     let Some(status) = Status::from_header_map(headers) else { return };
     let replaced = match status.code() {

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::{OwnedTask, TaskFailed, owned};
 
-/// What a task feeds. Dropping it cuts the task; an error of the task, or its panic, is the last
-/// item.
+/// A stream of what a task feeds. Dropping the stream cuts the task; an error of the task, or its
+/// panic, is the last item.
 #[derive(Debug)]
 pub struct Fed<T, E> {
     items: mpsc::Receiver<T>,
-    /// Until its end was looked at.
+    /// The feeder, until its end was looked at.
     feeder: Option<OwnedTask<Result<(), E>>>,
 }
 
@@ -21,9 +21,9 @@ pub struct Fed<T, E> {
 #[derive(Debug)]
 pub struct Feed<T>(mpsc::Sender<T>);
 
-/// A stream of what `feeder` sends, with room for `room` items that nobody has read yet. What has
-/// to be done also when the reader leaves is for a `Drop`, or for another kind of task: the feeder
-/// is cut where it waits.
+/// A stream of what `feeder` sends, with room for `room` items that were not read yet. The feeder
+/// is cut where it waits when the reader leaves: what has to be done all the same is for a `Drop`,
+/// or for another kind of task.
 pub fn fed<T, E, F>(name: &'static str, room: usize, feeder: impl FnOnce(Feed<T>) -> F) -> Fed<T, E>
 where
     T: Send + 'static,
@@ -35,17 +35,17 @@ where
 }
 
 impl<T> Feed<T> {
-    /// Hands an item on once there is room. It does not return when the stream is gone: the feeder
-    /// is being cut.
+    /// Hands an item on once there is room. The call does not return when the stream is gone,
+    /// because the feeder is being cut.
     pub async fn send(&self, item: T) {
         if self.0.send(item).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Hands an item on if there is room; a reader that is slow misses it.
+    /// Hands an item on if there is room; a slow reader misses it.
     pub fn offer(&self, item: T) {
-        // Full, or gone: either way nobody reads it.
+        // The stream is full or gone, and either way the item is not read.
         let _ = self.0.try_send(item);
     }
 }

@@ -1,4 +1,4 @@
-//! Work that belongs to a value, and work that belongs to nobody.
+//! Work that belongs to a value, and work that belongs to nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,8 +7,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{HowItEnded, TaskFailed, caught, spawn};
 
-/// A task that ends with this value at the latest. Awaited, it answers what the task came to, or
-/// that it panicked.
+/// A task that ends with this value at the latest. Awaiting the value answers what the task came
+/// to, or that it panicked.
 #[derive(Debug)]
 #[must_use = "the task is cut when this is dropped"]
 pub struct OwnedTask<T> {
@@ -16,8 +16,8 @@ pub struct OwnedTask<T> {
     task: AbortOnDropHandle<Result<T, TaskFailed>>,
 }
 
-/// Begins work that belongs to whoever keeps the answer. A panic is logged with the name, also when
-/// nobody awaits it. Call it inside the runtime.
+/// Begins work that belongs to the value that this returns. A panic is logged with the name, also
+/// when the value is never awaited. The call has to come inside the runtime.
 pub fn owned<F>(name: &'static str, task: F) -> OwnedTask<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -25,7 +25,7 @@ where
     OwnedTask { name, task: AbortOnDropHandle::new(spawn(told(name, task))) }
 }
 
-/// Begins work that goes on after whoever began it. `why` is for those who read the code: nothing
+/// Begins work that goes on after its caller has left. `why` is for readers of the code: nothing
 /// waits for this work, no shutdown does either, and a panic in it is only logged.
 pub fn detached<F>(name: &'static str, why: &'static str, task: F)
 where
@@ -44,12 +44,12 @@ async fn told<F: Future>(name: &str, task: F) -> Result<F::Output, TaskFailed> {
 }
 
 impl<T> OwnedTask<T> {
-    /// Ends it before its owner goes.
+    /// Ends the task before its owner goes.
     pub fn cut(&self) {
         self.task.abort();
     }
 
-    /// Whether it has ended.
+    /// Whether the task has ended.
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
@@ -60,7 +60,7 @@ impl<T> Future for OwnedTask<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = ready!(Pin::new(&mut self.task).poll(cx));
-        // Cut while it was awaited: only the end of the runtime does that.
+        // Only the end of the runtime cuts a task while it is awaited.
         Poll::Ready(
             ended.unwrap_or_else(|_| Err(TaskFailed { task: self.name.to_owned(), how: HowItEnded::Cut })),
         )

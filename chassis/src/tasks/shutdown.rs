@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::detached;
 
-/// Asked to end, once and for good; cheap to clone, all clones are one.
+/// The wish that a process end, asked once and for good. All clones are one shutdown.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(CancellationToken);
 
@@ -17,8 +17,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A shutdown that SIGINT and SIGTERM begin. A second signal leaves at once with 128 + its number. Call it inside
-    /// the runtime.
+    /// A shutdown that SIGINT and SIGTERM begin. A second signal leaves at once with 128 + its
+    /// number. The call has to come inside the runtime.
     pub fn on_signals() -> io::Result<Self> {
         let shutdown = Self::new();
         let mut signals = Signals::new()?;
@@ -35,17 +35,17 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Begins it. Doing so again changes nothing.
+    /// Begins the shutdown. A second call changes nothing.
     pub fn begin(&self) {
         self.0.cancel();
     }
 
-    /// Whether it has begun.
+    /// Whether the shutdown has begun.
     pub fn is_begun(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Waits until it begins.
+    /// Waits until the shutdown begins.
     pub async fn begun(&self) {
         self.0.cancelled().await;
     }

@@ -103,7 +103,7 @@ async fn dropping_the_set_ends_its_tasks() {
     assert_eq!(gone, Ok(None), "the task was cut and has let go of the sender");
 }
 
-/// Gone once the task that holds the other end is.
+/// A sender for a task to hold, and the answer whether that task is gone.
 fn alive() -> (tokio::sync::mpsc::Sender<()>, impl Future<Output = bool>) {
     let (alive, mut gone) = tokio::sync::mpsc::channel::<()>(1);
     let is_gone =

@@ -1,4 +1,4 @@
-//! A thread that ends the process when a loop that carries it has stopped turning.
+//! A thread that ends the process when a loop that carries the process has stopped turning.
 #![allow(
     clippy::disallowed_methods,
     reason = "sleeps on a thread of its own, because the runtime may be what hangs"
@@ -15,23 +15,23 @@ use futures::future::{Either, select};
 
 use crate::clock::SharedClock;
 
-/// How often the thread looks. It counts looks instead of reading a clock, so that a suspended machine or a stopped
-/// process is not taken for a loop that hangs.
+/// How often the thread looks. The thread counts looks instead of reading a clock, so that a
+/// suspended machine or a stopped process is not taken for a loop that hangs.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How often [`Pulse::during`] beats.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Exit code of a process that its watchdog ended: start it again.
+/// The exit code of a process that its watchdog ended; a host starts such a process again.
 const EXIT_HANGS: i32 = 70;
 
-/// The sign of life of one loop. Its watchdog ends with the last clone.
+/// The sign of life of one loop. The watchdog ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct Pulse(Arc<AtomicU64>);
 
 impl Pulse {
-    /// Starts a watchdog: once `looks` seconds in a row have passed without a beat, the process ends with exit code 70
-    /// and the name of the loop in its log.
+    /// Starts a watchdog: once `looks` seconds in a row have passed without a beat, the process
+    /// ends with exit code 70 and the name of the loop in its log.
     pub fn watched(name: &'static str, looks: u32) -> io::Result<Self> {
         let beats = Arc::new(AtomicU64::new(0));
         let watched = Arc::downgrade(&beats);
@@ -50,7 +50,7 @@ impl Pulse {
         Ok(Self(beats))
     }
 
-    /// The loop turns.
+    /// Says that the loop turns.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -68,7 +68,8 @@ impl Pulse {
     }
 }
 
-/// Looks again and again: whether so many looks in a row saw no beat, before a look found that the loop is gone.
+/// Looks again and again. `true` once so many looks in a row saw no beat; `false` if a look finds
+/// before that the loop is gone.
 fn hangs(looks: u32, mut look: impl FnMut() -> Option<u64>) -> bool {
     let (mut seen, mut still) = (None, 0);
     while still < looks {

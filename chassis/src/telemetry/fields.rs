@@ -1,13 +1,13 @@
-//! Names of fields on spans and log lines. One name per idea, so that one query finds it in every process:
-//! `tracing::info!({ fields::APP_ID } = %id, "ended")`.
+//! The names of fields on spans and log lines. There is one name per idea, so that one query finds
+//! the idea in every process: `tracing::info!({ fields::APP_ID } = %id, "ended")`.
 
 /// The application's id.
 pub const APP_ID: &str = "app.id";
 /// The application's generation.
 pub const APP_GENERATION: &str = "app.generation";
-/// The leadership.
+/// The epoch of the leadership.
 pub const EPOCH: &str = "epoch";
-/// The cluster's life.
+/// The number of the cluster's life.
 pub const INCARNATION: &str = "incarnation";
 /// The job's id, 32 hex digits.
 pub const JOB_ID: &str = "job.id";
@@ -15,7 +15,7 @@ pub const JOB_ID: &str = "job.id";
 pub const JOB_NAME: &str = "job.name";
 /// The role of a process, such as `worker`.
 pub const ROLE: &str = "role";
-/// An artifact's URI, secrets removed.
+/// An artifact's URI, without its secrets.
 pub const ARTIFACT_URI: &str = "artifact.uri";
 /// A SHA-256 in hex.
 pub const DIGEST: &str = "digest";
@@ -23,7 +23,7 @@ pub const DIGEST: &str = "digest";
 pub const BYTES: &str = "bytes";
 /// The process id.
 pub const PID: &str = "process.pid";
-/// Where somebody listens or connects to.
+/// The endpoint where a process listens, or that it connects to.
 pub const ENDPOINT: &str = "endpoint";
 /// The name of a peer service.
 pub const PEER: &str = "peer";

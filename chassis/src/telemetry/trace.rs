@@ -1,5 +1,5 @@
-//! W3C trace context between processes: in gRPC metadata, in the environment, in the record. Where traces are off there
-//! is nothing to pass on, and all of this does nothing.
+//! W3C trace context between processes: in gRPC metadata, in the environment, in the record. Where
+//! traces are off there is nothing to pass on, and everything here does nothing.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
@@ -14,10 +14,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// The environment variable through which a child continues its parent's trace.
 pub const TRACEPARENT_VARIABLE: &str = "TRACEPARENT";
 
-/// The header, and the key in any other carrier.
+/// The header of the trace context, and its key in any other carrier.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Writes the current span's context into headers; nothing if it is not part of a trace.
+/// Writes the current span's context into headers. Does nothing if the span is not part of a trace.
 pub fn inject(headers: &mut HeaderMap) {
     if let Some(context) = current() {
         TraceContextPropagator::new().inject_context(&context, &mut Headers(headers));
@@ -30,15 +30,16 @@ pub fn extract(headers: &HeaderMap) -> Option<Context> {
     valid(TraceContextPropagator::new().extract_with_context(&Context::new(), &HeadersRef(headers)))
 }
 
-/// The current span's context as a `traceparent`, for a record or for a child's [`TRACEPARENT_VARIABLE`].
+/// The current span's context as a `traceparent`, for a record or for a child's
+/// [`TRACEPARENT_VARIABLE`].
 pub fn current_traceparent() -> Option<String> {
     let mut headers = HeaderMap::new();
     inject(&mut headers);
     Some(headers.get(TRACEPARENT)?.to_str().ok()?.to_owned())
 }
 
-/// Makes `span`, which must not have been entered yet, a child of the span that a `traceparent` names. Does nothing for
-/// a malformed one: a trace is never worth an error.
+/// Makes `span`, which must not have been entered yet, a child of the span that a `traceparent`
+/// names. Does nothing for a malformed `traceparent`: a trace is never worth an error.
 pub fn continue_from(span: &Span, traceparent: &str) {
     if let Some(context) = named(traceparent) {
         set_parent(span, context);
@@ -52,23 +53,26 @@ pub fn continue_from_environment(span: &Span) {
     }
 }
 
-/// As [`continue_from`], with the span that is current. A plain child would hold its parent open until its own end: this is
-/// for one that outlives its cause, as a job outlives the call that submitted it.
+/// As [`continue_from`], with the current span. A plain child would hold its parent open until its
+/// own end, so this is for a span that outlives its cause, as a job outlives the call that
+/// submitted it.
 pub fn continue_from_current(span: &Span) {
     if let Some(context) = current() {
         set_parent(span, context);
     }
 }
 
-/// Keeps a task that is about to be spawned in the current trace, without holding the current span open.
+/// Keeps a task that is about to be spawned in the current trace, without holding the current span
+/// open.
 pub fn carry<F: Future>(task: F) -> impl Future<Output = F::Output> + use<F> {
     let context = current().map(|context| context.span().span_context().clone());
-    // Only the ids: whatever else the context holds would live as long as the task.
+    // Only the ids are carried: the rest of the context would live as long as the task.
     let remote = context.map(|ids| Context::new().with_remote_span_context(ids));
     task.with_context(remote.unwrap_or_default())
 }
 
-/// As [`carry`], below the span that a `traceparent` names; outside of all traces if it names none.
+/// As [`carry`], below the span that a `traceparent` names; outside of all traces if the text names
+/// none.
 pub fn carry_from<F: Future>(traceparent: &str, task: F) -> impl Future<Output = F::Output> + use<F> {
     task.with_context(named(traceparent).unwrap_or_default())
 }
@@ -78,7 +82,8 @@ pub fn current_trace_id() -> Option<String> {
     Some(current()?.span().span_context().trace_id().to_string())
 }
 
-/// The id under which an rpc is found in the logs: its caller's trace id, or a new one where there is none.
+/// The id under which an rpc is found in the logs: its caller's trace id, or a new one where there
+/// is none.
 pub(crate) fn id_of_call(headers: &HeaderMap) -> String {
     let of_caller = extract(headers).map(|context| context.span().span_context().trace_id().to_string());
     of_caller.unwrap_or_else(|| {
@@ -89,11 +94,12 @@ pub(crate) fn id_of_call(headers: &HeaderMap) -> String {
 }
 
 pub(crate) fn set_parent(span: &Span, context: Context) {
-    // Refused when traces are off or the span was entered already; either way the trace is merely shorter.
+    // The parent is refused when traces are off or the span was entered already; either way the
+    // trace is merely shorter.
     let _ = span.set_parent(context);
 }
 
-/// The context of the current span, or else the one that this task [carries](carry).
+/// The context of the current span, or else the context that this task [carries](carry).
 fn current() -> Option<Context> {
     valid(Span::current().context()).or_else(|| valid(Context::current()))
 }

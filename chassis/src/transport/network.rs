@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 
 use super::{InsecureNetwork, OsTransport, SharedTransport};
 
-/// The variable of the setting, which processes hand on to those that they start.
+/// The variable of the setting, which processes hand on to the processes that they start.
 pub const INSECURE_NETWORK_VARIABLE: &str = "MAINSPRING_INSECURE_NETWORK";
 
 /// How far a process may reach in plain text.
@@ -14,7 +14,8 @@ pub const INSECURE_NETWORK_VARIABLE: &str = "MAINSPRING_INSECURE_NETWORK";
 pub struct NetworkArgs {
     /// Listen on and call other machines in plain text
     ///
-    /// Without it TCP beyond the loopback interface is refused: credentials and data could be read and changed on the way.
+    /// Without it TCP beyond the loopback interface is refused: credentials and data could be read
+    /// and changed on the way.
     #[arg(
         long,
         env = INSECURE_NETWORK_VARIABLE,
@@ -26,7 +27,7 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// The operating system's sockets, as far as they may reach.
+    /// The operating system's sockets, as far as the setting lets them reach.
     pub fn transport(self) -> SharedTransport {
         if self.insecure_network { Arc::new(InsecureNetwork) } else { Arc::new(OsTransport) }
     }

@@ -16,12 +16,14 @@ use super::{BoxedIo, Endpoint, Incoming, Transport};
 /// The longest path of a unix socket, in bytes: `sun_path` has 108, the last one is NUL.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// Unix sockets that only their owner can reach, and TCP without Nagle's delay. It is plain text, so nobody listens where
-/// another machine could reach it, and no credential is sent to one.
+/// Unix sockets that only their owner can reach, and TCP without Nagle's delay. TCP is plain text,
+/// so this transport does not listen where another machine could reach it, and sends no credential
+/// to another machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsTransport;
 
-/// The same without the last sentence: what is sent can be read and changed on the way, by decision of who runs this.
+/// The same sockets without that restriction: what is sent can be read and changed on the way,
+/// because the operator has decided so.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InsecureNetwork;
 
@@ -93,7 +95,7 @@ async fn connect(endpoint: &Endpoint, reach: Reach) -> io::Result<BoxedIo> {
             UnixStream::connect(path).await.map(BoxedIo::new).map_err(named)
         }
         Endpoint::Tcp(host, port) => {
-            // Whom a name stands for is known once it is connected; nothing has been sent by then.
+            // What a name stands for is known once it is connected; nothing has been sent by then.
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(named)?;
             reach.admits(stream.peer_addr().map_err(named)?).map_err(named)?;
             stream.set_nodelay(true).map_err(named)?;
@@ -102,7 +104,7 @@ async fn connect(endpoint: &Endpoint, reach: Reach) -> io::Result<BoxedIo> {
     }
 }
 
-/// The same kind of error, with the endpoint in its text.
+/// An error of the same kind, with the endpoint in its text.
 fn about(verb: &str, endpoint: &Endpoint, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {verb} {endpoint}: {error}"))
 }
@@ -129,7 +131,8 @@ async fn listen_unix(path: &Path) -> io::Result<Incoming> {
     }
     remove_stale(path).await?;
     let listener = UnixListener::bind(path)?;
-    // The directory is closed to others while the mode is still the umask's; this covers a directory that was not ours.
+    // The directory is closed to others while the socket has the mode of the umask. The new mode
+    // covers a directory that was there before.
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     let socket = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
     let connections = stream::unfold((listener, socket), |(listener, socket)| async move {
@@ -139,8 +142,8 @@ async fn listen_unix(path: &Path) -> io::Result<Incoming> {
     Ok(Incoming::new(Endpoint::Unix(path.to_owned()), connections))
 }
 
-/// Removes a socket that nobody listens on any more: only a *refused* connection proves that. Anything else in that
-/// place, a living socket included, is left alone and fails the bind.
+/// Removes a socket that no process listens on any more: only a *refused* connection proves that.
+/// Anything else in that place, a living socket included, is left alone and fails the bind.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -157,7 +160,8 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the socket's file when the listener goes, unless a successor has put its own in the same place.
+/// Removes the socket's file when the listener goes, unless a successor has put its own in the same
+/// place.
 struct SocketFile {
     path: PathBuf,
     inode: u64,
@@ -166,14 +170,16 @@ struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            // Gone already, or not ours to remove any more: the next listener copes with a stale socket.
+            // The file is gone already, or is another process's by now: the next listener copes
+            // with a stale socket.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 async fn listen_tcp(host: &str, port: u16, reach: Reach) -> io::Result<Incoming> {
-    // Before anything is bound: nobody out there is to find the port open for a moment.
+    // The addresses are checked before anything is bound, so that no other machine finds the port
+    // open for a moment.
     let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
     addresses.iter().try_for_each(|address| reach.admits(*address))?;
     let listener = TcpListener::bind(addresses.as_slice()).await?;

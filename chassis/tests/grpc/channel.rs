@@ -68,7 +68,7 @@ async fn a_deadline_that_passes_at_the_caller_is_a_deadline() {
     let server = Fixture::start().await;
     let mut request = Request::new(resign("hangs"));
     request.set_timeout(Duration::from_millis(20));
-    // The server's clock stands still: only the caller's side can end this.
+    // The server's clock stands still, so only the caller's side can end this call.
     let status = soon(server.client().resign(request)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status)), (Code::DeadlineExceeded, Some(Reason::TimedOut)));
 }
@@ -102,7 +102,7 @@ async fn connecting_is_bounded_by_the_injected_clock() {
     assert!(refused.message().contains("tcp://store.example:7070"), "{refused}");
 }
 
-/// A network that reaches everywhere, and where anybody can read what is sent.
+/// A network that reaches everywhere, and where every machine can read what is sent.
 struct Overheard;
 
 #[async_trait]

@@ -36,7 +36,8 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(&SystemClock, PATIENCE, future).await.expect("it should have come by now")
 }
 
-/// What the methods do is said by the request: `holder` of Resign, `application_id` of Observe.
+/// A service whose methods do what the request says: `holder` of Resign, `application_id` of
+/// Observe.
 #[derive(Default)]
 pub(crate) struct Obedient {
     pub(crate) calls: Arc<watch::Sender<usize>>,

@@ -15,7 +15,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::fixture::{Fixture, observe, renew, resign, soon};
 
-/// What the failing methods give away in their texts. No hex digits alone: trace ids are random.
+/// What the failing methods give away in their texts. The word has more than hex digits, because
+/// trace ids are random.
 const SECRET: &str = "secret";
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, Option<Reason>) {
@@ -193,7 +194,8 @@ async fn a_call_under_way_may_finish_and_is_cut_when_the_grace_period_is_over() 
     let finishing = tokio::spawn(async move { client.resign(resign("hangs")).await });
     soon(server.clock.wait_for_sleepers(1)).await;
     server.shutdown.begin();
-    soon(server.clock.wait_for_sleepers(2)).await; // its deadline, and the grace period
+    // The sleepers are the call's deadline and the grace period.
+    soon(server.clock.wait_for_sleepers(2)).await;
     server.clock.advance(Duration::from_secs(2));
     let answer = soon(finishing).await.unwrap();
     assert_eq!(refusal(answer).1, Some(Reason::TimedOut), "it got its own answer");

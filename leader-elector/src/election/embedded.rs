@@ -1,4 +1,4 @@
-//! One elector process with a small data base of its own (redb), which only it opens.
+//! One elector process with a small database of its own (redb), which no other process opens.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,10 @@ use super::single::Single;
 use crate::error::Error;
 use crate::model::Grant;
 
-/// Application id → JSON of the newest [`Grant`].
+/// Maps an application id to the JSON of its newest [`Grant`].
 const GRANTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("grants/1");
 
-/// Records are some 200 bytes: a small cache holds what matters.
+/// Grants are some 200 bytes each, so a small cache holds all that are in use.
 const CACHE_BYTES: usize = 1024 * 1024;
 
 /// An elector that keeps its grants in a file.
@@ -25,19 +25,21 @@ pub type EmbeddedElection = Single<EmbeddedLedger>;
 #[derive(Debug)]
 pub struct EmbeddedLedger {
     path: PathBuf,
-    /// `None` after an I/O error: redb answers nothing more until the file is closed and opened again.
+    /// `None` after an I/O error: redb answers nothing more until the file is closed and opened
+    /// again.
     database: Mutex<Option<Database>>,
 }
 
 impl EmbeddedLedger {
-    /// Opens the file or makes it.
+    /// Opens the file, or makes one where there is none.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let database = open(&path)?;
         Ok(Self { path, database: Mutex::new(Some(database)) })
     }
 
-    /// Runs `work` on the open file, alone. An error closes it, so that the next call opens it anew.
+    /// Runs `work` on the open file while no other call uses it. An error closes the file, so that
+    /// the next call opens it anew.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Refused>) -> Result<T, Error> {
         let mut database = self.lock();
         if database.is_none() {
@@ -70,7 +72,7 @@ fn open(path: &Path) -> Result<Database, Error> {
     Ok(redb_file::open(path, CACHE_BYTES, empty)?)
 }
 
-/// An error of redb; what was attempted did not happen.
+/// An error of redb. What was attempted did not happen.
 struct Refused(redb::Error);
 
 impl<E: Into<redb::Error>> From<E> for Refused {
@@ -88,20 +90,22 @@ impl Ledger for EmbeddedLedger {
         bytes.map(|bytes| decode(&self.path, application.as_str(), &bytes)).transpose()
     }
 
-    /// Compared and put in one transaction: a resignation that was held up for longer than its lease must not come to stand in place
-    /// of the grant that was given meanwhile, whose epoch would be granted a second time after a restart.
+    /// Compares and puts in one transaction. A resignation that was held up for longer than its
+    /// lease must not replace the grant that was given meanwhile: the epoch of that grant would be
+    /// granted a second time after a restart.
     fn write(&self, grant: &Grant) -> Result<(), Error> {
         let key = grant.application.id.as_str();
         let value = serde_json::to_vec(grant).expect("a grant is plain data");
         self.with(|database| {
             let mut transaction = database.begin_write()?;
-            // The default, said here because everything rests on it.
+            // Immediate durability is redb's default; it is said here because every law rests on
+            // it.
             transaction.set_durability(Durability::Immediate)?;
             {
                 let mut grants = transaction.open_table(GRANTS)?;
                 let last = grants.get(key)?.map(|value| decode(&self.path, key, value.value()));
                 match last.transpose() {
-                    // The transaction ends with its value: nothing was changed.
+                    // The transaction ends unused, so nothing is changed.
                     Err(unreadable) => return Ok(Err(unreadable)),
                     Ok(Some(last)) if last.epoch > grant.epoch => return Ok(Ok(())),
                     Ok(_) => grants.insert(key, value.as_slice())?,

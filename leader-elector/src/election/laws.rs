@@ -1,5 +1,5 @@
-//! The laws of [`Election`](super::Election) as tests. Each is run against every backend, and against mutants of which
-//! each has to fail the law that it breaks.
+//! The laws of [`Election`](super::Election) as tests. Each law is run against every backend, and
+//! against mutants that break it: a law that a mutant passes checks nothing.
 
 mod grants;
 mod leases;
@@ -10,10 +10,10 @@ mod schedule;
 use futures::future::LocalBoxFuture;
 use rig::{Rig, Verdict};
 
-/// A law by name.
+/// A law and its name.
 type Law = (&'static str, for<'a> fn(&'a Rig) -> LocalBoxFuture<'a, Verdict>);
 
-/// Every law.
+/// Every law, in the order of the trait's list.
 const LAWS: &[Law] = &[
     ("1 at most one holder at a time", |rig| Box::pin(schedule::at_most_one_holder_at_a_time(rig))),
     ("2 epochs only grow", |rig| Box::pin(grants::epochs_only_grow(rig))),

@@ -1,13 +1,16 @@
-//! Is the process that locked a file gone?
+//! Whether the process that locked a file is gone.
 
 use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Looks at the locks of holders.
+/// Looks at the lock files of holders.
+///
+/// A lock belongs to the holder's process, and the kernel frees it when the process ends. A free
+/// lock is therefore proof, before the lease ends, that a holder is gone.
 pub trait Locks: Send + Sync + 'static {
-    /// `true` only when it is certain that nobody has the file locked.
+    /// `true` only when it is certain that no process has the file locked.
     fn is_free(&self, path: &Path) -> bool;
 }
 
@@ -16,7 +19,8 @@ pub trait Locks: Send + Sync + 'static {
 pub struct FileLocks;
 
 impl Locks for FileLocks {
-    /// A file that is not there proves nothing: the holder may see another file system than this process.
+    /// A file that is not there proves nothing: the holder may see another file system than this
+    /// process.
     fn is_free(&self, path: &Path) -> bool {
         let Ok(file) = File::open(path) else { return false };
         // Closing the file at the end of the scope gives the lock back.

@@ -1,4 +1,5 @@
-//! A ledger without a disk, for simulations and tests: clones share what was written, which is how it outlives an elector.
+//! A ledger without a disk, for simulations and tests. Clones share what was written, which is how
+//! a ledger outlives an elector.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

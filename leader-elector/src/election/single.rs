@@ -1,5 +1,8 @@
-//! One elector process that holds all leases: the model, a clock, the locks, and a ledger that every grant reaches
-//! before its holder learns of it. Nothing here runs by itself: time passes in whoever waits.
+//! One elector process that holds all leases: the model, a clock, the locks, and a ledger that
+//! every grant reaches before its holder learns of it.
+//!
+//! Nothing here runs in the background: leases end and grants are written inside the calls of those
+//! contenders and observers that wait.
 
 mod desk;
 
@@ -34,7 +37,7 @@ struct Shared<L> {
     opened: Boot,
 }
 
-/// The desks that somebody needs.
+/// The desks of those applications that a campaign or an observation refers to.
 struct Desks<L> {
     shared: Arc<Shared<L>>,
     entries: AtomicU64,
@@ -42,7 +45,8 @@ struct Desks<L> {
 }
 
 impl<L: Ledger> Single<L> {
-    /// An elector that starts now. `boot_id` names the present boot of the machine: holders of another one are gone.
+    /// An elector that starts now. `boot_id` names the present boot of the machine: no holder of an
+    /// earlier boot is alive.
     pub fn new(
         ledger: L,
         locks: Arc<dyn Locks>,
@@ -57,7 +61,7 @@ impl<L: Ledger> Single<L> {
 }
 
 impl<L: Ledger> Desks<L> {
-    /// The desk of an application, read from the ledger when nobody has it open.
+    /// The desk of an application, read from the ledger unless it is open already.
     fn desk(&self, application: &ApplicationId) -> Result<Arc<Desk<L>>, Error> {
         let mut open = self.open();
         if let Some(desk) = open.get(application) {
@@ -71,10 +75,11 @@ impl<L: Ledger> Desks<L> {
         Ok(desk)
     }
 
-    /// Forgets a desk that nobody needs: what matters is in the ledger.
+    /// Forgets a desk that no caller needs: what has to last is in the ledger.
     fn tidy(&self, application: &ApplicationId) {
         let mut open = self.open();
-        // One reference is the map's and one the caller's; a new one needs the map, which is locked.
+        // The map has one reference and the caller another; a third cannot appear, because the map
+        // is locked.
         let idle = open.get(application).is_some_and(|desk| Arc::strong_count(desk) <= 2 && desk.is_idle());
         if idle {
             open.remove(application);
@@ -92,7 +97,8 @@ impl<L: Ledger> Election for Single<L> {
         let application = enter.application.id.clone();
         let desk = self.desks.desk(&application)?;
         let id = EntryId(self.desks.entries.fetch_add(1, Ordering::Relaxed));
-        // Made before the entry is: whatever happens from here on, the entry is taken back.
+        // The campaign is made before its entry is, so that dropping the campaign takes the entry
+        // back even when a later step is cut off.
         let desks = self.desks.clone();
         let campaign = SingleCampaign { desks, desk, application, id, told: None, left_open: false };
         campaign.desk.enter(id, enter);

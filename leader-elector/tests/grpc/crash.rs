@@ -56,7 +56,7 @@ async fn epochs_never_decrease_over_kill_9_at_any_moment() {
     let mut host = Host::in_a_child().await;
     let mut highest = Epoch(0);
     for round in 0_u64..8 {
-        // Leaders come and resign as fast as they can; somewhere in there the elector dies.
+        // Leaders come and resign as fast as they can, and the elector dies somewhere in between.
         let election = host.election();
         let restarted = AtomicBool::new(false);
         let run = async {
@@ -66,7 +66,8 @@ async fn epochs_never_decrease_over_kill_9_at_any_moment() {
                 let campaign = election.campaign(candidacy("carriers", &format!("r{round}")));
                 let leadership = soon(campaign.elected()).await.unwrap();
                 epochs.push(leadership.epoch());
-                // `false` where the answer was lost in the crash: durable or not, the next epoch has to be higher.
+                // The resignation is `false` where the answer was lost in the crash. Durable or
+                // not, the next epoch has to be higher.
                 let _ = leadership.resign().await;
                 if last {
                     return epochs;

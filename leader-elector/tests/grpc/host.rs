@@ -16,13 +16,13 @@ use leader_elector::config::Args;
 use proto::{ApplicationRef, Epoch, Generation};
 use tokio::task::JoinHandle;
 
-/// Names the state directory for a child.
+/// The variable that names the state directory to a child.
 const CHILD: &str = "ELECTOR_TEST_STATE";
 
-/// Long enough that a busy machine renews in time, short enough to wait for.
+/// A lease long enough that a busy machine renews in time, and short enough to wait for.
 pub(crate) const LEASE: Duration = Duration::from_millis(1500);
 
-/// Nothing that is asserted takes longer, whatever else the machine does.
+/// Nothing that is asserted takes longer, however busy the machine is.
 pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
 pub(crate) fn clock() -> SharedClock {
@@ -67,7 +67,7 @@ fn args(state_dir: PathBuf) -> Args {
     Args { listen, state_dir, lease_ms: u64::try_from(LEASE.as_millis()).unwrap() }
 }
 
-/// What a child does. Returns at once in a process that is none.
+/// What a child does. Returns at once in a process that is no child.
 pub(crate) async fn serve_as_child() {
     if let Some(state) = std::env::var_os(CHILD) {
         let serve = leader_elector::serve(args(state.into()), transport(), clock(), Shutdown::new());
@@ -108,7 +108,7 @@ impl Host {
         self.answers().await;
     }
 
-    /// A child that dies by kill -9 at a point of its own, once.
+    /// An elector in a child that dies by kill -9 at a point of its own choice, once.
     pub(crate) async fn in_a_child_that_dies_at(point: &str) -> Self {
         let mut host = Self::new();
         let marker = host.path("marker");
@@ -157,7 +157,7 @@ impl Host {
         soon(serving).await.unwrap().unwrap();
     }
 
-    /// kill -9.
+    /// Ends the child by kill -9.
     pub(crate) fn kill(&mut self) {
         let Server::Child(mut child) = std::mem::replace(&mut self.server, Server::None) else {
             panic!("no elector in a child");

@@ -1,4 +1,4 @@
-//! An engine's words for a role as ours.
+//! An engine's words for a role, read as those of lifecycle.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tonic::Status as Refusal;
 
 use crate::model::{Addresses, Port, Probe, Restart, RoleFile, RoleSpec};
 
-/// How long becoming ready may take unless the engine says another.
+/// How long becoming ready may take unless the engine says otherwise.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn read_role(index: usize, role: Role) -> Result<RoleSpec, Refusal> {

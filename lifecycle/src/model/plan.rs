@@ -9,19 +9,21 @@ use super::{Port, Probe, Restart, RoleSpec};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
 pub struct InvalidPlan {
-    /// Path of the field, such as `roles[1].command`.
+    /// The path of the field, such as `roles[1].command`.
     pub field: String,
-    /// What is wrong with it.
+    /// What is wrong with the field.
     pub why: String,
 }
 
-/// Processes that one group may consist of.
+/// How many processes one group may consist of.
 const MAX_PROCESSES: u32 = 1000;
 
-/// The longest name of a role, in bytes: it is part of a socket's path, and those are short.
+/// The longest name of a role, in bytes: the name is part of a socket's path, and such paths are
+/// short.
 const MAX_NAME_BYTES: usize = 24;
 
-/// What a role may come to in the record, in bytes: the record takes 32 KiB with what lifecycle adds.
+/// The longest form of a role in the record, in bytes: the record takes 32 KiB with what lifecycle
+/// adds.
 const MAX_DETAIL_BYTES: usize = 31 * 1024;
 
 /// Checks the roles of a cluster.

@@ -1,4 +1,4 @@
-//! Named ports: a role says which it listens on, the substrate says where.
+//! Named ports: a role says which ports it listens on, and the substrate says where they are.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ pub type Addresses = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Port {
-    /// The engine knows its number.
+    /// The number, which the engine knows.
     Number(u16),
-    /// The substrate chooses its number; one of the role's own names.
+    /// One of the role's own names, whose number the substrate chooses.
     Name(String),
 }
 
-/// What [`Addresses`] calls the ports of these roles.
+/// The keys of [`Addresses`] for the ports of these roles.
 pub fn port_keys(roles: &[RoleSpec]) -> Vec<String> {
     let of_role = |role: &RoleSpec| role.ports.iter().map(|port| key(&role.name, port)).collect::<Vec<_>>();
     roles.iter().flat_map(of_role).collect()
@@ -38,7 +38,8 @@ impl RoleSpec {
         }
     }
 
-    /// What a process of this role is told in its environment of its own ports and of all addresses of its group.
+    /// What the environment tells a process of this role: of its own ports, and of all addresses of
+    /// its group.
     pub fn port_variables(&self) -> impl Iterator<Item = (String, String)> {
         let own = self.ports.iter().filter_map(|name| {
             let number = self.number_of(&Port::Name(name.clone()))?;

@@ -89,7 +89,7 @@ fn a_death_is_told_with_its_cause_also_when_the_next_start_is_under_way() {
         (State::Exited, code(1), false, (3, "exit code 1 (no memory)")),
         (State::Starting, code(1), false, (2, "exit code 1 (no memory)")),
         (State::Ready, signal(6), false, (2, "signal 6 (no memory)")),
-        // Whoever sends it, sends it in the middle of anything.
+        // A signal from outside comes in the middle of anything.
         (State::Exited, signal(9), false, (3, "signal 9")),
         (State::Exited, code(1), true, (0, "")),
         (State::Ready, None, false, (0, "")),

@@ -1,4 +1,4 @@
-//! A record in memory: for simulations and tests of lifecycle.
+//! A record in memory, for simulations and tests of lifecycle.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError};
 
-/// A record that forgets everything with the process; clones share it.
+/// A record that forgets everything with the process. Clones share what is kept.
 #[derive(Clone, Default)]
 pub struct MemoryRecord(Arc<Mutex<Kept>>);
 
@@ -38,22 +38,22 @@ impl MemoryRecord {
         Self::default()
     }
 
-    /// A leader with this epoch has begun.
+    /// Notes that a leader with this epoch has begun.
     pub fn begin(&self, application: &ApplicationId, epoch: Epoch) {
         self.kept().epochs.insert(application.clone(), epoch);
     }
 
-    /// Whether the record is out of reach.
+    /// Sets whether the record is out of reach.
     pub fn set_away(&self, away: bool) {
         self.kept().away = away;
     }
 
-    /// Whether output is not taken, as on a full disk.
+    /// Sets whether the record takes no output, as on a full disk.
     pub fn set_deaf(&self, deaf: bool) {
         self.refuse_output(deaf.then(|| RecordError::Away("it takes no output".to_owned())));
     }
 
-    /// What is answered to output instead of taking it.
+    /// Sets the error that answers output instead of taking it.
     pub fn refuse_output(&self, why: Option<RecordError>) {
         self.kept().refuses_output = why;
     }
@@ -63,7 +63,7 @@ impl MemoryRecord {
         self.kept().logs_opened
     }
 
-    /// Whether intents cannot be written, as if the record went away in between.
+    /// Sets whether intents cannot be written, as if the record went away in between.
     pub fn set_read_only(&self, read_only: bool) {
         self.kept().read_only = read_only;
     }
@@ -73,12 +73,12 @@ impl MemoryRecord {
         self.kept().logs.get(source).map(|log| (log.said.clone(), log.complete)).unwrap_or_default()
     }
 
-    /// Keys of all intents.
+    /// The keys of all intents.
     pub fn keys(&self) -> Vec<String> {
         self.kept().intents.keys().cloned().collect()
     }
 
-    /// Keys of contenders that gave up.
+    /// The keys of the contenders that gave up.
     pub fn gave_up(&self) -> Vec<String> {
         let kept = self.kept();
         let gave_up = kept.intents.iter().filter(|(_, intent)| intent.state == IntentState::GaveUp);
@@ -101,7 +101,7 @@ impl Kept {
         if fence.epoch < current { Err(RecordError::Superseded { fence, current }) } else { Ok(()) }
     }
 
-    /// Takes what is new of a batch; answers what is durable now.
+    /// Takes what is new of a batch, and answers what is durable now.
     fn append(&mut self, source: &LogSource, batch: LogBatch) -> u64 {
         let log = self.logs.entry(source.clone()).or_default();
         for chunk in batch.chunks {

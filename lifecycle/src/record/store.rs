@@ -26,10 +26,10 @@ use crate::model::{GroupId, Slot};
 /// How long one call may take. The callers try again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Batches of output that wait for the store.
+/// How many batches of output may wait for the store.
 const BATCHES_AHEAD: usize = 4;
 
-/// jobgraph-store.
+/// The record as jobgraph-store serves it.
 #[derive(Clone)]
 pub struct Store {
     records: RecordClient,
@@ -39,7 +39,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Over a channel that carries the deployment's credential.
+    /// The record over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
         let (records, processes) = (RecordClient::new(channel.clone()), Processes::new(channel.clone()));
         Self { records, processes, logs: Logs::new(channel), clock }
@@ -56,7 +56,8 @@ impl Store {
     }
 }
 
-/// What an error of the store means. All that lifecycle writes may be repeated, so an unknown outcome is one to repeat.
+/// What an error of the store means. All that lifecycle writes may be repeated, so an unknown
+/// outcome is one to repeat.
 fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
     let text = error.message().to_owned();
     match (error.reason(), fence) {
@@ -67,7 +68,7 @@ fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
             RecordError::Superseded { fence: fence.clone(), current: Epoch(current) }
         }
         _ if error.is_retryable() => RecordError::Away(text),
-        // What somebody else has changed, is ending, or has no room for right now.
+        // Another writer has changed the record, or the store is ending or has no room right now.
         _ if matches!(error.code(), Code::Aborted | Code::Cancelled | Code::ResourceExhausted) => {
             RecordError::Away(text)
         }
@@ -106,13 +107,14 @@ impl Record for Store {
         let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
         let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
         let (acknowledge, acknowledged) = watch::channel(from);
-        // It ends when the connection breaks, too.
+        // The pump ends when the connection breaks, too.
         let pump = owned("log", pump(stream, taken, acknowledge));
         Ok(Log { batches, acknowledged, _pump: pump })
     }
 }
 
-/// Carries batches to the store and acknowledgements back; its end is how the log learns that the stream broke.
+/// Carries batches to the store and acknowledgements back. The end of the pump is how the log
+/// learns that the stream broke.
 async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, acknowledge: watch::Sender<u64>) {
     loop {
         tokio::select! {
@@ -124,7 +126,8 @@ async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, ackn
                     return;
                 }
                 if complete {
-                    // From here on all that was sent is durable, or the source is shipped again.
+                    // From here on all that was sent is durable, or else the source is shipped
+                    // again.
                     if stream.finish().await.is_ok() {
                         acknowledge.send_replace(COMPLETE);
                     }
@@ -161,7 +164,8 @@ fn wire_intent(intent: &Intent) -> Process {
     }
 }
 
-/// `None` for what this build cannot read: somebody newer has written it, and minds it.
+/// The intent in a record; `None` for a record that this build cannot read: a newer lifecycle has
+/// written the record and minds its process.
 fn read_intent(process: Process) -> Option<Intent> {
     let state = match process.state() {
         ProcessState::Gone => IntentState::Gone,

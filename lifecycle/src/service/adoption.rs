@@ -1,4 +1,4 @@
-//! After a start: everything that the record says may live is found and minded again.
+//! After a start, everything that the record says may live is found and minded again.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::model::{Order, Scope};
 use crate::record::{Intent, IntentState};
 
 impl Lifecycle {
-    /// Finds what an earlier lifecycle has left, for as long as the record takes to answer. Calls wait for this.
+    /// Finds what an earlier lifecycle has left, for as long as the record takes to answer. Calls
+    /// wait for this.
     pub async fn adopt(self) -> Result<(), BoxError> {
         let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(500));
         let intents = loop {
@@ -43,7 +44,8 @@ impl Lifecycle {
         let detail = Detail::decode(&detail);
         let group_id = slot.group.clone();
         match detail {
-            // It was being ended, or was done. Whoever wants it again says so.
+            // The contender was being ended, or was done. A caller that wants the contender again
+            // asks for it.
             _ if state == IntentState::Gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
             Some(Detail { role, traceparent }) => {
                 let group = self.group_or_new(&group_id);
@@ -66,7 +68,8 @@ impl Lifecycle {
         }
     }
 
-    /// Ends what is left of a group and forgets it. What does not work now is asked for again by whoever tears it down.
+    /// Ends what is left of a group and forgets it. A part that cannot be ended now is left to the
+    /// next teardown of the group.
     async fn bury(&self, group: &crate::model::GroupId) {
         for line in self.0.substrate.sweep(&Scope::Group(group.clone())).await {
             tracing::error!("{group}: left over: {line}");

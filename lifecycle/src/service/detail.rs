@@ -4,27 +4,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Order, RoleSpec};
 
-/// Kept as JSON: a later build reads what this one has written.
+/// The detail of a process, kept as JSON: a later build reads what this one has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// What the process is; its files are on disk.
+    /// The role of the process; the role's files are on disk.
     pub role: RoleSpec,
-    /// W3C trace context that it continues; may be empty.
+    /// W3C trace context that the process continues; may be empty.
     pub traceparent: String,
 }
 
 impl Detail {
-    /// Of an order.
+    /// The detail of an order.
     pub fn new(order: &Order) -> Self {
         Self { role: order.role.clone(), traceparent: order.traceparent.clone() }
     }
 
-    /// For the record.
+    /// The detail as bytes for the record.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers always have a JSON form")
     }
 
-    /// From the record; `None` for what another build has written in another way.
+    /// The detail in the bytes of a record; `None` for what another build has written in another
+    /// way.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use crate::model::{Addresses, GroupId, Phase, Slot, Status, phase};
 
-/// A group under way. What is known of its processes is one value that everybody can watch.
+/// A group under way. What is known of its processes is one value that every caller can watch.
 pub(crate) struct Group {
-    /// Which.
+    /// The id of the group.
     pub(crate) id: GroupId,
     board: watch::Sender<Vec<Status>>,
     slots: Mutex<Vec<Slot>>,
@@ -18,7 +18,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Without processes yet.
+    /// A group without processes yet.
     pub(super) fn new(id: GroupId) -> Self {
         Self {
             id,
@@ -29,27 +29,27 @@ impl Group {
         }
     }
 
-    /// Where its named ports are. Empty before they were chosen.
+    /// Where the group's named ports are; empty before they were chosen.
     pub(crate) fn addresses(&self) -> Addresses {
         self.addresses.get().cloned().unwrap_or_default()
     }
 
-    /// Keeps where its ports are, unless that was chosen before.
+    /// Keeps where the group's ports are, unless that was chosen before.
     pub(super) fn keep_addresses(&self, addresses: Addresses) {
         let _ = self.addresses.set(addresses);
     }
 
-    /// What is known of its processes, now and from now on.
+    /// What is known of the group's processes, now and from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<Vec<Status>> {
         self.board.subscribe()
     }
 
-    /// What is known of its processes.
+    /// What is known of the group's processes now.
     pub(crate) fn statuses(&self) -> Vec<Status> {
         self.board.borrow().clone()
     }
 
-    /// Adds a process, unless it is there; answers its place on the board.
+    /// Adds a process, unless it is there, and answers its place on the board.
     pub(super) fn add(&self, slot: &Slot, status: Status) -> Option<usize> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.contains(slot) {
@@ -68,20 +68,20 @@ impl Group {
         });
     }
 
-    /// Asks all its processes to end; the shortest grace that was asked for counts.
+    /// Asks all processes of the group to end. The shortest grace that was asked for counts.
     pub(super) fn stop(&self, grace: Duration) {
         self.stop.send_modify(|asked| *asked = Some(asked.map_or(grace, |earlier| earlier.min(grace))));
     }
 
-    /// Whether and with which grace it is asked to end.
+    /// Whether the group is asked to end, and with which grace.
     pub(super) fn stop_asked(&self) -> watch::Receiver<Option<Duration>> {
         self.stop.subscribe()
     }
 
-    /// Waits until nothing of it is minded any more.
+    /// Waits until nothing of the group is minded any more.
     pub(super) async fn gone(&self) {
         let mut board = self.board.subscribe();
-        // The sender lives in self.
+        // Waiting cannot fail: the sender lives in `self`.
         let _ = board.wait_for(|statuses| phase(statuses) == Phase::Gone).await;
     }
 }

@@ -1,5 +1,6 @@
-//! One task per process: starts it, finds out that it is ready, notices its end, and does what follows from that, until it
-//! is asked to end it. A minder that is dropped or shut down ends nothing: the process waits for the next lifecycle.
+//! One task per process: the minder starts the process, finds out that it is ready, notices its
+//! end, and does what follows from that, until the minder is asked to end it. A minder that is
+//! dropped or shut down ends nothing: the process waits for the next lifecycle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,20 +27,21 @@ use crate::substrate::{Adopted, Live, Substrate};
 /// How long an end may wait until the output is in the record.
 const SHIP_WAIT: Duration = Duration::from_secs(5);
 
-/// How long keeping a tombstone may hold up an end. Without one, a restarted lifecycle finds the process gone all the same.
+/// How long keeping a tombstone may hold up an end. Without a tombstone, a restarted lifecycle
+/// finds the process gone all the same.
 const TOMBSTONE_WAIT: Duration = Duration::from_secs(2);
 
-/// Starts whose output may be on its way at once.
+/// How many starts may have their output on its way at once.
 const SHIPPINGS: usize = 3;
 
-/// Minds one process.
+/// Minds one process of a group, from its first start until nothing of it is left.
 pub(super) struct Minder {
     pub(super) group: Arc<Group>,
-    /// Its place on the group's board.
+    /// The place of the process on the group's board.
     pub(super) place: usize,
-    /// The start that is under way, or the last one.
+    /// The order of the start that is under way, or of the last one.
     pub(super) order: Order,
-    /// Fences the first start.
+    /// The epoch that fences the first start.
     pub(super) epoch: Option<Epoch>,
     pub(super) substrate: Arc<dyn Substrate>,
     pub(super) record: Arc<dyn Record>,
@@ -51,13 +53,13 @@ pub(super) struct Minder {
 
 /// Why a running process is not minded any further as it is.
 enum Turn {
-    /// It has exited.
+    /// The process has exited.
     Exited(Exit),
-    /// It was asked to end.
+    /// The process was asked to end.
     Stop(Duration),
-    /// It did not become ready, or has been silent for too long.
+    /// The process did not become ready, or has been silent for too long.
     Unanswering,
-    /// This lifecycle ends, the process goes on.
+    /// This lifecycle ends, and the process goes on.
     Shutdown,
 }
 
@@ -106,7 +108,7 @@ impl Minder {
         }
     }
 
-    /// What an earlier lifecycle has started.
+    /// Finds the process that an earlier lifecycle has started.
     async fn find(&mut self) -> Result<Arc<dyn Live>, Exit> {
         match self.substrate.adopt(&self.order).await {
             Adopted::Live(live) => {
@@ -131,7 +133,8 @@ impl Minder {
         Some(started.map_err(|error| Exit { start_error: error.to_string(), ..Exit::default() }))
     }
 
-    /// Keeps the intent, for as long as that takes. Otherwise: what follows, or nothing at a shutdown.
+    /// Keeps the intent, for as long as that takes. The error is what follows if that cannot be
+    /// done, or nothing at a shutdown.
     async fn intend(&mut self) -> Result<(), Option<Fate>> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
         let intent = self.intent(String::new(), IntentState::Intended);
@@ -171,7 +174,7 @@ impl Minder {
         }
     }
 
-    /// Minds a running process until it has exited; what follows, or `None` at a shutdown.
+    /// Minds a running process until it has exited, and answers what follows; `None` at a shutdown.
     async fn mind(&mut self, live: Arc<dyn Live>) -> Option<Fate> {
         let (pid, start) = (live.pid(), self.order.start);
         tracing::info!("{}: pid {pid}, start {start}", self.order.slot.key());
@@ -202,7 +205,7 @@ impl Minder {
 
     async fn watch(&self, live: &dyn Live) -> Turn {
         tokio::select! {
-            // In this order: an exit that has been seen is not taken for the answer to a stop.
+            // The order matters: an exit that has been seen is not taken for the answer to a stop.
             biased;
             exit = live.exited() => Turn::Exited(exit),
             () = self.shutdown.begun() => Turn::Shutdown,
@@ -211,15 +214,16 @@ impl Minder {
         }
     }
 
-    /// Waits until the group is asked to end; with which grace.
+    /// Waits until the group is asked to end, and answers with which grace.
     async fn stop_asked(&self) -> Duration {
         let mut stop = self.stop.clone();
         let asked = stop.wait_for(Option::is_some).await;
-        // Without anybody left to ask, it was forgotten: then it may end at once.
+        // The group was forgotten and cannot be asked any more, so the process may end at once.
         asked.map_or(Duration::ZERO, |grace| grace.unwrap_or_default())
     }
 
-    /// Asks the process until it is ready, and contenders ever after; returns when it is given up.
+    /// Asks the process until it is ready, and a contender ever after; returns when the process is
+    /// given up.
     async fn ask(&self, live: &dyn Live) {
         let began = self.clock.boot();
         let mut pause = FIRST_READY_PAUSE;
@@ -247,8 +251,8 @@ impl Minder {
         }
     }
 
-    /// Takes note of an exit, then sees to it that its output is kept; what follows from it, if that is not `known` because
-    /// it was this minder that ended the process.
+    /// Takes note of an exit, then sees to it that the output is kept. Answers what follows from
+    /// the exit, which is `known` if this minder ended the process.
     async fn exited(&mut self, exit: Exit, live: Option<&dyn Live>, known: Option<Fate>) -> Fate {
         tracing::info!("{}: {exit}", self.order.slot.key());
         let last_words = self.substrate.last_words(&self.order, STDERR_TAIL_BYTES).await;
@@ -256,7 +260,8 @@ impl Minder {
         let fate = known.unwrap_or_else(|| after_exit(&self.order.role, &exit));
         let was_started = exit.start_error.is_empty();
         let since = self.clock.boot();
-        // Before anything that may take time: whoever watches has to act on it.
+        // The board comes before anything that may take time, because its watchers have to act on
+        // the exit.
         self.group.update(self.place, |status| {
             (status.state, status.starts, status.since) = (State::Exited, self.order.start, since);
             (status.exit, status.was_ended, status.last_words) = (Some(exit), was_ended, last_words);
@@ -278,7 +283,7 @@ impl Minder {
         fate
     }
 
-    /// Nothing more will be started: says so, and waits to be asked to end.
+    /// Starts nothing more: says so, and waits to be asked to end.
     async fn rest(&mut self, fate: Fate) {
         if fate != Fate::Stopped {
             let status = self.group.statuses().get(self.place).cloned();
@@ -299,7 +304,8 @@ impl Minder {
         self.decide(Fate::Stopped);
     }
 
-    /// One that gave up under an earlier lifecycle: nothing is started, and nobody is told anew.
+    /// Minds a contender that gave up under an earlier lifecycle: nothing is started, and the
+    /// record knows of it already.
     pub(super) async fn rest_given_up(self, why: String) -> Result<(), BoxError> {
         self.group.update(self.place, |status| status.last_words.stderr_tail = why);
         self.decide(Fate::GaveUp);
@@ -310,7 +316,8 @@ impl Minder {
         Ok(())
     }
 
-    /// Keeps why it gave up: people have to see it, so that takes as long as it takes.
+    /// Keeps why the contender gave up. People have to see it, so the write takes as long as it
+    /// takes.
     async fn give_up(&self, why: String) {
         tracing::error!("{}: it gave up and is not started again: {why}", self.order.slot.key());
         let tombstone = self.intent(why, IntentState::GaveUp);
@@ -318,7 +325,7 @@ impl Minder {
         loop {
             match self.record.put(&tombstone, None).await {
                 Ok(()) => return,
-                Err(RecordError::Away(error)) => tracing::debug!("its last word waits: {error}"),
+                Err(RecordError::Away(error)) => tracing::debug!("a contender's last word waits: {error}"),
                 Err(error) => return tracing::error!("{}: no tombstone: {error}", self.order.slot.key()),
             }
             tokio::select! {
@@ -336,10 +343,10 @@ impl Minder {
         });
     }
 
-    /// Keeps a tombstone: a lifecycle that starts now does not start this process again.
+    /// Keeps a tombstone, so that a lifecycle that starts now does not start this process again.
     async fn bury(&self, exit: String) {
         let tombstone = self.intent(exit, IntentState::Gone);
-        // The group's own fence has done its work; what is gone is gone under any leader.
+        // The write has no fence: what is gone is gone under any leader.
         match timeout(&self.clock, TOMBSTONE_WAIT, self.record.put(&tombstone, None)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("{}: no tombstone: {error}", self.order.slot.key()),
@@ -355,14 +362,15 @@ impl Minder {
         let shipping = Shipping { source, origin, substrate, record, clock: self.clock.clone() };
         self.shippings.retain(|shipping| !shipping.is_finished());
         if self.shippings.len() >= SHIPPINGS {
-            // The oldest has had its time, and the record has been away for several starts.
+            // The oldest shipping has had its time, and the record has been away for several
+            // starts.
             drop(self.shippings.remove(0));
         }
         self.shippings.push(owned("shipping", trace::carry(shipping.run())));
     }
 
-    /// Waits until all output is in the record, for a while; whether it is. What is not is kept with the tether's files, and when
-    /// those have to go, in the outbox.
+    /// Waits for a while until all output is in the record; `true` if it is. The rest is kept with
+    /// the tether's files, and in the outbox when those have to go.
     async fn shipped(&mut self) -> bool {
         let all = futures::future::join_all(self.shippings.iter_mut());
         let Ok(all) = timeout(&self.clock, SHIP_WAIT, all).await else {

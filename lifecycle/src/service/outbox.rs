@@ -1,5 +1,5 @@
-//! Output that outlived its process's files: shipped by whichever lifecycle runs, also after the application is clean, and removed
-//! only once it is durable in the record.
+//! Output that outlived its process's files. The lifecycle that runs ships the outbox, also after
+//! the application is clean, and removes output only once it is durable in the record.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::record::LogSource;
 /// How often the outbox is looked into: a runner waits for its application's output to leave it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The longest pause after something could not be shipped.
+/// The longest pause after output could not be shipped.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long one source may take before the next one has its turn.
@@ -42,7 +42,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether it has left the outbox.
+    /// Ships one source; `true` if it has left the outbox.
     async fn ship_one(&self, source: LogSource) -> bool {
         let (substrate, record, clock) =
             (self.0.substrate.clone(), self.0.record.clone(), self.0.clock.clone());

@@ -1,5 +1,6 @@
-//! Bringing a process's output into the record: from where the record has it, until all of it is there. Never in the way of
-//! the process, because its tether keeps what is not taken.
+//! Bringing a process's output into the record: from where the record has it, until all of it is
+//! there. Shipping is never in the way of the process, because the process's tether keeps what is
+//! not taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +14,15 @@ use crate::model::Order;
 use crate::record::{COMPLETE, Log, LogBatch, LogSource, Record, RecordError};
 use crate::substrate::{Live, Output, Substrate, SubstrateError};
 
-/// Chunks that go into one batch, at most: with 64 KiB each a batch stays below a message's limit.
+/// How many chunks go into one batch, at most: with 64 KiB each, a batch stays below a message's
+/// limit.
 const CHUNKS_PER_BATCH: usize = 16;
 
 /// Where output comes from.
 pub(super) enum Origin {
-    /// One start of a process; without a living one only what it left is there.
+    /// One start of a process. Without a living process only what it left is there.
     Start(Box<Order>, Option<Arc<dyn Live>>),
-    /// What outlived its process's files.
+    /// The outbox, where output is that outlived its process's files.
     Outbox,
 }
 
@@ -40,14 +42,14 @@ enum Broken {
     Output(SubstrateError),
 }
 
-/// What came of it.
+/// What came of shipping a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shipped {
-    /// All of it is durable.
+    /// All of the output is durable.
     Whole,
-    /// The record knows no such application: nobody will ask for it.
+    /// The record knows no such application, so the output will not be asked for.
     Unwanted,
-    /// The record refuses it, and would again.
+    /// The record refuses the output, and would refuse it again.
     Refused,
 }
 
@@ -69,8 +71,8 @@ impl Shipping {
                 }
                 Err(Broken::Record(error)) => tracing::debug!("{source}: output waits: {error}"),
                 Err(Broken::LogClosed) => tracing::debug!("{source}: output waits: the log was closed"),
-                // A keeper that is gone has left what it kept, and its process's exit is known in a moment. Before that nobody can
-                // say that nothing more is coming.
+                // A keeper that is gone has left what it kept, and its process's exit is known in a
+                // moment. Only then is it certain that nothing more is coming.
                 Err(Broken::Output(error)) => tracing::debug!("{source}: {error}"),
             }
             self.clock.sleep(backoff.next_delay()).await;
@@ -102,7 +104,8 @@ impl Shipping {
     }
 }
 
-/// What is there of the output; `None` at its end. A log that breaks meanwhile is an error also while nothing is said.
+/// The next output that is there; `None` at its end. A log that breaks is an error, also while the
+/// process says nothing.
 async fn next_batch<S>(batches: &mut S, log: &mut Log) -> Result<Option<S::Item>, Broken>
 where
     S: futures::Stream + Unpin,

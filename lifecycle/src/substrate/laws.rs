@@ -1,4 +1,5 @@
-//! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when it is broken.
+//! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when the
+//! law is broken.
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "tests that ship with the crate")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,17 +16,17 @@ use super::{Adopted, Live, Output, Substrate};
 use crate::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
 use crate::record::LogSource;
 
-/// Longer than anything here takes.
+/// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
 /// Two instances of a substrate on one machine, like a lifecycle and the one after it.
 #[derive(Clone)]
 pub struct Subject {
-    /// Starts processes.
+    /// The instance that starts processes.
     pub substrate: Arc<dyn Substrate>,
-    /// Finds them.
+    /// The instance that finds them.
     pub another: Arc<dyn Substrate>,
-    /// Bounds the waits.
+    /// The clock that bounds the waits.
     pub clock: SharedClock,
 }
 
@@ -43,7 +44,7 @@ pub async fn all(subject: &Subject) {
     every_named_port_has_an_address_of_its_own(subject).await;
 }
 
-/// Everybody who waits is told the same exit.
+/// Every caller that waits is told the same exit.
 pub async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
     let live = subject.start(&order(1, "exit 3")).await;
     let (one, other) = subject.within(futures::future::join(live.exited(), live.exited())).await;
@@ -53,7 +54,7 @@ pub async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
     live.release().await;
 }
 
-/// After `end` nothing of it lives.
+/// After `end` nothing of the process lives.
 pub async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) {
     for (grace, signal) in [(Duration::ZERO, 9), (LONG, 15)] {
         let live = subject.start(&order(2, "sleep 1000")).await;
@@ -115,7 +116,7 @@ pub async fn output_comes_from_any_offset_live_and_afterwards(subject: &Subject)
     assert_eq!(subject.read(subject.another.remains(&order, 8).await).await, b"");
 }
 
-/// A sweep ends the groups in its scope, whoever has started them, and touches no other.
+/// A sweep ends the groups in its scope, whichever instance has started them, and touches no other.
 pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) {
     let orders: Vec<Order> = (10..=12).map(|number| order(number, "sleep 1000")).collect();
     let mut lives = Vec::new();
@@ -150,7 +151,7 @@ pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) 
     );
 }
 
-/// A sweep removes no word: only who has brought it into the record does.
+/// A sweep removes no word of output: only the caller that has brought it into the record does.
 pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subject) {
     for order in [order(20, "echo one; echo two; exit 0"), contender(20, "echo one; echo two; exit 0")] {
         let source = LogSource::new(&order.slot, order.start);
@@ -175,8 +176,8 @@ pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &
     }
 }
 
-/// A process that is started again and again takes no room for what nobody needs any more, and no
-/// word of an earlier start is lost for that.
+/// A process that is started again and again takes no room for output that is needed no more, and
+/// no word of an earlier start is lost for that.
 pub async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
     let first = order(21, "echo words; exit 0");
     let starts: Vec<Order> = (1..=4).map(|start| Order { start, ..first.clone() }).collect();
@@ -195,7 +196,7 @@ pub async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
     }
 }
 
-/// Each named port of each role, and nothing else, is given an address that no other has.
+/// Each named port of each role, and nothing else, is given an address that no other port has.
 pub async fn every_named_port_has_an_address_of_its_own(subject: &Subject) {
     let mut roles = vec![role("jobmanager", ""), role("jobs", ""), role("taskmanager", "")];
     roles[0].ports = vec!["rest".into(), "rpc".into()];
@@ -231,7 +232,8 @@ impl Subject {
     }
 }
 
-/// The worker of an incarnation, as `/bin/sh -c SCRIPT`. The script is of the words that [`super::Memory`] knows.
+/// The worker of an incarnation, as `/bin/sh -c SCRIPT`. The script consists of the words that
+/// [`super::Memory`] knows.
 pub fn order(incarnation: u64, script: &str) -> Order {
     let application = ApplicationRef { id: "orders".parse().expect("an id"), generation: Generation(4) };
     let group = GroupId { application, kind: Kind::Cluster, number: incarnation };

@@ -1,5 +1,5 @@
-//! Processes of this machine, each under a tether of its own. The tether outlives a lifecycle that is killed, for as long
-//! as its grace; the next lifecycle finds it by its socket.
+//! Processes of this machine, each under a tether of its own. The tether outlives a lifecycle that
+//! is killed, for as long as its grace, and the next lifecycle finds the tether by its socket.
 
 mod ground;
 mod live;
@@ -33,16 +33,18 @@ use ground::Ground;
 use live::LocalLive;
 use place::Place;
 
-/// How long a tether may take to answer a claim. One that takes longer hangs, and is ended by force.
+/// How long a tether may take to answer a claim. A tether that takes longer hangs, and is ended by
+/// force.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long ending by force may take. What withstands SIGKILL for longer waits for a disk.
+/// How long ending by force may take. A process that withstands SIGKILL for longer waits for a
+/// disk.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts whose output is kept in a working directory: this one and the one before.
+/// How many starts have their output in a working directory: the present one and the one before.
 const STARTS_KEPT: u32 = 2;
 
-/// Processes of this machine.
+/// The substrate of this machine: every process is a child of a tether, in a directory of its own.
 #[derive(Clone)]
 pub struct Local {
     places: Places,
@@ -56,8 +58,9 @@ pub struct Local {
 }
 
 impl Local {
-    /// `mainspring` is the executable that is run as `mainspring tether`; `store` is handed to the processes, and
-    /// `inherited` is the part of our own environment that they get.
+    /// A substrate on this machine. `mainspring` is the executable that is run as `mainspring
+    /// tether`; `store` is handed to the processes, and `inherited` is the part of lifecycle's own
+    /// environment that they get.
     pub fn new(
         places: Places,
         key: DeploymentKey,
@@ -72,7 +75,7 @@ impl Local {
         Self { places, outbox, key, mainspring, ground, inherited, transport, clock }
     }
 
-    /// The same, with clusters that run as a user of their own.
+    /// The same substrate, with clusters that run as a user of their own.
     #[must_use]
     pub fn running_as(self, run_as: Option<RunAs>) -> Self {
         let places = self.places.for_run_as(run_as.as_ref());
@@ -121,7 +124,7 @@ impl Local {
         Some(GroupId { application, kind: kind_of(&mark.kind)?, number: mark.number })
     }
 
-    /// Ends every process that carries a mark which `wanted` takes.
+    /// Ends every process with an owner mark that `wanted` accepts.
     async fn kill(&self, wanted: impl Fn(&Process, &OwnerMark) -> bool, slot: Option<&Slot>) -> Vec<String> {
         match process_tree::kill_marked(wanted, &self.clock, KILL_TIMEOUT).await {
             Ok(left) => left.iter().map(|process| leftover(process.pid, slot)).collect(),
@@ -129,7 +132,7 @@ impl Local {
         }
     }
 
-    /// Ends whatever lives of one process, its tether included.
+    /// Ends what lives of one process, its tether included.
     async fn kill_slot(&self, slot: &Slot) -> Vec<String> {
         let work = self.place(slot).work().to_owned();
         let of_slot = |process: &Process, mark: &OwnerMark| {
@@ -147,7 +150,8 @@ impl Local {
         Ok(())
     }
 
-    /// Saves what a group has said from the removal of its directory. Answers what could not be saved.
+    /// Saves what a group has said before its directory is removed. Answers what could not be
+    /// saved.
     fn rescue_group(&self, group: &GroupId) -> Vec<String> {
         let kept = place::kept_outputs(group, &place::group_directory(&self.places, group));
         let rescued = kept.into_iter().map(|(slot, start, output)| {
@@ -157,19 +161,19 @@ impl Local {
         rescued.filter_map(Result::err).collect()
     }
 
-    /// The exit of a process whose tether is gone; nothing of it is left afterwards.
+    /// The exit of a process whose tether is gone. Nothing of the process is left afterwards.
     async fn exit_without_tether(&self, order: &Order) -> Exit {
         for left in self.kill_slot(&order.slot).await {
             tracing::error!("cannot end {left}");
         }
         let exit_file = self.place(&order.slot).exit_file(order.start);
-        // Unreadable is as unknown as absent.
+        // An exit file that cannot be read says as little as an absent one.
         let exit = Exit::read(&exit_file).inspect_err(|error| tracing::warn!("{error}"));
         exit.ok().flatten().unwrap_or_default()
     }
 }
 
-/// What segments hold from an offset on.
+/// The output that segments hold, from an offset on.
 fn kept_output(directory: &Path, offset: u64) -> Output {
     let reader = OutputReader::new(directory, offset);
     let chunks = futures::stream::unfold(Some(reader), |reader| async {
@@ -207,7 +211,7 @@ impl Substrate for Local {
         let failed = |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
         place.prepare(order, &self.key, &self.ground).map_err(failed)?;
         for start in place.starts_before(order.start.saturating_sub(STARTS_KEPT - 1)) {
-            // What cannot go now goes with the group.
+            // Output that cannot be moved now goes with the group.
             let output = place.output_dir(start);
             if self.rescue(&LogSource::new(&order.slot, start), &output).is_ok() {
                 let _ = fs::remove_dir_all(output);
@@ -220,7 +224,7 @@ impl Substrate for Local {
         match self.claim(order, tether.clone()).await? {
             Ok(live) => Ok(Arc::new(live)),
             Err(exit) => {
-                // It has nothing to keep. One that does not hear this leaves by itself.
+                // The tether has nothing to keep. If it does not hear this, it leaves by itself.
                 let _ = tether.release().await;
                 Err(SubstrateError(exit.start_error))
             }
@@ -306,7 +310,8 @@ impl Substrate for Local {
             }
         }
         if let Scope::Contenders(application) = scope {
-            // Nothing is kept for the application any more, unless somebody else keeps it.
+            // The directories are empty now, unless another service keeps something for the
+            // application; then the removal fails, as it should.
             let _ = fs::remove_dir(self.places.application_work(application));
             let _ = fs::remove_dir(self.places.open().application_work(application));
         }

@@ -1,5 +1,6 @@
-//! Processes that exist in memory only, for simulations and tests. They run scripts of a few words: `echo TEXT`, `exit
-//! CODE` and `sleep` (for ever), separated by `; ` and given as `/bin/sh -c SCRIPT`, so that one plan runs on both substrates.
+//! Processes that exist in memory only, for simulations and tests. They run scripts of a few words,
+//! so that one plan runs on both substrates: `echo TEXT`, `exit CODE` and `sleep` (for ever),
+//! separated by `; ` and given as `/bin/sh -c SCRIPT`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +16,15 @@ use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
 use crate::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
 use crate::record::LogSource;
 
-/// A substrate whose processes are entries in a table; clones share it, like two lifecycles on one machine.
+/// A substrate whose processes are entries in a table. Clones share the table, like two lifecycles
+/// on one machine.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
     processes: BTreeMap<(String, u32), Process>,
-    /// What was said by processes that were swept before it was in the record.
+    /// What swept processes had said that was not in the record by then.
     outbox: HashMap<LogSource, Vec<u8>>,
     next_pid: u32,
     next_port: u16,
@@ -45,14 +47,14 @@ impl Memory {
         Self::default()
     }
 
-    /// Keys of the processes that live, such as `orders/4/cluster/9/worker/0`.
+    /// The keys of the processes that live, such as `orders/4/cluster/9/worker/0`.
     pub fn living(&self) -> Vec<String> {
         let table = self.table();
         let living = table.processes.iter().filter(|(_, process)| process.exit.borrow().is_none());
         living.map(|((key, _), _)| key.clone()).collect()
     }
 
-    /// Lets a living process exit like that; `false` if there is none with this key.
+    /// Lets a living process exit in this way; `false` if there is none with this key.
     pub fn crash(&self, key: &str, exit: Exit) -> bool {
         let table = self.table();
         let of_key = table
@@ -63,12 +65,13 @@ impl Memory {
         of_key.map(|(_, process)| process.exit.send_replace(Some(exit))).is_some()
     }
 
-    /// Whether processes answer as soon as they are started; they do unless told otherwise.
+    /// Sets whether processes answer as soon as they are started, which they do unless told
+    /// otherwise.
     pub fn set_answering_at_start(&self, answering: bool) {
         self.table().silent_at_start = !answering;
     }
 
-    /// Whether a living process answers when it is asked.
+    /// Sets whether a living process answers when it is asked.
     pub fn set_answering(&self, key: &str, answering: bool) {
         for ((k, _), process) in &mut self.table().processes {
             if k == key {
@@ -87,7 +90,7 @@ impl Memory {
 }
 
 impl Process {
-    /// The first end stays.
+    /// Ends the process, unless it has ended: the first end stays.
     fn end(&self, exit: Exit) -> Exit {
         self.exit.send_if_modified(|known| {
             let open = known.is_none();
@@ -248,7 +251,7 @@ impl Live for Handle {
     async fn output(&self, offset: u64) -> Result<Output, SubstrateError> {
         let said = self.memory.remains(&self.order, offset).await;
         let process = self.memory.find(&self.order);
-        // Like a pipe, it ends when the process does.
+        // Like a pipe, the output ends when the process does.
         let ended = futures::stream::once(async move {
             if let Some(process) = process {
                 let mut exit = process.exit.subscribe();

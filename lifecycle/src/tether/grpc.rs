@@ -20,13 +20,14 @@ use super::keeper::{Command, Status};
 use super::leash::DEFAULT_KILL_AFTER;
 use super::output::Progress;
 
-/// How long a caller of `Own` may take to say what it wants.
+/// How long a caller of `Own` may take to claim the tether.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Chunks of output that are under way to a reader.
+/// How many chunks of output may be under way to a reader.
 const CHUNKS_AHEAD: usize = 8;
 
-/// How long output is gathered before it goes out: whoever passes it on pays for each time, and a program says one line after the other.
+/// How long output is gathered before it goes out: its reader pays for each message that it passes
+/// on, and a program says one line after the other.
 const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// The tether's rpcs, over its keeper.
@@ -83,7 +84,8 @@ impl TetherService for Grpc {
             status: self.status.clone(),
             told: Told::default(),
         };
-        // Not cut with the stream: the keeper has to hear that the owner is gone.
+        // The task is not cut with the stream, because the keeper has to hear that the owner is
+        // gone.
         self.tasks.spawn_job("owner", async move {
             ownership.run(requests, answers).await;
             Ok::<(), Infallible>(())
@@ -180,17 +182,18 @@ impl Ownership {
                             break;
                         }
                     }
-                    // A second claim on the same stream, or something newer: it changes nothing.
+                    // The message is a second claim on the same stream, or something newer: it
+                    // changes nothing.
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => break,
                 }
             }
         }
-        // When the keeper is gone there is nobody left to tell.
+        // A keeper that is gone needs no telling.
         let _ = self.commands.send(Command::Disconnected { owner: self.owner }).await;
     }
 
-    /// What the owner does not know yet.
+    /// The next thing that the owner does not know yet.
     fn next_answer(&self, status: &Status) -> Option<Result<OwnResponse, Refusal>> {
         if status.owner != Some(self.owner) {
             let text = "another owner has claimed this tether";
@@ -225,7 +228,7 @@ impl Told {
     }
 }
 
-/// Sends what is there, and with `follow` what comes, until the output is complete.
+/// Sends the output that is there, and with `follow` what comes, until the output is complete.
 async fn send_output(
     mut reader: OutputReader,
     follow: bool,
@@ -234,7 +237,8 @@ async fn send_output(
     feed: Feed<ReadOutputResponse>,
 ) -> Result<(), Refusal> {
     loop {
-        // Seen before the files are read: what is complete now is complete in what is read next.
+        // The progress is seen before the files are read: output that is complete now is complete
+        // in what is read next.
         let known = *progress.borrow_and_update();
         loop {
             let read = tokio::task::spawn_blocking(move || {
@@ -251,13 +255,14 @@ async fn send_output(
             }
         }
         if known.complete && reader.offset() < known.end {
-            // The disk took nothing of it: said, not passed over.
+            // The disk took nothing of the end, which is told and not passed over.
             feed.send(lost_at_the_end(reader.offset(), known.end)).await;
         }
         if !follow || known.complete || progress.changed().await.is_err() {
             return Ok(());
         }
-        // Complete, or its sender is gone: either way it is looked at once more.
+        // The output is complete, or its sender is gone: either way the files are looked at once
+        // more.
         let complete = async { progress.wait_for(|progress| progress.complete).await.is_ok() };
         let _ = timeout(&clock, GATHERED_FOR, complete).await;
     }
@@ -268,7 +273,7 @@ fn lost_at_the_end(from: u64, to: u64) -> ReadOutputResponse {
     ReadOutputResponse { next_offset: to, stream, lost_before: to - from, ..ReadOutputResponse::default() }
 }
 
-/// What is there, as far as it may be under way at once.
+/// The chunks that are there, as many as may be under way at once.
 fn next_chunks(reader: &mut OutputReader) -> Vec<Result<ReadOutputResponse, Refusal>> {
     let chunks = std::iter::from_fn(|| reader.next_chunk().transpose());
     let answer = |chunk: std::io::Result<Chunk>| match chunk {

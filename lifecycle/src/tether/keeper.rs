@@ -1,4 +1,5 @@
-//! The one task that owns the tree: it hears commands, signals and the clock, asks the [`Leash`] what to do, and does it.
+//! The one task that owns the tree: the keeper hears commands, signals and the clock, asks the
+//! [`Leash`] what to do, and does it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -19,29 +20,30 @@ use super::oom::OomWatch;
 use super::output::{self, Progress};
 use super::tree;
 
-/// How often a held lock is asked for again.
+/// How often to ask again for a lock that is held.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// How often a frozen tree is looked at: somebody else may have let a process run again.
+/// How often to look at a frozen tree, because a process outside the tree may have let one of its
+/// processes run again.
 const FROZEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest that reading the rest of the output may hold up the report of an exit.
+/// How long reading the rest of the output may hold up the report of an exit.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What others want of the tether.
+/// What callers want of the tether.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A new owner; answered with the number of its claim.
+    /// Make the caller the owner; answered with the number of its claim.
     Claim { start: bool, deadline: Option<Boot>, owner: oneshot::Sender<u64> },
-    /// The owner's next deadline.
+    /// Take the owner's next deadline.
     Renew { owner: u64, deadline: Boot },
-    /// An owner's stream broke.
+    /// Note that an owner's stream broke.
     Disconnected { owner: u64 },
     /// End the tree.
     End { kill_after: Duration },
     /// Leave; answered with `false` while the tree is alive.
     Release { accepted: oneshot::Sender<bool> },
-    /// Somebody asked for something else: the tether is not forgotten.
+    /// Note that a caller asked for something else, so that the tether is not forgotten.
     Contact,
 }
 
@@ -50,10 +52,10 @@ pub(crate) enum Command {
 pub(crate) struct Status {
     /// The claim that counts.
     pub(crate) owner: Option<u64>,
-    /// Of the child, once it was started.
+    /// The id of the child, once it was started.
     pub(crate) pid: Option<u32>,
     pub(crate) frozen: bool,
-    /// Once nothing of the tree is left.
+    /// The exit, once nothing of the tree is left.
     pub(crate) exit: Option<Exit>,
     /// The claim that was connected at the exit: its owner may take the exit as seen.
     pub(crate) seen_by: Option<u64>,
@@ -68,7 +70,7 @@ impl Status {
     }
 }
 
-/// The tree's keeper.
+/// Keeps the tree of one tether: the child and its descendants, what they say, and how they end.
 pub(crate) struct Keeper {
     spec: TetherSpec,
     clock: SharedClock,
@@ -81,19 +83,21 @@ pub(crate) struct Keeper {
     oom: Option<OomWatch>,
     lock: Option<File>,
     exit: Exit,
-    /// The claim whose owner has seen it.
+    /// The claim whose owner has seen the exit.
     seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
     output: Option<(OwnedTask<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
     child_signal: Signals,
     terminate_signal: Signals,
-    /// Held so that these signals do nothing: who wants the tree ended says so, or sends SIGTERM.
+    /// Held so that these signals do nothing: a process that wants the tree ended says so through
+    /// the socket, or sends SIGTERM.
     _unheard: [Signals; 2],
 }
 
 impl Keeper {
-    /// A keeper with nothing to keep yet. Call it inside the runtime: from here on signals are heard.
+    /// A keeper with nothing to keep yet. The call has to come inside the runtime: signals are
+    /// heard from here on.
     pub(crate) fn new(
         spec: TetherSpec,
         clock: SharedClock,
@@ -124,7 +128,8 @@ impl Keeper {
         })
     }
 
-    /// Keeps the tree until there is nothing left to do. Whatever goes wrong here, nothing of the tree outlives it.
+    /// Keeps the tree until there is nothing left to do. If anything goes wrong here, nothing of
+    /// the tree outlives it.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let kept = self.keep().await;
         if kept.is_err() {
@@ -185,7 +190,8 @@ impl Keeper {
         }
     }
 
-    /// A question from somebody who is no owner keeps an ended tether from being forgotten, not a running one alive.
+    /// Notes a question from a caller that is no owner: it keeps an ended tether from being
+    /// forgotten, and does not keep a running tree alive.
     fn touch(&mut self, now: Boot, command: &Command) {
         let asks = matches!(command, Command::Contact | Command::End { .. });
         if asks && matches!(self.leash.phase, Phase::Ended(_)) {
@@ -265,7 +271,7 @@ impl Keeper {
         self.end().await;
     }
 
-    /// Does what the leash says; answers when to look again, `None` when it is time to leave.
+    /// Does what the leash says. Answers when to look again; `None` when it is time to leave.
     async fn act(&mut self) -> io::Result<Option<Boot>> {
         loop {
             let now = self.clock.boot();
@@ -295,7 +301,8 @@ impl Keeper {
                     if self.leash.has_exited() {
                         self.survivors.extend(hit.iter().map(|process| (process.pid, process.start_ticks)));
                     }
-                    // SIGCHLD comes sooner; this is for what is orphaned without one.
+                    // SIGCHLD comes sooner; the pause is for processes that are orphaned without
+                    // one.
                     let pause = self.kill_pause;
                     self.kill_pause = (pause * 2).min(Duration::from_millis(100));
                     return Ok(Some(now + pause));
@@ -330,9 +337,9 @@ impl Keeper {
         self.status.send_modify(|status| status.frozen = frozen);
     }
 
-    /// Nothing of the tree is left: keep the exit, then tell it.
+    /// Keeps the exit, then tells it: nothing of the tree is left.
     async fn end(&mut self) {
-        // Nobody is left who could hold it: a successor may start.
+        // No process is left that could hold the lock, so a successor may start.
         self.lock = None;
         match self.output.take() {
             Some((output, ended)) => {
@@ -356,14 +363,15 @@ impl Keeper {
         });
     }
 
-    /// Keeps the exit. A disk that does not take it is no reason not to tell the owner, who may have another one.
+    /// Keeps the exit. A disk that does not take it is no reason not to tell the owner, which may
+    /// have a disk of its own.
     fn keep_exit(&self) {
         if let Err(error) = self.write_exit() {
             tracing::error!("the exit cannot be kept in {}: {error}", self.spec.exit_file.display());
         }
     }
 
-    /// Replaces the exit file in one step, on disk when this returns.
+    /// Replaces the exit file in one step; the file is on disk when this returns.
     fn write_exit(&self) -> io::Result<()> {
         let path = &self.spec.exit_file;
         let new = path.with_added_extension("new");

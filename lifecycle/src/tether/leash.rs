@@ -1,30 +1,33 @@
-//! What a tether does next, as a pure function of what it knows and of the time. The tether itself carries it out.
+//! What a tether does next, as a pure function of what it knows and of the time. The keeper carries
+//! the decision out.
 
 use std::time::Duration;
 
 use chassis::clock::Boot;
 
-/// How long a tether waits to be claimed, and how long an ended one waits for somebody to take note.
+/// How long a tether waits to be claimed, and how long an ended tether waits for its exit to be
+/// noticed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Time between SIGTERM and SIGKILL when nobody is there to say another.
+/// The time between SIGTERM and SIGKILL when no caller says otherwise.
 pub(crate) const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(2);
 
-/// How long an owner has to stay connected after an exit for it to count as seen. A program whose owner was killed often
-/// exits by itself, and its end may be noticed before the broken connection; both ends of a killed process close
-/// together, so that this much later there is no doubt.
+/// How long an owner has to stay connected after an exit for the exit to count as seen. A program
+/// whose owner was killed often exits by itself, and its end may be noticed before the broken
+/// connection. Both connections of a killed process close together, so that there is no doubt this
+/// much later.
 pub(crate) const SETTLE: Duration = Duration::from_millis(250);
 
 /// Where the child is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nobody has asked for it yet.
+    /// The child was not asked for yet.
     Idle,
-    /// The lock is waited for, until then.
+    /// The tether waits for the lock, until this instant.
     Locking(Boot),
     /// The child runs, or what it left behind.
     Running,
-    /// Nothing of the tree is left, since then.
+    /// Nothing of the tree is left, since this instant.
     Ended(Boot),
 }
 
@@ -33,42 +36,47 @@ pub(crate) enum Phase {
 pub(crate) enum Action {
     /// Wait until [`Leash::wake_at`] or until something happens.
     Wait,
-    /// The lock is not to be had, or not wanted any more: record that the child was not started.
+    /// The lock cannot be had, or is wanted no more: record that the child was not started.
     GiveUp(&'static str),
-    /// SIGSTOP to all, until all are stopped.
+    /// Send SIGSTOP to all, until all are stopped.
     Freeze,
-    /// SIGCONT to all.
+    /// Send SIGCONT to all.
     Thaw,
-    /// SIGTERM to the child's group.
+    /// Send SIGTERM to the child's group.
     Terminate,
-    /// SIGKILL to all, again and again.
+    /// Send SIGKILL to all, again and again.
     Kill,
-    /// The exit was seen by its owner: say so in the exit file.
+    /// Say in the exit file that the owner has seen the exit.
     Settle,
-    /// Nothing is left to do: remove the socket and leave.
+    /// Remove the socket and leave, because nothing is left to do.
     Leave,
 }
 
-/// The terms of a tether and everything that a decision rests on.
+/// The terms of a tether, and everything that a decision rests on.
+///
+/// The keeper tells the leash each fact and asks [`decide`](Self::decide) after it and at
+/// [`wake_at`](Self::wake_at). Time comes in with each call, so that every decision can be tested
+/// without waiting.
 #[derive(Debug)]
 pub(crate) struct Leash {
     grace: Duration,
     pub(crate) phase: Phase,
     /// The owner that is connected, by its claim's number.
     pub(crate) owner: Option<u64>,
-    /// Since when nobody is connected; the last contact of any kind.
+    /// Since when no owner is connected; the last contact of any kind.
     pub(crate) alone_since: Boot,
-    /// The owner's lease.
+    /// The end of the owner's lease.
     pub(crate) deadline: Option<Boot>,
     pub(crate) frozen: bool,
-    /// The child itself has exited; what it left behind may still run.
+    /// Whether the child itself has exited; what it left behind may still run.
     child_exited: bool,
-    /// Who was connected when it exited.
+    /// The owner that was connected when the child exited.
     exit_seen_by: Option<u64>,
-    /// It was left alone for longer than the grace: whoever comes now did not see why it ended.
+    /// Whether the tree was left alone for longer than the grace: an owner that comes now did not
+    /// see why the tree ended.
     abandoned: bool,
     pub(crate) settled: bool,
-    /// The tree is being ended: SIGKILL from then on.
+    /// When SIGKILL begins, once the tree is being ended.
     kill_at: Option<Boot>,
     terminated: bool,
     released: bool,
@@ -95,13 +103,14 @@ impl Leash {
         }
     }
 
-    /// The owner of that claim is connected from now on, in place of any earlier one.
+    /// Notes that the owner of this claim is connected from now on, in place of any earlier one.
     pub(crate) fn claimed(&mut self, owner: u64, deadline: Option<Boot>) {
         self.owner = Some(owner);
         self.deadline = deadline;
     }
 
-    /// The stream of that claim broke. Of an owner that was replaced before, it means nothing.
+    /// Notes that the stream of this claim broke. For an owner that was replaced before, that means
+    /// nothing.
     pub(crate) fn disconnected(&mut self, owner: u64, now: Boot) {
         if self.owner == Some(owner) {
             self.owner = None;
@@ -109,45 +118,49 @@ impl Leash {
         }
     }
 
-    /// Ends the tree, `kill_after` from now at the latest. An earlier instant that was asked for stays.
+    /// Ends the tree, `kill_after` from now at the latest. An earlier instant that was asked for
+    /// stays.
     pub(crate) fn end(&mut self, kill_after: Duration, now: Boot) {
         let kill_at = now + kill_after;
         self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
     }
 
-    /// The tether may leave as soon as the tree has ended.
+    /// Lets the tether leave as soon as the tree has ended.
     pub(crate) fn release(&mut self) {
         self.released = true;
     }
 
-    /// The tether leaves soon after the tree has ended, released or not: whoever owns it is told the exit before.
+    /// Lets the tether leave soon after the tree has ended, released or not. Its owner is told the
+    /// exit before.
     pub(crate) fn dismiss(&mut self) {
         self.dismissed = true;
     }
 
-    /// The child was sent its SIGTERM.
+    /// Notes that the child was sent its SIGTERM.
     pub(crate) fn terminated(&mut self) {
         self.terminated = true;
     }
 
-    /// The child has exited, or could not be started; answers the claim of the owner that has seen it.
+    /// Notes that the child has exited, or could not be started; answers the claim of the owner
+    /// that has seen it.
     pub(crate) fn exited(&mut self) -> Option<u64> {
         self.child_exited = true;
         self.exit_seen_by = self.owner.filter(|_| !self.abandoned);
         self.exit_seen_by
     }
 
-    /// The tree is being ended from here: a signal that the child dies of now is the tether's own.
+    /// Whether the tree is being ended from here: a signal that the child dies of now is the
+    /// tether's own.
     pub(crate) fn is_ending(&self) -> bool {
         self.kill_at.is_some()
     }
 
-    /// The child itself has exited.
+    /// Whether the child itself has exited.
     pub(crate) fn has_exited(&self) -> bool {
         self.child_exited
     }
 
-    /// The exit is known to have been seen by the owner that is connected now.
+    /// Whether the exit is known to have been seen by the owner that is connected now.
     pub(crate) fn is_seen(&self) -> bool {
         self.owner.is_some() && self.owner == self.exit_seen_by
     }
@@ -189,14 +202,15 @@ impl Leash {
             return Action::Kill;
         }
         if self.kill_at.is_none() && self.is_abandoned(now) {
-            // Without grace nobody may wait for it: its successor may be starting.
+            // Without grace the tree gets no time to end by itself, because a successor of the
+            // owner may be starting.
             let kill_after = if self.grace.is_zero() { Duration::ZERO } else { DEFAULT_KILL_AFTER };
             self.end(kill_after, now);
             self.abandoned = true;
         }
         let past_deadline = self.is_past_deadline(now);
         match self.kill_at {
-            // What is stopped cannot end by itself.
+            // A process that is stopped cannot end by itself.
             Some(kill_at) if now >= kill_at || self.frozen || past_deadline => Action::Kill,
             Some(_) if !self.terminated => Action::Terminate,
             Some(_) => Action::Wait,
@@ -206,7 +220,7 @@ impl Leash {
         }
     }
 
-    /// The child may be started now: it is wanted, and its owner may act.
+    /// Whether the child may be started now: it is wanted, and its owner may act.
     pub(crate) fn may_start(&mut self, now: Boot) -> bool {
         matches!(self.phase, Phase::Locking(_))
             && self.decide(now) == Action::Wait
@@ -221,7 +235,7 @@ impl Leash {
         self.owner.is_none() && now >= self.alone_since + self.grace
     }
 
-    /// When a tether leaves whose tree ended at `since` and that nobody releases.
+    /// When a tether leaves whose tree ended at `since` and that is not released.
     fn leave_at(&self, since: Boot) -> Boot {
         match self.owner {
             _ if self.dismissed => since + SETTLE,

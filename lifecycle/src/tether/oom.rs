@@ -1,5 +1,6 @@
-//! Whether it was the kernel's OOM killer that sent a SIGKILL: the kernel tells nobody, but it counts what it has killed, in each control
-//! group and on the whole machine. A process that ends by SIGKILL while one of these counters goes up was most likely meant by it.
+//! Whether the kernel's OOM killer sent a SIGKILL. The kernel reports no sender, but it counts what
+//! it has killed, in each control group and on the whole machine. A process that ends by SIGKILL
+//! while one of these counters goes up was most likely its victim.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use chassis::clock::Boot;
 
-/// A count is compared with one that is at least this old, and at most twice: long before that, the kernel may have killed somebody else.
+/// A count is compared with one that is at least this old, and at most twice as old: long before
+/// that, the kernel may have killed another process.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Where control groups are mounted.
@@ -16,16 +18,16 @@ const GROUPS: &str = "/sys/fs/cgroup";
 /// How many processes the OOM killer has killed; `None` where that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Counts {
-    /// In the child's control group.
+    /// Kills in the child's control group.
     group: Option<u64>,
-    /// On this machine.
+    /// Kills on this machine.
     machine: Option<u64>,
 }
 
-/// Looks at the counters now and then, so that it can be said what they were a moment ago.
+/// Looks at the counters now and then, so that their values of a moment ago are known.
 #[derive(Debug)]
 pub(crate) struct OomWatch {
-    /// File of the control group that the child was last seen in.
+    /// The counter file of the control group that the child was last seen in.
     group: Option<PathBuf>,
     older: Counts,
     newer: Counts,
@@ -41,7 +43,8 @@ impl OomWatch {
         Self { group, older: counts, newer: counts, at: now }
     }
 
-    /// Reads the counters if that is due. It wakes nobody: whoever is awake calls it.
+    /// Reads the counters if that is due. The watch has no timer of its own: the keeper calls it
+    /// whenever the keeper is awake.
     pub(crate) fn look(&mut self, child: u32, now: Boot) {
         if now < self.at + WINDOW {
             return;
@@ -50,28 +53,28 @@ impl OomWatch {
         let counts = read(group.as_deref());
         self.older = self.newer;
         if group != self.group {
-            // Another group's count says nothing about this one's.
+            // The count of another group says nothing about this group.
             self.older.group = counts.group;
         }
         (self.group, self.newer, self.at) = (group, counts, now);
     }
 
-    /// Who sent the SIGKILL that the child has just died of, for people.
+    /// The sender of the SIGKILL that the child has just died of, in words for people.
     pub(crate) fn sender(&self) -> String {
         sender(self.older, read(self.group.as_deref()))
     }
 }
 
-/// The difference in words.
+/// The difference between two counts, in words.
 fn sender(before: Counts, now: Counts) -> String {
     let rose = |before: Option<u64>, now: Option<u64>| Some(now? > before?);
     let text = match (rose(before.group, now.group), rose(before.machine, now.machine)) {
         (Some(true), _) => "the kernel's OOM killer",
-        // In a group that its count cannot be read of, or that it was moved to a moment ago.
+        // The group's count cannot be read, or the child was moved to the group a moment ago.
         (_, Some(true)) => {
             "most likely the kernel's OOM killer, which has just killed something on this machine"
         }
-        (_, Some(false)) | (Some(false), None) => "somebody; the kernel's OOM killer it was not",
+        (_, Some(false)) | (Some(false), None) => "another process; it was not the kernel's OOM killer",
         (None, None) => "most likely the kernel's OOM killer; whether it was cannot be read here",
     };
     text.to_owned()
@@ -82,7 +85,8 @@ fn read(group: Option<&Path>) -> Counts {
     Counts { group: group.and_then(count), machine: count(Path::new("/proc/vmstat")) }
 }
 
-/// The line `oom_kill N`, which `/proc/vmstat`, `memory.events` and `memory.oom_control` have alike.
+/// The number in the line `oom_kill N`, which `/proc/vmstat`, `memory.events` and
+/// `memory.oom_control` have alike.
 fn oom_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
@@ -93,8 +97,8 @@ fn group_of(process: u32) -> Option<PathBuf> {
     counters(&groups).into_iter().find(|file| read(Some(file)).group.is_some())
 }
 
-/// Files that may count for the groups of a `/proc/PID/cgroup`. In a container the path may be that of the host, and what is mounted the
-/// container's own group.
+/// The files that may count for the groups of a `/proc/PID/cgroup`. In a container the path may be
+/// that of the host, while the container's own group is mounted.
 fn counters(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -137,7 +141,7 @@ mod tests {
             (counts(None, Some(4)), counts(None, Some(4)), "it was not"),
             (counts(Some(1), None), counts(Some(1), None), "it was not"),
             (counts(None, None), counts(None, None), "cannot be read here"),
-            // It was there once.
+            // The group's count was there once.
             (counts(Some(1), Some(1)), counts(None, None), "cannot be read here"),
         ];
         for (before, now, expected) in table {

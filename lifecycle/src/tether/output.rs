@@ -1,5 +1,5 @@
-//! What the child says: read from its pipes at once, whoever is connected, and kept in capped segment files. A disk
-//! that is full loses output, never stops the child.
+//! What the child says. It is read from the child's pipes at once, whether an owner is connected or
+//! not, and kept in capped segment files. A full disk loses output and never stops the child.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,18 +15,18 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// A segment that has grown to this many bytes is followed by a new one.
+/// How large a segment grows before a new one follows, in bytes.
 const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Segments that are kept.
+/// How many segments are kept.
 const SEGMENTS: usize = 2;
 
 /// How far the output has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Position after the last chunk.
+    /// The position after the last chunk.
     pub(crate) end: u64,
-    /// Nothing more will come.
+    /// Whether nothing more will come.
     pub(crate) complete: bool,
 }
 
@@ -37,8 +37,8 @@ struct Piece {
     data: Vec<u8>,
 }
 
-/// Reads both pipes into segments until both have ended, or until `ended` says that nobody is left who could write and
-/// what is in them is read.
+/// Reads both pipes into segments until both have ended, or until `ended` says that no process is
+/// left that could write, and what is in the pipes is read.
 pub(crate) async fn keep(
     directory: PathBuf,
     stdout: OwnedFd,
@@ -54,7 +54,8 @@ pub(crate) async fn keep(
     let mut writer = Writer::open(directory)?;
     let write = async {
         while let Some(piece) = to_write.recv().await {
-            // On a thread of its own: a slow disk must not keep the tether from freezing its tree in time.
+            // Writing has a thread of its own: a slow disk must not keep the tether from freezing
+            // its tree in time.
             let written = tokio::task::spawn_blocking(move || {
                 writer.append(&piece);
                 writer
@@ -79,8 +80,8 @@ async fn read_pipe(
     let pipe = pipe::Receiver::from_owned_fd(fd)?;
     let mut buffer = vec![0; MAX_CHUNK_BYTES];
     loop {
-        // When the tree has ended, readiness says nothing: what is in the pipe is read, and then it is over, also if
-        // somebody outside the tree was handed the writing end.
+        // When the tree has ended, readiness says nothing. What is in the pipe is read, and then
+        // the output is over, also if a process outside the tree was handed the writing end.
         let over = ended.is_cancelled();
         let read = if over {
             rustix::io::read(&pipe, &mut buffer[..]).map_err(io::Error::from)
@@ -124,7 +125,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Starts with an empty directory: segments of an earlier tether in the same place are not this child's words.
+    /// Starts with an empty directory: segments of an earlier tether in the same place are not this
+    /// child's words.
     fn open(directory: PathBuf) -> io::Result<Self> {
         for start in segments(&directory)? {
             fs::remove_file(segment_path(&directory, start))?;
@@ -145,8 +147,9 @@ impl Writer {
         self.offset += piece.data.len() as u64;
     }
 
-    /// Nothing more comes. What was lost last is told by a chunk without bytes behind it, if the disk takes as much as that by now:
-    /// in the middle the next chunk tells it, at the end only the tether itself would know.
+    /// Ends the output. What was lost last is told by a chunk without bytes at the end, if the disk
+    /// takes as much as that by now. A loss in the middle is told by the next chunk, but a loss at
+    /// the end only the tether itself would know.
     fn end(mut self) {
         if self.failing {
             let unix_nanos = self.last_nanos;
@@ -178,7 +181,7 @@ impl Writer {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        // Room first: on a full disk the oldest makes place for the newest.
+        // Room comes first: on a full disk the oldest segment makes place for the newest.
         let starts = segments(&self.directory)?;
         let excess = (starts.len() + 1).saturating_sub(SEGMENTS);
         for start in &starts[..excess] {
@@ -253,7 +256,7 @@ mod tests {
         let piece =
             |text: &str| Piece { stream: Stream::Stdout, unix_nanos: 5, data: text.as_bytes().to_vec() };
         writer.append(&piece("kept"));
-        // No place for what comes next, until it is over.
+        // There is no place for what comes next, until the directory is back.
         let (open, kept) = (writer.open.take(), directory.path().join("kept"));
         fs::rename(&output, &kept).unwrap();
         writer.append(&piece("lost"));

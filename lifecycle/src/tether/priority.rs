@@ -11,35 +11,37 @@ use chassis::clock::{Clock as _, SharedClock};
 /// How much nicer `main()` and the processes of clusters are than the host's services.
 ///
 /// All that an application does passes through the host's few services, and so does every question
-/// about it: where more wants to run than there are cores, a service that waits for its turn behind
-/// each `main()` makes all of them wait, and `mainspring list` too. Each step of niceness takes a
-/// fifth of the share: five leave a third of what a service gets while both want to run, and all of
-/// it while no service does. More would help the services further, and was measured to let an
-/// application stand almost still beside other work of the same machine.
+/// about the application. Where more processes want to run than there are cores, a service that
+/// waits for its turn behind each `main()` makes all of them wait, and `mainspring list` too. Each
+/// step of niceness takes a fifth of the share: five steps leave a third of what a service gets
+/// while both want to run, and all of it while no service does. More steps would help the services
+/// further, but were measured to let an application stand almost still beside other work of the
+/// same machine.
 const YIELDED: i32 = 5;
 
-/// What a process may be at most.
+/// The greatest niceness of a process.
 const NICEST: i32 = 19;
 
-/// The kernel's group of this session.
+/// The kernel's scheduling group of this session.
 const GROUP: &str = "/proc/self/autogroup";
 
-/// How often the kernel is asked at most. It takes one such wish every 100 ms from all users but root
-/// together.
+/// How often to ask the kernel, at most. The kernel takes one such wish every 100 ms from all users
+/// but root together.
 const TRIES: u32 = 8;
 
-/// Lowers the calling thread, and with it what the thread starts from here on.
+/// Lowers the calling thread, and with it the processes that the thread starts from here on.
 pub(crate) fn lower_thread() -> io::Result<()> {
     let now = rustix::process::getpriority_process(None)?;
     Ok(rustix::process::setpriority_process(None, (now + YIELDED).min(NICEST))?)
 }
 
-/// Lowers the whole session. Where no control group shares out the cores, the kernel shares them out
-/// by session before it looks at single processes, and niceness counts within one session only. The
-/// tether is in it, and does little.
+/// Lowers the whole session. Where no control group shares out the cores, the kernel shares them
+/// out by session before it looks at single processes, and niceness counts within one session only.
+/// The tether is in the session, too, and does little.
 pub(crate) async fn lower_session(clock: SharedClock) {
     if rustix::process::getsid(None).ok() != Some(rustix::process::getpid()) {
-        // It is the session of who started the tether, with others in it.
+        // The session belongs to the process that started the tether, and other processes are in
+        // it.
         return tracing::warn!("what runs here yields only within its session");
     }
     let group = Path::new(GROUP);

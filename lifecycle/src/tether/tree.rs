@@ -1,4 +1,5 @@
-//! The processes below the tether: starting the child, and signals to everything that descends from it.
+//! The processes below the tether: starting the child, and signals to everything that descends from
+//! it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,7 +18,8 @@ use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::priority;
 
-/// Passes over all descendants that a freeze may take before it lets the tether do something else in between.
+/// How many passes over all descendants a freeze may take before the tether does something else in
+/// between.
 const FREEZE_PASSES: u32 = 50;
 
 /// A started child and the reading ends of its output.
@@ -37,10 +39,11 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Starts the child in a process group of its own. It inherits the lock and nothing else but its three streams.
+/// Starts the child in a process group of its own. The child inherits the lock and nothing else but
+/// its three streams.
 ///
-/// The lock stays open over `exec` for the moment of the start only. That is safe because a tether starts one process in
-/// its life and no thread of it could start another meanwhile.
+/// The lock stays open over `exec` only for the moment of the start. That is safe because a tether
+/// starts one process in its life, and no thread of the tether could start another meanwhile.
 #[allow(clippy::disallowed_methods, reason = "the one place where what runs for an application is started")]
 pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child> {
     let (program, arguments) = spec
@@ -72,8 +75,10 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
     Ok(Child { pid, stdout, stderr })
 }
 
-/// Starts it as what it is to be. A thread has credentials and a priority of its own, and a process gets those of the thread
-/// that started it: one that lives for this alone becomes what the child is to be, and the tether stays what it is.
+/// Starts the child as the user, and with the priority, that it is to have. A thread has
+/// credentials and a priority of its own, and a process gets those of the thread that started it.
+/// So a thread that lives for this alone becomes what the child is to be, and the tether stays what
+/// it is.
 fn spawn(command: &mut Command, spec: &TetherSpec) -> io::Result<std::process::Child> {
     if spec.becomes.is_none() && !spec.yields {
         return command.spawn();
@@ -93,10 +98,10 @@ fn spawn(command: &mut Command, spec: &TetherSpec) -> io::Result<std::process::C
     started.unwrap_or_else(|_| Err(io::Error::other("the thread that starts the child panicked")))
 }
 
-/// Makes the calling thread somebody else.
+/// Gives the calling thread another identity.
 fn becomes(Identity { uid, gid, groups }: &Identity) -> io::Result<()> {
     let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
-    // The user last: who is not root any more changes no groups.
+    // The user comes last, because a thread that is not root any more cannot change its groups.
     set_thread_groups(&groups)?;
     set_thread_gid(Gid::from_raw(*gid))?;
     Ok(set_thread_uid(Uid::from_raw(*uid))?)
@@ -105,13 +110,14 @@ fn becomes(Identity { uid, gid, groups }: &Identity) -> io::Result<()> {
 /// What reaping found.
 #[derive(Debug, Default)]
 pub(crate) struct Reaped {
-    /// Exit code or signal of the child itself, if it was among them.
+    /// Exit code or signal of the child itself, if it was among the reaped.
     pub(crate) child: Option<(Option<i32>, Option<i32>)>,
-    /// No child is left, and so no descendant either: orphans become children of the subreaper.
+    /// Whether no child is left, and so no descendant either: orphans become children of the
+    /// subreaper.
     pub(crate) none_left: bool,
 }
 
-/// Takes the exit status of everything that has exited.
+/// Takes the exit status of every process that has exited.
 pub(crate) fn reap(child: Pid) -> io::Result<Reaped> {
     let mut reaped = Reaped::default();
     loop {
@@ -132,20 +138,20 @@ pub(crate) fn reap(child: Pid) -> io::Result<Reaped> {
 
 /// Asks the child and its group to end.
 pub(crate) fn terminate(child: Pid) {
-    // A child that has left its group is asked alone. One that is gone needs no asking.
+    // A child that has left its group is asked alone, and a child that is gone needs no asking.
     if kill_process_group(child, Signal::TERM).is_err() {
         let _ = kill_process(child, Signal::TERM);
     }
 }
 
-/// Everything below the tether that lives.
+/// Every process below the tether that lives.
 pub(crate) fn living() -> io::Result<Vec<Process>> {
     let below = process_tree::descendants(&process_tree::all()?, [std::process::id()]);
     Ok(below.into_iter().filter(|process| !process.is_zombie()).collect())
 }
 
-/// Stops everything below the tether; `true` once a whole pass found nothing running. What forks meanwhile is found by
-/// the next pass, and what was stopped forks no more.
+/// Stops everything below the tether; `true` once a whole pass found nothing running. The next pass
+/// finds what was forked meanwhile, and a stopped process forks no more.
 pub(crate) fn freeze() -> io::Result<bool> {
     for _ in 0..FREEZE_PASSES {
         let running: Vec<Process> = living()?.into_iter().filter(|process| !process.is_stopped()).collect();
@@ -167,7 +173,7 @@ pub(crate) fn thaw() -> io::Result<()> {
     Ok(())
 }
 
-/// One pass of SIGKILL over everything below the tether; answers whom it hit.
+/// One pass of SIGKILL over everything below the tether; answers the processes that it hit.
 pub(crate) fn kill() -> io::Result<Vec<Process>> {
     let living = living()?;
     for process in &living {

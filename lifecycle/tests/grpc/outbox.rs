@@ -9,7 +9,8 @@ use proto::Incarnation;
 
 use crate::wire::{Wire, fence, role, within};
 
-/// A cluster of one worker whose last words are in the outbox: the record does not take any.
+/// A cluster of one worker whose last words are in the outbox, because the record does not take
+/// any.
 async fn torn_down_with_words_left() -> (Wire, LogSource) {
     let wire = Wire::new();
     wire.record.set_deaf(true);
@@ -27,7 +28,7 @@ async fn torn_down_with_words_left() -> (Wire, LogSource) {
 #[tokio::test]
 async fn words_that_the_record_did_not_take_in_time_get_there_after_their_process_is_gone_for_good() {
     let (wire, source) = torn_down_with_words_left().await;
-    // The lifecycle that ended it dies; the next one knows of nothing but the words.
+    // The lifecycle that ended the worker dies; the next one knows of nothing but the words.
     let wire = wire.killed_and_started_again();
     wire.record.set_deaf(false);
     wire.advance_until("they are there", || wire.record.log(&source) == (b"last words\n".to_vec(), true))

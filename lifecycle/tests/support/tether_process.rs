@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Names the spec for the re-started test executable.
+/// The variable that names the spec to the test executable when it is started again.
 const SPEC_VARIABLE: &str = "TETHER_TEST_SPEC";
 
-/// Not a test of anything by itself: started with a spec, this executable *is* the tether.
+/// Not a test by itself: started with a spec, this executable *is* the tether.
 #[test]
 fn as_a_tether() {
     if let Some(spec) = std::env::var_os(SPEC_VARIABLE) {
@@ -16,7 +16,8 @@ fn as_a_tether() {
     }
 }
 
-/// What is run as `mainspring tether --spec FILE`: the test executable with the one test that is a tether.
+/// What is run as `mainspring tether --spec FILE`: the test executable with the one test that is a
+/// tether.
 pub(crate) fn executable(directory: &Path) -> PathBuf {
     let path = directory.join("mainspring");
     let own = std::env::current_exe().unwrap();

@@ -23,7 +23,7 @@ use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 
-/// Longer than anything here takes.
+/// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
 const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
@@ -47,7 +47,7 @@ impl Wire {
     /// The same machine and record under another lifecycle.
     pub(crate) fn killed_and_started_again(self) -> Self {
         let Self { memory, record, directory, endpoint, .. } = self;
-        // A socket of its own each time: the one before may not be closed yet.
+        // Each lifecycle has a socket of its own, because the socket before may not be closed yet.
         let Endpoint::Unix(before) = endpoint else { unreachable!("it listens on a unix socket") };
         let name = format!("{}b", before.file_stem().unwrap_or_default().to_string_lossy());
         Self::start(memory, record, directory, &name)

@@ -16,7 +16,7 @@ use client::tether::{self, Exit, Owned, Tether, TetherError, TetherEvent, Tether
 use proto::{ApplicationRef, Generation};
 use rustix::process::Signal;
 
-/// Longer than anything here takes; a wait that gets there is a failure.
+/// A time longer than anything here takes; a wait that gets there is a failure.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A state directory and everything that runs for it.
@@ -99,7 +99,7 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// Leaves nothing running, whatever the test came to.
+    /// Leaves nothing running, however the test ended.
     fn drop(&mut self) {
         for _ in 0..1000 {
             let left = self.marked();

@@ -21,7 +21,8 @@ fn application(id: &str, generation: u64) -> ApplicationRef {
 
 #[test]
 fn a_job_id_never_changes_between_builds() {
-    // A golden value, computed independently: records written by an earlier build are found by this one.
+    // A golden value, computed independently: this build has to find the records that an earlier
+    // build wrote.
     let id = JobId::derive(&application("orders", 4), "", "enrich", 0);
     assert_eq!(id.to_string(), "003baa43f43c1fc5c5b0ea6301cf1025");
     let id = JobId::derive(&application("orders", 4), "00112233445566778899aabbccddeeff", "enrich", 0);

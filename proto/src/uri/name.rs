@@ -11,7 +11,7 @@ fn is_plain(name: &str) -> bool {
     !["", ".", ".."].contains(&name) && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
-/// `None` when an escape is broken, or when what comes of it is no UTF-8.
+/// The decoded text; `None` when an escape is broken, or when the bytes are no UTF-8.
 fn decoded(part: &str) -> Option<String> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::with_capacity(part.len());

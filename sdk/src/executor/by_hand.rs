@@ -1,4 +1,5 @@
-//! The program was started by hand: its jobs run in its own process, from the bytes that would have been stored.
+//! The program was started by hand: its jobs run in its own process, from the bytes that would have
+//! been stored.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -19,11 +20,11 @@ use tokio_util::task::TaskTracker;
 
 use super::{Ended, Executor, Refusal};
 
-/// There is one life of the "cluster": this process.
+/// The "cluster" has one life: this process.
 const INCARNATION: u64 = 1;
-/// As the record has it.
+/// The record's limit of a value.
 const MAX_JOURNAL_VALUE_BYTES: usize = 32 * 1024;
-/// As the record has it.
+/// The record's limit of a key.
 const MAX_JOURNAL_KEY_BYTES: usize = 256;
 
 /// This very process as the engine.
@@ -32,9 +33,9 @@ pub(crate) struct ByHand {
 }
 
 struct Inner {
-    /// Of a random generation, so that the parts of two runs are told apart.
+    /// The application, with a random generation, so that the parts of two runs are told apart.
     application: ApplicationRef,
-    /// Results and what is spilled; gone with the process.
+    /// The directory of results and of what is spilled; gone with the process.
     work: TempDir,
     clock: SharedClock,
     cancel: CancellationToken,
@@ -50,7 +51,7 @@ struct Known {
     in_flight: u32,
     results: HashMap<JobId, PathBuf>,
     journal: HashMap<String, Bytes>,
-    /// The first job that did not succeed although nobody waited for it any more.
+    /// The first job that did not succeed after its caller had left.
     failed_unseen: Option<Ended>,
 }
 
@@ -150,7 +151,8 @@ impl Executor for ByHand {
     async fn execute(&self, call: ExecuteCall) -> Result<Ended, Refusal> {
         let accepted = self.inner.admit(&call)?;
         let (inner, of_task) = (self.inner.clone(), accepted.clone());
-        // A task of its own: the job goes on when the caller does not wait for it, as it would on a cluster.
+        // The job has a task of its own, because it goes on when the caller does not wait for it,
+        // as it would on a cluster.
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.inner.tasks.spawn(async move {
             let end = inner.run(&of_task.job_id, &call.graph).await;

@@ -1,4 +1,5 @@
-//! The runner that started this process, over `ExecutionService`. Calls wait for as long as it is away.
+//! The runner that started this process, over `ExecutionService`. Calls wait for as long as the
+//! runner is away.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use proto::JobId;
 
 use super::{Ended, Executor, Refusal};
 
-/// A main()'s own runner.
+/// The runner of this process's main().
 pub(crate) struct Runner {
     execution: Execution,
 }
@@ -56,7 +57,7 @@ impl Executor for Runner {
     }
 
     async fn finish(&self, _: bool) -> Option<Ended> {
-        // The runner sees how this process exits and does what is to be done.
+        // The runner sees how this process exits, and does what follows from that.
         None
     }
 }

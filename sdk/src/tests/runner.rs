@@ -1,4 +1,5 @@
-//! A runner with a record in memory: what a real one answers to a program, without its processes. Jobs really run.
+//! A runner with a record in memory: it answers a program what a real runner would, without a real
+//! runner's processes. Jobs really run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,17 +27,17 @@ use crate::executor::{ByHand, Ended, Executor, Refusal};
 /// What outlives a runner.
 pub(super) struct Record {
     engine: ByHand,
-    /// By name: the stored graph and the end.
+    /// The stored graph and the end of each job, by name.
     pub(super) jobs: Mutex<HashMap<String, (Bytes, Ended)>>,
     journal: Mutex<HashMap<String, Bytes>>,
     outputs: PathBuf,
 }
 
-/// One runner, on a socket of its own directory.
+/// One runner, on a socket in a directory of its own.
 pub(super) struct Runner {
     record: Arc<Record>,
     re_execution: bool,
-    /// Names that this attempt has used.
+    /// The names that this attempt has used.
     used: Mutex<Vec<String>>,
 }
 
@@ -63,7 +64,7 @@ impl World {
         self.root.path().join(below)
     }
 
-    /// A client of whoever serves now or later.
+    /// A client of the runner that serves now, or of a later one.
     pub(super) fn execution(&self) -> Execution {
         let key = DeploymentKey::from_bytes([7; 32]);
         let token = self.path("token");
@@ -77,7 +78,7 @@ impl World {
         Environment::under(self.execution(), vec!["--year".to_owned()]).await.unwrap()
     }
 
-    /// Ends the runner that serves, if there is one, and starts the next.
+    /// Ends the runner that serves, if there is one, and starts the next one.
     pub(super) async fn serve(&self, re_execution: bool) {
         self.stop().await;
         let runner = Runner { record: self.record.clone(), re_execution, used: Mutex::default() };

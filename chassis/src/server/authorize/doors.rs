@@ -1,17 +1,17 @@
-//! Which kinds of credential open which method: all methods of all services, one table. Whose
-//! application, attempt or cluster it is, the methods ask themselves. What does not stand here is
-//! shut to everybody but the deployment.
+//! Which kinds of credential open which method: all methods of all services, in one table. The
+//! methods themselves ask whose application, attempt or cluster it is. A method that does not stand
+//! here is shut to every caller but the deployment.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::credential::Kind;
 
-/// Methods of one service that the same kinds may call.
+/// Methods of one service that the same kinds of credential open.
 pub(crate) struct Doors {
-    /// As `package.Service`.
+    /// The name of the service, as `package.Service`.
     pub(crate) service: &'static str,
-    /// Beside the deployment, whose key mints all other tokens.
+    /// The kinds beside the deployment, whose key mints all other tokens.
     pub(crate) who: &'static [Kind],
     pub(crate) methods: &'static [&'static str],
 }
@@ -156,7 +156,7 @@ pub(crate) const DOORS: [Doors; 17] = [
     },
 ];
 
-/// Who may call `/package.Service/Method`, beside the deployment.
+/// The kinds that may call `/package.Service/Method`, beside the deployment.
 pub fn who_may(path: &str) -> &'static [Kind] {
     static INDEX: LazyLock<HashMap<String, &'static [Kind]>> = LazyLock::new(|| {
         let paths = |doors: &'static Doors| {
@@ -227,9 +227,9 @@ mod tests {
         assert_eq!(who_may("/mainspring.jobgraph.v1.RecordService/RecordJobEnd"), [Kind::Incarnation]);
     }
 
-    /// A line for each row, as people read it.
+    /// One row of the table, as people read it.
     fn shown(doors: &Doors) -> String {
-        // Who serves these has no key, only the one token.
+        // The processes that serve these methods have no key, only the one token.
         let held = [Kind::Attempt, Kind::Owner, Kind::Describe, Kind::Jobs];
         let first = Some(&Kind::Deployment).filter(|_| !doors.who.iter().any(|kind| held.contains(kind)));
         let who: Vec<&str> = first.into_iter().chain(doors.who).map(|kind| kind.as_str()).collect();

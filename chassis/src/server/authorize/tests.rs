@@ -33,7 +33,7 @@ fn own<T>(request: &Request<T>, application: &str, generation: u64, _: u64) -> R
 
 type Require = fn(&Request<()>, &str, u64, u64) -> Result<(), Status>;
 
-/// Who of attempt, incarnation, contender, owner, describe and jobs passes which requirement.
+/// Which of attempt, incarnation, contender, owner, describe and jobs passes each requirement.
 const TABLE: [(Require, [bool; 6]); 5] = [
     (|r, _, _, _| require_deployment(r), [false; 6]),
     (require_attempt, [true, false, false, false, false, false]),

@@ -18,9 +18,9 @@ fn grant(epoch: u64, resigned: bool) -> Grant {
     }
 }
 
-/// Resignations that are slow, and the grants that followed when their leases had ended: the latest
-/// epoch stays, or it would be granted again. Many at once, so that they meet between a comparison
-/// and its write wherever that is possible.
+/// Resignations that are slow meet the grants that followed when their leases had ended. The latest
+/// epoch has to stay, or it would be granted again. Many threads write at once, so that some of
+/// them meet between a comparison and its write wherever that is possible.
 #[test]
 fn of_those_that_write_at_once_the_highest_epoch_stays() {
     let directory = tempfile::tempdir().unwrap();
@@ -43,7 +43,7 @@ fn of_those_that_write_at_once_the_highest_epoch_stays() {
     }
 }
 
-/// How many write at once.
+/// How many threads write at once.
 const WRITERS: u64 = 12;
 
 #[test]

@@ -9,7 +9,7 @@ use crate::model::{Cause, Enter, Standing};
 pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
     let mut last = Epoch(0);
     for round in 1..=6 {
-        // Another life of the elector and another generation in every other round.
+        // Every other round has a new elector process and a new generation of the application.
         let election = rig.open();
         for holder in ["runner-0", "runner-1"] {
             let generation = application(round);
@@ -33,7 +33,7 @@ pub(super) async fn an_epoch_is_above_at_least(rig: &Rig) -> Verdict {
     let epoch = rig.won(&mut first).await?.epoch;
     so(epoch > Epoch(41), format!("epoch {epoch} is not above 41"))?;
     so(election.resign(&fence(epoch), "runner-0").await.unwrap(), "the leader could not resign")?;
-    // What somebody else already knows does not make an epoch fall.
+    // A contender that knows only an older epoch does not make the epoch fall.
     let mut second = election.enter(Enter { at_least: Epoch(7), ..enter("runner-1") }).await.unwrap();
     let elected = rig.won(&mut second).await?;
     so(elected.epoch > epoch, format!("epoch {} after {epoch}", elected.epoch))?;
@@ -49,7 +49,7 @@ pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict 
     so(!election.resign(&fence(epoch), "runner-1").await.unwrap(), "a standby resigned for the leader")?;
     so(!election.resign(&fence(epoch.next()), "runner-0").await.unwrap(), "another epoch was resigned")?;
     so(election.resign(&fence(epoch), "runner-0").await.unwrap(), "the leader could not resign")?;
-    // No time passes.
+    // No time passes between the resignation and the succession.
     let elected = rig.won(&mut standby).await?;
     so(elected.previous == Some((epoch, Cause::Resigned)), format!("previous: {:?}", elected.previous))?;
     let told = rig.heard(&mut leader).await;
@@ -77,7 +77,7 @@ pub(super) async fn who_waits_is_granted_in_order(rig: &Rig) -> Verdict {
     for holder in ["runner-1", "runner-2", "runner-3"] {
         standbys.push((holder, election.enter(enter(holder)).await.unwrap()));
     }
-    // The last one listens first.
+    // The last standby in the queue listens first, so that listening cannot decide the order.
     for (_, standby) in standbys.iter_mut().rev() {
         rig.waits(standby).await?;
     }

@@ -1,4 +1,4 @@
-//! Laws 3, 4 and 6: when a lease goes on, when it is taken up again, when it ends early.
+//! Laws 3, 4 and 6: when a lease goes on, when a holder takes it up again, when it ends early.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::rig::{LEASE, Rig, Verdict, enter, renewed, so};
 use crate::model::{Cause, Enter, Standing};
 
 const LOCK: &str = "/apps/orders@1/main.lock";
-/// Steps in which time passes while everybody listens.
+/// Time passes in steps of this length, and every campaign listens between two of them.
 const STEP: Duration = Duration::from_millis(250);
 
 fn locking(holder: &str) -> Enter {
@@ -30,7 +30,7 @@ pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
     for _ in 0..8 {
         rig.waits(&mut standby).await?;
         rig.advance(STEP);
-        // It listens, and says nothing.
+        // The leader listens, and does not renew.
         told = rig.heard(&mut leader).await.or(told);
     }
     so(told == Some(Standing::Lost(Cause::LeaseExpired)), format!("the silent holder heard {told:?}"))?;
@@ -74,7 +74,7 @@ pub(super) async fn a_holder_resumes_after_a_restart(rig: &Rig) -> Verdict {
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     drop((leader, election));
-    // However long the elector is away: it begins to count when it is back.
+    // However long the elector is away, a lease is counted from its return.
     rig.advance(LEASE * 10);
     let election = rig.open();
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
@@ -118,7 +118,8 @@ pub(super) async fn only_the_holder_resumes(rig: &Rig) -> Verdict {
         let told = rig.heard(&mut other).await;
         so(matches!(told, Some(Standing::Lost(_))), format!("somebody else resumed: {told:?}"))?;
     }
-    // A second process under the holder's name does not know the epoch: it waits like everybody.
+    // A second process under the holder's name does not know the epoch, so it waits like every
+    // other contender.
     let mut namesake = election.enter(enter("runner-0")).await.unwrap();
     rig.waits(&mut namesake).await?;
     renewed(&mut leader).await
@@ -133,7 +134,7 @@ pub(super) async fn a_break_and_a_free_lock_free_early(rig: &Rig) -> Verdict {
     drop(leader);
     rig.waits(&mut standby).await?;
     rig.locks.release(Path::new(LOCK));
-    // Long before the lease's end.
+    // The lock becomes free long before the lease's end.
     rig.advance(LEASE / 16);
     let elected = rig.won(&mut standby).await?;
     so(elected.previous == Some((epoch, Cause::ProcessGone)), format!("previous: {:?}", elected.previous))
@@ -150,7 +151,7 @@ pub(super) async fn a_held_lock_frees_nothing(rig: &Rig) -> Verdict {
     rig.waits(&mut standby).await?;
     rig.advance(LEASE / 2);
     rig.won(&mut standby).await.map(drop)?;
-    // And a holder without a lock is never taken for gone before its lease ends.
+    // A holder without a lock is never taken for gone before its lease ends.
     drop(standby);
     let mut third = election.enter(enter("runner-2")).await.unwrap();
     rig.waits(&mut third).await
@@ -163,7 +164,7 @@ pub(super) async fn a_free_lock_alone_frees_nothing(rig: &Rig) -> Verdict {
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     for _ in 0..7 {
         rig.advance(STEP);
-        // Its stream is open, only its lock is not held: main() may not have started yet.
+        // The holder's stream is open and only its lock is free: main() may not have started yet.
         rig.heard(&mut leader).await;
         rig.waits(&mut standby).await?;
     }

@@ -1,4 +1,5 @@
-//! Electors with one thing wrong each: what a law does not see in them, it does not check.
+//! Electors with one thing wrong each: a law checks only those faults that it sees in these
+//! mutants.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -190,7 +191,7 @@ struct WrappedCampaign {
     inner: Option<Box<dyn Campaign>>,
     late: Option<Enter>,
     resume: Option<Epoch>,
-    /// The lock was free from the beginning.
+    /// The lock was free from the beginning, before the stream broke.
     free: bool,
     believed: Option<Standing>,
 }

@@ -1,4 +1,5 @@
-//! What a law runs on: an elector that can be ended and started again, time that stands still, and locks.
+//! What a law runs on: an elector that can be ended and started again, a clock that the law moves,
+//! and locks that the law holds.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -16,15 +17,15 @@ use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::{Campaign, Election};
 use crate::model::{Cause, Elected, Enter, Standing};
 
-/// `Err` says how the law was broken.
+/// The outcome of a law: `Err` says how the law was broken.
 pub(super) type Verdict = Result<(), String>;
 
 /// The lease of every rig.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
-/// The boot that the machine is in.
+/// The id of the machine's present boot.
 pub(super) const BOOT: &str = "this-boot";
 
-/// Locks that a test holds.
+/// Locks of holders, held and released by the test.
 #[derive(Debug, Default)]
 pub(super) struct TestLocks(Mutex<BTreeSet<PathBuf>>);
 
@@ -46,7 +47,7 @@ impl Locks for TestLocks {
 
 pub(super) type Open = Box<dyn Fn(&Rig) -> Arc<dyn Election>>;
 
-/// See the module.
+/// The elector under test and the world around it.
 pub(super) struct Rig {
     pub(super) clock: Arc<ManualClock>,
     pub(super) locks: Arc<TestLocks>,
@@ -72,13 +73,14 @@ impl Rig {
         }))
     }
 
-    /// An elector in memory over a ledger that outlives it.
+    /// An elector in memory over a ledger that outlives the elector.
     pub(super) fn over(&self, ledger: MemoryLedger) -> Arc<dyn Election> {
         let clock: SharedClock = self.clock.clone();
         Arc::new(MemoryElection::new(ledger, self.locks.clone(), clock, LEASE, BOOT.into()))
     }
 
-    /// Starts an elector on what the one before has left. That one and its campaigns have to be dropped first.
+    /// Starts an elector on what the previous one has left. The previous elector and its campaigns
+    /// have to be dropped first.
     pub(super) fn open(&self) -> Arc<dyn Election> {
         (self.open)(self)
     }
@@ -96,7 +98,7 @@ impl Rig {
                 tokio::select! {
                     biased;
                     standing = campaign.next() => Some(standing.unwrap()),
-                    // The campaign sleeps until its next instant: nothing is on the way.
+                    // The campaign sleeps until its next instant, so no news is on the way.
                     () = quiet => None,
                 }
             });
@@ -113,7 +115,7 @@ impl Rig {
         }
     }
 
-    /// The epoch that the campaign has won by now.
+    /// The epoch that the campaign has won by now; an error if it has won none.
     pub(super) async fn won(&self, campaign: &mut Box<dyn Campaign>) -> Result<Elected, String> {
         match self.heard(campaign).await {
             Some(Standing::Elected(elected)) => Ok(elected),
@@ -121,7 +123,7 @@ impl Rig {
         }
     }
 
-    /// The campaign is not elected by now.
+    /// Fails if the campaign is elected by now.
     pub(super) async fn waits(&self, campaign: &mut Box<dyn Campaign>) -> Verdict {
         match self.heard(campaign).await {
             None | Some(Standing::Standby(_)) => Ok(()),
@@ -130,7 +132,7 @@ impl Rig {
     }
 }
 
-/// An application; laws use one unless they say otherwise.
+/// The application that a law campaigns for, in the given generation.
 pub(super) fn application(generation: u64) -> ApplicationRef {
     ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(generation) }
 }
@@ -149,12 +151,12 @@ pub(super) fn fence(epoch: Epoch) -> EpochFence {
     EpochFence { application: application(1), epoch }
 }
 
-/// `Err(text)` unless it is so.
+/// `Err(text)` unless `it_is`.
 pub(super) fn so(it_is: bool, text: impl Into<String>) -> Verdict {
     if it_is { Ok(()) } else { Err(text.into()) }
 }
 
-/// A renewal that has to be taken.
+/// A renewal that the elector has to take.
 pub(super) async fn renewed(campaign: &mut Box<dyn Campaign>) -> Verdict {
     campaign.renew().await.unwrap().map_err(|cause: Cause| format!("a renewal was refused: {cause}"))
 }

@@ -1,4 +1,5 @@
-//! Law 1 over many random lives: whoever judges by its own last acknowledged renewal is alone.
+//! Law 1 over many random lives: a contender that judges by its own last acknowledged renewal is
+//! alone.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -17,23 +18,23 @@ use crate::model::{Enter, Standing};
 const SEEDS: u64 = 20;
 const STEPS: usize = 150;
 
-/// One contender process as its own judge.
+/// One contender process, judging for itself whether it leads.
 struct Contender {
     name: String,
     lock: PathBuf,
     campaign: Option<Box<dyn Campaign>>,
-    /// The leadership and the deadline that it believes in.
+    /// The leadership that the contender believes in, and until when.
     claim: Option<(Epoch, Boot)>,
-    /// Elected, not confirmed by a renewal yet.
+    /// The epoch of an election that no renewal has confirmed yet.
     elected: Option<Epoch>,
-    /// Sent, not taken by the elector yet.
+    /// When a renewal was sent that the elector has not taken yet.
     on_the_way: Option<Boot>,
 }
 
 pub(super) async fn at_most_one_holder_at_a_time(rig: &Rig) -> Verdict {
     for seed in 0..SEEDS {
         one_life(rig, seed).await.map_err(|broken| format!("seed {seed}: {broken}"))?;
-        // Whatever the life before left has run out.
+        // Every lease of the life before has run out.
         rig.advance(LEASE * 4);
     }
     Ok(())
@@ -76,7 +77,7 @@ async fn one_life(rig: &Rig, seed: u64) -> Verdict {
     Ok(())
 }
 
-/// A contender lives a little: enters, listens, or sends a renewal that may take its time.
+/// A contender lives a little: it enters, listens, or sends a renewal that may take its time.
 async fn act(rig: &Rig, election: &Arc<dyn Election>, who: &mut Contender, random: &mut StdRng) -> Verdict {
     let Some(campaign) = &mut who.campaign else {
         rig.locks.hold(&who.lock);
@@ -110,14 +111,15 @@ impl Contender {
         Ok(())
     }
 
-    /// kill -9: the stream breaks, the lock is free, nobody is left to believe anything.
+    /// kill -9: the stream breaks, the lock is free, and no process is left that believes to lead.
     fn dies(&mut self, rig: &Rig) {
         (self.campaign, self.claim, self.elected, self.on_the_way) = (None, None, None, None);
         rig.locks.release(&self.lock);
     }
 }
 
-/// At most one believes to lead right now; no believed epoch is below one that was believed before, except its own.
+/// At most one contender believes to lead right now, and no believed epoch is below one that was
+/// believed before, except the contender's own.
 fn alone(rig: &Rig, contenders: &[Contender], highest: Epoch) -> Result<Epoch, String> {
     let now = rig.clock.boot();
     let believers: Vec<_> = contenders

@@ -1,4 +1,5 @@
-//! The I/O around one application's [`Office`]: what it proposes is written before it counts, and whoever waits is woken.
+//! The I/O around one application's [`Office`]: what the office proposes is written before it
+//! counts, and every waiting call is woken afterwards.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,10 +15,10 @@ use crate::election::ledger::Ledger;
 use crate::error::Error;
 use crate::model::{Cause, Enter, Entered, EntryId, Grant, Office, Standing, View};
 
-/// How often the lock of a holder whose stream broke is looked at.
+/// How often the elector looks at the lock of a holder whose stream broke.
 const PROBE_EVERY: Duration = Duration::from_millis(25);
 
-/// One application's office and those who wait at it.
+/// One application's office, and the signal for the calls that wait at it.
 pub(super) struct Desk<L> {
     shared: Arc<Shared<L>>,
     office: Mutex<Office>,
@@ -80,14 +81,14 @@ impl<L: Ledger> Desk<L> {
             }
         };
         tokio::select! {
-            // Cannot fail: the sender is in `self`.
+            // Waiting cannot fail: the sender is in `self`.
             _ = changes.changed() => {}
             () = time => {}
         }
     }
 
-    /// Lets happen what is due: leases end, locks are looked at, and the first in the queue is granted. Answers when time
-    /// alone will change something again.
+    /// Lets happen what is due: leases end, locks are looked at, and the first in the queue is
+    /// granted. Answers when time alone will change something again.
     pub(super) async fn settle(self: &Arc<Self>) -> Result<Option<Boot>, Error> {
         loop {
             let grant = {
@@ -119,7 +120,8 @@ impl<L: Ledger> Desk<L> {
         }
     }
 
-    /// Writes a grant, then lets it count. Runs to its end also when whoever asked for it is gone.
+    /// Writes a grant, then lets it count. The write runs to its end even when the call that asked
+    /// for it is gone.
     fn write_grant(&self, grant: &Grant) -> Result<(), Error> {
         let written = self.shared.ledger.write(grant);
         {
@@ -135,13 +137,15 @@ impl<L: Ledger> Desk<L> {
                 { fields::APP_ID } = %grant.application, { fields::EPOCH } = grant.epoch.get(), holder = grant.holder, "elected"
             ),
             Err(error) => {
-                tracing::error!({ fields::APP_ID } = %grant.application, "nobody was elected: {error}")
+                tracing::error!(
+                    { fields::APP_ID } = %grant.application, "no contender was elected: {error}"
+                )
             }
         }
         written
     }
 
-    /// Gives an epoch up; durable when this returns.
+    /// Gives an epoch up; the resignation is durable when this returns.
     pub(super) async fn resign(self: Arc<Self>, epoch: Epoch, holder: &str) -> Result<bool, Error> {
         let Some(grant) = self.office().resign(self.shared.clock.boot(), epoch, holder) else {
             return Ok(false);
@@ -160,7 +164,7 @@ impl<L: Ledger> Desk<L> {
         Ok(true)
     }
 
-    /// Runs what writes on a thread that may wait for a disk, if the ledger has one.
+    /// Runs a write: on a thread that may wait for a disk if the ledger has one, else in place.
     async fn on_disk(&self, work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
         if !self.shared.ledger.blocks() {
             return work();

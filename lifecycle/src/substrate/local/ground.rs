@@ -1,5 +1,6 @@
 //! What processes that run as a user of their own may enter: root's directories, each given to a
-//! group, so that neither another application nor another role of the same one can.
+//! group, so that neither another application nor another role of the same application can enter
+//! them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,32 +12,35 @@ use client::places::Places;
 
 use crate::model::Order;
 
-/// Where they work, and as whom; nothing of it where processes run as what lifecycle is.
+/// Where such processes work, and as which user. Nothing of this applies where processes run as the
+/// user that lifecycle runs as.
 #[derive(Debug, Clone)]
 pub(super) struct Ground {
-    /// Of this host, in group numbers.
+    /// The mark of this host, for group numbers.
     mark: String,
     run_as: Option<RunAs>,
     store: Endpoint,
-    /// Where the store serves clusters that cannot reach the other one.
+    /// Where the store serves clusters that cannot reach its other endpoint.
     open_store: Endpoint,
 }
 
 impl Ground {
     pub(super) fn new(places: &Places, run_as: Option<RunAs>, store: Endpoint) -> Self {
-        // One that somebody else runs is wherever it was said to be.
+        // A store that is not this host's own has no open endpoint, so clusters reach it where
+        // lifecycle does.
         let is_ours = store == places.service_endpoint("jobgraph-store");
         let open_store = if is_ours { places.open_store() } else { store.clone() };
         Self { mark: places.state_mark(), run_as, store, open_store }
     }
 
-    /// The store as a process sees it.
+    /// The store's endpoint as a process sees it.
     pub(super) fn store(&self, is_apart: bool) -> &Endpoint {
         if is_apart { &self.open_store } else { &self.store }
     }
 
-    /// The working directory of a role's process, and the directory of the group's sockets. Neither
-    /// can be taken away or replaced by those who write into it, because it is sticky and root's.
+    /// Makes the working directory of a role's process and the directory of the group's sockets.
+    /// Neither can be taken away or replaced by the processes that write into it, because both are
+    /// sticky and root's.
     pub(super) fn make(&self, work: &Path, sockets: &Path, order: &Order) -> io::Result<()> {
         make_way(work)?;
         share_with(work, self.kind(order), 0o1770)?;
@@ -44,7 +48,7 @@ impl Ground {
         share_with(sockets, self.group(Share::Application(&application(order))), 0o1770)
     }
 
-    /// The role's files and tokens: to read, not to write.
+    /// Gives a role its files and tokens, to read and not to write.
     pub(super) fn give<'a>(
         &self,
         work: &Path,
@@ -68,7 +72,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Whom the process becomes; says so in its environment.
+    /// The user that the process becomes; the environment says so, too.
     pub(super) fn becomes(
         &self,
         order: &Order,

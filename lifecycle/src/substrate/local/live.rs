@@ -17,10 +17,11 @@ use super::{CLAIM_TIMEOUT, KILL_TIMEOUT, Live, Local, Output, SubstrateError};
 use crate::model::Order;
 use crate::substrate::Substrate as _;
 
-/// Tries to own a tether again before it is taken for dead.
+/// How often to try to own a tether again before it is taken for dead.
 const RECLAIMS: u32 = 4;
 
-/// A process under a tether that this lifecycle owns. Dropping it gives the ownership up: the grace begins to run.
+/// A process under a tether that this lifecycle owns. Dropping this value gives the ownership up,
+/// and the grace begins to run.
 pub(super) struct LocalLive {
     pid: u32,
     tether: Tether,
@@ -42,7 +43,8 @@ impl LocalLive {
     }
 }
 
-/// Waits for the exit, through another claim if the connection breaks; a tether that is gone leaves an exit file at best.
+/// Waits for the exit, through another claim if the connection breaks. A tether that is gone leaves
+/// an exit file at best.
 async fn watch_exit(
     local: Local,
     order: Order,
@@ -66,7 +68,7 @@ async fn watch_exit(
             }
             Ok(None) => tracing::warn!("{key}: its tether left"),
             Err(error) if error.reason() == Some(Reason::TetherReplaced) => {
-                // Another lifecycle minds the process now; whatever becomes of it is not for this one to say.
+                // Another lifecycle minds the process now, and says what becomes of it.
                 tracing::error!("{key}: another lifecycle has taken it over");
                 return std::future::pending().await;
             }
@@ -87,7 +89,7 @@ async fn watch_exit(
     known.send_replace(Some(exit));
 }
 
-/// Waits between claims: short, because the tether may be counting its grace.
+/// The waits between claims are short, because the tether may be counting its grace.
 fn new_backoff() -> Backoff {
     Backoff::new(Duration::from_millis(20), Duration::from_millis(500))
 }
@@ -103,7 +105,7 @@ impl Live for LocalLive {
         let exit = known.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
         match exit {
             Some(exit) => exit,
-            // The watch ended without a word, which only a shutdown does.
+            // The watch ended without an exit, which happens only in a shutdown.
             None => std::future::pending().await,
         }
     }
@@ -139,7 +141,7 @@ impl Live for LocalLive {
     }
 
     async fn release(&self) {
-        // A tether that does not hear this leaves by itself once nobody is connected.
+        // A tether that does not hear this leaves by itself once no owner is connected.
         if let Err(error) = self.tether.release().await {
             tracing::debug!("{}: not released: {error}", self.order.slot.key());
         }

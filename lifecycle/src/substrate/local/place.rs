@@ -1,4 +1,5 @@
-//! Where one process of this machine has its files and sockets, and the tether's spec that follows.
+//! Where one process of this machine has its files and sockets, and the tether's spec that follows
+//! from it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -18,7 +19,7 @@ use crate::model::{GroupId, Order, RoleFile, Scope, Slot};
 /// How long a process lives on without a lifecycle that owns its tether.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Who the owner of a group's tethers is.
+/// The principal that owns a group's tethers.
 pub(super) fn owner(group: &GroupId) -> Principal {
     let kept = match group.kind {
         Kind::Contender => Kept::Contender,
@@ -32,7 +33,7 @@ pub(super) fn owner(group: &GroupId) -> Principal {
     }
 }
 
-/// Who gives orders to the role of a group that serves jobs.
+/// The principal that gives orders to the role of a group that serves jobs.
 fn jobs(group: &GroupId) -> Principal {
     Principal::Jobs {
         application: group.application.id.to_string(),
@@ -41,7 +42,7 @@ fn jobs(group: &GroupId) -> Principal {
     }
 }
 
-/// The credential that the processes of a group hold.
+/// The principal of the credential that the processes of a group hold.
 pub(super) fn principal(group: &GroupId) -> Principal {
     let application = group.application.id.to_string();
     let generation = group.application.generation.get();
@@ -53,13 +54,14 @@ pub(super) fn principal(group: &GroupId) -> Principal {
     }
 }
 
-/// `<work>/<id>@<generation>/cluster-3/` or `…/contender-0/`.
+/// The directory of a group: `<work>/<id>@<generation>/cluster-3/` or `…/contender-0/`.
 pub(super) fn group_directory(places: &Places, group: &GroupId) -> PathBuf {
     places.application_work(&group.application).join(format!("{}-{}", group.kind.as_str(), group.number))
 }
 
-/// The groups that leave something behind. Of clusters that are only known to be lower than another one, nothing: who ended them has
-/// removed it, or the application's working directory goes as a whole.
+/// The groups that leave something behind. Clusters that are only known to be lower than another
+/// one leave nothing: the teardown that ended them has removed it, or the application's working
+/// directory goes as a whole.
 pub(super) fn groups(places: &Places, scope: &Scope) -> Vec<GroupId> {
     match scope {
         Scope::Group(group) => vec![group.clone()],
@@ -74,8 +76,9 @@ pub(super) fn groups(places: &Places, scope: &Scope) -> Vec<GroupId> {
     }
 }
 
-/// The starts of a group's processes that have kept output: role, replica, start, and where it is. The directories tell, because
-/// what is to be ended may be known to nobody any more.
+/// The starts of a group's processes that have kept output: role, replica, start, and where the
+/// output is. The directories are asked, because lifecycle may know no more of the processes that
+/// are to be ended.
 pub(super) fn kept_outputs(group: &GroupId, directory: &Path) -> Vec<(Slot, u32, PathBuf)> {
     let works: Vec<(String, u32, PathBuf)> = match group.kind {
         Kind::Contender => vec![(Kind::Contender.as_str().to_owned(), 0, directory.to_owned())],
@@ -103,28 +106,28 @@ fn names(directory: &Path) -> impl Iterator<Item = String> + use<> {
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// Below a working directory: what the tethers of its starts keep.
+/// The directory below a working directory where the tethers of the starts keep what they keep.
 const STARTS: &str = ".tether";
 
 /// The files and sockets of one process.
 pub(super) struct Place {
-    /// Its working directory.
+    /// The working directory.
     work: PathBuf,
-    /// What the tethers of its starts keep: nothing of the process's own.
+    /// Where the tethers of the starts keep what they keep, which is nothing of the process's own.
     starts: PathBuf,
-    /// Where it serves.
+    /// Where the process serves.
     sockets: PathBuf,
-    /// Where its tethers listen.
+    /// Where the tethers listen.
     keepers: PathBuf,
     name: String,
-    /// It may enter nothing but what is given to its group.
+    /// Whether the process may enter only what is given to its group.
     is_apart: bool,
 }
 
 impl Place {
     pub(super) fn new(places: &Places, slot: &Slot) -> Self {
         let GroupId { application, kind, number } = &slot.group;
-        // A contender is alone in its group, and part of the host.
+        // A contender is alone in its group, and is part of the host.
         let is_contender = *kind == Kind::Contender;
         let open = if is_contender { places.clone() } else { places.open() };
         let own = |directory: PathBuf| if is_contender { directory } else { directory.join(slot.name()) };
@@ -148,17 +151,18 @@ impl Place {
         self.sockets.join(format!("{}.sock", self.name))
     }
 
-    /// Where the tether of a start listens. Each start has one of its own: the one before may not have left yet.
+    /// Where the tether of a start listens. Each start has a socket of its own, because the tether
+    /// of the start before may not have left yet.
     pub(super) fn keeper_socket(&self, start: u32) -> PathBuf {
         self.keepers.join(format!("{}.{start}.tether.sock", self.name))
     }
 
-    /// What the tether of a start keeps.
+    /// Where the tether of a start keeps output and exit.
     pub(super) fn output_dir(&self, start: u32) -> PathBuf {
         self.starts.join(start.to_string())
     }
 
-    /// How a start ended.
+    /// The file that says how a start ended.
     pub(super) fn exit_file(&self, start: u32) -> PathBuf {
         self.output_dir(start).join("exit.json")
     }
@@ -167,7 +171,7 @@ impl Place {
         if self.is_apart { self.work.join(".token") } else { self.starts.join("token") }
     }
 
-    /// What the role that serves jobs takes orders by: in its own directory only.
+    /// The token that the role that serves jobs takes orders by, in that role's own directory only.
     fn jobs_token_file(&self) -> PathBuf {
         if self.is_apart { self.work.join(".jobs.token") } else { self.starts.join("jobs.token") }
     }
@@ -204,13 +208,14 @@ impl Place {
         Ok(())
     }
 
-    /// What starts before `start` have left: a process that is started again and again is not to fill the disk.
+    /// The starts before `start` that have left something: a process that is started again and
+    /// again is not to fill the disk.
     pub(super) fn starts_before(&self, start: u32) -> Vec<u32> {
         let numbers = names(&self.starts).filter_map(|name| name.parse::<u32>().ok());
         numbers.filter(|number| *number < start).collect()
     }
 
-    /// What its tether is told.
+    /// The spec that the process's tether is started with.
     pub(super) fn spec(
         &self,
         order: &Order,
@@ -260,7 +265,7 @@ impl Place {
             output_dir: self.output_dir(order.start),
             exit_file: self.exit_file(order.start),
             becomes,
-            // A contender renews its lease in time, and that is its work.
+            // A contender does not yield, because its work is to renew its lease in time.
             yields: group.kind != Kind::Contender,
             owner_mark: places.owner_mark(&group.application, group.kind, group.number),
         }

@@ -7,18 +7,21 @@ use rand::RngExt as _;
 
 use crate::model::{Addresses, RoleSpec, port_keys};
 
-/// Where roles listen: Flink and its like have no authentication of their own, so nobody else's machine may reach them.
+/// Where roles listen. Flink and its like have no authentication of their own, so no other machine
+/// may reach them.
 const HOST: &str = "127.0.0.1";
 
-/// Below the ports that Linux gives to outgoing connections (from 32768): one of those would take a port between its
-/// choice and the moment when its process binds it.
+/// The range is below the ports that Linux gives to outgoing connections (from 32768): such a
+/// connection would take a port between its choice and the moment when its process binds it.
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_767;
 
-/// Tries for each port. With half the range taken, all of them fail once in a million times.
+/// How often to try for each port. With half the range taken, all tries fail once in a million
+/// times.
 const TRIES: u32 = 20;
 
-/// An address for each named port. All are held until the last one is chosen, so no two are the same.
+/// Chooses an address for each named port. All ports are held until the last one is chosen, so no
+/// two are the same.
 pub(super) async fn choose(transport: &SharedTransport, roles: &[RoleSpec]) -> io::Result<Addresses> {
     let mut held = Vec::new();
     let mut addresses = Addresses::new();

@@ -34,7 +34,7 @@ enum Ask {
 
 impl Ask {
     fn of(role: &RoleSpec) -> Self {
-        // A port that nobody chose is none that could answer.
+        // A port without a chosen number is 0, where nothing could answer.
         let number = |port| role.number_of(port).unwrap_or_default();
         match &role.probe {
             Probe::Started => Self::Nothing,
@@ -52,12 +52,12 @@ impl Prober {
         transport: SharedTransport,
         clock: SharedClock,
     ) -> Self {
-        // Health is open to everybody: a probe has no credential.
+        // Health is open to every caller, so a probe has no credential.
         let channel = connect(transport.clone(), clock.clone(), endpoint.clone(), None);
         Self { probe: Ask::of(role), endpoint, channel, transport, clock }
     }
 
-    /// Whether it answers as it should, within two seconds.
+    /// Whether the process answers as it should, within two seconds.
     pub(super) async fn ask(&self) -> bool {
         let asked = async {
             match &self.probe {
@@ -71,7 +71,7 @@ impl Prober {
     }
 
     async fn ask_health(&self) -> bool {
-        // Asking an absent socket costs microseconds, a channel to it much more.
+        // Asking an absent socket costs microseconds, and opening a channel to it much more.
         if self.transport.connect(&self.endpoint).await.is_err() {
             return false;
         }
@@ -83,7 +83,7 @@ impl Prober {
     }
 
     async fn ask_page(&self, port: u16, path: &str) -> std::io::Result<bool> {
-        /// `HTTP/1.1 200`.
+        /// The length of `HTTP/1.1 200`.
         const STATUS_BYTES: usize = 12;
         let mut page = self.transport.connect(&here(port)).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
@@ -112,7 +112,7 @@ mod tests {
     use crate::model::Port;
     use crate::substrate::laws;
 
-    /// A role with one port, `rest`, that the substrate has put there.
+    /// A role with one port, `rest`, at this number.
     fn role(probe: Probe, port: u16) -> RoleSpec {
         let mut role = laws::role("jobmanager", "");
         role.ports.push("rest".into());
