@@ -176,7 +176,7 @@ mod tests {
             "main() exited 1\nerror: a job of Orders failed: / by zero\nhelp: divide by something else";
         assert_eq!(message(std::slice::from_ref(&line), true).as_deref(), Some(gist));
         let whole = Some(application.message.as_str());
-        assert_eq!(message(&[], true).as_deref(), whole, "nobody has read it");
+        assert_eq!(message(&[], true).as_deref(), whole, "the output was not shown");
         assert_eq!(message(&[line], false).as_deref(), whole, "programs read the document alone");
     }
 
