@@ -1,4 +1,4 @@
-//! What the verbs ask of the one service that people and tooling talk to, in the command line's own words.
+//! What the verbs ask of jobgraph-store's `ApplicationsService`, in the command line's own words.
 
 #[cfg(test)]
 pub(crate) mod puppet;
@@ -21,10 +21,11 @@ use tonic::Status;
 
 use crate::application::Named;
 
-/// How long an answer, or the beginning of a stream, may take: somebody waits at a terminal.
+/// How long an answer, or the beginning of a stream, may take: a person waits for it at a terminal.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A client of the applications of one deployment.
+/// A client of the applications of one deployment. Questions and `forget` are bounded by
+/// [`ANSWER`], all other calls by the longer limits of [`Applications`] itself.
 #[derive(Clone)]
 pub(crate) struct Api {
     inner: Applications,
@@ -57,7 +58,7 @@ impl Api {
         self.bounded(self.inner.list(request)).await
     }
 
-    /// Of one application or of all.
+    /// Watches one application, or all of them when none is named.
     pub(crate) async fn watch(
         &self,
         named: Option<&Named>,
@@ -72,7 +73,8 @@ impl Api {
         self.bounded(self.inner.watch(request)).await
     }
 
-    /// Of all that is not clean, and of every change. A store that is older than this one's question answers with all of it.
+    /// Watches everything, beginning with a snapshot of what is not clean. A store that is too old
+    /// to know this question answers with a snapshot of everything.
     pub(crate) async fn watch_unclean(
         &self,
     ) -> Answer<impl Stream<Item = Answer<Item>> + Send + Unpin + use<>> {
@@ -80,7 +82,8 @@ impl Api {
         self.bounded(self.inner.watch(request)).await
     }
 
-    /// Forgets one generation as it was seen; with `validate_only` it is only refused, or not. True: it was forgotten before.
+    /// Forgets one generation as it was seen; with `validate_only` the store only says whether it
+    /// would refuse. The answer is true if the generation was forgotten by an earlier call.
     pub(crate) async fn forget(
         &self,
         application: &ApplicationRef,
@@ -92,7 +95,8 @@ impl Api {
         Ok(self.bounded(forget).await?.forgotten_earlier)
     }
 
-    /// The state when it is so, or when the time is up; and whether it is so.
+    /// Waits for the condition. Answers with the application's state at the time when the condition
+    /// came true or the time was up, and with whether it came true.
     pub(crate) async fn wait(
         &self,
         named: &Named,
@@ -103,12 +107,12 @@ impl Api {
         self.inner.wait(&named.id, named.generation, wait_for, job_name, at_most).await
     }
 
-    /// True: it was asked for before.
+    /// Asks the application to end. The answer is true if an earlier call had asked already.
     pub(crate) async fn cancel(&self, named: &Named, reason: &str) -> Answer<(Application, bool)> {
         self.inner.cancel(&named.id, named.generation, reason, &requester()).await
     }
 
-    /// True: it was accepted before.
+    /// Asks for a savepoint. The answer is true if the store had accepted the same request before.
     pub(crate) async fn request_savepoint(
         &self,
         request: RequestSavepointRequest,
@@ -116,7 +120,8 @@ impl Api {
         self.inner.request_savepoint(request).await
     }
 
-    /// True: it was accepted before.
+    /// Asks for a stop with a savepoint. The answer is true if the store had accepted the same
+    /// request before.
     pub(crate) async fn stop(&self, request: StopRequest) -> Answer<(Application, bool)> {
         self.inner.stop(request).await
     }
@@ -140,7 +145,7 @@ impl Api {
         self.bounded(self.inner.events(request)).await
     }
 
-    /// All events so far.
+    /// The events so far, to their present end.
     pub(crate) async fn past_events(&self, named: &Named) -> Answer<Vec<Event>> {
         let mut stream = self.events(named, 0, false).await?;
         let mut events = Vec::new();
@@ -157,7 +162,7 @@ impl Api {
         self.bounded(self.inner.read_logs(request)).await
     }
 
-    /// Rows of a job, by id or name, as chunks of an Arrow stream.
+    /// The rows of a job, named by its id or its name, as chunks of an Arrow stream.
     pub(crate) async fn result(
         &self,
         named: &Named,
@@ -175,7 +180,7 @@ impl Api {
     }
 }
 
-/// The phases of all that is not clean, for a filter.
+/// The phases that an application passes before it is clean, for a filter.
 pub(crate) fn unclean_phases() -> Vec<i32> {
     let phases = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
     phases.map(i32::from).to_vec()
@@ -187,7 +192,7 @@ pub(crate) fn is_forgotten(error: &CallError) -> bool {
         && Problem::from_status(error.status()).metadata.contains_key(proto::reason::FORGOTTEN)
 }
 
-/// Who asks, for the record: `user@host`.
+/// Who makes the request, as the record keeps it: `user@host`.
 pub(crate) fn requester() -> String {
     let user = std::env::var("USER")
         .or_else(|_| std::env::var("LOGNAME"))
@@ -197,7 +202,7 @@ pub(crate) fn requester() -> String {
     format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
-/// The user's name, where the machine keeps it in its plain file.
+/// The name of a user in `/etc/passwd`, for a process whose environment does not name its user.
 fn name_of(uid: u32) -> Option<String> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());

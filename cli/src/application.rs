@@ -1,26 +1,27 @@
-//! How an application is named on the command line: `ID` is its latest generation, `ID@GENERATION` any.
+//! How an application is named on the command line: `ID` is its latest generation, `ID@GENERATION`
+//! exactly that one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use proto::{ApplicationId, Generation};
 
-/// An application, and which life of it.
+/// An application, and which generation of it a verb is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Whose.
+    /// The application.
     pub(crate) id: ApplicationId,
-    /// Which life; `None` is the latest.
+    /// The generation; `None` is the latest.
     pub(crate) generation: Option<Generation>,
 }
 
 impl Named {
-    /// One life of an application.
+    /// One generation of an application.
     pub(crate) fn exactly(id: ApplicationId, generation: u64) -> Self {
         Self { id, generation: Some(Generation(generation)) }
     }
 
-    /// As the API says it: 0 is the latest.
+    /// The generation as the API expects it, where 0 is the latest.
     pub(crate) fn generation_or_latest(&self) -> u64 {
         self.generation.map_or(0, Generation::get)
     }

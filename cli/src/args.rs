@@ -83,13 +83,13 @@ fn with_twins(command: clap::Command) -> clap::Command {
         Some(long) if argument.get_env().is_none() => {
             twin(format!("MAINSPRING_{}", screaming(long)), argument)
         }
-        // The top of the help says it for all.
+        // The top of the help names the variables of all options in one sentence.
         _ => argument.hide_env(true),
     })
 }
 
 fn twin(variable: String, argument: Arg) -> Arg {
-    // A flag's twin takes 1, true, yes, on and their opposites.
+    // The variable of a flag takes 1, true, yes, on and their opposites.
     let argument = match argument.get_action() {
         ArgAction::SetTrue => argument.value_parser(BoolishValueParser::new()),
         _ => argument,
@@ -97,7 +97,8 @@ fn twin(variable: String, argument: Arg) -> Arg {
     argument.env(clap::builder::OsStr::from(leak(variable))).hide_env(true)
 }
 
-/// Option names live as long as the command, which is as long as the process: a few hundred bytes.
+/// Leaks the name, because clap wants it to live as long as the command, which lives as long as the
+/// process: a few hundred bytes.
 fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }

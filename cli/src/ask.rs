@@ -1,4 +1,4 @@
-//! Asking before something is destroyed: on a terminal only, never where nobody could answer.
+//! Asking before something is destroyed: on a terminal only, because a script could not answer.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,7 +7,7 @@ use proto::Reason;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
-/// Returns if somebody said yes, with `--yes` or at the terminal.
+/// Returns if the operator agreed, with `--yes` or at the terminal.
 pub(crate) fn sure(consequence: &str, yes: bool) -> Outcome<()> {
     if yes {
         return Ok(());

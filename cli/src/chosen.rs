@@ -1,4 +1,4 @@
-//! Whom a verb is about: one application by its name, or all with some labels.
+//! Which applications a verb is about: one by its name, or all that have some labels.
 
 use proto::Reason;
 use proto::api::{Application, ListRequest, ListResponse};
@@ -11,10 +11,10 @@ use crate::output::{Format, Output};
 use crate::spec::pair;
 use crate::{json, words};
 
-/// Applications on one page of an answer.
+/// How many applications one page of an answer holds.
 const PAGE: u32 = 500;
 
-/// One or many.
+/// The arguments that choose one application or many.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Chosen {
     /// ID or ID@GENERATION
@@ -26,15 +26,15 @@ pub(crate) struct Chosen {
     labels: Vec<(String, String)>,
 }
 
-/// What the command line chose.
+/// What the command line chose: one name, or the applications that had the labels.
 pub(crate) enum Choice {
     One(Named),
-    /// At least one, newest first.
+    /// At least one application, newest first.
     Many(Vec<Application>),
 }
 
 impl Chosen {
-    /// Looks up what has the labels; an error if nothing does.
+    /// Looks up the applications that have the labels, and fails if there is none.
     pub(crate) async fn choose(self, api: &Api) -> Outcome<Choice> {
         if let Some(named) = self.application {
             return Ok(Choice::One(named));
@@ -51,7 +51,7 @@ impl Chosen {
     }
 }
 
-/// All that a list has, at most `limit` of it.
+/// All pages of a list as one answer, of at most `limit` applications.
 pub(crate) async fn all_pages(api: &Api, mut request: ListRequest, limit: usize) -> Outcome<ListResponse> {
     request.page_size = PAGE;
     let mut all = ListResponse::default();
@@ -67,14 +67,14 @@ pub(crate) async fn all_pages(api: &Api, mut request: ListRequest, limit: usize)
     }
 }
 
-/// Which life of which application.
+/// The name of exactly this generation of this application.
 pub(crate) fn exactly(application: &Application) -> Outcome<Named> {
     let id = application.application_id.parse();
     let id = id.map_err(|_| Failure::internal("the store answered an application id that is none"))?;
     Ok(Named::exactly(id, application.generation))
 }
 
-/// One line for each, for those who are asked whether they mean these.
+/// Says one line for each application, before the operator is asked whether these are the ones.
 pub(crate) fn say_which(applications: &[Application], out: &Output) {
     for application in applications {
         let (id, generation) = (&application.application_id, application.generation);
@@ -82,7 +82,7 @@ pub(crate) fn say_which(applications: &[Application], out: &Output) {
     }
 }
 
-/// Many applications as one answer.
+/// Answers with many applications at once, in the format that was asked for.
 pub(crate) fn answer(applications: Vec<Application>, out: &Output) {
     match out.format {
         Format::Jsonl => applications.iter().for_each(|application| out.answer(json::line(application))),

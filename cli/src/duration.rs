@@ -1,5 +1,5 @@
-//! Durations as people write them: `500ms`, `90s`, `5m`, `2h`, `1d`, `1h30m`. A bare number is refused: nobody can know
-//! what it counts.
+//! Durations as people write them: `500ms`, `90s`, `5m`, `2h`, `1d`, `1h30m`. A bare number is
+//! refused, because it does not say what it counts.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The end of an application that did not succeed, as an error: what failed, its last words, its jobs, what is left over.
+//! The end of an application that did not succeed, told as an error: what failed, the last lines of
+//! main(), its jobs, what is left over.
 
 use proto::Reason;
 use proto::api::{Application, Job, Outcome};
@@ -9,7 +10,7 @@ use crate::failure::{Facts, Failure};
 use crate::main_output::MainOutput;
 use crate::words;
 
-/// So many lines of main() are worth being read twice.
+/// How many of main()'s last lines the error repeats, even though they stand above it already.
 const QUOTED: usize = 3;
 
 /// The error that an application ended with; `None` if it succeeded or was cancelled on request.
@@ -45,7 +46,8 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
         ],
     });
     let (lines, count) = output.last_words();
-    // What main() said last matters where main() is what failed, and was not quoted by the record already.
+    // The last lines of main() matter only if main() is what failed, and only if the record's
+    // message does not quote them already.
     let quoted = lines.last().is_some_and(|last| application.message.contains(last.trim()));
     if matches!(reason, Some(Reason::MainExited | Reason::MainKilled)) && !quoted {
         let shown = lines.len();
@@ -67,8 +69,8 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     Some(failure.detail(format!("left over: {left}")))
 }
 
-/// A message whose further lines quote what main() said last: a trace that stands just above is not
-/// shown again, but for what it is about.
+/// A message whose further lines quote the end of main()'s output. The terminal shows a trace just
+/// above, so that only the lines which say what the trace is about are kept.
 fn gist(message: &str) -> String {
     let (first, quoted) = message.split_once('\n').unwrap_or((message, ""));
     if quoted.lines().count() <= QUOTED {
@@ -81,14 +83,15 @@ fn gist(message: &str) -> String {
     std::iter::once(first).chain(kept).collect::<Vec<_>>().join("\n")
 }
 
-/// Where to read what jobs printed: not here, since they ran in other processes than main().
+/// Where to read what jobs printed. The output of main() lacks it, because jobs run in other
+/// processes than main().
 pub(crate) fn printed(application: &Application) -> Option<String> {
     let role = application.jobs.iter().map(|job| job.prints_in.as_str()).find(|role| !role.is_empty())?;
     Some(format!("what its jobs printed: {} --role {role}", logs(application)?))
 }
 
-/// How the output of its cluster is read, without the role. That of a cluster that was there before
-/// is not kept here.
+/// The command that reads the output of the application's cluster, without the role. There is none
+/// for a static cluster, because its output is not kept by this deployment.
 pub(crate) fn logs(application: &Application) -> Option<String> {
     let is_kept = application.spec.as_ref().is_none_or(|spec| spec.target != proto::target::STATIC);
     is_kept.then(|| format!("mainspring logs {}", application.application_id))
@@ -99,12 +102,12 @@ fn help(reason: Reason, id: &str) -> String {
     reason.remedy().replace(" ID", &format!(" {id}"))
 }
 
-/// What the engine says that is to be done about a job that failed.
+/// The remedy that the engine adds to the message of a job that failed.
 fn way_out_of(job: &Job) -> Option<String> {
     words::way_out(&job.end.as_ref()?.message).1.map(str::to_owned)
 }
 
-/// `clean SUCCEEDED (output published, kept)`.
+/// One job with how it ended, such as `clean SUCCEEDED (output published, kept)`.
 fn job(job: &Job) -> String {
     let (name, state) = (words::one_line(&job.name), words::job_state(job));
     let Some(end) = &job.end else { return format!("{name} {state}") };
@@ -173,7 +176,7 @@ mod tests {
             "main() exited 1\nerror: a job of Orders failed: / by zero\nhelp: divide by something else";
         assert_eq!(message(std::slice::from_ref(&line), true).as_deref(), Some(gist));
         let whole = Some(application.message.as_str());
-        assert_eq!(message(&[], true).as_deref(), whole, "nobody has read it");
+        assert_eq!(message(&[], true).as_deref(), whole, "the output was not shown");
         assert_eq!(message(&[line], false).as_deref(), whole, "programs read the document alone");
     }
 

@@ -1,5 +1,5 @@
-//! Engines are executables of their own, `mainspring-<engine>`: finding one, and having it turn stored rows into text, so that
-//! this executable links no engine.
+//! Engines are executables of their own, `mainspring-<engine>`. This module finds one and has it
+//! turn stored rows into text, so that the `mainspring` executable links no engine.
 #![allow(clippy::disallowed_methods, reason = "starts an engine's `rows`, which ends with this process")]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
-/// How long an engine may take to print what it was given.
+/// How long an engine may take to print the rows that it was given.
 const PRINT: Duration = Duration::from_secs(60);
 
 /// Suffixes of programs and the engine that runs them; a native executable has none of these.
@@ -24,27 +24,28 @@ const SUFFIXES: [(&str, &str); 3] = [(".sql", "datafusion"), (".jar", "flink"), 
 /// The engine of programs without a known suffix: executables built with the SDK.
 const NATIVE: &str = "datafusion";
 
-/// A web page of an engine's clusters, by the named ports that serve it.
+/// The web page of an engine's clusters, as the named ports of the processes that serve it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Page {
-    /// Of an application's own cluster.
+    /// The port of an application's own cluster.
     pub(crate) own: &'static str,
-    /// Of a cluster that others use too.
+    /// The port of a session cluster, which other applications use too.
     pub(crate) shared: &'static str,
 }
 
 const PAGES: [(&str, Page); 1] = [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
 
-/// What a page does when it is only asked for it: words of paths. Flink keeps these for YARN's proxy, which passes on nothing but `GET`.
+/// Words of paths at which a `GET` already changes something. Flink keeps these paths for YARN's
+/// proxy, which passes on no other method than `GET`.
 const ACTING: [&str; 2] = ["yarn-cancel", "yarn-stop"];
 
-/// Whether asking a page for this path changes something.
+/// Whether a mere `GET` of this path changes something.
 pub(crate) fn acts(path: &str) -> bool {
     let decoded: Vec<u8> = percent_decode_str(path).collect();
     ACTING.iter().any(|word| decoded.split(|byte| *byte == b'/').any(|part| part == word.as_bytes()))
 }
 
-/// Where an engine's clusters serve a web page, if they do.
+/// The web page of an engine's clusters, if they serve one.
 pub(crate) fn page(engine: &str) -> Option<Page> {
     PAGES.iter().find(|(name, _)| *name == engine).map(|(_, page)| *page)
 }
@@ -55,18 +56,19 @@ pub(crate) enum Rows {
     Table,
     Csv,
     Json,
-    /// As it is stored.
+    /// The Arrow stream as it is stored.
     Arrow,
 }
 
-/// Which engine runs a program, and from what that was concluded.
+/// The engine that runs a program, and the suffix or kind from which that was concluded.
 pub(crate) fn for_program(uri: &str) -> (&'static str, &'static str) {
     let path = uri.split(['?', '#']).next().unwrap_or(uri).to_lowercase();
     let by_suffix = SUFFIXES.iter().find(|(suffix, _)| path.ends_with(suffix));
     by_suffix.map_or((NATIVE, "native program"), |(suffix, engine)| (*engine, *suffix))
 }
 
-/// The engine's executable: in the directories of `MAINSPRING_ENGINE_PATH`, beside this executable, on `PATH`.
+/// The engine's executable: in the directories of `MAINSPRING_ENGINE_PATH`, beside this executable,
+/// on `PATH`.
 pub(crate) fn find(engine: &str) -> Option<PathBuf> {
     let name = format!("mainspring-{engine}");
     let listed = |variable: &str| -> Vec<PathBuf> {
@@ -79,12 +81,12 @@ pub(crate) fn find(engine: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The engine is its executable and nothing else.
+/// Whether the engine is its executable and nothing else, so that there is nothing to install.
 pub(crate) fn needs_no_setup(engine: &str) -> bool {
     engine == NATIVE
 }
 
-/// What an engine says it lacks, one line; `None` when it is complete.
+/// What an engine says it lacks, in one line; `None` when the engine is complete.
 pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option<String>> {
     let executable = executable(engine)?;
     let asked = Command::new(&executable).args(["setup", "--check"]).kill_on_drop(true).output();
@@ -98,13 +100,14 @@ pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option
     Ok(Some(said.lines().next().unwrap_or("it does not say what").to_owned()))
 }
 
-/// Has an engine install what it needs, or say what is missing; `false` when something is.
+/// Has an engine install what it needs, or say what is missing; `false` when something is missing.
 pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> Outcome<bool> {
     let executable = executable(engine)?;
     let mut command = Command::new(&executable);
     command.arg("setup").args(check.then_some("--check")).kill_on_drop(true);
     command.args(plugins.iter().flat_map(|plugin| ["--plugin", plugin]));
-    // Downloads take as long as they take; the engine shows progress, and Ctrl-C reaches both.
+    // There is no bound, because downloads take as long as they take; the engine shows its
+    // progress, and Ctrl-C reaches both processes.
     let status = command.status().await;
     let status = status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
     Ok(status.success())
@@ -117,13 +120,14 @@ fn executable(engine: &str) -> Outcome<PathBuf> {
     })
 }
 
-/// An engine's `rows`: takes an Arrow stream on its stdin and prints the rows on our stdout.
+/// An engine's `rows` process: it takes an Arrow stream on its stdin and prints the rows on the
+/// stdout of this process.
 pub(crate) struct RowReader {
     child: Child,
 }
 
 impl RowReader {
-    /// Starts it.
+    /// Starts the engine's process.
     pub(crate) fn start(engine: &str, shape: Rows, wide: bool) -> Outcome<Self> {
         let executable = find(engine).ok_or_else(|| {
             Failure::new(
@@ -148,13 +152,13 @@ impl RowReader {
         Ok(Self { child })
     }
 
-    /// Gives it the next bytes; `false` when it takes no more.
+    /// Gives the process the next bytes; `false` when it takes no more.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Outcome<bool> {
         let Some(stdin) = self.child.stdin.as_mut() else { return Ok(false) };
         Ok(stdin.write_all(bytes).await.is_ok())
     }
 
-    /// Waits until it has printed everything.
+    /// Waits until the process has printed everything.
     pub(crate) async fn finish(mut self, clock: &SharedClock) -> Outcome<()> {
         drop(self.child.stdin.take());
         let ended = timeout(clock, PRINT, self.child.wait()).await;

@@ -7,11 +7,11 @@ use proto::api::Outcome;
 pub(crate) struct Exit(u8);
 
 impl Exit {
-    /// Answered, or the application succeeded.
+    /// The question was answered, or the application succeeded.
     pub(crate) const SUCCEEDED: Self = Self(0);
     /// The application failed.
     pub(crate) const FAILED: Self = Self(1);
-    /// The command line, or what it names, cannot work.
+    /// The command line, or something that it names, cannot work.
     pub(crate) const USAGE: Self = Self(2);
     /// The application was cancelled.
     pub(crate) const CANCELLED: Self = Self(3);
@@ -19,19 +19,19 @@ impl Exit {
     pub(crate) const DEADLINE_EXCEEDED: Self = Self(4);
     /// A service cannot be reached.
     pub(crate) const UNREACHABLE: Self = Self(5);
-    /// Refused, or in conflict with what is there.
+    /// The request was refused, or conflicts with the state of the record.
     pub(crate) const REFUSED: Self = Self(6);
-    /// There is no such thing.
+    /// The record does not hold what was named.
     pub(crate) const NOT_FOUND: Self = Self(7);
-    /// The outcome is unknown; the error names the command that finds out.
+    /// The outcome is unknown; the error names the command that finds it out.
     pub(crate) const UNKNOWN: Self = Self(8);
-    /// A defect of ours, or of this machine.
+    /// A defect of mainspring, or of this machine.
     pub(crate) const INTERNAL: Self = Self(70);
-    /// `serve app-runner`: an error that another start would not cure.
+    /// `serve app-runner` met an error that another start would not cure.
     pub(crate) const GAVE_UP: Self = Self(78);
-    /// What was waited for did not come true in time.
+    /// The condition that was waited for did not come true in time.
     pub(crate) const WAIT_TIMED_OUT: Self = Self(124);
-    /// No longer watched; the application goes on.
+    /// The command no longer watches; the application goes on.
     pub(crate) const DETACHED: Self = Self(130);
 
     /// The code that mirrors how an application ended.
@@ -45,7 +45,7 @@ impl Exit {
         }
     }
 
-    /// A process's own code, as a shell would see it: signals are 128 + their number.
+    /// The code of a process as a shell would see it: a signal is 128 plus its number.
     pub(crate) fn of_process(exit_code: Option<i32>, signal: Option<i32>) -> Self {
         match (exit_code, signal) {
             (Some(code), _) => Self(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
@@ -54,7 +54,7 @@ impl Exit {
         }
     }
 
-    /// Of several: the first that is not 0.
+    /// The first of several codes that is not 0.
     pub(crate) fn or(self, next: Self) -> Self {
         if self == Self::SUCCEEDED { next } else { self }
     }

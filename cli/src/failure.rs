@@ -1,4 +1,5 @@
-//! What a verb could not do, as it is told: `error[REASON]: …`, the thing, the value, `help:`; or the same as JSON.
+//! What a verb could not do, as the user sees it: `error[REASON]: …`, the thing, the value,
+//! `help:`; or the same as JSON.
 
 #[cfg(test)]
 mod page;
@@ -15,7 +16,8 @@ use crate::exit::Exit;
 /// The result of a verb or of a part of it.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// An error for people and for scripts. Small, because most results are no failures; what it says is in [`Facts`].
+/// An error for people and for scripts. The error is one pointer wide, because most results are no
+/// failures; what it says is in [`Facts`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure(Box<Facts>);
 
@@ -23,15 +25,15 @@ pub(crate) struct Failure(Box<Facts>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) exit: Exit,
-    /// The stable word; empty if nothing stable is known about it.
+    /// The stable word; empty if no stable word fits the error.
     pub(crate) reason: String,
     pub(crate) message: String,
-    /// Further lines: quotations, fields.
+    /// Further lines: quotations and lists.
     pub(crate) details: Vec<String>,
     pub(crate) help: Vec<String>,
-    /// Paths in the request and what is wrong there.
+    /// The paths in the request that are wrong, each with what is wrong there.
     pub(crate) fields: Vec<(String, String)>,
-    /// Facts for programs.
+    /// Facts for programs, which only the JSON shows.
     pub(crate) metadata: Vec<(String, String)>,
 }
 
@@ -49,19 +51,19 @@ impl Failure {
         })
     }
 
-    /// A command line that cannot work.
+    /// A failure of a command line that cannot work.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::USAGE, Reason::RequestInvalid, message)
     }
 
-    /// Something on this machine that should have worked.
+    /// A failure of something on this machine that should have worked.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         let mut failure = Self::new(Exit::INTERNAL, Reason::Internal, message);
         failure.help.clear();
         failure
     }
 
-    /// The state directory, or something in it, cannot be used: `error` names which.
+    /// A failure of the state directory, or of something in it, which `error` names.
     pub(crate) fn of_state(error: impl std::fmt::Display) -> Self {
         let text = format!("the state directory cannot be used: {error}");
         Self::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
@@ -75,14 +77,15 @@ impl Failure {
         self
     }
 
-    /// Adds a line of quotation.
+    /// Adds a line of detail.
     #[must_use]
     pub(crate) fn detail(mut self, line: impl Into<String>) -> Self {
         self.details.push(line.into());
         self
     }
 
-    /// For a change whose answer was lost: the outcome is unknown, and `command` finds out.
+    /// Says that the outcome of a change is unknown if its answer was lost, and that `command`
+    /// finds it out.
     #[must_use]
     pub(crate) fn unknown_unless_refused(mut self, error: &CallError, command: &str) -> Self {
         if error.may_have_happened() {
@@ -92,7 +95,7 @@ impl Failure {
         self
     }
 
-    /// The lines for a terminal, `paint` colouring the word `error[…]`.
+    /// The lines for a terminal; `paint` colours the word `error[…]`.
     pub(crate) fn render(&self, paint: impl Fn(&str) -> String) -> String {
         let word =
             if self.reason.is_empty() { "error".to_owned() } else { format!("error[{}]", self.reason) };
@@ -109,7 +112,7 @@ impl Failure {
         text
     }
 
-    /// One JSON document, one line.
+    /// The failure as one JSON document on one line.
     pub(crate) fn to_json(&self) -> String {
         let object = |pairs: &[(String, String)]| -> serde_json::Map<String, serde_json::Value> {
             pairs.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect()
@@ -131,7 +134,7 @@ impl Failure {
         .to_string()
     }
 
-    /// Whether the message tells this field's story already.
+    /// Whether the message already says what is wrong with this field.
     fn says(&self, path: &str, message: &str) -> bool {
         self.message.contains(path) && self.message.contains(message)
     }
@@ -166,7 +169,7 @@ impl From<CallError> for Failure {
             (_, Code::NotFound) => Exit::NOT_FOUND,
             (_, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => Exit::REFUSED,
             (_, Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted) => Exit::REFUSED,
-            // Nothing is wrong with mainspring: the disk is not what it was.
+            // A damaged disk is no defect of mainspring.
             (Some(Reason::DataCorrupt), _) => Exit::REFUSED,
             (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => {
                 Exit::UNREACHABLE

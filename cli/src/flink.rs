@@ -1,9 +1,10 @@
-//! Flink's spellings of the options of `run`, rewritten before clap sees them: Flink has short options of several letters
-//! (`-py f`) and long ones in camel case, and everything after the program belongs to the program.
+//! Flink's spellings of the options of `run`, rewritten before clap sees them: Flink has short
+//! options of several letters (`-py f`) and long ones in camel case, and everything after the
+//! program belongs to the program.
 
 use std::ffi::{OsStr, OsString};
 
-/// Flink's spelling and ours. The second group is what Flink itself calls deprecated.
+/// Flink's spellings and ours. The second group is what Flink itself calls deprecated.
 const SPELLINGS: &[(&str, &str)] = &[
     ("-cm", "--claim-mode"),
     ("-sae", "--shutdown-on-attached-exit"),
@@ -38,14 +39,16 @@ const SPELLINGS: &[(&str, &str)] = &[
 /// The command line of `run`, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rewritten {
-    /// For clap: our options in our spelling, then `--`, the program and its arguments.
+    /// The arguments for clap: our options in our spelling, then `--`, the program and its
+    /// arguments.
     pub(crate) arguments: Vec<OsString>,
-    /// Options of ours that stand after the program and therefore go to main().
+    /// The options of ours that stand after the program and therefore go to main().
     pub(crate) left_to_main: Vec<String>,
 }
 
-/// Rewrites what follows the verb `run`. `command` tells which of our options take a value. With a program from a file
-/// (`-f`) there may be none on the command line; the first word that is no option is it all the same.
+/// Rewrites the words that follow the verb `run`. `command` tells which of our options take a
+/// value. With a program from a file (`-f`) the command line may name none; even then the first
+/// word that is no option counts as the program.
 pub(crate) fn rewrite(command: &clap::Command, arguments: impl IntoIterator<Item = OsString>) -> Rewritten {
     let mut ours = Vec::new();
     let mut arguments = arguments.into_iter();
@@ -80,7 +83,8 @@ pub(crate) fn rewrite(command: &clap::Command, arguments: impl IntoIterator<Item
     Rewritten { arguments: ours, left_to_main }
 }
 
-/// Where the verb stands in a command line whose first word is the program: options of every verb may come before it.
+/// The position of the verb in a command line whose first word is the program, because options of
+/// every verb may come before the verb.
 pub(crate) fn verb_position(command: &clap::Command, arguments: &[OsString]) -> Option<usize> {
     let mut at = 1;
     while let Some(word) = arguments.get(at) {
@@ -93,7 +97,8 @@ pub(crate) fn verb_position(command: &clap::Command, arguments: &[OsString]) -> 
     None
 }
 
-/// `-py=file`: an equals sign after one of Flink's spellings (`-Dkey=value` is not one).
+/// Whether the word is one of Flink's spellings with an equals sign, such as `-py=file`
+/// (`-Dkey=value` is none).
 fn known(text: &str) -> bool {
     text.split_once('=').is_some_and(|(name, _)| SPELLINGS.iter().any(|(flink, _)| *flink == name))
 }
@@ -104,7 +109,8 @@ fn takes_value(command: &clap::Command, option: &str) -> bool {
     if let Some(long) = option.strip_prefix("--") {
         return find_long(command, long).is_some_and(with_value);
     }
-    // Several short ones in a word: the first that takes a value takes the rest of the word, or the next word.
+    // Of several short options in one word, the first that takes a value takes the rest of the
+    // word, or the next word.
     let letters: Vec<char> = option.chars().skip(1).collect();
     for (at, letter) in letters.iter().enumerate() {
         if let Some(argument) = command.get_arguments().find(|a| a.get_short() == Some(*letter))

@@ -1,5 +1,6 @@
-//! The host of one state directory: four services, and `up`, which keeps them running and has contenders kept for every
-//! application that is not clean. Services outlive `up`: whoever takes its place adopts them.
+//! The host of one state directory: four services, and `up`, which keeps the services running and
+//! has lifecycle keep contenders for every application that is not clean. The services outlive
+//! `up`, and the next `up` adopts them.
 
 pub(crate) mod build;
 pub(crate) mod contenders;
@@ -19,13 +20,13 @@ pub(crate) mod up;
 pub(crate) use ensure::{Started, ensure, is_gone};
 pub(crate) use reconcile::admission::Terms;
 
-/// The service that people talk to.
+/// The service that answers people and tooling.
 pub(crate) const STORE: &str = "jobgraph-store";
-/// The service that keeps processes.
+/// The service that keeps the processes of clusters and contenders.
 pub(crate) const LIFECYCLE: &str = "lifecycle";
 
-/// The services of a host. They are started together and ended in this order: who starts processes first, who
-/// remembers last.
+/// The services of a host. They are started together and ended in this order, so that the one which
+/// starts processes goes first and the one which remembers goes last.
 pub(crate) const SERVICES: [&str; 4] = [LIFECYCLE, "leader-elector", "artifact-fetcher", STORE];
 
 /// The option of `up` that gives a service's endpoint, without its dashes.

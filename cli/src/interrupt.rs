@@ -1,4 +1,4 @@
-//! Signals that end a watch: Ctrl-C, and those of a terminal that goes away.
+//! Signals that end a watch: Ctrl-C, and the signals of a terminal that goes away.
 
 use std::io;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 
-/// What arrived.
+/// The kind of signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// Ctrl-C: somebody at the keyboard wants something.
+    /// Ctrl-C: the person at the keyboard wants something.
     Key,
-    /// SIGTERM or SIGHUP: whoever watched goes away.
+    /// SIGTERM or SIGHUP: the process that watched is to go away.
     Gone,
 }
 
-/// Signals of this process from now on.
+/// The signals that reach this process from now on; clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupts(Arc<Mutex<[Signal; 3]>>);
 
@@ -27,7 +27,7 @@ impl Interrupts {
         Ok(Self(Arc::new(Mutex::new([key?, terminate?, hangup?]))))
     }
 
-    /// The next one. One waiter at a time.
+    /// Waits for the next signal. Only one waiter at a time gets it.
     pub(crate) async fn next(&self) -> Interrupt {
         let mut signals = self.0.lock().await;
         let [key, terminate, hangup] = &mut *signals;
@@ -38,7 +38,7 @@ impl Interrupts {
         }
     }
 
-    /// Any of them.
+    /// Waits for any of the signals.
     pub(crate) async fn any(&self) {
         let _ = self.next().await;
     }

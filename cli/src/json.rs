@@ -1,4 +1,5 @@
-//! The proto3 JSON mapping of the contract's messages, with defaults; the same document as YAML.
+//! The proto3 JSON mapping of the contract's messages, with defaults, and the same document as
+//! YAML.
 
 use std::sync::LazyLock;
 
@@ -14,7 +15,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 
 /// A message whose name in the contract is known.
 pub(crate) trait Named: Message {
-    /// Its full name.
+    /// The full name of the message.
     const NAME: &'static str;
 }
 
@@ -47,21 +48,21 @@ fn dynamic<M: Named>(message: &M, defaults: bool) -> WithDefaults {
     WithDefaults(dynamic.expect("a message reads back what it wrote"), defaults)
 }
 
-/// As one line of JSON.
+/// The message as one line of JSON.
 pub(crate) fn line<M: Named>(message: &M) -> String {
     let mut text = serde_json::to_string(&dynamic(message, true)).expect("a message maps to JSON");
     text.push('\n');
     text
 }
 
-/// As an indented JSON document.
+/// The message as an indented JSON document.
 pub(crate) fn document<M: Named>(message: &M) -> String {
     let mut text = serde_json::to_string_pretty(&dynamic(message, true)).expect("a message maps to JSON");
     text.push('\n');
     text
 }
 
-/// As YAML; `defaults` also writes what was not set.
+/// The message as YAML; with `defaults`, the fields that were not set are written too.
 pub(crate) fn yaml<M: Named>(message: &M, defaults: bool) -> String {
     let mut text = serde_saphyr::to_string(&dynamic(message, defaults)).expect("a message maps to YAML");
     if !text.ends_with('\n') {

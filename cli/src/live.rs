@@ -1,4 +1,4 @@
-//! Watching an application: what is heard about it, and how that is shown.
+//! Watching an application: what is heard of it, and how that is shown.
 
 pub(crate) mod follow;
 pub(crate) mod story;

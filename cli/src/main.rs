@@ -1,5 +1,5 @@
-//! The `mainspring` command: submits applications, watches them, and is the host that runs them; every service of the host is
-//! one of its verbs.
+//! The `mainspring` command: submits applications, watches them, and is the host that runs them;
+//! every service of the host is one of its verbs.
 
 mod api;
 mod application;
@@ -43,11 +43,13 @@ use crate::session::Session;
 const FIRST_OF_THE_CALLERS: i32 = 3;
 
 fn main() -> ExitCode {
-    // What the caller has open is not handed on: a host outlives it, and with it would live the caller's locks and pipes.
+    // The caller's open files are not handed on, because a host outlives the caller, and the
+    // caller's locks and pipes would live on with the host.
     close_fds::set_fds_cloexec(FIRST_OF_THE_CALLERS, &[]);
     chassis::install_crypto_provider();
     if std::env::var_os(host::service::OWN_SESSION).is_some() {
-        // Refused when it leads a group already; then a terminal's end can reach it, and nothing else is different.
+        // The kernel refuses this to the leader of a group. Then the end of a terminal can reach
+        // the process, and nothing else is different.
         let _ = rustix::process::setsid();
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every verb but the parts of the host.
+/// Runs every verb but the parts of the host.
 fn command(arguments: Vec<OsString>) -> ExitCode {
     let json = wants_json(&arguments);
     let (arguments, left_to_main) = in_our_spelling(arguments);
@@ -81,7 +83,8 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         if is_host {
             chassis::panics::log();
         }
-        // `up` lives longer than what any command asks for: it is no part of a command's trace.
+        // `up` lives longer than the command that starts it, so that `up` is no part of a command's
+        // trace.
         let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
         trace::continue_from_environment(&span);
         let done: Outcome<Exit> = verb::perform(cli.verb, &session, &left_to_main).instrument(span).await;
@@ -91,12 +94,13 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
             failure.exit
         })
     });
-    // What still waits on the runtime waits for nothing that this process has to do.
+    // A task that still waits on the runtime waits for nothing that this process has to do.
     runtime.shutdown_background();
     ExitCode::from(exit.code())
 }
 
-/// `run`'s options in Flink's spelling become ours, and main()'s arguments are set apart.
+/// Rewrites the options of `run` from Flink's spelling into ours, and sets main()'s arguments
+/// apart.
 fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut command = args::command();
     command.build();
@@ -111,7 +115,8 @@ fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>)
     (arguments, rewritten.left_to_main)
 }
 
-/// Whether errors have to be JSON, before the command line is understood.
+/// Whether errors have to be JSON, seen before the command line is parsed, because its errors have
+/// to be too.
 fn wants_json(arguments: &[OsString]) -> bool {
     let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let joined =
@@ -119,10 +124,10 @@ fn wants_json(arguments: &[OsString]) -> bool {
     joined || words.windows(2).any(|pair| matches!(pair, ["-o" | "--format", "json" | "jsonl"]))
 }
 
-/// Help and version are answers, everything else of clap's is a usage error.
+/// Prints what clap answered: help and version are answers, everything else is a usage error.
 fn not_understood(error: &clap::Error, json: bool) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // A reader that went away is no error.
+        // A reader that has gone away is no error.
         let _ = error.print();
         return Exit::SUCCEEDED;
     }
@@ -136,7 +141,7 @@ fn not_understood(error: &clap::Error, json: bool) -> Exit {
     Exit::USAGE
 }
 
-/// An error before there is a session to tell it.
+/// Prints an error that happens before there is a session to print it.
 fn early(failure: &Failure, json: bool) -> ExitCode {
     let text = if json { failure.to_json() + "\n" } else { failure.render(str::to_owned) };
     let _ = std::io::stderr().write_all(text.as_bytes());

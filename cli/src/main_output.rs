@@ -1,4 +1,4 @@
-//! main()'s own output, passed on as it was written: stdout to stdout, stderr to stderr.
+//! Passes main()'s own output on as it was written: stdout to stdout, stderr to stderr.
 
 use std::collections::VecDeque;
 
@@ -7,16 +7,17 @@ use proto::api::LogLine;
 use crate::output::{Output, Style};
 use crate::table::size;
 
-/// Lines of stderr that an error quotes.
+/// How many lines of stderr an error quotes.
 const QUOTED: usize = 3;
 
 /// The longest quotation of one line, in characters.
 const QUOTED_COLUMNS: usize = 200;
 
-/// What main() wrote so far.
+/// What the last lines of main()'s output were, and how they were shown.
 #[derive(Debug, Default)]
 pub(crate) struct MainOutput {
-    /// stdout is for main()'s stdout; otherwise a document goes there, and main()'s stdout to stderr.
+    /// Whether stdout is for main()'s stdout; otherwise stdout is for a document, and main()'s
+    /// stdout goes to stderr.
     stdout_is_mains: bool,
     attempt: Option<u64>,
     last_lines: VecDeque<String>,
@@ -66,9 +67,10 @@ impl MainOutput {
         flush(&mut stdout, &mut stderr, out);
     }
 
-    /// Nothing more comes.
+    /// Ends the output, to which nothing is added any more.
     pub(crate) fn end(&mut self, out: &Output) {
-        // The last word had no line end and stays as it is on stdout; what we say on stderr begins a line of its own.
+        // A last line without a line end stays as it is on stdout; the next words on stderr begin a
+        // line of their own.
         if std::mem::take(&mut self.unfinished_stdout) {
             out.tell("");
         }
@@ -79,7 +81,7 @@ impl MainOutput {
         (self.last_lines.iter().cloned().collect(), self.stderr_lines)
     }
 
-    /// Whoever reads an error has read these last lines just above it.
+    /// Whether the reader of an error has seen these last lines just above the error.
     pub(crate) fn was_read(&self) -> bool {
         self.stdout_is_mains && self.stderr_lines > 0
     }

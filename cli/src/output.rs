@@ -1,4 +1,5 @@
-//! The two ways out of the process: answers go to stdout, talk goes to stderr. A reader that has gone away is no error.
+//! The two ways out of the process: answers go to stdout, everything else that is said goes to
+//! stderr. A reader that has gone away is no error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,12 +25,12 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Programs read it: errors are JSON too.
+    /// Whether programs read the answer, so that errors are JSON too.
     pub(crate) fn is_json(self) -> bool {
         matches!(self, Self::Json | Self::Jsonl)
     }
 
-    /// People read it.
+    /// Whether people read the answer.
     pub(crate) fn is_table(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }
@@ -59,7 +60,7 @@ pub(crate) enum Progress {
     None,
 }
 
-/// Styles of words on stderr and in tables.
+/// The styles of words on stderr and in tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Bold,
@@ -81,7 +82,7 @@ impl Style {
     }
 }
 
-/// stdout and stderr of one command.
+/// The stdout and stderr of one command.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) format: Format,
@@ -95,7 +96,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// How this command speaks.
+    /// The output in the manner that the options ask for.
     pub(crate) fn new(format: Format, color: Color, progress: Progress, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -123,45 +124,46 @@ impl Output {
         }
         let mut stdout = io::stdout().lock();
         if stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).is_err() {
-            // Nobody reads any more: the command's work goes on, its words do not.
+            // The reader has gone. The command still does its work, and says nothing of it on
+            // stdout any more.
             self.closed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whoever read stdout has gone.
+    /// Whether the reader of stdout has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Writes bytes to stderr: what main() wrote there. Not silenced by `-q`.
+    /// Writes bytes of main()'s stderr to stderr, even with `-q`.
     pub(crate) fn pass_on(&self, bytes: &[u8]) {
         #[cfg(test)]
         self.passed_on.lock().expect("no test panics here").extend_from_slice(bytes);
-        // A stderr that nobody reads takes nothing away from the command.
+        // A stderr without a reader takes nothing away from the command.
         let _ = io::stderr().lock().write_all(bytes);
     }
 
-    /// All that went to stderr.
+    /// Everything that went to stderr.
     #[cfg(test)]
     pub(crate) fn passed_on(&self) -> String {
         String::from_utf8_lossy(&self.passed_on.lock().expect("no test panics here")).into_owned()
     }
 
-    /// A line for people on stderr, unless `-q`.
+    /// Writes a line for people to stderr, unless `-q` was given.
     pub(crate) fn talk(&self, line: impl AsRef<str>) {
         if !self.quiet {
             self.pass_on(format!("{}\n", line.as_ref()).as_bytes());
         }
     }
 
-    /// A line about progress on stderr, unless it is not wanted.
+    /// Writes a line about progress to stderr, unless the options turn progress off.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
         if self.progress != Progress::None {
             self.talk(line);
         }
     }
 
-    /// An error, on stderr, always.
+    /// Writes an error to stderr, in every case.
     pub(crate) fn fail(&self, failure: &Failure) {
         let text = if self.format.is_json() {
             format!("{}\n", failure.to_json())

@@ -1,4 +1,5 @@
-//! Which of the generations that are over are kept: the newest ones, and those that ended not long ago. Pure.
+//! Which of the generations that are over are kept: the newest ones, and those that ended not long
+//! ago. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -6,18 +7,18 @@ use std::time::{Duration, SystemTime};
 use proto::api::Application;
 use proto::{ApplicationRef, Generation};
 
-/// A generation that is clean, as far as that decides how long it is kept.
+/// A generation that is clean, with the facts that decide how long it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Past {
     pub(crate) application: ApplicationRef,
-    /// As it was seen: what has changed since is looked at again.
+    /// The revision at which it was seen, so that a forget is refused if it has changed since.
     pub(crate) revision: u64,
     /// When it became clean.
     over_at: SystemTime,
 }
 
 impl Past {
-    /// `None` for what is not clean.
+    /// The facts about an application; `None` for one that is not clean.
     pub(crate) fn of(shown: &Application) -> Option<Self> {
         if !shown.clean {
             return None;
@@ -30,25 +31,25 @@ impl Past {
     }
 }
 
-/// Among whom the newest are kept.
+/// The group among which the newest are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Newest {
-    /// So many of each application id.
+    /// The newest of each application id, this many.
     OfEach(usize),
-    /// So many of all together.
+    /// The newest of all applications together, this many.
     OfAll(usize),
 }
 
-/// What is kept.
+/// Which generations are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Whatever is younger.
+    /// Generations that became clean less than this long ago are kept.
     pub(crate) younger_than: Duration,
-    /// The newest, however old.
+    /// The newest generations are kept, however old they are.
     pub(crate) newest: Newest,
 }
 
-/// What the rule does not keep, oldest first.
+/// The generations that the rule does not keep, oldest first.
 pub(crate) fn beyond(rule: Rule, mut past: Vec<Past>, now: SystemTime) -> Vec<Past> {
     past.sort_by(|a, b| {
         let key = |past: &Past| (past.over_at, past.application.generation);
@@ -62,7 +63,7 @@ pub(crate) fn beyond(rule: Rule, mut past: Vec<Past>, now: SystemTime) -> Vec<Pa
         };
         *seen += 1;
         let (Newest::OfAll(kept) | Newest::OfEach(kept)) = rule.newest;
-        // An instant in the future is young.
+        // An instant in the future, of a clock that was set back, counts as now.
         let age = now.duration_since(past.over_at).unwrap_or_default();
         *seen > kept && age >= rule.younger_than
     });

@@ -1,4 +1,5 @@
-//! The parts of the host as verbs: `serve <service>` and `tether`. The only file that imports the services.
+//! The parts of the host as verbs: `serve <service>` and `tether`. This is the only file that
+//! imports the services.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use client::places::Places;
 
 use crate::exit::Exit;
 
-/// Run one service of a host. `up` starts them; in a pod or a compose file each is a process of its own.
+/// Run one service of a host. `up` starts them; in a pod or a compose file each is a process of its
+/// own.
 #[derive(Debug, Parser)]
 #[command(
     name = "mainspring serve",
@@ -46,7 +48,8 @@ enum Service {
     AppRunner(app_runner::config::Args),
 }
 
-/// The parent of one process of an application: ends its tree when its owner is gone, keeps its output and its exit.
+/// The parent of one process of an application: ends its tree when its owner is gone, keeps its
+/// output and its exit.
 #[derive(Debug, Parser)]
 #[command(name = "mainspring tether", before_help = "  mainspring tether --spec tether.json", version)]
 struct Tether {
@@ -55,7 +58,7 @@ struct Tether {
     spec: PathBuf,
 }
 
-/// `mainspring serve <service>`: the arguments are the whole command line.
+/// Runs `mainspring serve <service>`; the arguments are the whole command line.
 pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     let serve = match Serve::try_parse_from(without_verb(arguments, "mainspring serve")) {
         Ok(serve) => serve,
@@ -76,7 +79,8 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
         telemetry.shutdown().await;
         ended.unwrap_or_else(|error| match error.downcast_ref::<app_runner::error::GaveUp>() {
             Some(gave_up) => {
-                // The last line, and plain whatever the format of logs: lifecycle passes it on.
+                // Printed last, and as plain text in every format of logs, because lifecycle passes
+                // the last line on.
                 eprintln!("{gave_up}");
                 Exit::GAVE_UP.code()
             }
@@ -87,7 +91,8 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// `mainspring tether --spec FILE`. No runtime of ours is set up: a tether has to be single-threaded.
+/// Runs `mainspring tether --spec FILE`. No runtime is set up here, because a tether has to be
+/// single-threaded.
 pub(crate) fn tether(arguments: &[OsString]) -> ExitCode {
     match Tether::try_parse_from(without_verb(arguments, "mainspring tether")) {
         Ok(tether) => lifecycle::tether::run(&tether.spec),
@@ -95,8 +100,9 @@ pub(crate) fn tether(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// Whether the files of a host's services are whole, by what they are; `Err` is what is wrong and what to do. Touches none of them, and services
-/// may be at work in them.
+/// Checks whether the files of a host's services are whole. Each answer names what was checked, and
+/// `Err` says what is wrong and what to do. The check changes no file, and services may be at work
+/// in them.
 pub(crate) async fn examine(
     places: &Places,
     clock: &SharedClock,
@@ -117,7 +123,7 @@ fn without_verb(arguments: &[OsString], name: &str) -> impl Iterator<Item = OsSt
 }
 
 fn refused(error: &clap::Error) -> ExitCode {
-    // A reader that went away is no error.
+    // A reader that has gone away is no error.
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { Exit::USAGE.code() } else { 0 })
 }
@@ -138,7 +144,7 @@ impl Service {
         }
     }
 
-    /// Runs it until a signal ends it; answers the exit code.
+    /// Runs the service until a signal ends it, and answers the exit code.
     async fn run(self, transport: SharedTransport) -> anyhow::Result<u8> {
         let clock = Arc::new(SystemClock);
         let shutdown = Shutdown::on_signals()?;

@@ -1,4 +1,4 @@
-//! What a verb works with: how it speaks, where things are, and the way to the host.
+//! What a verb works with: its output, the places of files, and the way to the host.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::host::service::Reach;
 use crate::host::{self, Started};
 use crate::output::{Color, Format, Output, Progress};
 
-/// What every verb takes.
+/// The options that every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// Where the host keeps everything
@@ -75,7 +75,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// For these options; nothing is touched yet.
+    /// A session with these options; nothing is read or written yet.
     pub(crate) fn new(common: &Common) -> Outcome<Self> {
         Ok(Self {
             out: Output::new(common.format, common.color, common.progress, common.quiet),
@@ -96,14 +96,15 @@ impl Session {
         Ok((self.api_of_running_host()?, started))
     }
 
-    /// Starts the host again if it went away. What is wrong with it, the next call tells.
+    /// Starts the host again if it has gone away. What is wrong with the host is reported by the
+    /// next call, which fails.
     pub(crate) async fn keep_host(&self) {
         if let Err(failure) = host::ensure(&self.places, &self.clock).await {
             tracing::warn!("{}", failure.message);
         }
     }
 
-    /// The API of the host that is there; calls fail if there is none.
+    /// The API of the host that runs; calls fail if there is none.
     pub(crate) fn api_of_running_host(&self) -> Outcome<Api> {
         let key = DeploymentKey::load(&self.places.deployment_key())
             .map_err(|error| Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string()))?;
@@ -120,15 +121,16 @@ impl Session {
         Reach::new(self.places.clone(), self.transport.clone(), self.clock.clone(), self.given())
     }
 
-    /// Endpoints that were given to the host that runs.
+    /// The endpoints that were given to the host that runs.
     fn given(&self) -> Given {
-        // What a damaged file means is told where the host is looked for.
+        // A damaged file counts as none here, because the function that looks for the host reports
+        // the damage.
         let file = HostFile::read(&self.places.host_file()).ok().flatten();
         file.filter(|file| file.process().is_some()).map(|file| file.given()).unwrap_or_default()
     }
 }
 
-/// The state directory, absolute: the option's, or where the XDG rules put state.
+/// The absolute state directory: that of the option, or the place where the XDG rules put state.
 fn state_directory(chosen: Option<PathBuf>) -> Outcome<PathBuf> {
     let non_empty = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let directory = chosen

@@ -1,4 +1,5 @@
-//! The spec of an application, from the options of `run` and from a file: what is submitted, and what `--dry-run` prints.
+//! The spec of an application, from the options of `run` and from a file: what is submitted, and
+//! what `--dry-run` prints.
 
 mod additions;
 mod file;
@@ -12,10 +13,10 @@ pub(crate) use local::check;
 pub(crate) use options::SpecOptions;
 pub(crate) use variables::secrets;
 
-/// The secrets' values, which travel beside the spec.
+/// The values of the secrets, which travel beside the spec.
 pub(crate) type Secrets = std::collections::HashMap<String, String>;
 
-/// `key=value`.
+/// Reads `key=value`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

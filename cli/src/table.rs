@@ -1,4 +1,4 @@
-//! Aligned columns for people. Not an interface: programs read `-o json`.
+//! Aligned columns for people. Programs read `-o json` instead, because the columns may change.
 
 /// A table under construction: a header and rows of the same width.
 #[derive(Debug, Default)]
@@ -17,7 +17,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines; columns are two spaces apart and trailing blanks are left out. Numbers are aligned to the right.
+    /// The lines of the table. Columns are two spaces apart, blanks at the end of a line are left
+    /// out, and numbers are aligned to the right.
     pub(crate) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
@@ -44,7 +45,7 @@ fn is_number(cell: &str) -> bool {
     cell == "-" || (!cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'.'))
 }
 
-/// Columns that a cell takes, colours not counted.
+/// How many columns of the terminal a cell takes, without its colours.
 fn width(cell: &str) -> usize {
     let mut escape = false;
     cell.chars()

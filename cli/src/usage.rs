@@ -1,4 +1,4 @@
-//! What the state directory holds, by what it is for, and how fast it grows.
+//! What the state directory holds, by purpose, and how fast it grows.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,24 +9,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use client::places::Places;
 use serde::{Deserialize, Serialize};
 
-/// One part of it; what is none of the others is the last.
+/// The purposes. What has none of the others counts as the last.
 const PARTS: [&str; 9] =
     ["record", "payloads", "cache", "work", "outputs", "checkpoints", "outbox", "logs", "other"];
 
-/// Between two notes.
+/// The time between two notes.
 const NOTED_EVERY: Duration = Duration::from_secs(86_400);
 
-/// Notes that are kept, of the last days.
+/// How many notes are kept, those of the last days.
 const NOTES: usize = 8;
 
-/// The shortest time that tells how fast it grows.
+/// The shortest time between a note and now that tells how fast the directory grows.
 const LONG_ENOUGH: Duration = Duration::from_secs(3600);
 
-/// Bytes on the disk, by part, in the order of the parts.
+/// Bytes on the disk, by purpose, in the order of [`PARTS`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage([u64; PARTS.len()]);
 
-/// How much there was at an instant.
+/// How much the directory held at an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     unix_seconds: u64,
@@ -34,19 +34,20 @@ struct Note {
 }
 
 impl Usage {
-    /// Of everything below a state directory. What vanishes meanwhile is not counted.
+    /// What everything below a state directory takes. A file that vanishes in the meantime is not
+    /// counted.
     pub(crate) fn of(places: &Places) -> io::Result<Self> {
         let mut usage = Self::default();
         add(places.state(), Path::new(""), &mut usage)?;
         Ok(usage)
     }
 
-    /// All of it.
+    /// The sum of all parts.
     pub(crate) fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The parts that there are, with their bytes.
+    /// The parts that are not empty, with their bytes.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         PARTS.into_iter().zip(self.0).filter(|(_, bytes)| *bytes > 0)
     }
@@ -70,7 +71,7 @@ fn add(directory: &Path, below: &Path, usage: &mut Usage) -> io::Result<()> {
     Ok(())
 }
 
-/// Which part a path below the state directory belongs to.
+/// The part that a path below the state directory belongs to, as its place in [`PARTS`].
 fn part(below: &Path) -> usize {
     let mut names = below.iter().map(|name| name.to_str().unwrap_or_default());
     let word = match (names.next().unwrap_or_default(), names.next().unwrap_or_default()) {
@@ -90,11 +91,11 @@ fn file(places: &Places) -> PathBuf {
 
 fn notes(places: &Places) -> Vec<Note> {
     let text = fs::read(file(places)).unwrap_or_default();
-    // A damaged note tells nothing, and nothing rests on it.
+    // A damaged file counts as no notes, because nothing rests on them.
     serde_json::from_slice(&text).unwrap_or_default()
 }
 
-/// Notes how much there is, once a day.
+/// Notes how much the directory holds, once a day.
 pub(crate) fn note(places: &Places, now: SystemTime) -> io::Result<()> {
     let unix_seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut notes = notes(places);
@@ -108,7 +109,7 @@ pub(crate) fn note(places: &Places, now: SystemTime) -> io::Result<()> {
     chassis::disk::replace(&beside, &file(places))
 }
 
-/// By how many bytes a day it has grown since the oldest note, and how long ago that is.
+/// By how many bytes a day the directory has grown since the oldest note, and how old that note is.
 pub(crate) fn growth(places: &Places, total: u64, now: SystemTime) -> Option<(i64, Duration)> {
     let oldest = notes(places).into_iter().next()?;
     let since = now.duration_since(UNIX_EPOCH + Duration::from_secs(oldest.unix_seconds)).ok()?;

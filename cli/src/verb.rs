@@ -29,7 +29,7 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// What to do.
+/// The verb of a command line, with its arguments.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Submit an application and watch it until it has ended
@@ -83,7 +83,7 @@ pub(crate) enum Verb {
     Version(version::VersionArgs),
 }
 
-/// Does what was asked for.
+/// Performs the verb.
 pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,

@@ -9,7 +9,8 @@ use proto::job::JobOutcome;
 use crate::duration;
 use crate::output::Style;
 
-/// The state of an application: its outcome once it is clean, else its phase; CLEANING while something is left to do.
+/// The word for an application's state: its outcome once it is clean, before that its phase, which
+/// is CLEANING while something is left to do.
 pub(crate) fn state(application: &Application) -> &'static str {
     match application.phase() {
         Phase::Ended => outcome(application.outcome()),
@@ -17,7 +18,7 @@ pub(crate) fn state(application: &Application) -> &'static str {
     }
 }
 
-/// A phase.
+/// The word for a phase.
 pub(crate) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Unspecified => "UNKNOWN",
@@ -31,12 +32,13 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
     }
 }
 
-/// The line is none: it only tells of bytes that were lost where nothing came after them.
+/// Whether the line holds no text and only tells of bytes that were lost where no more bytes
+/// followed.
 pub(crate) fn is_gap(line: &LogLine) -> bool {
     line.lost_before > 0 && line.partial && line.text.is_empty()
 }
 
-/// How an application ended.
+/// The word for how an application ended.
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Unspecified => "UNKNOWN",
@@ -47,7 +49,8 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The state of a job: its outcome once it has ended and what it wrote is in its place, or was given up.
+/// The word for a job's state: its outcome once it has ended and its output is in its place or was
+/// given up.
 pub(crate) fn job_state(job: &Job) -> &'static str {
     match (job.state(), job.end.as_ref()) {
         (JobState::Publishing, Some(_)) if !job.published => "PUBLISHING",
@@ -61,7 +64,7 @@ pub(crate) fn job_state(job: &Job) -> &'static str {
     }
 }
 
-/// How a job ended.
+/// The word for how a job ended.
 pub(crate) fn job_outcome(outcome: JobOutcome) -> &'static str {
     match outcome {
         JobOutcome::Unspecified => "UNKNOWN",
@@ -115,7 +118,8 @@ pub(crate) fn time_of_day(at: &Timestamp) -> String {
     format!("{:02}:{:02}:{:02}.{tenths}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Why an application is as it is, one line: its reason's sentence, how main() exited, what is left over.
+/// Why an application is as it is, in one line: the sentence of its reason, how main() exited, what
+/// is left over.
 pub(crate) fn why(application: &Application) -> String {
     let mut parts = Vec::new();
     if !application.leftovers.is_empty() {
@@ -140,7 +144,7 @@ pub(crate) fn why(application: &Application) -> String {
     parts.join("; ")
 }
 
-/// What cannot be done now, is tried again, and may need somebody's hand.
+/// What cannot be done now, is tried again, and may need the operator's help.
 pub(crate) fn troubles(application: &Application) -> impl Iterator<Item = &Condition> {
     let told = |condition: &&Condition| {
         condition.status() == ConditionStatus::False && !condition.reason.is_empty() && !application.clean
@@ -148,7 +152,8 @@ pub(crate) fn troubles(application: &Application) -> impl Iterator<Item = &Condi
     application.conditions.iter().filter(told)
 }
 
-/// Of the present incarnation's processes: one that has died and was started again, and of what.
+/// The condition that tells of a process of the present incarnation that died and was started
+/// again, and of the cause.
 pub(crate) fn died(application: &Application) -> Option<&Condition> {
     let told = |condition: &&Condition| {
         condition.r#type == "ProcessesLive" && condition.status() == ConditionStatus::False
@@ -156,7 +161,8 @@ pub(crate) fn died(application: &Application) -> Option<&Condition> {
     application.conditions.iter().find(told)
 }
 
-/// A message of the record without its last part, the way out, which `; help: ` introduces.
+/// Splits a message of the record into the message and its last part, the way out, which `; help: `
+/// introduces.
 pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
     match message.split_once("; help: ") {
         Some((message, way_out)) => (message, Some(way_out.trim())),
@@ -164,13 +170,13 @@ pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A name in a line: programs give jobs names of several lines.
+/// A name in one line, because programs give jobs names of several lines.
 pub(crate) fn one_line(name: &str) -> String {
     let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
     if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }
 }
 
-/// The end of a long line is cut off: `…`.
+/// The text, with `…` for the end of one that is longer than the columns.
 pub(crate) fn cut(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! The command as people type it, where no host is needed: help, usage errors, dry runs, exit codes.
+//! The command as people type it, where it needs no host: help, usage errors, dry runs, exit codes.
 #![allow(clippy::disallowed_methods, reason = "runs the command as people do")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -157,7 +157,7 @@ fn a_dry_run_does_not_show_what_is_secret_in_a_uri_and_says_so() {
     assert!(stderr(&dry).contains("*** stands for what is secret"), "{}", stderr(&dry));
 }
 
-/// The address is nobody's, so that whoever may bind it cannot.
+/// The address belongs to no machine, so that a service that may bind it fails to.
 #[test]
 fn no_service_listens_in_plain_text_beyond_this_machine_unless_that_is_said() {
     let place = Place::new();

@@ -1,4 +1,5 @@
-//! The host through the real command: started by whoever needs it, adopted, repaired, ended.
+//! The host through the real command: started by the first command that needs it, adopted,
+//! repaired, ended.
 #![allow(clippy::disallowed_methods, reason = "runs the command as people do")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,10 +13,10 @@ use client::process_tree::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The longest that anything here may take.
+/// The longest that a test waits for anything here.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A host with a state directory of its own; ended when this is dropped.
+/// A host with a state directory of its own, which is ended when this value is dropped.
 struct Host {
     directory: tempfile::TempDir,
     linger: &'static str,
@@ -52,7 +53,7 @@ impl Host {
         serde_json::from_slice(&std::fs::read(self.state().join("host.json")).ok()?).ok()
     }
 
-    /// Process ids by name: `up` and the four services.
+    /// The process ids by name: `up` and the four services.
     fn pids(&self) -> BTreeMap<String, u32> {
         let file = self.file().expect("a host runs");
         let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
@@ -74,7 +75,7 @@ fn lives(pid: u32) -> bool {
     Process::of(pid).is_some_and(|process| !process.is_zombie())
 }
 
-/// Processes with this state directory on their command line.
+/// How many processes have this state directory on their command line.
 fn processes_of(state: &Path) -> usize {
     let names_it = |entry: std::io::Result<std::fs::DirEntry>| {
         let words = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
@@ -87,7 +88,7 @@ fn kill(pid: u32) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Waits until something is so.
+/// Waits until the condition holds; a test that waits too long fails.
 async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let end = SystemClock.boot() + LONG;
     while !so() {
@@ -143,7 +144,8 @@ async fn services_outlive_up_and_the_next_one_adopts_them() {
     }
 }
 
-/// It is the number of an `up` in another container, or of one that was killed, and somebody else's here by now.
+/// The number in the lock is that of an `up` in another container, or of a killed one, and belongs
+/// to an unrelated process by now.
 #[test]
 fn down_ends_nobody_who_only_has_the_number_in_the_lock() {
     let host = Host::new("60s");
@@ -189,7 +191,7 @@ async fn a_host_without_work_leaves() {
 async fn a_host_that_cannot_start_says_why() {
     let host = Host::new("60s");
     std::fs::create_dir_all(host.state()).unwrap();
-    // The store cannot open a record that is no record.
+    // The store cannot open a directory as its record.
     std::fs::create_dir_all(host.state().join("jobgraph-store/record.redb")).unwrap();
     let output = host.run("list");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,8 +1,8 @@
-//! `make e2e-flink`: the kill matrix on real Flink, every part at every moment, and then kills at instants that are drawn; a table with a
-//! sum.
+//! `make e2e-flink`: the kill matrix on real Flink, every part at every moment, and then kills at
+//! instants that are drawn; a table with a sum.
 //!
 //! ```text
-//! flink_kills [PART] [MOMENT]     only cells whose names contain these; `committed` are the drawn ones
+//! flink_kills [PART] [MOMENT]     only cells with these in their names; `committed` are drawn
 //! SEED=7 flink_kills              the same draw again
 //! ```
 
@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use e2e::flink::{Moment, Part, Trial, Verdict};
 
-/// Those that run a job or keep what it comes to: what an instant of its life can mean something for.
+/// The parts that run a job or keep what the job comes to, for which an instant of the job's life
+/// can mean something.
 const WORTH_A_DRAW: [Part; 8] = [
     Part::JobManager,
     Part::TaskManager,
@@ -27,7 +28,7 @@ const WORTH_A_DRAW: [Part; 8] = [
     Part::Service("lifecycle"),
 ];
 
-/// For each of those.
+/// How many instants are drawn for each of those parts.
 const DRAWS: usize = 3;
 
 fn main() -> ExitCode {
@@ -63,14 +64,14 @@ fn named() -> impl Iterator<Item = Trial> {
     Part::EACH.into_iter().flat_map(at_each).filter(|trial| trial.is_possible())
 }
 
-/// Parts at instants that follow from the seed.
+/// The parts at instants that follow from the seed.
 fn drawn(seed: u64) -> impl Iterator<Item = Trial> {
     let parts = std::iter::repeat_n(WORTH_A_DRAW, DRAWS).flatten();
     let mut state = seed;
     parts.map(move |part| Trial { part, moment: Moment::Committed(1 + next(&mut state) % 90) })
 }
 
-/// SplitMix64.
+/// The next number of SplitMix64.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -78,7 +79,7 @@ fn next(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// What all of them came to.
+/// What all trials came to.
 #[derive(Default)]
 struct Sum {
     passed: u64,
@@ -89,7 +90,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Runs one and tells its line.
+    /// Runs one trial and prints its line.
     fn add(&mut self, trial: Trial) {
         let begun = Instant::now();
         let verdict = std::panic::catch_unwind(|| trial.run());

@@ -11,7 +11,10 @@ import org.apache.flink.streaming.api.checkpoint.CheckpointedFunction;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
-/** Counts for ever: DIRECTORY UID CHECKPOINT_EVERY_MS. Each start of its one task adds a line to DIRECTORY/starts; DIRECTORY/break makes it fail once. */
+/**
+ * Counts for ever: DIRECTORY UID CHECKPOINT_EVERY_MS. Each start of its one task adds a line to
+ * DIRECTORY/starts; DIRECTORY/break makes the task fail once.
+ */
 public final class Counter {
     public static void main(String[] args) throws Exception {
         StreamExecutionEnvironment env = StreamExecutionEnvironment.getExecutionEnvironment();

@@ -11,9 +11,10 @@ import org.apache.flink.streaming.api.functions.sink.filesystem.rollingpolicies.
 import org.apache.flink.util.Collector;
 
 /**
- * {@code ExactlyOnce NUMBERS DIRECTORY [MILLIS_PER_NUMBER]}: counts 0..NUMBERS by key with state, and writes {@code number,key,count}
- * to files that are committed by checkpoints. Whatever happens on the way, the committed files must hold each number once, and each
- * key's counts 1, 2, 3, … once.
+ * {@code ExactlyOnce NUMBERS DIRECTORY [MILLIS_PER_NUMBER]}: counts 0..NUMBERS by key with state,
+ * and writes {@code number,key,count} to files that are committed by checkpoints. The committed
+ * files must hold each number once, and each key's counts 1, 2, 3, … once, regardless of what dies
+ * on the way.
  */
 public final class ExactlyOnce {
     private static final long KEYS = 50;

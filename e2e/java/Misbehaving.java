@@ -3,7 +3,10 @@ import java.util.List;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
-/** Programs that go wrong, one kind per first argument; {@code forever} only runs until somebody ends it. */
+/**
+ * Programs that go wrong, one kind for each first argument; {@code forever} runs until it is ended
+ * from outside.
+ */
 public final class Misbehaving {
     private Misbehaving() {}
 

@@ -6,7 +6,10 @@ import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
-/** Needs a plugin for {@code mirror://} in every JVM, and the files named in its arguments on Flink's own class path in main() and in its tasks. */
+/**
+ * Needs a plugin for {@code mirror://} in every JVM, and the files named in its arguments on
+ * Flink's own class path, in main() and in its tasks.
+ */
 public final class Plugged {
     private Plugged() {}
 
@@ -33,7 +36,7 @@ public final class Plugged {
     private static String read(String name) throws IOException {
         try (InputStream in = ClassLoader.getSystemResourceAsStream(name)) {
             if (in == null) {
-                throw new IOException(name + " is on nobody's class path");
+                throw new IOException(name + " is on no class path");
             }
             return new String(in.readAllBytes(), StandardCharsets.UTF_8).trim();
         }

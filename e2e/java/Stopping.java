@@ -4,7 +4,10 @@ import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
-/** {@code Stopping DIRECTORY}: has a savepoint taken of its own endless job, stops it with another one, and says where both are. */
+/**
+ * {@code Stopping DIRECTORY}: has a savepoint taken of its own endless job, stops the job with
+ * another savepoint, and says where both are.
+ */
 public final class Stopping {
     private Stopping() {}
 

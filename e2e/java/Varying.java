@@ -5,14 +5,18 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
 
-/** Programs whose jobs are others each time, wider than their cluster, or none at all, one kind per first argument. */
+/**
+ * Programs whose jobs differ each time, are wider than their cluster, or do not exist at all, one
+ * kind for each first argument.
+ */
 public final class Varying {
     private Varying() {}
 
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
             case "names" -> {
-                // An end that is recorded, then one that is not: the second job takes some fifteen seconds.
+                // The first job's end is recorded, the second's is not, because the second job
+                // takes some fifteen seconds.
                 print("first\n  of " + Instant.now(), 1, 3, 0);
                 print("second " + UUID.randomUUID(), 1, 1500, 10);
             }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Set in the process that runs a test inside its namespace.
+/// The variable that is set in the process which runs a test inside its namespace.
 const INSIDE: &str = "MAINSPRING_E2E_INSIDE";
 
-/// Runs the test called `name` (as the harness lists it) in this process if it has a mount namespace of its own, else runs it
-/// in another process that has one. Where namespaces are not permitted the test fails, and says so: unseen is not passed.
+/// Runs the test called `name` (as the harness lists it) in this process if this process has a
+/// mount namespace of its own, else in another process that has one. Where namespaces are not
+/// permitted the test fails, because a test that was not run has not passed.
 pub fn in_a_namespace(name: &str, test: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return test();
@@ -28,25 +29,26 @@ pub fn in_a_namespace(name: &str, test: impl FnOnce()) {
     assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
 }
 
-/// A small file system in memory; unmounted when it is dropped.
+/// A small file system in memory, which is unmounted when this value is dropped.
 pub struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts one at this directory, which is made; `options` are those of mount(8), such as `size=4m,ro`.
+    /// Mounts a file system at this directory, which is made; `options` are those of mount(8), such
+    /// as `size=4m,ro`.
     pub fn mount(at: PathBuf, options: &str) -> Self {
         std::fs::create_dir_all(&at).expect("a test may write below its own directory");
-        // As the host makes its directories.
+        // The mode is that with which the host makes its directories.
         let options = format!("{options},mode=0700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(&at));
         Self(at)
     }
 
-    /// Where it is.
+    /// The directory that it is mounted at.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// From now on nothing can be written, or can again.
+    /// Makes the file system read-only, or writable again.
     pub fn set_read_only(&self, read_only: bool) {
         let options = if read_only { "remount,ro" } else { "remount,rw" };
         run(Command::new("mount").args(["-o", options]).arg(&self.0));
@@ -61,7 +63,7 @@ impl Disk {
         }
     }
 
-    /// Gives it back.
+    /// Gives the room back.
     pub fn make_room(&self) {
         std::fs::remove_file(self.filler()).expect("it was filled");
     }

@@ -1,4 +1,4 @@
-//! Flink under test: its own examples, programs of ours, and what has to come of them.
+//! Flink under test: its own examples, programs of this repository, and what has to come of them.
 
 mod cast;
 mod exactly_once;

@@ -7,14 +7,14 @@ use tempfile::TempDir;
 
 use crate::process::{Finished, Running, eventually, with_environment};
 
-/// A host that nobody else uses. Its `up` leaves as soon as there is no work.
+/// A host that only one test uses. Its `up` leaves as soon as there is no work.
 pub struct Host {
     directory: TempDir,
     environment: Vec<(String, String)>,
 }
 
 impl Host {
-    /// A new state directory; nothing runs yet.
+    /// A new state directory, in which nothing runs yet.
     pub fn new() -> Self {
         let directory =
             tempfile::Builder::new().prefix("h").tempdir().expect("the temporary directory is writable");
@@ -27,8 +27,8 @@ impl Host {
         self
     }
 
-    /// Arms a failpoint: the first process that passes `name` does `action`. Returns the host and the marker, which exists
-    /// once it has fired.
+    /// Arms a failpoint: the first process that passes `name` does `action`. Returns the host and
+    /// the marker, a file that exists once the failpoint has fired.
     pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
         const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
         let marker = self.directory.path().join(format!("fired-{}", name.replace('.', "-")));
@@ -106,7 +106,7 @@ impl Host {
         u32::try_from(entry["pid"].as_u64()?).ok()
     }
 
-    /// Everything that belongs to this state directory and is alive: pid and command line.
+    /// Every process that belongs to this state directory and is alive: pid and command line.
     pub fn alive(&self) -> Vec<(u32, String)> {
         let state = self.state();
         let mark = format!("MAINSPRING_OWNER={}/", state_mark(&state));
@@ -136,7 +136,7 @@ impl Default for Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The test has failed already: end what is there without hiding why.
+            // The test has failed already, so that the processes are ended without hiding why.
             let _ = self.command(&["down", "--yes"]).output();
             for (pid, _) in self.alive() {
                 crate::process::signal(pid, "KILL");

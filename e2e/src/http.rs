@@ -10,9 +10,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// An answer: its status, and its body as text.
 #[derive(Debug)]
 pub struct Answer {
-    /// Such as 200.
+    /// The status, such as 200.
     pub status: u16,
-    /// All of it; chunked ones hold the sizes of their chunks as well.
+    /// The whole body; a chunked one also holds the sizes of its chunks.
     pub body: String,
 }
 
@@ -25,7 +25,8 @@ impl Answer {
     }
 }
 
-/// Asks a server at `host:port`; an error when nobody is there, or whoever is says no HTTP.
+/// Asks a server at `host:port`; an error when no process listens there, or when the one that does
+/// speaks no HTTP.
 pub fn ask(address: &str, method: &str, path: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SILENCE))?;

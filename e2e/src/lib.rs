@@ -1,5 +1,6 @@
-//! The whole of mainspring as a user meets it: the built binaries, real processes, real sockets. A [`Host`] is one state
-//! directory of a test's own; when it is dropped everything of it has to be gone, or the test fails.
+//! The whole of mainspring as a user meets it: the built binaries, real processes, real sockets. A
+//! [`Host`] is one state directory of a test's own; when it is dropped everything of it has to be
+//! gone, or the test fails.
 
 #![allow(clippy::disallowed_methods, reason = "tests start processes and wait by the machine's own clock")]
 

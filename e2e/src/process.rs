@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The longest that any one command of a test may take, on a machine that is busy with other things: three JVMs of a
-/// cluster were seen to take fifty seconds to start there.
+/// The longest that any one command of a test may take, on a machine that is busy with other
+/// things. Three JVMs of a cluster were seen to take fifty seconds to start on such a machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// The pauses between two looks at what is waited for.
+/// The shortest and the longest pause between two looks at what is waited for.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a command came to.
+/// How a command ended, and what it wrote.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// Exit code; 128 + signal when it was killed.
+    /// The exit code; 128 + signal if the command was killed.
     pub code: i32,
     /// All of stdout.
     pub stdout: String,
@@ -63,7 +63,7 @@ impl Finished {
     }
 }
 
-/// A command under way.
+/// A command that runs.
 pub struct Running {
     child: Child,
     stdout: Collected,
@@ -86,12 +86,12 @@ impl Running {
         Self { child, stdout, stderr, line }
     }
 
-    /// Its process id.
+    /// The command's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written to stdout so far.
+    /// What the command has written to stdout so far.
     pub fn stdout(&self) -> String {
         self.stdout.text()
     }
@@ -101,18 +101,18 @@ impl Running {
         signal(self.pid(), name);
     }
 
-    /// Whether it still runs.
+    /// Whether the command still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours can be asked").is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for the command's end.
     #[track_caller]
     pub fn finish(self) -> Finished {
         self.finish_within(PATIENCE)
     }
 
-    /// Waits for its end, so long at most.
+    /// Waits for the command's end, for so long at most.
     #[track_caller]
     pub fn finish_within(mut self, patience: Duration) -> Finished {
         let end = Instant::now() + patience;
@@ -141,12 +141,12 @@ impl Drop for Running {
     }
 }
 
-/// Sends a signal by name; nothing if the process is gone.
+/// Sends a signal by name; does nothing if the process is gone.
 pub fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
 }
 
-/// Whether a process has ended. A zombie has no executable.
+/// Whether a process has ended. A zombie counts as ended, because it has no executable.
 pub fn is_gone(pid: u32) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
@@ -157,7 +157,7 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     eventually_within(PATIENCE, what, condition);
 }
 
-/// Waits until `condition` holds, so long at most.
+/// Waits until `condition` holds, for so long at most.
 #[track_caller]
 pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + patience;
@@ -167,12 +167,13 @@ pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnM
             return;
         }
         assert!(Instant::now() < end, "{what}: not so after {patience:?}");
-        // A question that is a process of its own is asked less often, or those who ask keep the machine busy.
+        // A condition that takes a process of its own is asked less often, because the questions
+        // would keep the machine busy.
         std::thread::sleep((asked.elapsed() * 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }
 
-/// Processes whose environment holds `text`: pid and command line.
+/// The processes whose environment holds `text`: pid and command line.
 pub fn with_environment(text: &str) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -190,7 +191,7 @@ fn command_line(process: PathBuf) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
-/// A stream that is read as it comes.
+/// A stream that is read while it is written.
 struct Collected {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,

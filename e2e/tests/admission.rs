@@ -1,4 +1,5 @@
-//! More applications than a host has room for: they wait in line, are shown to wait, and none is kept waiting by a flood.
+//! More applications than a host has room for: they wait in line, are shown to wait, and none is
+//! kept waiting by a flood.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -9,7 +10,7 @@ use e2e::process::{eventually, signal};
 const ENDLESS: &str = "SELECT count(*) FROM (SELECT unnest(generate_series(1, 100000000)) AS a) t \
     CROSS JOIN (SELECT unnest(generate_series(1, 100000000)) AS b) u;";
 
-/// Empty as long as nobody has submitted it.
+/// The phase; empty as long as the application was not submitted.
 fn phase(host: &Host, id: &str) -> String {
     let shown = host.run(&["status", id, "-o", "json"]);
     if shown.code == 0 { shown.json()["phase"].as_str().unwrap().to_owned() } else { String::new() }
@@ -20,11 +21,11 @@ fn submit(host: &Host, id: &str, team: &str, program: &str) {
     host.run(&["run", "-d", "--application-id", id, "--label", &label, program]).exits(0);
 }
 
-/// When something first happened to an application, as text that sorts by time.
+/// When an event of this kind first happened to an application, as text that sorts by time.
 fn at(host: &Host, id: &str, kind: &str) -> String {
     let event = host.events(id).into_iter().find(|event| event["kind"] == kind);
     let at = event.unwrap_or_else(|| panic!("{id} has no event {kind}"))["at"].as_str().unwrap().to_owned();
-    // All fractions as long as the longest.
+    // All fractions are made as long as the longest.
     let (seconds, fraction) = at.trim_end_matches('Z').split_once('.').unwrap_or((&at, ""));
     format!("{seconds}.{fraction:0<9}")
 }
@@ -40,13 +41,13 @@ fn what_has_no_room_is_queued_says_why_and_runs_in_its_turn() {
     eventually("the third one is queued", || phase(&host, "waits") == "PHASE_QUEUED");
     eventually("its place is known", || host.status("waits")["queue"]["length"] == 2);
     let shown = host.run(&["status", "waits"]).exits(0).stdout;
-    // The other one is older, but of a team that has one running.
+    // The other one is older, but belongs to a team that has one running.
     let why = "place 1 of 2: the host runs 1 of at most 1 applications";
     assert!(shown.contains("QUEUED") && shown.contains(why), "{shown}");
     let queued = host.run(&["list", "--phase", "queued", "-o", "name"]).exits(0).stdout;
     assert_eq!(queued, "waits@1\nunwanted@1\n");
 
-    // A cancel does not wait for somebody else's end.
+    // A cancel does not wait for another application's end.
     host.run(&["cancel", "unwanted", "--wait"]).exits(3);
     assert_eq!(phase(&host, "runs"), "PHASE_RUNNING");
 
@@ -82,7 +83,8 @@ fn no_more_run_at_once_than_was_said_and_a_flood_of_one_team_does_not_keep_anoth
         let together = spans.iter().filter(|(from, to)| from <= began && began < to).count();
         assert!(together <= 2, "{together} ran at once: {spans:?}");
     }
-    // The team's first one is let in together with the flood's first; which of them is led first, nobody says.
+    // The team's first one is let in together with the flood's first; either of the two may be led
+    // first.
     let (other, _) = spans.last().unwrap();
     let passed = spans.iter().filter(|(began, _)| began < other).count();
     assert!(passed <= 3, "{passed} of the flood ran first: {spans:?}");

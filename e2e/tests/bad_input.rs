@@ -1,5 +1,5 @@
-//! What bad input gets: a clear error that names the thing, the value and the way out, the right exit code, nothing lost,
-//! nothing left behind (which every [`Host`] checks when it is dropped).
+//! What bad input gets: a clear error that names the thing, the value and the way out, the right
+//! exit code, nothing lost, nothing left behind (which every [`Host`] checks when it is dropped).
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -20,13 +20,15 @@ mod secrets;
 
 use e2e::{Finished, Host};
 
-/// One command line that gets an error, and what it gets. `{dir}` stands for the host's scratch directory.
+/// One command line that gets an error, and what it gets. `{dir}` stands for the host's scratch
+/// directory.
 struct Case {
-    /// Files that are there: name and content. A content that begins with `#!` is made executable.
+    /// The files that are there: name and content. A file whose content begins with `#!` is made
+    /// executable.
     files: &'static [(&'static str, &'static str)],
-    /// What `mainspring` is started with.
+    /// The arguments of `mainspring`.
     arguments: &'static [&'static str],
-    /// Exit code.
+    /// The exit code.
     code: i32,
     /// What stderr has to hold: the reason, the thing, the value, the way out.
     says: &'static [&'static str],
@@ -58,7 +60,7 @@ impl Case {
     }
 }
 
-/// Cases as tests, each on a host of its own.
+/// Makes tests of cases, each on a host of its own.
 macro_rules! each_gets_an_error {
     ($($test:ident: $files:expr, $arguments:expr => $code:literal, $says:expr;)*) => {$(
         #[test]

@@ -1,4 +1,4 @@
-//! What a host owes to those who start it, and to those who run parts of it themselves.
+//! What a host owes to the commands that start it, and to operators who run parts of it themselves.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use e2e::Host;
 use e2e::process::eventually;
 
-/// Processes that have a file open.
+/// The processes that have a file open.
 fn holders(file: &Path) -> Vec<String> {
     let wanted = std::fs::metadata(file).unwrap();
     let is_it = |path: PathBuf| {
@@ -63,12 +63,13 @@ fn a_second_up_says_that_one_runs() {
     drop(up);
 }
 
-/// The elector runs elsewhere: with another directory and another socket, but with the deployment's key.
+/// The elector runs elsewhere: with another directory and another socket, but with the deployment's
+/// key.
 #[test]
 fn a_service_whose_endpoint_is_given_is_used_told_of_and_never_ended() {
     let host = Host::new();
     let script = host.file("one.sql", "SELECT 1 AS one;\n");
-    // Makes the deployment's key.
+    // The run makes the deployment's key.
     host.run(&["run", &script]).exits(0);
     host.down();
     let elsewhere = host.scratch().join("elsewhere");

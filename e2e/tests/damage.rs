@@ -1,5 +1,6 @@
-//! A disk that does not keep its word, as a user meets it: one flipped bit, a file that was cut or emptied. Nothing that is not so is said,
-//! what is damaged is named, and `doctor` sees it without a host.
+//! A disk that does not keep its word, as a user meets it: one flipped bit, a file that was cut or
+//! emptied. No verb says anything that is not so, what is damaged is named, and `doctor` sees it
+//! without a host.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::fs;
@@ -25,7 +26,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// What `doctor` has to say about one thing, and that it says so.
+/// What `doctor` says about one thing, in which it has to find a problem.
 fn problem(host: &Host, what: &str) -> String {
     let doctor: Value = host.run(&["doctor", "-o", "json"]).exits(1).json();
     let findings = doctor["findings"].as_array().unwrap();
@@ -40,7 +41,7 @@ fn a_result_with_one_flipped_bit_is_refused_by_name() {
     host.run(&["run", "--application-id", "one", &script]).exits(0);
     let printed = host.run(&["result", "one", "--as", "csv"]).exits(0);
     assert!(printed.stdout.contains("42"), "{}", printed.stdout);
-    // An Arrow stream begins so.
+    // An Arrow stream begins with these bytes.
     let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && contains(bytes, b"the-only-row"));
     let [rows] = rows.as_slice() else { panic!("{rows:?}") };
     let whole = fs::read(rows).unwrap();
@@ -59,7 +60,7 @@ fn a_result_with_one_flipped_bit_is_refused_by_name() {
     host.down();
 }
 
-/// Of a large result the first part is given out before the last one is known, and the reader of
+/// The first part of a large result is given out before the last part is known, and the reader of
 /// rows stumbles over it.
 #[test]
 fn a_large_result_is_refused_by_name_also_when_its_reader_meets_the_damage_first() {
@@ -70,7 +71,7 @@ fn a_large_result_is_refused_by_name_also_when_its_reader_meets_the_damage_first
     let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && bytes.len() > 2 * 1024 * 1024);
     let [rows] = rows.as_slice() else { panic!("{rows:?}") };
     let mut damaged = fs::read(rows).unwrap();
-    // Where the description of the columns begins.
+    // The description of the columns begins here.
     damaged[8..12].fill(0xff);
     fs::write(rows, damaged).unwrap();
     for shape in ["csv", "json", "table"] {
@@ -90,7 +91,8 @@ fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
     for (what, file) in [("record", "jobgraph-store/record.redb"), ("ledger", "leader-elector/grants.redb")] {
         let path = host.state().join(file);
         let whole = fs::read(&path).unwrap();
-        // Wherever it stands: pages that are not in use any more hold it, too.
+        // The text is damaged everywhere it occurs, because pages that are no longer in use hold it
+        // too.
         let text = if what == "record" { &b"one.sql"[..] } else { &b"\"holder\""[..] };
         let mut flipped = whole.clone();
         for at in 0..=whole.len() - text.len() {
@@ -115,7 +117,7 @@ fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
         host.run(&["status", "one"]).exits(0);
         host.down();
     }
-    // Without its record a host knows nothing of what lies beside it, and would sweep it.
+    // Without its record a host knows nothing of what lies beside the record, and would sweep it.
     let path = host.state().join("jobgraph-store/record.redb");
     fs::rename(&path, host.scratch().join("kept")).unwrap();
     host.run(&["list"]).exits(5).says("record.redb is gone").says("restore it from a copy");
@@ -152,7 +154,7 @@ fn a_damaged_artifact_of_the_cache_is_fetched_again() {
     fs::set_permissions(cached, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(cached, "SELECT 2 AS two;").unwrap();
     fs::File::options().write(true).open(cached).unwrap().set_modified(fetched).unwrap();
-    // Asked for by its digest it is not fetched as long as the cache has it.
+    // A file that is asked for by its digest is not fetched as long as the cache has it.
     let digest = sha2::Sha256::digest("SELECT 1 AS one;");
     let again = host.run(&["run", &format!("{script}#sha256={}", hex::encode(digest))]).exits(0);
     assert!(again.stdout.contains("one") && !again.stdout.contains("two"), "{}", again.stdout);

@@ -20,7 +20,7 @@ fn down_of_a_host_that_leaves_meanwhile_is_no_error() {
 
 #[test]
 fn down_right_after_a_run_finishes_the_teardown_of_its_contenders() {
-    // `up` knows that the application is clean, and has not come to ask for the teardown yet.
+    // `up` knows that the application is clean, and has not asked for the teardown yet.
     let (host, marker) = Host::new().with_failpoint("up.before-teardown", "hold");
     let script = host.file("one.sql", "SELECT 1 AS one;\n");
     host.run(&["run", "--application-id", "one", "--contenders", "2", &script]).exits(0);

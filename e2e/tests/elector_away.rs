@@ -1,4 +1,5 @@
-//! The elector is away for longer than a lease: main() is frozen meanwhile, and then goes on under the same epoch.
+//! The elector is away for longer than a lease: main() is frozen in the meantime, and then goes on
+//! under the same epoch.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -11,7 +12,7 @@ use e2e::process::{eventually, signal};
 /// The embedded elector's lease.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// State of a process, such as `S` or `T`; `None` once it is gone.
+/// The state of a process, such as `S` or `T`; `None` once it is gone.
 fn state_of(pid: u64) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the state is the first field after it.
@@ -34,7 +35,7 @@ fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
     let main = before["main"]["pid"].as_u64().unwrap();
 
     let (up, elector) = (host.pid_of("up").unwrap(), host.pid_of("leader-elector").unwrap());
-    // Nobody starts it again for now.
+    // `up` is stopped, so that it does not start the elector again for now.
     signal(up, "STOP");
     signal(elector, "KILL");
     let killed = Instant::now();

@@ -1,5 +1,5 @@
-//! The leader dies, or hangs, or a service does, under a running application. Each time: one end, one result, an ended job
-//! not run again, nothing left over.
+//! The leader dies or hangs, or a service does, under a running application. Each time there is one
+//! end and one result, an ended job is not run again, and nothing is left over.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use e2e::process::{eventually, signal};
 use e2e::{Finished, Host};
 
-/// Two jobs, one that writes and one that reads it back.
+/// Two jobs: one writes, the other reads back.
 const SCRIPT: &str = "\
 -- job: squares
 COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(value)) TO 'squares/' STORED AS PARQUET;
@@ -35,7 +35,7 @@ fn run_with(point: &str, action: &str) -> (Host, Finished) {
     (host, run)
 }
 
-/// One end, one result, each job ended once, nothing left.
+/// Checks that there is one end and one result, that each job ended once, and that nothing is left.
 #[track_caller]
 fn ended_once(host: &Host, run: Finished) {
     run.exits(0);
@@ -57,8 +57,8 @@ fn ended_once(host: &Host, run: Finished) {
     host.down();
 }
 
-/// Published files, with the marker that they are all there; anything else in the directory is a
-/// failure.
+/// How many files are published, beside the marker that they are all there. Anything else in the
+/// directory is a failure.
 #[track_caller]
 fn parts(directory: &Path) -> usize {
     let mut names: Vec<_> = std::fs::read_dir(directory)
@@ -72,7 +72,7 @@ fn parts(directory: &Path) -> usize {
     names.len()
 }
 
-/// One test per place where the leader is killed.
+/// Makes one test for each place where the leader is killed.
 macro_rules! the_leader_is_killed {
     ($($test:ident at $point:literal)*) => {$(
         #[test]
@@ -164,12 +164,12 @@ fn up_is_killed() {
     kill_under_a_running_application("up");
 }
 
-/// Whoever looks sees who would take over, also after somebody did.
-/// As the kernel's OOM killer does it: the running job goes on, and the main() that is executed again attaches to it.
+/// The kernel's OOM killer kills a main() like this: the running job goes on, and the main() that
+/// is executed again attaches to it.
 #[test]
 fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
-    // Held before main() is answered: a main() that waits cannot be gone before it is killed.
+    // The failpoint holds before main() is answered, so that main() still waits when it is killed.
     let (host, marker) = host.with_failpoint("runner.job-ended", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = host.scratch().join("out");
@@ -191,6 +191,7 @@ fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     host.down();
 }
 
+/// A user sees which contender would take over, also after one has taken over.
 #[test]
 fn status_names_who_stands_by() {
     let host = Host::new();
@@ -207,7 +208,7 @@ fn status_names_who_stands_by() {
         let other = if leader == "runner-0" { "runner-1" } else { "runner-0" };
         known["leader"] == leader && known["standbys"] == serde_json::json!([other])
     };
-    eventually("somebody leads and the other one stands by", || {
+    eventually("one contender leads and the other one stands by", || {
         stands_by("runner-0") || stands_by("runner-1")
     });
     let first = leadership();

@@ -1,5 +1,6 @@
-//! Flink, for real: unchanged programs on real Flink processes, whatever dies meanwhile. `mainspring setup flink` must have run;
-//! `make test` sees to it, and leaves these out, loudly, where it cannot. The long matrix is `make e2e-flink`.
+//! Flink, for real: unchanged programs on real Flink processes, any of which may die on the way.
+//! `mainspring setup flink` must have run; `make test` sees to it, and leaves these tests out,
+//! loudly, where it cannot. The long matrix is `make e2e-flink`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

@@ -1,4 +1,5 @@
-//! What is over is forgotten, by a user, by label, by the host; and nothing is forgotten by half.
+//! Applications that are over are forgotten, by a user, by label, by the host; and none is
+//! forgotten by half.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -9,17 +10,17 @@ use std::time::Duration;
 use e2e::Host;
 use e2e::process::{eventually, eventually_within};
 
-/// A busy machine takes its time.
+/// How long things may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A job without an end of its own.
 const ENDLESS: &str = "SELECT count(*) FROM (SELECT unnest(generate_series(1, 100000000)) AS a) t \
     CROSS JOIN (SELECT unnest(generate_series(1, 100000000)) AS b) u;";
 
-/// Rows that come back, and a file at a place that nobody chose.
+/// Rows that come back, and a file in the default place.
 const WRITES: &str = "SELECT 42 AS answer;\nCOPY (SELECT 1 AS one) TO 'kept.csv';\n";
 
-/// Names of the list, newest first.
+/// The names of the list, newest first.
 fn listed(host: &Host) -> Vec<String> {
     let list = host.run(&["list", "--all", "-o", "name"]).exits(0);
     list.stdout.lines().map(str::to_owned).collect()
@@ -51,7 +52,7 @@ fn what_was_forgotten_is_gone_and_its_id_goes_on_with_the_next_generation() {
     host.run(&["forget", "orders@1"]).exits(7).says("was forgotten");
     host.run(&["forget", "orders@7"]).exits(7).says("there is no generation 7");
 
-    // Only all of it leaves nothing to look at.
+    // Only forgetting all generations leaves nothing to look at.
     host.run(&["run", "--application-id", "orders", &program]).exits(0).says("orders@3");
     let asked = host.run(&["forget", "orders"]).exits(6).says("orders@2").says("orders@3");
     asked.says("this forgets 2 generations for good").says("--yes");
@@ -88,7 +89,7 @@ fn what_is_not_clean_is_refused_by_name_and_rules_choose_among_what_is() {
 
     host.run(&["forget", "-l", "team=a", "--keep", "1", "--yes"]).exits(0).says("2 generations forgotten");
     assert_eq!(listed(&host), ["other@1", "short@3", "runs@1"]);
-    // By the label alone what runs is named and stays; the rest goes.
+    // By the label alone a running application is named and stays; the others are forgotten.
     let some = host.run(&["forget", "-l", "team=a", "--yes"]).exits(6);
     some.says("runs@1 is not clean").says("1 generation forgotten");
     assert_eq!(listed(&host), ["other@1", "runs@1"]);
@@ -100,12 +101,13 @@ fn what_is_not_clean_is_refused_by_name_and_rules_choose_among_what_is() {
 #[test]
 fn a_store_that_dies_in_the_middle_of_forgetting_shows_nothing_of_it_and_goes_on() {
     for failpoint in ["store.half-forgotten", "store.in-forgetting"] {
-        // A host that leaves takes its store with it, and what is left to be done waits for the next one.
+        // A host that leaves takes its store with it, and what is left to be done waits for the
+        // next host.
         let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
         let (host, marker) = host.with_failpoint(failpoint, "kill");
         let program = host.file("writes.sql", WRITES);
         host.run(&["run", "--application-id", "orders", &program]).exits(0);
-        // What the verb is told is that of a store that died: done, or unknown.
+        // The verb is told what a store that died can tell: done, or unknown.
         let said = host.run(&["forget", "orders"]);
         assert!([0, 5, 8].contains(&said.code), "{failpoint}: exit {} {}", said.code, said.stderr);
         assert!(marker.exists(), "{failpoint} was not passed");
@@ -114,7 +116,8 @@ fn a_store_that_dies_in_the_middle_of_forgetting_shows_nothing_of_it_and_goes_on
             list.code == 0 && list.stdout.is_empty()
         });
         host.run(&["status", "orders"]).exits(7).says("was forgotten");
-        // Where the store died later, the payloads are left to the sweep that comes by in its time.
+        // Where the store died later, the payloads are left to the sweep, which comes in its own
+        // time.
         if failpoint == "store.half-forgotten" {
             let payloads = host.state().join("jobgraph-store/payloads");
             eventually_within(PATIENCE, "its payloads are swept", || files_below(&payloads) == 0);
@@ -132,7 +135,7 @@ fn a_host_forgets_what_is_over_for_long_and_removes_what_it_left() {
         host.run(&["run", "--application-id", id, &program]).exits(0);
     }
     host.down();
-    // What an earlier host had no time for.
+    // Directories that an earlier host had no time to remove.
     fs::create_dir_all(host.state().join("outputs/first@1/more")).unwrap();
     fs::create_dir_all(host.state().join("outputs/nobody@1")).unwrap();
     let up = host.start(&["up", "--host-linger", "1h", "--retain-for", "0s", "--retain-last", "1"]);

@@ -1,4 +1,5 @@
-//! A runner that meets an error which another start would not cure: it is not started again, and people see why.
+//! A runner that meets an error which another start would not cure is not started again, and people
+//! see why.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -42,7 +43,8 @@ fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_
     let status = || host.run(&["status", "stuck", "-o", "json"]).exits(0).json();
     eventually("the job runs", || status()["jobs"][0]["state"] == "JOB_STATE_RUNNING");
 
-    // The elector verifies with another key from now on: the token of the next runner is none of that deployment.
+    // The elector verifies with another key from now on, so that the next runner's token does not
+    // belong to its deployment.
     let key = key_file(&host.state());
     let right = std::fs::read_to_string(&key).unwrap();
     let runners =
@@ -90,7 +92,7 @@ fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_
         assert!(trouble().is_some(), "{service}");
     }
 
-    // Somebody wishes something.
+    // A cancel is a new wish, for which the contenders are tried again.
     host.run(&["cancel", "stuck", "--wait"]).exits(3);
     assert_eq!(host.status("stuck")["outcome"], "OUTCOME_CANCELLED");
     host.down();
@@ -101,7 +103,7 @@ fn key_file(state: &Path) -> PathBuf {
     client::places::Places::new(state).deployment_key()
 }
 
-/// Contents of all exit files of the host.
+/// The contents of all exit files of the host.
 fn exits(state: &Path) -> Vec<Value> {
     let mut found = Vec::new();
     let mut left = vec![state.join("work")];

@@ -1,4 +1,5 @@
-//! A host with a past: what once ended costs it nothing, and a store that dies while it tells of it is asked again.
+//! A host with a past: applications that once ended cost it nothing, and a store that dies while it
+//! tells of them is asked again.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -13,7 +14,7 @@ use e2e::process::{eventually, eventually_within, signal};
 
 use history::past;
 
-/// A host that is hung is found out after ten seconds; a busy machine has the rest.
+/// A host that hangs is found out after ten seconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(50);
 
 #[test]
@@ -24,7 +25,7 @@ fn a_host_with_three_hundred_ended_applications_runs_the_next_one() {
     let up = host.start(&["up"]);
     eventually("the host is up", || host.pid_of("up").is_some());
     host.start(&["wait", "waiting"]).finish_within(PATIENCE).exits(0);
-    // It supervises, too, and it hears a signal.
+    // The host supervises, too, and it hears a signal.
     let elector = host.pid_of("leader-elector").unwrap();
     signal(elector, "KILL");
     eventually("the elector runs again", || host.pid_of("leader-elector") != Some(elector));

@@ -36,7 +36,7 @@ fn an_installation_runs_completes_and_has_a_manual() {
         assert!(std::fs::metadata(usr.join("share").join(file)).unwrap().len() > 1000, "{file}");
     }
 
-    // As bash asks when somebody presses the tab key.
+    // The script is asked as bash asks it when a user presses the tab key.
     let script = usr.join("share/bash-completion/completions/mainspring");
     for (words, completed) in
         [("ca", "cancel"), ("run --if-exists re", "replace"), ("wait --tim", "--timeout")]

@@ -21,7 +21,7 @@ fn all_with_a_label_are_cancelled_after_saying_which_and_waited_for() {
     }
     host.run(&["wait", "done"]).exits(0);
 
-    // Nobody is there who could be asked.
+    // There is no terminal at which the command could ask.
     let asked = host.run(&["cancel", "-l", "team=a"]).exits(6);
     let asked = asked.says("one@1").says("two@1").says("this cancels these 2 applications").says("--yes");
     assert!(!asked.stderr.contains("done@1") && !asked.stderr.contains("other@1"), "{}", asked.stderr);
@@ -56,7 +56,7 @@ fn an_application_runs_again_with_the_very_file_that_it_had() {
     assert_eq!(third["spec"]["deadline"], first["spec"]["deadline"]);
     assert_eq!(third["spec"]["program"]["digest"], first["artifacts"][0]["digest"]);
 
-    // Another program by the same name is not what ran.
+    // Another program by the same name is not the one that ran.
     host.file("answer.sql", "SELECT 43 AS answer;");
     let refused = host.run(&["rerun", "answer@1"]);
     match refused.code {

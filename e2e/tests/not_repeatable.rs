@@ -1,4 +1,5 @@
-//! `--on-failover fail`: a main() whose side effects must not be repeated is not executed again, and nothing else is lost.
+//! `--on-failover fail`: a main() whose side effects must not be repeated is not executed again,
+//! and nothing else is lost.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -6,7 +7,8 @@ use std::path::Path;
 
 use e2e::{Finished, Host};
 
-/// A job that is committed, one that is running when the leader is killed, and one that main() never comes to.
+/// Three jobs: one is committed, one is running when the leader is killed, and one main() never
+/// comes to.
 const SCRIPT: &str = "\
 -- job: first
 COPY (SELECT 1 AS one) TO 'first/' STORED AS PARQUET;
@@ -48,7 +50,8 @@ fn files(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// What a killed leader leaves of a main() that must not be repeated: said, with the way out, and clean.
+/// Checks what a killed leader leaves of a main() that must not be repeated: an error with the way
+/// out, and a clean application.
 #[track_caller]
 fn ended_for_good(host: &Host, run: Finished) -> serde_json::Value {
     run.exits(1)
@@ -87,7 +90,7 @@ fn jobs_that_ended_stay_and_the_others_are_cancelled() {
     assert_eq!(jobs[0]["name"], "first");
     assert_eq!(jobs[0]["end"]["outcome"], "JOB_OUTCOME_SUCCEEDED", "{status:#}");
     assert_eq!(jobs[0]["published"], true);
-    // main() may have come to its second job before it was frozen, no further.
+    // main() may have come to its second job before it was frozen, and no further.
     for job in &jobs[1..] {
         assert_eq!(job["end"]["outcome"], "JOB_OUTCOME_CANCELLED", "{job:#}");
     }

@@ -15,7 +15,7 @@ fn expected_carriers() -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.trim().split(',').map(str::to_owned).collect()).collect()
 }
 
-/// Rows of a printed table without its header, its rule and its count.
+/// The rows of a printed table without its header, its rule and its count.
 fn rows(table: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     table.lines().skip(1).filter(|line| line.contains('|')).map(cells).collect()

@@ -1,4 +1,5 @@
-//! What main() prints is shown once and kept, whatever dies meanwhile; what cannot be kept is told.
+//! What main() prints is shown once and kept, no matter which process dies on the way; what cannot
+//! be kept is reported.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -58,7 +59,7 @@ fn main_yields_to_the_services_of_its_host() {
     let ran = host.run(&["run", "-q", &program(&host, "how-nice", "nice")]).exits(0);
     let stat =
         std::fs::read_to_string(format!("/proc/{}/stat", host.pid_of("jobgraph-store").unwrap())).unwrap();
-    // Field 19 of proc(5), the seventeenth behind the command.
+    // The nice value is field 19 of proc(5), the seventeenth behind the command.
     let service = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned();
     let (main, service): (i32, i32) = (ran.stdout.trim().parse().unwrap(), service.parse().unwrap());
     assert!(main > service || service == 19, "main() has {main}, the store {service}");
@@ -79,12 +80,12 @@ fn what_main_said_last_is_not_lost_with_its_runner() {
     let leader = u32::try_from(status["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
     let first = format!("/proc/{}", status["main"]["pid"]);
     let store = host.pid_of("jobgraph-store").unwrap();
-    // The record hears nothing of what is said now.
+    // The record hears nothing of what main() prints now.
     signal(store, "STOP");
     std::fs::write(scratch.join("go"), "").unwrap();
     eventually("it is said", || scratch.join("said-1").exists());
     signal(leader, "KILL");
-    // Its tether ends it; until then it might come to its own end.
+    // The tether ends main(), which until then might come to its own end.
     eventually("main() has ended with its runner", || !Path::new(&first).exists());
     signal(store, "CONT");
     std::fs::write(scratch.join("end"), "").unwrap();

@@ -1,11 +1,12 @@
-//! What cannot be asked is STALE, with the last known state and a growing age; and a leader that hangs has its main() frozen.
+//! An application that cannot be asked is STALE, with the last known state and a growing age; and a
+//! leader that hangs has its main() frozen.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use e2e::Host;
 use e2e::process::{eventually, signal};
 
-/// State of a process, such as `S` or `T`; `None` once it is gone.
+/// The state of a process, such as `S` or `T`; `None` once it is gone.
 fn state_of(pid: u64) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; the state is the first field after it.
@@ -41,7 +42,7 @@ fn a_leader_that_hangs_is_stale_and_its_main_is_frozen_until_somebody_leads() {
     assert!(table.stdout.contains("STALE"), "{}", table.stdout);
 
     signal(leader, "CONT");
-    eventually("somebody leads again", || host.status("hung")["observation"]["stale"] == false);
+    eventually("a contender leads again", || host.status("hung")["observation"]["stale"] == false);
     host.run(&["cancel", "hung", "--wait"]).exits(3);
     assert_eq!(state_of(main), None, "the frozen main() has ended");
 }

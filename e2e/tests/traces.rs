@@ -1,4 +1,5 @@
-//! One run is one trace, over every process that has a part in it; and no trace where nobody asked for one.
+//! One run is one trace, over every process that has a part in it; and there is no trace where the
+//! user asked for none.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -11,7 +12,7 @@ use collector::Collector;
 use e2e::{Host, example, host};
 use tree::Trace;
 
-/// Where traces go; traces are off without it.
+/// The variable that says where traces go; traces are off without it.
 const SWITCH: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// The command, the runner, the four services, the worker and main().
@@ -26,7 +27,8 @@ const PROCESSES: [&str; 8] = [
     "worker",
 ];
 
-/// Runs an application on a host that sends traces; its trace, complete, since every process has flushed and ended.
+/// Runs an application on a host that sends traces. The trace is complete, because every process
+/// has flushed and ended.
 #[track_caller]
 fn traced(id: &str, arguments: &[&str], prepare: impl FnOnce(Host) -> Host) -> Trace {
     let collector = Collector::start();
@@ -36,14 +38,14 @@ fn traced(id: &str, arguments: &[&str], prepare: impl FnOnce(Host) -> Host) -> T
     Trace::of(id, collector.spans())
 }
 
-/// What has to be so for whatever kind of main(), with the names of its jobs.
+/// Checks what holds for every kind of main(), with the names of its jobs.
 #[track_caller]
 fn is_whole(trace: &Trace, id: &str, jobs: &[&str]) {
     let services = trace.services();
     assert!(PROCESSES.iter().all(|process| services.contains(process)), "{services:?}\n{trace}");
     let outside: Vec<_> =
         trace.outside.iter().map(|span| format!("{} ({})", span.name, span.service)).collect();
-    // The host's own look at its record and its processes is nobody's run.
+    // The host's own looks at its record and its processes belong to no run.
     let at_home = ["mainspring", "up", "jobgraph-store", "lifecycle"];
     assert!(
         trace.outside.iter().all(|span| at_home.contains(&span.service.as_str())),
@@ -86,7 +88,7 @@ fn is_whole(trace: &Trace, id: &str, jobs: &[&str]) {
         trace.descend(&[main, &execute]);
         trace.below(&execute, "jobgraph-store", "PutJobGraph");
     }
-    // Only the first of them has output.
+    // Only the first job has output.
     let published = trace.only("app-runner", "publish");
     trace.below(published, "describe", "Publish");
     assert!(
@@ -119,7 +121,7 @@ fn a_take_over_goes_on_in_the_same_trace() {
     let arguments = ["--contenders", "2", script.as_str()];
     let trace = traced("taken", &arguments, |host| host.with_failpoint("runner.in-main", "kill").0);
     let submit = trace.only("jobgraph-store", "Submit");
-    // The first attempt died with what it had not sent yet.
+    // The first attempt died with the spans that it had not sent yet.
     let main = trace.only("main", "main");
     let attempt = trace.all("app-runner", "attempt").into_iter().find(|span| span.id == main.parent);
     let attempt = attempt.unwrap_or_else(|| panic!("main() is below no attempt\n{trace}"));
@@ -132,7 +134,7 @@ fn a_take_over_goes_on_in_the_same_trace() {
 #[test]
 fn without_the_switch_nothing_is_sent_and_nothing_is_passed_on() {
     let collector = Collector::start();
-    // An exporter, if there were one, would go there.
+    // An exporter, if there were one, would send its spans there.
     let host = Host::new().with("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.endpoint());
     host.run(&["run", "--application-id", "quiet", &example("flights/carriers.sql")]).exits(0);
     assert_eq!(host.status("quiet")["traceparent"], "");

@@ -1,5 +1,5 @@
-//! Who can do what to whom: main() with its token, a contender with its own, and a main() under a
-//! user of its own.
+//! What each process may do to the others: main() with its token, a contender with its own, and a
+//! main() under a user of its own.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

@@ -1,5 +1,6 @@
-//! What has ended and cannot finish: an output that cannot be put in its place, a teardown that does not come to its end. It is
-//! told where people look, tried again, goes on by itself when the fault is gone, and can be given up.
+//! Applications that have ended and cannot finish: an output that cannot be put in its place, a
+//! teardown that does not come to its end. Users are told of it where they look, it is tried again,
+//! it goes on by itself when the fault is gone, and it can be given up.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -10,7 +11,7 @@ use e2e::process::{eventually, signal};
 use e2e::{Finished, Host, Running};
 use serde_json::Value;
 
-/// Partitioned, so that a plain file can lie where the job needs a directory.
+/// A script with partitioned output, so that a plain file can lie where the job needs a directory.
 const SCRIPT: &str = "\
 -- job: squares
 COPY (SELECT value * value AS square, value AS year FROM (VALUES (1), (2)) AS t(value))
@@ -19,7 +20,8 @@ COPY (SELECT value * value AS square, value AS year FROM (VALUES (1), (2)) AS t(
 SELECT 5 AS sum;
 ";
 
-/// An application whose first job has committed its output, held before it is published.
+/// An application whose first job has committed its output and is held before the output is
+/// published.
 struct Committed {
     host: Host,
     run: Running,
@@ -38,7 +40,7 @@ fn committed(host: Host, out: &Path, options: &[&str]) -> Committed {
 }
 
 impl Committed {
-    /// Lets the leader publish, and waits until it has said that it cannot.
+    /// Lets the leader publish, and waits until the leader has said that it cannot.
     fn fails_to_publish(&self) -> Value {
         std::fs::write(&self.go, "").unwrap();
         self.says_why()
@@ -49,7 +51,7 @@ impl Committed {
         trouble(&self.host, "Published")
     }
 
-    /// One end, each part once, nothing staged.
+    /// Checks that there is one end, each part once, and nothing staged.
     #[track_caller]
     fn ends_well(self) {
         self.run.finish().exits(0).says("nothing left over");
@@ -73,8 +75,8 @@ fn trouble(host: &Host, kind: &str) -> Value {
     conditions.into_iter().find(is_false).unwrap_or_default()
 }
 
-/// Published parts of the partitioned output; anything else in it but the marker of a whole one is
-/// a failure.
+/// How many parts of the partitioned output are published. Anything else in the output but the
+/// marker of a whole one is a failure.
 #[track_caller]
 fn parts(target: &Path) -> usize {
     let names = |directory: &Path| -> Vec<PathBuf> {
@@ -88,7 +90,7 @@ fn parts(target: &Path) -> usize {
     partitions.iter().map(|partition| names(partition).len()).sum()
 }
 
-/// A plain file where a directory has to be.
+/// Puts a plain file where a directory has to be.
 fn block(target: &Path) -> PathBuf {
     let file = target.join("year=1");
     std::fs::write(&file, "in the way").unwrap();
@@ -107,7 +109,7 @@ fn an_output_that_cannot_be_put_in_its_place_is_told_and_goes_on_by_itself() {
     for text in ["\"squares\"", "year=1", "tried again", "mainspring abandon squares@1"] {
         assert!(message.contains(text), "{text}: {message}");
     }
-    // Where people look: status, list, jobs, events; never an end that is not so.
+    // Users see it where they look: status, list, jobs, events; and never an end that is not so.
     let status = held.host.run(&["status", "squares"]).exits(0).stdout;
     for text in [
         "RUNNING",
@@ -161,7 +163,8 @@ fn cancelled_unpublished(host: Host, options: &[&str]) -> (Committed, PathBuf) {
 #[test]
 fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
     let (held, in_the_way) = cancelled_unpublished(Host::new(), &[]);
-    // While main() waits for it there is no end to give up; without a terminal nobody is asked.
+    // While main() waits for the publish there is no end to give up; without a terminal the command
+    // does not ask.
     held.host
         .run(&["abandon", "squares", "--yes"])
         .exits(6)
@@ -193,7 +196,7 @@ fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
     held.host.run(&["wait", "squares"]).exits(3);
     held.host.run(&["abandon", "squares", "--yes"]).exits(6).says("ALREADY_ENDED");
 
-    // The id lives again, and what was left harms it nothing.
+    // The id can be used again, and what was left does no harm to it.
     std::fs::remove_file(in_the_way).unwrap();
     let script = held.host.scratch().join("squares.sql");
     let out = held.host.scratch().join("out");
@@ -211,7 +214,7 @@ fn a_main_that_failed_keeps_its_outcome_when_its_output_is_given_up() {
     let main = held.host.status("squares")["main"]["pid"].as_u64().unwrap();
     signal(u32::try_from(main).unwrap(), "KILL");
     eventually("only the publish is left", || held.host.status("squares")["phase"] == "PHASE_FINISHING");
-    // No cancel is needed: nothing runs any more.
+    // No cancel is needed, because nothing runs any more.
     held.host.run(&["abandon", "squares", "--yes", "--wait"]).exits(1);
     held.run.finish().exits(1).says("error[MAIN_KILLED]").says("left over: output of job \"squares\"");
     held.host.down();

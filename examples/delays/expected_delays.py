@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the application `delays` has to print, computed without any SQL engine: Python's csv module and whole numbers.
+"""What the application `delays` has to print, computed without any SQL engine, by Python's csv
+module and whole numbers.
 
     python3 expected_delays.py [--column COLUMN]            the table, as delays prints it
     python3 expected_delays.py [--column COLUMN] --json     a list of objects
@@ -48,7 +49,7 @@ def table(rows: list[dict]) -> str:
     cells = [list(rows[0])] + [[str(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [" | ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in cells]
-    # Headings stand as numbers do.
+    # Headings are aligned as numbers are.
     return "\n".join([lines[0], "-+-".join("-" * width for width in widths), *lines[1:], f"({len(rows)} rows)"])
 
 

@@ -1,4 +1,5 @@
-"""The application `delays` as one of mainspring's. MAINSPRING_BIN names the binary, `delays` lies beside it; all state is below TMPDIR."""
+"""The application `delays`, run by mainspring. MAINSPRING_BIN names the binary, `delays` lies
+beside it; all state is below TMPDIR."""
 
 import json
 import os
@@ -18,7 +19,8 @@ PATIENCE_S = 60
 
 
 class TestDelays(unittest.TestCase):
-    """Each run on a host of its own, which leaves by itself; `mainspring down` makes sure of it."""
+    """Each run has a host of its own, which leaves by itself; `mainspring down` makes sure of
+    it."""
 
     def setUp(self):
         root = tempfile.TemporaryDirectory(prefix="dl")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What carriers.sql has to answer, computed without any SQL engine: Python's csv module and whole numbers.
+"""What carriers.sql has to answer, computed without any SQL engine, by Python's csv module and
+whole numbers.
 
     python3 expected_carriers.py            CSV with a header line
     python3 expected_carriers.py --json     a list of objects with the same keys

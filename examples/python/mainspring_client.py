@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An example client of mainspring.api.v1: submits, lists and follows applications. Needs grpcio and grpcio-tools.
+"""An example client of mainspring.api.v1: submits, lists and follows applications. Needs grpcio and
+grpcio-tools.
 
     mainspring_client.py submit PROGRAM [--id ID] [--artifact FILE]… [-- ARGUMENT…]   submit, print ID@GENERATION
     mainspring_client.py follow ID                                                    its states and events until it is clean
@@ -25,7 +26,8 @@ import grpc
 from google.protobuf import json_format
 
 HERE = pathlib.Path(__file__).resolve().parent
-# grpcio-tools makes the stubs from the .proto files when they are imported; both directories are looked into.
+# grpcio-tools makes the stubs from the .proto files when they are imported, and looks for the files
+# in both directories.
 sys.path += [str(HERE.parent.parent / "proto"), str(HERE)]
 pb, services = grpc.protos_and_services("mainspring/api/v1/applications.proto")
 app_pb = grpc.protos("mainspring/api/v1/application.proto")
@@ -42,7 +44,8 @@ EXIT_CODES = {
 
 
 class Refused(Exception):
-    """A call that the service answered with an error: the gRPC code, the stable reason, and what else it said."""
+    """A call that the service answered with an error: the gRPC code, the stable reason, and what
+    else the service said."""
 
     def __init__(self, error: grpc.RpcError):
         super().__init__(error.details())
@@ -68,14 +71,15 @@ class Refused(Exception):
 
 
 def state_directory() -> pathlib.Path:
-    """Where the CLI keeps state, by the same rules."""
+    """The directory where the CLI keeps state, by the CLI's own rules."""
     chosen = os.environ.get("MAINSPRING_STATE_DIR")
     base = os.environ.get("XDG_STATE_HOME")
     return pathlib.Path(chosen or (pathlib.Path(base) / "mainspring" if base else pathlib.Path.home() / ".local/state/mainspring"))
 
 
 def token(key_file: pathlib.Path) -> str:
-    """The deployment's token: a claim and its HMAC under the deployment key (64 hex digits in a file of mode 0600)."""
+    """The deployment's token: a claim and its HMAC under the deployment key (64 hex digits in a
+    file of mode 0600)."""
     key = bytes.fromhex(key_file.read_text().strip())
     claim = "ms1.deployment"
     return f"{claim}.{hmac.new(key, claim.encode(), hashlib.sha256).hexdigest()}"
@@ -85,14 +89,16 @@ class Client:
     """The API of one host."""
 
     def __init__(self, state: pathlib.Path, stream_timeout_s: float | None = None):
-        """`stream_timeout_s`: the longest that one stream may last, for callers that must not wait for ever."""
+        """`stream_timeout_s` is the longest that one stream may last, for callers that must not
+        wait for ever."""
         self.stream_timeout_s = stream_timeout_s
         try:
             host = json.loads((state / "host.json").read_text())
         except FileNotFoundError:
             raise SystemExit(f"error[HOST_NOT_REACHABLE]: no host runs for {state}; start one with: mainspring up") from None
         endpoint = host["services"]["jobgraph-store"]["endpoint"]
-        # grpcio would send the escaped path of a unix socket as :authority, which HTTP/2 servers refuse.
+        # grpcio would send the escaped path of a unix socket as :authority, which HTTP/2 servers
+        # refuse.
         options = [("grpc.default_authority", "localhost")]
         self.channel = grpc.insecure_channel(endpoint.removeprefix("tcp://"), options)
         self.metadata = [("authorization", f"Bearer {token(state / 'deployment.key')}")]
@@ -105,7 +111,8 @@ class Client:
         self.channel.close()
 
     def call(self, name: str, request, patience_s: float = 10.0):
-        """One unary call. Repeated while the service is away: each call below is harmless to repeat."""
+        """Makes one unary call, and repeats it while the service is away, because each call below
+        is harmless to repeat."""
         deadline = time.monotonic() + patience_s
         pause_s = 0.05
         while True:
@@ -119,14 +126,16 @@ class Client:
                 pause_s = min(pause_s * 2, 1.0)
 
     def stream(self, name: str, request) -> typing.Iterator:
-        """The answers of a stream. It ends with `Refused`; UNAVAILABLE means: ask again from where it broke off."""
+        """The answers of a stream. A stream that breaks raises `Refused`; with UNAVAILABLE the
+        caller asks again from where the stream broke off."""
         try:
             yield from getattr(self.stub, name)(request, metadata=self.metadata, timeout=self.stream_timeout_s)
         except grpc.RpcError as error:
             raise Refused(error) from None
 
     def submit(self, spec, request_id: str | None = None):
-        """Submits an application. The request id makes a repeat answer what the first one did."""
+        """Submits an application. With the same request id a repeat answers what the first call
+        did."""
         request = pb.SubmitRequest(
             request_id=request_id or str(uuid.uuid4()), spec=spec, requested_by=f"{os.environ.get('USER', 'nobody')}@python"
         )
@@ -147,7 +156,8 @@ class Client:
                 return found, page.revision
 
     def watch(self, application_id: str = "", generation: int = 0, after_revision: int = 0) -> typing.Iterator:
-        """States, newer than the revision or beginning with a snapshot, without a gap, also while the service restarts."""
+        """States that are newer than the revision, or that begin with a snapshot, without a gap,
+        also while the service restarts."""
         while True:
             request = pb.WatchRequest(application_id=application_id, generation=generation, after_revision=after_revision)
             try:
@@ -155,8 +165,9 @@ class Client:
                     if answer.HasField("application"):
                         yield answer.application
                     else:
-                        # Everything up to here was seen: from here the watch goes on after a break. States are no such mark:
-                        # those of a snapshot come in no order of revisions.
+                        # Everything up to this revision was seen, so that the watch goes on from it
+                        # after a break. A state is no such mark, because those of a snapshot come
+                        # in no order of revisions.
                         mark = answer.snapshot_end if answer.HasField("snapshot_end") else answer.bookmark
                         after_revision = max(after_revision, mark.revision)
             except Refused as refused:
@@ -167,14 +178,14 @@ class Client:
             time.sleep(random.uniform(0.05, 0.2))
 
     def follow(self, application_id: str, generation: int = 0) -> typing.Iterator:
-        """The application each time that it changed, last when it is clean."""
+        """The application each time that it has changed, the last time when it is clean."""
         for application in self.watch(application_id, generation):
             yield application
             if application.clean:
                 return
 
     def events(self, application_id: str, generation: int = 0, after: int = 0, follow: bool = False) -> typing.Iterator:
-        """What happened, oldest first; with `follow` until the application is clean."""
+        """The events, oldest first; with `follow` until the application is clean."""
         while True:
             request = pb.EventsRequest(
                 application_id=application_id, generation=generation, after_event_id=after, follow=follow
@@ -190,14 +201,15 @@ class Client:
             time.sleep(random.uniform(0.05, 0.2))
 
     def output(self, application_id: str, generation: int = 0, stream: str = "stdout") -> bytes:
-        """What main() wrote to stdout or stderr so far."""
+        """What main() has written to stdout or stderr so far."""
         request = pb.ReadLogsRequest(application_id=application_id, generation=generation, roles=["main"])
         lines = [line for answer in self.stream("ReadLogs", request) for line in answer.lines if line.stream == stream]
         return b"".join(line.text + (b"" if line.partial else b"\n") for line in lines)
 
 
 def spec_of(program: str, application_id: str = "", artifacts: typing.Sequence[str] = (), arguments: typing.Sequence[str] = ()):
-    """The spec of a program for the embedded engine. Paths are made absolute: the host has another working directory."""
+    """The spec of a program for the embedded engine. Paths are made absolute, because the host has
+    another working directory."""
     return spec_pb.ApplicationSpec(
         application_id=application_id,
         program=spec_pb.Program(uri=uri(program), arguments=arguments),
@@ -208,12 +220,12 @@ def spec_of(program: str, application_id: str = "", artifacts: typing.Sequence[s
 
 
 def uri(path: str) -> str:
-    """A URI as it is, a path as an absolute one."""
+    """A URI as it is, or an absolute path for a path."""
     return path if "://" in path else str(pathlib.Path(path).resolve())
 
 
 def word(message, field: str) -> str:
-    """`RUNNING` for PHASE_RUNNING."""
+    """The word for people, such as `RUNNING` for PHASE_RUNNING."""
     value = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number[getattr(message, field)]
     return value.name.removeprefix(f"{field.upper()}_")
 
@@ -228,7 +240,8 @@ def one_line(application) -> str:
 
 
 def troubles(application) -> list[str]:
-    """What cannot be done now and is tried again, each with its way out: conditions that are false for a reason."""
+    """What cannot be done now and is tried again, each with its way out; these are the conditions
+    that are false for a reason."""
     if application.clean:
         return []
     false = [c for c in application.conditions if c.status == app_pb.CONDITION_STATUS_FALSE and c.reason]
@@ -236,7 +249,7 @@ def troubles(application) -> list[str]:
 
 
 def follow(client: Client, application_id: str) -> int:
-    """Prints events as JSON lines as they come; the exit code mirrors the application."""
+    """Prints events as JSON lines while they come; the exit code mirrors the application."""
     for event in client.events(application_id, follow=True):
         print(json.dumps(json_format.MessageToDict(event)), flush=True)
     for application in client.follow(application_id):
@@ -245,7 +258,7 @@ def follow(client: Client, application_id: str) -> int:
 
 
 def main() -> int:
-    """Parses and does."""
+    """Parses the command line and runs its command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state-dir", type=pathlib.Path, default=state_directory())
     verbs = parser.add_subparsers(dest="verb", required=True)

@@ -1,4 +1,5 @@
-"""The example client against a host of its own. MAINSPRING_BIN names the binary; all state is below TMPDIR."""
+"""The example client against a host of its own. MAINSPRING_BIN names the binary; all state is below
+TMPDIR."""
 
 import json
 import os
@@ -22,7 +23,7 @@ PATIENCE_S = 60
 
 
 class TestClient(unittest.TestCase):
-    """One host for all of them: `mainspring up`, ended with `mainspring down`."""
+    """All tests use one host: `mainspring up`, ended with `mainspring down`."""
 
     @classmethod
     def setUpClass(cls):
@@ -44,7 +45,7 @@ class TestClient(unittest.TestCase):
 
     @classmethod
     def end(cls, up: subprocess.Popen):
-        """Ends the host whatever the tests came to."""
+        """Ends the host, whether the tests have passed or failed."""
         try:
             cls.mainspring("down", "--yes")
             up.wait(PATIENCE_S)
@@ -54,7 +55,7 @@ class TestClient(unittest.TestCase):
 
     @classmethod
     def mainspring(cls, *arguments: str) -> str:
-        """The CLI: stdout."""
+        """Runs the CLI, and answers its stdout."""
         command = [BINARY, *arguments]
         done = subprocess.run(command, env=cls.environment, cwd=cls.root, timeout=PATIENCE_S, capture_output=True, text=True)
         if done.returncode:
@@ -62,22 +63,22 @@ class TestClient(unittest.TestCase):
         return done.stdout
 
     def script(self, text: str) -> str:
-        """A program in a file of its own."""
+        """Writes a program into a file of its own."""
         path = self.root / f"s{uuid.uuid4().hex[:8]}.sql"
         path.write_text(text)
         return str(path)
 
     def submitted(self, text: str = GOOD, **spec):
-        """An application that was submitted just now."""
+        """Submits an application."""
         return self.client.submit(ms.spec_of(self.script(text), **spec)).application
 
     def ended(self, application):
-        """The application when it is clean."""
+        """Waits for the application until it is clean."""
         states = list(self.client.follow(application.application_id, application.generation))
         return states[-1]
 
     def refusal(self, call, *arguments) -> ms.Refused:
-        """What a call that must be refused says."""
+        """The refusal of a call that must be refused."""
         with self.assertRaises(ms.Refused) as caught:
             call(*arguments)
         return caught.exception
@@ -178,7 +179,7 @@ class TestClient(unittest.TestCase):
         printed = json.loads(self.mainspring("status", name, "-o", "json"))
         application = self.client.get(last.application_id, last.generation)
         mapped = json_format.MessageToDict(application, always_print_fields_with_no_presence=True)
-        # Its age differs from call to call.
+        # The age in it differs from call to call.
         for answer in (printed, mapped):
             answer.pop("observation", None)
         self.assertEqual(printed, mapped)

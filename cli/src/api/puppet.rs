@@ -1,5 +1,5 @@
-//! For tests: a record that shows what the test put into it, behind the real wire, and says on a
-//! watch what the test says.
+//! For tests: a record that shows what the test put into it, behind the real wire, and tells on a
+//! watch what the test tells it to.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::{Arc, Mutex};
@@ -27,10 +27,10 @@ use tonic::{Request, Response, Status};
 
 use super::Api;
 
-/// The longest that anything here may take.
+/// The longest that a test waits for anything here.
 const LONG: Duration = Duration::from_secs(20);
 
-/// What comes about, or the test fails.
+/// Waits for the future; a test whose future does not come to an end in time fails.
 pub(crate) async fn soon<F: Future>(what: F) -> F::Output {
     timeout(&SystemClock, LONG, what).await.expect("comes about")
 }
@@ -44,18 +44,18 @@ impl Telling {
     }
 }
 
-/// What the record holds.
+/// What the record holds and answers with.
 #[derive(Clone, Default)]
 struct Held {
-    /// Newest first.
+    /// The applications, newest first.
     applications: Arc<Mutex<Vec<Application>>>,
-    /// Ids that it forgot.
+    /// The ids of the applications that the record forgot.
     forgotten: Arc<Mutex<Vec<String>>>,
-    /// Streams of output end, empty as they are; before that they tell nothing.
+    /// Whether streams of output end, empty as they are; until then they stay open and silent.
     output_ends: tokio::sync::watch::Sender<bool>,
 }
 
-/// The record, in this process; gone with this value.
+/// A record in this process, whose server ends when this value is dropped.
 pub(crate) struct Puppet {
     pub(crate) api: Api,
     held: Held,
@@ -71,7 +71,7 @@ impl Drop for Puppet {
 }
 
 impl Puppet {
-    /// Its `api` counts time by `clock`.
+    /// A puppet whose `api` counts time by `clock`.
     pub(crate) async fn new(clock: SharedClock) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
@@ -96,7 +96,7 @@ impl Puppet {
         Self { api: Api::new(channel, clock), held, watches, shutdown, _directory: directory }
     }
 
-    /// Older than all that it holds.
+    /// Adds an application that is older than all that the record holds.
     pub(crate) fn holds(&self, application: Application) {
         self.held.applications.lock().unwrap().push(application);
     }
@@ -109,12 +109,12 @@ impl Puppet {
         self.held.output_ends.send_replace(true);
     }
 
-    /// The next watch that somebody begins.
+    /// The test's end of the next watch that a client begins.
     pub(crate) async fn watched(&mut self) -> Telling {
         soon(self.watches.next()).await.unwrap()
     }
 
-    /// Whether somebody has begun another watch by now.
+    /// Whether a client has begun another watch by now.
     pub(crate) fn is_watched_anew(&mut self) -> bool {
         self.watches.try_recv().is_ok()
     }
@@ -125,7 +125,7 @@ struct Wire {
     begun: UnboundedSender<Telling>,
 }
 
-/// The methods that no test asks for.
+/// The service: the methods that tests ask for as given, the others unimplemented.
 macro_rules! serve {
     ({ $($asked:item)* } $($method:ident: $request:ident => $answer:ty),* $(,)?) => {
         #[tonic::async_trait]
@@ -184,7 +184,7 @@ serve! {
             Ok(Response::new(told.boxed()))
         }
 
-        /// None: all are told already.
+        /// An empty stream, because the watch tells all events that a test needs.
         async fn events(&self, _: Request<EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
             Ok(Response::new(futures::stream::empty().boxed()))
         }

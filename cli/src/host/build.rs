@@ -1,4 +1,4 @@
-//! Which build a process runs: a host left over from another build has to be recognised.
+//! Which build a process runs, so that a host left over from another build is recognised.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,15 +6,16 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// Version of this build.
+/// The version of this build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Identifies the executable that this process runs: 12 hex digits. Two builds of one version differ.
+/// Identifies the executable that this process runs, in 12 hex digits; two builds of one version
+/// differ.
 pub(crate) fn ours() -> String {
     of(Path::new("/proc/self/exe")).unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Identifies the executable that a process runs, also when its file has been replaced since.
+/// Identifies the executable that a process runs, even if its file has been replaced since.
 pub(crate) fn of_process(pid: u32) -> Option<String> {
     of(Path::new(&format!("/proc/{pid}/exe")))
 }
@@ -23,8 +24,9 @@ fn of(executable: &Path) -> Option<String> {
     std::fs::metadata(executable).ok().map(|metadata| digest(&metadata))
 }
 
-/// Size and time of change: reading 200 MB at each start would cost more than starting. A copy of the same build counts
-/// as another one, which costs no more than a restart of an idle host.
+/// A digest of the file's size and time of change, because reading 200 MB at each start would cost
+/// more than starting. A copy of the same build counts as another build, which costs no more than a
+/// restart of an idle host.
 fn digest(metadata: &Metadata) -> String {
     let mut hasher = Sha256::new();
     for number in [metadata.len().cast_signed(), metadata.mtime(), metadata.mtime_nsec()] {

@@ -1,4 +1,5 @@
-//! What is asked of lifecycle: keeping contenders for an application, and ending what is left of them.
+//! What the host asks of lifecycle: to keep contenders for an application, and to end what is left
+//! of them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -16,20 +17,23 @@ use proto::lifecycle::{ProcessStatus, ProvisionContendersRequest};
 
 use crate::exit::Exit;
 
-/// The exit codes of a contender whose application is clean, as `wait` has them: it is not started again.
+/// The exit codes of a contender whose application is clean, the same as those of `wait`. Lifecycle
+/// does not start such a contender again.
 const DONE: [i32; 4] = [0, 1, 3, 4];
 
-/// Those of one that gave up: another start would meet the same error, or the same command line.
+/// The exit codes of a contender that gave up, because another start would meet the same error or
+/// the same command line.
 const GAVE_UP: [Exit; 2] = [Exit::GAVE_UP, Exit::USAGE];
 
 /// The longest that one call may take.
 const CALL: Duration = Duration::from_secs(60);
 
-/// The same for whoever ends the host: force comes next anyway.
+/// The longest that one call may take while the host is being ended, since the processes are killed
+/// next anyway.
 const LAST_CALL: Duration = Duration::from_secs(10);
 
-/// Variables of the host that a contender needs: to find places and programs, to log, to be tested; and to trace,
-/// what begins with `OTEL_`.
+/// The variables of the host that a contender needs to find places and programs, to log, and to be
+/// tested. What tracing needs begins with `OTEL_` and is added apart.
 const HANDED_ON: [&str; 14] = [
     "PATH",
     "HOME",
@@ -47,7 +51,7 @@ const HANDED_ON: [&str; 14] = [
     "RUST_BACKTRACE",
 ];
 
-/// Keeps contenders through lifecycle.
+/// Keeps contenders, by asking lifecycle to.
 #[derive(Clone)]
 pub(crate) struct Contenders {
     lifecycle: Lifecycle,
@@ -56,7 +60,7 @@ pub(crate) struct Contenders {
 }
 
 impl Contenders {
-    /// `executable` is run as `executable serve app-runner`; `environment` is given to it on top of what every
+    /// Contenders run as `executable serve app-runner`; `environment` is added to what every
     /// process needs.
     pub(crate) fn new(
         channel: GrpcChannel,
@@ -82,8 +86,9 @@ impl Contenders {
         Self { lifecycle: Lifecycle::new(channel), clock, role }
     }
 
-    /// Has `count` contenders, part of the trace that `traceparent` names, kept until the application is clean. Repeating it
-    /// changes nothing; with another `wish`, those that gave up are tried again.
+    /// Has lifecycle keep `count` contenders until the application is clean, as a part of the trace
+    /// that `traceparent` names. A repeated call changes nothing; a call with another `wish` has
+    /// contenders that gave up tried again.
     pub(crate) async fn keep(
         &self,
         application: &ApplicationRef,
@@ -102,12 +107,12 @@ impl Contenders {
         self.bounded(self.lifecycle.provision_contenders(request)).await.map(drop)
     }
 
-    /// Ends what is left of an application's contenders; answers what could not be ended.
+    /// Ends what is left of an application's contenders, and answers what could not be ended.
     pub(crate) async fn end(&self, application: &ApplicationRef) -> Result<Vec<String>, CallError> {
         self.bounded(self.lifecycle.teardown_contenders(application)).await
     }
 
-    /// Applications that lifecycle has contenders of.
+    /// The applications that lifecycle has contenders of.
     pub(crate) async fn known(&self) -> Result<HashSet<ApplicationRef>, CallError> {
         Ok(self.bounded(processes(&self.lifecycle)).await?.into_iter().map(|(of, _)| of).collect())
     }
@@ -117,9 +122,10 @@ impl Contenders {
     }
 }
 
-/// Ends contenders of every application but these, for whoever is about to end the host: what `up` and lifecycle have not torn
-/// down by then would stay until the next `up`. Of these it forgets those that gave up, so that the next `up` tries them again. A
-/// teardown that is under way already is waited for. What cannot be done is said and left.
+/// Ends the contenders of all applications but these, before the host is ended: contenders that
+/// neither `up` nor lifecycle had torn down by then would stay until the next `up`. Contenders that
+/// gave up are forgotten for these applications too, so that the next `up` tries them again. A
+/// teardown that is already under way is waited for. What cannot be done is logged and left.
 pub(crate) async fn end_all_but(
     unclean: &HashSet<ApplicationRef>,
     channel: GrpcChannel,
@@ -141,7 +147,7 @@ pub(crate) async fn end_all_but(
     futures::future::join_all(ends).await;
 }
 
-/// Whose contenders lifecycle has, and whether that one gave up.
+/// The applications that lifecycle has contenders of, each with whether that contender gave up.
 async fn processes(lifecycle: &Lifecycle) -> Result<Vec<(ApplicationRef, bool)>, CallError> {
     let processes: Vec<ProcessStatus> = lifecycle.list_processes(None).await?;
     let contenders = processes.into_iter().filter(|process| process.kind == "contender");

@@ -1,5 +1,5 @@
-//! Makes sure that a host runs: starts `up` in the background when nobody holds `host.lock`, and waits until `host.json`
-//! says that everything is ready.
+//! Makes sure that a host runs: starts `up` in the background when `host.lock` is free, and waits
+//! until `host.json` says that everything is ready.
 #![allow(clippy::disallowed_methods, reason = "starts `up`, which has to outlive this process")]
 
 use std::fs::OpenOptions;
@@ -27,17 +27,19 @@ const READY: Duration = Duration::from_secs(30);
 /// How often `host.json` is looked for.
 const LOOK: Duration = Duration::from_millis(3);
 
-/// How often `up` is started: a second time, because one that leaves may still hold the lock when the first looks at it.
+/// How often `up` is started. The second start is for an `up` that is leaving and still holds the
+/// lock when the first one looks at it.
 const STARTS: u32 = 2;
 
-/// How often a lock that names a process which is not there is looked at again. A killed `up` is named until the next one has written over it; one
-/// in another container always looks like that.
+/// How often a lock is looked at again that names a process which is not there. A killed `up` is
+/// named until the next one has written over its id, and an `up` in another container looks like
+/// that all the time.
 const DOUBTS: u32 = 100;
 
-/// The log of a background `up` begins anew above this size.
+/// The size above which the log of a background `up` begins anew.
 const MAX_LOG_BYTES: u64 = 1024 * 1024;
 
-/// Whether the host had to be started, and how long that took.
+/// How long the start of the host took, if it had to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Started(pub(crate) Option<Duration>);
 
@@ -48,7 +50,7 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
         .map_err(|error| Failure::of_state(format!("{}: {error}", places.state().display())))?;
     let mut up: Option<Child> = None;
     let mut starts = 0;
-    // Where in its log the words of the host that is started here begin.
+    // The byte in the log of `up` from which on this start's host writes.
     let mut said_from = None;
     let (mut replaced, mut doubts) = (false, 0);
     loop {
@@ -88,7 +90,8 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
     }
 }
 
-/// Nobody can tell what a host is made of whose own file was damaged; it works on.
+/// The error for a damaged `host.json`. The host itself works on, but the file no longer tells
+/// which processes it is made of.
 fn damaged(error: std::io::Error) -> Failure {
     Failure::new(Exit::REFUSED, Reason::DataCorrupt, error.to_string())
         .help("mainspring down --yes ends the host; the next command starts it again, and applications go on")
@@ -103,11 +106,12 @@ async fn wait(clock: &SharedClock, began: Boot, places: &Places, said_from: Opti
     Ok(())
 }
 
-/// A host of another build is asked to leave; it ends its services if it is idle. Whoever comes next adopts the rest.
+/// Asks a host of another build to leave. The host ends its services if it is idle, and the `up`
+/// that is started next adopts what remains.
 async fn replace(file: &HostFile, clock: &SharedClock) {
     if let Some(process) = file.process() {
         process.signal(Signal::TERM);
-        // One that does not leave is used if its protocol fits, which is looked at next.
+        // A host that does not leave is used if its protocol fits, which the caller checks next.
         let _ = chassis::clock::timeout(clock, READY, service::ended(clock, &process)).await;
     }
 }
@@ -128,8 +132,8 @@ fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
     Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
 }
 
-/// A wish for another user than the host's is refused: a host cannot change whom its processes run as, and to run as more than was
-/// wished for would be said to nobody.
+/// Refuses another user than the host's, because a host cannot change the user that its processes
+/// run as, and the process that runs with more rights than wished for would give no sign of it.
 fn runs_as_wished(file: &HostFile, places: &Places, wished: Option<String>) -> Outcome<()> {
     let Some(wished) = wished.filter(|wished| !wished.is_empty() && file.run_as.as_ref() != Some(wished))
     else {
@@ -159,17 +163,18 @@ fn not_started(places: &Places, said_from: Option<u64>, what: &str) -> Failure {
     failure
 }
 
-/// Nobody is `up`.
+/// Whether no process is `up`.
 pub(crate) fn is_gone(places: &Places) -> bool {
     matches!(holder(&places.host_lock()), Ok(Holder::Free))
 }
 
-/// Where a background `up` writes to.
+/// The file that a background `up` writes to.
 pub(crate) fn up_log(places: &Places) -> PathBuf {
     places.state().join("up.log")
 }
 
-/// Starts `up` in the background; and where in its log its words begin.
+/// Starts `up` in the background. Answers with the process and with the byte of the log from which
+/// on this process writes.
 fn start(places: &Places) -> Outcome<(Child, u64)> {
     let path = up_log(places);
     let mut options = OpenOptions::new();
@@ -191,7 +196,7 @@ fn start(places: &Places) -> Outcome<(Child, u64)> {
         .stdout(log.try_clone()?)
         .stderr(log);
     for (variable, _) in std::env::vars_os() {
-        // The options of the verb that starts the host are not the host's.
+        // The options of the verb that starts the host are not meant for the host.
         if variable.to_str().is_some_and(is_option_of_a_verb) {
             command.env_remove(variable);
         }
@@ -199,7 +204,7 @@ fn start(places: &Places) -> Outcome<(Child, u64)> {
     Ok((command.spawn()?, said_from))
 }
 
-/// Twins of options that say how one command speaks.
+/// Whether the variable is the twin of an option that says how one command prints.
 fn is_option_of_a_verb(variable: &str) -> bool {
     ["MAINSPRING_FORMAT", "MAINSPRING_QUIET", "MAINSPRING_COLOR", "MAINSPRING_PROGRESS"].contains(&variable)
 }

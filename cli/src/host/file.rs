@@ -1,4 +1,5 @@
-//! `host.json`: what a running host is made of. Written whole when everything is ready, gone when the host is.
+//! `host.json` says what a running host is made of. `up` writes the file whole when everything is
+//! ready, and removes it when the host ends.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,60 +11,63 @@ use chassis::transport::Endpoint;
 use client::process_tree::Process;
 use serde::{Deserialize, Serialize};
 
-/// Endpoints of services that somebody else runs, by the service's name: they are used and never started or ended.
+/// The endpoints of services that run elsewhere, by the service's name. The host uses such a
+/// service and never starts or ends it.
 pub(crate) type Given = BTreeMap<String, Endpoint>;
 
 /// What `up` says about itself and its services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostFile {
-    /// Version of the build of `up`.
+    /// The version of the build of `up`.
     pub(crate) version: String,
-    /// The build itself.
+    /// The build of `up`.
     pub(crate) build: String,
-    /// Version of the protocol between processes.
+    /// The version of the protocol between processes.
     pub(crate) protocol: u32,
-    /// Process id of `up`.
+    /// The process id of `up`.
     pub(crate) pid: u32,
-    /// When it was started, in clock ticks since boot.
+    /// When `up` was started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// Whom main() and clusters run as, where that is not the host's own user.
+    /// The user that main() and clusters run as, where that is not the host's own user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run_as: Option<String>,
-    /// The four services by name.
+    /// The four services, by name.
     pub(crate) services: BTreeMap<String, ServiceEntry>,
 }
 
-/// Who starts a service and ends it.
+/// Which party starts a service and ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum KeptBy {
     /// `up` started it, keeps it running, and ends it.
     #[default]
     Up,
-    /// Somebody started it by hand for this state directory: it is used, and `up` takes its place once it has ended.
+    /// The operator started it by hand for this state directory. `up` uses it, and starts a service
+    /// of its own in its place once it has ended.
     Hand,
-    /// Somebody gave its endpoint: it is used, wherever and whatever it is.
+    /// The operator named its endpoint. `up` uses it, at any place and of any build.
     Given,
 }
 
 /// One service that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceEntry {
-    /// Where it serves.
+    /// The endpoint at which it serves.
     pub(crate) endpoint: String,
-    /// Its process id; 0 of one whose endpoint was given.
+    /// Its process id; 0 if its endpoint was given.
     pub(crate) pid: u32,
     /// When it was started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// Its build; empty where it is not known.
+    /// Its build; empty where the build is not known.
     pub(crate) build: String,
-    /// Whose it is.
+    /// The party that starts and ends it.
     #[serde(default)]
     pub(crate) kept_by: KeptBy,
 }
 
 impl ServiceEntry {
-    /// Of a service whose endpoint was given: its process is nobody's business here.
+    /// The entry of a service whose endpoint was given. The host does not know its process and has
+    /// nothing to do with it.
     pub(crate) fn given(endpoint: &Endpoint) -> Self {
         let endpoint = endpoint.to_string();
         Self { endpoint, pid: 0, start_ticks: 0, build: String::new(), kept_by: KeptBy::Given }
@@ -71,7 +75,8 @@ impl ServiceEntry {
 }
 
 impl HostFile {
-    /// The file's content; `None` if there is none. One that cannot be read was damaged, since it is replaced in one step.
+    /// The file's content; `None` if there is no file. A file that cannot be parsed was damaged
+    /// from outside, because `up` replaces the file in one step.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         let about =
             |kind, why: &dyn std::fmt::Display| io::Error::new(kind, format!("{} {why}", path.display()));
@@ -87,19 +92,20 @@ impl HostFile {
         }
     }
 
-    /// The `up` that wrote it, while it lives and can be seen from here.
+    /// The `up` that wrote the file, while that process lives and is visible from here.
     pub(crate) fn process(&self) -> Option<Process> {
         Process::of(self.pid)
             .filter(|process| process.start_ticks == self.start_ticks && !process.is_zombie())
     }
 
-    /// The endpoints that were given to the `up` that wrote it.
+    /// The endpoints that were given to the `up` that wrote the file.
     pub(crate) fn given(&self) -> Given {
         let given = self.services.iter().filter(|(_, entry)| entry.kept_by == KeptBy::Given);
         given.filter_map(|(name, entry)| Some((name.clone(), entry.endpoint.parse().ok()?))).collect()
     }
 
-    /// Replaces the file in one step. It need not be durable: what it tells of ends with the machine.
+    /// Replaces the file in one step. The file is not synced to the disk, because the processes
+    /// that it names end with the machine.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("json.new");
         let mut text = serde_json::to_string_pretty(self)?;
@@ -161,7 +167,8 @@ mod tests {
         HostFile::remove(&path).unwrap();
     }
 
-    /// Who has just taken the lock over from one that was killed has not said so yet: the lock and this file still name the dead one.
+    /// An `up` that takes the lock over from a killed one does not write its own id in the same
+    /// instant: until then the lock and this file still name the dead one.
     #[test]
     fn a_file_outlives_its_process() {
         let this = Process::of(std::process::id()).unwrap();

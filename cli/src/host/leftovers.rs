@@ -1,5 +1,6 @@
-//! What generations leave below the state directory beside the record: outputs whose place nobody chose, checkpoints, work. It goes once
-//! the record has forgotten them.
+//! What generations leave below the state directory beside the record: outputs in the default
+//! place, checkpoints, work. These directories are removed once the record has forgotten their
+//! generation.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,12 +12,13 @@ use proto::ApplicationRef;
 
 use crate::application::Named;
 
-/// Directories of one generation.
+/// The directories of one generation.
 fn directories(places: &Places, application: &ApplicationRef) -> [PathBuf; 3] {
     [places.outputs(application), places.checkpoints(application), places.application_work(application)]
 }
 
-/// Removes what a generation has left. Only of one that the record has forgotten: no later one has its name.
+/// Removes what a generation has left. The caller passes a generation only once the record has
+/// forgotten it, after which no later generation gets its name.
 pub(crate) fn remove(places: &Places, application: &ApplicationRef) -> io::Result<()> {
     for directory in directories(places, application) {
         match fs::remove_dir_all(&directory) {
@@ -29,7 +31,7 @@ pub(crate) fn remove(places: &Places, application: &ApplicationRef) -> io::Resul
     Ok(())
 }
 
-/// The generations that have left something, but for these.
+/// The generations that have left something, without the known ones.
 pub(crate) fn of_others(
     places: &Places,
     known: &HashSet<ApplicationRef>,
@@ -50,7 +52,7 @@ pub(crate) fn of_others(
     Ok(others)
 }
 
-/// The generation that a directory is called after.
+/// The generation that a directory is named after.
 fn generation(name: &str) -> Option<ApplicationRef> {
     let Named { id, generation } = name.parse().ok()?;
     Some(ApplicationRef { id, generation: generation? })

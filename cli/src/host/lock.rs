@@ -1,4 +1,5 @@
-//! `host.lock` decides who is `up`. It is an `flock`: the kernel frees it when its holder is gone, however that went.
+//! `host.lock` decides which process is `up`. The lock is an `flock`, which the kernel frees when
+//! its holder is gone, however the holder ended.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -10,18 +11,21 @@ use chassis::clock::{Clock as _, SharedClock};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Whoever only looks holds the lock for an instant; an `up` that comes then has to try again.
+/// How often an `up` tries to take the lock, because a process that only looks at the lock holds it
+/// for an instant too.
 const TRIES: u32 = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
-/// The lock, held until it is dropped.
+/// The lock, held until it is dropped. Only the process that holds it starts and ends the services
+/// of the state directory, so that two hosts never work on one record.
 #[derive(Debug)]
 pub(crate) struct HostLock {
     _file: File,
 }
 
 impl HostLock {
-    /// Takes the lock and writes this process's id into it; `None` if somebody holds it.
+    /// Takes the lock and writes this process's id into its file; `None` if another process holds
+    /// the lock.
     pub(crate) async fn take(path: &Path, clock: &SharedClock) -> io::Result<Option<Self>> {
         let mut file = open(path)?;
         for _ in 0..TRIES {
@@ -40,12 +44,12 @@ impl HostLock {
     }
 }
 
-/// Who holds the lock.
+/// Which process holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// Nobody.
+    /// No process holds it.
     Free,
-    /// The process with this id; `None` while it is taking it.
+    /// The process with this id; `None` while the process is about to write its id.
     Held(Option<u32>),
 }
 

@@ -1,12 +1,12 @@
-//! Files that services write their stderr to. Appended to by the service itself, so that they outlive `up`; capped by
-//! whoever is `up`.
+//! The files that services write their stderr to. Each service appends to its file by itself, so
+//! that the writing outlives `up`; the `up` of the moment caps the files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// A log larger than this is moved to `<log>.1`, which is replaced.
+/// The size above which a log is moved to `<log>.1`, which it replaces.
 pub(crate) const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Opens a log for a child to append to.
@@ -14,7 +14,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Keeps a log below its limit. Its writer appends, so it goes on at the start of the emptied file.
+/// Keeps a log below its limit. The writer goes on at the start of the emptied file, because it
+/// appends.
 pub(crate) fn cap(path: &Path, max_bytes: u64) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() > max_bytes => {}
@@ -26,15 +27,16 @@ pub(crate) fn cap(path: &Path, max_bytes: u64) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.set_len(0)
 }
 
-/// What the process that wrote a log from byte `from` on said last, in sentences: its errors (a panic is one), the way out that follows one
-/// left out, since whoever shows them has one of its own; or, if it told of none, its last lines.
+/// The last errors, in sentences, of the process that wrote a log from byte `from` on; a panic is
+/// an error too. The help that follows an error is left out, because the caller adds its own. A log
+/// without errors answers its last lines.
 pub(crate) fn last_words(path: &Path, from: u64) -> io::Result<Vec<String>> {
     const LOOK_BACK: u64 = 64 * 1024;
     const ERRORS: usize = 2;
     const LINES: usize = 3;
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    // A log that was emptied meanwhile begins anew.
+    // A log that was emptied in the meantime is read from its beginning.
     let from = if from > length { 0 } else { from };
     file.seek(SeekFrom::Start(from.max(length.saturating_sub(LOOK_BACK))))?;
     let mut bytes = Vec::new();
@@ -44,7 +46,7 @@ pub(crate) fn last_words(path: &Path, from: u64) -> io::Result<Vec<String>> {
     let any_error = said.iter().any(|said| said.is_error);
     let mut words: Vec<String> = Vec::new();
     for said in said.iter().filter(|said| said.is_error || !any_error) {
-        // The same again, as after a second start, says nothing new.
+        // A repeated sentence, as after a second start, says nothing new.
         words.retain(|word| *word != said.text);
         words.push(said.text.clone());
     }
@@ -60,7 +62,8 @@ struct Said {
 }
 
 impl Said {
-    /// `None` for a line that says nothing by itself: blank, or below one that does.
+    /// Reads a line; `None` for a line that says nothing by itself, because it is blank or indented
+    /// below one that does.
     fn of(line: &str) -> Option<Self> {
         if line.trim().is_empty() || line.starts_with(char::is_whitespace) {
             return None;

@@ -1,4 +1,5 @@
-//! Tells the record who waits for room, so that every verb can show it: each second, and when the queue has changed.
+//! Tells the record which applications wait for room, so that every verb can show the queue: each
+//! second, and when the queue has changed.
 
 use std::time::Duration;
 
@@ -10,13 +11,16 @@ use tokio::sync::watch;
 
 use super::reconcile::Queue;
 
-/// How often the record hears of a queue that has not changed: it shows none that it has not heard of for 5 s.
+/// How often the record hears of a queue that has not changed. The record stops showing a queue
+/// that it has not heard of for 5 s.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// So many places are told: more than anybody looks at, and a message of less than 2 MiB.
+/// How many places of the queue are told. That is more than a person looks at, and keeps the
+/// message below 2 MiB.
 const MOST_TOLD: usize = 10_000;
 
-/// Reports until it is dropped. A report that fails is made up for by the next one.
+/// Reports until it is dropped. A report that fails is not repeated, because the next one replaces
+/// it.
 pub(crate) async fn report(
     admission: Admission,
     mut queue: watch::Receiver<Queue>,
@@ -28,7 +32,8 @@ pub(crate) async fn report(
             tracing::debug!("the record does not take the queue: {error}");
         }
         tokio::select! {
-            // The reconciler has gone: whether it should have, its own task tells.
+            // The reconciler has gone. Whether it was meant to go is for the supervision of its own
+            // task to say.
             changed = queue.changed() => if changed.is_err() { clock.sleep(EVERY).await },
             () = clock.sleep(EVERY) => {}
         }

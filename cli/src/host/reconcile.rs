@@ -1,5 +1,6 @@
-//! Has contenders kept for every application that is not clean, and ended for those that are: watch the record, compare,
-//! ask lifecycle, again and again. Nothing is remembered over a restart, because the record says it all.
+//! Has contenders kept for every application that is not clean, and ended for those that are clean:
+//! the reconciler watches the record, compares, asks lifecycle, again and again. The reconciler
+//! remembers nothing over a restart, because the record says it all.
 
 pub(super) mod admission;
 mod standing;
@@ -31,35 +32,39 @@ use super::contenders::Contenders;
 use crate::api::{Api, is_forgotten};
 use crate::application::Named;
 
-/// Everything is asked for again this often: a lifecycle that lost its record learns of its work.
+/// How often everything is asked for again, so that a lifecycle that lost its own record learns of
+/// its work.
 const RESYNC: Duration = Duration::from_secs(20);
 
-/// A watch that tells nothing for so long is opened anew: even of an idle record there is a bookmark every second.
+/// How long a watch may be silent before it is opened anew: even an idle record sends a bookmark
+/// every second.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// The longest that the loop waits for anything, so that each turn is a sign of life.
 const TURN: Duration = Duration::from_secs(1);
 
-/// The queue is looked at this often: whoever waits has patience, and a queue of thousands takes a moment to put in order.
+/// How often the queue is looked at: applications that wait can wait that long, and a queue of
+/// thousands takes a moment to put in order.
 const QUEUE_EVERY: Duration = Duration::from_millis(500);
 
-/// So many seconds without a turn end the process.
+/// How many seconds without a turn end the process.
 const HANGS_AFTER_SECONDS: u32 = 10;
 
 /// What the reconciler knows to be going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Work {
-    /// The record was read to the end of its snapshot.
+    /// Whether the record was read to the end of its snapshot.
     pub(crate) known: bool,
-    /// Applications that are not clean, or whose contenders are not gone yet.
+    /// How many applications are not clean, or have contenders that are not gone yet.
     pub(crate) applications: usize,
-    /// Applications that were seen to become clean, ever.
+    /// How many applications were seen to become clean since the start.
     pub(crate) finished: u64,
 }
 
 type Answer = (Ask, Result<Vec<String>, CallError>);
 
-/// Reconciles until it is dropped.
+/// A loop between the record and lifecycle. The loop holds the clients of both; [`Wanted`] decides
+/// what is asked of lifecycle and when, and does no I/O.
 pub(crate) struct Reconciler {
     api: Api,
     contenders: Contenders,
@@ -72,7 +77,7 @@ pub(crate) struct Reconciler {
 }
 
 impl Reconciler {
-    /// From here on a watchdog ends the process when the reconciler hangs.
+    /// Starts the watchdog too, which ends the process when the reconciler hangs from here on.
     pub(crate) fn new(
         api: Api,
         contenders: Contenders,
@@ -86,7 +91,8 @@ impl Reconciler {
         Ok(Self { api, contenders, clock, pulse, work, queue, wanted, calls })
     }
 
-    /// Returns only when one of its own calls panics: everything else that fails is tried again.
+    /// Reconciles until it is dropped. The loop returns only when one of its own calls panics;
+    /// every other failure is tried again.
     pub(crate) async fn run(mut self) -> Result<(), BoxError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         loop {
@@ -99,11 +105,12 @@ impl Reconciler {
         }
     }
 
-    /// One watch, from its snapshot until it breaks.
+    /// Follows one watch, from its snapshot until the watch breaks.
     async fn follow(&mut self) -> Result<(), Broke> {
         let (pulse, clock) = (self.pulse.clone(), self.clock.clone());
         let mut watch = pulse.during(&clock, self.api.watch_unclean()).await?;
-        // Nothing is asked of lifecycle before the snapshot is whole: part of it looks like applications that are gone.
+        // Lifecycle is asked for nothing before the snapshot is whole, because applications that a
+        // part of the snapshot lacks look as if they were gone.
         let seen = self.read_snapshot(&mut watch).await?;
         let known = pulse.during(&clock, self.contenders.known()).await.unwrap_or_else(|error| {
             tracing::warn!("lifecycle does not tell its processes: {error}");
@@ -149,8 +156,9 @@ impl Reconciler {
         }
     }
 
-    /// Of what this host or lifecycle knows and the snapshot does not show, that which the record says is over: it is clean, or was
-    /// forgotten. What the record never held is somebody else's.
+    /// The applications that this host or lifecycle knows, that the snapshot does not show, and
+    /// that the record says are over, being clean or forgotten. An application that the record
+    /// never held belongs to another record and is left alone.
     async fn left_behind(
         &self,
         seen: &HashSet<ApplicationRef>,
@@ -162,7 +170,7 @@ impl Reconciler {
             let named = Named::exactly(application.id.clone(), application.generation.get());
             match self.pulse.during(&self.clock, self.api.get(&named)).await {
                 Ok(shown) if shown.clean => over.push(application),
-                // Submitted since the snapshot: the watch tells of it.
+                // The application was submitted after the snapshot, and the watch will tell of it.
                 Ok(_) => {}
                 Err(error) if is_forgotten(&error) => over.push(application),
                 Err(error) if error.reason() == Some(Reason::ApplicationNotFound) => {}
@@ -172,7 +180,7 @@ impl Reconciler {
         Ok(over)
     }
 
-    /// All applications of the record that are not clean, up to the snapshot's end.
+    /// Reads the snapshot to its end, and answers the applications in it that are not clean.
     async fn read_snapshot(
         &mut self,
         watch: &mut (impl Stream<Item = Result<Item, CallError>> + Unpin),
@@ -192,7 +200,7 @@ impl Reconciler {
         }
     }
 
-    /// Calls lifecycle for every application that needs it and whose time has come.
+    /// Calls lifecycle for every application that needs a call and whose time has come.
     fn ask(&mut self) {
         for ask in self.wanted.due(self.clock.boot()) {
             let contenders = self.contenders.clone();

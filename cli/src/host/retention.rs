@@ -1,5 +1,5 @@
-//! Has the record forget what is over for long, and removes what that left below the state directory: a while after the start of the
-//! host, then every hour, a bounded part at a time.
+//! Has the record forget applications that are over for long, and removes what they left below the
+//! state directory: a while after the start of the host, then every hour, a bounded part at a time.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,29 +17,30 @@ use crate::application::Named;
 use crate::retain::{Newest, Past, Rule, beyond};
 use crate::usage;
 
-/// The first look comes after whoever started the host has been served.
+/// The first look comes late enough for the command that started the host to be served first.
 const FIRST: Duration = Duration::from_secs(2);
 
-/// Between looks.
+/// The time between looks.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Between looks while something is left to do.
+/// The time between looks while something is left to do.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Generations that are forgotten at one look.
+/// How many generations one look forgets.
 const AT_ONCE: usize = 500;
 
-/// Between two of them, so that everybody else has the record in between.
+/// The pause after each of them, so that other callers have the record in between.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Applications on one page.
+/// How many applications one page holds.
 const PAGE: u32 = 500;
 
-/// How long what is over is kept.
+/// How long applications that are over are kept.
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "What is over")]
 pub(crate) struct RetentionArgs {
-    /// Keep what ended less than so long ago (30d, 12h); what is older is forgotten, as `forget` does it
+    /// Keep what ended less than so long ago (30d, 12h); what is older is forgotten, as `forget`
+    /// does it
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse, default_value = "30d")]
     retain_for: Duration,
 
@@ -54,7 +55,7 @@ impl RetentionArgs {
     }
 }
 
-/// What keeps one state directory from growing.
+/// Keeps one state directory from growing.
 pub(crate) struct Retention {
     pub(crate) api: Api,
     pub(crate) places: Places,
@@ -63,7 +64,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// Looks again and again. What fails is tried at the next look.
+    /// Looks again and again; what fails at one look is tried at the next.
     pub(crate) async fn run(self) -> Result<(), BoxError> {
         self.clock.sleep(FIRST).await;
         loop {
@@ -75,12 +76,12 @@ impl Retention {
                     EVERY
                 }
             };
-            // Hosts that were started together do not look together.
+            // The pauses vary, so that hosts that were started together do not look together.
             self.clock.sleep(pause.mul_f64(rand::random_range(0.9..1.1))).await;
         }
     }
 
-    /// One look. True: there is more to be done.
+    /// Looks once. True if there is more to be done.
     async fn look(&self) -> Result<bool, BoxError> {
         let past = self.past().await?;
         let mut kept: HashSet<ApplicationRef> = past.iter().map(|past| past.application.clone()).collect();
@@ -92,7 +93,7 @@ impl Retention {
                     kept.remove(&past.application);
                     forgotten += 1;
                 }
-                // It is looked at again: its processes are being ended, or it has changed.
+                // The next look tries it again: its processes are being ended, or it has changed.
                 Err(error) if is_for_later(&error) => tracing::debug!("{}: {error}", past.application),
                 Err(error) => return Err(error.into()),
             }
@@ -106,7 +107,7 @@ impl Retention {
         Ok(over.len() > AT_ONCE)
     }
 
-    /// All that is clean.
+    /// All applications that are clean.
     async fn past(&self) -> Result<Vec<Past>, CallError> {
         let phases = vec![Phase::Ended.into()];
         let mut request = ListRequest { phases, page_size: PAGE, ..ListRequest::default() };
@@ -121,13 +122,15 @@ impl Retention {
         }
     }
 
-    /// Removes directories of what the record has forgotten, be it at this look, by `forget`, or before the host died.
+    /// Removes directories of generations that the record has forgotten, whether at this look, by
+    /// `forget`, or before the host died.
     async fn remove_leftovers(&self, kept: &HashSet<ApplicationRef>) -> Result<(), BoxError> {
         for application in leftovers::of_others(&self.places, kept)? {
             let named = Named::exactly(application.id.clone(), application.generation.get());
             match self.api.get(&named).await {
                 Err(error) if is_forgotten(&error) => {}
-                // It is not clean, or of another record: then it is not ours to remove.
+                // The application is not clean, or belongs to another record; then its directories
+                // are not to be removed from here.
                 Ok(_) => continue,
                 Err(error) if error.reason() == Some(Reason::ApplicationNotFound) => continue,
                 Err(error) => return Err(error.into()),

@@ -1,9 +1,9 @@
-//! For how many applications a host has room.
+//! How many applications a host has room for.
 
 use super::Terms;
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
-/// How many run at once.
+/// How many applications run at once.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What runs")]
 pub(crate) struct RoomArgs {
@@ -23,26 +23,29 @@ impl RoomArgs {
     }
 }
 
-/// What one application is taken to need: an embedded one's contender, `main()` and worker take about 25 MiB each before they
-/// do anything, and have to do something. Those of Flink need several times that: a host of many of them is told its number.
+/// What one application is taken to need. An embedded one's contender, `main()` and worker take
+/// about 25 MiB each before they do anything, and they have to do something. An application of
+/// Flink needs several times that, so that the operator of a host with many of them sets the
+/// number.
 const BYTES_EACH: u64 = 256 * 1024 * 1024;
 
-/// Of applications that compute, more for each core end no sooner (docs/benchmarks.md): they only take
-/// memory, and make everything else that wants a core wait. A host of many quiet ones is told its
-/// number.
+/// More computing applications for each core end no sooner (docs/benchmarks.md): they only take
+/// memory, and make everything else that wants a core wait. The operator of a host with many quiet
+/// applications sets the number.
 const EACH_CORE: u64 = 4;
 
-/// The smallest machine takes so many.
+/// How many the smallest machine takes.
 const FEWEST: u64 = 4;
 
-/// By this machine's cores and memory, or what of them its control group leaves.
+/// The number that follows from this machine's cores and memory, or from the part of them that its
+/// control group leaves.
 fn default_max_running() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     // A machine that does not tell its memory is bounded by its cores.
     of(cores as u64, memory().unwrap_or(u64::MAX))
 }
 
-/// What this process may use, in bytes.
+/// The memory that this process may use, in bytes.
 fn memory() -> Option<u64> {
     let kinds = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let mut system = System::new_with_specifics(kinds).ok()?;

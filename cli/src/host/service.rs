@@ -1,4 +1,5 @@
-//! One service of the host: finding the process that is it, starting one, asking whether it is ready, ending it.
+//! One service of the host: finding the process that serves as it, starting one, asking whether it
+//! is ready, ending it.
 #![allow(clippy::disallowed_methods, reason = "starts the services of the host, which have to outlive `up`")]
 
 use std::collections::BTreeMap;
@@ -31,19 +32,22 @@ pub(crate) const START: Duration = Duration::from_secs(20);
 /// How long a service may take to leave when it is asked to; then it is killed.
 const LEAVE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a process that is no child of ours lives.
+/// The longest pause between looks at whether a process that is no child of ours lives.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How long one question for health may take.
 const ASK: Duration = Duration::from_secs(2);
 
-/// Tells a child that it begins a session of its own, so that a terminal's end does not end it.
+/// The variable that tells a child to begin a session of its own, so that the end of a terminal
+/// does not end it.
 pub(crate) const OWN_SESSION: &str = "MAINSPRING_OWN_SESSION";
 
-/// How many arenas glibc's allocator makes at most; other allocators do not read it.
+/// The variable that bounds how many arenas glibc's allocator makes; other allocators do not read
+/// it.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// What belongs to one application's process and must not reach a host that happens to be started below it.
+/// Variables that belong to one application's process and must not reach a host that happens to be
+/// started below such a process.
 const FOREIGN: [&str; 16] = [
     "TRACEPARENT",
     "MAINSPRING_OWNER",
@@ -63,7 +67,8 @@ const FOREIGN: [&str; 16] = [
     "MAINSPRING_LIFECYCLE",
 ];
 
-/// How the host reaches its services.
+/// How the host reaches its services. Verbs about the host itself use the same value, so that they
+/// find each service where the running host has it.
 #[derive(Clone)]
 pub(crate) struct Reach {
     pub(crate) places: Places,
@@ -71,12 +76,12 @@ pub(crate) struct Reach {
     pub(crate) clock: SharedClock,
     pub(crate) credential: Credential,
     pub(crate) given: Given,
-    /// Whom the processes of applications run as.
+    /// The user that the processes of applications run as.
     pub(crate) run_as: Option<RunAs>,
 }
 
 impl Reach {
-    /// With the deployment's key, which is made if there is none.
+    /// Reads the deployment's key, or makes one if there is none.
     pub(crate) fn new(
         places: Places,
         transport: SharedTransport,
@@ -88,19 +93,19 @@ impl Reach {
         Ok(Self { places, transport, clock, credential, given, run_as: None })
     }
 
-    /// The same for a host whose applications run as a user of their own.
+    /// A host whose applications run as a user of their own.
     pub(crate) fn running_as(self, run_as: Option<RunAs>) -> Self {
         Self { run_as, ..self }
     }
 
-    /// What services and contenders are told of that user.
+    /// The variables that tell services and contenders of that user.
     pub(crate) fn run_as_variables(&self) -> BTreeMap<String, String> {
         let Some(RunAs { user, directory }) = &self.run_as else { return BTreeMap::new() };
         let values = [user.name.clone(), directory.to_string_lossy().into_owned()];
         run_as::VARIABLES.iter().map(|name| (*name).to_owned()).zip(values).collect()
     }
 
-    /// Where a service listens.
+    /// The endpoint at which a service listens.
     pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
         self.given.get(name).cloned().unwrap_or_else(|| self.places.service_endpoint(name))
     }
@@ -117,7 +122,7 @@ impl Reach {
 
     /// Whether a service says that it serves.
     pub(crate) async fn is_ready(&self, name: &str) -> bool {
-        // Asking an absent socket costs microseconds, a channel to it much more.
+        // Connecting to an absent socket costs microseconds, a channel to it much more.
         if self.transport.connect(&self.endpoint(name)).await.is_err() {
             return false;
         }
@@ -128,14 +133,14 @@ impl Reach {
     }
 }
 
-/// A service that runs: a child of this process, or one that was found.
+/// A running service: a child of this process, or a process that was found.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) name: &'static str,
     pub(crate) process: Process,
     kept_by: KeptBy,
     child: Option<Child>,
-    /// Where in its log its words begin.
+    /// The byte of its log from which on this process writes.
     said_from: u64,
 }
 
@@ -156,7 +161,7 @@ impl Running {
         }
     }
 
-    /// Waits until the process has ended; answers how, if it was a child.
+    /// Waits until the process has ended, and answers how it ended if it was a child.
     pub(crate) async fn ended(&mut self, clock: &SharedClock) -> String {
         let Some(child) = self.child.as_mut() else {
             ended(clock, &self.process).await;
@@ -176,7 +181,8 @@ pub(crate) struct Found {
     pub(crate) kept_by: KeptBy,
 }
 
-/// Processes that serve as `name` for this state directory: in doubt, the command line says so.
+/// The processes that serve as `name` for this state directory, by their command lines, so that
+/// even a service is found that no file names.
 pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
     let state = places.state().as_os_str().as_bytes();
     let me = rustix::process::getuid().as_raw();
@@ -187,13 +193,14 @@ pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
     Ok(found.map(|process| Found { process, kept_by: kept_by(process.pid) }).collect())
 }
 
-/// Those that an `up` started: only they are ended by verbs.
+/// The processes of [`find`] that an `up` started, because verbs end no others.
 pub(crate) fn find_kept(places: &Places, name: &str) -> io::Result<Vec<Process>> {
     let found = find(places, name)?.into_iter();
     Ok(found.filter(|found| found.kept_by == KeptBy::Up).map(|found| found.process).collect())
 }
 
-/// Whatever `up` starts has the mark that it began a session of its own.
+/// Tells from the mark in a process's environment whether an `up` started it, because `up` has its
+/// children begin a session of their own.
 fn kept_by(pid: u32) -> KeptBy {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let marked = environment
@@ -228,19 +235,20 @@ fn is_service(pid: u32, name: &str, state: &[u8]) -> bool {
         if *service == name.as_bytes() && *directory == state)
 }
 
-/// Whether a process looks like an `up`, whoever started it and with which options.
+/// Whether a process looks like an `up`, regardless of its options.
 pub(crate) fn is_up(pid: u32) -> bool {
     command_line(pid).split(|&byte| byte == 0).skip(1).any(|word| word == b"up")
 }
 
-/// Its words, each ended by a zero; empty when it is gone.
+/// The words of a process's command line, each ended by a zero; empty when the process is gone.
 fn command_line(pid: u32) -> Vec<u8> {
     std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
-/// Starts a service as a process of its own session. Its stderr is appended to `<state>/<service>/log`.
+/// Starts a service as a process of its own session. Its stderr is appended to
+/// `<state>/<service>/log`.
 pub(crate) fn start(reach: &Reach, name: &'static str, executable: &Path) -> Result<Running, String> {
-    // Names the directory: it is what most often cannot be used.
+    // The error names the directory, because the directory is what most often cannot be used.
     let directory = reach.places.service_state(name);
     spawn(reach, name, executable)
         .map_err(|error| format!("{name} cannot be started in {}: {error}", directory.display()))
@@ -276,15 +284,16 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
     Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
 }
 
-/// Has a process of the host give memory back once it has less to do. glibc's allocator makes an arena
-/// for each thread that meets another one, up to eight for each core, and what a moment of much work
-/// leaves in them stays: its holes are filled by what is needed next in the same arena only. One is
-/// enough for what waits for disks and sockets. Whoever has set it differently knows better.
+/// Has a process of the host give memory back once it has less to do. glibc's allocator makes an
+/// arena for each thread that meets another one, up to eight for each core, and what a moment of
+/// much work leaves in an arena stays there, because the holes are filled only by what the same
+/// arena needs next. One arena is enough for a process that waits for disks and sockets. A value
+/// that the operator has set is left alone.
 pub(crate) fn give_back_memory() -> Option<(&'static str, &'static str)> {
     std::env::var_os(ARENAS).is_none().then_some((ARENAS, "1"))
 }
 
-/// Waits until a service serves; `Err` says that it does not within the time that one may take to start.
+/// Waits until a service serves; `Err` if it does not within the time that a start may take.
 pub(crate) async fn answers(reach: &Reach, name: &str) -> Result<(), String> {
     let becomes_ready = async {
         let mut pause = Duration::from_millis(2);
@@ -297,7 +306,8 @@ pub(crate) async fn answers(reach: &Reach, name: &str) -> Result<(), String> {
     answered.map_err(|elapsed| format!("{name} is not ready at {}: {elapsed}", reach.endpoint(name)))
 }
 
-/// Waits until a service is ready; `Err` says how it ended instead.
+/// Waits until a service is ready; `Err` says how its process ended instead, or that it took too
+/// long.
 pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), String> {
     let name = running.name;
     let outcome = tokio::select! {
@@ -310,7 +320,7 @@ pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), St
     })
 }
 
-/// Asks a process to leave, and kills it if it does not; answers whether it had to be killed.
+/// Asks a process to leave, and kills it if it does not. Answers whether it had to be killed.
 pub(crate) async fn end(clock: &SharedClock, process: &Process) -> bool {
     if !process.signal(Signal::TERM) {
         return false;
@@ -319,13 +329,15 @@ pub(crate) async fn end(clock: &SharedClock, process: &Process) -> bool {
         return false;
     }
     process.signal(Signal::KILL);
-    // A killed process is gone as soon as the kernel gets to it; the bound is for one that hangs in the kernel.
+    // A killed process is gone as soon as the kernel gets to it; the bound is for a process that
+    // hangs in the kernel.
     let _ = timeout(clock, LEAVE, ended(clock, process)).await;
     true
 }
 
-/// Waits until exactly this process has ended (it may still be a zombie). It need not be a child of ours, and of others the
-/// kernel tells without `unsafe` only when it is asked.
+/// Waits until exactly this process has ended (it may still be a zombie). The process need not be a
+/// child of this one, and without `unsafe` the end of such a process can only be asked for again
+/// and again.
 pub(crate) async fn ended(clock: &SharedClock, process: &Process) {
     let mut pause = Duration::from_millis(2);
     while Process::of(process.pid)
@@ -336,12 +348,12 @@ pub(crate) async fn ended(clock: &SharedClock, process: &Process) {
     }
 }
 
-/// Where a service's stderr goes.
+/// The file that a service's stderr goes to.
 pub(crate) fn log(places: &Places, name: &str) -> PathBuf {
     places.service_state(name).join("log")
 }
 
-/// Makes a directory that only its owner may enter; one that exists keeps its mode.
+/// Makes a directory that only its owner may enter; a directory that exists keeps its mode.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

@@ -1,4 +1,5 @@
-//! Keeps one service running: waits for its end, starts it again with backoff, says so in `host.json`.
+//! Keeps one service running: waits for its end, starts it again with backoff, and writes that into
+//! `host.json`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,16 +14,16 @@ use super::file::HostFile;
 use super::service::{self, Reach, Running};
 use super::{SERVICES, log_file};
 
-/// A service that lived this long is started again at once.
+/// How long a service has to have lived to be started again at once.
 const STEADY: Duration = Duration::from_secs(30);
 
-/// How often services whose endpoint was given are asked.
+/// How often the services whose endpoint was given are asked whether they serve.
 const LOOK_AT_GIVEN: Duration = Duration::from_secs(2);
 
-/// How often logs are looked at.
+/// How often the logs are looked at.
 const CAP_LOGS: Duration = Duration::from_secs(30);
 
-/// `host.json`, rewritten whenever a service is started again.
+/// `host.json`, which is rewritten when a service is started again.
 #[derive(Clone)]
 pub(crate) struct SharedHostFile(Arc<Mutex<HostFile>>);
 
@@ -31,7 +32,7 @@ impl SharedHostFile {
         Self(Arc::new(Mutex::new(file)))
     }
 
-    /// Writes the file with what runs now.
+    /// Writes the file with the service that runs now.
     pub(crate) fn note(&self, reach: &Reach, running: &Running) -> std::io::Result<()> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.services.insert(running.name.to_owned(), running.entry(&reach.places));
@@ -39,7 +40,7 @@ impl SharedHostFile {
     }
 }
 
-/// Supervises one service until it is dropped; the service lives on then.
+/// Supervises one service until it is dropped, after which the service lives on.
 pub(crate) async fn keep(
     reach: Reach,
     executable: PathBuf,
@@ -91,7 +92,8 @@ async fn restart(
     Ok(running)
 }
 
-/// Tells when a service whose endpoint was given stops answering, and when it answers again. Nothing else is done for it.
+/// Logs when a service whose endpoint was given stops answering, and when it answers again. Nothing
+/// else is done for it, because the host neither starts nor ends it.
 pub(crate) async fn watch_given(reach: Reach) -> Result<(), BoxError> {
     let mut away = BTreeSet::new();
     loop {

@@ -1,5 +1,5 @@
-//! `up`: takes the lock, adopts what answers, starts what is missing, supervises and reconciles, and leaves a while after
-//! the last work.
+//! `up` takes the lock, adopts the services that answer, starts those that are missing, supervises
+//! and reconciles, and leaves a while after the last work.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,16 +28,18 @@ use crate::api::{Api, unclean_phases};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
-/// A host that was started for somebody waits this long for the first work, however short it lingers.
+/// How long a host waits for the first work, however short it lingers: the command that started the
+/// host still has to submit it.
 const FIRST_WORK: Duration = Duration::from_secs(10);
 
-/// The shortest linger: whoever watched the last application still reads its end.
+/// The shortest linger, so that the command which watched the last application can still read its
+/// end.
 const SHORTEST_LINGER: Duration = Duration::from_millis(500);
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How a host is to be.
+/// How a host is to be run.
 pub(crate) struct Settings {
     /// How long it stays after the last work.
     pub(crate) linger: Duration,
@@ -112,7 +114,8 @@ pub(crate) async fn run(
     let ended = tasks.run(GRACE).await;
     HostFile::remove(&places.host_file())?;
 
-    // The last look comes after the file is gone: whoever submits after it finds no host and starts the next one.
+    // The last look comes after the file is gone, so that a command which submits after that look
+    // finds no host and starts the next one.
     let last_look = Api::new(reach.channel(STORE), reach.clock.clone());
     let busy = seen.borrow().applications;
     let known = seen.borrow().known;
@@ -126,7 +129,7 @@ pub(crate) async fn run(
     Ok(Exit::SUCCEEDED)
 }
 
-/// The lock is somebody else's.
+/// The error for a lock that another process holds.
 fn runs_already(reach: &Reach) -> Failure {
     let host = HostFile::read(&reach.places.host_file()).ok().flatten();
     let who = host
@@ -144,7 +147,7 @@ async fn until(shutdown: Shutdown, task: impl Future<Output = Result<(), BoxErro
     }
 }
 
-/// What a contender needs to find the services; lifecycle adds which application it is for.
+/// The variables by which a contender finds the services; lifecycle adds the application.
 fn endpoints(reach: &Reach) -> BTreeMap<String, String> {
     let state = reach.places.state().to_string_lossy().into_owned();
     let named = [
@@ -177,7 +180,8 @@ async fn leave_when_idle(
         tokio::select! {
             () = shutdown.begun() => return Ok(()),
             changed = work.changed() => if changed.is_err() {
-                // The reconciler has gone; whether it should have, its own task tells.
+                // The reconciler has gone. Whether it was meant to go is for the supervision of its
+                // own task to say.
                 shutdown.begun().await;
                 return Ok(());
             },
@@ -189,8 +193,8 @@ async fn leave_when_idle(
     }
 }
 
-/// Adopts what answers and is of this build (or cannot be replaced now), and starts the rest, all at once. What was given
-/// only has to answer.
+/// Adopts the services that answer and are of this build (or cannot be replaced now), and starts
+/// the others, all at once. Services whose endpoints were given only have to answer.
 async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
     for name in reach.given.keys() {
         service::answers(reach, name).await.map_err(|error| {
@@ -225,7 +229,7 @@ async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
     Err(Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error))
 }
 
-/// One service: the one process that answers, or a new one.
+/// One service: the one process that answers, or a new process.
 async fn one(
     reach: &Reach,
     executable: &Path,
@@ -234,7 +238,8 @@ async fn one(
     replace: bool,
 ) -> Result<Running, String> {
     let by_hand = found.iter().find(|found| found.kept_by == KeptBy::Hand);
-    // One that goes on as it was would start clusters as whom nobody asked for.
+    // A service that stayed as it is would start clusters as another user than the one that was
+    // asked for.
     let other_user = found.iter().any(|found| !service::was_told_whom(found.process.pid, reach));
     if let (Some(Found { process, .. }), true) = (by_hand, other_user) {
         return Err(format!(
@@ -252,7 +257,8 @@ async fn one(
             return Ok(adopted);
         }
     }
-    // Two cannot have one directory, and what somebody started is not ours to end.
+    // Two processes cannot have one state directory, and a service that the operator started is not
+    // ours to end.
     if let Some(Found { process, .. }) = by_hand {
         return Err(format!(
             "{name} (pid {}) was started by hand for {} and does not answer at {}: name its endpoint with \
@@ -276,7 +282,8 @@ async fn one(
     }
 }
 
-/// Services of another build are there: replaced when idle, used when busy if their protocol fits, else refused.
+/// Whether services of another build may be replaced: yes when they are idle; no when they are busy
+/// and their protocol fits; otherwise that is an error.
 async fn may_replace(reach: &Reach) -> Outcome<bool> {
     if !reach.is_ready(STORE).await {
         return Ok(true);
@@ -306,7 +313,8 @@ pub(crate) async fn is_busy(api: &Api) -> Outcome<bool> {
     Ok(!api.list(request).await?.applications.is_empty())
 }
 
-/// Ends all services that an `up` started for the state directory, in their order; answers the names of those that had to be killed.
+/// Ends all services that an `up` started for the state directory, in their order, and answers the
+/// names of those that had to be killed.
 pub(crate) async fn end_services(reach: &Reach) -> Outcome<Vec<&'static str>> {
     let mut killed = Vec::new();
     for name in SERVICES {

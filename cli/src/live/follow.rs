@@ -1,5 +1,6 @@
-//! Following an application's events, state and output through one queue. A stream that breaks is opened again where it
-//! broke: by event id, by cursor; the service may be killed and come back meanwhile.
+//! Follows an application's events, state and output through one queue. A stream that breaks is
+//! opened again where it broke, by event id or by cursor, so that the service may be killed and
+//! come back in the meantime.
 
 use std::time::Duration;
 
@@ -17,31 +18,31 @@ use tonic::Status;
 use crate::api::Api;
 use crate::application::Named;
 
-/// Words that wait to be shown; beyond that the streams wait.
+/// How many messages may wait to be shown; the streams wait when there are more.
 const QUEUE: usize = 256;
 
-/// Something that was heard.
+/// One message of the streams.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// The next event.
     Event(Event),
     /// The last event was `clean`.
     EventsEnded,
-    /// The application's state, now or changed.
+    /// The application's state, at first and after each change.
     State(Box<Application>),
     /// A sign of life: the latest beat of its leader.
     Beat(Bookmark),
     /// Lines of output.
     Lines(Vec<LogLine>),
-    /// The application is clean and all its lines were read.
+    /// The application is clean, and all its lines were read.
     LogsEnded,
     /// A stream broke and is being opened again.
     Away(CallError),
-    /// A stream cannot be opened, for good.
+    /// A stream can never be opened.
     Refused(CallError),
 }
 
-/// Streams of one generation of an application. They end when this is dropped.
+/// The streams of one generation of an application. They end when this value is dropped.
 pub(crate) struct Following {
     api: Api,
     clock: SharedClock,
@@ -52,13 +53,14 @@ pub(crate) struct Following {
 }
 
 impl Following {
-    /// Nothing is followed yet. `named` has its generation.
+    /// Follows nothing yet. `named` carries its generation, so that a later one is not followed
+    /// instead.
     pub(crate) fn new(api: Api, clock: SharedClock, named: Named) -> Self {
         let (sender, heard) = mpsc::channel(QUEUE);
         Self { api, clock, named, sender, heard, streams: JoinSet::new() }
     }
 
-    /// Follows events after this id.
+    /// Follows the events after this id.
     pub(crate) fn events(&mut self, after: u64) {
         let stream = self.stream();
         self.streams.spawn(trace::carry(stream.events(after)));
@@ -70,17 +72,17 @@ impl Following {
         self.streams.spawn(trace::carry(stream.state()));
     }
 
-    /// Follows output from where the request says.
+    /// Follows the output from where the request says.
     pub(crate) fn logs(&mut self, request: ReadLogsRequest) {
         let stream = self.stream();
         self.streams.spawn(trace::carry(stream.logs(request)));
     }
 
-    /// The next word. Waits for ever when nothing is followed.
+    /// The next message; waits for ever when nothing is followed.
     pub(crate) async fn next(&mut self) -> Heard {
         loop {
             tokio::select! {
-                // A sender lives in `self`.
+                // The queue does not close, because `self` holds a sender.
                 Some(heard) = self.heard.recv() => return heard,
                 Some(ended) = self.streams.join_next() => {
                     if let Err(failed) = ended {
@@ -124,7 +126,7 @@ impl Stream {
         }
     }
 
-    /// One stream of events; `true` once the last one was `clean`.
+    /// Reads one stream of events; `true` once the application is clean.
     async fn some_events(&mut self, after: &mut u64) -> Result<bool, CallError> {
         let mut clean = false;
         let mut stream = self.api.events(&self.named, *after, true).await?;
@@ -135,7 +137,8 @@ impl Stream {
             self.backoff.reset();
             self.say(Heard::Event(event)).await;
         }
-        // A service that leaves ends its streams, too; what tells the two apart is the record.
+        // The end of a stream does not say whether the application is clean or the service leaves;
+        // the record does.
         Ok(clean || self.api.get(&self.named).await?.clean)
     }
 
@@ -183,7 +186,8 @@ impl Stream {
         }
     }
 
-    /// One stream of lines; `true` once the application was clean before the stream was opened, as nothing can follow then.
+    /// Reads one stream of lines; `true` if the application was clean before the stream was opened,
+    /// because no line can follow then.
     async fn some_lines(&mut self, request: &mut ReadLogsRequest) -> Result<bool, CallError> {
         let mut stream = self.api.logs(request.clone()).await?;
         while let Some(lines) = stream.next().await {
@@ -197,7 +201,7 @@ impl Stream {
         Ok(self.api.get(&self.named).await?.clean)
     }
 
-    /// Whether it makes sense to open the stream again; waits a little then.
+    /// Whether the stream is worth opening again; if it is, waits a little first.
     async fn try_again(&mut self, error: &CallError) -> bool {
         if !error.is_retryable() {
             self.say(Heard::Refused(error.clone())).await;
@@ -209,7 +213,7 @@ impl Stream {
     }
 
     async fn say(&self, heard: Heard) {
-        // Nobody listens any more: the process is on its way out.
+        // The receiver is gone only when this process is on its way out.
         let _ = self.sender.send(heard).await;
     }
 }

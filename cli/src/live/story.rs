@@ -1,4 +1,5 @@
-//! The story of a run as people read it: one line for each transition, from the events of the record alone.
+//! The story of a run as people read it: one line for each transition, made from the events of the
+//! record alone.
 
 mod job;
 #[cfg(test)]
@@ -16,25 +17,26 @@ use crate::table::{ordinal, plural, size};
 use crate::words;
 use crate::{duration, ending};
 
-/// A line of the story: how long after the submit, what it is about, what happened.
+/// A line of the story: how long after the submit, which subject, what happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Since the submit.
+    /// The time since the submit.
     pub(crate) elapsed: Duration,
-    /// `artifact`, `leader`, `cluster`, `main()`, `job`, …
+    /// The subject: `artifact`, `leader`, `cluster`, `main()`, `job`, …
     pub(crate) label: &'static str,
     /// What happened.
     pub(crate) text: String,
 }
 
 impl Line {
-    /// ` 0.61s job       by_carrier  SUCCEEDED`; `paint` colours the label.
+    /// The line as it is printed, such as ` 0.61s job       by_carrier  SUCCEEDED`; `paint` colours
+    /// the label.
     pub(crate) fn render(&self, paint: impl Fn(&str) -> String) -> String {
         format!("{} {} {}", clock(self.elapsed), paint(&format!("{:<9}", self.label)), self.text)
     }
 }
 
-/// The time column, six characters up to an hour and a half.
+/// The time column, which has six characters up to an hour and a half.
 fn clock(elapsed: Duration) -> String {
     if elapsed < Duration::from_secs(100) {
         return format!("{:5.2}s", elapsed.as_secs_f64());
@@ -42,7 +44,7 @@ fn clock(elapsed: Duration) -> String {
     format!("{:>6}", duration::short(elapsed))
 }
 
-/// What was told so far.
+/// What the next event needs to know of the events that were told.
 #[derive(Debug)]
 pub(crate) struct Story {
     began: Option<Timestamp>,
@@ -68,7 +70,7 @@ impl Story {
         }
     }
 
-    /// What an event adds to the story; mostly one line, often none.
+    /// The lines that an event adds to the story: mostly one, often none.
     pub(crate) fn tell(&mut self, event: &Event) -> Vec<Line> {
         let attributes = Attributes(event);
         let elapsed = words::between(self.began.as_ref(), event.at.as_ref()).unwrap_or_default();
@@ -97,7 +99,7 @@ impl Story {
         }
     }
 
-    /// Jobs that have run for a while and were not told of.
+    /// Lines for jobs that have run for a while and had no line yet.
     pub(crate) fn still_running(&mut self, elapsed: Duration) -> Vec<Line> {
         self.jobs
             .still_running(elapsed)
@@ -106,7 +108,8 @@ impl Story {
             .collect()
     }
 
-    /// The end: outcome, how main() left, how many jobs, and what is left over (unknown until the application is clean).
+    /// The last line: outcome, how main() ended, how many jobs, and what is left over (not known
+    /// until the application is clean).
     pub(crate) fn end(&self, application: &Application) -> Line {
         let elapsed = words::between(self.began.as_ref(), application.ended_at.as_ref()).unwrap_or_default();
         let mut parts = Vec::new();
@@ -159,7 +162,7 @@ impl Story {
             (None, None) => "ended".to_owned(),
         };
         self.main_exit = Some(exit.clone());
-        // An end that is as wished needs no line of its own: the last line says it.
+        // A main() that ended well needs no line of its own, because the last line says so.
         if exit == "exit 0" {
             return None;
         }
@@ -171,7 +174,7 @@ impl Story {
     }
 }
 
-/// `killed by signal 9 (the kernel's OOM killer)`.
+/// Who killed main(), such as `killed by signal 9 (the kernel's OOM killer)`.
 fn killed(attributes: &Attributes<'_>) -> String {
     let signal = attributes.get("signal");
     let sender = attributes.some("signal_sender").map(|sender| format!(" ({sender})")).unwrap_or_default();
@@ -204,7 +207,7 @@ fn cluster(attributes: &Attributes<'_>) -> Option<String> {
             let roles: Vec<_> = roles.map(|(role, n)| plural(n.parse().unwrap_or(0), role)).collect();
             Some(format!("incarnation {incarnation}, {} ready", roles.join(", ")))
         }
-        // The first one's start is part of every run, its end too.
+        // The start of the first incarnation and the end of each are part of every run.
         "gone" => None,
         _ if incarnation == "1" => None,
         _ => {
@@ -225,7 +228,7 @@ fn said(event: &Event) -> String {
     if event.message.is_empty() { event.reason.clone() } else { event.message.clone() }
 }
 
-/// Attributes of an event; what is absent is empty.
+/// The attributes of an event; an absent one is empty.
 pub(super) struct Attributes<'a>(&'a Event);
 
 impl Attributes<'_> {
@@ -242,5 +245,5 @@ impl Attributes<'_> {
     }
 }
 
-/// Names of jobs in the order in which they were met.
+/// Values by the names of jobs.
 pub(super) type ByName<T> = BTreeMap<String, T>;

@@ -1,4 +1,4 @@
-//! What is said while an application waits for room on its host.
+//! What the watch says while an application waits for room on its host.
 
 use std::time::Duration;
 
@@ -6,17 +6,18 @@ use chassis::clock::Boot;
 use proto::Reason;
 use proto::api::{Application, Phase, QueuePlace};
 
-/// A place that moves is said anew only so often.
+/// How often a place that moves is said anew at most.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What was said last.
+/// The place that was said last, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     said: Option<(Boot, u32)>,
 }
 
 impl Waiting {
-    /// What there is to say of this place: at first, and when it has moved and nothing was said for a while.
+    /// The line to say about this place: the first time, and when the place has moved and nothing
+    /// was said for a while.
     pub(crate) fn told(&mut self, place: &QueuePlace, now: Boot) -> Option<String> {
         if let Some((at, position)) = self.said
             && (position == place.position || now.saturating_duration_since(at) < EVERY)
@@ -28,7 +29,8 @@ impl Waiting {
     }
 }
 
-/// What a bookmark says of an application's place, which changes without a revision.
+/// Takes over what a bookmark says of the application's place, because the place changes without a
+/// new revision.
 pub(crate) fn note(application: &mut Application, place: Option<QueuePlace>) {
     match &place {
         Some(place) => {

@@ -1,5 +1,6 @@
-//! Watching one application to its end: tells its story on stderr, passes main()'s output on, answers Ctrl-C, and mirrors how
-//! it ended. Whatever is killed meanwhile, it goes on from where it was.
+//! Watches one application to its end: tells its story on stderr, passes main()'s output on,
+//! answers Ctrl-C, and mirrors how the application ended. The watch goes on from where it was after
+//! any process of the host was killed.
 
 use std::time::Duration;
 
@@ -24,44 +25,45 @@ use crate::output::{Format, Output, Style};
 use crate::session::Session;
 use crate::{ending, json, words};
 
-/// Without a word for this long, what was known last is stale: two bookmarks were missed.
+/// How long a silence lasts until the last known state is stale: by then two bookmarks were missed.
 const STALE: Duration = Duration::from_millis(2200);
 
-/// How often silence is noticed.
+/// How often the watch looks for silence.
 const TICK: Duration = Duration::from_millis(500);
 
-/// How long the last output may take after the application is clean: it is in the record by then, so all that it waits for is a store
-/// that was just killed.
+/// How long the last output may take after the application is clean. The output is in the record by
+/// then, so that the watch waits only for a store that was just killed.
 const LAST_OUTPUT: Duration = Duration::from_secs(30);
 
-/// An application that takes longer than this from its end until it is clean is told of in two lines.
+/// How long an application may take from its end until it is clean before the two are told in two
+/// lines.
 const CLEANING: Duration = Duration::from_secs(1);
 
-/// A change is tried so often while the host is away.
+/// How often a change is tried while the host is away.
 const TRIES: u32 = 20;
 
-/// What Ctrl-C does.
+/// What Ctrl-C does to the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OnInterrupt {
-    /// The first asks for a cancel, the second stops waiting.
+    /// The first Ctrl-C asks for a cancel, the second stops waiting.
     Cancel,
-    /// Stops watching; the application goes on.
+    /// Ctrl-C ends the watch, and the application goes on.
     Detach,
 }
 
-/// What is watched and how.
+/// The application that is watched, and how.
 pub(crate) struct Watched {
     pub(crate) application: Application,
     pub(crate) on_interrupt: OnInterrupt,
-    /// SIGTERM and SIGHUP are as Ctrl-C (Flink's `-sae`); otherwise they detach.
+    /// SIGTERM and SIGHUP do what Ctrl-C does (Flink's `-sae`); otherwise they end the watch.
     pub(crate) gone_is_interrupt: bool,
     /// The exit code is main()'s own.
     pub(crate) exit_from_main: bool,
-    /// Only so many of the lines that main() has already written; 0 is all.
+    /// How many of the lines that main() has already written are shown; 0 is all.
     pub(crate) tail: u32,
 }
 
-/// Watches until the application is clean, or nobody wants to any more.
+/// Watches until the application is clean, or until a signal ends the watch.
 pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outcome<Exit> {
     let Ok(id) = watched.application.application_id.parse() else {
         return Err(Failure::internal("the store answered an application id that is none"));
@@ -110,11 +112,11 @@ struct Watch<'a> {
     story: Story,
     main_output: MainOutput,
     last_known: Application,
-    /// When it was known here that the application is clean.
+    /// When it became known here that the application is clean.
     events_ended: Option<Boot>,
     logs_ended: bool,
     told_end: bool,
-    /// When the end became known here.
+    /// When it became known here that the application has ended.
     ended_at: Option<Boot>,
     last_word: Boot,
     /// When the leader was last heard of.
@@ -122,7 +124,7 @@ struct Watch<'a> {
     stale_since: Option<Boot>,
     waiting: Waiting,
     cancels: u32,
-    /// Cancels, and looks after the host.
+    /// The cancels that are under way, and the attempt to start the host again.
     calls: JoinSet<Option<String>>,
 }
 
@@ -192,7 +194,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// A sign of life of the store; of the leader, too, if an observation comes with it that is not stale.
+    /// Notes a sign of life of the store, and of the leader if the observation that comes with it
+    /// is not stale.
     fn word(&mut self, observation: Option<&Observation>) {
         let now = self.session.clock.boot();
         self.last_word = now;
@@ -205,14 +208,16 @@ impl<'a> Watch<'a> {
             }
             return;
         }
-        // A leader that has just begun has not said anything yet: that is not silence.
+        // The silence counts from when the leader was last heard of, because a leader that has just
+        // begun has had no time to say anything.
         let silent = now.saturating_duration_since(self.last_fresh);
         if silent > STALE {
             self.say_stale(&seen.source.clone(), silent.max(Duration::from_millis(seen.age_millis)));
         }
     }
 
-    /// The application waits for room on its host: said at once, and again when it has come near.
+    /// Says that the application waits for room on its host: at once, and again when the place has
+    /// moved.
     fn in_line(&mut self, place: Option<&QueuePlace>) {
         let Some(place) = place else { return };
         if let Some(text) = self.waiting.told(place, self.session.clock.boot()) {
@@ -247,13 +252,14 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// A stream broke. If that is because nobody is `up`, somebody has to be.
+    /// A stream broke, possibly because no `up` runs; then one is started.
     fn away(&mut self, error: &CallError) {
         tracing::debug!("a stream of {} broke: {error}", self.named);
         self.look_after_host();
     }
 
-    /// Starts the host again if it has gone: what it keeps is what this application needs.
+    /// Starts the host again if it has gone, because the application needs the processes that the
+    /// host keeps.
     fn look_after_host(&mut self) {
         if self.calls.is_empty() {
             let (places, clock) = (self.session.places.clone(), self.session.clock.clone());
@@ -344,13 +350,13 @@ impl<'a> Watch<'a> {
         self.tell(&Line { elapsed: self.elapsed(), label, text });
     }
 
-    /// Since the submit.
+    /// The time since the submit.
     fn elapsed(&self) -> Duration {
         words::age(self.last_known.submitted_at.as_ref(), self.session.clock.wall()).unwrap_or_default()
     }
 }
 
-/// Asks for a cancel until it is durable or refused.
+/// Asks for a cancel until the cancel is durable or refused.
 pub(crate) async fn cancel(
     api: Api,
     clock: chassis::clock::SharedClock,
@@ -360,7 +366,7 @@ pub(crate) async fn cancel(
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     for _ in 0..TRIES {
         match api.cancel(&named, reason).await {
-            // The record's own event tells it.
+            // The record's own event tells of the cancel.
             Ok(_) => return None,
             Err(error) if error.is_retryable() => clock.sleep(backoff.next_delay()).await,
             Err(error) => return Some(format!("cancel refused: {error}")),

@@ -1,6 +1,6 @@
 //! What a user adds to Flink itself: jars by an option, plugins and Hadoop by the variables that
-//! Flink's own scripts read. They become a part of the spec, because the processes that need them
-//! are started by others, elsewhere or later.
+//! Flink's own scripts read. The additions become a part of the spec, because the processes that
+//! need them are started by other processes, elsewhere or later.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use crate::failure::{Failure, Outcome};
 const ENGINE: &str = "flink";
 const LIBRARIES: &str = "flink.lib";
 
-/// Adds these jars and what the variables name; what a setting says already, stays. The engine of
-/// the spec is known.
+/// Adds these jars and the paths that the variables name; settings that the spec already has stay.
+/// The spec names its engine already.
 pub(super) fn add(
     spec: &mut ApplicationSpec,
     libraries: &[String],
@@ -47,7 +47,7 @@ pub(super) fn add(
         spec.settings.entry("flink.plugins.dir".to_owned()).or_insert(plugins);
     }
     if let Some(mut classes) = variable("HADOOP_CLASSPATH") {
-        // As Flink's scripts do: Hadoop finds its configuration on the class path.
+        // Flink's scripts do the same: Hadoop finds its configuration on the class path.
         for configuration in ["HADOOP_CONF_DIR", "YARN_CONF_DIR"].into_iter().filter_map(variable) {
             classes = format!("{classes}:{configuration}");
         }

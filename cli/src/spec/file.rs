@@ -1,4 +1,5 @@
-//! A spec from a file: the JSON mapping of `ApplicationSpec`, in YAML or JSON. Unknown keys are refused with line and path.
+//! Reads a spec from a file: the JSON mapping of `ApplicationSpec`, in YAML or JSON. Unknown keys
+//! are refused with line and path.
 
 use std::path::Path;
 
@@ -34,11 +35,12 @@ fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
         }
         Err(error) => error,
     };
-    // The path is not part of a YAML error; the document as a tree has it.
+    // A YAML error does not tell the path of the key, so that the path is looked up in the document
+    // as a tree.
     let stranger =
         serde_saphyr::from_str::<Value>(text).ok().and_then(|tree| unknown(&descriptor, &tree, ""));
     let begin = error.location().map(|at| usize::try_from(at.line()).unwrap_or(1));
-    // The error is of the mapping; the key itself is on one of its lines.
+    // The error points at the mapping, and the key itself is on one of its lines.
     let line = stranger.as_ref().and_then(|(path, _)| line_of(text, path, begin.unwrap_or(1))).or(begin);
     let at = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
     Err(match stranger {
@@ -59,7 +61,7 @@ fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
     })
 }
 
-/// The line, from `begin` on, that has the last key of a path.
+/// The line, from `begin` on, that holds the last key of a path.
 fn line_of(text: &str, path: &str, begin: usize) -> Option<usize> {
     let key = path.rsplit('.').next()?;
     let has_key = |line: &str| {
@@ -75,7 +77,8 @@ fn first_line(text: &str) -> &str {
     line.strip_prefix("error: ").unwrap_or(line)
 }
 
-/// The first key that a message does not have, by its path, and the nearest one that it has.
+/// The path of the first key that a message does not have, and the nearest key that the message
+/// has.
 fn unknown(descriptor: &MessageDescriptor, value: &Value, path: &str) -> Option<(String, Option<String>)> {
     for (key, inner) in value.as_object()? {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -103,7 +106,7 @@ fn unknown(descriptor: &MessageDescriptor, value: &Value, path: &str) -> Option<
     None
 }
 
-/// The name that differs in the fewest letters, if that is a third of them at most.
+/// The name that differs from the word in the fewest letters, if that is a third of them at most.
 fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let distances = names.map(|name| (distance(&word.to_lowercase(), &name.to_lowercase()), name));
     distances
@@ -112,7 +115,7 @@ fn nearest(word: &str, names: impl Iterator<Item = String>) -> Option<String> {
         .map(|(_, name)| name)
 }
 
-/// Letters to insert, delete or replace to make one word of the other.
+/// How many letters have to be inserted, deleted or replaced to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

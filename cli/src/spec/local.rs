@@ -1,5 +1,5 @@
-//! Files of this machine that cannot be what is meant, seen before anything is started for them.
-//! Their bytes are not read here.
+//! Looks at the files of this machine that the spec names, and refuses those that cannot be meant
+//! before a host is started for them. The bytes of the files are not read here.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use proto::api::ApplicationSpec;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
-/// Refuses a directory, and a program without a byte. What is not there, or may not be read, is the
-/// fetcher's to judge: it is the one that reads.
+/// Refuses a directory, and a program without a byte. A file that is missing or may not be read is
+/// left to the artifact-fetcher, because the fetcher is the process that reads it.
 pub(crate) fn check(spec: &ApplicationSpec) -> Outcome<()> {
     let program = spec.program.iter().map(|program| ("program.uri".to_owned(), &program.uri, true));
     let others = spec.artifacts.iter().enumerate();

@@ -1,4 +1,4 @@
-//! Options of `run` that say what runs, in Flink's words where Flink has them.
+//! The options of `run` that say what runs, in Flink's words where Flink has them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{Secrets, additions, pair, pointer, variables};
 use crate::failure::{Failure, Outcome};
 use crate::{duration, engine};
 
-/// Options about the application itself.
+/// The options that describe the application.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SpecOptions {
     /// A spec in YAML or JSON; options given beside it win
@@ -25,8 +25,9 @@ pub(crate) struct SpecOptions {
 
     /// Where processes run: local, or static: jobs in a Flink session cluster
     ///
-    /// local: processes on this machine, started for this application alone. static: main() here, its jobs in a session cluster that runs already
-    /// (-m HOST:PORT) and stays; remote and session are other words for it.
+    /// local: processes on this machine, started for this application alone. static: main() here,
+    /// its jobs in a session cluster that runs already (-m HOST:PORT) and stays; remote and session
+    /// are other words for it.
     #[arg(short, long, value_name = "TARGET", value_parser = target, help_heading = "What runs")]
     target: Option<String>,
 
@@ -96,7 +97,8 @@ pub(crate) struct SpecOptions {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), hide_short_help = true, help_heading = "As flink run has them")]
     parallelism: Option<u32>,
 
-    /// Savepoint or checkpoint to begin from: a path on this machine, or a URI that the engine knows
+    /// Savepoint or checkpoint to begin from: a path on this machine, or a URI that the engine
+    /// knows
     #[arg(
         short = 's',
         long,
@@ -120,7 +122,8 @@ pub(crate) struct SpecOptions {
 
     /// Run a job again from its beginning when its session cluster has lost it
     ///
-    /// Only with -t static. Otherwise such a job ends LOST, unless the program begins from a savepoint (-s), which it then does again.
+    /// Only with -t static. Otherwise such a job ends LOST, unless the program begins from a
+    /// savepoint (-s), which it then does again.
     #[arg(long, hide_short_help = true, help_heading = "What runs")]
     resubmit_lost: bool,
 
@@ -131,7 +134,7 @@ pub(crate) struct SpecOptions {
     zookeeper_namespace: Option<String>,
 }
 
-/// Flink's `-py*`.
+/// Flink's options that begin with `-py`.
 #[derive(Debug, clap::Args)]
 struct PythonOptions {
     /// Python program (-py)
@@ -154,7 +157,7 @@ struct PythonOptions {
     py_requirements: Option<String>,
 }
 
-/// A target in our words.
+/// The target in mainspring's words, which is `static` for Flink's `remote` and `session`.
 fn target(text: &str) -> Result<String, String> {
     let ours = if ["remote", "session"].contains(&text) { target::STATIC } else { text };
     Ok(ours.to_owned())
@@ -175,7 +178,8 @@ fn on_failover(text: &str) -> Result<OnFailover, String> {
     }
 }
 
-/// A path. What looks like an address would become one below the current directory, and its output be looked for elsewhere.
+/// Reads a path. A text that looks like an address is refused, because it would become a directory
+/// below the current one, and the user would look for the output elsewhere.
 fn output_directory(text: &str) -> Result<PathBuf, String> {
     match text.split_once(':') {
         Some((scheme, rest)) if rest.starts_with('/') && !scheme.is_empty() && !scheme.contains('/') => {
@@ -188,8 +192,9 @@ fn output_directory(text: &str) -> Result<PathBuf, String> {
 }
 
 impl SpecOptions {
-    /// The spec: `base` (of a file, or empty) with what the options say. Paths begin at `directory`. Also answers from what
-    /// the engine was concluded, empty if it was said.
+    /// Builds the spec: `base` (from a file, or empty) with what the options say. Relative paths
+    /// begin at `directory`. The last part of the answer is the suffix or kind from which the
+    /// engine was concluded, empty if the user named the engine.
     pub(crate) fn build(
         self,
         base: ApplicationSpec,
@@ -269,12 +274,13 @@ impl SpecOptions {
         directory: &Path,
     ) -> Outcome<Program> {
         let mut program = base;
-        // A Python program of Flink's is its own pointer.
+        // `-py FILE` names the program, so that no other pointer is needed.
         if let Some(text) = given.or(self.python.python.as_deref()) {
             let file = pointer::parse(text, directory).map_err(Failure::usage)?;
             (program.uri, program.digest) = (file.uri, file.digest);
         } else if !program.uri.is_empty() && !pointer::has_scheme(&program.uri) {
-            // Relative to the spec's file would be another choice; a file and a command line mean the same here.
+            // A path in a spec's file is relative to the current directory, as on the command line,
+            // and not to the file's own.
             program.uri = pointer::parse(&program.uri, directory).map_err(Failure::usage)?.uri;
         }
         if program.uri.is_empty() && self.python.py_module.is_none() {
@@ -319,7 +325,7 @@ impl SpecOptions {
     }
 }
 
-/// What an option says wins over what was there.
+/// Replaces the value by the option's, if the option was given.
 fn set<T>(place: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *place = said;

@@ -1,13 +1,14 @@
-//! Pointers to programs and files: a URI, or a path on this machine, with or without the digest that it must have.
+//! Pointers to programs and files: a URI, or a path on this machine, with or without the digest
+//! that the file must have.
 
 use std::path::Path;
 
 use proto::Digest;
 
-/// A file, named and perhaps pinned.
+/// A file, named and perhaps pinned to a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pointer {
-    /// With a scheme; a bare path has become `file://`.
+    /// A URI with a scheme; a bare path has become `file://`.
     pub(crate) uri: String,
     /// `sha256:<64 hex>`, or empty.
     pub(crate) digest: String,
@@ -34,7 +35,8 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Pointer, String> {
     Ok(Pointer { uri: absolute(location, directory), digest })
 }
 
-/// A place for savepoints, or one of them, in Flink's spelling: a path becomes absolute, a URI stays, also `file:/x`.
+/// The place of savepoints, or of one of them, in Flink's spelling: a path becomes absolute, a URI
+/// stays as it is, also `file:/x`.
 pub(crate) fn place(text: &str, directory: &Path) -> String {
     let is_uri = text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")));
     if is_uri {
@@ -44,7 +46,7 @@ pub(crate) fn place(text: &str, directory: &Path) -> String {
     format!("file://{}", path.display())
 }
 
-/// Whether a text has a scheme: `a://`. A drive or a colon in a file's name is none.
+/// Whether a text has a scheme, such as `a://`; a colon in a file's name makes none.
 pub(crate) fn has_scheme(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -68,7 +70,7 @@ fn absolute(location: &str, directory: &Path) -> String {
     uri
 }
 
-/// The same path without `.`; `..` stays, as what it means depends on links.
+/// The same path without `.`; `..` stays, because its meaning depends on links.
 fn without_dots(path: &Path) -> std::path::PathBuf {
     path.components().collect()
 }

@@ -1,4 +1,4 @@
-//! Variables of main()'s environment and its secrets, as options give them.
+//! The variables of main()'s environment and its secrets, as the options give them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,8 @@ fn one(text: &str, inherited: impl Fn(&str) -> Option<String>) -> Result<(String
     }
 }
 
-/// Reads `--secret K=@FILE`. Only files: what stands on a command line is no secret.
+/// Reads `--secret K=@FILE`. Only files are taken, because other users of the machine can read a
+/// command line.
 pub(crate) fn secrets(given: &[String]) -> Result<super::Secrets, String> {
     given
         .iter()
@@ -60,7 +61,7 @@ pub(crate) fn secrets(given: &[String]) -> Result<super::Secrets, String> {
             }
             let value = std::fs::read_to_string(Path::new(path))
                 .map_err(|error| format!("--secret {name}=@{path}: {error}"))?;
-            // The end of the file's last line is not part of a password.
+            // The end of the file's last line is not a part of the secret.
             let value = value.strip_suffix('\n').map(str::to_owned).unwrap_or(value);
             Ok((name.to_owned(), value))
         })

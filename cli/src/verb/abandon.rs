@@ -1,4 +1,5 @@
-//! `abandon`: gives up a teardown or a publish that cannot finish. What is left over is recorded and said for good.
+//! `abandon` gives up a teardown or a publish that cannot finish. What is left over stays recorded,
+//! and every verb goes on to show it.
 
 use proto::Reason;
 use proto::api::{Application, MainState};
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
     let application = api.get(&args.application).await?;
     let named = Named::exactly(args.application.id.clone(), application.generation);
     if !application.clean && still_runs(&application) {
-        // The record would refuse it: nobody is asked for nothing.
+        // The record would refuse the call, so that there is nothing to ask the operator about.
         let text = format!("{named} is {}: there is no end of it to give up yet", words::state(&application));
         let cancel_first = Reason::NotEnded.remedy().replace("ID", &named.to_string());
         return Err(Failure::new(Exit::REFUSED, Reason::NotEnded, text).help(cancel_first));
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// main() or a job may still do something, and nobody asked for their end.
+/// Whether main() or a job may still do something and no cancel asks for their end.
 fn still_runs(application: &Application) -> bool {
     let cancelled = application.desired.as_ref().is_some_and(|desired| desired.cancel);
     let main_ended = application.main.as_ref().is_some_and(|main| main.state() == MainState::Ended);

@@ -1,4 +1,4 @@
-//! `attach`: watches an application that runs. Never cancels anything.
+//! `attach` watches an application that runs, and never cancels anything.
 
 use crate::application::Named;
 use crate::exit::Exit;

@@ -1,4 +1,4 @@
-//! `cancel`: asks applications to end as CANCELLED. Durable before it is acknowledged.
+//! `cancel` asks applications to end as CANCELLED. The wish is durable before it is acknowledged.
 
 use proto::Reason;
 use proto::api::Application;
@@ -57,8 +57,8 @@ pub(crate) async fn run(args: CancelArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// Those of them that have not ended, after saying which and asking. One that cannot be cancelled
-/// keeps none of the others.
+/// Cancels those of the applications that have not ended, after it has shown them and asked. An
+/// application that cannot be cancelled does not keep the others from it.
 async fn many(
     mut applications: Vec<Application>,
     reason: &str,
@@ -87,7 +87,7 @@ async fn many(
                 requested(&named, earlier, session);
                 cancelled.push(application);
             }
-            // Between the look and the wish.
+            // The application ended between the look and the wish.
             Err(failure) if failure.reason == Reason::AlreadyEnded.as_str() => {
                 session.out.talk(format!("{named} has ended by itself"));
             }

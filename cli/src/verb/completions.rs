@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete verbs, options and their values.
+//! `completions` prints what a shell needs to complete verbs, options and their values.
 
 use crate::args;
 use crate::exit::Exit;

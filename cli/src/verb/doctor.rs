@@ -1,4 +1,5 @@
-//! `doctor`: what is where, and what is wrong with it. Starts nothing and changes nothing.
+//! `doctor` says what is where, and what is wrong with it. The verb starts nothing and changes
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -25,17 +26,18 @@ use crate::session::Session;
 use crate::table::size;
 use crate::usage::{self, Usage};
 
-/// How long payloads are digested unless all are asked for: 10 GB or so.
+/// How long payloads are digested unless all of them are asked for; that is enough for 10 GB or so.
 const DIGEST_WITHIN: Duration = Duration::from_secs(10);
 
-/// Below this a disk is called full, in bytes.
+/// The free bytes below which a disk counts as full.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
 
 /// What is where, and what is wrong with it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring doctor -o json")]
 pub(crate) struct DoctorArgs {
-    /// Digest every payload, however long that takes; otherwise as many as 10 seconds are enough for
+    /// Digest every payload, however long that takes; otherwise as many as 10 seconds are enough
+    /// for
     #[arg(long)]
     deep: bool,
 }
@@ -45,7 +47,7 @@ pub(crate) struct DoctorArgs {
 struct Finding {
     what: &'static str,
     text: String,
-    /// What is wrong with it and what to do.
+    /// What is wrong with it, and what to do.
     problem: Option<String>,
 }
 
@@ -104,7 +106,8 @@ fn engine() -> Finding {
     }
 }
 
-/// The engine that needs software of its own. That it is missing is nothing wrong as long as nobody wants a Flink program run.
+/// The engine that needs software of its own. Missing software is no problem here, because it
+/// matters only when a Flink program is to run.
 async fn flink(session: &Session) -> Finding {
     let Some(path) = engine::find("flink") else {
         return Finding { what: "engine", text: "flink: not found".to_owned(), problem: None };
@@ -146,7 +149,7 @@ fn state(session: &Session) -> Finding {
     Finding { what: "state directory", text: format!("{shown} (mode {mode:04o}{room})"), problem }
 }
 
-/// Bytes that are free for us on the disk of a path.
+/// The free bytes on the disk of a path that this user may fill.
 fn room(path: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(path).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
@@ -164,7 +167,7 @@ fn key(session: &Session) -> Finding {
     Finding { what: "deployment key", text: path.display().to_string(), problem }
 }
 
-/// What the services keep, whether they run or not.
+/// What the services keep, whether the services run or not.
 async fn files(session: &Session, within: Duration) -> Vec<Finding> {
     let looked = serve::examine(&session.places, &session.clock, within).await;
     let finding = |(what, looked): (&'static str, Result<String, String>)| match looked {
@@ -236,7 +239,7 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What carries an owner mark of this state directory.
+/// The processes that carry an owner mark of this state directory.
 fn processes(session: &Session) -> Outcome<Finding> {
     let mark = session.places.state_mark();
     let found = process_tree::marked(|owner| owner.state == mark)?;
@@ -251,11 +254,11 @@ fn processes(session: &Session) -> Outcome<Finding> {
     };
     let unattended = !found.is_empty() && service::find(&session.places, crate::host::LIFECYCLE)?.is_empty();
     let problem = unattended
-        .then(|| "nobody looks after them: any verb starts the host, mainspring down ends them".to_owned());
+        .then(|| "no host looks after them: any verb starts the host, mainspring down ends them".to_owned());
     Ok(Finding { what: "processes", text, problem })
 }
 
-/// What the state directory holds, and how fast it grows as far as a host has noted that.
+/// What the state directory holds, and how fast it grows, as far as a host has noted that.
 fn usage(session: &Session) -> Option<Finding> {
     if !session.places.state().exists() {
         return None;
@@ -277,7 +280,8 @@ fn usage(session: &Session) -> Option<Finding> {
     Some(Finding { what: "holds", text, problem: None })
 }
 
-/// Output that is not in the record although its process's directory is gone. There is some for a moment at most, as a rule.
+/// Output that is not in the record although the directory of its process is gone. The outbox holds
+/// such output for a moment at most, as a rule.
 fn outbox(session: &Session) -> Option<Finding> {
     let outbox = Outbox::new(&session.places);
     let (text, problem) = match outbox.sources() {

@@ -1,4 +1,5 @@
-//! `down`: ends everything of a state directory, in order. What applications do is in the record and goes on with the next `up`.
+//! `down` ends every process of a state directory, in order. What the applications have done is in
+//! the record, and they go on with the next `up`.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
-/// How many `up` in a row are ended.
+/// How many times an `up` is ended, one after another, before the verb gives up.
 const ENDS: u32 = 3;
 
 /// End the host and its services.
@@ -79,7 +80,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
             }
         }
     }
-    // Nobody may become `up` meanwhile and start again what is being ended.
+    // This process holds the lock, so that no other one becomes `up` and starts again what is being
+    // ended.
     let _lock = end_up_for_good(session).await?;
     let killed = up::end_services(&reach).await?;
     let ended = end_marked(session).await?;
@@ -93,7 +95,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
             session.out.talk(format!("{name} (pid {}) was started by hand and stays", found.process.pid));
         }
     }
-    // Only if it is empty: sockets of processes that could not be ended tell where they are.
+    // The directory is removed only if it is empty, because sockets of processes that could not be
+    // ended show where those are.
     let _ = std::fs::remove_dir(places.runtime());
     for name in killed {
         session.out.talk(format!("{name} did not leave and was killed"));
@@ -103,8 +106,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// Applications that are not clean; `None` where no store answers. A host that has nothing to do leaves by itself, also between the
-/// question whether its store answers and the next one.
+/// The applications that are not clean; `None` where no store answers. A host that has nothing to
+/// do leaves by itself, possibly between the question whether its store answers and the next one.
 async fn unclean(api: &Api, reach: &Reach) -> Outcome<Option<Vec<Named>>> {
     if !reach.is_ready(STORE).await {
         return Ok(None);
@@ -131,7 +134,7 @@ async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<
         session.out.talk(format!("cancelling {named}"));
         let refused =
             live::watch::cancel(api.clone(), session.clock.clone(), named.clone(), "mainspring down").await;
-        // Refused because it has ended by itself: then it is only to be waited for.
+        // The application had ended by itself, so that it is only to be waited for.
         tracing::debug!("{named}: {refused:?}");
     }
     for named in running {
@@ -140,7 +143,7 @@ async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<
     Ok(())
 }
 
-/// Ends `up` and takes its place. One that was just being started is ended as well.
+/// Ends `up` and takes its lock. An `up` that was just being started is ended as well.
 async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
     for _ in 0..ENDS {
         end_up(session).await?;
@@ -152,11 +155,12 @@ async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
     let text =
         format!("another up has {} again and again, or one that cannot be seen from here", lock.display());
     Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, text)
-        .help("end whatever runs mainspring on this directory, in other containers too, then try again"))
+        .help("end what runs mainspring on this directory, in other containers too, then try again"))
 }
 
-/// Ends `up`, which leaves the services to us. The lock may name another process's number: that of one in another container, or of an `up` that
-/// was killed and whose successor has not said its own yet.
+/// Ends `up`, whose services this process ends next. The lock may name a number that is not this
+/// machine's `up`: that of an `up` in another container, or of one that was killed and whose
+/// successor has not written its own number yet.
 async fn end_up(session: &Session) -> Outcome<()> {
     let Holder::Held(Some(pid)) = holder(&session.places.host_lock())? else { return Ok(()) };
     let Some(process) = Process::of(pid).filter(|process| service::is_up(process.pid)) else { return Ok(()) };
@@ -164,7 +168,8 @@ async fn end_up(session: &Session) -> Outcome<()> {
     Ok(())
 }
 
-/// Ends what carries an owner mark of this state directory: contenders, main()s, clusters. Answers how many there were.
+/// Ends the processes that carry an owner mark of this state directory: contenders, main()s,
+/// clusters. Answers how many there were.
 async fn end_marked(session: &Session) -> Outcome<usize> {
     let mark = session.places.state_mark();
     let mine = || process_tree::marked(|owner| owner.state == mark);
@@ -177,7 +182,8 @@ async fn end_marked(session: &Session) -> Outcome<usize> {
             service::ended(&session.clock, process).await;
         }
     };
-    // Those that do not listen, and those that a dying parent has just started, are killed.
+    // Processes that do not react are killed, and so are those that a dying parent has just
+    // started.
     let _ = timeout(&session.clock, LEAVE, gone).await;
     let end = session.clock.boot() + GONE;
     loop {

@@ -1,4 +1,4 @@
-//! `events`: what happened to an application, in order.
+//! `events` prints what happened to an application, in order.
 
 use proto::api::Event;
 
@@ -64,14 +64,15 @@ fn print(event: &Event, out: &Output) {
         Format::Yaml => out.answer(format!("---\n{}", json::yaml(event, true))),
         Format::Name => out.answer(format!("{}\n", event.kind)),
         Format::Table | Format::Wide => {
-            // Colours count as columns here; a limit for eyes need not be exact.
+            // Colours count as columns here, because a limit for eyes need not be exact.
             let columns = if out.format == Format::Wide { usize::MAX } else { 240 };
             out.answer(line(event, columns, |kind| out.paint_answer(Style::Bold, kind)));
         }
     }
 }
 
-/// One line: time of day, kind, message, and the attributes that the message does not repeat.
+/// An event as one line: time of day, kind, message, and the attributes that the message does not
+/// repeat.
 fn line(event: &Event, columns: usize, paint: impl Fn(&str) -> String) -> String {
     let at = event.at.as_ref().map(words::time_of_day).unwrap_or_default();
     let mut attributes: Vec<_> = event.attributes.iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -84,7 +85,8 @@ fn line(event: &Event, columns: usize, paint: impl Fn(&str) -> String) -> String
             text.push_str(part);
         }
     }
-    // Whoever reads an event a line must not find two: a quotation in it loses its line ends, and its end when it is long.
+    // A reader that takes each line for an event must not find two in one event: a quotation loses
+    // its line ends, and its own end when it is long.
     let one: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     words::cut(&one.join(" | "), columns) + "\n"
 }

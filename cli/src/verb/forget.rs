@@ -1,4 +1,5 @@
-//! `forget`: has the record forget generations that are over, and removes what they left below the state directory.
+//! `forget` has the record forget generations that are over, and removes what they left below the
+//! state directory.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,20 +23,20 @@ use crate::session::Session;
 use crate::spec::pair;
 use crate::table::plural;
 
-/// Lines that are enough to see what is meant.
+/// How many lines show the operator what is meant.
 const SHOWN: usize = 20;
 
-/// How long the processes of what has just become clean may take to be gone.
+/// How long the processes of an application that has just become clean may take to be gone.
 const PROCESSES_END: Duration = Duration::from_secs(10);
 
-/// Calls that are made at once.
+/// How many calls are made at once.
 const AT_ONCE: usize = 8;
 
 /// Forget applications that are over.
 ///
-/// What is forgotten is gone for good: its record, events, logs and results, and what it wrote to a place that nobody chose
-/// (outputs/ID@GENERATION in the state directory). Files elsewhere are not touched. The ID can be submitted anew, as
-/// its next generation.
+/// What is forgotten is gone for good: its record, events, logs and results, and what it wrote to
+/// the default place (outputs/ID@GENERATION in the state directory). Files elsewhere are not
+/// touched. The ID can be submitted anew, as its next generation.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "  mainspring forget orders@3\n  mainspring forget --older-than 30d --keep 10 -l team=orders --dry-run"
@@ -67,7 +68,8 @@ pub(crate) struct ForgetArgs {
 }
 
 impl ForgetArgs {
-    /// What is kept of what is over; `None` where everything that was named is meant.
+    /// Which of the generations that are over are kept; `None` where everything that was named is
+    /// meant.
     fn rule(&self) -> Option<Rule> {
         if self.older_than.is_none() && self.keep.is_none() {
             return None;
@@ -127,10 +129,11 @@ pub(crate) async fn run(args: ForgetArgs, session: &Session) -> Outcome<Exit> {
     Ok(exit.or(refused))
 }
 
-/// What the command line names.
+/// The generations that the command line names.
 async fn choose(args: &ForgetArgs, api: &Api) -> Outcome<Vec<Application>> {
     let Some(named) = &args.application else {
-        // What is not clean is not over: only a label names it all the same.
+        // A rule is about generations that are over; one that is not clean is meant only by its
+        // label.
         let phases = if args.rule().is_some() { vec![Phase::Ended.into()] } else { Vec::new() };
         let labels = args.labels.iter().cloned().collect();
         let request = ListRequest { labels, phases, ..ListRequest::default() };
@@ -147,10 +150,10 @@ async fn choose(args: &ForgetArgs, api: &Api) -> Outcome<Vec<Application>> {
     }
     let request = ListRequest { application_id: named.id.to_string(), ..ListRequest::default() };
     let mut found = all_pages(api, request, usize::MAX).await?.applications;
-    // An older store answers with all applications.
+    // An older store does not know this filter and answers with all applications.
     found.retain(|shown| shown.application_id == named.id.as_str());
     if found.is_empty() {
-        // Says whether it ever was.
+        // The store's answer says whether the application ever existed.
         found.push(api.get(named).await?);
     }
     Ok(found)
@@ -163,7 +166,8 @@ fn not_clean(shown: &Application) -> Outcome<Failure> {
         .help(format!("wait until it is clean (mainspring wait {named}), or cancel it first")))
 }
 
-/// Those that were forgotten, and what the refusal of others says. One that is refused keeps none of the others.
+/// Forgets the chosen generations. Answers those that were forgotten, and the exit code of the
+/// first refusal. A refused generation does not keep the others from being forgotten.
 async fn forget(
     chosen: Vec<Application>,
     dry_run: bool,
@@ -199,7 +203,8 @@ async fn forget_one(shown: &Application, dry_run: bool, api: &Api, session: &Ses
             let find_out = format!("mainspring status {named}");
             return Err(Failure::from(error.clone()).unknown_unless_refused(&error, &find_out));
         }
-        // It became clean a moment ago: its host ends the last of its processes.
+        // The application became clean a moment ago, and its host is ending the last of its
+        // processes.
         session.clock.sleep(backoff.next_delay()).await;
     }
     if !dry_run {
@@ -208,7 +213,7 @@ async fn forget_one(shown: &Application, dry_run: bool, api: &Api, session: &Ses
     Ok(())
 }
 
-/// What it left beside the record. What cannot be removed now, a host tries again.
+/// Removes what the generation left beside the record. A host tries again to remove what stays.
 async fn remove(application: ApplicationRef, session: &Session) {
     let (places, named) = (session.places.clone(), application.to_string());
     let removed = tokio::task::spawn_blocking(move || leftovers::remove(&places, &application)).await;

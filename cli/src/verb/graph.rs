@@ -1,4 +1,4 @@
-//! `graph`: the graph of a job, as an indented tree or for Graphviz.
+//! `graph` prints the graph of a job, as an indented tree or for Graphviz.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
         Some(job) => vec![job],
         None => api.get(&args.application).await?.jobs.into_iter().map(|job| job.job_id).collect(),
     };
-    // Details of a plan can be long; -o wide shows all of them.
+    // Details of a plan can be long; `-o wide` shows them whole.
     let columns = if session.out.format == Format::Wide { usize::MAX } else { 110 };
     let mut documents = Vec::new();
     for job in &jobs {
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// Sinks first, what they read from indented below them.
+/// The tree: sinks first, and below each vertex, indented, the ones that it reads from.
 fn text(name: &str, answer: &GetGraphResponse, graph: &GraphDescription, columns: usize) -> String {
     let state = answer.job.as_ref().map_or("", words::job_state);
     let mut text = format!("{}  {state}\n", words::one_line(name));

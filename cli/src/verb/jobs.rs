@@ -1,4 +1,4 @@
-//! `jobs`: the jobs of an application.
+//! `jobs` prints the jobs of an application.
 
 use std::time::SystemTime;
 
@@ -51,10 +51,11 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
     }
 }
 
-/// The table; also part of `status`.
+/// The table of jobs, which `status` shows too.
 pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&str) -> String) -> String {
     let mut header = vec!["JOB", "STATE", "TIME", "SUBMITTED"];
-    // Only where there are some: most jobs end by themselves, and before the first one.
+    // These columns are left out when they would be empty, because most jobs end by themselves
+    // before their first checkpoint.
     let resumes = jobs.iter().any(|job| job.checkpoint.is_some() || restarts(job) > 0);
     if resumes {
         header.extend(["RESTARTS", "CHECKPOINT"]);
@@ -110,7 +111,7 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
     table.render()
 }
 
-/// What came back to main() and people may ask for.
+/// What came back to main() and can be asked for.
 fn result(end: &JobEnd) -> Option<&'static str> {
     match end.result_kind() {
         _ if end.result_digest.is_empty() => None,
@@ -124,14 +125,14 @@ fn restarts(job: &Job) -> u32 {
     job.end.as_ref().and_then(|end| end.progress).or(job.progress).map_or(0, |progress| progress.restarts)
 }
 
-/// The last checkpoint and its age: `#8812, 2 s`.
+/// The last checkpoint and its age, such as `#8812, 2 s`.
 fn checkpoint(job: &Job, now: SystemTime) -> String {
     let Some(last) = &job.checkpoint else { return "-".to_owned() };
     let age = words::age(last.completed_at.as_ref(), now).map(|age| format!(", {}", duration::show(age)));
     format!("#{}{}", last.id, age.filter(|_| job.end.is_none()).unwrap_or_default())
 }
 
-/// What the engine restarted jobs for that still run, one line each.
+/// One line for each running job that the engine has restarted: why it did.
 pub(crate) fn failures(jobs: &[Job]) -> impl Iterator<Item = String> {
     let told = jobs.iter().filter(|job| job.end.is_none() && !job.last_failure.is_empty());
     told.map(|job| {

@@ -1,4 +1,4 @@
-//! `list`: applications, newest first.
+//! `list` prints applications, newest first.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::spec::pair;
 use crate::table::Table;
 use crate::{json, words};
 
-/// Lines of a table, unless it is said how many; nobody reads ten thousand.
+/// How many lines a table has unless a limit is given: more than a person reads.
 const SHOWN: usize = 500;
 
 /// Applications, newest first.
@@ -32,7 +32,8 @@ pub(crate) struct ListArgs {
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
 
-    /// Only in this state: submitted (also the queued ones), queued, starting, running, finishing, cleaning, ended; may be repeated
+    /// Only in this state: submitted (also the queued ones), queued, starting, running, finishing,
+    /// cleaning, ended; may be repeated
     #[arg(long = "phase", value_name = "PHASE", value_parser = phase)]
     phases: Vec<Phase>,
 
@@ -40,7 +41,8 @@ pub(crate) struct ListArgs {
     #[arg(short, long)]
     all: bool,
 
-    /// At most so many; a table has the newest 500, and whatever is not clean, unless this says otherwise
+    /// At most so many; a table has the newest 500, and all that are not clean, unless this says
+    /// otherwise
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -81,7 +83,7 @@ pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// As many as are asked for, or as a table has; and whether there are more.
+/// As many applications as are asked for, or as a table has; and whether there are more.
 async fn newest(
     api: &Api,
     request: ListRequest,
@@ -98,7 +100,7 @@ async fn newest(
     Ok((listed, more))
 }
 
-/// However old, what is not clean is shown.
+/// Adds the applications that are not clean, which are shown however old they are.
 async fn add_unclean(listed: &mut ListResponse, mut request: ListRequest, api: &Api) -> Outcome<()> {
     if !request.phases.is_empty() {
         return Ok(());
@@ -132,7 +134,7 @@ fn print(listed: &ListResponse, out: &Output, now: SystemTime) {
     }
 }
 
-/// The table.
+/// The table of applications.
 fn render(
     applications: &[Application],
     now: SystemTime,
@@ -164,7 +166,7 @@ fn render(
     table.render()
 }
 
-/// The state, or that it is not known any more and for how long.
+/// The state, or that it is no longer known, and for how long.
 fn state(application: &Application) -> String {
     match &application.observation {
         Some(seen) if seen.stale && !application.clean => {
@@ -185,7 +187,7 @@ fn why(application: &Application) -> String {
     }
 }
 
-/// `203: 188 running, 12 succeeded, 1 stale`.
+/// The counts by state, such as `203: 188 running, 12 succeeded, 1 stale`.
 fn summary(applications: &[Application]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for application in applications {

@@ -1,4 +1,4 @@
-//! `logs`: what main() and the processes of the cluster wrote.
+//! `logs` prints what main() and the processes of the cluster wrote.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -115,11 +115,13 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
     }
 }
 
-/// Whether somebody who was asked for has said nothing. No line at all looks like a command that does not work.
+/// Whether a role that was asked for has written nothing. The command says so, because a command
+/// that prints no line at all looks broken.
 struct Silence {
-    /// `None`: only some of the lines were asked for, so that their absence says nothing.
+    /// The role; `None` if only some of the lines were asked for, so that their absence says
+    /// nothing.
     whose: Option<String>,
-    /// Only lines of main() break it.
+    /// Whether only lines of main() count.
     main: bool,
     broken: Cell<bool>,
 }
@@ -149,7 +151,8 @@ impl Silence {
     }
 }
 
-/// What there is. A host that leaves meanwhile, because nothing else is to be done, is started again.
+/// Prints the lines that there are. A host that leaves in the meantime, because it has no other
+/// work, is started again.
 async fn all(
     api: &Api,
     mut request: ReadLogsRequest,
@@ -175,7 +178,7 @@ async fn all(
                 return Ok(Exit::SUCCEEDED);
             }
         };
-        // One that breaks without a line each time is not worth asking again.
+        // A stream that breaks each time before its first line is not worth opening again.
         if !broke.is_retryable() || !came_on {
             return Err(broke.into());
         }

@@ -1,4 +1,4 @@
-//! `man`: the manual, made from the same text as `--help`.
+//! `man` writes the manual, made from the same text as `--help`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
     pages.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
 }
 
-/// Names and texts of the pages, the command's own first. A verb's other name leads to its page.
+/// The names and texts of the pages, the command's own first. The page of a verb's other name leads
+/// to the verb's page.
 fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = args::command();
     command.build();
@@ -64,7 +65,7 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// The help begins with examples; in a manual they come last.
+/// Moves the examples to the end, where a manual has them; the help begins with them.
 fn with_examples(command: Command) -> Command {
     match command.get_before_help().map(ToString::to_string) {
         Some(examples) => command.after_long_help(format!("Examples:\n\n{examples}")),

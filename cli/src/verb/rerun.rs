@@ -1,4 +1,4 @@
-//! `rerun`: submits what is recorded of an application anew, with the very files that it had.
+//! `rerun` submits the recorded spec of an application anew, with the very files that it had.
 
 use chassis::telemetry::trace;
 use proto::api::{Application, ApplicationSpec, IfExists, SubmitRequest};
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
 fn anew(recorded: &Application) -> Outcome<ApplicationSpec> {
     let none = || Failure::internal("an application without a spec");
     let mut spec = recorded.spec.clone().ok_or_else(none)?;
-    // The program is pinned first; one URI has one digest.
+    // A URI has one digest, the first that was recorded for it; the program's is recorded first.
     let pinned = |uri: &str| recorded.artifacts.iter().find(|pinned| pinned.uri == uri);
     if let Some(program) = &mut spec.program
         && let Some(pinned) = pinned(&program.uri)
@@ -96,7 +96,8 @@ fn anew(recorded: &Application) -> Outcome<ApplicationSpec> {
     Ok(spec)
 }
 
-/// A URI that holds a secret is not shown by the record, so nothing can be fetched from what it shows.
+/// Refuses a spec with a secret in a URI, because the record masks such URIs and nothing can be
+/// fetched from a masked one.
 fn check_uris(spec: &ApplicationSpec, of: &str) -> Outcome<()> {
     let program = spec.program.iter().map(|program| &program.uri);
     let all = program.chain(spec.artifacts.iter().map(|artifact| &artifact.uri));
@@ -167,7 +168,8 @@ mod tests {
         let spec = anew(&recorded()).unwrap();
         assert_eq!(spec.program.unwrap().digest, "sha256:01");
         assert_eq!(spec.artifacts[0].digest, "sha256:02");
-        // It ended before anything was fetched: what the user asked for stands.
+        // The application ended before anything was fetched, so that the spec keeps what the user
+        // asked for.
         let spec = anew(&Application { artifacts: Vec::new(), ..recorded() }).unwrap();
         assert_eq!(spec.program.unwrap().digest, "");
     }

@@ -1,5 +1,6 @@
-//! `result`: what came back to main(): the rows of a SELECT, or the values that `execute()` returned. They are kept as the engine made
-//! them, and its own executable reads them.
+//! `result` prints what came back to main(): the rows of a SELECT, or the values that `execute()`
+//! returned. The record keeps both as the engine made them, and the engine's own executable reads
+//! them.
 
 use futures::StreamExt as _;
 use proto::api::Job;
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
     let named = Named::exactly(args.application.id, application.generation);
     let shape = args.shape.unwrap_or(if session.out.format.is_table() { Rows::Table } else { Rows::Json });
     let job = match &args.job {
-        // One that is not there is the record's to refuse.
+        // A job that the application does not have is left to the record to refuse.
         Some(wanted) => application.jobs.iter().rfind(|job| job.name == *wanted || job.job_id == *wanted),
         None => Some(the_one(&application.jobs, &named)?),
     };
@@ -69,7 +70,8 @@ pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
         }
     }
     if let Err(unreadable) = reader.finish(&session.clock).await {
-        // The reader stumbles over damaged rows before the record has seen the last of them, which says what is wrong.
+        // The engine stumbles over damaged rows before the record has sent the last of them. The
+        // record's error says what is wrong, and comes at the end of the stream.
         while stream.next().await.transpose()?.is_some() {}
         return Err(unreadable);
     }
@@ -81,7 +83,7 @@ pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
 enum Brought {
     Rows,
     Values,
-    /// How it ended, and nothing else that people would ask for.
+    /// Only how the job ended, and nothing that a person would ask for.
     Answer,
     Nothing,
 }

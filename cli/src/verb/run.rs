@@ -1,4 +1,4 @@
-//! `run-application`: submits an application and watches it to its end.
+//! `run-application` submits an application and watches it to its end.
 
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use crate::spec::{self, SpecOptions, pair};
 use crate::verb::wait::{self, For};
 use crate::{ask, json};
 
-/// How often a submit is repeated while the host is away: its request id makes that harmless.
+/// How often a submit is repeated while the host is away; the request id makes repeats harmless.
 const TRIES: u32 = 10;
 
 /// Submit an application and watch it until it has ended.
 ///
-/// PROGRAM is a path or URI; what follows it goes to main(). The exit code is the application's: 0 succeeded, 1 failed,
-/// 3 cancelled, 4 deadline exceeded. Options may be written as flink run has them (-py, -cm, -sae, --fromSavepoint, …).
+/// PROGRAM is a path or URI; what follows it goes to main(). The exit code is the application's: 0
+/// succeeded, 1 failed, 3 cancelled, 4 deadline exceeded. Options may be written as flink run has
+/// them (-py, -cm, -sae, --fromSavepoint, …).
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "  mainspring run examples/flights/carriers.sql\n  \
@@ -180,16 +181,16 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
     submitted(request, from, manner, (api, started), session).await
 }
 
-/// What becomes of an application once it is submitted.
+/// What the command does once the application is submitted.
 pub(crate) struct Manner {
-    /// Nobody watches it.
+    /// The command returns without watching.
     pub(crate) detached: bool,
-    /// One that was there already is not watched.
+    /// An application that was there already is not watched.
     pub(crate) skip: bool,
     pub(crate) on_interrupt: OnInterrupt,
-    /// See [`Watched`].
+    /// See [`Watched::gone_is_interrupt`].
     pub(crate) gone_is_interrupt: bool,
-    /// See [`Watched`].
+    /// See [`Watched::exit_from_main`].
     pub(crate) exit_from_main: bool,
 }
 
@@ -214,7 +215,7 @@ pub(crate) async fn submitted(
     session: &Session,
 ) -> Outcome<Exit> {
     let answer = submit(&api, request, session).await?;
-    // A host that was about to leave may have looked for work just before this came.
+    // A host that was about to leave may have looked for work just before this application came.
     session.keep_host().await;
     let application =
         answer.application.ok_or_else(|| Failure::internal("an answer without an application"))?;
@@ -243,7 +244,8 @@ pub(crate) async fn submitted(
     watch(watched, session, api).await
 }
 
-/// The first line: which application, which engine and why that one, where, and whether the host had to be started.
+/// The first line: which application, which engine and why that one, which target, and whether the
+/// host had to be started.
 pub(crate) fn header(application: &Application, from: &str, started: Started) -> String {
     let spec = application.spec.clone().unwrap_or_default();
     let from = match from {
@@ -289,7 +291,7 @@ async fn submit(api: &Api, request: SubmitRequest, session: &Session) -> Outcome
     }
 }
 
-/// `--if-exists replace`: cancels what runs under the id and waits until it is clean.
+/// `--if-exists replace`: cancels the application that has the id, and waits until it is clean.
 async fn replace(api: &Api, spec: Option<&ApplicationSpec>, yes: bool, session: &Session) -> Outcome<()> {
     let id = spec.map(|spec| spec.application_id.clone()).unwrap_or_default();
     let Ok(id) = id.parse() else {

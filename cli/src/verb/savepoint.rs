@@ -1,4 +1,5 @@
-//! `savepoint`: has a savepoint taken of the jobs that run, and says where it is. The wish is durable before anything is waited for.
+//! `savepoint` has a savepoint taken of the jobs that run, and says where it is. The wish is
+//! durable before the command waits for anything.
 
 use std::time::Duration;
 
@@ -33,14 +34,15 @@ pub(crate) struct SavepointArgs {
     wish: WishArgs,
 }
 
-/// What asking for savepoints has in common.
+/// The arguments of all verbs that ask for savepoints.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WishArgs {
     /// Where to: a path on this machine, or a URI that the engine knows
     #[arg(long = "dir", value_name = "URI")]
     directory: Option<String>,
 
-    /// The engine's word for its format; Flink: canonical (which other state backends read, too) or native (faster)
+    /// The engine's word for its format; Flink: canonical (which other state backends read, too) or
+    /// native (faster)
     #[arg(long = "type", value_name = "FORMAT", default_value = "", hide_default_value = true)]
     pub(crate) savepoint_type: String,
 
@@ -58,7 +60,8 @@ pub(crate) struct WishArgs {
 }
 
 impl WishArgs {
-    /// The directory as the engine's processes understand it, which run elsewhere.
+    /// The directory as the engine's processes understand it, whose current directory is another
+    /// one.
     pub(crate) fn directory(&self) -> Outcome<String> {
         let here = std::env::current_dir()?;
         Ok(self.directory.as_deref().map(|text| pointer::place(text, &here)).unwrap_or_default())
@@ -118,7 +121,7 @@ impl Wish {
         Self { named, request_id: request_id.to_owned(), timeout: args.timeout }
     }
 
-    /// Waits until every job that was asked has a result; `None` when somebody does not want to wait any more.
+    /// Waits until every job that was asked has a result; `None` when a signal ends the wait.
     pub(crate) async fn settled(&self, session: &Session) -> Outcome<Option<Application>> {
         let leave = interrupt::Interrupts::new()?;
         tokio::select! {
@@ -162,7 +165,7 @@ impl Wish {
         }
     }
 
-    /// Job id, name and result of each job that has one.
+    /// The job id, name and result of each job that has a result.
     fn results<'a>(&self, application: &'a Application) -> Vec<(&'a str, &'a str, &'a Savepoint)> {
         let of = |job: &'a proto::api::Job| {
             let result = job.savepoints.iter().find(|result| result.request_id == self.request_id)?;
@@ -178,11 +181,11 @@ impl Wish {
     fn is_complete(&self, application: &Application, results: usize) -> bool {
         let wishes = application.desired.iter().flat_map(|desired| &desired.savepoints);
         let mine = |wish: &&SavepointWish| wish.request_id == self.request_id;
-        // One that is not kept any more was settled when it went.
+        // A wish that the record no longer keeps was settled when it was dropped.
         wishes.into_iter().find(mine).is_none_or(|wish| results >= wish.job_ids.len())
     }
 
-    /// The answer: where they are. A job whose savepoint was not taken is an error.
+    /// Answers where the savepoints are. A job whose savepoint was not taken is an error.
     pub(crate) fn tell(&self, application: &Application, session: &Session) -> Outcome<Exit> {
         let results = self.results(application);
         let out = &session.out;

@@ -1,4 +1,4 @@
-//! `setup`: an engine's own software, installed by the engine itself: only it knows what it needs.
+//! `setup` has an engine install its own software, because only the engine knows what it needs.
 
 use crate::engine;
 use crate::exit::Exit;
@@ -7,8 +7,8 @@ use crate::session::Session;
 
 /// Install an engine's own software
 ///
-/// For flink: Apache Flink's libraries, pinned and verified, into a cache outside of any project, and a JDK where there is none and
-/// this is root. Done once; done again it takes no time.
+/// For flink: Apache Flink's libraries, pinned and verified, into a cache outside of any project,
+/// and a JDK where there is none and this is root. Done once; done again it takes no time.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "  mainspring setup flink\n  mainspring setup flink --check\n  mainspring setup flink --plugin s3-fs-hadoop"

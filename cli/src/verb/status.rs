@@ -1,4 +1,5 @@
-//! `status`: one application, with the source and age of what is said. What cannot be asked is STALE, with an age that grows.
+//! `status` shows one application, with the source and age of what is said. An application whose
+//! leader cannot be asked is STALE, with an age that grows.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -19,10 +20,10 @@ use crate::session::Session;
 use crate::table::ordinal;
 use crate::{duration, interrupt, json, words};
 
-/// Without a word for this long, what was known last is stale.
+/// How long a silence lasts until the last known state is stale.
 const STALE: Duration = Duration::from_millis(2200);
 
-/// How often a terminal's picture is drawn again, so that ages grow.
+/// How often the picture on a terminal is drawn again, so that ages grow.
 const DRAW: Duration = Duration::from_millis(500);
 
 /// One application: state, leader, cluster, jobs, and how old the answer is.
@@ -87,7 +88,8 @@ async fn watch(named: Named, first: Application, session: &Session, api: Api) ->
     Ok(Exit::SUCCEEDED)
 }
 
-/// What is on the screen: a picture that is drawn again on a terminal, one block or document for each change elsewhere.
+/// What is on the screen: on a terminal a picture that is drawn again, elsewhere one block or
+/// document for each change.
 struct View<'a> {
     session: &'a Session,
     known: Application,
@@ -118,7 +120,7 @@ impl<'a> View<'a> {
         self.show();
     }
 
-    /// Nothing was heard: what is known grows older, and becomes stale.
+    /// Notes that nothing was heard: the last known state grows older, and becomes stale.
     fn tick(&mut self) {
         let silent = self.session.clock.boot().saturating_duration_since(self.last_word);
         let stale = silent > STALE && !self.known.clean;
@@ -136,13 +138,14 @@ impl<'a> View<'a> {
         let out = &self.session.out;
         if self.terminal {
             let text = render(&self.known, self.session.clock.wall(), out);
-            // Back to the picture's first line, then down line by line, each cleared to its end.
+            // The cursor goes back to the picture's first line, and everything from there on is
+            // cleared.
             let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
             out.answer(format!("{up}\r\x1b[J{text}"));
             self.drawn_lines = text.lines().count();
             return;
         }
-        // A change is said once; that time passes is none.
+        // Each change is printed once; the passing of time is no change.
         let essence = essence(&self.known);
         if essence != self.said {
             self.said = essence;
@@ -151,7 +154,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What makes two states worth two lines.
+/// The parts of a state whose change is worth another block.
 fn essence(application: &Application) -> String {
     let stale = application.observation.as_ref().is_some_and(|seen| seen.stale);
     let jobs: Vec<_> = application.jobs.iter().map(words::job_state).collect();

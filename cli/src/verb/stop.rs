@@ -1,4 +1,5 @@
-//! `stop`: ends all jobs that run, each with a savepoint to go on from. main() hears of it as of any end.
+//! `stop` ends all jobs that run, each with a savepoint to go on from. main() hears of such an end
+//! as of any other.
 
 use proto::api::StopRequest;
 
@@ -20,7 +21,8 @@ pub(crate) struct StopArgs {
     #[arg(value_name = "ID")]
     application: Named,
 
-    /// Say that the input is over first: windows and timers fire; not for jobs that are to go on later
+    /// Say that the input is over first: windows and timers fire; not for jobs that are to go on
+    /// later
     #[arg(long)]
     drain: bool,
 

@@ -1,4 +1,4 @@
-//! `ui`: the web page of an application's engine, on a port of this machine, for reading only.
+//! `ui` serves the web page of an application's engine on a port of this machine, for reading only.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +19,9 @@ const HOST: &str = "127.0.0.1";
 
 /// The web page of an application's engine
 ///
-/// Serves it on this machine until Ctrl-C, also through the loss of a cluster. Only looking is possible: what would change something is
-/// refused here, since mainspring has to know of it (mainspring cancel).
+/// Serves it on this machine until Ctrl-C, also through the loss of a cluster. Only looking is
+/// possible: what would change something is refused here, since mainspring has to know of it
+/// (mainspring cancel).
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring ui orders")]
 pub(crate) struct UiArgs {
@@ -52,7 +53,7 @@ pub(crate) async fn run(args: UiArgs, session: &Session) -> Outcome<Exit> {
     Ok(Exit::SUCCEEDED)
 }
 
-/// Where the page is right now.
+/// The page, and the endpoint where the engine serves it at present.
 struct Page {
     api: Api,
     application: Named,
@@ -85,7 +86,7 @@ impl Page {
         if let Ok(answer) = send(&self.transport, &peer, request_now).await {
             return Ok(answer);
         }
-        // The cluster may be another one by now.
+        // The cluster may have been replaced by another one.
         let found = find(&self.api, &self.application).await.map_err(|failure| failure.message.clone())?;
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
         let request = request().map_err(|error| error.to_string())?;
@@ -101,7 +102,7 @@ fn turned_away<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
         let text = "this page is for reading only: mainspring --help";
         return Some((StatusCode::METHOD_NOT_ALLOWED, text));
     }
-    // A page of somebody else's that the same browser shows must not read this one under a name of its own.
+    // A foreign page in the same browser must not read this one under a host name of its own.
     let named = request.headers().get(header::HOST).is_some_and(is_this_machine);
     (!named).then_some((StatusCode::FORBIDDEN, "ask for it as 127.0.0.1"))
 }
@@ -112,7 +113,7 @@ fn is_this_machine(host: &HeaderValue) -> bool {
     matches!(name, HOST | "localhost")
 }
 
-/// Where the engine of this application serves its page.
+/// The endpoint at which the engine of this application serves its page.
 async fn find(api: &Api, application: &Named) -> Outcome<Endpoint> {
     let application = api.get(application).await?;
     let cluster = application.cluster.unwrap_or_default();
@@ -151,7 +152,7 @@ mod tests {
 
     type Reached = Arc<Mutex<Vec<String>>>;
 
-    /// A page before an engine that notes what reaches it.
+    /// A page before an engine that notes the requests which reach it.
     async fn before_an_engine(directory: &std::path::Path, shutdown: &Shutdown) -> (Page, Reached) {
         let (transport, clock): (SharedTransport, SharedClock) =
             (Arc::new(OsTransport), Arc::new(SystemClock));

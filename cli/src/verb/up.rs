@@ -1,4 +1,5 @@
-//! `up`: the host of a state directory, in the foreground. The other verbs start it in the background.
+//! `up` is the host of a state directory, in the foreground. The other verbs start it in the
+//! background.
 
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use crate::session::Session;
 
 /// Run the host in the foreground.
 ///
-/// Starts the four services, or adopts those that run, and keeps them running. Ctrl-C ends the host when it is idle; while
-/// applications run, the services stay, and the next verb takes them over.
+/// Starts the four services, or adopts those that run, and keeps them running. Ctrl-C ends the host
+/// when it is idle; while applications run, the services stay, and the next verb takes them over.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring up --host-linger 8h")]
 pub(crate) struct UpArgs {
@@ -41,7 +42,8 @@ pub(crate) struct UpArgs {
     given: GivenArgs,
 }
 
-/// Services that are somebody else's: used, and never started or ended (docs/swap.md).
+/// Endpoints of services that run elsewhere: `up` uses them, and never starts or ends them
+/// (docs/swap.md).
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Services that run already")]
 struct GivenArgs {
@@ -49,15 +51,15 @@ struct GivenArgs {
     #[arg(long, value_name = "ENDPOINT")]
     store: Option<Endpoint>,
 
-    /// Who leads
+    /// The election of leaders
     #[arg(long, value_name = "ENDPOINT")]
     elector: Option<Endpoint>,
 
-    /// Artifacts
+    /// The fetcher of artifacts
     #[arg(long, value_name = "ENDPOINT")]
     fetcher: Option<Endpoint>,
 
-    /// Processes
+    /// The keeper of processes
     #[arg(long, value_name = "ENDPOINT")]
     lifecycle: Option<Endpoint>,
 }

@@ -1,4 +1,4 @@
-//! `version`: versions and builds of this executable and of the host that runs.
+//! `version` prints the versions and builds of this executable and of the host that runs.
 
 use crate::engine;
 use crate::exit::Exit;

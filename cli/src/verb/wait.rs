@@ -1,4 +1,4 @@
-//! `wait`: until an application runs, has ended, or is clean. Never cancels anything.
+//! `wait` waits until an application runs, has ended, or is clean, and never cancels anything.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::output::Format;
 use crate::session::Session;
 use crate::{interrupt, json, words};
 
-/// Calls that wait at once for several applications.
+/// How many calls wait at once when several applications are named.
 const AT_ONCE: usize = 64;
 
-/// The longest single call; a longer wait is several of them.
+/// The longest single call; a longer wait is made of several calls.
 const CALL: Duration = Duration::from_secs(30);
 
 /// Wait until an application runs, has ended, or is clean.
@@ -42,7 +42,7 @@ pub(crate) struct WaitArgs {
     timeout: Option<Duration>,
 }
 
-/// What is waited for.
+/// The condition that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum For {
     Running,
@@ -77,8 +77,8 @@ pub(crate) async fn run(args: WaitArgs, session: &Session) -> Outcome<Exit> {
     }
 }
 
-/// Waits for each of them, and tells of each when it is so; the exit code is the first in their
-/// order that is not 0.
+/// Waits for each of the applications, and tells of each when its condition is met. The exit code
+/// is the first, in the order of the applications, that is not 0.
 pub(crate) async fn until_all(
     applications: &[Application],
     what: &For,
@@ -119,7 +119,7 @@ pub(crate) async fn until_all(
     Ok(exits.into_iter().fold(Exit::SUCCEEDED, Exit::or))
 }
 
-/// Waits, and answers with the application's exit code once it has ended.
+/// Waits, and answers with the application's exit code once the condition is met.
 pub(crate) async fn until(
     named: &Named,
     what: &For,
@@ -136,7 +136,7 @@ pub(crate) async fn until(
     }
 }
 
-/// Waits until it is so, or can no longer become so; answers the state then.
+/// Waits until the condition is met or can no longer be met, and answers the state at that time.
 pub(crate) async fn met(
     named: &Named,
     what: &For,
@@ -156,13 +156,14 @@ pub(crate) async fn met(
     let mut api = session.api().await?;
     loop {
         let left = end.map_or(CALL, |end| end.saturating_duration_since(clock.boot()));
-        // A wait of nothing would be one of the service's own limit.
+        // A timeout of zero would mean the service's own limit.
         let timeout = left.clamp(Duration::from_millis(1), CALL);
         let timed_out = left <= timeout;
         match api.wait(&named, wait_for, &job_name, timeout).await {
             Ok((application, true)) => return Ok(application),
             Ok((application, false)) => {
-                // The latest is meant as of now: a generation that comes later is another one.
+                // The latest generation is the one that is the latest now; a generation that comes
+                // later is another one.
                 named = Named::exactly(named.id, application.generation);
                 let never = match what {
                     For::Running => application.terminal,

@@ -1,4 +1,4 @@
-//! The processes of one Flink application: who they are, and their ends.
+//! The processes of one Flink application, and how they are killed.
 
 use super::ExactlyOnce;
 use crate::Host;
@@ -7,7 +7,7 @@ use crate::process::{eventually, is_gone, signal};
 /// A process of an application on Flink, or of its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The leader.
+    /// The contender that leads.
     Contender,
     /// The engine's `describe`, which holds the front.
     Front,
@@ -26,7 +26,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// All that can be killed on its own, and all at once.
+    /// All parts that can be killed, each on its own, and all at once.
     pub const EACH: [Self; 12] = [
         Self::JobManager,
         Self::TaskManager,
@@ -42,7 +42,7 @@ impl Part {
         Self::Service("up"),
     ];
 
-    /// What its command line holds.
+    /// The text that the command line of its process holds.
     fn mark(self) -> &'static str {
         match self {
             Self::Front => "mainspring-flink describe",
@@ -50,7 +50,7 @@ impl Part {
             Self::JobManager => "StandaloneSessionClusterEntrypoint",
             Self::TaskManager => "TaskManagerRunner",
             Self::Jobs => "mainspring-flink jobs",
-            // Found otherwise.
+            // A contender, a service and all processes are found by other means.
             Self::Contender | Self::Service(_) | Self::All => "",
         }
     }
@@ -61,7 +61,7 @@ impl Part {
             return host.pid_of(name);
         }
         if self == Self::Contender {
-            // Of several, the one that leads.
+            // Of several contenders, the one that leads is meant.
             return u32::try_from(host.status(ExactlyOnce::ID)["leadership"]["leaderPid"].as_u64()?).ok();
         }
         host.alive().into_iter().find(|(_, line)| line.contains(self.mark())).map(|(pid, _)| pid)
@@ -90,7 +90,7 @@ impl Part {
     }
 }
 
-/// `up` first, or it would start again what is ended here.
+/// Kills all processes, `up` first, because `up` would start again what is killed here.
 fn kill_all(host: &Host) {
     let mut left: Vec<u32> = Part::Service("up").pid(host).into_iter().collect();
     left.extend(host.alive().into_iter().map(|(pid, _)| pid));

@@ -1,4 +1,5 @@
-//! The program of ours that counts: how it is run, and what it has to have written in the end.
+//! The counting program of this repository: how it is run, and what it has to have written in the
+//! end.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use crate::process::eventually_within;
 use crate::{Finished, Host, Running};
 use std::time::Duration;
 
-/// As in `ExactlyOnce.java`.
+/// The number of keys, as in `ExactlyOnce.java`.
 const KEYS: u64 = 50;
 
 /// One run of the program, under the application id `counted`.
@@ -21,7 +22,7 @@ pub struct ExactlyOnce {
 /// What its committed files hold.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Numbers that are nowhere.
+    /// Numbers that are in no file.
     pub missing: u64,
     /// Numbers that are there more than once.
     pub doubled: u64,
@@ -33,7 +34,8 @@ impl ExactlyOnce {
     /// The id of the application.
     pub const ID: &str = "counted";
 
-    /// Starts it with so many numbers, about 1,600 of which are counted in a second; `options` are those of `run`.
+    /// Starts the program with so many numbers, about 1,600 of which are counted in a second;
+    /// `options` are those of `run`.
     #[track_caller]
     pub fn start(host: &Host, numbers: u64, options: &[&str]) -> Self {
         let output = host.scratch().join("counted");
@@ -44,7 +46,8 @@ impl ExactlyOnce {
         Self { run: host.start(&arguments), numbers, output }
     }
 
-    /// Waits until so many files are committed: by then there are checkpoints to come back to.
+    /// Waits until so many files are committed, because by then there are checkpoints to come back
+    /// to.
     #[track_caller]
     pub fn until_committed(&self, files: usize) {
         eventually_within(Duration::from_secs(120), &format!("{files} committed files"), || {
@@ -63,7 +66,8 @@ impl ExactlyOnce {
         });
     }
 
-    /// Waits until the application is clean. Whoever was attached may be gone by then, with the host; its answer comes back too.
+    /// Waits until the application is clean. The attached command may be gone by then, with the
+    /// host; its outcome comes back too.
     #[track_caller]
     pub fn finish(self, host: &Host) -> (Finished, Tally) {
         let run = self.run.finish_within(Duration::from_secs(170));
@@ -72,7 +76,8 @@ impl ExactlyOnce {
     }
 }
 
-/// Files that readers would see: what is being written begins with a dot.
+/// The files that a reader would see; the name of a file that is still being written begins with a
+/// dot.
 fn committed(directory: &Path) -> Vec<PathBuf> {
     let hours = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let files = hours.flat_map(|hour| std::fs::read_dir(hour.path()).into_iter().flatten().flatten());

@@ -1,4 +1,5 @@
-//! When somebody dies: each moment is a state that is seen, or a failpoint that holds the process there; none is a sleep.
+//! When a process is killed: each moment is a state that is seen, or a failpoint that holds the
+//! process there; none is a sleep.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use crate::Host;
 use crate::process::{eventually, eventually_within};
 use std::time::Duration;
 
-/// In the life of an application with one job.
+/// A moment in the life of an application with one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// main() has started, and there is no job yet.
@@ -24,12 +25,12 @@ pub enum Moment {
     Dirty,
     /// The cluster is being ended.
     InTeardown,
-    /// So much of the output is committed, in percent: any instant of the job's life.
+    /// So much of the output is committed, in percent, which can be any instant of the job's life.
     Committed(u64),
 }
 
 impl Moment {
-    /// All that have a name, in order.
+    /// All moments that have a name, in order.
     pub const ALL: [Self; 7] = [
         Self::BeforeSubmission,
         Self::GraphStored,
@@ -40,7 +41,7 @@ impl Moment {
         Self::InTeardown,
     ];
 
-    /// Whether the cluster has done all it is there for.
+    /// Whether the cluster has done all that it is there for.
     pub fn is_after_the_end(self) -> bool {
         matches!(self, Self::Dirty | Self::InTeardown)
     }
@@ -58,7 +59,7 @@ impl Moment {
         }
     }
 
-    /// Waits for it.
+    /// Waits for the moment.
     #[track_caller]
     pub fn wait(self, host: &Host, counted: &ExactlyOnce, marker: Option<&Path>) {
         let event = |kind: &str, state: &str| {

@@ -2,7 +2,7 @@
 
 use crate::Host;
 
-/// Flink's own line about each `POST /jobs`, whatever becomes of it.
+/// Flink's own line about each `POST /jobs`, accepted or not.
 const RECEIVED: &str = "Received application submission";
 
 /// How many submissions the JobManagers of an application have received, in all its incarnations.

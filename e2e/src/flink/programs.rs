@@ -1,4 +1,5 @@
-//! The jars: Flink's examples, which set-up fetched, and programs of ours, compiled here once.
+//! The jars: Flink's examples, which set-up fetched, and the programs of this repository, compiled
+//! here once.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub fn programs() -> String {
     let name = format!("flink-programs-{}", hex::encode(&digest.finalize()[..6]));
     let place = std::env::temp_dir().join(name);
     fs::create_dir_all(&place).expect("the temporary directory is writable");
-    // Tests are processes of their own, several at a time.
+    // Tests are processes of their own, several of them at a time.
     let lock = File::create(place.join("lock")).expect("it is ours");
     lock.lock().expect("a local file can be locked");
     let jar = place.join("programs.jar");
@@ -42,15 +43,16 @@ pub fn programs() -> String {
     jar.to_str().expect("temporary paths are UTF-8").to_owned()
 }
 
-/// A jar in this directory whose one class, `Newer`, was compiled for a Java that nobody has.
+/// A jar in this directory whose one class, `Newer`, was compiled for a Java that does not exist.
 pub fn for_a_newer_java(directory: &Path) -> String {
-    // The magic number, then a class file's version; a JVM that does not know it reads no further.
+    // The magic number, then a class file's version; a JVM that does not know the version reads no
+    // further.
     fs::write(directory.join("Newer.class"), [0xca, 0xfe, 0xba, 0xbe, 0, 0, 0xff, 0xff])
         .expect("it is a test's own");
     packed("--create", directory, "newer.jar", "Newer.class")
 }
 
-/// A copy of this jar in this directory, with so many bytes in it besides.
+/// A copy of this jar in this directory, with so many further bytes in it.
 pub fn padded(jar: &str, directory: &Path, bytes: u64) -> String {
     fs::copy(jar, directory.join("large.jar")).expect("the directory is a test's own");
     let file = File::create(directory.join("padding")).expect("the directory is a test's own");
@@ -58,7 +60,7 @@ pub fn padded(jar: &str, directory: &Path, bytes: u64) -> String {
     packed("--update", directory, "large.jar", "padding")
 }
 
-/// A jar in this directory with nothing but this file in it.
+/// A jar in this directory that holds nothing but this file.
 pub fn jar_with(directory: &Path, name: &str, content: &str) -> String {
     fs::write(directory.join(name), content).expect("the directory is a test's own");
     packed("--create", directory, &format!("{name}.jar"), name)
@@ -78,7 +80,7 @@ pub fn plugin(directory: &Path) {
     fs::remove_dir_all(made).expect("the directory is a test's own");
 }
 
-/// A jar with one file of its directory, as it is.
+/// Makes or updates a jar with one file of its directory, uncompressed.
 fn packed(how: &str, directory: &Path, jar: &str, file: &str) -> String {
     let jar = directory.join(jar);
     said_by(
@@ -92,12 +94,12 @@ fn packed(how: &str, directory: &Path, jar: &str, file: &str) -> String {
     jar.to_str().expect("temporary paths are UTF-8").to_owned()
 }
 
-/// Flink, as set-up left it.
+/// The Flink home, as set-up left it.
 pub(super) fn home() -> String {
     said_by(Command::new(binary("mainspring-flink")).args(["setup", "--check"]))
 }
 
-/// A tool of the JDK that it was set up with.
+/// A tool of the JDK that Flink was set up with.
 pub(super) fn java(tool: &str) -> PathBuf {
     let complete =
         fs::read(Path::new(&home()).join("complete")).expect("a set-up home says with which JDK it was made");
@@ -135,7 +137,7 @@ fn compile(home: &Path, sources: &[PathBuf], place: &Path, jar: &Path) {
     fs::rename(unfinished, jar).expect("both are ours");
 }
 
-/// Runs a tool; its answer is its stdout.
+/// Runs a tool, and answers its stdout.
 #[track_caller]
 fn said_by(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("tools of the build are there");

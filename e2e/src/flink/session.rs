@@ -1,4 +1,5 @@
-//! A session cluster: a JobManager and a TaskManager that nobody of ours started, on ports of their own.
+//! A session cluster: a JobManager and a TaskManager that no process of mainspring has started, on
+//! ports of their own.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -14,7 +15,7 @@ use crate::process::eventually_within;
 
 const START: Duration = Duration::from_secs(60);
 
-/// Ends with the test.
+/// A session cluster that ends with the test.
 pub struct SessionCluster {
     directory: TempDir,
     rest: u16,
@@ -50,12 +51,12 @@ impl SessionCluster {
         cluster
     }
 
-    /// Where it serves Flink's REST API, as `-m` takes it.
+    /// The address of Flink's REST API, as `-m` takes it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.rest)
     }
 
-    /// State and id of each job that it lists.
+    /// The state and id of each job that the cluster lists.
     #[track_caller]
     pub fn jobs(&self) -> Vec<(String, String)> {
         let list: serde_json::Value =
@@ -69,7 +70,7 @@ impl SessionCluster {
             .collect()
     }
 
-    /// Its JobManager dies and another one is started in its place, which knows nothing.
+    /// Kills the JobManager, and starts another one in its place, which knows nothing.
     #[track_caller]
     pub fn replace_jobmanager(&mut self) {
         self.lose_jobmanager();
@@ -77,7 +78,7 @@ impl SessionCluster {
         self.until_complete();
     }
 
-    /// Its JobManager dies.
+    /// Kills the JobManager.
     pub fn lose_jobmanager(&mut self) {
         let _ = self.jobmanager.kill();
         let _ = self.jobmanager.wait();

@@ -1,50 +1,50 @@
-//! One cell of the kill matrix: who dies, when, and what has to come of it.
+//! One cell of the kill matrix: which part is killed at which moment, and what has to come of it.
 
 use super::{ExactlyOnce, Moment, Part, Tally};
 use crate::{Finished, Host};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// About five seconds of work.
+/// How many numbers are counted, which is about five seconds of work.
 const NUMBERS: u64 = 8_000;
 
-/// Somebody dies at a moment.
+/// A part that is killed at a moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial {
-    /// Who.
+    /// The part.
     pub part: Part,
-    /// When.
+    /// The moment.
     pub moment: Moment,
 }
 
 /// What came of a trial.
 #[derive(Debug)]
 pub struct Verdict {
-    /// As people saw it.
+    /// The command as its user saw it.
     pub run: Finished,
     /// What the committed files hold.
     pub tally: Tally,
     /// `OUTCOME_…` of the application.
     pub outcome: String,
-    /// `JOB_OUTCOME_…` of its job, or nothing when there is none.
+    /// `JOB_OUTCOME_…` of its job, or empty if there is none.
     pub job: String,
     /// How often Flink restarted the job in the last cluster.
     pub restarts: u64,
-    /// Lives of the cluster.
+    /// How many incarnations of the cluster there were.
     pub incarnations: u64,
     /// How often main() was executed.
     pub executions: u64,
-    /// Ends of jobs in the record's events.
+    /// How many ends of jobs are in the record's events.
     pub ends: usize,
-    /// How often the job was given to a cluster.
+    /// How often the job was submitted to a cluster.
     pub submissions: u64,
-    /// Something of its checkpoints that is still there.
+    /// A file of its checkpoints that is still there.
     pub left: Option<PathBuf>,
 }
 
 impl Trial {
-    /// Whether there is such a process then: main() has left before the end is in the record, and the cluster before its teardown
-    /// is over.
+    /// Whether the process exists at this moment: main() has left before the end is in the record,
+    /// and the cluster before its teardown is over.
     pub fn is_possible(self) -> bool {
         match self.part {
             Part::Main => !self.moment.is_after_the_end(),
@@ -53,13 +53,14 @@ impl Trial {
         }
     }
 
-    /// Runs it on a host of its own. Returning is a part of the proof: nothing of the host is left.
+    /// Runs the trial on a host of its own. Returning is a part of the proof, because nothing of
+    /// the host is left then.
     #[track_caller]
     pub fn run(self) -> Verdict {
         self.run_on(Host::new())
     }
 
-    /// Runs it on this host, which nobody has used yet.
+    /// Runs the trial on this host, which was not used before.
     #[track_caller]
     pub fn run_on(self, host: Host) -> Verdict {
         let (host, marker) = self.moment.prepare(host);
@@ -113,7 +114,7 @@ impl Trial {
         self.unexpected_disturbance(verdict)
     }
 
-    /// The job must not notice that somebody died who does not run it.
+    /// A disturbance of the job by the death of a process that does not run it.
     fn unexpected_disturbance(self, verdict: &Verdict) -> Option<String> {
         let runs_the_job = matches!(self.part, Part::JobManager | Part::TaskManager | Part::All);
         if !runs_the_job && (verdict.restarts, verdict.incarnations) != (0, 1) {
@@ -130,7 +131,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// What is in a directory, as deep as it goes.
+/// A file or empty directory in a directory, as deep as it goes.
 fn something(directory: &Path) -> Option<PathBuf> {
     let mut entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.next().map(|entry| something(&entry.path()).unwrap_or_else(|| entry.path()))

@@ -1,4 +1,5 @@
-//! Command lines and specs that cannot work: refused before anything is started, but where only the engine can tell.
+//! Command lines and specs that cannot work. They are refused before anything is started, except
+//! where only the engine can tell.
 
 use e2e::Host;
 

@@ -92,7 +92,8 @@ fn an_address_that_one_may_not_read() {
     host.down();
 }
 
-/// An HTTP server that answers a path with a status and headers, and no body. Its thread ends with the test.
+/// An HTTP server that answers each path with a status and headers, and no body. Its thread ends
+/// with the test.
 struct Server {
     port: u16,
     asked: Arc<AtomicUsize>,
@@ -107,7 +108,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 counter.fetch_add(1, Ordering::Relaxed);
-                // Whoever goes away before the answer gets none.
+                // A client that goes away before the answer gets none.
                 let _ = serve(stream, &answer);
             }
         });

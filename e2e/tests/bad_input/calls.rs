@@ -1,4 +1,4 @@
-//! Calls to the API without a credential, with another's, or far too large.
+//! Calls to the API without a credential, with another deployment's, or far too large.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use proto::api::applications_service_client::ApplicationsServiceClient;
 use proto::api::{ApplicationSpec, ListRequest, Program, SubmitRequest};
 use tonic::Code;
 
-/// A host that runs, and the way to its API.
+/// A host that runs, with the way to its API.
 struct Api {
     host: Host,
     places: Places,
@@ -40,7 +40,7 @@ impl Api {
         connect(Arc::new(OsTransport), Arc::new(SystemClock), socket, credential)
     }
 
-    /// What a List gets.
+    /// What a List is answered with.
     fn list(&self, credential: Option<Credential>) -> Result<(), CallError> {
         let mut api = ApplicationsServiceClient::new(self.channel(credential));
         self.runtime.block_on(api.list(ListRequest::default())).map(drop).map_err(CallError::from)
@@ -128,7 +128,8 @@ fn an_environment_that_fits_into_no_message() {
 fn arguments_of_a_program_have_a_limit_with_a_name() {
     let host = Host::new();
     let program = crate::program(&host, "counts", "echo $#");
-    // 100 arguments of 100 kB: under the kernel's limit for one, over a spec's.
+    // 100 arguments of 100 kB: each is below the kernel's limit, and together they are above a
+    // spec's.
     let large = "x".repeat(100_000);
     let mut arguments = vec!["run", program.as_str()];
     arguments.extend(std::iter::repeat_n(large.as_str(), 15));

@@ -1,5 +1,5 @@
-//! Disks that are full or cannot be written. Each test runs in a mount namespace of its own, with a small tmpfs where the
-//! cache, the record or all of the state would be.
+//! Disks that are full or cannot be written. Each test runs in a mount namespace of its own, with a
+//! small tmpfs where the cache, the record or all of the state would be.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn one(host: &Host) -> String {
     host.file("one.sql", "SELECT 1 AS one;")
 }
 
-/// A main() that waits for a file, under way.
+/// A running main() that waits for a file.
 fn waiting(host: &Host) -> Running {
     let program =
         program(host, "waits", "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; echo done");
@@ -37,7 +37,7 @@ fn a_full_cache() {
             .says(disk.path().to_str().unwrap())
             .says("help: make room");
         assert_eq!(host.status("large")["clean"], true);
-        // What does not fit takes no room from what does.
+        // A file that does not fit takes no room from files that do.
         host.run(&["run", &one(&host)]).exits(0);
         host.down();
     });
@@ -59,14 +59,14 @@ fn a_full_record_takes_nothing_and_loses_nothing() {
                 .says(disk.path().to_str().unwrap())
                 .says("help: make room");
         }
-        // Whoever only asks is answered, and main() ends while nothing can be recorded.
+        // Questions are still answered, and main() ends while nothing can be recorded.
         assert_eq!(host.status("before")["clean"], true);
         host.run(&["status", "after"]).exits(7);
         let main = host.status("waits")["main"]["pid"].as_u64().unwrap();
         host.file("go", "");
         eventually("main() has ended", || !Path::new(&format!("/proc/{main}/cwd")).exists());
         disk.make_room();
-        // It goes on by itself: one end, nothing run twice.
+        // The application goes on by itself: one end, nothing run twice.
         let run = run.finish().exits(0);
         assert_eq!(run.stdout, "begun\ndone\n");
         assert_eq!(host.status("waits")["main"]["executions"], 1);
@@ -85,7 +85,8 @@ fn a_read_only_record() {
     in_a_namespace("disks::a_read_only_record", || read_only("jobgraph-store"));
 }
 
-/// One service's part of the state is on a read-only mount: the host does not start and says which and why.
+/// One service's part of the state is on a read-only mount: the host does not start, and says which
+/// part and why.
 fn read_only(service: &str) {
     let host = Host::new();
     let disk = Disk::mount(host.state().join(service), "size=4m,ro");

@@ -52,7 +52,8 @@ fn a_main_that_is_killed() {
     host.down();
 }
 
-/// A control group of this test's own, with so little memory that the kernel kills who takes more.
+/// A control group of this test's own, with so little memory that the kernel kills a process that
+/// takes more.
 struct Group(std::path::PathBuf);
 
 impl Group {
@@ -95,7 +96,7 @@ fn a_main_that_the_kernel_kills_for_its_memory_is_said_to_be() {
 #[test]
 fn a_main_that_never_ends_meets_its_deadline() {
     let host = Host::new();
-    // It does not listen either.
+    // The program does not react to signals either.
     let program = program(&host, "forever", "trap '' TERM INT HUP; while :; do sleep 1; done");
     host.run(&["run", "--application-id", "forever", "--deadline", "1s", &program])
         .exits(4)
@@ -108,7 +109,7 @@ fn a_main_that_never_ends_meets_its_deadline() {
 #[test]
 fn a_main_that_daemonises_leaves_nothing() {
     let host = Host::new();
-    // Twice forked, in a session of its own, with its streams closed, as daemons do.
+    // The daemon is forked twice, in a session of its own, with its streams closed, as daemons do.
     let daemon =
         "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000 & sleep 1000' >/dev/null 2>&1 </dev/null &) & exit 0";
     let program = program(&host, "daemon", daemon);
@@ -122,7 +123,8 @@ fn a_main_that_daemonises_leaves_nothing() {
 
 #[test]
 fn a_main_that_prints_a_gigabyte_fills_no_disk_and_ends() {
-    /// What all output of one application may take, with what is being written and what is kept of it.
+    /// What all output of one application may take, together with the part that is being written
+    /// and the part that is kept.
     const BOUND_BYTES: u64 = 400 << 20;
     let host = Host::new();
     let line = "0123456789".repeat(9);
@@ -141,7 +143,7 @@ fn a_main_that_prints_a_gigabyte_fills_no_disk_and_ends() {
     assert!(run.stdout.ends_with("\nthe last line\n"), "its end is not dropped");
     assert!(most < BOUND_BYTES, "{most} bytes on disk at once");
 
-    // What the log says that it lacks and what it has are all that was written.
+    // The bytes that the log says it lacks and those that it has are all that was written.
     let logs = host.run(&["logs", "prints", "--role", "main", "-o", "jsonl"]).exits(0).json_lines();
     let number = |line: &serde_json::Value| line["lostBefore"].as_str().unwrap().parse::<u64>().unwrap();
     let lost: u64 = logs.iter().map(number).sum();
@@ -157,7 +159,7 @@ fn bytes_below(directory: &Path) -> u64 {
     let sizes = entries.map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
         Ok(metadata) => metadata.blocks() * 512,
-        // It was removed meanwhile.
+        // The file was removed in the meantime.
         Err(_) => 0,
     });
     sizes.sum()

@@ -1,4 +1,4 @@
-//! A secret reaches main(), and nobody else is shown it.
+//! A secret reaches main(), and is shown to no other process or person.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ fn the_value_of_a_secret_is_shown_nowhere() {
     look("when it is clean");
     host.down();
 
-    // Only the record held it, in a directory that only its owner may enter.
+    // Only the record held the secret, in a directory that only its owner may enter.
     let logs = text_files(&host.state());
     assert!(!logs.is_empty(), "there are logs of services to look at");
     for (path, text) in logs {

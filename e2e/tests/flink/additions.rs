@@ -1,4 +1,4 @@
-//! Plugins and libraries that a user adds to Flink reach every JVM, and one that is missing is told
+//! Plugins and libraries that a user adds to Flink reach every JVM, and a missing one is reported
 //! with its name.
 
 use e2e::Host;
@@ -17,7 +17,7 @@ fn plugins_libraries_and_hadoops_classes_of_the_user_reach_every_jvm() {
         .with("FLINK_PLUGINS_DIR", plugins.to_str().unwrap())
         .with("HADOOP_CLASSPATH", hadoop.to_str().unwrap());
     let checkpoints = format!("execution.checkpointing.dir=mirror://{}/checkpoints", directory.display());
-    // One more, by its path.
+    // One more plugin is named by its path.
     plugin(&directory.join("other"));
     let named = format!("flink.plugins={}", directory.join("other").display());
     let jar = programs();
@@ -65,7 +65,7 @@ fn a_missing_plugin_is_named_with_the_way_out() {
     }
     let run = host.run(&["run", "-D", "flink.plugins=s3", "-c", "Misbehaving", &jar, "divides"]);
     run.exits(1).says("has no plugin 's3', only ").says("s3-fs-hadoop, s3-fs-presto");
-    // main() itself asks for it.
+    // main() itself asks for the file system.
     let run = host.run(&["run", "-c", "Plugged", &jar]).exits(1);
     run.says("Could not find a file system implementation for scheme 'mirror'");
     host.down();

@@ -1,9 +1,11 @@
-//! What bad programs and bad settings get: the reason, the thing, its value, the way out, the right exit code, nothing left behind.
+//! What bad programs and bad settings get: the reason, the thing, its value, the way out, the right
+//! exit code, nothing left behind.
 
 use e2e::Host;
 use e2e::flink::{examples_of, for_a_newer_java, programs};
 
-/// Each on a host of its own. `{jar}` is the jar of our programs, `{dir}` the host's scratch directory; other jars say what they are.
+/// Makes tests of cases, each on a host of its own. `{jar}` is the jar of this repository's
+/// programs, `{dir}` the host's scratch directory; other jars say what they are.
 macro_rules! each_gets_an_error {
     ($($test:ident: $arguments:expr => $says:expr;)*) => {$(
         #[test]
@@ -45,11 +47,12 @@ each_gets_an_error! {
         => ["MAIN_EXITED", "exited 2", "holds no class \"org.Missing\"", "-c org.example.Main"];
     a_main_without_execute: ["-c", "Misbehaving", "{jar}", "no-job"]
         => ["MAIN_EXITED", "exited 1", "main() of Misbehaving returned without a job", "execute()"];
-    // The root cause, then the program's own frames.
+    // The root cause comes first, then the program's own frames.
     a_main_that_throws: ["-c", "Misbehaving", "{jar}", "throws"]
         => ["MAIN_EXITED", "error: main() of Misbehaving threw java.io.IOException: no such file: orders.csv\n",
             "java.lang.IllegalStateException: the table \"orders\" is not there\n    at Misbehaving.throwing(Misbehaving.java:"];
-    // Flink's own examples of another version: a class that is gone is missed when main() needs it, or when main() is looked for.
+    // Flink's own examples of another version: a class that is gone is missed when main() needs it,
+    // or when main() is looked for.
     a_jar_for_another_flink: ["-c", "org.apache.flink.streaming.examples.wordcount.WordCount", "{jar of Flink 1}"]
         => ["MAIN_EXITED", "threw java.lang.ClassNotFoundException: org.apache.flink.api.java.utils.MultipleParameterTool\n",
             "at org.apache.flink.streaming.examples.wordcount.util.CLI.fromArgs(CLI.java:",
@@ -73,20 +76,22 @@ each_gets_an_error! {
     checkpoints_that_cannot_be_written:
         ["-D", "execution.checkpointing.dir=file://{dir}/page.jar/x", "-c", "Misbehaving", "{jar}", "checkpoints"]
         => ["{dir}/page.jar", "help: execution.checkpointing.dir has to be a directory"];
-    // Each job waits for it where Flink would fail it for good after five minutes.
+    // Each job waits for the TaskManager where Flink would fail the job for good after five
+    // minutes.
     a_taskmanager_that_never_comes:
         ["-D", "flink.taskmanagers.within=2", "-D", "env.java.opts.taskmanager=-XX:MaxRAM=x", "-c", "Misbehaving", "{jar}", "divides"]
         => ["CLUSTER_KEEPS_DYING", "error: 0 of 1 TaskManagers have registered within 2s", "help: mainspring logs bad --role ROLE",
             "taskmanager-0: restart 1; cause: exit code 1 (Improperly specified VM option 'MaxRAM=x')",
             "taskmanager-0 exit code 1 (Improperly specified VM option 'MaxRAM=x')"];
-    // Flink would not see it: what Flink does not know of the others is passed on.
+    // Flink would not see this setting, whereas other settings that Flink does not know are passed
+    // on.
     a_setting_of_ours_that_is_none: ["-D", "flink.taskmanager=2", "-c", "Misbehaving", "{jar}"]
         => ["SETTING_UNKNOWN", "'flink.taskmanager'", "flink.taskmanagers", "spelling"];
     a_setting_that_is_not_the_users: ["-D", "rest.port=8081", "-c", "Misbehaving", "{jar}"]
         => ["SPEC_INVALID", "'rest.port' cannot be set", "leave it out"];
 }
 
-/// Nobody but the engine knows this variable, and it reaches every process of the engine all the same.
+/// Only the engine knows this variable, and it reaches every process of the engine all the same.
 #[test]
 fn a_flink_that_is_not_set_up() {
     let host = Host::new();

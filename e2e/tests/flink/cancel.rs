@@ -1,4 +1,4 @@
-//! A job that never ends by itself is ended by who asks for it.
+//! A job that never ends by itself is ended by a cancel.
 
 use e2e::Host;
 use e2e::flink::{ExactlyOnce, programs};
@@ -22,7 +22,8 @@ fn a_running_job_is_cancelled() {
     host.down();
 }
 
-/// Flink forgets the pointer of such a checkpoint with the job's end, and nobody else may take it for a leftover.
+/// Flink forgets the pointer of such a checkpoint with the job's end, and the sweep must not take
+/// the checkpoint for a leftover.
 #[test]
 fn checkpoints_that_are_to_outlive_a_cancelled_job_do() {
     let host = Host::new();

@@ -1,5 +1,6 @@
-//! Bugs of the kind that the other tests are there for, planted: whoever looks has to see them. The third control of this kind, an ended
-//! job that is run again without our store of results, is in `engines/flink/tests/real`.
+//! Bugs of the kind that the other tests are there for, planted: the tests have to see them. The
+//! third control of this kind, an ended job that is run again without mainspring's store of
+//! results, is in `engines/flink/tests/real`.
 
 use e2e::Host;
 use e2e::flink::{ExactlyOnce, Moment, Part, Trial, posts, programs};
@@ -7,7 +8,8 @@ use e2e::process::eventually;
 
 const ID: &str = ExactlyOnce::ID;
 
-/// Proves that a kill of the leader is seen by its job as soon as checkpoints are fenced by the epoch instead of the incarnation.
+/// Proves that a kill of the leader is noticed by its job as soon as checkpoints are fenced by the
+/// epoch instead of the incarnation.
 #[test]
 fn control_pointers_that_are_fenced_by_the_epoch_cost_the_job_its_cluster() {
     let trial = Trial { part: Part::Contender, moment: Moment::Running };
@@ -17,7 +19,8 @@ fn control_pointers_that_are_fenced_by_the_epoch_cost_the_job_its_cluster() {
     assert!(objection.contains("incarnations"), "{objection:?} of {verdict:#?}");
 }
 
-/// The front dies with the job in the record and main() without an answer, so Flink's own client repeats its POST.
+/// The front dies with the job in the record and main() without an answer, so that Flink's own
+/// client repeats its POST.
 fn repeats_a_post(host: Host) -> Host {
     let (host, marker) = host.with_failpoint("front.job-stored", "kill");
     let (jar, output) = (programs(), host.scratch().join("counted"));
@@ -27,7 +30,7 @@ fn repeats_a_post(host: Host) -> Host {
     host
 }
 
-/// Jobs in the record, and how often all of them were submitted.
+/// How many jobs are in the record, and how often all of them were submitted.
 fn jobs_and_submissions(host: &Host) -> (usize, u64) {
     let status = host.status(ID);
     let jobs = status["jobs"].as_array().unwrap();

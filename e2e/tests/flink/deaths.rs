@@ -1,5 +1,5 @@
-//! Processes of a cluster that die and are started again: of what is told while it happens, where
-//! people look, and with the end.
+//! Processes of a cluster that die and are started again: what users are told of it while it
+//! happens, and with the end.
 
 use e2e::Host;
 use e2e::flink::{Part, programs};

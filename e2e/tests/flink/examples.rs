@@ -1,4 +1,5 @@
-//! Flink's own examples, unchanged, as a newcomer tries them: each comes to its end, or runs until somebody ends it.
+//! Flink's own examples, unchanged, as a newcomer tries them: each comes to its end, or runs until
+//! it is cancelled.
 
 use std::time::Duration;
 
@@ -8,16 +9,17 @@ use e2e::process::eventually_within;
 
 const PACKAGE: &str = "org.apache.flink.streaming.examples";
 
-/// They end by themselves, and print what comes out in the TaskManager: class, what it prints, arguments.
+/// Examples that end by themselves, and print their results in the TaskManager: class, what it
+/// prints, arguments.
 const FINITE: [(&str, &str, &[&str]); 4] = [
     ("wordcount.WordCount", "(the,", &[]),
-    // Without these no window of its few words is ever full.
+    // Without these arguments no window of its few words is ever full.
     ("windowing.WindowWordCount", "(the,", &["--window", "10", "--slide", "5"]),
     ("sideoutput.SideOutputExample", "(be,", &[]),
     ("windowing.SessionWindowing", "(c,", &[]),
 ];
 
-/// They go on until they are cancelled.
+/// Examples that go on until they are cancelled.
 const ENDLESS: [&str; 3] =
     ["windowing.TopSpeedWindowing", "join.WindowJoin", "statemachine.StateMachineExample"];
 
@@ -43,7 +45,7 @@ fn those_that_end_do_so_as_streams() {
     ends(&[], &FINITE);
 }
 
-/// All but the last have a batch mode.
+/// All of these but the last have a batch mode.
 #[test]
 fn those_that_end_do_so_in_batch_mode() {
     ends(&["--execution-mode", "BATCH"], &FINITE[..3]);

@@ -1,5 +1,6 @@
-//! One process after the other is killed under a running, checkpointed job: what is written is exactly what was to be written.
-//! Every part at every moment: `make e2e-flink`.
+//! One process after the other is killed under a running, checkpointed job: what is written is
+//! exactly what was to be written. The whole matrix, every part at every moment, is `make
+//! e2e-flink`.
 
 use e2e::Host;
 use e2e::flink::{ExactlyOnce, Moment, Part, Tally, Trial, Verdict};
@@ -58,7 +59,8 @@ fn a_main_that_is_asked_to_end_by_somebody_else_is_executed_again() {
     host.down();
 }
 
-/// main() is the only one who calls the front then: nobody else finds out that it is gone.
+/// At this moment only main() calls the front, so that no other process finds out that the front is
+/// gone.
 #[test]
 fn a_front_that_is_killed_before_it_was_called_is_started_again() {
     let trial = Trial { part: Part::Front, moment: Moment::BeforeSubmission };

@@ -1,4 +1,4 @@
-//! A jar passes through as it comes: nobody of ours holds it in memory.
+//! A jar passes through while it comes: no process of mainspring holds it in memory.
 
 use std::fs::File;
 

@@ -1,4 +1,5 @@
-//! Nobody leads, and Flink goes on: what a cluster reports needs no leader, only its incarnation.
+//! No contender leads, and Flink goes on: what a cluster reports needs no leader, only its
+//! incarnation.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,12 @@ const ID: &str = ExactlyOnce::ID;
 /// How long a job has to do without a leader.
 const LEADERLESS: Duration = Duration::from_secs(20);
 
-/// The longest that it may come to no new checkpoint meanwhile; it makes one every 0.2 s.
+/// The longest that the job may come to no new checkpoint during that time; it makes one every 0.2
+/// s.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// Nobody can lead: the elector is gone, and `up`, which would start it again, is stopped. Ends with this.
+/// A time in which no contender can lead, because the elector is gone, and `up`, which would start
+/// it again, is stopped. The time ends when this value is dropped.
 struct WithoutElector {
     up: u32,
 }
@@ -48,7 +51,7 @@ fn checkpoint(host: &Host) -> u64 {
     number(&jobs[0]["checkpoint"]["id"])
 }
 
-/// Numbers of 64 bits are text in our JSON.
+/// A number from JSON, in which numbers of 64 bits are text.
 fn number(value: &serde_json::Value) -> u64 {
     value.as_str().unwrap_or_default().parse().unwrap_or_default()
 }
@@ -63,7 +66,8 @@ fn ends(host: &Host) -> usize {
     host.events(ID).iter().filter(ended).count()
 }
 
-/// How often Flink restarted the job, in Flink's own words. It fetches the number when it is asked for it: the first answer is empty.
+/// How often Flink restarted the job, in Flink's own words. Flink fetches the number only when it
+/// is asked for, so that the first answer is empty.
 fn restarts_told_by_flink(status: &serde_json::Value) -> String {
     let address = status["cluster"]["addresses"]["jobmanager/rest"].as_str().unwrap();
     let path = format!("/jobs/{}/metrics?get=numRestarts", status["jobs"][0]["jobId"].as_str().unwrap());
@@ -86,7 +90,7 @@ fn a_job_checkpoints_for_twenty_seconds_without_a_leader() {
     assert_eq!(leaders.len(), 2, "{:#?}", host.alive());
 
     let without_elector = WithoutElector::begin(&host);
-    // Those that lifecycle starts in their place find nobody who could elect them.
+    // The runners that lifecycle starts in their place find no elector.
     leaders.iter().for_each(|pid| signal(*pid, "KILL"));
     eventually("all runners are gone", || leaders.iter().all(|pid| is_gone(*pid)));
     let begun = Instant::now();
@@ -97,8 +101,8 @@ fn a_job_checkpoints_for_twenty_seconds_without_a_leader() {
         seen.push(checkpoint(&host));
     }
     let after = host.status(ID);
-    assert_eq!(after["leadership"]["epoch"], before["leadership"]["epoch"], "somebody led: {after:#}");
-    assert!(age(&after) >= LEADERLESS, "somebody led: {after:#}");
+    assert_eq!(after["leadership"]["epoch"], before["leadership"]["epoch"], "a contender led: {after:#}");
+    assert!(age(&after) >= LEADERLESS, "a contender led: {after:#}");
     assert!(after["jobs"][0]["end"].is_null(), "the job was over too soon: {after:#}");
     assert_eq!(restarts_told_by_flink(&after), "0");
     drop(without_elector);

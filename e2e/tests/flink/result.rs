@@ -1,4 +1,4 @@
-//! What came back to main() with a job's end: accumulators are shown, and where there is nothing,
+//! What came back to main() with a job's end: accumulators are shown, and where there are none,
 //! that is said.
 
 use e2e::Host;

@@ -1,4 +1,4 @@
-//! Savepoints: asked for, stopped with, begun from.
+//! Savepoints: asking for one, stopping with one, beginning from one.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use e2e::flink::programs;
 use e2e::process::{eventually, signal, with_environment};
 use e2e::{Finished, Host};
 
-/// An application that counts, and a directory where it says how it began.
+/// An application that counts, with a directory in which it notes how it began.
 struct Counting {
     host: Host,
     notes: PathBuf,
@@ -20,7 +20,7 @@ impl Counting {
         Self { host, notes }
     }
 
-    /// Submits a generation; returns at once.
+    /// Submits a generation, and returns at once.
     fn submit(&self, savepoint: &str, uid: &str, checkpoint_every_ms: u32) {
         self.run(&["-d"], savepoint, uid, checkpoint_every_ms).exits(0);
     }
@@ -77,7 +77,7 @@ impl Counting {
     }
 }
 
-/// The one pointer that a command printed; its files are there.
+/// The one pointer that a command printed, whose files have to exist.
 #[track_caller]
 fn pointer(finished: Finished) -> String {
     let pointer = finished.exits(0).stdout.trim().to_owned();
@@ -117,7 +117,8 @@ fn what_a_job_is_stopped_with_is_where_the_next_generation_goes_on() {
     assert!(main.contains("main() goes on"), "execute() returned: {main}");
     host.run(&["stop", "counting"]).exits(6).says("ALREADY_ENDED");
 
-    // Checkpoints of the new generation are far away: what is lost before the first one begins from the savepoint again.
+    // Checkpoints of the new generation are far away, so that a job which is lost before the first
+    // one begins from the savepoint again.
     counting.submit(&stopped, "count", 3_600_000);
     let (restored, begun) = counting.started(2);
     assert!(restored && begun > 0, "begun from {begun}");
@@ -125,7 +126,8 @@ fn what_a_job_is_stopped_with_is_where_the_next_generation_goes_on() {
     assert_eq!(counting.started(3), (true, begun), "lost before its first checkpoint");
     host.run(&["cancel", "counting", "--wait"]).exits(3);
 
-    // And once there is one, that wins: nothing counted is counted again.
+    // Once there is a checkpoint, it wins over the savepoint, so that nothing counted is counted
+    // again.
     counting.submit(&stopped, "count", 200);
     assert_eq!(counting.started(4), (true, begun));
     eventually("a checkpoint of its own", || counting.job()["checkpoint"]["savepoint"] == false);
@@ -161,7 +163,8 @@ fn a_restart_is_told_with_its_cause_and_a_savepoint_of_another_job_with_what_to_
     failed.says("help: is it a savepoint of this program?");
 }
 
-/// main()'s own wish is one in the record as anybody else's, and the end carries what the job was stopped with.
+/// main()'s own wish is one in the record, as any other caller's, and the end carries the savepoint
+/// that the job was stopped with.
 #[test]
 fn a_program_has_savepoints_taken_of_its_own_job_and_stops_it_with_one() {
     let host = Host::new();

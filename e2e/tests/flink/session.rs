@@ -1,4 +1,5 @@
-//! Session mode: jobs go to a Flink cluster that is there already, that others use too, and that stays.
+//! Session mode: jobs go to a Flink cluster that runs already, that other applications use too, and
+//! that stays.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ fn a_program_uses_a_cluster_that_stays_and_two_of_the_same_name_do_not_meet() {
     assert_eq!(here.status("words")["jobs"][0]["submissions"], 1);
     assert_eq!(cluster.jobs().iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(), ["FINISHED"]);
 
-    // Equal application, generation and job: another record's job all the same.
+    // Application, generation and job are equal, and the job is another record's all the same.
     let (ours, theirs) = (endless(&here, &cluster, &[]), endless(&there, &cluster, &[]));
     let (our_id, their_id) =
         (job(&here, "endless")["jobId"].clone(), job(&there, "endless")["jobId"].clone());
@@ -84,7 +85,8 @@ fn a_job_that_its_cluster_lost_ends_lost_unless_it_may_begin_anew() {
     begun_anew.down();
 }
 
-/// While nobody can ask the cluster nothing is concluded, also by a leader and a `jobs` that are new.
+/// While the cluster cannot be asked nothing is concluded, not even by a new leader and a new
+/// `jobs`.
 #[test]
 fn a_cluster_that_is_away_has_lost_nothing() {
     let mut cluster = SessionCluster::start();
@@ -100,7 +102,7 @@ fn a_cluster_that_is_away_has_lost_nothing() {
         let status = host.run(&["status", "endless", "-o", "json"]);
         if status.code == 0 { status.json() } else { Value::Null }
     };
-    eventually("somebody leads again", || status()["leadership"]["epoch"].as_str() > Some("1"));
+    eventually("a contender leads again", || status()["leadership"]["epoch"].as_str() > Some("1"));
     // A leader that took silence for a loss would begin another incarnation within a few seconds.
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! A port was free when it was chosen, and is somebody else's once its process wants it.
+//! A port was free when it was chosen, and is in use once its process wants it.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use e2e::Host;
 use e2e::flink::{Part, programs};
 use e2e::process::{eventually, signal};
 
-/// What a process was told of its own port.
+/// The port that a process was told to use.
 fn port_of(pid: u32, name: &str) -> String {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment).into_owned();
@@ -25,7 +25,7 @@ fn a_jobmanager_whose_port_was_taken_is_started_again_on_another() {
         jobmanager = Part::JobManager.pid(&host);
         jobmanager.is_some()
     });
-    // So that it cannot be first.
+    // The JobManager is stopped, so that it cannot bind the port first.
     let jobmanager = jobmanager.unwrap();
     signal(jobmanager, "STOP");
     let port = port_of(jobmanager, "REST");

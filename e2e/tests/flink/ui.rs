@@ -1,11 +1,13 @@
-//! `mainspring ui`: Flink's own page and its JSON, for reading only, for as long as somebody looks.
+//! `mainspring ui`: Flink's own page and its JSON, for reading only, for as long as the command
+//! runs.
 
 use e2e::Host;
 use e2e::flink::{Part, programs};
 use e2e::http::ask;
 use e2e::process::{eventually, signal};
 
-/// TaskManagers that Flink counts, asked through the page; `None` while it cannot be asked.
+/// How many TaskManagers Flink counts, asked through the page; `None` while the page cannot be
+/// asked.
 fn taskmanagers(page: &str) -> Option<u64> {
     let answer = ask(page, "GET", "/overview").expect("the page is there as long as its command runs");
     (answer.status == 200).then(|| answer.json()["taskmanagers"].as_u64())?
@@ -51,7 +53,7 @@ fn the_page_is_for_reading_only_and_outlives_a_cluster() {
     assert!(ui.is_running());
     signal(ui.pid(), "INT");
     ui.finish().exits(0);
-    assert!(ask(page, "GET", "/overview").is_err(), "somebody still serves {page}");
+    assert!(ask(page, "GET", "/overview").is_err(), "{page} is still served");
     assert_eq!(host.status("endless")["jobs"][0]["state"], "JOB_STATE_RUNNING", "looking ends nothing");
     host.run(&["cancel", "endless", "--wait"]).exits(3);
     host.down();

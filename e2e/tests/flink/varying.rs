@@ -1,5 +1,5 @@
-//! What programs do that `flink run` takes and nobody can know before main() runs: names that are
-//! others each time, a parallelism of their own, settings that Flink does not know.
+//! What programs do that `flink run` takes and that only main() can tell when it runs: names that
+//! differ each time, a parallelism of their own, settings that Flink does not know.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use e2e::Host;
 use e2e::flink::{ExactlyOnce, Part, programs};
 use e2e::process::eventually_within;
 
-/// So long an application may wait that waits for nothing.
+/// How long an application may take that waits for nothing.
 const SECONDS: Duration = Duration::from_secs(60);
 
 /// A name that holds the moment of its execution, or an id that is drawn, is another one in the
-/// next attempt. Flink's own high availability goes on then.
+/// next attempt. With Flink's own high availability such a job goes on.
 #[test]
 fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
     let host = Host::new();
@@ -34,7 +34,7 @@ fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
         .says("with the same operators: taken for the same job")
         .says(&format!("what its jobs printed: mainspring logs {id} --role taskmanager"))
         .says("nothing left over");
-    // Flink's plans have other bytes each time, and that says nothing.
+    // Flink's plans have other bytes each time, which is no reason for a warning.
     assert!(!run.stderr.contains("another graph"), "{}", run.stderr);
     let jobs = host.status(id)["jobs"].clone();
     let submissions: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["submissions"].clone()).collect();
@@ -42,7 +42,7 @@ fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
     host.down();
 }
 
-/// The name of a table's sink is the table's: what it does is known by its class.
+/// A table chooses the name of its sink, so that the sink's class tells what it does.
 #[test]
 fn where_a_table_prints_is_told() {
     let host = Host::new();
@@ -100,7 +100,7 @@ fn what_flink_does_not_know_is_told_and_passed_on() {
     host.down();
 }
 
-/// What Flink's planner is made of is not the program's, and a trace that main() has just printed
+/// The libraries of Flink's planner are not the program's, and a trace that main() has just printed
 /// is not printed again.
 #[test]
 fn a_trace_has_the_programs_frames_and_is_printed_once() {

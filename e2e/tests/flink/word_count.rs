@@ -10,7 +10,8 @@ use proto::{ApplicationRef, Generation, JobId};
 
 const TEXT: &str = "To be, or not to be,--that is the question:--\nWhether 'tis nobler in the mind to suffer\nor to take arms\n";
 
-/// As the example splits: at what is no letter, in lower case.
+/// The counts of a text that is split as the example splits it: at every character that is no
+/// letter, digit or underscore, in lower case.
 fn counts(text: &str) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -20,7 +21,7 @@ fn counts(text: &str) -> BTreeMap<String, u64> {
     counts
 }
 
-/// `(word,count)` lines as the example writes them.
+/// The `(word,count)` lines as the example writes them.
 fn written(out: &Path) -> BTreeMap<String, u64> {
     let mut written = BTreeMap::new();
     for hour in std::fs::read_dir(out).unwrap().flatten() {
@@ -56,7 +57,8 @@ fn an_unchanged_jar_runs_in_one_command() {
         ])
         .exits(0)
         .says("nothing left over");
-    // main() says nothing with these options, and what Flink's client says about submissions is not main()'s output.
+    // main() says nothing with these options, and what Flink's client says about submissions is not
+    // main()'s output.
     assert_eq!(run.stdout, "");
     assert_eq!(written(&out), counts(TEXT));
 
@@ -69,7 +71,8 @@ fn an_unchanged_jar_runs_in_one_command() {
     let expected = JobId::derive(&application, status["uid"].as_str().unwrap(), "WordCount", 0);
     assert_eq!(jobs[0]["jobId"], expected.to_string());
 
-    // It was over before anybody looked: what its source handed on is in its end all the same.
+    // The job was over before its counters were read; what its source handed on is in its end all
+    // the same.
     let words: u64 = counts(TEXT).values().sum();
     assert_eq!(jobs[0]["end"]["progress"]["rowsIn"], words.to_string(), "{jobs:#?}");
 
@@ -86,7 +89,8 @@ fn an_unchanged_jar_runs_in_one_command() {
     host.down();
 }
 
-/// What the program's operators write to a relative path outlives their process, and lies where relative outputs lie.
+/// What the program's operators write to a relative path outlives their process, and lies where
+/// relative outputs lie.
 #[test]
 fn relative_paths_begin_at_the_output_directory() {
     let host = Host::new();
@@ -103,7 +107,8 @@ fn relative_paths_begin_at_the_output_directory() {
     host.down();
 }
 
-/// Whether a JVM below this directory has unpacked Flink's RPC system for itself, as Flink does at each start.
+/// Whether a JVM below this directory has unpacked Flink's RPC system for itself, as Flink does at
+/// each start.
 fn has_unpacked_rpc(directory: &Path) -> bool {
     std::fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
         let is_it = entry.file_name().to_string_lossy().starts_with("flink-rpc-akka");

@@ -1,4 +1,5 @@
-//! A record with a past, written through the store alone: faster by far than living through it.
+//! A record with a past, written through the store alone, which is faster by far than living
+//! through it.
 
 use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ struct Store {
     payloads: Payloads,
 }
 
-/// Serves the host's record by itself, writes `ended` applications of two jobs each into it, and one that waits to be run.
+/// Serves the host's record by itself, and writes `ended` applications of two jobs each into it,
+/// and one that waits to be run.
 pub(crate) fn write(host: &Host, ended: usize, waiting: &str) {
     let places = Places::new(host.state());
     let socket = places.service_socket("jobgraph-store");
@@ -70,7 +72,8 @@ impl Store {
         ApplicationRef { id: id.parse().unwrap(), generation: Generation(submitted.generation) }
     }
 
-    /// Everything that a leader and a cluster write, from its submission until it is clean.
+    /// Writes everything that a leader and a cluster write, from the submission of an application
+    /// until it is clean.
     async fn live_through(&self, id: &str) {
         let application = self.submit(id, "/nowhere/past.sql").await;
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };

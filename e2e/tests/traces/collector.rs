@@ -1,4 +1,4 @@
-//! An OTLP receiver of the test's own: keeps every span that any process sends.
+//! An OTLP receiver of the test's own, which keeps every span that any process sends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-/// One span as it was received; ids in hex.
+/// One span as it was received, with its ids in hex.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) trace: String,
     pub(crate) id: String,
-    /// Empty: it has none.
+    /// The parent's id; empty if the span has none.
     pub(crate) parent: String,
     pub(crate) attributes: BTreeMap<String, String>,
 }
@@ -34,7 +34,7 @@ impl Span {
     }
 }
 
-/// Receives until it is dropped.
+/// A receiver that receives until it is dropped.
 pub(crate) struct Collector {
     endpoint: String,
     received: Arc<Mutex<Vec<Span>>>,
@@ -54,12 +54,13 @@ impl Collector {
         Self { endpoint, received, _runtime: runtime }
     }
 
-    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// What has come so far. Complete once every process that sends has ended: each flushes before it does.
+    /// The spans that have come so far. They are complete once every process that sends has ended,
+    /// because each process flushes before it ends.
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.received.lock().unwrap().clone()
     }

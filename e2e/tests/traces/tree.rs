@@ -1,4 +1,4 @@
-//! The spans of one trace, and who is whose parent.
+//! The spans of one trace, and which span is the parent of which.
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Formatter, Result};
@@ -8,7 +8,7 @@ use crate::collector::Span;
 /// One trace.
 pub(crate) struct Trace {
     spans: Vec<Span>,
-    /// Spans that were received and are part of another one.
+    /// Spans that were received and are part of another trace.
     pub(crate) outside: Vec<Span>,
 }
 
@@ -24,7 +24,7 @@ impl Trace {
         Self { spans, outside }
     }
 
-    /// Names of the processes that have a part in it.
+    /// The names of the processes that have a part in it.
     pub(crate) fn services(&self) -> BTreeSet<&str> {
         self.spans.iter().map(|span| span.service.as_str()).collect()
     }
@@ -35,7 +35,7 @@ impl Trace {
         self.spans.iter().filter(named).collect()
     }
 
-    /// The only one of them.
+    /// The only span of a process with this name.
     #[track_caller]
     pub(crate) fn only(&self, service: &str, name: &str) -> &Span {
         let found = self.all(service, name);
@@ -43,7 +43,7 @@ impl Trace {
         found[0]
     }
 
-    /// Spans without a parent among these.
+    /// The spans without a parent among these.
     pub(crate) fn roots(&self) -> Vec<&Span> {
         self.spans.iter().filter(|span| self.parent(span).is_none()).collect()
     }
@@ -52,7 +52,7 @@ impl Trace {
         self.spans.iter().find(|other| other.id == span.parent && other.trace == span.trace)
     }
 
-    /// Panics unless each is the next one's parent.
+    /// Panics unless each span is the parent of the next.
     #[track_caller]
     pub(crate) fn descend(&self, line: &[&Span]) {
         for pair in line.windows(2) {
@@ -70,7 +70,7 @@ impl Trace {
     }
 }
 
-/// As a tree, for whoever has to find out what is missing.
+/// Prints the trace as a tree, for the reader of a failed test.
 impl Display for Trace {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         self.roots().into_iter().try_for_each(|root| self.write(root, 0, f))

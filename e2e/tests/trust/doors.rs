@@ -1,4 +1,5 @@
-//! main()'s token opens its attempt's `Execution`; a contender's what its own application needs.
+//! main()'s token opens its attempt's `Execution`, and a contender's token opens what its own
+//! application needs.
 
 use record::{Holder, Record as _};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use proto::{ApplicationRef, Epoch, EpochFence, Generation, Reason};
 
 use crate::waiting::{Waiting, channel, clock, key, service, state_of};
 
-/// Where each service of the contract is served while an application runs; those of its cluster and
-/// attempt by their sockets.
+/// Where each service of the contract is served while an application runs. The services of its
+/// cluster and its attempt are found by their sockets.
 fn served(host: &Host, main: &Waiting) -> Vec<(&'static str, chassis::transport::Endpoint)> {
     let store = || service(host, "jobgraph-store");
     let status = host.status("own");
@@ -65,7 +66,7 @@ async fn mains_token_opens_its_execution_and_no_method_of_anything_else() {
         }
     }
 
-    // Nothing of it has happened.
+    // None of the refused calls has had an effect.
     assert_eq!(state_of(main.pid), Some('S'));
     assert_eq!(host.status("own")["leadership"]["epoch"], "1");
     host.run(&["cancel", "own", "--wait"]).exits(3);
@@ -83,7 +84,7 @@ async fn main_is_frozen_with_its_runner_stopped_although_it_claims_its_tether_wi
 
     signal(main.leader, "STOP");
     eventually("main() is frozen", || {
-        // It goes on trying until then.
+        // The leader goes on trying until then.
         state_of(main.pid) == Some('T')
     });
     assert_eq!(claim(far()).await, Some(Reason::CredentialInvalid));
@@ -91,7 +92,7 @@ async fn main_is_frozen_with_its_runner_stopped_although_it_claims_its_tether_wi
     assert_eq!(state_of(main.pid), Some('T'), "it stays frozen");
 
     signal(main.leader, "CONT");
-    eventually("somebody leads again", || host.status("own")["observation"]["stale"] == false);
+    eventually("a contender leads again", || host.status("own")["observation"]["stale"] == false);
     host.run(&["cancel", "own", "--wait"]).exits(3);
 }
 
@@ -127,8 +128,8 @@ async fn a_contender_reaches_its_own_application_and_no_other() {
     }
 }
 
-/// The key is read by the host's services and the command line, and the file is nowhere in a
-/// runner.
+/// The host's services and the command line read the key, and no runner holds the file or its
+/// content.
 #[test]
 fn a_runner_does_not_have_the_deployments_key_open_or_in_its_memory() {
     let host = Host::new();
@@ -159,7 +160,7 @@ fn memory_holds(pid: u32, wanted: &[u8]) -> bool {
         let at = |text: &str| u64::from_str_radix(text, 16).unwrap();
         let (from, to) = (at(range.0), at(range.1));
         let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // A page that was never touched, or is gone meanwhile, holds nothing.
+        // A page that was never touched, or that is gone by now, holds nothing.
         let read = memory.read_at(&mut bytes, from).unwrap_or(0);
         bytes[..read].windows(wanted.len()).any(|part| part == wanted)
     })

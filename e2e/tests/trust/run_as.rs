@@ -1,4 +1,4 @@
-//! `--run-as`: main() and its cluster as a user who cannot read what is the host's, nor another
+//! `--run-as`: main() and its cluster as a user who can read neither the host's files nor another
 //! application's. These tests need root, because only root can give processes to another user;
 //! elsewhere they say that they were not run.
 
@@ -14,7 +14,7 @@ use crate::waiting::{Waiting, program};
 /// A user without rights that every distribution has.
 const USER: &str = "nobody";
 
-/// A directory whose way is open to everybody, for one test.
+/// A directory that every user can reach, for one test.
 struct Ground(tempfile::TempDir);
 
 impl Ground {
@@ -29,8 +29,8 @@ impl Ground {
         Some(Self(directory))
     }
 
-    /// A binary of this build where everybody can run it: the build's own directory may be shut to
-    /// others.
+    /// A binary of this build where every user can run it, because the build's own directory may be
+    /// shut to others.
     fn binary(&self, name: &str) -> PathBuf {
         let binaries = self.0.path().join("bin");
         if !binaries.exists() {
@@ -66,8 +66,8 @@ fn nobody() -> u32 {
     line.split(':').nth(2).unwrap().parse().unwrap()
 }
 
-/// Says every small file in which something like a token or the key stands, wherever a file can be
-/// read: below `/`, and through what `/proc` shows of every process.
+/// A script that reports every small file that holds something like a token or the key, wherever it
+/// can read a file: below `/`, and through what `/proc` shows of every process.
 const WALK: &str = r#"
 echo "uid $(id -u)"
 while [ ! -e "$GATE" ]; do sleep 0.05; done
@@ -119,7 +119,7 @@ fn a_main_that_looks_everywhere_finds_no_key_and_no_other_applications_token() {
     let other_work = std::fs::read_link(format!("/proc/{}/cwd", other.pid)).unwrap();
     let work = ground.0.path().join("ground").join(&own_mark).join("work");
     let cluster = |application: &str| work.join(application).join("cluster-1/worker-0");
-    // What is not opened is there: this test sees it.
+    // The files that the walk did not open exist, which this test can see.
     for there in [&other_work, &cluster("other@1").join(".token"), &cluster("other@1").join(".jobs.token")] {
         assert!(there.exists(), "{}", there.display());
     }
@@ -145,7 +145,7 @@ fn a_main_that_looks_everywhere_finds_no_key_and_no_other_applications_token() {
 
     let found: Vec<&str> = said.lines().filter(|line| line.starts_with("found ")).collect();
     assert!(said.contains(&format!("uid {}", nobody())), "{said}");
-    // Its own, so that the walk is known to see what can be seen.
+    // The walk finds its own token, which proves that it sees what can be seen.
     assert_eq!(found.len(), 1, "{said}");
     assert!(found[0].ends_with("/token") && found[0].contains(&own_mark), "{said}");
     for word in ["readable ", "entered ", "opened ", "listed ", "read "] {
@@ -169,7 +169,8 @@ fn main_and_its_cluster_run_as_the_user_and_the_host_does_not() {
     let worker = host.alive().into_iter().find(|(_, line)| line.contains("mainspring-datafusion worker"));
     assert_eq!(uid_of(worker.unwrap().0), nobody());
 
-    // A host cannot change whom it runs applications as: what is wished for is not silently left out.
+    // A host cannot change the user that it runs applications as, and refuses the wish instead of
+    // leaving it out silently.
     let mut wishes = host.command(&["list"]);
     wishes.env("MAINSPRING_RUN_AS", "daemon");
     let refused = e2e::process::Running::start(wishes).finish().exits(6);
@@ -178,7 +179,7 @@ fn main_and_its_cluster_run_as_the_user_and_the_host_does_not() {
     eventually("nothing of it is left", || left(ground.0.path()).is_empty());
 }
 
-/// What is below the ground of a host but for ways and the store's socket.
+/// What is below the ground of a host, except for ways and the store's socket.
 fn left(ground: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![ground.join("ground")];
@@ -230,7 +231,7 @@ fn what_cannot_be_run_as_is_refused_with_a_sentence() {
         .exits(2)
         .says("others cannot enter");
 
-    // A host that is not root: the same command as that user.
+    // A host that is not root's: the same command, run as that user.
     let home = ground.0.path().join("home");
     std::fs::create_dir(&home).unwrap();
     std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o777)).unwrap();

@@ -1,4 +1,4 @@
-//! A main() that waits, and what somebody who has its token can reach.
+//! A main() that waits, and what a process that has its token can reach.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use e2e::process::eventually;
 pub(crate) struct Waiting {
     pub(crate) pid: u32,
     pub(crate) leader: u32,
-    /// What it was started with.
+    /// The variables that it was started with.
     pub(crate) environment: BTreeMap<String, String>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn environment(pid: u32) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// State of a process, such as `S` or `T`; `None` once it is gone.
+/// The state of a process, such as `S` or `T`; `None` once it is gone.
 pub(crate) fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
@@ -61,12 +61,12 @@ impl Waiting {
         Credential::from_file(&PathBuf::from(&self.environment["MAINSPRING_TOKEN_FILE"])).unwrap()
     }
 
-    /// Where its runner serves it.
+    /// The endpoint at which its runner serves it.
     pub(crate) fn execution(&self) -> Endpoint {
         self.environment["MAINSPRING_ENDPOINT"].parse().unwrap()
     }
 
-    /// A socket beside that one.
+    /// A socket beside that endpoint.
     pub(crate) fn beside(&self, name: &str) -> Endpoint {
         let Endpoint::Unix(execution) = self.execution() else { panic!("a socket") };
         Endpoint::Unix(execution.with_file_name(name))
@@ -82,7 +82,7 @@ pub(crate) fn channel(endpoint: &Endpoint, token: &Credential) -> GrpcChannel {
     connect(Arc::new(OsTransport), clock(), endpoint.clone(), Some(token.clone()))
 }
 
-/// One of the four services.
+/// The endpoint of one of the four services.
 pub(crate) fn service(host: &Host, name: &str) -> Endpoint {
     places(host).service_endpoint(name)
 }

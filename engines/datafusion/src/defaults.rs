@@ -1,4 +1,4 @@
-//! Our defaults of a session, and what of a session differs from them.
+//! The defaults of a session here, and what of a given session differs from them.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,15 @@ use datafusion::prelude::SessionConfig;
 
 use crate::error::GraphError;
 
-/// Our defaults where they differ from DataFusion's.
+/// The defaults here, where they differ from DataFusion's.
 pub(crate) fn config() -> SessionConfig {
     let mut config = SessionConfig::new();
     let options = config.options_mut();
-    // A job's rows stay in the order of its ORDER BY: several files written in turn would shuffle them.
+    // A job's rows stay in the order of its ORDER BY, which several files written in turn would not
+    // keep.
     options.execution.minimum_parallel_output_files =
         datafusion::config::ConfigNonZeroUsize::try_new(1).expect("1 is not 0");
-    // Errors point at the word.
+    // Errors point at the word that is wrong.
     options.sql_parser.collect_spans = true;
     config
 }

@@ -1,4 +1,5 @@
-//! What this engine says about an application: its cluster is one worker, its main() a script or an executable.
+//! What this engine says about an application: its cluster is one worker, and its main() is a
+//! script or an executable.
 
 mod grpc;
 mod program;

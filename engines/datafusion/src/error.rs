@@ -11,7 +11,7 @@ pub use crate::script::SqlError;
 /// Why bytes are not a job graph that runs here, or why a plan cannot become one.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
-    /// The bytes are damaged or were never a graph of ours.
+    /// The bytes are damaged or were never a graph of this engine.
     #[error("not a readable job graph: {why}")]
     Unreadable {
         /// What was found instead.
@@ -23,23 +23,24 @@ pub enum GraphError {
         /// The engine named in the envelope.
         found: String,
     },
-    /// Plan bytes are not stable across DataFusion's major versions.
+    /// The graph was planned by another major version; plan bytes are not stable across majors of
+    /// DataFusion.
     #[error(
         "this job graph was planned by DataFusion {found}, this engine is {ours}: plans are not portable between majors; \
          run it with the engine that planned it, or submit the application anew so that it is planned again"
     )]
     OtherMajor {
-        /// Major version in the envelope.
+        /// The major version in the envelope.
         found: u32,
-        /// Major version linked here.
+        /// The major version of this executable.
         ours: u32,
     },
-    /// Bytes written by another codec would be read wrongly without an error.
+    /// The graph was written by another codec, whose bytes this one would misread without an error.
     #[error("this job graph was written by codec '{found}', this engine reads '{ours}'")]
     OtherCodec {
-        /// Codec named in the envelope.
+        /// The codec named in the envelope.
         found: String,
-        /// The only codec read here.
+        /// The only codec that is read here.
         ours: &'static str,
     },
     /// The plan holds something that does not survive being stored.
@@ -67,7 +68,8 @@ impl GraphError {
 
 impl From<DataFusionError> for GraphError {
     fn from(error: DataFusionError) -> Self {
-        // A refusal of the codec arrives wrapped in layers of DataFusion's; the original is what people need.
+        // A refusal of the codec arrives wrapped in layers of DataFusion's errors; people need the
+        // refusal itself.
         match take_graph_error(error) {
             Ok(ours) => ours,
             Err(text) => Self::Plan(text),
@@ -95,7 +97,7 @@ pub enum JobError {
     /// The graph cannot be run here.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// Somebody asked it to stop.
+    /// A cancel asked the job to stop.
     #[error("cancelled")]
     Cancelled,
     /// More memory was needed than the job may have, and spilling did not help.
@@ -105,10 +107,10 @@ pub enum JobError {
     Memory {
         /// The limit in bytes.
         limit_bytes: usize,
-        /// Who asked for how much.
+        /// Which operators asked for how much.
         detail: String,
     },
-    /// A SELECT brought back more than is kept in the record.
+    /// A SELECT brought back more than the record keeps.
     #[error(
         "the result is larger than {limit_bytes} bytes; write it to files with COPY (…) TO '…' or add a LIMIT"
     )]
@@ -183,12 +185,12 @@ pub struct Taken {
 /// Why staged files did not reach their final names.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// Neither the staged nor the final file is there.
+    /// Neither the staged nor the final file exists.
     #[error("the output is lost: neither {} nor {} exists", staged.display(), r#final.display())]
     Lost {
-        /// Where it was staged.
+        /// Where the file was staged.
         staged: PathBuf,
-        /// Where it should have gone.
+        /// Where the file should have gone.
         r#final: PathBuf,
     },
     /// Foreign parts are in the target.

@@ -1,6 +1,7 @@
-//! Runs a stored graph: rows into one Arrow IPC file, or files staged below their target.
+//! Runs a stored graph: rows go into one Arrow IPC file, or files are staged below their target.
 //!
-//! Nothing that a reader could see is written here; [`crate::publish`] does that after the end is in the record.
+//! Nothing is written here where a reader of the target would see it; [`crate::publish`] does that
+//! once the job's end is in the record.
 
 mod progress;
 mod rows;
@@ -19,11 +20,12 @@ use crate::session;
 
 pub use progress::{Progress, ProgressGauge};
 
-/// Memory of a job without a setting: 512 MiB, beyond which it spills.
+/// The memory of a job without a setting: 512 MiB, beyond which the job spills.
 pub const DEFAULT_MEMORY_LIMIT_BYTES: usize = 512 << 20;
-/// Largest result of a SELECT without a setting: 256 MiB of Arrow IPC.
+/// The largest result of a SELECT without a setting: 256 MiB of Arrow IPC.
 pub const DEFAULT_RESULT_LIMIT_BYTES: u64 = 256 << 20;
-/// Deeply nested expressions recurse; the usual 2 MiB are too few.
+/// The stack of each thread, because deeply nested expressions recurse and the usual 2 MiB are too
+/// few.
 const STACK_BYTES: usize = 32 << 20;
 
 /// A runtime whose threads can carry DataFusion's recursion.
@@ -35,22 +37,23 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// One life of a job, and what it may use.
+/// One run of a job, and what it may use.
 #[derive(Clone, Debug)]
 pub struct RunContext {
-    /// 32 hex digits.
+    /// The job's id, 32 hex digits.
     pub job_id: String,
-    /// The cluster's incarnation; part of the staging directory's name.
+    /// The cluster's incarnation, which is a part of the staging directory's name.
     pub incarnation: u64,
     /// A directory of this job's own: the result file and, below it, what is spilled.
     pub work_dir: PathBuf,
-    /// Memory for operators, in bytes.
+    /// The memory for operators, in bytes.
     pub memory_limit_bytes: usize,
-    /// Largest result of a SELECT, in bytes of Arrow IPC.
+    /// The largest result of a SELECT, in bytes of Arrow IPC.
     pub result_limit_bytes: u64,
-    /// All job ids of this (application, generation): parts of any other make a target taken. `None`: not looked at.
+    /// All job ids of this (application, generation); a target that holds a part of any other job
+    /// is taken. `None` means that targets are not searched.
     pub own_job_ids: Option<HashSet<String>>,
-    /// Counters, readable at any time from elsewhere.
+    /// The job's counters, which can be read at any time from elsewhere.
     pub progress: ProgressGauge,
     /// Ends the job as cancelled.
     pub cancel: CancellationToken,
@@ -72,29 +75,29 @@ impl RunContext {
     }
 }
 
-/// What a job left.
+/// What a job that succeeded has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobOutput {
-    /// Rows of a SELECT.
+    /// The rows of a SELECT.
     pub result: Option<ResultFile>,
-    /// Staged files of a COPY or INSERT.
+    /// The staged files of a COPY or INSERT.
     pub outputs: Vec<Output>,
-    /// Final counters.
+    /// The final counters.
     pub progress: Progress,
 }
 
 /// The rows of a SELECT as an Arrow IPC stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultFile {
-    /// Below the job's work directory.
+    /// The file, below the job's work directory.
     pub path: PathBuf,
-    /// Rows in it.
+    /// How many rows are in it.
     pub rows: u64,
-    /// Its size.
+    /// Its size in bytes.
     pub size_bytes: u64,
 }
 
-/// Runs `graph` to its end. What was staged by a job that fails or is cancelled is removed again.
+/// Runs `graph` to its end. What a job that fails or is cancelled has staged is removed again.
 pub async fn run(graph: &JobGraph, context: &RunContext) -> Result<JobOutput, JobError> {
     let spill = context.work_dir.join("spill");
     std::fs::create_dir_all(&spill).map_err(JobError::io(&spill))?;
@@ -110,7 +113,7 @@ pub async fn run(graph: &JobGraph, context: &RunContext) -> Result<JobOutput, Jo
     {
         stage::discard(sink, context);
     }
-    // What is left of spilling is worthless, whatever happened.
+    // Spilled data is worthless once the job is over, however the job ended.
     drop(session);
     let _ = std::fs::remove_dir_all(&spill);
     done

@@ -1,8 +1,10 @@
-//! Paths as `file://` URLs and back: DataFusion takes `*`, `?`, `[` and `%` in a bare path for something else.
+//! Paths as `file://` URLs and back, because DataFusion reads `*`, `?`, `[` and `%` in a bare path
+//! as more than letters.
 
 use std::path::Path;
 
-/// `file:///a%20b`; every byte but letters, digits, `-._~` and `/` is escaped.
+/// The URL of a path, such as `file:///a%20b`: every byte but letters, digits, `-._~` and `/` is
+/// escaped.
 pub(crate) fn encode(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let mut url = String::from("file://");
@@ -17,7 +19,8 @@ pub(crate) fn encode(path: &Path) -> String {
     url
 }
 
-/// The path of a `file://` URL's path part; `None` when an escape is broken or the result is no UTF-8.
+/// The path that a `file://` URL's path part stands for; `None` when an escape is broken or the
+/// result is not UTF-8.
 pub(crate) fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.bytes();

@@ -1,8 +1,9 @@
-//! The job graph: a logical plan in an envelope that says what it takes to read it.
+//! The job graph: a logical plan in an envelope that says what it takes to read the plan.
 //!
-//! DataFusion's bytes are not stable across majors, do not say who wrote them, and drop the options of COPY. So the
-//! envelope names engine, version and codec, and what a job writes is *not* part of the plan: the plan is the query
-//! below the COPY or INSERT, and the [`Sink`] beside it says where its rows go.
+//! DataFusion's bytes are not stable across majors, do not say which writer made them, and drop the
+//! options of COPY. Therefore the envelope names engine, version and codec, and what a job writes
+//! is *not* part of the plan: the plan is the query below the COPY or INSERT, and the [`Sink`]
+//! beside the plan says where its rows go.
 
 mod codec;
 mod description;
@@ -35,23 +36,28 @@ pub const ENGINE: &str = "datafusion";
 /// The codec that wrote the plan bytes, and the only one that reads them.
 pub const CODEC: &str = "mainspring.datafusion/1";
 
-/// DataFusion's major version linked here.
+/// DataFusion's major version in this executable.
 pub fn engine_major() -> u32 {
     datafusion::DATAFUSION_VERSION.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
 
 /// One dataflow graph, ready to be stored, and enough to run it anywhere.
+///
+/// main() makes the graph, the record keeps its bytes, and a worker of the same major runs it,
+/// which has neither the session nor the script that the graph came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobGraph {
-    /// DataFusion's major version that planned it.
+    /// DataFusion's major version that planned the graph.
     pub engine_major: u32,
-    /// Session settings that differ from ours, such as `datafusion.execution.batch_size`.
+    /// Session settings that differ from the defaults here, such as
+    /// `datafusion.execution.batch_size`.
     pub settings: BTreeMap<String, String>,
-    /// The set-up statements of the script before this one: for people, and to plan anew under another major.
+    /// The set-up statements of the script before this one: for people, and for planning the job
+    /// anew under another major.
     pub setup: Vec<String>,
-    /// The statement as the user wrote it, when there is one.
+    /// The statement as the user wrote it, if there is one.
     pub sql: Option<String>,
-    /// What happens to the rows.
+    /// What happens to the job's rows.
     pub kind: JobKind,
     /// The query, encoded by [`CODEC`].
     pub plan: Vec<u8>,
@@ -60,25 +66,26 @@ pub struct JobGraph {
 /// What happens to a job's rows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobKind {
-    /// They come back to main() through the record.
+    /// The rows come back to main() through the record.
     Rows,
-    /// They are written to files.
+    /// The rows are written to files.
     Sink(Sink),
 }
 
-/// Where a plan came from; kept beside it.
+/// Where a plan came from, which is kept beside it.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Set-up statements before it.
+    /// The set-up statements before it.
     pub setup: Vec<String>,
     /// The statement itself.
     pub sql: Option<String>,
-    /// Parts of other generations may be in the target of a COPY.
+    /// Whether parts of other generations may be in the target of a COPY.
     pub append: bool,
 }
 
 impl JobGraph {
-    /// A graph of an unoptimised logical plan: a query's rows come back, COPY and INSERT become sinks.
+    /// The graph of an unoptimised logical plan. A query's rows come back, while COPY and INSERT
+    /// become sinks.
     pub fn from_plan(state: &SessionState, plan: &LogicalPlan, origin: Origin) -> Result<Self, GraphError> {
         let (query, kind) = match plan {
             LogicalPlan::Copy(copy) => {
@@ -135,12 +142,12 @@ impl JobGraph {
         Ok(LogicalPlanNode::try_decode(&self.plan)?.try_into_logical_plan(context, &Codec)?)
     }
 
-    /// The graph for people, as it is shown by `mainspring graph`.
+    /// The graph for people, as `mainspring graph` shows it.
     pub fn describe(&self, context: &TaskContext) -> Result<proto::api::GraphDescription, GraphError> {
         Ok(description::describe(self, &self.query(context)?))
     }
 
-    /// Absolute directories in which this job stages output.
+    /// The absolute directories in which this job stages output.
     pub fn staging_locations(&self) -> Vec<String> {
         match &self.kind {
             JobKind::Rows => Vec::new(),
@@ -148,12 +155,12 @@ impl JobGraph {
         }
     }
 
-    /// The bytes that are stored.
+    /// The graph's bytes, as they are stored.
     pub fn encode(&self) -> Vec<u8> {
         wire::encode(self)
     }
 
-    /// Reads stored bytes; refuses what this engine would misread.
+    /// Reads stored bytes, and refuses bytes that this engine would misread.
     pub fn decode(bytes: &[u8]) -> Result<Self, GraphError> {
         wire::decode(bytes)
     }

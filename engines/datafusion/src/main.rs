@@ -19,7 +19,8 @@ use mainspring_datafusion::worker::{self, GrpcRecord};
 use mainspring_datafusion::{describe, publish, rows, table};
 use tracing::Instrument as _;
 
-/// The embedded engine of mainspring: runs SQL scripts and job graphs with DataFusion. Started by mainspring, not by hand.
+/// The embedded engine of mainspring: runs SQL scripts and job graphs with DataFusion. Started by
+/// mainspring, not by hand.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -53,7 +54,8 @@ enum Command {
         #[arg(long, default_value = "table")]
         format: rows::Format,
     },
-    /// Runs one stored graph and publishes its output, without a record: for tests and for looking into a graph
+    /// Runs one stored graph and publishes its output, without a record: for tests and for looking
+    /// into a graph
     #[command(hide = true)]
     RunGraph {
         /// File that holds the graph
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // On a worker thread: the main one has a small stack.
+    // The work runs on a thread of the runtime, because the main thread has a small stack.
     let done = runtime.block_on(async { owned("main", run(args)).await });
     match done.unwrap_or_else(|panicked| Err(panicked.into())) {
         Ok(code) => code,
@@ -92,7 +94,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (service, telemetry) = match &args.command {
         Command::Describe { .. } => ("describe", args.telemetry),
         Command::Worker(_) => ("worker", args.telemetry),
-        // Its stderr is the program's own.
+        // The process's stderr is the program's own.
         Command::SqlMain(_) | Command::Rows { .. } | Command::RunGraph { .. } => {
             ("main", args.telemetry.quiet())
         }
@@ -111,7 +113,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     done
 }
 
-/// What the substrate and the runner say about this process; absent for one that was started by hand.
+/// What the substrate or the runner says about this process; absent for a process that was started
+/// by hand.
 fn of_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -1,36 +1,37 @@
-//! What a finished job staged, in neutral words: which file gets which final name.
+//! What a finished job has staged, in neutral words: which file gets which final name.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Sub-directory of a target in which jobs stage. Listing tables skip sub-directories, so nobody reads it.
+/// The sub-directory of a target in which jobs stage. Listing tables skip sub-directories, so that
+/// no query reads what is staged.
 pub const STAGING: &str = ".mainspring-staging";
 
-/// What says that an output is whole, by the name that other tools look for. Empty, so that tables
-/// over the target do not take it for data.
+/// The name of the file that says that an output is whole, which is the name that other tools look
+/// for. The file is empty, so that tables over the target do not take it for data.
 pub const MARKER: &str = "_SUCCESS";
 
 /// One target of a job and the files staged for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// As the program wrote it, for people.
+    /// The target as the program wrote it, for people.
     pub target: String,
-    /// Absolute directory that will hold the parts.
+    /// The absolute directory that will hold the parts.
     pub location: PathBuf,
-    /// Staging directory, relative to `location`: `.mainspring-staging/<job id>-<incarnation>`.
+    /// The staging directory relative to `location`: `.mainspring-staging/<job id>-<incarnation>`.
     pub staging: String,
     /// The files, in a stable order.
     pub files: Vec<StagedFile>,
-    /// Parts of other generations may be in the target.
+    /// Whether parts of other generations may be in the target.
     pub append: bool,
-    /// `parquet`, `csv` or `json`.
+    /// The files' format: `parquet`, `csv` or `json`.
     pub format: String,
-    /// Rows in all files together.
+    /// How many rows all files hold together.
     pub rows: u64,
 }
 
 impl Output {
-    /// The empty file that is made last, when every part of the job has its final name. A target
-    /// that others may add to has one for each job.
+    /// The name of the empty file that is made last, when every part of the job has its final name.
+    /// A target to which other jobs may add has one such file for each job.
     pub fn marker(&self) -> String {
         let job = self.staging.rsplit('/').next().and_then(|own| own.rsplit_once('-')).map(|(job, _)| job);
         match job {
@@ -43,25 +44,26 @@ impl Output {
 /// One staged file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagedFile {
-    /// Relative to the staging directory.
+    /// The path relative to the staging directory.
     pub staged: String,
-    /// Relative to the target; the file name contains the job id.
+    /// The path relative to the target; the file's name contains the job id.
     pub r#final: String,
-    /// Size in bytes.
+    /// The size in bytes.
     pub size_bytes: u64,
 }
 
-/// The staging directory of one life of a job, relative to the target.
+/// The staging directory of one run of a job, relative to the target.
 pub fn staging_of(job_id: &str, incarnation: u64) -> String {
     format!("{STAGING}/{job_id}-{incarnation}")
 }
 
-/// `part-<job id>-<n>.<extension>`; the extension may hold several dots (`csv.gz`).
+/// The name of a part, `part-<job id>-<n>.<extension>`; the extension may hold several dots
+/// (`csv.gz`).
 pub fn part_name(job_id: &str, n: usize, extension: &str) -> String {
     format!("part-{job_id}-{n}.{extension}")
 }
 
-/// The job id in a part's file name, `None` for files that are not parts of ours.
+/// The job id in a part's file name; `None` for a file that is no part of a job.
 pub fn job_of_part(file_name: &str) -> Option<&str> {
     let id = file_name.strip_prefix("part-")?.get(..32)?;
     let rest = &file_name["part-".len() + 32..];
@@ -69,7 +71,7 @@ pub fn job_of_part(file_name: &str) -> Option<&str> {
     (hex && rest.starts_with('-')).then_some(id)
 }
 
-/// True for a relative path that stays below its directory.
+/// Whether a path is relative and stays below its directory.
 pub fn stays_below(path: &str) -> bool {
     let path = Path::new(path);
     !path.as_os_str().is_empty() && path.components().all(|c| matches!(c, Component::Normal(_)))

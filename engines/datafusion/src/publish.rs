@@ -1,6 +1,8 @@
-//! Staged files get their final names once the job's end is in the record; staging that nobody will commit is removed.
+//! Gives staged files their final names once the job's end is in the record, and removes staging
+//! directories that no job will commit.
 //!
-//! Both are idempotent: whoever comes next, after a crash at any point, calls them again.
+//! Both are idempotent, because a leader may die at any point, after which its successor calls them
+//! again.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, OpenOptions};
@@ -15,18 +17,18 @@ use crate::manifest::{Output, STAGING, job_of_part, stays_below};
 /// What a publish did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// Renamed now.
+    /// Files that were renamed now.
     pub published: u32,
-    /// Already in place from an earlier try.
+    /// Files that an earlier try had put in place already.
     pub found: u32,
 }
 
 /// Renames the staged files of `outputs` to their final names, then makes each output's
 /// [marker](Output::marker) and removes the staging directories. A reader of many files may see
-/// some of them before the others; the marker comes after all.
+/// some of them before the others; the marker comes after all of them.
 ///
-/// `own_job_ids` are all of this (application, generation): parts of any other refuse a target that is not
-/// appended to, before anything is renamed.
+/// `own_job_ids` are all of this (application, generation). A part of any other job in a target
+/// that is not appended to refuses the whole call, before anything is renamed.
 pub fn publish(outputs: &[Output], own_job_ids: &HashSet<String>) -> Result<Published, PublishError> {
     for output in outputs.iter().filter(|o| !o.append) {
         let foreign =
@@ -52,7 +54,8 @@ fn publish_one(output: &Output, done: &mut Published) -> Result<(), PublishError
     for file in &output.files {
         let (staged, r#final) = (staging.join(&file.staged), output.location.join(&file.r#final));
         let directory = r#final.parent().unwrap_or(&output.location).to_owned();
-        // Directories that this makes have to last as well: each parent up to the target is flushed.
+        // The directories that are made here have to last as well, so that each parent up to the
+        // target is flushed.
         for parent in directory.ancestors().take_while(|p| p.starts_with(&output.location)) {
             touched.insert(parent.to_owned());
         }
@@ -74,7 +77,8 @@ fn publish_one(output: &Output, done: &mut Published) -> Result<(), PublishError
     for directory in touched {
         sync(&directory)?;
     }
-    // After everything else, also on the disk: those who see the marker see every part.
+    // The marker comes after everything else, on the disk too, so that a reader who sees the marker
+    // sees every part.
     let marker = output.location.join(output.marker());
     OpenOptions::new().create(true).append(true).open(&marker).map_err(PublishError::io(&marker))?;
     sync(&output.location)?;
@@ -86,8 +90,8 @@ fn sync(directory: &Path) -> Result<(), PublishError> {
     disk::sync_directory(directory).map_err(PublishError::io(directory))
 }
 
-/// Removes, below each target of `locations`, the staging of (job, incarnation) pairs up to the given incarnation.
-/// Answers how many directories went.
+/// Removes, below each target of `locations`, the staging directories of each (job, incarnation)
+/// pair up to the given incarnation. Answers how many directories were removed.
 pub fn sweep(locations: &[PathBuf], owners: &[(String, u64)]) -> Result<u32, PublishError> {
     let mut removed = 0;
     for location in locations {
@@ -111,13 +115,14 @@ pub fn sweep(locations: &[PathBuf], owners: &[(String, u64)]) -> Result<u32, Pub
             }
         }
         remove_if_empty(&staging)?;
-        // A target that was only ever staged in was made by the job.
+        // A target that holds nothing but its staging directory was made by the job.
         remove_if_empty(location)?;
     }
     Ok(removed)
 }
 
-/// The first part in `location` whose job is not among `own`; partition directories are looked into.
+/// The first part in `location` whose job is not among `own`; partition directories are searched
+/// too.
 pub fn foreign_part(location: &Path, own: &HashSet<String>) -> io::Result<Option<Taken>> {
     let mut open = vec![location.to_owned()];
     while let Some(directory) = open.pop() {
@@ -131,7 +136,7 @@ pub fn foreign_part(location: &Path, own: &HashSet<String>) -> io::Result<Option
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if entry.file_type()?.is_dir() {
-                // Only what a partitioned job can have made.
+                // Only a directory that a partitioned job can have made is searched.
                 if name.contains('=') {
                     open.push(entry.path());
                 }

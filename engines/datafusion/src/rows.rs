@@ -1,5 +1,5 @@
-//! Kept rows as text: an Arrow IPC stream on stdin becomes a table, CSV or JSON on stdout, so that who asks for a result
-//! needs no Arrow of its own.
+//! Kept rows as text: an Arrow IPC stream on stdin becomes a table, CSV or JSON on stdout, so that
+//! the command which shows a result needs no Arrow of its own.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -17,11 +17,12 @@ pub enum Format {
     Table,
     /// A header and a line for each row.
     Csv,
-    /// A JSON object for each row, one a line; NULL is a key that is absent.
+    /// A JSON object for each row, one a line; the key of a NULL is left out.
     Json,
 }
 
-/// Prints an Arrow IPC stream. A reader that has gone is no error. All but a table is printed as it is read.
+/// Prints an Arrow IPC stream. A reader that has gone away is no error. Every format but the table
+/// is printed while the stream is read.
 pub fn print(out: &mut impl Write, stream: impl Read, format: Format) -> io::Result<()> {
     let printed = match format {
         Format::Table => table::print_stream(out, stream),
@@ -44,7 +45,7 @@ fn csv(out: &mut impl Write, stream: impl Read) -> Result<(), ArrowError> {
         any = true;
     }
     if !any {
-        // The header says what there could have been.
+        // The header says which columns there could have been.
         writer.write(&datafusion::arrow::array::RecordBatch::new_empty(schema))?;
     }
     Ok(())

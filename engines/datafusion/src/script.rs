@@ -1,7 +1,8 @@
-//! A `.sql` application as a list of statements: which set the session up, which are jobs, which are refused.
+//! A `.sql` application as a list of statements: which of them set the session up, which are jobs,
+//! which are refused.
 //!
-//! The whole script is read before anything runs, so a mistake in the last line costs nothing. `docs/sql.md` is
-//! the reference for people; this module is what it describes.
+//! The whole script is read before anything runs, so that a mistake in the last line costs nothing.
+//! `docs/sql.md` is the reference for people; this module is what that page describes.
 
 mod classify;
 mod diagnostic;
@@ -20,17 +21,18 @@ pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Known, SqlError};
 pub use paths::Paths;
 
-/// Expressions nest this deep at most; the stacks of [`crate::execute::runtime`] are made for it.
+/// The depth to which expressions may nest; the stacks of [`crate::execute::runtime`] are large
+/// enough for it.
 const RECURSION_LIMIT: usize = 256;
 
 /// A parsed script.
 #[derive(Debug)]
 pub struct Script {
-    /// File name, for messages.
+    /// The file's name, for messages.
     pub file: String,
     /// The whole text.
     pub text: String,
-    /// In the order of the text.
+    /// The statements, in the order of the text.
     pub statements: Vec<ScriptStatement>,
 }
 
@@ -39,11 +41,11 @@ pub struct Script {
 pub struct ScriptStatement {
     /// 1 for the first statement of the script.
     pub ordinal: usize,
-    /// From its first token to its last, comments inside included.
+    /// The text from its first token to its last, with the comments in between.
     pub text: String,
-    /// Line of its first token, from 1.
+    /// The line of its first token, from 1.
     pub line: u64,
-    /// Column of its first token in characters, from 1.
+    /// The column of its first token in characters, from 1.
     pub column: u64,
     /// What it does.
     pub kind: StatementKind,
@@ -53,13 +55,14 @@ pub struct ScriptStatement {
 /// What a statement does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementKind {
-    /// Changes the session: `CREATE EXTERNAL TABLE`, `CREATE VIEW`, `SET`, … Run by main() itself, each time.
+    /// The statement changes the session: `CREATE EXTERNAL TABLE`, `CREATE VIEW`, `SET`, … main()
+    /// runs it by itself, each time that main() is executed.
     Setup,
-    /// One `execute()`.
+    /// The statement is one `execute()`.
     Job {
-        /// From a `-- job: NAME` line above it.
+        /// The name from a `-- job: NAME` line above the statement.
         name: Option<String>,
-        /// A SELECT's rows come back; COPY and INSERT write files.
+        /// Whether rows come back, as those of a SELECT do; COPY and INSERT write files.
         returns_rows: bool,
     },
 }
@@ -98,8 +101,8 @@ impl Script {
         self.statements.iter().filter(|s| matches!(s.kind, StatementKind::Job { .. })).count()
     }
 
-    /// The names that the jobs will have in the record: one without its own is `job-N`, by its
-    /// place among the jobs.
+    /// Refuses two jobs that would have one name in the record. A job without a name of its own is
+    /// called `job-N` there, by its place among the jobs.
     fn names_are_unique(&self) -> Result<(), SqlError> {
         let mut seen: HashMap<String, (u64, bool)> = HashMap::new();
         let jobs = self.statements.iter().filter_map(|statement| match &statement.kind {
@@ -128,8 +131,9 @@ impl Script {
         Ok(())
     }
 
-    /// Two COPY statements to one place would mix their files. Relative targets lie below
-    /// `outputs`; before that is known, it is empty, and what is equal already then is found.
+    /// Refuses two COPY statements to one place, which would mix their files. Relative targets lie
+    /// below `outputs`; a call before `outputs` is known passes an empty one and finds the targets
+    /// that are equal already.
     pub(crate) fn targets_are_distinct(&self, outputs: &Path) -> Result<(), SqlError> {
         let mut seen = HashMap::new();
         for statement in &self.statements {
@@ -152,7 +156,8 @@ impl Script {
     }
 }
 
-/// Cuts at semicolons; each piece keeps its leading white space, in which job names stand.
+/// Cuts the tokens at semicolons. Each piece keeps its leading white space, in which job names
+/// stand.
 fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
     let mut pieces = vec![Vec::new()];
     for token in tokens {
@@ -172,7 +177,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// `None` where nothing but white space and comments is left.
+    /// The piece without white space around it; `None` if nothing else but comments is left.
     fn new(tokens: Vec<TokenWithSpan>) -> Option<Self> {
         let start = tokens.iter().position(|t| !matches!(t.token, Token::Whitespace(_)))?;
         let end = tokens.iter().rposition(|t| !matches!(t.token, Token::Whitespace(_)))?;
@@ -189,7 +194,7 @@ impl Piece {
                         let at = token.span.start;
                         name = Some((given.trim().to_owned(), at.line, at.column));
                     }
-                    // The comment's token holds its own line end.
+                    // The comment's token includes the end of its line.
                     on_own_line = true;
                 }
                 _ => {}

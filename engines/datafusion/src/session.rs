@@ -17,20 +17,21 @@ use crate::error::GraphError;
 use crate::graph::{JobGraph, Origin};
 use crate::script::{Known, Paths, Script, ScriptStatement, SqlError, StatementKind};
 
-/// At most this part of a job's memory is kept back by each sort.
+/// The part of a job's memory, as its reciprocal, that each sort keeps back at most.
 const SORT_RESERVE_SHARE: usize = 16;
 
-/// Spilled runs that are merged at once: each costs memory, and a merge cannot spill.
+/// How many spilled runs are merged at once: each of them costs memory, and a merge cannot spill.
 const SPILL_MERGE_FAN_IN: usize = 16;
 
-/// A session of a worker: bounded memory, spilling below `spill`.
+/// A session of a worker, with bounded memory, which spills below `spill`.
 pub(crate) fn worker(
     settings: &BTreeMap<String, String>,
     memory_limit_bytes: usize,
     spill: &Path,
 ) -> Result<SessionContext, DataFusionError> {
     let mut config = config();
-    // What a sort keeps back for merging its spills has to leave room for the sort itself.
+    // The memory that a sort keeps back for merging its spills has to leave room for the sort
+    // itself.
     let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
     *reserved = (*reserved).min(memory_limit_bytes / SORT_RESERVE_SHARE);
     for (key, value) in settings {
@@ -60,7 +61,8 @@ fn context(config: SessionConfig, runtime: RuntimeEnv) -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-/// A session for planning in main(): our settings, and no cache of directory listings, because jobs add files between two statements.
+/// A session for planning in main(). It has the defaults here, and no cache of directory listings,
+/// because jobs add files between two statements.
 pub fn planning() -> Result<SessionContext, DataFusionError> {
     let runtime = RuntimeEnvBuilder::new()
         .with_object_list_cache_limit(0)
@@ -70,7 +72,10 @@ pub fn planning() -> Result<SessionContext, DataFusionError> {
     Ok(context(config(), runtime))
 }
 
-/// A script being executed statement by statement.
+/// A script that is executed statement by statement.
+///
+/// A set-up statement takes effect in this session alone. A job is only planned here, and its graph
+/// carries what a worker needs of the session.
 pub struct ScriptSession {
     context: SessionContext,
     paths: Paths,
@@ -79,12 +84,12 @@ pub struct ScriptSession {
 }
 
 impl ScriptSession {
-    /// A fresh session; `append` lets COPY targets hold parts of other runs.
+    /// A new session; `append` lets COPY targets hold parts of other runs.
     pub fn new(paths: Paths, append: bool) -> Result<Self, DataFusionError> {
         Ok(Self { context: planning()?, paths, append, setup: Vec::new() })
     }
 
-    /// Sets what was given with `-D datafusion.…`, before the first statement.
+    /// Applies the settings of `-D datafusion.…`, before the first statement.
     pub fn set(&self, settings: &BTreeMap<String, String>) -> Result<(), DataFusionError> {
         let state = self.context.state_ref();
         let mut state = state.write();
@@ -106,7 +111,7 @@ impl ScriptSession {
         statement: &ScriptStatement,
     ) -> Result<Option<JobGraph>, SqlError> {
         for (written, absolute) in script.inputs(statement, &self.paths)? {
-            // To DataFusion a table whose file is not there is an empty table.
+            // DataFusion takes a table whose file is missing for an empty table.
             if !Path::new(&absolute).exists() {
                 let message = format!("there is nothing at '{written}': {absolute} does not exist");
                 let help = "relative inputs begin at the script's own directory; outputs of this script are found by themselves";
@@ -146,7 +151,7 @@ impl ScriptSession {
         Ok(())
     }
 
-    /// People read the target as they wrote it.
+    /// Puts the target into the graph as the user wrote it, because people read it there.
     fn name_target(&self, graph: &mut JobGraph, statement: &ScriptStatement) {
         if let crate::graph::JobKind::Sink(sink) = &mut graph.kind {
             let below = Path::new(&sink.location).strip_prefix(&self.paths.outputs);

@@ -1,32 +1,34 @@
-//! Settings of this engine: what `-D key=value` may say, and how it reaches main() and the worker.
+//! The settings of this engine: what `-D key=value` may say, and how the settings reach main() and
+//! the worker.
 
 use std::collections::BTreeMap;
 
 use crate::defaults;
 use crate::execute::{DEFAULT_MEMORY_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES};
 
-/// Session settings for main(), one `name=value` a line; set by `describe`, read by `sql-main` and by the SDK.
+/// The variable with the session settings of main(), one `name=value` a line; `describe` sets it,
+/// and `sql-main` and the SDK read it.
 pub const SETTINGS_VARIABLE: &str = "MAINSPRING_DATAFUSION_SETTINGS";
-/// `true` when outputs may be added to targets that hold parts of other runs.
+/// The variable that is `true` when outputs may be added to targets which hold parts of other runs.
 pub const APPEND_VARIABLE: &str = "MAINSPRING_DATAFUSION_APPEND";
 
-/// Settings of ours; all others are DataFusion's own session settings.
+/// The settings of this engine's own; all others are DataFusion's session settings.
 const OURS: [(&str, &str); 3] = [
     ("datafusion.memory-limit", "memory of one job before it spills, such as 512MiB"),
     ("datafusion.result-limit", "largest result of a SELECT, such as 256MiB"),
     ("datafusion.jobs-at-once", "jobs that the worker runs at the same time"),
 ];
 
-/// Parsed settings of an application.
+/// The parsed settings of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Memory of one job, in bytes.
+    /// The memory of one job, in bytes.
     pub memory_limit_bytes: usize,
-    /// Largest result of a SELECT, in bytes.
+    /// The largest result of a SELECT, in bytes.
     pub result_limit_bytes: u64,
-    /// Jobs that the worker runs at the same time, at least 1.
+    /// How many jobs the worker runs at the same time, at least 1.
     pub jobs_at_once: usize,
-    /// DataFusion's own, for the session of main(); they travel with each graph.
+    /// DataFusion's own settings, for the session of main(); they travel with each graph.
     pub session: BTreeMap<String, String>,
 }
 
@@ -44,22 +46,22 @@ impl Default for Settings {
 /// One setting that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
-    /// There is no such setting.
+    /// The engine has no setting of this name.
     #[error("the datafusion engine knows no setting '{name}'{}", near.as_ref().map(|n| format!("; did you mean '{n}'?")).unwrap_or_default())]
     Unknown {
-        /// As it was given.
+        /// The name as it was given.
         name: String,
-        /// The closest one that exists.
+        /// The closest name that exists.
         near: Option<String>,
     },
-    /// Its value makes no sense.
+    /// The setting's value makes no sense.
     #[error("{name} = '{value}': {why}")]
     Value {
-        /// The setting.
+        /// The setting's name.
         name: String,
-        /// As it was given.
+        /// The value as it was given.
         value: String,
-        /// What would be right.
+        /// Which values make sense.
         why: String,
     },
 }
@@ -74,7 +76,7 @@ impl BadSetting {
 }
 
 impl Settings {
-    /// Reads all settings, or says what is wrong with each bad one.
+    /// Reads all settings, or says what is wrong with each of the bad ones.
     pub fn parse<'a>(
         given: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Self, Vec<BadSetting>> {
@@ -119,7 +121,7 @@ impl Settings {
         if bad.is_empty() { Ok(settings) } else { Err(bad) }
     }
 
-    /// The environment that carries them to main().
+    /// The variables that carry the settings to main().
     pub fn environment(&self, append: bool) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.session.is_empty() {
@@ -147,7 +149,7 @@ fn near(name: &str, options: &datafusion::config::ConfigOptions) -> Option<Strin
     crate::script::nearest(name, &names).map(str::to_owned)
 }
 
-/// `512MiB`, `1GB`, `65536`.
+/// Reads a size such as `512MiB`, `1GB` or `65536`.
 fn bytes(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

@@ -1,4 +1,5 @@
-//! The main() of a `.sql` application: executes the statements in their order, jobs through the runner.
+//! The main() of a `.sql` application: executes the statements in their order, and has the runner
+//! run the jobs.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -32,15 +33,15 @@ pub struct SqlMain {
 /// Why a script did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlMainError {
-    /// The script is wrong, or one of its jobs failed; shown at its statement.
+    /// The script is wrong, or one of its jobs failed; the error shows the statement.
     #[error("error[{reason}]: {error}")]
     Sql {
         /// The stable reason code.
         reason: String,
-        /// The place.
+        /// The error with its place in the script.
         error: Box<SqlError>,
     },
-    /// Something around the script.
+    /// Something around the script failed.
     #[error("error: {0}")]
     Other(String),
 }
@@ -51,7 +52,7 @@ impl From<SqlError> for SqlMainError {
     }
 }
 
-/// Runs the script to its end; rows go to `out` as tables.
+/// Runs the script to its end, and prints rows as tables to `out`.
 pub async fn run(
     main: SqlMain,
     execution: &Execution,
@@ -97,7 +98,7 @@ async fn execute(
         StatementKind::Job { name, .. } => name.clone().unwrap_or_default(),
         StatementKind::Setup => String::new(),
     };
-    // A picture that cannot be drawn is no reason not to run.
+    // A graph that cannot be described for people still runs.
     let description = session.describe(graph).unwrap_or_default();
     let mut running = execution.execute(ExecuteCall {
         name,
@@ -130,7 +131,7 @@ async fn execute(
     Err(SqlMainError::Other(format!("the runner said nothing about the end of job {}", accepted.name)))
 }
 
-/// Rows of a SELECT as a table.
+/// Prints the rows of a SELECT as a table.
 async fn show(
     statement: &ScriptStatement,
     (accepted, end): (Accepted, JobEnd),
@@ -150,7 +151,7 @@ async fn show(
     });
     let bytes = chunks.await.map_err(|e| other(e.to_string()))?;
     match table::print_stream(out, bytes.as_slice()) {
-        // Whoever read our output has seen enough; the jobs go on.
+        // The reader of this process's output has gone away; the jobs go on.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|e| other(e.to_string())),
     }

@@ -10,9 +10,10 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Prints `batches` with aligned columns; numbers to the right, NULL as nothing.
+/// Prints `batches` with aligned columns: numbers to the right, NULL as nothing.
 ///
-/// Widths come from all rows, so all have to be here; a caller with very many rows bounds them.
+/// The widths come from all rows, so that all rows have to be in memory; a caller that may have
+/// very many of them bounds their number.
 pub fn print(out: &mut impl Write, schema: &SchemaRef, batches: &[RecordBatch]) -> io::Result<()> {
     let options = FormatOptions::default().with_null("");
     let header: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
@@ -81,7 +82,7 @@ fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
 
-/// A cell is one line: a line end in a value would break the table.
+/// A cell as one line, because a line end in a value would break the table.
 fn one_line(cell: &str) -> String {
     cell.replace('\r', "\\r").replace('\n', "\\n")
 }

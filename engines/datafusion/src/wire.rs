@@ -1,4 +1,4 @@
-//! Outputs, progress and ends between our words and the proto's.
+//! Translates outputs, progress and ends between this crate's types and the proto's.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::JobError;
 use crate::execute::{JobOutput, Progress};
 use crate::manifest::{Output, StagedFile};
 
-/// The proto's output as ours.
+/// The proto's output as this crate's.
 pub fn output_of(output: job::Output) -> Output {
     let file =
         |f: job::StagedFile| StagedFile { staged: f.staged, r#final: f.r#final, size_bytes: f.size_bytes };
@@ -24,7 +24,7 @@ pub fn output_of(output: job::Output) -> Output {
     }
 }
 
-/// Our outputs as the proto's manifest.
+/// This crate's outputs as the proto's manifest.
 pub fn manifest(outputs: &[Output]) -> Manifest {
     let file = |f: &StagedFile| job::StagedFile {
         staged: f.staged.clone(),
@@ -33,7 +33,7 @@ pub fn manifest(outputs: &[Output]) -> Manifest {
     };
     let output = |o: &Output| job::Output {
         target: o.target.clone(),
-        // Targets come from UTF-8 text, so nothing is lost.
+        // Targets come from UTF-8 text, so that nothing is lost.
         location: o.location.to_string_lossy().into_owned(),
         staging: o.staging.clone(),
         files: o.files.iter().map(file).collect(),
@@ -45,7 +45,7 @@ pub fn manifest(outputs: &[Output]) -> Manifest {
     Manifest { outputs: outputs.iter().map(output).collect(), ..Manifest::default() }
 }
 
-/// Counters with the time since the job began.
+/// The counters with the time since the job began.
 pub fn progress(progress: Progress, elapsed: Duration) -> job::Progress {
     job::Progress {
         rows_in: progress.rows_in,
@@ -57,7 +57,7 @@ pub fn progress(progress: Progress, elapsed: Duration) -> job::Progress {
     }
 }
 
-/// The end of a job that did what it should; the digest of its result is the caller's to add.
+/// The end of a job that succeeded; the caller adds the digest of its result.
 pub fn succeeded(output: &JobOutput, elapsed: Duration) -> JobEnd {
     JobEnd {
         outcome: JobOutcome::Succeeded.into(),
@@ -67,7 +67,7 @@ pub fn succeeded(output: &JobOutput, elapsed: Duration) -> JobEnd {
     }
 }
 
-/// The end of a job that did not; `reached` is how far it came.
+/// The end of a job that did not succeed; `reached` is how far the job came.
 pub fn failed(error: &JobError, reached: Progress, elapsed: Duration) -> JobEnd {
     let outcome =
         if matches!(error, JobError::Cancelled) { JobOutcome::Cancelled } else { JobOutcome::Failed };

@@ -1,4 +1,4 @@
-//! The one role of a datafusion cluster: runs jobs and tells the record how they ended.
+//! The one role of a datafusion cluster: the worker runs jobs and tells the record how they ended.
 
 mod config;
 mod job;
@@ -18,10 +18,11 @@ use chassis::transport::SharedTransport;
 pub use config::Config;
 pub use record::{GrpcRecord, Record};
 
-/// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this one. Calls must carry the
-/// `leader`'s token.
+/// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this
+/// one. Calls must carry the `leader`'s token.
 ///
-/// Jobs that run when the shutdown begins are dropped without an end: only their cluster's successor may run them again.
+/// Jobs that still run when the shutdown begins are dropped without an end, because only the next
+/// incarnation of the cluster may run them again.
 pub async fn serve(
     config: Config,
     leader: Credential,

@@ -1,4 +1,5 @@
-//! Through the wire: `DescribeService` and `JobsService` on real sockets, and `sql-main` as its own process.
+//! Through the wire: `DescribeService` and `JobsService` on real sockets, and `sql-main` as a
+//! process of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +35,7 @@ fn channel(endpoint: &Endpoint, token: Option<Credential>) -> GrpcChannel {
     connect(Arc::new(OsTransport), clock(), endpoint.clone(), token)
 }
 
-/// Until the condition holds; a test that waits longer than 20 s has failed.
+/// Waits until the condition holds; a test that waits longer than 20 s fails.
 async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     for _ in 0..4000 {
         if let Some(value) = condition() {
@@ -45,7 +46,7 @@ async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     panic!("waited too long for {what}");
 }
 
-/// Answers once the server listens.
+/// Returns once the server listens.
 async fn ready(endpoint: &Endpoint) {
     let Endpoint::Unix(path) = endpoint else { panic!("tests use unix sockets") };
     until("the socket", || path.exists().then_some(())).await;

@@ -1,4 +1,5 @@
-//! Every statement kind of `docs/sql.md`: run by plain DataFusion, and from stored bytes by another process, with equal output.
+//! Every kind of statement in `docs/sql.md`, run by plain DataFusion and from stored bytes by
+//! another process, with equal output.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +47,7 @@ impl World {
         self.root.path().join(below)
     }
 
-    /// Plain DataFusion on the same text: what a user of it would see.
+    /// Runs the text with plain DataFusion, as a user of DataFusion would.
     async fn direct(&self, text: &str) -> Vec<String> {
         let context = SessionContext::new();
         let script = Script::parse("t.sql", text).unwrap();
@@ -63,7 +64,8 @@ impl World {
         shown
     }
 
-    /// Ours: planned here, stored, and each graph run by a process that has never seen the script.
+    /// Plans the text here, stores its graphs, and has each graph run by a process that has never
+    /// seen the script.
     async fn stored(&self, text: &str) -> Vec<String> {
         let script = Script::parse("t.sql", text).unwrap();
         let paths = Paths { inputs: self.path("in"), outputs: self.path("stored") };
@@ -98,7 +100,8 @@ impl World {
             .unwrap()
     }
 
-    /// Relative locations of the test's texts begin with `in:` or `out:`.
+    /// Makes the locations of a test's text absolute: a COPY goes below `outputs`, and a table lies
+    /// below `in` unless its location begins with `out-`, which is an output of the same text.
     fn absolute(&self, sql: &str, outputs: &str) -> String {
         sql.replace("LOCATION '", &format!("LOCATION '{}/", self.root.path().join("in").display()))
             .replace(
@@ -108,14 +111,14 @@ impl World {
             .replace("TO '", &format!("TO '{}/", self.path(outputs).display()))
     }
 
-    /// Text of all files below an output, by partition directory.
+    /// The text of all files below an output, by partition directory.
     fn texts(&self, below: &str) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         let root = self.path(below);
         let mut open = vec![root.clone()];
         while let Some(path) = open.pop() {
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("_SUCCESS")) {
-                // It says that an output is whole, and holds nothing.
+                // The marker says that an output is whole, and is empty.
                 assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
                 continue;
             }
@@ -370,7 +373,7 @@ async fn parquet_options_and_rows_survive() {
     }
 }
 
-/// The only part of an output that is marked as whole.
+/// The only part of an output, which is marked as whole.
 fn only_file(directory: &Path) -> PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();

@@ -1,5 +1,6 @@
-//! Prints how a JVM is started, one argument a line, `java` first: for trying things by hand and for `tests/real`.
-//! `jvm_arguments jobmanager|taskmanager|main HEAP_MIB [DIRECT_MIB]`
+//! Prints how a JVM is started, one argument a line, `java` first: for trying things by hand and
+//! for `tests/real`. The command line is `jvm_arguments jobmanager|taskmanager|main HEAP_MIB
+//! [DIRECT_MIB]`.
 
 use anyhow::Context as _;
 use mainspring_flink::home::Home;

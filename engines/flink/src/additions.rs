@@ -1,6 +1,6 @@
 //! What a user adds to Flink itself: plugins, libraries on the class path of every JVM, Hadoop's
-//! classes. Each is found when the application is described, so that what is missing is told before
-//! anything starts.
+//! classes. Each is looked for when the application is described, so that the user hears of a
+//! missing one before anything starts.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,31 +15,33 @@ use crate::home::{FLINK_VERSION, Home};
 use crate::settings::BadSetting;
 use crate::setup::plugin::{self, Plugin};
 
-/// Plugins by the names that Flink has for them, or absolute paths of a directory of jars or of a
-/// jar; with commas.
+/// The setting for plugins, separated by commas: the names that Flink has for them, or absolute
+/// paths of a directory of jars or of a jar.
 const PLUGINS: &str = "flink.plugins";
-/// A directory as Flink has it: one of jars for each plugin. The CLI puts `FLINK_PLUGINS_DIR` here.
+/// The setting for a directory as Flink has it, with a directory of jars for each plugin. The CLI
+/// puts `FLINK_PLUGINS_DIR` here.
 const PLUGINS_DIRECTORY: &str = "flink.plugins.dir";
-/// Jars for the class path, by the names of artifacts or absolute paths; with commas. The CLI's
-/// `--lib`.
+/// The setting for jars on the class path, separated by commas: names of artifacts, or absolute
+/// paths. The CLI puts `--lib` here.
 const LIBRARIES: &str = "flink.lib";
-/// Behind everything else on the class path, as `java -cp` takes it. The CLI puts
-/// `HADOOP_CLASSPATH` here.
+/// The setting for what comes behind everything else on the class path, as `java -cp` takes it. The
+/// CLI puts `HADOOP_CLASSPATH` here.
 const HADOOP: &str = "flink.hadoop.classpath";
 
 /// What a user adds to Flink.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Additions {
-    /// By name: a directory of jars, or a jar.
+    /// The plugins by name, each a directory of jars or a jar.
     plugins: BTreeMap<String, PathBuf>,
-    /// Jars.
+    /// Jars for the class path.
     libraries: Vec<PathBuf>,
-    /// As it was given.
+    /// Hadoop's class path, as it was given.
     hadoop: String,
 }
 
 impl Additions {
-    /// Finds what an application's settings name, or says what is wrong with each that does not.
+    /// Finds what an application's settings name, or says what is wrong with each setting that
+    /// names something else.
     pub(crate) fn read<'a>(
         given: impl IntoIterator<Item = (&'a String, &'a String)>,
         artifacts: &[LocalArtifact],
@@ -61,7 +63,7 @@ impl Additions {
                 )),
             }
         }
-        // What is named beside a whole directory is meant more.
+        // A plugin that is named by itself wins over one of the directory.
         for part in parts(PLUGINS) {
             match find(part, home) {
                 Ok(Some((name, place))) => drop(found.plugins.insert(name, place)),
@@ -85,7 +87,7 @@ impl Additions {
         if bad.is_empty() { Ok(found) } else { Err(bad) }
     }
 
-    /// What comes behind Flink's own on a class path, each with a colon before it.
+    /// What comes behind Flink's own jars on a class path, each entry with a colon before it.
     pub(crate) fn class_path(&self) -> OsString {
         let mut path = OsString::new();
         let hadoop = (!self.hadoop.is_empty()).then(|| Path::new(&self.hadoop));
@@ -96,8 +98,8 @@ impl Additions {
         path
     }
 
-    /// What `FLINK_PLUGINS_DIR` has to name: Flink's own plugins and these, as links in
-    /// `directory`. May be asked for again.
+    /// Makes the directory for `FLINK_PLUGINS_DIR`, with Flink's own plugins and these as links
+    /// below `directory`, and answers its path. A repeated call changes nothing.
     pub(crate) fn plugins_in(&self, directory: &Path, home: &Home) -> io::Result<PathBuf> {
         if self.plugins.is_empty() {
             return Ok(home.plugins());
@@ -131,7 +133,7 @@ fn value(name: &str, why: String) -> BadSetting {
     BadSetting::Value { name: name.to_owned(), why }
 }
 
-/// The directories in one, by name.
+/// The directories in a directory, by name.
 fn directories(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory)? {
@@ -145,7 +147,7 @@ fn directories(directory: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// A plugin's name and place; `None` for one that is always there.
+/// A plugin's name and place; `None` for a plugin that Flink always has.
 fn find(text: &str, home: &Home) -> Result<Option<(String, PathBuf)>, String> {
     let path = Path::new(text);
     if text.contains('/') {

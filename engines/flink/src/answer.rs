@@ -1,14 +1,14 @@
-//! What Flink tells its client of a job that has ended: how, and the values of accumulators, each a
-//! Java object. It is kept with the job's end and handed to the client of whichever main() asks;
-//! people are told of it where something in it is meant for them.
+//! What Flink tells its client of a job that has ended: how it ended, and the values of
+//! accumulators, each a Java object. The answer is kept with the job's end and handed to the client
+//! of each main() that asks. People are shown it where something in it is meant for them.
 
 use std::collections::BTreeMap;
 
 use proto::job::ResultKind;
 use serde::Deserialize;
 
-/// Accumulators by which rows travel to `collect()` and `print()`: how far, and the last of them.
-/// main() has had those.
+/// The accumulators by which rows travel to `collect()` and `print()`: how far the rows have come,
+/// and the last of them. main() has had those rows already.
 const OF_COLLECT: [&str; 2] = ["dataStreamCollect_", "*anonymous_collect$"];
 
 /// The answer to `GET /jobs/ID/execution-result`.
@@ -26,12 +26,12 @@ struct Ended {
 }
 
 impl Answer {
-    /// Reads as much of it as is needed here.
+    /// Reads as much of the answer as is needed here.
     pub(crate) fn read(answer: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(answer)
     }
 
-    /// Whether anything in it is for people.
+    /// Whether anything in the answer is for people.
     pub(crate) fn kind(&self) -> ResultKind {
         let is_flinks_own = |name: &String| OF_COLLECT.iter().any(|prefix| name.starts_with(prefix));
         if self.job_execution_result.accumulator_results.keys().all(is_flinks_own) {

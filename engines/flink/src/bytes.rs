@@ -8,7 +8,7 @@ const UNITS: [(&[&str], u64); 5] = [
     (&["t", "tb", "tebibytes"], 1 << 40),
 ];
 
-/// In bytes; or what is wrong with it.
+/// The size in bytes, or what is wrong with the text.
 pub fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size of memory, such as 1728m or 2g");
     let trimmed = text.trim();
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<u64, String> {
     number.checked_mul(*factor).ok_or_else(wrong)
 }
 
-/// For people.
+/// The size for people.
 pub fn show(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
 }

@@ -1,4 +1,5 @@
-//! What every process of a cluster has to know: written by `describe` into the plan, read by the launchers.
+//! What every process of a cluster has to know: `describe` writes it into the plan, and the
+//! launchers read it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +9,19 @@ use crate::settings::Settings;
 /// The file in a role's working directory that holds this, as JSON.
 pub const FILE: &str = "cluster.json";
 
-/// The exit code of a `jobs` whose cluster does not get whole: it ends the incarnation.
+/// The exit code of `jobs` when its cluster does not get whole, which ends the incarnation.
 pub const INCOMPLETE_EXIT: u8 = 3;
 
 /// A cluster of one application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
-    /// As the user gave them.
+    /// The settings as the user gave them.
     pub settings: Settings,
-    /// What they add to Flink.
+    /// What the settings add to Flink.
     #[serde(default)]
     pub additions: Additions,
-    /// Where checkpoints go unless a setting says otherwise; absolute.
+    /// The absolute directory where checkpoints go unless a setting says otherwise.
     pub state_directory: String,
-    /// What a program's relative paths begin at; absolute.
+    /// The absolute directory that a program's relative paths begin at.
     pub output_directory: String,
 }

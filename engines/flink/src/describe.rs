@@ -24,7 +24,7 @@ use crate::served::served;
 
 pub use grpc::{Describe, ENGINE};
 
-/// Settings of `describe`.
+/// The settings of `describe`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Where to serve: `unix:/path` or `tcp://host:port`
@@ -33,7 +33,8 @@ pub struct Config {
     /// File that holds the token which the runner shows: `DescribeService` takes no other one
     #[arg(long, env = "MAINSPRING_TOKEN_FILE")]
     pub token_file: PathBuf,
-    /// File that holds main()'s token: the front takes it, and shows it to the runner on behalf of main()
+    /// File that holds main()'s token: the front takes it, and shows it to the runner on behalf of
+    /// main()
     #[arg(long, env = "MAINSPRING_EXECUTION_TOKEN_FILE")]
     pub execution_token_file: PathBuf,
     /// Where the runner serves `ExecutionService`
@@ -41,12 +42,12 @@ pub struct Config {
     pub execution: Endpoint,
 }
 
-/// The two tokens of `describe`.
+/// The tokens of the two callers of `describe`.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// Who shows it may ask `DescribeService`: the runner.
+    /// The runner's token, which opens `DescribeService`.
     pub runner: Credential,
-    /// Who shows it may call the front: main().
+    /// main()'s token, which opens the front.
     pub main: Credential,
 }
 

@@ -1,11 +1,12 @@
-//! Flink's REST API as the JVM that runs main() sees it, one front per attempt. What concerns the life of jobs becomes
-//! a call of `ExecutionService` and is answered from the record; everything else is passed on to the JobManager as it is.
+//! Flink's REST API as the JVM that runs main() sees it, one front per attempt. A request that
+//! concerns the life of jobs becomes a call of `ExecutionService` and is answered from the record;
+//! everything else is passed on to the JobManager as it is.
 //!
 //! | request | becomes |
 //! | --- | --- |
 //! | `POST /mainspring/v1/jobs` | `AssignJob`: the static id, before there is a plan |
-//! | `POST /jobs` | jars into the record, then `Execute`; answered once the graph is in the record |
-//! | `GET /jobs/ID/status`, `/execution-result` | `WatchJob`: from the record, held until it changes |
+//! | `POST /jobs` | jars into the record, then `Execute`; answered once the graph is there |
+//! | `GET /jobs/ID/status`, `/execution-result` | `WatchJob`: from the record, until it changes |
 //! | `PATCH /jobs/ID`, `GET /jobs/ID/yarn-cancel`, `/yarn-stop` | `CancelJob` |
 //! | `POST /jobs/ID/savepoints`, `/stop` | `RequestSavepoint`: a wish in the record |
 //! | `GET /jobs/ID/savepoints/TRIGGER` | `GetSavepoint` |
@@ -41,14 +42,18 @@ use crate::json::Json;
 use assigned::Assigned;
 use views::Views;
 
-/// Where the JVM that runs main() finds it: on the same machine, always.
+/// The host at which the JVM that runs main() finds the front, because both are always on one
+/// machine.
 const HOST: &str = "127.0.0.1";
 
-/// The port is kept beside the other files of the attempt: main() has it in its configuration, and a front that is started again
-/// has to be found there.
+/// The file with the port, beside the other files of the attempt. main() has the port in its
+/// configuration, and has to find a restarted front at the same port.
 const PORT_FILE: &str = "front.port";
 
 /// The front of one attempt; cheap to clone.
+///
+/// The front keeps on the disk what a restart must not lose: its port, and the calls that have a
+/// job's id and no plan yet. Everything else is in the record or at the JobManager.
 #[derive(Clone)]
 pub struct Front(Arc<Inner>);
 
@@ -65,7 +70,8 @@ struct Inner {
 }
 
 impl Front {
-    /// A front that takes this token, main()'s, from its callers. `directory` is this attempt's own.
+    /// A front that takes this token, main()'s, from its callers. `directory` is this attempt's
+    /// own.
     pub fn new(
         execution: Execution,
         token: Credential,
@@ -80,7 +86,7 @@ impl Front {
     }
 }
 
-/// Binds the front's port: the one that it had, if it is started again.
+/// Binds the front's port; a front that is started again binds the port that it had.
 pub async fn listen(transport: &SharedTransport, directory: &Path) -> io::Result<(Incoming, u16)> {
     let file = directory.join(PORT_FILE);
     let kept = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
@@ -92,7 +98,8 @@ pub async fn listen(transport: &SharedTransport, directory: &Path) -> io::Result
     Ok((incoming, port))
 }
 
-/// Flink's client asks below `/v1`, its web page and people without.
+/// The routes, below `/v1` as Flink's client asks, and without it as Flink's web page and people
+/// do.
 pub fn router(front: Front) -> Router {
     let api = Router::new()
         .route("/jobs", post(submission::submit).get(proxy::pass))
@@ -146,7 +153,7 @@ impl From<CallError> for Refusal {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
             Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange => StatusCode::BAD_REQUEST,
-            // Flink's client tries again after this one, and after no other.
+            // Flink's client tries again after this status, and after no other.
             Code::Unavailable | Code::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -157,7 +164,7 @@ impl From<CallError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // Flink's client takes this and no other field for an error.
+        // Flink's client takes this field for an error, and no other.
         (self.status, Json(serde_json::json!({ "errors": [self.message] }))).into_response()
     }
 }

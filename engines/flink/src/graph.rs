@@ -1,5 +1,6 @@
-//! A Flink job graph as the record keeps it: an envelope around Flink's own bytes, and the names and digests of the files that
-//! they need. Files of any size are payloads of their own, so that each jar is stored once.
+//! A Flink job graph as the record keeps it: an envelope around Flink's own bytes, and the names
+//! and digests of the files that they need. The files are payloads of their own, so that each jar
+//! is stored once.
 
 use bytes::Bytes;
 use prost::Message;
@@ -13,7 +14,7 @@ pub const MAGIC: &[u8; 8] = b"MSFLINK1";
 /// A submission of Flink's client, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobGraph {
-    /// Also inside the plan.
+    /// The job's id, which is inside the plan too.
     pub job: JobId,
     /// Flink's plan, Java-serialised.
     pub plan: Bytes,
@@ -24,23 +25,23 @@ pub struct JobGraph {
 /// A file that came with the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphFile {
-    /// As the client called it.
+    /// The file's name, as the client called it.
     pub name: String,
-    /// Of the bytes in the record.
+    /// The digest of its bytes, which are in the record.
     pub digest: Digest,
-    /// Their size.
+    /// Its size in bytes.
     pub size_bytes: u64,
-    /// The entry of the distributed cache that it is; `None` for a jar.
+    /// Its entry in the distributed cache; `None` for a jar.
     pub entry: Option<String>,
 }
 
 /// Why stored bytes are no graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
-    /// Damaged, or of another engine.
+    /// The bytes are damaged, or of another engine.
     #[error("the stored graph is none of the flink engine: {0}")]
     Unreadable(String),
-    /// Flink's bytes are not stable across versions.
+    /// The graph was made by another version of Flink, whose bytes are not stable across versions.
     #[error(
         "the graph was made by Flink {made} and this engine runs {FLINK_VERSION}: submit the program anew"
     )]
@@ -75,7 +76,7 @@ struct WireFile {
 }
 
 impl JobGraph {
-    /// For the record.
+    /// The bytes for the record.
     pub fn encode(&self) -> Bytes {
         let files = self.files.iter().map(|file| WireFile {
             name: file.name.clone(),
@@ -94,7 +95,7 @@ impl JobGraph {
         bytes.into()
     }
 
-    /// From the record.
+    /// Reads bytes from the record.
     pub fn decode(bytes: &Bytes) -> Result<Self, GraphError> {
         let unreadable = |why: &dyn ToString| GraphError::Unreadable(why.to_string());
         let body = bytes.strip_prefix(MAGIC.as_slice()).ok_or_else(|| unreadable(&"it begins otherwise"))?;

@@ -1,4 +1,5 @@
-//! The Flink home: Flink's libraries, our jar and the class-data archives, made once by [`crate::setup`].
+//! The Flink home: Flink's libraries, mainspring's jar and the class-data archives, made once by
+//! [`crate::setup`].
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,36 +14,37 @@ use crate::sources;
 
 /// The version of Flink that this engine runs.
 pub const FLINK_VERSION: &str = "2.3.0";
-/// Of the wheel that holds Flink's libraries.
+/// The digest of the wheel that holds Flink's libraries.
 pub(crate) const WHEEL_SHA256: &str = "38ece876553286b3a285cf344c2d2038f8a7ca10da5df54d5107250386d64151";
 
 pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
-/// Flink's RPC system, taken out of the jar that it comes in.
+/// Flink's RPC system, taken out of the jar in which Flink ships it.
 pub(crate) const RPC_JAR: &str = "rpc/flink-rpc-akka.jar";
 /// The names of Flink's settings, one a line.
 pub(crate) const KNOWN_SETTINGS: &str = "settings.txt";
 const COMPLETE: &str = "complete";
-/// What set-up makes of all that: another number for whatever it makes in another way.
+/// The number of the way in which set-up makes a home. Another way needs another number, because a
+/// home of an earlier way does not fit.
 const MADE: u32 = 3;
 
 /// Why there is no home to run on. Each text names the way out.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum HomeError {
-    /// No JDK.
+    /// There is no JDK.
     #[error(
         "there is no JDK {FEATURE_VERSION} (looked at MAINSPRING_ENGINE_FLINK_JAVA_HOME, JAVA_HOME, PATH and /usr/lib/jvm); \
          run `mainspring setup flink`"
     )]
     NoJava,
-    /// Never set up, or with another JDK or an earlier engine.
+    /// Flink was never set up, or with another JDK or by an earlier engine.
     #[error("Flink {FLINK_VERSION} is not set up in {}; run `mainspring setup flink`", .0.display())]
     NotSetUp(PathBuf),
-    /// `HOME` and what overrides it are missing.
+    /// `HOME` and the variables that override it are missing.
     #[error("neither MAINSPRING_ENGINE_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them")]
     NoPlace,
 }
 
-/// What [`crate::setup`] writes last.
+/// What [`crate::setup`] writes last, and what has to match for a home to be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Complete {
     pub(crate) flink_version: String,
@@ -75,7 +77,7 @@ pub struct Home {
     root: PathBuf,
     java: PathBuf,
     libraries: Vec<PathBuf>,
-    /// What an application adds to the class path, each with a colon before it.
+    /// What an application adds to the class path, each entry with a colon before it.
     added: OsString,
 }
 
@@ -86,7 +88,7 @@ impl Home {
         Self::open(&place(&java)?, &java)
     }
 
-    /// The home there, if it is complete and made by this engine with this JDK.
+    /// The home at this place, if it is complete and was made by this engine with this JDK.
     pub(crate) fn open(root: &Path, java: &JavaHome) -> Result<Self, HomeError> {
         let not_set_up = || HomeError::NotSetUp(root.to_owned());
         let written = std::fs::read(root.join(COMPLETE)).map_err(|_| not_set_up())?;
@@ -97,7 +99,7 @@ impl Home {
         Self::unfinished(root, java).map_err(|_| not_set_up())
     }
 
-    /// One whose libraries and jar are there.
+    /// A home whose libraries and jar are there, complete or not.
     pub(crate) fn unfinished(root: &Path, java: &JavaHome) -> std::io::Result<Self> {
         let mut libraries: Vec<PathBuf> = std::fs::read_dir(root.join("lib"))?
             .flatten()
@@ -108,8 +110,8 @@ impl Home {
         Ok(Self { root: root.to_owned(), java: java.tool("java"), libraries, added: OsString::new() })
     }
 
-    /// The same with what an application adds. An archive of classes still fits: the class path
-    /// that it was made with comes first.
+    /// The home with what an application adds. An archive of classes still fits, because the class
+    /// path that it was made with comes first.
     #[must_use]
     pub(crate) fn with(mut self, additions: &Additions) -> Self {
         self.added = additions.class_path();
@@ -122,8 +124,9 @@ impl Home {
         &self.java
     }
 
-    /// The class path of a JVM: our jar, Flink's libraries, and last its RPC system, where it is needed and may be seen. (An archive of classes
-    /// only fits the class path that it was made with.)
+    /// The class path of a JVM: mainspring's jar, Flink's libraries, and last Flink's RPC system,
+    /// where it is needed and may be seen. (An archive of classes only fits the class path that it
+    /// was made with.)
     #[must_use]
     pub fn class_path(&self, role: Role, loading: Loading) -> OsString {
         let rpc = (role != Role::Main && loading == Loading::ProgramFirst).then(|| self.root.join(RPC_JAR));
@@ -136,12 +139,12 @@ impl Home {
         path
     }
 
-    /// Our jar.
+    /// Mainspring's jar.
     pub(crate) fn our_jar(&self) -> PathBuf {
         self.root.join(OUR_JAR)
     }
 
-    /// The names of Flink's settings, one a line; nothing where they cannot be read.
+    /// The names of Flink's settings, one a line; empty where they cannot be read.
     pub(crate) fn known_settings(&self) -> String {
         std::fs::read_to_string(self.root.join(KNOWN_SETTINGS)).unwrap_or_default()
     }
@@ -152,7 +155,7 @@ impl Home {
         self.root.join("plugins")
     }
 
-    /// Where set-up puts the plugins that it was asked for.
+    /// Where set-up puts the plugins that it is asked for.
     pub(crate) fn installed_plugins(&self) -> PathBuf {
         plugins_beside(&self.root)
     }
@@ -163,12 +166,13 @@ impl Home {
     }
 }
 
-/// Where plugins are that set-up was asked for: beside a home, for all homes there.
+/// The directory of the plugins that set-up was asked for, beside a home and shared by all homes
+/// there.
 pub(crate) fn plugins_beside(home: &Path) -> PathBuf {
     home.with_file_name(format!("plugins-{FLINK_VERSION}"))
 }
 
-/// Where the home for this engine and this JDK belongs.
+/// The place that the home for this engine and this JDK belongs to.
 pub(crate) fn place(java: &JavaHome) -> Result<PathBuf, HomeError> {
     if let Some(configured) = std::env::var_os("MAINSPRING_ENGINE_FLINK_HOME") {
         return Ok(configured.into());
@@ -180,7 +184,8 @@ pub(crate) fn place(java: &JavaHome) -> Result<PathBuf, HomeError> {
     Ok(cache.join("mainspring/flink").join(format!("{FLINK_VERSION}-{}", key(java))))
 }
 
-/// Different for whatever makes a home unusable: other libraries, another jar of ours, another JVM, another way to make it.
+/// A key that differs for everything that makes a home unusable: other libraries, another jar of
+/// mainspring's, another JVM, another way to make it.
 fn key(java: &JavaHome) -> String {
     let mut hash = Sha256::new();
     for part in [WHEEL_SHA256, &sources::digest(), &java.digest, &MADE.to_string()] {
@@ -197,7 +202,7 @@ pub(crate) fn wheel_of(root: &Path) -> Option<String> {
     Some(serde_json::from_slice::<Complete>(&written).ok()?.wheel_sha256)
 }
 
-/// Marks the home as whole.
+/// Marks the home as complete.
 pub(crate) fn write_complete(root: &Path, java: &JavaHome) -> std::io::Result<()> {
     std::fs::write(root.join(COMPLETE), serde_json::to_vec_pretty(&Complete::of(java))?)
 }

@@ -1,4 +1,4 @@
-//! The JDK that Flink runs on: found, never guessed by running it.
+//! The JDK that Flink runs on, which is recognised by its files, without running it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,18 @@ pub const FEATURE_VERSION: &str = "17";
 /// A JDK of the right version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JavaHome {
-    /// What `JAVA_HOME` would hold.
+    /// The path that `JAVA_HOME` would hold.
     pub path: PathBuf,
-    /// As in `17.0.15`.
+    /// The version, such as `17.0.15`.
     pub version: String,
-    /// Of the description the JDK gives of its build: archives of classes only fit the build that made them. Hex.
+    /// The digest of the description that the JDK gives of its build, in hex, because archives of
+    /// classes only fit the build that made them.
     pub digest: String,
 }
 
 impl JavaHome {
-    /// `MAINSPRING_ENGINE_FLINK_JAVA_HOME`, `JAVA_HOME`, the JDK of the `java` in `PATH`, then what the distribution installed.
+    /// Looks at `MAINSPRING_ENGINE_FLINK_JAVA_HOME`, at `JAVA_HOME`, at the JDK of the `java` in
+    /// `PATH`, then at what the distribution has installed.
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::find_among(candidates())
@@ -29,7 +31,7 @@ impl JavaHome {
         candidates.into_iter().find_map(|path| Self::at(&path))
     }
 
-    /// The JDK there, if it is one (with a compiler) and of the right version.
+    /// The JDK at this path, if there is one (with a compiler) and it is of the right version.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         let release = std::fs::read_to_string(path.join("release")).ok()?;

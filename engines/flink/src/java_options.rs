@@ -1,4 +1,5 @@
-//! `env.java.opts.*`: what a user gives the JVMs beside what they get from us, in Flink's names.
+//! `env.java.opts.*`: what a user gives the JVMs beside the arguments of this engine, in Flink's
+//! names.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use crate::role::Role;
 
 const OF_ALL: &str = "env.java.opts.all";
 
-/// Where the options of one kind of JVM stand. Flink calls that of main() the client.
+/// The setting with the options of one kind of JVM. Flink calls the JVM of main() the client.
 fn of_role(role: Role) -> &'static str {
     match role {
         Role::JobManager => "env.java.opts.jobmanager",
@@ -27,12 +28,13 @@ pub(crate) fn is_one(setting: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} has a quote that is not closed")]
 pub(crate) struct NoWords {
-    /// The setting.
+    /// The setting's name.
     pub(crate) name: String,
     text: String,
 }
 
-/// Arguments for each JVM, in the order that they were given; later ones win over ours.
+/// The user's arguments for each JVM, in the order in which they were given. They come after those
+/// of this engine, and later ones win.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JavaOptions {
     jobmanager: Vec<String>,
@@ -41,7 +43,7 @@ pub struct JavaOptions {
 }
 
 impl JavaOptions {
-    /// Reads them as a shell would; what is no list of words is bad.
+    /// Reads the options as a shell would; a text that is no list of words is refused.
     pub(crate) fn read(given: &BTreeMap<String, String>) -> Result<Self, NoWords> {
         let words = |name: &str| {
             let text = given.get(name).map_or("", String::as_str);
@@ -55,7 +57,7 @@ impl JavaOptions {
         })
     }
 
-    /// Those of one JVM.
+    /// The options of one JVM.
     #[must_use]
     pub fn of(&self, role: Role) -> &[String] {
         match role {
@@ -66,7 +68,8 @@ impl JavaOptions {
     }
 }
 
-/// Whether an argument chooses a garbage collector: a JVM that is told of two does not start.
+/// Whether an argument chooses a garbage collector, because a JVM that is told of two does not
+/// start.
 pub(crate) fn chooses_collector(argument: &str) -> bool {
     argument.starts_with("-XX:+Use") && argument.ends_with("GC")
 }

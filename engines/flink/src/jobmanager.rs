@@ -1,4 +1,4 @@
-//! The JobManager's REST API, as far as we ask it ourselves.
+//! The JobManager's REST API, as far as mainspring's own processes ask it.
 
 mod cause;
 mod savepoint;
@@ -20,10 +20,10 @@ use chassis::http::{Body, collect, full, send};
 use cause::{cause_of, root_cause};
 pub(crate) use savepoint::{Taken, Triggered};
 
-/// How long an answer may take that needs no upload.
+/// How long an answer may take to a question without an upload.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a submission may take: its jars travel with it.
+/// How long a submission may take, with its jars.
 const SUBMIT_WITHIN: Duration = Duration::from_secs(300);
 
 /// The largest answer that is read, in bytes.
@@ -32,13 +32,14 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Why the JobManager did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobManagerError {
-    /// It cannot be reached, or did not answer in time: it may have done it.
+    /// The JobManager cannot be reached, or did not answer in time; it may have done what it was
+    /// asked.
     #[error("the JobManager does not answer: {0}")]
     Away(String),
-    /// It answered otherwise.
+    /// The JobManager refused.
     #[error("the JobManager answered {status}: {message}")]
     Refused {
-        /// HTTP's.
+        /// The status of its answer.
         status: StatusCode,
         /// Its root cause, for people.
         message: String,
@@ -46,7 +47,7 @@ pub(crate) enum JobManagerError {
 }
 
 impl JobManagerError {
-    /// It will not do what it was asked, and would not the next time either.
+    /// Whether the JobManager refuses for good, and would refuse the next time too.
     pub(crate) fn is_final(&self) -> bool {
         let passes = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::NOT_FOUND];
         matches!(self, Self::Refused { status, .. } if !passes.contains(status))
@@ -61,14 +62,14 @@ pub(crate) struct JobManager {
     endpoint: Endpoint,
 }
 
-/// How the cluster is.
+/// What the JobManager says of its cluster.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Overview {
-    /// Registered TaskManagers.
+    /// How many TaskManagers are registered.
     pub(crate) taskmanagers: u32,
 }
 
-/// What it is.
+/// What the JobManager says of its configuration.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Configuration {
@@ -81,9 +82,9 @@ struct Configuration {
 pub(crate) struct Ended {
     /// `SUCCEEDED`, `FAILED`, `CANCELED` or `UNKNOWN`.
     pub(crate) status: String,
-    /// Milliseconds.
+    /// How long it ran, in milliseconds.
     pub(crate) net_runtime: u64,
-    /// Root cause of a failure.
+    /// The root cause of a failure.
     pub(crate) cause: String,
     /// The whole answer, for Flink's own client.
     pub(crate) answer: Bytes,
@@ -116,7 +117,7 @@ struct FailureCause {
 /// A job as the JobManager lists it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Listed {
-    /// 32 hex digits.
+    /// The job's id, 32 hex digits.
     pub(crate) jid: String,
     /// Flink's word, such as `RUNNING`.
     pub(crate) state: String,
@@ -124,7 +125,7 @@ pub(crate) struct Listed {
     pub(crate) tasks: Tasks,
 }
 
-/// How many of a job's tasks are how far.
+/// How many of a job's tasks have come how far.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Tasks {
@@ -134,7 +135,7 @@ pub(crate) struct Tasks {
 }
 
 impl Listed {
-    /// Flink will not change this state any more.
+    /// Whether Flink will not change this state any more.
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self.state.as_str(), "FINISHED" | "FAILED" | "CANCELED")
     }
@@ -143,7 +144,7 @@ impl Listed {
         matches!(self.state.as_str(), "INITIALIZING" | "CREATED")
     }
 
-    /// Flink calls it running, and none of its tasks has a slot yet.
+    /// Whether none of the job's tasks has a slot yet, although Flink may call the job running.
     pub(crate) fn waits_for_slots(&self) -> bool {
         self.tasks.total > 0 && self.tasks.created + self.tasks.scheduled == self.tasks.total
     }
@@ -154,24 +155,25 @@ struct Jobs {
     jobs: Vec<Listed>,
 }
 
-/// How a job does.
+/// What one look at a job tells.
 pub(crate) struct Look {
-    /// Flink's count of restarts lags behind by up to 10 s.
+    /// The counters, in which Flink's count of restarts lags behind by up to 10 s.
     pub(crate) progress: Progress,
-    /// In Flink's milliseconds; 0 for never. Known at once.
+    /// When the job was restarted last, in Flink's milliseconds; 0 for never. Flink tells this at
+    /// once.
     pub(crate) restarted_at: i64,
-    /// Nothing here moves any more.
+    /// Whether nothing here moves any more.
     pub(crate) is_over: bool,
 }
 
-/// How far a job is.
+/// How far a job has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
     /// All its tasks run, or have done their work.
     Runs,
-    /// Not yet.
+    /// Some of its tasks do not run yet.
     Starts,
-    /// It has ended.
+    /// The job has ended.
     Over,
     /// The JobManager has no such job.
     Unknown,
@@ -267,8 +269,9 @@ impl Details {
         }
     }
 
-    /// Flink counts records where they cross between vertices: what sources hand on is what came in, what is handed to vertices that
-    /// hand on nothing is what went out. A job of one vertex counts none.
+    /// The counters of the job. Flink counts records where they cross between vertices: what
+    /// sources hand on counts as read, and what is handed to vertices that hand on nothing counts
+    /// as written. A job of one vertex counts none.
     fn progress(&self, restarts: u32) -> Progress {
         let consumes = |id: &str| self.plan.nodes.iter().any(|node| node.id == id && !node.inputs.is_empty());
         let consumed = |id: &str| self.plan.nodes.iter().any(|node| node.inputs.iter().any(|i| i.id == id));
@@ -304,7 +307,7 @@ impl JobManager {
         self.get("/overview").await
     }
 
-    /// Its version of Flink, such as `2.3.0`.
+    /// The cluster's version of Flink, such as `2.3.0`.
     pub(crate) async fn version(&self) -> Result<String, JobManagerError> {
         Ok(self.get::<Configuration>("/config").await?.flink_version)
     }
@@ -324,12 +327,12 @@ impl JobManager {
         }))
     }
 
-    /// All jobs that it knows, ended ones included.
+    /// All jobs that the JobManager knows, ended ones included.
     pub(crate) async fn jobs(&self) -> Result<Vec<Listed>, JobManagerError> {
         Ok(self.get::<Jobs>("/jobs/overview").await?.jobs)
     }
 
-    /// Counters of a job, and when it was restarted last.
+    /// The counters of a job, and when it was restarted last.
     pub(crate) async fn look(&self, job: JobId) -> Result<Look, JobManagerError> {
         let details: Details = self.get(&format!("/jobs/{job}")).await?;
         let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
@@ -341,13 +344,13 @@ impl JobManager {
         })
     }
 
-    /// A submission as Flink's client makes it.
+    /// Makes a submission as Flink's client does.
     pub(crate) async fn submit(&self, content_type: &str, body: Body) -> Result<(), JobManagerError> {
         let request = Request::post("/jobs").header(header::CONTENT_TYPE, content_type).body(body);
         self.call(request, SUBMIT_WITHIN).await.map(drop)
     }
 
-    /// Asks a job to end as cancelled. One that has ended already is as asked.
+    /// Asks a job to end as cancelled. A job that has ended already is left as it is.
     pub(crate) async fn cancel(&self, job: JobId) -> Result<(), JobManagerError> {
         let path = format!("/jobs/{job}?mode=cancel");
         let request = Request::builder().method(Method::PATCH).uri(path).body(full(Bytes::new()));
@@ -357,7 +360,7 @@ impl JobManager {
         }
     }
 
-    /// What is known of a savepoint.
+    /// What the JobManager knows of a savepoint.
     pub(crate) async fn savepoint(
         &self,
         job: JobId,
@@ -370,14 +373,14 @@ impl JobManager {
         }
     }
 
-    /// Asks for a savepoint; for one that was asked for before, nothing happens.
+    /// Asks for a savepoint; a repeat for the same trigger id changes nothing.
     pub(crate) async fn trigger(&self, trigger: &Trigger) -> Result<(), JobManagerError> {
         let (path, body) = savepoint::request(trigger);
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.call(request.body(full(body.to_string())), ANSWER_WITHIN).await.map(drop)
     }
 
-    /// Whether all tasks of a job run: only then a savepoint can be taken.
+    /// Whether all tasks of a job run, because only then a savepoint can be taken.
     pub(crate) async fn readiness(&self, job: JobId) -> Result<Readiness, JobManagerError> {
         match self.get::<Details>(&format!("/jobs/{job}")).await {
             Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Readiness::Unknown),
@@ -385,7 +388,7 @@ impl JobManager {
         }
     }
 
-    /// Root cause of what a job failed of last.
+    /// The root cause of the job's last failure.
     pub(crate) async fn failure(&self, job: JobId) -> Result<Option<String>, JobManagerError> {
         let exceptions: Exceptions = self.get(&format!("/jobs/{job}/exceptions?maxExceptions=1")).await?;
         let last = exceptions.exception_history.entries.into_iter().next();

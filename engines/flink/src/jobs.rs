@@ -1,6 +1,7 @@
-//! The one process of a cluster that acts on the JobManager for us: it submits, watches and cancels jobs for the leader,
-//! and keeps what Flink's high availability would keep, in the record. A restart of it loses nothing that a job needs:
-//! the JobManager knows its jobs, the record their checkpoints and ends.
+//! The one process of a cluster that acts on the JobManager: `jobs` submits, watches and cancels
+//! jobs for the leader, and keeps in the record what Flink's high availability would keep. A
+//! restart of `jobs` loses nothing that a job needs, because the JobManager knows its jobs, and the
+//! record their checkpoints and ends.
 
 mod board;
 mod config;
@@ -34,9 +35,10 @@ use crate::served::served;
 pub use config::{Config, Place};
 pub use readiness::Incomplete;
 
-/// Serves `JobsService` until the shutdown begins, and in a cluster of this application alone also the JobManager's keeper: then it says that it
-/// is ready once jobs may come, and fails with [`Incomplete`] when the cluster does not get whole. A session cluster is not waited for: it was
-/// there before.
+/// Serves `JobsService` until the shutdown begins, and in a cluster of this application alone also
+/// what the JobManager keeps in the record. In such a cluster `jobs` says that it is ready once
+/// jobs may come, and fails with [`Incomplete`] when the cluster does not get whole. A session
+/// cluster is not waited for, because it was there before.
 pub async fn serve(
     config: Config,
     tokens: Tokens,

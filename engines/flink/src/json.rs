@@ -1,5 +1,5 @@
-//! JSON bodies of the two HTTP services. (axum's own would give serde_json another set of features, and every crate that uses it,
-//! DataFusion among them, would be compiled once more for that.)
+//! JSON bodies of the two HTTP services. (axum's own would give serde_json another set of features,
+//! for which every crate that uses it, DataFusion among them, would be compiled once more.)
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};

@@ -7,7 +7,7 @@ use crate::home::Home;
 use crate::java_options::chooses_collector;
 use crate::role::{Loading, Role};
 
-/// What Flink's own configuration file opens to its libraries.
+/// The packages that Flink's own configuration file opens to its libraries.
 const EXPORTS: &[&str] = &[
     "java.rmi/sun.rmi.registry",
     "jdk.compiler/com.sun.tools.javac.api",
@@ -34,21 +34,23 @@ const OPENS: &[&str] = &[
 
 fn of_role(role: Role) -> &'static [&'static str] {
     match role {
-        // Coordinates and computes nothing: what the optimising compiler costs at the start it never gives back.
+        // A JobManager coordinates and computes nothing, so that it would never get back what the
+        // optimising compiler costs at the start.
         Role::JobManager => &["-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=INFO"],
-        // Records go through here.
+        // Records go through a TaskManager, which therefore has all compilers.
         Role::TaskManager => &["-Dmainspring.log.level=INFO"],
-        // It lives for a second or two as a rule.
+        // The JVM of main() lives for a second or two as a rule.
         Role::Main => &["-XX:TieredStopAtLevel=1", "-Dmainspring.log.level=WARN"],
     }
 }
 
-/// The largest heap, in bytes, that is collected as a whole in a second or two, however it is filled (docs/benchmarks.md). The default is
-/// below it.
+/// The largest heap, in bytes, that is collected as a whole in a second or two, however it is
+/// filled (docs/benchmarks.md). The default heap is below it.
 const SHORT_PAUSES: u64 = 512 << 20;
 
-/// State on the heap is written with each record. G1 pays for each of these writes, so that no pause grows with the heap; where none
-/// is long anyway, a job with such state is faster without (docs/benchmarks.md).
+/// The garbage collector. State on the heap is written with each record, and G1 pays for each of
+/// these writes so that no pause grows with the heap. Where no pause is long anyway, a job with
+/// such state is faster without G1 (docs/benchmarks.md).
 fn collector(role: Role, heap: u64) -> &'static str {
     match role {
         Role::JobManager | Role::Main => "-XX:+UseSerialGC",
@@ -57,18 +59,20 @@ fn collector(role: Role, heap: u64) -> &'static str {
     }
 }
 
-/// Limits of a JVM, in bytes. What is `None` is the JVM's own choice.
+/// The limits of a JVM, in bytes. A limit that is `None` is the JVM's own choice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The heap: both least and most in a cluster, as Flink's scripts have it; most for main().
+    /// The heap: in a cluster its least and its most, as Flink's scripts have it; for main() only
+    /// its most.
     pub heap: u64,
     /// Direct memory.
     pub direct: Option<u64>,
-    /// Classes.
+    /// The memory for classes.
     pub metaspace: Option<u64>,
 }
 
-/// Everything between `java` and the class's own arguments, class included. `more` are the user's, which win over ours.
+/// Everything between `java` and the class's own arguments, the class included. `more` are the
+/// user's arguments, which win over the ones here.
 #[must_use]
 pub fn arguments(
     role: Role,
@@ -78,7 +82,7 @@ pub fn arguments(
     more: &[String],
 ) -> Vec<OsString> {
     let archive = home.archive(role.name());
-    // Auto: an archive that does not fit is left aside, not an error.
+    // With auto, an archive that does not fit is left aside and is no error.
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
     let archive = archive.into_iter().chain(["-Xshare:auto".into()]);
     let mut all = with_class(role, home, memory, loading, archive.chain(more.iter().map(OsString::from)));
@@ -89,10 +93,10 @@ pub fn arguments(
     all
 }
 
-/// As [`arguments`], for a JVM that leaves its archive when it ends.
+/// The same as [`arguments`], for a JVM that leaves its archive when it ends.
 pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
     let archive = with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()));
-    // A JVM that is ended at once writes none.
+    // A JVM that is ended at once writes no archive.
     with_class(role, home, memory, Loading::ProgramFirst, [archive, "-Dmainspring.end-in-order=true".into()])
 }
 
@@ -124,16 +128,18 @@ fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
     all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
     all.push(collector(role, memory.heap).to_owned());
     all.extend(of_role(role).iter().map(ToString::to_string));
-    // Most of what the compilers take up by default is merely warm from starting, and not called any more once everything has started. What
-    // records go through is called so often that both get to it all the same.
+    // Most of what the compilers take up by default is merely warm from starting, and is not called
+    // any more once everything has started. The code that records go through is called so often
+    // that both compilers get to it all the same.
     all.push("-XX:CompileThresholdScaling=5".to_owned());
     all.extend(EXPORTS.iter().map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     all.extend(OPENS.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
     all.push("-Dlog4j.provider=io.mainspring.flink.LogProvider".to_owned());
     all.push("-Dlog4j2.disable.jmx=true".to_owned());
-    // Netty makes events for the flight recorder that nobody has started, out of classes that are written anew at each start.
+    // Otherwise Netty makes events for a flight recorder that does not run, out of classes that are
+    // written anew at each start.
     all.push("-Dorg.apache.flink.shaded.netty4.io.netty.jfr.enabled=false".to_owned());
-    // The JVM warns on stdout by default, and that is the program's.
+    // The JVM warns on stdout by default, and stdout belongs to the program.
     all.extend(["-Xlog:disable", "-Xlog:all=warning:stderr"].map(str::to_owned));
     all.into_iter().map(OsString::from).collect()
 }

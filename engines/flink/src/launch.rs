@@ -1,5 +1,6 @@
-//! Becoming a JVM of the cluster: configuration is written where the process runs, with the addresses that the substrate
-//! chose, and then this process is replaced, so that who watches it watches Flink itself.
+//! Becomes a JVM of the cluster: the configuration is written where the process runs, with the
+//! addresses that the substrate chose, and then this process is replaced, so that lifecycle, which
+//! watches it, watches Flink itself.
 #![allow(clippy::disallowed_methods, reason = "the one file that replaces this process by a JVM")]
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use crate::jvm::{self, Memory};
 use crate::role::{Loading, Role};
 use crate::settings::SLOT_PATIENCE;
 
-/// Temporary files, below the working directory.
+/// The directory of temporary files, below the working directory.
 const TMP: &str = "tmp";
 
-/// Below the application's state directory: checkpoints by job, where no setting says otherwise.
+/// The directory of checkpoints by job, below the application's state directory, where no setting
+/// says otherwise.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
-/// The same for savepoints.
+/// The directory of savepoints, in the same place.
 pub(crate) const SAVEPOINTS: &str = "savepoints";
 
 /// Where a JVM of the cluster runs, as the substrate says.
@@ -33,13 +35,13 @@ pub struct Place {
     /// Directory of this process
     #[arg(long, env = "MAINSPRING_WORK_DIR")]
     pub work_dir: PathBuf,
-    /// Whose cluster this is
+    /// The application whose cluster this is
     #[arg(long, env = "MAINSPRING_APPLICATION")]
     pub application: String,
-    /// Which life of the cluster
+    /// The incarnation of the cluster
     #[arg(long, env = "MAINSPRING_INCARNATION")]
     pub incarnation: u64,
-    /// Where the JobManager is called by TaskManagers, `host:port`
+    /// Where TaskManagers call the JobManager, `host:port`
     #[arg(long, env = "MAINSPRING_ADDRESS_JOBMANAGER_RPC")]
     pub rpc: String,
     /// Where the JobManager serves REST, `host:port`
@@ -57,7 +59,8 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let plugins = cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
     let configuration = configuration(place, &cluster)?;
     let directory = place.work_dir.join("conf");
-    // Where main() would look for what the program's operators write to a relative path, and where it outlives the cluster.
+    // main() would look here for what the program's operators write to a relative path, and here it
+    // outlives the cluster.
     let outputs = Path::new(&cluster.output_directory);
     for made in [&directory, &place.work_dir.join(TMP), outputs] {
         fs::create_dir_all(made).with_context(|| made.display().to_string())?;
@@ -110,7 +113,8 @@ pub fn print_values(shape: Shape) -> Result<std::convert::Infallible> {
     Err(anyhow!("cannot start {}: {error}", home.java().display()))
 }
 
-/// What a JVM that is killed leaves (a crash report, the web page's files, unpacked libraries) goes with its working directory.
+/// Arguments that put the files of a JVM which is killed (a crash report, the web page's files,
+/// unpacked libraries) below its working directory, with which they are removed.
 fn files_of_its_own(work: &Path) -> [String; 2] {
     [
         format!("-XX:ErrorFile={}", work.join("hs_err_pid%p.log").display()),
@@ -118,7 +122,7 @@ fn files_of_its_own(work: &Path) -> [String; 2] {
     ]
 }
 
-/// A program that says how its classes are found gets exactly Flink's.
+/// How classes are found. A program that says so in its settings gets exactly Flink's way.
 fn loading(cluster: &Cluster) -> Loading {
     let is_said = cluster.settings.flink.keys().any(|key| key.starts_with("classloader."));
     if is_said { Loading::AsFlinkDoes } else { Loading::ProgramFirst }
@@ -138,7 +142,8 @@ fn memory(role: Role, cluster: &Cluster) -> Memory {
     }
 }
 
-/// Flink's configuration: what the user said, under what makes this a part of the cluster.
+/// Flink's configuration: the user's settings, under those that make this process a part of the
+/// cluster.
 fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, String>> {
     let of = |address: &str| {
         let (host, port) = address.rsplit_once(':').ok_or_else(|| anyhow!("{address:?} is no host:port"))?;
@@ -156,15 +161,17 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("cluster.registration.max-timeout", "1000".to_owned()),
         ("web.refresh-interval", "100".to_owned()),
         (SLOT_PATIENCE, format!("{} s", cluster.settings.slot_patience())),
-        // What a job needs waits so long for what others may need: by default 50 ms, in a cluster that is there for one application.
+        // How long a job's need for slots waits for the needs of other jobs: by default 50 ms,
+        // although this cluster is there for one application.
         ("slotmanager.requirement-check.delay", "5".to_owned()),
-        // Two beats that reach nobody are a lost TaskManager: by default it takes twenty seconds to say so.
+        // Two beats that reach no TaskManager make it a lost one; by default that takes twenty
+        // seconds.
         ("heartbeat.interval", "1000".to_owned()),
         // Counters and the number of restarts are as old as this, by default ten seconds.
         ("metrics.fetcher.update-interval", "1000".to_owned()),
     ];
     let ours = [
-        // A jar that is uploaded to the web page would run behind the record's back.
+        // A jar that is uploaded to the web page would run without the record's knowledge.
         ("web.submit.enable", "false".to_owned()),
         ("jobmanager.rpc.address", rpc_host.clone()),
         ("jobmanager.rpc.port", rpc_port.clone()),
@@ -188,12 +195,13 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
     let named = |(key, value): (&str, String)| (key.to_owned(), value);
     let mut all: BTreeMap<String, String> = defaults.map(named).into();
     all.extend(cluster.settings.flink.clone());
-    // Flink starts a session cluster, which ours is to it, in no scheduler mode; but it has the
-    // scheduler of its reactive one.
+    // Flink starts a session cluster, which is what this cluster is to it, in no scheduler mode;
+    // but Flink has the scheduler of its reactive mode.
     if all.remove("scheduler-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("reactive")) {
         all.entry("jobmanager.scheduler".to_owned()).or_insert_with(|| "adaptive".to_owned());
     }
-    // The sizes that these stand for are spelled out below; both together contradict each other.
+    // The sizes that these settings stand for are spelled out below; both together contradict each
+    // other.
     all.retain(|key, _| !key.starts_with("taskmanager.memory."));
     all.extend(cluster.settings.taskmanager.settings().map(named));
     all.extend(ours.map(named));
@@ -204,7 +212,7 @@ fn url(path: &Path) -> String {
     format!("file://{}", path.display())
 }
 
-/// JSON strings are YAML strings.
+/// The settings as YAML, in which JSON strings are strings too.
 fn yaml(configuration: &BTreeMap<String, String>) -> Result<String> {
     let mut text = String::new();
     for (key, value) in configuration {
@@ -255,16 +263,18 @@ mod tests {
         );
     }
 
-    /// Milliseconds that people wait for a cluster: by default Flink takes them in tens of seconds.
+    /// People wait for a cluster for as long as these settings say, in milliseconds; by default
+    /// Flink takes them in tens of seconds.
     #[test]
     fn what_is_gone_is_noticed_and_what_comes_is_taken_in_within_seconds() {
         let of = |all: &BTreeMap<String, String>, key: &str| -> u64 { all[key].parse().unwrap() };
         let plain = configured(&[]);
-        // A TaskManager that is killed is unreachable at once; the second beat that does not reach it says that it is lost.
+        // A TaskManager that is killed is unreachable at once; the second beat that does not reach
+        // it makes it lost.
         assert!(2 * of(&plain, "heartbeat.interval") <= 2000);
         assert!(
             !plain.contains_key("heartbeat.rpc-failure-threshold"),
-            "two, unless somebody says otherwise"
+            "two, unless a setting says otherwise"
         );
         for (key, bound) in [
             ("cluster.registration.error-delay", 100),

@@ -1,12 +1,17 @@
 //! The Flink engine: an unchanged Flink program on real Flink processes that are started for it.
 //!
-//! - [`describe`]: what the engine says about an application, and with it the [`front`]: Flink's REST API as main() sees it
-//! - [`jobs`]: the one process of a cluster that acts on the JobManager, and keeps checkpoints and ends in the record
-//! - [`launch`]: becoming a JobManager or TaskManager, or the JVM that prints what `execute()` returned
-//! - [`session`]: a Flink cluster that is there already, and is used by others too
+//! - [`describe`]: what the engine says about an application, and with it the [`front`]: Flink's
+//!   REST API as main() sees it
+//! - [`jobs`]: the one process of a cluster that acts on the JobManager, and keeps checkpoints and
+//!   ends in the record
+//! - [`launch`]: becoming a JobManager or TaskManager, or the JVM that prints what `execute()`
+//!   returned
+//! - [`session`]: a Flink cluster that runs already, and is used by other applications too
 //! - [`graph`], [`plan`]: a job as the record keeps it, and as people see it
-//! - [`settings`], [`memory`], [`additions`], [`cluster`]: what a user says, and what follows for each JVM
-//! - [`home`], [`java_home`], [`jvm`], [`role`], [`setup`]: Flink's libraries, the JDK, and how each JVM is started
+//! - [`settings`], [`memory`], [`additions`], [`cluster`]: what a user says, and what follows for
+//!   each JVM
+//! - [`home`], [`java_home`], [`jvm`], [`role`], [`setup`]: Flink's libraries, the JDK, and how
+//!   each JVM is started
 
 pub mod additions;
 mod answer;

@@ -12,7 +12,8 @@ use mainspring_flink::role::Role;
 use mainspring_flink::{cluster, describe, jobs, launch, setup};
 use tracing::Instrument as _;
 
-/// The Flink engine of mainspring: runs unchanged Flink programs. Started by mainspring, not by hand.
+/// The Flink engine of mainspring: runs unchanged Flink programs. Started by mainspring, not by
+/// hand.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -28,7 +29,8 @@ struct Args {
 enum Command {
     /// Installs Flink's libraries, and a JDK where there is none and this is root
     Setup(setup::Args),
-    /// Serves what a runner asks the engine about its application, and Flink's REST API for its main()
+    /// Serves what a runner asks the engine about its application, and Flink's REST API for its
+    /// main()
     Describe(describe::Config),
     /// Acts on the JobManager of one cluster, and keeps its checkpoints and ends in the record
     Jobs(jobs::Config),
@@ -94,7 +96,8 @@ fn served(
     })
 }
 
-/// What the substrate and the runner say about this process; absent for one that was started by hand.
+/// What the substrate or the runner says about this process; absent for a process that was started
+/// by hand.
 fn of_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -112,7 +115,8 @@ async fn serve(service: Service, transport: SharedTransport) -> anyhow::Result<(
             jobs::serve(config, tokens, transport, clock, shutdown).await
         }
     };
-    // Its type has to be known for an exit code of its own, and a box that is wrapped hides it.
+    // The type of this error has to be known for an exit code of its own, and a box that is wrapped
+    // hides it.
     served.map_err(|error| match error.downcast::<jobs::Incomplete>() {
         Ok(incomplete) => anyhow::Error::new(*incomplete),
         Err(other) => anyhow::Error::from_boxed(other),

@@ -1,5 +1,6 @@
-//! Flink's memory model: what the sizes that a user names mean for a JVM's limits. A TaskManager that is started as a class
-//! needs every part spelled out; Flink's own scripts start a JVM of their own for this arithmetic.
+//! Flink's memory model: what the sizes that a user names mean for a JVM's limits. A TaskManager
+//! that is started as a class needs every part spelled out; Flink's own scripts start a JVM of
+//! their own for this arithmetic.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
 pub struct BadMemory {
-    /// The setting.
+    /// The setting's name.
     pub key: String,
     /// What is wrong with it.
     pub why: String,
@@ -24,11 +25,11 @@ pub struct BadMemory {
 pub struct JobManagerMemory {
     /// The whole process.
     pub process: u64,
-    /// Java heap.
+    /// The Java heap.
     pub heap: u64,
     /// Direct memory.
     pub off_heap: u64,
-    /// Classes.
+    /// The memory for classes.
     pub metaspace: u64,
 }
 
@@ -37,19 +38,19 @@ pub struct JobManagerMemory {
 pub struct TaskManagerMemory {
     /// The whole process.
     pub process: u64,
-    /// Heap of Flink itself.
+    /// The heap of Flink itself.
     pub framework_heap: u64,
-    /// Heap of the program.
+    /// The heap of the program.
     pub task_heap: u64,
-    /// Direct memory of Flink itself.
+    /// The direct memory of Flink itself.
     pub framework_off_heap: u64,
-    /// Direct memory of the program.
+    /// The direct memory of the program.
     pub task_off_heap: u64,
     /// Buffers between tasks.
     pub network: u64,
-    /// State backends, sorting, Python.
+    /// The memory of state backends, of sorting and of Python.
     pub managed: u64,
-    /// Classes.
+    /// The memory for classes.
     pub metaspace: u64,
     /// What the JVM needs beside all of that.
     pub overhead: u64,
@@ -74,7 +75,7 @@ impl Share {
     }
 }
 
-/// Reads sizes from settings below a prefix.
+/// Reads sizes from the settings below a prefix.
 struct Reader<'a> {
     settings: &'a BTreeMap<String, String>,
     prefix: &'static str,
@@ -115,7 +116,8 @@ impl Reader<'_> {
     }
 }
 
-/// The overhead of a JVM whose other parts are known: its share is one of the whole, itself included.
+/// The overhead of a JVM whose other parts are known. Its share is one of the whole, which includes
+/// the overhead.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -128,7 +130,7 @@ fn overhead_beside(share: &Share, others: u64) -> u64 {
 }
 
 impl JobManagerMemory {
-    /// From `jobmanager.memory.*`; by default a process of 1600 MiB, as Flink's own.
+    /// Reads `jobmanager.memory.*`; the default is a process of 1600 MiB, as in Flink.
     pub fn read(settings: &BTreeMap<String, String>) -> Result<Self, BadMemory> {
         let reader = Reader { settings, prefix: "jobmanager" };
         let metaspace = reader.size("jvm-metaspace.size")?.unwrap_or(256 * MIB);
@@ -154,8 +156,9 @@ impl JobManagerMemory {
 }
 
 impl TaskManagerMemory {
-    /// From `taskmanager.memory.*`; by default a process of 1728 MiB, as Flink's own. Unlike Flink's, network memory is at least
-    /// 160 MiB: with its 64 MiB a batch exchange of a few tasks fails for lack of buffers.
+    /// Reads `taskmanager.memory.*`; the default is a process of 1728 MiB, as in Flink. Unlike in
+    /// Flink, network memory is at least 160 MiB, because with Flink's 64 MiB a batch exchange of a
+    /// few tasks fails for lack of buffers.
     pub fn read(settings: &BTreeMap<String, String>) -> Result<Self, BadMemory> {
         let reader = Reader { settings, prefix: "taskmanager" };
         let or = |name, default| reader.size(name).map(|size| size.unwrap_or(default));
@@ -170,7 +173,7 @@ impl TaskManagerMemory {
         let task_heap = reader.size("task.heap.size")?;
 
         let whole = match (task_heap, managed, reader.size("flink.size")?) {
-            // Both parts are named: the whole follows.
+            // Both parts are named, so that the whole follows from them.
             (Some(task_heap), Some(managed), None) => {
                 let others = framework_heap + task_heap + framework_off_heap + task_off_heap + managed;
                 let network = overhead_beside(&network_share, others);
@@ -218,7 +221,7 @@ impl TaskManagerMemory {
         })
     }
 
-    /// Java heap.
+    /// The Java heap.
     pub fn heap(&self) -> u64 {
         self.framework_heap + self.task_heap
     }
@@ -228,7 +231,7 @@ impl TaskManagerMemory {
         self.framework_off_heap + self.task_off_heap + self.network
     }
 
-    /// Everything as Flink's own settings: all parts spelled out.
+    /// All parts, spelled out as Flink's own settings.
     pub fn settings(&self) -> [(&'static str, String); 10] {
         let size = |bytes: u64| format!("{bytes}b");
         [
@@ -246,7 +249,7 @@ impl TaskManagerMemory {
     }
 }
 
-/// What a user named the size of.
+/// The whole whose size the user has named.
 enum Whole {
     Flink(u64),
     Process(u64),

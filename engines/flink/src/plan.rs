@@ -33,8 +33,8 @@ struct Predecessor {
     id: serde_json::Value,
 }
 
-/// Vertices and edges of a plan, and where its sinks print if they do. No vertices for text that is no plan: a description is for people
-/// and must not hold up a job.
+/// The vertices and edges of a plan, and where its sinks print if they do. A text that is no plan
+/// has no vertices, because a description is for people and must not hold up a job.
 pub fn describe(json: &str, prints: bool) -> GraphDescription {
     let prints_in = if prints { Role::TaskManager.name().to_owned() } else { String::new() };
     let mut description = GraphDescription { prints_in, ..GraphDescription::default() };

@@ -1,18 +1,18 @@
 //! The three JVMs of an application.
 
-/// Which JVM.
+/// One kind of JVM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Flink's coordinator.
     JobManager,
     /// Flink's worker.
     TaskManager,
-    /// The program's main().
+    /// The JVM of the program's main().
     Main,
 }
 
 impl Role {
-    /// As in the name of its archive.
+    /// The role's name, as in the name of its archive.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,8 +36,9 @@ impl Role {
 /// How much of Flink a program's classes can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loading {
-    /// Flink's RPC system too, behind the program's own classes: it starts fastest from there.
+    /// Flink's RPC system too, behind the program's own classes, because it starts fastest from
+    /// there.
     ProgramFirst,
-    /// What Flink itself shows. For a program that says how its classes are found.
+    /// What Flink itself shows, for a program that says how its classes are found.
     AsFlinkDoes,
 }

@@ -1,4 +1,4 @@
-//! A router as the HTTP server takes it.
+//! Gives a router the type that the HTTP server takes.
 
 use std::convert::Infallible;
 

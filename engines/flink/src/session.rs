@@ -1,4 +1,5 @@
-//! A session cluster: Flink that runs already, for many. Where it is, and what an application cannot say about it.
+//! A session cluster: Flink that runs already, for many applications. Where it is, and which
+//! settings an application cannot make for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,13 +8,13 @@ use chassis::transport::Endpoint;
 
 use crate::settings::BadSetting;
 
-/// Its name among the addresses of an application's cluster.
+/// The name of its address among those of an application's cluster.
 pub const ADDRESS: &str = "session/rest";
 
-/// The port of Flink's REST API when nobody says another.
+/// The port of Flink's REST API unless a setting names another.
 const PORT: u16 = 8081;
 
-/// What a cluster that is there already has.
+/// The settings that a cluster which runs already has of its own.
 const NOT_OURS: [&str; 7] = [
     "taskmanager.",
     "jobmanager.",
@@ -32,7 +33,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes what names the cluster out of an application's settings; the others are left for [`crate::settings::Settings`].
+    /// Takes the settings that name the cluster out of an application's settings; the others are
+    /// left for [`crate::settings::Settings`].
     pub fn take(settings: &mut BTreeMap<String, String>) -> Result<Self, Vec<BadSetting>> {
         let mut bad: Vec<BadSetting> = Vec::new();
         for name in settings.keys().filter(|name| NOT_OURS.iter().any(|theirs| name.starts_with(theirs))) {
@@ -52,7 +54,7 @@ impl Session {
         if bad.is_empty() { Ok(Self { host, port }) } else { Err(bad) }
     }
 
-    /// For a connection.
+    /// The address, for a connection.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::Tcp(self.host.clone(), self.port)
     }

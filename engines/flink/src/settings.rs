@@ -1,6 +1,6 @@
-//! What `-D key=value` may say: Flink's own settings, but for those that make it a part of
-//! mainspring. What Flink does not know may be known to the program, a connector or a file system:
-//! it is passed on, as `flink run` does, and told.
+//! What `-D key=value` may say: Flink's own settings, except for those that make Flink a part of
+//! mainspring. A setting that Flink does not know may be known to the program, a connector or a
+//! file system: it is passed on, as `flink run` does, with a warning.
 
 mod known;
 
@@ -13,7 +13,7 @@ use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
 pub(crate) use known::Known;
 
-/// Settings of this engine, which Flink does not see.
+/// The settings of this engine, which Flink does not see.
 const OURS: [&str; 7] = [
     "flink.taskmanagers",
     "flink.taskmanagers.within",
@@ -24,10 +24,10 @@ const OURS: [&str; 7] = [
     "flink.hadoop.classpath",
 ];
 
-/// Flink's own, which begin as ours do.
+/// Flink's own settings that begin as those of this engine do.
 const NOT_OURS: [&str; 2] = ["flink.hadoop.", "flink.yarn."];
 
-/// Settings that are ours to make, and why.
+/// The settings that mainspring makes, and why.
 const OWNED: [(&str, &str); 12] = [
     ("execution.target", "mainspring decides where jobs go"),
     ("execution.attached", "main() always waits for what it asks for"),
@@ -46,31 +46,31 @@ const OWNED: [(&str, &str); 12] = [
 /// Flink's setting for how long a job waits for its slots.
 pub(crate) const SLOT_PATIENCE: &str = "slot.request.timeout";
 
-/// Processes of one kind at most.
+/// The most processes of one kind.
 const MAX_TASKMANAGERS: u32 = 100;
 
-/// Settings of an application, read.
+/// The settings of an application, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Flink's, as given.
+    /// Flink's settings, as given.
     pub flink: BTreeMap<String, String>,
-    /// Of the one JobManager.
+    /// The memory of the one JobManager.
     pub jobmanager: JobManagerMemory,
-    /// Of each TaskManager.
+    /// The memory of each TaskManager.
     pub taskmanager: TaskManagerMemory,
-    /// Slots of each TaskManager.
+    /// The slots of each TaskManager.
     pub slots: u32,
     /// How many TaskManagers.
     pub taskmanagers: u32,
-    /// Somebody has said how many.
+    /// Whether a setting says how many TaskManagers there are.
     #[serde(default)]
     pub taskmanagers_said: bool,
-    /// How long they may take to register, in seconds.
+    /// How long the TaskManagers may take to register, in seconds.
     #[serde(default)]
     pub taskmanagers_within: u32,
-    /// Limit of main()'s heap, in bytes.
+    /// The limit of main()'s heap, in bytes.
     pub main_heap: u64,
-    /// Further arguments of the JVMs.
+    /// The user's further arguments of the JVMs.
     #[serde(default)]
     pub java_options: JavaOptions,
 }
@@ -78,23 +78,23 @@ pub struct Settings {
 /// One setting that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSetting {
-    /// It begins as ours do, and Flink would not see it.
+    /// The setting begins as those of this engine do, so that Flink would not see it.
     #[error("the flink engine knows no setting '{0}': its own are {ours}", ours = OURS.join(", "))]
     Unknown(String),
-    /// It is ours.
+    /// The setting is mainspring's to make.
     #[error("'{name}' cannot be set: {why}; leave it out")]
     Owned {
-        /// As it was given.
+        /// The setting's name.
         name: String,
-        /// Whose it is.
+        /// Why it cannot be set.
         why: &'static str,
     },
-    /// Its value makes no sense.
+    /// The setting's value makes no sense.
     #[error("{name}: {why}")]
     Value {
-        /// As it was given.
+        /// The setting's name.
         name: String,
-        /// What would be right.
+        /// Which values make sense.
         why: String,
     },
 }
@@ -115,13 +115,14 @@ impl From<BadMemory> for BadSetting {
 }
 
 impl Settings {
-    /// Whether jobs may come while TaskManagers still start. Of several TaskManagers the first would get all of a job; and who says how long a job
-    /// may wait for its slots means a cluster that is there.
+    /// Whether jobs may come while TaskManagers still start. The first of several TaskManagers
+    /// would get all of a job; and a user who says how long a job may wait for its slots expects a
+    /// cluster that is there.
     pub(crate) fn takes_jobs_early(&self) -> bool {
         self.taskmanagers == 1 && !self.flink.contains_key(SLOT_PATIENCE)
     }
 
-    /// The slots that a job of an own cluster may have, as main()'s JVM is told them.
+    /// The slots that a job may have in a cluster of its own, as arguments for main()'s JVM.
     pub(crate) fn width(&self) -> Vec<String> {
         let said = |name: &str| self.flink.contains_key(name);
         let follows = !said("taskmanager.numberOfTaskSlots") && !self.taskmanagers_said;
@@ -132,12 +133,14 @@ impl Settings {
         ]
     }
 
-    /// How long a job waits for its slots, in seconds: longer than its TaskManagers may take, or it would fail for good.
+    /// How long a job waits for its slots, in seconds. That is longer than its TaskManagers may
+    /// take to register, because the job would fail for good otherwise.
     pub(crate) fn slot_patience(&self) -> u32 {
         (self.taskmanagers_within + 60).max(300)
     }
 
-    /// Reads all settings, or says what is wrong with each bad one. `parallelism` is that of the program, 0 for Flink's default.
+    /// Reads all settings, or says what is wrong with each of the bad ones. `parallelism` is that
+    /// of the program, 0 for Flink's default.
     pub fn read(given: &BTreeMap<String, String>, parallelism: u32) -> Result<Self, Vec<BadSetting>> {
         let mut bad: Vec<BadSetting> = given.keys().filter_map(|name| refuse(name)).collect();
         let mut number = |name: &str, default: u32, max: u32| match given.get(name).map(|text| text.parse()) {
@@ -269,7 +272,7 @@ mod tests {
         assert_eq!(names, expected);
     }
 
-    /// `flink run` passes them on, and whoever reads them is not always Flink.
+    /// `flink run` passes these settings on, because not only Flink reads them.
     #[test]
     fn what_flink_does_not_know_reaches_it_all_the_same() {
         let names = [

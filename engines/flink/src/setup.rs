@@ -1,7 +1,7 @@
-//! Makes the Flink home: a JDK, Flink's libraries, our jar and the class-data archives.
+//! Makes the Flink home: a JDK, Flink's libraries, mainspring's jar and the class-data archives.
 //!
-//! The home is made in a directory beside its place and renamed at the end, under a lock: one that was cut off leaves nothing that
-//! looks whole, and two at once make it once.
+//! The home is made in a directory beside its place and renamed at the end, under a lock. A set-up
+//! that is cut off leaves nothing that looks whole, and two set-ups at once make the home once.
 
 mod archives;
 mod command;
@@ -88,14 +88,14 @@ fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
     complete(&place)
 }
 
-/// The place is the answer: scripts read it from stdout.
+/// Prints the place on stdout, where scripts read it.
 fn complete(place: &Path) -> anyhow::Result<ExitCode> {
     eprintln!("flink {FLINK_VERSION}: complete");
     println!("{}", place.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Held until dropped, or until the process is gone.
+/// A lock that is held until it is dropped, or until the process is gone.
 fn lock(place: &Path) -> anyhow::Result<File> {
     let path = place.with_added_extension("lock");
     let file = File::create(&path).with_context(|| path.display().to_string())?;
@@ -115,7 +115,8 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     rpc::unpack_in(&unfinished, java)?;
     jar::build_into(&unfinished, java)?;
     known::write_in(&unfinished, java)?;
-    // Archives name the class path that they were made with, so they are made in place. Without them everything works, slower.
+    // Archives name the class path that they were made with, so that they are made in place.
+    // Without archives everything works, but more slowly.
     remove(place)?;
     fs::rename(&unfinished, place).with_context(|| place.display().to_string())?;
     if !args.no_archives
@@ -123,12 +124,13 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     {
         eprintln!("flink {FLINK_VERSION}: no class-data archives, JVMs will start slower: {error:#}");
     }
-    // Only a home that would survive a machine without power is called complete.
+    // Only a home that would survive a power cut is called complete.
     disk::sync_file_system(place).with_context(|| place.display().to_string())?;
     home::write_complete(place, java).with_context(|| place.display().to_string())
 }
 
-/// What stands in the way is removed, and `MAINSPRING_ENGINE_FLINK_HOME` may name anything.
+/// Refuses a directory with other things in it, because set-up removes what stands in the way, and
+/// `MAINSPRING_ENGINE_FLINK_HOME` may name any directory.
 fn refuse_what_is_no_home(place: &Path) -> anyhow::Result<()> {
     let is_in_use = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
     anyhow::ensure!(

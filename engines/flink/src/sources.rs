@@ -1,4 +1,5 @@
-//! The Java of ours, inside the executable, so that an installed engine needs nothing beside it.
+//! The Java sources of this engine, inside the executable, so that an installed engine needs
+//! nothing beside it.
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,7 +9,7 @@ macro_rules! embedded {
     };
 }
 
-/// Path under `java/` and content.
+/// The classes: path under `java/` and content.
 pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Accumulators.java",
     "io/mainspring/flink/CannotRun.java",
@@ -44,7 +45,7 @@ pub(crate) const CLASSES: &[(&str, &str)] = embedded![
     "io/mainspring/flink/Width.java",
 ];
 
-/// Path under `java/resources/`, which is the path in the jar, and content.
+/// The resources: path under `java/resources/`, which is the path in the jar, and content.
 pub(crate) const RESOURCES: &[(&str, &str)] = &[
     (
         "META-INF/services/org.apache.flink.core.execution.PipelineExecutorFactory",
@@ -58,7 +59,7 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Of all that goes into our jar: hex.
+/// The digest of all that goes into mainspring's jar, in hex.
 pub(crate) fn digest() -> String {
     let mut hash = Sha256::new();
     for (path, content) in CLASSES.iter().chain(RESOURCES) {

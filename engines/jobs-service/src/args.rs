@@ -1,4 +1,4 @@
-//! What each such process is told, by the substrate's environment.
+//! What the substrate's environment tells every process that serves jobs.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ pub struct ClusterArgs {
     /// Where jobgraph-store serves
     #[arg(long, env = "MAINSPRING_STORE")]
     pub store: Endpoint,
-    /// Whose cluster this is
+    /// The application whose cluster this is
     #[arg(long, env = "MAINSPRING_APPLICATION")]
     pub application: ApplicationId,
-    /// Which life of the application
+    /// The generation of the application
     #[arg(long, env = "MAINSPRING_GENERATION")]
     pub generation: u64,
-    /// Which life of the cluster
+    /// The incarnation of the cluster
     #[arg(long, env = "MAINSPRING_INCARNATION")]
     pub incarnation: u64,
 }
@@ -37,9 +37,9 @@ pub struct ClusterArgs {
 /// The two tokens of a process that serves jobs.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// The incarnation's, which all processes of the cluster hold.
+    /// The incarnation's token, which all processes of the cluster hold and show to the store.
     pub own: Credential,
-    /// The leader's: who shows this one gives orders.
+    /// The leader's token; only a caller that shows this one gives orders.
     pub leader: Credential,
 }
 

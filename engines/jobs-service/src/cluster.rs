@@ -1,4 +1,4 @@
-//! What an engine's cluster has to be.
+//! The seam of an engine: what its cluster has to be able to do.
 
 use std::collections::HashSet;
 
@@ -11,78 +11,94 @@ use proto::{Digest, Epoch, EpochFence, JobId, TriggerId};
 use crate::orders::Orders;
 use crate::refusal::Refusal;
 
-/// The jobs of one incarnation; clones are the same. Orders come from the leader that [`Orders`] knows, and have been looked at.
+/// The jobs of one incarnation of an application's cluster, as an engine runs them. Clones are the
+/// same cluster.
+///
+/// The process that serves `JobsService` implements this once for its engine, and hands it to
+/// [`crate::routes`], which calls it for one leader after another. Whether a caller may give orders
+/// is decided before an order gets here: the service compares the call's fence with [`Orders`],
+/// which the implementation owns and shows by [`Cluster::orders`]. A leader can be
+/// superseded while a method waits, so that an implementation which is about to act after a wait
+/// asks [`Orders::not_superseded`] once more.
+///
+/// A leader repeats a call whose answer it has lost, and a later leader repeats what an earlier one
+/// has asked. Hence ids are the caller's: a job is started once for each job id, and a savepoint is
+/// taken once for each trigger id. Every change of a job's state is told by [`Orders::changed`],
+/// which wakes the watching leader.
 #[async_trait]
 pub trait Cluster: Clone + Send + Sync + 'static {
-    /// Who may give orders here, and the sign that something has changed.
+    /// Which leader may give orders here, and the sign that something has changed.
     fn orders(&self) -> &Orders;
 
-    /// The time.
+    /// The clock that reports are paced by.
     fn clock(&self) -> &SharedClock;
 
-    /// Whether the record knows this epoch as the leader.
+    /// Asks the record whether this epoch leads.
     async fn leads(&self, fence: &EpochFence) -> Result<bool, CallError>;
 
-    /// Finds out what runs here, before a new leader is told of it; `submitted` is what that leader knows to be here.
+    /// Finds out what runs here, before a new leader is told of it. `submitted` are the jobs that
+    /// this leader knows to have been submitted here and not to have ended.
     async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), Refusal>;
 
-    /// Starts a job unless it is known; `true` when it was.
+    /// Starts a job unless its id is known; `true` if it was known.
     async fn submit(&self, job: Submission) -> Result<bool, Refusal>;
 
-    /// Asks a job to end; one that has ended stays as it is.
+    /// Asks a job to end; a job that has ended stays as it is.
     async fn cancel(&self, job: JobId) -> Result<(), Refusal>;
 
-    /// Has a savepoint taken, once for each trigger id.
+    /// Has a savepoint taken, once for each trigger id; a repeat answers what became of the first.
     async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, Refusal>;
 
-    /// All jobs as they are known now.
+    /// All jobs in their present state.
     fn statuses(&self) -> Vec<JobStatus>;
 
-    /// Whether counters move without a word to [`Orders`]: then they are looked at now and then.
+    /// Whether counters move without a word to [`Orders`], so that a watch has to look at them now
+    /// and then.
     fn counts_silently(&self) -> bool;
 }
 
 /// A job that is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// Which.
+    /// The job's id, which the leader has chosen.
     pub id: JobId,
-    /// For people.
+    /// The job's name, for people.
     pub name: String,
-    /// Its stored graph.
+    /// The digest of its graph in the store.
     pub graph: Digest,
-    /// Of the leader that submits it.
+    /// The epoch of the leader that submits it.
     pub epoch: Epoch,
-    /// All job ids of this generation; empty: targets are not looked at.
+    /// All job ids of this generation. Empty means that targets are not searched for the parts of
+    /// others.
     pub own_job_ids: HashSet<String>,
 }
 
 /// A savepoint that is to be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
-    /// Of this job.
+    /// The job that the savepoint is of.
     pub job: JobId,
-    /// Chosen by whoever asks: one savepoint is taken for each.
+    /// Chosen by the caller: one savepoint is taken for each id.
     pub id: TriggerId,
-    /// Where to; empty: where the engine's settings say.
+    /// Where the savepoint goes; empty means the place that the engine's settings name.
     pub directory: String,
-    /// Stop the job with it.
+    /// Whether the job is stopped with it.
     pub stop: bool,
-    /// Say that the input is over first.
+    /// Whether the job is told first that its input is over.
     pub drain: bool,
-    /// `canonical` or `native`; empty: the engine's default.
+    /// `canonical` or `native`; empty means the engine's default.
     pub format: String,
-    /// Of the leader that asks.
+    /// The epoch of the leader that asks.
     pub epoch: Epoch,
 }
 
 /// What is known of a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Savepoint {
-    /// Not yet what becomes of it: ask again.
+    /// The outcome is not known yet: the caller asks again.
     Pending,
-    /// Where it lies.
+    /// The savepoint was taken, and lies here.
     Taken(String),
-    /// That it was not taken, and why.
+    /// The savepoint was not taken, for this reason.
     Failed(String),
 }

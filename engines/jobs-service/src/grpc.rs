@@ -1,4 +1,4 @@
-//! `JobsService`: proto to and from a cluster.
+//! `JobsService`: translates between proto and a cluster.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -21,9 +21,9 @@ use crate::cluster::{Cluster, Savepoint, Submission, Trigger};
 use crate::orders::NotTaken;
 use crate::refusal::Refusal;
 
-/// At most four reports a second of counters that move.
+/// The pause between looks at counters that move, which makes at most four reports a second.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-/// Statuses that wait for a slow watcher; beyond that reports are held back, not dropped.
+/// How many statuses wait for a slow watcher; further reports are held back, not dropped.
 const QUEUE: usize = 64;
 
 /// The service over a cluster.
@@ -37,7 +37,7 @@ pub fn routes(cluster: impl Cluster) -> Routes {
 struct Service<C>(C);
 
 impl<C: Cluster> Service<C> {
-    /// Who calls, if the call is to be obeyed.
+    /// The fence of the call, if its leader is to be obeyed.
     fn obeyed(&self, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, Refusal> {
         let fence = fence.try_into()?;
         self.0.orders().check(&fence)?;
@@ -135,7 +135,7 @@ impl<C: Cluster> JobsService for Service<C> {
     }
 }
 
-/// Sends what changed until another leader takes over.
+/// Sends the present statuses and every change of them, until another leader takes over.
 async fn report<C: Cluster>(cluster: C, fence: EpochFence, feed: &Feed<WatchResponse>) -> Result<(), Status> {
     let mut changes = cluster.orders().changes();
     let mut sent: BTreeMap<String, JobStatus> = BTreeMap::new();

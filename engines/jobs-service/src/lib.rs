@@ -1,5 +1,6 @@
-//! `JobsService` for the cluster of any engine: who may give orders there, how they are refused, and how its jobs are watched. An engine
-//! says what its jobs are, as a [`Cluster`]; [`routes`] serves it.
+//! `JobsService` for the cluster of any engine: which leader may give orders there, how calls are
+//! refused, and how the jobs are watched. An engine says what its jobs are, as a [`Cluster`];
+//! [`routes`] serves it.
 
 mod args;
 mod cluster;

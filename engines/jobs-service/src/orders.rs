@@ -1,4 +1,4 @@
-//! Who may give orders: the leader of one epoch, which the record has confirmed.
+//! Which leader may give orders: the one of a single epoch, which the record has confirmed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,23 +8,23 @@ use tokio::sync::watch;
 /// Why an order is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
-    /// It is for another application or another life of its cluster.
+    /// The order is for another application or another incarnation of its cluster.
     #[error("this is the cluster of {ours}, the call is for {theirs}")]
     NotHere {
-        /// Who this is.
+        /// The cluster that this is.
         ours: String,
-        /// Who was meant.
+        /// The cluster that was meant.
         theirs: String,
     },
-    /// Nobody of this epoch has adopted the cluster since this process started.
+    /// No leader of this epoch has adopted the cluster since this process started.
     #[error("epoch {0} has not adopted this cluster: Adopt comes first")]
     NotAdopted(Epoch),
     /// A later leader gives the orders.
     #[error("epoch {theirs} is superseded by {ours}")]
     Superseded {
-        /// The one that gives orders.
+        /// The epoch that gives orders.
         ours: Epoch,
-        /// The one that called.
+        /// The epoch of the caller.
         theirs: Epoch,
     },
     /// The record says that this epoch does not lead.
@@ -32,7 +32,12 @@ pub enum NotTaken {
     NotLeader(Epoch),
 }
 
-/// The epoch whose orders are taken, and whoever waits for a change here; clones are the same.
+/// The epoch whose orders are taken in this process, and the sign of change that its watchers wait
+/// for. Clones are the same.
+///
+/// The epoch only ever grows, and lives in this process alone: after a start no leader is obeyed
+/// until it has adopted the cluster, which it may do only once the record has confirmed its epoch.
+/// Therefore a superseded leader cannot give orders to a cluster that its successor has adopted.
 #[derive(Clone)]
 pub struct Orders(Arc<Inner>);
 
@@ -43,17 +48,18 @@ struct Inner {
 }
 
 impl Orders {
-    /// Nobody's yet, in this cluster.
+    /// Orders that no leader may give yet, for this cluster.
     pub fn new(fence: IncarnationFence) -> Self {
         Self(Arc::new(Inner { fence, epoch: Mutex::default(), changes: watch::Sender::default() }))
     }
 
-    /// Which cluster this is.
+    /// The cluster that this is.
     pub fn fence(&self) -> &IncarnationFence {
         &self.0.fence
     }
 
-    /// Whether this leader may take over here, as far as it can be said without the record.
+    /// Whether this leader may take over here, as far as this process knows without asking the
+    /// record.
     pub fn may_adopt(&self, fence: &EpochFence, incarnation: Incarnation) -> Result<(), NotTaken> {
         let own = &self.0.fence;
         if fence.application != own.application || incarnation != own.incarnation {
@@ -65,7 +71,8 @@ impl Orders {
         self.not_superseded(fence.epoch)
     }
 
-    /// Takes orders from this epoch from now on, unless a later one was confirmed meanwhile.
+    /// Takes orders from this epoch from now on, unless a later epoch has adopted the cluster in
+    /// the meantime.
     pub fn adopt(&self, epoch: Epoch) -> Result<(), NotTaken> {
         {
             let mut standing = self.0.epoch.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +85,7 @@ impl Orders {
         Ok(())
     }
 
-    /// Only the epoch that adopted this cluster gives orders.
+    /// Lets an order pass if its epoch is the one that adopted this cluster.
     pub fn check(&self, fence: &EpochFence) -> Result<(), NotTaken> {
         let own = &self.0.fence.application;
         if fence.application != *own {
@@ -91,7 +98,7 @@ impl Orders {
         }
     }
 
-    /// Whether no later leader has taken over: to be asked again after every wait.
+    /// Whether no later leader has taken over. An order that has waited asks again before it acts.
     pub fn not_superseded(&self, theirs: Epoch) -> Result<(), NotTaken> {
         match self.epoch() {
             Some(ours) if ours > theirs => Err(NotTaken::Superseded { ours, theirs }),
@@ -99,12 +106,12 @@ impl Orders {
         }
     }
 
-    /// A job or the epoch is not what it was.
+    /// Tells the watchers that a job or the epoch has changed.
     pub fn changed(&self) {
         self.0.changes.send_modify(|revision| *revision += 1);
     }
 
-    /// Moves with each change.
+    /// A number that moves with each change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Why a call is refused, and what goes over the wire of it.
+//! Why a call is refused, and how that is said on the wire.
 
 use client::error::CallError;
 use proto::{InvalidId, JobId, Problem, Reason};
@@ -9,27 +9,27 @@ use crate::orders::NotTaken;
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// By who called, or for whom.
+    /// The caller may not give orders here, or means another cluster.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
-    /// An id that is none.
+    /// An id is malformed.
     #[error(transparent)]
     Malformed(#[from] InvalidId),
-    /// The job is not known here.
+    /// The job is not known to this cluster.
     #[error("job {0} is not known to this cluster")]
     UnknownJob(JobId),
-    /// The engine cannot do it, and could not the next time either.
+    /// The engine cannot do it, and could not do it the next time either.
     #[error("{message}")]
     Never {
-        /// The stable code.
+        /// The stable reason code.
         reason: Reason,
-        /// What the engine says.
+        /// The engine's explanation.
         message: String,
     },
-    /// The engine cannot do it now.
+    /// The engine cannot do it now, and may be able to later.
     #[error("{0}")]
     NotNow(String),
-    /// The record did not answer as hoped.
+    /// The record did not answer, or refused.
     #[error(transparent)]
     Record(#[from] CallError),
 }
@@ -52,7 +52,8 @@ impl From<Refusal> for Status {
             Refusal::Record(error) if error.is_retryable() || error.reason().is_none() => {
                 problem(Reason::StoreUnavailable)
             }
-            // A refusal of the store's own, such as an epoch that it does not know, is passed on as it is.
+            // A refusal of the store's own, such as that of an epoch which the store does not know,
+            // is passed on as it is.
             Refusal::Record(error) => return error.status().clone(),
         }
         .into_status()

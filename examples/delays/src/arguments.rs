@@ -1,9 +1,9 @@
-//! `delays [--year YEAR] [--column COLUMN] [FILE]`
+//! The command line: `delays [--year YEAR] [--column COLUMN] [FILE]`.
 
 /// What a run is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    /// Flights of this year only.
+    /// Only flights of this year count.
     pub(crate) year: i64,
     /// The column of delays, in minutes.
     pub(crate) column: String,
@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
 const USAGE: &str = "usage: delays [--year YEAR] [--column dep_delay|arr_delay] [FILE]";
 
 impl Arguments {
-    /// Reads them, or says which one is wrong.
+    /// Reads the arguments, or says which one is wrong.
     pub(crate) fn parse(given: &[String]) -> Result<Self, String> {
         let mut arguments =
             Self { year: 2013, column: "dep_delay".to_owned(), file: "flights-2013-01.csv".to_owned() };

@@ -1,7 +1,8 @@
 //! When is it worst to fly? Delays by hour of departure, as an application in library mode.
 //!
-//! Two jobs: `clean` keeps one column of delays as Parquet, `report` reads what `clean` wrote. One `once` step, `announce`,
-//! has an effect outside the record that a second execution of main() must not repeat.
+//! Two jobs: `clean` keeps one column of delays as Parquet, `report` reads what `clean` wrote. One
+//! `once` step, `announce`, has an effect outside the record that a second execution of main() must
+//! not repeat.
 
 mod arguments;
 
@@ -16,7 +17,7 @@ use mainspring_sdk::datafusion::functions_aggregate::expr_fn::{avg, count, sum};
 use mainspring_sdk::datafusion::prelude::{CsvReadOptions, ParquetReadOptions, col, lit, round, when};
 use mainspring_sdk::{ApplicationRunner, BoxError, Environment, Job, MainResult};
 
-/// A flight that left or arrived more minutes late than this is late.
+/// A flight that left or arrived more minutes late than this counts as late.
 const LATE_MINUTES: i64 = 15;
 
 fn main() -> ExitCode {
@@ -47,7 +48,8 @@ async fn delays(env: Environment) -> MainResult {
     Ok(())
 }
 
-/// Tells the world. Whoever wrote the line is remembered: a later execution of main() finds that and writes none.
+/// Tells the world, and answers with the process that wrote the line. The answer is recorded, so
+/// that a later execution of main() finds it and writes no line.
 async fn announce(file: PathBuf, year: i64) -> Result<u32, BoxError> {
     let process = std::process::id();
     if let Some(directory) = file.parent() {
@@ -62,7 +64,7 @@ async fn announce(file: PathBuf, year: i64) -> Result<u32, BoxError> {
 fn cleaned(flights: DataFrame, year: i64, column: &str) -> Result<DataFrame> {
     flights
         .filter(col("year").eq(lit(year)).and(col(column).is_not_null()))?
-        // Times are local, hhmm: 517 is 5:17.
+        // Times are local, as hhmm: 517 is 5:17.
         .select([(col("sched_dep_time") / lit(100_i64)).alias("hour"), col(column).alias("delay")])
 }
 

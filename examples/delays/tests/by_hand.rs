@@ -1,4 +1,4 @@
-//! The program started by hand, without mainspring around it, as a developer does first.
+//! The program started by hand, without mainspring around it, which is what a developer does first.
 
 #![allow(clippy::disallowed_methods, reason = "a test starts the program that it tests")]
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! Whose turn it is when a host has no room for all. Pure.
+//! Which application runs next when a host has no room for all. Pure.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -8,14 +8,15 @@ use proto::ApplicationRef;
 /// How much room there is, and how those that wait share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// Applications that may run at once.
+    /// How many applications may run at once.
     pub(crate) max_running: usize,
     /// The label whose values share the room fairly.
     pub(crate) share_by: String,
 }
 
 impl Terms {
-    /// The share that an application with this value of the label belongs to, such as `team=orders`; empty without one.
+    /// The share that an application with this value of the label belongs to, such as
+    /// `team=orders`; empty for an application without the label.
     pub(super) fn share(&self, value: Option<&String>) -> String {
         value.map(|value| format!("{}={value}", self.share_by)).unwrap_or_default()
     }
@@ -32,28 +33,29 @@ pub(super) struct Waiting<'a> {
     pub(super) share: &'a str,
 }
 
-/// What every share has had so far.
+/// The turns that every share has had so far.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// Which turn a share had last; the first turn of all is 1.
+    /// The number of each share's last turn; the first turn of all is 1.
     last_turn: HashMap<String, u64>,
     turns: u64,
 }
 
 impl Shares {
-    /// An application of this share is let in.
+    /// Counts a turn for the share, one of whose applications is let in.
     pub(super) fn served(&mut self, share: &str) {
         self.turns += 1;
         self.last_turn.insert(share.to_owned(), self.turns);
     }
 
-    /// Of a share that nothing is left of, nothing is remembered.
+    /// Forgets the turns of shares that have no application left.
     pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
         self.last_turn.retain(|share, _| is_there(share));
     }
 
-    /// Those that wait, in the order in which they are let in if nobody who runs ends: always the oldest of the share that has
-    /// fewest running; among shares that have equally many, of the one whose last turn is longest ago.
+    /// The waiting applications in the order in which they would be let in if no running
+    /// application ended. The next one is always the oldest of the share that has fewest running;
+    /// among shares that have equally many, it is that of the share whose last turn is longest ago.
     pub(super) fn turns<'a>(
         &self,
         waiting: impl IntoIterator<Item = Waiting<'a>>,
@@ -63,7 +65,8 @@ impl Shares {
         for one in waiting {
             shares.entry(one.share).or_default().push(Reverse(one));
         }
-        // Each share's next one, behind how many the share has running by then, and its last turn.
+        // The next application of each share, sorted by how many the share has running by then, and
+        // by the share's last turn.
         let mut next: BTreeSet<(usize, u64, Waiting<'a>)> = BTreeSet::new();
         for (share, waiting) in &mut shares {
             let count = running.get(share).copied().unwrap_or_default();
@@ -89,12 +92,12 @@ mod tests {
 
     use super::*;
 
-    /// Applications in the order of their submits: the first letter is the share.
+    /// Applications in the order of their submits; the first letter of each is its share.
     fn order(submitted: &[&str], running: &[(&str, usize)]) -> Vec<String> {
         order_after(&[], submitted, running)
     }
 
-    /// The same, after turns of these shares.
+    /// The order after turns of these shares.
     fn order_after(served: &[&str], submitted: &[&str], running: &[(&str, usize)]) -> Vec<String> {
         let references: Vec<_> = submitted
             .iter()
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn where_one_runs_at_a_time_a_flood_does_not_keep_another_share_out() {
-        // Nothing of `a` runs any more, and its next one is older: it was its turn just now.
+        // The share `a` has nothing running and the older application, but it had its turn just
+        // now.
         assert_eq!(order_after(&["a"], &["a2", "a3", "b1"], &[]), ["b1", "a2", "a3"]);
     }
 

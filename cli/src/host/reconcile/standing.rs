@@ -1,4 +1,5 @@
-//! How an application stands with the room of its host: it waits, it has room to run, or it is let in only to be ended.
+//! How an application stands with the room of its host: the application waits, has room to run, or
+//! is let in only to be ended.
 
 use std::time::SystemTime;
 
@@ -7,22 +8,23 @@ use proto::api::{Application, ConditionStatus};
 
 use super::admission::{Submitted, Terms};
 
-/// An instant as both clocks show it: a deadline is of the wall's, everything else of the other.
+/// An instant on both clocks, because deadlines are times of the wall clock and everything else is
+/// measured by the boot-time clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) boot: Boot,
     pub(super) wall: SystemTime,
 }
 
-/// What an application was given.
+/// The room that an application was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Nothing yet.
+    /// No room yet.
     Waits,
-    /// It runs, or may.
+    /// The application runs, or may run.
     Runs,
-    /// It never ran and never will: its contender records its end. This room is apart, so that a cancel does not wait for
-    /// others to end.
+    /// The application never ran and never will, so that its contender only records its end. This
+    /// room is counted apart, so that a cancel does not wait for others to end.
     Ends,
 }
 
@@ -31,9 +33,10 @@ pub(super) struct Standing {
     pub(super) room: Room,
     pub(super) submitted: Submitted,
     pub(super) share: String,
-    /// From here on it is to be ended, not run: it was cancelled, or its deadline has passed.
+    /// From when on the application is to be ended rather than run: now if it was cancelled, else
+    /// its deadline.
     end_at: Option<Boot>,
-    /// Its contenders do not run any more and are not started again.
+    /// Whether its contenders have stopped and are not started again.
     gave_up: bool,
 }
 
@@ -49,7 +52,8 @@ impl Standing {
         }
     }
 
-    /// The application is like this now. One that was led has room already: this host, or the one before it, gave it.
+    /// Takes in the application's present state. An application that was ever led has room already,
+    /// which this host or the one before gave it.
     pub(super) fn note(&mut self, application: &Application, now: Moment) {
         let desired = application.desired.as_ref();
         let unwanted = desired.is_some_and(|desired| desired.cancel || desired.abandon);
@@ -62,17 +66,17 @@ impl Standing {
         }
     }
 
-    /// It takes room that another one could have.
+    /// Whether it takes room that another application could have.
     pub(super) fn runs(&self) -> bool {
         self.room == Room::Runs && !self.gave_up
     }
 
-    /// It waits for its turn to run.
+    /// Whether it waits for its turn to run.
     pub(super) fn waits(&self, now: Boot) -> bool {
         self.room == Room::Waits && !self.is_to_end(now)
     }
 
-    /// It waits, and is to be ended rather than run.
+    /// Whether it waits and is to be ended rather than run.
     pub(super) fn waits_for_its_end(&self, now: Boot) -> bool {
         self.room == Room::Waits && self.is_to_end(now)
     }
@@ -82,7 +86,7 @@ impl Standing {
     }
 }
 
-/// The deadline by the boot-time clock, as far as the wall's tells now.
+/// The deadline on the boot-time clock, as far as the wall clock lets that be computed now.
 fn deadline(application: &Application, now: Moment) -> Option<Boot> {
     let at = SystemTime::try_from(application.deadline_at?).ok()?;
     Some(now.boot + at.duration_since(now.wall).unwrap_or_default())

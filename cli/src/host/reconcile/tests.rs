@@ -1,4 +1,4 @@
-//! The reconciler before a record that says what the test says, while time stands still.
+//! The reconciler before a record that says what the test tells it to, while time stands still.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Nobody is where lifecycle should be: what is asked of it is refused.
+    /// No process serves at lifecycle's endpoint, so that everything asked of lifecycle is refused.
     async fn new() -> (Self, Reconciler) {
         let clock = Arc::new(ManualClock::new());
         let record = Puppet::new(clock.clone()).await;
@@ -67,7 +67,7 @@ async fn a_watch_that_is_silent_too_long_is_opened_anew_and_one_that_tells_is_no
 
     stage.clock.advance(SILENCE);
     let again = async {
-        // It pauses before it begins again, by this clock.
+        // The reconciler pauses before it begins again, by this clock.
         while !stage.record.is_watched_anew() {
             tokio::task::yield_now().await;
             stage.clock.advance(Duration::from_millis(1));

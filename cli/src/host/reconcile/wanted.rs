@@ -1,5 +1,6 @@
-//! What the host has to do for which application: contenders kept for those that are not clean and have room, ended for those
-//! that are clean. Pure: what the record and lifecycle said comes in, what is to be asked of lifecycle goes out.
+//! What the host has to do for which application: keep contenders for those that are not clean and
+//! have room, end the contenders of those that are clean. Pure: what the record and lifecycle said
+//! comes in, what is to be asked of lifecycle goes out.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::Work;
 use super::admission::{Shares, Terms, Waiting};
 use super::standing::{Moment, Room, Standing};
 
-/// The pauses between questions that lifecycle refuses.
+/// The pauses after a question that lifecycle refused.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -21,35 +22,37 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ask {
     pub(super) application: ApplicationRef,
-    /// End its contenders, rather than keep them.
+    /// Whether the contenders are to be ended, rather than kept.
     pub(super) clean: bool,
     /// How many contenders are kept.
     pub(super) count: u32,
-    /// What was wished for last: a new wish is worth another try of contenders that gave up.
+    /// The revision of the last wish for the application. A new wish is worth another try of
+    /// contenders that gave up.
     pub(super) wish: u64,
-    /// The trace of its Submit.
+    /// The trace of the application's Submit.
     pub(super) traceparent: String,
-    /// This question is a part of that trace: it is the first one, or the last. What repeats it is not.
+    /// Whether this question is a part of that trace. The first question and the last one are;
+    /// repetitions are not.
     pub(super) traced: bool,
 }
 
-/// One application that something is to be done for.
+/// One application that the host has something to do for.
 #[derive(Debug)]
 struct Entry {
     clean: bool,
     count: u32,
     wish: u64,
     traceparent: String,
-    /// Lifecycle was asked once.
+    /// Lifecycle was asked at least once.
     asked: bool,
-    /// Lifecycle confirmed what is wanted.
+    /// Lifecycle has confirmed what is wanted.
     done: bool,
     /// A question is under way.
     asking: bool,
-    /// No question is asked before.
+    /// The earliest time of the next question.
     retry_at: Boot,
     backoff: Backoff,
-    /// Of one that is clean it means nothing.
+    /// How the application stands with the room; it means nothing once the application is clean.
     standing: Standing,
 }
 
@@ -69,7 +72,7 @@ impl Entry {
         }
     }
 
-    /// Its contenders are to be ended from now on. False: they were before.
+    /// Notes that the contenders are to be ended from now on. False if that was noted before.
     fn is_over_now(&mut self, now: Boot) -> bool {
         if self.clean {
             return false;
@@ -78,13 +81,13 @@ impl Entry {
         true
     }
 
-    /// Lifecycle is to be asked.
+    /// Whether lifecycle is to be asked.
     fn is_open(&self) -> bool {
         !self.done && !self.asking && (self.clean || self.standing.room != Room::Waits)
     }
 }
 
-/// Who waits for room, the next one first, and who has it.
+/// The applications that wait for room, the next one first, and how much room is taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Queue {
     pub(crate) running: usize,
@@ -92,22 +95,27 @@ pub(crate) struct Queue {
     pub(crate) waiting: Vec<InLine>,
 }
 
-/// One that waits.
+/// One application that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InLine {
     pub(crate) application: ApplicationRef,
     pub(crate) share: String,
-    /// How many of its share have room.
+    /// How many applications of its share have room.
     pub(crate) share_running: usize,
 }
 
-/// All applications that something is to be done for.
+/// All applications that the host has something to do for.
+///
+/// The reconciler tells [`Wanted`] what the record and lifecycle say, and asks lifecycle what
+/// [`Wanted::due`] answers. A question that lifecycle has confirmed is not asked again until the
+/// application changes, or until [`Wanted::doubt`] has everything asked for again. An application
+/// leaves once lifecycle has confirmed the end of its contenders, or once the record lacks it.
 #[derive(Debug)]
 pub(super) struct Wanted {
     terms: Terms,
     shares: Shares,
     entries: HashMap<ApplicationRef, Entry>,
-    /// Applications that were seen to become clean, ever.
+    /// How many applications were seen to become clean since the start.
     finished: u64,
 }
 
@@ -116,8 +124,9 @@ impl Wanted {
         Self { terms, shares: Shares::default(), entries: HashMap::new(), finished: 0 }
     }
 
-    /// One application as a snapshot shows it; which one it is, unless it is clean. Snapshots of this build show none of those: what is
-    /// left to be done for them comes out at the snapshot's end.
+    /// Takes in one application of a snapshot, and answers its name unless it is clean. A store of
+    /// this build puts no clean application into the snapshot; what is left to be done for those
+    /// comes out at the snapshot's end.
     pub(super) fn see(&mut self, application: &Application, now: Moment) -> Option<ApplicationRef> {
         if application.clean {
             return None;
@@ -126,12 +135,13 @@ impl Wanted {
         key(application)
     }
 
-    /// Whatever something is to be done for.
+    /// All applications that the host has something to do for.
     pub(super) fn known(&self) -> impl Iterator<Item = ApplicationRef> {
         self.entries.keys().cloned()
     }
 
-    /// Lifecycle has contenders of these: an earlier `up` has let them in, and they do not wait again.
+    /// Takes in that lifecycle has contenders of these applications: an earlier `up` has let them
+    /// in, and they do not wait again.
     pub(super) fn have_contenders(&mut self, known: &HashSet<ApplicationRef>) {
         let entries = self.entries.iter_mut().filter(|(key, _)| known.contains(key));
         for (_, entry) in entries.filter(|(_, entry)| entry.standing.room == Room::Waits) {
@@ -139,7 +149,7 @@ impl Wanted {
         }
     }
 
-    /// One application as it is now.
+    /// Takes in one application as it is now.
     pub(super) fn note(&mut self, application: &Application, moment: Moment) {
         let Some(key) = key(application) else { return };
         let now = moment.boot;
@@ -155,7 +165,9 @@ impl Wanted {
         }
     }
 
-    /// The snapshot is whole: what it did not hold is over or gone. What is over was left behind while nobody looked.
+    /// Takes in that the snapshot is whole. An application that the snapshot lacks is over or gone;
+    /// those in `left_behind` became clean or were forgotten while no host watched, and their
+    /// contenders are still to be ended.
     pub(super) fn snapshot_ended(
         &mut self,
         seen: &HashSet<ApplicationRef>,
@@ -176,12 +188,12 @@ impl Wanted {
         self.entries.retain(|key, _| !gone.contains(key));
     }
 
-    /// Everything is to be asked for again.
+    /// Has everything asked for again.
     pub(super) fn doubt(&mut self) {
         self.entries.values_mut().for_each(|entry| entry.done = false);
     }
 
-    /// What is to be asked now; each of these questions is under way from here on.
+    /// The questions to ask now; each of them counts as under way from here on.
     pub(super) fn due(&mut self, now: Boot) -> Vec<Ask> {
         self.let_in(now);
         let due = self.entries.iter_mut().filter(|(_, entry)| entry.is_open() && entry.retry_at <= now);
@@ -200,7 +212,7 @@ impl Wanted {
         .collect()
     }
 
-    /// Gives the room that there is to those whose turn it is.
+    /// Gives the free room to the applications whose turn it is.
     fn let_in(&mut self, now: Boot) {
         let max = self.terms.max_running;
         let ending = self.unclean().filter(|(_, entry)| entry.standing.room == Room::Ends).count();
@@ -228,7 +240,7 @@ impl Wanted {
         self.entries.iter().filter(|(_, entry)| !entry.clean)
     }
 
-    /// How many of each share have room.
+    /// How many applications of each share have room.
     fn running(&self) -> HashMap<&str, usize> {
         let mut running = HashMap::new();
         for (_, entry) in self.unclean().filter(|(_, entry)| entry.standing.runs()) {
@@ -247,7 +259,7 @@ impl Wanted {
         self.shares.turns(waiting, running)
     }
 
-    /// Who waits, and why.
+    /// The queue as it is shown to users.
     pub(super) fn queue(&self, now: Boot) -> Queue {
         let running = self.running();
         let waiting = self.turns(&running, now).into_iter().map(|one| InLine {
@@ -259,7 +271,7 @@ impl Wanted {
         Queue { running: running.values().sum(), max_running: self.terms.max_running, waiting }
     }
 
-    /// A question was answered.
+    /// Takes in the answer to a question.
     pub(super) fn answered(&mut self, ask: &Ask, confirmed: bool, now: Boot) {
         let Some(entry) = self.entries.get_mut(&ask.application) else { return };
         entry.asking = false;
@@ -268,7 +280,8 @@ impl Wanted {
             return;
         }
         entry.backoff.reset();
-        // It may have become clean while contenders were asked for: then that is still to be done.
+        // The application may have become clean while contenders were asked for; then their end is
+        // still to be asked for.
         if ask.clean {
             self.entries.remove(&ask.application);
         } else if !entry.clean && entry.wish == ask.wish {
@@ -276,7 +289,7 @@ impl Wanted {
         }
     }
 
-    /// When the next question is due; `None` while all are answered or under way.
+    /// When the next question is due; `None` while all questions are answered or under way.
     pub(super) fn next_due(&self) -> Option<Boot> {
         self.entries.values().filter(|entry| entry.is_open()).map(|entry| entry.retry_at).min()
     }

@@ -12,17 +12,19 @@ use crate::words;
 /// A job that runs longer than this is worth a line before its end.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// Jobs that are not told to their end yet.
+/// The jobs that the story has not told to their end yet.
 #[derive(Debug)]
 pub(super) struct Jobs {
     directory: PathBuf,
-    /// How to read what a job's processes print, but for their role; `None` where nobody keeps it.
+    /// The command that reads what a job's processes print, without the role; `None` where that
+    /// output is not kept.
     logs: Option<String>,
-    /// In the output of which role is what a job prints.
+    /// The role whose output holds what a job prints.
     prints_in: ByName<String>,
-    /// Submitted: when, and whether that was told.
+    /// The jobs that were submitted: when, and whether a line said that they run.
     running: ByName<(Duration, bool)>,
-    /// Ended well with output that is not published yet: the line waits for that.
+    /// The lines of jobs that succeeded and whose output is not published yet; a line is told once
+    /// it is.
     publishing: ByName<String>,
 }
 
@@ -31,7 +33,7 @@ impl Jobs {
         Self { directory, logs, prints_in: ByName::new(), running: ByName::new(), publishing: ByName::new() }
     }
 
-    /// A transition of a job.
+    /// The line for a transition of a job, if the transition is worth one.
     pub(super) fn event(
         &mut self,
         elapsed: Duration,
@@ -61,7 +63,7 @@ impl Jobs {
         let mut text = format!("{}  {outcome}", words::one_line(name));
         if outcome != "SUCCEEDED" {
             let why = attributes.some("message").unwrap_or(&event.reason);
-            // The reason of a job that was cancelled is that it was.
+            // The reason of a cancelled job repeats the outcome.
             if let Some(line) = why.lines().next().filter(|line| *line != outcome) {
                 text.push_str(&format!("  {}", words::cut(line, 120)));
             }
@@ -76,7 +78,7 @@ impl Jobs {
         None
     }
 
-    /// A job's output is at its final place.
+    /// The line for a job whose output is at its final place.
     pub(super) fn published(&mut self, attributes: &Attributes<'_>) -> Option<String> {
         let name = attributes.get("name");
         let told =
@@ -87,7 +89,7 @@ impl Jobs {
         Some(format!("{told}{} ({}, {})", place.unwrap_or_default(), plural(files, "file"), size(bytes)))
     }
 
-    /// Lines of jobs whose output was not published before the application ended.
+    /// The lines of jobs whose output was not published before the application ended.
     pub(super) fn unpublished(&mut self) -> Vec<String> {
         std::mem::take(&mut self.publishing)
             .into_values()
@@ -95,7 +97,7 @@ impl Jobs {
             .collect()
     }
 
-    /// Jobs that have run for a while and were not told of; they are now.
+    /// The lines of jobs that have run for a while and had no line; each job gets one such line.
     pub(super) fn still_running(&mut self, elapsed: Duration) -> Vec<String> {
         let (logs, prints_in) = (&self.logs, &self.prints_in);
         let untold =
@@ -110,7 +112,8 @@ impl Jobs {
             .collect()
     }
 
-    /// A location as short as it can be understood from where the reader is; a directory ends with a slash.
+    /// A location as short as the reader can understand it from the current directory; a directory
+    /// ends with a slash.
     fn shown(&self, location: &str) -> String {
         let path = Path::new(location.strip_prefix("file://").unwrap_or(location));
         let short = path.strip_prefix(&self.directory).unwrap_or(path).display().to_string();
@@ -118,7 +121,8 @@ impl Jobs {
     }
 }
 
-/// An executed-again main() came back to a job that is recorded, by its name or by its place.
+/// Says that a main() which was executed again came back to a recorded job, found by its name or by
+/// its place.
 fn attached(attributes: &Attributes<'_>) -> String {
     let name = words::one_line(attributes.get("name"));
     let (asked, which) = match attributes.some("asked") {

@@ -25,12 +25,13 @@ fn clean() -> Application {
     application
 }
 
-/// Watches an application that is clean; how long that took by its own clock, and what was said.
+/// Watches an application that is clean. Answers how long that took by its own clock, and what was
+/// said.
 async fn watched(output_ends: bool) -> (Duration, String) {
     let state = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new());
     let places = Places::new(state.path());
-    // Whatever happens, nobody starts a host here: there is one.
+    // The lock makes a host seem to run, so that the watch does not start one.
     let lock = HostLock::take(&places.host_lock(), &(Arc::new(SystemClock) as _)).await.unwrap();
     let record = Puppet::new(clock.clone()).await;
     record.holds(clean());

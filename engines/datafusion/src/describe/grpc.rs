@@ -1,4 +1,4 @@
-//! `DescribeService`: proto to and from what the engine knows.
+//! `DescribeService`: translates between proto and what the engine knows.
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,15 @@ use crate::graph::ENGINE;
 use crate::settings::Settings;
 use crate::{publish, wire};
 
-/// What a worker needs beside the memory of its jobs: the process itself, buffers of readers and writers.
+/// What a worker needs beside the memory of its jobs: the process itself, and the buffers of
+/// readers and writers.
 const WORKER_OVERHEAD_BYTES: u64 = 256 << 20;
-/// Generous: a worker is ready in a fraction of a second.
+/// How long a worker may take to be ready. That is generous, because it takes a fraction of a
+/// second.
 const READY_SECONDS: i64 = 30;
 
-/// The service.
+/// The engine's answers to a runner: which processes an application's cluster has, how its main()
+/// is started, and how its output is published and swept.
 #[derive(Clone, Debug)]
 pub struct Describe {
     executable: String,
@@ -85,7 +88,7 @@ impl DescribeService for Describe {
                 timeout: Some(prost_types::Duration { seconds: READY_SECONDS, nanos: 0 }),
                 probe: Some(readiness::Probe::GrpcHealth(true)),
             }),
-            // It executes the jobs: its death is a new incarnation.
+            // The worker executes the jobs, so that its death begins a new incarnation.
             restart: RestartPolicy::Never.into(),
             serves_jobs: true,
             ..Role::default()
@@ -172,7 +175,7 @@ fn settings(spec: &api::ApplicationSpec) -> Result<Settings, Status> {
     })
 }
 
-/// Launch options of Flink that change nothing here are refused, not ignored.
+/// Refuses launch options of Flink, which mean nothing here, instead of ignoring them.
 fn refuse_meaningless(program: &api::Program) -> Result<(), Status> {
     let given = [
         (!program.entry_class.is_empty(), "program.entry_class", "-c names a Java class"),
@@ -209,7 +212,8 @@ fn program_status(error: ProgramError) -> Status {
     }
 }
 
-/// Beside the script where the user has it; what was fetched from elsewhere has only its working directory.
+/// The directory of relative inputs: that of the script where the user has it, or that of the
+/// fetched copy if the script came from elsewhere.
 fn input_directory(file: &LocalArtifact) -> PathBuf {
     let local = match file.uri.split_once("://") {
         Some(("file" | "local", path)) => {

@@ -1,4 +1,4 @@
-//! What kind of program a file is, from its name and its first bytes.
+//! Which kind of program a file is, from its name and its first bytes.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::script::{Script, SqlError};
 /// A program that this engine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// A `.sql` script; parsed, so far without errors.
+    /// A `.sql` script, which parses without errors.
     Script,
     /// A native executable, built with the SDK if it is to execute jobs.
     Native,
@@ -21,22 +21,22 @@ pub enum Program {
 /// Why a file is no program of this engine.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// Another engine's kind.
+    /// A program of another engine.
     #[error("'{name}' is {what}, which the datafusion engine does not run: {remedy}")]
     Unsupported {
-        /// File name.
+        /// The file's name.
         name: String,
-        /// What it is.
+        /// The kind of program.
         what: &'static str,
         /// The way out.
         remedy: &'static str,
     },
-    /// Not executable here.
+    /// The file is no executable for this machine.
     #[error("'{name}' is not an executable for this machine: {why}")]
     NotExecutable {
-        /// File name.
+        /// The file's name.
         name: String,
-        /// What was found.
+        /// What was found instead.
         why: String,
     },
     /// A mistake in a script.
@@ -45,7 +45,7 @@ pub enum ProgramError {
     /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable {
-        /// The file.
+        /// The file's path.
         path: PathBuf,
         /// The operating system's answer.
         source: std::io::Error,
@@ -95,7 +95,7 @@ impl Program {
     }
 }
 
-/// The first byte of a script that is no text, by its place.
+/// The error at the first byte that makes a script no text.
 fn not_text(name: &str, error: &FromUtf8Error) -> SqlError {
     let text = String::from_utf8_lossy(error.as_bytes());
     let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
@@ -104,7 +104,7 @@ fn not_text(name: &str, error: &FromUtf8Error) -> SqlError {
     SqlError::at(name, &text, line, column, 1, "the script is not UTF-8 text").with_help("save it as UTF-8")
 }
 
-/// ELF of this machine, or a script with an interpreter.
+/// Accepts an ELF file for this machine, or a script with an interpreter.
 fn executable(head: &[u8]) -> Result<(), String> {
     if let Some(rest) = head.strip_prefix(b"#!") {
         return has_interpreter(rest);
@@ -116,7 +116,7 @@ fn executable(head: &[u8]) -> Result<(), String> {
     let ours = match std::env::consts::ARCH {
         "x86_64" => 62,
         "aarch64" => 183,
-        // Elsewhere the system itself decides when it is started.
+        // On other machines the operating system decides when the program is started.
         _ => machine,
     };
     if machine == ours {
@@ -126,7 +126,8 @@ fn executable(head: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What follows `#!` names a file. The system would say of the script itself that it is not there.
+/// Accepts a first line whose `#!` names a file. Otherwise the operating system would say that the
+/// script itself is missing.
 fn has_interpreter(rest: &[u8]) -> Result<(), String> {
     let line = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);

@@ -1,4 +1,4 @@
-//! Counters of a running job, taken from DataFusion's own metrics when somebody asks.
+//! The counters of a running job, taken from DataFusion's own metrics when they are asked for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +13,10 @@ pub struct Progress {
     pub rows_in: u64,
     /// Rows returned or written.
     pub rows_out: u64,
-    /// Bytes read from files: what Parquet says it scanned, for text the sizes of the files begun.
+    /// Bytes read from files: for Parquet the bytes that it says it scanned, for text the sizes of
+    /// the files begun.
     pub bytes_in: u64,
-    /// Bytes of the result or of the staged files; known at the end.
+    /// Bytes of the result or of the staged files, known at the end.
     pub bytes_out: u64,
 }
 
@@ -27,7 +28,8 @@ pub struct ProgressGauge {
 
 #[derive(Debug, Default)]
 struct Gauge {
-    /// A job that writes an empty file runs two plans.
+    /// The plans that run, each with whether it writes; a job that writes an empty file runs two of
+    /// them.
     plans: Vec<(Arc<dyn ExecutionPlan>, bool)>,
     rows_out: u64,
     bytes_out: u64,
@@ -41,7 +43,8 @@ impl ProgressGauge {
             Progress { rows_out: gauge.rows_out, bytes_out: gauge.bytes_out, ..Progress::default() };
         for (plan, writes) in &gauge.plans {
             if *writes {
-                // The sink's own count appears only when it is done; what flows into it is live.
+                // The sink's own count appears only when the sink is done, whereas what flows into
+                // it is counted live.
                 progress.rows_out +=
                     plan.children().iter().map(|child| output_rows(child.as_ref())).sum::<u64>();
             }
@@ -54,7 +57,8 @@ impl ProgressGauge {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).plans.push((plan, writes));
     }
 
-    /// A writing plan is done: its own count of rows replaces what was seen flowing into it.
+    /// Notes that a writing plan is done: its own count of rows replaces what was seen flowing into
+    /// it.
     pub(super) fn wrote(&self, rows: u64) {
         let mut gauge = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, writes) in &mut gauge.plans {
@@ -81,7 +85,7 @@ impl ProgressGauge {
     }
 }
 
-/// Rows that left a node; a node without metrics passes its children's on.
+/// The rows that left a node; a node without metrics passes on those of its children.
 fn output_rows(plan: &dyn ExecutionPlan) -> u64 {
     match plan.metrics().and_then(|m| m.output_rows()) {
         Some(rows) => rows as u64,

@@ -1,4 +1,4 @@
-//! A SELECT: its rows become one Arrow IPC stream in the work directory.
+//! Runs a SELECT: its rows become one Arrow IPC stream in the work directory.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -55,7 +55,7 @@ pub(super) async fn run(
     })
 }
 
-/// Refuses to grow past a limit.
+/// A writer that refuses to grow past a limit.
 struct Bounded<W> {
     inner: W,
     written: u64,

@@ -1,4 +1,5 @@
-//! A COPY or INSERT: files in a staging directory below the target, durable before the job's end is told.
+//! Runs a COPY or INSERT: its files go into a staging directory below the target, and are durable
+//! before the job's end is told.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,8 @@ pub(super) async fn run(
     if directory.exists() {
         fs::remove_dir_all(&directory).map_err(|e| target_error(&location, &e))?;
     }
-    // Their names are durable before the end of the job is told, those of a new target and of what is above it, too.
+    // The names of all directories are durable before the end of the job is told, also those of a
+    // new target and of what is above it.
     disk::make_directories(&directory, 0o777).map_err(|e| target_error(&location, &e))?;
 
     let single = sink.options.get("single_file_output").is_some_and(|v| v.trim() == "true");
@@ -46,7 +48,8 @@ pub(super) async fn run(
     write(session, query, sink, &directory, single && sink.partition_by.is_empty(), context).await?;
     let mut found = files_in(&directory).map_err(JobError::io(&directory))?;
     if found.is_empty() && sink.partition_by.is_empty() {
-        // No rows, no file: a reader would find no columns. One empty file keeps the schema.
+        // Without rows DataFusion writes no file, in which a reader would find no columns; one
+        // empty file keeps the schema.
         let nothing = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
         write(session, nothing, sink, &directory, true, context).await?;
         found = files_in(&directory).map_err(JobError::io(&directory))?;
@@ -69,11 +72,11 @@ pub(super) async fn run(
     Ok(JobOutput { result: None, outputs: vec![output], progress })
 }
 
-/// Removes what a failed job staged, and the directories that were made only for it.
+/// Removes what a failed job has staged, and the directories that were made only for it.
 pub(super) fn discard(sink: &Sink, context: &RunContext) {
     let location = Path::new(&sink.location);
     let _ = fs::remove_dir_all(location.join(staging_of(&context.job_id, context.incarnation)));
-    // These two only go when they are empty.
+    // These two directories are removed only if they are empty.
     let _ = fs::remove_dir(location.join(STAGING));
     let _ = fs::remove_dir(location);
 }
@@ -102,7 +105,7 @@ async fn write(
     Ok(())
 }
 
-/// Relative paths and sizes in a stable order, each file flushed to the disk.
+/// The files with their relative paths and sizes in a stable order, each one flushed to the disk.
 fn files_in(root: &Path) -> std::io::Result<Vec<(String, u64)>> {
     let mut files = Vec::new();
     let mut open = vec![root.to_owned()];
@@ -127,7 +130,7 @@ fn files_in(root: &Path) -> std::io::Result<Vec<(String, u64)>> {
     Ok(files)
 }
 
-/// Keeps partition directories and the whole extension.
+/// The final name of a staged file, which keeps partition directories and the whole extension.
 fn final_name(staged: &str, job_id: &str, n: usize) -> String {
     let (directory, name) = match staged.rsplit_once('/') {
         Some((directory, name)) => (Some(directory), name),

@@ -8,7 +8,7 @@ use crate::session::ScriptSession;
 
 const JOB: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
-/// Runs for hours, in small steps.
+/// A query that runs for hours, in small steps.
 const ENDLESS: &str = "SELECT count(*) FROM (SELECT unnest(generate_series(1, 100000)) AS a) CROSS JOIN
     (SELECT unnest(generate_series(1, 100000)) AS b) CROSS JOIN (SELECT unnest(generate_series(1, 100000)) AS c) WHERE a + b + c < 0";
 
@@ -51,7 +51,8 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The end of a job is the commit point: what it staged, and every directory on the way, is on the disk before it is told.
+/// The end of a job is the commit point: what the job staged, and every directory on the way, is on
+/// the disk before the end is told.
 #[tokio::test]
 async fn a_new_target_is_durable_with_all_that_was_made_above_it() {
     let world = World::new();
@@ -105,7 +106,7 @@ async fn a_cancelled_job_ends_soon_and_leaves_nothing() {
     let context = world.context();
     let cancel = context.cancel.clone();
     let running = tokio::spawn(async move { run(&graph, &context).await });
-    // Staged means that it runs.
+    // Staged files show that the job runs.
     while names(&world.out().join("x")).is_empty() {
         tokio::task::yield_now().await;
     }
@@ -130,7 +131,7 @@ async fn memory_is_bounded_by_spilling_or_by_an_error_that_says_so() {
     let world = World::new();
     let sql = "SELECT n, n % 7 AS k, 'some text that takes room ' || n AS t FROM (SELECT unnest(generate_series(1, 400000)) AS n)
                ORDER BY t DESC";
-    // One sort: two at once share the memory by chance.
+    // One sort, because two at once would share the memory by chance.
     let one = "SET datafusion.execution.target_partitions = 1";
     let graph = world.graph(&format!("{one}; COPY ({sql}) TO 'x' STORED AS CSV")).await;
     let context = RunContext { memory_limit_bytes: 24 << 20, ..world.context() };

@@ -1,8 +1,8 @@
-//! Our extension codec: one on both sides, under one name.
+//! The engine's extension codec, which writer and reader share under one name.
 //!
-//! Ballista's codec gives file formats other numbers than DataFusion's default one; a plan written by one and read by
-//! the other ran and wrote Arrow files. Ours carries no extension at all and refuses each by name, so that there is nothing
-//! that two readers could understand differently.
+//! Ballista's codec gives file formats other numbers than DataFusion's default one; a plan written
+//! by one and read by the other ran and wrote Arrow files. The codec here carries no extension at
+//! all and refuses each by name, so that two readers have nothing to understand differently.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use super::storable;
 use crate::error::GraphError;
 
-/// The codec named by [`super::CODEC`].
+/// The codec that [`super::CODEC`] names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Codec;
 

@@ -5,9 +5,10 @@ use proto::api::{Edge, GraphDescription, Vertex};
 
 use super::{JobGraph, JobKind};
 
-/// Operators beyond this many are left out: the picture is for people, and a record has a bound.
+/// How many operators are shown; further ones are left out, because the picture is for people and a
+/// record has a bound.
 const MAX_VERTICES: usize = 200;
-/// A detail longer than this many characters is cut.
+/// The length in characters at which a detail is cut.
 const MAX_DETAIL: usize = 200;
 
 pub(super) fn describe(graph: &JobGraph, query: &LogicalPlan) -> GraphDescription {

@@ -32,7 +32,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// `parquet`, `csv` or `json`.
+    /// The format's name: `parquet`, `csv` or `json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
@@ -50,24 +50,25 @@ impl Format {
 /// A target directory and how files in it are written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
-    /// As the program wrote it, for people.
+    /// The target as the program wrote it, for people.
     pub target: String,
-    /// Absolute directory that will hold the parts; `COPY TO 'x.parquet'` makes a directory of that name.
+    /// The absolute directory that will hold the parts; `COPY TO 'x.parquet'` makes a directory of
+    /// that name.
     pub location: String,
-    /// What is written.
+    /// The format of the files.
     pub format: Format,
-    /// The format's options in DataFusion's protobuf; `None` takes the session's.
+    /// The format's options in DataFusion's protobuf; `None` takes those of the session.
     pub format_options: Option<Vec<u8>>,
-    /// Options as written in SQL, applied on top.
+    /// The options as written in SQL, which are applied on top.
     pub options: BTreeMap<String, String>,
-    /// Columns that become `column=value` directories.
+    /// The columns that become `column=value` directories.
     pub partition_by: Vec<String>,
-    /// Parts of other generations may be in the target.
+    /// Whether parts of other generations may be in the target.
     pub append: bool,
 }
 
 impl Sink {
-    /// Files in `location` (absolute) with the session's options.
+    /// A sink that writes files into `location` (absolute) with the session's options.
     pub fn new(location: impl Into<String>, format: Format) -> Self {
         let location = location.into();
         Self {
@@ -113,7 +114,8 @@ impl Sink {
         Ok(sink)
     }
 
-    /// An INSERT into an external table writes what a COPY with the table's options would. SQL calls it appending, so it is.
+    /// The sink of an INSERT into an external table, which writes what a COPY with the table's
+    /// options would write. The sink appends, because that is what SQL means by INSERT.
     pub(super) fn of_insert(
         target: &Arc<dyn TableSource>,
         input: &LogicalPlan,
@@ -147,7 +149,8 @@ impl Sink {
         sink.format_options = Some(bytes);
         sink.partition_by = options.table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
         sink.append = true;
-        // `WITH ORDER` is a promise about every file of the table.
+        // `WITH ORDER` is a promise about every file of the table, also about the ones that are
+        // written here.
         let query = match options.file_sort_order.first() {
             Some(order) if !order.is_empty() => {
                 LogicalPlanBuilder::from(input.clone()).sort(order.clone())?.build()?
@@ -157,7 +160,8 @@ impl Sink {
         Ok((sink, query))
     }
 
-    /// The COPY of `query` into `url`, a directory with a trailing `/` or, when `single_file`, one file.
+    /// The COPY of `query` into `url`, a directory with a trailing `/` or, when `single_file`, one
+    /// file.
     pub(crate) fn copy_of(
         &self,
         query: LogicalPlan,
@@ -186,7 +190,7 @@ impl Sink {
     }
 }
 
-/// A path of this machine; object stores come later.
+/// A path of this machine. Object stores are refused, because they are not supported yet.
 fn local_path(url: &str) -> Result<String, GraphError> {
     let path = match url.split_once("://") {
         None => url.to_owned(),
@@ -226,8 +230,9 @@ fn encode_factory(factory: &dyn FileFormatFactory) -> Result<(Format, Option<Vec
     }
 }
 
-// DataFusion's format messages hold the complete options of a format; its `FileFormatFactory` codec is not used, because
-// it cannot tell "no options" from "all defaults", which ignores the session's settings.
+// DataFusion's format messages hold the complete options of a format. Its `FileFormatFactory` codec
+// is not used, because that codec cannot tell "no options" from "all defaults", and the latter
+// ignores the session's settings.
 
 fn encode_csv(options: &CsvOptions) -> Result<Vec<u8>, GraphError> {
     Ok(protobuf::CsvFormat { options: Some(options.try_into()?) }.encode_to_vec())

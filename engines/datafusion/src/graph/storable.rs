@@ -1,4 +1,4 @@
-//! What cannot be stored, by name, before DataFusion's encoder says it in its own words.
+//! Refuses by name what cannot be stored, before DataFusion's encoder refuses it in its own words.
 
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use crate::error::GraphError;
 
-/// Walks the plan, its subqueries and the views in it.
+/// Checks the plan, its subqueries and the views in it.
 pub(super) fn check(plan: &LogicalPlan) -> Result<(), GraphError> {
     plan.apply_with_subqueries(|node| {
         match node {
@@ -41,7 +41,7 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), GraphError> {
 }
 
 fn is_storable(provider: &dyn TableProvider) -> bool {
-    // The working table of a recursive CTE has no public name but is encoded by DataFusion itself.
+    // The working table of a recursive CTE has no public name, but DataFusion's encoder knows it.
     provider.is::<ListingTable>()
         || provider.is::<EmptyTable>()
         || provider.is::<datafusion::catalog::cte_worktable::CteWorkTable>()

@@ -1,6 +1,7 @@
-//! Subqueries that DataFusion's encoder does not know become joins first, as its optimizer would make them anyway.
+//! Turns subqueries that DataFusion's encoder does not know into joins, as DataFusion's optimizer
+//! would do anyway.
 //!
-//! Only those rules run that do so: everything else is left to the worker, `now()` included.
+//! Only the rules run that do so; everything else is left to the worker, also the value of `now()`.
 
 use std::sync::Arc;
 

@@ -25,7 +25,8 @@ fn sample() -> JobGraph {
     }
 }
 
-/// One file per version of the envelope: it may never change.
+/// The file of this version of the envelope may never change, because stored graphs have to stay
+/// readable.
 #[test]
 fn the_envelope_of_version_1_is_this_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/graph-v1.bin");

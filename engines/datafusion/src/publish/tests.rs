@@ -120,7 +120,7 @@ fn each_job_that_adds_to_a_target_marks_its_own_parts_and_leaves_what_is_there()
     target.write(MARKER);
     publish(&[output], &own()).unwrap();
     assert_eq!(target.files(), [MARKER.to_owned(), format!("{MARKER}-{JOB}"), "part-a-0.csv".to_owned()]);
-    assert_eq!(fs::read_to_string(target.path().join(MARKER)).unwrap(), MARKER, "it was somebody else's");
+    assert_eq!(fs::read_to_string(target.path().join(MARKER)).unwrap(), MARKER, "it was not the job's own");
 }
 
 #[test]

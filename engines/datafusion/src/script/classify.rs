@@ -1,4 +1,4 @@
-//! Which statement is set-up, which is a job, and what is refused by name.
+//! Decides which statement is set-up, which is a job, and which is refused by name.
 
 use datafusion::sql::parser::{CreateExternalTable, Statement};
 use datafusion::sql::sqlparser::ast::{CopySource, CreateTable, Insert, ObjectType, Set, Statement as Sql};

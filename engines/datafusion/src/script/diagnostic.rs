@@ -15,15 +15,15 @@ use crate::error::plain;
 /// A mistake in a script, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlError {
-    /// File name of the script.
+    /// The script's file name.
     pub file: String,
-    /// From 1.
+    /// The line, from 1.
     pub line: u64,
-    /// In characters, from 1.
+    /// The column in characters, from 1.
     pub column: u64,
     /// How many characters are underlined, at least 1.
     pub width: usize,
-    /// The line as it stands in the script.
+    /// The line as the script has it.
     pub source_line: String,
     /// What is wrong.
     pub message: String,
@@ -56,12 +56,12 @@ impl fmt::Display for SqlError {
     }
 }
 
-/// Names that exist, for messages about one that does not.
+/// The names that exist, for messages about one that does not.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Tables and views of the session.
+    /// The tables and views of the session.
     pub tables: Vec<String>,
-    /// Functions of the engine.
+    /// The functions of the engine.
     pub functions: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl SqlError {
         self
     }
 
-    /// A syntax error; sqlparser writes its place at the end of the text.
+    /// The error for wrong syntax; sqlparser writes the place at the end of its text.
     pub(crate) fn from_parser(file: &str, text: &str, start: (u64, u64), error: &DataFusionError) -> Self {
         if matches!(error.find_root(), DataFusionError::SQL(e, _) if matches!(**e, ParserError::RecursionLimitExceeded))
         {
@@ -106,13 +106,13 @@ impl SqlError {
             None => (full, None),
         };
         let (line, column) = place.unwrap_or_else(|| {
-            // "found: EOF" has no place: the fault is where the statement stops.
+            // "found: EOF" comes without a place, because the fault is where the statement stops.
             if message.ends_with("found: EOF") { end_of(text) } else { start }
         });
         Self::at(file, text, line, column, word_width(text, line, column), message)
     }
 
-    /// A name or type error found while planning.
+    /// The error for a wrong name or type, which is found while planning.
     pub(crate) fn from_planner(
         file: &str,
         text: &str,
@@ -178,7 +178,7 @@ fn suggest(what: &str, wrong: &str, names: &[String]) -> String {
     text
 }
 
-/// The closest name within a third of its length.
+/// The closest name, if it differs in a third of its length at most.
 pub(crate) fn nearest<'a>(wrong: &str, names: &'a [String]) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase();
     names
@@ -189,7 +189,7 @@ pub(crate) fn nearest<'a>(wrong: &str, names: &'a [String]) -> Option<&'a str> {
         .map(|(_, name)| name.as_str())
 }
 
-/// Edits between two words, a swap of neighbours counting as one.
+/// The number of edits between two words; a swap of neighbours counts as one.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];
@@ -212,7 +212,7 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// `3, Column: 15` → (3, 15).
+/// Reads `3, Column: 15` as (3, 15).
 fn parse_place(place: &str) -> Option<(u64, u64)> {
     let (line, column) = place.split_once(", Column: ")?;
     let digits: String = column.chars().take_while(char::is_ascii_digit).collect();
@@ -232,7 +232,7 @@ fn word_width(text: &str, line: u64, column: u64) -> usize {
     word.take_while(|c| c.is_alphanumeric() || *c == '_').count().max(1)
 }
 
-/// The part of `text` between two places; `end` is exclusive, columns count characters.
+/// The part of `text` between two places; `end` is exclusive, and columns count characters.
 pub(super) fn slice(text: &str, start: Location, end: Location) -> &str {
     let offset = |at: Location| {
         let mut begin = 0;

@@ -1,4 +1,5 @@
-//! Where relative paths of a script lead: inputs beside the script, outputs below the output directory.
+//! Where the relative paths of a script lead: inputs beside the script, outputs below the output
+//! directory.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +14,7 @@ use super::{Script, ScriptStatement, SqlError};
 pub struct Paths {
     /// The script's own directory, absolute.
     pub inputs: PathBuf,
-    /// Where outputs of relative targets go, absolute.
+    /// The absolute directory that relative targets begin at.
     pub outputs: PathBuf,
 }
 
@@ -29,7 +30,8 @@ impl Paths {
     }
 }
 
-/// Keeps a trailing `/`, which tells a directory from a file, and globs.
+/// The absolute path. A trailing `/`, which tells a directory from a file, is kept, and so are
+/// globs.
 fn resolve(root: &Path, location: &str) -> Result<String, String> {
     let path = match location.split_once("://") {
         Some(("file", path)) => path,
@@ -49,7 +51,8 @@ fn resolve(root: &Path, location: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// `y/../x/` is `x`. What leads above the beginning of a relative path stays.
+/// The path without dots: `y/../x/` is `x`. Dots that lead above the beginning of a relative path
+/// stay.
 fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
@@ -64,23 +67,24 @@ fn without_dots(path: &Path) -> PathBuf {
     plain
 }
 
-/// One and the same for all spellings of a place: also for those that lead there through a link, as
-/// far as it exists.
+/// One path for all spellings of a place, also for those that lead there through a link, as far as
+/// the place exists.
 pub(super) fn place(root: &Path, location: &str) -> PathBuf {
     let path = without_dots(&root.join(location.strip_prefix("file://").unwrap_or(location)));
     let known = path.ancestors().filter(|there| there.is_absolute()).find_map(|there| {
         let rest = path.strip_prefix(there).ok()?;
         Some(there.canonicalize().ok()?.join(rest))
     });
-    // Without a separator at its end.
+    // Collecting the components drops a separator at the end.
     known.unwrap_or(path).components().collect()
 }
 
 impl Script {
     /// The statement with every location made absolute.
     ///
-    /// A relative location is an *output* when a COPY writes it or an INSERT of this script goes into the table, otherwise an
-    /// input; so a script reads back what an earlier statement wrote without saying where that is.
+    /// A relative location is an *output* if a COPY writes it or an INSERT of this script goes into
+    /// its table, and otherwise an input. Hence a script reads back what an earlier statement wrote
+    /// without saying where that is.
     pub(crate) fn resolved(&self, statement: &ScriptStatement, paths: &Paths) -> Result<Statement, SqlError> {
         let mut ast = statement.ast.clone();
         let fail = |message: String| self.error_at(statement, message);
@@ -93,7 +97,8 @@ impl Script {
                     let absolute = if written { paths.output(location) } else { paths.input(location) };
                     *location = absolute.map_err(fail)?;
                     if (inserted || written) && !location.ends_with('/') && !location.contains('*') {
-                        // What a job writes is a directory of parts, also when it is called `x.parquet`.
+                        // What a job writes is a directory of parts, even if it is called
+                        // `x.parquet`.
                         location.push('/');
                     }
                 }
@@ -103,8 +108,8 @@ impl Script {
         Ok(ast)
     }
 
-    /// Locations of a CREATE EXTERNAL TABLE that must be there already, as they are written and absolute: those that this
-    /// script does not write, and that are no pattern.
+    /// The locations of a CREATE EXTERNAL TABLE that have to exist already, as they are written and
+    /// as absolute paths: those that this script does not write, and that are no pattern.
     pub(crate) fn inputs(
         &self,
         statement: &ScriptStatement,
@@ -147,7 +152,7 @@ impl Script {
     }
 }
 
-/// Unquoted names are case-insensitive.
+/// The key by which two table names are the same, because unquoted names are case-insensitive.
 fn key(name: &ObjectName) -> String {
     name.to_string().to_ascii_lowercase()
 }

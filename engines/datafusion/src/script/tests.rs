@@ -135,7 +135,7 @@ fn two_statements_without_a_semicolon_are_an_error_at_the_second() {
 #[test]
 fn job_names_are_unique_and_well_formed() {
     assert!(refusal("-- job: a\nSELECT 1;\n-- job: a\nSELECT 2").message.contains("already used by line 2"));
-    // A job without a name has one in the record.
+    // A job without a name of its own has one in the record.
     let error = refusal("SELECT 1;\n-- job: job-0\nSELECT 2");
     assert_eq!(error.line, 3);
     assert!(error.message.contains("'job-0' is that of the job in line 1"), "{error}");

@@ -1,4 +1,4 @@
-//! What a worker is told: by its role's command line and by the substrate's environment.
+//! What a worker is told, by its role's command line and by the substrate's environment.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use crate::execute::{DEFAULT_MEMORY_LIMIT_BYTES, DEFAULT_RESULT_LIMIT_BYTES};
 /// Settings of a worker.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Whose cluster this is
+    /// Which cluster this is, where to serve, and where the record is
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// Directory of this process: results before they are stored, and what is spilled
+    /// Directory of this process: for results before they are stored, and for what is spilled
     #[arg(long, env = "MAINSPRING_WORK_DIR")]
     pub work_dir: PathBuf,
     /// Memory of one job before it spills

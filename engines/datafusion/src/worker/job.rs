@@ -26,7 +26,8 @@ use crate::execute::{self, JobOutput, ProgressGauge, RunContext};
 use crate::graph::JobGraph;
 use crate::wire;
 
-/// Waits between two tries while the store is away: often at first, so that a restart costs little.
+/// The shortest and the longest pause between two tries while the store is away. The first pauses
+/// are short, so that a restart of the store costs little.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
@@ -36,9 +37,9 @@ pub(super) struct Workshop {
     pub(super) record: Arc<dyn Record>,
     pub(super) clock: SharedClock,
     pub(super) tasks: Tasks,
-    /// Where jobs run.
+    /// The threads that jobs run on.
     pub(super) queries: Queries,
-    /// Jobs that may run at once.
+    /// How many jobs may run at once.
     pub(super) turns: Arc<Semaphore>,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct Run {
     pub(super) graph: JobGraph,
     pub(super) progress: ProgressGauge,
     pub(super) cancel: CancellationToken,
-    /// Hears of each state that it comes to.
+    /// Called with each state that the job comes to.
     pub(super) tell: Box<dyn Fn(EngineJobState) + Send + Sync>,
 }
 
@@ -68,7 +69,8 @@ pub(super) fn spawn(workshop: Arc<Workshop>, job: Submission, run: Run) {
     let work = async move {
         let shutdown = workshop.tasks.shutdown().clone();
         tokio::select! {
-            // The cluster is going: whoever comes next runs the job again, so no end is told.
+            // The cluster is going away, and its next incarnation runs the job again, so that no
+            // end is told.
             () = shutdown.begun() => Ok(()),
             done = until_recorded(&workshop, job, run) => done,
         }
@@ -76,7 +78,8 @@ pub(super) fn spawn(workshop: Arc<Workshop>, job: Submission, run: Run) {
     tasks.spawn_job(name, work.instrument(span));
 }
 
-/// An error ends the process: this incarnation is superseded.
+/// Runs the job and records its end. An error ends the process, because the record refuses an end
+/// for good once a later incarnation has superseded this one.
 async fn until_recorded(workshop: &Workshop, job: Submission, run: Run) -> Result<(), CallError> {
     let Run { graph, progress, cancel, tell } = run;
     let began = workshop.clock.boot();
@@ -131,7 +134,8 @@ async fn attempt(
     done
 }
 
-/// Records the end; when another one stands already, what was staged here will never be published.
+/// Records the end. If another end stands already, what was staged here is removed, because it will
+/// never be published.
 async fn record(
     workshop: &Workshop,
     id: JobId,
@@ -150,7 +154,7 @@ async fn record(
     Ok(())
 }
 
-/// Tries again with jitter for as long as the store is away; its refusals are final.
+/// Repeats the call, with jitter, for as long as the store is away; the store's refusals are final.
 async fn patiently<T, F, Fut>(workshop: &Workshop, call: F) -> Result<T, CallError>
 where
     F: Fn() -> Fut,
@@ -162,7 +166,8 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        // A connection that breaks shows as one of several codes without a reason of ours. A full store waits for room.
+        // A connection that breaks shows as one of several codes without a reason of ours. A store
+        // that is full is waited for, too.
         let away = error.is_retryable()
             || error.reason().is_none()
             || error.reason() == Some(proto::Reason::StoreFull);

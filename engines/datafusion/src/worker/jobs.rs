@@ -1,4 +1,4 @@
-//! The jobs of one incarnation, and which leader may give orders.
+//! The jobs of one incarnation, in this process.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,10 +22,14 @@ use crate::execute::ProgressGauge;
 use crate::graph::JobGraph;
 use crate::wire;
 
-/// What this engine says to whoever asks for a savepoint.
+/// What this engine answers a caller that asks for a savepoint.
 const NO_SAVEPOINTS: &str = "the datafusion engine has no savepoints: its jobs end by themselves, and one that is lost runs again from its inputs";
 
-/// All jobs of this process; clones are the same.
+/// All jobs of this process, which the leader submits, watches and cancels; clones are the same.
+///
+/// A job stays listed after its end, so that a leader which adopts the cluster later learns of the
+/// end too. Nothing of this list survives the process: its death begins a new incarnation, which
+/// gets its jobs from the leader anew.
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Inner>);
 
@@ -40,7 +44,7 @@ struct Job {
     progress: ProgressGauge,
     cancel: CancellationToken,
     began: Boot,
-    /// Set when it stopped running.
+    /// When it stopped running.
     finished: Option<Boot>,
 }
 
@@ -73,7 +77,7 @@ impl Cluster for Jobs {
         self.0.workshop.record.holds(fence.clone()).await
     }
 
-    /// What runs here was begun by this process: it knows.
+    /// Does nothing, because this process knows every job that it has begun.
     async fn take_stock(&self, _submitted: Vec<JobId>) -> Result<(), Refusal> {
         Ok(())
     }
@@ -87,8 +91,9 @@ impl Cluster for Jobs {
         let progress = ProgressGauge::default();
         let cancel = CancellationToken::new();
         {
-            // The leader may have changed, or sent it twice, while the graph was read. A later one that adopts from here on is told of the
-            // job: it asks for all of them after it has said so.
+            // The leader may have changed, or repeated the call, while the graph was read. A later
+            // leader that adopts from here on learns of the job, because the statuses are read
+            // after its epoch is taken.
             let mut jobs = self.0.jobs();
             if jobs.contains_key(&job.id) {
                 return Ok(true);

@@ -1,4 +1,5 @@
-//! Threads for queries alone: a query that keeps its threads busy must not keep a leader's calls, or probes, waiting.
+//! Threads for queries alone, because a query that keeps its threads busy must not keep a leader's
+//! calls, or probes, waiting.
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -6,7 +7,8 @@ use tokio::task::JoinSet;
 use crate::error::JobError;
 use crate::execute;
 
-/// The runtime that jobs run on. What still runs when it is dropped is left to end with the process.
+/// The runtime that jobs run on. A query that still runs when this value is dropped is left to end
+/// with the process.
 pub(super) struct Queries(Option<Runtime>);
 
 impl Queries {
@@ -14,7 +16,8 @@ impl Queries {
         execute::runtime().map(|runtime| Self(Some(runtime)))
     }
 
-    /// Runs one query there; dropping the future ends it. A panic in a query is that job's failure, not the worker's.
+    /// Runs one query on those threads; dropping the future ends the query. A panic in a query is a
+    /// failure of its job, not of the worker.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         query: impl Future<Output = Result<T, JobError>> + Send + 'static,

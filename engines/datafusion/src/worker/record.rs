@@ -1,4 +1,5 @@
-//! The record as a worker needs it: graphs in, results and ends out, and who may give orders.
+//! The record as a worker needs it: graphs come in, results and ends go out, and the record says
+//! which epoch leads.
 
 use std::path::Path;
 
@@ -16,17 +17,20 @@ use record::{Record as _, Standing};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
-/// The record, seen from a worker.
+/// The record, as a worker uses it. [`GrpcRecord`] is the real one; tests put a record in memory in
+/// its place.
 ///
-/// Every call may be repeated: reads change nothing, payloads are named by their digest, and the first end wins. Errors that
-/// are [retryable](CallError::is_retryable) mean that the store is away.
+/// A worker may repeat every call, and does while the store is away: reads change nothing, payloads
+/// are named by their digest, and the first end wins. Errors that are
+/// [retryable](CallError::is_retryable) mean that the store is away.
 #[async_trait]
 pub trait Record: Send + Sync + 'static {
-    /// The bytes of a stored graph, verified.
+    /// The bytes of a stored graph, verified by their digest.
     async fn graph(&self, digest: Digest) -> Result<Bytes, CallError>;
-    /// Keeps a result file; answers its digest and size in bytes.
+    /// Keeps a result file, and answers its digest and its size in bytes.
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError>;
-    /// Tells how a job ended; refused with INCARNATION_SUPERSEDED once there is a later incarnation.
+    /// Tells how a job ended. The record refuses with INCARNATION_SUPERSEDED once there is a later
+    /// incarnation.
     async fn end(&self, job: JobId, end: JobEnd) -> Result<Standing<JobEnd>, CallError>;
     /// Whether this epoch still leads.
     async fn holds(&self, epoch: EpochFence) -> Result<bool, CallError>;
@@ -76,12 +80,14 @@ fn chunks(file: tokio::fs::File) -> impl Stream<Item = Bytes> + Send + 'static {
 
 async fn next_chunk(mut file: tokio::fs::File) -> Option<(Bytes, tokio::fs::File)> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    // A file that cannot be read on ends the stream early, and the store refuses what is too short.
+    // A file that cannot be read further ends the stream early, and the store refuses a payload
+    // that is too short.
     (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await.ok()?;
     (!chunk.is_empty()).then(|| (Bytes::from(chunk), file))
 }
 
-/// With a reason: a file of this host is not the store that is away, and does not come back by being waited for.
+/// An error with a reason, which therefore is not retried: a file of this host that cannot be read
+/// does not come back by waiting for the store.
 fn unreadable(path: &Path, error: &std::io::Error) -> CallError {
     let text = format!("the result file {} cannot be read: {error}", path.display());
     tonic::Status::from(Problem::new(Reason::DataCorrupt, text)).into()

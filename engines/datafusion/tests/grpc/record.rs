@@ -22,7 +22,7 @@ struct Inner {
     payloads: HashMap<Digest, Vec<u8>>,
     ends: HashMap<JobId, JobEnd>,
     leader: Epoch,
-    /// Answers for the next calls of `end` and `put_result`.
+    /// The answers to the next calls of `end` and `put_result`.
     faults: VecDeque<Status>,
     tries: usize,
 }

@@ -1,4 +1,4 @@
-//! `sql-main` as its own process, against a runner that runs each job in this one.
+//! `sql-main` as a process of its own, against a runner that runs each job in this process.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -112,7 +112,7 @@ fn id(n: u8) -> JobId {
     format!("{n:032x}").parse().unwrap()
 }
 
-/// The incarnation's own token, which all processes of the cluster hold, is one of those that are refused.
+/// The incarnation's own token, which all processes of the cluster hold, is among the refused ones.
 #[tokio::test]
 async fn every_method_opens_for_the_leader_and_for_nobody_else() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! `DescribeService`: proto to and from what the engine knows.
+//! `DescribeService`: translates between proto and what the engine knows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,26 +29,28 @@ use crate::settings::{BadSetting, Known, Settings};
 /// The engine's name.
 pub const ENGINE: &str = "flink";
 
-/// JVMs on busy cores, without archives.
+/// How long a cluster may take to be ready, with JVMs on busy cores and without archives.
 const READY_SECONDS: i64 = 120;
 
 /// How long a session cluster may take to say what it is.
 const GREET_WITHIN: Duration = Duration::from_secs(5);
 
-/// The service.
+/// The engine's answers to a runner: which processes an application's cluster has, how its main()
+/// is started, and what its ended jobs have left.
 #[derive(Clone)]
 pub struct Describe {
     executable: String,
-    /// Where main()'s JVM finds the front.
+    /// The port at which main()'s JVM finds the front.
     front_port: u16,
-    /// `Name:value` lines that Flink's REST client sends with every request.
+    /// The `Name:value` lines that Flink's REST client sends with every request.
     front_headers: String,
     transport: SharedTransport,
     clock: SharedClock,
 }
 
 impl Describe {
-    /// A service whose plans start this very executable and whose main()s call a front at this port with this token.
+    /// A service whose plans start this very executable, and whose main()s call a front at this
+    /// port with this token.
     pub fn new(
         front_port: u16,
         token: &str,
@@ -73,7 +75,8 @@ impl Describe {
         }
     }
 
-    /// One process of ours beside a cluster that is there already.
+    /// The plan for a session cluster: one process of mainspring's beside a cluster that runs
+    /// already.
     fn guest_plan(&self, session: &Session) -> Plan {
         let jobs = Role {
             readiness: Some(ready(Some(readiness::Probe::GrpcHealth(true)))),
@@ -90,7 +93,8 @@ impl Describe {
         }
     }
 
-    /// A wrong address and a cluster of another version are told before anything is begun. One that was there before may be away for a while.
+    /// Refuses a wrong address and a cluster of another version before anything is begun. A cluster
+    /// that the application has used before may be away for a while.
     async fn greet(&self, session: &Session, first: bool) -> Result<(), Status> {
         let cluster = JobManager::new(self.transport.clone(), self.clock.clone(), session.endpoint());
         let away = |why: String| {
@@ -169,7 +173,7 @@ impl DescribeService for Describe {
                     probe: Some(readiness::Probe::GrpcHealth(true)),
                 }),
                 restart: RestartPolicy::Always.into(),
-                // Only it sees the TaskManagers register.
+                // `jobs` is the only process that sees the TaskManagers register.
                 fatal_exit_codes: vec![i32::from(cluster::INCOMPLETE_EXIT)],
                 serves_jobs: true,
                 ..self.role("jobs", &whole)
@@ -178,7 +182,7 @@ impl DescribeService for Describe {
                 ports: vec!["rest".to_owned(), "rpc".to_owned()],
                 files: vec![file()],
                 readiness: Some(ready(Some(readiness::Probe::TcpPortName("rest".to_owned())))),
-                // It executes the jobs: its death is a new incarnation.
+                // The JobManager executes the jobs, so that its death begins a new incarnation.
                 restart: RestartPolicy::Never.into(),
                 resources: resources(memory.0),
                 ..self.role("jobmanager", &[])
@@ -187,9 +191,9 @@ impl DescribeService for Describe {
                 files: vec![file()],
                 replicas: taskmanagers,
                 readiness: Some(ready(None)),
-                // The JobManager runs its tasks elsewhere, or here again.
+                // The JobManager runs the tasks of a lost TaskManager elsewhere, or here again.
                 restart: RestartPolicy::Always.into(),
-                // What its tasks wrote is committed by checkpoints, or it is not.
+                // What the tasks of a TaskManager wrote is committed by checkpoints, or not at all.
                 ends_at_once: true,
                 resources: resources(memory.1),
                 ..self.role("taskmanager", &[])
@@ -237,14 +241,15 @@ impl DescribeService for Describe {
         })?;
         let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
         let warnings = Known::read(&home.known_settings()).warnings(&settings.flink);
-        // A session cluster may get more TaskManagers at any time.
+        // A session cluster may get more TaskManagers at any time, so that no width is told.
         let width = if session.is_none() { settings.width() } else { Vec::new() };
         let mut flink: BTreeMap<String, String> = settings.flink;
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
         let main = role::Role::Main;
         let jvm = jvm::arguments(main, &home, &memory, Loading::ProgramFirst, settings.java_options.of(main));
-        // The plan and nested jars are written there; it is the attempt's own directory.
+        // The plan and nested jars are written to the temporary directory, which is the attempt's
+        // own.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
             .chain(std::iter::once("-Djava.io.tmpdir=.".to_owned()))
             .chain(width)
@@ -262,12 +267,13 @@ impl DescribeService for Describe {
         }))
     }
 
-    /// Flink's sinks commit their output themselves, under the checkpoints that the record fences.
+    /// Publishes nothing, because Flink's sinks commit their output themselves, under the
+    /// checkpoints that the record fences.
     async fn publish(&self, _: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         Ok(Response::new(PublishResponse::default()))
     }
 
-    /// Sinks have no staging of ours; checkpoints are.
+    /// Sweeps checkpoints only, because Flink's sinks have no staging of mainspring's.
     async fn sweep(&self, request: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
         let SweepRequest { state_directory, ended_job_ids, .. } = request.into_inner();
         let jobs = ended_job_ids.iter().map(|id| id.parse::<JobId>()).collect::<Result<Vec<_>, _>>();
@@ -300,7 +306,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos: 0 }
 }
 
-/// What the application says, and which session cluster it wants to use, if it does.
+/// The application's settings, and the session cluster that it wants to use, if it does.
 fn settings(spec: &api::ApplicationSpec) -> Result<(Settings, Option<Session>), Status> {
     let mut given = spec.settings.clone().into_iter().collect();
     let parallelism = spec.program.as_ref().map_or(0, |program| program.parallelism);
@@ -337,7 +343,7 @@ fn program_status(error: ProgramError) -> Status {
     let problem = Problem::new(reason, error.to_string());
     let problem = match error {
         ProgramError::Unsupported(_) => problem,
-        // What helps with native programs does not help here.
+        // The usual remedy is about native programs.
         ProgramError::NotAJar(_) => problem.help("name the jar that the program's build makes"),
         ProgramError::Unreadable { .. } => problem.help("name a jar that can be read"),
     };

@@ -7,7 +7,7 @@ use proto::api;
 /// Why a program cannot be launched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProgramError {
-    /// Another kind of file.
+    /// The file is of another kind.
     #[error("{0} is no .jar: the flink engine runs Flink programs in jars")]
     Unsupported(String),
     /// The file does not begin as a jar does.
@@ -15,12 +15,12 @@ pub(super) enum ProgramError {
         "{0} is no jar (a jar is a zip file): is it what the build made, or a page that says that it is not there?"
     )]
     NotAJar(String),
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{name}: {error}")]
     Unreadable {
-        /// The file.
+        /// The file's name.
         name: String,
-        /// Why not.
+        /// Why it cannot be read.
         error: String,
     },
 }
@@ -28,7 +28,7 @@ pub(super) enum ProgramError {
 /// What every zip file begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Looks whether the file can be a Flink program.
+/// Checks whether the file can be a Flink program.
 pub(super) fn check(name: &str, path: &Path) -> Result<(), ProgramError> {
     use std::io::Read as _;
     if !name.ends_with(".jar") {

@@ -1,5 +1,6 @@
-//! What ended jobs left of their checkpoints. Flink removes them itself after an end is in the record; a JobManager that dies before it
-//! has, or while it writes one, leaves files that no process knows of any more.
+//! Removes what ended jobs left of their checkpoints. Flink removes these files itself after an end
+//! is in the record, but a JobManager that dies before it has done so, or while it writes a
+//! checkpoint, leaves files that no process knows of any more.
 
 use std::io;
 use std::path::Path;
@@ -8,8 +9,9 @@ use proto::JobId;
 
 use crate::launch::{CHECKPOINTS, SAVEPOINTS};
 
-/// Removes the checkpoints of these jobs from the application's own directory, then what is empty of that; answers how many jobs had any.
-/// Checkpoints that a setting or a program puts elsewhere are not looked for: that place is not ours.
+/// Removes the checkpoints of these jobs from the application's own directory, then the directories
+/// that are empty by then. Answers how many jobs had any. Checkpoints that a setting or a program
+/// puts elsewhere are left alone, because that place is not mainspring's.
 pub(super) fn sweep(state_directory: &Path, jobs: &[JobId]) -> io::Result<u32> {
     let checkpoints = state_directory.join(CHECKPOINTS);
     let mut removed = 0;
@@ -17,18 +19,18 @@ pub(super) fn sweep(state_directory: &Path, jobs: &[JobId]) -> io::Result<u32> {
     for job in jobs {
         match is_done(std::fs::remove_dir_all(checkpoints.join(job.to_string()))) {
             Ok(done) => removed += u32::from(done),
-            // The others go all the same.
+            // The checkpoints of the other jobs are removed all the same.
             Err(error) => failed = Some(error),
         }
     }
     for directory in [&checkpoints, &state_directory.join(SAVEPOINTS), state_directory] {
-        // Stays while something is kept in it.
+        // A directory stays while something is kept in it.
         let _ = std::fs::remove_dir(directory);
     }
     failed.map_or(Ok(removed), Err)
 }
 
-/// Whether there was something.
+/// Whether there was something to remove.
 fn is_done(removed: io::Result<()>) -> io::Result<bool> {
     match removed {
         Ok(()) => Ok(true),

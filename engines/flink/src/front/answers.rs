@@ -1,5 +1,6 @@
-//! The questions that Flink's client asks of a job, answered from the record. Flink's own REST would show an end before it is
-//! recorded; main() hears of one only when it can not be lost any more.
+//! The questions that Flink's client asks of a job, answered from the record. Flink's own REST API
+//! would show an end before the end is recorded; main() hears of an end only when it can not be
+//! lost any more.
 
 use std::time::Duration;
 
@@ -18,13 +19,15 @@ use super::views::View;
 use super::{Front, Refusal};
 use crate::json::Json;
 
-/// A question is held for so long when the answer is "not yet": the client would ask again 50 ms to 2 s later.
+/// How long a question is held while the answer is "not yet", because the client would ask again 50
+/// ms to 2 s later.
 const HOLD: Duration = Duration::from_secs(10);
 
-/// The largest answer of Flink's own that is passed on: accumulators travel in it.
+/// The largest answer of Flink's own that is passed on; accumulators travel in it.
 const MAX_RESULT_BYTES: usize = 64 << 20;
 
-/// `GET /jobs/ID/status`. Held while the job is on its way to the JobManager: what main() does next may need it there.
+/// `GET /jobs/ID/status`. The question is held while the job is on its way to the JobManager,
+/// because what main() does next may need the job there.
 pub(super) async fn status(State(front): State<Front>, Path(job): Path<String>) -> Result<Response, Refusal> {
     let view = look(&front, parse(&job)?, |view| {
         !view.unknown && (view.end.is_some() || view.state >= EngineJobState::Starting)
@@ -69,7 +72,7 @@ pub(super) async fn execution_result(
     Ok(([(header::CONTENT_TYPE, "application/json")], body.freeze()).into_response())
 }
 
-/// Waits for a view that says what is asked; the last one when that takes too long.
+/// Waits for a view that says enough; answers the last view when that takes too long.
 async fn look(front: &Front, job: JobId, enough: impl Fn(&View) -> bool) -> Result<View, Refusal> {
     let mut views = front.0.views.of(job);
     let seen = views.wait_for(|view| view.refused.is_some() || enough(view));
@@ -84,8 +87,8 @@ async fn look(front: &Front, job: JobId, enough: impl Fn(&View) -> bool) -> Resu
     }
 }
 
-/// An end that no JobManager has told: the leader's, such as a job that was given up. In Flink's words, without a cause: that
-/// would have to be a Java object.
+/// An end that no JobManager has told but the leader, such as that of a job that was given up. The
+/// end is said in Flink's words, without a cause, which would have to be a Java object.
 fn ended_elsewhere(job: JobId, end: &JobEnd) -> Value {
     let status = match end.outcome() {
         JobOutcome::Succeeded => "SUCCEEDED",

@@ -1,5 +1,5 @@
-//! The calls whose jobs have an id and no plan yet. They outlive this process: a plan whose id nobody knows would be refused, and
-//! main() with it.
+//! The calls whose jobs have an id and no plan yet. They outlive this process, because a plan whose
+//! id the front does not know would be refused, and main() with it.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -24,13 +24,13 @@ pub(super) struct Call {
     pub(super) name: String,
     /// Flink's JSON of the plan, for people.
     pub(super) plan: String,
-    /// Some of the job's sinks print.
+    /// Whether some of the job's sinks print.
     #[serde(default)]
     pub(super) prints: bool,
 }
 
 impl Call {
-    /// The job, for people.
+    /// The description of the job, for people.
     pub(super) fn description(&self) -> GraphDescription {
         plan::describe(&self.plan, self.prints)
     }
@@ -47,7 +47,8 @@ impl Assigned {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        // A line that was cut off belongs to a call that was not answered: it is made again.
+        // A line that was cut off belongs to a call that was not answered and is therefore made
+        // again.
         let calls = text.lines().filter_map(|line| serde_json::from_str::<Call>(line).ok());
         let calls = calls.map(|call| (call.job.clone(), call)).collect();
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
@@ -57,7 +58,7 @@ impl Assigned {
         Ok(Self(Mutex::new((calls, file))))
     }
 
-    /// Keeps a call before it is answered.
+    /// Keeps a call; the front answers the call only afterwards.
     pub(super) fn keep(&self, call: Call) -> io::Result<()> {
         let mut kept = self.kept();
         if kept.0.get(&call.job) == Some(&call) {

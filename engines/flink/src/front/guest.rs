@@ -1,4 +1,5 @@
-//! What main() may ask of a cluster that others use too: about its own jobs, and nothing that concerns anybody else.
+//! What main() may ask of a cluster that other applications use too: about its own jobs, and about
+//! nothing that concerns others.
 
 use axum::response::Response;
 use chassis::BoxError;
@@ -12,16 +13,16 @@ use super::{Front, Refusal};
 /// The largest list of jobs that is read, in bytes.
 const MAX_LIST_BYTES: usize = 64 << 20;
 
-/// What of the answer is for main().
+/// The part of the answer that is for main().
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
-    /// All of it.
+    /// The whole answer.
     Whole,
-    /// Its own jobs.
+    /// Only what it says of main()'s own jobs.
     OwnJobs,
 }
 
-/// Whether main() may ask for this, and what it is told.
+/// Whether main() may ask for this, and which part of the answer it is shown.
 pub(super) fn share(front: &Front, method: &Method, path: &str) -> Result<Share, Refusal> {
     share_of(method, path, |job| job.parse().is_ok_and(|job| front.0.assigned.of(job).is_some()))
 }

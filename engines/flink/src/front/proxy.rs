@@ -1,4 +1,4 @@
-//! Everything that is the JobManager's own business, byte for byte in both directions.
+//! Passes on what is the JobManager's own business, byte for byte in both directions.
 
 use std::time::Duration;
 
@@ -15,14 +15,15 @@ use super::{Front, Refusal};
 use crate::session;
 use chassis::http::{endpoint, full, send};
 
-/// How long a request is held while there is no JobManager; then Flink's client is told to come again.
+/// How long a request is held while there is no JobManager; after that Flink's client is told to
+/// come again.
 const HOLD: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A request without a body, or with one that is small, can be sent again when a JobManager could not be reached.
+/// The largest body that is kept to be sent again when a JobManager could not be reached.
 const MAX_HELD_BYTES: u64 = 1 << 20;
 
-/// Meant for this connection, not for the next one.
+/// Headers that are meant for this connection, and not for the next one.
 const HOP_BY_HOP: [HeaderName; 5] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE, header::TRAILER];
 
@@ -37,7 +38,7 @@ pub(super) async fn pass(State(front): State<Front>, request: Request) -> Respon
 
 async fn forward(front: &Front, request: Request, until: Boot) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    // The token is ours; the JobManager has nothing to do with it.
+    // The token is for the front; the JobManager has nothing to do with it.
     parts.headers.remove(header::AUTHORIZATION);
     for name in HOP_BY_HOP {
         parts.headers.remove(name);
@@ -88,11 +89,11 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
 /// The present JobManager.
 struct Peer {
     endpoint: Endpoint,
-    /// Others use it too.
+    /// Whether other applications use it too.
     is_shared: bool,
 }
 
-/// Where the present JobManager serves; waits for one.
+/// Waits for a JobManager, and answers where the present one serves.
 async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, Refusal> {
     loop {
         let cluster = front.0.execution.cluster().await?;

@@ -1,4 +1,5 @@
-//! A program that has a savepoint taken of a job of its own, or stops it with one: a wish in the record, as anybody else's.
+//! A program that has a savepoint taken of a job of its own, or stops the job with one, makes a
+//! wish in the record, as any other caller does.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -70,7 +71,7 @@ pub(super) async fn stop(
     wish(&front, request).await
 }
 
-/// What Flink calls the trigger's id is the wish's: 32 hex digits.
+/// A new trigger id. What Flink calls the trigger's id is the wish's: 32 hex digits.
 fn any_id() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

@@ -1,4 +1,5 @@
-//! A job's way in: its id first, then the plan and its files, from Flink's multipart form into the record.
+//! How a job comes in: its id first, then the plan and its files, from Flink's multipart form into
+//! the record.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,13 +21,13 @@ use crate::graph::{GraphFile, JobGraph};
 use crate::json::Json;
 use crate::plan;
 
-/// What Flink's client calls the plan's file, before 32 hex digits of the job's id.
+/// The name that Flink's client gives to the plan's file, before the 32 hex digits of the job's id.
 const PLAN_PREFIX: &str = "flink-executionPlan-";
 
-/// The part of the form that says which file is what.
+/// The part of the form that says which file has which purpose.
 const REQUEST_PART: &str = "request";
 
-/// A bug that a test can plant.
+/// The name of a bug that a test can plant.
 const REPEAT_IS_ANOTHER_JOB: &str = "front.repeat-is-another-job";
 
 /// An `execute()` that asks for its job's id.
@@ -57,7 +58,7 @@ pub(super) async fn assign(
     Ok(Json(serde_json::json!({ "job_id": job.to_string() })))
 }
 
-/// A refusal for our own part of main()'s JVM, which takes a reason as well.
+/// A refusal for mainspring's own part of main()'s JVM, which takes a reason as well.
 pub(super) struct OwnRefusal(Refusal);
 
 impl IntoResponse for OwnRefusal {
@@ -71,7 +72,7 @@ impl IntoResponse for OwnRefusal {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form {
-    /// Called so by the client of Flink 2.3, and `jobGraphFileName` by others.
+    /// The name in the client of Flink 2.3; others call it `jobGraphFileName`.
     #[serde(alias = "jobGraphFileName")]
     execution_plan_file_name: String,
     #[serde(default)]
@@ -87,7 +88,7 @@ struct Artifact {
     file_name: String,
 }
 
-/// `POST /jobs`: answered once the graph is in the record. From there the job survives.
+/// `POST /jobs`, which is answered once the graph is in the record. From then on the job survives.
 pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Result<Response, Refusal> {
     let spool = Spool::new(&front.0.directory).map_err(not_kept)?;
     let received = receive(form, &spool).await?;
@@ -128,7 +129,8 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     chassis::failpoint::hit("front.job-stored").await;
-    // The job is in the record, and the call has to stay open until its end: the runner counts it as in flight.
+    // The job is in the record, and the call has to stay open until the job's end, because the
+    // runner counts it as in flight.
     front.0.tasks.spawn_job("execute", async move {
         while running.next().await.is_some() {}
         Ok::<(), Infallible>(())
@@ -137,8 +139,8 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
 
-/// Of the `execute()` that the form belongs to, however often the form comes. With the bug planted, one that comes again, since its answer
-/// was lost, counts as another `execute()`.
+/// The id of the `execute()` that the form belongs to, however often the form comes. With the bug
+/// planted, a form that comes again, because its answer was lost, counts as another `execute()`.
 fn call_id(front: &Front, call: &Call) -> String {
     let comes_again =
         || std::fs::File::create_new(front.0.directory.join(format!("posted-{}", call.job))).is_err();
@@ -148,11 +150,11 @@ fn call_id(front: &Front, call: &Call) -> String {
     call.call_id.clone()
 }
 
-/// A form, taken in. Files lie in the spool.
+/// A form that was received. Its files lie in the spool.
 #[derive(Default)]
 struct Received {
     request: Option<Form>,
-    /// By the names that the request part uses.
+    /// The files, by the names that the request part uses.
     files: HashMap<String, SpooledFile>,
     plan: Option<(String, Bytes)>,
 }
@@ -168,7 +170,8 @@ impl Received {
         self.request.as_ref().ok_or_else(|| missing(REQUEST_PART))
     }
 
-    /// The job's id stands in the name of the plan's file; digits of a temporary file follow it.
+    /// The job's id, which is in the name of the plan's file, before the digits of a temporary
+    /// file.
     fn job(&self) -> Result<JobId, Refusal> {
         let name = &self.form()?.execution_plan_file_name;
         let id =
@@ -182,7 +185,7 @@ impl Received {
         self.plan.as_ref().map(|(_, bytes)| bytes.clone()).ok_or_else(|| missing("the plan"))
     }
 
-    /// Files beside the plan, and the cache entries that they are.
+    /// The files beside the plan, each with the cache entry that it is.
     fn named(&self) -> Result<Vec<(String, Option<String>)>, Refusal> {
         let form = self.form()?;
         let jars = form.job_jar_file_names.iter().map(|name| (name.clone(), None));
@@ -233,7 +236,7 @@ async fn receive(mut form: Multipart, spool: &Spool) -> Result<Received, Refusal
     Ok(received)
 }
 
-/// A directory for one form; it goes with it.
+/// A directory for the files of one form, removed when this value is dropped.
 struct Spool(PathBuf);
 
 impl Spool {
@@ -252,7 +255,7 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        // What stays goes with the attempt's directory.
+        // What cannot be removed goes with the attempt's directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

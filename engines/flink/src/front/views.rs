@@ -1,4 +1,4 @@
-//! What is known of each job that main() asks for: one watch of the record for all who ask.
+//! What is known of each job that main() asks for, by one watch of the record for all questions.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ use tokio::sync::watch;
 /// A job as the record has it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
-    /// Nothing has been heard yet.
+    /// Whether nothing has been heard yet.
     pub(super) unknown: bool,
-    /// In the engine.
+    /// The job's state in the engine.
     pub(super) state: EngineJobState,
-    /// Once it has one.
+    /// The job's end, once it has one.
     pub(super) end: Option<JobEnd>,
-    /// Why it cannot be watched.
+    /// Why the job cannot be watched.
     pub(super) refused: Option<CallError>,
 }
 
@@ -40,7 +40,8 @@ impl Views {
         Self { execution, open: Mutex::default() }
     }
 
-    /// The job now and from now on. One that was refused is asked for again by the next caller.
+    /// The job now and from now on. A job whose watch was refused is watched anew for the next
+    /// caller.
     pub(super) fn of(&self, job: JobId) -> watch::Receiver<View> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = open.get(&job).filter(|known| known.view.borrow().refused.is_none()) {
@@ -53,7 +54,7 @@ impl Views {
     }
 }
 
-/// Until the job has ended, through any number of runners.
+/// Follows the job until it has ended, through any number of runners.
 async fn follow(execution: Execution, job: JobId, view: watch::Sender<View>) {
     let mut answers = std::pin::pin!(execution.watch_job(job));
     while let Some(answer) = answers.next().await {

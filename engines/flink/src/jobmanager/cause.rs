@@ -1,8 +1,9 @@
-//! What happened, out of what a JVM says about it.
+//! Finds what happened in what a JVM says about it.
 
 use serde::Deserialize;
 
-/// Flink answers errors as a list of texts, of which one is a whole stack: its last cause says what happened.
+/// The root cause in an answer of the JobManager. Flink answers errors as a list of texts, of which
+/// one is a whole stack, whose last cause says what happened.
 pub(super) fn root_cause(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Errors {
@@ -18,7 +19,7 @@ pub(super) fn root_cause(body: &[u8]) -> String {
     }
 }
 
-/// The last cause in a Java stack; of a text without one its first line.
+/// The last cause in a Java stack; of a text without a cause its first line.
 pub(super) fn cause_of(stack: &str) -> String {
     let cause = stack.lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
     cause.or_else(|| stack.lines().next()).unwrap_or_default().trim().to_owned()

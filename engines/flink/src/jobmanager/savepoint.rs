@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::cause::cause_of;
 
-/// Path and body of the request for a savepoint.
+/// The path and the body of the request for a savepoint.
 pub(super) fn request(trigger: &Trigger) -> (String, Value) {
     let said = |text: String| if text.is_empty() { Value::Null } else { text.into() };
     let (directory, format) = (said(trigger.directory.clone()), said(trigger.format.to_uppercase()));
@@ -25,24 +25,24 @@ pub(super) fn request(trigger: &Trigger) -> (String, Value) {
 /// What became of a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It lies there.
+    /// The savepoint was taken, and lies here.
     At(String),
-    /// It was not taken, and why.
+    /// The savepoint was not taken, for this reason.
     Failed(String),
 }
 
 /// What the JobManager knows of a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Triggered {
-    /// Nobody asked for it here.
+    /// The JobManager was not asked for it.
     Unknown,
-    /// It is being taken.
+    /// The savepoint is being taken.
     UnderWay,
-    /// It is not being taken any more.
+    /// The savepoint is no longer being taken.
     Done(Taken),
 }
 
-/// Flink's answer to a question about one.
+/// Flink's answer to a question about a savepoint.
 #[derive(Deserialize)]
 pub(crate) struct Status {
     status: Id,

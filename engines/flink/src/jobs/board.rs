@@ -1,4 +1,4 @@
-//! The jobs of this cluster: what the JobManager knows, what stands in the record.
+//! The jobs of this cluster: what the JobManager knows of them, and what the record holds.
 
 mod pace;
 mod savepoints;
@@ -30,19 +30,26 @@ use pace::Pace;
 /// How long the last counters of a job may take.
 const LAST_LOOK_WITHIN: Duration = Duration::from_secs(1);
 
-/// Between two tries of it: for so long the JobManager shows a job as it was (launch.rs, `web.refresh-interval`).
+/// The pause between two tries to get them. For so long the JobManager shows a job as it was
+/// (launch.rs, `web.refresh-interval`).
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Whose cluster it is.
+/// Which applications use the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tenancy {
-    /// This application's alone: every job there is its job, and none gets lost while its JobManager lives.
+    /// This application alone: every job there is its job, and none gets lost while the JobManager
+    /// lives.
     Own,
-    /// Others use it too, and it may forget: a job of ours is one that the leader names.
+    /// Other applications too, and the JobManager may forget a job. A job is this application's if
+    /// the leader names it.
     Session,
 }
 
 /// All jobs of this application in this cluster; clones are the same.
+///
+/// The board is this engine's [`Cluster`], so that the leader's calls end here. What the board
+/// knows of a job's state it has from the JobManager and, for recorded ends, from the record. Hence
+/// a process that is started again knows the same jobs in the same states once it has asked both.
 #[derive(Clone)]
 pub(crate) struct Board(Arc<Inner>);
 
@@ -54,7 +61,7 @@ struct Inner {
     jobmanager: JobManager,
     clock: SharedClock,
     jobs: Mutex<BTreeMap<JobId, Known>>,
-    /// One submission at a time: the JobManager must not get the same job twice.
+    /// Only one submission at a time, because the JobManager must not get the same job twice.
     submitting: tokio::sync::Mutex<()>,
 }
 
@@ -64,9 +71,9 @@ struct Known {
     progress: Progress,
     /// How many of Flink's restarts were seen.
     restarts_seen: u32,
-    /// When the last one was, in Flink's own milliseconds; 0 while there was none.
+    /// When the last restart was, in Flink's own milliseconds; 0 while there was none.
     restarted_at: i64,
-    /// Root cause of that.
+    /// The root cause of that restart.
     last_failure: String,
 }
 
@@ -84,12 +91,12 @@ impl Board {
         Self(Arc::new(Inner { orders, tenancy, record, payloads, jobmanager, clock, jobs, submitting }))
     }
 
-    /// Whose cluster it is.
+    /// Which applications use the cluster.
     pub(super) fn tenancy(&self) -> Tenancy {
         self.0.tenancy
     }
 
-    /// These are ours, whether they are there or not.
+    /// Notes that these jobs are this application's, whether or not they are there.
     fn expect(&self, submitted: Vec<JobId>) {
         let mut jobs = self.jobs();
         for job in submitted {
@@ -107,13 +114,14 @@ impl Board {
         Ok(self.0.record.read_checkpoints(self.0.orders.fence(), job).await?.ended)
     }
 
-    /// The record holds the job's end.
+    /// Notes that the record holds the job's end.
     pub(super) fn end_recorded(&self, job: JobId) {
         self.set(job, EngineJobState::Ended);
     }
 
-    /// The JobManager has the counters of a job that ends as long as the end is being recorded; what it shows of them may be a moment
-    /// older. They are for people: an end does not wait for them for long.
+    /// Reads the last counters of a job, which the JobManager has for as long as the job's end is
+    /// being recorded, and shows a moment late. The counters are for people, so that an end does
+    /// not wait for them for long.
     pub(super) async fn look_once_more(&self, job: JobId) {
         let last = async {
             loop {
@@ -171,19 +179,20 @@ impl Board {
         }
     }
 
-    /// Counters of a job, and why Flink restarted it if it did since the last look; `true` when they are the last ones.
+    /// Reads the counters of a job, and the cause of a restart if Flink restarted it since the last
+    /// look; `true` if the counters are the last ones.
     async fn look_at(&self, job: JobId) -> Result<bool, JobManagerError> {
         let Look { mut progress, restarted_at, is_over } = self.0.jobmanager.look(job).await?;
         let before = self.jobs().get(&job).map_or(0, |known| known.restarted_at);
         let failure = if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
         self.update(job, |known| {
-            // Two looks may be on their way at once.
+            // Two looks may be under way at once.
             if restarted_at > known.restarted_at {
                 known.restarts_seen += 1;
                 known.restarted_at = restarted_at;
             }
-            // Flink's count comes seconds late, and is gone once the job has ended; ours misses what lies between two looks. Neither
-            // is ever too high.
+            // Flink's count comes seconds late, and is gone once the job has ended; the count here
+            // misses restarts between two looks. Neither of the two is ever too high.
             progress.restarts = progress.restarts.max(known.restarts_seen).max(known.progress.restarts);
             known.progress = progress;
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
@@ -199,7 +208,7 @@ impl Board {
         self.those(|state| !matches!(state, EngineJobState::Ended | EngineJobState::Lost))
     }
 
-    /// Jobs that Flink has ended and the record has not.
+    /// The jobs that Flink has ended and the record has not.
     pub(super) fn ending(&self) -> Vec<JobId> {
         self.those(|state| state == EngineJobState::Ending)
     }
@@ -218,7 +227,8 @@ impl Board {
         Ok(())
     }
 
-    /// A job that is not listed was submitted a moment ago, or is lost: the JobManager is asked for it by name.
+    /// Finds lost jobs. A job that is not listed was submitted a moment ago, or is lost, so that
+    /// the JobManager is asked for it by name.
     async fn look_for_missing(&self, listed: &[Listed]) -> Result<(), Refusal> {
         for job in self.running() {
             let text = job.to_string();
@@ -243,7 +253,8 @@ impl Board {
             let now = if before == Some(EngineJobState::Ended) {
                 continue;
             } else if listed.is_terminal() {
-                // Flink shows the end before our record has it; after a restart here the record knows best.
+                // Flink shows the end before the record has it; after a restart of this process the
+                // record knows best.
                 let recorded = before.is_none() && self.ended(id).await?;
                 if recorded { EngineJobState::Ended } else { EngineJobState::Ending }
             } else if listed.is_starting()
@@ -260,7 +271,7 @@ impl Board {
 
     fn set(&self, job: JobId, to: EngineJobState) {
         self.update(job, |known| {
-            // An end that is recorded is not undone by an answer that was on its way.
+            // A recorded end is not undone by an older answer that was on its way.
             if known.state != EngineJobState::Ended {
                 known.state = to;
             }
@@ -299,8 +310,9 @@ impl Cluster for Board {
         Ok(self.0.record.confirm_epoch(fence).await?.holds)
     }
 
-    /// Asks what the JobManager knows. One that cannot be asked is no reason to call a job lost, so that is an error; or, in a session
-    /// cluster, which may be away for longer than we are patient, a submitted job counts as known until the JobManager denies it.
+    /// Asks what the JobManager knows. A JobManager that cannot be asked is no reason to call a job
+    /// lost, so that this is an error. In a session cluster, which may be away for longer than a
+    /// leader is patient, a submitted job counts as known until the JobManager denies it.
     async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), Refusal> {
         match self.0.tenancy {
             Tenancy::Own => self.refresh().await,
@@ -312,7 +324,8 @@ impl Cluster for Board {
         }
     }
 
-    /// Hands a job to the JobManager unless it has it, or its end is recorded; `true` when that is so.
+    /// Hands a job to the JobManager unless the JobManager has it or its end is recorded; `true` in
+    /// these two cases.
     async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
         let _alone = self.0.submitting.lock().await;
         if self.known(job.id).await? {
@@ -321,11 +334,13 @@ impl Cluster for Board {
         let bytes = self.0.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
         let graph = JobGraph::decode(&bytes)?;
         let form = submission::form(&graph, &self.0.payloads);
-        // The leader may have changed while this call waited; its successor would know nothing of the job.
+        // The leader may have changed while this call waited, and its successor would know nothing
+        // of the job.
         self.0.orders.not_superseded(job.epoch)?;
         let submitted = self.0.jobmanager.submit(&form.content_type, form.body).await;
         if let Err(error) = submitted {
-            // The answer may have been lost, and the JobManager refuses what it has: ask instead of believing it.
+            // The answer may have been lost, and the JobManager refuses a job that it has: the list
+            // says which it is.
             if self.known(job.id).await? {
                 return Ok(true);
             }
@@ -343,7 +358,7 @@ impl Cluster for Board {
         Ok(false)
     }
 
-    /// Asks a job to end; one that has ended stays as it is.
+    /// Asks a job to end; a job that has ended stays as it is.
     async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
         match self.0.jobmanager.cancel(job).await {
             Err(JobManagerError::Refused { status: http::StatusCode::NOT_FOUND, .. }) => {

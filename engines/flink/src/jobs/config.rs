@@ -1,13 +1,13 @@
-//! What the process is told: by its role's command line and by the substrate's environment.
+//! What the process is told, by its role's command line and by the substrate's environment.
 
 use chassis::transport::Endpoint;
 use clap::Args;
 use jobs_service::ClusterArgs;
 
-/// Settings of `jobs`.
+/// The settings of `jobs`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Whose cluster this is
+    /// Which cluster this is, where to serve, and where the record is
     #[command(flatten)]
     pub cluster: ClusterArgs,
     /// Where the JobManager finds this process, `host:port`
@@ -22,7 +22,7 @@ pub struct Config {
     /// TaskManagers that make the cluster whole
     #[arg(long, default_value_t = 1)]
     pub taskmanagers: u32,
-    /// Jobs may come before that, and wait there
+    /// Jobs may come before the cluster is whole, and wait in it
     #[arg(long)]
     pub early: bool,
     /// How long TaskManagers may take once the JobManager answers, in seconds
@@ -30,7 +30,7 @@ pub struct Config {
     pub whole_within: u32,
 }
 
-/// What the process stands beside.
+/// The cluster that the process stands beside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A cluster of this application alone.
@@ -40,7 +40,7 @@ pub enum Place {
         /// Where the JobManager serves its REST API.
         rest: Endpoint,
     },
-    /// A cluster that was there before and is used by others too.
+    /// A cluster that runs already and is used by other applications too.
     Session {
         /// Where its JobManager serves its REST API.
         rest: Endpoint,
@@ -48,7 +48,7 @@ pub enum Place {
 }
 
 impl Config {
-    /// What this process stands beside; or which address is none.
+    /// The cluster that this process stands beside, or which of its addresses is malformed.
     pub fn place(&self) -> Result<Place, String> {
         let address = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The commit point of a job: its end, from Flink's words into the record.
+//! The commit point of a job: its end goes from Flink's words into the record.
 
 use bytes::Bytes;
 use client::error::CallError;
@@ -12,7 +12,7 @@ use super::board::{Board, Tenancy};
 use crate::answer;
 use crate::jobmanager::{Ended, elapsed};
 
-/// Where ends are written.
+/// Where ends are written to.
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) fence: IncarnationFence,
@@ -21,12 +21,12 @@ pub(super) struct Ends {
     pub(super) board: Board,
 }
 
-/// Flink says something else.
+/// Flink's word is none of an end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no end of a job")]
 pub(super) struct NoEnd(String);
 
-/// How a job ended, in our words.
+/// How a job ended, in the record's words.
 pub(super) fn outcome(ended: &Ended) -> Result<JobOutcome, NoEnd> {
     match ended.status.as_str() {
         "SUCCEEDED" => Ok(JobOutcome::Succeeded),
@@ -37,7 +37,7 @@ pub(super) fn outcome(ended: &Ended) -> Result<JobOutcome, NoEnd> {
 }
 
 impl Ends {
-    /// Records an end. The first one wins, whoever says it.
+    /// Records an end. The first end wins, regardless of which process records it.
     pub(super) async fn record(
         &self,
         job: JobId,
@@ -54,14 +54,15 @@ impl Ends {
         let digest = Digest::of(&result);
         let size = result.len() as u64;
         self.payloads.put_bytes(digest, result).await?;
-        // Whoever stops a job wants the place to go on from: it commits with the end.
+        // An operator who stops a job wants the place to go on from, so that the pointer is
+        // committed with the end.
         let savepoint = match outcome {
             JobOutcome::Succeeded => self.board.stopped_with(job).await?.unwrap_or_default(),
             _ => String::new(),
         };
         let leaves_checkpoints =
             self.board.tenancy() == Tenancy::Own && self.discards_all(job, outcome).await?;
-        // A short job may never have been looked at.
+        // The counters of a short job may never have been read.
         self.board.look_once_more(job).await;
         let mut progress = self.board.progress(job);
         progress.elapsed = Some(elapsed(ended.net_runtime));
@@ -86,7 +87,8 @@ impl Ends {
         Ok(())
     }
 
-    /// Whether no checkpoint is to outlive this end. Asked before the end is recorded: with it Flink forgets all pointers, kept or not.
+    /// Whether no checkpoint is to outlive this end. The record is asked before the end is
+    /// recorded, because Flink then removes all pointers, whether or not it keeps the files.
     async fn discards_all(&self, job: JobId, outcome: JobOutcome) -> Result<bool, CallError> {
         let known = self.record.read_checkpoints(&self.fence, job).await?;
         let mut own = known.checkpoints.iter().filter(|known| !known.savepoint);
@@ -94,7 +96,8 @@ impl Ends {
     }
 }
 
-/// What to do about a savepoint that cannot be begun from, which Flink says in the words of its own command line, or not at all.
+/// Adds what to do about a savepoint that cannot be begun from, or a file system that is missing,
+/// because Flink says so in the words of its own command line, or not at all.
 fn with_help(message: String) -> String {
     if message.contains("allowNonRestoredState") {
         let skip = " If you want to allow to skip this";
@@ -105,9 +108,9 @@ fn with_help(message: String) -> String {
         );
     }
     if let Some((said, plugins)) = message.split_once(" through the following plugin(s): ") {
-        // What Flink says about its plugins directory is for whoever installed it.
+        // What Flink says about its plugins directory is for the person who installed Flink.
         let plugins = plugins.split_once(". ").map_or(plugins, |(names, _)| names);
-        // The one that Flink does not call by its name.
+        // The one plugin that Flink's message calls by another name than its own.
         let plugins = plugins.replace("flink-fs-azure-", "flink-azure-fs-").replace("flink-", "");
         let first = plugins.split(',').next().unwrap_or_default();
         return format!(

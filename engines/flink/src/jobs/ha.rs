@@ -1,6 +1,7 @@
-//! What stands in for Flink's high-availability services: the JobManager keeps pointers, counters and ends here, and so in
-//! the record. A write is answered once it is durable, refused (409) once this cluster is superseded, and to be repeated
-//! (503) in every other case.
+//! Stands in for Flink's high-availability services: the JobManager keeps pointers, counters and
+//! ends here, and so in the record. A write is answered once it is durable. A write is refused with
+//! 409 once this cluster is superseded or the job's end stands, and with 400 if it would be as
+//! wrong the next time; in every other case (503) the JobManager has to repeat it.
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -49,7 +50,7 @@ struct Pointer {
     completed_ms: i64,
     #[serde(default)]
     savepoint: bool,
-    /// Names of outcomes.
+    /// The names of outcomes.
     #[serde(default)]
     discarded_after: Vec<String>,
 }
@@ -59,7 +60,7 @@ struct Counter {
     next: u64,
 }
 
-/// A job's end in Flink's words.
+/// A job's end, in Flink's words.
 #[derive(Deserialize)]
 struct End {
     status: String,
@@ -71,7 +72,7 @@ struct End {
     execution_result: String,
 }
 
-/// Why a call was not answered with what it asked for.
+/// Why a call was not answered as it asks.
 enum Refused {
     Malformed(String),
     Record(CallError),
@@ -96,7 +97,7 @@ impl IntoResponse for Refused {
             Self::Record(error) => {
                 let status = match error.reason() {
                     Some(Reason::IncarnationSuperseded | Reason::AlreadyEnded) => StatusCode::CONFLICT,
-                    // The record's bytes of this write are as wrong the next time.
+                    // What this write says is wrong, and would be as wrong the next time.
                     _ if is_final(&error) => StatusCode::BAD_REQUEST,
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
@@ -214,7 +215,7 @@ async fn advance(
     done()
 }
 
-/// Flink cleans up after this has been answered.
+/// Records an end; Flink cleans up after this has been answered.
 async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>) -> Answer {
     let job = job(&id)?;
     let ended = Ended {
@@ -234,7 +235,7 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
     done()
 }
 
-/// Flink has removed what was the job's own.
+/// Notes that Flink has removed what was the job's own.
 async fn clean(State(ha): State<Ha>, Path(id): Path<String>) -> Answer {
     ha.unclean.is_clean(job(&id)?);
     done()

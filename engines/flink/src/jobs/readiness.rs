@@ -1,4 +1,4 @@
-//! When jobs may come, and whether the cluster gets whole.
+//! Decides when jobs may come, and whether the cluster gets whole.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use chassis::clock::{Clock as _, SharedClock};
 
 use crate::jobmanager::JobManager;
 
-/// How often a JobManager that is coming up is asked whether it is there.
+/// How often a JobManager that is coming up is asked whether it serves.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
-/// How often it is asked for its TaskManagers once jobs may come.
+/// How often the JobManager is asked for its TaskManagers once jobs may come.
 const WHOLE_PAUSE: Duration = Duration::from_millis(250);
 
-/// What the cluster does not do without.
+/// The cluster lacks TaskManagers that it cannot do without.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{registered} of {wanted} TaskManagers have registered within {within:?}")]
 pub struct Incomplete {
@@ -25,16 +25,18 @@ pub struct Incomplete {
 pub(super) struct Readiness {
     pub(super) jobmanager: JobManager,
     pub(super) clock: SharedClock,
-    /// Jobs may come before it is whole, and wait there.
+    /// Whether jobs may come before the cluster is whole, and wait in it.
     pub(super) early: bool,
-    /// TaskManagers that make it whole.
+    /// How many TaskManagers make the cluster whole.
     pub(super) wanted: u32,
-    /// How long they may take once the JobManager answers; until it does, lifecycle waits for it.
+    /// How long the TaskManagers may take once the JobManager answers; until it answers, lifecycle
+    /// bounds the wait.
     pub(super) within: Duration,
 }
 
 impl Readiness {
-    /// Says once that jobs may come, and returns when the cluster is whole. What becomes of it later, lifecycle sees.
+    /// Says once that jobs may come, and returns when the cluster is whole. What becomes of the
+    /// cluster later is for lifecycle to see.
     pub(super) async fn reached(self, jobs_may_come: impl AsyncFnOnce()) -> Result<(), Incomplete> {
         let mut jobs_may_come = Some(jobs_may_come);
         let (mut until, mut registered) = (None, 0);
@@ -44,7 +46,7 @@ impl Readiness {
                     registered = overview.taskmanagers;
                     until.get_or_insert_with(|| self.clock.boot() + self.within);
                 }
-                // Not there yet, or busy: then what it said last stands.
+                // The JobManager is not there yet, or is busy; then its last answer stands.
                 Err(error) => tracing::debug!("{error}"),
             }
             let is_whole = registered >= self.wanted;

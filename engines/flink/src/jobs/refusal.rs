@@ -1,4 +1,4 @@
-//! What is refused, in the words of `JobsService`.
+//! Errors of this engine as refusals of `JobsService`.
 
 use jobs_service::Refusal;
 use proto::Reason;
@@ -12,7 +12,8 @@ impl From<GraphError> for Refusal {
     }
 }
 
-/// What it will never do is said where it was asked: only there it is known whose fault that is.
+/// A refusal for now. A caller that knows what the JobManager refuses for good says so itself,
+/// because only there it is known whose fault that is.
 impl From<JobManagerError> for Refusal {
     fn from(error: JobManagerError) -> Self {
         Self::NotNow(error.to_string())

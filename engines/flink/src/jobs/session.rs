@@ -1,4 +1,5 @@
-//! Ends of jobs in a session cluster: its JobManager writes none into our record, so we ask for them.
+//! Records the ends of jobs in a session cluster. Its JobManager writes none into the record, so
+//! that this process asks for them.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::board::Board;
 use super::ends::{self, Ends};
 use crate::jobmanager::JobManager;
 
-/// Between two tries while the JobManager or the record is away.
+/// The pause between two tries while the JobManager or the record is away.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 /// Records the end of every job that Flink has ended, until the shutdown begins.

@@ -15,18 +15,20 @@ use chassis::http::Body;
 
 const PLAN_NAME: &str = "plan.bin";
 
-/// What `POST /jobs` takes.
+/// The form that `POST /jobs` takes.
 pub(super) struct Form {
     pub(super) content_type: String,
     pub(super) body: Body,
-    /// Why a file could not be read to its end, which cuts the body off: the JobManager then tells of a broken connection.
+    /// Why a file could not be read to its end, which cuts the body off; the JobManager then
+    /// reports no more than a broken connection.
     pub(super) unreadable: Unreadable,
 }
 
-/// Set once.
+/// An error that is set at most once.
 pub(super) type Unreadable = Arc<OnceLock<CallError>>;
 
-/// A graph as Flink's client would send it; files are read from the record as they are sent.
+/// The form of a graph, as Flink's client would send it. Files are read from the record while they
+/// are sent.
 pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> Form {
     let unreadable = Unreadable::default();
     let boundary = hex::encode(rand::random::<[u8; 16]>());
@@ -47,7 +49,7 @@ pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> Form {
     Form { content_type, body: StreamBody::new(frames).boxed_unsync(), unreadable }
 }
 
-/// Which file is what.
+/// The part of the form that says which file has which purpose.
 fn request(graph: &JobGraph) -> String {
     let jars: Vec<&str> =
         graph.files.iter().filter(|file| file.entry.is_none()).map(|file| file.name.as_str()).collect();
@@ -88,7 +90,7 @@ fn content(
 ) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
     let opened = async move { payloads.get_verified(file.digest).await };
     stream::once(opened).try_flatten().map_err(move |error| {
-        // The first one stands: nothing is sent after it.
+        // The first error stands, because nothing is sent after it.
         let _ = unreadable.set(error.clone());
         BoxError::from(error)
     })

@@ -1,5 +1,6 @@
-//! Jobs whose end is recorded and of which Flink still removes something: its files of checkpoints go after their pointers, which this
-//! process keeps. So it stays until that is done. Only a process that was killed in between, and begun again, knows nothing of them.
+//! Jobs whose end is recorded and of which Flink still removes something: files of checkpoints go
+//! after their pointers, which this process keeps. Therefore this process stays until they are
+//! gone. After it was killed in between and started again, it knows nothing of such jobs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,29 +10,32 @@ use chassis::clock::{SharedClock, timeout};
 use proto::JobId;
 use tokio::sync::watch;
 
-/// How long this may hold up a teardown: as long as the JobManager stays for it (OpenJobs.java).
+/// How long this may hold up a teardown, which is as long as the JobManager stays for it
+/// (OpenJobs.java).
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Those jobs; clones are the same.
+/// The jobs that are not clean; clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Unclean(Arc<watch::Sender<BTreeSet<JobId>>>);
 
 impl Unclean {
-    /// The job's end is about to be recorded, and whoever reads of it may end this process.
+    /// Notes that the job's end is about to be recorded, because a process that reads of the end
+    /// may end this one.
     pub(super) fn ends(&self, job: JobId) {
         self.0.send_modify(|jobs| {
             jobs.insert(job);
         });
     }
 
-    /// Nothing is left of it that Flink would remove.
+    /// Notes that nothing is left of the job that Flink would remove.
     pub(super) fn is_clean(&self, job: JobId) {
         self.0.send_modify(|jobs| {
             jobs.remove(&job);
         });
     }
 
-    /// Waits until there is none, within reason: a JobManager that died will not tell.
+    /// Waits until all jobs are clean, but not for long, because a JobManager that died will not
+    /// report it.
     pub(super) async fn cleaned(&self, clock: &SharedClock) {
         let mut jobs = self.0.subscribe();
         let waited = timeout(clock, PATIENCE, jobs.wait_for(BTreeSet::is_empty)).await;

@@ -1,10 +1,10 @@
-//! Settings that Flink declares, and what is said of one that it does not.
+//! The settings that Flink declares, and what is said of a setting that it does not declare.
 
 use std::collections::BTreeMap;
 
 use crate::home::FLINK_VERSION;
 
-/// Settings that begin like this are read by others: file systems, connectors, reporters, Python.
+/// The beginnings of settings that others read: file systems, connectors, reporters, Python.
 const OF_OTHERS: [&str; 16] = [
     "abfs.",
     "containerized.",
@@ -24,25 +24,26 @@ const OF_OTHERS: [&str; 16] = [
     "yarn.",
 ];
 
-/// So far a mistyped name is from the right one at most.
+/// How many characters a mistyped name may differ from the right one.
 const NEAR: usize = 2;
 
 /// The names of Flink's settings.
 pub(crate) struct Known<'a> {
     names: Vec<&'a str>,
-    /// What names with a part of the user's own begin with.
+    /// What the names of settings begin with that end in a part of the user's own.
     families: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
-    /// From one name a line; `<…>` stands for a part of the user's own.
+    /// Reads a text with one name a line; `<…>` stands for a part of the user's own.
     pub(crate) fn read(text: &'a str) -> Self {
         let (families, names): (Vec<&str>, Vec<&str>) = text.lines().partition(|name| name.contains('<'));
         let families = families.into_iter().filter_map(|name| name.split('<').next());
         Self { names, families: families.filter(|family| family.ends_with('.')).collect() }
     }
 
-    /// One line for each setting that Flink does not know; none where nothing is known of Flink's.
+    /// One line for each setting that Flink does not know; none if Flink's settings are not known
+    /// here.
     pub(crate) fn warnings(&self, given: &BTreeMap<String, String>) -> Vec<String> {
         if self.names.is_empty() {
             return Vec::new();
@@ -68,7 +69,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// How many characters have to be changed, put in or left out.
+/// How many characters have to be changed, put in or left out to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! Class-data archives: what a JVM would load, verify and link at each start, done once.
+//! Class-data archives: what a JVM would load, verify and link at each start is done once.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,10 +16,11 @@ use crate::role::{Loading, Role};
 
 const MIB: u64 = 1 << 20;
 
-/// In the environment of a rehearsal's JVMs: where it works.
+/// The variable that marks the JVMs of a rehearsal, whose value is its working directory.
 const MARK: &str = "MAINSPRING_REHEARSAL";
 
-/// Each role's JVM leaves its archive when it ends: one small program is run on a cluster of its own, by our jar's `Rehearsal`.
+/// Makes the archives. Each role's JVM leaves its archive when it ends, so that the `Rehearsal` of
+/// mainspring's jar runs one small program on a cluster of its own.
 pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
     eprintln!("flink: making class-data archives");
     let home = Home::unfinished(root, java)?;
@@ -47,7 +48,7 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
     remove(&work)
 }
 
-/// It ends its JVMs itself, unless it was killed.
+/// Kills the JVMs that a rehearsal has left, which happens only if the rehearsal was killed.
 fn end_marked(mark: &str) -> anyhow::Result<()> {
     let processes = process_tree::all().context("look for what a rehearsal left")?;
     for process in processes.iter().filter(|process| process.variable(MARK).as_deref() == Some(mark)) {
@@ -64,13 +65,13 @@ fn program(home: &Home) -> Vec<OsString> {
 fn memory(role: Role) -> Memory {
     match role {
         Role::JobManager => Memory { heap: 512 * MIB, ..Memory::default() },
-        // As the rehearsal's configuration has it.
+        // The same sizes as in the rehearsal's configuration.
         Role::TaskManager => Memory { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) },
         Role::Main => Memory { heap: 256 * MIB, ..Memory::default() },
     }
 }
 
-/// The last line of each JVM.
+/// The last line of each JVM's log.
 fn quote_logs(work: &Path) -> String {
     let last = |role: Role| {
         let text = fs::read_to_string(work.join(format!("{}.log", role.name()))).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Other programs that set-up runs, each to its end.
+//! Runs other programs for set-up, each to its end.
 #![allow(clippy::disallowed_methods, reason = "set-up runs installers and compilers, and waits for each")]
 
 use std::ffi::OsStr;
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// How many of its last lines a program that failed is quoted with.
+/// How many of its last lines are quoted of a program that failed.
 const QUOTED_LINES: usize = 15;
 
-/// Runs it in `directory`; its output is shown only when it fails.
+/// Runs the program in `directory`; its output is shown only if it fails.
 pub(super) fn run(
     program: impl AsRef<OsStr>,
     arguments: &[impl AsRef<OsStr>],

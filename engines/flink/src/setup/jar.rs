@@ -1,4 +1,5 @@
-//! Our jar, compiled on the machine that runs it: no binary of ours has to be shipped or trusted.
+//! Mainspring's jar, compiled on the machine that runs it, so that no binary has to be shipped or
+//! trusted.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,7 +28,7 @@ pub(super) fn build_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
         "-encoding",
         "UTF-8",
         "-proc:none",
-        // Not by call sites that each start of a JVM would have to link.
+        // Strings are not joined by call sites, which each start of a JVM would have to link.
         "-XDstringConcat=inline",
         "-cp",
     ]
@@ -36,7 +37,7 @@ pub(super) fn build_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     arguments.extend([class_path, "-d".into(), classes.clone().into()]);
     arguments.extend(sources::CLASSES.iter().map(|(path, _)| java_files.join(path).into()));
     command::run(java.tool("javac"), &arguments, home, &[]).context("our own Java does not compile")?;
-    // A fixed date: the same sources give the same bytes.
+    // The date is fixed, so that the same sources give the same bytes.
     let archive =
         ["--create", "--file", OUR_JAR, "--date", "2020-01-01T00:00:00Z", "-C", "compile/classes", "."];
     command::run(java.tool("jar"), &archive, home, &[])?;

@@ -1,4 +1,4 @@
-//! The JDK: found, or installed with the distribution's packages where that is allowed.
+//! Finds a JDK, or installs one with the distribution's packages where that is allowed.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub(super) fn install(package: &str) -> anyhow::Result<()> {
     )
 }
 
-/// Whose files these are is whose process this is.
+/// Whether this process is root's, told by the owner of its files in `/proc`.
 pub(super) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)

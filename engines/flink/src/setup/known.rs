@@ -1,4 +1,4 @@
-//! The names of Flink's settings, asked of its own classes.
+//! The names of Flink's settings, taken from its own classes.
 
 use std::ffi::OsString;
 use std::path::Path;

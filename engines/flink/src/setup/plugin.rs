@@ -1,5 +1,6 @@
-//! File systems that Flink has as plugins, each a jar of its own that its libraries come without.
-//! Installed one by one, because they are large and an application needs one of them or none.
+//! The file systems that Flink has as plugins, each a jar of its own that its libraries come
+//! without. They are installed one by one, because they are large and an application needs one of
+//! them or none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +15,13 @@ use crate::java_home::JavaHome;
 /// A jar that set-up installs when it is asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plugin {
-    /// As in `-D flink.plugins=s3-fs-hadoop`.
+    /// The name, as in `-D flink.plugins=s3-fs-hadoop`.
     pub(crate) name: &'static str,
     sha256: &'static str,
     megabytes: u32,
 }
 
-/// Of this version of Flink.
+/// The plugins of this version of Flink.
 pub(crate) const PLUGINS: [Plugin; 5] = [
     Plugin {
         name: "azure-fs-hadoop",
@@ -50,7 +51,8 @@ pub(crate) const PLUGINS: [Plugin; 5] = [
 ];
 
 impl Plugin {
-    /// By its name, also as Flink's own pages write it: `flink-s3-fs-hadoop`.
+    /// The plugin of this name, which may also be written as on Flink's own pages:
+    /// `flink-s3-fs-hadoop`.
     pub(crate) fn named(text: &str) -> Option<Self> {
         let short = text.strip_prefix("flink-").unwrap_or(text);
         let short = short.strip_suffix(&format!("-{FLINK_VERSION}.jar")).unwrap_or(short);
@@ -67,12 +69,12 @@ pub(crate) fn names() -> String {
     PLUGINS.map(|plugin| plugin.name).join(", ")
 }
 
-/// The plugin of this name; for clap.
+/// The plugin of this name, for clap.
 pub(super) fn parse(text: &str) -> Result<Plugin, String> {
     Plugin::named(text).ok_or_else(|| format!("Flink {FLINK_VERSION} has these: {}", names()))
 }
 
-/// Installs a plugin beside the homes, unless it is there: all of them use the same one.
+/// Installs a plugin beside the homes, which all use the same one, unless it is there.
 pub(super) fn provide(plugin: Plugin) -> anyhow::Result<()> {
     let java = JavaHome::find().context("there is no JDK; run `mainspring setup flink` first")?;
     let directory = home::plugins_beside(&home::place(&java)?);
@@ -84,7 +86,8 @@ pub(super) fn provide(plugin: Plugin) -> anyhow::Result<()> {
     let work = directory.join(format!("download-{}-{}", plugin.name, std::process::id()));
     fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
     let fetched = fetch(plugin, &work).and_then(|fetched| {
-        // Whole, or not there: who looks for it takes what it finds.
+        // The jar appears whole or not at all, because a process that looks for it takes what it
+        // finds.
         fs::rename(&fetched, &jar).with_context(|| jar.display().to_string())
     });
     super::remove(&work)?;
@@ -103,8 +106,8 @@ fn fetch(plugin: Plugin, work: &Path) -> anyhow::Result<PathBuf> {
         jdk::install("maven")?;
     }
     eprintln!("flink: downloading the plugin {} ({} MB, with Maven)", plugin.name, plugin.megabytes);
-    // A repository of its own, and a version of the plugin that asks for the jar alone: mirrors
-    // lack parents of its description.
+    // The local repository is this download's own. This version of the plugin asks for the jar
+    // alone, because mirrors lack parents of its description.
     let repository = format!("-Dmaven.repo.local={}", work.display());
     let artifact = format!("-Dartifact=org.apache.flink:flink-{}:{FLINK_VERSION}", plugin.name);
     let goal = "org.apache.maven.plugins:maven-dependency-plugin:2.8:get";

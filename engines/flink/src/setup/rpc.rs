@@ -10,7 +10,8 @@ use super::command;
 use crate::home::{FLINK_VERSION, RPC_JAR};
 use crate::java_home::JavaHome;
 
-/// Its defaults, which each start of a JVM parses: five sixths of them are comments.
+/// The defaults of the RPC system, which each start of a JVM parses: five sixths of them are
+/// comments.
 const DEFAULTS: &str = "reference.conf";
 
 pub(super) fn unpack_in(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
@@ -33,7 +34,8 @@ pub(super) fn unpack_in(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     fs::remove_file(&defaults).with_context(|| defaults.display().to_string())
 }
 
-/// The same settings, without lines that hold none. What begins like a comment may be text inside a string of several lines: then all stays.
+/// The same settings, without lines that hold none. In a string of several lines a text may begin
+/// like a comment, so that a file with such strings stays as it is.
 fn without_comments(hocon: &str) -> String {
     if hocon.contains(r#"""""#) {
         return hocon.to_owned();

@@ -1,4 +1,5 @@
-//! Flink's libraries, as its Python package ships them: the one place where they all are in one verified file.
+//! Flink's libraries, as its Python package ships them: the one place that has all of them in one
+//! verified file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +13,7 @@ use crate::java_home::JavaHome;
 
 const DIRECTORIES: [&str; 3] = ["lib", "opt", "plugins"];
 
-/// From an earlier home that holds the same ones, else downloaded.
+/// Takes the libraries from an earlier home that holds the same ones, or downloads them.
 pub(super) fn provide_in(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     match home.parent().and_then(earlier_home_in) {
         Some(earlier) => link(&earlier, home),
@@ -25,7 +26,7 @@ fn earlier_home_in(parent: &Path) -> Option<PathBuf> {
     homes.into_iter().find(|home| home::wheel_of(home).is_some_and(|digest| digest == WHEEL_SHA256))
 }
 
-/// Hard links: the same bytes once on the disk.
+/// Makes hard links, so that the disk holds the bytes once.
 fn link(earlier: &Path, home: &Path) -> anyhow::Result<()> {
     eprintln!("flink: taking the libraries of {}", earlier.display());
     for directory in DIRECTORIES {
@@ -64,7 +65,7 @@ fn unpack_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     fs::remove_dir_all(&downloads).with_context(|| downloads.display().to_string())
 }
 
-/// pip refuses a file with another digest.
+/// Downloads the wheel with pip, which refuses a file with another digest.
 fn download(directory: &Path) -> anyhow::Result<()> {
     let pinned = format!("apache-flink-libraries=={FLINK_VERSION} --hash=sha256:{WHEEL_SHA256}\n");
     fs::write(directory.join("requirements.txt"), pinned)?;

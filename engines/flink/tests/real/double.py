@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A test double for the `jobs` process and the front: keeps pointers, counters and ends in one JSON file, hands out job ids, stores
-submissions and passes everything else to the JobManager. It exists to try the Java side against real Flink processes by itself.
+"""A test double for the `jobs` process and the front: keeps pointers, counters and ends in one JSON
+file, hands out job ids, stores submissions and passes everything else to the JobManager. It exists
+to try the Java side against real Flink processes by itself.
 
 double.py STATE_DIR HA_PORT FRONT_PORT JM_REST_PORT
-Files in STATE_DIR: state.json (survives a restart), calls.jsonl (every call), behave (holds "503 checkpoints/": what the HA side
-answers to calls whose path holds that text).
+Files in STATE_DIR: state.json (survives a restart), calls.jsonl (every call), behave (the answer
+of the HA side to calls whose path holds a text, such as "503 checkpoints/").
 """
 import http.client
 import http.server

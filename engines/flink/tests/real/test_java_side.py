@@ -1,11 +1,13 @@
-"""Tries the Java side against real Flink processes, with the test double in double.py for `jobs` and the front.
+"""Tries the Java side against real Flink processes, with the test double in double.py for `jobs`
+and the front.
 
 A part of `make test`. By itself, after `mainspring-flink setup` and `cargo build --workspace --example jvm_arguments`:
 
     MAINSPRING_BIN=target/debug/mainspring python3 -m unittest discover -v -s engines/flink/tests/real
 
-Its control, an ended job that is run again, is one of the tests. Another one was seen to go red by hand: with the pointer's
-`savepoint` ignored in CheckpointPointer.properties, "the savepoint was deleted".
+Its control, an ended job that is run again, is one of the tests. Another one was seen to go red by
+hand: with the pointer's `savepoint` ignored in CheckpointPointer.properties, "the savepoint was
+deleted".
 """
 import contextlib
 import json
@@ -24,7 +26,7 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCES = f"{HERE}/../../java/io/mainspring/flink"
-# So long nobody answers the JobManager: eight of its checkpoints.
+# How long no process answers the JobManager, which is the time of eight of its checkpoints.
 SILENCE_S = 4
 TOOL = os.path.join(os.path.dirname(os.path.abspath(os.environ.get("MAINSPRING_BIN", "target/debug/mainspring"))), "examples/jvm_arguments")
 
@@ -81,7 +83,7 @@ class Cluster:
             "FLINK_PLUGINS_DIR": os.path.join(os.path.dirname(home_jar()), "plugins"),
         }
         self.processes = {}
-        # What stands before our jar on the JobManager's class path.
+        # What stands before mainspring's jar on the JobManager's class path.
         self.instead = None
 
     def config(self):
@@ -183,7 +185,8 @@ def build_program(work):
 
 
 def without_our_store_of_results(work):
-    """Our services as they would be with Flink's own default: the same source without one method."""
+    """The services as they would be with Flink's own default: the same source without one
+    method."""
     name = "MainspringHaServices.java"
     source = read(f"{SOURCES}/{name}")
     method = r"    @Override\n    public synchronized JobResultStore getJobResultStore\(\) \{\n.*?\n    \}\n"
@@ -241,7 +244,8 @@ def an_ended_job_is_refused(c):
 
 
 def control_an_ended_job_is_run_again_without_our_store_of_results(c):
-    """Proves that an_ended_job_is_refused looks at the right thing: with Flink's default nobody knows of the end any more."""
+    """Proves that an_ended_job_is_refused looks at the right thing: with Flink's default the
+    JobManager no longer knows of the end."""
     c.kill("jm", "tm")
     c.instead = without_our_store_of_results(c.work)
     c.start_flink()
@@ -275,7 +279,8 @@ def a_streaming_job_outlives_its_cluster_and_jobs(c):
     c.start_jobs()
     seen = c.latest(job)
     until("checkpoints go on", lambda: c.latest(job) > seen + 1)
-    # Asking for metrics makes the JobManager fetch them: the first answer is empty.
+    # The JobManager fetches metrics only when it is asked for them, so that the first answer is
+    # empty.
     restarts = until("metrics", lambda: c.get(f"/jobs/{job}/metrics?get=numRestarts"))
     assert restarts[0]["value"] == "0" and not c.get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"], restarts
 
@@ -308,7 +313,8 @@ def a_snapshot_that_is_not_the_jobs_is_kept(c):
     until("it is clean", lambda: c.kept()[first]["clean"])
     c.kill("main")
 
-    # Silent from its own first checkpoint on, so that the cluster dies while the savepoint is all that it has.
+    # The record is silent from the job's own first checkpoint on, so that the cluster dies while
+    # the savepoint is all that the job has.
     until_id = c.kept()[first]["next"]
     c.behave(f"503 checkpoints/{until_id}")
     c.start("main", jvm("main", 256) + stream + ["--savepoint", savepoint, "--claim-mode", "NO_CLAIM", "--", "stream", "second"])
@@ -336,7 +342,8 @@ def a_superseded_cluster_halts(c):
 
 
 class JavaSide(unittest.TestCase):
-    """The checks in this order, all on one cluster: each leaves it as the next one needs it."""
+    """Runs the checks in this order, all on one cluster, which each leaves as the next one needs
+    it."""
 
     checks = [
         programs_end_as_they_should,

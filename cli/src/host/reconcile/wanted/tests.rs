@@ -9,7 +9,7 @@ const NOW: Boot = Boot::from_nanos(1_000_000_000_000);
 
 const MOMENT: Moment = Moment { boot: NOW, wall: SystemTime::UNIX_EPOCH };
 
-/// With room for so many.
+/// A host with room for so many.
 fn wanted(max_running: usize) -> Wanted {
     Wanted::new(Terms { max_running, share_by: "team".into() })
 }
@@ -103,7 +103,7 @@ fn in_doubt_everything_is_asked_for_again_but_not_as_a_part_of_its_trace() {
     assert_eq!((first[0].traced, again[0].traced), (true, false));
 }
 
-/// Submitted at this second of 1970.
+/// An application that was submitted at this second of 1970.
 fn submitted(id: &str, second: i64) -> Application {
     let submitted_at = Some(prost_types::Timestamp { seconds: second, nanos: 0 });
     Application { submitted_at, ..application(id, false) }

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use chassis::clock::Boot;
 
-/// While something happens; at most four reports a second.
+/// The pause while something happens, which makes at most four reports a second.
 const OFTEN: Duration = Duration::from_millis(250);
 
-/// Once jobs only run.
+/// The pause once jobs only run.
 const CALMLY: Duration = Duration::from_secs(1);
 
-/// Once they only run, for their counters: for each answer TaskManagers report all their metrics, which costs what their tasks could use.
+/// The pause between questions for counters once jobs only run, because for each answer the
+/// TaskManagers report all their metrics, which costs what their tasks could use.
 const COUNT_CALMLY: Duration = Duration::from_secs(5);
 
-/// For so long after a job's state has changed something may happen.
+/// How long after a change of a job's state something may still happen.
 const CALM_AFTER: Duration = Duration::from_secs(10);
 
-/// When something happened last, and when counters were asked for.
+/// When a state changed last, and when counters were asked for.
 pub(super) struct Pace {
     changed: Boot,
     counted: Option<Boot>,
@@ -27,17 +28,17 @@ impl Pace {
         Self { changed: now, counted: None }
     }
 
-    /// A job's state is another one.
+    /// Notes that a job's state has changed.
     pub(super) fn changed(&mut self, now: Boot) {
         self.changed = now;
     }
 
-    /// Until the next question.
+    /// The pause until the next question.
     pub(super) fn pause(&self, now: Boot) -> Duration {
         if self.is_calm(now) { CALMLY } else { OFTEN }
     }
 
-    /// Whether that asks for counters too.
+    /// Whether the next question asks for counters too.
     pub(super) fn counts(&mut self, now: Boot) -> bool {
         let counts = !self.is_calm(now) || self.counted.is_none_or(|counted| now >= counted + COUNT_CALMLY);
         if counts {
@@ -55,7 +56,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many questions, and how many of them for counters, in so many seconds from `now` on.
+    /// How many questions are asked in so many seconds from `now` on, and how many of them ask for
+    /// counters.
     fn asked(pace: &mut Pace, now: &mut Boot, seconds: u64) -> (usize, usize) {
         let end = *now + Duration::from_secs(seconds);
         let (mut all, mut counts) = (0, 0);

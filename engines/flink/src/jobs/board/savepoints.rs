@@ -1,4 +1,5 @@
-//! Savepoints of the board's jobs: whoever asks for one again is told of the same.
+//! The savepoints of the board's jobs: a repeated question for one is answered with the same
+//! savepoint.
 
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use crate::jobmanager::{Readiness, Taken, Triggered};
 /// How long a question about a savepoint is held while the answer is "not yet".
 const HOLD: Duration = Duration::from_secs(10);
 
-/// Between two looks at a savepoint that is under way.
+/// The pause between two looks at a savepoint that is under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Board {
-    /// Has a savepoint taken, once for each trigger id: that is Flink's own word for it, so all that is known of it is there.
-    /// Answers `None` when it is not known yet what becomes of it after `HOLD`.
+    /// Has a savepoint taken, once for each trigger id. The trigger id is Flink's own, so that the
+    /// JobManager holds all that is known of a savepoint. Answers `None` if its outcome is still
+    /// not known after `HOLD`.
     pub(super) async fn take(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
         let until = self.0.clock.boot() + HOLD;
         loop {
@@ -32,7 +34,7 @@ impl Board {
                             return Ok(Some(failed));
                         }
                     }
-                    // A trigger now would be a savepoint that failed.
+                    // A trigger now would be a savepoint that fails.
                     Readiness::Starts => {}
                     Readiness::Over => {
                         return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
@@ -50,7 +52,7 @@ impl Board {
         }
     }
 
-    /// `None` when it is triggered.
+    /// Triggers the savepoint; `None` once that is done, or how it failed.
     async fn trigger(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
         // The leader may have changed while this call waited for the tasks to run.
         self.0.orders.not_superseded(savepoint.epoch)?;
@@ -62,14 +64,15 @@ impl Board {
                 );
                 Ok(None)
             }
-            // Flink's word about this savepoint, such as a directory that it cannot use.
+            // The JobManager refuses this savepoint, for instance because it cannot use the
+            // directory.
             Err(error) if error.is_final() => Ok(Some(Taken::Failed(error.to_string()))),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Where the savepoint is that a job was stopped with: Flink knows it as soon as the job has ended. `None` when nobody asked
-    /// for one, or it is not told in time.
+    /// Where the savepoint is with which a job was stopped, which Flink knows as soon as the job
+    /// has ended. `None` if none was asked for, or if Flink does not tell it in time.
     pub(in crate::jobs) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
         let resume = self.0.record.read_checkpoints(self.0.orders.fence(), job).await?;
         let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };

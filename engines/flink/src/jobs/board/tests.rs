@@ -1,4 +1,5 @@
-//! Savepoints and counters against a JobManager that is a few routes and a list of what it was asked.
+//! Savepoints and counters against a JobManager that consists of a few routes and a list of what it
+//! was asked.
 #![allow(clippy::disallowed_methods)]
 
 mod submitting;
@@ -17,13 +18,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::jobmanager::{Taken, Tasks};
 
-/// What it answers next to each kind of question; the last answer stays.
+/// What the JobManager answers next to each kind of question; the last answer stays.
 #[derive(Default)]
 struct Script {
     details: VecDeque<Value>,
     savepoint: VecDeque<Option<Value>>,
     metrics: VecDeque<Value>,
-    /// What a trigger is refused with.
+    /// The refusal that a trigger is answered with.
     refusal: Option<&'static str>,
     triggered: Vec<String>,
 }
@@ -54,7 +55,7 @@ async fn answer(Shared(script): Shared<Scripted>, method: Method, uri: Uri) -> R
             script.savepoint = [under_way(), at("file:/s")].into();
             Some(json!({}))
         }
-        other => panic!("nobody asks {other:?} {path}"),
+        other => panic!("no question is {other:?} {path}"),
     };
     match value {
         Some(value) => crate::json::Json(value).into_response(),
@@ -90,7 +91,7 @@ fn at(place: &str) -> Option<Value> {
     Some(json!({"status": {"id": "COMPLETED"}, "operation": {"location": place}}))
 }
 
-/// A board over a JobManager with this script. Its record is away: nothing here asks it.
+/// A board over a JobManager with this script. Its record is away, because nothing here asks it.
 async fn board(script: Script) -> (Board, Scripted) {
     let (transport, clock): (SharedTransport, SharedClock) = (Arc::new(OsTransport), Arc::new(SystemClock));
     let incoming = transport.listen(&Endpoint::Tcp("127.0.0.1".into(), 0)).await.unwrap();
@@ -214,7 +215,7 @@ async fn the_last_counters_are_those_of_the_end() {
     assert_eq!(board.progress(job()).rows_in, 8);
 }
 
-/// Flink forgets its metrics of a job that has ended, a moment before we hear of the end.
+/// Flink drops its metrics of a job that has ended, a moment before the board hears of the end.
 #[tokio::test]
 async fn restarts_that_were_counted_stay_counted() {
     let script = Script {
@@ -229,7 +230,8 @@ async fn restarts_that_were_counted_stay_counted() {
     }
 }
 
-/// A job that is nearly done when it is restarted has ended before Flink's metrics tell of it.
+/// A job that is nearly done when it is restarted has ended before Flink's metrics tell of the
+/// restart.
 #[tokio::test]
 async fn a_restart_that_flink_has_not_counted_yet_is_counted() {
     let restarted = |state: &str, at: i64| json!({"state": state, "timestamps": {"RESTARTING": at}});

@@ -1,4 +1,5 @@
-//! Against a JobManager that is one page: how many TaskManagers it has, each answer one further.
+//! Tests against a JobManager that is one page: how many TaskManagers it has, one number further
+//! with each answer.
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Of a cluster that wants so many TaskManagers: after how many answers jobs might come, and how it ended.
+/// After how many answers jobs might come in a cluster that wants so many TaskManagers, and how its
+/// start ended.
 async fn reached(
     early: bool,
     wanted: u32,

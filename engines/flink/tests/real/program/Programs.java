@@ -6,7 +6,7 @@ import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 
-/** What programs do in main(), one kind per first argument. */
+/** What programs do in main(), one kind for each first argument. */
 public final class Programs {
     private Programs() {}
 

@@ -17,11 +17,14 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.Obje
 import org.apache.flink.util.OptionalFailure;
 
 /**
- * What a job's execute() returned, for people: reads the answer that Flink's client was given from stdin and prints its accumulators as
- * a table, CSV or JSON, as the one argument says.
+ * Prints what a job's execute() returned, for people: reads the answer that Flink's client was
+ * given from stdin and prints its accumulators as a table, CSV or JSON, as the one argument says.
  */
 final class Accumulators {
-    /** Values are the JDK's or Flink's own. A program's classes are not here, and nothing else is made from bytes. */
+    /**
+     * The classes of values that are read: the JDK's and Flink's own. A program's classes are not
+     * on the class path here, and no other object is made from bytes.
+     */
     private static final ObjectInputFilter KNOWN =
             ObjectInputFilter.Config.createFilter("maxdepth=64;java.lang.**;java.util.**;java.math.**;java.time.**;org.apache.flink.**;!*");
 
@@ -33,7 +36,8 @@ final class Accumulators {
         JsonNode answer = new ObjectMapper().readTree(System.in).path("job-execution-result");
         ObjectNode values = JSON.objectNode();
         for (Map.Entry<String, JsonNode> named : answer.path("accumulator-results").properties()) {
-            // How far collect() has come is nobody's value (answer.rs).
+            // How far collect() has come is no value that a program has chosen to return
+            // (answer.rs).
             if (!named.getKey().startsWith("dataStreamCollect_") && !named.getKey().startsWith("*anonymous_collect$")) {
                 values.set(named.getKey(), value(named.getValue().binaryValue()));
             }

@@ -22,10 +22,12 @@ import org.apache.flink.runtime.state.filesystem.AbstractFsCheckpointStorageAcce
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
 
-/** Where a completed checkpoint is. The checkpoint itself is made from its own `_metadata` file. */
+/**
+ * Where a completed checkpoint is. The checkpoint itself is restored from its own `_metadata` file.
+ */
 final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpoint> {
     private static final long serialVersionUID = 1L;
-    /** Ends of a job, in Flink's words and in the record's. */
+    /** The ends of a job, in Flink's words and in the record's. */
     private static final Map<JobStatus, String> ENDS =
             Map.of(
                     JobStatus.FINISHED, "JOB_OUTCOME_SUCCEEDED",
@@ -36,9 +38,12 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
     private final String pointer;
     private final long createdMs;
     private final long completedMs;
-    /** The files belong to somebody else: a savepoint, or a snapshot that the job started from without claiming it. */
+    /**
+     * Whether the job does not own the files, because they are those of a savepoint, or of a
+     * snapshot that the job started from without claiming it.
+     */
     private final boolean savepoint;
-    /** Ends of the job with which it goes, in the record's words. */
+    /** The ends of the job with which the checkpoint is discarded, in the record's words. */
     private final List<String> discardedAfter;
 
     private CheckpointPointer(
@@ -120,8 +125,9 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
     }
 
     /**
-     * Who may delete the files. The `_metadata` tells how the snapshot was made, which is not how the job holds it: one that it does
-     * not own is never deleted, and a savepoint that it claimed is a checkpoint like any other.
+     * Which ends of the job delete the files. The `_metadata` tells how the snapshot was made,
+     * which is not how the job holds it: a snapshot that the job does not own is never deleted, and
+     * a savepoint that the job claimed is a checkpoint like any other.
      */
     private CheckpointProperties properties(CheckpointMetadata metadata) {
         CheckpointProperties made = metadata.getCheckpointProperties();
@@ -133,7 +139,10 @@ final class CheckpointPointer implements RetrievableStateHandle<CompletedCheckpo
                 : CheckpointProperties.forCheckpoint(CheckpointRetentionPolicy.RETAIN_ON_CANCELLATION);
     }
 
-    /** There is nothing behind the pointer but the checkpoint, which Flink discards by itself. */
+    /**
+     * Does nothing, because behind the pointer there is only the checkpoint, which Flink discards
+     * by itself.
+     */
     @Override
     public void discardState() {}
 

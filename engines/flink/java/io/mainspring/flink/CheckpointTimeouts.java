@@ -9,8 +9,9 @@ import org.apache.flink.runtime.jobmanager.StandaloneExecutionPlanStore;
 import org.apache.flink.streaming.api.graph.ExecutionPlan;
 
 /**
- * Keeps no plan (the record does), but reads off each how long a checkpoint may take: the checkpoint services of a job are made
- * without its configuration, and a pointer that waits for `jobs` may wait for so long.
+ * Keeps no plan (the record does), but reads from each plan how long a checkpoint may take. The
+ * checkpoint services of a job are made without the job's configuration, and a pointer may wait for
+ * `jobs` as long as the checkpoint may take.
  */
 final class CheckpointTimeouts extends StandaloneExecutionPlanStore {
     private final Map<JobID, Duration> timeouts = new ConcurrentHashMap<>();

@@ -11,12 +11,15 @@ import org.apache.flink.client.program.ProgramInvocationException;
 import org.apache.flink.runtime.client.JobExecutionException;
 import org.apache.flink.runtime.util.EnvironmentInformation;
 
-/** What main() threw, for people: the root cause first, then each exception with the frames of the program, Flink's folded. */
+/**
+ * Prints what main() threw, for people: the root cause first, then each exception with the frames
+ * of the program, while Flink's frames are folded.
+ */
 final class Failure {
     private static final List<String> NOT_THE_PROGRAM =
             List.of(
                     "java.", "javax.", "jdk.", "sun.", "com.sun.", "org.apache.flink.", "io.mainspring.flink.", "scala.", "org.apache.pekko.",
-                    // What Flink's planner is made of, and what it makes.
+                    // The libraries that Flink's planner is made of, and the classes that it makes.
                     "org.apache.calcite.", "org.codehaus.janino.", "org.codehaus.commons.", "com.google.common.", "org.immutables.");
     private static final int FRAMES_OF_FLINK = 3;
     private static final String PLUGINS = "through the following plugin(s): ";
@@ -62,7 +65,10 @@ final class Failure {
         }
     }
 
-    /** Wrappers of futures, and what Flink's client and its JobManager say about every job that failed. */
+    /**
+     * Whether an exception only repeats its cause, as wrappers of futures do, and what Flink's
+     * client and its JobManager say about every job that failed.
+     */
     private static boolean repeatsItsCause(Throwable each) {
         Throwable cause = each.getCause();
         String message = String.valueOf(each.getMessage());
@@ -70,7 +76,10 @@ final class Failure {
                 && (message.equals(cause.toString()) || message.startsWith("Job failed (") || message.equals("Job execution failed."));
     }
 
-    /** Its cause is the same once more: the frames of who needed the class, and its name as it is written. */
+    /**
+     * Whether an exception and its cause are about one missing class. The cause then repeats the
+     * frames of the code that needed the class, and spells the class's name as Java does.
+     */
     private static boolean isOfClassLoader(Throwable each) {
         return each instanceof NoClassDefFoundError && each.getCause() instanceof ClassNotFoundException;
     }
@@ -94,7 +103,10 @@ final class Failure {
         return chain.stream().map(Failure::buildItFor).filter(Objects::nonNull).findFirst().orElse(null);
     }
 
-    /** The remedy if a file system is missing that Flink has a plugin for; of a job's failure its end says it. */
+    /**
+     * The remedy if a file system is missing that Flink has a plugin for. For a job's failure the
+     * job's end has the remedy.
+     */
     private static String loadIt(Throwable thrown) {
         String message = String.valueOf(thrown.getMessage());
         int at = message.indexOf(PLUGINS);
@@ -103,14 +115,17 @@ final class Failure {
                     ? "say where Hadoop is: HADOOP_CLASSPATH=$(hadoop classpath) mainspring run ..."
                     : null;
         }
-        // The one that Flink does not call by its name.
+        // The one plugin that Flink's message calls by another name than its own.
         String said = message.substring(at + PLUGINS.length()).replace("flink-fs-azure-", "flink-azure-fs-");
         String names = said.split("\\. ", 2)[0].replace("flink-", "");
         String first = names.split(",", 2)[0];
         return "a plugin brings it (" + names + "): mainspring setup flink --plugin " + first + ", then -D flink.plugins=" + first;
     }
 
-    /** The remedy if the jar needs something of Flink or Java that is not in the versions that run it; null for all else. */
+    /**
+     * The remedy if the jar needs something of Flink or Java that the running versions do not have;
+     * null for everything else.
+     */
     static String buildItFor(Throwable thrown) {
         if (thrown instanceof UnsupportedClassVersionError) {
             return NEWER_JAVA;
@@ -120,7 +135,10 @@ final class Failure {
         return misses && message.contains("org.apache.flink.") ? ANOTHER_FLINK : null;
     }
 
-    /** The program's frames in full, and of a root cause without any of them the top ones. */
+    /**
+     * Prints the program's frames in full; of a root cause without any of them it prints the top
+     * ones.
+     */
     private static void printFrames(StackTraceElement[] frames, boolean isRoot, PrintStream out) {
         boolean ofProgram = hasFramesOfProgram(frames);
         int folded = 0;
@@ -150,7 +168,7 @@ final class Failure {
         return 0;
     }
 
-    /** Flink's examples are programs too. */
+    /** Whether a frame is the program's. Flink's examples are programs too. */
     private static boolean isOfProgram(StackTraceElement frame) {
         String name = frame.getClassName();
         return name.contains(".flink.") && name.contains(".examples.") || NOT_THE_PROGRAM.stream().noneMatch(name::startsWith);

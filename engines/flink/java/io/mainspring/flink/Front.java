@@ -7,9 +7,12 @@ import org.apache.flink.configuration.RestOptions;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.flink.util.FlinkException;
 
-/** What Flink's REST client takes for the JobManager. It stands where Flink's own settings say. */
+/**
+ * The front, which Flink's REST client takes for the JobManager. Its address is in Flink's own
+ * settings.
+ */
 final class Front {
-    /** Flink's own variable: its REST client sends these headers with every request. */
+    /** Flink's own variable; Flink's REST client sends these headers with every request. */
     private static final String HEADERS_VARIABLE = "FLINK_REST_CLIENT_HEADERS";
 
     private final JsonHttp http;
@@ -23,7 +26,10 @@ final class Front {
         return new Front(new JsonHttp(base, Front::authorization));
     }
 
-    /** The id of the job that this call of execute() stands for: a repeat after a lost answer gets the same one. */
+    /**
+     * Asks for the id of the job that this call of execute() stands for. A repeat after a lost
+     * answer gets the same id.
+     */
     String reserve(String name, String plan, boolean prints) throws FlinkException, InterruptedException {
         ObjectNode body =
                 JsonHttp.JSON.createObjectNode()

@@ -12,7 +12,10 @@ import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.Obje
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What the JobManager asks and tells `jobs`, the process that keeps its pointers, counters and ends in the record. */
+/**
+ * What the JobManager asks and tells `jobs`, the process that keeps the JobManager's pointers,
+ * counters and ends in the record.
+ */
 final class JobsClient {
     private static final Logger LOG = LoggerFactory.getLogger(JobsClient.class);
     private static final int EXIT_SUPERSEDED = 23;
@@ -46,7 +49,9 @@ final class JobsClient {
         call("PUT", "/v1/jobs/" + job + "/next-checkpoint-id", body, patience);
     }
 
-    /** Waits for as long as it takes: an end that is not recorded would be run again. */
+    /**
+     * Waits for as long as it takes, because a job whose end is not recorded would be run again.
+     */
     void putEnd(JobID job, ObjectNode end) throws IOException {
         call("PUT", "/v1/jobs/" + job + "/end", end, null);
     }
@@ -73,7 +78,11 @@ final class JobsClient {
         return answer.body();
     }
 
-    /** Another incarnation owns the jobs: whatever this one did next could only do harm, so no shutdown hook runs either. */
+    /**
+     * Stops this JVM, because another incarnation owns the jobs or the record holds the job's end,
+     * so that everything which the JVM did next could only do harm. Therefore no shutdown hook runs
+     * either.
+     */
     private static void superseded(Answer answer) {
         LOG.error("this cluster is superseded and stops at once: {} {}", answer.reason(), answer.message());
         Runtime.getRuntime().halt(EXIT_SUPERSEDED);

@@ -15,10 +15,12 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * JSON over HTTP/1.1 to a process of ours on this machine. Every call is idempotent, so whoever finds nobody there repeats it: that a
- * process of ours is being replaced is nothing that Flink or a program should hear of.
+ * JSON over HTTP/1.1 to a process of mainspring on this machine. Every call is idempotent, and a
+ * call that finds no process there is repeated, so that neither Flink nor a program hears of a
+ * process that is being replaced.
  *
- * <p>By the JDK's old client: the newer one costs a tenth of a second of a JVM's start, and its selector holds up the JVM's end.
+ * <p>The calls are made by the JDK's old client: the newer one costs a tenth of a second of a JVM's
+ * start, and its selector holds up the JVM's end.
  */
 final class JsonHttp {
     static final ObjectMapper JSON = new ObjectMapper();
@@ -29,7 +31,7 @@ final class JsonHttp {
     private static final long FIRST_PAUSE_MS = 50;
     private static final long LAST_PAUSE_MS = 1000;
 
-    /** What was answered: a status below 500, and its JSON. */
+    /** An answer: a status below 500, and its JSON. */
     record Answer(int status, JsonNode body) {
         String message() {
             return body.path("message").asText("status " + status);
@@ -43,13 +45,15 @@ final class JsonHttp {
     private final String base;
     private final Supplier<String> authorization;
 
-    /** `authorization` is asked for each try, since tokens are renewed in place. */
+    /** `authorization` is asked for each try, because tokens are renewed in place. */
     JsonHttp(String base, Supplier<String> authorization) {
         this.base = base;
         this.authorization = authorization;
     }
 
-    /** Repeats until someone answers. `patience` null: without a bound. */
+    /**
+     * Repeats the call until it is answered, or until `patience` is over; null is without a bound.
+     */
     Answer call(String method, String path, ObjectNode body, Duration patience)
             throws NobodyAnswered, InterruptedException {
         long started = System.nanoTime();
@@ -102,7 +106,7 @@ final class JsonHttp {
         return body.length == 0 ? JSON.createObjectNode() : JSON.readTree(body);
     }
 
-    /** Patience is over; whether the call was done is not known. */
+    /** The patience is over; whether the call was carried out is not known. */
     static final class NobodyAnswered extends IOException {
         private static final long serialVersionUID = 1L;
 

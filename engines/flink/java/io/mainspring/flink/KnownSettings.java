@@ -14,8 +14,9 @@ import org.apache.flink.configuration.ConfigOption;
 import org.apache.flink.configuration.FallbackKey;
 
 /**
- * Writes the names of all settings that Flink's own classes declare, one a line, so that a mistyped one can be told. Flink has no list of
- * them; set-up runs this once. Arguments: the file to write, then the jars.
+ * Writes the names of all settings that Flink's own classes declare, one a line, so that a mistyped
+ * one can be recognised. Flink itself has no list of them; set-up runs this program once.
+ * Arguments: the file to write, then the jars.
  */
 public final class KnownSettings {
     private static final String DECLARES = "org/apache/flink/.*(Options|Constants|Configuration|Parameters|Settings)\\.class";
@@ -47,7 +48,8 @@ public final class KnownSettings {
                 }
             }
         } catch (ReflectiveOperationException | LinkageError | RuntimeException e) {
-            // A class that needs a library that is not here: the settings of such a one are not known, and only that.
+            // The class needs a library that is not there. Its settings are not known, and nothing
+            // else is lost.
         }
     }
 }

@@ -6,9 +6,12 @@ import org.apache.logging.log4j.core.config.AbstractConfiguration;
 import org.apache.logging.log4j.core.config.ConfigurationSource;
 import org.apache.logging.log4j.core.config.LoggerConfig;
 
-/** Stderr only: whoever started the JVM keeps its output. The level is the role's ({@code -Dmainspring.log.level}). */
+/**
+ * Logs to stderr only, because the process that started the JVM keeps its output. The level is the
+ * role's ({@code -Dmainspring.log.level}).
+ */
 final class LogConfiguration extends AbstractConfiguration {
-    // Connections that end are said by who needed them.
+    // The code that needs a connection reports its end, so that Netty's own warnings are left out.
     private static final String NETTY = "org.apache.flink.shaded.netty4.io.netty.channel.DefaultChannelPipeline";
 
     LogConfiguration(LoggerContext context) {
@@ -16,7 +19,10 @@ final class LogConfiguration extends AbstractConfiguration {
         setName("mainspring");
     }
 
-    /** Not what this usually does, which is to look for plugins that would read a file. */
+    /**
+     * Does not do what the method usually does, which is to look for plugins that would read a
+     * file.
+     */
     @Override
     public void initialize() {
         StderrAppender stderr = new StderrAppender();

@@ -7,7 +7,10 @@ import org.apache.logging.log4j.core.config.ConfigurationFactory;
 import org.apache.logging.log4j.core.impl.Log4jContextFactory;
 import org.apache.logging.log4j.util.PropertiesUtil;
 
-/** Starts a context with {@link LogConfiguration}, unless a configuration file is named: then as log4j does. */
+/**
+ * Starts a context with {@link LogConfiguration}. If a configuration file is named, the context
+ * starts as log4j does it.
+ */
 final class LogContexts extends Log4jContextFactory {
     private final boolean isFileNamed =
             PropertiesUtil.getProperties().getStringProperty(ConfigurationFactory.CONFIGURATION_FILE_PROPERTY) != null;

@@ -6,14 +6,17 @@ import org.apache.flink.core.execution.DefaultExecutorServiceLoader;
 import org.apache.flink.core.fs.FileSystem;
 import org.apache.flink.core.plugin.PluginUtils;
 
-/** The JVM that runs the main() of a Flink program: what `flink run` does, without a command line of its own. */
+/**
+ * The JVM that runs the main() of a Flink program: what `flink run` does, without a command line of
+ * its own.
+ */
 public final class Main {
     private static final int FAILED = 1;
     private static final int CANNOT_RUN = 2;
 
     private Main() {}
 
-    /** Exits by itself, since a program may leave threads behind. */
+    /** Exits by itself, because a program may leave threads behind. */
     public static void main(String[] args) {
         System.exit(run(args));
     }
@@ -36,7 +39,7 @@ public final class Main {
         try {
             FileSystem.initialize(
                     program.configuration(), PluginUtils.createPluginManagerFromRootFolder(program.configuration()));
-            // Flink's own words about submissions are not main()'s output; the record tells them.
+            // What Flink prints about submissions is not main()'s output; the record tells of them.
             boolean suppressSysout = true;
             ClientUtils.executeProgram(
                     new DefaultExecutorServiceLoader(), program.configuration(), packaged, false, suppressSysout);

@@ -11,8 +11,8 @@ import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.streaming.api.graph.StreamGraph;
 
 /**
- * Flink's own remote executor, which first asks the front for the job's id. Ids come from there because a main() that runs again
- * after a fail-over has to find its earlier jobs.
+ * Flink's own remote executor, which first asks the front for the job's id. The ids come from the
+ * front because a main() that runs again after a fail-over has to find its earlier jobs.
  */
 final class MainspringExecutor extends RemoteExecutor {
     private static final AtomicInteger EXECUTED = new AtomicInteger();
@@ -21,7 +21,7 @@ final class MainspringExecutor extends RemoteExecutor {
         super(configuration);
     }
 
-    /** How many jobs this JVM asked for. */
+    /** How many jobs this JVM has asked for. */
     static int executed() {
         return EXECUTED.get();
     }

@@ -5,11 +5,11 @@ import org.apache.flink.configuration.DeploymentOptions;
 import org.apache.flink.core.execution.PipelineExecutor;
 import org.apache.flink.core.execution.PipelineExecutorFactory;
 
-/** Chosen by `execution.target: mainspring`. */
+/** The factory that `execution.target: mainspring` chooses. */
 public final class MainspringExecutorFactory implements PipelineExecutorFactory {
     static final String NAME = "mainspring";
 
-    /** Made by the service loader. */
+    /** Called by the service loader. */
     public MainspringExecutorFactory() {}
 
     @Override

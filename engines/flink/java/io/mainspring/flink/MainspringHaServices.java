@@ -6,8 +6,9 @@ import org.apache.flink.runtime.highavailability.nonha.standalone.StandaloneHaSe
 import org.apache.flink.runtime.jobmanager.ExecutionPlanStore;
 
 /**
- * Fixed addresses, since JobManager and TaskManagers are started and replaced together, and the state of jobs in the record. A
- * TaskManager only asks for addresses: it never talks to `jobs`.
+ * High availability with fixed addresses, because JobManager and TaskManagers are started and
+ * replaced together, and with the state of jobs in the record. A TaskManager only asks for
+ * addresses, and never talks to `jobs`.
  */
 final class MainspringHaServices extends StandaloneHaServices {
     private final OpenJobs open = new OpenJobs();

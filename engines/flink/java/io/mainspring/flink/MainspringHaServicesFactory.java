@@ -9,15 +9,19 @@ import org.apache.flink.configuration.SecurityOptions;
 import org.apache.flink.runtime.highavailability.HighAvailabilityServices;
 import org.apache.flink.runtime.highavailability.HighAvailabilityServicesFactory;
 
-/** Named by `high-availability.type` in the configuration of JobManager and TaskManager. */
+/**
+ * The factory that `high-availability.type` names in the configuration of JobManager and
+ * TaskManager.
+ */
 public final class MainspringHaServicesFactory implements HighAvailabilityServicesFactory {
-    /** Flink makes it by name. */
+    /** Called by Flink, which finds the class by its name. */
     public MainspringHaServicesFactory() {}
 
     @Override
     public HighAvailabilityServices createHAServices(Configuration configuration, Executor executor) {
         String scheme = SecurityOptions.isInternalSSLEnabled(configuration) ? "pekko.ssl.tcp" : "pekko.tcp";
-        // With high availability on, Flink listens on this port and not on jobmanager.rpc.port, and its endpoints have random suffixes.
+        // With high availability on, Flink listens on this port instead of jobmanager.rpc.port, and
+        // its endpoints have random suffixes.
         String rpc =
                 scheme + "://flink@" + configuration.get(JobManagerOptions.ADDRESS) + ":"
                         + configuration.get(HighAvailabilityOptions.HA_JOB_MANAGER_PORT_RANGE) + "/user/rpc/";

@@ -7,12 +7,18 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.JobID;
 
-/** Jobs for which this JVM still has something to do. */
+/** The jobs for which this JVM still has something to do. */
 final class OpenJobs {
-    /** Set where a JVM has to come to its end in Flink's order: a class-data archive is written there. */
+    /**
+     * Set where a JVM has to come to its end in Flink's order, because a class-data archive is
+     * written there.
+     */
     private static final String IN_ORDER = "mainspring.end-in-order";
 
-    /** What is left to be removed after a job's end takes a moment; `jobs` waits as long (unclean.rs), and a teardown a little longer. */
+    /**
+     * How long a JobManager may stay to remove what is left after a job's end. `jobs` waits as long
+     * (unclean.rs), and a teardown a little longer.
+     */
     static final Duration PATIENCE = Duration.ofMillis(1500);
 
     private final Set<JobID> open = new HashSet<>();
@@ -21,15 +27,19 @@ final class OpenJobs {
         open.add(job);
     }
 
-    /** Its end is recorded, and nothing of it is left that has to be removed. */
+    /**
+     * Notes that the job's end is recorded, and that nothing is left of the job which has to be
+     * removed.
+     */
     synchronized void cleaned(JobID job) {
         open.remove(job);
         notifyAll();
     }
 
     /**
-     * A JobManager that is asked to end does so at once when it has no open job, or as soon as it has none. Flink would close down what
-     * its process takes with it anyhow, and whoever started it removes its directories.
+     * Has a JobManager that is asked to end do so at once when it has no open job, or as soon as it
+     * has none. Flink's own order would only close down what its process takes with it anyway, and
+     * lifecycle removes the JVM's directories.
      */
     void endAtOnceWithoutAny() {
         if (!Boolean.getBoolean(IN_ORDER)) {
@@ -40,11 +50,12 @@ final class OpenJobs {
     private void endAtOnce() {
         try {
             if (isNoneWithin(PATIENCE.toMillis())) {
-                // A JVM that ends by itself waits a third of a second for threads that wait for the network.
+                // A JVM that ends by itself waits a third of a second for threads that wait for the
+                // network.
                 new ProcessBuilder("/bin/sh", "-c", "kill -KILL \"$PPID\"").start();
             }
         } catch (IOException | InterruptedException e) {
-            // Then it ends in Flink's order.
+            // The JVM then ends in Flink's order.
         }
     }
 

@@ -6,7 +6,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** The command line of {@link Main}, in the spelling that `mainspring-flink` writes: it is not typed by people. */
+/**
+ * The command line of {@link Main}, in the spelling that `mainspring-flink` writes, because no
+ * person types it.
+ */
 final class Options {
     final Map<String, String> settings = new LinkedHashMap<>();
     final List<String> classpath = new ArrayList<>();

@@ -2,7 +2,7 @@ package io.mainspring.flink;
 
 import org.apache.flink.runtime.checkpoint.CheckpointStoreUtil;
 
-/** Names of pointers: Flink sorts them as text to find the latest, hence the zeros. */
+/** The names of pointers. Flink sorts them as text to find the latest, hence the zeros. */
 enum PointerNames implements CheckpointStoreUtil {
     INSTANCE;
 

@@ -15,8 +15,9 @@ import org.apache.flink.runtime.state.RetrievableStateHandle;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 
 /**
- * The pointers of one job's completed checkpoints, kept by `jobs`. One JobManager at a time may write them (a superseded one is
- * halted), so there is nothing to lock, and nothing of ours is Java-serialised.
+ * The pointers of one job's completed checkpoints, kept by `jobs`. Only one JobManager at a time
+ * may write them (a superseded one is halted), so that there is nothing to lock, and no object of
+ * mainspring is Java-serialised.
  */
 final class PointerStore implements StateHandleStore<CompletedCheckpoint, IntegerResourceVersion> {
     private final JobsClient jobs;
@@ -36,13 +37,17 @@ final class PointerStore implements StateHandleStore<CompletedCheckpoint, Intege
         try {
             jobs.putCheckpoint(job, checkpoint.getCheckpointID(), pointer.toJson(), patience);
         } catch (IOException | RuntimeException e) {
-            // Flink deletes the files of a checkpoint unless it hears that the pointer may have been kept.
+            // Flink deletes the files of a checkpoint unless this exception says that the pointer
+            // may have been kept.
             throw new PossibleInconsistentStateException(e);
         }
         return pointer;
     }
 
-    /** False is never answered: what follows a return is the deletion of files, so a pointer that may still be there throws. */
+    /**
+     * Never answers false. Flink deletes the files after a return, so that a pointer which may
+     * still be there throws.
+     */
     @Override
     public boolean releaseAndTryRemove(String name) throws IOException {
         jobs.deleteCheckpoint(job, PointerNames.INSTANCE.nameToCheckpointID(name), patience);
@@ -85,7 +90,10 @@ final class PointerStore implements StateHandleStore<CompletedCheckpoint, Intege
         throw new UnsupportedOperationException("a completed checkpoint does not change");
     }
 
-    /** Each pointer was removed by itself before; one whose removal failed keeps its files, and so it stays. */
+    /**
+     * Does nothing, because each pointer was removed by itself before. A pointer whose removal
+     * failed keeps its files, and so it stays.
+     */
     @Override
     public void clearEntries() {}
 

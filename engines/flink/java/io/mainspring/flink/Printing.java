@@ -9,13 +9,14 @@ import org.apache.flink.streaming.api.operators.UdfStreamOperatorFactory;
 import org.apache.flink.streaming.runtime.operators.sink.SinkWriterOperatorFactory;
 
 /**
- * Whether a job prints: what it prints appears where its sinks run, in a TaskManager, and main()'s terminal stays empty. The name of a
- * sink does not tell, since a program and a CREATE TABLE choose it: the class does.
+ * Whether a job prints. What a job prints appears where its sinks run, in a TaskManager, and
+ * main()'s terminal stays empty. The class of a sink tells whether it prints; its name does not,
+ * because a program or a CREATE TABLE chooses the name.
  */
 final class Printing {
     /**
-     * Sinks that are functions, by name: {@code print()}'s is deprecated, and that of {@code WITH ('connector' = 'print')} private to
-     * the table API.
+     * The printing sinks that are functions, by name: {@code print()}'s is deprecated, and that of
+     * {@code WITH ('connector' = 'print')} is private to the table API.
      */
     private static final Set<String> FUNCTIONS = Set.of(
             "org.apache.flink.streaming.api.functions.sink.legacy.PrintSinkFunction",

@@ -36,8 +36,10 @@ final class RecordedCheckpoints implements CheckpointRecoveryFactory {
     }
 
     /**
-     * The mode speaks of the snapshot that the job started from, and Flink applies it to the job's own checkpoints too when they are
-     * recovered: their shared files would never be deleted. Here a snapshot that is not the job's is known by its pointer.
+     * The claim mode for the job's own checkpoints. The given mode is about the snapshot that the
+     * job started from, but Flink applies it to the job's own checkpoints too when they are
+     * recovered, whose shared files would then never be deleted. A snapshot that is not the job's
+     * is known here by its pointer.
      */
     private static RecoveryClaimMode own(RecoveryClaimMode mode) {
         return mode == RecoveryClaimMode.NO_CLAIM ? RecoveryClaimMode.CLAIM : mode;

@@ -7,7 +7,10 @@ import org.apache.flink.api.common.JobID;
 import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.runtime.checkpoint.CheckpointIDCounter;
 
-/** Ids of checkpoints, recorded before they are used: one used twice would overwrite an earlier `chk-N`. */
+/**
+ * Ids of checkpoints, which are recorded before they are used, because an id used twice would
+ * overwrite an earlier `chk-N`.
+ */
 final class RecordedIdCounter implements CheckpointIDCounter {
     private final JobsClient jobs;
     private final JobID job;
@@ -36,7 +39,10 @@ final class RecordedIdCounter implements CheckpointIDCounter {
         return next;
     }
 
-    /** Never down: Flink sets it to what follows a restored checkpoint, which may be older than the last id used. */
+    /**
+     * Never counts down: Flink sets the counter to what follows a restored checkpoint, which may be
+     * older than the last id used.
+     */
     @Override
     public synchronized void setCount(long count) throws IOException {
         if (count > next) {
@@ -45,7 +51,7 @@ final class RecordedIdCounter implements CheckpointIDCounter {
         }
     }
 
-    /** The record drops the counter with the job. */
+    /** Does nothing, because the record drops the counter with the job. */
     @Override
     public CompletableFuture<Void> shutdown(JobStatus status) {
         return CompletableFuture.completedFuture(null);

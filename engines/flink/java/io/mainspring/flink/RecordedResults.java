@@ -19,8 +19,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Ends of jobs. Flink's dirty entry is the end in the record, and it is there before Flink drops the job's checkpoints: a job that
- * ended is never run again, because each submission asks here first.
+ * The ends of jobs. Flink's dirty entry is the end in the record, and it is there before Flink
+ * drops the job's checkpoints. A job that ended is never run again, because each submission asks
+ * here first.
  */
 final class RecordedResults extends AbstractThreadsafeJobResultStore {
     private static final Logger LOG = LoggerFactory.getLogger(RecordedResults.class);
@@ -29,7 +30,10 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
     private final OpenJobs open;
     private final Set<JobID> clean = ConcurrentHashMap.newKeySet();
 
-    /** On threads of its own: ends wait without a bound, and Flink's few threads for input and output have checkpoints to do. */
+    /**
+     * Works on threads of its own, because ends wait without a bound, and Flink's few threads for
+     * input and output have checkpoints to do.
+     */
     RecordedResults(JobsClient jobs, OpenJobs open) {
         super(Executors.newCachedThreadPool(new ExecutorThreadFactory("mainspring-results")));
         this.jobs = jobs;
@@ -54,9 +58,10 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
         try {
             jobs.putClean(job, OpenJobs.PATIENCE);
         } catch (IOException e) {
-            LOG.warn("nobody hears that job {} is clean", job, e);
+            LOG.warn("the jobs process does not hear that job {} is clean", job, e);
         }
-        // Last: this JVM may be killed once nothing is open, and `jobs` stays until it has heard.
+        // This comes last: the JVM may be killed once no job is open, and `jobs` stays until it was
+        // told.
         open.cleaned(job);
     }
 
@@ -65,13 +70,19 @@ final class RecordedResults extends AbstractThreadsafeJobResultStore {
         return !clean.contains(job) && jobs.job(job, null).path("ended").asBoolean();
     }
 
-    /** What an earlier incarnation cleaned counts as dirty here, which refuses a submission just as well. */
+    /**
+     * A job that an earlier incarnation cleaned counts as dirty here, which refuses a submission
+     * just as well.
+     */
     @Override
     protected boolean hasCleanJobResultEntryInternal(JobID job) {
         return clean.contains(job);
     }
 
-    /** What an earlier incarnation left dirty, its files of checkpoints, is nobody's to clean yet. */
+    /**
+     * Empty, because this JobManager does not clean what an earlier incarnation left dirty, which
+     * are its files of checkpoints.
+     */
     @Override
     protected Set<JobResult> getDirtyResultsInternal() {
         return Collections.emptySet();

@@ -26,11 +26,13 @@ import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.JobID;
 
 /**
- * Runs one small program on a JobManager and a TaskManager of its own, so that each JVM leaves the archive of the classes that it
- * used (its flags say where). Stands in for `jobs`, which also asks the JobManager how it does, and for the front, neither of which can
- * be there while set-up runs. Nothing is kept.
+ * Runs one small program on a JobManager and a TaskManager of its own, so that each JVM leaves the
+ * archive of the classes that it used (the JVM's flags say where). The rehearsal stands in for
+ * `jobs`, which also asks the JobManager how its jobs do, and for the front, because neither can be
+ * there while set-up runs. It keeps nothing of what it is told.
  *
- * <p>Arguments: a directory to work in, then the three command lines (JobManager, TaskManager, main()), each ended by `;`.
+ * <p>Arguments: a directory to work in, then the three command lines (JobManager, TaskManager,
+ * main()), each ended by `;`.
  */
 public final class Rehearsal {
     private static final long PROGRAM_SECONDS = 240;
@@ -39,7 +41,7 @@ public final class Rehearsal {
     private static final long ASK_EVERY_MS = 100;
     private static final Duration ANSWER_WITHIN = Duration.ofSeconds(5);
 
-    /** What `jobs` asks of it, here and in a session cluster; `%s` is the job. */
+    /** What `jobs` asks a JobManager, its own or that of a session cluster; `%s` is the job. */
     private static final List<String> QUESTIONS =
             List.of(
                     "/overview",
@@ -60,10 +62,10 @@ public final class Rehearsal {
         this.work = work;
     }
 
-    /** Exits 0 when all three JVMs did their part. */
+    /** Exits 0 if all three JVMs did their part. */
     public static void main(String[] args) throws Exception {
         Rehearsal rehearsal = new Rehearsal(Path.of(args[0]));
-        // Set-up that is killed takes the cluster with it.
+        // If set-up is killed, the rehearsal ends, and its JVMs with it.
         ProcessHandle.current().parent().ifPresent(parent -> parent.onExit().thenRun(() -> System.exit(1)));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> rehearsal.started.forEach(Process::destroyForcibly)));
         List<List<String>> commands = commands(Arrays.asList(args).subList(1, args.length));
@@ -90,7 +92,8 @@ public final class Rehearsal {
         List<String> cluster = List.of("--configDir", work.toString());
         Process jobManager = start("jobmanager", commands.get(0), cluster, jobs);
         Process taskManager = start("taskmanager", commands.get(1), cluster, jobs);
-        // The program is in our jar, and would be loaded with a second copy of our classes.
+        // The program is in mainspring's jar, and would otherwise be loaded with a second copy of
+        // mainspring's classes.
         List<String> program =
                 List.of(
                         "-Drest.address=127.0.0.1",
@@ -116,7 +119,10 @@ public final class Rehearsal {
         return true;
     }
 
-    /** Whatever is answered, and whether anybody is there: what is asked is asked again. */
+    /**
+     * Asks all questions, and ignores the answers and their absence, because the next round asks
+     * again.
+     */
     private void ask() throws InterruptedException {
         JobID asked = job;
         for (String question : asked == null ? List.<String>of() : QUESTIONS) {
@@ -131,7 +137,8 @@ public final class Rehearsal {
 
     private Process start(String role, List<String> command, List<String> more, int jobs) throws IOException {
         List<String> all = new ArrayList<>(command);
-        // The options of Main that stand in the command line end with the program's; Flink's entrypoints take theirs last.
+        // The options of Main that stand in the command line end where the program's begin; Flink's
+        // entrypoints take further ones last.
         all.addAll(role.equals("main") ? all.indexOf("--jar") : all.size(), more);
         ProcessBuilder builder =
                 new ProcessBuilder(all).redirectErrorStream(true).redirectOutput(work.resolve(role + ".log").toFile());
@@ -196,7 +203,10 @@ public final class Rehearsal {
         return server.getAddress().getPort();
     }
 
-    /** Nothing is kept: a job of the rehearsal runs once. */
+    /**
+     * Answers as `jobs` would for a new job. Nothing is kept, because a job of the rehearsal runs
+     * once.
+     */
     private void answerAsJobs(HttpExchange exchange) throws IOException {
         exchange.getRequestBody().readAllBytes();
         boolean asks = exchange.getRequestMethod().equals("GET");
@@ -227,7 +237,7 @@ public final class Rehearsal {
         return URI.create("http://127.0.0.1:" + restPort + path);
     }
 
-    /** The JobManager is still starting when main() comes. */
+    /** Waits for the JobManager, which may still be starting when main() calls it. */
     private HttpResponse<byte[]> untilConnected(HttpRequest request) throws IOException, InterruptedException {
         while (true) {
             try {

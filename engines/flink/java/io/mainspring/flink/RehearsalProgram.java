@@ -9,7 +9,10 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
 import org.apache.flink.util.CloseableIterator;
 
-/** What most programs do, once: keyed state, checkpoints, tuples, windows, something printed, a result that main() reads. */
+/**
+ * Does once what most programs do: keyed state, checkpoints, tuples, windows, something printed, a
+ * result that main() reads.
+ */
 public final class RehearsalProgram {
     private static final long RECORDS = 300_000;
     private static final long CHECKPOINT_INTERVAL_MS = 50;

@@ -9,7 +9,10 @@ import org.apache.logging.log4j.core.LogEvent;
 import org.apache.logging.log4j.core.appender.AbstractAppender;
 import org.apache.logging.log4j.core.config.Property;
 
-/** Lines such as {@code 14:02:17.310 INFO  o.a.f.r.d.StandaloneDispatcher Job was submitted}, each written at once. */
+/**
+ * Writes lines such as {@code 14:02:17.310 INFO  o.a.f.r.d.StandaloneDispatcher Job was submitted},
+ * each of them at once.
+ */
 final class StderrAppender extends AbstractAppender {
     private static final int LONGEST_LEVEL = 5;
     private static final int[] UNITS = {3_600_000, 60_000, 1_000};
@@ -41,7 +44,7 @@ final class StderrAppender extends AbstractAppender {
         stderr.flush();
     }
 
-    /** Of the day. */
+    /** Adds the time of day. */
     private static void addTime(StringBuilder line, long epochMs) {
         int rest = (int) Math.floorMod(epochMs, DAY_MS);
         for (int unit : UNITS) {
@@ -58,7 +61,7 @@ final class StderrAppender extends AbstractAppender {
         return line;
     }
 
-    /** The first letter of each package, and the class. */
+    /** Adds the first letter of each package, and the class. */
     private static void addShortened(StringBuilder line, String name) {
         int from = 0;
         for (int dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', from)) {

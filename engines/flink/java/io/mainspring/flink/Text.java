@@ -2,7 +2,9 @@ package io.mainspring.flink;
 
 import java.util.stream.Collectors;
 
-/** Messages cut to what fits on a screen, without the stacks that Flink's servers put into theirs. */
+/**
+ * Cuts messages to what fits on a screen, without the stacks that Flink's servers put into theirs.
+ */
 final class Text {
     private static final int LINES = 5;
     private static final int CHARACTERS = 1000;

@@ -7,13 +7,14 @@ import org.apache.flink.runtime.rpc.RpcSystemLoader;
 import org.apache.flink.runtime.rpc.exceptions.RpcLoaderException;
 
 /**
- * Flink's RPC system from the class path, where its classes are in the archive of a JVM's classes. Flink's own loader unpacks 24 MB of jar
- * into a temporary file at each start, and loads from there; it is the next one to be asked where this one finds nothing.
+ * Loads Flink's RPC system from the class path, where the archive of a JVM's classes includes it.
+ * Flink's own loader unpacks 24 MB of jar into a temporary file at each start and loads from there;
+ * Flink asks that loader next if this one finds nothing.
  */
 public final class UnpackedRpcSystemLoader implements RpcSystemLoader {
     private static final int BEFORE_FLINKS_OWN = -1;
 
-    /** Made by the service loader. */
+    /** Called by the service loader. */
     public UnpackedRpcSystemLoader() {}
 
     @Override

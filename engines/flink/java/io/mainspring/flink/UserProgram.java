@@ -20,7 +20,10 @@ import org.apache.flink.configuration.StateRecoveryOptions;
 import org.apache.flink.core.execution.RecoveryClaimMode;
 import org.apache.flink.runtime.jobgraph.SavepointRestoreSettings;
 
-/** A jar as Flink's client loads it, with Flink's configuration for it: what `flink run` makes of its options. */
+/**
+ * A jar as Flink's client loads it, with Flink's configuration for it: what `flink run` makes of
+ * its options.
+ */
 record UserProgram(PackagedProgram packaged, Configuration configuration) {
     static UserProgram load(Options options) throws CannotRun {
         File jar = new File(options.jar);
@@ -54,7 +57,10 @@ record UserProgram(PackagedProgram packaged, Configuration configuration) {
         return new UserProgram(packaged, configuration);
     }
 
-    /** Opened here, so that what is no archive is told apart from a jar without the class. */
+    /**
+     * Opens the file, so that a file which is no archive is told apart from a jar without the
+     * class.
+     */
     private static void checkIsJar(File jar) throws CannotRun {
         if (!jar.isFile()) {
             throw new CannotRun(jar + " is no file; name the program's jar");

@@ -11,14 +11,15 @@ import org.apache.flink.streaming.api.graph.StreamNode;
 import org.apache.flink.util.FlinkException;
 
 /**
- * How many slots a job needs at once. One that needs more than its cluster has would wait in silence until Flink fails it, and a program that
- * sets its own parallelism says so only now, when the cluster is there.
+ * How many slots a job needs at once. A job that needs more than its cluster has would wait in
+ * silence until Flink fails it. The check is made this late because a program that sets its own
+ * parallelism names it only now, when the cluster is there.
  *
- * @param slots what it needs; 0 for a job that does with fewer
- * @param parallelism the largest one of its operators
+ * @param slots the slots that the job needs; 0 for a job that does with fewer
+ * @param parallelism the largest parallelism of its operators
  */
 record Width(int slots, int parallelism) {
-    /** What the cluster has, set by `mainspring-flink`: absent where the number is not fixed. */
+    /** What the cluster has, set by `mainspring-flink`; absent where the number is not fixed. */
     private static final String TASKMANAGERS = "mainspring.taskmanagers";
 
     private static final String SLOTS = "mainspring.slots";
@@ -26,13 +27,15 @@ record Width(int slots, int parallelism) {
     private static final String FOLLOWS_PARALLELISM = "mainspring.slots-follow-parallelism";
 
     static Width of(StreamGraph graph) {
-        // A batch job runs its stages one after the other in the slots that there are, and Flink's adaptive scheduler makes do with them.
+        // A batch job runs its stages one after the other in the slots that there are, and Flink's
+        // adaptive scheduler makes do with them.
         boolean needsAll = graph.getJobType() == JobType.STREAMING && !isAdaptive(graph.getJobConfiguration());
         Map<String, Integer> groups = new HashMap<>();
         int widest = 0;
         for (StreamNode node : graph.getStreamNodes()) {
             String group = String.valueOf(node.getSlotSharingGroup());
-            // Such a group gets slots of its own size, cut out of what TaskManagers have.
+            // A group with resources of its own gets slots of its own size, cut out of what the
+            // TaskManagers have.
             needsAll &= graph.getSlotSharingGroupResource(group).orElse(ResourceProfile.UNKNOWN).equals(ResourceProfile.UNKNOWN);
             groups.merge(group, node.getParallelism(), Math::max);
             widest = Math.max(widest, node.getParallelism());

@@ -19,10 +19,10 @@ use tonic::Status;
 use super::*;
 use crate::graph::GraphFile;
 
-/// What is given out for a digest.
+/// The payloads that the record gives out, by digest.
 type Held = Arc<HashMap<String, Bytes>>;
 
-/// What a JobManager was sent whole.
+/// The forms that a JobManager was sent whole.
 type Uploads = Arc<Mutex<Vec<Bytes>>>;
 
 /// A message as gRPC answers it.
@@ -49,7 +49,7 @@ fn record(held: Held) -> Router {
         .route("/mainspring.jobgraph.v1.RecordService/ReadCheckpoints", post(checkpoints))
 }
 
-/// A JobManager without jobs, which refuses less than a whole form.
+/// A JobManager without jobs, which refuses a form that is not whole.
 fn jobmanager(uploads: Uploads) -> Router {
     let taken = async move |form: Result<Bytes, axum::extract::rejection::BytesRejection>| match form {
         Ok(form) => {
@@ -61,8 +61,8 @@ fn jobmanager(uploads: Uploads) -> Router {
     Router::new().route("/jobs/overview", get(async || r#"{"jobs": []}"#)).route("/jobs", post(taken))
 }
 
-/// Submits a job with one jar, after `damage` has changed what the record gives out; what came of
-/// it, and what was uploaded.
+/// Submits a job with one jar, after `damage` has changed what the record gives out. Answers what
+/// came of the submission, and what was uploaded.
 async fn submitted(
     damage: impl FnOnce(&mut HashMap<String, Bytes>, Digest, Digest),
 ) -> (Result<bool, Refusal>, Uploads) {
