@@ -1,4 +1,4 @@
-//! The fenced record, asked over the wire.
+//! The second implementation of [`Record`](record::Record), which asks the store over the wire.
 
 use std::time::Duration;
 
