@@ -18,7 +18,6 @@ impl From<Refusal> for Status {
             }
             Refusal::Malformed(_) => problem(Reason::IdMalformed),
             Refusal::UnknownJob(_) => problem(Reason::JobNotFound),
-            Refusal::Never { reason: reason @ Reason::SavepointUnsupported, .. } => problem(reason),
             Refusal::Never { reason, .. } => problem(reason),
             Refusal::NotNow(_) => problem(Reason::ClusterUnavailable),
             Refusal::Record(error) if error.is_retryable() || error.reason().is_none() => {
