@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{Problem, Reason};
-use tonic::{Code, Status};
+use proto::{Code, Problem, Reason};
+use tonic::Status;
 
 /// A call that was not answered with a result.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,6 +17,11 @@ pub struct CallError {
 }
 
 impl CallError {
+    /// An error that the caller found by itself, such as an answer that did not come in time.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Status::new(code, message).into()
+    }
+
     /// The stable reason, if the peer gave one that this build knows.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
