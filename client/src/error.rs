@@ -72,6 +72,12 @@ impl<R: record::Refused> From<record::Error<R>> for CallError {
     }
 }
 
+impl From<proto::Problem> for CallError {
+    fn from(problem: proto::Problem) -> Self {
+        problem.into_status().into()
+    }
+}
+
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
         let problem = Problem::from_status(&status);

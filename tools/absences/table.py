@@ -112,8 +112,6 @@ ABSENCES = [
             "record/src/error.rs": "the record's errors are read from a status and become one",
             "app-runner/src/error.rs": "asks for one gRPC code",
             "app-runner/src/lib.rs": "builds the routes that grpc.rs could build",
-            "engines/datafusion/src/describe.rs": "builds the routes that its grpc.rs could build",
-            "engines/datafusion/src/worker/record.rs": "a second client of the record",
         },
         rooms=GRPC,
     ),
