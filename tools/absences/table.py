@@ -39,6 +39,7 @@ CRATES = {
 FOR_TESTS = {
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
+    "jobgraph-store": "the tests of its callers run over the real record",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",
     "trespass": "tries every method of a service with every kind of token",
@@ -233,7 +234,6 @@ ABSENCES = [
         r"(?<!\bself)\.expect(?:_err)?\(",
         "return an error, or name the file and what makes the case impossible",
         {
-            "app-runner/src/ports/memory.rs": "the ports of tests: an id of the test's own",
             "chassis/src/clock/manual.rs": "a channel whose other end is held",
             "chassis/src/credential.rs": "a credential was checked when it was made",
             "chassis/src/credential/key.rs": "HMAC takes keys of any length",

@@ -4,12 +4,12 @@
 mod grpc;
 mod program;
 
+use chassis::BoxError;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::{Endpoint, SharedTransport};
-use chassis::BoxError;
 
 pub use grpc::Describe;
 pub use program::{Program, ProgramError};
