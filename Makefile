@@ -29,12 +29,13 @@ run: build ## build, then run the example application examples/flights/carriers.
 test: build ## all tests; the last line is the sum. ARGS='…' goes to cargo nextest run
 	@$(with_tools); exec tools/run_tests.py --bin $(bin) $(cargo_flags) -- $(ARGS)
 
-check: ## formatting, contract, licences and bans, clippy, documentation; a warning is an error
+check: ## formatting, contract, licences and bans, absences, clippy, documentation; a warning is an error
 	@tools/setup build
 	$(with_tools); \
 	cargo fmt --all --check; \
 	buf lint; \
 	cargo-deny check bans licenses sources; \
+	python3 tools/absences; \
 	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps

@@ -22,10 +22,8 @@ pub struct PortError {
 pub enum PortErrorKind {
     /// Nobody answered, or the answer was lost: ask again later.
     Away,
-    /// A later leader or incarnation has begun; the epoch that stands, where it was said.
+    /// A later leader or incarnation has begun; its number, 0 where the peer did not say.
     Superseded(Epoch),
-    /// What was read has changed: read again.
-    Moved,
     /// It will be refused again.
     Refused,
 }
@@ -90,7 +88,12 @@ impl GaveUp {
 
 impl<R: record::Refused> From<record::Error<R>> for PortError {
     fn from(error: record::Error<R>) -> Self {
-        CallError::from(error).into()
+        let kind = match error {
+            record::Error::Away(_) => PortErrorKind::Away,
+            record::Error::Superseded { current, .. } => PortErrorKind::Superseded(Epoch(current)),
+            record::Error::Refused(..) | record::Error::Failed(_) => PortErrorKind::Refused,
+        };
+        Self { kind, reason: error.reason(), message: said(error.told().problem()) }
     }
 }
 
@@ -101,29 +104,33 @@ impl From<CallError> for PortError {
         // A connection that broke ends in one of several codes without a reason of ours.
         let unexplained =
             problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
-        let full = reason == Some(Reason::StoreFull);
+        // Both are over without the caller's doing: an operator makes room, and other writers finish.
+        let passes = matches!(reason, Some(Reason::StoreFull | Reason::RevisionMoved));
         let kind = if error.is_superseded() {
             let epoch =
                 problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
             PortErrorKind::Superseded(Epoch(epoch))
-        } else if reason == Some(Reason::RevisionMoved) {
-            PortErrorKind::Moved
-        } else if error.is_retryable() || unexplained || full {
+        } else if error.is_retryable() || unexplained || passes {
             PortErrorKind::Away
         } else {
             PortErrorKind::Refused
         };
-        let mut message = error.message().to_owned();
-        for field in &problem.fields {
-            if !message.contains(&field.message) {
-                message.push_str(&format!("; {}: {}", field.path, field.message));
-            }
-        }
-        for help in &problem.help {
-            message.push_str(&format!("; help: {}", help.text));
-        }
-        Self { kind, reason, message }
+        Self { kind, reason, message: said(&problem) }
     }
+}
+
+/// All that the peer said for people, in one line of its message, its fields and its ways out.
+fn said(problem: &Problem) -> String {
+    let mut message = problem.message.clone();
+    for field in &problem.fields {
+        if !message.contains(&field.message) {
+            message.push_str(&format!("; {}: {}", field.path, field.message));
+        }
+    }
+    for help in &problem.help {
+        message.push_str(&format!("; help: {}", help.text));
+    }
+    message
 }
 
 #[cfg(test)]
@@ -153,13 +160,34 @@ mod tests {
                 PortErrorKind::Away,
             ),
             (problem(Reason::ArtifactNotReachable).into_status(), PortErrorKind::Refused),
-            (problem(Reason::RevisionMoved).into_status(), PortErrorKind::Moved),
+            (problem(Reason::RevisionMoved).into_status(), PortErrorKind::Away),
             (problem(Reason::OptionMeaningless).into_status(), PortErrorKind::Refused),
             (superseded.into_status(), PortErrorKind::Superseded(Epoch(9))),
         ];
         for (status, expected) in table {
             assert_eq!(kind(status.clone()), expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_the_record_answers_is_acted_on_by_its_kind_and_told_in_full() {
+        let of = |problem: Problem| PortError::from(record::Error::<record::EndRefused>::from(problem));
+        let superseded = Problem::new(Reason::EpochSuperseded, "x").metadata("epoch", 9);
+        let table = [
+            (Problem::new(Reason::StoreUnavailable, "x"), PortErrorKind::Away),
+            (Problem::new(Reason::StoreFull, "x"), PortErrorKind::Away),
+            (superseded, PortErrorKind::Superseded(Epoch(9))),
+            (Problem::new(Reason::RevisionMoved, "x"), PortErrorKind::Refused),
+            (Problem::new(Reason::CredentialInvalid, "x"), PortErrorKind::Refused),
+        ];
+        for (problem, expected) in table {
+            let error = of(problem.clone());
+            assert_eq!((error.kind, error.reason), (expected, problem.reason), "{problem:?}");
+        }
+        let moved = record::Error::<record::Nothing>::from(Problem::new(Reason::RevisionMoved, "x"));
+        assert!(PortError::from(moved).is_away(), "where nothing acts on it, other writers finish");
+        let told = of(Problem::new(Reason::SpecInvalid, "no").field("a.b", "is odd").help("make it even"));
+        assert_eq!(told.message, "no; a.b: is odd; help: make it even");
     }
 
     #[test]

@@ -283,3 +283,6 @@ fn malformed(error: proto::InvalidId) -> Status {
 fn invalid(text: &str) -> Status {
     Problem::new(Reason::RequestInvalid, text).into_status()
 }
+
+#[cfg(test)]
+mod tests;

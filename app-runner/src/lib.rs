@@ -35,7 +35,7 @@ use crate::ports::engine::{TetheredEngine, Tethers};
 use crate::ports::jobs::EngineJobs;
 use crate::ports::keyring::Keyring;
 use crate::ports::main_process::TetheredMain;
-use crate::ports::record::{StoredPayloads, StoredRecord};
+use crate::ports::payloads::StoredPayloads;
 use crate::ports::substrate::LifecycleSubstrate;
 use crate::ports::workspace::LocalWorkspace;
 use crate::service::{Contender, Identity};
@@ -146,10 +146,8 @@ fn ports(
             args.contender.clone(),
             args.lock_file(),
         )),
-        record: Arc::new(StoredRecord::new(
-            client::record::RecordClient::new(store.clone()),
-            keyring.clone(),
-        )),
+        record: Arc::new(client::record::RecordClient::new(store.clone())),
+        keyring: keyring.clone(),
         payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
         artifacts: Arc::new(FetcherArtifacts::new(fetcher)),
         engine: Arc::new(TetheredEngine::new(tethers.clone(), args.engines())),

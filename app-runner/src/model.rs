@@ -7,6 +7,7 @@
 mod cleaning;
 mod decision;
 mod ending;
+pub mod exit;
 mod fact;
 mod facts;
 mod failure;
@@ -14,12 +15,13 @@ mod record;
 mod running;
 mod savepoints;
 
+pub use ::record::MainExit;
 pub use decision::{Decision, Leave};
 pub use fact::Fact;
 pub use facts::{Cluster, Facts, JobFacts, Main, Step};
 pub use failure::Failure;
 pub use record::{
-    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
+    ClusterState, Desired, JobOutcome, MainState, Outcome, Record, RecordedCluster, RecordedJob,
     RecordedJobEnd, RecordedMain, Wish,
 };
 

@@ -1,6 +1,7 @@
-//! Everything outside of a runner: a module for each thing, its trait first, then what stands behind it in a real run. Behind all of
-//! them at once stands [`memory`]. The wire's messages are used as they are where they are only passed on; what decisions rest on is
-//! translated into the model's words in [`view`].
+//! Everything outside of a runner: a module for each thing, its trait first, then what stands behind
+//! it in a real run. The durable record is the exception: its trait is a crate of its own,
+//! [`record`]. The wire's messages are used as they are where they are only passed on; what
+//! decisions rest on is translated into the model's words in [`view`].
 //!
 //! Law of every port: a call may be repeated after any error, and a repeat that finds the thing done answers as the
 //! first one did. Nothing here retries for ever: that is the service's choice, by [`PortError::is_away`].
@@ -11,14 +12,16 @@ pub mod engine;
 pub mod jobs;
 pub mod keyring;
 pub mod main_process;
+#[cfg(test)]
 pub mod memory;
-pub mod record;
+pub mod payloads;
 pub mod substrate;
 pub mod view;
 pub mod workspace;
 
 use std::sync::Arc;
 
+use ::record::Record;
 use chassis::clock::SharedClock;
 
 use crate::error::PortError;
@@ -26,8 +29,9 @@ use artifacts::Artifacts;
 use election::Election;
 use engine::Engine;
 use jobs::Jobs;
+use keyring::Keyring;
 use main_process::MainProcess;
-use record::{Payloads, RecordStore};
+use payloads::Payloads;
 use substrate::Substrate;
 use workspace::Workspace;
 
@@ -40,7 +44,9 @@ pub struct Ports {
     /// Who leads.
     pub election: Arc<dyn Election>,
     /// The durable record.
-    pub record: Arc<dyn RecordStore>,
+    pub record: Arc<dyn Record>,
+    /// The tokens that the record answered.
+    pub keyring: Keyring,
     /// Bytes by digest, in the record.
     pub payloads: Arc<dyn Payloads>,
     /// Bytes from anywhere.

@@ -2,6 +2,7 @@
 
 mod attempt;
 pub mod execution;
+mod leading;
 mod retry;
 mod shared;
 mod verbs;
@@ -20,7 +21,6 @@ use tracing::Instrument as _;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::Leave;
 use crate::ports::election::Leadership;
-use crate::ports::record::Disposition;
 use crate::ports::{PortResult, Ports, view};
 use crate::service::execution::Execution;
 use crate::service::retry::patiently;
@@ -142,7 +142,7 @@ impl Contender {
             self.ports.record.read(&self.identity.application)
         });
         tokio::select! {
-            record = read => record.map(Some),
+            record = read => Ok(Some(Arc::new(record?))),
             () = self.shutdown.begun() => Ok(None),
         }
     }
@@ -175,7 +175,7 @@ impl Contender {
         let fence = EpochFence { application: self.identity.application.clone(), epoch: leadership.epoch() };
         let cause = leadership.cause();
         let begin = patiently(&self.ports.clock, "begin the attempt", || {
-            self.ports.record.begin_attempt(&fence, &self.identity.holder, &cause)
+            leading::begin(&self.ports, &fence, &self.identity.holder, &cause)
         });
         let begun = tokio::select! {
             begun = begin => begun,
@@ -196,7 +196,7 @@ impl Contender {
             }
         };
         let record = view::record(&begun.record)?;
-        if begun.disposition == Disposition::Clean {
+        if begun.is_clean {
             leadership.resign().await;
             return Ok(Led::Exit(exit_code(&record)));
         }

@@ -16,8 +16,7 @@ use proto::api::{
     LogLine, Phase, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse,
     WaitFor, WatchRequest, watch_response::Item,
 };
-use proto::{ApplicationRef, Problem, Reason};
-use tonic::Status;
+use proto::{ApplicationRef, Code, Problem, Reason};
 
 use crate::application::Named;
 
@@ -42,7 +41,7 @@ impl Api {
     async fn bounded<T>(&self, call: impl Future<Output = Answer<T>>) -> Answer<T> {
         match timeout(&self.clock, ANSWER, call).await {
             Ok(answer) => answer,
-            Err(elapsed) => Err(Status::deadline_exceeded(format!("jobgraph-store: {elapsed}")).into()),
+            Err(elapsed) => Err(CallError::new(Code::DeadlineExceeded, format!("jobgraph-store: {elapsed}"))),
         }
     }
 

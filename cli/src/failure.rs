@@ -8,8 +8,7 @@ use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 
 use client::error::CallError;
-use proto::{Problem, Reason};
-use tonic::Code;
+use proto::{Code, Problem, Reason};
 
 use crate::exit::Exit;
 

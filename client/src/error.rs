@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{Problem, Reason};
-use tonic::{Code, Status};
+use proto::{Code, Problem, Reason};
+use tonic::Status;
 
 /// A call that was not answered with a result. The peer may have refused it, or the connection may
 /// have failed before the answer came. A caller asks three questions of the error: whether a repeat
@@ -20,6 +20,11 @@ pub struct CallError {
 }
 
 impl CallError {
+    /// An error that the caller found by itself, such as an answer that did not come in time.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Status::new(code, message).into()
+    }
+
     /// The stable reason, if the peer gave one that this build knows.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
@@ -68,6 +73,12 @@ impl CallError {
 impl<R: record::Refused> From<record::Error<R>> for CallError {
     fn from(error: record::Error<R>) -> Self {
         Status::from(error).into()
+    }
+}
+
+impl From<proto::Problem> for CallError {
+    fn from(problem: proto::Problem) -> Self {
+        problem.into_status().into()
     }
 }
 

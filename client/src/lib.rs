@@ -10,6 +10,7 @@ pub mod describe;
 pub mod election;
 pub mod error;
 pub mod execution;
+pub mod health;
 pub mod jobs;
 pub mod lifecycle;
 pub mod logs;

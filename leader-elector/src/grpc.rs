@@ -12,6 +12,7 @@ use proto::election::campaign_response::Message as Said;
 use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
 use proto::election::{self as wire, CampaignRequest, CampaignResponse};
 use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence, Generation, election};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::Error;
@@ -24,19 +25,16 @@ const ENTER_WITHIN: Duration = Duration::from_secs(5);
 /// The longest name of a contender, in bytes.
 const MAX_HOLDER_BYTES: usize = 256;
 
-/// The gRPC side of an elector.
-#[derive(Clone)]
-pub struct Grpc {
-    elector: Elector,
+/// The service's methods.
+pub fn routes(elector: Elector) -> Routes {
+    let service = ElectionServiceServer::new(Grpc { elector })
+        .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES);
+    Routes::new(service)
 }
 
-impl Grpc {
-    /// The service for a router.
-    pub fn server(elector: Elector) -> ElectionServiceServer<Self> {
-        ElectionServiceServer::new(Self { elector })
-            .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES)
-    }
+struct Grpc {
+    elector: Elector,
 }
 
 #[tonic::async_trait]

@@ -24,7 +24,6 @@ use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::places::Places;
-use tonic::service::Routes;
 
 use config::Args;
 use election::embedded::{EmbeddedElection, EmbeddedLedger};
@@ -65,7 +64,7 @@ pub async fn serve(
         transport,
         clock,
         authenticator: Authenticator::new(key),
-        routes: Routes::new(grpc::Grpc::server(elector)),
+        routes: grpc::routes(elector),
         shutdown,
         limits: Limits { connections: CONNECTIONS, grace: GRACE, ..Limits::default() },
     })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chassis::server::{require_deployment, require_own};
 use client::places::Kind;
 use futures::Stream;
-use proto::lifecycle::lifecycle_service_server::LifecycleService;
+use proto::lifecycle::lifecycle_service_server::{LifecycleService, LifecycleServiceServer};
 use proto::lifecycle::{
     ClusterReady, ListProcessesRequest, ListProcessesResponse, ProcessStatus, ProvisionContendersRequest,
     ProvisionContendersResponse, ProvisionRequest, ProvisionResponse, RoleState, RoleStatus,
@@ -18,6 +18,7 @@ use proto::lifecycle::{
 };
 use proto::{ApplicationRef, EpochFence};
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status as Refusal};
 
 use crate::error::Error;
@@ -25,17 +26,16 @@ use crate::model::{Addresses, Fate, GroupId, Phase, State, Status, phase};
 use crate::service::{Contenders, DEFAULT_GRACE, Group, Lifecycle, Provision};
 use read::{incarnation, invalid, read_contender, read_role};
 
-/// Lifecycle on the wire.
-#[derive(Clone)]
-pub struct Grpc {
-    service: Lifecycle,
+/// The service's methods.
+pub fn routes(service: Lifecycle) -> Routes {
+    let service = LifecycleServiceServer::new(Grpc { service })
+        .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES);
+    Routes::new(service)
 }
 
-impl Grpc {
-    /// The wire over the service.
-    pub fn new(service: Lifecycle) -> Self {
-        Self { service }
-    }
+struct Grpc {
+    service: Lifecycle,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Refusal>> + Send>>;

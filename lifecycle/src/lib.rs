@@ -22,11 +22,8 @@ use chassis::server::{self, Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::outbox::Outbox;
-use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
-use tonic::service::Routes;
 
 use config::Args;
-use grpc::Grpc;
 use record::Store;
 use service::Lifecycle;
 use substrate::Local;
@@ -80,11 +77,7 @@ pub async fn serve(
         transport,
         clock,
         authenticator: Authenticator::new(key),
-        routes: Routes::new(
-            LifecycleServiceServer::new(Grpc::new(service.clone()))
-                .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES),
-        ),
+        routes: grpc::routes(service.clone()),
         shutdown,
         limits: Limits { unary_deadline: UNARY_DEADLINE, ..Limits::default() },
     })

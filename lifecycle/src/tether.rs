@@ -27,9 +27,7 @@ use chassis::tasks::{Shutdown, TaskSet, owned};
 use chassis::telemetry::{self, LogFormat, TelemetryArgs};
 use chassis::transport::{Endpoint, OsTransport};
 use client::tether::TetherSpec;
-use proto::tether::tether_service_server::TetherServiceServer;
 use tokio::sync::{mpsc, watch};
-use tonic::service::Routes;
 
 use self::leash::DEFAULT_KILL_AFTER;
 
@@ -98,7 +96,7 @@ async fn serve(spec: TetherSpec) -> anyhow::Result<()> {
         transport: Arc::new(OsTransport),
         clock,
         authenticator: Authenticator::holding(owner),
-        routes: Routes::new(TetherServiceServer::new(grpc)),
+        routes: grpc.routes(),
         shutdown: tasks.handle().shutdown().clone(),
         limits: Limits { calls: 64, connections: 64, grace: LEAVE_GRACE, ..Limits::default() },
     })

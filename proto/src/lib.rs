@@ -15,6 +15,8 @@ pub use id::{
 };
 pub use problem::Problem;
 pub use reason::Reason;
+/// What a caller does about a refusal: the first thing that a [`Problem`] says.
+pub use tonic::Code;
 pub use uri::Uri;
 
 /// The encoded `FileDescriptorSet` of every package, comments included: for reflection.

@@ -16,7 +16,7 @@ impl From<PortError> for Status {
                 tracing::error!("{error}");
                 Status::internal(error.message)
             }
-            (PortErrorKind::Away | PortErrorKind::Moved | PortErrorKind::Superseded(_), _) => {
+            (PortErrorKind::Away | PortErrorKind::Superseded(_), _) => {
                 Problem::new(Reason::StoreUnavailable, error.message).into_status()
             }
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ::record::MainExit;
 use proto::{Incarnation, JobId, Reason, TriggerId};
 
 use super::decision::Leave;
+use super::exit;
 use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
 use super::failure::Failure;
-use super::record::{ClusterState, MainExit, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
+use super::record::{ClusterState, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
 
 /// How often main() is executed again in a generation because somebody else has killed it. What is killed once more is killed for a reason
 /// that another execution does not take away, such as memory that it does not get.
@@ -139,8 +141,6 @@ pub enum Fact {
         seen: bool,
         /// Last lines of its stderr, for people.
         stderr_tail: String,
-        /// Who sent the signal that ended it, for people; empty where that is not known.
-        sender: String,
     },
     /// Its end is in the record.
     MainEndRecorded,
@@ -235,9 +235,7 @@ impl Facts {
                 self.judge(Outcome::Failed, why);
                 self.main = Main::Stopped;
             }
-            Fact::MainExited { exit, seen, stderr_tail, sender } => {
-                self.end_main(exit, seen, &stderr_tail, sender);
-            }
+            Fact::MainExited { exit, seen, stderr_tail } => self.end_main(exit, seen, &stderr_tail),
             Fact::MainEndRecorded => self.note_main_recorded(),
             Fact::MainKillRecorded => self.kill_recorded = Step::Done,
             Fact::OutputShipped => self.output_shipped = Step::Done,
@@ -272,7 +270,7 @@ impl Facts {
             return;
         }
         if finished {
-            self.main = Main::Exited(MainExit { code: Some(0), signal: None });
+            self.main = Main::Exited(exit::exited(0));
         } else if self.record.not_repeatable {
             self.judge(
                 Outcome::Failed,
@@ -356,33 +354,33 @@ impl Facts {
         matches!(&self.cluster, Cluster::Live { incarnation: live, .. } if *live == incarnation)
     }
 
-    fn end_main(&mut self, exit: MainExit, seen: bool, tail: &str, sender: String) {
+    fn end_main(&mut self, exit: MainExit, seen: bool, tail: &str) {
         if matches!(self.main, Main::Exited(_) | Main::Recorded(_)) {
             return;
         }
-        let ours_to_judge = exit.is_success() || seen;
+        let ours_to_judge = exit::is_success(&exit) || seen;
         if !ours_to_judge {
             let message = "main()'s tether was lost; how main() ended was not seen".to_owned();
             self.leave.get_or_insert(Leave::MainLost(message));
             return;
         }
-        self.main = Main::Exited(exit);
-        self.record.main.sender = sender;
+        self.main = Main::Exited(exit.clone());
         // A main() that is stopped for a cancel or a deadline exits by a signal; that is not what ended the application.
         if self.record.desired.cancel || self.verdict.is_some() {
             return;
         }
         let kills = self.record.main.kills;
-        if exit.is_killed() && !self.record.not_repeatable && kills < MAX_KILLS {
+        if exit::is_killed(&exit) && !self.record.not_repeatable && kills < MAX_KILLS {
             self.kill = Some(kills + 1);
         } else {
-            self.judge_exit(exit, false, tail);
+            self.judge_exit(&exit, false, tail);
         }
     }
 
     fn note_main_recorded(&mut self) {
-        if let Main::Exited(exit) = self.main {
-            self.main = Main::Recorded(exit);
+        if let Main::Exited(exit) = &self.main {
+            let exit = exit.clone();
+            self.main = Main::Recorded(exit.clone());
             self.record.main.state = MainState::Ended;
             self.record.main.epoch = self.epoch;
             self.record.main.exit = Some(exit);

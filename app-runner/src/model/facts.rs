@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::record::MainExit;
 use proto::{Epoch, Incarnation, JobId, Reason};
 
 use super::decision::{Decision, Leave};
+use super::exit;
 use super::failure::Failure;
-use super::record::{MainExit, MainState, Outcome, Record};
+use super::record::{MainState, Outcome, Record};
 
 /// Something that is done once in an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,10 +194,10 @@ impl Facts {
             work_removed: Step::Pending,
         };
         if facts.record.main.state == MainState::Ended
-            && let Some(exit) = facts.record.main.exit
+            && let Some(exit) = facts.record.main.exit.clone()
         {
-            facts.main = Main::Recorded(exit);
-            facts.judge_exit(exit, facts.record.main.ended_after_deadline, "");
+            facts.main = Main::Recorded(exit.clone());
+            facts.judge_exit(&exit, facts.record.main.ended_after_deadline, "");
         }
         facts
     }
@@ -232,8 +234,8 @@ impl Facts {
     }
 
     /// How main() ended, once that is known.
-    pub fn main_exit(&self) -> Option<MainExit> {
-        match self.main {
+    pub fn main_exit(&self) -> Option<&MainExit> {
+        match &self.main {
             Main::Exited(exit) | Main::Recorded(exit) => Some(exit),
             Main::NotStarted | Main::Starting | Main::Running | Main::Stopped => None,
         }
@@ -245,8 +247,8 @@ impl Facts {
     }
 
     /// What main()'s exit means for the application.
-    pub(super) fn judge_exit(&mut self, exit: MainExit, after_deadline: bool, tail: &str) {
-        if exit.is_success() {
+    pub(super) fn judge_exit(&mut self, exit: &MainExit, after_deadline: bool, tail: &str) {
+        if exit::is_success(exit) {
             return;
         }
         if after_deadline {
@@ -265,13 +267,13 @@ impl Facts {
     }
 
     /// By which signal, whose it was, and why main() is not executed again.
-    fn told_kill(&self, exit: MainExit, signal: i32) -> String {
+    fn told_kill(&self, exit: &MainExit, signal: i32) -> String {
         let recorded = &self.record.main;
         let mut text = format!("main() was ended by signal {signal}");
-        if !recorded.sender.is_empty() {
-            text.push_str(&format!(", sent by {}", recorded.sender));
+        if !exit.signal_sender.is_empty() {
+            text.push_str(&format!(", sent by {}", exit.signal_sender));
         }
-        if !exit.is_killed() {
+        if !exit::is_killed(exit) {
             return text;
         }
         if recorded.kills > 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::record::MainExit;
 use proto::{Digest, Epoch, Incarnation, JobId, TriggerId};
 
 /// How an application ended.
@@ -142,46 +143,6 @@ pub enum MainState {
     Ended,
 }
 
-/// The signals that a system, the kernel's OOM killer or a person ends a process with.
-const HUP: i32 = 1;
-const INT: i32 = 2;
-const QUIT: i32 = 3;
-const KILL: i32 = 9;
-const TERM: i32 = 15;
-
-/// Exit codes from here on are signals, by the convention of shells and JVMs.
-const EXITED_FOR_SIGNAL: i32 = 128;
-
-/// How main() ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MainExit {
-    /// Its exit code, if it exited.
-    pub code: Option<i32>,
-    /// The signal that ended it, if one did.
-    pub signal: Option<i32>,
-}
-
-impl MainExit {
-    /// It exited 0.
-    pub fn is_success(self) -> bool {
-        self.code == Some(0)
-    }
-
-    /// What ended a program that catches signals and exits with 128 + the signal's number for them.
-    pub fn with_signal_of_code(self) -> Self {
-        match self.code.map(|code| code - EXITED_FOR_SIGNAL) {
-            Some(signal @ (HUP | INT | QUIT | KILL | TERM)) => Self { code: None, signal: Some(signal) },
-            _ => self,
-        }
-    }
-
-    /// Somebody else has ended it: by one of the signals that a system, the kernel's OOM killer or a person sends. Those that a program
-    /// brings upon itself (SIGABRT, SIGSEGV, …) are its own end, and so is any exit code.
-    pub fn is_killed(self) -> bool {
-        self.code.is_none() && matches!(self.signal, Some(HUP | INT | QUIT | KILL | TERM))
-    }
-}
-
 /// main() in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordedMain {
@@ -195,8 +156,6 @@ pub struct RecordedMain {
     pub ended_after_deadline: bool,
     /// How often somebody else has killed it in this generation, and it was executed again for that.
     pub kills: u32,
-    /// Who sent the signal that ended it, for people; empty where that is not known.
-    pub sender: String,
 }
 
 /// One job in the record.

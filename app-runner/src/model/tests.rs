@@ -37,7 +37,7 @@ fn ended(name: &str, outcome: JobOutcome) -> RecordedJob {
 }
 
 fn exit(code: i32) -> MainExit {
-    MainExit { code: Some(code), signal: None }
+    exit::exited(code)
 }
 
 /// A leader of epoch 5 over a record.
@@ -74,12 +74,7 @@ fn running(jobs: Vec<RecordedJob>) -> Facts {
 }
 
 fn main_exits(facts: &mut Facts, code: i32) {
-    facts.apply(Fact::MainExited {
-        exit: exit(code),
-        seen: true,
-        stderr_tail: String::new(),
-        sender: String::new(),
-    });
+    facts.apply(Fact::MainExited { exit: exit(code), seen: true, stderr_tail: String::new() });
 }
 
 /// The names of the variants, for tables.

@@ -88,8 +88,6 @@ pub struct Exited {
     pub start_error: Option<String>,
     /// Last lines of its stderr.
     pub stderr_tail: String,
-    /// Who sent the signal that ended it, for people; empty where that is not known.
-    pub sender: String,
 }
 
 /// How long ending a tree may take before somebody is told that it lives.
@@ -268,11 +266,10 @@ impl LiveMain for Running {
         let stderr_tail = if exit.code == Some(0) { String::new() } else { self.stderr_tail() };
         let start_error = (!exit.start_error.is_empty()).then(|| exit.start_error.clone());
         Exited {
-            exit: MainExit { code: exit.code, signal: exit.signal },
+            exit: MainExit { code: exit.code, signal: exit.signal, signal_sender: exit.signal_sender },
             seen: exit.seen_by_owner,
             start_error,
             stderr_tail: stderr_tail.trim_end().to_owned(),
-            sender: exit.signal_sender,
         }
     }
 

@@ -1,30 +1,37 @@
-//! All ports in one process: a record with its fences, an elector, a cluster and a main() that is a function. For tests and
-//! simulations; what it keeps, it keeps in memory.
+//! One host for tests: the real record over memory, an elector, a cluster whose jobs do what they are
+//! told, and a main() that is a function.
 
 mod cluster;
 mod election;
 mod main;
+mod payloads;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use ::record::Record;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use chassis::clock::{Clock as _, SharedClock};
+use bytes::Bytes;
+use chassis::clock::SharedClock;
+use chassis::credential::DeploymentKey;
 use client::describe::Subject;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, stream};
-use proto::{ApplicationRef, Digest, Epoch, EpochFence, JobId, Reason, api, job, jobgraph};
+use jobgraph_store::blobs::memory::MemoryBlobs;
+use jobgraph_store::service::Service;
+use jobgraph_store::store::memory::MemoryMetadata;
+use proto::{
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Problem, Reason, api, job,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::artifacts::{Artifacts, Fetched, Wanted};
 use super::election::Lease;
 use super::engine::{AttemptId, Engine, EngineInfo};
-use super::record::Payloads;
+use super::keyring::Keyring;
 use super::workspace::Workspace;
 use super::{PortResult, Ports};
 use crate::error::PortError;
@@ -52,30 +59,33 @@ pub enum Behaviour {
     Run,
 }
 
-/// Of the one application.
-pub const UID: &str = "00112233445566778899aabbccddeeff";
-
 /// One host with one application; clones are the same host.
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
-    changes: watch::Sender<Arc<jobgraph::Record>>,
+    store: Service,
+    blobs: MemoryBlobs,
+    application: ApplicationRef,
+    uid: String,
+    key: DeploymentKey,
     news_held: watch::Sender<bool>,
     clock: SharedClock,
     program: Program,
 }
 
+#[derive(Default)]
 struct State {
-    epoch: Epoch,
+    /// The last epoch that was granted.
+    granted: Epoch,
     lease: Option<(Epoch, watch::Sender<Lease>)>,
     /// Renewals that wait for the holder's loop.
     due: Option<mpsc::Sender<()>>,
-    record: jobgraph::Record,
-    calls: BTreeMap<String, String>,
-    payloads: BTreeMap<Digest, Bytes>,
-    journal: BTreeMap<String, Bytes>,
+    /// What was fetched, by digest.
+    files: BTreeMap<Digest, Bytes>,
     behaviours: BTreeMap<String, Behaviour>,
     cluster: Option<cluster::Processes>,
+    /// Jobs that a cluster has ended.
+    ended: BTreeSet<(Incarnation, JobId)>,
     executions: BTreeMap<Epoch, Execution>,
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
@@ -83,61 +93,46 @@ struct State {
     subjects: Vec<Subject>,
     refuse_main: Option<PortError>,
     exits_with_signals: bool,
-    refuse_write: Option<PortError>,
+    refuse_write: Option<Problem>,
     /// So many looks at the outbox find output that waits.
     unshipped: u32,
-    /// Of the lists of files that jobs end with, when they themselves cannot be read.
-    lists_digest: String,
+    damage_lists: bool,
+    /// Lists of files that are damaged in the record, as they were.
+    damaged: BTreeMap<Digest, Bytes>,
     equal_job_names: bool,
     no_savepoints: bool,
 }
 
 impl World {
     /// A host with one submitted application whose main() is `program`.
-    pub fn new(clock: SharedClock, spec: api::ApplicationSpec, program: Program) -> Self {
-        let application = api::Application {
-            application_id: spec.application_id.clone(),
-            uid: UID.to_owned(),
-            generation: 1,
-            spec: Some(spec),
-            revision: 1,
-            desired: Some(api::Desired::default()),
-            ..api::Application::default()
-        };
-        let record = jobgraph::Record { application: Some(application), ..jobgraph::Record::default() };
-        let changes = watch::Sender::new(Arc::new(record.clone()));
-        let state = State {
-            epoch: Epoch(0),
-            lease: None,
-            due: None,
-            record,
-            calls: BTreeMap::new(),
-            payloads: BTreeMap::new(),
-            journal: BTreeMap::new(),
-            behaviours: BTreeMap::new(),
-            cluster: None,
-            executions: BTreeMap::new(),
-            mains: BTreeMap::new(),
-            done: Vec::new(),
-            subjects: Vec::new(),
-            refuse_main: None,
-            exits_with_signals: false,
-            refuse_write: None,
-            unshipped: 0,
-            lists_digest: String::new(),
-            equal_job_names: false,
-            no_savepoints: false,
-        };
-        let news_held = watch::Sender::new(false);
-        Self { state: Arc::new(Mutex::new(state)), changes, news_held, clock, program }
+    pub async fn new(clock: SharedClock, spec: api::ApplicationSpec, program: Program) -> Self {
+        let blobs = MemoryBlobs::default();
+        let metadata = Arc::new(MemoryMetadata::default());
+        let store = Service::new(metadata, Arc::new(blobs.clone()), clock.clone());
+        let request =
+            api::SubmitRequest { request_id: "a wish".into(), spec: Some(spec), ..Default::default() };
+        let made = store.submit(request).await.expect("the spec can be submitted").application;
+        let id = made.application_id.parse().expect("the record gives valid ids");
+        Self {
+            state: Arc::default(),
+            store,
+            blobs,
+            application: ApplicationRef { id, generation: Generation(made.generation) },
+            uid: made.uid,
+            key: DeploymentKey::generate(),
+            news_held: watch::Sender::new(false),
+            clock,
+            program,
+        }
     }
 
-    /// All of it as ports.
+    /// All of it as the ports of one runner.
     pub fn ports(&self) -> Ports {
         let this = Arc::new(self.clone());
         Ports {
             election: this.clone(),
-            record: this.clone(),
+            record: Arc::new(record::Tapped(self.clone())),
+            keyring: Keyring::default(),
             payloads: this.clone(),
             artifacts: this.clone(),
             engine: this.clone(),
@@ -151,17 +146,17 @@ impl World {
 
     /// The application.
     pub fn application(&self) -> ApplicationRef {
-        let id = self
-            .lock()
-            .record
-            .application
-            .as_ref()
-            .map(|known| known.application_id.clone())
-            .unwrap_or_default();
-        ApplicationRef {
-            id: id.parse().expect("a test's application has a valid id"),
-            generation: proto::Generation(1),
-        }
+        self.application.clone()
+    }
+
+    /// The id of the job with this name.
+    pub fn job_id(&self, name: &str, occurrence: u32) -> JobId {
+        JobId::derive(&self.application, &self.uid, name, occurrence)
+    }
+
+    /// What mints the tokens that the record answers.
+    pub fn key(&self) -> &DeploymentKey {
+        &self.key
     }
 
     /// What jobs of a name do; others succeed.
@@ -185,8 +180,8 @@ impl World {
     }
 
     /// Has the next write of a leader refused.
-    pub fn refuse_write(&self, error: PortError) {
-        self.lock().refuse_write = Some(error);
+    pub fn refuse_write(&self, problem: Problem) {
+        self.lock().refuse_write = Some(problem);
     }
 
     /// Has output wait to be taken into the record until so many looks have found it.
@@ -195,30 +190,19 @@ impl World {
     }
 
     /// Asks for a cancel.
-    pub fn cancel(&self) {
-        self.write(|state| {
-            let application = state.application();
-            let desired = application.desired.get_or_insert_default();
-            desired.cancel = true;
-            desired.revision += 1;
-        });
+    pub async fn cancel(&self) {
+        let ApplicationRef { id, generation } = &self.application;
+        let cancel = self.store.cancel(id, generation.get(), "enough", "me@here");
+        cancel.await.expect("the application can be cancelled");
     }
 
     /// Asks for a savepoint of every job that runs, or for their stop with one.
-    pub fn ask_for_savepoints(&self, request_id: &str, stop: bool) {
-        self.write(|state| {
-            let application = state.application();
-            let open = application.jobs.iter().filter(|job| job.end.is_none());
-            let wish = api::SavepointWish {
-                request_id: request_id.to_owned(),
-                job_ids: open.map(|job| job.job_id.clone()).collect(),
-                stop,
-                ..api::SavepointWish::default()
-            };
-            let desired = application.desired.get_or_insert_default();
-            desired.savepoints.push(wish);
-            desired.revision += 1;
-        });
+    pub async fn ask_for_savepoints(&self, request_id: &str, stop: bool) {
+        let ApplicationRef { id, generation } = &self.application;
+        let request_id = request_id.to_owned();
+        let wish = api::SavepointWish { request_id, stop, ..api::SavepointWish::default() };
+        let ask = self.store.ask_for_savepoints(id, generation.get(), &wish);
+        ask.await.expect("a job runs");
     }
 
     /// The engine has no savepoints.
@@ -226,27 +210,30 @@ impl World {
         self.lock().no_savepoints = true;
     }
 
-    /// Sets the deadline, from now on.
-    pub fn set_deadline(&self, from_now: Duration) {
-        let at = self.clock.wall() + from_now;
-        self.write(|state| state.application().deadline_at = Some(at.into()));
+    /// The application as it is recorded.
+    pub async fn recorded(&self) -> api::Application {
+        let record = self.store.read(&self.application).await.expect("memory is read");
+        record.application.expect("the application was submitted")
     }
 
-    /// The record.
-    pub fn record(&self) -> Arc<jobgraph::Record> {
-        self.changes.borrow().clone()
-    }
-
-    /// While they are held, no watch of the record tells of a write; whoever reads sees it.
+    /// While they are held, no runner's watch of the record tells of a write. A runner that reads
+    /// the record sees the write.
     pub fn hold_news(&self, held: bool) {
         self.news_held.send_replace(held);
     }
 
     /// Waits until the application looks as wanted.
     pub async fn until(&self, wanted: impl Fn(&api::Application) -> bool) -> api::Application {
-        let mut changes = self.changes.subscribe();
-        let seen = changes.wait_for(|record| record.application.as_ref().is_some_and(&wanted)).await;
-        seen.ok().and_then(|record| record.application.clone()).unwrap_or_default()
+        let records = Record::watch(&self.store, &self.application).await;
+        let mut records = records.expect("memory is watched");
+        while let Some(record) = records.next().await {
+            let record = record.expect("memory is read");
+            match record.application {
+                Some(application) if wanted(&application) => return application,
+                _ => {}
+            }
+        }
+        panic!("the application is clean and did not look as wanted")
     }
 
     /// The application, each time that the engine was told of it.
@@ -262,92 +249,11 @@ impl World {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// One commit: everybody who watches sees it.
-    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.lock();
-        let answer = change(&mut state);
-        state.application().revision += 1;
-        self.changes.send_replace(Arc::new(state.record.clone()));
-        answer
-    }
-
-    /// One commit of a leader, compared with the epoch.
-    fn fenced<T>(
-        &self,
-        fence: &EpochFence,
-        change: impl FnOnce(&mut State) -> PortResult<T>,
-    ) -> PortResult<T> {
-        let current = self.lock().epoch;
-        if fence.epoch != current {
-            let mut error =
-                PortError::refused(Reason::EpochSuperseded, format!("epoch {} is superseded", fence.epoch));
-            error.kind = crate::error::PortErrorKind::Superseded(current);
-            return Err(error);
-        }
-        if let Some(error) = self.lock().refuse_write.take() {
-            return Err(error);
-        }
-        self.write(change)
-    }
 }
 
 impl State {
-    fn application(&mut self) -> &mut api::Application {
-        self.record.application.get_or_insert_default()
-    }
-
-    fn job(&mut self, job: JobId) -> PortResult<&mut api::Job> {
-        let id = job.to_string();
-        self.application()
-            .jobs
-            .iter_mut()
-            .find(|job| job.job_id == id)
-            .ok_or_else(|| PortError::refused(Reason::JobNotFound, id))
-    }
-
     fn note(&mut self, what: impl Into<String>) {
         self.done.push(what.into());
-    }
-}
-
-#[async_trait]
-impl Payloads for World {
-    async fn present(&self, digests: &[Digest]) -> PortResult<std::collections::BTreeSet<Digest>> {
-        let state = self.lock();
-        Ok(digests.iter().filter(|digest| state.payloads.contains_key(digest)).copied().collect())
-    }
-
-    async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()> {
-        self.lock().payloads.insert(digest, bytes);
-        Ok(())
-    }
-
-    async fn put_file(&self, digest: Digest, _path: &Path) -> PortResult<()> {
-        self.put(digest, Bytes::new()).await
-    }
-
-    async fn put_stream(
-        &self,
-        digest: Digest,
-        _size_bytes: u64,
-        chunks: BoxStream<'static, Bytes>,
-    ) -> PortResult<bool> {
-        let bytes = chunks.fold(BytesMut::new(), |mut all, chunk| async move {
-            all.extend_from_slice(&chunk);
-            all
-        });
-        let bytes = bytes.await.freeze();
-        if Digest::of(&bytes) != digest {
-            return Err(PortError::refused(Reason::PayloadDigestMismatch, "the bytes have another digest"));
-        }
-        Ok(self.lock().payloads.insert(digest, bytes).is_some())
-    }
-
-    async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
-        let found = self.lock().payloads.get(&digest).cloned();
-        let bytes = found.ok_or_else(|| PortError::refused(Reason::PayloadMissing, digest.to_string()))?;
-        Ok(stream::iter([Ok(bytes)]).boxed())
     }
 }
 
@@ -359,11 +265,15 @@ impl Artifacts for World {
         wanted: &Wanted,
         _activity: &watch::Sender<String>,
     ) -> PortResult<Fetched> {
-        if let Some(path) = wanted.uri.expose().strip_prefix("missing:") {
-            return Err(PortError::refused(Reason::ArtifactNotFound, format!("there is nothing at {path}")));
+        let uri = wanted.uri.expose();
+        if uri.starts_with("/missing/") {
+            return Err(PortError::refused(Reason::ArtifactNotFound, format!("there is nothing at {uri}")));
         }
         let path = wanted.link_to.clone().unwrap_or_default();
-        Ok(Fetched { digest: Digest::of(wanted.uri.expose().as_bytes()), size_bytes: 1, path })
+        let bytes = Bytes::copy_from_slice(uri.as_bytes());
+        let (digest, size_bytes) = (Digest::of(&bytes), bytes.len() as u64);
+        self.lock().files.insert(digest, bytes);
+        Ok(Fetched { digest, size_bytes, path })
     }
 
     async fn release(&self, _application: &ApplicationRef) -> PortResult<()> {
@@ -401,9 +311,11 @@ impl Engine for World {
     }
 
     async fn publish(&self, job: JobId, _manifest: job::Manifest, _own: &[JobId]) -> PortResult<()> {
-        let mut state = self.lock();
-        let name = state.job(job)?.name.clone();
-        state.note(format!("publish {name}"));
+        let id = job.to_string();
+        let jobs = self.recorded().await.jobs;
+        let job = jobs.into_iter().find(|job| job.job_id == id);
+        let job = job.ok_or_else(|| PortError::refused(Reason::JobNotFound, id))?;
+        self.lock().note(format!("publish {}", job.name));
         Ok(())
     }
 

@@ -178,7 +178,10 @@ fn main(epoch: u64, application: &api::Application) -> RecordedMain {
         (Some(ended), Some(deadline)) => past(ended, deadline),
         _ => false,
     };
-    let exit = (state == MainState::Ended).then_some(MainExit { code: wire.exit_code, signal: wire.signal });
-    let (kills, sender) = (wire.kills, wire.signal_sender.clone());
-    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline, kills, sender }
+    let exit = (state == MainState::Ended).then(|| MainExit {
+        code: wire.exit_code,
+        signal: wire.signal,
+        signal_sender: wire.signal_sender.clone(),
+    });
+    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline, kills: wire.kills }
 }

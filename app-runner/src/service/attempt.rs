@@ -11,13 +11,13 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::Instrument as _;
 
 use super::execution::Execution;
+use super::leading::Begun;
 use super::shared::{INBOX, Shared, Standing};
 use super::watchers::{self, Watcher};
 use super::{Front, Identity, verbs};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
 use crate::ports::election::Turns;
-use crate::ports::record::Begun;
 use crate::ports::{PortResult, Ports};
 
 /// What the driver has of its leadership.

@@ -5,15 +5,17 @@ mod savepoints;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ::record::GraphRefused;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{Digest, JobId, Reason, api, engine, job, jobgraph, runner};
 use tokio::sync::mpsc;
 
+use super::leading::or_refused;
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
-use crate::model::{Fact, Failure};
+use crate::model::Fact;
 use crate::ports::{PortResult, view};
 use calls::{Calls, Numbered, OtherName};
 
@@ -167,24 +169,23 @@ impl Execution {
         let stored = shared
             .patiently("store a job graph", || async {
                 shared.ports.payloads.put(digest, call.graph.clone()).await?;
-                match shared.ports.record.put_job_graph(&shared.fence, request.clone()).await {
-                    Err(error) if error.reason == Some(Reason::PayloadMissing) => {
+                let put = shared.ports.record.put_job_graph(&shared.fence, request.clone());
+                match or_refused(put.await)? {
+                    Err((GraphRefused::PayloadMissing, error)) => {
                         // The graph is put again here; a file only the program can put again.
                         self.check_files(&request.payload_digests).await?;
                         Err(PortError { kind: PortErrorKind::Away, ..error })
                     }
-                    stored => stored,
+                    stored => Ok(stored),
                 }
             })
-            .await;
+            .await?;
         let stored = match stored {
             Ok(stored) => stored,
-            Err(error) => {
-                if error.reason == Some(Reason::MainDiverged) {
+            Err((refused, error)) => {
+                if refused == GraphRefused::Diverged {
                     // Not this call alone: the program is not the one whose jobs are recorded.
-                    shared
-                        .tell(Fact::Refused(Failure::new(Reason::MainDiverged, error.message.clone())))
-                        .await;
+                    shared.tell(Fact::Refused(error.failure(Reason::MainDiverged))).await;
                 }
                 return Err(error);
             }
@@ -413,6 +414,14 @@ impl Execution {
             re_execution: executions > 1,
             output_directory: self.shared.output_directory().to_string_lossy().into_owned(),
         }
+    }
+
+    /// The id of the job with this name.
+    #[cfg(test)]
+    pub(super) fn job_id(&self, name: &str, occurrence: u32) -> JobId {
+        let record = self.shared.record.borrow();
+        let uid = record.application.as_ref().map_or("", |application| &application.uid);
+        JobId::derive(self.shared.application(), uid, name, occurrence)
     }
 
     fn check_open(&self) -> PortResult<()> {

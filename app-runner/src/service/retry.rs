@@ -5,6 +5,7 @@ use std::time::Duration;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
 
+use crate::error::PortError;
 use crate::ports::PortResult;
 
 const MIN: Duration = Duration::from_millis(10);
@@ -16,16 +17,17 @@ pub(super) fn backoff() -> Backoff {
 
 /// Repeats a call until it is answered with a result or a refusal. The bound is the caller's: it is dropped with the
 /// attempt, or when what it does is not wanted any more.
-pub(super) async fn patiently<T, F, Fut>(clock: &SharedClock, what: &str, mut call: F) -> PortResult<T>
+pub(super) async fn patiently<T, E, F, Fut>(clock: &SharedClock, what: &str, mut call: F) -> PortResult<T>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = PortResult<T>>,
+    Fut: Future<Output = Result<T, E>>,
+    E: Into<PortError>,
 {
     let mut backoff = backoff();
     let mut tries = 0_u32;
     loop {
         tries = tries.saturating_add(1);
-        match call().await {
+        match call().await.map_err(Into::into) {
             Err(error) if error.is_away() => {
                 if tries.is_power_of_two() && tries >= 4 {
                     tracing::warn!(tries, "cannot {what}, trying again: {error}");

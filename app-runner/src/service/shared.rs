@@ -11,6 +11,7 @@ use futures::FutureExt as _;
 use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jobgraph};
 use tokio::sync::{mpsc, watch};
 
+use super::leading::Begun;
 use super::retry::patiently;
 use super::watchers::deaths::Recent;
 use crate::error::PortError;
@@ -18,7 +19,6 @@ use crate::model::Fact;
 use crate::ports::election::Lease;
 use crate::ports::engine::{AttemptId, EngineInfo};
 use crate::ports::main_process::LiveMain;
-use crate::ports::record::Begun;
 use crate::ports::substrate::{Death, Deaths, ReadyCluster};
 use crate::ports::{PortResult, Ports};
 
@@ -163,19 +163,20 @@ impl Shared {
 
     /// Repeats a call until it is answered with a result or a refusal; begins no try past the lease's deadline. The store's fence
     /// stands behind this: what is on its way when the deadline comes may still arrive.
-    pub(super) async fn patiently<T, F, Fut>(&self, what: &str, mut call: F) -> PortResult<T>
+    pub(super) async fn patiently<T, E, F, Fut>(&self, what: &str, mut call: F) -> PortResult<T>
     where
         F: FnMut() -> Fut,
-        Fut: Future<Output = PortResult<T>>,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<PortError>,
     {
         patiently(&self.ports.clock, what, || {
             // Begun when it is first polled.
             let call = call();
             async {
                 match self.confirmed().await {
-                    Ok(()) => call.await.map(Ok),
+                    Ok(()) => call.await.map(Ok).map_err(Into::into),
                     // Nothing to repeat: an answer in itself.
-                    Err(over) => Ok(Err(over)),
+                    Err(over) => Ok::<_, PortError>(Err(over)),
                 }
             }
         })
@@ -185,7 +186,7 @@ impl Shared {
     /// Reads the record anew: its watch tells of a write a moment after whoever wrote was answered.
     pub(super) async fn refresh(&self) -> PortResult<()> {
         let record = self.patiently("read the record", || self.ports.record.read(self.application())).await?;
-        self.keep_record(&record);
+        self.keep_record(&Arc::new(record));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 //! Contenders over the in-memory host: the driver, the verbs and the watchers together.
 
+mod answers;
 mod assigned;
 mod deaths;
 mod failover;
@@ -15,10 +16,10 @@ use bytes::Bytes;
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use proto::job::{JobEnd, JobOutcome};
 use proto::runner::execute_response::Item;
-use proto::{ApplicationRef, Digest, Generation, JobId, api};
+use proto::{Digest, api};
 
 use super::*;
-use crate::ports::memory::{Behaviour, Program, UID, World};
+use crate::ports::memory::{Behaviour, Program, World};
 use crate::service::execution::{Call, Execution};
 
 fn clock() -> SharedClock {
@@ -26,21 +27,21 @@ fn clock() -> SharedClock {
 }
 
 /// A host with an application whose main() is `program`.
-fn world<F, Fut>(program: F) -> World
+async fn world<F, Fut>(program: F) -> World
 where
     F: Fn(Execution) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
-    world_of(spec(), program)
+    world_of(spec(), program).await
 }
 
-fn world_of<F, Fut>(spec: api::ApplicationSpec, program: F) -> World
+async fn world_of<F, Fut>(spec: api::ApplicationSpec, program: F) -> World
 where
     F: Fn(Execution) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
     let program: Program = Arc::new(move |started| Box::pin(program(started.execution.unwrap())));
-    World::new(clock(), spec, program)
+    World::new(clock(), spec, program).await
 }
 
 fn spec() -> api::ApplicationSpec {
@@ -50,11 +51,6 @@ fn spec() -> api::ApplicationSpec {
         engine: "memory".into(),
         ..api::ApplicationSpec::default()
     }
-}
-
-fn job_id(name: &str, occurrence: u32) -> JobId {
-    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
-    JobId::derive(&application, UID, name, occurrence)
 }
 
 /// Starts a contender; its exit code comes from the handle.

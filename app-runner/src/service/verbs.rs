@@ -80,7 +80,6 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
             tracing::warn!(?decision, "superseded by epoch {epoch}: {error}");
             vec![Fact::Leave(Leave::Superseded)]
         }
-        PortErrorKind::Moved => read_again(shared).await,
         // What is damaged stays so, however often it is read.
         PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
             vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
@@ -101,6 +100,7 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 async fn read_again(shared: &Shared) -> Vec<Fact> {
     let read = shared.patiently("read the record", || shared.ports.record.read(shared.application())).await;
     match read.and_then(|record| {
+        let record = Arc::new(record);
         shared.keep_record(&record);
         view::record(&record)
     }) {

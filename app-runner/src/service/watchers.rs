@@ -10,13 +10,13 @@ use chassis::tasks::Shutdown;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use proto::engine::EngineJobState;
-use proto::{Incarnation, JobId, api};
+use proto::{Incarnation, JobId, api, jobgraph};
 
+use super::leading;
 use super::retry::backoff;
 use super::shared::Shared;
 use crate::model::{Fact, Leave};
 use crate::ports::election::Lease;
-use crate::ports::record::Beat;
 use crate::ports::substrate::{ClusterNews, note_deaths};
 use crate::ports::view;
 
@@ -83,6 +83,7 @@ async fn record(shared: Arc<Shared>) {
                         break;
                     };
                     backoff.reset();
+                    let record = Arc::new(record);
                     shared.keep_record(&record);
                     match view::record(&record) {
                         Ok(record) => shared.tell(Fact::Record(Box::new(record))).await,
@@ -149,7 +150,8 @@ async fn beats(shared: Arc<Shared>) {
             if !first {
                 shared.ports.clock.sleep(BEAT).await;
             }
-            let beat = Beat {
+            let beat = jobgraph::BeatRequest {
+                fence: None,
                 source: shared.holder.clone(),
                 progress: shared
                     .progress
@@ -167,7 +169,7 @@ async fn beats(shared: Arc<Shared>) {
             };
             Some((beat, (shared, false)))
         });
-        match shared.ports.record.beat(&shared.fence, beats.boxed()).await {
+        match leading::beat(&shared.ports, &shared.fence, beats.boxed()).await {
             Err(error) if error.is_superseded() => return shared.tell(Fact::Leave(Leave::Superseded)).await,
             Err(error) => tracing::debug!("the beat broke: {error}"),
             Ok(()) => {}

@@ -11,9 +11,9 @@ use chassis::transport::INSECURE_NETWORK_VARIABLE;
 use chassis::{environment, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
-use proto::ApplicationRef;
 use proto::engine::{Readiness, RestartPolicy, Role, readiness};
 use proto::lifecycle::{ProcessStatus, ProvisionContendersRequest};
+use proto::{ApplicationRef, Code};
 
 use crate::exit::Exit;
 
@@ -165,6 +165,6 @@ async fn bounded<T>(
 ) -> Result<T, CallError> {
     match timeout(clock, within, call).await {
         Ok(answer) => answer,
-        Err(elapsed) => Err(tonic::Status::deadline_exceeded(format!("lifecycle gave {elapsed}")).into()),
+        Err(elapsed) => Err(CallError::new(Code::DeadlineExceeded, format!("lifecycle gave {elapsed}"))),
     }
 }

@@ -19,10 +19,9 @@ use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::{Stream, StreamExt as _};
 use proto::api::watch_response::Item;
-use proto::{ApplicationRef, Reason};
+use proto::{ApplicationRef, Code, Reason};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tonic::Status;
 
 use self::admission::Terms;
 use self::standing::Moment;
@@ -195,7 +194,10 @@ impl Reconciler {
                 }
                 Some(Item::SnapshotEnd(_)) => return Ok(seen),
                 Some(Item::Bookmark(_) | Item::Forgotten(_)) => {}
-                None => return Err(Status::unavailable("the watch ended in its snapshot").into()),
+                None => {
+                    let ended = "the watch ended in its snapshot";
+                    return Err(CallError::new(Code::Unavailable, ended).into());
+                }
             }
         }
     }
@@ -265,12 +267,6 @@ impl From<CallError> for Broke {
     }
 }
 
-impl From<Status> for Broke {
-    fn from(status: Status) -> Self {
-        Self::Away(status.into())
-    }
-}
-
 impl From<JoinError> for Broke {
     fn from(error: JoinError) -> Self {
         Self::Panicked(error)
@@ -278,7 +274,7 @@ impl From<JoinError> for Broke {
 }
 
 fn silence() -> Broke {
-    Status::deadline_exceeded(format!("nothing was told for {SILENCE:?}")).into()
+    CallError::new(Code::DeadlineExceeded, format!("nothing was told for {SILENCE:?}")).into()
 }
 
 #[cfg(test)]

@@ -14,13 +14,11 @@ use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::run_as::{self, RunAs};
 use chassis::transport::{Endpoint, SharedTransport};
+use client::health;
 use client::places::Places;
 use client::process_tree::{self, Process};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 use super::file::{Given, KeptBy, ServiceEntry};
 use super::{build, log_file};
@@ -126,10 +124,7 @@ impl Reach {
         if self.transport.connect(&self.endpoint(name)).await.is_err() {
             return false;
         }
-        let mut health = HealthClient::new(self.channel(name));
-        let asked =
-            timeout(&self.clock, ASK, health.check(HealthCheckRequest { service: String::new() })).await;
-        matches!(asked, Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving)
+        timeout(&self.clock, ASK, health::is_serving(self.channel(name))).await.unwrap_or(false)
     }
 }
 

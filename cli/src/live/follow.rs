@@ -9,11 +9,10 @@ use chassis::clock::{Clock as _, SharedClock};
 use chassis::telemetry::trace;
 use client::error::CallError;
 use futures::StreamExt as _;
-use proto::Reason;
 use proto::api::{Application, Bookmark, Event, LogLine, ReadLogsRequest, watch_response::Item};
+use proto::{Code, Reason};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::Status;
 
 use crate::api::Api;
 use crate::application::Named;
@@ -86,7 +85,7 @@ impl Following {
                 Some(heard) = self.heard.recv() => return heard,
                 Some(ended) = self.streams.join_next() => {
                     if let Err(failed) = ended {
-                        return Heard::Refused(Status::internal(failed.to_string()).into());
+                        return Heard::Refused(CallError::new(Code::Internal, failed.to_string()));
                     }
                 }
                 else => std::future::pending().await,

@@ -136,7 +136,10 @@ fn a_job_that_ends_without_a_leader_and_loses_its_jobmanager_at_once_is_not_run_
         !status["jobs"][0]["end"].is_null()
     });
     Part::JobManager.kill(&host);
-    assert_eq!(status["observation"]["stale"], true, "{status:#}");
+    eventually("the record tells that its leader is silent", || {
+        status = host.status(ID);
+        status["observation"]["stale"] == true
+    });
     assert_eq!(status["phase"], "PHASE_RUNNING", "{status:#}");
     assert_eq!(ends(&host), 1);
     signal(leader, "CONT");

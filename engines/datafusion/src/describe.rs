@@ -4,14 +4,12 @@
 mod grpc;
 mod program;
 
+use chassis::BoxError;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::{Endpoint, SharedTransport};
-use chassis::{BoxError, MAX_MESSAGE_BYTES};
-use proto::engine::describe_service_server::DescribeServiceServer;
-use tonic::service::Routes;
 
 pub use grpc::Describe;
 pub use program::{Program, ProgramError};
@@ -24,9 +22,6 @@ pub async fn serve(
     clock: SharedClock,
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
-    let service = DescribeServiceServer::new(Describe::new()?)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "describe",
@@ -34,7 +29,7 @@ pub async fn serve(
         transport,
         clock: clock.clone(),
         authenticator: Authenticator::holding(token),
-        routes: Routes::new(service),
+        routes: grpc::routes(Describe::new()?),
         shutdown: shutdown.clone(),
         limits,
     })

@@ -7,16 +7,14 @@ mod sweep;
 use std::io;
 use std::path::PathBuf;
 
+use chassis::BoxError;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::{Endpoint, SharedTransport};
-use chassis::{BoxError, MAX_MESSAGE_BYTES};
 use clap::Args;
 use client::execution::Execution;
-use proto::engine::describe_service_server::DescribeServiceServer;
-use tonic::service::Routes;
 
 use crate::front::{self, Front};
 
@@ -78,9 +76,6 @@ pub async fn serve(
     let (incoming, port) = front::listen(&transport, &directory).await?;
     let Tokens { runner, main } = tokens;
     let describe = Describe::new(port, main.expose(), transport.clone(), clock.clone())?;
-    let service = DescribeServiceServer::new(describe)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let set = TaskSet::new(shutdown.clone(), clock.clone());
     let front = Front::new(execution, main, directory, transport.clone(), clock.clone(), set.handle())?;
     let limits = Limits::default();
@@ -90,7 +85,7 @@ pub async fn serve(
         transport,
         clock: clock.clone(),
         authenticator: Authenticator::holding(runner),
-        routes: Routes::new(service),
+        routes: grpc::routes(describe),
         shutdown: shutdown.clone(),
         limits,
     })

@@ -1,5 +1,7 @@
 //! `JobsService`: translates between proto and a cluster.
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;

@@ -68,9 +68,7 @@ impl PayloadService for Wire {
                 return Err(Refusal::PayloadMissing(vec![digest.to_string()]).into());
             }
         }
-        let bytes = match self.0.get_payload(digest, offset).await {
-            bytes => bytes?,
-        };
+        let bytes = self.0.get_payload(digest, offset).await?;
         let bytes = futures::TryStreamExt::map_err(bytes, Error::from);
         Ok(Response::new(answers(bytes, |chunk| jobgraph::GetPayloadResponse { chunk })))
     }

@@ -251,7 +251,7 @@ pub fn main_killed(
     (main.pid, main.started_at, main.kills) = (0, None, kills);
     app.set_phase(api::Phase::Starting);
     let said = format!("{}; it is executed again (kill {kills})", told(exit));
-    tell_end(draft, "killed", said, &exit, (pid, execution), kept_tail(stderr_tail));
+    tell_end(draft, "killed", said, exit, (pid, execution), kept_tail(stderr_tail));
     Ok(())
 }
 

@@ -14,9 +14,8 @@ use client::record::RecordClient;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Epoch, EpochFence, Problem, Reason};
+use proto::{ApplicationRef, Code, Epoch, EpochFence, Problem, Reason};
 use tokio::sync::{mpsc, watch};
-use tonic::{Code, Status};
 
 use super::{
     COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of, wire_source,
@@ -51,7 +50,8 @@ impl Store {
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, RecordError> {
         let answer = timeout(&self.clock, CALL_TIMEOUT, call).await;
-        let answer = answer.unwrap_or_else(|elapsed| Err(Status::unavailable(elapsed.to_string()).into()));
+        let answer =
+            answer.unwrap_or_else(|elapsed| Err(CallError::new(Code::Unavailable, elapsed.to_string())));
         answer.map_err(|error| refusal(&error, fence))
     }
 }

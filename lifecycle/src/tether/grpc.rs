@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::clock::{Boot, SharedClock, timeout};
 use chassis::tasks::{Fed, Feed, Tasks, fed};
 use client::tether::{Chunk, OutputReader, Stream};
-use proto::tether::tether_service_server::TetherService;
+use proto::tether::tether_service_server::{TetherService, TetherServiceServer};
 use proto::tether::{
     EndRequest, EndResponse, Frozen, Lease, OutputStream, OwnRequest, OwnResponse, ReadOutputRequest,
     ReadOutputResponse, ReleaseRequest, ReleaseResponse, Started, Thawed, own_request, own_response,
@@ -14,6 +14,7 @@ use proto::tether::{
 use proto::{Problem, Reason};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status as Refusal, Streaming};
 
 use super::keeper::{Command, Status};
@@ -42,6 +43,11 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
+    /// The tether's methods.
+    pub(crate) fn routes(self) -> Routes {
+        Routes::new(TetherServiceServer::new(self))
+    }
+
     async fn tell(&self, command: Command) -> Result<(), Refusal> {
         self.commands.send(command).await.map_err(|_| Refusal::unavailable("the tether is leaving"))
     }

@@ -2,12 +2,13 @@
 //! [`Leash`] what to do, and does it.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
+use chassis::disk;
 use chassis::tasks::{OwnedTask, owned};
 use client::tether::{Exit, TetherSpec};
 use rustix::process::{Pid, Signal};
@@ -378,8 +379,7 @@ impl Keeper {
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(&self.exit).map_err(io::Error::other)?)?;
         file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        disk::replace(&new, path)
     }
 }
 

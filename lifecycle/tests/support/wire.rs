@@ -12,16 +12,14 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::error::CallError;
 use client::lifecycle::{Lifecycle as Client, Provisioning};
 use futures::StreamExt as _;
-use lifecycle::grpc::Grpc;
+use lifecycle::grpc;
 use lifecycle::record::MemoryRecord;
 use lifecycle::service::Lifecycle;
 use lifecycle::substrate::Memory;
 use proto::engine::{RestartPolicy, Role};
 use proto::lifecycle::ClusterReady;
-use proto::lifecycle::lifecycle_service_server::LifecycleServiceServer;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::service::Routes;
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -130,7 +128,7 @@ async fn run(endpoint: Endpoint, memory: Memory, record: MemoryRecord, clock: Ar
         transport: Arc::new(OsTransport),
         clock: Arc::new(SystemClock),
         authenticator: Authenticator::new(KEY),
-        routes: Routes::new(LifecycleServiceServer::new(Grpc::new(service.clone()))),
+        routes: grpc::routes(service.clone()),
         shutdown,
         limits: Limits::default(),
     });

@@ -52,15 +52,7 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
                 &["Publish"],
             ),
             (Fact::Published(job), &[]),
-            (
-                Fact::MainExited {
-                    exit: exit(0),
-                    seen: true,
-                    stderr_tail: String::new(),
-                    sender: String::new(),
-                },
-                &["RecordMainEnd"],
-            ),
+            (Fact::MainExited { exit: exit(0), seen: true, stderr_tail: String::new() }, &["RecordMainEnd"]),
             (Fact::MainEndRecorded, &["RecordEnd"]),
             (Fact::EndRecorded(Outcome::Succeeded), &["EndDescribe", "Release", "Teardown"]),
             (Fact::Released, &["EndDescribe", "Teardown"]),
@@ -158,10 +150,9 @@ fn three_barren_incarnations_end_the_application() {
     facts.apply(Fact::Refused(Failure::new(Reason::ClusterKeepsDying, "three in a row")));
     assert_eq!(wants(&facts), ["StopMain"]);
     facts.apply(Fact::MainExited {
-        exit: MainExit { code: None, signal: Some(15) },
+        exit: MainExit { signal: Some(15), ..MainExit::default() },
         seen: true,
         stderr_tail: String::new(),
-        sender: String::new(),
     });
     facts.apply(Fact::MainEndRecorded);
     let ended = decide(&facts);

@@ -126,7 +126,7 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
             jobs: Default::default(),
         },
         Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) },
-        Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new(), sender: String::new() },
+        Fact::MainExited { exit: exit(3), seen: true, stderr_tail: String::new() },
         Fact::MainEndRecorded,
     ];
     for count in 0..=bring_up.len() {
@@ -156,10 +156,9 @@ fn play_out(facts: &mut Facts) -> Decision {
         match decision {
             Decision::RecordEnd { .. } => return decision,
             Decision::StopMain => facts.apply(Fact::MainExited {
-                exit: MainExit { code: None, signal: Some(15) },
+                exit: MainExit { signal: Some(15), ..MainExit::default() },
                 seen: true,
                 stderr_tail: String::new(),
-                sender: String::new(),
             }),
             Decision::RecordMainEnd => facts.apply(Fact::MainEndRecorded),
             Decision::CancelJob { job, .. } => facts.apply(Fact::CancelSent(job)),
@@ -194,7 +193,7 @@ fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
         let main = RecordedMain {
             state: MainState::Ended,
             epoch: Epoch(4),
-            exit: Some(MainExit { code: None, signal: Some(15) }),
+            exit: Some(MainExit { signal: Some(15), ..MainExit::default() }),
             ended_after_deadline,
             ..RecordedMain::default()
         };
@@ -207,20 +206,10 @@ fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
 #[test]
 fn an_exit_that_nobody_saw_counts_only_if_it_is_0() {
     let mut lost = running(vec![]);
-    lost.apply(Fact::MainExited {
-        exit: exit(101),
-        seen: false,
-        stderr_tail: String::new(),
-        sender: String::new(),
-    });
+    lost.apply(Fact::MainExited { exit: exit(101), seen: false, stderr_tail: String::new() });
     assert!(matches!(&decide(&lost)[..], [Decision::Leave(Leave::MainLost(_))]));
     let mut fine = running(vec![]);
-    fine.apply(Fact::MainExited {
-        exit: exit(0),
-        seen: false,
-        stderr_tail: String::new(),
-        sender: String::new(),
-    });
+    fine.apply(Fact::MainExited { exit: exit(0), seen: false, stderr_tail: String::new() });
     assert_eq!(wants(&fine), ["RecordMainEnd"]);
 }
 
@@ -384,9 +373,10 @@ fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
 }
 
 fn main_is_killed(facts: &mut Facts, signal: i32) {
-    let exit = MainExit { code: None, signal: Some(signal) };
-    let (stderr_tail, sender) = (String::new(), "the kernel's OOM killer".to_owned());
-    facts.apply(Fact::MainExited { exit, seen: true, stderr_tail, sender });
+    let exit =
+        MainExit { signal: Some(signal), signal_sender: "the kernel's OOM killer".to_owned(), code: None };
+    let stderr_tail = String::new();
+    facts.apply(Fact::MainExited { exit, seen: true, stderr_tail });
 }
 
 #[test]

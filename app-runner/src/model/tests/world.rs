@@ -147,9 +147,10 @@ impl World {
     /// Somebody kills main(), if it runs.
     fn kill_main(&mut self, facts: &mut Facts) {
         if facts.main == Main::Running && self.main.take().is_some() {
-            let exit = MainExit { code: None, signal: Some(9) };
-            let (stderr_tail, sender) = (String::new(), "the kernel's OOM killer".to_owned());
-            facts.apply(Fact::MainExited { exit, seen: true, stderr_tail, sender });
+            let exit =
+                MainExit { signal: Some(9), signal_sender: "the kernel's OOM killer".to_owned(), code: None };
+            let stderr_tail = String::new();
+            facts.apply(Fact::MainExited { exit, seen: true, stderr_tail });
         }
     }
 
@@ -209,12 +210,7 @@ impl World {
                     self.main = None;
                     self.exited = Some(self.exit_code);
                     let exit = exit(self.exit_code);
-                    let ended = Fact::MainExited {
-                        exit,
-                        seen: true,
-                        stderr_tail: String::new(),
-                        sender: String::new(),
-                    };
+                    let ended = Fact::MainExited { exit, seen: true, stderr_tail: String::new() };
                     return vec![ended, Fact::OutputShipped];
                 }
             }
@@ -329,15 +325,12 @@ impl World {
             }
             Decision::StopMain => {
                 self.main = None;
-                let exit = MainExit { code: None, signal: Some(15) };
-                vec![
-                    Fact::MainExited { exit, seen: true, stderr_tail: String::new(), sender: String::new() },
-                    Fact::OutputShipped,
-                ]
+                let exit = MainExit { signal: Some(15), ..MainExit::default() };
+                vec![Fact::MainExited { exit, seen: true, stderr_tail: String::new() }, Fact::OutputShipped]
             }
             Decision::RecordMainEnd => {
                 self.record.main.state = MainState::Ended;
-                self.record.main.exit = facts.main_exit();
+                self.record.main.exit = facts.main_exit().cloned();
                 vec![Fact::MainEndRecorded]
             }
             Decision::RecordMainKill { kills } => {

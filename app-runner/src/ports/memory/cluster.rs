@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::record::{Answer, Record as _};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use proto::{ApplicationRef, EpochFence, Incarnation, JobId, Reason, api, engine, job};
+use prost::Message as _;
+use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, engine, job};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
@@ -14,6 +17,7 @@ use crate::error::PortError;
 use crate::model::Wish;
 use crate::ports::PortResult;
 use crate::ports::jobs::{Jobs, Submission};
+use crate::ports::payloads::Payloads as _;
 use crate::ports::substrate::{ClusterNews, Death, Deaths, ReadyCluster, Substrate};
 
 pub(super) struct Processes {
@@ -22,6 +26,14 @@ pub(super) struct Processes {
     /// By trigger id.
     savepoints: BTreeMap<String, engine::SavepointResponse>,
     news: watch::Sender<ClusterNews>,
+}
+
+impl State {
+    /// The processes of an incarnation, if they run.
+    fn running(&mut self, incarnation: Incarnation) -> PortResult<&mut Processes> {
+        let cluster = self.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
+        cluster.ok_or_else(|| PortError::away("nobody listens"))
+    }
 }
 
 impl World {
@@ -41,51 +53,79 @@ impl World {
     }
 
     /// Has the cluster end a running job with an outcome.
-    pub fn end_job(&self, name: &str, outcome: job::JobOutcome) {
-        self.write(|state| {
-            let found = state
-                .application()
-                .jobs
-                .iter()
-                .find(|job| job.name == name)
-                .map(|job| job.job_id.parse::<JobId>());
-            if let Some(Ok(job)) = found {
-                end(state, job, outcome);
-            }
-        });
+    pub async fn end_job(&self, name: &str, outcome: job::JobOutcome) {
+        let recorded = self.recorded().await;
+        let job = recorded.jobs.iter().find(|job| job.name == name).expect("the job is recorded");
+        let job = job.job_id.parse().expect("the record gives valid ids");
+        let incarnation = Incarnation(recorded.cluster.expect("a cluster is recorded").incarnation);
+        self.record_end(incarnation, job, name, outcome).await.expect("the incarnation is the current one");
     }
 
-    /// Has the record tell nothing but this digest of the lists of files that jobs end with,
-    /// because they are damaged; with an empty one they are whole again.
-    pub fn damage_lists(&self, digest: &str) {
-        self.write(|state| {
-            digest.clone_into(&mut state.lists_digest);
-            let ends = state.application().jobs.iter_mut().filter_map(|job| job.end.as_mut());
-            for manifest in ends.filter_map(|end| end.manifest.as_mut()) {
-                digest.clone_into(&mut manifest.files_digest);
-            }
-        });
+    /// From now on jobs end with lists of files that are damaged in the record.
+    pub fn damage_lists(&self) {
+        self.lock().damage_lists = true;
     }
-}
 
-/// The cluster's own record of an end: the first one wins.
-fn end(state: &mut State, job: JobId, outcome: job::JobOutcome) {
-    let files_digest = state.lists_digest.clone();
-    let Ok(known) = state.job(job) else { return };
-    if known.end.is_some() {
-        return;
+    /// The lists that are damaged.
+    pub fn damaged(&self) -> Vec<Digest> {
+        self.lock().damaged.keys().copied().collect()
     }
-    let name = known.name.clone();
-    let mut end = job::JobEnd { message: format!("{name} ended"), ..job::JobEnd::default() };
-    end.set_outcome(outcome);
-    if outcome == job::JobOutcome::Succeeded {
-        let output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
-        end.manifest = Some(job::Manifest { outputs: vec![output], files_digest });
+
+    /// Makes them whole again.
+    pub async fn restore_lists(&self) {
+        let damaged = std::mem::take(&mut self.lock().damaged);
+        for (digest, bytes) in damaged {
+            self.overwrite(digest, bytes).await;
+        }
     }
-    known.end = Some(end);
-    known.set_state(api::JobState::Publishing);
-    state.application().cluster.get_or_insert_default().barren_incarnations = 0;
-    state.note(format!("ended {name}"));
+
+    /// A job ends in its cluster. Whether the record takes the end concerns the cluster alone: the
+    /// calls of leaders were answered before.
+    async fn end(&self, incarnation: Incarnation, job: JobId, name: &str, outcome: job::JobOutcome) {
+        if let Err(error) = self.record_end(incarnation, job, name, outcome).await {
+            tracing::debug!("the end of {name} is not recorded: {error}");
+        }
+    }
+
+    /// The cluster's own record of an end: the first one wins.
+    async fn record_end(
+        &self,
+        incarnation: Incarnation,
+        job: JobId,
+        name: &str,
+        outcome: job::JobOutcome,
+    ) -> Answer<()> {
+        let mut end = job::JobEnd { message: format!("{name} ended"), ..job::JobEnd::default() };
+        end.set_outcome(outcome);
+        if outcome == job::JobOutcome::Succeeded {
+            end.manifest = Some(self.manifest(name).await);
+        }
+        if self.lock().ended.insert((incarnation, job)) {
+            self.lock().note(format!("ended {name}"));
+        }
+        let fence = IncarnationFence { application: self.application(), incarnation };
+        self.store.job_ended(&fence, job, end).await?;
+        Ok(())
+    }
+
+    /// One output; of so many files that their list is a payload, where lists are to be damaged.
+    async fn manifest(&self, name: &str) -> job::Manifest {
+        let mut output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
+        if !self.lock().damage_lists {
+            return job::Manifest { outputs: vec![output], ..job::Manifest::default() };
+        }
+        let file = |n: u32| job::StagedFile {
+            staged: format!("part-{n}.of-a-long-list"),
+            ..job::StagedFile::default()
+        };
+        output.files = (0..2000).map(file).collect();
+        let manifest = job::Manifest { outputs: vec![output], ..job::Manifest::default() };
+        let list = Bytes::from(manifest.encode_to_vec());
+        let digest = self.store.put_bytes(list.clone()).await.expect("memory does not refuse");
+        self.overwrite(digest, vec![0; list.len()].into()).await;
+        self.lock().damaged.insert(digest, list);
+        manifest
+    }
 }
 
 #[async_trait]
@@ -137,11 +177,7 @@ impl Jobs for World {
         _endpoint: &str,
         _submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>> {
-        let state = self.lock();
-        let cluster = state.cluster.as_ref().filter(|cluster| cluster.incarnation == incarnation);
-        cluster
-            .map(|cluster| cluster.jobs.keys().copied().collect())
-            .ok_or_else(|| PortError::away("nobody listens"))
+        Ok(self.lock().running(incarnation)?.jobs.keys().copied().collect())
     }
 
     async fn submit(
@@ -150,13 +186,12 @@ impl Jobs for World {
         incarnation: Incarnation,
         job: &Submission,
     ) -> PortResult<()> {
+        if !self.present(&[job.graph]).await?.contains(&job.graph) {
+            return Err(PortError::refused(Reason::GraphUnreadable, "the graph is not in the record"));
+        }
         let behaviour = {
             let mut state = self.lock();
-            if !state.payloads.contains_key(&job.graph) {
-                return Err(PortError::refused(Reason::GraphUnreadable, "the graph is not in the record"));
-            }
-            let cluster = state.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
-            let cluster = cluster.ok_or_else(|| PortError::away("nobody listens"))?;
+            let cluster = state.running(incarnation)?;
             if cluster.jobs.insert(job.job, job.name.clone()).is_some() {
                 return Ok(());
             }
@@ -168,18 +203,20 @@ impl Jobs for World {
             Behaviour::Fail => job::JobOutcome::Failed,
             Behaviour::Run => return Ok(()),
         };
-        self.write(|state| end(state, job.job, outcome));
+        self.end(incarnation, job.job, &job.name, outcome).await;
         Ok(())
     }
 
     async fn cancel(
         &self,
         _fence: &EpochFence,
-        _incarnation: Incarnation,
+        incarnation: Incarnation,
         job: JobId,
         _reason: &str,
     ) -> PortResult<()> {
-        self.write(|state| end(state, job, job::JobOutcome::Cancelled));
+        let name = self.lock().running(incarnation)?.jobs.get(&job).cloned();
+        let name = name.ok_or_else(|| PortError::refused(Reason::JobNotFound, job.to_string()))?;
+        self.end(incarnation, job, &name, job::JobOutcome::Cancelled).await;
         Ok(())
     }
 
@@ -191,7 +228,7 @@ impl Jobs for World {
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse> {
         let trigger = wish.trigger.to_string();
-        let taken = {
+        let (name, taken) = {
             let mut state = self.lock();
             let refused = state.no_savepoints;
             if refused {
@@ -200,9 +237,9 @@ impl Jobs for World {
                     "this engine has no savepoints",
                 ));
             }
-            let name = state.job(wish.job)?.name.clone();
-            let cluster = state.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
-            let cluster = cluster.ok_or_else(|| PortError::away("nobody listens"))?;
+            let cluster = state.running(incarnation)?;
+            let name = cluster.jobs.get(&wish.job).cloned();
+            let name = name.ok_or_else(|| PortError::refused(Reason::JobNotFound, wish.job.to_string()))?;
             let pointer = format!("memory:{name}/{trigger}");
             let pending = engine::SavepointResponse {
                 state: engine::SavepointState::Pending.into(),
@@ -217,10 +254,10 @@ impl Jobs for World {
                 state.note(format!("savepoint {name}"));
                 return Ok(pending);
             }
-            taken
+            (name, taken)
         };
         if wish.stop {
-            self.write(|state| end(state, wish.job, job::JobOutcome::Succeeded));
+            self.end(incarnation, wish.job, &name, job::JobOutcome::Succeeded).await;
         }
         Ok(taken)
     }

@@ -52,7 +52,8 @@ impl Election for World {
                 let mut state = self.lock();
                 let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
                 if free {
-                    let epoch = Epoch(state.epoch.get().max(at_least.get()) + 1);
+                    let epoch = Epoch(state.granted.get().max(at_least.get()) + 1);
+                    state.granted = epoch;
                     let (sender, lease) =
                         watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
                     state.lease = Some((epoch, sender));
@@ -101,9 +102,22 @@ impl Leadership for Led {
     }
 
     async fn resign(&self) {
+        self.end();
+    }
+}
+
+impl Led {
+    fn end(&self) {
         let mut state = self.world.lock();
         if state.lease.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch) {
             state.lease = None;
         }
+    }
+}
+
+/// A leadership that is dropped is not renewed any more, and runs out.
+impl Drop for Led {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -134,8 +134,8 @@ impl LiveMain for Running {
             Fate::Runs | Fate::Unseen => (None, None),
         };
         let seen = fate != Fate::Unseen;
-        let (exit, stderr_tail, sender) = (MainExit { code, signal }, String::new(), String::new());
-        Exited { exit, seen, start_error: None, stderr_tail, sender }
+        let exit = MainExit { code, signal, signal_sender: String::new() };
+        Exited { exit, seen, start_error: None, stderr_tail: String::new() }
     }
 
     async fn end(&self, _grace: Duration) -> PortResult<()> {

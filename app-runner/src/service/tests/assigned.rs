@@ -21,6 +21,7 @@ async fn run(
         graph_digest: Digest::of(call_id.as_bytes()).to_string(),
         graph: Bytes::copy_from_slice(call_id.as_bytes()),
         payload_digests: files.iter().map(Digest::to_string).collect(),
+        description: described(),
         ..Call::default()
     };
     let mut answers = execution.execute(call, entered).await?;
@@ -33,6 +34,12 @@ async fn run(
         }
     }
     Err(PortError::away("the stream ended early"))
+}
+
+/// Every job has the same one operator.
+fn described() -> api::GraphDescription {
+    let scan = api::Vertex { id: 1, name: "scan".into(), ..api::Vertex::default() };
+    api::GraphDescription { vertices: vec![scan], ..api::GraphDescription::default() }
 }
 
 async fn id(execution: &Execution, call_id: &str, name: &str) -> JobId {
@@ -54,14 +61,15 @@ async fn a_job_gets_the_id_that_was_told_in_whatever_order_its_calls_come_and_in
         assert_eq!(id(&execution, &call(3), "twin").await, told(&call(3)).await.0);
         assert_eq!(id(&execution, &call(1), "twin").await, first.0);
         assert_eq!(id(&execution, &call(2), "twin").await, second.0, "a retry");
-        assert_eq!([first.0, second.0], [job_id("twin", 0), job_id("twin", 1)]);
+        assert_eq!([first.0, second.0], [execution.job_id("twin", 0), execution.job_id("twin", 1)]);
         let other = execution.assign_job(&call(1), "other", None).await.unwrap_err();
         assert_eq!(other.reason, Some(Reason::RequestInvalid));
         if first_time {
             execute(&execution, "last").await.ok();
         }
         0
-    });
+    })
+    .await;
     world.allow_equal_names();
     world.behave("last", Behaviour::Run);
     let contender = contend(&world, "runner-0");
@@ -82,7 +90,8 @@ async fn a_file_that_nobody_put_is_asked_for_and_not_waited_for() {
         let chunks = futures::stream::iter([Bytes::from_static(b"a jar")]);
         execution.put_payload(jar, 5, Box::pin(chunks)).await.unwrap();
         i32::from(run(&execution, "1", "with a jar", &[jar]).await.is_err())
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }
 
@@ -97,7 +106,8 @@ async fn where_a_name_is_one_job_every_call_of_it_is_told_the_same_id() {
         let unnamed = execution.assign_job("3", "", None).await.unwrap_err();
         assert_eq!(unnamed.reason, Some(Reason::UnnamedJobOverlaps), "calls have overlapped");
         0
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }
 
@@ -108,8 +118,8 @@ async fn a_job_that_is_found_by_its_position_has_the_id_that_was_told_and_runs_o
     let world = world(|execution| async move {
         let minute = EXECUTIONS.fetch_add(1, Ordering::SeqCst);
         let (call, name) = (format!("call-{minute}"), format!("nightly at 10:0{minute}"));
-        let told = execution.assign_job(&call, &name, None).await.unwrap();
-        assert_eq!(told, (job_id("nightly at 10:00", 0), 0));
+        let told = execution.assign_job(&call, &name, Some(described())).await.unwrap();
+        assert_eq!(told, (execution.job_id("nightly at 10:00", 0), 0));
         let accepted = run(&execution, &call, &name, &[]).await.unwrap();
         assert_eq!(accepted.job_id, told.0.to_string());
         assert_eq!(
@@ -121,7 +131,8 @@ async fn a_job_that_is_found_by_its_position_has_the_id_that_was_told_and_runs_o
             execute(&execution, "last").await.ok();
         }
         0
-    });
+    })
+    .await;
     world.behave("last", Behaviour::Run);
     let contender = contend(&world, "runner-0");
     let last = world.until(|a| a.jobs.iter().any(|job| job.name == "last" && job.submissions > 0));

@@ -3,8 +3,9 @@
 use super::*;
 
 /// A main() that fails with its one job, which runs until the test ends it.
-fn one_job() -> World {
-    let world = world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) });
+async fn one_job() -> World {
+    let world =
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
     world.behave("long", Behaviour::Run);
     world
 }
@@ -25,7 +26,7 @@ async fn told(world: &World, line: &str) {
 
 #[tokio::test]
 async fn a_process_that_keeps_dying_is_told_while_it_happens_and_with_the_end() {
-    let world = one_job();
+    let world = one_job().await;
     let contender = contend(&world, "runner-0");
     runs(&world).await;
     for restart in 1..=2 {
@@ -33,17 +34,16 @@ async fn a_process_that_keeps_dying_is_told_while_it_happens_and_with_the_end() 
         let line = format!("told restart: taskmanager-0: restart {restart}; cause: exit code 1 (no memory)");
         told(&world, &line).await;
     }
-    world.end_job("long", JobOutcome::Failed);
+    world.end_job("long", JobOutcome::Failed).await;
     assert_eq!(code(contender).await, 1);
-    let record = world.record();
-    let message = &record.application.as_ref().unwrap().message;
+    let message = world.recorded().await.message;
     let first = message.lines().next().unwrap_or_default();
     assert!(first.ends_with("; taskmanager-0: restart 2; cause: exit code 1 (no memory)"), "{message}");
 }
 
 #[tokio::test]
 async fn a_successor_does_not_tell_it_again() {
-    let world = one_job();
+    let world = one_job().await;
     let contenders = [contend(&world, "runner-0"), contend(&world, "runner-1")];
     runs(&world).await;
     let line = "told restart: taskmanager-0: restart 1; cause: signal 9";
@@ -57,7 +57,7 @@ async fn a_successor_does_not_tell_it_again() {
         }
     })
     .await;
-    world.end_job("long", JobOutcome::Succeeded);
+    world.end_job("long", JobOutcome::Succeeded).await;
     for contender in contenders {
         assert_eq!(code(contender).await, 0);
     }

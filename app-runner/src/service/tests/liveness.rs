@@ -30,17 +30,18 @@ async fn past_the_deadline_nothing_is_written_and_the_same_epoch_goes_on_once_it
         }
         let kept = execution.journal("key", Some(Bytes::from_static(b"1"))).await;
         i32::from(!(kept.is_ok() && succeeded(&execute(&execution, "second").await)))
-    });
+    })
+    .await;
     let contender = contend(&world, "runner-0");
     soon("the first job", world.until(|a| a.jobs.iter().any(|job| job.published))).await;
     a_while().await;
 
     world.confirm_until(clock().boot());
     a_while().await;
-    let (before, done) = (world.record(), world.done());
+    let (before, done) = (world.recorded().await.revision, world.done());
     GO.store(true, Ordering::SeqCst);
     a_while().await;
-    assert_eq!(world.record(), before, "main() asks, and nothing is decided or written");
+    assert_eq!(world.recorded().await.revision, before, "main() asks, and nothing is decided or written");
     assert_eq!(world.done(), done);
     assert_eq!(world.live_mains(), 1, "main() is frozen by its tether, not ended");
 
@@ -112,7 +113,7 @@ impl Workspace for Stuck {
 
 #[tokio::test]
 async fn a_leader_that_waits_for_a_port_keeps_its_lease() {
-    let world = world(|_| async { 0 });
+    let world = world(|_| async { 0 }).await;
     let silent = Ports { artifacts: Arc::new(Silent), ..world.ports() };
     let stuck = Ports { workspace: Arc::new(Stuck(world.clone())), ..world.ports() };
     for ports in [silent, stuck] {
@@ -131,7 +132,8 @@ async fn a_leader_that_waits_for_a_port_keeps_its_lease() {
 
 #[tokio::test]
 async fn a_leader_whose_loop_does_not_run_loses_its_lease_although_its_tasks_do() {
-    let world = world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) });
+    let world =
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
     world.behave("long", Behaviour::Run);
     let identity = Identity { application: world.application(), holder: "runner-0".into() };
     let contender = Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new());
@@ -162,7 +164,7 @@ async fn a_leader_whose_loop_does_not_run_loses_its_lease_although_its_tasks_do(
         }
     };
     soon("the take-over", taken_over).await;
-    world.end_job("long", JobOutcome::Succeeded);
+    world.end_job("long", JobOutcome::Succeeded).await;
     assert_eq!(code(next).await, 0);
     drop(hung);
 }
@@ -186,7 +188,8 @@ impl Front for Breaks {
 
 #[tokio::test]
 async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_the_next_one_takes_over() {
-    let world = world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) });
+    let world =
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
     world.behave("long", Behaviour::Run);
     let identity = Identity { application: world.application(), holder: "runner-0".into() };
     let front = Arc::new(Breaks(world.clone()));
@@ -204,6 +207,6 @@ async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_t
         }
     };
     soon("the take-over", taken_over).await;
-    world.end_job("long", JobOutcome::Succeeded);
+    world.end_job("long", JobOutcome::Succeeded).await;
     assert_eq!(code(next).await, 0);
 }

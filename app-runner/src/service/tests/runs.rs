@@ -12,7 +12,8 @@ async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
         let both =
             succeeded(&execute(&execution, "clean").await) && succeeded(&execute(&execution, "report").await);
         if both { 0 } else { 9 }
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let done = world.done();
     let steps: Vec<&str> =
@@ -24,8 +25,7 @@ async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
     assert_eq!(steps[7], "end Succeeded");
     assert_eq!(*steps.last().unwrap(), "clean");
     assert!(done.contains(&"teardown 1".to_owned()) && done.contains(&"release".to_owned()));
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert!(application.clean && application.leftovers.is_empty());
     assert_eq!(application.artifacts.len(), 1);
 }
@@ -36,7 +36,7 @@ async fn the_engine_is_told_of_no_secret_in_a_uri_but_in_those_that_a_jvm_loads_
     let program = api::Program { uri: uri("program"), classpaths: vec![uri("loaded")], ..Default::default() };
     let file = api::ArtifactReference { uri: uri("file"), ..Default::default() };
     let spec = api::ApplicationSpec { program: Some(program), artifacts: vec![file], ..spec() };
-    let world = world_of(spec, |_| async { 0 });
+    let world = world_of(spec, |_| async { 0 }).await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let subjects = world.subjects();
     assert_eq!(subjects.len(), 2, "of the cluster and of main()");
@@ -54,7 +54,7 @@ async fn the_engine_is_told_of_no_secret_in_a_uri_but_in_those_that_a_jvm_loads_
 
 #[tokio::test]
 async fn an_application_without_jobs_needs_no_job_to_end() {
-    let world = world(|_| async { 0 });
+    let world = world(|_| async { 0 }).await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     assert_eq!(world.live_mains(), 0);
 }
@@ -64,22 +64,20 @@ async fn a_main_that_fails_has_its_job_cancelled_and_the_reason_recorded() {
     let world = world(|execution| async move {
         let running = execution.clone();
         tokio::spawn(async move { execute(&running, "long").await });
-        while execution.attempt().epoch != 0 && execution.watch_job(long()).await.is_err() {
+        while execution.attempt().epoch != 0
+            && execution.watch_job(execution.job_id("long", 0)).await.is_err()
+        {
             tokio::task::yield_now().await;
         }
         3
-    });
+    })
+    .await;
     world.behave("long", Behaviour::Run);
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert_eq!(application.reason, "MAIN_EXITED");
     assert!(application.message.contains("exited 3"), "{}", application.message);
     assert_eq!(application.jobs[0].end.as_ref().unwrap().outcome(), JobOutcome::Cancelled);
-}
-
-fn long() -> proto::JobId {
-    job_id("long", 0)
 }
 
 #[tokio::test]
@@ -87,34 +85,34 @@ async fn a_cancel_stops_main_and_its_jobs() {
     let world = world(|execution| async move {
         execute(&execution, "long").await.ok();
         std::future::pending::<i32>().await
-    });
+    })
+    .await;
     world.behave("long", Behaviour::Run);
     let contender = contend(&world, "runner-0");
     soon("the job", world.until(|a| a.jobs.iter().any(|job| job.submissions > 0))).await;
-    world.cancel();
+    world.cancel().await;
     assert_eq!(code(contender).await, 3);
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert_eq!(application.jobs[0].end.as_ref().unwrap().outcome(), JobOutcome::Cancelled);
     assert_eq!((application.outcome(), world.live_mains()), (api::Outcome::Cancelled, 0));
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_main_that_never_ends() {
-    let world = world(|_| std::future::pending());
-    // It passed while nobody led: the instant is absolute.
-    world.set_deadline(std::time::Duration::ZERO);
+    // It passes before anybody leads: the instant is absolute.
+    let deadline = Some(prost_types::Duration { seconds: 0, nanos: 1 });
+    let spec = api::ApplicationSpec { deadline, ..spec() };
+    let world = world_of(spec, |_| std::future::pending()).await;
     assert_eq!(code(contend(&world, "runner-0")).await, 4);
-    assert_eq!(world.record().application.as_ref().unwrap().reason, "DEADLINE_EXCEEDED");
+    assert_eq!(world.recorded().await.reason, "DEADLINE_EXCEEDED");
 }
 
 #[tokio::test]
 async fn a_refusal_by_the_engine_ends_it_before_a_cluster_or_main() {
-    let world = world(|_| async { 0 });
+    let world = world(|_| async { 0 }).await;
     world.refuse_main(PortError::refused(Reason::OptionMeaningless, "-n means nothing to memory"));
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert_eq!(
         (application.reason.as_str(), application.message.as_str()),
         ("OPTION_MEANINGLESS", "-n means nothing to memory")
@@ -125,12 +123,10 @@ async fn a_refusal_by_the_engine_ends_it_before_a_cluster_or_main() {
 #[tokio::test]
 async fn an_artifact_that_is_not_there_ends_it_with_its_name() {
     let mut spec = spec();
-    spec.artifacts
-        .push(api::ArtifactReference { uri: "missing:/data/zones.csv".into(), ..Default::default() });
-    let world = world_of(spec, |_| async { 0 });
+    spec.artifacts.push(api::ArtifactReference { uri: "/missing/zones.csv".into(), ..Default::default() });
+    let world = world_of(spec, |_| async { 0 }).await;
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert_eq!(application.reason, "ARTIFACT_NOT_FOUND");
     assert!(application.message.contains("zones.csv"), "{}", application.message);
 }
@@ -140,25 +136,27 @@ async fn a_failed_job_fails_the_application_only_if_main_was_not_told() {
     let told = world(|execution| async move {
         let end = execute(&execution, "broken").await.unwrap();
         i32::from(end.outcome() != JobOutcome::Failed)
-    });
+    })
+    .await;
     told.behave("broken", Behaviour::Fail);
     assert_eq!(code(contend(&told, "runner-0")).await, 0);
 
     let untold = world(|execution| async move {
         let running = execution.clone();
         tokio::spawn(async move { execute(&running, "long").await });
-        while execution.watch_job(long()).await.is_err() {
+        while execution.watch_job(execution.job_id("long", 0)).await.is_err() {
             tokio::task::yield_now().await;
         }
         0
-    });
+    })
+    .await;
     untold.behave("long", Behaviour::Run);
     let contender = contend(&untold, "runner-0");
     soon("main()'s end", untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0))))
         .await;
-    untold.end_job("long", JobOutcome::Failed);
+    untold.end_job("long", JobOutcome::Failed).await;
     assert_eq!(code(contender).await, 1);
-    assert_eq!(untold.record().application.as_ref().unwrap().reason, "JOB_FAILED");
+    assert_eq!(untold.recorded().await.reason, "JOB_FAILED");
 }
 
 #[tokio::test]
@@ -176,7 +174,8 @@ async fn unnamed_calls_that_overlap_and_equal_names_are_refused() {
         let refused = execution.execute(wrong, execution.enter("x", "b").unwrap()).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::GraphDigestMismatch));
         0
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }
 
@@ -188,7 +187,8 @@ async fn once_keeps_the_first_value() {
         let second = execution.journal("key", Some(Bytes::from_static(b"2"))).await.unwrap();
         let stands = (nothing.value, first.found, second.value.as_deref(), second.found);
         if stands == (None, false, Some(&b"1"[..]), true) { 0 } else { 9 }
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }
 
@@ -199,7 +199,8 @@ async fn an_application_that_is_ending_takes_no_further_job() {
     let world = world(move |execution| {
         keep.get_or_init(|| execution);
         async { 0 }
-    });
+    })
+    .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let execution = kept.get().unwrap();
     let announced = execution.assign_job("late", "late", None).await.unwrap_err();
@@ -214,7 +215,7 @@ where
     F: Fn(Execution) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
-    let world = world(program);
+    let world = world(program).await;
     world.behave("long", Behaviour::Run);
     world.hold_news(true);
     let contender = contend(&world, "runner-0");
@@ -242,9 +243,13 @@ async fn accepted(execution: &Execution, name: &str) {
 async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
     let exit = run_unheard(|execution| async move {
         accepted(&execution, "long").await;
-        let watched = execution.watch_job(long()).await.is_ok();
+        let watched = execution.watch_job(execution.job_id("long", 0)).await.is_ok();
         // Not 0: that would wait for a job that never ends.
-        if watched && execution.cancel_job(long(), String::new()).await.is_ok() { 3 } else { 4 }
+        if watched && execution.cancel_job(execution.job_id("long", 0), String::new()).await.is_ok() {
+            3
+        } else {
+            4
+        }
     });
     assert_eq!(exit.await, 3);
 }
@@ -253,7 +258,7 @@ async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
 async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
     let exit = run_unheard(|execution| async move {
         accepted(&execution, "quick").await;
-        let quick = job_id("quick", 0);
+        let quick = execution.job_id("quick", 0);
         loop {
             match execution.read_result(quick).await.map(|_| ()) {
                 Err(error) if error.reason == Some(Reason::ResultNotReady) => tokio::task::yield_now().await,
@@ -267,11 +272,10 @@ async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
 
 #[tokio::test]
 async fn an_application_is_not_clean_before_its_last_output_is_in_the_record() {
-    let world = world(|_| async { 0 });
+    let world = world(|_| async { 0 }).await;
     world.keep_output_waiting(3);
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
-    let record = world.record();
-    let application = record.application.as_ref().unwrap();
+    let application = world.recorded().await;
     assert!(application.clean);
     assert_eq!(application.leftovers, Vec::<String>::new(), "it got there a moment later");
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ::record::PinRefused;
 use client::describe::Subject;
 use futures::future::{join, try_join_all};
 use proto::{Digest, Reason, Uri, api, engine, jobgraph};
@@ -14,6 +15,7 @@ use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::PortResult;
 use crate::ports::artifacts::Wanted;
+use crate::service::leading::or_refused;
 use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
 
@@ -159,14 +161,11 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
     let pinned = shared
         .patiently("pin the artifacts", || async {
             put(shared, &files, swept.load(Ordering::Relaxed)).await?;
-            let pinned = shared.ports.record.pin_artifacts(&shared.fence, pins.clone()).await;
-            pinned.map_err(|error| match error.reason {
+            let pin = shared.ports.record.pin_artifacts(&shared.fence, pins.clone());
+            or_refused(pin.await)?.map_err(|(PinRefused::PayloadMissing, error)| {
                 // A sweep is taking them, or has: present or not, they have to be put again.
-                Some(Reason::PayloadMissing) => {
-                    swept.store(true, Ordering::Relaxed);
-                    PortError { kind: PortErrorKind::Away, ..error }
-                }
-                _ => error,
+                swept.store(true, Ordering::Relaxed);
+                PortError { kind: PortErrorKind::Away, ..error }
             })
         })
         .await;

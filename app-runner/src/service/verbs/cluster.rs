@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::record::ClusterRefused;
 use chassis::clock::{Clock as _, timeout};
-use proto::{Incarnation, Reason};
+use proto::{Incarnation, Reason, api, jobgraph};
 
 use super::Outcome;
 use crate::error::PortErrorKind;
 use crate::model::Fact;
+use crate::ports::substrate::ReadyCluster;
+use crate::service::leading;
 use crate::service::shared::Shared;
 
 /// How long a cluster may take to answer an `Adopt`; what does not answer by then is asked after.
@@ -27,15 +30,18 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Out
     // One wish per death: a repeat after a lost answer asks for the same incarnation.
     let request_id = format!("{}.{deaths}", shared.fence.epoch);
     let begun = shared.patiently("begin an incarnation", || {
-        shared.ports.record.begin_cluster(&shared.fence, &request_id, cause, &engine)
+        leading::begin_cluster(&shared.ports, &shared.fence, &request_id, cause, &engine)
     });
     match begun.await {
-        Ok(incarnation) => Ok(vec![Fact::ClusterBegun(incarnation)]),
-        Err(mut error) if error.kind == PortErrorKind::Refused => {
+        Ok(Ok(incarnation)) => Ok(vec![Fact::ClusterBegun(incarnation)]),
+        Ok(Err((ClusterRefused::KeepsDying, mut error))) => {
             if !cause.is_empty() {
                 error.message = format!("{}; the last one: {cause}", error.message);
             }
             Ok(vec![Fact::Refused(error.failure(Reason::ClusterKeepsDying))])
+        }
+        Err(error) if error.kind == PortErrorKind::Refused => {
+            Ok(vec![Fact::Refused(error.failure(Reason::Internal))])
         }
         Err(error) => Err(error),
     }
@@ -64,7 +70,7 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
 pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
     let submitted = shared.submitted_jobs();
     let adopt = shared.patiently("adopt the cluster", || async {
-        shared.ports.record.reach_jobs(&shared.fence, &shared.holder, incarnation).await?;
+        leading::reach_jobs(&shared.ports, &shared.fence, &shared.holder, incarnation).await?;
         shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted).await
     });
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
@@ -79,22 +85,30 @@ pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoi
 }
 
 pub(super) async fn record_ready(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
-    let mut cluster = shared.ready(incarnation).unwrap_or_default();
-    endpoint.clone_into(&mut cluster.jobs_endpoint);
-    shared
-        .patiently("record the cluster", || {
-            shared.ports.record.record_cluster_ready(&shared.fence, incarnation, &cluster)
-        })
-        .await?;
+    let ReadyCluster { roles, addresses, .. } = shared.ready(incarnation).unwrap_or_default();
+    let ready = jobgraph::RecordClusterRequest {
+        fence: None,
+        incarnation: incarnation.get(),
+        state: api::ClusterState::Ready.into(),
+        jobs_endpoint: endpoint.to_owned(),
+        ready_roles: roles.into_iter().collect(),
+        addresses: addresses.into_iter().collect(),
+        message: String::new(),
+    };
+    let record = || shared.ports.record.record_cluster(&shared.fence, ready.clone());
+    shared.patiently("record the cluster", record).await?;
     Ok(vec![Fact::ReadyRecorded(incarnation)])
 }
 
 pub(super) async fn record_gone(shared: &Arc<Shared>, incarnation: Incarnation, message: &str) -> Outcome {
     tracing::warn!("incarnation {incarnation} is gone: {message}");
-    shared
-        .patiently("record the cluster's end", || {
-            shared.ports.record.record_cluster_gone(&shared.fence, incarnation, message)
-        })
-        .await?;
+    let gone = jobgraph::RecordClusterRequest {
+        incarnation: incarnation.get(),
+        state: api::ClusterState::Gone.into(),
+        message: message.to_owned(),
+        ..jobgraph::RecordClusterRequest::default()
+    };
+    let record = || shared.ports.record.record_cluster(&shared.fence, gone.clone());
+    shared.patiently("record the cluster's end", record).await?;
     Ok(vec![Fact::GoneRecorded(incarnation)])
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::record::{ApplicationEnd, EndRefused};
 use chassis::clock::Clock as _;
 use proto::{Incarnation, Reason, api, engine, job};
 
 use super::{Complaint, Outcome, PAUSE, complain, read_again};
 use crate::error::PortErrorKind;
 use crate::model::{self, Fact, Failure};
+use crate::ports::view;
+use crate::service::leading::or_refused;
 use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 
@@ -32,22 +35,19 @@ pub(super) async fn record(
         model::Outcome::Failed => with_deaths(why, &shared.recent_deaths()),
         _ => why.clone(),
     };
-    let recorded = shared.patiently("record the application's end", || {
-        shared.ports.record.record_application_end(&shared.fence, outcome, why, desired_revision)
+    let reason = why.reason.map(Reason::as_str).unwrap_or_default();
+    let end = ApplicationEnd::new(view::wire_outcome(outcome), reason, &why.message);
+    let recorded = shared.patiently("record the application's end", || async {
+        or_refused(shared.ports.record.end(&shared.fence, end.clone(), desired_revision).await)
     });
-    match recorded.await {
-        Ok(stands) => Ok(vec![Fact::EndRecorded(stands)]),
-        Err(error)
-            if matches!(
-                error.reason,
-                Some(Reason::JobsNotEnded | Reason::OutputNotPublished | Reason::SavepointPending)
-            ) =>
-        {
+    match recorded.await? {
+        Ok(stands) => Ok(vec![Fact::EndRecorded(view::outcome(stands.outcome).unwrap_or(outcome))]),
+        Err((EndRefused::Moved, _)) => Ok(read_again(shared).await),
+        Err((EndRefused::WorkLeft, _)) => {
             // A job that came in at the last moment.
             shared.ports.clock.sleep(MOMENT).await;
             Ok(read_again(shared).await)
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -210,7 +210,7 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Outcome {
     chassis::failpoint::hit("runner.before-clean").await;
-    let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers);
+    let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
     shared.patiently("mark the application clean", mark).await?;
     Ok(vec![Fact::Clean])
 }

@@ -22,7 +22,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
     // Before the cluster hears of it: a short job may have ended before another write came through.
     shared
         .patiently("record a submission", || {
-            shared.ports.record.record_job_submitted(&shared.fence, job, incarnation)
+            shared.ports.record.job_submitted(&shared.fence, job, incarnation)
         })
         .await?;
     let submitted = shared
@@ -88,9 +88,9 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
         message: why.message.clone(),
         ..job::JobEnd::default()
     };
-    let stands = shared
+    let standing = shared
         .patiently("record a job's end", || {
-            shared.ports.record.record_leader_job_end(&shared.fence, job, end.clone())
+            shared.ports.record.leader_job_ended(&shared.fence, job, end.clone())
         })
         .await?;
     let live = *shared.live.borrow();
@@ -102,7 +102,7 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
         tracing::debug!("job {job} in its cluster: {error}");
     }
     shared.refresh().await?;
-    Ok(vec![Fact::JobEnded { job, end: view::end(&stands) }])
+    Ok(vec![Fact::JobEnded { job, end: view::end(&standing.stands) }])
 }
 
 pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
@@ -111,9 +111,7 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
         shared.refresh().await?;
     }
     publish_files(shared, job).await?;
-    shared
-        .patiently("record a publication", || shared.ports.record.record_published(&shared.fence, job))
-        .await?;
+    shared.patiently("record a publication", || shared.ports.record.published(&shared.fence, job)).await?;
     Ok(vec![Fact::Published(job)])
 }
 

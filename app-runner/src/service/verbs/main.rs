@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::record::MainEnd;
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
@@ -11,7 +12,7 @@ use proto::{Epoch, Reason};
 use tracing::Instrument as _;
 
 use super::{Complaint, Outcome, PAUSE, complain};
-use crate::model::{Fact, Failure, Leave, MainExit};
+use crate::model::{Fact, Failure, Leave, MainExit, exit};
 use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
 
@@ -91,7 +92,7 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     shared.spawn("main()'s exit", exit);
     let pid = main.pid();
     if pid != 0 {
-        let record = || shared.ports.record.record_main_running(&shared.fence, pid);
+        let record = || shared.ports.record.main_running(&shared.fence, pid);
         shared.patiently("record that main() runs", record).await?;
     }
     chassis::failpoint::hit("runner.in-main").await;
@@ -113,7 +114,7 @@ async fn until_exit(shared: Arc<Shared>, main: Arc<dyn LiveMain>) {
 async fn end_of(shared: &Shared, main: &dyn LiveMain) -> Exited {
     let mut exited = main.exited().await;
     if shared.described.get().is_some_and(|(_, described)| described.exits_with_signals) {
-        exited.exit = exited.exit.with_signal_of_code();
+        exited.exit = exit::with_signal_of_code(exited.exit);
     }
     exited
 }
@@ -122,12 +123,11 @@ fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
     shared.keep_stderr_tail(&exited.stderr_tail);
     if let Some(error) = exited.start_error {
         let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
-        let exit = MainExit::default();
-        let (stderr_tail, sender) = (String::new(), String::new());
-        return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail, sender }];
+        let (exit, stderr_tail) = (MainExit::default(), String::new());
+        return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail }];
     }
-    let Exited { exit, seen, stderr_tail, sender, .. } = exited;
-    vec![Fact::MainExited { exit, seen, stderr_tail, sender }]
+    let Exited { exit, seen, stderr_tail, .. } = exited;
+    vec![Fact::MainExited { exit, seen, stderr_tail }]
 }
 
 pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
@@ -141,38 +141,28 @@ pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
 }
 
 pub(super) async fn record_end(shared: &Arc<Shared>) -> Outcome {
-    let (exit, sender) = how_it_ended(shared).await;
-    let tail = shared.stderr_tail();
-    shared
-        .patiently("record main()'s end", || {
-            shared.ports.record.record_main_ended(&shared.fence, exit, &sender, &tail)
-        })
-        .await?;
+    let end = main_end(shared, 0).await;
+    let record = || shared.ports.record.main_ended(&shared.fence, end.clone());
+    shared.patiently("record main()'s end", record).await?;
     Ok(vec![Fact::MainEndRecorded])
 }
 
 pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Outcome {
-    let (exit, sender) = how_it_ended(shared).await;
-    tracing::warn!(kills, ?exit, "somebody has killed main(); it is executed again");
-    let tail = shared.stderr_tail();
-    shared
-        .patiently("record that main() was killed", || {
-            shared.ports.record.record_main_killed(&shared.fence, exit, &sender, &tail, kills)
-        })
-        .await?;
+    let end = main_end(shared, kills).await;
+    tracing::warn!(kills, exit = ?end.exit, "main() was killed from outside; it is executed again");
+    let record = || shared.ports.record.main_ended(&shared.fence, end.clone());
+    shared.patiently("record that main() was killed", record).await?;
     Ok(vec![Fact::MainKillRecorded])
 }
 
-/// How this attempt's main() ended, and who sent the signal if one did it.
-async fn how_it_ended(shared: &Shared) -> (MainExit, String) {
-    match shared.main() {
-        Some(main) => {
-            let Exited { exit, sender, .. } = end_of(shared, &*main).await;
-            (exit, sender)
-        }
+/// How this attempt's main() ended. `kills`: how often main() was killed, 0 when this is the end.
+async fn main_end(shared: &Shared, kills: u32) -> MainEnd {
+    let exit = match shared.main() {
+        Some(main) => end_of(shared, &*main).await.exit,
         // An earlier attempt's main() that had ended well by itself.
-        None => (MainExit { code: Some(0), signal: None }, String::new()),
-    }
+        None => exit::exited(0),
+    };
+    MainEnd { exit, stderr_tail: shared.stderr_tail(), kills }
 }
 
 /// Whatever has killed it may not be over yet: memory that others take comes back in a while.

@@ -59,7 +59,7 @@ fn not_taken(wish: &Wish, why: &Failure) -> job::Savepoint {
 
 async fn settle(shared: &Arc<Shared>, wish: &Wish, result: job::Savepoint) -> Outcome {
     let recorded = shared.patiently("record a savepoint", || {
-        shared.ports.record.record_savepoint(&shared.fence, wish.job, result.clone())
+        shared.ports.record.savepoint_settled(&shared.fence, wish.job, result.clone())
     });
     recorded.await?;
     Ok(vec![Fact::SavepointSettled { job: wish.job, trigger: wish.trigger }])

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use proto::engine::describe_service_server::DescribeService;
+use chassis::MAX_MESSAGE_BYTES;
+use proto::engine::describe_service_server::{DescribeService, DescribeServiceServer};
 use proto::engine::{
     Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
     InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
     RestartPolicy, Role, SweepRequest, SweepResponse, readiness,
 };
 use proto::{Problem, Reason, api, target};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::program::{Program, ProgramError};
@@ -23,6 +25,14 @@ const WORKER_OVERHEAD_BYTES: u64 = 256 << 20;
 /// How long a worker may take to be ready. That is generous, because it takes a fraction of a
 /// second.
 const READY_SECONDS: i64 = 30;
+
+/// The service's methods.
+pub(super) fn routes(describe: Describe) -> Routes {
+    let service = DescribeServiceServer::new(describe)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    Routes::new(service)
+}
 
 /// The engine's answers to a runner: which processes an application's cluster has, how its main()
 /// is started, and how its output is published and swept.

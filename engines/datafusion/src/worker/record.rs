@@ -90,7 +90,7 @@ async fn next_chunk(mut file: tokio::fs::File) -> Option<(Bytes, tokio::fs::File
 /// does not come back by waiting for the store.
 fn unreadable(path: &Path, error: &std::io::Error) -> CallError {
     let text = format!("the result file {} cannot be read: {error}", path.display());
-    tonic::Status::from(Problem::new(Reason::DataCorrupt, text)).into()
+    Problem::new(Reason::DataCorrupt, text).into()
 }
 
 async fn digest_of(path: &Path) -> std::io::Result<(Digest, u64)> {

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use chassis::MAX_MESSAGE_BYTES;
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::SharedTransport;
-use proto::engine::describe_service_server::DescribeService;
+use proto::engine::describe_service_server::{DescribeService, DescribeServiceServer};
 use proto::engine::{
     Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
     InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
     RestartPolicy, Role, RoleFile, SweepRequest, SweepResponse, readiness,
 };
 use proto::{JobId, Problem, Reason, api, target};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::program::{self, ProgramError};
@@ -34,6 +36,14 @@ const READY_SECONDS: i64 = 120;
 
 /// How long a session cluster may take to say what it is.
 const GREET_WITHIN: Duration = Duration::from_secs(5);
+
+/// The service's methods.
+pub(super) fn routes(describe: Describe) -> Routes {
+    let service = DescribeServiceServer::new(describe)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    Routes::new(service)
+}
 
 /// The engine's answers to a runner: which processes an application's cluster has, how its main()
 /// is started, and what its ended jobs have left.

@@ -5,10 +5,8 @@ use std::time::Duration;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::{Endpoint, SharedTransport};
+use client::health;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 use crate::model::{Probe, RoleSpec};
 
@@ -75,11 +73,7 @@ impl Prober {
         if self.transport.connect(&self.endpoint).await.is_err() {
             return false;
         }
-        let mut health = HealthClient::new(self.channel.clone());
-        match health.check(HealthCheckRequest::default()).await {
-            Ok(answer) => answer.into_inner().status() == ServingStatus::Serving,
-            Err(_) => false,
-        }
+        health::is_serving(self.channel.clone()).await
     }
 
     async fn ask_page(&self, port: u16, path: &str) -> std::io::Result<bool> {

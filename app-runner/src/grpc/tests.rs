@@ -7,38 +7,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_runner::grpc::GrpcFront;
-use app_runner::ports::PortResult;
-use app_runner::ports::keyring::Keyring;
-use app_runner::ports::memory::{Behaviour, Program, UID, World};
-use app_runner::service::execution::Execution as Served;
-use app_runner::service::{Contender, Front, Identity};
 use bytes::Bytes;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Kind as TokenKind, Principal};
-use chassis::tasks::{Shutdown, Tasks};
+use chassis::tasks::Shutdown;
 use chassis::transport::{BoxedIo, Endpoint, Incoming, OsTransport, SharedTransport, Transport};
-use client::execution::{ExecuteCall, ExecuteEvent, Execution, JobOutcome, MAX_GRAPH_BYTES};
+use client::execution::{ExecuteCall, ExecuteEvent, Execution, JobOutcome};
 use client::places::{Kind, Places};
 use futures::StreamExt as _;
 use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{ExecuteHeader, ExecuteRequest, GetAttemptRequest, execute_request};
-use proto::{ApplicationRef, Digest, EpochFence, Incarnation, JobId, Reason, api, jobgraph};
+use proto::{ApplicationRef, Digest, JobId, Reason, api};
 use tokio::sync::watch;
 use tonic::Code;
+
+use super::{GrpcFront, MAX_GRAPH_BYTES};
+use crate::ports::memory::{Behaviour, Program, World};
+use crate::service::{Contender, Identity};
 
 /// One application whose main() ends when the test says so.
 struct Host {
     _state: tempfile::TempDir,
     world: World,
     places: Places,
-    key: DeploymentKey,
     end: watch::Sender<bool>,
 }
 
 impl Host {
-    fn new() -> Self {
+    async fn new() -> Self {
         let state = tempfile::tempdir().unwrap();
         let (end, ended) = watch::channel(false);
         let program: Program = Arc::new(move |_| {
@@ -55,13 +52,7 @@ impl Host {
             ..api::ApplicationSpec::default()
         };
         let places = Places::new(state.path());
-        Self {
-            world: World::new(clock(), spec, program),
-            places,
-            key: DeploymentKey::generate(),
-            end,
-            _state: state,
-        }
+        Self { world: World::new(clock(), spec, program).await, places, end, _state: state }
     }
 
     fn application(&self) -> ApplicationRef {
@@ -69,16 +60,15 @@ impl Host {
     }
 
     fn contend(&self) -> tokio::task::JoinHandle<u8> {
-        let front = self.front(Arc::new(OsTransport));
-        let identity = Identity { application: self.application(), holder: "runner-0".into() };
-        let contender = Contender::new(identity, self.world.ports(), Arc::new(front), Shutdown::new());
+        let contender = self.contender(Arc::new(OsTransport));
         tokio::spawn(async move { contender.run().await.unwrap() })
     }
 
-    fn front(&self, transport: SharedTransport) -> Answered {
-        let keyring = Keyring::default();
-        let front = GrpcFront::new(self.places.clone(), transport, clock(), keyring.clone());
-        Answered { front, keyring, key: self.key.clone() }
+    fn contender(&self, transport: SharedTransport) -> Contender {
+        let ports = self.world.ports();
+        let front = GrpcFront::new(self.places.clone(), transport, clock(), ports.keyring.clone());
+        let identity = Identity { application: self.application(), holder: "runner-0".into() };
+        Contender::new(identity, ports, Arc::new(front), Shutdown::new())
     }
 
     /// Where the first attempt serves.
@@ -87,7 +77,7 @@ impl Host {
     }
 
     fn token(&self, epoch: u64) -> Credential {
-        self.key.mint(&Principal::Attempt { application: "orders".into(), generation: 1, epoch })
+        self.world.key().mint(&Principal::Attempt { application: "orders".into(), generation: 1, epoch })
     }
 
     fn channel(&self, credential: Option<Credential>) -> GrpcChannel {
@@ -103,31 +93,6 @@ impl Host {
         self.end.send_replace(true);
         assert_eq!(soon(contender).await.unwrap(), 0);
         assert!(!self.socket().exists(), "the attempt's socket is gone");
-    }
-}
-
-/// A front whose runner was answered tokens by the record, for whichever attempt it leads.
-struct Answered {
-    front: GrpcFront,
-    keyring: Keyring,
-    key: DeploymentKey,
-}
-
-#[async_trait::async_trait]
-impl Front for Answered {
-    async fn open(&self, fence: &EpochFence, of: Served, tasks: &Tasks) -> PortResult<String> {
-        let attempt =
-            Principal::Attempt { application: "orders".into(), generation: 1, epoch: fence.epoch.get() };
-        let other = || "other".to_owned();
-        let tokens = jobgraph::AttemptTokens {
-            execution: self.key.mint(&attempt).expose().to_owned(),
-            main_tether: other(),
-            describe: other(),
-            describe_tether: other(),
-            jobs: String::new(),
-        };
-        self.keyring.take_attempt(fence, Incarnation(0), Some(tokens))?;
-        self.front.open(fence, of, tasks).await
     }
 }
 
@@ -150,7 +115,7 @@ fn call(name: &str) -> ExecuteCall {
 
 #[tokio::test]
 async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
-    let host = Host::new();
+    let host = Host::new().await;
     let execution = host.execution();
     // Before anybody listens: a program is never told that its runner is away, it waits.
     let asking = tokio::spawn({
@@ -174,7 +139,7 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     assert_eq!(end.outcome(), JobOutcome::Succeeded);
     let job: JobId = accepted.job_id.parse().unwrap();
     assert_eq!((job, ordinal), (told, 0));
-    assert_eq!(job, JobId::derive(&host.application(), UID, "clean", 0));
+    assert_eq!(job, host.world.job_id("clean", 0));
 
     let mut states = std::pin::pin!(execution.watch_job(job));
     let last = soon(states.next()).await.unwrap().unwrap();
@@ -196,7 +161,7 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
 
 #[tokio::test]
 async fn a_retry_of_a_call_is_the_same_call_and_a_second_call_of_that_name_is_not() {
-    let host = Host::new();
+    let host = Host::new().await;
     host.world.behave("long", Behaviour::Run);
     let contender = host.contend();
     let raw = || ExecutionServiceClient::new(host.channel(Some(host.token(1))));
@@ -230,7 +195,7 @@ async fn a_retry_of_a_call_is_the_same_call_and_a_second_call_of_that_name_is_no
         (refused.code(), proto::problem::reason(&refused)),
         (Code::AlreadyExists, Some(Reason::JobNameTaken))
     );
-    soon(host.execution().cancel_job(JobId::derive(&host.application(), UID, "long", 0), "")).await.unwrap();
+    soon(host.execution().cancel_job(host.world.job_id("long", 0), "")).await.unwrap();
     for answers in [&mut first, &mut retry] {
         let answer = soon(answers.message()).await.unwrap().unwrap();
         let Some(proto::runner::execute_response::Item::Ended(end)) = answer.item else {
@@ -243,7 +208,7 @@ async fn a_retry_of_a_call_is_the_same_call_and_a_second_call_of_that_name_is_no
 
 #[tokio::test]
 async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
-    let host = Host::new();
+    let host = Host::new().await;
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
     let good = ExecuteHeader { call_id: "1".into(), name: "big".into(), ..ExecuteHeader::default() };
@@ -268,7 +233,7 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
         assert_eq!((refused.code(), proto::problem::reason(&refused)), (code, Some(reason)), "{refused:?}");
         assert!(refused.message().contains(word), "{}", refused.message());
     }
-    let unknown = JobId::derive(&host.application(), UID, "nobody", 0);
+    let unknown = host.world.job_id("nobody", 0);
     let refused = soon(host.execution().cancel_job(unknown, "")).await.unwrap_err();
     assert_eq!((refused.code(), refused.reason()), (Code::NotFound, Some(Reason::JobNotFound)));
     host.end(contender).await;
@@ -276,7 +241,7 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
 
 #[tokio::test]
 async fn only_this_attempts_credential_is_taken() {
-    let host = Host::new();
+    let host = Host::new().await;
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
     let cluster = Principal::Incarnation { application: "orders".into(), generation: 1, incarnation: 1 };
@@ -288,9 +253,13 @@ async fn only_this_attempts_credential_is_taken() {
             Reason::CredentialInvalid,
         ),
         (Some(host.token(2)), Code::Unauthenticated, Reason::CredentialInvalid),
-        (Some(host.key.mint(&cluster)), Code::Unauthenticated, Reason::CredentialInvalid),
+        (Some(host.world.key().mint(&cluster)), Code::Unauthenticated, Reason::CredentialInvalid),
         // Not even the deployment's: a runner has no key to verify it with.
-        (Some(host.key.mint(&Principal::Deployment)), Code::Unauthenticated, Reason::CredentialInvalid),
+        (
+            Some(host.world.key().mint(&Principal::Deployment)),
+            Code::Unauthenticated,
+            Reason::CredentialInvalid,
+        ),
     ];
     for (credential, code, reason) in table {
         let mut client = ExecutionServiceClient::new(host.channel(credential));
@@ -302,12 +271,13 @@ async fn only_this_attempts_credential_is_taken() {
 
 #[tokio::test]
 async fn every_method_opens_for_main_of_this_attempt_and_for_nobody_else() {
-    let host = Host::new();
+    let host = Host::new().await;
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
     let (channel, service) = (host.channel(None), "mainspring.runner.v1.ExecutionService");
     let tried =
-        trespass::walk(&channel, &clock(), service, |who| host.key.mint(who), TokenKind::Attempt).await;
+        trespass::walk(&channel, &clock(), service, |who| host.world.key().mint(who), TokenKind::Attempt)
+            .await;
     trespass::assert_held(&tried, TokenKind::Attempt);
     host.end(contender).await;
 }
@@ -331,12 +301,9 @@ impl Transport for Stops {
 
 #[tokio::test]
 async fn a_runner_whose_socket_is_gone_does_not_lead_on() {
-    let host = Host::new();
+    let host = Host::new().await;
     let (stop, stopped) = watch::channel(false);
-    let front = host.front(Arc::new(Stops(stopped)));
-    let identity = Identity { application: host.application(), holder: "runner-0".into() };
-    let contender = Contender::new(identity, host.world.ports(), Arc::new(front), Shutdown::new());
-    let contender = tokio::spawn(contender.run());
+    let contender = tokio::spawn(host.contender(Arc::new(Stops(stopped))).run());
     soon(host.execution().get_attempt()).await.unwrap();
 
     stop.send_replace(true);
