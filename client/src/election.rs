@@ -58,7 +58,7 @@ pub struct Candidacy {
     pub at_least: Epoch,
     /// An absolute path on the elector's host. The file is locked (`flock`) for as long as the
     /// holder or a process that it started lives, so that the elector can grant a successor before
-    /// a dead holder's lease ends. With `None` a successor always waits for the end of the lease.
+    /// a dead holder's lease ends. With `None` the successor of a dead holder waits for that end.
     pub lock_file: Option<PathBuf>,
 }
 
@@ -162,8 +162,8 @@ impl Campaign {
         self.standby.clone()
     }
 
-    /// Waits until this contender is elected, for as long as that takes. A repeat of the campaign
-    /// would meet the error again.
+    /// Waits until this contender is elected, for as long as that takes. The answer is an error
+    /// only if another campaign would meet it again.
     pub async fn elected(self) -> Result<Leadership, CallError> {
         let Self { election, candidacy, elected, renewals, .. } = self;
         let won = match elected.await {

@@ -114,7 +114,8 @@ impl Execution {
         Self::at(&endpoint, Path::new(&token))
     }
 
-    /// The runner at an endpoint (`unix:/path` or `tcp://host:port`), with the credential in a file.
+    /// The runner at an endpoint (`unix:/path` or `tcp://host:port`), with the credential in a
+    /// file.
     pub fn at(endpoint: &str, token_file: &Path) -> Result<Self, NoEnvironment> {
         let endpoint = endpoint.parse()?;
         let credential = chassis::credential::Credential::from_file(token_file)

@@ -73,8 +73,8 @@ impl Places {
         }
     }
 
-    /// Where jobgraph-store serves clusters that run as a user of their own: in a directory that only
-    /// their group enters.
+    /// Where jobgraph-store serves clusters that run as a user of their own: in a directory that
+    /// only their group enters.
     pub fn open_store(&self) -> Endpoint {
         Endpoint::Unix(self.open().runtime.join("store").join("jobgraph-store.sock"))
     }
