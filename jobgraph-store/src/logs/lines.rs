@@ -2,7 +2,7 @@
 //!
 //! A line is known by its *position*, the tether's offset behind its last byte. The same line has
 //! the same position whichever process brings the output again, however the output is cut into
-//! chunks, and whatever part was lost in between.
+//! chunks, and also when a part of it was lost in between.
 
 use std::collections::VecDeque;
 
