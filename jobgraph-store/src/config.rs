@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_PAST_SECONDS", value_name = "SECONDS", default_value_t = 900)]
     pub past_seconds: u32,
 
-    /// Whom clusters run as: they are served at a socket of their own
+    /// The user that clusters run as; such clusters are served at a socket of their own
     #[command(flatten)]
     pub run_as: RunAsArgs,
 }

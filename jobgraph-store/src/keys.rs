@@ -77,8 +77,8 @@ pub fn generation_prefix(application: &ApplicationRef) -> Key {
     of_generation(application, "")
 }
 
-/// The generation that a change of this key shows to watchers; `None` for keys that no application
-/// shows.
+/// The generation whose watchers a change of this key concerns; `None` for keys that people are not
+/// shown.
 pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
     let (id, rest) = text.strip_prefix("a/")?.split_once("/g/")?;

@@ -1,8 +1,8 @@
 //! What a write does to a record: facts come in; changed facts and events come out, or a refusal.
 //!
 //! There is no I/O and no clock here. The caller reads the facts at one revision and commits the
-//! difference with compares on what was read, so a decision may take for granted that the facts
-//! hold at the instant of the commit.
+//! difference with compares on what was read; when those facts have moved meanwhile, the caller
+//! reads and decides again.
 
 pub mod attempt;
 pub mod checkpoint;
@@ -37,7 +37,7 @@ pub use refusal::Refusal;
 
 /// What the record holds about one generation, all as of one revision.
 ///
-/// Every decision of this module rests on these facts alone. The caller reads them before each
+/// The decisions about a generation rest on these facts. The caller reads them before each
 /// decision, and again after each conflict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {

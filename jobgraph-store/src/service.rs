@@ -44,8 +44,9 @@ pub use watch::{Snapshot, WatchItem};
 /// The record.
 ///
 /// The wire calls this type, and so do tests of other crates that want a real record. What a verb
-/// has answered is durable in the metadata backend; only beats and the queue live in this process
-/// and are gone with it. The value is cheap to clone, and all clones are one record.
+/// has answered is durable in the backends; only beats, the queue and lines of output that are not
+/// acknowledged live in this process and are gone with it. The value is cheap to clone, and all
+/// clones are one record.
 #[derive(Clone)]
 pub struct Service {
     pub(crate) metadata: Arc<dyn Metadata>,

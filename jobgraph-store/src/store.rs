@@ -249,7 +249,8 @@ pub enum StoreError {
 ///
 /// The service is the only caller. The service reads what a decision needs at one revision, decides
 /// without the backend, and commits the outcome with compares on what it read; the backend knows
-/// neither applications nor fences. So every promise of the record is a compare in one transaction.
+/// neither applications nor fences. So what the record promises about competing writers is a
+/// compare inside one transaction.
 ///
 /// Laws, for every implementor:
 /// 1. *Atomic*: the operations of a commit are all visible or none is, at every revision.

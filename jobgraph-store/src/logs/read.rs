@@ -196,7 +196,7 @@ impl Service {
         let (prefix, key) = (chunk_prefix(application), chunk_key(application, after));
         let reads = vec![
             Read::Key(head_key(application)),
-            // The first key is the chunk that holds the line, whose rest comes next; the line may
+            // This read finds the chunk that holds the line, whose rest comes next; the line may
             // also be that chunk's last one.
             Read::Last { prefix: prefix.clone(), until: key.clone() },
             Read::Range { prefix, after: Some(key), limit: 1 },

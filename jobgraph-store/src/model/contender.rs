@@ -13,7 +13,7 @@ const CONDITION: &str = "ContendersRun";
 const WHY_BYTES: usize = 512;
 
 /// Records that the contender of this index gave up and why, or (`None`) that it is about to be
-/// started. A clean application is told nothing: nothing is left that its contenders could do.
+/// started. Once the application is clean, the end of a contender is no news.
 pub fn tell(draft: &mut Draft, number: u64, gave_up: Option<&str>) {
     let name = format!("runner-{number}");
     let conditions = &draft.facts.state.application().conditions;

@@ -32,8 +32,8 @@ const MAX_FORMAT_BYTES: usize = 32;
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// Asks for savepoints; `wish` names its jobs in `job`, as people do. `true`: the same wish was
-/// there before.
+/// Asks for savepoints; `wish` names its jobs in `job`, as people do. `true`: this request was
+/// accepted before.
 pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refusal> {
     check(&wish)?;
     wish.reason = cut(wish.reason, MAX_TEXT_BYTES);

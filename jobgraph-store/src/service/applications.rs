@@ -66,7 +66,7 @@ impl Service {
         Ok((self.show(&loaded), earlier))
     }
 
-    /// Asks for savepoints. `true`: the same savepoints were asked for before.
+    /// Asks for savepoints. `true`: this request was accepted before.
     pub async fn ask_for_savepoints(
         &self,
         id: &ApplicationId,

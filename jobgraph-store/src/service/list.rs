@@ -29,7 +29,8 @@ pub struct Filter {
     pub labels: HashMap<String, String>,
     /// The phases of which an application must be in one; empty: any phase passes.
     pub phases: Vec<api::Phase>,
-    /// The instant since when an application must have been submitted or be unclean.
+    /// The instant since when an application must have been submitted or have become clean; an
+    /// application that is not clean passes, too.
     pub since: Option<SystemTime>,
     /// Whether only the latest generation of each id passes.
     pub latest_only: bool,

@@ -15,8 +15,9 @@ pub const STALE_AFTER: Duration = Duration::from_secs(2);
 
 /// When each leader was last heard of.
 ///
-/// Leaders beat twice a second; if beats were commits, the record would do little else. So beats
-/// stay here, and an answer about an application says how old the leader's last word is.
+/// Leaders beat twice a second; if each beat were a commit, a host at rest would write to its disk
+/// as often. So beats stay here, and an answer about an application says how old the leader's last
+/// word is.
 #[derive(Clone)]
 pub struct Live {
     heard: Arc<Mutex<HashMap<ApplicationRef, Heard>>>,

@@ -24,8 +24,8 @@ pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 impl Service {
-    /// Sweeps again and again. The first sweep is some time after the start, when the store has
-    /// better things to do.
+    /// Sweeps again and again. The first sweep comes some time after the start, because a store
+    /// that starts has better things to do.
     pub async fn keep_sweeping(&self) {
         loop {
             if let Err(error) = self.finish_forgetting().await {
