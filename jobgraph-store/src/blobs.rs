@@ -1,4 +1,5 @@
-//! The payload seam: bytes by digest. What a record points to is never changed; what no record points to is swept.
+//! The payload seam: bytes by digest. A payload that a record points to is never changed; a payload
+//! that no record points to is swept.
 
 pub mod fs;
 pub mod memory;
@@ -14,33 +15,33 @@ use proto::Digest;
 /// Why bytes were not stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
-    /// There are no such bytes.
+    /// The backend has no such bytes.
     #[error("no payload {0}")]
     Missing(Digest),
-    /// The bytes that are there are not those that were put.
+    /// The bytes on the disk are not those that were put.
     #[error("{file} is damaged: {why}")]
     Damaged {
-        /// Which payload.
+        /// The damaged payload.
         digest: Digest,
-        /// Where it lies.
+        /// Where the payload lies, in words that a person finds it by.
         file: String,
-        /// What was seen.
+        /// What the reader saw.
         why: String,
     },
-    /// No room, or read-only. Nothing half-written is visible.
+    /// The disk has no room or is read-only. Nothing half-written is visible.
     #[error("the payload disk is full or read-only: {0}")]
     Full(String),
-    /// The disk or service behind failed.
+    /// The disk or the service behind the backend failed.
     #[error("payloads cannot be reached: {0}")]
     Failed(String),
 }
 
-/// A blob that is there.
+/// A blob that is there, as a list of blobs shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobInfo {
-    /// Its name.
+    /// The blob's name.
     pub digest: Digest,
-    /// When it was put; `None` where that is not known.
+    /// When the blob was put; `None` where the backend does not know.
     pub modified: Option<SystemTime>,
 }
 
@@ -49,21 +50,27 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 
 /// A backend of payloads.
 ///
-/// Laws: a blob is visible whole or not at all, also after a crash; once `finish` has returned it is durable; putting what is
-/// there already is harmless, and replaces it; `remove` of what is not there is no error. Names are not verified here: who writes hashes, and
-/// whoever reads does so through [`verified::Verified`].
+/// The store reaches every backend through [`verified::Verified`], so a backend only moves bytes:
+/// it does not compare them with their name. The service decides when a payload may be removed; a
+/// backend removes what it is told to remove.
+///
+/// Laws: a blob is visible whole or not at all, also after a crash. Once `finish` has returned, the
+/// blob is durable. Putting a blob that is there already is harmless and replaces it. Removing a
+/// blob that is not there is no error. The writer of a blob has hashed its bytes, and every reader
+/// verifies them.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
-    /// Begins to write a blob. Dropped before `finish`, it leaves nothing that is visible.
+    /// Begins to write a blob. A writer that is dropped before `finish` leaves nothing that is
+    /// visible.
     async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError>;
 
-    /// Size of a blob in bytes; `None` if it is not there.
+    /// The size of a blob in bytes; `None` if there is no such blob.
     async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
 
-    /// The bytes from `offset` on.
+    /// The bytes of a blob from `offset` on.
     async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError>;
 
-    /// Where a person finds it.
+    /// Where a person finds the blob.
     fn place(&self, digest: Digest) -> String;
 
     /// Removes a blob.
@@ -79,9 +86,9 @@ pub trait BlobWriter: Send {
     /// Adds bytes.
     async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError>;
 
-    /// Makes the whole visible and durable.
+    /// Makes the whole blob visible and durable.
     async fn finish(self: Box<Self>) -> Result<(), BlobError>;
 
-    /// Gives it up.
+    /// Gives the blob up; nothing of it stays visible.
     async fn abort(self: Box<Self>);
 }

@@ -9,7 +9,8 @@ use client::places::Places;
 /// Settings of `mainspring serve jobgraph-store`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Where to listen: unix:/path or tcp://host:port. Default: the socket of this state directory's host.
+    /// Where to listen: unix:/path or tcp://host:port. Default: the socket of this state
+    /// directory's host.
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
@@ -17,11 +18,12 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
-    /// How many seconds back changes can be watched from, and pages of a list be read on; never more than the last 10,000 changes.
+    /// How many seconds back changes can be watched from, and pages of a list be read on; never
+    /// more than the last 10,000 changes.
     #[arg(long, env = "MAINSPRING_PAST_SECONDS", value_name = "SECONDS", default_value_t = 900)]
     pub past_seconds: u32,
 
-    /// Whom clusters run as: they are served at a socket of their own
+    /// The user that clusters run as; such clusters are served at a socket of their own
     #[command(flatten)]
     pub run_as: RunAsArgs,
 }
@@ -30,12 +32,12 @@ impl Args {
     /// The service's name, in places and logs.
     pub const SERVICE: &'static str = "jobgraph-store";
 
-    /// The places of the host that this serves.
+    /// The places of the host that this store serves.
     pub fn places(&self) -> Places {
         Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
     }
 
-    /// Where it listens.
+    /// The endpoint that the store listens at.
     pub fn endpoint(&self) -> Endpoint {
         self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(Self::SERVICE)))
     }

@@ -6,41 +6,41 @@ use crate::blobs::BlobError;
 use crate::model::Refusal;
 use crate::store::StoreError;
 
-/// A call that was not answered with a result.
+/// Why a call was not answered with a result, in one enum for all verbs of the service.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// The record refuses it; nothing was changed.
+    /// The record refuses the call; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Revisions that old are not kept.
+    /// Changes after so old a revision are no longer kept.
     #[error("changes after revision {asked} are no longer kept; the oldest is {oldest}")]
     Compacted {
-        /// What was asked for.
+        /// The revision that was asked for.
         asked: u64,
-        /// What can be asked for.
+        /// The oldest revision that can be asked for.
         oldest: u64,
     },
-    /// Too many others changed the same record at the same time; nothing was done.
+    /// Too many other writers changed the same record at the same time; nothing was done.
     #[error("{0} is being changed by too many at once")]
     Contended(String),
     /// The record cannot be reached; nothing was done.
     #[error("the record is not available: {0}")]
     Unavailable(String),
-    /// Cut off in the middle of a write.
+    /// The connection to the record broke in the middle of a write.
     #[error("the outcome of the write is unknown: {0}")]
     Unknown(String),
     /// The disk is full or read-only; nothing was done.
     #[error("the record's disk is full or read-only: {0}")]
     Full(String),
-    /// What is on the disk is not what was written there.
+    /// The bytes on the disk are not those that were written there.
     #[error("{file} is damaged: {why}")]
     Damaged {
-        /// The file.
+        /// The damaged file.
         file: String,
-        /// What was seen.
+        /// What the reader saw.
         why: String,
     },
-    /// A defect of ours, or what another build has written.
+    /// The store has a defect, or cannot read what another build has written.
     #[error("{0}")]
     Internal(String),
 }

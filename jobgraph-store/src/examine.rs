@@ -1,5 +1,5 @@
-//! A look at the files of a record, for whoever wants to know whether they are whole. It changes nothing, and a store may be at work in
-//! them meanwhile.
+//! A look at the files of a record, for a program that wants to know whether they are whole. The
+//! look changes nothing, and a store may be at work in the files meanwhile.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -17,13 +17,13 @@ pub const RECORD: &str = "record.redb";
 /// The payloads' directory in the store's directory.
 pub const PAYLOADS: &str = "payloads";
 
-/// Damaged payloads that are named; the others are counted.
+/// How many damaged payloads are named; the others are counted.
 const NAMED: usize = 3;
 
-/// What a look came to: what is there, or what is wrong with it and what to do.
+/// What a look came to: `Ok` says what is there, `Err` says what is wrong with it and what to do.
 pub type Looked = Result<String, String>;
 
-/// The record of the store in this directory; `None` if there never was one.
+/// Looks at the record of the store in this directory; `None` if there never was a record.
 pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
     let path = state.join(RECORD);
     if let Err(lost) = not_lost(state) {
@@ -42,7 +42,8 @@ pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
     })
 }
 
-/// All payloads of the store in this directory, or as many as can be digested within so long; `None` if there are none.
+/// Looks at all payloads of the store in this directory, or at as many as can be digested within so
+/// long; `None` if there are no payloads.
 pub async fn payloads(state: &Path, clock: &SharedClock, within: Duration) -> Option<Looked> {
     let (directory, clock) = (state.join(PAYLOADS), clock.clone());
     let looked = tokio::task::spawn_blocking(move || look_at_payloads(&directory, &clock, within)).await;
@@ -53,7 +54,8 @@ pub async fn payloads(state: &Path, clock: &SharedClock, within: Duration) -> Op
     }
 }
 
-/// A new record beside payloads of an earlier one would say that nothing ever ran, and sweep them.
+/// Refuses a directory that has payloads and no record. A new record beside payloads of an earlier
+/// one would say that nothing ever ran, and would sweep them.
 pub(crate) fn not_lost(state: &Path) -> Result<(), String> {
     let record = state.join(RECORD);
     if record.try_exists().unwrap_or(true) {
@@ -98,7 +100,7 @@ fn look_at_payloads(directory: &Path, clock: &SharedClock, within: Duration) -> 
                     damaged.push(path);
                 }
             }
-            // Swept meanwhile.
+            // The payload was swept meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Ok(Some(Err(format!("{}: {error}", path.display())))),
         }
@@ -123,7 +125,7 @@ fn look_at_payloads(directory: &Path, clock: &SharedClock, within: Duration) -> 
     ))))
 }
 
-/// All payloads below a directory, those that are being written left out.
+/// All payloads below a directory, without those that are being written.
 fn files(directory: &Path) -> io::Result<Vec<(Digest, PathBuf)>> {
     let entries = |directory: &Path| match fs::read_dir(directory) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),

@@ -1,4 +1,5 @@
-//! The wire: proto to model and back, who may call what, errors to statuses. Nothing else.
+//! The wire: proto to model and back, which caller may call what, and errors to statuses. Nothing
+//! is decided here.
 
 mod admission;
 mod applications;
@@ -27,10 +28,10 @@ use self::mint::Mint;
 use crate::error::Error;
 use crate::service::Service;
 
-/// An answer in parts.
+/// The stream of a call that is answered in parts.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// All services of the record; what leaders are answered is minted with the key.
+/// All services of the record. Tokens for leaders are minted with the key.
 pub fn routes(service: &Service, key: &DeploymentKey) -> Routes {
     let wire = Wire(service.clone(), Mint::new(key.clone()));
     macro_rules! sized {
@@ -50,7 +51,7 @@ pub fn routes(service: &Service, key: &DeploymentKey) -> Routes {
 #[derive(Clone)]
 struct Wire(Service, Mint);
 
-/// Items of the service as answers of an rpc.
+/// Turns items of the service into the answers of an rpc.
 fn answers<T, U: 'static>(
     items: impl Stream<Item = Result<T, Error>> + Send + 'static,
     convert: impl Fn(T) -> U + Send + 'static,

@@ -1,8 +1,9 @@
-//! What is stored where: one file per kind of record, each with its key and its encoding. A value is one byte of version
-//! and a protobuf message, so that fields can be added without a new version; a version that this build does not know
-//! is refused, never guessed.
+//! What is stored where: one file for each kind of record, with its key and its encoding. A value
+//! is one byte of version and a protobuf message, so that fields can be added without a new
+//! version. A version that this build does not know is refused, never guessed.
 //!
-//! All keys of one application begin with `a/<id>/`, all of one of its generations with `a/<id>/g/<16 hex>/`.
+//! All keys of one application begin with `a/<id>/`, all keys of one of its generations with
+//! `a/<id>/g/<16 hex>/`.
 
 pub mod artifacts;
 pub mod checkpoint;
@@ -29,10 +30,13 @@ use proto::{ApplicationId, ApplicationRef, Generation};
 use crate::store::{Key, StoreError};
 
 /// A kind of record: a message with a version.
+///
+/// Every value in the record is read and written through this trait, so that no value is decoded by
+/// a build that does not know its version.
 pub trait Kind: Message + Default {
-    /// What it is, for errors.
+    /// The kind's name, as errors show it.
     const NAME: &'static str;
-    /// Version that this build writes; it reads only this one so far.
+    /// The version that this build writes, and so far the only one that it reads.
     const VERSION: u8 = 1;
 
     /// The bytes that are stored.
@@ -43,7 +47,7 @@ pub trait Kind: Message + Default {
         bytes.freeze()
     }
 
-    /// What the stored bytes say.
+    /// The message in the stored bytes, or why this build cannot read them.
     fn from_stored(bytes: &[u8]) -> Result<Self, StoreError> {
         let unreadable = |why: String| StoreError::Unreadable(format!("{}: {why}", Self::NAME));
         match bytes.split_first() {
@@ -68,12 +72,13 @@ fn of_generation(application: &ApplicationRef, rest: &str) -> Key {
     format!("a/{}/g/{:016x}/{rest}", application.id, application.generation.get()).into()
 }
 
-/// What all keys of one generation begin with.
+/// The beginning of all keys of one generation.
 pub fn generation_prefix(application: &ApplicationRef) -> Key {
     of_generation(application, "")
 }
 
-/// The generation that a key is about; `None` for keys that show nowhere in an application.
+/// The generation whose watchers a change of this key concerns; `None` for keys that people are not
+/// shown.
 pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
     let (id, rest) = text.strip_prefix("a/")?.split_once("/g/")?;

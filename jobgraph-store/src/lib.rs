@@ -1,5 +1,9 @@
-//! The durable record of applications: desired state from clients, observed state behind two fences, events, logs and
-//! payloads. It compares fences; it never decides who leads.
+//! The durable record of applications: desired state from clients, observed state behind two
+//! fences, events, logs and payloads.
+//!
+//! The store compares fences; it never decides who leads. What a write may do is decided in
+//! [`model`] without I/O, and the decision is committed in [`service`] as one transaction against
+//! the backend behind [`store`]; bytes are kept behind [`blobs`].
 
 pub mod blobs;
 pub mod config;
@@ -31,15 +35,16 @@ use crate::service::Service;
 use crate::store::StoreError;
 use crate::store::embedded::EmbeddedMetadata;
 
-/// How long calls may finish once the shutdown has begun.
+/// How long calls may take to finish once the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Which build this is, as peers are told.
+/// The version of this build, as peers are told.
 pub fn build() -> &'static str {
     option_env!("MAINSPRING_BUILD").unwrap_or(env!("CARGO_PKG_VERSION"))
 }
 
-/// Where it listens. What clusters of another user reach is a socket of its own, in a directory that only their group enters.
+/// The endpoints that the store listens at. Clusters of another user reach the store through a
+/// socket of its own, in a directory that only their group enters.
 fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
     let (places, mut endpoints) = (args.places(), vec![args.endpoint()]);
     if places.are_apart()
@@ -54,7 +59,7 @@ fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
     Ok(endpoints)
 }
 
-/// Once it is bound: a socket is its owner's alone until then.
+/// Opens the socket for clusters once it is bound; until then only its owner can reach it.
 fn open_to_clusters(places: &Places) -> anyhow::Result<()> {
     match places.open_store() {
         Endpoint::Unix(socket) if places.are_apart() => {
@@ -134,7 +139,8 @@ pub async fn serve(
         }
     });
     let ended = tasks.run(GRACE * 2).await;
-    // What was taken and not yet acknowledged would come again; what can be kept now need not.
+    // Lines that were taken and not acknowledged would be shipped again; lines that can be made
+    // durable now need not be.
     if let Err(error) = service.flush_logs().await {
         tracing::warn!(%error, "output that was not durable yet is shipped again");
     }

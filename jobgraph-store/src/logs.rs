@@ -1,6 +1,7 @@
-//! Output of main() and of roles: kept in memory at once, for followers, and in chunks soon after. Every line of a generation has a
-//! number, in the order in which lines arrive, and a position in its source. The number is for good once the line is durable; see
-//! `cursor.rs` for what that means to readers.
+//! Output of main() and of roles. Lines are kept in memory at once, for followers, and in chunks
+//! soon after. Every line of a generation has a number, in the order in which lines arrive, and a
+//! position in its source. The number is for good once the line is durable; `cursor.rs` says what
+//! that means to readers.
 
 mod append;
 mod chunk;
@@ -23,16 +24,20 @@ use lines::SourceLines;
 pub use append::Appender;
 pub use read::LogFilter;
 
-/// Lines that are durable stay in memory up to so many bytes.
+/// Durable lines stay in memory up to so many bytes.
 const TAIL_BYTES: usize = 128 * 1024;
 
-/// Output of one generation that is kept, in bytes of chunks; the oldest is dropped beyond that.
+/// How many bytes of chunks are kept of one generation; the oldest chunk is dropped beyond that.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a line costs beside its text, in bytes.
+/// What a line costs beside its text, in bytes of memory.
 const LINE_OVERHEAD: usize = 64;
 
-/// The output that is being written or followed; cheap to clone, clones are one.
+/// The output that is being written or followed.
+///
+/// A generation's log is opened by its first writer or reader and closed by its last one. What the
+/// log holds beside the record is either lost without harm or shipped again, because only durable
+/// lines are acknowledged. The value is cheap to clone, and all clones are one.
 #[derive(Debug, Clone)]
 pub struct Logs {
     open: Arc<Mutex<HashMap<ApplicationRef, Arc<AppLog>>>>,
@@ -45,33 +50,34 @@ impl Default for Logs {
     }
 }
 
-/// The output of one generation.
+/// The open log of one generation.
 #[derive(Debug)]
 struct AppLog {
     state: Mutex<LogState>,
-    /// The number of the last line; what followers wait on.
+    /// The number of the last line, which followers wait on.
     last: watch::Sender<u64>,
-    /// The number of the last durable line; what acknowledgements wait on.
+    /// The number of the last durable line, which acknowledgements wait on.
     durable: watch::Sender<u64>,
-    /// One writer of chunks at a time. It knows which there are, once it has looked.
+    /// The lock of the one writer of chunks, and the chunks that there are, once the writer has
+    /// looked.
     flushing: tokio::sync::Mutex<Option<Vec<Known>>>,
 }
 
 #[derive(Debug, Default)]
 struct LogState {
-    /// The last number that was given out.
+    /// The last number that a line was given.
     last_line: u64,
     /// The last number whose line is in a chunk.
     durable_line: u64,
-    /// The latest lines, all that are not durable among them.
+    /// The latest lines, each with its source; all lines that are not durable are among them.
     tail: VecDeque<(String, StoredLine)>,
-    /// Bytes in `tail`.
+    /// What the lines in `tail` cost, in bytes.
     tail_bytes: usize,
-    /// Bytes of lines that are not durable.
+    /// What the lines that are not durable cost, in bytes.
     pending_bytes: usize,
-    /// When the first of them came.
+    /// When the first line that is not durable came.
     pending_since: Option<Boot>,
-    /// By the key of the source.
+    /// The state of each source, by the source's key.
     sources: HashMap<String, SourceLines>,
 }
 
@@ -96,7 +102,7 @@ impl LogState {
         line.text.len() + LINE_OVERHEAD
     }
 
-    /// What waits for a chunk waits from now on.
+    /// Lets the lines that wait for a chunk wait from now on.
     fn wait_again(&mut self, now: Boot) {
         self.pending_since = (self.pending_bytes > 0).then_some(now);
     }
@@ -114,7 +120,7 @@ impl LogState {
 }
 
 impl Logs {
-    /// Nothing is open; of each generation so many bytes of chunks are kept.
+    /// An empty value that keeps so many bytes of chunks of each generation.
     pub fn keeping(kept_bytes: u64) -> Self {
         Self { open: Arc::default(), kept_bytes }
     }
@@ -123,13 +129,14 @@ impl Logs {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The log of a generation that was opened before.
+    /// The log of a generation, if it is open.
     fn get(&self, application: &ApplicationRef) -> Option<Arc<AppLog>> {
         self.all().get(application).cloned()
     }
 
-    /// Drops a generation's log from memory, if nobody writes or follows it. Lines that could not be made durable go as well: they
-    /// were not acknowledged, so their shipper brings them again.
+    /// Drops a generation's log from memory, if no writer and no reader uses it. Lines that could
+    /// not be made durable go as well: they were not acknowledged, so their shipper brings them
+    /// again.
     fn close(&self, application: &ApplicationRef) {
         let mut all = self.all();
         if all.get(application).is_some_and(|log| Arc::strong_count(log) == 1) {

@@ -1,5 +1,8 @@
-//! What a write does to a record: facts in, changed facts and events out, or a refusal. No I/O and no clock; whoever calls
-//! reads the facts at one revision and commits the difference with compares on what was read.
+//! What a write does to a record: facts come in; changed facts and events come out, or a refusal.
+//!
+//! There is no I/O and no clock here. The caller reads the facts at one revision and commits the
+//! difference with compares on what was read; when those facts have moved meanwhile, the caller
+//! reads and decides again.
 
 pub mod attempt;
 pub mod checkpoint;
@@ -33,9 +36,12 @@ use crate::keys::job::StoredJob;
 pub use refusal::Refusal;
 
 /// What the record holds about one generation, all as of one revision.
+///
+/// The decisions about a generation rest on these facts. The caller reads them before each
+/// decision, and again after each conflict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// Which generation.
+    /// The application and its generation.
     pub application: ApplicationRef,
     /// The latest generation of the id.
     pub head: Head,
@@ -45,25 +51,25 @@ pub struct Facts {
     pub cluster: ClusterFence,
     /// What was submitted.
     pub spec: GenerationSpec,
-    /// What became of it.
+    /// What became of the submission.
     pub state: GenerationState,
     /// What users ask for.
     pub desired: api::Desired,
-    /// Which bytes it runs with.
+    /// The bytes that every attempt runs with.
     pub artifacts: Artifacts,
-    /// Its jobs.
+    /// The generation's jobs.
     pub jobs: BTreeMap<JobId, StoredJob>,
-    /// What its jobs resume from.
+    /// What the jobs resume from.
     pub checkpoints: BTreeMap<JobId, Checkpoints>,
 }
 
 impl Facts {
-    /// The outcome is decided.
+    /// Whether the outcome is decided.
     pub fn is_terminal(&self) -> bool {
         self.state.application().terminal
     }
 
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     pub fn is_clean(&self) -> bool {
         self.state.application().clean
     }
@@ -109,19 +115,22 @@ impl Facts {
     }
 }
 
-/// Facts that are being changed by one write, and the events that tell of it.
+/// Facts that one write changes, and the events that tell of the change.
+///
+/// A decision changes the draft in place. The caller compares the draft with the facts it began
+/// with and commits only the parts that differ, with the events, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
-    /// The facts, changed.
+    /// The facts as the write leaves them.
     pub facts: Facts,
-    /// What happened, to be numbered by the commit.
+    /// What happened; the commit numbers these events.
     pub events: Vec<api::Event>,
-    /// When.
+    /// The instant of the write, by the wall clock.
     pub now: SystemTime,
 }
 
 impl Draft {
-    /// Nothing has changed yet.
+    /// A draft in which nothing has changed yet.
     pub fn new(facts: Facts, now: SystemTime) -> Self {
         Self { facts, events: Vec::new(), now }
     }
@@ -134,7 +143,7 @@ impl Draft {
         self.facts.state.application_mut()
     }
 
-    /// Sets a condition; the first sight of a value is kept.
+    /// Sets a condition; the time at which a value was first seen is kept.
     pub(crate) fn condition(
         &mut self,
         kind: &str,
@@ -164,7 +173,7 @@ impl Draft {
     }
 }
 
-/// A text for people, cut to so many bytes between characters: a record has a bound.
+/// A text for people, cut between characters to so many bytes, because a record has a bound.
 fn cut(mut text: String, max_bytes: usize) -> String {
     if text.len() > max_bytes {
         let end = (0..=max_bytes).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);

@@ -1,4 +1,5 @@
-//! The verbs of the record: read the facts with their revisions, decide, commit once with compares on what was read.
+//! The verbs of the record. Each verb reads the facts with their revisions, decides without I/O,
+//! and commits once with compares on what was read.
 
 mod applications;
 mod events;
@@ -40,7 +41,12 @@ pub(crate) use load::{one, revision_of};
 pub use submit::Submitted;
 pub use watch::{Snapshot, WatchItem};
 
-/// The record; cheap to clone, clones are one.
+/// The record.
+///
+/// The wire calls this type, and so do tests of other crates that want a real record. What a verb
+/// has answered is durable in the backends; only beats, the queue and lines of output that are not
+/// acknowledged live in this process and are gone with it. The value is cheap to clone, and all
+/// clones are one record.
 #[derive(Clone)]
 pub struct Service {
     pub(crate) metadata: Arc<dyn Metadata>,
@@ -49,7 +55,8 @@ pub struct Service {
     pub(crate) live: Live,
     pub(crate) queue: Queue,
     pub(crate) logs: Logs,
-    /// One sweep at a time: a mark that says *sweeping* while this is free was left by a process that died.
+    /// One sweep at a time: a mark that says *sweeping* while this lock is free was left by a
+    /// process that died.
     pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
 }
 

@@ -1,5 +1,6 @@
-//! The metadata seam: a small transactional key-value store that an embedded file and a replicated service can both
-//! honour. Everything that the record promises rests on the laws below; `store/laws.rs` states them as tests for any backend.
+//! The metadata seam: a small transactional key-value store that an embedded file and a replicated
+//! service can both honour. The promises of the record rest on the laws below; `store/laws.rs`
+//! states them as tests for any backend.
 
 pub mod embedded;
 pub mod memory;
@@ -24,7 +25,8 @@ pub const MAX_OPERATIONS: usize = 100;
 /// How many revisions back a backend answers [`Metadata::changes`] and reads at an old revision.
 pub const KEPT_REVISIONS: u64 = 10_000;
 
-/// Where something is kept. Keys order as bytes; they are paths with `/`, see [`crate::keys`].
+/// The name that a value is kept under. Keys order as bytes; they are paths with `/`, see
+/// [`crate::keys`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Bytes);
 
@@ -34,7 +36,7 @@ impl Key {
         Self(bytes.into())
     }
 
-    /// The bytes.
+    /// The bytes of the key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -75,40 +77,41 @@ impl fmt::Display for Key {
     }
 }
 
-/// A value and the revision of the commit that wrote it.
+/// A value, and the revision of the commit that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// What was put.
+    /// The value that was put.
     pub value: Bytes,
-    /// The commit that put it.
+    /// The revision of the commit that put it.
     pub revision: u64,
 }
 
-/// What to read.
+/// One thing to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
-    /// One key.
+    /// The value of one key.
     Key(Key),
-    /// Keys that begin with `prefix`, in order, those up to and including `after` left out, at most `limit`.
+    /// Keys that begin with `prefix`, in order, without those up to and including `after`, at most
+    /// `limit`.
     Range {
         /// What the keys begin with.
         prefix: Key,
-        /// Only keys beyond this one.
+        /// Only keys beyond this one are read.
         after: Option<Key>,
-        /// At most so many.
+        /// At most so many keys are read.
         limit: usize,
     },
     /// The last key that begins with `prefix` and is not beyond `until`.
     Last {
         /// What the key begins with.
         prefix: Key,
-        /// The key itself, or the closest one before it.
+        /// The key that is looked for; without it, the closest one before it is read.
         until: Key,
     },
 }
 
 impl Read {
-    /// All keys that begin with `prefix`.
+    /// Reads all keys that begin with `prefix`.
     pub fn all(prefix: Key) -> Self {
         Self::Range { prefix, after: None, limit: usize::MAX }
     }
@@ -119,16 +122,18 @@ impl Read {
 pub struct View {
     /// The revision that all answers are of.
     pub revision: u64,
-    /// One list for each read, in their order; a read of one key, or of a last one, gives at most one entry.
+    /// One list for each read, in the order of the reads. A read of one key or of a last key has at
+    /// most one entry.
     pub answers: Vec<Vec<(Key, Stored)>>,
 }
 
-/// A condition of a commit: the key was last written by that revision; `None`: the key is absent.
+/// A condition of a commit: the commit of that revision was the last to write the key. `None`: the
+/// key is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compare {
-    /// The key.
+    /// The compared key.
     pub key: Key,
-    /// Revision that its reader saw.
+    /// The revision that the writer saw when it read the key.
     pub revision: Option<u64>,
 }
 
@@ -142,7 +147,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The key that it changes.
+    /// The key that the operation changes.
     pub fn key(&self) -> &Key {
         match self {
             Self::Put(key, _) | Self::Delete(key) => key,
@@ -151,16 +156,19 @@ impl Operation {
 }
 
 /// Operations that happen together, if every compare holds.
+///
+/// This is the only way to change the record: a fence, a revision that a writer saw and the change
+/// itself are one transaction, so that no other writer comes between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
-    /// All have to hold, at the instant of the commit.
+    /// The conditions; all have to hold at the instant of the commit.
     pub compares: Vec<Compare>,
-    /// All happen, or none. No key occurs twice.
+    /// The changes; all happen, or none. No key occurs twice.
     pub operations: Vec<Operation>,
 }
 
 impl Transaction {
-    /// Refuses what no backend takes.
+    /// Refuses a transaction that no backend takes.
     pub fn check(&self) -> Result<(), StoreError> {
         if self.compares.len() >= MAX_OPERATIONS || self.operations.len() >= MAX_OPERATIONS {
             let count = self.compares.len().max(self.operations.len());
@@ -182,21 +190,21 @@ impl Transaction {
     }
 }
 
-/// What a commit came to.
+/// What a transaction came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
-    /// Done, durable, at this revision.
+    /// The commit is done and durable, at this revision.
     Committed(u64),
-    /// Not done: this compare did not hold.
+    /// The commit was not done, because the compare on this key did not hold.
     Conflict(Key),
 }
 
 /// One key changed in one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The commit.
+    /// The revision of the commit.
     pub revision: u64,
-    /// What changed; read it to see what it is now.
+    /// The key that changed; a read tells its value.
     pub key: Key,
 }
 
@@ -206,63 +214,74 @@ pub enum StoreError {
     /// The backend cannot be reached; nothing was done.
     #[error("the metadata store is not available: {0}")]
     Unavailable(String),
-    /// It was cut off in the middle of a commit: whether that happened, only a read can tell.
+    /// The connection broke in the middle of a commit: only a read can tell whether the commit
+    /// happened.
     #[error("the outcome of a write is unknown: {0}")]
     Unknown(String),
-    /// No room, or read-only; nothing was done.
+    /// The disk has no room or is read-only; nothing was done.
     #[error("the metadata store's disk is full or read-only: {0}")]
     Full(String),
-    /// That revision is no longer kept (or was never reached).
+    /// The revision is kept no longer, or was never reached.
     #[error("revision {asked} is not kept; kept are {oldest} and later")]
     Compacted {
-        /// What was asked for.
+        /// The revision that was asked for.
         asked: u64,
-        /// The oldest that can be asked for.
+        /// The oldest revision that can be asked for.
         oldest: u64,
     },
     /// The transaction is over a limit of the seam; nothing was done.
     #[error("the transaction is too large: {0}")]
     TooLarge(String),
-    /// What is on the disk is not what was written there.
+    /// The bytes on the disk are not those that were written there.
     #[error("{file} is damaged: {why}")]
     Damaged {
-        /// The file.
+        /// The damaged file.
         file: String,
-        /// What was seen.
+        /// What the reader saw.
         why: String,
     },
-    /// What is stored cannot be read: it is of a newer build.
+    /// The stored value cannot be read, because a newer build wrote it.
     #[error("the metadata store holds what this build cannot read: {0}")]
     Unreadable(String),
 }
 
 /// A backend of the record.
 ///
+/// The service is the only caller. The service reads what a decision needs at one revision, decides
+/// without the backend, and commits the outcome with compares on what it read; the backend knows
+/// neither applications nor fences. So what the record promises about competing writers is a
+/// compare inside one transaction.
+///
 /// Laws, for every implementor:
 /// 1. *Atomic*: the operations of a commit are all visible or none is, at every revision.
-/// 2. *Compared inside*: a commit happens only if every compare holds at the instant of the commit, whoever else
-///    commits at the same time; otherwise nothing changes and the answer is [`Commit::Conflict`].
-/// 3. *One order*: revisions of commits are distinct, grow in the order in which commits take effect, also across a reopen,
-///    and are never used twice.
-/// 4. *Durable*: what was answered `Committed` is there after a crash of the process; what was answered with another error
-///    than `Unknown` is not.
-/// 5. *One instant*: all answers of one `read` are as of its revision; a read begun after a commit was answered sees it.
-/// 6. *Watched*: `changes(after)` gives every key of every commit with a revision above `after` exactly once, in order, or
-///    [`StoreError::Compacted`]; it never leaves one out silently. `revisions()` shows a revision only once it is readable.
-/// 7. *Bounded past*: at least the last [`KEPT_REVISIONS`] revisions can be asked for by `changes` and by `read` at a revision, but for
-///    what `compact` gave up.
+/// 2. *Compared inside*: a commit happens only if every compare holds at the instant of the commit,
+///    also when other writers commit at the same time; otherwise nothing changes and the answer is
+///    [`Commit::Conflict`].
+/// 3. *One order*: revisions of commits are distinct, grow in the order in which commits take
+///    effect, also across a reopen, and are never used twice.
+/// 4. *Durable*: a commit that was answered `Committed` is there after a crash of the process; a
+///    commit that was answered with another error than `Unknown` is not.
+/// 5. *One instant*: all answers of one `read` are as of its revision; a read that begins after a
+///    commit was answered sees that commit.
+/// 6. *Watched*: `changes(after)` gives every key of every commit with a revision above `after`
+///    exactly once, in order, or [`StoreError::Compacted`]; it never leaves a key out silently.
+///    `revisions()` shows a revision only once it is readable.
+/// 7. *Bounded past*: at least the last [`KEPT_REVISIONS`] revisions can be asked for by `changes`
+///    and by `read` at a revision, except those that `compact` gave up.
 #[async_trait]
 pub trait Metadata: Send + Sync + 'static {
     /// Reads at one instant: now, or as of the revision `at`.
     async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError>;
 
-    /// Commits all operations if all compares hold; durable when it returns.
+    /// Commits all operations if all compares hold; the commit is durable when this returns.
     async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError>;
 
-    /// Changes after a revision, oldest first: whole commits, until at least `limit` keys are listed or nothing is left.
+    /// Changes after a revision, oldest first: whole commits, until at least `limit` keys are
+    /// listed or no commit is left.
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError>;
 
-    /// Gives up the past: revisions below `before` cannot be asked for any more, and take no room. What is now stays as it is.
+    /// Gives up the past: revisions below `before` cannot be asked for any more and take no room.
+    /// The present values stay as they are.
     async fn compact(&self, before: u64) -> Result<(), StoreError>;
 
     /// The latest revision, as a value to wait on.

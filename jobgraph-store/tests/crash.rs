@@ -1,5 +1,6 @@
-//! `kill -9` of the service in the middle of its writes, many times: what was answered is there, what is there makes sense.
-//! The service runs in a process of its own: this test executable, called again.
+//! `kill -9` of the service in the middle of its writes, many times. Every answered write is there
+//! afterwards, and what is there makes sense. The service runs in a process of its own: this test
+//! executable, called again.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "grpc/host.rs"]
@@ -25,7 +26,7 @@ use client::record::RecordClient;
 use futures::TryStreamExt as _;
 use proto::{Digest, api};
 
-/// Names the state directory for the child.
+/// The variable that names the state directory for the child.
 const STATE: &str = "STORE_CRASH_TEST_STATE";
 
 /// The service, when this executable is called for it; nothing otherwise.
@@ -40,7 +41,8 @@ fn the_service_itself() {
     runtime.block_on(serve).unwrap();
 }
 
-/// Killed when dropped, also by a failed assertion.
+/// The process of a service, which is killed when this value is dropped, also by a failed
+/// assertion.
 struct Service(Child);
 
 impl Service {
@@ -119,7 +121,8 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
                 }
             });
         }
-        // Killed once every writer has come a little further each round, at whatever it is doing then.
+        // The service is killed once every writer has come a little further in this round, in the
+        // middle of what the writers do then.
         let target = 5 + round * 3;
         let far = async {
             while counts.iter().any(|count| count.load(Ordering::SeqCst) < target) {

@@ -1,5 +1,5 @@
-//! A disk that is full: a small tmpfs in a mount namespace of this test's own. The service says STORE_FULL, keeps what it has,
-//! goes on reading, and goes on writing once there is room.
+//! A disk that is full: a small tmpfs in a mount namespace of this test's own. The service says
+//! STORE_FULL, keeps what it has, goes on reading, and goes on writing once there is room.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "grpc/host.rs"]
@@ -13,10 +13,11 @@ use std::process::Command;
 use bytes::Bytes;
 use proto::{Digest, Reason};
 
-/// Names the mounted directory for the child.
+/// The variable that names the mounted directory for the child.
 const DISK: &str = "STORE_FULL_DISK_TEST";
 
-/// What happens on the small disk, when this executable is called for it inside the namespace; nothing otherwise.
+/// What happens on the small disk, when this executable is called for it inside the namespace;
+/// nothing otherwise.
 #[tokio::test]
 async fn on_the_small_disk() {
     let Some(disk) = std::env::var_os(DISK) else { return };
@@ -38,7 +39,7 @@ async fn on_the_small_disk() {
         payloads.present(&[Digest::of(&large)]).await.unwrap().is_empty(),
         "something half-written is visible"
     );
-    // Nothing of the large one is left; now the last room goes to somebody else.
+    // Nothing of the large payload is left; now another file takes the last room.
     let mut filler = std::fs::File::create(disk.join("filler")).unwrap();
     while std::io::Write::write_all(&mut filler, &[2; 4096]).is_ok() {}
     let mut full = None;
@@ -70,7 +71,7 @@ fn a_full_disk_is_said_and_loses_nothing() {
     let script =
         "mount -t tmpfs -o size=8m tmpfs \"$1\" && exec \"$0\" --exact on_the_small_disk --nocapture";
     let mut command = Command::new("unshare");
-    // As root in the namespace of its own; elsewhere with a user namespace.
+    // Root may make a mount namespace; another user needs a user namespace as well.
     if !rustix::process::getuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }

@@ -1,5 +1,6 @@
-//! Payloads as files, through OpenDAL: written beside, synced, renamed to `<2 hex>/<64 hex>`. The directories are made at their first
-//! payload; a payload is durable once its directory is, and that one's own name in the directory above.
+//! Payloads as files, through OpenDAL: each is written beside its place, synced, and renamed to `<2
+//! hex>/<64 hex>`. A directory is made at its first payload. A payload is durable once its
+//! directory is synced, and the directory's own name is durable once the directory above is synced.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
@@ -17,21 +18,23 @@ use proto::Digest;
 
 use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 
-/// Read in parts of this size, in bytes.
+/// A payload is read in parts of this size, in bytes.
 const PART_BYTES: usize = 1024 * 1024;
 
-/// Payloads below one directory.
+/// Payloads as files below one directory.
 #[derive(Debug, Clone)]
 pub struct FsBlobs {
     operator: Operator,
     root: PathBuf,
-    /// By their number: the directories whose names have reached the disk. One that is there need not have, since whoever made it may
-    /// have died before it said so.
+    /// The directories whose names have reached the disk, by their number. A directory that is
+    /// there need not be durable, because the process that made it may have died before it synced
+    /// the name.
     durable: Arc<[AtomicBool; 256]>,
 }
 
 impl FsBlobs {
-    /// Payloads below `root`, which is made if it is not there. What an earlier process left half-written is removed.
+    /// Opens the payloads below `root`, which is made if it is not there. Payloads that an earlier
+    /// process left half-written are removed.
     pub fn open(root: &Path) -> Result<Self, BlobError> {
         let beside = root.join("unfinished");
         let about = |error: &std::io::Error| match full(error.kind()) {
@@ -164,7 +167,8 @@ impl BlobWriter for FsWriter {
             self.abort().await;
             return Err(error);
         }
-        // The rename is durable only once the directory is, and a new directory only once the one above it is.
+        // The rename is durable only once the directory is synced, and a new directory only once
+        // the one above it is.
         let synced = tokio::task::spawn_blocking(move || {
             disk::sync_directory(&self.directory)?;
             let durable = &self.durable[self.number];
@@ -183,7 +187,7 @@ impl BlobWriter for FsWriter {
     }
 
     async fn abort(mut self: Box<Self>) {
-        // What cannot be removed now is removed when the next process opens the directory.
+        // A file that cannot be removed now is removed when the next process opens the directory.
         if let Err(error) = self.writer.abort().await {
             tracing::debug!(%error, "an unfinished payload stays until the next start");
         }
@@ -195,7 +199,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// What was acknowledged survives a machine that loses its power: its file, its name, and the name of the directory it is in.
+    /// A payload that was acknowledged survives a machine that loses its power: the file, its name,
+    /// and the name of its directory.
     #[tokio::test]
     async fn a_payload_is_durable_with_every_name_on_the_way_to_it() {
         let above = tempfile::tempdir().unwrap();
@@ -216,7 +221,7 @@ mod tests {
         assert_eq!(disk::watched::syncs_of(&root), opened + 1, "its directory's name");
         assert_eq!(put(b"bytes").await, directory);
         assert_eq!((disk::watched::syncs_of(&directory), disk::watched::syncs_of(&root)), (2, opened + 1));
-        // One that an earlier process has made and may not have made durable.
+        // An earlier process has made this directory and may not have made its name durable.
         let again = FsBlobs::open(&root).unwrap();
         let opened = disk::watched::syncs_of(&root);
         let mut writer = again.writer(Digest::of(b"bytes")).await.unwrap();

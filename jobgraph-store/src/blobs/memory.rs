@@ -10,7 +10,7 @@ use proto::Digest;
 
 use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 
-/// Payloads that live as long as the value.
+/// Payloads that live as long as this value and its clones.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBlobs(Arc<Mutex<BTreeMap<Digest, Bytes>>>);
 

@@ -1,5 +1,6 @@
-//! What the record reads its payloads through: each byte passes the digest on its way out, and the last ones leave only when it is
-//! what it has to be. So a damaged payload never ends like a whole one, and nothing is read twice for that.
+//! The record reads its payloads through this module. Each byte passes the digest on its way out,
+//! and the last bytes leave only when the digest is the one asked for. So a damaged payload never
+//! ends like a whole one, and no payload is read twice to find that out.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +13,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 
-/// Payloads of any backend, verified. Cheap to clone; clones are one.
+/// The payloads of any backend, verified.
+///
+/// The service and the log writer use this type in place of the backend. A payload that was found
+/// damaged counts as absent until it is written again, so that the next writer mends it. The value
+/// is cheap to clone, and all clones share what was found.
 #[derive(Clone)]
 pub struct Verified {
     blobs: Arc<dyn Blobs>,
-    /// Found damaged by this process: not there for whoever puts or points to them, so that the bytes come again and mend them. In
-    /// memory only, since whoever reads one after a restart finds it damaged anew.
+    /// Payloads that this process found damaged. To a caller that puts them or points to them they
+    /// are not there, so that the bytes are sent again and mend them. The set is in memory only,
+    /// because the first reader after a restart finds the damage anew.
     damaged: Damaged,
 }
 
@@ -28,7 +34,7 @@ fn lock(damaged: &Damaged) -> MutexGuard<'_, BTreeSet<Digest>> {
 }
 
 impl Verified {
-    /// Over a backend.
+    /// Verifies the payloads of this backend.
     pub fn new(blobs: Arc<dyn Blobs>) -> Self {
         Self { blobs, damaged: Arc::default() }
     }
@@ -39,7 +45,8 @@ impl Verified {
         Ok(Box::new(Mending { writer, digest, damaged: self.damaged.clone() }))
     }
 
-    /// Size of a payload in bytes; `None` if it is not there or is known to be damaged.
+    /// The size of a payload in bytes; `None` if the payload is not there or is known to be
+    /// damaged.
     pub async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
         if lock(&self.damaged).contains(&digest) {
             return Ok(None);
@@ -47,8 +54,9 @@ impl Verified {
         self.blobs.stat(digest).await
     }
 
-    /// The bytes from `offset` on, in parts. A damaged payload ends in [`BlobError::Damaged`], and one of a single part, which most are,
-    /// is refused before any of it is given out. Held in memory at any time: two parts.
+    /// The bytes from `offset` on, in parts. A damaged payload ends in [`BlobError::Damaged`]. A
+    /// payload of a single part, as most are, is refused before any of its bytes are given out. The
+    /// reading holds at most two parts in memory.
     pub async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
         let reading = Reading {
             parts: self.blobs.read(digest, 0).await?,
@@ -96,13 +104,13 @@ impl Verified {
     }
 }
 
-/// One reading, from the payload's beginning.
+/// One reading, from the payload's beginning, because the digest needs every byte.
 struct Reading {
     parts: BlobStream,
     hasher: Sha256,
-    /// What has passed the digest and waits for what comes behind it.
+    /// The part that has passed the hasher and waits for the part behind it.
     held: Option<Bytes>,
-    /// Bytes that the reader does not want.
+    /// How many bytes at the beginning the reader does not want.
     skip: u64,
     ended: bool,
 }
@@ -137,7 +145,7 @@ impl Reading {
     }
 }
 
-/// A payload that is whole once this has finished.
+/// A writer whose payload counts as whole again once the writer has finished.
 struct Mending {
     writer: Box<dyn BlobWriter>,
     digest: Digest,

@@ -39,7 +39,7 @@ impl ApplicationsService for Wire {
     async fn submit(&self, request: Request<api::SubmitRequest>) -> Answer<api::SubmitResponse> {
         require_deployment(&request)?;
         let mut request = request.into_inner();
-        // The run is part of this call's trace, unless it was put into another one by name.
+        // The run is part of this call's trace, unless the request names another trace.
         let (trace, here) = (trace::current_trace_id(), trace::current_traceparent());
         if request.traceparent.is_empty() || trace.is_some_and(|id| request.traceparent.contains(&id)) {
             request.traceparent = here.unwrap_or(request.traceparent);

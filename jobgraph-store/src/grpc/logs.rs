@@ -1,4 +1,5 @@
-//! `mainspring.jobgraph.v1.LogService`: the deployment; a contender brings the output of its own main().
+//! `mainspring.jobgraph.v1.LogService`: for the deployment; a contender brings the output of its
+//! own main().
 
 use chassis::credential::Principal;
 use chassis::server::{check_own, principal};
@@ -14,10 +15,10 @@ use crate::error::Error;
 use crate::logs::Appender;
 use crate::model::Refusal;
 
-/// The role of main()'s output.
+/// The role that main()'s output is kept under.
 const MAIN: &str = "main";
 
-/// Acknowledgements on their way.
+/// How many acknowledgements are on their way to a caller.
 const ROOM: usize = 4;
 
 #[tonic::async_trait]
@@ -47,7 +48,7 @@ impl LogService for Wire {
     }
 }
 
-/// A contender brings what its main() said; what roles say is lifecycle's to bring.
+/// A contender may bring what its main() said; lifecycle brings what roles say.
 fn may_bring(caller: &Principal, application: &ApplicationRef, role: &str) -> Result<(), Status> {
     check_own(caller, application)?;
     if *caller == Principal::Deployment || role == MAIN {
@@ -57,7 +58,7 @@ fn may_bring(caller: &Principal, application: &ApplicationRef, role: &str) -> Re
     Err(Problem::new(Reason::CredentialScope, text).into_status())
 }
 
-/// An appender that is finished however the call ends, also when its caller has left.
+/// An appender that is finished however the call ends, also when the caller has left.
 struct Taking(Option<Appender>);
 
 impl Drop for Taking {
@@ -67,7 +68,7 @@ impl Drop for Taking {
 }
 
 impl Taking {
-    /// Begins to make all of it durable.
+    /// Begins to make everything that the appender took durable.
     fn finish(&mut self) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let appender = self.0.take()?;
         let (sender, finished) = oneshot::channel();
@@ -125,7 +126,7 @@ async fn take(
             feed.send(AppendLogsResponse { acknowledged_offset: told }).await;
         }
         tokio::select! {
-            // A stream that breaks has brought what it brought.
+            // The lines that a broken stream has brought count all the same.
             request = requests.message() => match request {
                 Ok(Some(request)) => next = Some(request),
                 Ok(None) | Err(_) => return Ok(()),

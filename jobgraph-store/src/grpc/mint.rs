@@ -1,9 +1,10 @@
-//! The tokens that a leader is answered: one for each door that it opens, or has main() open.
+//! The tokens that a leader is answered: one for each door that the leader opens, or that it has
+//! main() open.
 
 use chassis::credential::{DeploymentKey, Kept, Principal};
 use proto::{ApplicationRef, EpochFence, Incarnation, jobgraph};
 
-/// Mints with the deployment's key, which only services hold.
+/// Mints tokens with the deployment's key, which only services hold.
 #[derive(Debug, Clone)]
 pub(super) struct Mint(DeploymentKey);
 
@@ -12,7 +13,8 @@ impl Mint {
         Self(key)
     }
 
-    /// What the leader of an attempt needs; `incarnation` is the recorded one, 0 for none.
+    /// The tokens that the leader of an attempt needs; `incarnation` is the recorded one, 0 for
+    /// none.
     pub(super) fn for_attempt(
         &self,
         fence: &EpochFence,
@@ -38,7 +40,7 @@ impl Mint {
         }
     }
 
-    /// What opens `JobsService` of a cluster.
+    /// The token that opens `JobsService` of a cluster.
     pub(super) fn for_jobs(&self, application: &ApplicationRef, incarnation: Incarnation) -> String {
         let (application, generation) = named(application);
         self.mint(&Principal::Jobs { application, generation, incarnation: incarnation.get() })

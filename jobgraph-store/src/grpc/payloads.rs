@@ -1,5 +1,5 @@
-//! `mainspring.jobgraph.v1.PayloadService`: contenders and clusters put, and read what their own
-//! application points to.
+//! `mainspring.jobgraph.v1.PayloadService`: contenders and clusters put payloads, and read those
+//! that their own application points to.
 
 use std::path::Path;
 
@@ -63,7 +63,8 @@ impl PayloadService for Wire {
         let digest = digest(&text)?;
         if let Some((id, generation)) = caller.application() {
             let own = self.0.points_to(id, generation, digest).await?;
-            // The same words as for one that is nowhere: what others keep is not to be guessed at.
+            // A payload of another application is answered with the same words as a payload that is
+            // nowhere, so that a caller cannot guess what others keep.
             if !own {
                 return Err(Refusal::PayloadMissing(vec![digest.to_string()]).into());
             }

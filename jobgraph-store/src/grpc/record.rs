@@ -1,4 +1,5 @@
-//! `mainspring.jobgraph.v1.RecordService`: contenders and clusters, each for its own application.
+//! `mainspring.jobgraph.v1.RecordService`: for contenders and clusters, each for its own
+//! application.
 
 use ::record::{ApplicationEnd, Confirmed, Holder, MainEnd, MainExit, Record, Standing};
 use chassis::server::{check_own, principal, require_incarnation, require_own};
@@ -38,7 +39,7 @@ fn require_cluster<T>(request: &Request<T>, fence: &IncarnationFence) -> Result<
     )
 }
 
-/// A leader's write, by the application that it is about.
+/// The fence of a leader's write, after a check that the caller belongs to the fence's application.
 fn led<T>(request: &Request<T>, fence: Option<fences::EpochFence>) -> Result<EpochFence, Status> {
     let fence = epoch(fence)?;
     require_own(request, &fence.application)?;
@@ -246,7 +247,8 @@ impl RecordService for Wire {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::RequestSavepointRequest { wish, .. } = request.into_inner();
         let wish = wish.unwrap_or_default();
-        // Which jobs are meant and when it was asked for is ours to say; one of main()'s jobs has to be.
+        // The store says which jobs are meant and when the savepoint was asked for; the caller has
+        // to name one of main()'s jobs.
         job_id(&wish.job)?;
         let wish = api::SavepointWish { job_ids: Vec::new(), requested_at: None, ..wish };
         let accepted_earlier = self.0.request_savepoint(&fence, wish).await?;

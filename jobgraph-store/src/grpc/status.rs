@@ -12,7 +12,7 @@ impl From<Error> for Status {
     }
 }
 
-/// As those see it who hold the service itself: the same facts as over the wire.
+/// A caller that holds the service itself sees the same facts as a caller over the wire.
 impl<R: record::Refused> From<Error> for record::Error<R> {
     fn from(error: Error) -> Self {
         problem(error).into()

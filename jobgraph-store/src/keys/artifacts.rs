@@ -1,4 +1,4 @@
-//! `…/artifacts`: which bytes every attempt runs with.
+//! `…/artifacts`: the bytes that every attempt runs with.
 
 use proto::{ApplicationRef, api};
 
@@ -8,7 +8,7 @@ use crate::store::Key;
 /// All pinned artifacts of a generation, in the order of their pinning.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Artifacts {
-    /// The artifacts.
+    /// The pinned artifacts.
     #[prost(message, repeated, tag = "1")]
     pub pinned: Vec<api::PinnedArtifact>,
 }
@@ -17,7 +17,7 @@ impl Kind for Artifacts {
     const NAME: &'static str = "pinned artifacts";
 }
 
-/// Where they are.
+/// The key of a generation's artifacts.
 pub fn key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "artifacts")
 }

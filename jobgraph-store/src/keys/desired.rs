@@ -9,7 +9,7 @@ impl Kind for api::Desired {
     const NAME: &'static str = "desired state";
 }
 
-/// Where desired state is.
+/// The key of a generation's desired state.
 pub fn key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "desired")
 }

@@ -1,4 +1,4 @@
-//! `a/<id>/event/<16 hex>`: what happened, in the order of commits, all generations together.
+//! `a/<id>/event/<16 hex>`: what happened, in the order of commits, for all generations together.
 
 use proto::{ApplicationId, api};
 
@@ -9,12 +9,12 @@ impl Kind for api::Event {
     const NAME: &'static str = "event";
 }
 
-/// Where one event is.
+/// The key of one event.
 pub fn key(id: &ApplicationId, event: u64) -> Key {
     super::of_application(id, &format!("event/{event:016x}"))
 }
 
-/// What the keys of an application's events begin with.
+/// The beginning of the keys of an application's events.
 pub fn prefix(id: &ApplicationId) -> Key {
     super::of_application(id, "event/")
 }

@@ -1,4 +1,4 @@
-//! `…/spec`: what was submitted, never changed. `…/state`: what became of it.
+//! `…/spec`: what was submitted, which is never changed. `…/state`: what became of it.
 
 use std::time::SystemTime;
 
@@ -7,37 +7,39 @@ use proto::{ApplicationRef, api, jobgraph};
 use super::Kind;
 use crate::store::Key;
 
-/// What a `Submit` made.
+/// What a `Submit` made, as the submitter asked for it.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GenerationSpec {
     /// The spec with its defaults filled in.
     #[prost(message, optional, tag = "1")]
     pub spec: Option<api::ApplicationSpec>,
-    /// Labels, in order, so that equal ones have equal bytes.
+    /// The labels, in order, so that equal labels have equal bytes.
     #[prost(btree_map = "string, string", tag = "2")]
     pub labels: std::collections::BTreeMap<String, String>,
-    /// Annotations, in order.
+    /// The annotations, in order for the same reason.
     #[prost(btree_map = "string, string", tag = "3")]
     pub annotations: std::collections::BTreeMap<String, String>,
-    /// When it was accepted.
+    /// When the store accepted the submission.
     #[prost(message, optional, tag = "4")]
     pub submitted_at: Option<prost_types::Timestamp>,
     /// The absolute deadline, if there is one.
     #[prost(message, optional, tag = "5")]
     pub deadline_at: Option<prost_types::Timestamp>,
-    /// W3C trace context of the submission.
+    /// The W3C trace context of the submission, which attempts and clusters continue.
     #[prost(string, tag = "6")]
     pub traceparent: String,
-    /// user@host.
+    /// The submitter, as user@host.
     #[prost(string, tag = "7")]
     pub requested_by: String,
-    /// This generation among those of all records; empty in one that is older than this field.
+    /// An id of this generation among those of all records; empty in a generation that is older
+    /// than this field.
     #[prost(string, tag = "8")]
     pub uid: String,
 }
 
 impl GenerationSpec {
-    /// When it was accepted: its place in the list is made of that.
+    /// When the store accepted the submission; the generation's place in the list is made of this
+    /// time.
     pub fn submitted(&self) -> SystemTime {
         self.submitted_at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
     }
@@ -47,42 +49,45 @@ impl Kind for GenerationSpec {
     const NAME: &'static str = "generation";
 }
 
-/// Where the submitted part is.
+/// The key of the submitted part.
 pub fn spec_key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "spec")
 }
 
-/// What became of a generation: the record without what is stored apart (spec, labels, jobs, artifacts, desired).
+/// What became of a generation: the record without the parts that are stored under keys of their
+/// own (spec, labels, jobs, artifacts, desired state).
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GenerationState {
-    /// The record as leaders read it, trimmed.
+    /// The record as leaders read it, without those parts.
     #[prost(message, optional, tag = "1")]
     pub record: Option<jobgraph::Record>,
     /// The last lines of main()'s stderr when it ended.
     #[prost(string, tag = "2")]
     pub stderr_tail: String,
-    /// Calls of main() overlapped, in this or an earlier attempt: ordinals tell nothing then.
+    /// Whether calls of main() overlapped, in this attempt or an earlier one; ordinals tell nothing
+    /// then.
     #[prost(bool, tag = "3")]
     pub overlapped: bool,
-    /// Jobs so far. Moved by every new job, so that an end decided without it cannot commit.
+    /// The number of jobs so far. Every new job changes this number, so that an end that was
+    /// decided without the job cannot commit.
     #[prost(uint32, tag = "4")]
     pub jobs: u32,
 }
 
 impl GenerationState {
-    /// The application's part.
+    /// The part of the record that people see.
     pub fn application(&self) -> &api::Application {
         static NONE: std::sync::LazyLock<api::Application> =
             std::sync::LazyLock::new(api::Application::default);
         self.record.as_ref().and_then(|record| record.application.as_ref()).unwrap_or(&NONE)
     }
 
-    /// The leader's part, to change.
+    /// The leader's part of the record, to change.
     pub fn record_mut(&mut self) -> &mut jobgraph::Record {
         self.record.get_or_insert_default()
     }
 
-    /// The application's part, to change.
+    /// The part that people see, to change.
     pub fn application_mut(&mut self) -> &mut api::Application {
         self.record_mut().application.get_or_insert_default()
     }
@@ -92,7 +97,7 @@ impl Kind for GenerationState {
     const NAME: &'static str = "state of a generation";
 }
 
-/// Where the state is.
+/// The key of the state.
 pub fn state_key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "state")
 }

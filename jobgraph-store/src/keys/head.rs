@@ -1,4 +1,4 @@
-//! `a/<id>/head`: which generation is the latest; `a/<id>/events`: the number of the next event.
+//! `a/<id>/head`: which generation is the latest. `a/<id>/events`: the number of the next event.
 
 use proto::{ApplicationId, Generation};
 
@@ -8,7 +8,7 @@ use crate::store::Key;
 /// The latest life of an application id.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Head {
-    /// 0 before the first.
+    /// The number of the latest generation; 0 before the first.
     #[prost(uint64, tag = "1")]
     pub latest_generation: u64,
 }
@@ -24,15 +24,16 @@ impl Kind for Head {
     const NAME: &'static str = "head of an application";
 }
 
-/// Where the head is.
+/// The key of an application's head.
 pub fn key(id: &ApplicationId) -> Key {
     super::of_application(id, "head")
 }
 
-/// The number of the next event: compared and moved by every commit that writes events, so that their order is the order of commits.
+/// The number of the last event. Every commit that writes events compares and moves this number, so
+/// that the order of events is the order of commits.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EventSequence {
-    /// Events so far; the next one's id is one higher.
+    /// The number of events so far; the id of the next event is one higher.
     #[prost(uint64, tag = "1")]
     pub last: u64,
 }
@@ -41,7 +42,7 @@ impl Kind for EventSequence {
     const NAME: &'static str = "event sequence";
 }
 
-/// Where the sequence is.
+/// The key of the sequence.
 pub fn sequence_key(id: &ApplicationId) -> Key {
     super::of_application(id, "events")
 }

@@ -1,4 +1,5 @@
-//! `…/job/<job id>`: a job, its end, and the call that asked for it last. `…/graph/<job id>`: its graph as people see it.
+//! `…/job/<job id>`: a job, its end, and the call that asked for the job last. `…/graph/<job id>`:
+//! the job's graph as people see it.
 
 use proto::{ApplicationRef, JobId, api};
 
@@ -8,40 +9,42 @@ use crate::store::{Key, Operation};
 /// A job of a generation.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StoredJob {
-    /// As people see it, its end included.
+    /// The job as people see it, its end included.
     #[prost(message, optional, tag = "1")]
     pub job: Option<api::Job>,
-    /// The last call that asked for it.
+    /// The last call that asked for the job.
     #[prost(message, optional, tag = "2")]
     pub call: Option<Call>,
-    /// Where it may stage output.
+    /// The places where the job may stage output.
     #[prost(string, repeated, tag = "3")]
     pub staging_locations: Vec<String>,
-    /// Files that the graph needs; their payloads are kept until clean.
+    /// The files that the graph needs; the store keeps their payloads until the generation is
+    /// clean.
     #[prost(string, repeated, tag = "4")]
     pub payload_digests: Vec<String>,
-    /// The graph's operators and edges as a digest, without what varies in their names; empty when
-    /// it is not described.
+    /// A digest of the graph's operators and edges, without what varies in their names; empty when
+    /// the graph is not described.
     #[prost(string, tag = "5")]
     pub shape: String,
 }
 
-/// One `execute()` of one attempt, and what it was answered: the same again is answered the same.
+/// One `execute()` of one attempt and its answer. The answer is kept, because a repeat of the same
+/// call is answered the same.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Call {
-    /// The caller's id for it.
+    /// The id that the caller chose for the call.
     #[prost(string, tag = "1")]
     pub id: String,
-    /// The attempt.
+    /// The epoch of the attempt that called.
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
-    /// The job was there before.
+    /// Whether the job was recorded before the call.
     #[prost(bool, tag = "3")]
     pub found: bool,
-    /// It was, with another graph.
+    /// Whether the recorded job has another graph than the call.
     #[prost(bool, tag = "4")]
     pub diverged: bool,
-    /// It was, under another name.
+    /// Whether the recorded job has another name and was found by its position.
     #[prost(bool, tag = "5")]
     pub by_position: bool,
 }
@@ -63,12 +66,12 @@ impl Kind for StoredJob {
     const NAME: &'static str = "job";
 }
 
-/// Where one job is.
+/// The key of one job.
 pub fn key(application: &ApplicationRef, job: JobId) -> Key {
     super::of_generation(application, &format!("job/{job}"))
 }
 
-/// What the keys of a generation's jobs begin with.
+/// The beginning of the keys of a generation's jobs.
 pub fn prefix(application: &ApplicationRef) -> Key {
     super::of_generation(application, "job/")
 }
@@ -77,12 +80,12 @@ impl Kind for api::GraphDescription {
     const NAME: &'static str = "graph description";
 }
 
-/// Where the graph's description is.
+/// The key of the description of a job's graph.
 pub fn graph_key(application: &ApplicationRef, job: JobId) -> Key {
     super::of_generation(application, &format!("graph/{job}"))
 }
 
-/// Stores a graph's description.
+/// The operation that stores a graph's description.
 pub fn put_graph(application: &ApplicationRef, job: JobId, description: &api::GraphDescription) -> Operation {
     Operation::Put(graph_key(application, job), description.to_stored())
 }

@@ -1,4 +1,5 @@
-//! `…/journal/<key>`: the value of one `once(key, …)`. The key is the last part and may hold any bytes.
+//! `…/journal/<key>`: the value of one `once(key, …)`. The program's key is the last part and may
+//! hold any bytes.
 
 use bytes::Bytes;
 use proto::ApplicationRef;
@@ -6,16 +7,16 @@ use proto::ApplicationRef;
 use super::Kind;
 use crate::store::Key;
 
-/// The longest key, in bytes.
+/// The longest key that a program may give a step, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
 
-/// The largest value, in bytes.
+/// The largest value of a step, in bytes.
 pub const MAX_VALUE_BYTES: usize = 32 * 1024;
 
-/// A step that is done.
+/// A step that main() has done.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct JournalEntry {
-    /// Its value.
+    /// The value that the step came to.
     #[prost(bytes = "bytes", tag = "1")]
     pub value: Bytes,
     /// The attempt that kept it.
@@ -27,7 +28,7 @@ impl Kind for JournalEntry {
     const NAME: &'static str = "journal entry";
 }
 
-/// Where the step's value is.
+/// The key of a step's value.
 pub fn key(application: &ApplicationRef, step: &str) -> Key {
     super::of_generation(application, &format!("journal/{step}"))
 }

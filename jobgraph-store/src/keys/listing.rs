@@ -1,4 +1,4 @@
-//! `l/<inverted time>/<id>/<generation>`: every generation, newest first.
+//! `l/<inverted time>/<id>/<generation>`: every generation, the newest first.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,11 @@ use proto::{ApplicationRef, Generation};
 use super::Kind;
 use crate::store::Key;
 
-/// A place in the list; which generation stands there is in its key.
+/// A place in the list; the key says which generation stands there.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Listed {
-    /// The indexes that later builds have beside the list (`u/`, `…/request/`) know this generation.
+    /// Whether the indexes that later builds keep beside the list (`u/`, `…/request/`) know this
+    /// generation.
     #[prost(bool, tag = "1")]
     pub indexed: bool,
 }
@@ -19,19 +20,19 @@ impl Kind for Listed {
     const NAME: &'static str = "place in the list";
 }
 
-/// Where a generation stands in the list.
+/// The key of a generation's place: newer generations come first.
 pub fn key(application: &ApplicationRef, submitted_at: SystemTime) -> Key {
     let since = submitted_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let inverted = u64::MAX - u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
     format!("l/{inverted:016x}/{}/{:016x}", application.id, application.generation.get()).into()
 }
 
-/// What all places begin with.
+/// The beginning of the keys of all places.
 pub fn prefix() -> Key {
     Key::from("l/".to_owned())
 }
 
-/// The generation that stands there.
+/// The generation that stands at a place.
 pub fn generation(key: &Key) -> Option<ApplicationRef> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
     let mut parts = text.split('/').skip(2);

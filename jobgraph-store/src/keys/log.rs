@@ -1,17 +1,18 @@
-//! `…/log/head`, `…/log/chunk/<first line>`, `…/log/source/<source>`: where the output of a generation's processes is.
+//! `…/log/head`, `…/log/chunk/<first line>`, `…/log/source/<source>`: where the output of a
+//! generation's processes is.
 
 use proto::{ApplicationRef, jobgraph};
 
 use super::Kind;
 use crate::store::Key;
 
-/// What is left of a generation's output.
+/// What is left of a generation's output, and what was dropped.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LogHead {
     /// Bytes of the chunks that are kept.
     #[prost(uint64, tag = "1")]
     pub kept_bytes: u64,
-    /// Bytes of lines that were dropped for room, ever.
+    /// Bytes of all lines that were ever dropped for room.
     #[prost(uint64, tag = "2")]
     pub lost_bytes: u64,
     /// The number of the last durable line.
@@ -23,33 +24,35 @@ impl Kind for LogHead {
     const NAME: &'static str = "log head";
 }
 
-/// Where the head of a generation's output is.
+/// The key of the head of a generation's output.
 pub fn head_key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "log/head")
 }
 
-/// Some lines, in a payload or, where they are few, in place.
+/// Some lines, either in a payload or, where they are few, in the record itself.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LogChunk {
-    /// The payload, an encoded [`ChunkBody`]; empty when the lines are in `body`.
+    /// The digest of the payload, an encoded [`ChunkBody`]; empty when the lines are in `body`.
     #[prost(string, tag = "1")]
     pub digest: String,
-    /// Number of its first line.
+    /// The number of the chunk's first line.
     #[prost(uint64, tag = "2")]
     pub first_line: u64,
-    /// Number of its last line.
+    /// The number of the chunk's last line.
     #[prost(uint64, tag = "3")]
     pub last_line: u64,
-    /// Bytes of its lines.
+    /// Bytes of the text of the chunk's lines.
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
-    /// Bytes that were lost before its lines.
+    /// Bytes that were lost before the chunk's lines.
     #[prost(uint64, tag = "5")]
     pub lost_bytes: u64,
-    /// Size of the encoded [`ChunkBody`] in bytes: empty lines take room too.
+    /// The size of the encoded [`ChunkBody`] in bytes, which differs from `bytes` because empty
+    /// lines take room too.
     #[prost(uint64, tag = "6")]
     pub stored_bytes: u64,
-    /// The encoded [`ChunkBody`] itself, when it is small: a payload for a line or two costs more than they do.
+    /// The encoded [`ChunkBody`] itself when it is small: a payload for a line or two costs more
+    /// than the lines do.
     #[prost(bytes = "bytes", tag = "7")]
     pub body: bytes::Bytes,
 }
@@ -58,12 +61,12 @@ impl Kind for LogChunk {
     const NAME: &'static str = "log chunk";
 }
 
-/// Where the chunk that begins with this line is.
+/// The key of the chunk that begins with this line.
 pub fn chunk_key(application: &ApplicationRef, first_line: u64) -> Key {
     super::of_generation(application, &format!("log/chunk/{first_line:016x}"))
 }
 
-/// What the keys of chunks begin with.
+/// The beginning of the keys of chunks.
 pub fn chunk_prefix(application: &ApplicationRef) -> Key {
     super::of_generation(application, "log/chunk/")
 }
@@ -71,7 +74,8 @@ pub fn chunk_prefix(application: &ApplicationRef) -> Key {
 /// The lines of a chunk.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ChunkBody {
-    /// Whose: makes equal lines of two applications different payloads.
+    /// The application that wrote the lines: it makes equal lines of two applications different
+    /// payloads.
     #[prost(string, tag = "1")]
     pub application: String,
     /// The lines, in the order of their numbers.
@@ -86,38 +90,38 @@ impl Kind for ChunkBody {
 /// One line of output.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StoredLine {
-    /// Its number in the generation, from 1.
+    /// The line's number in its generation, from 1.
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// When it was seen, nanoseconds since 1970.
+    /// When the tether saw the line, in nanoseconds since 1970.
     #[prost(sint64, tag = "2")]
     pub unix_nanos: i64,
     /// The role that wrote it.
     #[prost(string, tag = "3")]
     pub role: String,
-    /// Epoch or incarnation.
+    /// The epoch or the incarnation that the role belongs to.
     #[prost(uint64, tag = "4")]
     pub source_number: u64,
-    /// It went to stderr.
+    /// Whether the line went to stderr.
     #[prost(bool, tag = "5")]
     pub stderr: bool,
-    /// The line without its end.
+    /// The text of the line, without its line end.
     #[prost(bytes = "bytes", tag = "6")]
     pub text: bytes::Bytes,
-    /// It had no end.
+    /// Whether the line had no end.
     #[prost(bool, tag = "7")]
     pub partial: bool,
-    /// Bytes that were lost just before it.
+    /// Bytes that were lost just before the line.
     #[prost(uint64, tag = "8")]
     pub lost_before: u64,
-    /// The tether's offset behind it. The line has it in every life of the store, also where its number is another one
-    /// because the store died before the line was durable.
+    /// The tether's offset behind the line. The line has the same offset in every life of the
+    /// store, while its number is another one where the store died before the line was durable.
     #[prost(uint64, tag = "9")]
     pub position: u64,
-    /// Which of its role.
+    /// Which process of the role wrote the line.
     #[prost(uint32, tag = "10")]
     pub replica: u32,
-    /// Which start of it.
+    /// Which start of that process wrote the line.
     #[prost(uint32, tag = "11")]
     pub start: u32,
 }
@@ -128,13 +132,15 @@ pub struct SourceState {
     /// The tether's offset up to which every line is in a chunk.
     #[prost(uint64, tag = "1")]
     pub acknowledged_offset: u64,
-    /// Nothing more will come.
+    /// Whether the source will write nothing more.
     #[prost(bool, tag = "2")]
     pub complete: bool,
-    /// Written by earlier builds only, in place of `last_position`: how many lines beyond that offset are in a chunk.
+    /// How many lines beyond that offset are in a chunk. Only earlier builds wrote this number, in
+    /// place of `last_position`.
     #[prost(uint64, tag = "3")]
     pub lines_after: u64,
-    /// The position of the last line that is in a chunk: up to there lines are left out when the output comes again.
+    /// The position of the last line that is in a chunk. Lines up to there are left out when the
+    /// output is shipped again.
     #[prost(uint64, tag = "4")]
     pub last_position: u64,
 }
@@ -143,7 +149,7 @@ impl Kind for SourceState {
     const NAME: &'static str = "log source";
 }
 
-/// Where a source's state is.
+/// The key of a source's state.
 pub fn source_key(application: &ApplicationRef, source: &jobgraph::LogSource) -> Key {
     let jobgraph::LogSource { role, replica, number, start, .. } = source;
     super::of_generation(application, &format!("log/source/{role}/{number:016x}/{replica}/{start}"))

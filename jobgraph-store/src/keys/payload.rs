@@ -1,24 +1,27 @@
-//! `p/<digest>/ref/<who>`: who points to a payload. `p/<digest>/sweep`: whether it is being removed.
+//! `p/<digest>/ref/<who>`: a record points to a payload. `p/<digest>/sweep`: whether the payload is
+//! being removed.
 //!
-//! A pointer is written only with a compare on a mark *that is there*: where there is none, one is made first. No revision is used
-//! twice, so a pointer that was on its way through a whole sweep never commits, whether that moved the mark or
-//! removed it. That is why a mark may go with its payload: only a compare on its absence could be deceived.
+//! A pointer is written only with a compare on a sweep mark *that is there*; where there is no
+//! mark, the writer makes one first. No revision is used twice, so a pointer that was on its way
+//! through a whole sweep never commits, whether the sweep moved the mark or removed it. That is why
+//! a mark may be removed with its payload: only a compare on the absence of a mark could be
+//! deceived.
 
 use proto::{ApplicationRef, Digest};
 
 use super::Kind;
 use crate::store::Key;
 
-/// Somebody points to the payload.
+/// A record points to the payload.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Reference {
-    /// Whose record it is.
+    /// The application whose record it is.
     #[prost(string, tag = "1")]
     pub application_id: String,
-    /// Which life.
+    /// The generation whose record it is.
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// `graph`, `result`, `manifest`, `artifact`, `log`.
+    /// The word of the [`Use`]: `graph`, `result`, `manifest`, `artifact` or `log`.
     #[prost(string, tag = "3")]
     pub kind: String,
 }
@@ -27,23 +30,23 @@ impl Kind for Reference {
     const NAME: &'static str = "payload reference";
 }
 
-/// What a record needs a payload for.
+/// What a record needs a payload for, which decides how long the payload is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
-    /// A job's graph: kept with the generation.
+    /// A job's graph, kept with the generation.
     Graph,
-    /// A job's rows: kept with the generation.
+    /// A job's rows, kept with the generation.
     Result,
-    /// What a job staged, where that is much: kept with the generation.
+    /// The list of what a job staged, where that list is long; kept with the generation.
     Manifest,
-    /// Bytes that attempts run with: kept until clean.
+    /// Bytes that attempts run with, kept until the generation is clean.
     Artifact,
-    /// Output: kept until it is dropped for room.
+    /// Output, kept until it is dropped for room.
     Log,
 }
 
 impl Use {
-    /// The word in keys.
+    /// The word for this use in keys.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Graph => "graph",
@@ -55,7 +58,7 @@ impl Use {
     }
 }
 
-/// Where a reference is.
+/// The key of a reference.
 pub fn reference_key(digest: Digest, application: &ApplicationRef, used: Use) -> Key {
     let ApplicationRef { id, generation } = application;
     format!("p/{}/ref/{id}/{:016x}/{}", digest.to_hex(), generation.get(), used.as_str()).into()
@@ -70,24 +73,24 @@ pub fn reference(application: &ApplicationRef, used: Use) -> Reference {
     }
 }
 
-/// What the references of one generation to a payload begin with.
+/// The beginning of the keys of one generation's references to a payload.
 pub fn references_of(digest: Digest, application: &ApplicationRef) -> Key {
     let ApplicationRef { id, generation } = application;
     format!("p/{}/ref/{id}/{:016x}/", digest.to_hex(), generation.get()).into()
 }
 
-/// What the references to a payload begin with.
+/// The beginning of the keys of all references to a payload.
 pub fn reference_prefix(digest: Digest) -> Key {
     format!("p/{}/ref/", digest.to_hex()).into()
 }
 
-/// Whether a payload is being removed.
+/// The mark that pointers and sweeps of one payload are compared with.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SweepMark {
-    /// Sweeps so far.
+    /// The number of sweeps of the payload so far.
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// One is under way.
+    /// Whether a sweep is under way.
     #[prost(bool, tag = "2")]
     pub sweeping: bool,
 }
@@ -96,18 +99,18 @@ impl Kind for SweepMark {
     const NAME: &'static str = "sweep mark";
 }
 
-/// What everything about payloads begins with.
+/// The beginning of all keys about payloads.
 pub fn prefix() -> Key {
     Key::from("p/".to_owned())
 }
 
-/// The payload whose mark is there; `None` where something else is.
+/// The payload that a mark's key names; `None` for another key.
 pub fn marked(key: &Key) -> Option<Digest> {
     let hex = std::str::from_utf8(key.as_bytes()).ok()?.strip_prefix("p/")?.strip_suffix("/sweep")?;
     format!("sha256:{hex}").parse().ok()
 }
 
-/// Where a payload's mark is.
+/// The key of a payload's mark.
 pub fn sweep_key(digest: Digest) -> Key {
     format!("p/{}/sweep", digest.to_hex()).into()
 }

@@ -5,13 +5,13 @@ use proto::{ApplicationRef, jobgraph};
 use super::Kind;
 use crate::store::Key;
 
-/// A process and when it was first recorded.
+/// A process, and when it was first recorded.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StoredProcess {
-    /// As lifecycle wrote it.
+    /// The process as lifecycle wrote it.
     #[prost(message, optional, tag = "1")]
     pub process: Option<jobgraph::Process>,
-    /// When its key was first put, nanoseconds since 1970.
+    /// When the process's key was first put, in nanoseconds since 1970.
     #[prost(uint64, tag = "2")]
     pub first_put: u64,
 }
@@ -20,12 +20,12 @@ impl Kind for StoredProcess {
     const NAME: &'static str = "process";
 }
 
-/// Where a process is.
+/// The key of a process.
 pub fn key(name: &str) -> Key {
     format!("x/{name}").into()
 }
 
-/// What the names of a generation's processes begin with.
+/// The beginning of the names of a generation's processes.
 pub fn of_generation(application: &ApplicationRef) -> String {
     format!("{}/{}/", application.id, application.generation)
 }

@@ -1,4 +1,4 @@
-//! `…/secrets`: values that only leaders get; removed at clean.
+//! `…/secrets`: values that only leaders get, removed once the generation is clean.
 
 use proto::ApplicationRef;
 
@@ -9,7 +9,7 @@ use crate::store::Key;
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct Secrets {
-    /// By name.
+    /// The values by the names of the secrets.
     #[prost(btree_map = "string, string", tag = "1")]
     pub values: std::collections::BTreeMap<String, String>,
 }
@@ -24,7 +24,7 @@ impl Kind for Secrets {
     const NAME: &'static str = "secrets";
 }
 
-/// Where they are.
+/// The key of a generation's secrets.
 pub fn key(application: &ApplicationRef) -> Key {
     super::of_generation(application, "secrets")
 }

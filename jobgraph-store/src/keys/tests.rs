@@ -30,8 +30,8 @@ fn checkpoints(id: u64, pointer: &str) -> checkpoint::Checkpoints {
     checkpoint::Checkpoints { kept: vec![kept], next_id: id.wrapping_add(1) }
 }
 
-/// Every kind of record: where it is, and a value with every field set, as it is stored. (Maps have one entry: their order is not
-/// fixed where the contract says `map`.)
+/// Every kind of record: its key, and a value with every field set, as it is stored. (Maps have one
+/// entry, because their order is not fixed where the contract says `map`.)
 pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
     let app = app();
     let id = &app.id;
@@ -252,7 +252,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
     ]
 }
 
-/// What version 1 looks like on disk. A difference means that records written by earlier builds are read wrongly: add a version.
+/// What version 1 looks like on disk. A difference means that this build reads the records of
+/// earlier builds wrongly: add a version.
 #[test]
 fn version_1_is_what_it_was() {
     let golden = include_str!("tests/version-1.txt");

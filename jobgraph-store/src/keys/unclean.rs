@@ -1,5 +1,6 @@
-//! `u/<id>/<generation>`: a generation that is not clean. Written with its submission and removed with clean, so that whoever asks
-//! what there is to do reads these few and not every generation that ever was.
+//! `u/<id>/<generation>`: a generation that is not clean. The mark is written with the submission
+//! and removed with clean, so that a caller that asks what there is to do reads these few marks and
+//! not every generation that ever was.
 
 use std::time::SystemTime;
 
@@ -8,21 +9,22 @@ use proto::ApplicationRef;
 use super::{Kind, listing};
 use crate::store::Key;
 
-/// A generation that something is left to do for.
+/// The mark of a generation for which something is left to do.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Unclean {
-    /// Its place in the list, so that these can be listed in the same order.
+    /// The generation's place in the list, so that unclean generations can be listed in the same
+    /// order.
     #[prost(string, tag = "1")]
     pub place: String,
 }
 
 impl Unclean {
-    /// Of a generation that was submitted then.
+    /// The mark of a generation that was submitted at this time.
     pub fn of(application: &ApplicationRef, submitted_at: SystemTime) -> Self {
         Self { place: listing::key(application, submitted_at).to_string() }
     }
 
-    /// Its place in the list.
+    /// The key of the generation's place in the list.
     pub fn place(&self) -> Key {
         Key::from(self.place.clone())
     }
@@ -32,12 +34,12 @@ impl Kind for Unclean {
     const NAME: &'static str = "unclean generation";
 }
 
-/// Where it is.
+/// The key of a generation's mark.
 pub fn key(application: &ApplicationRef) -> Key {
     format!("u/{}/{:016x}", application.id, application.generation.get()).into()
 }
 
-/// What all of them begin with.
+/// The beginning of the keys of all marks.
 pub fn prefix() -> Key {
     Key::from("u/".to_owned())
 }

@@ -1,4 +1,5 @@
-//! Taking output: lines go to memory at once, to a payload when there are enough of them or they are old enough.
+//! Taking output: lines go to memory at once, and to a chunk when there are enough of them or they
+//! are old enough.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,31 +24,36 @@ use crate::model::Refusal;
 use crate::service::Service;
 use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
 
-/// Lines wait at most this long for a chunk.
+/// How long lines wait for a chunk at most.
 const CHUNK_AFTER: Duration = Duration::from_secs(5);
 
-/// So many bytes of lines are a chunk at once.
+/// So many bytes of lines become a chunk at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// So many bytes of lines wait in memory at most, when they cannot be made durable.
+/// How many bytes of lines wait in memory at most, when they cannot be made durable.
 const MAX_PENDING_BYTES: usize = 8 * CHUNK_BYTES;
 
-/// Fewer bytes of lines are kept in place: no payload for a word now and then.
+/// A chunk with fewer bytes is kept in the record itself: a word now and then is not worth a
+/// payload.
 const INLINE_BYTES: usize = 8 * 1024;
 
-/// How often a chunk is written anew when others changed what its commit compares.
+/// How often a chunk is written anew when another writer changed what its commit compares.
 const TRIES: usize = 8;
 
-/// Chunks that are dropped in one commit.
+/// How many chunks are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 24;
 
-/// Sources whose state is written in one commit.
+/// The states of how many sources are written in one commit.
 const SOURCES_AT_ONCE: usize = 48;
 
-/// Numbers streams, so that the latest one of a source is the one that writes.
+/// Numbers the streams, so that the latest stream of a source is the one that writes.
 static WRITERS: AtomicU64 = AtomicU64::new(1);
 
-/// One stream of output.
+/// One stream of output of one source.
+///
+/// The wire makes one for each call and finishes it however the call ends. Of several streams of
+/// one source only the latest writes, so a shipper that reconnects need not wait until its old
+/// stream has broken.
 pub struct Appender {
     service: Service,
     application: ApplicationRef,
@@ -58,7 +64,7 @@ pub struct Appender {
 }
 
 impl Service {
-    /// Begins to take output of a source. The offset to go on from.
+    /// Begins to take output of a source; answers the offset that the caller goes on from.
     pub async fn append_logs(
         &self,
         application: &ApplicationRef,
@@ -96,7 +102,7 @@ impl Service {
         Ok((appender, offset))
     }
 
-    /// The log of a generation, opened if it is not.
+    /// The log of a generation, which is opened if it is not open.
     pub(super) async fn log_of(&self, application: &ApplicationRef) -> Result<Arc<AppLog>, Error> {
         if let Some(log) = self.logs.get(application) {
             return Ok(log);
@@ -107,7 +113,7 @@ impl Service {
         Ok(self.logs.all().entry(application.clone()).or_insert(new).clone())
     }
 
-    /// Makes all lines of all applications durable: before the process ends.
+    /// Makes all lines of all applications durable, before the process ends.
     pub async fn flush_logs(&self) -> Result<(), Error> {
         let logs: Vec<_> =
             self.logs.all().iter().map(|(application, log)| (application.clone(), log.clone())).collect();
@@ -117,7 +123,7 @@ impl Service {
         Ok(())
     }
 
-    /// Makes all lines durable that are not.
+    /// Makes all lines of one generation durable that are not.
     async fn flush(&self, application: &ApplicationRef, log: &AppLog) -> Result<(), Error> {
         let mut chunks = log.flushing.lock().await;
         let mut tries = 0;
@@ -126,11 +132,11 @@ impl Service {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    // Somebody else has written, or nothing can be written.
+                    // Another writer has written, or nothing can be written.
                     *chunks = None;
                     tries += 1;
                     if !matches!(error, Error::Contended(_)) || tries >= TRIES {
-                        // What waits is tried again when it would be for the first time.
+                        // The lines that wait are tried again after the time that new lines wait.
                         log.state().wait_again(self.clock.boot());
                         return Err(error);
                     }
@@ -139,7 +145,7 @@ impl Service {
         }
     }
 
-    /// Writes one chunk. True: there is more.
+    /// Writes one chunk. `true`: more lines wait.
     async fn flush_some(
         &self,
         application: &ApplicationRef,
@@ -165,7 +171,7 @@ impl Service {
         transaction
             .compares
             .push(Compare { key: head_key(application), revision: crate::service::revision_of(&view, 0) });
-        // It may be forgotten meanwhile; then nothing of it may come again.
+        // The generation may be forgotten meanwhile; then no output of it may be written again.
         transaction.compares.push(Compare { key: spec_key(application), revision: Some(spec) });
         let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
         let (mut pointers, mut new) = (Vec::new(), None);
@@ -200,7 +206,8 @@ impl Service {
             }
             let chunk = LogChunk::from_stored(&stored.value)?;
             head.kept_bytes -= chunk.stored_bytes.min(head.kept_bytes);
-            // What was lost before its lines is lost with them: the first line that is kept tells of all of it.
+            // What was lost before the chunk's lines is lost with them: the first line that is kept
+            // tells of all that was lost.
             head.lost_bytes += chunk.bytes + chunk.lost_bytes;
             transaction.operations.push(Operation::Delete(key.clone()));
             dropped_to = chunk.last_line;
@@ -223,14 +230,15 @@ impl Service {
             self.sweep(digest).await?;
         }
         if let Err(error) = self.merge_chunks(application, known).await {
-            // They stay as they are until the next chunk comes; what is to be durable is.
+            // The chunks stay as they are until the next one comes; the lines that had to be
+            // durable are.
             tracing::debug!(%error, %application, "chunks of output are not merged");
             *chunks = None;
         }
         Ok(log.state().pending_bytes > 0)
     }
 
-    /// Keeps encoded lines: in place if they are few.
+    /// Keeps encoded lines: in the record itself if they are few, otherwise in a payload.
     pub(super) async fn put_lines(&self, body: Bytes) -> Result<Body, Error> {
         let stored_bytes = body.len() as u64;
         if body.len() < INLINE_BYTES {
@@ -240,10 +248,10 @@ impl Service {
     }
 }
 
-/// Lines that become one chunk, and the states of their sources once they have.
+/// Lines that become one chunk, and the states that their sources have once the chunk is written.
 struct Part {
     lines: Vec<StoredLine>,
-    /// The source, the position of its last line among these, its state.
+    /// For each source: its key, the position of its last line among these, and its state.
     sources: Vec<(String, u64, SourceState)>,
     bytes: usize,
 }
@@ -273,7 +281,7 @@ impl Part {
                 part.sources.push((name, position, source.state_after(position)));
             }
         }
-        // A source may have become complete, or reached a boundary, without a line.
+        // A source may have become complete, or have reached a boundary, without a line.
         for (name, source) in &mut state.sources {
             if part.sources.len() >= SOURCES_AT_ONCE {
                 break;
@@ -307,10 +315,11 @@ impl Part {
 }
 
 impl Appender {
-    /// Takes chunks. The answer: whether this stream is still the one that writes its source.
+    /// Takes chunks; answers whether this stream is still the one that writes its source.
     pub async fn take(&self, chunks: &[jobgraph::OutputChunk], complete: bool) -> Result<bool, Error> {
         if self.log.state().pending_bytes >= MAX_PENDING_BYTES {
-            // The disk has been full for a while: nothing more is taken before something of it is kept.
+            // The disk has been full for a while: no more is taken before some of the waiting lines
+            // are kept.
             self.flush().await?;
         }
         let now = self.service.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -348,13 +357,14 @@ impl Appender {
         Ok(true)
     }
 
-    /// How far everything of the source is durable.
+    /// The offset up to which all output of the source is durable.
     pub fn acknowledged(&self) -> u64 {
         let mut state = self.log.state();
         state.sources.get_mut(&self.source).map_or(0, |source| source.acknowledged())
     }
 
-    /// Waits until lines became durable, here or by another stream, and makes them so when they are old enough.
+    /// Waits until lines became durable, through this stream or another, and makes lines durable
+    /// when they are old enough.
     pub async fn durable(&mut self) -> Result<(), Error> {
         let due = self.log.state().pending_since.map(|since| since + CHUNK_AFTER);
         let clock = self.service.clock.clone();
@@ -370,12 +380,13 @@ impl Appender {
         }
     }
 
-    /// Makes all lines durable that are not.
+    /// Makes all lines of the generation durable that are not.
     pub async fn flush(&self) -> Result<(), Error> {
         self.service.flush(&self.application, &self.log).await
     }
 
-    /// The stream has ended: what it brought becomes durable, or is not kept in memory either.
+    /// Ends the stream. Its lines become durable; if that fails, the log may be dropped from memory
+    /// with them, and the shipper brings them again.
     pub async fn finish(self) -> Result<(), Error> {
         let flushed = self.flush().await;
         let Self { service, application, log, durable, .. } = self;

@@ -1,9 +1,9 @@
-//! Chunks of durable lines, as far as who writes and merges them has to know.
+//! Chunks of durable lines, as far as the writer and the merger of chunks have to know them.
 
 use bytes::Bytes;
 use proto::Digest;
 
-/// One of the chunks that there are.
+/// One of the chunks that the record has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) first_line: u64,
@@ -12,9 +12,9 @@ pub(super) struct Known {
 
 /// Where encoded lines are.
 pub(super) struct Body {
-    /// In this payload.
+    /// The payload that the lines are in, if they are many.
     pub(super) digest: Option<Digest>,
-    /// Or in place.
+    /// The lines themselves, if they are few.
     pub(super) inline: Bytes,
     pub(super) stored_bytes: u64,
 }

@@ -1,6 +1,7 @@
-//! Where a reader stands. A number alone does not do: lines that were shown before they were durable get other numbers when the store
-//! dies and their output comes again beside that of others. So a cursor holds a number that is durable, and for each source whose
-//! lines were shown beyond it the position of the last one.
+//! Where a reader stands. A number alone is not enough: lines that were shown before they were
+//! durable get other numbers when the store dies and their output comes again beside the output of
+//! other sources. So a cursor holds a number that is durable, and for each source whose lines were
+//! shown beyond that number the position of the last line shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,15 +9,16 @@ use std::str::FromStr;
 
 use crate::keys::log::StoredLine;
 
-/// A process that writes: role, epoch or incarnation, replica, start.
+/// The process that wrote a line: role, epoch or incarnation, replica, start.
 type Source = (String, u64, u32, u32);
 
-/// A reader's place, and what it has been shown beyond.
+/// A reader's place, and what the reader has been shown beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// Lines up to this number have passed.
     line: u64,
-    /// Lines of these sources have passed up to a position; the number of the line at which that was seen in this life of the store.
+    /// For each source, the position up to which its lines have passed, and the number of the line
+    /// that showed it, if this life of the store gave that number.
     beyond: BTreeMap<Source, (u64, Option<u64>)>,
 }
 
@@ -25,19 +27,21 @@ fn source(line: &StoredLine) -> Source {
 }
 
 impl Cursor {
-    /// The number to read on from.
+    /// The number that the reader goes on from.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
 
-    /// Lines up to `passed` have been read, and up to `durable` have their number for good.
+    /// Notes that lines up to `passed` have been read, and that lines up to `durable` have their
+    /// number for good.
     pub(super) fn settle(&mut self, passed: u64, durable: u64) {
         self.line = self.line.max(passed.min(durable));
         let line = self.line;
         self.beyond.retain(|_, (_, number)| number.is_none_or(|number| number > line));
     }
 
-    /// Goes on past a line that its reader wants; `false` when the reader has been shown it before.
+    /// Goes on past a line that the reader wants; `false` when the reader has been shown the line
+    /// before.
     pub(super) fn pass(&mut self, line: &StoredLine, durable: u64) -> bool {
         let is_durable = line.number <= durable;
         if is_durable && self.beyond.is_empty() {
@@ -60,12 +64,13 @@ impl Cursor {
     }
 }
 
-/// A text that is no cursor.
+/// The text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoCursor;
 
 impl fmt::Display for Cursor {
-    /// `1f`, and for each source beyond `/role/number/replica/start/position`; numbers in hex.
+    /// Writes the number, such as `1f`, and for each source beyond it
+    /// `/role/number/replica/start/position`; all numbers are in hex.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.line)?;
         for ((role, number, replica, start), (position, _)) in &self.beyond {
@@ -117,7 +122,8 @@ mod tests {
         for (number, position) in [(1, 10), (2, 20), (4, 30)] {
             assert!(before.pass(&line("main", number, position), 1));
         }
-        // The store dies: line 1 was durable; a worker's lines come first now, and main()'s third is the sixth.
+        // The store dies. Line 1 was durable; a worker's lines come first now, and main()'s third
+        // line is the sixth of all.
         let mut after: Cursor = before.to_string().parse().unwrap();
         assert_eq!(after.line(), 1);
         let again = [("worker", 2, 5), ("main", 3, 20), ("worker", 4, 9), ("main", 5, 30), ("main", 6, 40)];
@@ -127,7 +133,7 @@ mod tests {
             .map(|(_, number, _)| *number)
             .collect();
         assert_eq!(shown, [2, 4, 6]);
-        // And it dies again before any of them is durable.
+        // The store dies again before any of these lines is durable.
         let mut third: Cursor = after.to_string().parse().unwrap();
         assert!(!third.pass(&line("main", 2, 40), 9) && third.pass(&line("main", 3, 50), 9));
     }

@@ -1,7 +1,8 @@
-//! From chunks of bytes to lines, and how far a source's output is safe. Pure.
+//! From chunks of bytes to lines, and how far a source's output is safe. Pure: no I/O and no clock.
 //!
-//! A line is known by its *position*, the tether's offset behind its last byte: whoever brings the output again, however it is cut
-//! into chunks, and whatever was lost in between, the same line has the same one.
+//! A line is known by its *position*, the tether's offset behind its last byte. The same line has
+//! the same position whichever process brings the output again, however the output is cut into
+//! chunks, and also when a part of it was lost in between.
 
 use std::collections::VecDeque;
 
@@ -10,36 +11,43 @@ use proto::jobgraph::{LogSource, OutputChunk};
 
 use crate::keys::log::{SourceState, StoredLine};
 
-/// A longer line is cut here, in bytes.
+/// A line that is longer than so many bytes is cut.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// Boundaries that are remembered; what comes in between is sent again after a crash, and left out.
+/// How many boundaries are remembered. Output between two of them is sent again after a crash, and
+/// its known lines are left out.
 const MAX_BOUNDARIES: usize = 4096;
 
 /// The lines of one source.
+///
+/// Each stream of the source brings bytes from the safe offset on; this type puts them together to
+/// lines and leaves out the lines that an earlier stream has brought. The offset that is
+/// acknowledged is always one at which no line was open, so that a successor which starts there
+/// sees whole lines.
 #[derive(Debug)]
 pub(super) struct SourceLines {
     source: LogSource,
-    /// stdout and stderr.
+    /// The open line of stdout and that of stderr.
     open: [OpenLine; 2],
     /// The position of the last line that was given out.
     emitted: u64,
-    /// The position of the last one in a chunk.
+    /// The position of the last line that is in a chunk.
     durable: u64,
-    /// The offset up to which everything is durable.
+    /// The offset up to which all output is durable.
     safe: u64,
-    /// Later offsets at which no line was open, and the position of the last line until there.
+    /// Later offsets at which no line was open, each with the position of the last line before it.
     boundaries: VecDeque<(u64, u64)>,
-    /// The offset of the last chunk that was taken.
+    /// The offset behind the last chunk that was taken.
     seen: u64,
     /// The position of the last line in what the present stream has brought.
     last: u64,
-    /// Lines that an earlier build has kept and that come again: it did not know their positions.
+    /// How many lines that an earlier build has kept are to come again: that build did not write
+    /// their positions.
     skip: u64,
     complete: bool,
-    /// What is stored.
+    /// The state of the source as it is stored.
     written: SourceState,
-    /// The stream that may write.
+    /// The number of the stream that may write.
     pub(super) writer: u64,
 }
 
@@ -67,23 +75,24 @@ impl SourceLines {
         }
     }
 
-    /// A new stream takes over: it goes on from the safe offset, and lines beyond that are left out. The offset.
+    /// Lets a new stream take over. The stream goes on from the safe offset, which is the answer;
+    /// lines beyond the offset that are known already are left out.
     pub(super) fn attach(&mut self, writer: u64) -> u64 {
         self.writer = writer;
         self.open = Default::default();
         self.seen = self.safe;
         self.last = self.safe;
-        // Boundaries beyond are found again, at the same lines.
+        // The boundaries beyond the safe offset are found again, at the same lines.
         self.boundaries.clear();
         self.safe
     }
 
-    /// How far everything is durable.
+    /// The offset up to which all output is durable.
     pub(super) fn acknowledged(&self) -> u64 {
         self.safe
     }
 
-    /// What is to be stored about the source once its lines up to this position are durable.
+    /// The state to store for the source once its lines up to this position are durable.
     pub(super) fn state_after(&self, position: u64) -> SourceState {
         let durable = self.durable.max(position).min(self.emitted);
         let safe = self.boundaries.iter().take_while(|(_, last)| *last <= durable).last();
@@ -95,9 +104,10 @@ impl SourceLines {
         }
     }
 
-    /// There is more to store than is stored.
+    /// Whether there is more to store than is stored.
     pub(super) fn is_dirty(&self) -> bool {
-        // Offsets alone wait for the next lines: nothing is lost when they come again.
+        // New offsets alone wait for the next lines, because nothing is lost when that output comes
+        // again.
         self.state_after(0).complete != self.written.complete
     }
 
@@ -106,7 +116,7 @@ impl SourceLines {
         if chunk.next_offset <= self.seen {
             return;
         }
-        // Somebody called it complete who did not see all of it.
+        // The process that called the source complete had not seen all of it.
         self.complete = false;
         self.seen = chunk.next_offset;
         let stderr = usize::from(chunk.stream == "stderr");
@@ -135,7 +145,8 @@ impl SourceLines {
         }
     }
 
-    /// Nothing more will come: what is open is a line without its end, and what was lost at the end is told by an empty one.
+    /// Takes note that no more output comes. An open line is given out without its end, and an
+    /// empty line tells what was lost at the end.
     pub(super) fn complete(&mut self, unix_nanos: i64, lines: &mut Vec<StoredLine>) {
         if self.complete {
             return;
@@ -143,7 +154,7 @@ impl SourceLines {
         for stderr in [0, 1] {
             let open = &self.open[stderr];
             if !open.bytes.is_empty() || open.lost > 0 {
-                // Behind all that ever came, as nothing else will be.
+                // The position is behind all output that ever came, as no other position will be.
                 let position = self.seen + 1 + stderr as u64;
                 self.emit(stderr, true, position, unix_nanos, lines);
             }
@@ -152,7 +163,7 @@ impl SourceLines {
         self.boundary();
     }
 
-    /// Lines up to this position are in a chunk.
+    /// Takes note that lines up to this position are in a chunk.
     pub(super) fn stored(&mut self, position: u64, written: &SourceState) {
         self.durable = self.durable.max(position).min(self.emitted);
         self.written = written.clone();
@@ -236,7 +247,7 @@ mod tests {
         LogSource { role: "main".into(), number: 1, ..Default::default() }
     }
 
-    /// So many of these lines become durable.
+    /// Makes so many of these lines durable.
     fn store(source: &mut SourceLines, lines: &[StoredLine], count: usize) {
         let position = lines[..count].last().map_or(0, |line| line.position);
         let state = source.state_after(position);
@@ -275,7 +286,7 @@ mod tests {
         source.take(&chunk(4, "stdout", "one\n"), &mut lines);
         source.take(&chunk(10, "stdout", "two\nth"), &mut lines);
         assert_eq!(source.acknowledged(), 0, "nothing is durable yet");
-        // "th" ends at 10, so "two" does at 8.
+        // "th" ends at 10, so "two" ends at 8.
         store(&mut source, &lines, 2);
         assert_eq!(source.acknowledged(), 4, "the last offset at which no line was open");
         assert_eq!(source.state_after(0).last_position, 8);
@@ -297,7 +308,7 @@ mod tests {
             let mut after = SourceLines::new(&main(), &state);
             let from = after.attach(1);
             let mut again = Vec::new();
-            // Cut differently than before.
+            // The output is cut at other places than before.
             for at in from..9 {
                 let at = usize::try_from(at).unwrap();
                 after.take(&chunk(at as u64 + 1, "stdout", &all[at..=at]), &mut again);
@@ -332,7 +343,7 @@ mod tests {
             SourceLines::new(&main(), &SourceState { acknowledged_offset: 0, ..before.state_after(0) });
         after.attach(1);
         let mut again = Vec::new();
-        // "a" to "c" were rotated away: "d" is not one of them, although it comes first.
+        // The lines "a" to "c" were rotated away. "d" is not one of them, although it comes first.
         let rest = OutputChunk { lost_before: 6, ..chunk(10, "stdout", "d\ne\n") };
         after.take(&rest, &mut again);
         assert_eq!(texts(&again), ["d", "e"]);

@@ -1,5 +1,6 @@
-//! Small chunks become larger ones: a stream that says a word now and then would have a key for each word otherwise. Sixteen of a
-//! size become one, so that a line is written again a few times in all, not once for each line that follows.
+//! Small chunks become larger ones, because a stream that says a word now and then would otherwise
+//! have a key for each word. Sixteen chunks of a size become one, so that a line is written again a
+//! few times in all, and not once for each line that follows.
 
 use bytes::Bytes;
 use proto::{ApplicationRef, Digest};
@@ -12,16 +13,17 @@ use crate::keys::payload::{self, Use};
 use crate::service::Service;
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
-/// Chunks below such a size, in bytes, are merged with their like; larger ones are left alone.
+/// Chunks below such a size, in bytes, are merged with their like; larger chunks are left alone.
 const SIZES: [u64; 2] = [8 * 1024, 64 * 1024];
 
-/// So many of a size become one.
+/// So many chunks of a size become one.
 const FAN_IN: usize = 16;
 
-/// Chunks that are merged in one commit, at most.
+/// How many chunks are merged in one commit at most.
 const MERGED_AT_ONCE: usize = 32;
 
-/// A merged chunk is at most such a part of what is kept: dropping the oldest one then drops little.
+/// A merged chunk is at most one part in so many of what is kept, so that dropping the oldest chunk
+/// drops little.
 const PART_OF_KEPT: u64 = 64;
 
 /// How many of the latest chunks are to become one; 0: none.
@@ -57,7 +59,8 @@ impl Service {
         view.answers[0].iter().map(|(_, stored)| known(&stored.value)).collect()
     }
 
-    /// Makes one of the latest chunks, if there are enough of a size. Only for who writes chunks of this generation.
+    /// Makes one chunk of the latest ones, if there are enough of a size. Only the writer of this
+    /// generation's chunks may call this.
     pub(super) async fn merge_chunks(
         &self,
         application: &ApplicationRef,

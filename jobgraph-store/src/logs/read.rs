@@ -1,4 +1,4 @@
-//! Reading output: from payloads and from memory, in the order of line numbers, and on as it comes.
+//! Reading output: from chunks and from memory, in the order of line numbers, and on as lines come.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,40 +18,41 @@ use crate::model::Refusal;
 use crate::service::Service;
 use crate::store::Read;
 
-/// Bytes of lines that travel together.
+/// How many bytes of lines travel together.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Batches on their way to a reader.
+/// How many batches are on their way to a reader.
 const ROOM: usize = 4;
 
-/// How often a chunk is looked up anew that was merged between its pointer and its lines being read.
+/// How often a chunk is looked up anew that was merged after its pointer was read and before its
+/// lines were.
 const LOOKED_UP: usize = 4;
 
-/// Which lines are wanted.
+/// Which lines the reader wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LogFilter {
-    /// Empty: all roles.
+    /// The roles whose lines are wanted; empty: all roles.
     pub roles: Vec<String>,
-    /// Only of this execution of main(); 0: all.
+    /// The execution of main() whose lines alone are wanted; 0: all lines.
     pub attempt: u64,
-    /// Seen at or after.
+    /// Lines that were seen at this time or later.
     pub since: Option<SystemTime>,
-    /// Seen before.
+    /// Lines that were seen before this time.
     pub until: Option<SystemTime>,
-    /// Only the last so many; 0: all.
+    /// How many of the last lines are wanted; 0: all lines.
     pub tail: usize,
-    /// Go on as lines come, until the application is clean.
+    /// Whether to go on as lines come, until the application is clean.
     pub follow: bool,
 }
 
 impl LogFilter {
-    /// Whether the line is of a source that is wanted.
+    /// Whether the line is of a source that the reader wants.
     fn is_wanted(&self, line: &StoredLine) -> bool {
         (self.roles.is_empty() || self.roles.contains(&line.role))
             && (self.attempt == 0 || (line.role == "main" && line.source_number == self.attempt))
     }
 
-    /// Whether the line was seen when lines are wanted of.
+    /// Whether the line was seen in the time that the reader wants.
     fn is_in_time(&self, line: &StoredLine) -> bool {
         let nanos = |time: SystemTime| {
             let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -62,7 +63,7 @@ impl LogFilter {
     }
 }
 
-/// A reader of a generation's log, however the reading ends: what it opened is closed.
+/// One reading of a generation's log. However the reading ends, the log that it opened is closed.
 struct Reading {
     service: Service,
     application: ApplicationRef,
@@ -75,7 +76,7 @@ impl Drop for Reading {
 }
 
 impl Service {
-    /// Lines after a cursor (empty: from the beginning), in batches.
+    /// Lines after a cursor, in batches; an empty cursor reads from the beginning.
     pub async fn read_logs(
         &self,
         id: &ApplicationId,
@@ -112,7 +113,8 @@ impl Service {
         loop {
             last.borrow_and_update();
             let revision = *revisions.borrow_and_update();
-            // Asked before lines are read: what was written before clean is read below. It changes with the record, not with each line.
+            // The question is asked before lines are read, so that the lines that were written
+            // before clean are read below. The answer changes with the record, not with each line.
             if asked_at.replace(revision) != Some(revision) {
                 clean = self.is_clean_now(application).await?;
             }
@@ -165,12 +167,12 @@ impl Service {
         let mut looked_up = 0;
         let (chunk, lost_bytes, mut lines) = loop {
             let Some((chunk, lost_bytes)) = self.chunk_after(application, after).await? else {
-                // It became durable and left memory in between, or there is none.
+                // The line became durable and left memory in between, or there is no such line.
                 return Ok(in_memory(log, after));
             };
             match self.read_chunk(&chunk).await {
                 Ok(lines) => break (chunk, lost_bytes, lines),
-                // It was merged with others meanwhile, or dropped.
+                // The chunk was merged with others meanwhile, or dropped.
                 Err(Error::Refused(Refusal::PayloadMissing(_))) if looked_up < LOOKED_UP => looked_up += 1,
                 Err(error) => return Err(error),
             }
@@ -184,7 +186,8 @@ impl Service {
         Ok(if lines.is_empty() { None } else { Some(lines) })
     }
 
-    /// The chunk with the first line after this one that is kept, and how many bytes of output were dropped for room.
+    /// The chunk with the first kept line after this one, and how many bytes of output were dropped
+    /// for room.
     async fn chunk_after(
         &self,
         application: &ApplicationRef,
@@ -193,7 +196,8 @@ impl Service {
         let (prefix, key) = (chunk_prefix(application), chunk_key(application, after));
         let reads = vec![
             Read::Key(head_key(application)),
-            // The one that the line is in, whose rest comes next; it may be its last line, too.
+            // This read finds the chunk that holds the line, whose rest comes next; the line may
+            // also be that chunk's last one.
             Read::Last { prefix: prefix.clone(), until: key.clone() },
             Read::Range { prefix, after: Some(key), limit: 1 },
         ];
@@ -218,7 +222,7 @@ impl Service {
     }
 }
 
-/// The lines after this one, if the next one is in memory.
+/// The lines after this one, if the next line is in memory.
 fn in_memory(log: &AppLog, after: u64) -> Option<Vec<StoredLine>> {
     let state = log.state();
     let first = state.tail.front()?.1.number;

@@ -119,7 +119,8 @@ async fn the_oldest_output_makes_room_and_what_was_dropped_is_said() {
         written += line.len() as u64 - 1;
         let mut chunk = chunk((n + 1) * 1000, &line);
         if n == 3 {
-            // Lost before it came here; the line that tells of it is dropped later.
+            // These bytes were lost before the chunk came; the line that tells of them is dropped
+            // later.
             chunk.lost_before = 5000;
             written += 5000;
         }
@@ -139,7 +140,7 @@ async fn the_oldest_output_makes_room_and_what_was_dropped_is_said() {
         (lost, written),
         "every byte is there or said to be lost"
     );
-    // A reader that stood among what was dropped is told as well; one beyond is not.
+    // A reader that stood among the dropped lines is told as well; a reader beyond them is not.
     assert_eq!(read(&bench.service, "5").await[0].lost_before, lost);
     assert_eq!(read(&bench.service, &lines[0].cursor).await[0].lost_before, 0);
 }
@@ -171,7 +172,7 @@ async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_proces
     bench.clock.advance(Duration::from_secs(5));
     let appender = durable.await.unwrap();
     assert_eq!(appender.acknowledged(), 4, "the half line is not acknowledged");
-    // The process is gone with what was in its memory; another one goes on.
+    // The process is gone with what was in its memory; another process goes on.
     drop(appender);
     let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     let (appender, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
@@ -195,7 +196,7 @@ async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
         }
         appender.finish().await.unwrap();
     }
-    // In memory, and from payloads alone.
+    // The lines are read from memory, and from payloads alone.
     for service in [
         &bench.service,
         &Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone()),
@@ -208,7 +209,7 @@ async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
     }
 }
 
-/// What a reader of main()'s output gets, as text, and where it stands then.
+/// What a reader of main()'s output gets, as text, and the cursor at which the reader stands then.
 async fn of_main(service: &Service, after: &str) -> (Vec<String>, String) {
     let id = "logs".parse().unwrap();
     let filter = LogFilter { roles: vec!["main".into()], ..LogFilter::default() };
@@ -226,7 +227,8 @@ async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_c
     let said: Vec<String> = (0..40).map(|n| format!("{n:03}\n")).collect();
     let upto = |count: usize| chunk(4 * count as u64, &said[..count].concat());
     let (mut service, mut cursor, mut shown) = (bench.service.clone(), String::new(), Vec::new());
-    // In each life of the store main()'s shipper and another one come in turns, and the other one has more to say.
+    // In each life of the store the shippers of main() and of a worker come in turns, and the
+    // worker's has more to say.
     for life in 1..=10_usize {
         let (main, from) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
         let (other, others_from) = service.append_logs(&bench.application, &worker).await.unwrap();
@@ -270,7 +272,7 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
     assert!(chunks.len() < 60, "{} chunks", chunks.len());
     assert!(bench.blobs.list().await.unwrap().len() < 20);
     appender.finish().await.unwrap();
-    // By one that has nothing in memory.
+    // The reader is a service that has nothing in memory.
     let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     for after in [0, 1, 15, 16, 700, 1203, 1999] {
         let lines = read(&again, &format!("{after:x}")).await;
@@ -284,7 +286,7 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
 async fn a_reader_within_a_chunk_reads_no_other_chunks_to_find_it() {
     let bench = bench(KEPT_BYTES).await;
     let (appender, _) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
-    // Each too large to be merged with others.
+    // Each chunk is too large to be merged with others.
     let lines = format!("{}\n", "x".repeat(999)).repeat(70);
     for n in 1..=60 {
         appender.take(&[chunk(n * 70_000, &lines)], false).await.unwrap();
@@ -294,7 +296,7 @@ async fn a_reader_within_a_chunk_reads_no_other_chunks_to_find_it() {
     assert_eq!(bench.service.known_chunks(&bench.application).await.unwrap().len(), 60);
     let metadata = Watched::over(&bench.metadata);
     let again = Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
-    // In the middle of the last chunk but one.
+    // The reader begins in the middle of the last chunk but one.
     assert_eq!(read(&again, &format!("{:x}", 58 * 70 + 35)).await.len(), 35 + 70);
     let entries = metadata.entries.load(Ordering::Relaxed);
     assert!(entries < 50, "{entries} entries were read for two chunks");

@@ -1,4 +1,5 @@
-//! What a leader does first: begin its attempt, pin artifacts, start main() and tell how it ended.
+//! What a leader does first: it begins its attempt, pins artifacts, starts main() and tells how
+//! main() ended.
 
 use proto::{EpochFence, api, jobgraph};
 use record::MainExit;
@@ -6,16 +7,17 @@ use record::MainExit;
 use super::event::Telling;
 use super::{Draft, Refusal, cut, timestamp};
 
-/// Events of one commit that tell of artifacts; more are summed up.
+/// How many events of one commit tell of artifacts; further artifacts are summed up.
 const TOLD_ARTIFACTS: usize = 40;
 
 /// The longest kept tail of main()'s stderr, in bytes.
 const STDERR_TAIL_BYTES: usize = 4 * 1024;
 
-/// The longest sentence about who sent a signal, in bytes.
+/// The longest sentence about the sender of a signal, in bytes.
 const SENDER_BYTES: usize = 256;
 
-/// Begins an attempt: from its commit no lower epoch writes. A generation that is clean or not the newest is not touched.
+/// Begins an attempt: from its commit on, no lower epoch writes. A generation that is clean or not
+/// the newest is not touched.
 pub fn begin(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -83,7 +85,8 @@ fn lead(draft: &mut Draft, fence: &EpochFence, holder: &str, pid: u32, cause: &s
     );
 }
 
-/// Pins what is not pinned yet, by name: the record wins. Answers those that are new.
+/// Pins, by name, the artifacts that are not pinned yet, and answers those. A pinned artifact stays
+/// as it is: the record wins.
 pub fn pin(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -125,7 +128,7 @@ pub fn pin(
     Ok(new)
 }
 
-/// main() is about to be started under this tether.
+/// Records that main() is about to be started under this tether.
 pub fn main_starting(draft: &mut Draft, fence: &EpochFence, tether_endpoint: &str) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
     if draft.facts.is_terminal() {
@@ -150,14 +153,14 @@ pub fn main_starting(draft: &mut Draft, fence: &EpochFence, tether_endpoint: &st
     Ok(())
 }
 
-/// main() runs with this process id.
+/// Records that main() runs with this process id.
 pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
     let now = draft.at();
     let app = draft.facts.state.application_mut();
     let main = app.main.get_or_insert_default();
     if main.state() != api::MainState::Starting {
-        // A repeat, or its end is recorded already.
+        // The call is a repeat, or the end of this main() is recorded already.
         return Ok(());
     }
     main.set_state(api::MainState::Running);
@@ -181,7 +184,7 @@ pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(
     Ok(())
 }
 
-/// `main() was ended by signal 9, sent by somebody`.
+/// Words for how main() ended, such as `main() was ended by signal 9, sent by SENDER`.
 fn told(exit: &MainExit) -> String {
     match exit {
         MainExit { signal: Some(signal), signal_sender, .. } if !signal_sender.is_empty() => {
@@ -198,7 +201,7 @@ fn sender(exit: &MainExit) -> String {
     cut(exit.signal_sender.clone(), SENDER_BYTES)
 }
 
-/// main() has ended; the first recorded end of an execution stays.
+/// Records that main() has ended; the first recorded end of an execution stays.
 pub fn main_ended(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -227,8 +230,9 @@ pub fn main_ended(
     Ok(())
 }
 
-/// Somebody else has killed main(): it is executed again, so that its end is none of the application's. `kills` is how often that has
-/// happened in this generation, this time included; a number that is known is a repeat.
+/// Records that a process other than the runner has killed main(). main() is executed again, so
+/// this end is not the application's. `kills` says how often this has happened in this generation,
+/// this time included; a number that is known is a repeat.
 pub fn main_killed(
     draft: &mut Draft,
     fence: &EpochFence,

@@ -1,5 +1,6 @@
-//! What a job resumes from: pointers to checkpoints, and the counter of their ids. The job owns them, the current incarnation
-//! writes them. No event tells of them: they come several times a second.
+//! What a job resumes from: pointers to checkpoints, and the counter of their ids. They belong to
+//! the job, and the current incarnation writes them. No event tells of them, because they come
+//! several times a second.
 
 use prost::Message as _;
 use proto::jobgraph::ReadCheckpointsResponse;
@@ -8,13 +9,14 @@ use proto::{IncarnationFence, JobId, job};
 use super::{Draft, Facts, Refusal, savepoint};
 use crate::keys::checkpoint::Checkpoints;
 
-/// Checkpoints of one job that are kept at once.
+/// How many checkpoints of one job are kept at once.
 pub const MAX_KEPT: usize = 100;
 
 /// The longest pointer, in bytes.
 pub const MAX_POINTER_BYTES: usize = 4 * 1024;
 
-/// What the checkpoints of one job may take together, encoded, in bytes: they are one value of the record.
+/// How many bytes the checkpoints of one job may take together, encoded: they are one value of the
+/// record.
 const MAX_KEPT_BYTES: usize = 60 * 1024;
 
 /// What the current incarnation resumes a job from.
@@ -35,7 +37,8 @@ pub fn resume(
     })
 }
 
-/// Keeps a checkpoint; one with the same id is replaced: the current incarnation completed it later.
+/// Keeps a checkpoint. A kept checkpoint with the same id is replaced, because the current
+/// incarnation completed the new one later.
 pub fn add(
     draft: &mut Draft,
     fence: &IncarnationFence,
@@ -72,13 +75,14 @@ pub fn add(
     if draft.facts.state.application().cluster.as_ref().is_some_and(|cluster| cluster.barren_incarnations > 0)
         && let Some(cluster) = draft.app().cluster.as_mut()
     {
-        // It came to something: the next incarnation goes on from here.
+        // The incarnation came to something: the next one goes on from here.
         cluster.barren_incarnations = 0;
     }
     Ok(())
 }
 
-/// Forgets a checkpoint, if it is kept. Also after the end: engines clean up then.
+/// Forgets a checkpoint, if it is kept. This is allowed after the end, too, because engines clean
+/// up then.
 pub fn remove(draft: &mut Draft, fence: &IncarnationFence, id: JobId, number: u64) -> Result<(), Refusal> {
     draft.facts.check_incarnation(fence)?;
     draft.facts.job(id)?;
@@ -88,7 +92,7 @@ pub fn remove(draft: &mut Draft, fence: &IncarnationFence, id: JobId, number: u6
     Ok(())
 }
 
-/// Raises the counter of ids; the one that stands.
+/// Raises the counter of ids, and answers the counter that stands.
 pub fn advance(draft: &mut Draft, fence: &IncarnationFence, id: JobId, next: u64) -> Result<u64, Refusal> {
     writable(draft, fence, id)?;
     let mut known = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
@@ -105,7 +109,8 @@ fn raise(known: &mut Checkpoints, next: u64) {
     known.next_id = known.next_id.max(next);
 }
 
-/// The current incarnation may add to a job of an application that has not ended; the job's name.
+/// Checks that the current incarnation writes, and that the application has not ended; answers the
+/// job's name.
 fn writable(draft: &Draft, fence: &IncarnationFence, id: JobId) -> Result<String, Refusal> {
     draft.facts.check_incarnation(fence)?;
     let name = draft.facts.job(id)?.shown().name.clone();

@@ -1,4 +1,4 @@
-//! Lives of a cluster.
+//! Lives of a cluster: each begins with a new incarnation, and the leader tells what becomes of it.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,22 @@ use proto::{EpochFence, Incarnation, api, jobgraph};
 use super::event::Telling;
 use super::{Draft, Refusal};
 
-/// Incarnations in a row without a job's end after which no further one is begun.
+/// After so many incarnations in a row without a job's end or a checkpoint, no further one is
+/// begun.
 pub const MAX_BARREN: u32 = 3;
 
 /// The condition that a leader sets to false when a process of the cluster has died and is started
 /// again.
 const PROCESSES_LIVE: &str = "ProcessesLive";
 
-/// The answer without a token, which is minted where the key is: on the wire.
+/// The answer to a leader. It has no token, because tokens are minted where the key is: on the
+/// wire.
 fn begun(incarnation: u64, barren_incarnations: u32) -> jobgraph::BeginClusterResponse {
     jobgraph::BeginClusterResponse { incarnation, barren_incarnations, jobs_token: String::new() }
 }
 
-/// Begins a new incarnation: the one writer of the cluster's fence. The same request is answered with the same number.
+/// Begins a new incarnation. This is the one writer of the cluster's fence. The same request is
+/// answered the same number.
 pub fn begin(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -60,7 +63,7 @@ pub fn begin(
         addresses: HashMap::new(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
-    // What has died of an earlier one says nothing of these processes.
+    // What died of an earlier incarnation says nothing of these processes.
     if draft.app().conditions.iter().any(|known| known.r#type == PROCESSES_LIVE) {
         draft.condition(PROCESSES_LIVE, api::ConditionStatus::True, "", "");
     }
@@ -75,7 +78,7 @@ pub fn begin(
     Ok(begun)
 }
 
-/// What became of the current incarnation.
+/// Records what became of the current incarnation.
 pub fn record(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -103,7 +106,7 @@ pub fn record(
         && cluster.addresses == request.addresses
         && record.jobs_endpoint == endpoint;
     if unchanged || (cluster.state() == api::ClusterState::Gone && state != api::ClusterState::Gone) {
-        // A repeat, or a late word about one that is known to be gone.
+        // The call is a repeat, or a late word about an incarnation that is known to be gone.
         return Ok(());
     }
     cluster.set_state(state);

@@ -10,13 +10,13 @@ use super::{Draft, Refusal, cut, savepoint};
 /// The longest message of an end, in bytes.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// What is left over is listed up to so many.
+/// How many leftovers are listed.
 const MAX_LEFTOVERS: usize = 40;
 
-/// The longest of them, in bytes: most are paths.
+/// The longest name of a leftover, in bytes: most are paths.
 const MAX_LEFTOVER_BYTES: usize = 512;
 
-/// Asks for a cancel. True: it was asked for before.
+/// Asks for a cancel. `true`: a cancel was asked for before.
 pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<bool, Refusal> {
     if draft.facts.is_terminal() {
         return Err(draft.facts.already_ended());
@@ -33,7 +33,7 @@ pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<boo
     Ok(false)
 }
 
-/// Asks for the end of a teardown or publish that cannot finish.
+/// Asks for the end of a teardown or a publish that cannot finish.
 pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<(), Refusal> {
     if draft.facts.is_clean() {
         return Err(draft.facts.already_ended());
@@ -55,7 +55,7 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
     Ok(())
 }
 
-/// main() and all jobs have ended: what is left is to put outputs in their places.
+/// Whether main() and all jobs have ended, so that only outputs are left to be put in their places.
 fn is_only_unpublished(draft: &Draft) -> bool {
     let main = draft.facts.state.application().main.as_ref().map(api::Main::state);
     main == Some(api::MainState::Ended) && draft.facts.jobs.values().all(|job| job.shown().end.is_some())
@@ -70,7 +70,7 @@ fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
     desired.revision += 1;
 }
 
-/// Records the application's end; the first one stands and is the answer.
+/// Records the application's end. The first end stands and is the answer.
 pub fn end(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -110,12 +110,14 @@ pub fn end(
     app.message.clone_from(&end.message);
     app.ended_at = now;
     if let Some(main) = app.main.as_mut().filter(|main| main.state() != api::MainState::Unspecified) {
-        // Whoever ends an application has made sure of that, also where nobody saw how main() ended.
+        // The leader that ends an application has made sure that main() has ended, even if no
+        // process saw how.
         main.set_state(api::MainState::Ended);
         main.ended_at = main.ended_at.or(now);
     }
     for job in draft.facts.jobs.values_mut() {
-        // Only where it was abandoned: nobody publishes it any more.
+        // A job is still publishing only if the application was abandoned: no leader publishes it
+        // any more.
         if job.shown().state() == api::JobState::Publishing {
             job.shown_mut().set_state(api::JobState::Ended);
         }
@@ -141,7 +143,7 @@ fn check_jobs(draft: &Draft) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A cancel that was acknowledged before the end decides it.
+/// The end as a cancel decides it that was acknowledged before.
 fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
     if end.outcome == api::Outcome::Cancelled {
         return end;
@@ -156,7 +158,8 @@ fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
     ApplicationEnd { outcome: api::Outcome::Cancelled, reason: Reason::Cancelled.as_str().into(), message }
 }
 
-/// The end of a main() that failed says what it said last, also when another leader records it.
+/// The end of a main() that failed, with the last line of main()'s stderr, also when another leader
+/// records the end.
 fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     let of_main = [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
     let last = draft.facts.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
@@ -166,7 +169,8 @@ fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     end
 }
 
-/// Nothing is left to do, but for what was given up. True: it was not so before.
+/// Records that nothing is left to do, except for what was given up. `true`: the generation was not
+/// clean before.
 pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -> Result<bool, Refusal> {
     draft.facts.check_epoch(fence)?;
     if draft.facts.is_clean() {

@@ -1,4 +1,5 @@
-//! Events: the past as people ask for it. Their kinds and attributes are stable.
+//! Events: the past of an application as people ask for it. The kinds and attributes of events are
+//! stable, because programs read them.
 
 use std::collections::HashMap;
 
@@ -14,12 +15,12 @@ const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 pub(crate) struct Telling(api::Event);
 
 impl Telling {
-    /// Of this kind, with one line for people.
+    /// An event of this kind, with one line for people.
     pub(crate) fn new(kind: &str, message: impl Into<String>) -> Self {
         Self(api::Event { kind: kind.into(), message: message.into(), ..Default::default() })
     }
 
-    /// Told by somebody else, with its kind and details.
+    /// An event that the leader tells, with its own kind and details.
     pub(crate) fn of(event: api::Event) -> Self {
         Self(event)
     }
@@ -39,13 +40,13 @@ impl Telling {
         self
     }
 
-    /// About this job.
+    /// Says which job the event is about.
     pub(crate) fn job(mut self, job_id: &str) -> Self {
         self.0.job_id = job_id.into();
         self
     }
 
-    /// Seen by the cluster.
+    /// Says which incarnation of the cluster the event is about.
     pub(crate) fn incarnation(mut self, incarnation: u64) -> Self {
         self.0.incarnation = incarnation;
         self
@@ -53,7 +54,7 @@ impl Telling {
 }
 
 impl Draft {
-    /// Adds an event that the leader's write tells of.
+    /// Adds an event of a leader's write, with the leader as its source.
     pub(crate) fn tell(&mut self, telling: Telling) {
         let source = self.facts.attempt.holder.clone();
         self.tell_from(
@@ -79,7 +80,7 @@ impl Draft {
     }
 }
 
-/// A name in a sentence: programs give jobs names of several lines.
+/// A name as it fits into a sentence: programs give jobs names of several lines.
 pub(crate) fn one_line(name: &str) -> String {
     let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
     if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }

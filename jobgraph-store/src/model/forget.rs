@@ -1,5 +1,5 @@
-//! What it takes to forget a generation: whether it may be, what goes with the commit that makes it one that was, and what a key of
-//! it has elsewhere.
+//! What it takes to forget a generation: whether the generation may be forgotten, what goes with
+//! the commit that marks it, and what a key of the generation has elsewhere in the record.
 
 use proto::{ApplicationRef, Digest, jobgraph};
 
@@ -9,11 +9,12 @@ use crate::keys::payload::{self, Use};
 use crate::keys::{Kind, artifacts, desired, generation, job, listing, log, request, secrets, unclean};
 use crate::store::{Key, Operation, StoreError, Stored};
 
-/// Processes that are named in a refusal.
+/// How many processes a refusal names.
 const NAMED: usize = 5;
 
-/// Refuses to forget what something is left to do for, and what has changed since the caller looked at it. `seen` and `shown` are
-/// revisions of what is shown of it; `seen` 0: whatever it is now.
+/// Refuses to forget a generation for which something is left to do, or which has changed since the
+/// caller looked at it. `seen` and `shown` are revisions of what people see of the generation; with
+/// `seen` 0 any state is taken.
 pub fn decide(facts: &Facts, processes: &[jobgraph::Process], seen: u64, shown: u64) -> Result<(), Refusal> {
     let application = facts.application.clone();
     if !facts.is_clean() {
@@ -22,7 +23,7 @@ pub fn decide(facts: &Facts, processes: &[jobgraph::Process], seen: u64, shown: 
     if seen > 0 && seen != shown {
         return Err(Refusal::RevisionMoved { application, what: "the record", seen, current: shown });
     }
-    // Its record is how a lifecycle that was restarted knows what may live.
+    // By the record of such a process a restarted lifecycle knows what may live.
     let live = processes.iter().filter(|process| {
         matches!(process.state(), jobgraph::ProcessState::Intended | jobgraph::ProcessState::Unspecified)
     });
@@ -30,8 +31,8 @@ pub fn decide(facts: &Facts, processes: &[jobgraph::Process], seen: u64, shown: 
     if processes.is_empty() { Ok(()) } else { Err(Refusal::ProcessesLive { application, processes }) }
 }
 
-/// The commit from which on the generation is gone. Without its spec and state nothing shows it and no write to it commits; the mark
-/// says that the rest is still to go.
+/// The commit from which on the generation is gone. Without spec and state no verb shows the
+/// generation and no write to it commits; the mark says that the rest is still to go.
 pub fn mark(facts: &Facts, now: std::time::SystemTime) -> Vec<Operation> {
     let application = &facts.application;
     let gone = [
@@ -41,7 +42,7 @@ pub fn mark(facts: &Facts, now: std::time::SystemTime) -> Vec<Operation> {
         artifacts::key(application),
         secrets::key(application),
         listing::key(application, facts.spec.submitted()),
-        // Of a record whose end an older build has written it may be there.
+        // The mark may be there if an older build has written the generation's end.
         unclean::key(application),
     ];
     let since = Forgetting { since: Some(timestamp(now)) };
@@ -49,17 +50,17 @@ pub fn mark(facts: &Facts, now: std::time::SystemTime) -> Vec<Operation> {
     gone.into_iter().map(Operation::Delete).chain([mark]).collect()
 }
 
-/// What a key of a forgotten generation has elsewhere.
+/// What a key of a forgotten generation has elsewhere in the record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Payloads that it points to, and for what.
+    /// The payloads that the key's value points to, each with its use.
     pub payloads: Vec<(Digest, Use)>,
-    /// A request that was answered with the generation, unless it was answered with another one since.
+    /// The request that was answered with the generation, if the key names one.
     pub request: Option<Key>,
 }
 
-/// Reads what a key of a generation has elsewhere. Artifacts and files of graphs are not among it: they were released at clean, and
-/// the sweep releases what was not.
+/// Reads what a key of a generation has elsewhere. Artifacts and files of graphs are not among it:
+/// they were released at clean, and the sweep releases those that were not.
 pub fn elsewhere(application: &ApplicationRef, key: &Key, stored: &Stored) -> Result<Elsewhere, StoreError> {
     let mut found = Elsewhere { request: request::named_by(application, key), ..Elsewhere::default() };
     let mut point =
@@ -78,7 +79,7 @@ pub fn elsewhere(application: &ApplicationRef, key: &Key, stored: &Stored) -> Re
 }
 
 impl Elsewhere {
-    /// The references that go with the key.
+    /// The removals of references that go with the key.
     pub fn references(&self, application: &ApplicationRef) -> impl Iterator<Item = Operation> {
         let key = |(digest, used): &(Digest, Use)| payload::reference_key(*digest, application, *used);
         self.payloads.iter().map(key).map(Operation::Delete)

@@ -1,4 +1,4 @@
-//! Which job an `execute()` is for: the one of its name, or the one that an earlier attempt
+//! Which job an `execute()` is for: the job of its name, or the job that an earlier attempt
 //! executed at its place under a name that varies.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use super::likeness;
 use super::{Facts, Refusal};
 use crate::keys::job::StoredJob;
 
-/// What a call of one attempt says of the job that it asks for.
+/// What one call of an attempt says of the job that it asks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) request: &'a jobgraph::PutJobGraphRequest,
@@ -24,14 +24,14 @@ pub(super) struct Identity {
     pub(super) occurrence: u32,
 }
 
-/// What stands where a call asks for a name that is not in the record.
+/// What the record has at the place of a call that asks for an unknown name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum There {
-    /// No job of an earlier attempt, or the order of calls tells nothing.
+    /// No job of an earlier attempt is there, or the order of calls tells nothing.
     Nothing,
-    /// The same job under another name.
+    /// The same job is there, under another name.
     SameJob(JobId),
-    /// Another one, of this name.
+    /// Another job is there, of this name.
     Other(String),
 }
 
@@ -40,13 +40,13 @@ impl Asked<'_> {
         likeness::shape(self.request.description.as_ref())
     }
 
-    /// The job's name; an unnamed call has its ordinal.
+    /// The job's name; an unnamed call is named by its ordinal.
     fn name(&self) -> String {
         let jobgraph::PutJobGraphRequest { name, ordinal, .. } = self.request;
         if name.is_empty() { format!("job-{ordinal}") } else { name.clone() }
     }
 
-    /// The job of this name.
+    /// The job that this call's name stands for.
     pub(super) fn by_name(&self, facts: &Facts) -> Result<Identity, Refusal> {
         let name = self.name();
         let occurrence = self.occurrence(facts, &name)?;
@@ -54,9 +54,10 @@ impl Asked<'_> {
         Ok(Identity { id, name, occurrence })
     }
 
-    /// Which of several jobs with this name the call is for. What a runner has assigned stands,
-    /// since the graph may carry the id already: calls come in another order than they were
-    /// assigned in, and those before it may never come. No two calls of one attempt share one.
+    /// Which of several jobs with this name the call is for. The occurrence that a runner has
+    /// assigned stands, because the graph may carry the job's id already: calls arrive in another
+    /// order than they were assigned in, and earlier ones may never arrive. No two calls of one
+    /// attempt share an occurrence.
     fn occurrence(&self, facts: &Facts, name: &str) -> Result<u32, Refusal> {
         let taken: BTreeSet<u32> = facts
             .jobs
@@ -79,18 +80,18 @@ impl Asked<'_> {
             job.shown().name == name && job.call.as_ref().is_some_and(|call| call.by_position)
         };
         if facts.jobs.values().any(|job| self.is_taken(job) && by_position(job)) {
-            // A call before this one was taken for it, wrongly.
+            // The record took an earlier call, under another name, for this job, and was wrong.
             return Err(self.diverged(facts, name.into(), name.into()));
         }
         Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() })
     }
 
-    /// Another call of this attempt has asked for it.
+    /// Whether another call of this attempt has asked for the job.
     fn is_taken(&self, job: &StoredJob) -> bool {
         job.call.as_ref().is_some_and(|call| call.epoch == self.epoch)
     }
 
-    /// What an earlier attempt's call of this ordinal made, unless ordinals tell nothing.
+    /// What the call of this ordinal made in an earlier attempt, unless ordinals tell nothing.
     pub(super) fn there(&self, facts: &Facts, name: &str) -> There {
         if self.request.overlapped || facts.state.overlapped {
             return There::Nothing;
@@ -107,8 +108,8 @@ impl Asked<'_> {
         }
     }
 
-    /// The job that the call was told to be for, before the graph that carries its id was made:
-    /// nobody else may have taken it.
+    /// The job that the runner was told before the graph was made, because the graph carries the
+    /// job's id. No other call of this attempt may have taken the job.
     pub(super) fn told(&self, facts: &Facts, id: JobId, name: &str) -> Result<JobId, Refusal> {
         let job = facts.job(id)?;
         if self.is_taken(job) {
@@ -127,8 +128,8 @@ impl Asked<'_> {
     }
 }
 
-/// Which job a call will be for. One that is going to be refused is told what its name stands for:
-/// the refusal comes with its graph.
+/// Which job a call will be for. A call that is going to be refused is answered the job that its
+/// name stands for; the refusal comes when the graph is put.
 pub fn find(facts: &Facts, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Result<JobId, Refusal> {
     facts.check_epoch(fence)?;
     let request = jobgraph::PutJobGraphRequest {

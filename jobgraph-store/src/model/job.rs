@@ -13,34 +13,36 @@ use crate::keys::payload::Use;
 /// The longest message of an end, in bytes: an engine's root cause may be a whole plan.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// Files that one graph may need: their references are written with it, in one transaction.
+/// How many files one graph may need: their references are written with the graph, in one
+/// transaction.
 const MAX_FILES: usize = 64;
 
-/// Which job a graph is kept for, and how.
+/// Which job a graph is kept for, and how that job was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Put {
-    /// The job; its graph is the one that runs.
+    /// The job; the graph in the record is the one that runs.
     pub job: api::Job,
-    /// It was in the record before.
+    /// Whether the job was in the record before.
     pub found: bool,
-    /// It was, with another graph.
+    /// Whether the recorded job has another graph.
     pub diverged: bool,
-    /// It was, under another name.
+    /// Whether the recorded job has another name.
     pub by_position: bool,
-    /// This write made it.
+    /// The new job, if this write made it.
     pub made: Option<Made>,
 }
 
-/// A job that is new.
+/// A job that a write has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// What has to be in the payloads: its graph, kept for good, and the files that this needs, kept until clean.
+    /// The payloads that have to be there: the job's graph, kept with the generation, and the files
+    /// that the graph needs, kept until clean.
     pub needs: Vec<(Digest, Use)>,
 }
 
-/// Keeps a graph if its name has none.
+/// Keeps a graph if its name has none, and answers the job that runs.
 pub fn put_graph(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -83,7 +85,8 @@ pub fn put_graph(
         There::SameJob(there) if told.is_none() => {
             return Ok(found(draft, there, asked, digest, Some(&name)));
         }
-        // The graph carries the other id already.
+        // The graph carries the id of its own name already, so it cannot stand for the recorded
+        // job.
         There::SameJob(there) => {
             let recorded = draft.facts.job(there)?.shown().name.clone();
             return Err(asked.diverged(&draft.facts, name, recorded));
@@ -139,7 +142,7 @@ fn files(request: &jobgraph::PutJobGraphRequest) -> Result<BTreeSet<Digest>, Ref
     Ok(request.payload_digests.iter().map(|digest| digest.parse()).collect::<Result<_, _>>()?)
 }
 
-/// A recorded job is asked for again. `asked` is the name in the call where that is another one.
+/// Answers a call for a recorded job. `asked` is the name in the call, if the job has another one.
 fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Option<&str>) -> Put {
     let (request, by_position) = (of.request, asked.is_some());
     let stored = draft.facts.jobs.entry(id).or_default();
@@ -184,8 +187,8 @@ fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Opt
     Put { job, found: true, diverged, by_position, made: None }
 }
 
-/// A job that is called otherwise when main() is executed again is told at once, and not when it is
-/// looked for.
+/// Warns at once of a job that is going to have another name when main() is executed again, and not
+/// only when that job is looked for.
 fn warn_of_name(draft: &mut Draft, job: &api::Job) {
     if let Some(part) = likeness::unstable_part(&job.name) {
         let said = format!(
@@ -198,7 +201,7 @@ fn warn_of_name(draft: &mut Draft, job: &api::Job) {
     }
 }
 
-/// The job was given to this incarnation.
+/// Records that the leader gave the job to this incarnation.
 pub fn submitted(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -230,7 +233,8 @@ pub fn submitted(
     Ok(())
 }
 
-/// The cluster's word that a job ended. The end that stands, and whether it is this one.
+/// Records the cluster's word that a job ended; answers whether this end stands, and the end that
+/// stands.
 pub fn ended(
     draft: &mut Draft,
     fence: &IncarnationFence,
@@ -247,7 +251,7 @@ pub fn ended(
     Ok(answer)
 }
 
-/// An end that only a leader can know; never a success.
+/// Records an end that only a leader can know, which is never a success.
 pub fn ended_by_leader(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -260,13 +264,13 @@ pub fn ended_by_leader(
     }
     let mut end = end.clone();
     if end.outcome() == job::JobOutcome::Lost && end.reason.is_empty() {
-        // Everybody who reads it is told the same word, whichever leader said it.
+        // Every reader of this end is told the same reason, whichever leader recorded it.
         end.reason = Reason::JobLost.as_str().into();
     }
     end_once(draft, id, &end, 0)
 }
 
-/// Outputs of this end have to be published.
+/// Whether outputs of this end have to be published.
 pub fn has_outputs(end: &job::JobEnd) -> bool {
     end.outcome() == job::JobOutcome::Succeeded
         && end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty())
@@ -291,7 +295,8 @@ fn end_once(
         return Ok((stands == end, stands.clone()));
     }
     if draft.facts.is_terminal() {
-        // Given up with the application: an end now would be an output that nobody publishes.
+        // The job was given up with its application: an end now would have outputs that no leader
+        // publishes.
         return Err(draft.facts.already_ended());
     }
     let now = draft.at();
@@ -329,7 +334,7 @@ fn end_once(
     Ok((true, end.clone()))
 }
 
-/// All outputs of a committed end stand at their final names.
+/// Records that all outputs of a committed end stand at their final names.
 pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
     let known = draft.facts.job(id)?.shown();

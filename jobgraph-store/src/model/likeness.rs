@@ -1,22 +1,22 @@
-//! What of a text stays from one execution of a program to the next. What looks like a moment, an
-//! id or a number drawn by chance does not: job names are made of such things, and names of
-//! operators.
+//! What of a text stays from one execution of a program to the next. A part that looks like a
+//! moment, an id or a number drawn by chance does not stay; the names of jobs and of operators are
+//! made of such parts.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use proto::{Digest, api};
 
-/// Stands for a part that varies; no text of people holds it.
+/// The character that stands for a part that varies; no text of people holds it.
 const VARYING: char = '\0';
 
-/// A number with so many digits may be another one the next time; shorter ones count things.
+/// A number with so many digits may be another one the next time; shorter numbers count things.
 const PERHAPS_DIGITS: usize = 4;
 
-/// A date, or seconds since 1970, has at least so many.
+/// A date, or seconds since 1970, has at least so many digits.
 const SURELY_DIGITS: usize = 8;
 
-/// Words of a moment that are no numbers.
+/// Words of a moment that are no numbers. The first 19 are days and months.
 const CALENDAR: [&str; 30] = [
     "mon", "tue", "wed", "thu", "fri", "sat", "sun", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug",
     "sep", "oct", "nov", "dec", "am", "pm", "utc", "gmt", "cet", "cest", "est", "edt", "pst", "pdt", "z",
@@ -26,14 +26,14 @@ const CALENDAR: [&str; 30] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Varies {
     Never,
-    /// Good enough for two texts that have all else in common.
+    /// Sure enough for two texts that have all else in common.
     Perhaps,
-    /// Good enough to say so of one text alone.
+    /// Sure enough for one text alone.
     Surely,
 }
 
 /// The first part of a name that is surely another one when main() is executed again: a date, a
-/// time, a UUID, seconds since 1970.
+/// time, a UUID, or seconds since 1970.
 pub(super) fn unstable_part(name: &str) -> Option<&str> {
     groups(name)
         .into_iter()
@@ -41,15 +41,15 @@ pub(super) fn unstable_part(name: &str) -> Option<&str> {
         .map(|group| &name[group])
 }
 
-/// The same name but for such parts, of which there is at least one.
+/// Whether two names are the same except for parts that vary, of which there is at least one.
 pub(super) fn alike(one: &str, other: &str) -> bool {
     let one = skeleton(one);
     one.contains(VARYING) && one == skeleton(other)
 }
 
 /// The operators of a graph and how they are connected, as a digest; empty for a graph that is not
-/// described. What varies in their names does not count, nor does their parallelism: a default of
-/// it follows the machine.
+/// described. Parts that vary in the operators' names do not count, nor does the parallelism,
+/// because its default follows the machine.
 pub(super) fn shape(description: Option<&api::GraphDescription>) -> String {
     let Some(described) = description.filter(|described| !described.vertices.is_empty()) else {
         return String::new();
@@ -108,7 +108,7 @@ fn may_vary(word: &str) -> bool {
     is_hex || digits(word) > 0 || is_calendar(word)
 }
 
-/// Months and days are abbreviated, or written in full.
+/// Whether the word is a month or a day, abbreviated or written in full.
 fn is_calendar(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let in_full = |short: &&str| short.len() == 3 && word.len() > 5 && word.starts_with(*short);
@@ -123,7 +123,7 @@ fn is_calendar(word: &str) -> bool {
         || ["march", "april", "june", "july"].contains(&word.as_str())
 }
 
-/// What stands between the parts of a date, a time, a UUID.
+/// Whether this can stand between the parts of a date, a time or a UUID.
 fn joins(between: &str) -> bool {
     between.len() <= 2 && between.chars().all(|char| " -:./_,+".contains(char))
 }
@@ -141,7 +141,7 @@ fn varies(group: &str) -> Varies {
     }
 }
 
-/// Letters and digits in turn, as nobody writes a word: `x7Kq2P`.
+/// Whether letters and digits take turns as in no word of a language: `x7Kq2P`.
 fn is_by_chance(word: &str) -> bool {
     let kinds: Vec<bool> = word.chars().map(|char| char.is_ascii_digit()).collect();
     word.len() >= 6 && kinds.windows(2).filter(|pair| pair[0] != pair[1]).count() >= 3

@@ -7,13 +7,16 @@ use super::event::outcome_word;
 /// A value of a request that cannot work, by its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Such as `spec.artifacts[0].uri`.
+    /// The value's path in the request, such as `spec.artifacts[0].uri`.
     pub path: String,
     /// What is wrong, with the value and what it has to look like.
     pub message: String,
 }
 
-/// A write or a question that the record refuses. Nothing was changed.
+/// A write or a question that the record refuses; nothing was changed.
+///
+/// Each variant is a fact about the record or the request, with the ids that the caller needs to
+/// act on it. `grpc/status.rs` alone maps these facts to reasons and codes.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// An identity is malformed.
@@ -22,181 +25,181 @@ pub enum Refusal {
     /// The request contradicts itself or lacks a part.
     #[error("{0}")]
     RequestInvalid(String),
-    /// There is no such target in this build.
+    /// This build has no such target.
     #[error("{target:?} is not a target of this build; there is {known}")]
     TargetUnknown {
-        /// What was asked for.
+        /// The target that was asked for.
         target: String,
-        /// Those that there are.
+        /// The targets that this build has.
         known: String,
     },
     /// The submission has values that cannot work.
     #[error("the spec cannot be accepted: {}", .0.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))]
     SpecInvalid(Vec<Violation>),
-    /// No such id.
+    /// The record has no application with this id.
     #[error("there is no application {0}")]
     IdNotFound(proto::ApplicationId),
-    /// No such generation of it.
+    /// The id has no such generation.
     #[error("there is no generation {} of application {}", .0.generation, .0.id)]
     GenerationNotFound(ApplicationRef),
-    /// It was there, and was forgotten.
+    /// The generation was there, and was forgotten.
     #[error("generation {} of application {} was forgotten", .0.generation, .0.id)]
     Forgotten(ApplicationRef),
-    /// Something is left to do for it, so that it cannot be forgotten.
+    /// The generation cannot be forgotten, because something is left to do for it.
     #[error("{0} is not clean and cannot be forgotten")]
     NotClean(ApplicationRef),
-    /// Processes of it may live, so that it cannot be forgotten.
+    /// The generation cannot be forgotten, because processes of it may live.
     #[error("{application} cannot be forgotten yet: {} of it may live", .processes.join(", "))]
     ProcessesLive {
-        /// Whose.
+        /// The generation that was to be forgotten.
         application: ApplicationRef,
-        /// Their keys.
+        /// The keys of those processes.
         processes: Vec<String>,
     },
-    /// The latest generation is not clean yet.
+    /// The latest generation of the id is not clean yet.
     #[error("{0} is not finished yet")]
     ApplicationExists(ApplicationRef),
-    /// Same request id, other content.
+    /// The request id was used before, with other content.
     #[error("request id {request_id:?} was used for {application} with other content")]
     RequestIdReused {
-        /// The id.
+        /// The request id.
         request_id: String,
-        /// What it made.
+        /// The generation that the earlier request was answered with.
         application: ApplicationRef,
     },
-    /// The end is recorded.
+    /// The application's end is recorded.
     #[error("{application} has ended already: {} {reason}", outcome_word(*outcome))]
     AlreadyEnded {
-        /// Which.
+        /// The application that has ended.
         application: ApplicationRef,
-        /// How.
+        /// The recorded outcome.
         outcome: api::Outcome,
-        /// Why.
+        /// The recorded reason of the outcome.
         reason: String,
     },
-    /// It has to have ended first.
-    #[error("{0} has not ended and nobody asked it to: main() or a job still runs")]
+    /// The application has to have ended first.
+    #[error("{0} has not ended and no cancel was asked for: main() or a job still runs")]
     NotEnded(ApplicationRef),
-    /// No further job is taken.
+    /// The application has ended and takes no further job.
     #[error("{0} has ended and takes no further job")]
     ApplicationEnding(ApplicationRef),
     /// Another leader has taken over.
     #[error("epoch {epoch} of {application} is superseded: {holder} leads with epoch {current}")]
     EpochSuperseded {
-        /// Whose.
+        /// The application that the writer wanted to lead.
         application: ApplicationRef,
-        /// The writer's.
+        /// The epoch of the writer.
         epoch: u64,
-        /// The record's.
+        /// The epoch in the record.
         current: u64,
-        /// Who holds that.
+        /// The contender that holds the recorded epoch.
         holder: String,
     },
     /// Another incarnation has begun.
     #[error("incarnation {incarnation} of {application} is superseded: the current one is {current}")]
     IncarnationSuperseded {
-        /// Whose.
+        /// The application that the cluster belongs to.
         application: ApplicationRef,
-        /// The writer's.
+        /// The incarnation of the writer.
         incarnation: u64,
-        /// The record's.
+        /// The incarnation in the record.
         current: u64,
     },
-    /// What was decided on has changed.
+    /// What the caller decided on has changed.
     #[error(
         "{what} of {application} changed: revision {seen} was read, {current} is recorded; read it again"
     )]
     RevisionMoved {
-        /// Whose.
+        /// The application that the caller decided on.
         application: ApplicationRef,
-        /// What changed.
+        /// The part that changed.
         what: &'static str,
-        /// What the caller saw.
+        /// The revision that the caller saw.
         seen: u64,
-        /// What is so.
+        /// The recorded revision.
         current: u64,
     },
-    /// No such job.
+    /// The application has no such job.
     #[error("{application} has no job {job:?}")]
     JobNotFound {
-        /// Whose.
+        /// The application that was asked.
         application: ApplicationRef,
-        /// Id or name.
+        /// The id or the name that was asked for.
         job: String,
     },
-    /// These jobs have no end.
+    /// The application cannot end, because these jobs have no end.
     #[error("{application} cannot end: no end is recorded for {}", .jobs.join(", "))]
     JobsNotEnded {
-        /// Whose.
+        /// The application that was to end.
         application: ApplicationRef,
-        /// Names or ids.
+        /// The names or ids of those jobs.
         jobs: Vec<String>,
     },
-    /// These committed ends are unpublished.
+    /// The application cannot end, because the committed ends of these jobs are not published.
     #[error("{application} cannot end: outputs are not published for {}", .jobs.join(", "))]
     OutputNotPublished {
-        /// Whose.
+        /// The application that was to end.
         application: ApplicationRef,
-        /// Names or ids.
+        /// The names or ids of those jobs.
         jobs: Vec<String>,
     },
-    /// The re-executed main() asks for something else.
+    /// The main() that is executed again asks for another job than before.
     #[error(
         "main() of {application} diverged: its call {ordinal} asks for {asked:?}, {}", there(.asked, .recorded)
     )]
     MainDiverged {
-        /// Whose.
+        /// The application whose main() diverged.
         application: ApplicationRef,
-        /// Which `execute()`.
+        /// The ordinal of the `execute()` that asks.
         ordinal: u32,
-        /// The name that was asked for.
+        /// The name that the call asks for.
         asked: String,
-        /// The name that is recorded.
+        /// The name that the record holds there.
         recorded: String,
     },
     /// Another call of this attempt has the name.
     #[error("another execute() of this attempt of {application} is named {name:?}")]
     JobNameTaken {
-        /// Whose.
+        /// The application that the calls belong to.
         application: ApplicationRef,
-        /// The name.
+        /// The name of both calls.
         name: String,
     },
-    /// Too many incarnations came to nothing.
+    /// Too many incarnations in a row came to nothing.
     #[error("the cluster of {application} keeps dying: {count} incarnations in a row without a job's end")]
     ClusterKeepsDying {
-        /// Whose.
+        /// The application whose cluster keeps dying.
         application: ApplicationRef,
-        /// How many.
+        /// How many incarnations came to nothing.
         count: u32,
     },
-    /// These bytes are not here.
+    /// The store does not have these payloads.
     #[error("these payloads are not in the store: {}; put them again", .0.join(", "))]
     PayloadMissing(Vec<String>),
-    /// The bytes are not what was said.
+    /// The bytes have another digest or size than the caller said.
     #[error("the payload was said to be {said} and is {is}")]
     PayloadDigestMismatch {
         /// The digest in the header.
         said: String,
-        /// The digest (or size) of what came.
+        /// The digest, or the size, of the bytes that came.
         is: String,
     },
-    /// A file that was to be taken cannot be read here.
+    /// The store cannot read a file that it was told to take.
     #[error("{path} cannot be read by the store: {why}")]
     FileNotReadable {
-        /// As the caller named it.
+        /// The path as the caller named it.
         path: String,
-        /// Why not.
+        /// Why the file cannot be read.
         why: String,
     },
-    /// A once() value is too large.
+    /// The value of a `once()` step is too large.
     #[error("the value of step {key:?} has {bytes} bytes; at most {max} are kept")]
     JournalValueTooLarge {
-        /// The step.
+        /// The key of the step.
         key: String,
-        /// Its value's size.
+        /// The size of the value.
         bytes: usize,
-        /// The limit.
+        /// The largest size that is kept.
         max: usize,
     },
     /// The job has as many checkpoints as can be kept.
@@ -204,65 +207,66 @@ pub enum Refusal {
         "job {job:?} of {application} would have {count} checkpoints of {bytes} bytes together; at most {most} are kept, of {most_bytes} bytes"
     )]
     TooManyCheckpoints {
-        /// Whose.
+        /// The application that the job belongs to.
         application: ApplicationRef,
-        /// Its name.
+        /// The name of the job.
         job: String,
-        /// How many it would have.
+        /// How many checkpoints the job would have.
         count: usize,
-        /// How large they would be.
+        /// How many bytes those would take.
         bytes: usize,
-        /// The limits.
+        /// How many checkpoints are kept at most.
         most: usize,
-        /// In bytes.
+        /// How many bytes are kept at most.
         most_bytes: usize,
     },
-    /// No job without an end is meant.
+    /// The wish is for jobs without an end, and there is none.
     #[error("{}", match .job.as_str() { "" => format!("no job of {application} runs"), job => format!("job {job:?} of {application} has ended") })]
     JobNotRunning {
-        /// Whose.
+        /// The application that was asked.
         application: ApplicationRef,
-        /// Id or name; empty for any.
+        /// The id or the name that was asked for; empty for any job.
         job: String,
     },
-    /// As many savepoints are asked for as can be.
+    /// As many savepoints are asked for as can be kept.
     #[error("{most} savepoints of {application} are asked for and have no result yet")]
     TooManySavepoints {
-        /// Whose.
+        /// The application that was asked.
         application: ApplicationRef,
-        /// The limit.
+        /// How many wishes are kept at most.
         most: usize,
     },
-    /// Savepoints of these jobs were asked for and have no result.
+    /// The application cannot end, because savepoints of these jobs were asked for and have no
+    /// result.
     #[error("{application} cannot end: savepoints that were asked for have no result for {}", .jobs.join(", "))]
     SavepointPending {
-        /// Whose.
+        /// The application that was to end.
         application: ApplicationRef,
-        /// Names or ids.
+        /// The names or ids of those jobs.
         jobs: Vec<String>,
     },
     /// The job is still running.
     #[error("job {job:?} of {application} has not ended yet")]
     ResultNotReady {
-        /// Whose.
+        /// The application that the job belongs to.
         application: ApplicationRef,
-        /// Its name.
+        /// The name of the job.
         job: String,
     },
     /// The job has no rows to read.
     #[error("job {job:?} of {application} brought back no rows")]
     ResultNone {
-        /// Whose.
+        /// The application that the job belongs to.
         application: ApplicationRef,
-        /// Its name.
+        /// The name of the job.
         job: String,
     },
-    /// Not a token of ours.
+    /// The page token is not one that this service gave out.
     #[error("the page token is not one that this service gave out for this question")]
     PageTokenInvalid,
 }
 
-/// What stands where a diverged main() asks for a job.
+/// What stands in the record where a diverged main() asks for a job.
 fn there(asked: &str, recorded: &str) -> String {
     if asked == recorded {
         "and a call before it, under another name, was taken for that one".to_owned()

@@ -1,5 +1,6 @@
-//! Savepoints: what somebody asked for, and what became of it for each job. The wish is desired state, the result is the leader's
-//! word; or, for a job that was stopped, part of the cluster's word that it ended.
+//! Savepoints: what users or main() asked for, and what became of it for each job. The wish is
+//! desired state. The result is the leader's word, or, for a job that was stopped, part of the
+//! cluster's word that the job ended.
 
 use proto::{EpochFence, JobId, TriggerId, api, job};
 
@@ -7,16 +8,16 @@ use super::event::Telling;
 use super::{Draft, Facts, Refusal, cut};
 use crate::keys::job::StoredJob;
 
-/// Wishes that are kept; the oldest settled ones make room.
+/// How many wishes are kept; the oldest settled ones make room.
 pub const MAX_WISHES: usize = 8;
 
-/// Results that are kept of one job.
+/// How many results are kept of one job.
 const MAX_RESULTS: usize = 10;
 
-/// Jobs of one wish.
+/// How many jobs one wish may be for.
 pub const MAX_JOBS: usize = 64;
 
-/// The longest directory, in bytes: a pointer is a little longer.
+/// The longest directory, in bytes; a pointer is a little longer.
 pub const MAX_DIRECTORY_BYTES: usize = 1024;
 
 /// The longest pointer, in bytes.
@@ -31,7 +32,8 @@ const MAX_FORMAT_BYTES: usize = 32;
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// Asks for savepoints: `wish` names its jobs in `job`, as people do. True: it was asked for before.
+/// Asks for savepoints; `wish` names its jobs in `job`, as people do. `true`: this request was
+/// accepted before.
 pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refusal> {
     check(&wish)?;
     wish.reason = cut(wish.reason, MAX_TEXT_BYTES);
@@ -68,7 +70,7 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
         .with("requested_by", &wish.requested_by)
         .with("reason", &wish.reason);
     draft.facts.desired.savepoints.push(wish);
-    // An end that was decided without it does not commit.
+    // The revision moves, so that an end that was decided without this wish does not commit.
     draft.facts.desired.revision += 1;
     draft.tell_from(telling, "record".into(), 0);
     Ok(false)
@@ -91,7 +93,7 @@ fn check(wish: &api::SavepointWish) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The jobs that are meant: all without an end, or those of them with this id or name.
+/// The jobs that a wish is for: all jobs without an end, or those of them with this id or name.
 fn running(facts: &Facts, named: &str) -> Result<Vec<JobId>, Refusal> {
     let meant = |id: &JobId, job: &StoredJob| {
         named.is_empty() || job.shown().name == named || named.parse().is_ok_and(|named: JobId| named == *id)
@@ -106,7 +108,7 @@ fn running(facts: &Facts, named: &str) -> Result<Vec<JobId>, Refusal> {
     if open.is_empty() { Err(Refusal::JobNotRunning { application, job }) } else { Ok(open) }
 }
 
-/// Forgets the oldest wishes that are settled, so that one more can be kept.
+/// Forgets the oldest settled wishes, so that one more wish can be kept.
 fn make_room(draft: &mut Draft) -> Result<(), Refusal> {
     while draft.facts.desired.savepoints.len() >= MAX_WISHES {
         let facts = &draft.facts;
@@ -136,7 +138,7 @@ fn pending_of<'a>(
     })
 }
 
-/// Everything that was asked for and has no result.
+/// All savepoints that were asked for and have no result.
 pub fn pending(facts: &Facts) -> impl Iterator<Item = (&api::SavepointWish, JobId, TriggerId)> {
     facts
         .desired
@@ -145,12 +147,13 @@ pub fn pending(facts: &Facts) -> impl Iterator<Item = (&api::SavepointWish, JobI
         .flat_map(|wish| pending_of(facts, wish).map(move |(job, trigger)| (wish, job, trigger)))
 }
 
-/// The savepoint that a job is to be stopped with, as long as that has no result.
+/// The savepoint that a job is to be stopped with, as long as that savepoint has no result.
 pub fn stopping(facts: &Facts, id: JobId) -> Option<TriggerId> {
     pending(facts).find(|(wish, job, _)| wish.stop && *job == id).map(|(_, _, trigger)| trigger)
 }
 
-/// What became of a savepoint, by the leader. The first result stands and is the answer; whether it is this one.
+/// Records what became of a savepoint, by the leader's word. The first result stands; the answer is
+/// whether this result is that one, and the result that stands.
 pub fn settle(
     draft: &mut Draft,
     fence: &EpochFence,
@@ -176,7 +179,7 @@ pub fn settle(
     let asked = pending(&draft.facts)
         .find(|(_, job, trigger)| *job == id && trigger.to_string() == result.trigger_id);
     let Some((wish, _, _)) = asked else {
-        let why = format!("nobody asked for savepoint {:?} of job {id}", result.trigger_id);
+        let why = format!("savepoint {:?} of job {id} was not asked for", result.trigger_id);
         return Err(Refusal::RequestInvalid(why));
     };
     let settled = job::Savepoint {
@@ -192,7 +195,8 @@ pub fn settle(
     Ok((true, settled))
 }
 
-/// The job has ended: what it was stopped with is the result of whoever asked for that.
+/// Takes the savepoint that an ended job was stopped with as the result of the wish to stop the
+/// job.
 pub(super) fn settle_with_end(draft: &mut Draft, id: JobId, end: &job::JobEnd, incarnation: u64) {
     if end.savepoint.is_empty() {
         return;
@@ -210,8 +214,9 @@ pub(super) fn settle_with_end(draft: &mut Draft, id: JobId, end: &job::JobEnd, i
     keep(draft, id, settled, format!("cluster-{incarnation}"), 0);
 }
 
-/// What an end says that its job was stopped with: the cluster's word, or what the leader was told before the cluster said anything. A pointer
-/// that is no pointer is left out: the end counts.
+/// The savepoint that a job was stopped with: the cluster's word, or what the leader was told
+/// before the cluster said anything. A pointer that is too long is left out, because the end counts
+/// for more.
 pub(super) fn stopped_with(facts: &Facts, id: JobId, end: &job::JobEnd) -> String {
     if end.savepoint.is_empty() && end.outcome() == job::JobOutcome::Succeeded {
         let results = facts.jobs.get(&id).into_iter().flat_map(|job| &job.shown().savepoints);
@@ -226,7 +231,8 @@ fn keep(draft: &mut Draft, id: JobId, settled: job::Savepoint, source: String, e
         draft.facts.desired.savepoints.iter().map(|wish| wish.request_id.clone()).collect();
     let job = draft.facts.jobs.entry(id).or_default().shown_mut();
     job.savepoints.push(settled.clone());
-    // Never one whose wish is still there: it would seem to be unsettled again.
+    // A result whose wish is still kept stays: without the result the wish would look unsettled
+    // again.
     while job.savepoints.len() > MAX_RESULTS
         && let Some(oldest) = job.savepoints.iter().position(|old| !kept.contains(&old.request_id))
     {
@@ -250,7 +256,7 @@ fn keep(draft: &mut Draft, id: JobId, settled: job::Savepoint, source: String, e
     draft.tell_from(telling, source, epoch);
 }
 
-/// Nothing that somebody asked for may be without an answer when the application ends.
+/// Refuses the end of an application while a savepoint that was asked for has no result.
 pub(super) fn check_settled(facts: &Facts) -> Result<(), Refusal> {
     let jobs: Vec<String> = pending(facts).map(|(_, id, _)| facts.jobs[&id].shown().name.clone()).collect();
     if jobs.is_empty() {

@@ -1,4 +1,4 @@
-//! What a spec has to look like, and what is filled in when it says nothing.
+//! What a spec has to look like, and what is filled in where the spec says nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -14,16 +14,16 @@ pub const MAX_CONTENDERS: u32 = 16;
 /// The largest spec, encoded, in bytes: with labels and annotations it is one value of the record.
 pub const MAX_SPEC_BYTES: usize = 32 * 1024;
 
-/// What all secret values may hold together, names included, in bytes.
+/// How many bytes all secret values may hold together, names included.
 const MAX_SECRETS_BYTES: usize = 60 * 1024;
 
-/// What labels may hold together, in bytes, and annotations as well.
+/// How many bytes all labels may hold together, and all annotations as well.
 const MAX_LABELS_BYTES: usize = 12 * 1024;
 
 /// The most artifacts of one application beside its program.
 const MAX_ARTIFACTS: usize = 128;
 
-/// Fills in what was left out. The application id stays empty if it is.
+/// Fills in what the spec leaves out. An application id that is empty stays empty.
 pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
     spec.contenders = spec.contenders.max(1);
     if spec.target.is_empty() {
@@ -40,7 +40,8 @@ pub fn with_defaults(mut spec: api::ApplicationSpec) -> api::ApplicationSpec {
     spec
 }
 
-/// The beginning of a generated id: the program's file name without its extension, as an id may be written.
+/// The beginning of a generated id: the program's file name without its extension, as an id may be
+/// written.
 pub fn id_stem(program_uri: &str) -> String {
     let name = last_part(program_uri);
     let stem = name.split_once('.').map_or(name.as_str(), |(stem, _)| stem);
@@ -52,19 +53,20 @@ pub fn id_stem(program_uri: &str) -> String {
             _ => id.push('-'),
         }
     }
-    // Room for `-` and what makes it unique.
+    // The stem leaves room for `-` and the letters that make the id unique.
     id.truncate(ApplicationId::MAX_BYTES - 8);
     let id = id.trim_end_matches('-');
     if id.is_empty() { "app".into() } else { id.into() }
 }
 
-/// A file's name, as people write it.
+/// The name of the file that a URI ends in, as people write it.
 fn last_part(uri: &str) -> String {
     let path = uri.split(['?', '#']).next().unwrap_or(uri);
     proto::uri::file_name(path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(""))
 }
 
-/// Refuses a target that this build has not: what else is right depends on the target.
+/// Refuses a target that this build does not have. The target is checked first, because what else
+/// is right depends on it.
 pub fn check_target(request: &api::SubmitRequest) -> Result<(), Refusal> {
     let asked = request.spec.as_ref().map_or("", |spec| spec.target.as_str());
     if asked.is_empty() || target::ALL.contains(&asked) {
@@ -73,7 +75,7 @@ pub fn check_target(request: &api::SubmitRequest) -> Result<(), Refusal> {
     Err(Refusal::TargetUnknown { target: asked.into(), known: target::ALL.join(", ") })
 }
 
-/// Everything else that is wrong with a submission; empty if it can be accepted.
+/// Everything else that is wrong with a submission; empty if the submission can be accepted.
 pub fn violations(request: &api::SubmitRequest) -> Vec<Violation> {
     let mut found = Found::default();
     if request.request_id.is_empty() || request.request_id.chars().count() > 128 {
@@ -217,7 +219,8 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     }
 }
 
-/// Every target of this build runs main() on the caller's machine, so that a path there is as good as a URI.
+/// Checks a URI. A path will do, because every target of this build runs main() on the caller's
+/// machine.
 fn uri(found: &mut Found, path: &str, uri: &str) {
     let shown = proto::Uri::new(uri);
     if let Some((scheme, rest)) = uri.split_once("://") {

@@ -1,4 +1,5 @@
-//! What a `Submit` comes to: a new generation, an existing one, or the answer to an earlier request.
+//! What a `Submit` comes to: a new generation, an existing one, or the answer to an earlier
+//! request.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,37 +17,39 @@ use crate::keys::secrets::Secrets;
 /// What the record holds that decides a submission.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
-    /// What this request id made before.
+    /// What this request id was answered with before.
     pub accepted: Option<AcceptedRequest>,
     /// The latest generation of the id.
     pub head: Head,
-    /// Whether that is clean.
+    /// Whether the latest generation is clean.
     pub latest_clean: bool,
-    /// Whether that was forgotten: then it counts as one that never was, but for its number.
+    /// Whether the latest generation was forgotten. Then it counts as one that never was, except
+    /// for its number.
     pub latest_forgotten: bool,
 }
 
-/// What to do.
+/// What a submission comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Submission {
-    /// The answer of the same request, given before.
+    /// The same request was answered before, with this generation; the flag says whether that
+    /// generation was there before that request.
     AcceptedEarlier(ApplicationRef, bool),
-    /// An existing generation; the request is recorded.
+    /// The request is answered with an existing generation, and is recorded.
     Existing(ApplicationRef),
-    /// A new generation.
+    /// The request makes a new generation.
     New(Box<New>),
 }
 
-/// A new generation.
+/// A new generation, as the commit writes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct New {
-    /// Which.
+    /// The application id and the number of the new generation.
     pub application: ApplicationRef,
     /// What was submitted.
     pub spec: GenerationSpec,
-    /// Nothing has become of it yet.
+    /// The state of a generation to which nothing has happened yet.
     pub state: GenerationState,
-    /// For leaders only.
+    /// The secret values, which only leaders get.
     pub secrets: Secrets,
 }
 
@@ -104,7 +107,8 @@ pub fn decide(
     })))
 }
 
-/// One generation among those of all records. Whoever asks draws the request's id, so with the moment it is made at nobody has the same.
+/// The id of a generation among those of all records. Each caller draws its own request id, so no
+/// other generation has the same request id and the same moment.
 fn uid(application: &ApplicationRef, request_id: &str, now: SystemTime) -> String {
     let at = timestamp(now);
     let mut hasher = Sha256::new();
@@ -118,7 +122,8 @@ fn uid(application: &ApplicationRef, request_id: &str, now: SystemTime) -> Strin
     hex::encode(&hasher.finalize()[..16])
 }
 
-/// The digest of what a request asks for: who asks and under which trace are not part of it, and the order of a map's entries is not.
+/// The digest of what a request asks for. The name of the caller, the trace and the order of a
+/// map's entries are not part of it.
 pub fn content_digest(request: &api::SubmitRequest) -> Digest {
     let mut bare = request.clone();
     bare.requested_by.clear();

@@ -45,7 +45,7 @@ fn graph(call: &str, name: &str, ordinal: u32) -> jobgraph::PutJobGraphRequest {
     }
 }
 
-/// The job that was made.
+/// The id of the job that was made.
 fn made(put: &job::Put) -> JobId {
     put.made.as_ref().unwrap().id
 }
@@ -82,7 +82,7 @@ fn nothing_is_said_to_run_of_what_has_ended() {
     let mut draft = led(1);
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
-    // Cut off and not executed again: nobody saw how main() ended.
+    // The attempt was cut off and main() was not executed again: no process saw how main() ended.
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     let end = ApplicationEnd { outcome: api::Outcome::Failed, reason: "R".into(), message: String::new() };
     ending::end(&mut draft, &fence(2), end, 0).unwrap();
@@ -145,7 +145,8 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     assert_eq!(end.message, "main() exited 3: no column \"dep_dely\"");
 }
 
-/// What a re-executed main() asks for after `a` (ordinal 0) and `b` (ordinal 1) were recorded, and what it gets.
+/// What a main() that is executed again asks for after `a` (ordinal 0) and `b` (ordinal 1) were
+/// recorded, and what it gets.
 #[test]
 fn a_re_executed_main_finds_its_jobs_by_name_and_diverges_only_where_nothing_fits() {
     enum Get {
@@ -196,7 +197,7 @@ fn described(call: &str, name: &str, ordinal: u32, operators: &[&str]) -> jobgra
     jobgraph::PutJobGraphRequest { description: Some(description), ..graph(call, name, ordinal) }
 }
 
-/// What the call of this request is told before its graph exists.
+/// The job that the call of this request is told before its graph exists.
 fn find(draft: &Draft, epoch: u64, request: &jobgraph::PutJobGraphRequest) -> JobId {
     let request = jobgraph::FindJobRequest {
         call_id: request.call_id.clone(),
@@ -263,7 +264,7 @@ fn what_is_not_the_same_job_at_that_place_diverges_as_ever() {
     let varies = "a 2026-11-30T00:00:07";
     for (what, request) in [
         ("other operators", described("3", varies, 0, &["Source: in", "Sink: out"])),
-        ("operators that nobody knows", graph("3", varies, 0)),
+        ("operators that are not known", graph("3", varies, 0)),
         ("a name that people gave", described("3", "customers", 0, &OPERATORS)),
         ("the moment of another job", described("3", "c 2026-11-30T00:00:07", 0, &OPERATORS)),
     ] {
@@ -277,7 +278,7 @@ fn what_is_not_the_same_job_at_that_place_diverges_as_ever() {
 #[test]
 fn no_two_calls_of_an_attempt_are_taken_for_one_job() {
     let varies = described("3", "a 2026-11-30T00:00:07", 0, &OPERATORS);
-    // Called by its name first.
+    // The job is called by its recorded name first.
     let (mut draft, [a, _]) = taken_over();
     let told = find(&draft, 2, &varies);
     assert_eq!(told, a);
@@ -290,15 +291,16 @@ fn no_two_calls_of_an_attempt_are_taken_for_one_job() {
     let carries = jobgraph::PutJobGraphRequest { job_id: told.to_string(), ..varies.clone() };
     let put = job::put_graph(&mut draft, &fence(2), &carries);
     assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "its graph carries that id: {put:?}");
-    // Told that it is new, since its operators were not known then: its graph carries another id.
+    // The call is told that its job is new, because its operators were not known then: its graph
+    // carries another id.
     let (mut draft, jobs) = taken_over();
     let told = find(&draft, 2, &jobgraph::PutJobGraphRequest { description: None, ..varies.clone() });
     assert!(!jobs.contains(&told));
     let carries = jobgraph::PutJobGraphRequest { job_id: told.to_string(), ..varies.clone() };
     let put = job::put_graph(&mut draft, &fence(2), &carries);
     assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "{put:?}");
-    // Called by its name after it was found by its position: that was wrong, and the program is not
-    // the one that is recorded.
+    // The job is called by its recorded name after it was found by its position: the first match
+    // was wrong, and the program is not the one that is recorded.
     let (mut draft, _) = taken_over();
     job::put_graph(&mut draft, &fence(2), &varies).unwrap();
     let put = job::put_graph(&mut draft, &fence(2), &by_name);
@@ -393,7 +395,7 @@ fn equal_names_are_taken_or_counted_as_the_engine_wants() {
     };
     let second = job::put_graph(&mut draft, &fence(1), &allowed("2", 1)).unwrap();
     assert_eq!(second.job.occurrence, 1);
-    // The next attempt counts them anew, and finds them.
+    // The next attempt counts the occurrences anew, and finds the jobs.
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     for (call, occurrence) in [("3", 0), ("4", 1)] {
         let found = job::put_graph(&mut draft, &fence(2), &allowed(call, occurrence)).unwrap();
@@ -414,7 +416,7 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
     }
     let mut fourth = draft.clone();
     assert!(matches!(begin(&mut fourth, "c4"), Err(Refusal::ClusterKeepsDying { count: 3, .. })));
-    // A job's end in the third one starts the count anew.
+    // A job's end in the third incarnation starts the count anew.
     let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
     let cluster =
         proto::IncarnationFence { application: draft.facts.application.clone(), incarnation: Incarnation(3) };

@@ -13,7 +13,7 @@ use crate::keys::job;
 use crate::model::{Facts, Refusal, ending, job as job_model, savepoint, view};
 use crate::store::Read;
 
-/// The longest single wait.
+/// The longest time that one call waits.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(600);
 
 impl Service {
@@ -23,7 +23,8 @@ impl Service {
         Ok(self.show(&self.load(&application, None).await?))
     }
 
-    /// Waits until the condition holds, at most for `at_most`; the state then, and whether it holds.
+    /// Waits at most for `at_most` until the condition holds; answers the state then, and whether
+    /// the condition holds.
     pub async fn wait(
         &self,
         id: &ApplicationId,
@@ -51,7 +52,7 @@ impl Service {
         }
     }
 
-    /// Asks for a cancel. True: it was asked for before.
+    /// Asks for a cancel. `true`: a cancel was asked for before.
     pub async fn cancel(
         &self,
         id: &ApplicationId,
@@ -65,7 +66,7 @@ impl Service {
         Ok((self.show(&loaded), earlier))
     }
 
-    /// Asks for savepoints. True: it was asked for before.
+    /// Asks for savepoints. `true`: this request was accepted before.
     pub async fn ask_for_savepoints(
         &self,
         id: &ApplicationId,
@@ -78,7 +79,7 @@ impl Service {
         Ok((self.show(&ask.1), ask.0))
     }
 
-    /// Asks for the end of what cannot finish.
+    /// Asks for the end of an application that cannot finish.
     pub async fn abandon(
         &self,
         id: &ApplicationId,
@@ -126,7 +127,8 @@ impl Service {
         self.get_payload(digest, 0).await
     }
 
-    /// Returns once something shown of the application may have changed after the revision `seen`, which the caller knew before it read.
+    /// Returns once something shown of the application may have changed after the revision `seen`,
+    /// which the caller knew before it read.
     pub(crate) async fn changed(
         &self,
         application: &ApplicationRef,
@@ -138,7 +140,7 @@ impl Service {
             let now = *revisions.wait_for(|now| *now > seen).await.map_err(|_| gone())?;
             let changes = match self.metadata.changes(seen, usize::MAX).await {
                 Ok(changes) => changes,
-                // So much happened that it may have been this one.
+                // So many commits happened that one of them may have changed this application.
                 Err(crate::store::StoreError::Compacted { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
@@ -153,7 +155,7 @@ impl Service {
     }
 }
 
-/// A job by id or name; of equal names the last one.
+/// A job by its id or its name; of several equal names, the last occurrence.
 fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
     let by_id = named.parse::<JobId>().ok().and_then(|id| facts.jobs.get_key_value(&id));
     let by_name = || {
@@ -166,7 +168,7 @@ fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
         .ok_or_else(|| Refusal::JobNotFound { application: facts.application.clone(), job: named.into() })
 }
 
-/// Whether it is so; `None`: not yet.
+/// Whether the condition holds; `None`: it can still come to hold.
 fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
     let state = facts.state.application();
     let met = match wanted {
@@ -180,7 +182,7 @@ fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
                 job.name == job_name
                     && job.end.as_ref().is_some_and(|end| job.published || !job_model::has_outputs(end))
             });
-            // An application that has ended makes no further job.
+            // An application that is clean makes no further job.
             return if done {
                 Some(true)
             } else if state.clean {
@@ -203,7 +205,8 @@ mod tests {
     use crate::blobs::memory::MemoryBlobs;
     use crate::store::memory::MemoryMetadata;
 
-    /// Between a caller's read and its question, somebody else may commit: that was missed, and a follower of an ended application waited for ever.
+    /// Another caller may commit between a caller's read and its question. Such a commit was missed
+    /// once, and a follower of an ended application waited for ever.
     #[tokio::test]
     async fn what_was_committed_after_the_read_has_changed() {
         let clock: chassis::clock::SharedClock = Arc::new(SystemClock);

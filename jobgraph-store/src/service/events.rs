@@ -9,14 +9,15 @@ use crate::error::Error;
 use crate::keys::{Kind as _, event, generation};
 use crate::store::Read;
 
-/// Events that are read at once.
+/// How many events are read at once.
 const READ_AHEAD: usize = 256;
 
-/// Events on their way to a reader.
+/// How many events are on their way to a reader.
 const ROOM: usize = 64;
 
 impl Service {
-    /// Events of one generation after an id, oldest first; with `follow` until the application is clean.
+    /// Events of one generation after an event id, oldest first. With `follow` the stream goes on
+    /// until the application is clean.
     pub async fn events(
         &self,
         id: &ApplicationId,

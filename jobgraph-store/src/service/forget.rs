@@ -1,8 +1,10 @@
-//! Forgetting a generation: one commit makes it one that was, bounded ones remove what it had. A store that dies in between goes on at
-//! its next start, and so does whoever asks again.
+//! Forgetting a generation. One commit marks the generation as forgotten; bounded commits remove
+//! what it had. A store that dies in between goes on at its next start, and so does the next caller
+//! that asks to forget the generation.
 //!
-//! What stays is of the id, not of the generation: its head and its two fences, so that a later generation has another number, other
-//! job ids, a higher epoch and a higher incarnation than every one before; and the number of its last event.
+//! What stays belongs to the id and not to the generation: the head, the two fences, and the number
+//! of the last event. So a later generation has another number, other job ids, and a higher epoch
+//! and incarnation than every generation before.
 
 use std::collections::BTreeSet;
 
@@ -17,24 +19,26 @@ use crate::keys::{self, Kind as _, event, forgetting, generation, process};
 use crate::model::{Refusal, forget};
 use crate::store::{Commit, Compare, Key, Operation, Read, Transaction};
 
-/// Keys of a generation that go in one commit, each with what it has elsewhere: three references at most, or a request.
+/// How many keys of a generation go in one commit, each with what it has elsewhere: three
+/// references at most, or a request.
 const KEYS_AT_ONCE: usize = 24;
 
-/// Keys that have nothing elsewhere and go in one commit.
+/// How many keys that have nothing elsewhere go in one commit.
 const REMOVED_AT_ONCE: usize = 90;
 
 /// What a wish to forget came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Which generation.
+    /// The generation that is forgotten.
     pub application: ApplicationRef,
-    /// It was forgotten before.
+    /// Whether the generation was forgotten before this wish.
     pub earlier: bool,
 }
 
 impl Service {
-    /// Forgets a generation that is clean; generation 0 is the latest. `seen_revision` is the one that the caller saw of it, 0 any. With
-    /// `validate_only` nothing is forgotten, only refused.
+    /// Forgets a generation that is clean; generation 0 is the latest. `seen_revision` is the
+    /// revision of the generation that the caller saw; 0 takes any. With `validate_only` nothing is
+    /// forgotten; the call only refuses what a real one would refuse.
     pub async fn forget(
         &self,
         id: &ApplicationId,
@@ -67,7 +71,7 @@ impl Service {
         Err(Error::Contended(application.to_string()))
     }
 
-    /// Goes on with what a store that died has left half forgotten.
+    /// Goes on with the generations that a store which died has left half forgotten.
     pub async fn finish_forgetting(&self) -> Result<(), Error> {
         let view = self.metadata.read(vec![Read::all(forgetting::prefix())], None).await?;
         for (key, _) in &view.answers[0] {
@@ -78,7 +82,7 @@ impl Service {
         Ok(())
     }
 
-    /// False: somebody else was faster.
+    /// Marks a generation as forgotten. `false`: another writer was faster.
     async fn mark_forgotten(&self, loaded: &Loaded) -> Result<bool, Error> {
         let application = &loaded.facts.application;
         let read = [generation::spec_key(application), generation::state_key(application)];
@@ -95,7 +99,7 @@ impl Service {
         to_its_end("forget", async move { service.forget_rest(&application).await }).await?
     }
 
-    /// Removes what is left of a generation that is marked, the mark last.
+    /// Removes what is left of a marked generation, the mark last.
     async fn forget_rest(&self, application: &ApplicationRef) -> Result<(), Error> {
         let mark = forgetting::key(application);
         let view = self.metadata.read(vec![Read::Key(mark.clone())], None).await?;
@@ -109,13 +113,14 @@ impl Service {
         let operations = vec![Operation::Delete(mark)];
         self.commit(Transaction { compares: Vec::new(), operations }).await?;
         for digest in unused {
-            // Should the store die meanwhile, the periodic sweep finds what nothing points to.
+            // If the store dies meanwhile, the periodic sweep finds the payloads that no record
+            // points to.
             self.sweep(digest).await?;
         }
         Ok(())
     }
 
-    /// Removes some keys of the generation with what they have elsewhere. False: there were none.
+    /// Removes some keys of the generation with what they have elsewhere. `false`: no key was left.
     async fn forget_some(
         &self,
         application: &ApplicationRef,
@@ -138,14 +143,15 @@ impl Service {
         let mut seen = BTreeSet::new();
         transaction.operations.retain(|operation| seen.insert(operation.key().clone()));
         if !transaction.operations.is_empty() {
-            // A request that was used anew meanwhile is a conflict; then the same keys come again.
+            // A request that was used anew meanwhile makes a conflict; then the next turn reads the
+            // same keys again.
             self.commit(transaction).await?;
             chassis::failpoint::hit("store.in-forgetting").await;
         }
         Ok(!entries.is_empty())
     }
 
-    /// Adds the removal of a request, if it was answered with this generation last.
+    /// Adds the removal of a request, if this generation was the last that it was answered with.
     async fn forget_request(
         &self,
         application: &ApplicationRef,
@@ -162,8 +168,9 @@ impl Service {
         Ok(())
     }
 
-    /// Removes the generation's events from those of its id. They are all before those of the generation after the next one, since
-    /// only the fence of the newest generation, or of the one before it, admits a writer.
+    /// Removes the generation's events from those of its id. The generation's events are all before
+    /// those of the generation after the next one, because only the fence of the newest generation,
+    /// or of the one before it, admits a writer.
     async fn forget_events(&self, application: &ApplicationRef) -> Result<(), Error> {
         let mut after = None;
         loop {

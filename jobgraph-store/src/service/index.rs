@@ -1,9 +1,10 @@
-//! Indexes for records of older builds: what is not clean (`u/`), and the requests of a generation (`…/request/`). Brought up to date when
-//! the record is opened, before anybody writes to it.
+//! Indexes for records of older builds: the marks of what is not clean (`u/`), and the requests of
+//! each generation (`…/request/`). The store brings both up to date when it opens the record,
+//! before any caller writes.
 //!
-//! The list says of each generation whether the indexes know it. An older build writes at the list's new end and does not say so;
-//! so what is to be done ends at the first place that says so, and goes from the oldest to the newest, so that a
-//! store which dies meanwhile goes on where it was.
+//! The list says of each generation whether the indexes know it. An older build writes at the new
+//! end of the list and does not say so. So the work ends at the first place that says so, and goes
+//! from the oldest to the newest, so that a store which dies meanwhile goes on where it was.
 
 use proto::ApplicationRef;
 
@@ -16,14 +17,15 @@ use crate::keys::unclean::{self, Unclean};
 use crate::keys::{Kind as _, generation};
 use crate::store::{Compare, Key, Operation, Read, Stored, Transaction};
 
-/// Places that are read at once.
+/// How many places are read at once.
 const READ_AHEAD: usize = 512;
 
-/// Generations, or requests, that are indexed in one commit: two operations each.
+/// How many generations, or requests, are indexed in one commit: each takes two operations.
 const INDEXED_AT_ONCE: usize = 40;
 
 impl Service {
-    /// Indexes what an older build has written; how many generations. Nobody else may write meanwhile.
+    /// Indexes what an older build has written, and answers how many generations that were. No
+    /// other caller may write meanwhile.
     pub async fn index(&self) -> Result<usize, Error> {
         self.drop_cleaned().await?;
         let mut places = self.places_without_index().await?;
@@ -38,7 +40,7 @@ impl Service {
         Ok(places.len())
     }
 
-    /// Takes out of the index what an older build has made clean.
+    /// Takes the generations that an older build has made clean out of the index.
     async fn drop_cleaned(&self) -> Result<(), Error> {
         let view = self.metadata.read(vec![Read::all(unclean::prefix())], None).await?;
         for (key, stored) in &view.answers[0] {
@@ -54,7 +56,7 @@ impl Service {
         Ok(())
     }
 
-    /// Newest first.
+    /// The places that the indexes do not know, newest first.
     async fn places_without_index(&self) -> Result<Vec<Key>, Error> {
         let (mut places, mut after) = (Vec::new(), None);
         loop {

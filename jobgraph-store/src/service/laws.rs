@@ -1,5 +1,5 @@
-//! The laws of the record, run directly and through the wire, over every backend; and the same over backends with a
-//! fault, which the laws have to catch.
+//! The laws of the record, run directly and through the wire, over every backend; and the same laws
+//! over backends with a fault, which the laws have to catch.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod checkpoints;
@@ -26,7 +26,10 @@ use crate::store::laws::Verdict;
 use face::{Answer, Face};
 use gate::Gate;
 
-/// A record under test: its face, twice (for two callers at once), and the gate below it.
+/// A record under test.
+///
+/// Each law gets a court of its own, asks through the face as callers do, and holds a commit back
+/// at the gate to have another caller come in between.
 pub(crate) struct Court {
     face: Face,
     gate: Arc<Gate>,
@@ -43,12 +46,12 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// What was refused although it should not be.
+/// The words for a refusal of a call that should not be refused.
 fn wrongly(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_> {
     move |reason| format!("{what} was refused: {reason}")
 }
 
-/// What somebody who called at the same time was answered.
+/// The answer that a caller in a task of its own got.
 async fn answered<T>(caller: JoinHandle<T>) -> Result<T, String> {
     caller.await.map_err(|error| format!("a caller's task: {error}"))
 }

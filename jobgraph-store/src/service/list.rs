@@ -16,40 +16,41 @@ use crate::store::{Key, Read};
 /// The most applications of a page.
 pub const MAX_PAGE: usize = 500;
 
-/// Applications of a page that asks for no size.
+/// How many applications a page holds when the caller asks for no size.
 const DEFAULT_PAGE: usize = 100;
 
-/// Places that are read at once.
+/// How many places are read at once.
 const READ_AHEAD: usize = 128;
 
-/// Which applications are wanted.
+/// Which applications the caller wants: those that pass every condition.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// All have to be equal.
+    /// The labels that an application must have, all of them with these values.
     pub labels: HashMap<String, String>,
-    /// One of them; empty: any.
+    /// The phases of which an application must be in one; empty: any phase passes.
     pub phases: Vec<api::Phase>,
-    /// Submitted, or not yet clean, since then.
+    /// The instant since when an application must have been submitted or have become clean; an
+    /// application that is not clean passes, too.
     pub since: Option<SystemTime>,
-    /// Only the latest generation of each id.
+    /// Whether only the latest generation of each id passes.
     pub latest_only: bool,
-    /// Only generations of this id.
+    /// The id whose generations alone pass; `None`: every id passes.
     pub application: Option<ApplicationId>,
 }
 
 /// A page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// Newest first.
+    /// The applications of this page, newest first.
     pub applications: Vec<api::Application>,
-    /// For the next page; empty when this is the last one.
+    /// The token for the next page; empty when this page is the last one.
     pub next: String,
-    /// The revision of all pages.
+    /// The revision that all pages of this listing show.
     pub revision: u64,
 }
 
 impl Service {
-    /// A page of the applications that pass the filter.
+    /// One page of the applications that pass the filter.
     pub async fn list(&self, filter: &Filter, page_size: usize, token: &str) -> Result<Page, Error> {
         let limit = if page_size == 0 { DEFAULT_PAGE } else { page_size.min(MAX_PAGE) };
         let (revision, mut after) = match token {
@@ -76,7 +77,8 @@ impl Service {
                 let queued = self.queue.place(&application).is_some();
                 if filter.passes(&loaded.facts, queued) {
                     if applications.len() == limit {
-                        // One more than the page holds: there is a next one, after what is on this one.
+                        // One more application passes than the page holds, so there is a next page
+                        // after the last one on this page.
                         let next = after.map(|after| format(revision, &after, filter)).unwrap_or_default();
                         return Ok(Page { applications, next, revision });
                     }
@@ -90,7 +92,8 @@ impl Service {
         }
     }
 
-    /// The next places where something may stand that passes the filter, as few as there is an index for.
+    /// The next places where an application may stand that passes the filter: as few as the indexes
+    /// can tell.
     async fn places(&self, filter: &Filter, revision: u64, after: Option<&Key>) -> Result<Vec<Key>, Error> {
         let read = |read| self.metadata.read(vec![read], Some(revision));
         let mut few = if let Some(id) = &filter.application {
@@ -131,7 +134,7 @@ impl Service {
 }
 
 impl Filter {
-    /// All that is not clean.
+    /// The filter that all applications pass which are not clean.
     pub fn unclean() -> Self {
         let phases = vec![
             api::Phase::Submitted,
@@ -157,7 +160,8 @@ impl Filter {
             && self.labels.iter().all(|(key, value)| facts.spec.labels.get(key) == Some(value))
     }
 
-    /// Whether the phase is asked for. One that nobody leads yet is SUBMITTED whether or not it has a place in a queue.
+    /// Whether the phase is asked for. An application that has no leader yet is SUBMITTED whether
+    /// or not it has a place in a queue.
     fn shows(&self, phase: api::Phase, queued: bool) -> bool {
         let queued = queued && phase == api::Phase::Submitted;
         self.phases.is_empty()
@@ -165,12 +169,13 @@ impl Filter {
             || (queued && self.phases.contains(&api::Phase::Queued))
     }
 
-    /// Whether nothing that is clean can pass: the index of what is not clean has all of it.
+    /// Whether only applications that are not clean can pass. The index of what is not clean then
+    /// holds all that pass.
     fn wants_only_unclean(&self) -> bool {
         !self.phases.is_empty() && !self.phases.contains(&api::Phase::Ended)
     }
 
-    /// Tells whether a token was given out for the same question.
+    /// The digest that tells whether a page token was given out for the same question.
     fn digest(&self) -> [u8; 8] {
         let mut labels: Vec<_> = self.labels.iter().collect();
         labels.sort();

@@ -1,4 +1,5 @@
-//! What only memory knows: when each leader was heard of last, and its counters of now. Never a revision, gone with the process.
+//! What only memory knows: when each leader was last heard of, and its latest counters. None of
+//! this is a revision, and all of it is gone with the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +10,20 @@ use proto::{ApplicationRef, api, jobgraph};
 
 use crate::model::timestamp;
 
-/// A leader that was not heard of for longer is stale.
+/// A leader that was not heard of for longer than this is stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(2);
 
-/// Who was heard of when.
+/// When each leader was last heard of.
+///
+/// Leaders beat twice a second; if each beat were a commit, a host at rest would write to its disk
+/// as often. So beats stay here, and an answer about an application says how old the leader's last
+/// word is.
 #[derive(Clone)]
 pub struct Live {
     heard: Arc<Mutex<HashMap<ApplicationRef, Heard>>>,
     clock: SharedClock,
-    /// Before this nothing was heard: after a restart the last word is older than the process.
+    /// Nothing was heard before this instant: after a restart, the last word of every leader is
+    /// older than the process.
     since: (Boot, SystemTime),
 }
 
@@ -33,7 +39,7 @@ struct Heard {
 }
 
 impl Live {
-    /// Nothing was heard yet.
+    /// An empty value: no leader was heard of yet.
     pub fn new(clock: SharedClock) -> Self {
         let since = (clock.boot(), clock.wall());
         Self { heard: Arc::default(), clock, since }
@@ -43,7 +49,8 @@ impl Live {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A beat of the leader. True: nothing was known of it, so that somebody has to see whether there is anything to be heard.
+    /// Takes a beat of the leader. `true`: nothing was known of the application before, so the
+    /// caller has to look whether the application is still alive or clean already.
     pub fn beat(&self, application: &ApplicationRef, epoch: u64, beat: &jobgraph::BeatRequest) -> bool {
         let heard = Heard {
             epoch,
@@ -57,7 +64,8 @@ impl Live {
         self.heard().insert(application.clone(), heard).is_none()
     }
 
-    /// The leader wrote: as good as a beat, but it says nothing of its counters. The answer is that of a beat.
+    /// Takes note of a leader's write, which is as good as a beat but says nothing of the counters.
+    /// The answer is the same as that of [`beat`](Self::beat).
     pub fn wrote(&self, application: &ApplicationRef, epoch: u64, source: &str) -> bool {
         let (at, wall) = (self.clock.boot(), self.clock.wall());
         let mut heard = self.heard();
@@ -86,7 +94,7 @@ impl Live {
         self.heard().len()
     }
 
-    /// Nothing more will be heard.
+    /// Forgets the leader of an application of which nothing more will be heard.
     pub fn forget(&self, application: &ApplicationRef) {
         self.heard().remove(application);
     }
@@ -108,7 +116,8 @@ impl Live {
         let (source, at, wall, known) = match heard {
             Some(heard) => (heard.source, heard.at, heard.wall, true),
             None => match self.began_here(shown) {
-                // Elected since this process started: it has 2 s to be heard, like any leader.
+                // The leader was elected since this process started; it has 2 s to be heard, like
+                // any leader.
                 Some((at, wall)) => ("record".into(), at, wall, true),
                 None => ("record".into(), self.since.0, self.since.1, false),
             },
@@ -136,7 +145,8 @@ impl Live {
         self.heard().get(application).map(|heard| heard.progress.clone()).unwrap_or_default()
     }
 
-    /// Adds what memory knows to an answer: its observation, who stands by, and counters of jobs that have not ended.
+    /// Adds what memory knows to an answer: the observation, the standbys, and counters of jobs
+    /// that have not ended.
     pub fn complete(&self, application: &ApplicationRef, shown: &mut api::Application) {
         shown.observation = Some(self.observation(application, shown));
         if shown.terminal {
@@ -198,10 +208,10 @@ mod tests {
         service.end(&fence, end, 0).await.unwrap();
         service.mark_clean(&fence, Vec::new()).await.unwrap();
         assert_eq!(service.live.len(), 0);
-        // It was on its way.
+        // This beat was on its way when the application became clean.
         assert!(service.heard(&fence, &beat).await.unwrap());
         assert_eq!(service.live.len(), 0);
-        // So was what its leader had to tell.
+        // So was this event of the leader.
         let event = api::Event { kind: "warning".into(), message: "late".into(), ..Default::default() };
         service.append_events(&fence, vec![event], Vec::new()).await.unwrap();
         assert_eq!(service.live.len(), 0);

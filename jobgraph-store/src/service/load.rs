@@ -10,26 +10,26 @@ use crate::keys::{Kind, artifacts, checkpoint, desired, fence, generation, head,
 use crate::model::{Facts, Refusal, view};
 use crate::store::{Key, Read, Stored, View};
 
-/// How many reads a generation takes.
+/// How many reads the facts of a generation take.
 const PARTS: usize = 10;
 
-/// Facts with the revisions that they were read at.
+/// The facts of a generation, with the revisions that they were read at.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The facts.
+    /// The facts that decisions rest on.
     pub facts: Facts,
     /// The number of the last event.
     pub sequence: head::EventSequence,
-    /// Which commit wrote what was read; what is not in here was absent.
+    /// Which commit wrote each key that was read; a key that is not in here was absent.
     pub revisions: BTreeMap<Key, u64>,
-    /// The revision that all of it is of.
+    /// The revision that all facts are of.
     pub at: u64,
-    /// The last revision that changed what is shown of the generation.
+    /// The last revision that changed what people see of the generation.
     pub shown: u64,
 }
 
 impl Service {
-    /// Resolves generation 0 to the latest.
+    /// Resolves a generation's number; 0 is the latest generation of the id.
     pub(crate) async fn resolve(&self, id: &ApplicationId, number: u64) -> Result<ApplicationRef, Error> {
         if number > 0 {
             return Ok(ApplicationRef { id: id.clone(), generation: Generation(number) });
@@ -48,7 +48,8 @@ impl Service {
         loaded(application, &view.answers, view.revision)
     }
 
-    /// Reads several generations as of a revision, at once; those that are there, in the same order.
+    /// Reads several generations at once, as of one revision. Generations that are gone are left
+    /// out; the others keep their order.
     pub(crate) async fn load_all(
         &self,
         applications: &[ApplicationRef],
@@ -69,14 +70,15 @@ impl Service {
         each.filter(is_there).collect()
     }
 
-    /// The application as people see it: what is secret in its URIs is masked.
+    /// The application as people see it: secrets in its URIs are masked.
     pub(crate) fn show(&self, loaded: &Loaded) -> api::Application {
         let mut shown = self.whole(loaded);
         proto::uri::mask_application(&mut shown);
         shown
     }
 
-    /// The application as its leader sees it, who has its files fetched.
+    /// The application as its leader sees it. Nothing is masked, because the leader has the files
+    /// fetched.
     fn whole(&self, loaded: &Loaded) -> api::Application {
         let mut whole = view::application(&loaded.facts, loaded.shown);
         self.live.complete(&loaded.facts.application, &mut whole);
@@ -92,7 +94,7 @@ impl Service {
     }
 }
 
-/// What a generation is made of, as far as decisions rest on it.
+/// The keys that a generation is made of, as far as decisions rest on them.
 fn parts(application: &ApplicationRef) -> [Read; PARTS] {
     let id = &application.id;
     [
@@ -126,13 +128,14 @@ fn loaded(application: &ApplicationRef, answers: &[Vec<(Key, Stored)>], at: u64)
         checkpoints: by_job(&checkpoint::prefix(application), &answers[9])?,
     };
     let sequence = first(answers, 3)?.unwrap_or_default();
-    // Not the checkpoints: they are shown, and are no change that anybody is told of.
+    // Checkpoints are left out: they are shown, but a new checkpoint is no change that watchers are
+    // told of.
     let shown = answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
     let revisions = answers.iter().flatten().map(|(key, stored)| (key.clone(), stored.revision)).collect();
     Ok(Loaded { facts, sequence, revisions, at, shown })
 }
 
-/// Why there is no such generation: of an id that has reached it, it was forgotten.
+/// Why a generation is absent. If its id has reached the number, the generation was forgotten.
 pub(crate) fn absent(application: &ApplicationRef, head: &head::Head) -> Refusal {
     match (head.latest(), application.generation) {
         (latest, _) if latest.get() == 0 => Refusal::IdNotFound(application.id.clone()),
@@ -141,7 +144,7 @@ pub(crate) fn absent(application: &ApplicationRef, head: &head::Head) -> Refusal
     }
 }
 
-/// What is kept for each job, under keys that are this prefix and the job's id.
+/// What the record keeps for each job, under keys that are this prefix and the job's id.
 fn by_job<K: Kind>(prefix: &Key, entries: &[(Key, Stored)]) -> Result<BTreeMap<proto::JobId, K>, Error> {
     let mut of_jobs = BTreeMap::new();
     for (key, stored) in entries {

@@ -1,5 +1,6 @@
-//! Manifests of many files. A value of the record has a bound, so a large manifest becomes a payload, blob first and
-//! pointer second; the record keeps its counts. Leaders and clusters do not notice: they are answered the whole of it.
+//! Manifests of many files. A value of the record has a bound, so a large manifest becomes a
+//! payload, blob first and pointer second, and the record keeps its counts. Leaders and clusters do
+//! not notice, because they are answered the whole manifest.
 
 use prost::Message as _;
 use proto::{Digest, api, job};
@@ -9,17 +10,20 @@ use crate::error::Error;
 use crate::keys::payload::Use;
 use crate::model::Refusal;
 
-/// A manifest up to this stands in the record itself, in bytes.
+/// A manifest of at most so many bytes stands in the record itself.
 const INLINE_BYTES: usize = 16 * 1024;
 
-/// The largest manifest, in bytes: a leader's record has to fit into a message with those of several jobs that are not published yet.
+/// The largest manifest, in bytes. A leader's record has to fit into one message, together with the
+/// manifests of several jobs that are not published yet.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// What manifests of published jobs may add to a leader's record, in bytes. Nobody publishes by them any more.
+/// How many bytes the manifests of published jobs may add to a leader's record. No leader publishes
+/// by these any more.
 const PUBLISHED_BYTES: usize = 2 * 1024 * 1024;
 
 impl Service {
-    /// The end as the record keeps it: a manifest that is too large for it is put into the payloads.
+    /// The end as the record keeps it: a manifest that is too large for the record is put into the
+    /// payloads.
     pub(crate) async fn fitting_end(&self, end: &job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some(manifest) = &end.manifest else { return Ok(end.clone()) };
         if !manifest.files_digest.is_empty() {
@@ -52,7 +56,7 @@ impl Service {
         Ok(job::JobEnd { manifest: Some(kept), ..end.clone() })
     }
 
-    /// The end as it was given.
+    /// The end as the cluster gave it, its manifest read back from the payloads.
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
         let manifest = job::Manifest::decode(self.blobs.read_whole(digest).await?)
@@ -60,7 +64,8 @@ impl Service {
         Ok(job::JobEnd { manifest: Some(manifest), ..end })
     }
 
-    /// Makes the ends of jobs whole, for a leader: of all that it has to publish, and of as many others as there is room for.
+    /// Makes the ends of jobs whole for a leader: those that the leader has to publish, and as many
+    /// others as there is room for.
     pub(crate) async fn whole_ends(&self, jobs: &mut [api::Job]) -> Result<(), Error> {
         let mut room = PUBLISHED_BYTES;
         for job in jobs {
@@ -69,7 +74,8 @@ impl Service {
                 Ok(whole) => whole,
                 Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
                 Err(error) => {
-                    // Damage of one job's list is no reason to refuse the leader its record: publishing says what is wrong.
+                    // Damage of one job's list is no reason to refuse the leader its record:
+                    // publishing says what is wrong.
                     tracing::error!(job = %job.job_id, "the list of its files cannot be read: {error}");
                     job.end = Some(end);
                     continue;
@@ -86,7 +92,7 @@ impl Service {
     }
 }
 
-/// The payload that an end as it is kept needs for its manifest.
+/// The payload that a kept end needs for its manifest.
 pub(crate) fn pointer(end: &job::JobEnd) -> Option<(Digest, Use)> {
     let digest = end.manifest.as_ref()?.files_digest.parse().ok()?;
     Some((digest, Use::Manifest))

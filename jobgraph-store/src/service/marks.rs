@@ -1,4 +1,5 @@
-//! Marks of payloads: made before anybody points to one, removed with what they mark. See `keys/payload.rs` for why that is safe.
+//! Marks of payloads: made before any record points to the payload, and removed with the payload.
+//! `keys/payload.rs` says why that is safe.
 
 use std::collections::HashSet;
 
@@ -12,14 +13,15 @@ use crate::keys::Kind as _;
 use crate::keys::payload::{self, SweepMark};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
-/// Keys that are read at once.
+/// How many keys are read at once.
 const READ_AHEAD: usize = 512;
 
-/// Marks that are removed in one commit.
+/// How many marks are removed in one commit.
 const REMOVED_AT_ONCE: usize = 90;
 
 impl Service {
-    /// The marks of these payloads with the revisions that wrote them, made where there is none.
+    /// The marks of these payloads with the revisions that wrote them. A payload without a mark
+    /// gets one.
     pub(crate) async fn marked(&self, digests: &[Digest]) -> Result<Vec<(SweepMark, u64)>, Error> {
         for _ in 0..TRIES {
             let reads = digests.iter().map(|digest| Read::Key(payload::sweep_key(*digest))).collect();
@@ -41,13 +43,15 @@ impl Service {
             if transaction.operations.is_empty() {
                 return Ok(marks);
             }
-            // Whatever became of it, what is there now is read again.
+            // The outcome of the commit does not matter, because the marks that are there now are
+            // read again.
             self.commit(transaction).await?;
         }
         Err(Error::Contended("a payload's mark".into()))
     }
 
-    /// Removes the marks of payloads that are not there; how many. One that was put meanwhile gets another mark.
+    /// Removes the marks of payloads that are not there, and answers how many. A payload that was
+    /// put meanwhile gets another mark.
     pub(crate) async fn prune_marks(&self, present: &HashSet<Digest>) -> Result<usize, Error> {
         let (mut after, mut removed) = (None, 0);
         let mut dead = Transaction::default();
@@ -61,7 +65,7 @@ impl Service {
                     continue;
                 };
                 if SweepMark::from_stored(&stored.value)?.sweeping {
-                    // A process that died has left it half done.
+                    // A process that died has left this sweep half done.
                     self.sweep(digest).await?;
                     continue;
                 }
@@ -84,7 +88,7 @@ impl Service {
         }
         match self.commit(dead).await? {
             Commit::Committed(_) => Ok(count),
-            // One of them was moved: the next sweep looks again.
+            // One of the marks was moved: the next sweep looks again.
             Commit::Conflict(_) => Ok(0),
         }
     }

@@ -1,5 +1,6 @@
-//! How long the past of the record is kept for those who watch and list: so many revisions at most, and each only so long. A host that
-//! rests does not keep for weeks what a busy one keeps for minutes.
+//! How long the past of the record is kept for callers that watch and list: so many revisions at
+//! most, and each of them only so long. So a host that rests does not keep for weeks what a busy
+//! host keeps for minutes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,18 +9,19 @@ use chassis::clock::{Boot, Clock as _};
 
 use super::Service;
 
-/// Looks in the time that the past is kept.
+/// How many times the loop looks in the time that the past is kept.
 const LOOKS: u32 = 4;
 
-/// The shortest pause between two of them.
+/// The shortest pause between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Which revision was the latest when.
+/// The latest revision at each look, oldest look first.
 #[derive(Debug, Default)]
 struct Looks(VecDeque<(Boot, u64)>);
 
 impl Looks {
-    /// Notes the latest revision; which one everything before is older than `past`, if that is known.
+    /// Notes the latest revision. Answers the newest revision that was noted `past` ago or earlier,
+    /// if there is one: the revisions before it are old.
     fn note(&mut self, now: Boot, revision: u64, past: Duration) -> Option<u64> {
         self.0.push_back((now, revision));
         let mut old = None;

@@ -1,4 +1,4 @@
-//! Payloads: verified while they are written, named by what they are.
+//! Payloads: verified while they are written, named by the digest of their bytes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use crate::keys::payload;
 use crate::model::Refusal;
 use crate::store::Read;
 
-/// A sender that is silent for longer has gone.
+/// A sender that is silent for longer than this has gone.
 const CHUNK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes of a payload, in order.
 pub type PayloadStream = BlobStream;
 
 impl Service {
-    /// Stores the bytes under their digest, also in place of what was found damaged. True: they were there before, and what comes is
-    /// not read to its end.
+    /// Stores the bytes under their digest, also in place of a payload that was found damaged.
+    /// `true`: the bytes were there before, and the sender's are not read to their end.
     pub async fn put_payload<S, E>(&self, digest: Digest, size: u64, mut chunks: S) -> Result<bool, E>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
@@ -73,7 +73,8 @@ impl Service {
                 if written == size { is.to_string() } else { format!("{written} bytes or more, of {size}") };
             return Err(Error::from(Refusal::PayloadDigestMismatch { said: digest.to_string(), is }).into());
         }
-        // Whoever points to it needs the mark: made here, while the bytes become durable, nobody waits for it.
+        // A caller that points to the payload needs its mark. The mark is made here, while the
+        // bytes become durable, because no caller has to wait for it then.
         let digests = [digest];
         let (finished, marked) = futures::join!(writer.finish(), self.marked(&digests));
         finished.map_err(error)?;
@@ -81,13 +82,15 @@ impl Service {
         Ok(false)
     }
 
-    /// Stores the bytes of a file on this host. True: they were there before.
+    /// Stores the bytes of a file on this host. `true`: the bytes were there before.
     ///
-    /// Why they are read, digested and written, and the file is not linked: a hard link is the same file under another name. The fetcher
-    /// places its cached files as links in working directories, so main() has a name for that file too, and who may write
-    /// to it (root always, an owner after `chmod`) would change, under its digest, what every application that pinned it falls back on.
-    /// A file of our own is changed by nobody, and the digest is of the very bytes that were written, so neither the
-    /// caller nor the file has to be trusted. What it costs is one pass of SHA-256 and one of the disk, beside each other.
+    /// The file is read, digested and written, and not linked, because a hard link is the same file
+    /// under another name. The fetcher places its cached files as links in working directories, so
+    /// main() has a name for that file too. A process that may write to the file (root always, its
+    /// owner after `chmod`) would change, under its digest, what every application that pinned it
+    /// falls back on. A file of the store's own is changed by no other process, and the digest is
+    /// of the very bytes that were written, so neither the caller nor the file has to be trusted.
+    /// The price is one pass of SHA-256 and one pass of the disk, side by side.
     pub async fn take_payload(&self, digest: Digest, path: &Path) -> Result<bool, Error> {
         let unreadable = |error: std::io::Error| {
             let (path, why) = (path.display().to_string(), error.to_string());
@@ -96,15 +99,16 @@ impl Service {
         if !path.is_absolute() {
             return Err(unreadable(std::io::Error::other("it is not an absolute path")));
         }
-        // Looked at before it is opened: opening a pipe waits until somebody writes into it.
+        // The store looks at the path before it opens it: opening a pipe waits until a process
+        // writes into it.
         let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(unreadable(std::io::Error::other("it is no regular file")));
         }
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size = file.metadata().await.map_err(unreadable)?.len();
-        // As large as the file, where that is small: an allocator keeps for good what large buffers
-        // took.
+        // The buffer is only as large as a small file, because an allocator keeps for good what
+        // large buffers took.
         let at_once = usize::try_from(size).unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES);
         let parts = ReaderStream::with_capacity(file, at_once).map_err(unreadable);
         self.put_payload(digest, size, parts).await
@@ -118,12 +122,13 @@ impl Service {
         Ok(digest)
     }
 
-    /// The bytes from `offset` on, verified on their way: a damaged payload is refused or ends in an error, never as if it were whole.
+    /// The bytes from `offset` on, verified on their way: a damaged payload is refused or ends in
+    /// an error, and never looks whole.
     pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
         Ok(self.blobs.read(digest, offset).await?)
     }
 
-    /// Whether the record of one generation needs these bytes.
+    /// Whether the record of one generation points to these bytes.
     pub async fn points_to(&self, id: &str, generation: u64, digest: Digest) -> Result<bool, Error> {
         let id = id.parse().map_err(Refusal::from)?;
         let application = ApplicationRef { id, generation: Generation(generation) };
@@ -132,7 +137,7 @@ impl Service {
         Ok(!found.answers[0].is_empty())
     }
 
-    /// Which of these are here.
+    /// Those of these payloads that are here.
     pub async fn stat_payloads(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
         let mut present = Vec::new();
         for digest in digests {

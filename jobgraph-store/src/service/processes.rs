@@ -18,11 +18,12 @@ pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
 /// Lifecycle's word for the processes that lead and stand by.
 const CONTENDER: &str = "contender";
 
-/// Records that are removed in one commit.
+/// How many records are removed in one commit.
 const REMOVED_AT_ONCE: usize = 90;
 
 impl Service {
-    /// Keeps one process, by its key; with a fence as a leader's write.
+    /// Keeps one process under its key. With a fence, the write commits only while the fence admits
+    /// it, like a leader's write.
     pub async fn put_process(
         &self,
         process: jobgraph::Process,
@@ -42,7 +43,7 @@ impl Service {
         self.tell_of_contender(&process).await
     }
 
-    /// What lifecycle knows of a contender, where people look: in its application.
+    /// Shows what lifecycle knows of a contender where people look for it: in its application.
     async fn tell_of_contender(&self, process: &jobgraph::Process) -> Result<(), Error> {
         let gave_up = process.state() == jobgraph::ProcessState::GaveUp;
         if process.kind != CONTENDER || process.state() == jobgraph::ProcessState::Gone {
@@ -54,7 +55,8 @@ impl Service {
             Ok(())
         });
         match told.await {
-            // A process of an application that the record does not hold: then nobody looks there.
+            // A record that does not hold the application refuses; then no reader looks for the
+            // contender there.
             Ok(_) | Err(Error::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -84,7 +86,8 @@ impl Service {
             if let Some(application) = &application {
                 let head: head::Head = load::one(&view, of_record + 1)?.unwrap_or_default();
                 match revision_of(&view, of_record) {
-                    // It may be forgotten meanwhile; then nothing of it may come again.
+                    // The generation may be forgotten meanwhile; then no process of it may be
+                    // written again.
                     Some(spec) => compares
                         .push(Compare { key: generation::spec_key(application), revision: Some(spec) }),
                     None => match load::absent(application, &head) {
@@ -125,7 +128,7 @@ impl Service {
         Err(Error::Contended(process.key.clone()))
     }
 
-    /// Processes whose key begins so, oldest first.
+    /// Processes whose key begins with `prefix`, oldest first.
     pub async fn list_processes(&self, prefix: &str) -> Result<Vec<jobgraph::Process>, Error> {
         let view = self.metadata.read(vec![Read::all(process::key(prefix))], None).await?;
         let stored =
@@ -135,7 +138,7 @@ impl Service {
         Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
     }
 
-    /// Forgets processes whose key begins so.
+    /// Forgets the processes whose key begins with `prefix`.
     pub async fn delete_processes(&self, prefix: &str) -> Result<(), Error> {
         loop {
             let read = Read::Range { prefix: process::key(prefix), after: None, limit: REMOVED_AT_ONCE };

@@ -1,4 +1,5 @@
-//! Who waits for room on the host, as its `up` reports: kept in memory, shown while it is fresh, never a revision.
+//! Which applications wait for room on the host, as the host's `up` reports. The queue is kept in
+//! memory and shown while it is fresh; it is never a revision.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +8,11 @@ use std::time::Duration;
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use proto::{ApplicationRef, Reason, api, jobgraph};
 
-/// A queue that was reported longer ago is not shown: nobody is `up`, so that nothing is known of it.
+/// A queue that was reported longer ago than this is not shown: no `up` is running, so nothing is
+/// known of the queue.
 pub const FRESH_FOR: Duration = Duration::from_secs(5);
 
-/// The queue of the host.
+/// The latest queue that the host has reported.
 #[derive(Clone)]
 pub struct Queue {
     reported: Arc<Mutex<Option<Reported>>>,
@@ -23,7 +25,7 @@ struct Reported {
 }
 
 impl Queue {
-    /// Nothing was reported yet.
+    /// An empty value: no queue was reported yet.
     pub fn new(clock: SharedClock) -> Self {
         Self { reported: Arc::default(), clock }
     }
@@ -32,7 +34,7 @@ impl Queue {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queue is this one now. An application that is named wrongly is left out.
+    /// Replaces the queue. An application whose name is malformed is left out.
     pub fn report(&self, report: jobgraph::ReportQueueRequest) {
         let jobgraph::ReportQueueRequest { running, max_running, waiting, length } = report;
         let places = (1..).zip(waiting).filter_map(|(position, waiting)| {
@@ -52,7 +54,8 @@ impl Queue {
         *self.reported() = Some(Reported { at: self.clock.boot(), places });
     }
 
-    /// Where this application waits; `None` when it does not, or nobody has said so lately.
+    /// The place where this application waits. `None`: the application does not wait, or no report
+    /// has said so lately.
     pub fn place(&self, application: &ApplicationRef) -> Option<api::QueuePlace> {
         let reported = self.reported();
         let reported = reported.as_ref()?;
@@ -60,7 +63,7 @@ impl Queue {
         reported.places.get(application).filter(|_| age <= FRESH_FOR).cloned()
     }
 
-    /// An application that nobody leads yet is QUEUED while it has a place.
+    /// Shows an application that has no leader yet as QUEUED while it has a place.
     pub fn complete(&self, application: &ApplicationRef, shown: &mut api::Application) {
         if shown.phase() != api::Phase::Submitted {
             return;
@@ -73,7 +76,8 @@ impl Queue {
     }
 }
 
-/// `place 3 of 12: the host runs 8 of at most 8 applications, 4 of them of team=orders`.
+/// The sentence for people: `place 3 of 12: the host runs 8 of at most 8 applications, 4 of them of
+/// team=orders`.
 fn sentence(place: &api::QueuePlace) -> String {
     let api::QueuePlace { position, length, running, max_running, share, share_running, .. } = place;
     let of_share = match share.as_str() {

@@ -1,4 +1,5 @@
-//! What leaders and clusters write: the record's trait, kept by the service.
+//! What leaders and clusters write. [`Record`] is the conversation, and the service is the
+//! implementation that keeps it; the other one is the client, which relays it.
 
 mod ends;
 mod signs;
@@ -24,10 +25,10 @@ use crate::keys::{secrets, unclean};
 use crate::model::{Draft, attempt, checkpoint, cluster, ending, identity, job as job_model, savepoint};
 use crate::store::{Operation, Read};
 
-/// Artifacts whose payloads are pointed to in one commit.
+/// How many artifacts' payloads are pointed to in one commit.
 const ARTIFACTS_AT_ONCE: usize = 32;
 
-/// The largest graph description that is kept, in bytes; of a larger one only the names of the vertices.
+/// The largest graph description that is kept, in bytes; a larger one loses its details, then more.
 const MAX_DESCRIPTION_BYTES: usize = 60 * 1024;
 
 #[async_trait]
@@ -59,7 +60,7 @@ impl Record for Service {
             disposition: disposition.into(),
             record: Some(self.record_of(&loaded).await?),
             secret_values: secrets.values.into_iter().collect(),
-            // Minted where the key is: on the wire.
+            // Tokens are minted where the key is: on the wire.
             tokens: None,
         })
     }
@@ -71,8 +72,9 @@ impl Record for Service {
     ) -> Answer<Vec<api::PinnedArtifact>, PinRefused> {
         let digests = artifacts.iter().map(|artifact| artifact.digest.parse());
         let digests = digests.collect::<Result<Vec<Digest>, _>>().map_err(Error::from)?;
-        // So many that one commit cannot hold them: references go before the record that needs them. One too many is
-        // released at clean, one too few would lose bytes.
+        // There may be more artifacts than one commit can hold, so references go before the record
+        // that needs them. A reference too many is released at clean; a reference too few would
+        // lose bytes.
         let (last, before) = digests.split_at(digests.len().min(ARTIFACTS_AT_ONCE));
         for digests in before.chunks(ARTIFACTS_AT_ONCE) {
             self.write_with(&fence.application, Guard::Epoch, |draft| {
@@ -275,7 +277,8 @@ impl Record for Service {
         Ok(write.await?.0)
     }
 
-    /// Secrets and the place among what is not clean go with the same commit, payloads of artifacts right after it.
+    /// Marks the generation clean. The same commit removes its secrets and its mark of what is not
+    /// clean; the payloads of artifacts are released right after it.
     async fn mark_clean(&self, fence: &EpochFence, leftovers: Vec<String>) -> Answer<()> {
         let application = &fence.application;
         let (_, loaded) = self
@@ -290,7 +293,7 @@ impl Record for Service {
         let (service, facts) = (self.clone(), loaded.facts);
         let released = to_its_end("release", async move { service.release_artifacts(&facts).await });
         if let Err(error) = released.await.flatten() {
-            // The periodic sweep does it again.
+            // The periodic sweep releases them later.
             tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
         }
         Ok(())
@@ -344,7 +347,8 @@ fn pointing(draft: &Draft, digests: &[Digest]) -> Extra {
     Extra { pointers: new.map(|digest| (*digest, Use::Artifact)).collect(), operations: Vec::new() }
 }
 
-/// The description as it is kept: what is too large loses its details first.
+/// The description as it is kept: one that is too large loses details first, then the statement,
+/// then everything.
 fn fitting(mut description: api::GraphDescription) -> api::GraphDescription {
     use prost::Message as _;
     if description.encoded_len() > MAX_DESCRIPTION_BYTES {

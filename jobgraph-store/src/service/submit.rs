@@ -16,16 +16,17 @@ use crate::store::{Commit, Compare, Operation, Read, Transaction};
 /// What a submission came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submitted {
-    /// The generation.
+    /// The generation that the submission was answered with.
     pub application: api::Application,
-    /// The request id was accepted before.
+    /// Whether the request id was accepted before.
     pub accepted_earlier: bool,
-    /// It was there before.
+    /// Whether the generation was there before the request.
     pub existing: bool,
 }
 
 impl Service {
-    /// Makes a new generation, durable before it is answered; idempotent by request id.
+    /// Makes a new generation, durable before it is answered. The same request id is answered the
+    /// same generation.
     pub async fn submit(&self, request: api::SubmitRequest) -> Result<Submitted, Error> {
         spec::check_target(&request)?;
         let violations = spec::violations(&request);
@@ -46,7 +47,7 @@ impl Service {
         if !spec.application_id.is_empty() {
             return Ok(spec.application_id.parse()?);
         }
-        // Without the digits and letters that are taken for one another.
+        // The alphabet lacks digits and letters that people take for one another.
         const ALPHABET: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
         let mut random = rand::rng();
         let unique: String =
@@ -55,8 +56,8 @@ impl Service {
         Ok(format!("{stem}-{unique}").parse()?)
     }
 
-    /// What a request was answered with. One whose generation was forgotten is forgotten as well, from the same commit on, although its
-    /// key goes a little later.
+    /// What a request was answered with. A request whose generation was forgotten is forgotten with
+    /// the same commit, although its key goes a little later.
     async fn still_kept(
         &self,
         accepted: Option<request::AcceptedRequest>,
@@ -67,7 +68,7 @@ impl Service {
         Ok(unless_forgotten(loaded)?.map(|_| accepted))
     }
 
-    /// `None`: somebody else was faster, or a generated id is taken.
+    /// One try. `None`: another writer was faster, or a generated id is taken.
     async fn try_submit(
         &self,
         request: &api::SubmitRequest,
@@ -126,7 +127,7 @@ impl Service {
             }
             Submission::Existing(application) => {
                 accept(&application, true);
-                // It was decided on whether the latest one is clean.
+                // The decision rests on whether the latest generation is clean.
                 let state = generation::state_key(&application);
                 let revision = latest.as_ref().and_then(|latest| latest.revisions.get(&state).copied());
                 transaction.compares.push(Compare { key: state, revision });
@@ -155,7 +156,7 @@ impl Service {
     }
 }
 
-/// `None` where there is no such generation any more.
+/// `None` where the generation was forgotten.
 fn unless_forgotten(loaded: Result<Loaded, Error>) -> Result<Option<Loaded>, Error> {
     match loaded {
         Err(Error::Refused(Refusal::Forgotten(_))) => Ok(None),
@@ -163,7 +164,7 @@ fn unless_forgotten(loaded: Result<Loaded, Error>) -> Result<Option<Loaded>, Err
     }
 }
 
-/// What a submission that is only checked would make.
+/// The application that a submission would make, for a submission that is only checked.
 fn planned(new: &New) -> api::Application {
     let mut shown = crate::model::view::application(&facts(new), 0);
     proto::uri::mask_application(&mut shown);

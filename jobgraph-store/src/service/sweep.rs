@@ -1,5 +1,6 @@
-//! Sweeping payloads that no record points to. The mark says *sweeping* before references are read again; afterwards it has gone with
-//! the payload, or got a number one higher: a pointer that was being written meanwhile compares the mark and does not commit.
+//! Sweeping payloads that no record points to. The mark says *sweeping* before the references are
+//! read again; afterwards the mark has gone with the payload or has a number one higher. A pointer
+//! that was being written meanwhile compares the mark and does not commit.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -15,14 +16,16 @@ use crate::keys::{Kind, generation};
 use crate::model::Facts;
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
-/// A payload that nothing points to is left alone this long: its pointer may be on its way.
+/// A payload that no record points to is left alone this long, because its pointer may be on its
+/// way.
 pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 
-/// How often all payloads are looked at.
+/// How often the store looks at all payloads.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 impl Service {
-    /// Sweeps again and again; the first time some while after the start, which has better things to do.
+    /// Sweeps again and again. The first sweep comes some time after the start, because a store
+    /// that starts has better things to do.
     pub async fn keep_sweeping(&self) {
         loop {
             if let Err(error) = self.finish_forgetting().await {
@@ -37,7 +40,8 @@ impl Service {
         }
     }
 
-    /// Removes every payload that nothing points to and that is older than `kept`. How many.
+    /// Removes every payload that no record points to and that is older than `kept`; answers how
+    /// many.
     pub async fn sweep_all(&self, kept: Duration) -> Result<usize, Error> {
         let now = self.clock.wall();
         let mut removed = 0;
@@ -53,7 +57,7 @@ impl Service {
         Ok(removed)
     }
 
-    /// Removes one payload if nothing points to it. True: it is gone.
+    /// Removes one payload if no record points to it. `true`: the payload is gone.
     pub async fn sweep(&self, digest: Digest) -> Result<bool, Error> {
         let _alone = self.sweeping.lock().await;
         let key = payload::sweep_key(digest);
@@ -70,14 +74,14 @@ impl Service {
         let Some(marked) = self.mark(digest, revision_of(&view, 0), &sweeping).await? else {
             return Ok(false);
         };
-        // From here on no pointer to it commits; those that did are seen.
+        // From here on no pointer to the payload commits; the pointers that did commit are seen.
         let references = self.metadata.read(vec![Read::all(payload::reference_prefix(digest))], None).await?;
         let unused = references.answers[0].is_empty();
         if unused {
             self.blobs.remove(digest).await?;
         }
         if unused {
-            // The mark goes with what it marks.
+            // The mark goes with the payload.
             let compares = vec![Compare { key: key.clone(), revision: Some(marked) }];
             self.commit(Transaction { compares, operations: vec![Operation::Delete(key)] }).await?;
         } else {
@@ -106,7 +110,8 @@ impl Service {
         })
     }
 
-    /// Removes references of artifacts whose generation is clean; how many references are left.
+    /// Removes references to artifacts whose generation is clean; answers how many references are
+    /// left.
     async fn drop_dead(
         &self,
         references: &[(crate::store::Key, crate::store::Stored)],
@@ -134,7 +139,8 @@ impl Service {
         Ok(load::one::<generation::GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
     }
 
-    /// Frees the payloads of a clean generation's artifacts, and of the files that its graphs needed.
+    /// Frees the payloads of a clean generation's artifacts, and of the files that its graphs
+    /// needed.
     pub(crate) async fn release_artifacts(&self, facts: &Facts) -> Result<(), Error> {
         let pinned = facts.artifacts.pinned.iter().map(|artifact| &artifact.digest);
         let needed = facts.jobs.values().flat_map(|job| &job.payload_digests);

@@ -1,11 +1,12 @@
-//! Work that is not cut when its caller goes: the server drops a call with its caller, and a leader that is told *clean* leaves.
+//! Work that is not cut when its caller goes. The server drops a call when its caller goes, and a
+//! leader that is told *clean* leaves.
 
 use chassis::tasks::detached;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// Does the work to its end; the answer is for those who are still there.
+/// Does the work to its end, and answers a caller that is still there.
 pub(super) async fn to_its_end<T: Send + 'static>(
     name: &'static str,
     work: impl Future<Output = T> + Send + 'static,
@@ -13,7 +14,7 @@ pub(super) async fn to_its_end<T: Send + 'static>(
     let (done, answer) = oneshot::channel();
     let why = "its caller may be gone before it is done, and half of it would be left to the periodic sweep";
     detached(name, why, async move {
-        // Nobody may be waiting any more.
+        // The caller may have gone.
         let _ = done.send(work.await);
     });
     answer.await.map_err(|_| Error::Internal(format!("{name} has ended without an answer")))

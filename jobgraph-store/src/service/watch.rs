@@ -1,4 +1,5 @@
-//! Watching: a snapshot, its end, changes, bookmarks; and the record of one generation for its leader.
+//! Watching: a snapshot, its end, changes and bookmarks; and the record of one generation for its
+//! leader.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,23 +16,23 @@ use crate::keys::generation::spec_key;
 use crate::keys::generation_of;
 use crate::model::Refusal;
 
-/// How often a watch of one application hears of its leader.
+/// How often a watch of one application hears how old the leader's last word is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(1);
 
-/// Items on their way to a watcher; a slower one is waited for.
+/// How many items are on their way to a watcher; the feeder waits for a slower watcher.
 const ROOM: usize = 16;
 
-/// Changes that are read at once.
+/// How many changes are read at once.
 const READ_AHEAD: usize = 256;
 
 /// What a watcher is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchItem {
-    /// State of one application.
+    /// The state of one application.
     Application(Box<api::Application>),
-    /// The snapshot is complete up to this revision.
+    /// The snapshot is complete, as of this revision.
     SnapshotEnd(u64),
-    /// Nothing newer up to this revision.
+    /// No change up to the bookmark's revision is left to tell.
     Bookmark(api::Bookmark),
     /// This generation is gone from the record.
     Forgotten(ApplicationRef),
@@ -42,12 +43,13 @@ pub enum WatchItem {
 pub enum Snapshot {
     /// Every generation.
     Whole,
-    /// Those that are not clean.
+    /// Only the generations that are not clean.
     Unclean,
 }
 
 impl Service {
-    /// Changes of one application (its latest generation unless one is named) or of all.
+    /// Changes of one application (of its latest generation unless one is named), or of all
+    /// applications.
     pub async fn watch(
         &self,
         one: Option<(ApplicationId, u64)>,
@@ -63,7 +65,7 @@ impl Service {
             None => None,
         };
         if after_revision > 0 {
-            // Refused at once when it is no longer kept.
+            // A revision that is no longer kept is refused at once.
             self.metadata.changes(after_revision, 1).await?;
         }
         let service = self.clone();
@@ -103,7 +105,7 @@ impl Service {
         }
     }
 
-    /// What is so now; the revision that it is of.
+    /// Sends what is so now, and answers the revision of the snapshot.
     async fn snapshot(
         &self,
         one: Option<&ApplicationRef>,
@@ -139,8 +141,8 @@ impl Service {
         Ok(revision)
     }
 
-    /// Tells of what changed after `seen`: each application once, as it is at the last of the revisions that were looked at, which is the
-    /// answer. `None`: the one that is watched is gone.
+    /// Tells of what changed after `seen`: each application once, as it is at the last revision
+    /// that was looked at, which is also the answer. `None`: the watched generation is gone.
     async fn pass_on(
         &self,
         one: Option<&ApplicationRef>,
@@ -157,7 +159,7 @@ impl Service {
             let loaded = match self.load(&application, Some(reached)).await {
                 Ok(loaded) => loaded,
                 Err(Error::Refused(Refusal::Forgotten(_))) => {
-                    // What it had goes in several commits; the first one takes its spec.
+                    // A forgotten generation goes in several commits; the first one takes its spec.
                     let spec = spec_key(&application);
                     if changes.iter().any(|change| change.key == spec) {
                         feed.send(WatchItem::Forgotten(application)).await;
@@ -200,7 +202,8 @@ impl Service {
         Ok(api::Bookmark { revision, observation: shown.observation, progress, queue: shown.queue })
     }
 
-    /// The record of one generation: as it is, then again after each change. Ends when it is clean.
+    /// The record of one generation: the present one, then another after each change. The stream
+    /// ends when the generation is clean.
     pub async fn watch_record(
         &self,
         application: &ApplicationRef,

@@ -1,5 +1,5 @@
-//! One write of one generation: load, decide, commit the difference. A conflict means that somebody else was faster: everything is
-//! read and decided again, a bounded number of times.
+//! One write of one generation: load, decide, commit the difference. A conflict means that another
+//! writer was faster: then everything is read and decided again, a bounded number of times.
 
 use std::time::Duration;
 
@@ -17,18 +17,21 @@ use crate::store::{Commit, Compare, Key, Operation, Transaction};
 /// How often a decision is made anew after a conflict.
 pub(super) const TRIES: usize = 32;
 
-/// Whose fence is compared inside the write.
+/// The fence that the commit compares.
+///
+/// The decision checks that the writer's number is the current one; the compare makes that check
+/// hold at the instant of the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
-    /// What a leader decides.
+    /// A leader decides: the attempt's fence is compared.
     Epoch,
-    /// What a cluster reports.
+    /// A cluster reports: the incarnation's fence is compared.
     Incarnation,
-    /// What a client asks for: no fence.
+    /// A client asks: no fence is compared.
     Client,
 }
 
-/// What a write needs beside the facts.
+/// What a write adds to the change of the facts.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
     /// Payloads that the record points to from now on.
@@ -38,7 +41,7 @@ pub(crate) struct Extra {
 }
 
 impl Service {
-    /// A write that needs nothing but the facts.
+    /// A write that needs only the facts.
     pub(crate) async fn write<T>(
         &self,
         application: &ApplicationRef,
@@ -51,7 +54,7 @@ impl Service {
         self.write_with(application, guard, |draft| Ok((decide(draft)?, Extra::default()))).await
     }
 
-    /// A write: decided anew whenever somebody else was faster.
+    /// A write, decided anew each time another writer was faster.
     pub(crate) async fn write_with<T>(
         &self,
         application: &ApplicationRef,
@@ -86,7 +89,7 @@ impl Service {
         Err(Error::Contended(application.to_string()))
     }
 
-    /// Commits; the places where a test can end the process.
+    /// Commits a transaction, with the places around the commit where a test can end the process.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
         chassis::failpoint::hit("store.before-commit").await;
         let committed = self.metadata.commit(transaction).await?;
@@ -94,7 +97,7 @@ impl Service {
         Ok(committed)
     }
 
-    /// The difference as a transaction; `None` if there is none.
+    /// The difference as a transaction; `None` if nothing differs.
     async fn transaction(
         &self,
         guard: Guard,
@@ -134,7 +137,7 @@ impl Service {
                 sequence.last += 1;
                 let mut told = told.clone();
                 told.event_id = sequence.last;
-                // A new key: the sequence is compared, so nobody else has this number.
+                // The key is new: the sequence is compared, so no other writer has this number.
                 change
                     .transaction
                     .operations
@@ -147,7 +150,7 @@ impl Service {
             Guard::Incarnation => change.compare(fence::cluster_key(id)),
             Guard::Client => {}
         }
-        // What every decision rests on, whether it changes it or not.
+        // Every decision rests on these keys, whether it changes them or not.
         change.compare(head::key(id));
         change.compare(generation::state_key(application));
         change.compare(desired::key(application));
@@ -157,8 +160,8 @@ impl Service {
         Ok(Some(transaction))
     }
 
-    /// Adds references to payloads: the mark is read, then the payload is looked for, and the mark is compared in the
-    /// commit. A sweep in between moves the mark, or removes it.
+    /// Adds references to payloads. The mark is read, then the payload is looked for, and the
+    /// commit compares the mark, because a sweep in between moves the mark or removes it.
     pub(crate) async fn point(
         &self,
         application: &ApplicationRef,

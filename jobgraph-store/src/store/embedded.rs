@@ -1,5 +1,6 @@
-//! The record in one redb file. One process opens the file (its own lock says so), one thread writes it; transactions
-//! that wait while another is made durable are committed together, each with a revision of its own.
+//! The record in one redb file. One process opens the file, which the file's own lock sees to, and
+//! one thread writes it. Transactions that wait while another is made durable are committed
+//! together, each with a revision of its own.
 
 mod batch;
 mod compact;
@@ -17,13 +18,13 @@ use super::{Change, Commit, KEPT_REVISIONS, Metadata, Read, StoreError, Transact
 pub use file::Opener;
 use file::RecordFile;
 
-/// Transactions that wait for the writer; more wait at the door.
+/// How many transactions wait for the writer; further callers wait for a place in this queue.
 const QUEUE: usize = 256;
 
-/// Revisions of the past that are given up in one transaction.
+/// How many revisions of the past are given up in one transaction.
 const FORGOTTEN_AT_ONCE: u64 = 500;
 
-/// Transactions that are made durable together.
+/// How many transactions are made durable together at most.
 const BATCH: usize = 64;
 
 /// A backend in one file.
@@ -42,12 +43,13 @@ struct Waiting {
 }
 
 impl EmbeddedMetadata {
-    /// Opens the file, or makes it. Refused while another process has it open.
+    /// Opens the file, or makes it. The file is refused while another process has it open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_with(Opener::file(path), KEPT_REVISIONS)
     }
 
-    /// Opens what the opener gives, and keeps so many revisions: for tests of a failing disk.
+    /// Opens what the opener gives, and keeps so many revisions. Tests of a failing disk come this
+    /// way.
     pub fn open_with(opener: Opener, kept: u64) -> Result<Self, StoreError> {
         let file = RecordFile::open(opener, kept)?;
         let revision = watch::Sender::new(file.revision());
@@ -61,7 +63,8 @@ impl EmbeddedMetadata {
         Ok(Self { file, revision, queue: Some(queue), writer: Mutex::new(Some(writer)) })
     }
 
-    /// Waits until nothing more can be written: the writer has ended, which it does only by a defect.
+    /// Waits until nothing more can be written, because the writer has ended. The writer ends
+    /// before the backend is dropped only by a defect.
     pub async fn ended(&self) {
         if let Some(queue) = &self.queue {
             queue.closed().await;
@@ -84,7 +87,8 @@ impl EmbeddedMetadata {
 }
 
 impl Drop for EmbeddedMetadata {
-    /// The file is closed when this returns: whoever opens it next finds its lock free.
+    /// The file is closed when this returns, so that the next process that opens the file finds its
+    /// lock free.
     fn drop(&mut self) {
         self.queue = None;
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -119,7 +123,7 @@ impl Metadata for EmbeddedMetadata {
         let file = self.file.clone();
         let compacted = tokio::task::spawn_blocking(move || {
             let read = || file.read().unwrap_or_else(PoisonError::into_inner);
-            // Step by step, so that commits have their turn in between.
+            // The past is given up step by step, so that commits have their turn in between.
             while read().forget_past(before, FORGOTTEN_AT_ONCE)? {}
             if read().is_mostly_free()? {
                 file.write().unwrap_or_else(PoisonError::into_inner).shrink()?;
@@ -153,7 +157,7 @@ impl Writer {
                 batch.into_iter().map(|w| (w.transaction, w.answer)).unzip();
             let outcomes = self.commit(&transactions);
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                // Nobody may be waiting any more; the commit stands all the same.
+                // The caller may have stopped waiting; the commit stands all the same.
                 let _ = answer.send(outcome);
             }
         }

@@ -1,5 +1,5 @@
-//! The laws of [`Metadata`] as tests for any backend. Each is a function that answers what it found wrong, so that a mutant backend
-//! can be shown to be caught by it.
+//! The laws of [`Metadata`] as tests for any backend. Each law is a function that answers what it
+//! found wrong, so that a mutant backend can be shown to be caught by it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 
 use super::{Change, Commit, Compare, Key, Metadata, Operation, Read, StoreError, Stored, Transaction};
 
-/// A law: `Err` says how it is broken.
+/// What a law found: `Err` says how the backend breaks it.
 pub(crate) type Verdict = Result<(), String>;
 
 /// A backend that can be opened again, with all that was durable.
 #[async_trait::async_trait]
 pub(crate) trait Bed: Send + Sync {
-    /// The backend; opened if it is not. It keeps `KEPT` revisions.
+    /// The backend, opened if it is not. It keeps `KEPT` revisions.
     async fn open(&mut self) -> Arc<dyn Metadata>;
-    /// Ends it as a crash does: what was not durable is gone.
+    /// Ends the backend as a crash does: what was not durable is gone.
     async fn crash(&mut self);
 }
 
-/// Revisions that a backend under test keeps.
+/// How many revisions a backend under test keeps.
 pub(crate) const KEPT: u64 = 50;
 
 macro_rules! ensure {
@@ -63,7 +63,7 @@ async fn get(store: &dyn Metadata, text: &str) -> Result<Option<(String, u64)>, 
         .map(|(_, stored)| (String::from_utf8(stored.value.to_vec()).unwrap(), stored.revision)))
 }
 
-/// Law 1 and 2: all or nothing, and only while every compare holds.
+/// Laws 1 and 2: a commit happens as a whole or not at all, and only while every compare holds.
 pub(crate) async fn a_commit_is_atomic_and_compared(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let first = committed(&*store, vec![put("a", "1"), put("b", "1")]).await?;
@@ -92,7 +92,8 @@ pub(crate) async fn a_commit_is_atomic_and_compared(bed: &mut dyn Bed) -> Verdic
     Ok(())
 }
 
-/// Law 2 and 3: of writers that count up one key together none is lost, and no revision is given out twice.
+/// Laws 2 and 3: of writers that count up one key together no update is lost, and no revision is
+/// given out twice.
 pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let mut writers = JoinSet::new();
@@ -106,7 +107,8 @@ pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
                 let now = get(&*store, "count").await?;
                 let (count, revision) =
                     now.map_or((0, None), |(text, revision)| (text.parse().unwrap(), Some(revision)));
-                // Everybody has read before anybody writes: at first for certain, later most of the time.
+                // Every writer has read before any of them writes: in the first round for certain,
+                // later most of the time.
                 if std::mem::take(&mut first) {
                     all_have_read.wait().await;
                 }
@@ -136,7 +138,7 @@ pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
     Ok(())
 }
 
-/// Law 3 and 4: what was answered is there after a crash, and revisions go on.
+/// Laws 3 and 4: what was answered is there after a crash, and revisions go on.
 pub(crate) async fn what_was_answered_survives_a_crash(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let mut last = 0;
@@ -160,7 +162,7 @@ pub(crate) async fn what_was_answered_survives_a_crash(bed: &mut dyn Bed) -> Ver
     Ok(())
 }
 
-/// Law 5: answers of one read belong together, and the past can be read.
+/// Law 5: the answers of one read belong together, and the past can be read.
 pub(crate) async fn a_read_is_of_one_instant_and_the_past_stays(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     committed(&*store, vec![put("p/1", "a"), put("p/2", "a"), put("q", "a")]).await?;
@@ -225,7 +227,7 @@ pub(crate) async fn a_watch_has_no_gap_and_no_duplicate(bed: &mut dyn Bed) -> Ve
     Ok(())
 }
 
-/// Law 6 and 7: the last revisions can be asked for, and older ones are refused by name.
+/// Laws 6 and 7: the last revisions can be asked for, and older ones are refused by name.
 pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let mut last = 0;
@@ -252,7 +254,8 @@ pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict
     Ok(())
 }
 
-/// Law 7: what was given up is gone, also after a crash; what is now, and the past since then, is untouched.
+/// Law 7: what was given up is gone, also after a crash; the present values, and the past since
+/// then, are untouched.
 pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let mut last = 0;
@@ -289,7 +292,7 @@ pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut d
     Ok(())
 }
 
-/// The limits of the seam.
+/// The limits of the seam: what is over them is refused and not done.
 pub(crate) async fn what_is_too_large_is_refused_and_not_done(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
     let large = committed_or(&*store, vec![put("large", &"x".repeat(super::MAX_VALUE_BYTES))]).await;
@@ -359,7 +362,8 @@ pub(crate) async fn every_revision_reads_as_it_was(bed: &mut dyn Bed, history: &
             .map_err(|error| error.to_string())?;
         let read: BTreeMap<Key, Stored> = view.answers[0].iter().cloned().collect();
         ensure!(read == *map, "revision {revision} reads {read:?}, it was {map:?}");
-        // Of the keys up to each one, in front of all and behind all, the last.
+        // Asks for the last key up to each of these, which lie among the keys, before all and
+        // behind all.
         let untils: Vec<Key> = ["a", "k/", "k/0", "k/3", "k/31", "k/5", "z"].map(key).to_vec();
         let last = |until: &Key| Read::Last { prefix: key("k/"), until: until.clone() };
         let view = store.read(untils.iter().map(last).collect(), Some(revision as u64)).await;
@@ -373,7 +377,7 @@ pub(crate) async fn every_revision_reads_as_it_was(bed: &mut dyn Bed, history: &
     Ok(())
 }
 
-/// Every law but the random one, by name.
+/// The names of all laws but the random one.
 pub(crate) const ALL: [&str; 8] = [
     "a_commit_is_atomic_and_compared",
     "no_update_is_lost",

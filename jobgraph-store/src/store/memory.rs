@@ -1,4 +1,5 @@
-//! The record in memory: a real backend for tests and simulations. Durable for as long as the value lives.
+//! The record in memory: a real backend for tests and simulations, durable for as long as the value
+//! lives.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -24,7 +25,7 @@ pub struct MemoryMetadata {
 struct State {
     revision: u64,
     data: BTreeMap<Key, Stored>,
-    /// By key and the revision that changed it: what it was before.
+    /// The value of a key before a change, by the key and the revision that changed it.
     history: BTreeMap<(Key, u64), Option<Stored>>,
     log: VecDeque<(u64, Vec<Key>)>,
 }
@@ -119,7 +120,7 @@ impl State {
         revision
     }
 
-    /// Forgets how it came to the revision `until`.
+    /// Forgets the changes that led to the revision `until`.
     fn forget_until(&mut self, until: u64) {
         while self.log.front().is_some_and(|(oldest, _)| *oldest <= until) {
             let Some((oldest, keys)) = self.log.pop_front() else { break };
@@ -149,7 +150,7 @@ impl Metadata for MemoryMetadata {
             }
         }
         let revision = state.apply(transaction.operations, self.kept);
-        // Under the lock, so that revisions are shown in their order.
+        // The revision is shown under the lock, so that revisions are shown in their order.
         self.revision.send_replace(revision);
         Ok(Commit::Committed(revision))
     }

@@ -1,4 +1,5 @@
-//! Backends that are wrong in one thing each: every law has at least one that it catches, so that no law is empty.
+//! Backends that are wrong in one thing each. Every law has at least one backend that it catches,
+//! so that no law is empty.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -11,34 +12,34 @@ use super::laws::{ALL, Bed, KEPT, judge};
 use super::memory::MemoryMetadata;
 use super::{Change, Commit, MAX_OPERATIONS, Metadata, Operation, Read, StoreError, Transaction, View};
 
-/// What is wrong.
+/// The one thing that is wrong with a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Compares are not looked at.
+    /// The backend does not look at compares.
     IgnoresCompares,
-    /// Only the first compare is looked at.
+    /// The backend looks at the first compare only.
     ComparesTheFirst,
-    /// Compares are looked at some time before the commit.
+    /// The backend looks at compares some time before the commit.
     ComparesEarly,
-    /// The last operation of several is left out.
+    /// The backend leaves out the last of several operations.
     TearsCommits,
-    /// Commits are answered before they are durable, and a crash loses them.
+    /// The backend answers commits before they are durable, and a crash loses them.
     AnswersBeforeDurable,
     /// After a crash revisions begin anew.
     ReusesRevisions,
     /// Each answer of a read is of another instant, the latest.
     ReadsTheLatest,
-    /// Every seventh change is left out.
+    /// The backend leaves out every seventh change.
     SkipsChanges,
     /// Changes of the revision that was asked for come again.
     RepeatsChanges,
-    /// What is no longer kept is left out without a word.
+    /// Changes that are no longer kept are left out without a word.
     HidesCompaction,
-    /// The past is never given up.
+    /// The backend never gives up the past.
     KeepsWhatWasGivenUp,
-    /// Limits are not looked at.
+    /// The backend does not look at limits.
     TakesAnything,
-    /// What is put at keys with this in them (`^`: that begin so) is answered as done, and lost.
+    /// A put at a key with this in it (with `^`: that begins so) is answered as done, and is lost.
     Loses(&'static str),
 }
 
@@ -57,7 +58,7 @@ const FAULTS: [Fault; 12] = [
     Fault::TakesAnything,
 ];
 
-/// A right backend behind something wrong.
+/// A right backend behind one fault.
 pub(crate) struct Mutant {
     right: MemoryMetadata,
     fault: Fault,
@@ -124,7 +125,7 @@ impl Metadata for Mutant {
                 Ok(changes.into_iter().filter(|change| change.revision % 7 != 0).collect())
             }
             Fault::RepeatsChanges => {
-                // Once, so that whoever follows comes to an end.
+                // The changes are repeated once only, so that a follower comes to an end.
                 let again = if after == 4 { after - 1 } else { after };
                 self.right.changes(again, limit).await
             }
@@ -176,7 +177,7 @@ impl Bed for MutantBed {
             self.store = Arc::new(Mutant::new(self.fault));
         }
         if self.fault == Fault::ReusesRevisions {
-            // What is stored is there, but the count of revisions is not.
+            // The values are there, but the count of revisions is not.
             let forgetful = Mutant::new(self.fault);
             let view = self.store.right.read(vec![Read::all(super::Key::new(""))], None).await.unwrap();
             let operations =

@@ -1,4 +1,4 @@
-//! Who may call what: the deployment everything, everybody else what the contract says.
+//! Which caller may call what: the deployment everything, each other caller what the contract says.
 
 use bytes::Bytes;
 use chassis::credential::{Kept, Principal};
@@ -50,7 +50,7 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     assert_eq!(outcome(worker.record().confirm_epoch(&fence(&other, 1)).await), scope);
     assert_eq!(outcome(worker.record().confirm_incarnation(&cluster(&app)).await), Ok(()));
     assert_eq!(outcome(worker.record().confirm_incarnation(&cluster(&other)).await), scope);
-    // Allowed, and then refused by the fence: no cluster has begun.
+    // The call is allowed, and then refused by the fence: no cluster has begun.
     let ended = worker.record().job_ended(&cluster(&app), job, end()).await;
     assert_eq!(outcome(ended), Err(Some(Reason::IncarnationSuperseded)));
     assert_eq!(outcome(worker.record().job_ended(&cluster(&other), job, end()).await), scope);
@@ -92,7 +92,7 @@ async fn a_payload_is_read_by_those_whose_record_points_to_it() {
 
     let contender = host.as_contender(&app);
     assert_eq!(outcome(contender.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
-    assert_eq!(read(host.as_contender(&app)).await, missing, "nobody points to it yet");
+    assert_eq!(read(host.as_contender(&app)).await, missing, "no record points to it yet");
     let pin = api::PinnedArtifact {
         uri: "/a.sql".into(),
         name: "a.sql".into(),
@@ -143,7 +143,8 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
     assert_eq!(begun.jobs, "", "there is no cluster");
     let wish = |id: &str| jobgraph::BeginClusterRequest { request_id: id.into(), ..Default::default() };
     let cluster = record.begin_cluster(&leader, wish("first")).await.unwrap();
-    // The answer may have been lost: asked again, the record tells what opens the cluster.
+    // The answer may have been lost: a leader that asks again is told the token that opens the
+    // cluster.
     let again = record.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap().tokens.unwrap();
     assert_eq!(again, jobgraph::AttemptTokens { jobs: cluster.jobs_token.clone(), ..begun.clone() });
 

@@ -1,5 +1,5 @@
-//! All methods of all five services, with every kind of token, about the caller's own application
-//! and another.
+//! All methods of all six services, with every kind of token, about the caller's own application
+//! and another one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use trespass::{assert_lawful, walk};
 
 use crate::host::Host;
 
-/// Payloads go by their digest: whose they are, `GetPayload` asks the record.
+/// These methods name a payload by its digest; `GetPayload` asks the record which applications
+/// point to it.
 const BY_DIGEST: [&str; 4] = ["GetPayload", "PutPayload", "StatPayloads", "TakePayload"];
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A store in this process: its own state directory, its own socket, the key to mint every credential.
+//! A store in this process, with its own state directory, its own socket, and the key to mint every
+//! credential.
 
 use record::{Holder, Record as _};
 use std::sync::Arc;
@@ -111,7 +112,7 @@ impl Host {
         self.as_(Some(&Principal::Contender { application, generation }))
     }
 
-    /// A submitted application that is led with epoch 1.
+    /// Submits an application and leads it with epoch 1.
     pub(crate) async fn led(&self, id: &str) -> (ApplicationRef, EpochFence) {
         let submitted =
             self.applications().submit(submit_request(&format!("r-{id}"), spec(id))).await.unwrap();

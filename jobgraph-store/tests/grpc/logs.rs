@@ -1,4 +1,4 @@
-//! Output: taken from tethers' owners, followed and read.
+//! Output: taken from the owners of tethers, followed and read.
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -91,7 +91,7 @@ async fn lines_are_chosen_by_role_attempt_time_and_number() {
     assert_eq!(odd.reason(), Some(Reason::RequestInvalid));
 
     let applications = host.applications();
-    // A follower ends when the application is clean and it has read everything.
+    // A follower ends when the application is clean and the follower has read everything.
     let follow = applications.read_logs(api::ReadLogsRequest { follow: true, tail: 1, ..read("choose") });
     let follower = follow.await.unwrap();
     let (mut stream, _) = host.logs().append(source(&app, "main", 3)).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_shipper_that_breaks_off_is_followed_by_another_without_a_double_line(
     let (app, _) = host.led("ship").await;
     let (mut first, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     first.send(vec![chunk(4, "stdout", "one\n", 1), chunk(7, "stdout", "two", 1)]).await.unwrap();
-    // The second one takes over while the first still lives.
+    // The second stream takes over while the first still lives.
     let (mut second, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     let all = "one\ntwo\nthree";
     let offset = usize::try_from(offset).unwrap();
@@ -129,7 +129,7 @@ async fn a_stream_that_was_replaced_does_not_take_its_output_for_kept() {
     let (mut first, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     let (mut second, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     assert_eq!(offset, 0);
-    // Sent by the first, which does not write any more.
+    // The first stream sends this, and it does not write any more.
     let _ = first.send(vec![chunk(4, "stdout", "one\n", 1)]).await;
     assert!(first.finish().await.is_err(), "nothing says that it is durable");
     second.send(vec![chunk(4, "stdout", "one\n", 1)]).await.unwrap();

@@ -51,7 +51,8 @@ async fn bytes_that_are_not_what_was_said_are_refused_and_never_visible() {
     host.stop().await;
 }
 
-/// A disk that has changed one bit: whoever asks is told so with the file's name, and bytes that are put again mend it.
+/// A disk has changed one bit. Every reader is told so with the file's name, and bytes that are put
+/// again mend the payload.
 #[tokio::test]
 async fn damaged_bytes_are_never_given_out_as_whole() {
     let host = Host::start().await;
@@ -79,7 +80,8 @@ async fn damaged_bytes_are_never_given_out_as_whole() {
     host.stop().await;
 }
 
-/// Where a directory is shared the bytes do not travel, and are the record's own: whatever becomes of the file.
+/// Where a directory is shared, the bytes do not travel. They are the record's own, so a change of
+/// the file does not change them.
 #[tokio::test]
 async fn a_file_is_taken_verified_and_copied() {
     let host = Host::start().await;
@@ -91,7 +93,7 @@ async fn a_file_is_taken_verified_and_copied() {
     let digest = Digest::of(&bytes);
     assert!(!payloads.take_file(digest, &file).await.unwrap());
     assert!(payloads.take_file(digest, &file).await.unwrap());
-    // In place: a link would change with it.
+    // The file is written in place: a link would change with it.
     std::fs::write(&file, vec![8; 3_000_000]).unwrap();
     assert_eq!(payloads.get_bytes(digest, bytes.len()).await.unwrap(), bytes);
 
@@ -103,7 +105,8 @@ async fn a_file_is_taken_verified_and_copied() {
         assert_eq!(told, (Code::FailedPrecondition, Some(Reason::ArtifactNotReadable)), "{unseen:?}");
     }
     assert!(payloads.present(&[other]).await.unwrap().is_empty());
-    // What the store cannot see is sent: here because only this process knows what the path is relative to.
+    // A file that the store cannot see is sent; here the store cannot, because only this process
+    // knows what the path is relative to.
     let sent = Digest::of(&std::fs::read("Cargo.toml").unwrap());
     assert!(!payloads.put_file(sent, std::path::Path::new("Cargo.toml")).await.unwrap());
     assert_eq!(payloads.present(&[sent]).await.unwrap(), [sent]);

@@ -1,4 +1,4 @@
-//! Who waits for room is shown, and is no part of the record.
+//! An application that waits for room is shown as waiting, and the queue is no part of the record.
 
 use chassis::credential::Principal;
 use futures::StreamExt as _;

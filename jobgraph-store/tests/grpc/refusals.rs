@@ -8,7 +8,7 @@ use crate::host::{Host, spec, submit_request};
 
 type Spoil = fn(&mut SubmitRequest, &mut ApplicationSpec);
 
-/// What is spoiled, and the path that has to be named.
+/// Each way to spoil a submission, with the path that has to be named.
 const TABLE: &[(&str, Spoil)] = &[
     ("request_id", |request, _| request.request_id.clear()),
     ("request_id", |request, _| request.request_id = "x".repeat(129)),
@@ -83,7 +83,7 @@ async fn an_output_with_an_address_is_refused_for_what_it_is() {
     host.stop().await;
 }
 
-/// People meet the limit with a long argument: it has to stand where they look.
+/// People meet the limit with a long argument, so the limit has to stand where they look.
 #[test]
 fn the_limits_of_a_spec_are_documented() {
     use jobgraph_store::model::spec::{MAX_CONTENDERS, MAX_SPEC_BYTES};
@@ -103,7 +103,8 @@ fn the_limits_of_a_spec_are_documented() {
 #[tokio::test]
 async fn a_target_that_is_none_is_refused_by_name_before_anything_that_depends_on_it() {
     let host = Host::start().await;
-    // A path of the caller's is wrong for every target but local: that is not what has to be said.
+    // A path of the caller's is wrong for every target but local; the refusal must not say that of
+    // this one.
     let moon = api::ApplicationSpec { target: "moon".into(), ..spec("lost") };
     for validate_only in [true, false] {
         let request = SubmitRequest { validate_only, ..submit_request("r1", moon.clone()) };

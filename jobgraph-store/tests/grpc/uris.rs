@@ -1,4 +1,5 @@
-//! Secrets in URIs: who has them fetched reads them, and nobody else is shown them.
+//! Secrets in URIs: a caller that has the files fetched reads them, and no other caller is shown
+//! them.
 
 use futures::StreamExt as _;
 use proto::{Digest, Reason, api};
@@ -54,7 +55,7 @@ async fn a_uris_secrets_are_for_the_leader_alone() {
     let pinned = host.record().pin_artifacts(&leader, vec![pin]).await.unwrap();
     assert_eq!(pinned[0].uri, PROGRAM, "a successor knows it again by that");
 
-    // As builds before the mask have recorded it.
+    // The event is as builds before the mask have recorded it.
     let attributes = [("uri".to_owned(), PROGRAM.to_owned())].into();
     let recorded = api::Event { kind: "artifact".into(), attributes, ..api::Event::default() };
     host.record().append_events(&leader, vec![recorded], vec![]).await.unwrap();

@@ -70,7 +70,7 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
         "the last known state, said to be old"
     );
 
-    // After a restart nothing was heard yet: stale until the next beat.
+    // After a restart no leader was heard of yet, so each is stale until its next beat.
     drop(beats);
     host.restart().await;
     assert!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
@@ -78,7 +78,7 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
         host.record().beat(&fence, futures::stream::iter([beat(&fence, 1)]).boxed()).await.unwrap();
     assert!(answers.next().await.unwrap().unwrap());
     assert!(!host.applications().get(&app.id, None).await.unwrap().observation.unwrap().stale);
-    // A superseded leader's beat is told so, and counts for nothing.
+    // The beat of a superseded leader is told so, and counts for nothing.
     host.record()
         .begin_attempt(&fence_of(&app, 2), &Holder::new("runner-1", 2), "lease expired")
         .await
@@ -199,7 +199,7 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
     host.stop().await;
 }
 
-/// Becomes clean by its leader's words.
+/// Makes an application clean by its leader's words.
 async fn clean(host: &Host, id: &str) -> (proto::ApplicationRef, u64) {
     let (app, fence) = host.led(id).await;
     host.record()
@@ -228,7 +228,8 @@ async fn watchers_hear_of_what_is_forgotten_and_snapshots_may_leave_out_what_is_
         snapshot.push(shown.application_id);
     }
     assert_eq!(snapshot, ["runs"]);
-    // What becomes clean is told of all the same, and so is what is forgotten, each once.
+    // An application that becomes clean is told of all the same, and so is one that is forgotten,
+    // each once.
     let (late, late_revision) = clean(&host, "late").await;
     for (app, revision) in [(&over, revision), (&late, late_revision)] {
         let forgotten = applications.forget(&app.id, app.generation, revision, false).await.unwrap();

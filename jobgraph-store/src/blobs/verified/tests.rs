@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::blobs::fs::FsBlobs;
 
-/// As a file backend reads: three parts and a bit.
+/// So many bytes are read in three parts and a bit by a file backend.
 const MANY: usize = 3 * 1024 * 1024 + 5;
 
 async fn put(blobs: &Verified, bytes: &Bytes) -> Digest {
@@ -20,7 +20,7 @@ fn bytes(length: usize) -> Bytes {
     (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
-/// Everything up to the end or the error.
+/// Reads everything up to the end or the error.
 async fn read(blobs: &Verified, digest: Digest, offset: u64) -> (Vec<u8>, Option<BlobError>) {
     let mut parts = match blobs.read(digest, offset).await {
         Ok(parts) => parts,
@@ -99,7 +99,7 @@ async fn a_damaged_payload_is_not_there_until_it_is_put_again() {
     let all = bytes(100);
     let digest = put(&blobs, &all).await;
     std::fs::write(place(digest), [7; 100]).unwrap();
-    assert_eq!(blobs.stat(digest).await.unwrap(), Some(100), "nobody has read it yet");
+    assert_eq!(blobs.stat(digest).await.unwrap(), Some(100), "no reader has read it yet");
     read(&blobs, digest, 0).await.1.unwrap();
     assert_eq!(blobs.stat(digest).await.unwrap(), None);
     put(&blobs, &all).await;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A backend that keeps what readers of chunks found from them while it is told to.
+/// A backend that, while it is told to, keeps from readers of chunks what they found.
 struct Slow {
     inner: Arc<MemoryMetadata>,
     keeps: watch::Sender<bool>,
@@ -58,7 +58,7 @@ async fn readers_whose_chunk_is_merged_before_they_read_it_miss_and_repeat_nothi
         kept: watch::Sender::default(),
     };
     let slow = Arc::new(slow);
-    // With nothing in memory.
+    // This service has nothing in memory.
     let other = Service::new(slow.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     let readers = ["", "5"].map(|after| {
         let other = other.clone();

@@ -16,8 +16,8 @@ use crate::keys::tests::{app, samples};
 use crate::store::memory::MemoryMetadata;
 use crate::store::{Change, Metadata, StoreError, View};
 
-/// What becomes of each kind of record when the generation that it is about is forgotten. A new kind has to be entered here, with a
-/// sample in `keys/tests.rs`.
+/// What becomes of each kind of record when the generation that it is about is forgotten. A new
+/// kind has to be entered here, with a sample in `keys/tests.rs`.
 const FATES: &[(&str, Fate)] = &[
     ("head", Fate::Stays),
     ("events", Fate::Stays),
@@ -34,7 +34,7 @@ const FATES: &[(&str, Fate)] = &[
     ("journal", Fate::Goes),
     ("event", Fate::Goes),
     ("listed", Fate::Goes),
-    // The same generation's place at another instant: there is only one.
+    // This is the same generation's place at another instant, and a generation has only one place.
     ("listed and indexed", Fate::IsNoneOfIts),
     ("unclean", Fate::Goes),
     ("forgetting", Fate::Goes),
@@ -42,7 +42,7 @@ const FATES: &[(&str, Fate)] = &[
     ("log head", Fate::Goes),
     ("log chunk", Fate::Goes),
     ("log source", Fate::Goes),
-    // In a payload, not under a key.
+    // Lines are in a payload, not under a key.
     ("log lines", Fate::IsNoneOfIts),
     ("reference", Fate::Goes),
     ("sweep", Fate::Goes),
@@ -73,7 +73,8 @@ fn every_kind_of_record_knows_whether_it_is_forgotten() {
     assert_eq!(declared, names.len() - 2, "a kind of record has no sample in keys/tests.rs");
 }
 
-/// A record that has one of everything, and in which the generation is clean. The process is gone, and named as lifecycle does.
+/// A record that has one of everything, and in which the generation is clean. The process is gone,
+/// and is named as lifecycle names it.
 async fn full() -> Arc<MemoryMetadata> {
     let metadata = Arc::new(MemoryMetadata::default());
     let mut state = GenerationState::default();
@@ -93,7 +94,8 @@ async fn full() -> Arc<MemoryMetadata> {
                 let name = format!("{}cluster/1/worker/0", process::of_generation(&app()));
                 (process::key(&name), process::StoredProcess { process, first_put: 8 }.to_stored())
             }
-            // An artifact's is dropped by the sweep, which no payload of this record needs; a graph's goes with its job.
+            // The sweep drops the reference of an artifact, but no payload of this record needs a
+            // sweep; so the sample here is the reference of a chunk of output.
             "reference" => {
                 let used = crate::keys::payload::Use::Log;
                 let digest = Digest::of(b"bytes");
@@ -141,7 +143,7 @@ async fn what_is_only_checked_is_not_touched() {
     assert_eq!(keys_of(&*metadata).await, before);
 }
 
-/// Dies at its nth commit, and at every one after it.
+/// A backend that dies at its nth commit and stays dead.
 pub(crate) struct Mortal {
     inner: Arc<MemoryMetadata>,
     left: AtomicI64,
@@ -179,13 +181,14 @@ impl Metadata for Mortal {
     }
 }
 
-/// Wherever the store dies: what is shown is the whole or nothing, and the next one goes on to the end.
+/// Wherever the store dies, what is shown of the generation is the whole or nothing, and the next
+/// store goes on to the end.
 #[tokio::test]
 async fn a_store_that_dies_in_between_leaves_nothing_half_shown_and_goes_on() {
     let mut deaths = 0;
     loop {
         let metadata = full().await;
-        // Enough of it that it takes several commits.
+        // The generation has so much that forgetting it takes several commits.
         for n in 0..60 {
             let key = crate::keys::journal::key(&app(), &format!("step-{n}"));
             let operations =

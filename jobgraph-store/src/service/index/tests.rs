@@ -13,7 +13,8 @@ use crate::service::list::Filter;
 use crate::store::Metadata;
 use crate::store::memory::MemoryMetadata;
 
-/// What builds before the indexes wrote, of every kind that they had: one line each of name, key and value in hex.
+/// What builds before the indexes wrote, of every kind that they had: one line for each record,
+/// with name, key and value in hex.
 const OLDER: &str = include_str!("tests/before-indexes.txt");
 
 fn service(metadata: &Arc<MemoryMetadata>) -> Service {
@@ -48,14 +49,14 @@ async fn a_record_of_an_older_build_is_indexed_once() {
     let service = service(&metadata);
     assert_eq!(service.list(&Filter::unclean(), 10, "").await.unwrap().applications, []);
     assert_eq!(service.index().await, Ok(1));
-    // Nothing has happened to it yet, so that its phase is none; it is not clean all the same.
+    // Nothing has happened to the generation yet, so it has no phase; it is not clean all the same.
     assert_eq!(keys(&metadata, "u/").await, ["u/orders-7k2m/000000000000001f"]);
     let request = keys(&metadata, "a/orders-7k2m/g/000000000000001f/request/").await;
     assert_eq!(request.len(), 1, "{request:?}");
     let revision = *metadata.revisions().borrow();
     assert_eq!(service.index().await, Ok(0));
     assert_eq!(*metadata.revisions().borrow(), revision, "the second time it has written");
-    // So it is forgotten with its request, once it is clean.
+    // So the generation is forgotten with its request, once it is clean.
     let mut state = GenerationState::default();
     state.application_mut().clean = true;
     put(&metadata, state_key(&app()), state.to_stored()).await;
@@ -66,7 +67,8 @@ async fn a_record_of_an_older_build_is_indexed_once() {
     assert_eq!(keys(&metadata, "a/orders-7k2m/g/").await, [] as [&str; 0]);
 }
 
-/// What an older build adds to a record that is indexed, and a store that dies while it goes through it.
+/// An older build adds to a record that is indexed, and a store dies while it goes through that
+/// record.
 #[tokio::test]
 async fn whatever_is_not_indexed_is_found_also_in_the_middle_of_it() {
     let metadata = Arc::new(MemoryMetadata::default());
@@ -86,7 +88,8 @@ async fn whatever_is_not_indexed_is_found_also_in_the_middle_of_it() {
     for n in 0..100 {
         submit(n).await;
     }
-    // As an older build leaves it: the newest 90 places are bare, and there is no index of those generations.
+    // The record as an older build leaves it: the newest 90 places are bare, and no index knows
+    // their generations.
     let places = keys(&metadata, "l/").await;
     for place in places.iter().take(90) {
         let application = named(&Key::from(place.clone())).unwrap();
@@ -95,7 +98,8 @@ async fn whatever_is_not_indexed_is_found_also_in_the_middle_of_it() {
         metadata.commit(Transaction { compares: Vec::new(), operations }).await.unwrap();
     }
     assert_eq!(keys(&metadata, "u/").await.len(), 10);
-    // One commit for its requests, or two, and then the first one of its generations is too much.
+    // The requests take one or two commits; then the first commit of the generations is one too
+    // many.
     let dies = Arc::new(Mortal::at(metadata.clone(), 4));
     let dying = Service::new(dies, Arc::new(MemoryBlobs::default()), Arc::new(SystemClock));
     dying.index().await.unwrap_err();

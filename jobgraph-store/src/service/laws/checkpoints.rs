@@ -19,8 +19,9 @@ fn ids(checkpoints: &[job::Checkpoint]) -> Vec<u64> {
     checkpoints.iter().map(|checkpoint| checkpoint.id).collect()
 }
 
-/// The job owns its checkpoints, the current incarnation writes them: a superseded one neither adds nor removes, not even what
-/// it decided before the next one began.
+/// The job owns its checkpoints, and the current incarnation writes them. A superseded incarnation
+/// neither adds nor removes a checkpoint, not even by a write that it decided on before the next
+/// incarnation began.
 pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("resume").await?;
@@ -81,7 +82,8 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Whoever raises the counter of ids, in whatever order it commits, it does not go down: no id is given twice.
+/// The counter of ids never goes down, whichever writer raises it and in whichever order the writes
+/// commit: no id is given twice.
 pub(super) async fn ids_only_grow(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, _, job) = court.running("counter").await?;
@@ -104,8 +106,8 @@ pub(super) async fn ids_only_grow(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// A checkpoint is shown, and wakes nobody: no event, no revision of the application, but for the first one of an incarnation, which
-/// is no longer barren.
+/// A checkpoint is shown, and wakes no watcher: it is no event and no revision of the application.
+/// The exception is the first checkpoint of an incarnation, which is barren no longer.
 pub(super) async fn are_no_change_for_watchers(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("quiet").await?;
@@ -135,7 +137,7 @@ pub(super) async fn are_no_change_for_watchers(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// What one job keeps has a bound, and what is over it changes nothing.
+/// The checkpoints of one job have a bound, and a write over the bound changes nothing.
 pub(super) async fn are_bounded(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, _, job) = court.running("many").await?;

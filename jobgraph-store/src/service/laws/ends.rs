@@ -7,7 +7,7 @@ use super::{
     Court, Verdict, answered, ensure, fence, graph, incarnation, kept_as, succeeded, with_output, wrongly,
 };
 
-/// Of several ends one is recorded, and everybody is told that one.
+/// Of several ends of a job one is recorded, and every caller is told that one.
 pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("first-end").await?;
     let abandoned = job::JobEnd { outcome: job::JobOutcome::Abandoned.into(), ..succeeded("given up") };
@@ -40,7 +40,7 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// A job that a leader gives up as lost says so, in the record and to everybody who reads it.
+/// A job that a leader gives up as lost says so, in the record and to every reader of it.
 pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("lost").await?;
     let lost = job::JobEnd { outcome: job::JobOutcome::Lost.into(), ..succeeded("the cluster denies it") };
@@ -59,7 +59,7 @@ pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// A cancel that is acknowledged while the end is being written is not overtaken by it.
+/// A cancel that is acknowledged while the end is being written is not overtaken by the end.
 pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("cancelled").await?;
     court
@@ -95,7 +95,7 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
     Ok(())
 }
 
-/// Once the end is recorded it never changes, whoever was on the way.
+/// Once the end is recorded it never changes, even if another write was on its way.
 pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("too-late").await?;
     court
@@ -124,7 +124,7 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
     Ok(())
 }
 
-/// A job that is being stored while the end is being written: one of the two is refused.
+/// Of a new job and the end that are written at the same time, one is refused.
 pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     let bytes = Bytes::from_static(b"graph");
     let (application, leader, job) = court.running("slip").await?;
@@ -172,7 +172,8 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Jobs without an end and unpublished outputs hold up the end, unless they are abandoned.
+/// Jobs without an end and unpublished outputs hold up the application's end, unless it is
+/// abandoned.
 pub(super) async fn nothing_ends_with_work_left(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("work-left").await?;
     let early = court.face.end(&leader, api::Outcome::Failed, 0).await;
@@ -200,7 +201,8 @@ pub(super) async fn nothing_ends_with_work_left(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// After a lost answer everything can be said again: the same answer, and the record does not move.
+/// After a lost answer every call can be repeated: the answer is the same, and the record does not
+/// move.
 pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     let face = &court.face;
     let application = court.application("repeat").await?;
@@ -252,7 +254,8 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// An occurrence that was assigned stands in whatever order calls come, and no two calls of one attempt have the same.
+/// An occurrence that was assigned stands in whichever order calls come, and no two calls of one
+/// attempt have the same occurrence.
 pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, _) = court.running("equal").await?;
@@ -266,7 +269,7 @@ pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
     let uid = face.get(&application).await.map_err(wrongly("the application"))?.uid;
     ensure!(uid.len() == 32, "the generation has uid {uid:?}");
     let id = |occurrence| proto::JobId::derive(&application, &uid, "twin", occurrence);
-    // The second one comes first.
+    // The call with the second occurrence comes first.
     let second = face.put_graph(&leader, wish("b", Some(1))).await.map_err(wrongly("a graph"))?;
     ensure!(kept_as(&second)? == id(1), "assigned 1, got {second:?}");
     let mut held = court.gate.hold("/job/");

@@ -1,4 +1,5 @@
-//! The record as its callers see it, in the words of the laws. Asked of the service itself, or through the wire.
+//! The record as its callers see it, in the words of the laws. The laws ask the service itself, or
+//! ask through the wire.
 
 pub(crate) mod direct;
 pub(crate) mod wired;
@@ -17,14 +18,14 @@ use proto::{
 /// An answer, or the reason of its refusal.
 pub(crate) type Answer<T> = Result<T, Reason>;
 
-/// What the laws ask of the record, and of what stands beside it.
+/// What the laws ask of the record, and of the verbs that stand beside it.
 #[derive(Clone)]
 pub(crate) struct Face {
     record: Arc<dyn Record>,
     beside: Arc<dyn Beside>,
 }
 
-/// What clients ask, and what payloads are put: it has no fence.
+/// What clients ask, and the payloads that are put: calls without a fence.
 #[async_trait]
 pub(crate) trait Beside: Send + Sync {
     async fn submit(&self, request: api::SubmitRequest) -> Answer<api::SubmitResponse>;
@@ -32,10 +33,10 @@ pub(crate) trait Beside: Send + Sync {
     async fn list(&self, request: api::ListRequest) -> Answer<api::ListResponse>;
     async fn cancel(&self, application: &ApplicationRef) -> Answer<bool>;
     async fn abandon(&self, application: &ApplicationRef) -> Answer<()>;
-    /// Whether it was forgotten before.
+    /// Answers whether the generation was forgotten before.
     async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool>;
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>>;
-    /// Whether it was asked for before.
+    /// Answers whether the savepoints were asked for before.
     async fn ask_for_savepoints(
         &self,
         application: &ApplicationRef,
@@ -151,7 +152,7 @@ impl Face {
         Ok((standing.recorded, standing.stands))
     }
 
-    /// Whether the job has ended, what is kept, the next id.
+    /// Answers whether the job has ended, the checkpoints that are kept, and the next id.
     pub(crate) async fn checkpoints(
         &self,
         fence: &IncarnationFence,
@@ -188,7 +189,7 @@ impl Face {
         self.record.advance_checkpoint_id(fence, job, next).await.map_err(why)
     }
 
-    /// Whether it was recorded, and the pointer that stands.
+    /// Answers whether this result was recorded, and the pointer that stands.
     pub(crate) async fn savepoint_settled(
         &self,
         fence: &EpochFence,
@@ -202,7 +203,7 @@ impl Face {
         Ok((settled.recorded, settled.stands.pointer))
     }
 
-    /// What the cluster is to stop the job with.
+    /// Answers the savepoint that the cluster is to stop the job with.
     pub(crate) async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String> {
         Ok(self.record.read_checkpoints(fence, job).await.map_err(why)?.stop_trigger_id)
     }

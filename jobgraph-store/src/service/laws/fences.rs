@@ -5,11 +5,12 @@ use proto::{Incarnation, Reason, jobgraph};
 
 use super::{Court, Verdict, ensure, fence, incarnation, succeeded, wrongly};
 
-/// A write of the old leader that was decided before its successor began does not commit after it.
+/// A write that the old leader decided on before its successor began does not commit after that.
 pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
     let (application, old, job) = court.running("epochs").await?;
     let new = fence(&application, 2);
-    // Held in turn: a write of the state, of a job, of an event, of the journal.
+    // Each round holds one of these back: a write of the state, of a job, of an event, of the
+    // journal.
     for (round, part) in ["/state", "/job/", "/event/", "/journal/"].into_iter().enumerate() {
         let old = fence(&application, u64::try_from(round).unwrap() + 1);
         let new = fence(&application, old.epoch.get() + 1);
@@ -60,7 +61,7 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// A cluster's report that was decided before the next incarnation began does not commit after it.
+/// A report that a cluster decided on before the next incarnation began does not commit after that.
 pub(super) async fn no_lower_incarnation_commits(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("incarnations").await?;
     let mut held = court.gate.hold("/job/");
@@ -83,7 +84,8 @@ pub(super) async fn no_lower_incarnation_commits(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Equal epochs are one leader's; a lower one never begins; what has not begun may not write.
+/// One leader alone has an epoch; a lower epoch never begins; an epoch that has not begun may not
+/// write.
 pub(super) async fn an_epoch_begins_once_and_only_upwards(court: &Court) -> Verdict {
     let application = court.application("upwards").await?;
     let five = fence(&application, 5);
@@ -113,7 +115,7 @@ pub(super) async fn an_epoch_begins_once_and_only_upwards(court: &Court) -> Verd
     Ok(())
 }
 
-/// Between two leaders, and while one changes, the cluster's word counts.
+/// Between two leaders, and while one follows the other, the cluster's word counts.
 pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Verdict {
     let (application, _, job) = court.running("leaderless").await?;
     let mut held = court.gate.hold("/job/");
@@ -122,7 +124,7 @@ pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Ve
         tokio::spawn(async move { face.job_ended(&fence, job, succeeded("")).await })
     };
     held.reached().await;
-    // A change of leader comes in between: the cluster's word is decided anew, and stands.
+    // A change of leader comes in between: the cluster's word is decided on anew, and stands.
     court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("a higher epoch"))?;
     held.release();
     let ended = cluster.await.unwrap();
@@ -136,7 +138,7 @@ pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Ve
     Ok(())
 }
 
-/// The value that stands is the first one, whoever asks.
+/// The value that stands is the first one, whichever leader asks.
 pub(super) async fn a_step_of_the_journal_is_kept_once(court: &Court) -> Verdict {
     let application = court.application("journal").await?;
     let leader = fence(&application, 1);

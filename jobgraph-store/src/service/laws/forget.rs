@@ -12,7 +12,7 @@ use crate::logs::LogFilter;
 use crate::service::{Snapshot, WatchItem};
 use crate::store::Read;
 
-/// Lives through a generation of two jobs, one with rows, until it is clean.
+/// Lives through a generation of two jobs, one of them with rows, until it is clean.
 async fn clean(court: &Court, id: &str) -> Result<(ApplicationRef, proto::EpochFence, Digest), String> {
     let face = &court.face;
     let (application, leader, job) = court.running(id).await?;
@@ -26,7 +26,7 @@ async fn clean(court: &Court, id: &str) -> Result<(ApplicationRef, proto::EpochF
     Ok((application, leader, Digest::of(&rows)))
 }
 
-/// What is clean is forgotten as a whole, once, and nothing of it is answered any more.
+/// A clean generation is forgotten as a whole, once, and no verb answers anything of it any more.
 pub(super) async fn is_gone_for_everybody(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, _, rows) = clean(court, "forgotten").await?;
@@ -50,7 +50,7 @@ pub(super) async fn is_gone_for_everybody(court: &Court) -> Verdict {
     let payload = face.read_payload(rows).await.map(|_| ());
     ensure!(payload == Err(Reason::PayloadMissing), "its rows came to {payload:?}");
     ensure!(face.read_payload(kept_rows).await.is_ok(), "another one's rows are gone");
-    // Both have the same graph.
+    // Both generations have the same graph.
     ensure!(face.read_payload(Digest::of(b"graph")).await.is_ok(), "a payload that is shared is gone");
     let requests = court.gate.keys("r/").await.len();
     ensure!(requests == 1, "{requests} requests are left for one generation");
@@ -59,7 +59,7 @@ pub(super) async fn is_gone_for_everybody(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// What is not clean is refused, whatever it waits for.
+/// A generation that is not clean is refused, whichever work is left.
 pub(super) async fn only_what_is_clean(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("unclean").await?;
@@ -85,7 +85,7 @@ pub(super) async fn only_what_is_clean(court: &Court) -> Verdict {
     court.inside.put_process(process.clone(), None).await.map_err(inside)?;
     face.forget(&application, 0).await.map_err(wrongly("forgetting"))?;
     ensure!(court.inside.list_processes("unclean/").await == Ok(vec![]), "its tombstone is left");
-    // Lifecycle's last word may come late; it is taken and not kept.
+    // Lifecycle's last word may come late; the record takes it and does not keep it.
     court.inside.put_process(process.clone(), None).await.map_err(inside)?;
     ensure!(court.inside.list_processes("unclean/").await == Ok(vec![]), "a tombstone came again");
     process.set_state(jobgraph::ProcessState::Intended);
@@ -94,7 +94,8 @@ pub(super) async fn only_what_is_clean(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// The next life of the id has another number, other jobs, and fences above those that were.
+/// The next life of the id has another number, other jobs, and fences above those of the forgotten
+/// life.
 pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     let face = &court.face;
     let (first, leader, _) = clean(court, "again").await?;
@@ -122,7 +123,8 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     ensure!(put.job.unwrap().job_id != first_job, "a job has the id of one before");
     let events = face.events(&next).await.map_err(wrongly("events"))?;
     ensure!(events.first().map(|e| e.event_id) > last_event, "the numbers of events began anew");
-    // What was forgotten is there for nobody who asks for the latest, or to skip.
+    // A forgotten generation is not there for a caller that asks for the latest one, nor for a
+    // submission that skips what exists.
     let (_, _, _) = clean(court, "skipped").await?;
     let skipped = ApplicationRef { id: "skipped".parse().unwrap(), generation: proto::Generation(1) };
     face.forget(&skipped, 0).await.map_err(wrongly("forgetting"))?;
@@ -132,8 +134,8 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// From the first commit on a generation is gone for everybody: its request is a new wish although the key is still there, and watchers are
-/// told then, and once.
+/// From the first commit on a generation is gone for every caller. Its request is a new wish
+/// although the request's key is still there, and watchers are told then, and once.
 pub(super) async fn the_first_commit_decides(court: &Court) -> Verdict {
     let inside = |error: crate::error::Error| error.to_string();
     let (application, _, _) = clean(court, "meanwhile").await?;
@@ -175,7 +177,7 @@ pub(super) async fn the_first_commit_decides(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Who read a generation before it was forgotten writes nothing to it afterwards.
+/// A writer that read a generation before it was forgotten writes nothing to it afterwards.
 pub(super) async fn nothing_of_it_comes_again(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, _) = clean(court, "late").await?;
@@ -218,7 +220,7 @@ pub(super) async fn nothing_of_it_comes_again(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// The index of what is not clean has all of it and nothing else, at every revision.
+/// The index of what is not clean has all such generations and no other, at every revision.
 pub(super) async fn the_index_is_the_truth(court: &Court) -> Verdict {
     let face = &court.face;
     let unclean = || api::ListRequest {
@@ -273,7 +275,7 @@ pub(super) async fn the_index_is_the_truth(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Marks of payloads go with them, and one that has gone deceives nobody.
+/// Marks of payloads go with the payloads, and a mark that has gone deceives no writer.
 pub(super) async fn marks_go_with_their_payloads(court: &Court) -> Verdict {
     let (_, _, rows) = clean(court, "marks").await?;
     let marked = async |court: &Court| -> BTreeSet<Digest> {
@@ -284,7 +286,8 @@ pub(super) async fn marks_go_with_their_payloads(court: &Court) -> Verdict {
     let application = ApplicationRef { id: "marks".parse().unwrap(), generation: proto::Generation(1) };
     court.face.forget(&application, 0).await.map_err(wrongly("forgetting"))?;
     ensure!(!marked(court).await.contains(&rows), "the mark of what was swept stays");
-    // A mark without a payload: its writer died, or an older build has swept it.
+    // This is a mark without a payload: the payload's writer died, or an older build has swept the
+    // payload.
     let lone = Digest::of(b"never put");
     court.inside.marked(&[lone]).await.map_err(|error| error.to_string())?;
     let kept = std::time::Duration::from_secs(3600);

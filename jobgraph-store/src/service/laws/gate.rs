@@ -1,5 +1,5 @@
-//! A backend that holds one commit back, between what its writer read and the commit itself: whoever else writes meanwhile
-//! comes in between, every time.
+//! A backend that holds one commit back, between the read of its writer and the commit itself, so
+//! that another writer comes in between, every time.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::store::{Change, Commit, Key, Metadata, Operation, Read, StoreError, Transaction, View};
 
-/// Which commit is held: the first one that changes a key with this in it.
+/// The armed gate: it holds the first commit that changes a key with this part in it.
 struct Armed {
     part: String,
     reached: oneshot::Sender<()>,
@@ -21,7 +21,7 @@ pub(crate) struct Gate {
     armed: Mutex<Option<Armed>>,
 }
 
-/// A commit that is to be held.
+/// A commit that is to be held, as the law that armed the gate sees it.
 pub(crate) struct Held {
     reached: oneshot::Receiver<()>,
     release: oneshot::Sender<()>,
@@ -32,7 +32,7 @@ impl Gate {
         Self { inner, armed: Mutex::default() }
     }
 
-    /// The keys that begin so, now.
+    /// The keys that begin with `prefix`, now.
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
         let view = self.inner.read(vec![Read::all(Key::from(prefix.to_owned()))], None).await;
         let entries = view.expect("the backend reads").answers.remove(0);
@@ -53,7 +53,7 @@ impl Held {
         (&mut self.reached).await.expect("the commit comes");
     }
 
-    /// Lets it go on.
+    /// Lets the commit go on.
     pub(crate) fn release(self) {
         self.release.send(()).expect("the commit waits");
     }

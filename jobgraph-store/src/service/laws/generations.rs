@@ -36,7 +36,7 @@ pub(super) async fn begins_only_after_a_clean_one(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Submissions that meet: one generation, and the same request gets the same one.
+/// Two submissions that meet make one generation, and the same request gets the same generation.
 pub(super) async fn two_submissions_make_one(court: &Court) -> Verdict {
     for same in [true, false] {
         let id = if same { "same" } else { "different" };
@@ -76,7 +76,8 @@ pub(super) async fn two_submissions_make_one(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// What is clean or not the newest is answered with its end and not touched, not even by an epoch.
+/// A generation that is clean or not the newest is answered with its end and not touched, not even
+/// by an epoch.
 pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("older").await?;
@@ -108,7 +109,8 @@ pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
         "an older one was said to be {:?}",
         old.disposition()
     );
-    // Nine was never written: the next generation's leader comes in below it, but not below what was.
+    // Epoch nine was never written: the leader of the next generation comes in below nine, but not
+    // below the epochs that were written.
     let low = face.begin_attempt(&fence(&next, 2), "runner-0").await.map(|_| ());
     ensure!(low == Err(Reason::EpochSuperseded), "epochs began anew with a generation: {low:?}");
     face.begin_attempt(&fence(&next, 3), "runner-0").await.map_err(wrongly("the next epoch"))?;
@@ -138,7 +140,7 @@ pub(super) async fn pages_are_of_one_revision(court: &Court) -> Verdict {
         ensure!(*revision.get_or_insert(answer.revision) == answer.revision, "pages of different revisions");
         listed.extend(answer.applications);
         token = answer.next_page_token;
-        // Between the pages one comes and one changes.
+        // Between the pages one application comes and one changes.
         court.application(&format!("between-{round}")).await?;
         let changed = listed.last().map(|_| format!("page-{}", 3 - round)).unwrap_or_default();
         let changed =
@@ -159,7 +161,8 @@ pub(super) async fn pages_are_of_one_revision(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Every event once, numbered from 1 without a gap, whoever wrote at the same time.
+/// Every event is told once, numbered from 1 without a gap, also when several writers tell at the
+/// same time.
 pub(super) async fn the_past_is_told_in_order(court: &Court) -> Verdict {
     let (application, leader, _) = court.running("past").await?;
     let before = court.face.events(&application).await.map_err(wrongly("events"))?.len();

@@ -15,7 +15,8 @@ fn artifact(bytes: &Bytes, name: &str) -> api::PinnedArtifact {
     }
 }
 
-/// A pointer that is being written while its payload is swept does not commit; one that was written keeps it.
+/// A pointer that is being written while its payload is swept does not commit; a pointer that was
+/// written keeps the payload.
 pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
     let face = &court.face;
     let application = court.application("sweep").await?;
@@ -63,7 +64,7 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// At clean the bytes of artifacts go, unless something else needs them; graphs and results stay.
+/// At clean the bytes of artifacts go, unless another record needs them; graphs and results stay.
 pub(super) async fn freed_at_clean(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("freed").await?;
@@ -93,7 +94,8 @@ pub(super) async fn freed_at_clean(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// Files that a graph needs have to be here before it, stay as long as an attempt may need them, and go at clean.
+/// Files that a graph needs have to be in the store before the graph, stay as long as an attempt
+/// may need them, and go at clean.
 pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, first) = court.running("files").await?;
@@ -131,7 +133,8 @@ pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// A manifest of any length is recorded like a short one: whole for whoever publishes, in counts for people, kept for good.
+/// A manifest of any length is recorded like a short one: whole for the leader that publishes, in
+/// counts for people, and kept with the generation.
 pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("staged").await?;

@@ -1,10 +1,11 @@
-//! Laws of savepoints: what was asked for is kept once, and answered once, by whoever may.
+//! Laws of savepoints: a wish is kept once, and is answered once, by a process that may answer it.
 
 use proto::{Reason, TriggerId, api};
 
 use super::{Court, Verdict, ensure, fence, incarnation, succeeded, wrongly};
 
-/// A wish is kept once, an end does not pass it by, and its first result by the leader of then stands.
+/// A wish is kept once, the application's end does not pass it by, and the first result of the
+/// leader in office stands.
 pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("wish").await?;
@@ -28,7 +29,7 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
 
     let nobody = TriggerId::derive("x", job);
     let odd = face.savepoint_settled(&leader, job, nobody, "file:/s").await;
-    ensure!(odd == Err(Reason::RequestInvalid), "a savepoint that nobody asked for came to {odd:?}");
+    ensure!(odd == Err(Reason::RequestInvalid), "a savepoint that was not asked for came to {odd:?}");
     let odd = face.savepoint_settled(&leader, job, trigger, &"x".repeat(2049)).await;
     ensure!(odd == Err(Reason::RequestInvalid), "a pointer over its limit came to {odd:?}");
     face.job_ended(&cluster, job, succeeded("")).await.map_err(wrongly("an end"))?;
@@ -39,7 +40,7 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     let early = face.end(&leader, api::Outcome::Succeeded, 1).await;
     ensure!(early == Err(Reason::SavepointPending), "an end without a result came to {early:?}");
 
-    // Decided by a leader that is superseded before it commits.
+    // A leader decided on this result and is superseded before it commits.
     let mut held = court.gate.hold("/job/");
     let late = {
         let (face, leader) = (face.clone(), leader.clone());
@@ -66,13 +67,14 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// What a job was stopped with commits with its end, without a leader; and only the current cluster is told what to stop with.
+/// The savepoint that a job was stopped with commits with the job's end, without a leader. Only the
+/// current cluster is told what to stop with.
 pub(super) async fn a_stop_commits_with_the_end(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("stop").await?;
     let (old, new) = (incarnation(&application, 1), incarnation(&application, 2));
     let trigger = TriggerId::derive("s", job);
-    ensure!(face.stopping(&old, job).await == Ok(String::new()), "nobody has asked yet");
+    ensure!(face.stopping(&old, job).await == Ok(String::new()), "no stop was asked for yet");
     face.ask_for_savepoints(&application, "plain", "job", false).await.map_err(wrongly("a wish"))?;
     ensure!(face.stopping(&old, job).await == Ok(String::new()), "a savepoint alone stops nothing");
     face.ask_for_savepoints(&application, "s", "", true).await.map_err(wrongly("a stop"))?;
@@ -95,7 +97,8 @@ pub(super) async fn a_stop_commits_with_the_end(court: &Court) -> Verdict {
     let end = seen.jobs[0].end.clone().unwrap_or_default();
     ensure!(end.savepoint == "file:/new", "the end says {:?}", end.savepoint);
 
-    // The leader may be told first: the end says the same, also to a cluster that repeats it.
+    // The leader may be told of the savepoint first: then the end says the same, also to a cluster
+    // that repeats it.
     let (application, leader, job) = court.running("told").await?;
     face.ask_for_savepoints(&application, "t", "", true).await.map_err(wrongly("a stop"))?;
     let settled = face.savepoint_settled(&leader, job, TriggerId::derive("t", job), "file:/t").await;
@@ -108,7 +111,8 @@ pub(super) async fn a_stop_commits_with_the_end(court: &Court) -> Verdict {
     Ok(())
 }
 
-/// So many wishes are kept; the oldest settled ones make room, and a result outlives the wish.
+/// A bounded number of wishes is kept; the oldest settled ones make room, and a result outlives its
+/// wish.
 pub(super) async fn are_bounded(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("wishes").await?;

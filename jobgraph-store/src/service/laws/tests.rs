@@ -14,7 +14,7 @@ use crate::store::memory::MemoryMetadata;
 use crate::store::mutants::{Fault, Mutant};
 use chassis::clock::{SystemClock, timeout};
 
-/// A law that takes longer hangs.
+/// A law that takes longer than this hangs.
 const BOUND: Duration = Duration::from_secs(30);
 
 async fn over(metadata: Arc<dyn Metadata>, blobs: Arc<dyn crate::blobs::Blobs>, wired: bool) -> Court {
@@ -32,7 +32,7 @@ async fn in_memory(wired: bool) -> Court {
     over(Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()), wired).await
 }
 
-/// The directory outlives the court.
+/// A court over the backends on disk; the directory outlives the court.
 async fn embedded(wired: bool) -> (Court, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let metadata = EmbeddedMetadata::open(&directory.path().join("record.redb")).unwrap();
@@ -119,7 +119,7 @@ laws! {
     marks_go_with_their_payloads
 }
 
-/// What is wrong below the record, and laws that have to see it.
+/// Each fault below the record, and the laws that have to see it.
 const FAULTS: &[(Fault, &[&str])] = &[
     (
         Fault::IgnoresCompares,
@@ -183,7 +183,7 @@ async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {
             judged.spawn(async move {
                 let court =
                     over(Arc::new(Mutant::new(*fault)), Arc::new(MemoryBlobs::default()), false).await;
-                // A law that panics or hangs over a fault has seen it as well.
+                // A law that panics or hangs over a fault has seen the fault as well.
                 let verdict = tokio::spawn(async move {
                     timeout(&SystemClock, Duration::from_secs(3), judge(law, &court)).await
                 });

@@ -1,4 +1,4 @@
-//! The cluster's word that a job ended, with what it points to.
+//! The cluster's word that a job ended, with the payloads that the end points to.
 
 use proto::{IncarnationFence, JobId, job};
 
@@ -9,20 +9,22 @@ use crate::service::write::{Extra, Guard, TRIES};
 use crate::service::{Service, manifest};
 
 impl Service {
-    /// The cluster's word that a job ended.
+    /// Records a cluster's word that a job ended.
     pub(super) async fn job_ended_by_cluster(
         &self,
         fence: &IncarnationFence,
         id: JobId,
         end: &job::JobEnd,
     ) -> Result<(bool, job::JobEnd), Error> {
-        // Refused before anything is put: whoever is superseded leaves no payload behind.
+        // A superseded cluster is refused before anything is put, so that it leaves no payload
+        // behind.
         self.load(&fence.application, None).await?.facts.check_incarnation(fence)?;
         let mut tries = 0;
         loop {
             tries += 1;
             match self.end_job(fence, id, &self.fitting_end(end).await?).await {
-                // An old payload with the same bytes was found, and swept before the pointer to it committed.
+                // An old payload with the same bytes was found, and was swept before the pointer to
+                // it committed.
                 Err(Error::Refused(Refusal::PayloadMissing(missing)))
                     if tries < TRIES && !missing.contains(&end.result_digest) => {}
                 ended => {
@@ -43,7 +45,7 @@ impl Service {
             let answer = job_model::ended(draft, fence, id, end)?;
             let mut extra = Extra::default();
             if answer.0 {
-                // A refusal was answered if the digest is malformed.
+                // A malformed digest was refused above.
                 extra.pointers.extend(end.result_digest.parse().ok().map(|digest| (digest, Use::Result)));
                 extra.pointers.extend(manifest::pointer(end));
             }

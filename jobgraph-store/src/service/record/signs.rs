@@ -9,7 +9,7 @@ use crate::service::{Service, load};
 use crate::store::Read;
 
 impl Service {
-    /// A beat of the leader. False: it is superseded.
+    /// Takes a beat of the leader. `false`: the leader is superseded.
     pub(crate) async fn heard(
         &self,
         fence: &EpochFence,
@@ -22,9 +22,11 @@ impl Service {
         Ok(holds)
     }
 
-    /// A leader was heard of for the first time. It may be the last word of one whose application has become clean meanwhile, and was
-    /// forgotten here: nothing would ever take it out of memory again. Asked after it was noted, so that either
-    /// this or whoever makes it clean comes last.
+    /// Forgets a leader that was heard of for the first time if its application is clean. The word
+    /// may be the last one of a leader whose application has become clean meanwhile and was
+    /// forgotten here; nothing would ever take such a leader out of memory again. The record is
+    /// asked after the word was noted, so that either this question or the commit that makes the
+    /// application clean comes last.
     pub(in crate::service) async fn forget_if_clean(
         &self,
         application: &ApplicationRef,
@@ -37,7 +39,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether this epoch is the one that writes, and which one is.
+    /// Whether this epoch is the one that may write, and which one may.
     pub(super) async fn epoch_holds(&self, fence: &EpochFence) -> Result<Confirmed, Error> {
         let view =
             self.metadata.read(vec![Read::Key(fence::attempt_key(&fence.application.id))], None).await?;

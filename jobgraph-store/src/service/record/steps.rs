@@ -11,7 +11,8 @@ use crate::service::{Service, load};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 impl Service {
-    /// One step of `once(key, …)`: the value that stands, and whether it was there before.
+    /// Keeps one step of `once(key, …)`; answers the value that stands, and whether it was there
+    /// before.
     pub(super) async fn step(
         &self,
         fence: &EpochFence,
@@ -71,12 +72,14 @@ impl Service {
                 compares: vec![
                     Compare { key: attempt_key.clone(), revision: revision_of(&view, 0) },
                     Compare { key: key.clone(), revision: None },
-                    // It may be forgotten meanwhile; then nothing of it may come again.
+                    // The generation may be forgotten meanwhile; then no step of it may be written
+                    // again.
                     Compare { key: generation::spec_key(application), revision: revision_of(&view, 2) },
                 ],
                 operations: vec![Operation::Put(key.clone(), entry.to_stored())],
             };
-            // Each conflict is a step of somebody else: the step is there, or the epoch is superseded.
+            // Each conflict is the commit of another writer: the step is there, or the epoch is
+            // superseded.
             if let Commit::Committed(_) = self.commit(transaction).await? {
                 return Ok((Some(value), false));
             }

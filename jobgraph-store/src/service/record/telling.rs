@@ -1,4 +1,4 @@
-//! What a leader adds to the past, and what it sees now.
+//! What a leader adds to the past, and the conditions that it sees now.
 
 use proto::{EpochFence, api};
 
@@ -8,14 +8,14 @@ use crate::model::event::Telling;
 use crate::service::Service;
 use crate::service::write::Guard;
 
-/// Events of one call.
+/// The most events of one call.
 const MAX_EVENTS: usize = 64;
 
-/// Conditions of one call.
+/// The most conditions of one call.
 const MAX_CONDITIONS: usize = 16;
 
 impl Service {
-    /// Adds events to the past, and sets what the leader sees now.
+    /// Adds events to the past, and sets the conditions that the leader sees now.
     pub(super) async fn append(
         &self,
         fence: &EpochFence,

@@ -56,7 +56,8 @@ impl<'t> Tables<'t> {
         self.forget_until(revision.saturating_sub(kept))
     }
 
-    /// Forgets at most `step` more revisions of the past below `before`. True: there are more.
+    /// Forgets at most `step` more revisions of the past below `before`. `true`: more are left to
+    /// forget.
     pub(super) fn forget_some(&mut self, before: u64, step: u64) -> Result<bool, Refused> {
         let before = before.min(number(&self.numbers, REVISION)?);
         let wanted = before.min(number(&self.numbers, OLDEST)?.saturating_add(step));

@@ -1,4 +1,5 @@
-//! Giving up the past of the file, and the room that it took: redb reuses free pages and gives them back only when it is told to.
+//! Giving up the past of the file, and the room that it took. redb reuses free pages, and gives
+//! them back to the disk only when it is told to.
 
 use redb::Database;
 
@@ -7,14 +8,15 @@ use super::file::RecordFile;
 use super::tables::Refused;
 use crate::store::StoreError;
 
-/// Fewer free bytes are not worth the copying.
+/// With fewer free bytes than this, the copying is not worth its time.
 const WORTHWHILE_BYTES: u64 = 1024 * 1024;
 
-/// Nothing is read while pages are moved, so only so much is moved: a fraction of a second of copying.
+/// A file with more used bytes than this is not copied together, because nothing is read while
+/// pages are moved; so many bytes take a fraction of a second.
 const MOVED_BYTES: u64 = 32 * 1024 * 1024;
 
 impl RecordFile {
-    /// Gives up at most `step` revisions below `before`. True: there are more.
+    /// Gives up at most `step` revisions below `before`. `true`: more are left to give up.
     pub(super) fn forget_past(&self, before: u64, step: u64) -> Result<bool, StoreError> {
         let database = self.database()?;
         self.guarded(|| {
@@ -25,16 +27,17 @@ impl RecordFile {
         })
     }
 
-    /// Whether so much of the file is free that it is worth being copied together.
+    /// Whether so much of the file is free that copying it together is worth the time.
     pub(super) fn is_mostly_free(&self) -> Result<bool, StoreError> {
         let database = self.database()?;
-        // A test's own opener may have no file.
+        // The opener of a test may have no file.
         let Ok(metadata) = std::fs::metadata(self.path()) else { return Ok(false) };
         let used = self.guarded(|| used_bytes(database))?;
         Ok(is_worthwhile(metadata.len(), used))
     }
 
-    /// Moves what is used to the file's beginning and gives back the rest. After an error the file is opened again by whoever reads next.
+    /// Moves the used pages to the file's beginning and gives back the rest. After an error the
+    /// next reader opens the file again.
     pub(super) fn shrink(&mut self) -> Result<(), StoreError> {
         let Some(mut database) = self.take() else { return Ok(()) };
         self.guarded(|| Ok(database.compact()?))?;

@@ -1,4 +1,5 @@
-//! The open file: reading at a revision, committing a batch, and opening it again after an I/O error.
+//! The open file: reading at a revision, committing a batch, and opening it again after an I/O
+//! error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +15,12 @@ use super::batch::Tables;
 use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, Why, number};
 use crate::store::{Change, Commit, Key, Read, StoreError, Stored, Transaction, View};
 
-/// Pages kept in memory: the record of a busy host is a few MiB, and its hot part much less.
+/// Bytes of pages kept in memory: the record of a busy host is a few MiB, and its hot part much
+/// less.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Left free on the disk: a commit that finds less is refused before it touches the file, so that reads go on.
+/// Bytes left free on the disk. A commit that finds fewer is refused before it touches the file, so
+/// that reads go on.
 const RESERVE_BYTES: u64 = 256 * 1024;
 
 type Open = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
@@ -31,14 +34,15 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// A file on a disk.
+    /// Opens a file on a disk.
     pub fn file(path: &Path) -> Self {
         let (file, disk) = (path.to_owned(), path.parent().unwrap_or(path).to_owned());
         Self {
             path: path.to_owned(),
             open: Box::new(move || Ok(redb_file::open(&file, CACHE_BYTES, fill)?)),
             room: Box::new(move || {
-                // What cannot be asked is not refused here: the write itself will tell.
+                // A disk that does not tell its free space is no reason to refuse here: the write
+                // itself tells.
                 let Ok(disk_now) = rustix::fs::statvfs(&disk) else { return Ok(()) };
                 let free = disk_now.f_bavail.saturating_mul(disk_now.f_frsize);
                 if free < RESERVE_BYTES {
@@ -49,7 +53,7 @@ impl Opener {
         }
     }
 
-    /// Whatever `open` gives for the file at `path`; called again after each I/O error.
+    /// Opens what `open` gives for the file at `path`; `open` is called again after each I/O error.
     pub fn with(
         path: &Path,
         open: impl Fn() -> Result<Database, StoreError> + Send + Sync + 'static,
@@ -64,7 +68,7 @@ impl fmt::Debug for Opener {
     }
 }
 
-/// A batch that did not come to its end.
+/// A batch whose commit failed or was never tried.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: StoreError,
@@ -89,7 +93,7 @@ impl RecordFile {
         Ok(file)
     }
 
-    /// Closes the file if it is open, and opens it. It stays closed when that fails.
+    /// Closes the file if it is open, and opens it. The file stays closed when that fails.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         if let Some(database) = self.database.take() {
             redb_file::close(&self.opener.path, database);
@@ -106,22 +110,22 @@ impl RecordFile {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Where it is.
+    /// Where the file is.
     pub(super) fn path(&self) -> &Path {
         &self.opener.path
     }
 
-    /// Takes the database out, for what nobody may do beside it.
+    /// Takes the database out, for work that allows no reader or writer beside it.
     pub(super) fn take(&mut self) -> Option<Database> {
         self.database.take()
     }
 
-    /// Puts it back.
+    /// Puts the database back.
     pub(super) fn give_back(&mut self, database: Database) {
         self.database = Some(database);
     }
 
-    /// What redb was asked, with the file's name in what went wrong.
+    /// Runs work on redb, and names the file in its errors.
     pub(super) fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, StoreError> {
         let path = &self.opener.path;
         let refused = |Refused(refused)| match refused {
@@ -170,7 +174,8 @@ impl RecordFile {
                 }
                 Read::Last { prefix, until } if revision == latest => last(&data, prefix, until)?,
                 Read::Last { prefix, until } => {
-                    // The past is asked for rarely, and never for this: no pains are taken.
+                    // This branch takes no pains: the past is asked for rarely, and no caller asks
+                    // for its last key.
                     let overlay = replaced(&history, prefix, revision)?;
                     let all = range(&data, &overlay, prefix, None, usize::MAX)?;
                     all.into_iter().take_while(|(key, _)| key <= until).last().into_iter().collect()
@@ -232,7 +237,7 @@ impl RecordFile {
         };
         let (write, outcomes, reached) = self.guarded(attempt).map_err(failed)?;
         if reached == before {
-            // Only conflicts: dropping the transaction aborts it.
+            // The batch holds only conflicts: dropping the transaction aborts it.
             return Ok(outcomes);
         }
         match self.guarded(|| Ok(write.commit()?)) {
@@ -253,7 +258,7 @@ fn fill(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// The latest revision, in tables that are made if a test's own opener has made none.
+/// The latest revision. The tables are made here if the opener of a test has made none.
 fn prepare(database: &Database) -> Result<u64, Refused> {
     match database.begin_read()?.open_table(NUMBERS) {
         Ok(numbers) => return number(&numbers, REVISION),
@@ -278,13 +283,13 @@ fn stored((revision, value): (u64, &[u8])) -> Stored {
 type History = redb::ReadOnlyTable<super::tables::Changed, super::tables::Before>;
 type Data = redb::ReadOnlyTable<&'static [u8], (u64, &'static [u8])>;
 
-/// What the key was at `at`, if it changed since; the inner `None`: absent.
+/// The value of the key at `at`, if the key changed since; the inner `None`: the key was absent.
 fn value_before(history: &History, key: &Key, at: u64) -> Result<Option<Option<Stored>>, Refused> {
     let first = history.range((key.as_bytes(), at + 1)..=(key.as_bytes(), u64::MAX))?.next();
     Ok(first.transpose()?.map(|(_, before)| before.value().map(stored)))
 }
 
-/// What the keys with this prefix that changed after `at` were then.
+/// The values at `at` of the keys with this prefix that changed after `at`.
 fn replaced(history: &History, prefix: &Key, at: u64) -> Result<BTreeMap<Key, Option<Stored>>, Refused> {
     let mut then = BTreeMap::new();
     for entry in history.range((prefix.as_bytes(), 0)..)? {
@@ -294,14 +299,14 @@ fn replaced(history: &History, prefix: &Key, at: u64) -> Result<BTreeMap<Key, Op
             break;
         }
         if revision > at {
-            // The first change after `at` holds what was so at `at`.
+            // The first change after `at` holds the value of that time.
             then.entry(Key::new(key.to_vec())).or_insert_with(|| before.value().map(stored));
         }
     }
     Ok(then)
 }
 
-/// The last key with this prefix that is not beyond `until`, now.
+/// The last key, now, that has this prefix and is not beyond `until`.
 fn last(data: &Data, prefix: &Key, until: &Key) -> Result<Vec<(Key, Stored)>, Refused> {
     if until < prefix {
         return Ok(Vec::new());

@@ -1,5 +1,6 @@
-//! What is in the file: four tables. `data` is now; `history` is what each change replaced, so that the past can be read
-//! and forgotten from its old end; `log` lists the keys of each revision.
+//! The four tables of the file. `data` holds the present values. `history` holds what each change
+//! replaced, so that the past can be read, and forgotten from its old end. `log` lists the keys of
+//! each revision. `numbers` holds single numbers.
 
 use redb::{ReadableTable, TableDefinition};
 use redb_file::FileError;
@@ -8,16 +9,16 @@ use crate::store::StoreError;
 
 /// A key and the revision that changed it.
 pub(super) type Changed = (&'static [u8], u64);
-/// What it was before, with the revision that wrote that; absent: there was nothing.
+/// The key's value before, with the revision that wrote it; absent: the key had no value.
 pub(super) type Before = Option<(u64, &'static [u8])>;
 
-/// Key → (revision that wrote it, value).
+/// Key → (the revision that wrote the value, the value).
 pub(super) const DATA: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("data");
-/// (key, revision that changed it) → what it was before.
+/// (Key, the revision that changed it) → the key's value before.
 pub(super) const HISTORY: TableDefinition<'_, Changed, Before> = TableDefinition::new("history");
-/// (revision, position in its commit) → key.
+/// (Revision, position in its commit) → key.
 pub(super) const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
-/// Single numbers.
+/// Name → a single number.
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// In [`NUMBERS`]: the latest revision.
@@ -25,16 +26,16 @@ pub(super) const REVISION: &str = "revision";
 /// In [`NUMBERS`]: the oldest revision that can be asked for.
 pub(super) const OLDEST: &str = "oldest";
 
-/// What was attempted did not happen.
+/// The work did not happen.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Why);
 
-/// Why not.
+/// Why the work did not happen.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// redb or the disk.
+    /// redb failed, or the disk below it.
     Redb(redb::Error),
-    /// The record itself.
+    /// The record itself refused.
     Said(StoreError),
 }
 
@@ -55,7 +56,7 @@ impl From<FileError> for StoreError {
     }
 }
 
-/// A single number; 0 before it was ever written.
+/// A single number; 0 if it was never written.
 pub(super) fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {
     Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
 }

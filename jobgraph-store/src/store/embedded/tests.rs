@@ -9,7 +9,8 @@ use super::*;
 use crate::store::laws::{Bed, KEPT, laws_hold};
 use crate::store::{Key, Operation};
 
-/// A file that is closed and opened again. (That a `kill -9` loses nothing is shown by a test with a process of its own.)
+/// A file that is closed and opened again. (A test with a process of its own shows that a `kill -9`
+/// loses nothing.)
 struct FileBed {
     directory: tempfile::TempDir,
 }
@@ -56,7 +57,7 @@ async fn a_damaged_file_is_refused() {
     assert!(EmbeddedMetadata::open(&path).is_err());
 }
 
-/// A disk that has room for so many more bytes, then none.
+/// A disk that has room for so many more bytes, then for none.
 #[derive(Debug)]
 struct FillingDisk {
     inner: FileBackend,
@@ -120,7 +121,8 @@ async fn a_disk_that_fills_up_loses_nothing_and_works_again_with_room() {
     };
     let store = EmbeddedMetadata::open_with(opener, KEPT).unwrap();
     let mut done = 0;
-    // Wherever in a commit the room ends: it is refused, and what was answered before stays.
+    // Wherever in a commit the room ends, the commit is refused, and what was answered before
+    // stays.
     for round in 0..20_i64 {
         room.store(4096 * round, Ordering::SeqCst);
         let outcome = store.commit(put(&format!("full{round}"), 60_000)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::store::laws::{Bed, KEPT, laws_hold};
 
-/// A value that outlives its users.
+/// A value that outlives its users, so that a crash loses nothing.
 struct MemoryBed(Arc<MemoryMetadata>);
 
 impl MemoryBed {

@@ -1,4 +1,4 @@
-//! The service itself is asked: no wire between.
+//! The laws ask the service itself, without the wire.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::{Answer, Beside};
 use crate::error::Error;
 use crate::service::Service;
 
-/// The service.
+/// The service, as a face asks it.
 pub(crate) struct Direct(pub(crate) Service);
 
 fn why(error: Error) -> Reason {

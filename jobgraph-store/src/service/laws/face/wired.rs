@@ -1,4 +1,4 @@
-//! The clients that everybody uses ask, through a socket.
+//! The laws ask through a socket, with the clients that every process uses.
 
 use std::sync::Arc;
 
@@ -114,7 +114,8 @@ impl Beside for Wired {
         let (application_id, generation) = (application.id.to_string(), application.generation.get());
         let request_id = request_id.to_owned();
         let answer = if stop {
-            // A stop is of all jobs: of one it is other content than any of these.
+            // A stop is for all jobs of the application: a stop of one job would have other
+            // content.
             let request = api::StopRequest { application_id, generation, request_id, ..Default::default() };
             self.applications.stop(request).await
         } else {
