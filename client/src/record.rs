@@ -1,4 +1,4 @@
-//! The second implementation of [`Record`](record::Record), which asks the store over the wire.
+//! The second implementation of [`Record`], which asks the store over the wire.
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ Both submit into the same session cluster of Flink's own. CPU is the process's o
 start to its exit. The bytes of the jar follow from the kernel's count of what a process reads
 (/proc/PID/io, rchar, asked of the zombie): the same program is submitted once in a small jar and
 once in a jar that holds 64 MiB of noise beside it, and the difference is what was read of the jar.
-Reads through mmap are not in that count; they would show in the CPU seconds. `flink run` is measured
-without its shell scripts, which start one more JVM to read the configuration.
+Reads through mmap are not in that count; they would show in the CPU seconds. `flink run` is
+measured without its shell scripts, which start one more JVM to read the configuration.
 
 The work does not vanish, because mainspring reads the jar and runs main() in processes of the host.
 So the CPU of the whole machine is shown beside that of the process, from the command's start until
