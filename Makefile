@@ -1,4 +1,5 @@
-# The one entrance for people and for CI. Each target does its own set-up: a Rust toolchain is all it needs to find.
+# The one entrance for people and for CI. Each target does its own set-up, and needs to find nothing
+# but a Rust toolchain.
 #
 # CI=1 refuses a Cargo.lock that is not up to date. CARGO_TARGET_DIR is honoured.
 
@@ -14,7 +15,8 @@ release := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
 cargo_flags := $(if $(CI),--locked)
 binaries := --bin mainspring --bin mainspring-datafusion --bin mainspring-flink
 
-# The build tells what it compiles and is silent when there is nothing to do. A terminal keeps its colours through the pipe.
+# The build tells what it compiles, and is silent when there is nothing to do. A terminal keeps its
+# colours through the pipe.
 quietly = { [ ! -t 2 ] || export CARGO_TERM_COLOR=always; $(1) 2>&1 | sed -u '/^[^A-Za-z]*Finished /d' >&2; }
 with_tools = tools=$$(tools/setup tools); PATH="$$tools:$$PATH"
 
@@ -64,8 +66,9 @@ clean-run: ## what a newcomer waits for: clone what is committed, fetch, build a
 	git clone --quiet . "$$there/clone"; \
 	time env -u CARGO_TARGET_DIR CARGO_HOME="$$there/cargo" $(MAKE) -C "$$there/clone" run
 
-# Not named in `help`: the binaries, in the profile that everything uses. Of the whole workspace, as tests are:
-# with fewer packages chosen, cargo would choose fewer features and compile DataFusion again for the tests.
+# `build` is not named in `help`. It makes the binaries in the profile that everything uses, and of
+# the whole workspace as tests are: with fewer packages chosen, cargo would choose fewer features,
+# and compile DataFusion again for the tests.
 build:
 	@tools/setup build
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries))

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""How fast it is, on this machine: `make bench` (release build) prints what docs/benchmarks.md shows.
+"""Measures how fast mainspring is on this machine.
 
     python3 tools/bench.py --bin target/release [--runs 30]
 
-Nothing here is a test: figures depend on the machine and on what else it does. What is compared is run in turn, in one go.
+`make bench` runs this with a release build and prints the figures that docs/benchmarks.md shows.
+Nothing here is a test, because figures depend on the machine and on what else the machine does.
+Figures that are compared come from runs in turn, in one go.
 """
 
 import argparse
@@ -24,9 +26,10 @@ import tempfile
 import time
 
 GIB = 1024 * 1024 * 1024
-# Seconds after the last application until memory is looked at: caches and allocators have given back by then what they give back.
+# Seconds after the last application until memory is looked at, so that caches and allocators have
+# given back what they ever give back.
 SETTLED = 15
-# The order in which a run passes them; a phase is the time since the one before.
+# The phases in the order in which a run passes them. Each is the time since the one before.
 PHASES = ["submitted", "leader", "artifact", "main", "ended", "clean"]
 
 
@@ -40,7 +43,7 @@ class Bench:
         self.env |= {"MAINSPRING_STATE_DIR": str(root / "state"), "MAINSPRING_HOST_LINGER": "10m", "NO_COLOR": "1"}
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess:
-        """One command, to its end; what it says is kept."""
+        """Runs one command to its end, and keeps what the command says."""
         done = subprocess.run([self.binary, *arguments], env=self.env, cwd=self.root, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             sys.exit(f"{' '.join(done.args)}: exit {done.returncode}\n{done.stderr}")
@@ -58,14 +61,14 @@ class Bench:
 
 
 def quantiles(values: list[float]) -> str:
-    """Median and the ends, in milliseconds."""
+    """Median, 90th percentile and minimum, in milliseconds."""
     ordered = sorted(value * 1000 for value in values)
     p90 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.9))]
     return f"p50 {statistics.median(ordered):.0f} ms, p90 {p90:.0f} ms, min {ordered[0]:.0f} ms (n={len(ordered)})"
 
 
 def trivial(bench: Bench, runs: int) -> None:
-    """`SELECT 1`, command to exit: host cold, host up, by phase."""
+    """Measures `SELECT 1` from command to exit: with the host cold, with the host up, by phase."""
     script = bench.root / "one.sql"
     script.write_text("SELECT 1 AS one;\n")
     cold = []
@@ -102,7 +105,7 @@ def by_phase(bench: Bench, name: str) -> dict[str, float]:
 
 
 def processes(bench: Bench) -> list[tuple[list[str], int]]:
-    """Command line and PSS in KiB of every process of the host, those of its applications included."""
+    """Command line and PSS in KiB of every process of the host and of its applications."""
     found, state = [], str(bench.root / "state").encode()
     for entry in pathlib.Path("/proc").iterdir():
         try:
@@ -118,7 +121,7 @@ def processes(bench: Bench) -> list[tuple[list[str], int]]:
 
 
 def memory(bench: Bench) -> None:
-    """PSS of the four idle services and one contender."""
+    """Measures the PSS of the four idle services and one contender."""
     program = bench.root / "wait"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
@@ -145,8 +148,8 @@ def on_disk(directory: pathlib.Path) -> int:
 
 
 def ended(bench: Bench, counts: list[int]) -> None:
-    """What applications that have ended and wrote nothing leave: in the host's five processes, in the state directory."""
-    # What can be watched from is given up while somebody waits for it.
+    """Measures what ended applications that wrote nothing leave in memory and on disk."""
+    # The past is short, so that the store has given it up when memory is looked at.
     bench.env["MAINSPRING_PAST_SECONDS"] = str(SETTLED // 2)
     script = bench.root / "nothing"
     script.write_text("#!/bin/sh\nexit 0\n")
@@ -174,7 +177,7 @@ def ended(bench: Bench, counts: list[int]) -> None:
 
 
 def listing(bench: Bench, count: int) -> None:
-    """`list` over many applications that have ended; the record alone answers it."""
+    """Measures `list` over many applications that have ended, which the record alone answers."""
     with Services(bench, "jobgraph-store") as services:
         begin = time.monotonic()
         while not (services.state / "jobgraph-store" / "record.redb").exists() and time.monotonic() < begin + 60:
@@ -188,7 +191,7 @@ def listing(bench: Bench, count: int) -> None:
 
 
 def crowd(bench: Bench) -> None:
-    """200 applications of two jobs, submitted as fast as that goes: what they need at once, and how long `list` takes meanwhile."""
+    """Measures what 200 applications need at once, and how long `list` takes meanwhile."""
     script = bench.root / "two.sql"
     script.write_text("SELECT count(*) FROM (SELECT unnest(generate_series(1, 1000000)));\nSELECT 2 AS two;\n")
     bench.timed("run", "-q", str(script))
@@ -217,7 +220,10 @@ def crowd(bench: Bench) -> None:
 
 
 def transfer(bench: Bench) -> None:
-    """1 GiB over HTTP into the cache against `curl -o`, in turn; then into the record; the SHA-256 limit of one core beside it."""
+    """Measures 1 GiB over HTTP into the cache, in turn with `curl -o`, and on into the record.
+
+    The SHA-256 limit of one core is shown beside the first figure.
+    """
     served = bench.root / "served"
     served.mkdir()
     big = served / "big.bin"
@@ -229,7 +235,7 @@ def transfer(bench: Bench) -> None:
     handler = functools.partial(Quiet, directory=str(served))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda *_: None  # a client that leaves is no news here
-    # A process of its own: what it does must not wait for this one.
+    # The server is a process of its own, because it must not wait for this one.
     serving = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
     serving.start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -246,7 +252,7 @@ def transfer(bench: Bench) -> None:
             pin += services.moved(1, "pin", f"{address}/big.bin?pin-{run}")
             services.forget()
         cached = sorted(services.moved(2001, "fetch", f"{address}/small.sql")[1:])
-        # A `local:` file is only read and digested.
+        # A `local:` file is only read and digested, so this is the limit that the digest sets.
         digest = min(services.moved(3, "fetch", f"local://{big}"))
     serving.terminate()
     paired = statistics.median(one / other for one, other in zip(curl, fetch))
@@ -276,17 +282,17 @@ class Services:
             process.wait(timeout=30)
 
     def tool(self, name: str, *arguments: str) -> str:
-        """What one of client/examples/ prints."""
+        """Runs one of client/examples/, and answers what the example prints."""
         tool = pathlib.Path(self.bench.binary).parent / "examples" / name
         command = [str(tool), *arguments]
         return subprocess.run(command, env=self.bench.env, check=True, capture_output=True, text=True, timeout=600).stdout
 
     def moved(self, runs: int, what: str, address: str) -> list[float]:
-        """Seconds of each of some transfers (client/examples/transfer.rs)."""
+        """Seconds of each of some transfers by client/examples/transfer.rs."""
         return [float(line) / 1000 for line in self.tool("transfer", str(self.state), str(runs), what, address).split()]
 
     def forget(self) -> None:
-        """Removes what was moved, and waits until the disk is idle: the next transfer must not pay for the one before."""
+        """Removes what was moved and syncs the disk, so no transfer pays for the one before."""
         for blobs in [self.state / "artifact-fetcher" / "blobs", self.state / "jobgraph-store" / "payloads"]:
             for file in blobs.rglob("*"):
                 if file.is_file():
@@ -302,7 +308,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def main() -> None:
-    """Parses and runs all."""
+    """Parses the arguments, and measures what they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--runs", type=int, default=30)

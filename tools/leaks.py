@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Which processes belong to a directory: the leak check of `make test`.
+"""Finds the processes that belong to a directory: the leak check of `make test`.
 
     python3 tools/leaks.py DIRECTORY        prints them; exit code 1 if there are any
 
-A process belongs to it if the directory stands in its command line or its environment, if it works there, runs an
-executable from there or has a file open there, or if it carries the owner mark of a state directory below it.
-The caller and its ancestors are left out.
+A process belongs to a directory if the directory stands in the process's command line or
+environment, if the process works there, runs an executable from there or has a file open there, or
+if it carries the owner mark of a state directory below the directory. The caller and its ancestors
+are left out.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ MARK = b"MAINSPRING_OWNER="
 
 
 class Process(typing.NamedTuple):
-    """One that belongs to the directory, and why."""
+    """A process that belongs to the directory, and why it does."""
 
     pid: int
     command: str
@@ -32,7 +33,7 @@ class Process(typing.NamedTuple):
 
 
 def wait_until_gone(root: pathlib.Path, grace_s: float = GRACE_S) -> list[Process]:
-    """Waits until no process belongs to `root`, at most `grace_s` seconds; those that still do."""
+    """The processes that still belong to `root` when none does or `grace_s` seconds have passed."""
     deadline = time.monotonic() + grace_s
     while True:
         found = belonging(root)
@@ -65,7 +66,10 @@ def belonging(root: pathlib.Path) -> list[Process]:
 
 
 def reason(process: pathlib.Path, root: bytes, tags: set[bytes]) -> str | None:
-    """Why a process belongs to `root`. One that has ended and waits for its parent has nothing of this any more."""
+    """Why a process belongs to `root`; None if it does not.
+
+    A process that has ended and waits for its parent does not belong to any directory any more.
+    """
     if mentions(read(process / "cmdline"), root):
         return "named in its command line"
     for variable in read(process / "environ").split(b"\0"):
@@ -84,7 +88,7 @@ def reason(process: pathlib.Path, root: bytes, tags: set[bytes]) -> str | None:
 
 
 def mentions(text: bytes, root: bytes) -> bool:
-    """Whether the path `root` stands in `text`, not merely a longer name that begins alike."""
+    """Whether the path `root` stands in `text`, not merely a longer name that begins with it."""
     parts = text.split(root)
     return any(not part or not (part[:1].isalnum() or part[:1] in b"_-.") for part in parts[1:])
 
@@ -100,7 +104,7 @@ def owner_tags(root: pathlib.Path) -> set[bytes]:
 
 
 def ancestors() -> set[int]:
-    """This process and all above it."""
+    """This process and its ancestors."""
     found, pid = set(), os.getpid()
     while pid > 0:
         found.add(pid)
@@ -111,7 +115,7 @@ def ancestors() -> set[int]:
 
 
 def descriptors(process: pathlib.Path) -> list[pathlib.Path]:
-    """Links of its open files; none if it is gone or somebody else's."""
+    """The links of a process's open files; none if the process is gone or another user's."""
     try:
         return list((process / "fd").iterdir())
     except OSError:
@@ -119,7 +123,7 @@ def descriptors(process: pathlib.Path) -> list[pathlib.Path]:
 
 
 def read(file: pathlib.Path) -> bytes:
-    """What a file of /proc holds; nothing if the process is gone or somebody else's."""
+    """What a file of /proc holds; nothing if the process is gone or another user's."""
     try:
         return file.read_bytes()
     except OSError:

@@ -3,12 +3,13 @@
 
     tools/run_tests.py --bin DIRECTORY [--locked] [-- ARGUMENTS OF cargo nextest run]
 
-In this order: Flink's set-up, cargo nextest, documentation tests, the Python tests (test_*.py under engines/, examples/, e2e/ and tools/), and a
-search for processes that any of them left behind. That search counts as one test. `make test` calls this with the
-pinned tools on PATH.
+The steps are, in this order: Flink's set-up, cargo nextest, documentation tests, the Python tests
+(test_*.py under engines/, examples/, e2e/ and tools/), and a search for processes that any of them
+left behind. That search counts as one test. `make test` calls this with the pinned tools on PATH.
 
 All state of a run lives under one temporary directory of its own, which the tests get as TMPDIR and
-MAINSPRING_TEST_ROOT; it is removed unless something failed. Python tests find `mainspring` as MAINSPRING_BIN.
+MAINSPRING_TEST_ROOT. The directory is removed unless something failed. Python tests find
+`mainspring` as MAINSPRING_BIN.
 """
 
 import argparse
@@ -43,7 +44,7 @@ class Sum:
 
 
 def run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Runs a command, passes its output on line by line, and returns its exit code and that output."""
+    """Runs a command, passes its output on line by line, and returns its exit code and output."""
     lines = []
     with subprocess.Popen(
         command, cwd=HERE, env=environment, stdin=subprocess.DEVNULL,
@@ -57,12 +58,12 @@ def run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
 
 
 def counted(pairs: list[tuple[str, str]]) -> dict[str, int]:
-    """`[("3", "passed"), …]` as a table."""
+    """Makes a table of `[("3", "passed"), …]`."""
     return {what: int(number) for number, what in pairs}
 
 
 def judged(name: str, code: int, result: Sum) -> Sum:
-    """A step that exits non-zero without a failed test (it did not compile, it died) is itself a failure."""
+    """Counts a step that exits non-zero without a failed test (it did not compile) as a failure."""
     if code != 0 and result.failed == 0:
         print(f"test: {name} exited {code}")
         return result + Sum(failed=1)
@@ -70,7 +71,7 @@ def judged(name: str, code: int, result: Sum) -> Sum:
 
 
 def nextest(output: str) -> Sum:
-    """`Summary [ 1.2s] 11/12 tests run: 9 passed (1 slow), 1 failed, 1 timed out, 2 skipped`"""
+    """Reads `Summary [ 1.2s] 11/12 tests run: 9 passed (1 slow), 1 failed, 2 skipped`."""
     found = re.search(r"Summary \[[^]]*\]\s+(\d+)(?:/(\d+))? tests? run: (.*)", output)
     if not found:
         return Sum()
@@ -78,12 +79,13 @@ def nextest(output: str) -> Sum:
     counts = counted(re.findall(r"(\d+) ([a-z ]+)", re.sub(r"\([^)]*\)", "", rest)))
     counts = {what.strip(): number for what, number in counts.items()}
     passed, skipped = counts.get("passed", 0), counts.get("skipped", 0)
-    # Whatever was planned and did not pass has failed: failed, timed out, could not be executed, never reached.
+    # A test that was planned and did not pass counts as failed, be it that it failed, timed out,
+    # could not be executed or was never reached.
     return Sum(passed, int(planned or ran) - passed, skipped)
 
 
 def doctests(output: str) -> Sum:
-    """One `test result: ok. 1 passed; 0 failed; 2 ignored; …` per crate."""
+    """Reads one `test result: ok. 1 passed; 0 failed; 2 ignored; …` per crate."""
     total = Sum()
     for found in re.findall(r"^test result: .*", output, re.MULTILINE):
         counts = counted(re.findall(r"(\d+) (passed|failed|ignored)", found))
@@ -92,7 +94,7 @@ def doctests(output: str) -> Sum:
 
 
 def unittest(output: str) -> Sum:
-    """`Ran 4 tests in 1.2s`, then `FAILED (failures=1, errors=1, skipped=1)` or `OK`."""
+    """Reads `Ran 4 tests in 1.2s`, then `FAILED (failures=1, errors=1, skipped=1)` or `OK`."""
     ran = re.search(r"^Ran (\d+) tests? in", output, re.MULTILINE)
     if not ran:
         return Sum()
@@ -109,7 +111,7 @@ def python_directories() -> list[pathlib.Path]:
 
 
 def environment(root: pathlib.Path, binaries: pathlib.Path) -> dict[str, str]:
-    """What tests see: every default place for state is below `root`, nothing of the user's own host is reachable."""
+    """The environment of tests, whose state is below `root` and away from the user's own host."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MAINSPRING_") and k != "XDG_RUNTIME_DIR"}
     places = {"XDG_STATE_HOME": "state", "XDG_DATA_HOME": "data", "XDG_CACHE_HOME": "cache"}
     return kept | {name: str(root / place) for name, place in places.items()} | {
@@ -122,19 +124,19 @@ def environment(root: pathlib.Path, binaries: pathlib.Path) -> dict[str, str]:
 
 
 NEEDS_FLINK = "package(e2e) and binary(flink)"
-# Whose examples the tests run, as tools/setup pins them.
+# The versions of Flink whose examples the tests run, as tools/setup pins them.
 FLINK_EXAMPLES = ["2.3.0", "1.20.0"]
 
 
 def flink(binaries: pathlib.Path) -> dict[str, str] | None:
-    """Sets Flink up, and says where it is for tests; None where that cannot be done here."""
+    """Sets Flink up; answers the variables that tell tests where it is, None if it cannot be."""
     home = printed([str(binaries / "mainspring-flink"), "setup"])
     fetched = home and all(printed(["tools/setup", "flink-examples", version]) for version in FLINK_EXAMPLES)
     return {"MAINSPRING_ENGINE_FLINK_HOME": home} if home and fetched else None
 
 
 def printed(command: list[str]) -> str | None:
-    """What a command answers on stdout; None if it failed or cannot be run."""
+    """What a command prints on stdout; None if the command failed or cannot be run."""
     try:
         result = subprocess.run(command, cwd=HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     except OSError as error:
@@ -144,9 +146,10 @@ def printed(command: list[str]) -> str | None:
 
 
 def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pathlib.Path) -> Sum:
-    """All steps; a selection of Rust tests leaves the others out."""
+    """Runs all steps. A selection of Rust tests leaves the other steps out."""
     around = environment(root, binaries)
-    # Compiled in the plain environment: a compiler's daemon must not look like something that a test left behind.
+    # The tests are compiled in the plain environment, because a compiler's daemon must not look
+    # like something that a test left behind.
     code, _ = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, "--no-run", *chosen], dict(os.environ))
     if code != 0:
         return judged("compiling the tests", code, Sum())
@@ -155,7 +158,7 @@ def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pa
         around |= found
     else:
         print("test: SKIPPED: Flink could not be set up here (see above); its end-to-end tests are left out")
-    # Whoever chooses tests gets those that were chosen, and hears from them what is missing.
+    # Tests that a caller has chosen run without Flink too, and say themselves what is missing.
     left_out = [] if found or chosen else ["-E", f"not ({NEEDS_FLINK})"]
     code, output = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, *chosen, *left_out], around)
     total = judged("cargo nextest", code, nextest(output))
@@ -173,13 +176,13 @@ def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pa
 
 
 def main() -> int:
-    """Parses, runs, sums up."""
+    """Parses the arguments, runs the tests and prints their sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="where the built binaries are")
     parser.add_argument("--locked", action="store_const", const=["--locked"], default=[])
     parser.add_argument("chosen", nargs="*", help="arguments of cargo nextest run")
     given = parser.parse_args()
-    # Short: the path of a socket below it has 107 bytes at most.
+    # The prefix is short, because the path of a socket below it may have 107 bytes at most.
     root = pathlib.Path(tempfile.mkdtemp(prefix="ms-")).resolve()
     total = tests(given.bin, given.locked, given.chosen, root)
     if total.failed:

@@ -1,4 +1,4 @@
-"""The tools of `make test` must be able to fail."""
+"""Tests that the tools of `make test` are able to fail."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ class LeakCheck(unittest.TestCase):
         self.root = pathlib.Path(directory.name).resolve()
 
     def found(self, environment=None, cwd="/", stdout=subprocess.DEVNULL, argument=""):
-        """Whether the check sees a sleeping process that was started so."""
+        """Whether the check sees a waiting process that was started with these traces."""
         command = ["sh", "-c", "read -r forever", "sh", argument]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=stdout, cwd=cwd, env={"PATH": os.environ["PATH"], **(environment or {})}
@@ -61,12 +61,12 @@ class LeakCheck(unittest.TestCase):
         self.addCleanup(process.wait)
         seen = leaks.wait_until_gone(self.root, grace_s=0)
         self.assertEqual([process.pid], [other.pid for other in seen])
-        # The zombie that is left until somebody asks for its exit code is not alive.
+        # The zombie that is left until its parent asks for the exit code is not alive.
         self.assertEqual([], leaks.wait_until_gone(self.root))
 
 
 class Counting(unittest.TestCase):
-    """Every tool's last words, as a sum."""
+    """The last words of every tool become a sum."""
 
     def test_nextest(self):
         for said, want in [

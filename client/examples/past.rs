@@ -1,7 +1,7 @@
-//! Applications that have ended, written through the store alone: faster by far than living through them. `tools/bench.py` runs it
-//! against a store that it has started:
+//! Writes applications that have ended through the store alone, which is far faster than to let
+//! each of them run. `tools/bench.py` runs this program against a store that it has started:
 //!
-//! `past STATE_DIR COUNT` — so many, each of one job, each clean.
+//! `past STATE_DIR COUNT` writes COUNT applications, each of one job and each clean.
 
 use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::path::PathBuf;
@@ -23,10 +23,10 @@ use proto::{
     jobgraph,
 };
 
-/// Applications that are written at the same time.
+/// How many applications are written at the same time.
 const AT_ONCE: usize = 32;
 
-/// How often, and after which pauses, the store is asked whether it is there.
+/// How often, and after which pauses, the program asks whether the store answers.
 const STARTS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
         record: RecordClient::new(channel.clone()),
         payloads: Payloads::new(channel),
     };
-    // The store may have been started a moment ago.
+    // The store may have been started a moment ago, and not listen yet.
     for _ in 0..STARTS {
         if store.applications.version().await.is_ok() {
             break;
@@ -64,7 +64,8 @@ struct Store {
 }
 
 impl Store {
-    /// Everything that a leader and a cluster write, from the submission until it is clean.
+    /// Writes everything that a leader and a cluster write, from the submission of an application
+    /// until the application is clean.
     async fn live_through(&self, id: String) -> anyhow::Result<()> {
         let program = api::Program { uri: "/nowhere/past.sql".into(), ..Default::default() };
         let spec = api::ApplicationSpec {

@@ -1,7 +1,8 @@
-//! How long the bytes of one artifact take: to the fetcher, and from there into the record. `tools/bench.py` runs it
-//! against services that it has started:
+//! Measures how long the bytes of one artifact take to the fetcher, and from the fetcher into the
+//! record. `tools/bench.py` runs this program against services that it has started:
 //!
-//! `transfer STATE_DIR RUNS fetch|pin|send URI…` — each run takes the next URI; one line of milliseconds per run.
+//! `transfer STATE_DIR RUNS fetch|pin|send URI…`: each run takes the next URI and prints one line
+//! with its milliseconds.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let payloads = Payloads::new(channel("jobgraph-store"));
     let mut expected = None;
     for uri in uris.iter().cycle().take(runs) {
-        // A single address is a cached artifact from the second run on.
+        // With a single address, every run after the first one meets an artifact that is cached.
         let wanted = Wanted {
             application: None,
             uri: uri.clone().into(),
@@ -47,7 +48,8 @@ async fn main() -> anyhow::Result<()> {
         let path = match what.as_str() {
             "fetch" => None,
             "pin" => Some(fetched.path.as_str()),
-            // A path that the store does not understand: the bytes are sent, as to a store on another host. Run in `/`.
+            // The store does not understand this path, so the client sends the bytes, as it does to
+            // a store on another host. The program has to run in `/`.
             _ => Some(fetched.path.trim_start_matches('/')),
         };
         if let Some(path) = path {

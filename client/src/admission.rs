@@ -1,4 +1,5 @@
-//! Who waits for room on a host, as its `up` tells the record.
+//! The queue of applications that wait for room on a host, as the host's `mainspring up` reports it
+//! to the record.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use proto::jobgraph::admission_service_client::AdmissionServiceClient;
 
 use crate::error::CallError;
 
-/// How long a call may take: the next report says it anew.
+/// How long a call may take. A report that is lost does no harm, because the next one says
+/// everything again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Client of the record's queue; cheap to clone.
@@ -25,7 +27,7 @@ impl Admission {
         Self { inner }
     }
 
-    /// The whole queue as it is now, in place of what was reported before.
+    /// Replaces what was reported before by the whole queue as it is now.
     pub async fn report(&self, queue: ReportQueueRequest) -> Result<(), CallError> {
         let mut request = tonic::Request::new(queue);
         request.set_timeout(CALL_TIMEOUT);

@@ -1,5 +1,6 @@
-//! `mainspring.api.v1.ApplicationsService`: what people and tooling ask of the record. Nothing is retried here: whether a
-//! repeat makes sense, only the caller knows; `Submit` is harmless to repeat with the same request id.
+//! `mainspring.api.v1.ApplicationsService`: what people and tooling ask of the record. Nothing is
+//! retried here, because only the caller knows whether a repeat makes sense. `Submit` is harmless
+//! to repeat with the same request id.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::error::CallError;
 /// How long a call may take that does not wait for anything.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a wait may take beyond what it waits.
+/// How long a wait may take beyond the time for which the caller asked.
 const BEYOND_WAIT: Duration = Duration::from_secs(10);
 
 /// Client of the applications of one deployment; cheap to clone.
@@ -40,7 +41,7 @@ fn call<T>(request: T) -> tonic::Request<T> {
     bounded(request, CALL_TIMEOUT)
 }
 
-/// 0 is the latest generation.
+/// The number of a generation on the wire, where 0 means the latest one.
 fn number(generation: Option<Generation>) -> u64 {
     generation.map_or(0, Generation::get)
 }
@@ -49,17 +50,18 @@ impl Applications {
     /// A client over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel) -> Self {
         let inner = ApplicationsServiceClient::new(channel)
-            // What is too large to send, the service refuses with its reason; here the call would only break.
+            // The size of a request has no limit here: the service refuses a request that is too
+            // large with a reason, and a limit of the client would only break the call.
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Self { inner }
     }
 
-    /// Makes a new generation; idempotent by the request id.
+    /// Makes a new generation. A repeat with the same request id is answered with that generation.
     pub async fn submit(&self, request: SubmitRequest) -> Result<SubmitResponse, CallError> {
         Ok(self.inner.clone().submit(call(request)).await?.into_inner())
     }
 
-    /// One application; its latest generation unless one is named.
+    /// One application: the named generation, or the latest one if none is named.
     pub async fn get(
         &self,
         id: &ApplicationId,
@@ -70,12 +72,12 @@ impl Applications {
         Ok(answer.application.unwrap_or_default())
     }
 
-    /// One page.
+    /// One page of the applications that the request selects.
     pub async fn list(&self, request: ListRequest) -> Result<ListResponse, CallError> {
         Ok(self.inner.clone().list(call(request)).await?.into_inner())
     }
 
-    /// All pages of a list; the applications and the revision that they are of.
+    /// The applications of all pages of a list, and the revision that all pages are of.
     pub async fn list_all(&self, mut request: ListRequest) -> Result<(Vec<Application>, u64), CallError> {
         let mut applications = Vec::new();
         loop {
@@ -88,7 +90,8 @@ impl Applications {
         }
     }
 
-    /// Forgets one generation; `seen_revision` is the one that the caller saw of it, 0 any. With `validate_only` it is only refused, or not.
+    /// Forgets one generation. `seen_revision` is the revision of it that the caller saw; 0 accepts
+    /// any. With `validate_only` the store only says whether it would refuse the call.
     pub async fn forget(
         &self,
         id: &ApplicationId,
@@ -101,7 +104,8 @@ impl Applications {
         Ok(self.inner.clone().forget(call(request)).await?.into_inner())
     }
 
-    /// A snapshot, its end, changes and bookmarks; with `after_revision` only what came later.
+    /// A snapshot, the mark of its end, then changes and bookmarks. With `after_revision` the
+    /// stream has only what came later.
     pub async fn watch(
         &self,
         request: WatchRequest,
@@ -109,12 +113,14 @@ impl Applications {
     {
         let answers = self.inner.clone().watch(request).await?.into_inner();
         Ok(Box::pin(answers.filter_map(|answer| async move {
-            // An item of a newer store is no item of this build.
+            // A newer store may send an item that this build does not know; such an item is left
+            // out.
             answer.map(|answer| answer.item).map_err(CallError::from).transpose()
         })))
     }
 
-    /// Waits for a condition, at most `at_most` (the store's limit is 10 min); the state then and whether it holds.
+    /// Waits for a condition for at most `at_most` (the store's limit is 10 min). The answer is the
+    /// state at that time and whether the condition holds.
     pub async fn wait(
         &self,
         id: &ApplicationId,
@@ -135,7 +141,8 @@ impl Applications {
         Ok((answer.application.unwrap_or_default(), answer.met))
     }
 
-    /// Asks for a cancel; durable when this returns. True: it was asked for before.
+    /// Asks for a cancel, which is durable when this returns. The answer is `true` if it was asked
+    /// for before.
     pub async fn cancel(
         &self,
         id: &ApplicationId,
@@ -153,7 +160,8 @@ impl Applications {
         Ok((answer.application.unwrap_or_default(), answer.requested_earlier))
     }
 
-    /// Asks for savepoints; durable when this returns. True: it was accepted before. Harmless to repeat with the same request id.
+    /// Asks for savepoints, which are durably wanted when this returns. The answer is `true` if the
+    /// request was accepted before. The call is harmless to repeat with the same request id.
     pub async fn request_savepoint(
         &self,
         request: RequestSavepointRequest,
@@ -162,7 +170,8 @@ impl Applications {
         Ok((answer.application.unwrap_or_default(), answer.accepted_earlier))
     }
 
-    /// Asks that all jobs that run be stopped with savepoints. Otherwise as [`Self::request_savepoint`].
+    /// Asks that all running jobs be stopped with savepoints. The answer is that of
+    /// [`Self::request_savepoint`].
     pub async fn stop(&self, request: StopRequest) -> Result<(Application, bool), CallError> {
         let answer = self.inner.clone().stop(call(request)).await?.into_inner();
         Ok((answer.application.unwrap_or_default(), answer.accepted_earlier))
@@ -186,7 +195,8 @@ impl Applications {
         Ok(answer.application.unwrap_or_default())
     }
 
-    /// What happened, oldest first; with `follow` until the application is clean.
+    /// What happened to an application, oldest first. With `follow` the stream goes on until the
+    /// application is clean.
     pub async fn events(
         &self,
         request: EventsRequest,
@@ -195,7 +205,7 @@ impl Applications {
         Ok(answers.map(|answer| Ok(answer?.event.unwrap_or_default())))
     }
 
-    /// Output in batches of lines.
+    /// The output of an application's processes, in batches of lines.
     pub async fn read_logs(
         &self,
         request: ReadLogsRequest,
@@ -204,7 +214,7 @@ impl Applications {
         Ok(answers.map(|answer| Ok(answer?.lines)))
     }
 
-    /// The rows of a job (by id or name): chunks of an Arrow IPC stream.
+    /// The rows of a job, which is named by its id or its name, as chunks of an Arrow IPC stream.
     pub async fn read_result(
         &self,
         id: &ApplicationId,
@@ -220,7 +230,7 @@ impl Applications {
         Ok(answers.map(|answer| Ok(answer?.data)))
     }
 
-    /// A job (by id or name) and its graph.
+    /// A job, which is named by its id or its name, and its graph.
     pub async fn graph(
         &self,
         id: &ApplicationId,

@@ -1,4 +1,4 @@
-//! The artifact fetcher.
+//! The client of the artifact fetcher.
 
 use std::path::{Path, PathBuf};
 
@@ -16,22 +16,24 @@ use tonic::{Code, Status};
 
 use crate::error::CallError;
 
-/// One artifact to be made present.
+/// An artifact that a caller needs on the fetcher's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Who needs it; it is not evicted until [`Artifacts::release`].
+    /// The application that needs the artifact. The fetcher does not evict it until
+    /// [`Artifacts::release`].
     pub application: Option<ApplicationRef>,
-    /// `file://`, `local://`, `http(s)://`, or an absolute path on the fetcher's host.
+    /// Where the artifact comes from: `file://`, `local://`, `http(s)://`, or an absolute path on
+    /// the fetcher's host.
     pub uri: Uri,
-    /// What it has to be, if that is known.
+    /// The digest that the bytes must have, if the caller knows it.
     pub expected: Option<Digest>,
-    /// Where to place the verified file.
+    /// The path at which the fetcher places the verified file.
     pub link_to: Option<PathBuf>,
-    /// Place it as an executable.
+    /// Whether the placed file is executable.
     pub executable: bool,
 }
 
-/// Client of the fetcher. All calls may be repeated.
+/// Client of the fetcher. Every call may be repeated.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     inner: ArtifactServiceClient<GrpcChannel>,
@@ -46,7 +48,7 @@ impl Artifacts {
         Self { inner }
     }
 
-    /// Fetches one artifact, telling `progress` how far it is, a few times a second.
+    /// Fetches one artifact, and tells `progress` a few times a second how many bytes have come.
     pub async fn fetch(
         &self,
         wanted: &Wanted,
@@ -70,7 +72,8 @@ impl Artifacts {
         Err(Status::new(Code::Unknown, "the fetcher ended its answer before the artifact was there").into())
     }
 
-    /// The bytes of a cached artifact from `offset` on, `length` of them (0: to the end), in chunks.
+    /// The bytes of a cached artifact in chunks: `length` of them from `offset` on, or all the rest
+    /// if `length` is 0.
     pub async fn read(
         &self,
         digest: Digest,
@@ -82,33 +85,35 @@ impl Artifacts {
         Ok(chunks.map(|chunk| Ok(chunk?.data)))
     }
 
-    /// What is known of a cached artifact, and where the verified file is on the fetcher's host.
+    /// What the fetcher knows of a cached artifact, and where the verified file is on its host.
     pub async fn stat(&self, digest: Digest) -> Result<StatResponse, CallError> {
         Ok(self.inner.clone().stat(StatRequest { digest: digest.to_string() }).await?.into_inner())
     }
 
-    /// One page of what is cached, most recently used first; `page_token` is empty for the first, `page_size` 0 for 100.
+    /// One page of the cached artifacts, most recently used first. The first page has an empty
+    /// `page_token`, and a `page_size` of 0 means 100.
     pub async fn list(&self, page_size: u32, page_token: String) -> Result<ListResponse, CallError> {
         Ok(self.inner.clone().list(ListRequest { page_size, page_token }).await?.into_inner())
     }
 
-    /// Forgets the named artifacts, except those in use (`kept`).
+    /// Forgets the named artifacts. The answer lists those in use, which stay, as `kept`.
     pub async fn evict(&self, digests: &[Digest]) -> Result<EvictResponse, CallError> {
         let digests: Vec<_> = digests.iter().map(Digest::to_string).collect();
         if digests.is_empty() {
-            // On the wire this would mean "evict down to nothing".
+            // An empty list means "evict down to `to_bytes`" on the wire, which would be down to
+            // nothing.
             return Ok(EvictResponse::default());
         }
         Ok(self.inner.clone().evict(EvictRequest { digests, to_bytes: 0 }).await?.into_inner())
     }
 
-    /// Evicts what was used least recently until at most `bytes` are left.
+    /// Evicts the artifacts that were used least recently until at most `bytes` are left.
     pub async fn evict_to(&self, bytes: u64) -> Result<EvictResponse, CallError> {
         let request = EvictRequest { digests: Vec::new(), to_bytes: bytes };
         Ok(self.inner.clone().evict(request).await?.into_inner())
     }
 
-    /// The application no longer needs what it fetched.
+    /// Says that the application no longer needs what the fetcher has fetched for it.
     pub async fn release(&self, application: &ApplicationRef) -> Result<(), CallError> {
         let request = ReleaseRequest { application: Some(application.clone().into()) };
         self.inner.clone().release(request).await?;

@@ -1,4 +1,4 @@
-//! A boxed stream under a name of its own.
+//! A boxed stream that has a type of its own.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use futures::stream::BoxStream;
 
-/// Within an async trait the compiler cannot show that a future which holds a `dyn Stream + 'static` is `Send`; of a named type
-/// it can.
+/// A stream of any type. Within an async trait the compiler cannot show that a future which holds a
+/// `dyn Stream + 'static` is `Send`; for a named type it can.
 pub struct Boxed<T>(pub BoxStream<'static, T>);
 
 impl<T> Stream for Boxed<T> {

@@ -1,4 +1,5 @@
-//! An engine's `DescribeService`: what a runner asks the engine of its application.
+//! The client of an engine's `DescribeService`: what a runner asks the engine about its
+//! application.
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
@@ -13,24 +14,25 @@ use tonic::Status;
 
 use crate::error::CallError;
 
-/// An application as its engine is told about it.
+/// An application as a runner describes it to the engine.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Which one.
+    /// The application and its generation.
     pub application: ApplicationRef,
-    /// As it was submitted.
+    /// The specification as it was submitted.
     pub spec: api::ApplicationSpec,
     /// The verified files in main()'s working directory, the program first.
     pub artifacts: Vec<engine::LocalArtifact>,
-    /// Where its clusters may keep what outlives an incarnation, absolute.
+    /// The absolute directory where the application's clusters may keep what outlives an
+    /// incarnation.
     pub state_directory: String,
-    /// Where outputs of relative targets go, absolute.
+    /// The absolute directory that outputs with relative targets go to.
     pub output_directory: String,
-    /// The latest one; 0 before the first.
+    /// The latest incarnation; 0 before the first one.
     pub incarnation: Incarnation,
 }
 
-/// Client of one engine's `describe` process. All calls may be repeated.
+/// Client of one engine's `describe` process. Every call may be repeated.
 #[derive(Debug, Clone)]
 pub struct Describe {
     inner: DescribeServiceClient<GrpcChannel>,
@@ -45,7 +47,7 @@ impl Describe {
         Self { inner }
     }
 
-    /// The engine's name, version and what it takes.
+    /// The engine's name, its version, and the programs and options that it takes.
     pub async fn info(&self) -> Result<InfoResponse, CallError> {
         Ok(self.inner.clone().info(InfoRequest {}).await?.into_inner())
     }
@@ -81,7 +83,8 @@ impl Describe {
         Ok(self.inner.clone().describe_main(request).await?.into_inner())
     }
 
-    /// Renames what a committed job staged to its final names. `own_jobs`: all job ids of this generation.
+    /// Renames to their final names the files that a committed job has staged. `own_jobs` are the
+    /// ids of all jobs of this generation.
     pub async fn publish(
         &self,
         job: JobId,
@@ -96,7 +99,8 @@ impl Describe {
         Ok(self.inner.clone().publish(request).await?.into_inner())
     }
 
-    /// Removes staging that nobody will commit and checkpoints that nobody needs; answers how many directories there were.
+    /// Removes staging directories that no job will commit, and checkpoints that no job needs any
+    /// more. The answer is the number of directories that were removed.
     pub async fn sweep(&self, request: SweepRequest) -> Result<u32, CallError> {
         Ok(self.inner.clone().sweep(request).await?.into_inner().directories_removed)
     }

@@ -1,8 +1,10 @@
-//! Leadership of an application. A [`Campaign`] waits its turn; the [`Leadership`] that comes out of it is renewed in the
-//! background for as long as it lives, and says until when its holder may act.
+//! Leadership of an application. A [`Campaign`] waits its turn and becomes a [`Leadership`], which
+//! is renewed in the background for as long as it lives, and which says until when its holder may
+//! act.
 //!
-//! A deadline counts from the *sending* of the last renewal that was acknowledged, so it is never later than what the elector
-//! counts. Dropping a campaign withdraws it; dropping a leadership stops its renewals.
+//! A deadline counts from the *sending* of the last renewal that was acknowledged, so the holder's
+//! deadline is never later than the one that the elector counts. Dropping a campaign withdraws it;
+//! dropping a leadership stops its renewals.
 
 mod holder;
 mod pulse;
@@ -31,9 +33,10 @@ pub use pulse::Pulse;
 /// How long a resignation may take.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Waits between two tries to reach the elector: short, because a leader has only the rest of its lease.
+/// The shortest pause between two tries to reach the elector. It is short, because a leader has
+/// only the rest of its lease.
 const RETRY_MIN: Duration = Duration::from_millis(20);
-/// The longest of them: the elector is a local process or one hop away.
+/// The longest pause between two tries, because the elector is a local process or one hop away.
 const RETRY_MAX: Duration = Duration::from_millis(250);
 
 /// Client of the elector; cheap to clone.
@@ -43,46 +46,49 @@ pub struct Election {
     clock: SharedClock,
 }
 
-/// Who wants to lead what.
+/// What a contender says of itself when it enters a campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidacy {
-    /// The application; leadership is per id, across generations.
+    /// The application to lead. Leadership is per application id, across generations.
     pub application: ApplicationRef,
-    /// Unique name of the contender among those of the application, such as `runner-0`.
+    /// The name of the contender, such as `runner-0`; no other contender of the application has it.
     pub holder: String,
-    /// The epoch granted is above this: the store's own epoch, 0 if nothing is known.
+    /// The epoch that is granted is higher than this one. It is the epoch that the store knows; 0
+    /// if none is known.
     pub at_least: Epoch,
-    /// A file on the elector's host, absolute, that is locked (`flock`) while the holder or what it started lives. With it a dead
-    /// holder is succeeded before its lease ends. `None`: never early.
+    /// An absolute path on the elector's host. The file is locked (`flock`) for as long as the
+    /// holder or a process that it started lives, so that the elector can grant a successor before
+    /// a dead holder's lease ends. With `None` the successor of a dead holder waits for that end.
     pub lock_file: Option<PathBuf>,
 }
 
-/// Who leads.
+/// The contender that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     /// The contender's name.
     pub holder: String,
-    /// Its leadership.
+    /// The epoch of its leadership.
     pub epoch: Epoch,
 }
 
-/// What an observer sees.
+/// What an observer sees of an application's election.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
-    /// Who leads, if anybody does.
+    /// The contender that leads, if there is one.
     pub leader: Option<Leader>,
-    /// Since when, by the elector's wall clock.
+    /// When the present leadership began, by the elector's wall clock.
     pub since: Option<prost_types::Timestamp>,
-    /// Who waits, in order.
+    /// The names of the contenders that wait, in their order.
     pub standbys: Vec<String>,
 }
 
-/// What is known of a lease.
+/// What a holder knows of its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lease {
-    /// Act until then; past it stop, and go on if a later instant comes: the elector was away, and confirms the same epoch.
+    /// The holder may act until this instant. Past it the holder stops, and it goes on if a later
+    /// instant comes, because an elector that was away can confirm the same epoch.
     Until(Boot),
-    /// Over for good, and why.
+    /// The leadership is over for good, for this cause.
     Lost(String),
 }
 
@@ -95,7 +101,9 @@ impl Election {
         Self { inner, clock }
     }
 
-    /// Enters a campaign. Call it inside the runtime. An elector that is away is asked again for as long as the campaign lives.
+    /// Enters a campaign. It has to be called inside the runtime, because a task renews in the
+    /// background. While the elector is away the campaign asks again, for as long as the campaign
+    /// lives.
     pub fn campaign(&self, candidacy: Candidacy) -> Campaign {
         let (won, elected) = oneshot::channel();
         let (leader, standby) = watch::channel(None);
@@ -104,7 +112,7 @@ impl Election {
         Campaign { election: self.clone(), candidacy, standby, elected, renewals }
     }
 
-    /// Who leads, and each change of that; the present state first.
+    /// The present state of an election first, then each change of it.
     pub async fn observe(
         &self,
         application: &ApplicationId,
@@ -114,7 +122,8 @@ impl Election {
         Ok(answers.map(|answer| Ok(View::from(answer?))))
     }
 
-    /// Gives a leadership up, durable when this returns; `false` if the holder does not hold it any more. A repeat is harmless.
+    /// Gives a leadership up, which is durable when this returns. The answer is `false` if the
+    /// holder no longer had it. A repeat is harmless.
     pub async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, CallError> {
         let mut request = tonic::Request::new(ResignRequest {
             fence: Some(fence.clone().into()),
@@ -132,13 +141,13 @@ impl From<ObserveResponse> for View {
 }
 
 impl Leader {
-    /// The wire says "nobody" by an empty name.
+    /// The leader of a message. An empty name on the wire means that no contender leads.
     fn named(holder: String, epoch: u64) -> Option<Self> {
         (!holder.is_empty()).then_some(Self { holder, epoch: Epoch(epoch) })
     }
 }
 
-/// A place in the queue. Dropping it withdraws.
+/// A place in the queue of contenders. Dropping it withdraws the contender.
 pub struct Campaign {
     election: Election,
     candidacy: Candidacy,
@@ -148,12 +157,13 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Who leads meanwhile, as far as it was said.
+    /// The contender that leads meanwhile, as far as the elector has said.
     pub fn standby(&self) -> watch::Receiver<Option<Leader>> {
         self.standby.clone()
     }
 
-    /// Waits until elected, for as long as that takes. An error is one that a repeat would meet again.
+    /// Waits until this contender is elected, for as long as that takes. The answer is an error
+    /// only if another campaign would meet it again.
     pub async fn elected(self) -> Result<Leadership, CallError> {
         let Self { election, candidacy, elected, renewals, .. } = self;
         let won = match elected.await {
@@ -164,7 +174,12 @@ impl Campaign {
     }
 }
 
-/// One leadership, renewed for as long as this lives.
+/// One leadership. The elector grants it under an [`Epoch`] that no other leadership of the
+/// application has, and a task renews it for as long as this value lives.
+///
+/// The holder watches [`Self::deadline`] or [`Self::lease`] and does nothing for the application
+/// past the deadline; every write of it carries [`Self::fence`], so that the record refuses a
+/// holder that has been superseded without knowing it.
 pub struct Leadership {
     election: Election,
     candidacy: Candidacy,
@@ -173,39 +188,42 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Its number.
+    /// The number of this leadership.
     pub fn epoch(&self) -> Epoch {
         self.won.epoch
     }
 
-    /// Its fence.
+    /// The fence that the writes of this leadership carry.
     pub fn fence(&self) -> EpochFence {
         EpochFence { application: self.candidacy.application.clone(), epoch: self.won.epoch }
     }
 
-    /// The leadership before this one, if there was one.
+    /// The epoch of the leadership before this one, if there was one.
     pub fn previous_epoch(&self) -> Option<Epoch> {
         self.won.previous
     }
 
-    /// Why that ended (`resigned`, `lease expired`, `process gone`); empty for the first.
+    /// Why the previous leadership ended (`resigned`, `lease expired`, `process gone`); empty for
+    /// the first one.
     pub fn cause(&self) -> &str {
         &self.won.cause
     }
 
-    /// Ties the renewals to the holder's own loop: from now on each waits until the loop has passed [`Pulse::due`], so that a loop
-    /// that hangs loses its lease even though this process lives. To be polled beside everything else that the loop does.
+    /// Ties the renewals to the holder's own loop. From now on each renewal waits until the loop
+    /// has passed [`Pulse::due`], so that a loop that hangs loses its lease although this process
+    /// lives. The loop polls the pulse beside everything else that it does.
     pub fn pulse(&self) -> Pulse {
         self.won.pulse.take()
     }
 
-    /// Until when the holder may act: the sending of the last acknowledged renewal plus three quarters of the lease. It only
-    /// grows; each value is to be handed to main()'s tether.
+    /// Until when the holder may act: three quarters of the lease after the last acknowledged
+    /// renewal was sent. The deadline only grows, and the holder hands each value to main()'s
+    /// tether.
     pub fn deadline(&self) -> watch::Receiver<Boot> {
         self.won.deadline.clone()
     }
 
-    /// The deadline, and the loss as the last value.
+    /// The deadline, and the loss of the leadership as the last value.
     pub fn lease(&self) -> watch::Receiver<Lease> {
         self.won.lease.subscribe()
     }
@@ -217,13 +235,14 @@ impl Leadership {
             if let Lease::Lost(cause) = &*lease.borrow_and_update() {
                 return cause.clone();
             }
-            // Cannot fail: a sender is in `self`.
+            // The wait cannot fail, because `self` holds a sender.
             let _ = lease.changed().await;
         }
     }
 
-    /// Gives it up: durable at the elector when this answers `true`. Bounded; renewals stop in any case, so that what could not be
-    /// given up runs out.
+    /// Gives the leadership up, which is durable at the elector when the answer is `true`. The call
+    /// is bounded. The renewals stop in any case, so that a leadership that could not be given up
+    /// runs out.
     pub async fn resign(&self) -> bool {
         let resigned =
             timeout(&self.election.clock, RESIGN_TIMEOUT, self.resign_patiently()).await.unwrap_or(false);
@@ -260,7 +279,8 @@ fn retry_backoff() -> Backoff {
     Backoff::new(RETRY_MIN, RETRY_MAX)
 }
 
-/// Nobody refused it: the elector is away, or the connection broke in one of the ways that carry no reason of ours.
+/// Whether the elector is away, rather than that it has refused the call. A connection that broke
+/// ends in one of several codes without a reason of ours.
 fn is_away(error: &CallError) -> bool {
     let broke = matches!(error.code(), Code::Cancelled | Code::Internal);
     error.is_retryable() || (broke && error.reason().is_none())

@@ -1,11 +1,14 @@
-//! What a call came to, in the caller's terms.
+//! What came of a call, in the caller's terms.
 
 use std::time::Duration;
 
 use proto::{Code, Problem, Reason};
 use tonic::Status;
 
-/// A call that was not answered with a result.
+/// A call that was not answered with a result. The peer may have refused it, or the connection may
+/// have failed before the answer came. A caller asks three questions of the error: whether a repeat
+/// may help, whether the call may have had its effect all the same, and whether a later leader has
+/// taken over.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
@@ -32,12 +35,12 @@ impl CallError {
         self.code
     }
 
-    /// What the peer said, for people.
+    /// The peer's message, for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The whole status, details included: to pass it on.
+    /// The whole status with its details, for callers that pass it on.
     pub fn status(&self) -> &Status {
         &self.status
     }
@@ -47,25 +50,26 @@ impl CallError {
         self.retry_after
     }
 
-    /// The same call may succeed later without anything else being changed.
+    /// Whether the same call may succeed later although nothing else has changed.
     pub fn is_retryable(&self) -> bool {
         let by_code = matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown);
         self.reason.map_or(by_code, Reason::is_retryable)
     }
 
-    /// The call may have had its effect: read before it is repeated, unless a repeat is harmless.
+    /// Whether the call may have had its effect. The caller then reads before it repeats the call,
+    /// unless a repeat is harmless.
     pub fn may_have_happened(&self) -> bool {
         matches!(self.code, Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal)
             || (self.code == Code::Unavailable && self.reason.is_none())
     }
 
-    /// Somebody later has taken over: the caller has to stop.
+    /// Whether a later leader or incarnation has taken over, so that the caller has to stop.
     pub fn is_superseded(&self) -> bool {
         matches!(self.reason, Some(Reason::EpochSuperseded | Reason::IncarnationSuperseded))
     }
 }
 
-/// For callers that ask several services, and act on no refusal of one operation.
+/// The conversion is for callers that ask several services, and act on no refusal of one operation.
 impl<R: record::Refused> From<record::Error<R>> for CallError {
     fn from(error: record::Error<R>) -> Self {
         Status::from(error).into()

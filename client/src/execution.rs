@@ -1,6 +1,7 @@
-//! `ExecutionService`, as a main() calls it. A program is never told that its runner vanished: every call here waits,
-//! tries again with jitter and the same call id, and is answered by whoever leads next, or ended together with the
-//! program by its tether. That tether is the bound of the wait.
+//! `ExecutionService`, as a main() calls it. A program is never told that its runner vanished. Each
+//! call here waits and tries again, with jitter and the same call id, until the runner that leads
+//! next answers it. If no runner comes, main()'s tether ends the program together with its waiting
+//! calls, so the tether is the bound of the wait.
 
 mod running;
 mod wait;
@@ -30,10 +31,11 @@ pub use proto::job::{JobEnd, JobOutcome, Progress, Savepoint};
 pub use proto::runner::Accepted;
 pub use running::{ExecuteEvent, Running};
 
-/// Where the runner serves `ExecutionService` for this main().
+/// The environment variable that names the endpoint where the runner serves `ExecutionService` for
+/// this main().
 pub const ENDPOINT_VARIABLE: &str = "MAINSPRING_ENDPOINT";
 
-/// The file that holds this main()'s credential.
+/// The environment variable that names the file with this main()'s credential.
 pub const TOKEN_FILE_VARIABLE: &str = "MAINSPRING_TOKEN_FILE";
 
 /// This process was not started as the main() of an application.
@@ -42,15 +44,15 @@ pub enum NoEnvironment {
     /// A variable that the runner sets is missing.
     #[error("{0} is not set: this program was not started by mainspring (start it with `mainspring run`)")]
     Unset(&'static str),
-    /// The endpoint is none.
+    /// The endpoint cannot be parsed.
     #[error("{ENDPOINT_VARIABLE}: {0}")]
     Endpoint(#[from] chassis::transport::InvalidEndpoint),
     /// The credential's file cannot be read.
     #[error("{TOKEN_FILE_VARIABLE}={path}: {error}")]
     Token {
-        /// The file.
+        /// The file that the variable names.
         path: PathBuf,
-        /// Why not.
+        /// Why the file cannot be read.
         error: std::io::Error,
     },
 }
@@ -58,9 +60,11 @@ pub enum NoEnvironment {
 /// One `execute()` of the program.
 #[derive(Debug, Clone, Default)]
 pub struct ExecuteCall {
-    /// The id that [`Execution::assign_job`] was called with; empty: one is drawn.
+    /// The id that [`Execution::assign_job`] was called with. If it is empty,
+    /// [`Execution::execute`] draws one.
     pub call_id: String,
-    /// The job's identity; empty: named by its ordinal, and then no other call may be in flight.
+    /// The job's identity. A job without a name is named by its ordinal, and then no other call may
+    /// be in flight.
     pub name: String,
     /// The job graph in the engine's bytes, [`MAX_GRAPH_BYTES`] at most.
     pub graph: Bytes,
@@ -68,14 +72,19 @@ pub struct ExecuteCall {
     pub description: api::GraphDescription,
     /// Absolute directories where the job may stage output.
     pub staging_locations: Vec<String>,
-    /// Files that the graph needs (jars), put before with [`Execution::put_payload`].
+    /// Files that the graph needs (jars), which the program has put with
+    /// [`Execution::put_payload`].
     pub payload_digests: Vec<Digest>,
-    /// The name stands in the program as it is, so that it cannot be another when main() is
+    /// Whether the name stands in the program as it is, so that it is the same when main() is
     /// executed again.
     pub name_is_literal: bool,
 }
 
-/// The runner of this main(). Cheap to clone.
+/// The runner of this main(); cheap to clone.
+///
+/// A program has one of these, whichever runner leads. Every call is harmless to repeat, and is
+/// repeated until a runner answers with a result or a refusal, so a caller needs no retries of its
+/// own. An error is therefore final: a repeat would be answered the same.
 #[derive(Clone)]
 pub struct Execution {
     inner: ExecutionServiceClient<GrpcChannel>,
@@ -97,7 +106,7 @@ impl Execution {
         Self { inner, clock }
     }
 
-    /// The runner that started this process, as the environment names it. Connects at the first call.
+    /// The runner that started this process, as the environment names it. The first call connects.
     pub fn from_environment() -> Result<Self, NoEnvironment> {
         let endpoint =
             std::env::var(ENDPOINT_VARIABLE).map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
@@ -105,7 +114,8 @@ impl Execution {
         Self::at(&endpoint, Path::new(&token))
     }
 
-    /// The runner at an endpoint (`unix:/path` or `tcp://host:port`), with the credential in a file.
+    /// The runner at an endpoint (`unix:/path` or `tcp://host:port`), with the credential in a
+    /// file.
     pub fn at(endpoint: &str, token_file: &Path) -> Result<Self, NoEnvironment> {
         let endpoint = endpoint.parse()?;
         let credential = chassis::credential::Credential::from_file(token_file)
@@ -116,15 +126,16 @@ impl Execution {
         Ok(Self::new(channel, clock))
     }
 
-    /// Executes one job: its events until it has ended. Dropping the handle stops watching, the job goes on.
-    /// A call id is drawn here unless the call has one; every retry of this call carries it.
+    /// Executes one job, whose events follow until the job has ended. Dropping the handle stops the
+    /// watching, and the job goes on. Every retry of this call carries the call id; a call without
+    /// one is given one here.
     pub fn execute(&self, call: ExecuteCall) -> Running {
         Running::start(self.inner.clone(), self.clock.clone(), call)
     }
 
-    /// The id that the job of an [`execute`](Self::execute) with this call id and name will have, before its graph exists; and
-    /// the call's position among all calls of this main(). By the description a job is found whose
-    /// name varies.
+    /// The id that the job of an [`execute`](Self::execute) with this call id and name will have,
+    /// before its graph exists, and the call's position among all calls of this main(). The
+    /// description finds a job whose name varies.
     pub async fn assign_job(
         &self,
         call_id: &str,
@@ -143,7 +154,8 @@ impl Execution {
         Ok((answer.job_id.parse().map_err(malformed)?, answer.ordinal))
     }
 
-    /// The rows that an ended job brought back, as chunks of an Arrow IPC stream. After a break it goes on where it was.
+    /// The rows that an ended job brought back, as chunks of an Arrow IPC stream. After a break the
+    /// stream goes on where it was.
     pub fn read_result(&self, job: JobId) -> impl Stream<Item = Result<Bytes, CallError>> + Send + use<> {
         let (client, clock) = (self.inner.clone(), self.clock.clone());
         let request = ReadResultRequest { job_id: job.to_string() };
@@ -162,7 +174,7 @@ impl Execution {
                         }
                     };
                     match answers.message().await {
-                        // What came before the break is not handed out twice.
+                        // The caller has this part already, from before the break.
                         Ok(Some(answer)) if answer.data.len() <= skip => {
                             skip -= answer.data.len();
                             open = Some(answers);
@@ -185,7 +197,8 @@ impl Execution {
         Ok(self.journal(key, None).await?.value)
     }
 
-    /// Keeps a value under a `once` key if there is none; answers the value that stands and whether it stood before.
+    /// Keeps a value under a `once` key if there is none. The answer is the value that stands, and
+    /// whether it stood before.
     pub async fn journal_put(&self, key: &str, value: Bytes) -> Result<(Bytes, bool), CallError> {
         let answer = self.journal(key, Some(value.clone())).await?;
         Ok((answer.value.unwrap_or(value), answer.found))
@@ -215,7 +228,7 @@ impl Execution {
         Ok(digest)
     }
 
-    /// Puts a file of any size that does not change meanwhile and whose digest is known.
+    /// Puts a file of any size whose digest is known, and which does not change meanwhile.
     pub async fn put_payload_file(
         &self,
         digest: Digest,
@@ -228,7 +241,8 @@ impl Execution {
             async move {
                 let file = tokio::fs::File::open(path).await;
                 let file = file.map_err(|error| unreadable(path, &error))?;
-                // A file that fails while it is read ends early: what is too short is refused.
+                // A file that fails while it is read ends early, and the record refuses bytes that
+                // are too few.
                 let read = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES);
                 let chunks =
                     read.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()));
@@ -241,7 +255,7 @@ impl Execution {
         .await
     }
 
-    /// Asks for a savepoint of one job; durable when this returns.
+    /// Asks for a savepoint of one job, which is durably wanted when this returns.
     pub async fn request_savepoint(&self, request: RequestSavepointRequest) -> Result<(), CallError> {
         self.patiently(|mut client| {
             let request = request.clone();
@@ -253,7 +267,7 @@ impl Execution {
         .await
     }
 
-    /// What became of one that was asked for; `None` while it is being taken.
+    /// The result of a savepoint that was asked for; `None` while it is being taken.
     pub async fn savepoint(&self, job: JobId, request_id: &str) -> Result<Option<Savepoint>, CallError> {
         let request = GetSavepointRequest { job_id: job.to_string(), request_id: request_id.to_owned() };
         self.patiently(|mut client| {
@@ -271,7 +285,7 @@ impl Execution {
         .await
     }
 
-    /// A job's state and progress until it has ended; the last item carries the end.
+    /// A job's state and progress until the job has ended; the last item carries the end.
     pub fn watch_job(
         &self,
         job: JobId,
@@ -314,7 +328,7 @@ impl Execution {
         .await
     }
 
-    /// Which attempt this process is the main() of.
+    /// The attempt whose main() this process is.
     pub async fn get_attempt(&self) -> Result<GetAttemptResponse, CallError> {
         self.patiently(|mut client| async move {
             Ok(client.get_attempt(GetAttemptRequest {}).await?.into_inner())
@@ -322,7 +336,7 @@ impl Execution {
         .await
     }
 
-    /// Repeats a call that is harmless to repeat for as long as the runner is away.
+    /// Repeats a call, which has to be harmless to repeat, for as long as the runner is away.
     async fn patiently<T, F, Fut>(&self, call: F) -> Result<T, CallError>
     where
         F: Fn(ExecutionServiceClient<GrpcChannel>) -> Fut,

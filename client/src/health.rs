@@ -5,7 +5,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// Whether the process behind `channel` says that it serves. A process that does not answer does not.
+/// Whether the process behind `channel` says that it serves. A process that does not answer does
+/// not.
 ///
 /// The call has no deadline of its own: the caller knows how long it can wait.
 pub async fn is_serving(channel: GrpcChannel) -> bool {

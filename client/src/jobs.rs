@@ -1,4 +1,5 @@
-//! A cluster's `JobsService`: submitting, watching and cancelling jobs in the engine, and their savepoints.
+//! The client of a cluster's `JobsService`: submitting, watching and cancelling jobs in the engine,
+//! and their savepoints.
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
@@ -14,21 +15,22 @@ use crate::error::CallError;
 /// A savepoint of one job, as the engine is asked for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Savepoint<'a> {
-    /// Of this job.
+    /// The job that the savepoint is of.
     pub job: JobId,
-    /// A repeat with the same one starts no second.
+    /// Identifies the request: a repeat with the same id starts no second savepoint.
     pub trigger: TriggerId,
-    /// Where to; empty: where the engine's settings say.
+    /// The directory that the savepoint goes to. If it is empty, the engine's settings decide.
     pub directory: &'a str,
-    /// The job is to end with it.
+    /// Whether the job ends with the savepoint.
     pub stop: bool,
-    /// Its input is said to be over first.
+    /// Whether the job's input is said to be over before the savepoint is taken.
     pub drain: bool,
-    /// The engine's word; empty: its default.
+    /// The format in the engine's own word. If it is empty, the engine takes its default.
     pub format: &'a str,
 }
 
-/// Client of the one process of a cluster that serves its jobs, for one leader. All calls may be repeated.
+/// Client of the one process of a cluster that serves its jobs, for one leader. Every call may be
+/// repeated.
 #[derive(Debug, Clone)]
 pub struct Jobs {
     inner: JobsServiceClient<GrpcChannel>,
@@ -36,7 +38,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// A client over a channel that carries the incarnation's token; every call carries the leader's fence.
+    /// A client over a channel that carries the incarnation's token; every call carries the
+    /// leader's fence.
     pub fn new(channel: GrpcChannel, fence: EpochFence) -> Self {
         let inner = JobsServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -44,8 +47,9 @@ impl Jobs {
         Self { inner, fence }
     }
 
-    /// A leader's first call: from its return the cluster refuses lower epochs. Answers the jobs that it knows. `submitted`: those of the record
-    /// that have no end and were submitted before.
+    /// A leader's first call: from its return the cluster refuses lower epochs. `submitted` are the
+    /// jobs of the record that were submitted before and have no end. The answer lists the jobs
+    /// that the cluster knows.
     pub async fn adopt(
         &self,
         incarnation: Incarnation,
@@ -59,8 +63,9 @@ impl Jobs {
         Ok(self.inner.clone().adopt(request).await?.into_inner().jobs)
     }
 
-    /// Runs a stored graph under its job id; `true` when the cluster knew the job and started nothing. `own_jobs`: all job
-    /// ids of this generation; a target that holds parts of any other is refused before the job runs.
+    /// Runs a stored graph under its job id. The answer is `true` when the cluster knew the job and
+    /// started nothing. `own_jobs` are the ids of all jobs of this generation; a target that holds
+    /// parts of any other job is refused before the job runs.
     pub async fn submit(
         &self,
         job: JobId,
@@ -80,7 +85,7 @@ impl Jobs {
         Ok(self.inner.clone().submit(request).await?.into_inner().already_known)
     }
 
-    /// All jobs of the cluster: their present state first, then changes and progress.
+    /// The present state of all jobs of the cluster, then their changes and progress.
     pub async fn watch(
         &self,
     ) -> Result<impl Stream<Item = Result<JobStatus, CallError>> + Send + use<>, CallError> {
@@ -105,7 +110,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Has a savepoint taken, once for each trigger id; answers its present state, which may be pending: ask again then.
+    /// Has a savepoint taken, once for each trigger id. The answer is the savepoint's present
+    /// state. While that is pending, the caller asks again.
     pub async fn savepoint(&self, savepoint: &Savepoint<'_>) -> Result<SavepointResponse, CallError> {
         let request = SavepointRequest {
             fence: Some(self.fence.clone().into()),

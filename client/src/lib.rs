@@ -1,5 +1,6 @@
-//! Typed clients of the services: one file per peer. A call is retried here only where a repeat is harmless; the
-//! outcome of everything else is *done*, *not done* or *unknown*, and [`error::CallError`] says which.
+//! Typed clients of the services, one file per peer. A call is retried here only where a repeat is
+//! harmless. The outcome of every other call is *done*, *not done* or *unknown*, and
+//! [`error::CallError`] says which one.
 
 pub mod admission;
 pub mod applications;

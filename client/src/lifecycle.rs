@@ -1,4 +1,5 @@
-//! Lifecycle: the processes of clusters and entrypoints on a substrate. Every call may be repeated.
+//! The client of lifecycle: the processes of clusters and entrypoints on a substrate. Every call
+//! may be repeated.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use proto::{ApplicationRef, EpochFence, Incarnation};
 
 use crate::error::CallError;
 
-/// The longest that ending processes may take on top of the grace that they are given.
+/// How long a teardown may take on top of the grace that the processes are given.
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Client of lifecycle; cheap to clone.
@@ -25,12 +26,12 @@ pub struct Lifecycle {
     inner: LifecycleServiceClient<GrpcChannel>,
 }
 
-/// How the provision of an incarnation goes on.
+/// How far the provision of an incarnation has come.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Provisioning {
     /// A process has come further.
     Role(RoleStatus),
-    /// All are ready: the last item.
+    /// All processes are ready. This is the last item.
     Ready(ClusterReady),
 }
 
@@ -43,7 +44,7 @@ impl Lifecycle {
         Self { inner }
     }
 
-    /// Realises the roles of an incarnation; progress until all are ready.
+    /// Realises the roles of an incarnation, and tells the progress until all are ready.
     pub async fn provision(
         &self,
         fence: &EpochFence,
@@ -68,7 +69,7 @@ impl Lifecycle {
         }))
     }
 
-    /// The state of an incarnation's processes and its changes, until it is gone.
+    /// The state of an incarnation's processes and its changes, until the incarnation is gone.
     pub async fn watch_cluster(
         &self,
         application: &ApplicationRef,
@@ -82,7 +83,8 @@ impl Lifecycle {
         Ok(answers.map(|answer| answer.map_err(CallError::from)))
     }
 
-    /// Ends all processes of exactly this incarnation; answers what could not be removed, one line each.
+    /// Ends all processes of exactly this incarnation. The answer names what could not be removed,
+    /// one line each.
     pub async fn teardown(
         &self,
         fence: &EpochFence,
@@ -98,7 +100,8 @@ impl Lifecycle {
         Ok(self.inner.clone().teardown(request).await?.into_inner().leftovers)
     }
 
-    /// Keeps contenders of an application running. The request says how many and how they are started.
+    /// Keeps contenders of an application running. The request says how many there are and how they
+    /// are started.
     pub async fn provision_contenders(
         &self,
         request: ProvisionContendersRequest,
@@ -106,7 +109,8 @@ impl Lifecycle {
         Ok(self.inner.clone().provision_contenders(request).await?.into_inner().contenders)
     }
 
-    /// Ends what is left of an application's contenders; answers what could not be removed, one line each.
+    /// Ends what is left of an application's contenders. The answer names what could not be
+    /// removed, one line each.
     pub async fn teardown_contenders(&self, application: &ApplicationRef) -> Result<Vec<String>, CallError> {
         let mut request =
             tonic::Request::new(TeardownContendersRequest { application: Some(application.clone().into()) });

@@ -1,4 +1,5 @@
-//! Shipping output to the record: one stream per source, resumed at the acknowledged offset, by whoever owns the tether.
+//! Ships output to the record. The owner of a tether has one stream for each source, which it
+//! resumes at the offset that the record has acknowledged.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::error::CallError;
 use crate::tether::Tether;
 use crate::tether::output::Chunk;
 
-/// Chunks on their way.
+/// How many messages wait on their way to the store.
 const ROOM: usize = 32;
 
-/// Waits between tries to ship.
+/// The shortest and the longest pause between two tries to ship.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Client of the record's logs; cheap to clone.
@@ -28,14 +29,14 @@ pub struct Logs {
     inner: LogServiceClient<GrpcChannel>,
 }
 
-/// One stream of output. Dropping it makes durable what was taken.
+/// One stream of output. Dropping it makes durable what the store has taken.
 #[derive(Debug)]
 pub struct LogStream {
     requests: Option<mpsc::Sender<AppendLogsRequest>>,
     answers: tonic::Streaming<AppendLogsResponse>,
-    /// The offset behind what was sent.
+    /// The offset behind the last byte that was sent.
     sent: u64,
-    /// Up to here everything is durable.
+    /// The offset up to which the record has everything durably.
     durable: u64,
 }
 
@@ -48,11 +49,12 @@ impl Logs {
         Self { inner }
     }
 
-    /// Begins to ship a source; the tether's offset to read on from.
+    /// Begins to ship a source. The answer has the offset from which to read on in the tether's
+    /// output.
     pub async fn append(&self, source: LogSource) -> Result<(LogStream, u64), CallError> {
         let (requests, receiver) = mpsc::channel(ROOM);
         let first = AppendLogsRequest { source: Some(source), ..Default::default() };
-        // There is room: nothing was sent before.
+        // The queue is new, so it has room for the first message.
         let _ = requests.try_send(first);
         let answers = self.inner.clone().append_logs(ReceiverStream::new(receiver)).await?.into_inner();
         let mut stream = LogStream { requests: Some(requests), answers, sent: 0, durable: 0 };
@@ -61,9 +63,12 @@ impl Logs {
         Ok((stream, offset))
     }
 
-    /// Ships all output of a tether's tree, until the tree has ended and everything is durable. Whatever the record refuses may pass,
-    /// a full disk above all, and is waited out; but for an application that it does not know: nobody will ever ask for its
-    /// output. Dropping the future stops, and another owner goes on where the record's acknowledgement is.
+    /// Ships all output of a tether's tree, until the tree has ended and everything is durable.
+    ///
+    /// A refusal of the record, a full disk above all, may pass and is waited out. The one
+    /// exception is an application that the record does not know, because its output will never be
+    /// asked for. Dropping the future stops the shipping, and another owner goes on where the
+    /// record's acknowledgement is.
     pub async fn ship(
         &self,
         tether: &Tether,
@@ -100,7 +105,8 @@ impl Logs {
                     }
                     None => return stream.finish().await,
                 },
-                // Acknowledgements are taken as they come, so that the store is never kept waiting.
+                // Acknowledgements are taken as they come, so that the store never waits for this
+                // client.
                 answer = stream.acknowledged() => if answer?.is_none() {
                     return Err(broken_off());
                 },
@@ -116,15 +122,17 @@ impl LogStream {
         self.request(AppendLogsRequest { chunks, ..Default::default() }).await
     }
 
-    /// The next offset up to which everything is durable; `None` when the store has ended the stream.
+    /// The next offset up to which everything is durable; `None` when the store has ended the
+    /// stream.
     pub async fn acknowledged(&mut self) -> Result<Option<u64>, CallError> {
         let answer = self.answers.message().await?.map(|answer| answer.acknowledged_offset);
         self.durable = answer.map_or(self.durable, |offset| offset.max(self.durable));
         Ok(answer)
     }
 
-    /// Nothing more will come: returns once all of it is durable. A stream that ends before that, because another one brings this
-    /// source's output now, is an error.
+    /// Says that the source has no more output, and returns once all of it is durable. It is an
+    /// error if the stream ends before that, because another stream brings this source's output
+    /// now.
     pub async fn finish(mut self) -> Result<(), CallError> {
         self.request(AppendLogsRequest { complete: true, ..Default::default() }).await?;
         self.requests = None;
@@ -138,7 +146,7 @@ impl LogStream {
         {
             return Ok(());
         }
-        // The store has ended the stream: its last answer says why.
+        // The store has ended the stream, and its last answer says why.
         while self.answers.message().await?.is_some() {}
         Err(broken_off())
     }

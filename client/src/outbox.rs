@@ -1,8 +1,10 @@
-//! Output that is not in the record yet and whose process's directory has to go: it is moved here, below the state directory, and
-//! stays until lifecycle has shipped it, be it after the application is clean. Nothing else removes it.
+//! The output of processes that is not in the record yet although the process's directory has to
+//! go. It is moved here, below the state directory, and stays until lifecycle has shipped it, even
+//! if the application is clean by then. Nothing else removes it.
 //!
-//! A directory is a tether's output directory as it was, called `<id>@<generation>.<role>.<number>.<replica>.<start>`: the name
-//! alone says whose it is, and taking it in is one rename, which a full disk does not keep from happening.
+//! A directory of the outbox is a tether's output directory as it was, called
+//! `<id>@<generation>.<role>.<number>.<replica>.<start>`. The name alone says which source the
+//! output belongs to, and taking a directory in is one rename, which succeeds on a full disk too.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -22,22 +24,23 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The one of these places.
+    /// The outbox of these places.
     pub fn new(places: &Places) -> Self {
         Self { directory: places.state().join("outbox") }
     }
 
-    /// Where it is.
+    /// The directory of the outbox.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Makes its directory: best done before the disk is full.
+    /// Makes the directory, which is best done before the disk is full.
     pub fn make(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)
     }
 
-    /// Takes in what a tether has kept in `output`. Only after the tether has gone, or writes nothing more. False: there is none.
+    /// Takes in the output that a tether has kept in `output`. The tether must have gone, or write
+    /// nothing more. The answer is `false` if there is no output.
     pub fn take(&self, source: &LogSource, output: &Path) -> io::Result<bool> {
         if segments(output)?.is_empty() {
             return Ok(false);
@@ -47,7 +50,7 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Whose output waits here, in the order of their names.
+    /// The sources whose output waits here, in the order of their directories' names.
     pub fn sources(&self) -> io::Result<Vec<LogSource>> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -62,7 +65,7 @@ impl Outbox {
         Ok(names.iter().filter_map(|name| source_of(name)).collect())
     }
 
-    /// Where a source's output waits, or would.
+    /// The directory where a source's output waits, or would wait.
     pub fn directory_of(&self, source: &LogSource) -> io::Result<PathBuf> {
         let application: Result<ApplicationRef, _> = source.application.clone().try_into();
         let application = application.map_err(io::Error::other)?;
@@ -70,7 +73,8 @@ impl Outbox {
         Ok(self.directory.join(format!("{application}.{role}.{number}.{replica}.{start}")))
     }
 
-    /// All of it is in the record, or nobody will ever ask for it.
+    /// Removes a source's output, because all of it is in the record, or because it will never be
+    /// asked for.
     pub fn remove(&self, source: &LogSource) -> io::Result<()> {
         match fs::remove_dir_all(self.directory_of(source)?) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,4 +1,5 @@
-//! Payloads by digest. Putting is harmless to repeat; what is there already is not sent to its end.
+//! The client of payloads, which are named by their digest. Putting is harmless to repeat, and
+//! bytes that the store has already are not sent to their end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tonic::{Code, Status};
 
 use crate::error::CallError;
 
-/// How long a question may take.
+/// How long a call that moves no bytes may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the store may take to read and keep a file of its own host.
@@ -42,7 +43,8 @@ impl Payloads {
         Self { inner }
     }
 
-    /// Puts bytes whose digest and size are known; chunks of any size. True: they were there.
+    /// Puts bytes whose digest and size are known, in chunks of any size. The answer is `true` if
+    /// the store had them.
     pub async fn put_stream(
         &self,
         digest: Digest,
@@ -58,15 +60,17 @@ impl Payloads {
         Ok(self.inner.clone().put_payload(request).await?.into_inner().found)
     }
 
-    /// Puts bytes. True: they were there.
+    /// Puts bytes. The answer is `true` if the store had them.
     pub async fn put_bytes(&self, digest: Digest, bytes: Bytes) -> Result<bool, CallError> {
         self.put_stream(digest, bytes.len() as u64, futures::stream::iter([bytes])).await
     }
 
-    /// Puts a file that does not change meanwhile: the store takes it where it can see it, elsewhere its bytes are sent. True: they were there.
+    /// Puts a file that does not change meanwhile. The store takes the file where it can see it;
+    /// elsewhere its bytes are sent. The answer is `true` if the store had them.
     pub async fn put_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         match self.take_file(digest, path).await {
-            // It sees no such file, is of a build that cannot take any, or is very slow at it.
+            // The store sees no such file, is of a build that cannot take any, or is very slow at
+            // it.
             Err(error)
                 if matches!(
                     error.code(),
@@ -79,7 +83,8 @@ impl Payloads {
         }
     }
 
-    /// Has the store take a file of its own host. `FailedPrecondition` `ARTIFACT_NOT_READABLE` where it sees no such file.
+    /// Has the store take a file of its own host. The answer is `FailedPrecondition`
+    /// `ARTIFACT_NOT_READABLE` where the store sees no such file.
     pub async fn take_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let path = path.display().to_string();
         let mut request = tonic::Request::new(TakePayloadRequest { digest: digest.to_string(), path });
@@ -95,7 +100,8 @@ impl Payloads {
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size_bytes = file.metadata().await.map_err(unreadable)?.len();
         let chunks = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES / 4);
-        // A file that fails while it is read ends early: the store refuses what is too short.
+        // A file that fails while it is read ends early, and the store refuses bytes that are too
+        // few.
         self.put_stream(
             digest,
             size_bytes,
@@ -104,8 +110,9 @@ impl Payloads {
         .await
     }
 
-    /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`. Damaged bytes end in `DataLoss` `DATA_CORRUPT`, at the latest in
-    /// place of the last chunk: what has not ended without an error is not to be used.
+    /// The bytes from `offset` on, in chunks; `NotFound` `PAYLOAD_MISSING`. Damaged bytes end in
+    /// `DataLoss` `DATA_CORRUPT`, at the latest in place of the last chunk, so the caller uses
+    /// nothing of a stream that has not ended without an error.
     pub async fn get(
         &self,
         digest: Digest,
@@ -135,7 +142,8 @@ impl Payloads {
         }
     }
 
-    /// The bytes in chunks, verified as they pass: what is damaged ends with `DataLoss` `DATA_CORRUPT` in place of its end.
+    /// The bytes in chunks, verified as they pass. Damaged bytes end with `DataLoss` `DATA_CORRUPT`
+    /// in place of the stream's end.
     pub async fn get_verified(
         &self,
         digest: Digest,
@@ -158,18 +166,20 @@ impl Payloads {
         Ok(verified.boxed())
     }
 
-    /// Which of these are there.
+    /// Those of the named payloads that the store has.
     pub async fn present(&self, digests: &[Digest]) -> Result<Vec<Digest>, CallError> {
         let request = StatPayloadsRequest { digests: digests.iter().map(Digest::to_string).collect() };
         let mut request = tonic::Request::new(request);
         request.set_timeout(CALL_TIMEOUT);
         let answer = self.inner.clone().stat_payloads(request).await?.into_inner();
-        // Only what was asked for can be in the answer.
+        // An answer may name only what was asked for, so everything else in it is left out.
         Ok(digests.iter().copied().filter(|digest| answer.present.contains(&digest.to_string())).collect())
     }
 }
 
-/// The store gave out whole what it has: asked again, it would give out the same. It names the file itself where it sees the damage first.
+/// The error of a payload whose bytes have another digest. It is final, because the store would
+/// give out the same bytes again. Where the store sees the damage first, its own error names the
+/// file.
 fn damaged(digest: Digest, is: Digest) -> CallError {
     let text = format!("payload {digest} of the record is damaged: its bytes have the digest {is}");
     Status::from(Problem::new(Reason::DataCorrupt, text)).into()

@@ -1,5 +1,6 @@
-//! Where things are on one host: the state directory (what lasts) and the runtime directory (sockets, whose paths may
-//! have 107 bytes only). Every process computes the same paths from the state directory alone.
+//! Where things are on one host: the state directory, which lasts, and the runtime directory, which
+//! holds sockets, because the path of a socket may have 107 bytes only. Every process computes the
+//! same paths from the state directory alone.
 
 use std::path::{Path, PathBuf};
 
@@ -8,28 +9,29 @@ use chassis::transport::Endpoint;
 use proto::ApplicationRef;
 use sha2::{Digest as _, Sha256};
 
-/// The places of one host; made from its state directory.
+/// The places of one host, which follow from its state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
     state: PathBuf,
     runtime: PathBuf,
-    /// Where processes that run as another user work.
+    /// The directory below which processes work that run as another user.
     open: Option<PathBuf>,
 }
 
-/// Kinds of processes that a tether starts; part of owner marks and of socket names.
+/// The kinds of processes that a tether starts. The kind is part of owner marks and of socket
+/// names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// main() and what it starts, and the attempt's `describe`; numbered by epoch.
+    /// main(), the processes that it starts, and the attempt's `describe`; numbered by epoch.
     Attempt,
-    /// Roles of the cluster; numbered by incarnation.
+    /// The roles of a cluster; numbered by incarnation.
     Cluster,
     /// Runners; numbered by index.
     Contender,
 }
 
 impl Kind {
-    /// The word in owner marks and keys.
+    /// The word for the kind in owner marks and keys.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Attempt => "attempt",
@@ -40,7 +42,7 @@ impl Kind {
 }
 
 impl Places {
-    /// The places for a state directory (absolute). The runtime directory is
+    /// The places for an absolute state directory. The runtime directory is
     /// `$XDG_RUNTIME_DIR/mainspring/<8 hex>` or `<temporary directory>/mainspring-<uid>/<8 hex>`.
     pub fn new(state: impl Into<PathBuf>) -> Self {
         let state = state.into();
@@ -52,15 +54,17 @@ impl Places {
         Self { state, runtime, open: None }
     }
 
-    /// The same where the processes of applications run as a user of their own: what they may enter is below that user's directory.
+    /// The places of a host whose applications run as a user of their own: their processes may
+    /// enter only what is below that user's directory.
     #[must_use]
     pub fn for_run_as(self, run_as: Option<&RunAs>) -> Self {
         let open = run_as.map(|run_as| run_as.directory.join(self.state_mark()));
         Self { open, ..self }
     }
 
-    /// What the processes of applications may enter: working directories, outputs, checkpoints and sockets. The state directory and
-    /// the runtime directory themselves, unless such processes run as a user of their own.
+    /// The places that the processes of applications may enter: working directories, outputs,
+    /// checkpoints and sockets. They are the state directory and the runtime directory themselves,
+    /// unless such processes run as a user of their own.
     #[must_use]
     pub fn open(&self) -> Self {
         match &self.open {
@@ -69,7 +73,8 @@ impl Places {
         }
     }
 
-    /// Where jobgraph-store serves clusters that run as a user of their own: the directory is theirs.
+    /// Where jobgraph-store serves clusters that run as a user of their own: in a directory that
+    /// only their group enters.
     pub fn open_store(&self) -> Endpoint {
         Endpoint::Unix(self.open().runtime.join("store").join("jobgraph-store.sock"))
     }
@@ -89,57 +94,62 @@ impl Places {
         &self.runtime
     }
 
-    /// The first 8 hex digits of the state directory's SHA-256: begins owner marks and names the runtime directory.
+    /// The first 8 hex digits of the state directory's SHA-256. Owner marks begin with them, and
+    /// they name the runtime directory.
     pub fn state_mark(&self) -> String {
         state_mark(&self.state)
     }
 
-    /// Socket of one of the four services, such as `jobgraph-store`.
+    /// The socket of one of the four services, such as `jobgraph-store`.
     pub fn service_socket(&self, service: &str) -> PathBuf {
         self.runtime.join(format!("{service}.sock"))
     }
 
-    /// Where one of the four services listens unless it is told otherwise.
+    /// Where one of the four services listens unless a setting says otherwise.
     pub fn service_endpoint(&self, service: &str) -> Endpoint {
         Endpoint::Unix(self.service_socket(service))
     }
 
-    /// The deployment key.
+    /// The file of the deployment key.
     pub fn deployment_key(&self) -> PathBuf {
         self.state.join("deployment.key")
     }
 
-    /// Endpoints, pids and build of the running host.
+    /// The file with the endpoints, pids and build of the running host.
     pub fn host_file(&self) -> PathBuf {
         self.state.join("host.json")
     }
 
-    /// Decides who is `up`.
+    /// The file whose lock decides which process is the host's `mainspring up`.
     pub fn host_lock(&self) -> PathBuf {
         self.state.join("host.lock")
     }
 
-    /// What a service keeps: `<state>/<service>/`.
+    /// The directory that a service keeps its data in: `<state>/<service>/`.
     pub fn service_state(&self, service: &str) -> PathBuf {
         self.state.join(service)
     }
 
-    /// Where processes of one application work: `<state>/work/<id>@<generation>/`.
+    /// The directory that the processes of one application work in:
+    /// `<state>/work/<id>@<generation>/`.
     pub fn application_work(&self, application: &ApplicationRef) -> PathBuf {
         self.state.join("work").join(application.to_string())
     }
 
-    /// Default place of an application's relative outputs: `<state>/outputs/<id>@<generation>/`.
+    /// The default place of an application's relative outputs:
+    /// `<state>/outputs/<id>@<generation>/`.
     pub fn outputs(&self, application: &ApplicationRef) -> PathBuf {
         self.state.join("outputs").join(application.to_string())
     }
 
-    /// What an application's clusters keep beyond their incarnations, checkpoints above all: `<state>/checkpoints/<id>@<generation>/`.
+    /// What an application's clusters keep beyond their incarnations, checkpoints above all:
+    /// `<state>/checkpoints/<id>@<generation>/`.
     pub fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
         self.state.join("checkpoints").join(application.to_string())
     }
 
-    /// Directory of the sockets of one (application, generation, kind, number): short, never reused.
+    /// The directory of the sockets of one (application, generation, kind, number). Its path is
+    /// short, and it is never reused.
     pub fn sockets(&self, application: &ApplicationRef, kind: Kind, number: u64) -> PathBuf {
         let mut hasher = Sha256::new();
         for text in [application.id.as_str(), kind.as_str()] {
@@ -151,13 +161,13 @@ impl Places {
         self.runtime.join(format!("{}-{number}", &digest[..12]))
     }
 
-    /// `MAINSPRING_OWNER` of everything that a tether starts:
-    /// `<8 hex of the state directory>/<application>/<generation>/<attempt|cluster|contender>/<number>`.
+    /// The `MAINSPRING_OWNER` of everything that a tether starts: `<8 hex of the state
+    /// directory>/<application>/<generation>/<attempt|cluster|contender>/<number>`.
     pub fn owner_mark(&self, application: &ApplicationRef, kind: Kind, number: u64) -> String {
         format!("{}{number}", self.owner_mark_prefix(application, kind))
     }
 
-    /// What the owner marks of one kind have in common, the final `/` included.
+    /// The common beginning of the owner marks of one kind, the final `/` included.
     pub fn owner_mark_prefix(&self, application: &ApplicationRef, kind: Kind) -> String {
         format!("{}/{}/{}/{}/", self.state_mark(), application.id, application.generation, kind.as_str())
     }

@@ -1,5 +1,6 @@
-//! Processes of this machine as `/proc` shows them: who descends from whom, who carries which owner mark, and ending
-//! them for good. A descendant that cleared its environment has no mark; it is found for as long as its tether lives.
+//! The processes of this machine as `/proc` shows them: which process descends from which, which
+//! owner mark a process carries, and how to end them for good. A descendant that cleared its
+//! environment has no mark; it is found for as long as its tether lives.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,26 +15,27 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::places::{Kind, Places};
 use crate::tether::OWNER_VARIABLE;
 
-/// One process at one moment. Its pid may be another's later; `start_ticks` tells them apart.
+/// One process at one moment. Its pid may later belong to another process, which `start_ticks`
+/// tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// Process id.
+    /// Its process id.
     pub pid: u32,
-    /// Process id of the parent.
+    /// The process id of its parent.
     pub parent: u32,
-    /// State letter of proc(5): `R`, `S`, `D`, `T`, `t`, `Z`, …
+    /// The state letter of proc(5): `R`, `S`, `D`, `T`, `t`, `Z`, …
     pub state: char,
-    /// When it was started, in clock ticks since boot.
+    /// When the process was started, in clock ticks since boot.
     pub start_ticks: u64,
 }
 
 impl Process {
-    /// It has ended and only waits for its parent to take note.
+    /// Whether the process has ended and only waits until its parent takes note.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// It is stopped, by a signal or a tracer.
+    /// Whether the process is stopped, by a signal or a tracer.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
@@ -43,22 +45,25 @@ impl Process {
         parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// Sends a signal to exactly this process; `false` if it is gone (or another one has its pid by now).
+    /// Sends a signal to exactly this process. The answer is `false` if the process is gone, even
+    /// if another one has its pid by now.
     pub fn signal(&self, signal: Signal) -> bool {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return false };
         let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-        // The handle is of whoever has the pid now. If that is still the one that was seen, it stays so.
+        // The handle belongs to the process that has the pid now. If that process is the one that
+        // was seen, the handle stays its handle.
         Self::of(self.pid).is_some_and(|now| now.start_ticks == self.start_ticks)
             && pidfd_send_signal(handle, signal).is_ok()
     }
 
-    /// The owner mark in its environment; `None` without one, and for processes of other users.
+    /// The owner mark in the environment of the process; `None` without one, and for processes of
+    /// other users.
     pub fn owner_mark(&self) -> Option<OwnerMark> {
         self.variable(OWNER_VARIABLE)?.parse().ok()
     }
 
-    /// A variable of the environment that it was started with; `None` without it, for processes of other users, and for
-    /// what is not UTF-8.
+    /// A variable of the environment that the process was started with; `None` if it is not set or
+    /// not UTF-8, and for processes of other users.
     pub fn variable(&self, name: &str) -> Option<String> {
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
         let mut entries = environment.split(|&byte| byte == 0);
@@ -72,19 +77,20 @@ impl Process {
     }
 }
 
-/// `pid (comm) state ppid … starttime …`; the command may itself hold spaces and parentheses.
+/// Parses `pid (comm) state ppid … starttime …`, where the command may itself hold spaces and
+/// parentheses.
 fn parse_stat(stat: &str) -> Option<Process> {
     let pid = stat.split_once(' ')?.0.parse().ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // Field 22 of proc(5); field 5 is next.
+    // The start time is field 22 of proc(5), and the next field of the iterator is field 5.
     let start_ticks = fields.nth(17)?.parse().ok()?;
     Some(Process { pid, parent, state, start_ticks })
 }
 
-/// All processes that exist. Not one instant: a process that forks while this runs may be missed, so whoever has to
-/// be sure asks until nothing new turns up.
+/// All processes that exist. The list is not of one instant: a process that forks meanwhile may be
+/// missed, so a caller that has to be sure asks until no new process turns up.
 pub fn all() -> io::Result<Vec<Process>> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -95,7 +101,8 @@ pub fn all() -> io::Result<Vec<Process>> {
     Ok(processes)
 }
 
-/// Those of `processes` that descend from one of `ancestors`, which are not among them; parents come before their children.
+/// Those of `processes` that descend from one of `ancestors`, which are not among them. Parents
+/// come before their children.
 pub fn descendants(processes: &[Process], ancestors: impl IntoIterator<Item = u32>) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
     for process in processes {
@@ -115,18 +122,18 @@ pub fn descendants(processes: &[Process], ancestors: impl IntoIterator<Item = u3
     found
 }
 
-/// A `MAINSPRING_OWNER`, taken apart; see [`Places::owner_mark`].
+/// A `MAINSPRING_OWNER` in its parts; see [`Places::owner_mark`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerMark {
     /// The first 8 hex digits of the state directory's SHA-256.
     pub state: String,
     /// The application's id.
     pub application: String,
-    /// Its generation.
+    /// The application's generation.
     pub generation: u64,
     /// `attempt`, `cluster` or `contender`.
     pub kind: String,
-    /// Epoch, incarnation or index.
+    /// The epoch, the incarnation or the index, depending on the kind.
     pub number: u64,
 }
 
@@ -152,7 +159,7 @@ impl FromStr for OwnerMark {
     }
 }
 
-/// Processes that live and carry a mark that `wanted` takes; this process is never among them.
+/// The living processes that carry a mark that `wanted` accepts. This process is never among them.
 pub fn marked(wanted: impl Fn(&OwnerMark) -> bool) -> io::Result<Vec<(Process, OwnerMark)>> {
     let own = std::process::id();
     let living = all()?.into_iter().filter(|process| process.pid != own && !process.is_zombie());
@@ -160,14 +167,17 @@ pub fn marked(wanted: impl Fn(&OwnerMark) -> bool) -> io::Result<Vec<(Process, O
     Ok(marked.filter(|(_, mark)| wanted(mark)).collect())
 }
 
-/// Ends every tree with a marked process that `wanted` takes, with SIGKILL, frozen ones too: what is below first, the
-/// tether that could still find it last. Asks until nothing is left, at most for `within`; answers what is left.
+/// Ends every tree with a marked process that `wanted` accepts, with SIGKILL, so that frozen
+/// processes end too. The processes below come first, and the tethers last, because a process
+/// without a mark is found only while its tether lives. The call asks again until nothing is left,
+/// at most for `within`, and answers what is left.
 pub async fn kill_marked(
     wanted: impl Fn(&Process, &OwnerMark) -> bool,
     clock: &SharedClock,
     within: Duration,
 ) -> io::Result<Vec<Process>> {
-    /// Rounds after which tethers are ended together with what they hold: somebody below forks without end.
+    /// The round from which on tethers are ended together with the processes below them, because
+    /// one of those forks without end.
     const PATIENT_ROUNDS: u32 = 50;
     let end = clock.boot() + within;
     let mut condemned: HashSet<(u32, u64)> = HashSet::new();
@@ -202,8 +212,9 @@ pub async fn kill_marked(
     Ok(Vec::new())
 }
 
-/// What a leader does before it starts main(): ends every tree of an attempt of this application, in any generation, whose
-/// epoch is below its own. Answers what could not be ended within `within`; main() must not start then.
+/// What a leader does before it starts main(): it ends every tree of an attempt of this
+/// application, in any generation, whose epoch is below the leader's own. The answer is what could
+/// not be ended within `within`; main() must not start then.
 pub async fn kill_earlier_attempts(
     places: &Places,
     application: &ApplicationId,

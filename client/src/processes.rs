@@ -1,4 +1,5 @@
-//! Intents and tombstones of processes, as lifecycle keeps them in the record. Every call may be repeated.
+//! The client of the intents and tombstones of processes that lifecycle keeps in the record. Every
+//! call may be repeated.
 
 use std::time::Duration;
 
@@ -34,20 +35,21 @@ impl Processes {
         Self { inner }
     }
 
-    /// Keeps or replaces one process by its key; with an epoch fenced like a leader's write.
+    /// Keeps or replaces one process by its key. With an epoch the write is fenced as a leader's
+    /// write is.
     pub async fn put(&self, process: Process, epoch: Option<Epoch>) -> Result<(), CallError> {
         let request = PutProcessRequest { process: Some(process), epoch: epoch.map_or(0, Epoch::get) };
         self.inner.clone().put_process(call(request)).await?;
         Ok(())
     }
 
-    /// Processes whose key begins so, oldest first.
+    /// The processes whose key begins with this prefix, oldest first.
     pub async fn list(&self, key_prefix: &str) -> Result<Vec<Process>, CallError> {
         let request = ListProcessesRequest { key_prefix: key_prefix.to_owned() };
         Ok(self.inner.clone().list_processes(call(request)).await?.into_inner().processes)
     }
 
-    /// Forgets processes whose key begins so; an empty prefix is refused.
+    /// Forgets the processes whose key begins with this prefix. An empty prefix is refused.
     pub async fn delete(&self, key_prefix: &str) -> Result<(), CallError> {
         let request = DeleteProcessesRequest { key_prefix: key_prefix.to_owned() };
         self.inner.clone().delete_processes(call(request)).await?;

@@ -1,4 +1,4 @@
-//! The fenced record, asked over the wire.
+//! The second implementation of [`Record`], which asks the store over the wire.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub struct RecordClient {
 }
 
 impl RecordClient {
-    /// A client over a channel that carries the credential of a contender, a cluster or the deployment.
+    /// A client over a channel that carries the credential of a contender, a cluster or the
+    /// deployment.
     pub fn new(channel: GrpcChannel) -> Self {
         let inner = RecordServiceClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -1,7 +1,10 @@
-//! A process under a tether: starting one, owning it, and taking over the one that an earlier owner has left.
+//! A process under a tether: starting one, owning it, and taking over one that an earlier owner has
+//! left.
 //!
-//! This is the only file outside `lifecycle` and the CLI's host that spawns processes, and what it spawns is always
-//! `mainspring tether`: everything else that runs for an application is the child of one.
+//! This file spawns `mainspring tether` and nothing else, and every process that runs for an
+//! application is a tether or descends from one. Apart from the tether itself, only the CLI (the
+//! host's processes, and engine executables that it asks) and an engine's own set-up and launch
+//! start processes.
 #![allow(clippy::disallowed_methods, reason = "the one file that spawns tethers")]
 
 pub mod last_words;
@@ -42,7 +45,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// A tether could not be started.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TetherError {
-    /// A file of it could not be written, or the executable could not be run.
+    /// A file of the tether could not be written, or the executable could not be run.
     #[error("cannot {what}: {error}")]
     Io {
         /// What was tried.
@@ -50,15 +53,15 @@ pub enum TetherError {
         /// Why it failed.
         error: Arc<io::Error>,
     },
-    /// It left before it listened.
+    /// The tether left before it listened.
     #[error("the tether left before it listened ({status}): {said}")]
     Left {
-        /// How it exited.
+        /// How the tether exited.
         status: String,
-        /// The end of what it said.
+        /// The end of the tether's log.
         said: String,
     },
-    /// It runs and does not listen.
+    /// The tether runs and does not listen.
     #[error("the tether does not listen on {0} after {START_TIMEOUT:?}")]
     Silent(Endpoint),
 }
@@ -70,9 +73,10 @@ pub struct Tether {
     endpoint: Endpoint,
 }
 
-/// Starts a tether and waits until it listens. Nothing runs under it until somebody [owns](Tether::own) it, and if nobody
-/// does within a minute it leaves. The directories of the spec are made (0700). The spec file holds the owner's token and
-/// the child's environment, so it is for its owner only, and the tether removes it.
+/// Starts a tether and waits until it listens. Nothing runs under the tether until an owner
+/// [claims](Tether::own) it, and a tether that no owner claims within a minute leaves. The
+/// directories of the spec are made (0700). The spec file holds the owner's token and the child's
+/// environment, so only its user may read it, and the tether removes it.
 pub async fn spawn(
     spec: &TetherSpec,
     mainspring: &Path,
@@ -88,7 +92,8 @@ pub async fn spawn(
         .args(["tether".as_ref(), "--spec".as_ref(), spec_file.as_os_str()])
         .env_clear()
         .env(OWNER_VARIABLE, &spec.owner_mark)
-        // Tells the tethers of one owner mark apart, for whoever ends one process of several.
+        // The working directory tells the tethers of one owner mark apart, for a caller that ends
+        // one process of several.
         .envs(spec.env.get_key_value(WORK_DIR_VARIABLE))
         .envs(std::env::var_os("MAINSPRING_LOG").map(|levels| ("MAINSPRING_LOG", levels)))
         .current_dir("/")
@@ -110,22 +115,21 @@ pub async fn spawn(
             return Err(TetherError::Left { status: status.to_string(), said });
         }
         if clock.boot() >= end {
-            // It has no child yet, so nothing else is lost with it.
+            // The tether has no child yet, so nothing else is lost with it.
             let _ = process.kill().await;
             return Err(TetherError::Silent(endpoint));
         }
         clock.sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-    let why =
-        "a tether outlives whoever started it, and its exit status has to be taken, or it stays as a zombie";
+    let why = "a tether outlives its owner, and stays as a zombie until its exit status is taken";
     detached("exit status of a tether", why, async move {
         let _ = process.wait().await;
     });
     Ok(Tether::connect(endpoint, spec.owner.clone(), transport, clock))
 }
 
-/// Writes the spec beside the output, 0600, with the directories that it needs.
+/// Writes the spec beside the output, 0600, and makes the directories that the spec names.
 fn write_spec(spec: &TetherSpec) -> io::Result<std::path::PathBuf> {
     let parents = [&spec.socket, &spec.exit_file].into_iter().filter_map(|file| file.parent());
     let lock = spec.lock_file.as_deref().and_then(Path::parent);
@@ -148,8 +152,8 @@ fn failed(what: &str) -> impl FnOnce(io::Error) -> TetherError {
 }
 
 impl Tether {
-    /// A client of the tether at `endpoint`. Returns at once; the first call connects. A tether that has left
-    /// answers `Unavailable`.
+    /// A client of the tether at `endpoint`. This returns at once, because the first call connects.
+    /// A tether that has left answers `Unavailable`.
     pub fn connect(
         endpoint: Endpoint,
         credential: Credential,
@@ -170,8 +174,9 @@ impl Tether {
         &self.endpoint
     }
 
-    /// Claims the tether, replacing an earlier owner. With `start` the child is started unless it was before. With a
-    /// `lease` the tree is frozen past it, see [`Owned::set_deadline`]; without one it runs for as long as the owner is connected.
+    /// Claims the tether, replacing an earlier owner. With `start` the tether starts its child
+    /// unless it has done so before. With a `lease` the tree is frozen past that instant, see
+    /// [`Owned::set_deadline`]; without one the tree runs for as long as the owner is connected.
     pub async fn own(&self, start: bool, lease: Option<Boot>) -> Result<Owned, CallError> {
         let (deadline, deadlines) = watch::channel(lease);
         let claim = own_request::Message::Claim(Claim { start, lease: lease.map(wire_lease) });
@@ -184,27 +189,30 @@ impl Tether {
         Ok(Owned { answers, deadline: Deadline(Arc::new(deadline)) })
     }
 
-    /// Ends the tree: SIGTERM, after `kill_after` SIGKILL to everything below the tether. Returns when nothing is left.
+    /// Ends the tree: everything below the tether gets SIGTERM, and SIGKILL after `kill_after`.
+    /// This returns when nothing is left.
     pub async fn end(&self, kill_after: Duration) -> Result<Exit, CallError> {
         let kill_after_wire = prost_types::Duration {
             seconds: i64::try_from(kill_after.as_secs()).unwrap_or(i64::MAX),
             nanos: i32::try_from(kill_after.subsec_nanos()).unwrap_or(0),
         };
         let mut request = tonic::Request::new(EndRequest { kill_after: Some(kill_after_wire) });
-        // Nothing outlives SIGKILL for long; the bound is for a tether that hangs.
+        // Nothing outlives SIGKILL for long, so the bound is for a tether that hangs.
         request.set_timeout(kill_after + Duration::from_secs(30));
         let answer = self.inner.clone().end(request).await?.into_inner();
         Ok(answer.exited.unwrap_or_default().into())
     }
 
-    /// The child's output from an offset on; with `follow`, until the tree has ended and all is read.
+    /// The child's output from an offset on. With `follow` it goes on until the tree has ended and
+    /// all is read.
     pub async fn read_output(&self, offset: u64, follow: bool) -> Result<Output, CallError> {
         let answers =
             self.inner.clone().read_output(ReadOutputRequest { offset, follow }).await?.into_inner();
         Ok(Output { answers })
     }
 
-    /// The owner has recorded what it needs: the tether removes its socket and leaves. Refused while the tree lives.
+    /// Says that the owner has recorded what it needs, so that the tether removes its socket and
+    /// leaves. The tether refuses while the tree lives.
     pub async fn release(&self) -> Result<(), CallError> {
         self.inner.clone().release(ReleaseRequest {}).await?;
         Ok(())
@@ -220,18 +228,19 @@ fn wire_lease(deadline: Boot) -> Lease {
 pub enum TetherEvent {
     /// The child runs.
     Started {
-        /// Its process id.
+        /// The child's process id.
         pid: u32,
     },
-    /// The lease ran out: the tree is stopped.
+    /// The lease ran out, and the tree is stopped.
     Frozen,
-    /// A later deadline arrived: the tree runs again.
+    /// A later deadline arrived, and the tree runs again.
     Thawed,
-    /// The tree has ended; nothing of it is left.
+    /// The tree has ended, and nothing of it is left.
     Exited(Exit),
 }
 
-/// The ownership of a tether. Dropping it breaks it: the grace begins to run.
+/// The ownership of a tether. A tether has one owner at a time, and the owner is a connection:
+/// dropping this value breaks the connection, and the grace of the tree begins to run.
 #[derive(Debug)]
 pub struct Owned {
     answers: tonic::Streaming<OwnResponse>,
@@ -239,8 +248,8 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// What happens next; `None` when the tether has left. Cancelling the wait loses nothing. `Aborted`
-    /// `TETHER_REPLACED` when another owner has claimed the tether.
+    /// The next event; `None` when the tether has left. Cancelling the wait loses nothing. The
+    /// error is `Aborted` `TETHER_REPLACED` when another owner has claimed the tether.
     pub async fn next(&mut self) -> Result<Option<TetherEvent>, CallError> {
         loop {
             let Some(answer) = self.answers.message().await? else { return Ok(None) };
@@ -249,29 +258,31 @@ impl Owned {
                 Some(own_response::Message::Frozen(_)) => TetherEvent::Frozen,
                 Some(own_response::Message::Thawed(_)) => TetherEvent::Thawed,
                 Some(own_response::Message::Exited(exited)) => TetherEvent::Exited(exited.into()),
-                // Something that only a newer tether says.
+                // Only a newer tether sends such an event.
                 None => continue,
             }));
         }
     }
 
-    /// Until when the owner may act; past it the tree is frozen until a later deadline arrives.
+    /// Sets until when the owner may act. Past this instant the tree is frozen, until a later
+    /// deadline arrives.
     pub fn set_deadline(&self, deadline: Boot) {
         self.deadline.set(deadline);
     }
 
-    /// Sets deadlines from elsewhere, while [`next`](Self::next) waits here.
+    /// A handle that sets deadlines from elsewhere, while [`next`](Self::next) waits here.
     pub fn deadline(&self) -> Deadline {
         self.deadline.clone()
     }
 }
 
-/// Hands deadlines to an owned tether; the latest one counts. Works on a broken ownership too, without effect.
+/// Hands deadlines to an owned tether; the latest one counts. On a broken ownership it has no
+/// effect.
 #[derive(Debug, Clone)]
 pub struct Deadline(Arc<watch::Sender<Option<Boot>>>);
 
 impl Deadline {
-    /// See [`Owned::set_deadline`].
+    /// Sets the deadline; see [`Owned::set_deadline`].
     pub fn set(&self, deadline: Boot) {
         self.0.send_replace(Some(deadline));
     }

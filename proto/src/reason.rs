@@ -1,19 +1,22 @@
-//! The one list of error reasons: the same word on the wire (`google.rpc.ErrorInfo`), in JSON, in the record and on
-//! the terminal (`error[REASON]: …`). A reason is never renamed; its text for people may improve.
+//! The one list of error reasons. A reason is the same word on the wire (`google.rpc.ErrorInfo`),
+//! in JSON, in the record and on the terminal (`error[REASON]: …`). It is never renamed; its text
+//! for people may improve.
 
 use std::fmt;
 use std::str::FromStr;
 
 use tonic::Code;
 
-/// In the metadata of `APPLICATION_NOT_FOUND`: the record once held that generation, and forgot it.
+/// A key in the metadata of `APPLICATION_NOT_FOUND`: the record once held that generation, and
+/// forgot it.
 pub const FORGOTTEN: &str = "forgotten";
 
-/// Declares the reasons once: variant, the word itself, the gRPC code of a call that is refused for it, `retry` where the same call may
-/// succeed later with nothing else changed, what it means, and the way out.
+/// Declares the reasons once: variant, the word itself, the gRPC code of a call that is refused for
+/// it, `retry` where the same call may succeed later with nothing else changed, what it means, and
+/// the way out.
 macro_rules! reasons {
     ($($variant:ident $word:literal $code:ident $($retry:ident)? $meaning:literal $remedy:literal)*) => {
-        /// Why something was refused, failed or ended. Stable.
+        /// Why something was refused, failed or ended. The words are stable.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $(#[doc = $meaning] $variant,)*
@@ -38,12 +41,12 @@ macro_rules! reasons {
                 match self { $(Self::$variant => !stringify!($($retry)?).is_empty(),)* }
             }
 
-            /// What happened, one sentence for documentation.
+            /// What happened, in one sentence for documentation.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning,)* }
             }
 
-            /// The way out, one sentence for the `help:` line under an error.
+            /// The way out, in one sentence for the `help:` line under an error.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$variant => $remedy,)* }
             }
@@ -62,7 +65,7 @@ macro_rules! reasons {
     };
 }
 
-/// A word that is no reason of this build: a newer peer may have sent it.
+/// A word that is no reason of this build. A newer peer may have sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a reason that this build knows")]
 pub struct UnknownReason(pub String);
@@ -173,7 +176,7 @@ reasons! {
         "nothing to do: a later one is at work"
     RevisionMoved "REVISION_MOVED" Aborted
         "The record changed since it was read: read again."
-        "somebody else changed it at the same moment: try again"
+        "another process changed the record at the same moment: try again"
     StoreUnavailable "STORE_UNAVAILABLE" Unavailable retry
         "The record cannot be reached right now; nothing was done."
         "try again; mainspring doctor shows what is wrong with the host"
@@ -277,13 +280,13 @@ reasons! {
 
     // ends
     Cancelled "CANCELLED" Cancelled
-        "Somebody asked for a cancel."
+        "A caller asked for a cancel."
         "submit it anew when it is wanted again"
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded
         "The application's deadline passed."
         "give it longer: --deadline"
     Abandoned "ABANDONED" FailedPrecondition
-        "It was given up: main() left without it, or somebody asked to."
+        "A job, an output or a teardown was given up: main() ended without the job, or a caller abandoned it."
         "mainspring status ID lists what was left behind"
     JobFailed "JOB_FAILED" FailedPrecondition
         "A job failed in the engine."
@@ -326,14 +329,14 @@ reasons! {
 
     // output
     OutputTargetTaken "OUTPUT_TARGET_TAKEN" FailedPrecondition
-        "The target holds the output of another generation or of somebody else."
+        "The target holds output that this generation did not write."
         "choose another --output, remove what is there, or add to it with --append"
     OutputNotWritable "OUTPUT_NOT_WRITABLE" Unavailable retry
         "The target cannot be written."
         "make the target writable and its disk not full; publishing goes on by itself then"
     OutputLost "OUTPUT_LOST" FailedPrecondition
         "A committed file is neither staged nor published."
-        "somebody removed committed files: submit the application anew"
+        "another program removed committed files: submit the application anew"
 
     // services
     HostNotReachable "HOST_NOT_REACHABLE" Unavailable
@@ -391,7 +394,8 @@ mod tests {
         }
     }
 
-    /// What a comment promises, as `` `NotFound` JOB_NOT_FOUND ``: the code and the reasons after it, up to the next code.
+    /// What a comment promises, as `` `NotFound` JOB_NOT_FOUND ``: the code and the reasons after
+    /// it, up to the next code.
     fn promised(comment: &str) -> Vec<(String, Reason)> {
         let mut code = String::new();
         let mut promised = Vec::new();
@@ -433,7 +437,8 @@ mod tests {
         assert!(count > 50, "only {count} promises were found: the comments are written otherwise now");
     }
 
-    /// A caller that knows the reason and one that knows only the code (a proxy, a client in another language) act alike.
+    /// A caller that knows the reason and one that knows only the code (a proxy, a client in
+    /// another language) act alike.
     #[test]
     fn a_code_that_asks_for_another_try_belongs_to_a_reason_that_allows_it() {
         for &reason in Reason::ALL {

@@ -1,4 +1,4 @@
-//! Why the record did not do what it was asked, by what the caller does about it.
+//! Why the record did not do what it was asked, in the terms of what the caller does about it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,16 +6,18 @@ use std::fmt;
 use proto::{Problem, Reason};
 use tonic::{Code, Status};
 
-/// An answer of the record; `R`: what this operation alone may refuse.
+/// An answer of the record. `R` is what this operation alone may refuse.
 pub type Answer<T, R = Nothing> = Result<T, Error<R>>;
 
-/// For operations that refuse nothing of their own.
+/// What an operation refuses that has no refusals of its own.
 pub type Nothing = Infallible;
 
-/// The record did not do what it was asked.
+/// The record did not do what it was asked. The variants are what a caller acts on: it waits, it
+/// stops, it answers the refusal of the operation, or it gives up.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error<R: fmt::Debug = Nothing> {
-    /// The record cannot be reached right now, has no room right now, or its answer was lost. The same call may be repeated later.
+    /// The record cannot be reached right now, has no room right now, or its answer was lost. The
+    /// same call may be repeated later.
     #[error("{0}")]
     Away(Told),
     /// A later leader or a later incarnation has begun: the caller has to stop.
@@ -26,7 +28,7 @@ pub enum Error<R: fmt::Debug = Nothing> {
         /// What the record said.
         told: Told,
     },
-    /// The operation refuses it, for a reason that its callers act on.
+    /// The operation refuses the call, for a reason that its callers act on.
     #[error("{1}")]
     Refused(R, Told),
     /// Every other refusal: the same call will be refused again.
@@ -40,7 +42,7 @@ pub struct Told(Box<Problem>);
 
 /// What one operation refuses, read from what goes over the wire.
 pub trait Refused: Sized + fmt::Debug {
-    /// `None` for what is not this operation's own.
+    /// Reads the refusal of this operation; `None` for a problem that is not this operation's own.
     fn read(problem: &Problem) -> Option<Self>;
 }
 
@@ -50,10 +52,11 @@ impl Refused for Nothing {
     }
 }
 
-/// `pin_artifacts` refuses.
+/// What `pin_artifacts` refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinRefused {
-    /// The bytes of an artifact are not in the record's payloads: the caller puts them, then repeats the call.
+    /// The bytes of an artifact are not in the record's payloads: the caller puts them, then
+    /// repeats the call.
     PayloadMissing,
 }
 
@@ -63,10 +66,10 @@ impl Refused for PinRefused {
     }
 }
 
-/// `begin_cluster` refuses.
+/// What `begin_cluster` refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterRefused {
-    /// Too many incarnations in a row came to nothing: the application fails of it.
+    /// Too many incarnations in a row came to nothing, so the application fails.
     KeepsDying,
 }
 
@@ -76,10 +79,11 @@ impl Refused for ClusterRefused {
     }
 }
 
-/// `put_job_graph` refuses.
+/// What `put_job_graph` refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphRefused {
-    /// The bytes of the graph, or of a file that it needs, are not in the record's payloads: the caller puts them, then repeats the call.
+    /// The bytes of the graph, or of a file that it needs, are not in the record's payloads: the
+    /// caller puts them, then repeats the call.
     PayloadMissing,
     /// The re-executed main() asks for another job than the recorded one.
     Diverged,
@@ -98,7 +102,7 @@ impl Refused for GraphRefused {
     }
 }
 
-/// `end` refuses.
+/// What `end` refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndRefused {
     /// Desired state changed since it was read: the caller reads again and decides anew.
@@ -120,7 +124,7 @@ impl Refused for EndRefused {
 }
 
 impl Told {
-    /// All of it.
+    /// The whole problem, with its reason and its details.
     pub fn problem(&self) -> &Problem {
         &self.0
     }
@@ -148,12 +152,12 @@ impl<R: Refused> Error<R> {
         self.told().0.reason
     }
 
-    /// The same call may succeed later although nothing else has changed.
+    /// Whether the same call may succeed later although nothing else has changed.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Away(_))
     }
 
-    /// The caller has to stop.
+    /// Whether the caller has to stop, because a later leader or incarnation has begun.
     pub fn is_superseded(&self) -> bool {
         matches!(self, Self::Superseded { .. })
     }
@@ -174,10 +178,12 @@ impl<R: Refused> From<Problem> for Error<R> {
             return Self::Refused(refused, Told(Box::new(problem)));
         }
         let is_away = match problem.reason {
-            // Both are over without the caller's doing: an operator makes room, and the other writers finish.
+            // Both pass without the caller's doing: an operator makes room, and the other writers
+            // finish.
             Some(Reason::StoreFull | Reason::RevisionMoved) => true,
             Some(reason) => reason.is_retryable(),
-            // A connection that broke ends in one of several codes without a reason of ours; a newer build may give an unknown one.
+            // A connection that broke ends in one of several codes without a reason of ours; a
+            // newer build may give an unknown one.
             None if problem.reason_word.is_empty() => problem.code != Code::Unimplemented,
             None => matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown),
         };

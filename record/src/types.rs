@@ -1,4 +1,5 @@
-//! What the record is told and what it answers, where a message of the contract would say too much or too little.
+//! What the record is told and what it answers, where a message of the contract would say too much
+//! or too little.
 
 use proto::api;
 
@@ -12,7 +13,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// This name, this process id.
+    /// A holder of this name and process id.
     pub fn new(name: impl Into<String>, pid: u32) -> Self {
         Self { name: name.into(), pid }
     }
@@ -36,7 +37,7 @@ pub struct Confirmed {
     pub current: u64,
 }
 
-/// How a process ended that runs main().
+/// How the process that runs main() ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MainExit {
     /// Its exit code, if it exited.
@@ -54,7 +55,8 @@ pub struct MainEnd {
     pub exit: MainExit,
     /// The last lines of its stderr, at most 4 KiB; a longer text is cut.
     pub stderr_tail: String,
-    /// How often main() was killed from outside in this generation, this time included: it is executed again. 0: this is the end.
+    /// How often main() was killed from outside in this generation, this time included, if it is
+    /// executed again. 0 means that this end is final.
     pub kills: u32,
 }
 
@@ -70,14 +72,14 @@ pub struct ApplicationEnd {
 }
 
 impl MainEnd {
-    /// The process has exited by itself, with this code.
+    /// The end of a process that has exited by itself, with this code.
     pub fn exited(code: i32) -> Self {
         Self { exit: MainExit { code: Some(code), ..MainExit::default() }, ..Self::default() }
     }
 }
 
 impl ApplicationEnd {
-    /// This outcome, its stable reason, and a sentence for people.
+    /// An end with this outcome, its stable reason, and a sentence for people.
     pub fn new(outcome: api::Outcome, reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { outcome, reason: reason.into(), message: message.into() }
     }

@@ -17,11 +17,13 @@ pub type Beats = BoxStream<'static, Answer<bool>>;
 
 /// The record of applications, behind its two fences.
 ///
-/// Every write may be repeated after a lost answer: the same content is answered the same and changes nothing. Nothing is retried
-/// inside, because only the caller knows until when it may act. A request that carries a fence of its own is given it by the
-/// implementation, so that a caller cannot name two.
+/// Every write may be repeated after a lost answer: the same content is answered the same and
+/// changes nothing. Nothing is retried inside, because only the caller knows until when it may act.
+/// A request that carries a fence of its own is given it by the implementation, so that a caller
+/// cannot name two.
 ///
-/// `record.proto` is the specification of each operation; what stands here is what a Rust caller has to know besides.
+/// `record.proto` is the specification of each operation; what stands here is what a Rust caller
+/// has to know besides.
 #[async_trait]
 pub trait Record: Send + Sync {
     /// The record of one generation now.
@@ -30,8 +32,9 @@ pub trait Record: Send + Sync {
     /// The record of one generation now and after each change.
     async fn watch(&self, application: &ApplicationRef) -> Answer<Records>;
 
-    /// The first write of a leader: from its return no lower epoch commits. A repeated call by the same holder is answered with the
-    /// present record. Tokens are in the answer where the call went over the wire; a store that is called directly mints none.
+    /// The first write of a leader: from its return no lower epoch commits. A repeated call by the
+    /// same holder is answered with the present record. Tokens are in the answer where the call
+    /// went over the wire; a store that is called directly mints none.
     async fn begin_attempt(
         &self,
         fence: &EpochFence,
@@ -39,14 +42,16 @@ pub trait Record: Send + Sync {
         cause: &str,
     ) -> Answer<jobgraph::BeginAttemptResponse>;
 
-    /// Pins the artifacts that are not pinned yet; answers all that are pinned. An artifact that was pinned before keeps its digest.
+    /// Pins the artifacts that are not pinned yet; answers all that are pinned. An artifact that
+    /// was pinned before keeps its digest.
     async fn pin_artifacts(
         &self,
         fence: &EpochFence,
         artifacts: Vec<api::PinnedArtifact>,
     ) -> Answer<Vec<api::PinnedArtifact>, PinRefused>;
 
-    /// Begins a new incarnation: from its return no lower one commits. The same `request_id` is answered with the same number.
+    /// Begins a new incarnation: from its return no lower one commits. The same `request_id` is
+    /// answered with the same number.
     async fn begin_cluster(
         &self,
         fence: &EpochFence,
@@ -57,7 +62,8 @@ pub trait Record: Send + Sync {
     async fn record_cluster(&self, fence: &EpochFence, request: jobgraph::RecordClusterRequest)
     -> Answer<()>;
 
-    /// Says that main() is about to be started under this tether. A successor finds the tether by it.
+    /// Says that main() is about to be started under this tether. A successor finds the tether by
+    /// it.
     async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> Answer<()>;
 
     /// Says that main() runs.
@@ -69,7 +75,8 @@ pub trait Record: Send + Sync {
     /// Answers the id of the job that a call will be for. Writes nothing.
     async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Answer<JobId>;
 
-    /// Keeps a job's graph under its static id if it has none. A repeated call is answered as the first one was.
+    /// Keeps a job's graph under its static id if it has none. A repeated call is answered as the
+    /// first one was.
     async fn put_job_graph(
         &self,
         fence: &EpochFence,
@@ -79,14 +86,17 @@ pub trait Record: Send + Sync {
     /// Says that a job was given to an incarnation.
     async fn job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()>;
 
-    /// The cluster's word that a job ended: the commit point of its output. No leader is needed for it.
+    /// Says as the cluster that a job ended, which is the commit point of its output. No leader is
+    /// needed for it.
     async fn job_ended(&self, fence: &IncarnationFence, job: JobId, end: JobEnd) -> Answer<Standing<JobEnd>>;
 
-    /// An end that only a leader can know, such as a lost job; never a success.
+    /// Says that a job ended in a way that only a leader can know, such as a lost job; never a
+    /// success.
     async fn leader_job_ended(&self, fence: &EpochFence, job: JobId, end: JobEnd)
     -> Answer<Standing<JobEnd>>;
 
-    /// What a job resumes from: its kept checkpoints, the counter of their ids, and whether it has ended.
+    /// What a job resumes from: its kept checkpoints, the counter of their ids, and whether it has
+    /// ended.
     async fn read_checkpoints(
         &self,
         fence: &IncarnationFence,
@@ -101,11 +111,13 @@ pub trait Record: Send + Sync {
         checkpoint: Checkpoint,
     ) -> Answer<()>;
 
-    /// Forgets a checkpoint, if it is kept. Only after this has returned may its files be discarded.
+    /// Forgets a checkpoint, if it is kept. Only after this has returned may its files be
+    /// discarded.
     async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, checkpoint_id: u64)
     -> Answer<()>;
 
-    /// Raises the counter of checkpoint ids; answers the one that stands, which is never lower than it was.
+    /// Raises the counter of checkpoint ids; answers the one that stands, which is never lower than
+    /// it was.
     async fn advance_checkpoint_id(
         &self,
         fence: &IncarnationFence,
@@ -127,7 +139,8 @@ pub trait Record: Send + Sync {
     /// Says that all outputs of a committed end stand at their final names.
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()>;
 
-    /// The application's end, decided on this revision of desired state; answers the end that stands.
+    /// Says that the application ended, decided on this revision of desired state; answers the end
+    /// that stands.
     async fn end(
         &self,
         fence: &EpochFence,
@@ -135,7 +148,8 @@ pub trait Record: Send + Sync {
         desired_revision: u64,
     ) -> Answer<ApplicationEnd, EndRefused>;
 
-    /// Says that nothing is left to do for the generation, but for `leftovers`, which were given up.
+    /// Says that nothing is left to do for the generation, but for `leftovers`, which were given
+    /// up.
     async fn mark_clean(&self, fence: &EpochFence, leftovers: Vec<String>) -> Answer<()>;
 
     /// One step of `once(key, …)`: reads its value, or keeps this one if there is none.

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Flink jobs through mainspring and through Flink's own processes, in turn, in one go.
 
-    python3 tools/bench_flink --bin target/release --jar flink-examples-streaming-2.3.0.jar [--only NAME] [--runs 5]
+    python3 tools/bench_flink --bin target/release --jar flink-examples-streaming-2.3.0.jar \\
+        [--only NAME] [--runs 5]
 
     wordcount    command to exit, against Flink's standalone application mode
-    recovery     kill -9 of the JobManager until all tasks run again, against Flink's high availability with ZooKeeper
+    recovery     kill -9 of the JobManager until all tasks run again, against Flink's high
+                 availability with ZooKeeper
     runner       kill -9 of the leading runner: what the running job notices
-    throughput   records a second of a running job, beside Flink's standalone application mode on another core
+    throughput   records a second of a running job, beside Flink's standalone application mode on
+                 another core
     submission   bytes and CPU of the process that submits, against `flink run -d`
 
-Nothing else may run meanwhile. Both sides have the same memory settings and one TaskManager with four slots.
+Nothing else may run meanwhile. Both sides have the same memory settings and one TaskManager with
+four slots.
 """
 
 import argparse
@@ -30,7 +34,7 @@ SECTIONS = ["wordcount", "recovery", "runner", "throughput", "submission"]
 
 
 def kill_what_is_left(root: pathlib.Path) -> None:
-    """Whatever a section has not ended by itself, and says so."""
+    """Kills every process that a section has left behind, and names it."""
     left = leaks.wait_until_gone(root)
     for process in left:
         print(f"left over, killed: {process}", file=sys.stderr)
@@ -38,7 +42,7 @@ def kill_what_is_left(root: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Parses and runs all."""
+    """Parses the arguments, and runs the sections that they choose."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="directory of mainspring, mainspring-flink and examples/jvm_arguments")
     parser.add_argument("--jar", type=pathlib.Path, required=True, help="flink-examples-streaming 2.3.0")
@@ -47,7 +51,7 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=60, help="seconds that a job runs before `throughput` watches it")
     parser.add_argument("--only", choices=SECTIONS)
     given = parser.parse_args()
-    # So that what was started is ended then too.
+    # SIGTERM becomes an exit, so that the processes that were started are ended then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="ms-bench-", ignore_cleanup_errors=True) as directory:
         root = pathlib.Path(directory).resolve()

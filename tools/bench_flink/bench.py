@@ -1,4 +1,4 @@
-"""What every section has: where things are, a host, and turns."""
+"""What every section of the benchmark uses: the places of files, a host, and runs in turn."""
 
 import contextlib
 import dataclasses
@@ -27,12 +27,12 @@ class Bench:
     warm: float
 
     def place(self, name: str) -> pathlib.Path:
-        """A directory that nobody else uses."""
+        """A directory that no other part of the benchmark uses."""
         return self.root / name
 
     @contextlib.contextmanager
     def host(self, *options: str) -> Iterator[Ours]:
-        """A host of mainspring, ended afterwards."""
+        """A host of mainspring, which is ended afterwards."""
         host = Ours(self.binaries, self.root, options)
         try:
             yield host
@@ -40,7 +40,7 @@ class Bench:
             host.down()
 
     def in_turn(self, sides: dict) -> dict[str, list]:
-        """What each side measures, one after the other, so many times."""
+        """What each side measures: the sides run one after the other, `runs` times."""
         figures = {name: [] for name in sides}
         for _ in range(self.runs):
             for name, measure in sides.items():
@@ -49,7 +49,7 @@ class Bench:
 
 
 def shown(values: list[float], unit: str = "s", digits: int = 2) -> str:
-    """Median, ends and number."""
+    """Median, minimum, maximum and number of the values."""
     return (f"p50 {statistics.median(values):.{digits}f} {unit} (min {min(values):.{digits}f}, "
             f"max {max(values):.{digits}f}, n={len(values)})")
 

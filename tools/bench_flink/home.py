@@ -1,4 +1,4 @@
-"""Where Flink and its JDK are, and the program of ours that is compiled against them."""
+"""Where Flink and its JDK are, and the programs of ours that are compiled against them."""
 
 import dataclasses
 import pathlib
@@ -7,7 +7,7 @@ import subprocess
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What both sides run."""
+    """The program that both sides run."""
 
     jar: pathlib.Path
     main: str
@@ -17,16 +17,16 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Home:
-    """What `mainspring setup flink` installed."""
+    """The Flink and the JDK that `mainspring setup flink` installed."""
 
     java: str
     path: pathlib.Path
-    # What Flink's own configuration opens its libraries with.
+    # The JVM arguments with which Flink's own configuration opens modules to its libraries.
     opens: tuple[str, ...]
 
     @classmethod
     def find(cls, binaries: pathlib.Path) -> "Home":
-        """As mainspring finds it."""
+        """The home that mainspring itself would use."""
         printed = subprocess.run([str(binaries / "examples" / "jvm_arguments"), "jobmanager", "1"], capture_output=True, text=True, check=True)
         lines = printed.stdout.splitlines()
         opens = tuple(line for line in lines if line.startswith(("--add-opens", "--add-exports")))
@@ -34,11 +34,11 @@ class Home:
         return cls(lines[0], pathlib.Path(first).parent, opens)
 
     def libraries(self) -> list[str]:
-        """Flink's class path."""
+        """The jars of Flink's class path."""
         return sorted(str(library) for library in (self.path / "lib").glob("*.jar"))
 
     def compiled(self, source: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
-        """A jar of one Java file."""
+        """Compiles one Java file into a jar."""
         tools = pathlib.Path(self.java).parent
         classes, jar = into / source.stem, into / f"{source.stem}.jar"
         subprocess.run([str(tools / "javac"), "-proc:none", "-cp", ":".join(self.libraries()), "-d", str(classes), str(source)], check=True)

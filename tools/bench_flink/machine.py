@@ -1,4 +1,4 @@
-"""This machine meanwhile: its CPU, free ports, waiting, and processes that are ended whatever happens."""
+"""This machine during a run: its CPU, free ports, waiting, and processes that are always ended."""
 
 import contextlib
 import os
@@ -17,14 +17,18 @@ def busy() -> float:
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment."""
+    """A port that no process has at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def eventually(what: str, asked, seconds: float = 180, pause: float = 0.05):
-    """Asks until the answer is true, and returns it. What is not there yet refuses connections or answers otherwise."""
+    """Asks until the answer is true, and returns it.
+
+    A service that is not there yet refuses connections, or answers something that cannot be read;
+    both count as not yet.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError, ValueError, KeyError, IndexError, TypeError):
@@ -35,7 +39,7 @@ def eventually(what: str, asked, seconds: float = 180, pause: float = 0.05):
 
 
 def command_lines(mark: str):
-    """`(pid, command line)` of every process that has this in its command line."""
+    """`(pid, command line)` of every process that has `mark` in its command line."""
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and mark.encode() in (line := (entry / "cmdline").read_bytes()):
@@ -43,7 +47,7 @@ def command_lines(mark: str):
 
 
 def jvm(of: str, below: pathlib.Path) -> tuple[int, pathlib.Path]:
-    """A JVM of Flink's that has this class and its configuration below a directory: its pid, and where that is."""
+    """The pid and the configuration of a JVM that runs this class, configured below a directory."""
     for pid, line in command_lines(of):
         conf = pathlib.Path(line[line.index("--configDir") + 1]) if "--configDir" in line else pathlib.Path()
         if conf.is_relative_to(below):
@@ -58,28 +62,28 @@ def cpu_of(pid: int) -> float:
 
 
 def pin(pid: int, core: int) -> None:
-    """All threads of a process to one core; those that they start inherit it."""
+    """Pins all threads of a process to one core, which the threads that they start inherit."""
     for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
             os.sched_setaffinity(int(thread.name), {core})
 
 
 class Processes:
-    """Processes that are groups of their own, so that what they start ends with them."""
+    """Processes that lead groups of their own, so that what they start ends with them."""
 
     def __init__(self, log: pathlib.Path):
         self.log = log
         self.all: list[subprocess.Popen] = []
 
     def start(self, command: list[str], **options) -> subprocess.Popen:
-        """Starts one; what it says is in the log."""
+        """Starts a process whose output goes to the log."""
         with open(self.log, "ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)
         self.all.append(process)
         return process
 
     def end(self) -> None:
-        """Kills each with its group, and waits until it is gone."""
+        """Kills each process with its group, and waits until the process is gone."""
         for process in self.all:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):

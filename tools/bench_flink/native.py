@@ -1,4 +1,7 @@
-"""Flink's own processes, started as its scripts would start them, with the memory that mainspring gives by default."""
+"""Flink's own processes, started as its scripts would start them.
+
+They get the memory that mainspring gives by default.
+"""
 
 import itertools
 import json
@@ -11,7 +14,8 @@ import rest
 from home import Home, Program
 from machine import Processes, eventually, free_port, jvm
 
-# What mainspring gives by default (engines/flink/src/memory.rs and jvm.rs: least and most of a heap are one size), in MiB.
+# What mainspring gives by default, in MiB (engines/flink/src/memory.rs and jvm.rs). The least and
+# the most of a heap are one size.
 HEAP_JOBMANAGER, HEAP_TASKMANAGER, DIRECT_TASKMANAGER, METASPACE = 1024, 480, 288, 256
 MEMORY = {
     "taskmanager.memory.framework.heap.size": "128m",
@@ -27,7 +31,8 @@ MEMORY = {
     "taskmanager.cpu.cores": "4.0",
     "taskmanager.numberOfTaskSlots": "4",
 }
-# Not how Flink behaves, but how old its REST answers are: by default 3 s and 10 s, too coarse to measure with. mainspring has the same.
+# These do not change how Flink behaves, but how old its REST answers are: by default 3 s and 10 s,
+# which is too coarse to measure with. mainspring has the same settings.
 WATCHED = {"web.refresh-interval": "100", "metrics.fetcher.update-interval": "1000"}
 APPLICATION = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 SESSION = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -46,19 +51,19 @@ class Native:
         self.lives = itertools.count()
 
     def jvm(self, flags: list[str], jar: pathlib.Path | None, *arguments: str) -> subprocess.Popen:
-        """One JVM with Flink's class path."""
+        """Starts one JVM with Flink's class path."""
         path = ":".join(self.home.libraries() + ([str(jar)] if jar else []))
         return self.processes.start([self.home.java, *flags, *self.home.opens, "-cp", path, *arguments], cwd=self.root)
 
     def start(self, program: Program | None) -> None:
-        """A cluster for this program alone, or a session cluster; returns when its JVMs are started."""
+        """Starts a cluster for this program alone, or a session cluster if there is none."""
         life = self.root / f"life-{next(self.lives)}"
         rpc = str(free_port())
         for index, more in enumerate(self.high_availability(life)):
             if index == 1:
-                # So that the first leads, and not the standby.
+                # The standby waits, so that the first JobManager leads.
                 eventually("Flink's REST API answers", lambda: rest.ask(self.rest(), "/jobs"))
-            # A later one is a standby: it has the same settings but a port of its own.
+            # A later JobManager is a standby: it has the same settings but a port of its own.
             rest_port = str(free_port())
             conf = self.configured(life / f"conf-{index}", program, {"jobmanager.rpc.port": rpc, "rest.port": rest_port} | more)
             flags = [f"-Xmx{HEAP_JOBMANAGER}m", f"-Xms{HEAP_JOBMANAGER}m", f"-XX:MaxMetaspaceSize={METASPACE}m"]
@@ -73,11 +78,11 @@ class Native:
                 self.jvm(flags, program and program.jar, WORKER, "--configDir", str(conf))
 
     def high_availability(self, _life: pathlib.Path) -> list[dict[str, str]]:
-        """Further settings of each JobManager: one, and none of it."""
+        """Further settings of each JobManager. Here there is one JobManager, without any."""
         return [{}]
 
     def configured(self, conf: pathlib.Path, program: Program | None, more: dict[str, str]) -> pathlib.Path:
-        """A directory with Flink's configuration."""
+        """Makes a directory with Flink's configuration."""
         (conf / "tmp").mkdir(parents=True)
         settings = MEMORY | WATCHED | {
             "jobmanager.rpc.address": "127.0.0.1",
@@ -90,7 +95,7 @@ class Native:
         return conf
 
     def rest(self) -> str:
-        """Where the first JobManager that lives serves its REST API."""
+        """The address where the first living JobManager serves its REST API."""
         for process, address in self.jobmanagers:
             if process.poll() is None:
                 return address
@@ -101,23 +106,26 @@ class Native:
         return jvm(WORKER, self.root)[0]
 
     def jvms(self) -> list[int]:
-        """The pids of all of them."""
+        """The pids of the JobManagers and of the TaskManager."""
         return [process.pid for process, _ in self.jobmanagers] + [self.taskmanager()]
 
     def kill_jobmanager(self) -> None:
-        """kill -9, and returns once it is gone."""
+        """Kills the living JobManager with SIGKILL, and returns once it is gone."""
         process = next(process for process, _ in self.jobmanagers if process.poll() is None)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 
     def end(self) -> None:
-        """Ends all of it."""
+        """Ends all processes of the cluster."""
         self.processes.end()
         self.jobmanagers.clear()
 
 
 class HighlyAvailable(Native):
-    """With ZooKeeper, the one that Flink ships, and a standby JobManager: faster than starting the dead one again."""
+    """A cluster with the ZooKeeper that Flink ships and a standby JobManager.
+
+    A standby takes over faster than a dead JobManager could be started again.
+    """
 
     def __init__(self, home: Home, root: pathlib.Path, settings: dict[str, str] | None = None, tick: int = 2000):
         super().__init__(home, root, settings)
@@ -126,7 +134,8 @@ class HighlyAvailable(Native):
     def high_availability(self, life: pathlib.Path) -> list[dict[str, str]]:
         port = free_port()
         life.mkdir()
-        # Ticks of 2 s are what Flink's own zoo.cfg has; sessions live for 2 to 20 of them, whatever a client asks for.
+        # Flink's own zoo.cfg has ticks of 2 s. Sessions live for 2 to 20 ticks, even if a client
+        # asks for another time.
         (life / "zoo.cfg").write_text(f"tickTime={self.tick}\ndataDir={life}/zookeeper\nclientPort={port}\nclientPortAddress=127.0.0.1\n")
         self.jvm(["-Xmx256m", "-Dzookeeper.admin.enableServer=false"], None, ZOOKEEPER, str(life / "zoo.cfg"))
         shared = {

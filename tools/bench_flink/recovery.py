@@ -1,8 +1,10 @@
-"""kill -9 of the JobManager until all tasks run again, restored from a checkpoint: mainspring, and Flink's own high availability.
+"""kill -9 of the JobManager until all tasks run again, against Flink's own high availability.
 
-The job is e2e/java/ExactlyOnce.java, which checkpoints every 200 ms. Flink's side is its application mode with ZooKeeper and a standby
-JobManager beside the leader: faster than starting the dead one again, which would wait for the same end of the dead one's ZooKeeper session and
-then for a JVM. It is shown as it comes, and with mainspring's intervals and the shortest session that its ZooKeeper can grant given to it."""
+The tasks run again restored from a checkpoint. The job is e2e/java/ExactlyOnce.java, which
+checkpoints every 200 ms. Flink's side is its application mode with ZooKeeper and a standby
+JobManager beside the leader. That is faster than to start the dead JobManager again, which would
+wait for the same end of a ZooKeeper session and then for a JVM. Flink is measured as it comes, and
+with mainspring's intervals and the shortest session that its ZooKeeper can grant."""
 
 import time
 
@@ -12,14 +14,15 @@ from home import Program
 from machine import eventually
 from native import HighlyAvailable
 
-# engines/flink/src/launch.rs.
+# The intervals that mainspring sets, in engines/flink/src/launch.rs.
 INTERVALS = {
     "cluster.registration.error-delay": "100",
     "cluster.registration.initial-timeout": "100",
     "cluster.registration.max-timeout": "1000",
     "heartbeat.interval": "1000",
 }
-# What a dead leader is known by here; mainspring sees its process end. Ticks of half a second: sessions of one second are the shortest.
+# Flink's standby knows a dead leader by the end of its session; mainspring sees the process end.
+# With ticks of half a second, sessions of one second are the shortest.
 SESSION = {
     "high-availability.zookeeper.client.session-timeout": "1000",
     "high-availability.zookeeper.client.connection-timeout": "1000",
@@ -42,7 +45,7 @@ def recovered(side, program: Program) -> float:
 
 
 def run(bench: Bench) -> None:
-    """Prints all, and the ratios of pairs."""
+    """Prints the seconds of each side, and the ratios of pairs."""
     counted = Program(bench.counting, "ExactlyOnce", ("1000000000", str(bench.place("recovery-out")), "1"), parallelism=2)
     with bench.host() as host:
         sides = {

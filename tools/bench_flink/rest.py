@@ -5,7 +5,7 @@ import json
 
 
 def ask(address: str, path: str):
-    """The answer to one GET; an OSError when nobody answers, a ValueError when the answer is no success."""
+    """The answer to one GET; raises OSError without an answer, and ValueError without a success."""
     connection = http.client.HTTPConnection(address, timeout=15)
     try:
         connection.request("GET", path)
@@ -21,7 +21,7 @@ def ask(address: str, path: str):
 
 
 def job(address: str) -> str:
-    """The id of its job that has not ended."""
+    """The id of the job that runs; empty if none does."""
     return next((job["id"] for job in ask(address, "/jobs")["jobs"] if job["status"] == "RUNNING"), "")
 
 
@@ -37,7 +37,7 @@ def checkpoints(address: str) -> dict:
 
 
 def is_restored(address: str) -> bool:
-    """Whether this JobManager had the job from a checkpoint: the one before it never says so."""
+    """Whether this JobManager restored the job, unlike the one before it that started the job."""
     return checkpoints(address)["latest"]["restored"] is not None
 
 
@@ -47,6 +47,6 @@ def restarts(address: str) -> int:
 
 
 def written(address: str) -> int:
-    """Records that the sources have sent on, as old as `metrics.fetcher.update-interval`."""
+    """How many records the source had sent on when Flink's metrics were last fetched."""
     source = ask(address, f"/jobs/{job(address)}")["vertices"][0]["metrics"]
     return source["write-records"]

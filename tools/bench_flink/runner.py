@@ -1,7 +1,8 @@
-"""kill -9 of the leading app-runner while a job runs: the largest gap between its checkpoints, before and around the kill.
+"""kill -9 of the leading runner while a job runs: the largest gap between the job's checkpoints.
 
-Flink's own statistics say when each checkpoint was complete. There is no peer: in Flink's application mode main() lives in the JobManager, whose
-end is measured by `recovery`."""
+The gap is measured before and around the kill. Flink's own statistics say when each checkpoint was
+complete. There is no peer to compare with, because in Flink's application mode main() lives in the
+JobManager, whose end `recovery` measures."""
 
 import statistics
 import time
@@ -14,30 +15,30 @@ from ours import Ours
 
 
 def watched(host: Ours, seconds: float) -> dict[int, float]:
-    """The checkpoints that were completed meanwhile, by id: when, in seconds."""
+    """When each checkpoint was completed, in seconds, by the checkpoint's id."""
     seen, end = {}, time.monotonic() + seconds
     while time.monotonic() < end:
         for checkpoint in rest.checkpoints(host.rest())["history"]:
             if checkpoint["status"] == "COMPLETED":
                 seen[checkpoint["id"]] = checkpoint["latest_ack_timestamp"] / 1000
-        # Its history has the last ten: two seconds of them.
+        # The history has the last ten checkpoints, which are two seconds of them.
         time.sleep(0.25)
     return seen
 
 
 def largest_gap(times: list[float]) -> float:
-    """Between one and the next."""
+    """The largest gap between one time and the next."""
     ordered = sorted(times)
     return max(later - earlier for earlier, later in zip(ordered, ordered[1:]))
 
 
 def disturbed(host: Ours, program: Program, seconds: float) -> dict[str, float]:
-    """One job and one kill."""
+    """Runs one job, kills the leading runner, and answers what the job noticed."""
     try:
         host.start(program)
         eventually("all tasks run", lambda: rest.is_running(host.rest()))
         eventually("two runners are there", lambda: host.runners() == 2)
-        # The first checkpoints are those of code that is not compiled yet.
+        # The first checkpoints are left out, because the JVM has not compiled its code yet.
         watched(host, 5)
         jobmanager, _ = host.jobmanager()
         before = watched(host, seconds)
@@ -58,7 +59,7 @@ def disturbed(host: Ours, program: Program, seconds: float) -> dict[str, float]:
 
 
 def run(bench: Bench) -> None:
-    """Prints both gaps, and what must not have happened."""
+    """Prints both gaps, and counts what must not have happened."""
     counted = Program(bench.counting, "ExactlyOnce", ("1000000000", str(bench.place("runner-out")), "1"), parallelism=2)
     with bench.host("--contenders", "2") as host:
         figures = bench.in_turn({"mainspring": lambda: disturbed(host, counted, bench.seconds)})["mainspring"]

@@ -1,13 +1,15 @@
-"""What the submitting process costs: `mainspring run -d` and `flink run -d`, both into the same session cluster of Flink's own.
+"""What the submitting process costs: `mainspring run -d` against `flink run -d`.
 
-CPU is the process's own (wait4), from its start to its exit. Bytes of the jar are told by the kernel's count of what a process reads
-(/proc/PID/io, rchar, asked of the zombie): the same program once in a small jar and once in one that holds 64 MiB of noise beside it; the
-difference is what was read of the jar. Reads through mmap are not in that count; they would show
-in the CPU seconds.
-`flink run` is measured without its shell scripts, which start one more JVM to read the configuration.
+Both submit into the same session cluster of Flink's own. CPU is the process's own (wait4), from its
+start to its exit. The bytes of the jar follow from the kernel's count of what a process reads
+(/proc/PID/io, rchar, asked of the zombie): the same program is submitted once in a small jar and
+once in a jar that holds 64 MiB of noise beside it, and the difference is what was read of the jar.
+Reads through mmap are not in that count; they would show in the CPU seconds. `flink run` is
+measured without its shell scripts, which start one more JVM to read the configuration.
 
-The work does not vanish: mainspring reads the jar and runs main() in processes of the host. So CPU of the whole machine, from the command's start until
-the session cluster has finished the job, is shown beside it."""
+The work does not vanish, because mainspring reads the jar and runs main() in processes of the host.
+So the CPU of the whole machine is shown beside that of the process, from the command's start until
+the session cluster has finished the job."""
 
 import os
 import pathlib
@@ -28,7 +30,7 @@ NOISE = 64 * MIB
 
 
 def cost(command: list[str], env: dict[str, str], log: pathlib.Path) -> dict[str, float]:
-    """Of one process, to its exit."""
+    """Wall seconds, CPU seconds and bytes read of one process, from its start to its exit."""
     start = time.monotonic()
     with open(log, "ab") as out:
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -43,12 +45,12 @@ def cost(command: list[str], env: dict[str, str], log: pathlib.Path) -> dict[str
 
 
 def finished(address: str) -> int:
-    """Jobs that the session cluster has finished."""
+    """How many jobs the session cluster has finished."""
     return sum(job["status"] == "FINISHED" for job in rest.ask(address, "/jobs")["jobs"])
 
 
 def with_noise(jar: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
-    """The same program in a jar of 64 MiB more."""
+    """Copies a jar, and adds 64 MiB of noise to the copy."""
     big = into / "with-noise.jar"
     shutil.copy(jar, big)
     with zipfile.ZipFile(big, "a", zipfile.ZIP_STORED) as archive:
@@ -57,7 +59,7 @@ def with_noise(jar: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
 
 
 def run(bench: Bench) -> None:
-    """Prints both, by jar."""
+    """Prints the costs of both sides, by jar."""
     cluster = Native(bench.home, bench.place("session"))
     big = with_noise(bench.examples, bench.root)
     log = bench.place("submission.log")
@@ -82,7 +84,7 @@ def run(bench: Bench) -> None:
                 for size, jar in [("small", bench.examples), ("large", big)]
                 for name, command, env in [("mainspring", ours, host.env), ("flink", theirs, os.environ | conf)]
             }
-            # The first of each warms caches and starts the host.
+            # The first submission of each side warms caches and starts the host.
             for key in [("mainspring", "small"), ("flink", "small")]:
                 sides[key]()
             figures = bench.in_turn(sides)

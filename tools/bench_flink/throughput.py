@@ -1,14 +1,18 @@
-"""Records a second of a running job, the same jar with the same settings: through mainspring, and in Flink's own application mode.
+"""Records a second of a running job, through mainspring and in Flink's own application mode.
 
-The job is Endless.java beside this: keyed state, a checkpoint every 2 s, parallelism 1 (two tasks, two busy threads). Flink's own endless examples
-pass a rate limiter, with a change of threads for each record, and would measure that. Counted is what the source sent on, by Flink's metrics. Flink's
-side runs without high availability, and so writes nothing for a checkpoint but the checkpoint.
+Both sides run the same jar with the same settings. The job is Endless.java beside this file: keyed
+state, a checkpoint every 2 s, parallelism 1 (two tasks, two busy threads). Flink's own endless
+examples pass a rate limiter, with a change of threads for each record, and would measure that. The
+count is of the records that the source has sent on, by Flink's metrics. Flink's side runs without
+high availability, and so writes nothing for a checkpoint but the checkpoint.
 
-Both run at the same time, JobManager and TaskManager of each on one core of its own, and change cores from run to run: what else this machine does, and
-how fast it is at the moment, is the same for both. One after the other, two runs of one side differ by up to a half.
+Both sides run at the same time, the JobManager and the TaskManager of each on one core of its own,
+and change cores from run to run. So what else this machine does, and how fast it is at the moment,
+is the same for both. One after the other, two runs of one side differ by up to a half.
 
-Both run for a minute first: mainspring has a TaskManager's JVM compile later, which spares a short job a second of CPU, so that its compilers
-are still at work when those of the other side have finished."""
+Both run for a minute before they are measured. mainspring has a TaskManager's JVM compile later,
+which spares a short job a second of CPU, so that its compilers are still at work when those of the
+other side have finished."""
 
 import dataclasses
 import os
@@ -24,7 +28,7 @@ from native import Native
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """How far a side was, and when."""
+    """How many records a side had sent on at one time, and with how much CPU."""
 
     at: float
     count: int
@@ -32,7 +36,11 @@ class Mark:
 
 
 def now(side) -> Mark:
-    """As soon as the counter moves for the second time: the first answer is as old as the last question, whoever asked it."""
+    """Marks where a side is as soon as its counter moves for the second time.
+
+    The first answer is as old as the last question of any client, so a rate between first answers
+    would be wrong.
+    """
     count = -1
     for _ in range(2):
         count = eventually("the counter moves", lambda seen=count: (answer := rest.written(side.rest())) != seen and answer, pause=0.01)
@@ -40,7 +48,7 @@ def now(side) -> Mark:
 
 
 def rates(sides: dict, program: Program, cores: dict[str, int], bench: Bench) -> dict[str, tuple[float, float]]:
-    """Million records a second in steady state, and for each CPU second of the TaskManager."""
+    """Million records of each side a second, and for each CPU second of its TaskManager."""
     try:
         for side in sides.values():
             side.start(program)
@@ -61,7 +69,7 @@ def rates(sides: dict, program: Program, cores: dict[str, int], bench: Bench) ->
 
 
 def run(bench: Bench) -> None:
-    """Prints both, and their ratios."""
+    """Prints the rates of both sides, and their ratios."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         sys.exit("throughput: each side needs a core of its own, and there is one")

@@ -1,6 +1,7 @@
-"""WordCount, command to exit: through mainspring with its host up, and through Flink's own standalone application mode.
+"""WordCount, command to exit: through mainspring, and in Flink's own standalone application mode.
 
-CPU is that of the whole machine meanwhile: processes of both sides outlive or precede the command, and this counts them all."""
+mainspring's host is up. CPU is that of the whole machine meanwhile, because processes of both sides
+outlive or precede the command, and all of them count."""
 
 import datetime
 import json
@@ -17,13 +18,13 @@ from ours import Ours
 CLASS = "org.apache.flink.streaming.examples.wordcount.WordCount"
 
 
-# What the record tells of a run, in the usual order: the kind of an event, and which state of it.
+# The events that the record tells of a run, in the usual order: the kind of each, and its state.
 PHASES = [("leader", None), ("main", "started"), ("job", "stored"), ("cluster", "ready"), ("job", "submitted"), ("job", "ended"), ("main", "ended"),
           ("ended", None), ("clean", None)]
 
 
 def ours(host: Ours, program: Program) -> str:
-    """`mainspring run`, to its exit; the application's id."""
+    """Runs `mainspring run` to its exit, and answers the application's id."""
     name = next(host.names)
     host.call("run", "-q", "-t", "local", "--application-id", name, "-c", program.main, str(program.jar))
     return name
@@ -41,7 +42,7 @@ def phases(host: Ours, name: str) -> list[float]:
 
 
 def theirs(cluster: Native, program: Program) -> None:
-    """`StandaloneApplicationClusterEntryPoint` and a TaskManager, started together; the job's end ends the first."""
+    """Runs Flink's application mode with a TaskManager, until the job's end ends the JobManager."""
     try:
         cluster.start(program)
         code = cluster.jobmanagers[0][0].wait(timeout=300)
@@ -59,13 +60,13 @@ def measured(side) -> tuple[float, float]:
 
 
 def run(bench: Bench) -> None:
-    """Prints both, and their ratio."""
+    """Prints the seconds of both sides, and their ratio."""
     program = Program(bench.examples, CLASS)
     cluster = Native(bench.home, bench.place("wordcount"), {"execution.attached": "true"})
     with bench.host() as host:
         names: list[str] = []
         sides = {"mainspring": lambda: names.append(ours(host, program)), "flink": lambda: theirs(cluster, program)}
-        # The first of each warms caches and starts the host.
+        # The first run of each side warms caches and starts the host.
         for side in sides.values():
             side()
         figures = bench.in_turn({name: lambda side=side: measured(side) for name, side in sides.items()})

@@ -1,4 +1,4 @@
-//! `docs/errors.md`, made from the reasons themselves, so that it cannot go stale.
+//! `docs/errors.md`, made from the reasons themselves, so that the page cannot go stale.
 
 use client::error::CallError;
 use proto::api::Outcome;
@@ -13,35 +13,43 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
 const HEAD: &str = "\
 # Errors
 
-Every error names a reason. It is the same word on a terminal (`error[REASON]: …`), in JSON (`error.reason`), in the record, and on the wire
-(`google.rpc.ErrorInfo`, domain `mainspring`). A reason is never renamed; its text may improve.
+Every error names a reason. It is the same word on a terminal (`error[REASON]: …`), in JSON
+(`error.reason`), in the record, and on the wire (`google.rpc.ErrorInfo`, domain `mainspring`). A
+reason is never renamed; its text may improve.
 
-- **gRPC** is the status code of a call that is refused for this reason; `–`: no call is, it is how an application or a job ended.
-- **exit** is the exit code of the command that meets it. 1, 3 and 4 are those of an application that ended so: what a leader or a cluster
-  is refused ends the application. `–`: mainspring's processes settle it among themselves, or it is a condition that `status` shows.
-- A write whose answer was lost exits 8 whatever the reason; the error names the command that finds out.
+- **gRPC** is the status code of a call that is refused for this reason. `–` means that no call is
+  refused for it, because the reason tells how an application or a job ended.
+- **exit** is the exit code of the command that meets the reason. 1, 3 and 4 are the codes for an
+  application that ended so, because a refusal of a leader's or a cluster's call ends the
+  application. `–` means that mainspring's processes settle the reason among themselves, or that it
+  is a condition that `status` shows.
+- A command exits 8 for every reason when the answer to its write was lost; its error names the
+  command that finds out what happened.
 
 | reason | meaning | gRPC | exit | what to do |
 | --- | --- | --- | --- | --- |
 ";
 
-/// Who meets a reason.
+/// Where a reason shows, and to whom.
 enum Met {
-    /// A caller of the API: the exit code follows from the status code.
+    /// A caller of the API sees the reason, and the exit code follows from the status code.
     Called,
-    /// Those who watch an application: a call of one of its processes was refused, and the application ended of it.
+    /// A command that watches an application sees the reason. A call of one of the application's
+    /// processes was refused, and the application ended for it.
     Refused,
-    /// Those who watch an application or a job that ended so; no call is refused for it.
+    /// A command that watches an application or a job sees the reason, because the application or
+    /// the job ended so. No call is refused for it.
     Ended(Exit),
-    /// Processes of ours among themselves.
+    /// Only our processes among themselves see the reason.
     Inside,
-    /// The command itself.
+    /// The command itself says the reason.
     Said(Exit),
-    /// Those who look at an application: it is a condition of it.
+    /// A command that shows an application sees the reason as a condition of the application.
     Shown,
 }
 
-/// Where each reason shows. Exhaustive, so that a new reason is placed.
+/// Where each reason shows. The match is exhaustive, so that the compiler asks where a new reason
+/// belongs.
 fn met(reason: Reason) -> Met {
     use Met::{Called, Ended, Inside, Refused, Said, Shown};
     use Reason as R;
@@ -91,12 +99,12 @@ fn met(reason: Reason) -> Met {
     }
 }
 
-/// What the command exits with when a call of its own gets this.
+/// The code that the command exits with when a call of its own is refused for this reason.
 fn exit_of_call(reason: Reason) -> Exit {
     Failure::from(CallError::from(Problem::new(reason, "no").into_status())).exit
 }
 
-/// `INVALID_ARGUMENT`.
+/// A code as gRPC writes it, such as `INVALID_ARGUMENT`.
 fn word(code: Code) -> String {
     let mut word = String::new();
     for letter in format!("{code:?}").chars() {
@@ -108,7 +116,7 @@ fn word(code: Code) -> String {
     word
 }
 
-/// What the page has to be.
+/// The page as the reasons make it.
 fn page() -> String {
     let mut text = HEAD.to_owned();
     for &reason in Reason::ALL {

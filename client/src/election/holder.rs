@@ -1,7 +1,9 @@
-//! The task of one campaign: it waits, then renews, and comes back with its epoch when the elector has been away.
+//! The task of one campaign. The task waits until the contender is elected, then renews the lease,
+//! and resumes the same epoch when the elector has been away.
 //!
-//! A lease that has run out unanswered is not lost for that: nobody acts past the deadline, and an elector that was away
-//! grants nobody else before its holder had the time to resume. Only the elector knows, so it is asked until it says.
+//! A lease whose renewals are not answered is not lost for that reason: the holder does not act
+//! past its deadline, and an elector that was away grants no other contender before the holder had
+//! the time to resume. Only the elector knows, so the task asks until the elector answers.
 
 use std::time::Duration;
 
@@ -14,17 +16,19 @@ use super::talk::{Heard, Talk};
 use super::{Candidacy, Election, Leader, Lease, is_away, retry_backoff};
 use crate::error::CallError;
 
-/// A lease is renewed each quarter.
+/// A lease is renewed after each quarter of it.
 const QUARTERS: u32 = 4;
 
-/// How long the elector may take to answer an entry at all; afterwards the entry is made anew.
+/// How long the elector may take until it answers an entry for the first time. Afterwards the
+/// contender enters anew.
 const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For how many leases past its end an epoch is held on to while nobody answers. The holder does not act meanwhile; this bounds
-/// how long what it started is kept frozen for it.
+/// For how many leases past its end the task holds on to an epoch while the elector does not
+/// answer. The holder does not act meanwhile; the bound is for the processes that it has started,
+/// which are frozen as long.
 const PATIENCE_LEASES: u32 = 15;
 
-/// What a campaign came to.
+/// What the campaign of an elected contender hands out.
 #[derive(Debug)]
 pub(super) struct Won {
     pub(super) epoch: Epoch,
@@ -43,19 +47,20 @@ pub(super) struct Holder {
     won: Option<oneshot::Sender<Result<Won, CallError>>>,
 }
 
-/// A granted epoch.
+/// An epoch that the elector has granted.
 struct Term {
     epoch: Epoch,
     previous: Option<Epoch>,
     cause: String,
     lease: Duration,
-    /// Sending of what was acknowledged last; before that, the election's arrival here.
+    /// When the last acknowledged renewal was sent; before the first acknowledgement, when the
+    /// election arrived here.
     acknowledged: Boot,
-    /// Told to the outside from the first acknowledgement on.
+    /// What the watchers hold. It exists from the first acknowledgement on.
     told: Option<Told>,
 }
 
-/// What the outside watches.
+/// The sending ends of what a [`Leadership`](super::Leadership) watches.
 struct Told {
     deadline: watch::Sender<Boot>,
     lease: watch::Sender<Lease>,
@@ -63,28 +68,30 @@ struct Told {
 }
 
 impl Term {
-    /// From here on it is given up unheard. What nobody has acted on yet is not worth holding on to.
+    /// When the task gives the epoch up although the elector has said nothing. An epoch on which
+    /// the holder has not acted yet has no patience, because nothing depends on it.
     fn given_up_at(&self) -> Boot {
         let patience = if self.told.is_some() { PATIENCE_LEASES } else { 0 };
         self.acknowledged + self.lease * (1 + patience)
     }
 
-    /// One try to resume: short against the lease that a restarted elector waits for its holder.
+    /// How long one try to resume may take. It is short against the lease for which a restarted
+    /// elector waits for the holder.
     fn resume_timeout(&self) -> Duration {
         self.lease / 2
     }
 
-    /// From here on the holder must not act.
+    /// From this instant on the holder must not act.
     fn deadline(&self) -> Boot {
         self.acknowledged + self.lease * (QUARTERS - 1) / QUARTERS
     }
 }
 
-/// Why a stream of a leader is of no use any more.
+/// Why a leader's stream is of no more use.
 enum Broke {
-    /// The elector said so, or nobody said anything for too long.
+    /// The leadership is lost: the elector said so, or it said nothing for too long.
     Lost(String),
-    /// The stream ended; the epoch may go on on another one.
+    /// The stream ended; the epoch may go on on another stream.
     Away(CallError),
 }
 
@@ -105,7 +112,8 @@ impl Holder {
                 Ok(elected) => elected,
                 Err(error) => {
                     if let Some(won) = self.won.take() {
-                        // Whoever dropped the campaign does not want to know.
+                        // The send fails when the campaign was dropped, and then no caller waits
+                        // for the error.
                         let _ = won.send(Err(error));
                     }
                     return;
@@ -118,7 +126,7 @@ impl Holder {
                     lease.send_replace(Lease::Lost(cause));
                     return;
                 }
-                // Nobody has acted on it: campaign again.
+                // The holder has not acted on this epoch, so it may campaign again.
                 None => tracing::info!(
                     epoch = term.epoch.get(),
                     "elected, but lost before the first renewal: {cause}"
@@ -128,7 +136,7 @@ impl Holder {
         }
     }
 
-    /// Campaigns until elected; goes on for as long as the elector may come back.
+    /// Campaigns until elected, for as long as the elector may come back.
     async fn elected(&mut self) -> Result<(Talk, Term), CallError> {
         let mut backoff = retry_backoff();
         loop {
@@ -145,7 +153,8 @@ impl Holder {
         }
     }
 
-    /// One stream of a standby. `None`: it was told that it lost.
+    /// Stands by on one stream until elected. `None` means that the elector has ended the
+    /// candidacy.
     async fn campaign(&mut self) -> Result<Option<(Talk, Term)>, CallError> {
         let opened =
             timeout(&self.election.clock, ENTER_TIMEOUT, Talk::open(&self.election, &self.candidacy, None))
@@ -169,7 +178,7 @@ impl Holder {
         }
     }
 
-    /// Renews until the leadership is lost; says why.
+    /// Renews until the leadership is lost, and says why it is.
     async fn lead(&mut self, mut talk: Talk, term: &mut Term) -> String {
         loop {
             match self.renew(&mut talk, term).await {
@@ -191,7 +200,8 @@ impl Holder {
         let mut renew_at = talk.renew() + term.lease / QUARTERS;
         loop {
             let given_up_at = term.given_up_at();
-            // Before anybody acts on the leadership there is no loop that could hang.
+            // Before the first acknowledgement the holder has no leadership, so there is no loop
+            // that could hang.
             let gate = term.told.as_mut().map(|told| &mut told.gate);
             let due = async {
                 clock.sleep_until(renew_at).await;
@@ -213,7 +223,8 @@ impl Holder {
         }
     }
 
-    /// Opens another stream for the same epoch, for as long as nobody has said that it is lost. `Err`: it is, and why.
+    /// Opens another stream for the same epoch, until the elector says that the epoch is lost or
+    /// patience ends. The error is the cause of the loss.
     async fn resume(&mut self, term: &mut Term) -> Result<Talk, String> {
         let clock = self.election.clock.clone();
         let given_up_at = term.given_up_at();
@@ -228,7 +239,7 @@ impl Holder {
         let clock = self.election.clock.clone();
         let mut backoff = retry_backoff();
         loop {
-            // To resume is to renew: a holder whose loop hangs must not.
+            // To resume is to renew, so a holder whose loop hangs must not resume.
             if let Some(told) = &mut term.told {
                 told.gate.pass().await;
             }
@@ -246,7 +257,7 @@ impl Holder {
         }
     }
 
-    /// One try. The inner `Err`: the elector says that it is lost.
+    /// One try to resume. The inner error is the cause that the elector gives for the loss.
     async fn resumed(&self, epoch: Epoch) -> Result<Result<Talk, String>, CallError> {
         let mut talk = Talk::open(&self.election, &self.candidacy, Some(epoch)).await?;
         loop {
@@ -269,7 +280,7 @@ impl Holder {
         let until = term.deadline();
         if let Some(told) = &term.told {
             told.deadline.send_if_modified(|known| std::mem::replace(known, until) != until);
-            // The handle may have said the last word already.
+            // The leadership may have been resigned meanwhile, and that is final.
             told.lease.send_if_modified(|lease| match lease {
                 Lease::Until(known) => std::mem::replace(known, until) != until,
                 Lease::Lost(_) => false,
@@ -284,7 +295,7 @@ impl Holder {
         term.told = Some(Told { deadline, lease, gate });
         self.leader.send_replace(Some(Leader { holder: self.candidacy.holder.clone(), epoch }));
         if let Some(told) = self.won.take() {
-            // A campaign that is dropped takes this task with it.
+            // The send fails only if the campaign was dropped, and then this task ends with it.
             let _ = told.send(Ok(won));
         }
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// How often renewals were due, and how often the holder's loop has turned for them.
+/// For how many renewals the holder's loop has turned, and whether renewals wait for it at all.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
-    /// A pulse was handed out: renewals need turns from now on.
+    /// A pulse was handed out, so renewals need turns from now on.
     gated: bool,
     turns: u64,
 }
 
-/// The holder's side: see [`Leadership::pulse`](super::Leadership::pulse).
+/// The holder's side; see [`Leadership::pulse`](super::Leadership::pulse).
 #[derive(Debug, Clone)]
 pub struct Pulse {
     due: watch::Receiver<u64>,
@@ -33,14 +33,15 @@ pub(super) fn pair() -> (Gate, Pulse) {
 }
 
 impl Pulse {
-    /// Waits until a renewal is due, and thereby allows it. Cancel safe. Waits for ever once the leadership is over.
+    /// Waits until a renewal is due, and thereby allows it. The wait is cancel safe. Once the
+    /// leadership is over it does not end.
     pub async fn due(&mut self) {
         let due = self.due.wait_for(|due| *due > self.turned.borrow().turns).await.map(|due| *due);
         let Ok(due) = due else { return std::future::pending().await };
         self.turned.send_modify(|count| count.turns = due);
     }
 
-    /// Hands the pulse to the holder's loop.
+    /// Hands the pulse to the holder's loop, from when on renewals wait for the loop.
     pub(super) fn take(&self) -> Self {
         self.turned.send_modify(|count| count.gated = true);
         self.clone()
@@ -48,8 +49,8 @@ impl Pulse {
 }
 
 impl Gate {
-    /// Waits until the holder's loop has turned for a renewal that is due now; at once while nobody asked for that.
-    /// Cancel safe: what is due stays due.
+    /// Waits until the holder's loop has turned for a renewal that is due now; returns at once
+    /// while no pulse was handed out. The wait is cancel safe: a renewal that is due stays due.
     pub(super) async fn pass(&mut self) {
         if !self.turned.borrow().gated {
             return;
@@ -62,7 +63,7 @@ impl Gate {
         });
         let passed = self.turned.wait_for(|count| count.turns > answered).await.is_ok();
         if !passed {
-            // The holder's loop is gone for good.
+            // The holder's loop is gone for good, and nothing may be renewed without it.
             std::future::pending::<()>().await;
         }
     }

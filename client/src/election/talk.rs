@@ -1,4 +1,5 @@
-//! One campaign stream: what is said on it, what is heard, and when each renewal was sent.
+//! One campaign stream: what the contender says on it, what it hears, and when each renewal was
+//! sent.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,10 +17,10 @@ use tonic::{Status, Streaming};
 use super::{Candidacy, Election, Leader};
 use crate::error::CallError;
 
-/// Renewals that may be under way: more than ever fit into a lease.
+/// How many renewals may be under way, which is more than fit into a lease.
 const UNDER_WAY: usize = 16;
 
-/// An open stream.
+/// An open campaign stream.
 pub(super) struct Talk {
     clock: SharedClock,
     say: mpsc::Sender<CampaignRequest>,
@@ -27,11 +28,11 @@ pub(super) struct Talk {
     /// When `Enter` was sent.
     pub(super) entered_at: Boot,
     sequence: u64,
-    /// Number and sending time of renewals that are not acknowledged yet, oldest first.
+    /// Number and sending time of the renewals that are not acknowledged yet, oldest first.
     sent: VecDeque<(u64, Boot)>,
 }
 
-/// What was heard.
+/// A message of the elector.
 #[derive(Debug)]
 pub(super) enum Heard {
     Standby(Option<Leader>),
@@ -41,13 +42,13 @@ pub(super) enum Heard {
         previous: Option<Epoch>,
         cause: String,
     },
-    /// The renewal that was sent then has been acknowledged.
+    /// The renewal that was sent at this instant has been acknowledged.
     Renewed(Boot),
     Lost(String),
 }
 
 impl Talk {
-    /// Opens a stream and enters.
+    /// Opens a stream and enters the campaign, or resumes an epoch.
     pub(super) async fn open(
         election: &Election,
         candidacy: &Candidacy,
@@ -71,7 +72,8 @@ impl Talk {
         Ok(Self { clock, say, answers, entered_at, sequence: 0, sent: VecDeque::new() })
     }
 
-    /// Sends a renewal; answers when. A stream that takes none any more is found out by [`hear`](Self::hear).
+    /// Sends a renewal and answers the time of sending. A stream that takes no renewal any more
+    /// fails in [`hear`](Self::hear).
     pub(super) fn renew(&mut self) -> Boot {
         self.sequence += 1;
         let sent_at = self.clock.boot();
@@ -82,7 +84,7 @@ impl Talk {
         sent_at
     }
 
-    /// The next answer. Cancel safe.
+    /// The next message of the elector. The wait is cancel safe.
     pub(super) async fn hear(&mut self) -> Result<Heard, CallError> {
         loop {
             let message = self.answers.message().await?.and_then(|answer| answer.message);
@@ -98,7 +100,8 @@ impl Talk {
                 },
                 Some(Answered::Renewed(renewed)) => match self.acknowledged(renewed.sequence) {
                     Some(sent_at) => Heard::Renewed(sent_at),
-                    // Acknowledged before, or never sent: says nothing.
+                    // The renewal was acknowledged before or never sent, so the message says
+                    // nothing.
                     None => continue,
                 },
                 Some(Answered::Lost(lost)) => Heard::Lost(lost.cause),

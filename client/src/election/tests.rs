@@ -106,7 +106,7 @@ impl Stage {
         self.election.campaign(Candidacy { application, holder, at_least: Epoch(6), lock_file })
     }
 
-    /// The holder's next stream, and what it entered with.
+    /// The holder's next stream, and what the holder entered with.
     async fn entered(&mut self) -> (Conversation, Enter) {
         let mut conversation = soon(self.conversations.recv()).await.unwrap();
         match conversation.asked().await {
@@ -165,7 +165,7 @@ async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
     let campaign = stage.campaign();
     let (mut elector, enter) = stage.entered().await;
     assert_eq!((enter.at_least, enter.resume_epoch, enter.lock_file.as_str()), (6, 0, "/main.lock"));
-    // It stood by for an hour: its entry says nothing about now.
+    // The holder stands by for an hour, so the time of its entry says nothing about now.
     elector.say(Said::Standby(wire::Standby { leader: "runner-1".into(), epoch: 5 })).await;
     soon(campaign.standby().wait_for(Option::is_some)).await.unwrap();
     stage.clock.advance(Duration::from_secs(3600));
@@ -182,7 +182,7 @@ async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
     stage.clock.advance(Duration::from_millis(500));
     assert_eq!(elector.renewal().await, 2, "each quarter");
     stage.clock.advance(Duration::from_millis(900));
-    // An answer to nothing that was ever asked moves nothing.
+    // The answer to a renewal that was never sent moves nothing.
     elector.say(Said::Renewed(Renewed { sequence: 99 })).await;
     elector.say(Said::Renewed(Renewed { sequence: 2 })).await;
     soon(deadline.changed()).await.unwrap();

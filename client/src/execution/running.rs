@@ -1,4 +1,4 @@
-//! One `execute()` on its way.
+//! One `execute()` under way.
 
 use bytes::Bytes;
 use chassis::clock::SharedClock;
@@ -13,21 +13,23 @@ use tokio::sync::mpsc;
 use super::{Client, ExecuteCall, chunks, wait};
 use crate::error::CallError;
 
-/// Events that wait for a slow reader; progress beyond that holds the stream back.
+/// How many events wait for a slow reader. A reader that is slower still holds the stream back.
 const QUEUE: usize = 16;
 
-/// What becomes of an `execute()`.
+/// An event of an `execute()`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExecuteEvent {
-    /// The graph is in the record: from here the job survives. Once, first.
+    /// The graph is in the record, from where on the job survives. This is the first event, and it
+    /// comes once.
     Accepted(Accepted),
     /// The job's counters.
     Progress(Progress),
-    /// The end is recorded and outputs are published. Once, last; also for a job that failed.
+    /// The end is recorded and the outputs are published. This is the last event, and it comes
+    /// once, also for a job that failed.
     Ended(JobEnd),
 }
 
-/// The events of one `execute()`. Dropping it stops watching; the job goes on.
+/// The events of one `execute()`. Dropping this value stops the watching, and the job goes on.
 #[derive(Debug)]
 pub struct Running {
     events: mpsc::Receiver<Result<ExecuteEvent, CallError>>,
@@ -52,11 +54,11 @@ impl Running {
         };
         let work = async move {
             if let Err(error) = follow(client, clock, header, call.graph, &sender).await {
-                // The reader may have gone; then nobody wants to know.
+                // The send fails when the reader has gone, and then no caller waits for the error.
                 let _ = sender.send(Err(error)).await;
             }
         };
-        // The call belongs to the trace of whoever made it.
+        // The call belongs to the trace of its caller.
         let task = owned("execute", trace::carry(work));
         Self { events, call_id, _task: task }
     }
@@ -71,7 +73,7 @@ impl Running {
         self.events.recv().await
     }
 
-    /// Waits for the job's end, whatever its outcome. An error is a refusal of the call.
+    /// Waits for the job's end, be it a success or not. An error is a refusal of the call.
     pub async fn ended(mut self) -> Result<JobEnd, CallError> {
         while let Some(event) = self.next().await {
             if let ExecuteEvent::Ended(end) = event? {
@@ -104,7 +106,8 @@ async fn follow(
     }
 }
 
-/// One try: `Ok` when the end was handed on.
+/// One try. The outer `Ok` says that the end was handed on or that the reader has gone; an error is
+/// that of the call.
 async fn once(
     client: &Client,
     header: &ExecuteHeader,
@@ -121,7 +124,7 @@ async fn once(
     while let Some(answer) = answers.message().await? {
         retry.reset();
         let (event, last) = match answer.item {
-            // The next runner accepts again; the program hears it once.
+            // Each runner accepts the call again, and the program hears it once.
             Some(execute_response::Item::Accepted(_)) if *accepted => continue,
             Some(execute_response::Item::Accepted(answer)) => {
                 *accepted = true;

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use crate::error::CallError;
 
-/// A fail-over takes a few hundred milliseconds: try often at first.
+/// The first pause is short, because a fail-over takes a few hundred milliseconds.
 const MIN_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -23,7 +23,7 @@ impl Retry {
         Self { clock, backoff: Backoff::new(MIN_PAUSE, MAX_PAUSE) }
     }
 
-    /// Calls until there is an answer that is the runner's own: a result or a refusal.
+    /// Calls until the runner itself answers, with a result or a refusal.
     pub(super) async fn run<T, F, Fut>(&mut self, call: F) -> Result<T, CallError>
     where
         F: Fn() -> Fut,
@@ -37,7 +37,7 @@ impl Retry {
         }
     }
 
-    /// Waits before the next try; gives the error back when another try would be answered the same.
+    /// Waits before the next try. The error comes back when another try would be answered the same.
     pub(super) async fn pause(&mut self, error: CallError) -> Result<(), CallError> {
         if !is_away(&error) {
             return Err(error);
@@ -48,21 +48,21 @@ impl Retry {
         Ok(())
     }
 
-    /// The runner answered: the next wait is a short one again.
+    /// Makes the next pause a short one again, because the runner has answered.
     pub(super) fn reset(&mut self) {
         self.backoff.reset();
     }
 }
 
-/// The runner, or one of the services behind it, is away for now. A refusal of ours always carries a reason; a
-/// connection that broke ends in one of several codes without one.
+/// Whether the runner, or one of the services behind it, is away for now. A refusal of ours always
+/// carries a reason; a connection that broke ends in one of several codes without one.
 fn is_away(error: &CallError) -> bool {
     error.is_retryable()
         || (error.reason().is_none()
             && matches!(error.code(), Code::Cancelled | Code::Internal | Code::Aborted))
 }
 
-/// A stream that ended before its last message.
+/// The error of a stream that ended before its last message.
 pub(super) fn cut_off() -> CallError {
     Status::unavailable("the runner closed the stream early").into()
 }

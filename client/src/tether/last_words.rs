@@ -1,5 +1,5 @@
-//! Why a process ended, out of what it said. The line that says so is seldom the last one: a
-//! program that has failed still tells how it closes this and that. Nothing here knows an engine,
+//! Finds in a process's output why the process ended. The line that says so is seldom the last one,
+//! because a program that has failed still logs how it shuts down. Nothing here knows an engine,
 //! only how programs of the usual languages log and fail.
 
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::output::{self, Stream};
 
-/// How much of each stream is looked at, in bytes: a stack of many causes, and after it the log of
-/// a shutdown in order.
+/// How many bytes of each stream are looked at. They hold a stack of many causes, and after it the
+/// log of an orderly shutdown.
 const LOOKED_AT_BYTES: usize = 256 * 1024;
 
 /// The longest line that is quoted, in bytes.
@@ -17,12 +17,12 @@ const MAX_QUOTED_BYTES: usize = 512;
 /// What a process said last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LastWords {
-    /// The end of its stderr, whole lines.
+    /// The end of the process's stderr, in whole lines.
     pub stderr_tail: String,
-    /// The line that names its last error: an exception, a panic, an error of its log. Empty where
-    /// none does.
+    /// The line that names the process's last error: an exception, a panic, an error of its log.
+    /// Empty where no line does.
     pub error: String,
-    /// Its last line that says something. It may be of any kind.
+    /// The last line that is neither indented nor a formula. It may be of any kind.
     pub last: String,
 }
 
@@ -32,14 +32,14 @@ impl LastWords {
         let stderr = output::tail(directory, Stream::Stderr, LOOKED_AT_BYTES)?;
         let mut words = Self::of(&stderr, tail_bytes);
         if words.error.is_empty() {
-            // A JVM says there, not on stderr, that it ends because it has no memory left.
+            // A JVM that ends because it has no memory left says so on stdout, not on stderr.
             let stdout = output::tail(directory, Stream::Stdout, LOOKED_AT_BYTES)?;
             words.error = error(&stdout).map(quoted).unwrap_or_default();
         }
         Ok(words)
     }
 
-    /// Of a text that a process wrote to its stderr.
+    /// The last words in a text that a process wrote to its stderr.
     pub fn of(stderr: &str, tail_bytes: usize) -> Self {
         Self {
             stderr_tail: end_of(stderr, tail_bytes).to_owned(),
@@ -48,7 +48,7 @@ impl LastWords {
         }
     }
 
-    /// What is quoted of a process that ended by itself.
+    /// The line to quote for a process that ended by itself.
     pub fn cause(&self) -> &str {
         if self.error.is_empty() { &self.last } else { &self.error }
     }
@@ -61,7 +61,7 @@ fn end_of(text: &str, bytes: usize) -> &str {
     }
     let from = (text.len() - bytes..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
     let end = &text[from..];
-    // Half a line says something that nobody said.
+    // Half a line reads like a message that the process never wrote.
     end.split_once('\n').map_or(end, |(_, whole)| if whole.is_empty() { end } else { whole })
 }
 
@@ -70,13 +70,14 @@ fn quoted(line: &str) -> String {
     line[..to.unwrap_or(0)].to_owned()
 }
 
-/// The last line that is not indented, since frames of a stack are, in Java, Python and Rust.
+/// The last line that is not indented, since the frames of a stack are indented in Java, Python and
+/// Rust.
 fn last_word(text: &str) -> Option<&str> {
     text.lines().rfind(|line| is_said(line)).map(str::trim_end)
 }
 
 fn is_said(line: &str) -> bool {
-    /// What follows any error, whatever it was.
+    /// These lines follow any error and say nothing about it.
     const FORMULAS: [&str; 3] = [
         "Error: A fatal exception has occurred. Program will exit.",
         "Error: Could not create the Java Virtual Machine.",
@@ -87,14 +88,14 @@ fn is_said(line: &str) -> bool {
         && !FORMULAS.iter().any(|formula| line.starts_with(formula))
 }
 
-/// What is open while a text is read from its beginning.
+/// What is known while a text is read from its beginning.
 #[derive(Default)]
 struct Reading<'a> {
-    /// The line of a log that the present line belongs to tells of something that goes on.
+    /// The present line belongs to a line of a log that tells of something that goes on.
     is_harmless: bool,
-    /// The present lines are a stack whose head was seen.
+    /// The present lines belong to a stack whose head was seen.
     in_stack: bool,
-    /// The next line is the message of what has just begun.
+    /// The next line is the message of the failure that the last line began.
     message_follows: bool,
     found: Option<&'a str>,
 }
@@ -132,7 +133,7 @@ impl<'a> Reading<'a> {
         if self.is_harmless {
             return;
         }
-        // A message of several lines has its stack behind the last of them.
+        // A message of several lines has its stack after the last of them.
         let begins_stack = names_exception(line) || (is_followed_by_frame && !self.in_stack);
         if begins_stack || line.starts_with("Caused by: ") {
             self.in_stack = true;
@@ -140,7 +141,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Once memory has run out, all that fails after it fails for that.
+    /// Keeps a line as the last error. Once memory has run out, later failures follow from that, so
+    /// they do not replace it.
     fn find(&mut self, line: &'a str) {
         const NO_MEMORY: &str = "OutOfMemoryError";
         if !self.found.is_some_and(|found| found.contains(NO_MEMORY)) || line.contains(NO_MEMORY) {
@@ -149,12 +151,12 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A frame of a Java stack.
+/// Whether a line is a frame of a Java stack.
 fn is_frame(line: &str) -> bool {
     line.starts_with(char::is_whitespace) && line.trim_start().starts_with("at ")
 }
 
-/// What a runtime or a command line says when it gives up, whatever stands before it.
+/// Whether a line is what a runtime or a command line says when it gives up, in any context.
 fn is_a_failure(line: &str) -> bool {
     const BEGINNINGS: [&str; 9] = [
         "error: ",
@@ -162,7 +164,7 @@ fn is_a_failure(line: &str) -> bool {
         "Error: ",
         "fatal: ",
         "Exception in thread ",
-        // An exception in the handler of exceptions.
+        // The JVM says this when the handler of exceptions fails too.
         "Exception: ",
         "Terminating due to ",
         "Traceback (most recent call last)",
@@ -171,7 +173,7 @@ fn is_a_failure(line: &str) -> bool {
     BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) || line.contains(" panicked at ")
 }
 
-/// Whether a line of a log tells of an error; `None` for what is no line of a log.
+/// Whether a line of a log tells of an error; `None` for a line that is not of a log.
 fn is_error_of_log(line: &str) -> Option<bool> {
     if line.starts_with('{') {
         let (_, level) = line.split_once("\"level\":\"")?;
@@ -188,7 +190,8 @@ fn is_error_level(word: &str) -> Option<bool> {
     }
 }
 
-/// `java.net.BindException: …`: a name with a package that ends as names of exceptions do.
+/// Whether a line begins with the name of an exception, such as `java.net.BindException: …`: a name
+/// with a package that ends as names of exceptions do.
 fn names_exception(line: &str) -> bool {
     let name = line.split([':', ' ']).next().unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '$');
@@ -208,7 +211,7 @@ mod tests {
     const BIND: &str =
         "Caused by: java.net.BindException: Could not start rest endpoint on any port in port range 4711";
 
-    /// As a JobManager says it whose port was taken. Which of its threads says the last word is not
+    /// A JobManager whose port was taken says this. Which of its threads says the last word is not
     /// always the same.
     #[test]
     fn what_is_logged_after_an_exception_does_not_hide_it() {

@@ -1,8 +1,10 @@
-//! What a child has said, as its tether keeps it: chunks in order, each with stream, wall time and position, in segment
-//! files of one directory. The tether writes them; whoever ships output reads them, also after the tether is gone.
+//! The output of a child as its tether keeps it: chunks in order, each with stream, wall time and
+//! position, in segment files of one directory. The tether writes them. The process that ships
+//! output reads them, also after the tether is gone.
 //!
-//! A segment is called `output-<offset of its first chunk, 20 digits>.seg`. A chunk is a header of 21 bytes, little
-//! endian (offset u64, nanoseconds since the Unix epoch i64, stream u8, length u32), and its bytes.
+//! A segment is called `output-<offset of its first chunk, 20 digits>.seg`. A chunk is a header of
+//! 21 bytes, little endian (offset u64, nanoseconds since the Unix epoch i64, stream u8, length
+//! u32), and its bytes.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,13 +14,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-/// Bytes of a chunk's header.
+/// The bytes of a chunk's header.
 pub const HEADER_BYTES: usize = 21;
 
-/// The longest chunk: what one read from a pipe yields.
+/// The longest chunk, in bytes, which is what one read from a pipe yields.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Where a child wrote to.
+/// The stream that a child wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// File descriptor 1.
@@ -37,36 +39,39 @@ impl Stream {
     }
 }
 
-/// Some output of a child.
+/// A piece of a child's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// Position after `data`: where to go on.
+    /// The position after `data`, from which a reader goes on.
     pub next_offset: u64,
-    /// Where it was written to.
+    /// The stream that the child wrote to.
     pub stream: Stream,
-    /// The bytes, as written: a chunk may end within a line or a character. None: it only tells what is gone at the end.
+    /// The bytes as the child wrote them, so a chunk may end within a line or a character. A chunk
+    /// without bytes only tells what is gone at the end.
     pub data: Bytes,
-    /// Bytes before this chunk that are gone: rotated away, or never kept because the disk was full.
+    /// How many bytes before this chunk are gone, because they were rotated away, or never kept
+    /// because the disk was full.
     pub lost_before: u64,
-    /// Wall clock when it was read from the child, nanoseconds since the Unix epoch.
+    /// The wall clock when the tether read the bytes from the child, in nanoseconds since the Unix
+    /// epoch.
     pub unix_nanos: i64,
 }
 
 /// The header of a chunk in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Position of the first byte.
+    /// The position of the first byte.
     pub offset: u64,
-    /// Wall clock, nanoseconds since the Unix epoch.
+    /// The wall clock, in nanoseconds since the Unix epoch.
     pub unix_nanos: i64,
-    /// Where it was written to.
+    /// The stream that the child wrote to.
     pub stream: Stream,
-    /// Bytes that follow.
+    /// How many bytes follow the header.
     pub length: u32,
 }
 
 impl Header {
-    /// As it stands in a segment.
+    /// The header as it stands in a segment.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&self.offset.to_le_bytes());
@@ -79,7 +84,7 @@ impl Header {
         bytes
     }
 
-    /// Reads it back; `None` for what no tether has written.
+    /// Reads a header back; `None` for bytes that no tether has written.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let (offset, rest) = bytes.split_first_chunk::<8>()?;
         let (unix_nanos, rest) = rest.split_first_chunk::<8>()?;
@@ -101,7 +106,7 @@ pub fn segment_path(directory: &Path, offset: u64) -> PathBuf {
     directory.join(format!("output-{offset:020}.seg"))
 }
 
-/// Offsets of the segments that are there, lowest first.
+/// The offsets of the segments that are there, lowest first.
 pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -119,7 +124,7 @@ pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(offsets)
 }
 
-/// Removes the segments that are there: all that they hold is in the record.
+/// Removes the segments that are there, because the record holds all of their output.
 pub fn discard(directory: &Path) -> io::Result<()> {
     for start in segments(directory)? {
         match fs::remove_file(segment_path(directory, start)) {
@@ -130,12 +135,12 @@ pub fn discard(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a tether's segments from an offset on, while they are written, rotated, or after the tether is gone. Blocking
-/// file I/O, at most one chunk at a time.
+/// Reads a tether's segments from an offset on, while the tether writes and rotates them, or after
+/// the tether is gone. It does blocking file I/O, of at most one chunk at a time.
 #[derive(Debug)]
 pub struct OutputReader {
     directory: PathBuf,
-    /// Everything before it was read or is not wanted.
+    /// Everything before this offset was read or is not wanted.
     offset: u64,
     open: Option<OpenSegment>,
 }
@@ -158,7 +163,8 @@ impl OutputReader {
         self.offset
     }
 
-    /// The next chunk; `None` when there is none yet. `InvalidData` when a segment is damaged.
+    /// The next chunk; `None` when there is none yet. The error is `InvalidData` when a segment is
+    /// damaged.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         loop {
             if self.open.is_none() && !self.open_segment(None)? {
@@ -167,8 +173,8 @@ impl OutputReader {
             if let Some(chunk) = self.read_open()? {
                 return Ok(Some(chunk));
             }
-            // Nothing more in this one. Once a later one exists this one does not grow, so look at it once more before
-            // it is left behind.
+            // The open segment has nothing more. Once a later segment exists, the open one does not
+            // grow, so it is read once more before it is left behind.
             let start = self.open.as_ref().map(|open| open.start);
             if !segments(&self.directory)?.iter().any(|&later| Some(later) > start) {
                 return Ok(None);
@@ -180,7 +186,8 @@ impl OutputReader {
         }
     }
 
-    /// Opens the segment to read next: the first one after `after`, or the one that holds the offset.
+    /// Opens the segment to read next: the first one after `after`, or the one that holds the
+    /// offset. The answer is `false` if there is none.
     fn open_segment(&mut self, after: Option<u64>) -> io::Result<bool> {
         loop {
             let starts = segments(&self.directory)?;
@@ -197,7 +204,8 @@ impl OutputReader {
                     self.open = Some(OpenSegment { start, file, position: 0 });
                     return Ok(true);
                 }
-                // Rotated away between the listing and the opening: list again.
+                // The segment was rotated away between the listing and the opening, so the
+                // directory is listed again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -245,7 +253,7 @@ impl OutputReader {
     }
 }
 
-/// Fills the buffer, or says that the file is not that long yet.
+/// Fills the buffer. The answer is `false` if the file is not that long yet.
 fn read_full(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> {
     match file.read_exact_at(buffer, position) {
         Ok(()) => Ok(true),
@@ -254,7 +262,8 @@ fn read_full(file: &File, buffer: &mut [u8], position: u64) -> io::Result<bool> 
     }
 }
 
-/// The last bytes of one stream that are kept in `directory`, at most `max_bytes`, as text: for an end's message.
+/// The last bytes of one stream that are kept in `directory`, at most `max_bytes`, as text for the
+/// message of an end.
 pub fn tail(directory: &Path, stream: Stream, max_bytes: usize) -> io::Result<String> {
     let mut reader = OutputReader::new(directory, 0);
     let mut kept: Vec<u8> = Vec::new();
@@ -269,7 +278,7 @@ pub fn tail(directory: &Path, stream: Stream, max_bytes: usize) -> io::Result<St
         }
     }
     let text = String::from_utf8_lossy(&kept);
-    // Half a line says something that nobody said.
+    // Half a line reads like a message that the process never wrote.
     let rest = text.split_once('\n').map(|(_, rest)| rest).filter(|rest| is_cut && !rest.is_empty());
     Ok(rest.unwrap_or(&text).trim_end().to_owned())
 }
