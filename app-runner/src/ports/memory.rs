@@ -75,13 +75,15 @@ pub struct World {
 
 #[derive(Default)]
 struct State {
-    /// The last epoch that was granted.
-    granted: Epoch,
+    /// The epochs that were granted.
+    granted: Vec<Epoch>,
     lease: Option<(Epoch, watch::Sender<Lease>)>,
     /// Renewals that wait for the holder's loop.
     due: Option<mpsc::Sender<()>>,
     /// What was fetched, by digest.
     files: BTreeMap<Digest, Bytes>,
+    /// How often a file was put into the record.
+    files_put: usize,
     behaviours: BTreeMap<String, Behaviour>,
     cluster: Option<cluster::Processes>,
     /// Jobs that a cluster has ended.
@@ -234,6 +236,11 @@ impl World {
             }
         }
         panic!("the application is clean and did not look as wanted")
+    }
+
+    /// How often a file was put into the record.
+    pub fn files_put(&self) -> usize {
+        self.lock().files_put
     }
 
     /// The application, each time that the engine was told of it.

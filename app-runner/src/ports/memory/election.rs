@@ -29,6 +29,11 @@ impl World {
         }
     }
 
+    /// The epochs that were granted, in order.
+    pub fn granted(&self) -> Vec<Epoch> {
+        self.lock().granted.clone()
+    }
+
     /// Waits until the leader's loop has turned for a renewal.
     pub async fn turned(&self) {
         let due = self.lock().due.clone();
@@ -52,8 +57,9 @@ impl Election for World {
                 let mut state = self.lock();
                 let free = state.lease.as_ref().is_none_or(|(_, lease)| lease.is_closed());
                 if free {
-                    let epoch = Epoch(state.granted.get().max(at_least.get()) + 1);
-                    state.granted = epoch;
+                    let last = state.granted.last().copied().unwrap_or_default();
+                    let epoch = Epoch(last.max(at_least).get() + 1);
+                    state.granted.push(epoch);
                     let (sender, lease) =
                         watch::channel(Lease::Until(self.clock.boot() + Duration::from_secs(3600)));
                     state.lease = Some((epoch, sender));

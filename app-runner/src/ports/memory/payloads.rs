@@ -44,7 +44,11 @@ impl Payloads for World {
     }
 
     async fn put_file(&self, digest: Digest, path: &Path) -> PortResult<()> {
-        let file = self.lock().files.get(&digest).cloned();
+        let file = {
+            let mut state = self.lock();
+            state.files_put += 1;
+            state.files.get(&digest).cloned()
+        };
         let bytes = file.ok_or_else(|| {
             PortError::refused(Reason::ArtifactNotReadable, format!("there is nothing at {}", path.display()))
         })?;

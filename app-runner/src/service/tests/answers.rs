@@ -1,7 +1,8 @@
 //! What the record answers a leader, and what the leader makes of the answer.
 
 use ::record::Holder;
-use proto::{Incarnation, Reason, jobgraph};
+use proto::{Incarnation, Problem, Reason, jobgraph};
+use tokio::sync::watch;
 
 use super::*;
 
@@ -24,6 +25,7 @@ async fn a_leader_that_is_superseded_in_the_record_hears_it_and_campaigns_above_
     world.cancel().await;
     assert_eq!(code(contender).await, 3);
     assert_eq!(world.live_mains(), 0);
+    assert_eq!(world.granted(), [1, 2, 8].map(Epoch), "the record said above which epoch to campaign");
 }
 
 #[tokio::test]
@@ -47,4 +49,36 @@ async fn the_token_of_a_cluster_whose_beginning_was_not_answered_is_asked_for_an
     let refused = leading::reach_jobs(&ports, &fence, "runner-0", unknown).await.unwrap_err();
     assert_eq!(refused.kind, PortErrorKind::Superseded(Epoch(2)));
     assert_eq!(refused.reason, Some(Reason::EpochSuperseded));
+}
+
+#[tokio::test]
+async fn a_cancel_that_the_leader_has_not_heard_of_stands_above_the_end_that_the_leader_decided() {
+    let (go, gone) = watch::channel(false);
+    let world = world(move |_| {
+        let mut gone = gone.clone();
+        async move {
+            gone.wait_for(|gone| *gone).await.unwrap();
+            0
+        }
+    })
+    .await;
+    world.hold_news(true);
+    let contender = contend(&world, "runner-0");
+    let running = |a: &api::Application| a.main.as_ref().is_some_and(|main| main.pid != 0);
+    soon("main()", world.until(running)).await;
+    world.cancel().await;
+    go.send_replace(true);
+    assert_eq!(code(contender).await, 3);
+    let ended = world.recorded().await;
+    assert_eq!(ended.main.unwrap().exit_code, Some(0), "main() was not stopped for the cancel");
+}
+
+#[tokio::test]
+async fn artifacts_that_a_sweep_has_marked_are_put_again_and_pinned() {
+    let world = world(|_| async { 0 }).await;
+    // The first write of a leader after its beginning pins.
+    world.refuse_write(Problem::new(Reason::PayloadMissing, "it is being swept"));
+    assert_eq!(code(contend(&world, "runner-0")).await, 0);
+    assert_eq!(world.recorded().await.artifacts.len(), 1);
+    assert_eq!(world.files_put(), 2, "the bytes are there, and cannot be relied on");
 }

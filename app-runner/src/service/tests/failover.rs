@@ -153,7 +153,9 @@ async fn a_cluster_that_keeps_dying_ends_the_application() {
         world.kill_cluster();
     }
     assert_eq!(code(contender).await, 1);
-    assert_eq!(world.recorded().await.reason, "CLUSTER_KEEPS_DYING");
+    let application = world.recorded().await;
+    assert_eq!(application.reason, "CLUSTER_KEEPS_DYING");
+    assert!(application.message.contains("; the last one: worker-0 signal 9"), "{}", application.message);
 }
 
 #[tokio::test]
