@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
-use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
-use client::election::{self as elector, Candidacy};
+use client::election::{self as elector, Candidacy, Lease};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Epoch};
@@ -51,15 +51,6 @@ pub trait Leadership: Send + Sync {
 
 /// Yields each time a renewal is due; taking it allows the renewal. Never ends.
 pub type Turns = BoxStream<'static, ()>;
-
-/// The lease of a leadership.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lease {
-    /// Act until then; past it stop, and go on if a later instant comes.
-    Until(Boot),
-    /// Over.
-    Lost(String),
-}
 
 /// The elector as one contender sees it.
 #[derive(Clone)]
@@ -109,25 +100,10 @@ impl Election for ElectorElection {
             lock_file: Some(self.lock_file.clone()),
         });
         let leadership = campaign.elected().await?;
-        let (sender, lease) = watch::channel(Lease::Lost("not asked yet".to_owned()));
-        let mut leases = leadership.lease();
-        let translate = |lease: &elector::Lease| match lease {
-            elector::Lease::Until(until) => Lease::Until(*until),
-            elector::Lease::Lost(cause) => Lease::Lost(cause.clone()),
-        };
-        sender.send_replace(translate(&leases.borrow_and_update()));
-        let leases = owned("lease", async move {
-            // Ends with the leadership, or when nobody asks any more.
-            while leases.changed().await.is_ok() {
-                if sender.send(translate(&leases.borrow_and_update())).is_err() {
-                    return;
-                }
-            }
-        });
         let (names, standbys) = watch::channel(Vec::new());
         let observed = observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
         let observed = owned("standbys", trace::carry(observed));
-        Ok(Box::new(Led { leadership, lease, standbys, _tasks: [leases, observed] }))
+        Ok(Box::new(Led { leadership, standbys, _observed: observed }))
     }
 }
 
@@ -158,9 +134,8 @@ async fn observe(
 
 struct Led {
     leadership: elector::Leadership,
-    lease: watch::Receiver<Lease>,
     standbys: watch::Receiver<Vec<String>>,
-    _tasks: [OwnedTask<()>; 2],
+    _observed: OwnedTask<()>,
 }
 
 #[async_trait]
@@ -174,7 +149,7 @@ impl Leadership for Led {
     }
 
     fn lease(&self) -> watch::Receiver<Lease> {
-        self.lease.clone()
+        self.leadership.lease()
     }
 
     fn standbys(&self) -> watch::Receiver<Vec<String>> {

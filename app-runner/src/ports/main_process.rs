@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use chassis::clock::Boot;
 use chassis::tasks::owned;
 use chassis::telemetry::trace;
+use client::election::Lease;
 use client::logs::Logs;
 use client::places::Kind;
 use client::process_tree;
@@ -19,7 +20,6 @@ use proto::{ApplicationRef, Epoch, EpochFence, Reason};
 use tokio::sync::watch;
 
 use super::PortResult;
-use super::election::Lease;
 use super::engine::{AttemptId, Tethers, inherited};
 use super::workspace::{self, AttemptPlaces, MAIN_LOCK};
 use crate::error::PortError;

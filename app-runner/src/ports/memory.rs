@@ -17,6 +17,7 @@ use bytes::Bytes;
 use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
 use client::describe::Subject;
+use client::election::Lease;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -29,7 +30,6 @@ use proto::{
 use tokio::sync::{mpsc, watch};
 
 use super::artifacts::{Artifacts, Fetched, Wanted};
-use super::election::Lease;
 use super::engine::{AttemptId, Engine, EngineInfo};
 use super::keyring::Keyring;
 use super::workspace::Workspace;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chassis::clock::Clock as _;
 use chassis::tasks::Tasks;
+use client::election::Lease;
 use futures::FutureExt as _;
 use proto::{ApplicationRef, EpochFence, Incarnation, JobId, api, engine, job, jobgraph};
 use tokio::sync::{mpsc, watch};
@@ -16,7 +17,6 @@ use super::retry::patiently;
 use super::watchers::deaths::Recent;
 use crate::error::PortError;
 use crate::model::Fact;
-use crate::ports::election::Lease;
 use crate::ports::engine::{AttemptId, EngineInfo};
 use crate::ports::main_process::LiveMain;
 use crate::ports::substrate::{Death, Deaths, ReadyCluster};

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use chassis::clock::Clock as _;
 use chassis::tasks::Shutdown;
+use client::election::Lease;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use proto::engine::EngineJobState;
@@ -16,7 +17,6 @@ use super::leading;
 use super::retry::backoff;
 use super::shared::Shared;
 use crate::model::{Fact, Leave};
-use crate::ports::election::Lease;
 use crate::ports::substrate::{ClusterNews, note_deaths};
 use crate::ports::view;
 

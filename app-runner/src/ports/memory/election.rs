@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, Clock as _};
+use client::election::Lease;
 use futures::{StreamExt as _, stream};
 use proto::{ApplicationRef, Epoch};
 use tokio::sync::{mpsc, watch};
@@ -12,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::World;
 use crate::ports::PortResult;
-use crate::ports::election::{Election, Leadership, Lease, Turns};
+use crate::ports::election::{Election, Leadership, Turns};
 
 impl World {
     /// Takes the leadership away, as an elector does that had no renewal.
