@@ -2,12 +2,13 @@
 
 use proto::Reason;
 
-/// Why something could not be done: a stable reason and a sentence that names the thing, the value and the way out.
+/// Why something could not be done: a stable reason and a sentence that names the thing, the value
+/// and the way out. A failure becomes the reason of a job's or an application's end in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// `None` only where there is nothing to explain.
+    /// The stable reason; `None` only where there is nothing to explain.
     pub reason: Option<Reason>,
-    /// For people.
+    /// The sentence, for people.
     pub message: String,
 }
 
@@ -17,7 +18,7 @@ impl Failure {
         Self { reason: Some(reason), message: message.into() }
     }
 
-    /// Nothing to explain: a success.
+    /// The failure of a success, which has nothing to explain.
     pub fn none() -> Self {
         Self { reason: None, message: String::new() }
     }
