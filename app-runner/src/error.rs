@@ -21,7 +21,8 @@ pub struct PortError {
 /// What a runner does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortErrorKind {
-    /// No answer came, or it was lost: the runner asks again later.
+    /// The call may work later: no answer came, it was lost, or the peer cannot do it now. The
+    /// runner asks again.
     Away,
     /// A later leader or incarnation has begun. Carries its number; 0 where the peer did not say.
     Superseded(Epoch),

@@ -74,7 +74,7 @@ pub async fn serve(
     code
 }
 
-/// A token file that holds no token, or that belongs to another user, will be no other at the next
+/// A token file that holds no token, or that this user may not read, will be no other at the next
 /// start, so the contender gives up over it.
 fn unusable_token(error: std::io::Error) -> anyhow::Error {
     match error.kind() {

@@ -263,7 +263,7 @@ impl Facts {
         let mut why = match (exit.code, exit.signal) {
             (Some(code), _) => Failure::new(Reason::MainExited, format!("main() exited {code}")),
             (None, Some(signal)) => Failure::new(Reason::MainKilled, self.told_kill(exit, signal)),
-            (None, None) => Failure::new(Reason::MainKilled, "main() ended and nobody saw how"),
+            (None, None) => Failure::new(Reason::MainKilled, "main() ended and no process saw how"),
         };
         if !tail.is_empty() {
             why.message.push('\n');

@@ -3,7 +3,8 @@
 use proto::Reason;
 
 /// Why something could not be done: a stable reason and a sentence that names the thing, the value
-/// and the way out. A failure becomes the reason of a job's or an application's end in the record.
+/// and the way out. In the record a failure is the reason of a job's end, of a savepoint that was
+/// not taken, or of the application's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The stable reason; `None` only where there is nothing to explain.

@@ -96,8 +96,7 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
 fn given_up_outputs(facts: &Facts) -> Option<Failure> {
     let names: Vec<_> = facts.record.unpublished_jobs().map(|id| &facts.record.jobs[&id].name).collect();
     (facts.record.desired.abandon && !names.is_empty()).then(|| {
-        let message =
-            format!("somebody gave up the committed output of {names:?} before it was in its place");
+        let message = format!("a user gave up the committed output of {names:?} before it was in its place");
         Failure::new(Reason::Abandoned, message)
     })
 }

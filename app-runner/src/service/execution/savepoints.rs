@@ -32,7 +32,7 @@ impl Execution {
         if settled.is_some() || self.shared.is_wished(request_id) {
             return Ok(settled);
         }
-        let text = format!("nobody asked for savepoint {request_id} of job {:?} ({job})", known.name);
+        let text = format!("savepoint {request_id} of job {:?} ({job}) was not asked for", known.name);
         Err(PortError::refused(Reason::JobNotFound, text))
     }
 }
