@@ -71,17 +71,17 @@ impl Args {
         Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
     }
 
-    /// What is contended for.
+    /// The application and generation that this contender contends for.
     pub fn application(&self) -> ApplicationRef {
         ApplicationRef { id: self.application.clone(), generation: self.generation }
     }
 
-    /// What main() and its descendants hold locked.
+    /// The file that main() and its descendants hold locked.
     pub fn lock_file(&self) -> PathBuf {
         self.places().application_work(&self.application()).join(MAIN_LOCK)
     }
 
-    /// An endpoint that was given, or the socket of that service on this host.
+    /// The endpoint that was given, or the socket of that service on this host.
     pub fn peer(&self, given: Option<&Endpoint>, service: &str) -> Endpoint {
         given.cloned().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(service)))
     }

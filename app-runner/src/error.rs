@@ -5,81 +5,86 @@ use proto::{Epoch, Problem, Reason};
 
 use crate::model::Failure;
 
-/// Why a port did not do what it was asked.
+/// Why a port did not do what it was asked. A port reduces each peer's own errors to this one,
+/// because a runner only decides whether to ask again, to stop or to fail the application.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct PortError {
-    /// What to do about it.
+    /// What the runner does about the error.
     pub kind: PortErrorKind,
-    /// The stable reason, if there is one.
+    /// The stable reason, if the peer gave one.
     pub reason: Option<Reason>,
-    /// For people.
+    /// The text for people.
     pub message: String,
 }
 
 /// What a runner does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortErrorKind {
-    /// Nobody answered, or the answer was lost: ask again later.
+    /// The call may work later: no answer came, it was lost, or the peer cannot do it now. The
+    /// runner asks again.
     Away,
-    /// A later leader or incarnation has begun; its number, 0 where the peer did not say.
+    /// A later leader or incarnation has begun. Carries its number; 0 where the peer did not say.
     Superseded(Epoch),
-    /// It will be refused again.
+    /// The call was refused and will be refused again.
     Refused,
 }
 
 impl PortError {
-    /// A refusal.
+    /// A refusal with its reason.
     pub fn refused(reason: Reason, message: impl Into<String>) -> Self {
         Self { kind: PortErrorKind::Refused, reason: Some(reason), message: message.into() }
     }
 
-    /// Something that may work later.
+    /// An error that may be gone later.
     pub fn away(message: impl Into<String>) -> Self {
         Self { kind: PortErrorKind::Away, reason: None, message: message.into() }
     }
 
-    /// Asking again may help.
+    /// Whether asking again may help.
     pub fn is_away(&self) -> bool {
         self.kind == PortErrorKind::Away
     }
 
-    /// A later leader has begun.
+    /// Whether a later leader has begun.
     pub fn is_superseded(&self) -> bool {
         matches!(self.kind, PortErrorKind::Superseded(_))
             && self.reason != Some(Reason::IncarnationSuperseded)
     }
 
-    /// It will be refused again, to whoever asks from here: another start would change nothing. A refusal without a reason of ours, and a
-    /// defect of ours, may be gone when the peer is of another build.
+    /// Whether the call will be refused again to every contender on this host, so that another
+    /// start would change nothing. A refusal without a reason of ours, and a defect of ours, may be
+    /// gone when the peer is of another build.
     pub fn is_permanent(&self) -> bool {
         self.kind == PortErrorKind::Refused && self.reason.is_some_and(|reason| reason != Reason::Internal)
     }
 
-    /// Whatever this process asks for is refused to it.
+    /// Whether the peer refuses every call of this process, because of its credential.
     pub fn is_about_the_caller(&self) -> bool {
         let reasons = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
         self.is_permanent() && self.reason.is_some_and(|reason| reasons.contains(&reason))
     }
 
-    /// As what the application failed of; `otherwise` where the peer gave no reason.
+    /// The error as what the application failed of; `otherwise` is the reason where the peer gave
+    /// none.
     pub fn failure(&self, otherwise: Reason) -> Failure {
         Failure { reason: Some(self.reason.unwrap_or(otherwise)), message: self.message.clone() }
     }
 }
 
-/// A contender has met an error that another start would not cure. Its text is its last word on stderr, and people read it in `status`.
+/// A contender has met an error that another start would not cure. Its text is the contender's last
+/// word on stderr, and people read it in `status`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("error[{reason}]: {message}")]
 pub struct GaveUp {
     /// The stable reason.
     pub reason: Reason,
-    /// Names the thing, the value and the way out; one line.
+    /// One line that names the thing, the value and the way out.
     pub message: String,
 }
 
 impl GaveUp {
-    /// `None` for what another start may cure.
+    /// The error that a contender gives up over; `None` for an error that another start may cure.
     pub fn over(error: &PortError) -> Option<Self> {
         let reason = error.reason.filter(|_| error.is_permanent())?;
         Some(Self { reason, message: error.message.replace('\n', " ") })
@@ -104,7 +109,8 @@ impl From<CallError> for PortError {
         // A connection that broke ends in one of several codes without a reason of ours.
         let unexplained =
             problem.reason_word.is_empty() && !matches!(error.code(), tonic::Code::Unimplemented);
-        // Both are over without the caller's doing: an operator makes room, and other writers finish.
+        // Both refusals pass without the caller's doing: an operator makes room, and other writers
+        // finish.
         let passes = matches!(reason, Some(Reason::StoreFull | Reason::RevisionMoved));
         let kind = if error.is_superseded() {
             let epoch =
@@ -119,7 +125,7 @@ impl From<CallError> for PortError {
     }
 }
 
-/// All that the peer said for people, in one line of its message, its fields and its ways out.
+/// All that the peer said for people, in one line: its message, its fields and its ways out.
 fn said(problem: &Problem) -> String {
     let mut message = problem.message.clone();
     for field in &problem.fields {

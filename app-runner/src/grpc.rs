@@ -33,7 +33,7 @@ use crate::ports::workspace;
 use crate::service::Front;
 use crate::service::execution::{Call, Execution, MAX_GRAPH_BYTES};
 
-/// Serves attempts on their sockets.
+/// Opens the server of each attempt on a socket of the attempt's own.
 pub struct GrpcFront {
     places: Places,
     transport: SharedTransport,
@@ -42,7 +42,8 @@ pub struct GrpcFront {
 }
 
 impl GrpcFront {
-    /// Sockets below the places' runtime directory; callers need the token of their attempt, and no other one is taken.
+    /// A front that serves on sockets below the places' runtime directory. Callers need the token
+    /// of their attempt; no other token is taken.
     pub fn new(places: Places, transport: SharedTransport, clock: SharedClock, keyring: Keyring) -> Self {
         Self { places, transport, clock, keyring }
     }
@@ -182,7 +183,7 @@ impl ExecutionService for Served {
             _ => return Err(invalid("the first message of PutPayload has to be the header")),
         };
         let digest: Digest = header.digest.parse().map_err(malformed)?;
-        // What the program breaks off is short, and is refused by its digest.
+        // A stream that the program breaks off is short, and is refused by its digest.
         let chunks = parts.filter_map(|part| async move {
             match part.ok()?.part? {
                 put_payload_request::Part::Chunk(chunk) => Some(chunk),
@@ -236,7 +237,7 @@ impl ExecutionService for Served {
     }
 }
 
-/// All chunks of a graph, up to the limit.
+/// Reads all chunks of a graph, up to the limit.
 async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) -> Result<Call, Status> {
     let said = usize::try_from(header.graph_size_bytes).unwrap_or(usize::MAX);
     let too_large = |size: usize| {

@@ -1,8 +1,10 @@
-//! One application's run: a contender process looks at the record, campaigns, and while it leads brings up what main()
-//! needs, launches main(), answers its `execute()` calls, and ends and cleans up.
+//! One application's run. A contender process looks at the record and campaigns; while it leads, it
+//! brings up what main() needs, launches main(), answers main()'s `execute()` calls, and ends and
+//! cleans up.
 //!
-//! [`model`] decides (no I/O, no clock), [`service`] carries decisions out over [`ports`], [`grpc`] is what main() calls. A
-//! runner stores nothing itself and starts no process of a cluster: what it knows after a crash is what the record says.
+//! [`model`] decides without I/O or a clock, [`service`] carries decisions out over [`ports`], and
+//! [`grpc`] is what main() calls. A runner stores nothing itself and starts no process of a
+//! cluster: after a crash it knows what the record says.
 
 pub mod config;
 pub mod error;
@@ -40,9 +42,10 @@ use crate::ports::substrate::LifecycleSubstrate;
 use crate::ports::workspace::LocalWorkspace;
 use crate::service::{Contender, Identity};
 
-/// Contends for one generation of an application until it is clean; the exit code: the application's (0 succeeded, 1
-/// failed, 3 cancelled, 4 deadline exceeded), or 70 when this contender is to be started again. An error that is a [`GaveUp`] would come again
-/// with each start.
+/// Contends for one generation of an application until it is clean. Answers the exit code: the
+/// application's (0 succeeded, 1 failed, 3 cancelled, 4 deadline exceeded), or 70 when this
+/// contender is to be started again. An error that is a [`GaveUp`] would come again with each
+/// start.
 pub async fn serve(
     args: Args,
     transport: SharedTransport,
@@ -71,7 +74,8 @@ pub async fn serve(
     code
 }
 
-/// A token that is none, or that is not for this user, is not another one at the next start.
+/// A token file that holds no token, or that this user may not read, will be no other at the next
+/// start, so the contender gives up over it.
 fn unusable_token(error: std::io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::InvalidData | ErrorKind::PermissionDenied => {
@@ -81,7 +85,8 @@ fn unusable_token(error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// Answers health probes; for ever, or never where no endpoint was given.
+/// Answers health probes until the shutdown. Where no endpoint was given, no probes are answered
+/// and the future stays pending for ever.
 async fn health(
     args: &Args,
     transport: &SharedTransport,
@@ -97,7 +102,7 @@ async fn health(
                 endpoints: vec![endpoint],
                 transport: transport.clone(),
                 clock: clock.clone(),
-                // Probes show none, and there is nothing else here.
+                // Probes show no token, and this server serves nothing else.
                 authenticator: Authenticator::holding(credential),
                 routes: Routes::default(),
                 shutdown: shutdown.clone(),
@@ -114,7 +119,7 @@ async fn health(
     })
 }
 
-/// The outside, on one host: four services by gRPC, engines and main() under tethers.
+/// The ports of one host: four services by gRPC, engines and main() under tethers.
 fn ports(
     args: &Args,
     mainspring: PathBuf,

@@ -1,8 +1,10 @@
-//! One attempt as a pure state machine: [`Facts`] in, [`Decision`]s out. No I/O, no clock.
+//! One attempt as a pure state machine: [`Facts`] go in, [`Decision`]s come out. The module does no
+//! I/O and reads no clock.
 //!
-//! [`decide`] is level-triggered: it answers *everything that should be under way now*, from what the record says and
-//! what this process has seen since. A leader that takes over starts from the record alone, so going on after a crash
-//! is not a case of its own: the same function is asked with fewer facts.
+//! [`decide`] is level-triggered: it answers *everything that should be under way now*, from what
+//! the record says and what this process has seen since. A leader that takes over starts from the
+//! record alone, so going on after a crash is not a case of its own: the same function is asked
+//! with fewer facts.
 
 mod cleaning;
 mod decision;
@@ -25,13 +27,15 @@ pub use record::{
     RecordedJobEnd, RecordedMain, Wish,
 };
 
-/// What should be under way now. The order means nothing; what is under way already is simply answered again.
+/// What should be under way now. The order means nothing. A decision that is under way already is
+/// answered again; the driver begins each one only once.
 pub fn decide(facts: &Facts) -> Vec<Decision> {
     if let Some(leave) = &facts.leave {
         return vec![Decision::Leave(leave.clone())];
     }
     if facts.suspended {
-        // Past the lease's deadline nothing may be begun; the same epoch may still be confirmed.
+        // Past the lease's deadline nothing may be begun, but the same epoch may still be
+        // confirmed.
         return Vec::new();
     }
     if facts.record.clean {
@@ -47,7 +51,7 @@ pub fn decide(facts: &Facts) -> Vec<Decision> {
     }
 }
 
-/// Whether main() may still begin jobs.
+/// Whether main() may still begin jobs: not once the application has to end or has ended.
 pub fn accepts_jobs(facts: &Facts) -> bool {
     facts.leave.is_none() && !facts.record.terminal && ending::verdict(facts).is_none()
 }

@@ -1,4 +1,5 @@
-//! One contender: looks at the record, campaigns, leads attempts, and exits with the application's code once it is clean.
+//! One contender: it looks at the record, campaigns, leads attempts, and exits with the
+//! application's code once the application is clean.
 
 mod attempt;
 pub mod execution;
@@ -26,31 +27,34 @@ use crate::service::execution::Execution;
 use crate::service::retry::patiently;
 use crate::service::shared::Standing;
 
-/// Exit code of a contender that failed itself, and of one that was asked to end before the application was clean: it is
-/// started again.
+/// Exit code of a contender that failed itself, and of one that was asked to end before the
+/// application was clean: its supervisor starts it again.
 pub const EXIT_RESTART: u8 = 70;
 
-/// Exit code of a contender that has met an error which another start would not cure (`EX_CONFIG`): it is not started again.
+/// Exit code of a contender that has met an error which another start would not cure (`EX_CONFIG`):
+/// its supervisor does not start it again.
 pub const EXIT_GAVE_UP: u8 = 78;
 
-/// Serves `ExecutionService` of one attempt.
+/// The server of `ExecutionService` for one attempt. Each attempt opens its own, so that a call of
+/// an earlier attempt's main() does not reach a later attempt.
 #[async_trait]
 pub trait Front: Send + Sync {
-    /// Serves as one of the attempt's tasks, so that the attempt ends if serving does; answers the
+    /// Serves as one of the attempt's tasks, so that the attempt ends if serving does. Answers the
     /// endpoint, which main() can reach when this returns.
     async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String>;
 }
 
-/// Who this contender is.
+/// The application and the name that this contender contends with.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The one application that it may lead.
+    /// The one application that this contender may lead.
     pub application: ApplicationRef,
-    /// Its unique name, such as `runner-0`.
+    /// The contender's unique name, such as `runner-0`.
     pub holder: String,
 }
 
-/// One contender of one (application, generation).
+/// One contender of one (application, generation). Several may run at once: the elector lets one
+/// lead, and the others stand by with the artifacts in the caches of their hosts.
 #[derive(Clone)]
 pub struct Contender {
     identity: Identity,
@@ -71,8 +75,8 @@ impl Contender {
         Self { identity, ports, front, shutdown }
     }
 
-    /// Runs until the application is clean; the exit code. Whether another start may cure an error,
-    /// [`GaveUp::over`](crate::error::GaveUp::over) says.
+    /// Runs until the application is clean and answers the exit code.
+    /// [`GaveUp::over`](crate::error::GaveUp::over) says whether another start may cure an error.
     pub async fn run(self) -> Result<u8, PortError> {
         let ApplicationRef { id, generation } = &self.identity.application;
         let span = tracing::info_span!(
@@ -99,7 +103,8 @@ impl Contender {
                 return Ok(exit_code(&now));
             }
             let traceparent = record.traceparent.clone();
-            // The bytes are fetched while somebody else leads, or while the campaign is under way.
+            // The bytes are fetched while another contender leads, or while the campaign is under
+            // way.
             let warm = warm::fetch(self.ports.clone(), self.identity.application.clone(), record);
             let warm = owned("warm up", trace::carry(warm));
             let campaign = tokio::select! {
@@ -107,7 +112,8 @@ impl Contender {
                 code = self.until_clean() => return Ok(code),
                 elected = self.campaign(at_least) => Some(elected?),
             };
-            // The fetcher goes on with what is under way for long enough that the leader's own fetch takes it over.
+            // The fetcher goes on with a transfer that is under way for long enough that the
+            // leader's own fetch takes it over.
             drop(warm);
             let Some(leadership) = campaign else { return Ok(EXIT_RESTART) };
             let epoch = leadership.epoch();
@@ -119,7 +125,8 @@ impl Contender {
         }
     }
 
-    /// Below the application's Submit, for whoever leads; below this contender where nobody traced that.
+    /// The span of an attempt: below the application's Submit, whichever contender leads; below
+    /// this contender's span where the Submit was not traced.
     fn span_of_attempt(&self, epoch: Epoch, traceparent: &str) -> tracing::Span {
         let ApplicationRef { id, generation } = &self.identity.application;
         let span = tracing::info_span!(
@@ -154,7 +161,8 @@ impl Contender {
         .await
     }
 
-    /// A standby leaves when somebody else has brought the application to its clean end.
+    /// Waits until another contender has brought the application to its clean end, so that a
+    /// standby leaves, and answers the exit code.
     async fn until_clean(&self) -> u8 {
         let mut backoff = retry::backoff();
         loop {
@@ -205,8 +213,8 @@ impl Contender {
         let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
         let leave = match attempt.run(self.front.clone(), self.shutdown.clone()).await {
             Ok(leave) => leave,
-            // Whoever leads next need not wait for the end of a lease, and finds no main() that
-            // nobody answers.
+            // The next leader need not wait for the end of a lease, and finds no main() whose calls
+            // no runner answers.
             Err(error) => {
                 self.end_processes(&fence).await;
                 leadership.resign().await;
@@ -243,7 +251,8 @@ impl Contender {
         }
     }
 
-    /// Nothing of an attempt that is over lives on beside its successor's.
+    /// Ends main() and the engine's `describe` of an attempt that is over, so that they do not live
+    /// on beside its successor's.
     async fn end_processes(&self, fence: &EpochFence) {
         let Ports { main, engine, .. } = &self.ports;
         futures::future::join(main.kill(fence), engine.end(fence)).await;

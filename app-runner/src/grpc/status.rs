@@ -1,11 +1,12 @@
-//! The one place where errors become statuses.
+//! The one place where a [`PortError`] becomes a status.
 
 use proto::{Problem, Reason};
 use tonic::Status;
 
 use crate::error::{PortError, PortErrorKind};
 
-/// What waits for another leader or for the store is `STORE_UNAVAILABLE`: a program waits.
+/// A call that has to wait for another leader or for the store is answered `STORE_UNAVAILABLE`,
+/// because a program waits and asks again on that reason.
 impl From<PortError> for Status {
     fn from(error: PortError) -> Self {
         match (error.kind, error.reason) {

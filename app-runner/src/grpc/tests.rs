@@ -1,5 +1,5 @@
-//! `ExecutionService` through the wire: a contender over the in-memory host, its front on a real socket, and main() calling it as
-//! the SDK does.
+//! `ExecutionService` through the wire: a contender over the in-memory host, its front on a real
+//! socket, and main() calling the front as the SDK does.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io;
@@ -84,7 +84,7 @@ impl Host {
         connect(Arc::new(OsTransport), clock(), Endpoint::Unix(self.socket()), credential)
     }
 
-    /// As main() has it.
+    /// A client of the first attempt, as main() has it.
     fn execution(&self) -> Execution {
         Execution::new(self.channel(Some(self.token(1))), clock())
     }
@@ -100,7 +100,7 @@ fn clock() -> SharedClock {
     Arc::new(SystemClock)
 }
 
-/// Nothing here takes long; what hangs is a failure.
+/// Bounds a wait, because nothing here takes long: a wait that hangs is a failure.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(&clock(), Duration::from_secs(20), future).await.expect("waited too long")
 }
@@ -117,7 +117,8 @@ fn call(name: &str) -> ExecuteCall {
 async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     let host = Host::new().await;
     let execution = host.execution();
-    // Before anybody listens: a program is never told that its runner is away, it waits.
+    // The call comes before the server listens: a program is never told that its runner is away,
+    // but waits.
     let asking = tokio::spawn({
         let execution = execution.clone();
         async move { execution.get_attempt().await }
@@ -254,7 +255,7 @@ async fn only_this_attempts_credential_is_taken() {
         ),
         (Some(host.token(2)), Code::Unauthenticated, Reason::CredentialInvalid),
         (Some(host.world.key().mint(&cluster)), Code::Unauthenticated, Reason::CredentialInvalid),
-        // Not even the deployment's: a runner has no key to verify it with.
+        // The deployment's token is not taken either: a runner has no key to verify it with.
         (
             Some(host.world.key().mint(&Principal::Deployment)),
             Code::Unauthenticated,

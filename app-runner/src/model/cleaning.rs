@@ -1,4 +1,4 @@
-//! An application that has ended and is not clean: whoever leads removes what is left of it.
+//! An application that has ended and is not clean: its leader removes what is left of it.
 
 use proto::Incarnation;
 
@@ -16,7 +16,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     }
     let abandon = facts.record.desired.abandon;
     let incarnation = facts.record.cluster.incarnation;
-    // An abandoned teardown is tried once: what it could not remove is what is said to be left.
+    // An abandoned teardown is tried once: what that try could not remove is recorded as left.
     let torn_down = facts.torn_down.is_done()
         || incarnation == Incarnation(0)
         || (abandon && !facts.leftovers.is_empty());
@@ -47,8 +47,9 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     wanted
 }
 
-/// Somebody may have staged what will never be committed: a job that ended otherwise, or one that was submitted to an
-/// earlier incarnation too. Or an ended job's checkpoints may be there still.
+/// Whether a sweep is needed. A job that did not succeed, or that was submitted to an earlier
+/// incarnation too, may have staged what will never be committed, and the checkpoints of an ended
+/// job may still be there.
 pub(super) fn needs_sweep(record: &Record) -> bool {
     record.jobs.values().any(|job| {
         let committed = job.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded);

@@ -1,173 +1,182 @@
-//! What an attempt does.
+//! What an attempt does: the steps that the model asks for and the driver carries out.
 
 use proto::{Incarnation, JobId};
 
 use super::failure::Failure;
 use super::record::{JobOutcome, Outcome, Wish};
 
-/// One thing that should be under way. Equal decisions are the same thing: it is begun once.
+/// One step that should be under way. Two equal decisions are the same step, which the driver
+/// begins only once. A decision carries everything that tells one step from another, so that a step
+/// for another incarnation, job or reason is a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// The program and its artifacts, verified, into the working directory.
+    /// Fetches the program and its artifacts, verified, into the working directory.
     Fetch,
-    /// Digests into the record, bytes before them.
+    /// Pins the artifacts: their bytes go into the store first, then their digests into the record.
     Pin,
-    /// The engine's `describe` process.
+    /// Starts the engine's `describe` process.
     StartDescribe,
-    /// The plan of the cluster, and how main() is launched.
+    /// Asks the engine for the plan of the cluster and for how main() is launched.
     Describe,
-    /// A new incarnation, after a pause that grows with `deaths`.
+    /// Begins a new incarnation, after a pause that grows with `deaths`.
     BeginCluster {
-        /// Why; empty for the first.
+        /// Why a new incarnation is needed; empty for the first one of the generation.
         cause: String,
-        /// Incarnations that this attempt saw dying.
+        /// The incarnations that this attempt saw dying.
         deaths: u32,
     },
-    /// The processes of an incarnation.
+    /// Has the substrate start the processes of an incarnation.
     Provision {
-        /// Which.
+        /// The incarnation whose processes are started.
         incarnation: Incarnation,
     },
-    /// The leader's first call to the cluster.
+    /// Makes the leader's first call to the cluster, which from then on takes calls of this epoch.
     Adopt {
-        /// Which.
+        /// The incarnation that is called.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
     },
-    /// The incarnation is ready: into the record.
+    /// Records that an incarnation is ready.
     RecordReady {
-        /// Which.
+        /// The incarnation that is ready.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
     },
-    /// The incarnation is gone: into the record.
+    /// Records that an incarnation is gone.
     RecordGone {
-        /// Which.
+        /// The incarnation that is gone.
         incarnation: Incarnation,
-        /// Why.
+        /// Why the incarnation could not go on, for people.
         message: String,
     },
-    /// A stored job into the cluster.
+    /// Submits a stored job to the cluster.
     Submit {
-        /// Which.
+        /// The job that is submitted.
         job: JobId,
-        /// Where to.
+        /// The incarnation that takes the job.
         incarnation: Incarnation,
     },
     /// Asks the cluster to end a job.
     CancelJob {
-        /// Which.
+        /// The job that is to end.
         job: JobId,
-        /// Where.
+        /// The incarnation that runs the job.
         incarnation: Incarnation,
-        /// Why, for people.
+        /// Why the job is to end, for people.
         reason: String,
     },
-    /// Has the cluster take a savepoint that somebody asked for; then what became of it into the record.
+    /// Has the cluster take a savepoint that a user or main() asked for, then records its result.
     Savepoint {
         /// What was asked for.
         wish: Wish,
-        /// Where.
+        /// The incarnation that runs the job.
         incarnation: Incarnation,
     },
-    /// A savepoint that nobody can take any more: into the record.
+    /// Records that a savepoint was not taken, because no cluster can take it any more.
     RefuseSavepoint {
         /// What was asked for.
         wish: Wish,
-        /// Why not.
+        /// Why the savepoint was not taken.
         why: Failure,
     },
-    /// The time that cancelled jobs have to record their ends.
+    /// Waits for the time that cancelled jobs have to record their ends.
     CancelBound {
-        /// The cluster that they run in.
+        /// The incarnation that runs the jobs.
         incarnation: Incarnation,
     },
-    /// An end that only the leader can know.
+    /// Records an end that only the leader can know.
     EndJob {
-        /// Which.
+        /// The job that has ended.
         job: JobId,
-        /// How.
+        /// How the job ended.
         outcome: JobOutcome,
-        /// Why.
+        /// Why the job ended so.
         why: Failure,
     },
-    /// Staged files to their final names, then the record.
+    /// Moves a job's staged files to their final names, then records the publication.
     Publish {
-        /// Which job's.
+        /// The job whose output is published.
         job: JobId,
     },
-    /// Ends every tree of an earlier attempt.
+    /// Ends every process tree of an earlier attempt.
     EndPrevious,
-    /// MainStarting, then main() under its tether.
+    /// Records that main() starts, then starts it under its tether.
     StartMain,
-    /// Ends main() and its tree.
+    /// Ends main() and its process tree.
     StopMain,
-    /// main() has ended: into the record.
+    /// Records that main() has ended.
     RecordMainEnd,
-    /// Somebody else has killed main(): into the record, as no end.
+    /// Records that main() was killed from outside, which is not the end of main().
     RecordMainKill {
-        /// How often in this generation, this one included.
+        /// How often main() was killed in this generation, this time included.
         kills: u32,
     },
-    /// main() is left to the next attempt, after a pause that grows with `kills`.
+    /// Leaves main() to the next attempt, after a pause that grows with `kills`.
     ExecuteAgain {
-        /// The last one included.
+        /// How often main() was killed in this generation, the last time included.
         kills: u32,
     },
-    /// The application's end.
+    /// Records the application's end.
     RecordEnd {
-        /// How.
+        /// How the application ended.
         outcome: Outcome,
-        /// Stable reason; empty for a success.
+        /// The stable reason and its text; [`Failure::none`] for a success.
         why: Failure,
-        /// Desired state that this was decided on.
+        /// The revision of the desired state that the end was decided on: the record refuses an end
+        /// that was decided on an older one.
         desired_revision: u64,
     },
     /// Ends all processes of an incarnation.
     Teardown {
-        /// Which.
+        /// The incarnation whose processes end.
         incarnation: Incarnation,
     },
-    /// Removes staging that nobody will commit.
+    /// Removes staged output that no job will commit, and checkpoints that are not to outlive their
+    /// jobs.
     Sweep,
     /// Ends the `describe` process.
     EndDescribe,
-    /// The fetcher may evict the artifacts.
+    /// Tells the fetcher that it may evict the artifacts.
     Release,
-    /// Working directories and sockets of the attempts.
+    /// Removes the working directories and sockets of the attempts.
     RemoveWork,
-    /// Nothing is left to do.
+    /// Records that nothing is left to do.
     MarkClean {
-        /// What could not be removed.
+        /// What could not be removed, one line each.
         leftovers: Vec<String>,
     },
     /// The attempt is over.
     Leave(Leave),
 }
 
-/// How an attempt is over.
+/// How an attempt is over. The contender decides by it whether to end main(), to resign and to
+/// campaign again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leave {
-    /// The application is clean: resign and exit with its code.
+    /// The application is clean: the contender resigns and exits with the application's code.
     Clean(Outcome),
-    /// A later leader has begun: stop at once.
+    /// A later leader has begun: the contender ends its processes at once and campaigns again.
     Superseded,
-    /// The lease is lost: end main(), campaign anew.
+    /// The lease is lost: the contender ends main() and campaigns again.
     LeaseLost(String),
-    /// main() cannot be told from here any more: end it by its owner mark, resign, campaign anew.
+    /// The tether does not tell about main() any more: the contender ends main() by its owner mark,
+    /// resigns and campaigns again.
     MainLost(String),
-    /// Somebody else has killed main(), and the record knows: resign, campaign anew.
+    /// main() was killed from outside, and the record says so: the contender resigns and campaigns
+    /// again.
     MainKilled,
-    /// The process was asked to end.
+    /// This process was asked to end.
     Shutdown,
-    /// Whatever this process asks for is refused to it, and will be: end main(), resign, leave it to others.
+    /// The record refuses every call of this process and will go on refusing: the contender ends
+    /// main(), resigns and leaves the application to other contenders.
     Refused(Failure),
 }
 
 impl Decision {
-    /// It may be cut off when it is no longer wanted: it began nothing that somebody would have to end.
+    /// Whether the step may be cut off once it is not wanted any more: it leaves nothing behind
+    /// that this process would have to end.
     pub fn may_be_dropped(&self) -> bool {
         matches!(
             self,

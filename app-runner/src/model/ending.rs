@@ -1,4 +1,4 @@
-//! An application that is to end: cancelled, past its deadline, failed.
+//! An application that is to end: it was cancelled, is past its deadline, or has failed.
 
 use proto::Reason;
 
@@ -9,7 +9,8 @@ use super::record::{ClusterState, JobOutcome, Outcome};
 use super::running::publish;
 use super::savepoints;
 
-/// Why the application has to end now, if it has to. A cancel that the record acknowledged stands above everything.
+/// Why the application has to end now, if it has to. A cancel that the record acknowledged stands
+/// above everything.
 pub(super) fn verdict(facts: &Facts) -> Option<(Outcome, Failure)> {
     let desired = &facts.record.desired;
     if !desired.cancel {
@@ -25,7 +26,7 @@ pub(super) fn verdict(facts: &Facts) -> Option<(Outcome, Failure)> {
     Some((Outcome::Cancelled, Failure::new(Reason::Cancelled, message)))
 }
 
-/// main() first, then its jobs, then what they committed, then the end.
+/// Ends main() first, then its jobs, then publishes what the jobs committed, then records the end.
 pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<Decision> {
     let mut wanted = Vec::new();
     match facts.main {
@@ -57,8 +58,8 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
     wanted
 }
 
-/// The cluster is asked to end its jobs and has a bounded time to record their ends; where there is no cluster to ask,
-/// or the time has passed, the leader says it.
+/// The cluster is asked to end its jobs and has a bounded time to record their ends. Where there is
+/// no cluster to ask, or the time has passed, the leader records the ends.
 fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
     for (id, _) in facts.record.open_jobs() {
         let cancelled = |message: &str| Decision::EndJob {

@@ -11,160 +11,164 @@ use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
 use super::failure::Failure;
 use super::record::{ClusterState, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
 
-/// How often main() is executed again in a generation because somebody else has killed it. What is killed once more is killed for a reason
-/// that another execution does not take away, such as memory that it does not get.
+/// How often main() is executed again in a generation because it was killed from outside. A main()
+/// that is killed once more has a cause that another execution does not take away, such as memory
+/// that it does not get.
 pub(super) const MAX_KILLS: u32 = 3;
 
-/// One thing that was seen, or came back from a port.
+/// One thing that was seen, or that came back from a port. Steps and watchers tell facts to the
+/// driver, which applies them one by one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
-    /// A view of the record.
+    /// A view of the record came.
     Record(Box<Record>),
-    /// The lease's deadline passed (`true`), or the same epoch was confirmed again.
+    /// The lease's deadline passed (`true`), or the same epoch was confirmed again (`false`).
     Suspended(bool),
     /// The application's deadline passed.
     DeadlinePassed,
     /// The attempt is over.
     Leave(Leave),
-    /// Something that this application cannot live without was refused.
+    /// Something that the application cannot do without was refused, so that the application fails.
     Refused(Failure),
-    /// Artifacts lie in the working directory.
+    /// The artifacts lie in the working directory.
     Fetched,
-    /// Digests are in the record.
+    /// The digests of the artifacts are in the record.
     Pinned,
-    /// `describe` answers.
+    /// The `describe` process answers.
     Describing,
-    /// Plan and launch are known.
+    /// The plan of the cluster and the launch of main() are known.
     Described,
-    /// No tree of an earlier attempt lives.
+    /// No process tree of an earlier attempt lives.
     PreviousEnded {
         /// The earlier main() had ended by itself, with exit code 0.
         finished: bool,
     },
-    /// A tree of an earlier attempt cannot be ended. It is tried again.
+    /// A process tree of an earlier attempt could not be ended. The step is tried again.
     PreviousLives {
         /// What lives, for people.
         message: String,
     },
     /// A new incarnation stands in the record.
     ClusterBegun(Incarnation),
-    /// Its processes are ready.
+    /// The processes of an incarnation are ready.
     ClusterReady {
-        /// Which.
+        /// The incarnation whose processes are ready.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
     },
-    /// It takes this leader's calls and knows these jobs.
+    /// An incarnation takes this leader's calls.
     Adopted {
-        /// Which.
+        /// The incarnation that was adopted.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
-        /// What it knows.
+        /// The jobs that the incarnation knows.
         jobs: BTreeSet<JobId>,
     },
-    /// It does not know a job any more that it had.
+    /// The cluster does not know a job any more that it had.
     JobDenied {
-        /// Which.
+        /// The job that the cluster has lost.
         job: JobId,
-        /// Where.
+        /// The incarnation that answered so.
         incarnation: Incarnation,
     },
-    /// It did not answer the `Adopt` in time. That alone proves nothing.
+    /// An incarnation did not answer the `Adopt` in time. The silence alone proves nothing.
     NotAdopted(Incarnation),
-    /// It wants to be adopted again: its jobs process restarted within the incarnation.
+    /// An incarnation wants to be adopted again, because its jobs process restarted within the
+    /// incarnation.
     AdoptAgain(Incarnation),
-    /// It cannot go on.
+    /// An incarnation cannot go on.
     ClusterDied {
-        /// Which.
+        /// The incarnation that has died.
         incarnation: Incarnation,
-        /// Why.
+        /// Why the incarnation cannot go on, for people.
         message: String,
     },
-    /// The record knows that it is ready.
+    /// The record says that the incarnation is ready.
     ReadyRecorded(Incarnation),
-    /// The record knows that it is gone.
+    /// The record says that the incarnation is gone.
     GoneRecorded(Incarnation),
     /// A graph is in the record, by an `execute()` of this attempt's main().
     JobStored {
-        /// Which.
+        /// The job of the graph.
         job: JobId,
-        /// As the record holds it.
+        /// The job as the record holds it.
         stored: Box<RecordedJob>,
     },
-    /// The cluster has it.
+    /// The cluster has a job.
     Submitted {
-        /// Which.
+        /// The job that was submitted.
         job: JobId,
-        /// Where.
+        /// The incarnation that took the job.
         incarnation: Incarnation,
     },
     /// main() asks a job to end.
     CancelWanted {
-        /// Which.
+        /// The job that is to end.
         job: JobId,
-        /// Why.
+        /// Why the job is to end, for people.
         reason: String,
     },
-    /// The cluster was asked to end it.
+    /// The cluster was asked to end a job.
     CancelSent(JobId),
-    /// The record holds what became of a savepoint.
+    /// The record holds the result of a savepoint.
     SavepointSettled {
-        /// Of this job.
+        /// The job of the savepoint.
         job: JobId,
-        /// Which.
+        /// The id that the engine takes the savepoint under.
         trigger: TriggerId,
     },
-    /// Cancelled jobs had their time.
+    /// Cancelled jobs had their time to record their ends.
     CancelBoundPassed,
-    /// The record holds this end.
+    /// The record holds the end of a job.
     JobEnded {
-        /// Which.
+        /// The job that has ended.
         job: JobId,
-        /// The end that stands.
+        /// The end that stands in the record.
         end: RecordedJobEnd,
     },
-    /// Its end was handed to main().
+    /// The end of a job was handed to main().
     JobAnswered(JobId),
-    /// Its outputs stand at their final names.
+    /// The outputs of a job stand at their final names.
     Published(JobId),
     /// main() runs.
     MainStarted,
-    /// It could not be started.
+    /// main() could not be started.
     MainNotStarted(Failure),
-    /// It has ended.
+    /// main() has ended.
     MainExited {
-        /// How.
+        /// How main() ended.
         exit: MainExit,
-        /// The tether saw it while this runner owned it; otherwise only exit code 0 is main()'s own.
+        /// Whether the tether saw the end while this runner owned main(). Otherwise only exit code
+        /// 0 is main()'s own.
         seen: bool,
-        /// Last lines of its stderr, for people.
+        /// The last lines of main()'s stderr, for people.
         stderr_tail: String,
     },
-    /// Its end is in the record.
+    /// The end of main() is in the record.
     MainEndRecorded,
-    /// That somebody has killed it is in the record.
+    /// The record says that main() was killed from outside.
     MainKillRecorded,
-    /// Its output is in the store, or given up.
+    /// main()'s output is in the store, or was given up.
     OutputShipped,
     /// The application's end is in the record.
     EndRecorded(Outcome),
-    /// Nothing of the cluster lives but this.
+    /// A teardown is over.
     TornDown {
-        /// One line each.
+        /// What of the cluster still lives, one line each; empty when nothing does.
         leftovers: Vec<String>,
     },
     /// Staging is swept.
     Swept {
-        /// What could not be, one line each.
+        /// What could not be swept, one line each.
         leftovers: Vec<String>,
     },
-    /// `describe` has ended.
+    /// The `describe` process has ended.
     DescribeEnded,
-    /// The fetcher knows.
+    /// The fetcher was told that the artifacts are not needed any more, or could not be told.
     Released,
-    /// Directories are gone.
+    /// The working directories are removed.
     WorkRemoved {
         /// What could not be removed, one line each.
         leftovers: Vec<String>,
@@ -174,7 +178,7 @@ pub enum Fact {
 }
 
 impl Facts {
-    /// Takes a fact in.
+    /// Takes one fact into what is known.
     pub fn apply(&mut self, fact: Fact) {
         match fact {
             Fact::Record(record) => self.record.merge(*record),
@@ -223,7 +227,7 @@ impl Facts {
                     recorded.end.get_or_insert(end);
                 }
             }
-            // What reaches the socket of a main() that has exited is heard by nobody.
+            // An answer into the socket of a main() that has exited reaches no program.
             Fact::JobAnswered(job) => self.job(job).answered |= self.main == Main::Running,
             Fact::Published(job) => {
                 if let Some(recorded) = self.record.jobs.get_mut(&job) {
@@ -255,7 +259,8 @@ impl Facts {
         }
     }
 
-    /// What has come to its end before the deadline is judged by how it ended.
+    /// An application whose main() and jobs have ended before the deadline is judged by how they
+    /// ended.
     fn pass_deadline(&mut self) {
         let all_done = self.main_exit().is_some() && self.record.open_jobs().next().is_none();
         if !all_done {
@@ -296,15 +301,16 @@ impl Facts {
     fn note_ready(&mut self, incarnation: Incarnation, endpoint: String) {
         let doubted = match self.cluster {
             Cluster::Begun { incarnation: begun, doubted } if begun == incarnation => doubted,
-            // Begun by an earlier leader, which did not come to see it ready.
+            // An earlier leader began the incarnation and left before it saw the incarnation ready.
             Cluster::Unasked if self.record.cluster.incarnation == incarnation => false,
             _ => return,
         };
         self.cluster = Cluster::Ready { incarnation, endpoint, doubted };
     }
 
-    /// An unanswered `Adopt` proves nothing: ask the substrate. Unanswered again, although the substrate says that its
-    /// processes are ready, the incarnation is given up.
+    /// An unanswered `Adopt` proves nothing, so the substrate is asked about the processes. When
+    /// the incarnation does not answer again although the substrate says that its processes are
+    /// ready, the incarnation is given up.
     fn doubt(&mut self, incarnation: Incarnation) {
         match &self.cluster {
             Cluster::Ready { incarnation: ready, doubted: true, .. } if *ready == incarnation => {
@@ -365,7 +371,8 @@ impl Facts {
             return;
         }
         self.main = Main::Exited(exit.clone());
-        // A main() that is stopped for a cancel or a deadline exits by a signal; that is not what ended the application.
+        // A main() that is stopped for a cancel or a deadline exits by a signal, but the signal is
+        // not what ended the application.
         if self.record.desired.cancel || self.verdict.is_some() {
             return;
         }
@@ -387,7 +394,8 @@ impl Facts {
         }
     }
 
-    /// A teardown with leftovers is not done: it is tried again until nothing is left or somebody says `abandon`.
+    /// A teardown with leftovers is not done: it is tried again until nothing is left or a user
+    /// says `abandon`.
     fn note_torn_down(&mut self, leftovers: Vec<String>) {
         if leftovers.is_empty() {
             self.torn_down = Step::Done;

@@ -13,15 +13,15 @@ use super::record::{MainState, Outcome, Record};
 /// Something that is done once in an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Step {
-    /// Not yet.
+    /// The step is not done yet.
     #[default]
     Pending,
-    /// Done.
+    /// The step is done.
     Done,
 }
 
 impl Step {
-    /// Done.
+    /// Whether the step is done.
     pub fn is_done(self) -> bool {
         self == Self::Done
     }
@@ -30,37 +30,37 @@ impl Step {
 /// What this leader knows of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Cluster {
-    /// Only what the record says.
+    /// Nothing is known but what the record says.
     #[default]
     Unasked,
-    /// Its incarnation is begun; its processes are not known to be ready.
+    /// The incarnation is begun; its processes are not known to be ready.
     Begun {
-        /// Which.
+        /// The incarnation that was begun.
         incarnation: Incarnation,
-        /// It did not answer an `Adopt` before.
+        /// The incarnation did not answer an `Adopt` before.
         doubted: bool,
     },
-    /// Its processes are ready; it does not know this leader yet.
+    /// The processes of the incarnation are ready; the incarnation does not know this leader yet.
     Ready {
-        /// Which.
+        /// The incarnation whose processes are ready.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
-        /// It did not answer an `Adopt` before.
+        /// The incarnation did not answer an `Adopt` before.
         doubted: bool,
     },
-    /// It takes this leader's calls.
+    /// The incarnation takes this leader's calls.
     Live {
-        /// Which.
+        /// The incarnation that was adopted.
         incarnation: Incarnation,
-        /// Where it serves jobs.
+        /// Where the incarnation serves jobs.
         endpoint: String,
     },
-    /// It cannot go on.
+    /// The incarnation cannot go on.
     Dead {
-        /// Which; 0 when there was none.
+        /// The incarnation that died; 0 when there was none.
         incarnation: Incarnation,
-        /// Why.
+        /// Why the incarnation died, for people.
         message: String,
     },
 }
@@ -68,99 +68,104 @@ pub enum Cluster {
 /// What this leader knows of main().
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Main {
-    /// This attempt has not started it.
+    /// This attempt has not started main().
     #[default]
     NotStarted,
-    /// Its start is under way: from here on it may run.
+    /// The start of main() is under way: from here on main() may run.
     Starting,
-    /// It runs under this attempt's tether.
+    /// main() runs under this attempt's tether.
     Running,
-    /// It has ended; the record does not know yet.
+    /// main() has ended; the record does not say so yet.
     Exited(MainExit),
-    /// Its end is in the record.
+    /// main() has ended, and the record says so.
     Recorded(MainExit),
-    /// It never ran in this attempt and will not: the application ends without it.
+    /// main() could not be started and is not tried again: the application ends without it.
     Stopped,
 }
 
 /// What this leader knows of one job beyond the record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JobFacts {
-    /// This attempt's main() executed it.
+    /// This attempt's main() executed the job.
     pub reached: bool,
-    /// Its end was handed to this attempt's main().
+    /// The end of the job was handed to this attempt's main().
     pub answered: bool,
-    /// main() asked to cancel it, with this reason.
+    /// The reason with which main() asked to cancel the job, if it did.
     pub cancel: Option<String>,
-    /// The cluster was asked to cancel it.
+    /// The cluster was asked to cancel the job.
     pub cancel_sent: bool,
 }
 
-/// Everything that decisions rest on.
+/// Everything that decisions rest on: the record, and what this process has seen since. Nothing
+/// else may influence a decision, so that two drivers with equal facts decide equally.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
-    /// This leadership.
+    /// The epoch of this leadership.
     pub epoch: Epoch,
     /// The record, with this process's own writes.
     pub record: Record,
     /// The lease's deadline has passed without a confirmation.
     pub suspended: bool,
-    /// The attempt is over.
+    /// How the attempt is over, once it is.
     pub leave: Option<Leave>,
-    /// The first thing that decided the outcome; a cancel stands above it.
+    /// The first thing that decided the outcome; a cancel in the record stands above it.
     pub verdict: Option<(Outcome, Failure)>,
-    /// Artifacts lie in the working directory.
+    /// Whether the artifacts lie in the working directory.
     pub fetched: Step,
-    /// `describe` answers.
+    /// Whether the `describe` process answers.
     pub describing: Step,
-    /// The plan and main()'s launch are known.
+    /// Whether the plan and main()'s launch are known.
     pub described: Step,
-    /// No tree of an earlier attempt lives.
+    /// Whether no process tree of an earlier attempt lives.
     pub previous_ended: Step,
     /// What lives of an earlier attempt, as far as it could not be ended.
     pub previous_left: Option<String>,
-    /// The cluster.
+    /// What is known of the cluster.
     pub cluster: Cluster,
-    /// Jobs that the live cluster knows.
+    /// The jobs that the live cluster knows.
     pub known_jobs: BTreeSet<JobId>,
-    /// Jobs that a cluster has had, or may have had, before now: what denies one of them has lost it.
+    /// The jobs that a cluster has had, or may have had, before now: a cluster that denies one of
+    /// them has lost it.
     pub begun_jobs: BTreeSet<JobId>,
-    /// That the incarnation is ready is in the record.
+    /// The incarnation that this attempt has recorded as ready.
     pub ready_recorded: Option<Incarnation>,
-    /// That the incarnation is gone is in the record.
+    /// The incarnation that this attempt has recorded as gone.
     pub gone_recorded: Option<Incarnation>,
-    /// Incarnations that this attempt saw dying.
+    /// The incarnations that this attempt saw dying.
     pub deaths: u32,
-    /// Cancelled jobs had their time to record an end.
+    /// Whether cancelled jobs had their time to record an end.
     pub cancel_bound_passed: bool,
-    /// main().
+    /// What is known of main().
     pub main: Main,
-    /// main() has exited because somebody else has killed it, and is to be executed again: how often that has happened in this generation.
+    /// Set when main() was killed from outside and is to be executed again: how often main() was
+    /// killed in this generation.
     pub kill: Option<u32>,
-    /// The record knows that.
+    /// Whether the record knows of the kill.
     pub kill_recorded: Step,
-    /// Jobs.
+    /// What is known of the jobs beyond the record.
     pub jobs: BTreeMap<JobId, JobFacts>,
-    /// main()'s output is in the store, or given up.
+    /// Whether main()'s output is in the store, or given up.
     pub output_shipped: Step,
-    /// Nothing of the cluster lives.
+    /// Whether nothing of the cluster lives.
     pub torn_down: Step,
-    /// What the last teardown could not remove.
+    /// What could not be removed: what the last teardown left, then what other steps of the
+    /// cleaning left.
     pub leftovers: Vec<String>,
-    /// Nothing staged is left that nobody will commit.
+    /// Whether staging holds nothing that no job will commit.
     pub swept: Step,
-    /// `describe` has ended, or its start was called off.
+    /// Whether the `describe` process has ended, or its start was called off.
     pub describe_ended: Step,
-    /// The fetcher knows that nothing is needed any more.
+    /// Whether the fetcher was told that the artifacts are not needed any more.
     pub released: Step,
-    /// Working directories are gone.
+    /// Whether the working directories are gone.
     pub work_removed: Step,
 }
 
 impl Facts {
-    /// What a new leader knows: the record.
+    /// What a new leader knows: the record alone.
     pub fn new(epoch: Epoch, record: Record) -> Self {
-        // An earlier leader says so before the cluster hears of a job, so it may not have come to that: then it counts as lost all the same.
+        // An earlier leader recorded a submission before the cluster heard of the job, so the
+        // cluster may never have had it. The job counts as lost all the same.
         let begun_jobs =
             record.open_jobs().filter(|(_, job)| job.submissions > 0).map(|(id, _)| id).collect();
         let mut facts = Self {
@@ -202,33 +207,34 @@ impl Facts {
         facts
     }
 
-    /// A decision's step begins. What it may bring into being counts as being there until its end says otherwise.
+    /// Notes that the step of a decision begins. What the step may bring into being counts as being
+    /// there until the step's end says otherwise.
     pub fn begin(&mut self, decision: &Decision) {
         if *decision == Decision::StartMain && self.main == Main::NotStarted {
             self.main = Main::Starting;
         }
     }
 
-    /// A decision's step is over, and what it told has been taken in.
+    /// Notes that the step of a decision is over, after the facts that it told were applied.
     pub fn finish(&mut self, decision: &Decision) {
         if *decision == Decision::StartMain && self.main == Main::Starting {
             self.main = Main::NotStarted;
         }
     }
 
-    /// This attempt's main() may live.
+    /// Whether this attempt's main() may live.
     pub(super) fn main_may_live(&self) -> bool {
         matches!(self.main, Main::Starting | Main::Running)
     }
 
-    /// main() ran under an earlier leader and its end is not recorded.
+    /// Whether main() ran under an earlier leader and its end is not recorded.
     pub fn is_cut_off(&self) -> bool {
         self.main == Main::NotStarted
             && self.record.main.state == MainState::Begun
             && self.record.main.epoch < self.epoch
     }
 
-    /// Nothing lives of an earlier attempt, or what cannot be ended was given up.
+    /// Whether nothing lives of an earlier attempt, or what cannot be ended was given up.
     pub fn is_previous_settled(&self) -> bool {
         self.previous_ended.is_done() || (self.record.desired.abandon && self.previous_left.is_some())
     }
@@ -246,7 +252,7 @@ impl Facts {
         self.verdict.get_or_insert((outcome, why));
     }
 
-    /// What main()'s exit means for the application.
+    /// Judges what main()'s exit means for the application.
     pub(super) fn judge_exit(&mut self, exit: &MainExit, after_deadline: bool, tail: &str) {
         if exit::is_success(exit) {
             return;
@@ -257,7 +263,7 @@ impl Facts {
         let mut why = match (exit.code, exit.signal) {
             (Some(code), _) => Failure::new(Reason::MainExited, format!("main() exited {code}")),
             (None, Some(signal)) => Failure::new(Reason::MainKilled, self.told_kill(exit, signal)),
-            (None, None) => Failure::new(Reason::MainKilled, "main() ended and nobody saw how"),
+            (None, None) => Failure::new(Reason::MainKilled, "main() ended and no process saw how"),
         };
         if !tail.is_empty() {
             why.message.push('\n');
@@ -266,7 +272,8 @@ impl Facts {
         self.judge(Outcome::Failed, why);
     }
 
-    /// By which signal, whose it was, and why main() is not executed again.
+    /// The text of a kill: which signal it was, which process sent it, and why main() is not
+    /// executed again.
     fn told_kill(&self, exit: &MainExit, signal: i32) -> String {
         let recorded = &self.record.main;
         let mut text = format!("main() was ended by signal {signal}");
@@ -288,7 +295,7 @@ impl Facts {
         text
     }
 
-    /// Facts of one job, made when there are none.
+    /// What is known of one job, with an empty entry made for a job that has none.
     pub(super) fn job(&mut self, job: JobId) -> &mut JobFacts {
         self.jobs.entry(job).or_default()
     }
@@ -299,7 +306,7 @@ impl Facts {
     }
 }
 
-/// The text of a deadline's end.
+/// The failure of an application that its deadline ended.
 pub(super) fn deadline_passed() -> Failure {
     Failure::new(
         Reason::DeadlineExceeded,

@@ -2,12 +2,14 @@
 
 use proto::Reason;
 
-/// Why something could not be done: a stable reason and a sentence that names the thing, the value and the way out.
+/// Why something could not be done: a stable reason and a sentence that names the thing, the value
+/// and the way out. In the record a failure is the reason of a job's end, of a savepoint that was
+/// not taken, or of the application's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// `None` only where there is nothing to explain.
+    /// The stable reason; `None` only where there is nothing to explain.
     pub reason: Option<Reason>,
-    /// For people.
+    /// The sentence, for people.
     pub message: String,
 }
 
@@ -17,7 +19,7 @@ impl Failure {
         Self { reason: Some(reason), message: message.into() }
     }
 
-    /// Nothing to explain: a success.
+    /// The failure of a success, which has nothing to explain.
     pub fn none() -> Self {
         Self { reason: None, message: String::new() }
     }

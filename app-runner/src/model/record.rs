@@ -10,11 +10,11 @@ use proto::{Digest, Epoch, Incarnation, JobId, TriggerId};
 pub enum Outcome {
     /// main() exited 0 and no job failed behind its back.
     Succeeded,
-    /// See the reason.
+    /// The application failed; the reason says of what.
     Failed,
     /// A cancel was acknowledged before the end was recorded.
     Cancelled,
-    /// The deadline passed first.
+    /// The deadline passed before main() and its jobs had ended.
     DeadlineExceeded,
 }
 
@@ -33,36 +33,37 @@ impl Outcome {
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobOutcome {
-    /// Its output is committed.
+    /// The output of the job is committed.
     Succeeded,
-    /// The engine gave it up.
+    /// The engine gave the job up.
     Failed,
-    /// Somebody asked for it, or the application ended without it.
+    /// A user or main() asked for the end, or the application ended without the job.
     Cancelled,
-    /// main() left without it.
+    /// main() ended without executing the job again.
     Abandoned,
-    /// A ready cluster denied it and it may not be run again.
+    /// A live cluster denied the job, and the job may not be run again.
     Lost,
 }
 
-/// What the record says.
+/// What the record says, reduced to what decisions need. A view of the record replaces an older one
+/// by [`Record::merge`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Record {
-    /// Revision that this shows; 0 before the first read.
+    /// The revision that this view shows; 0 before the first read.
     pub revision: u64,
-    /// The outcome is recorded.
+    /// Whether the outcome is recorded.
     pub terminal: bool,
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     pub clean: bool,
-    /// Set once `terminal`.
+    /// How the application ended, once `terminal`.
     pub outcome: Option<Outcome>,
     /// What users ask for.
     pub desired: Desired,
-    /// Every artifact of the spec has its digest in the record.
+    /// Whether every artifact of the spec has its digest in the record.
     pub pinned: bool,
-    /// A main() that was cut off must not be executed again.
+    /// Whether a main() that was cut off must not be executed again.
     pub not_repeatable: bool,
-    /// A job that its cluster has lost is not run again.
+    /// Whether a job that its cluster has lost is not run again.
     pub lost_is_final: bool,
     /// The current incarnation.
     pub cluster: RecordedCluster,
@@ -75,86 +76,88 @@ pub struct Record {
 /// What users ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Desired {
-    /// End as CANCELLED.
+    /// The application is to end as CANCELLED.
     pub cancel: bool,
-    /// End what cannot finish and say what was left.
+    /// What cannot finish is to be given up, and what was left is to be named.
     pub abandon: bool,
-    /// The reason that was given.
+    /// The reason that the user gave.
     pub reason: String,
-    /// user@host.
+    /// Who asked, as user@host.
     pub requested_by: String,
-    /// Compared with the record's when the end is written.
+    /// The revision of the desired state, which is compared with the record's when the end is
+    /// written.
     pub revision: u64,
-    /// Savepoints of jobs, whether they have a result or not.
+    /// The savepoints of jobs that were asked for, whether they have a result or not.
     pub savepoints: Vec<Wish>,
 }
 
-/// A savepoint of one job that somebody asked for.
+/// A savepoint of one job that a user or main() asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    /// Of this job.
+    /// The job whose savepoint is wanted.
     pub job: JobId,
-    /// What the engine takes it under: derived from the wish, so that whoever acts on it asks for the same one.
+    /// The id that the engine takes the savepoint under. It is derived from the wish, so that every
+    /// leader that acts on the wish asks for the same savepoint.
     pub trigger: TriggerId,
-    /// Where to; empty: where the engine's settings say.
+    /// Where the savepoint goes; empty where the engine's settings decide.
     pub directory: String,
-    /// The job is to be stopped with it.
+    /// Whether the job is to be stopped with the savepoint.
     pub stop: bool,
-    /// Its input is said to be over first.
+    /// Whether the job's input is declared over before a stop.
     pub drain: bool,
-    /// The engine's word for a format; empty: its default.
+    /// The engine's word for a format; empty for its default.
     pub format: String,
 }
 
-/// State of the current incarnation.
+/// The state of the current incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClusterState {
-    /// There never was one.
+    /// This generation never had a cluster.
     #[default]
     None,
-    /// Begun, not known to be ready.
+    /// The incarnation is begun and not known to be ready.
     Starting,
-    /// It was ready.
+    /// The incarnation was ready when a leader last recorded its state.
     Ready,
-    /// It is known to be gone.
+    /// The incarnation is known to be gone.
     Gone,
 }
 
 /// The cluster in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordedCluster {
-    /// 0 before the first one.
+    /// The current incarnation; 0 before the first one.
     pub incarnation: Incarnation,
-    /// Of that incarnation.
+    /// The state of that incarnation.
     pub state: ClusterState,
-    /// Where its jobs are served; empty before it is ready.
+    /// Where the jobs of the incarnation are served; empty before it is ready.
     pub jobs_endpoint: String,
 }
 
-/// State of the last main().
+/// The state of the last main().
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MainState {
-    /// None was started in this generation.
+    /// No main() was started in this generation.
     #[default]
     Never,
-    /// It may run.
+    /// main() was started and may run.
     Begun,
-    /// Its end is recorded.
+    /// The end of main() is recorded.
     Ended,
 }
 
 /// main() in the record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordedMain {
-    /// Of the last one.
+    /// The state of the last main().
     pub state: MainState,
-    /// The attempt that started it.
+    /// The attempt that started the last main().
     pub epoch: Epoch,
-    /// Once it has ended.
+    /// How the last main() exited, once it has ended.
     pub exit: Option<MainExit>,
-    /// It ended after the application's deadline.
+    /// Whether main() ended after the application's deadline.
     pub ended_after_deadline: bool,
-    /// How often somebody else has killed it in this generation, and it was executed again for that.
+    /// How often main() was killed from outside in this generation and left to another execution.
     pub kills: u32,
 }
 
@@ -163,47 +166,48 @@ pub struct RecordedMain {
 pub struct RecordedJob {
     /// The job's identity within its application.
     pub name: String,
-    /// The stored graph.
+    /// The digest of the stored graph.
     pub graph: Digest,
-    /// Its size.
+    /// The size of the graph.
     pub graph_bytes: u64,
-    /// The incarnation that it was last submitted to; 0 for none.
+    /// The incarnation that the job was last submitted to; 0 for none.
     pub incarnation: Incarnation,
-    /// How often it was submitted.
+    /// How often the job was submitted.
     pub submissions: u32,
-    /// Once it has ended.
+    /// How the job ended, once it has.
     pub end: Option<RecordedJobEnd>,
-    /// Its outputs stand at their final names.
+    /// Whether the outputs of the job stand at their final names.
     pub published: bool,
-    /// It ended before main() did, so that main() could know.
+    /// Whether the job ended before main() did, so that main() could know of the end.
     pub ended_before_main: bool,
-    /// Where its committed output waits for its final names, for people; empty where there is none.
+    /// Where the job's committed output waits for its final names, for people; empty where there is
+    /// none.
     pub staged: String,
-    /// Savepoints that have a result.
+    /// The savepoints of the job that have a result.
     pub settled: BTreeSet<TriggerId>,
 }
 
 /// A job's end, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedJobEnd {
-    /// How.
+    /// How the job ended.
     pub outcome: JobOutcome,
     /// The engine's root cause, for people.
     pub message: String,
-    /// The engine may not have come to remove the job's checkpoints.
+    /// Whether the engine may have left the job's checkpoints behind.
     pub leaves_checkpoints: bool,
 }
 
 impl RecordedJob {
-    /// Its output is committed and not yet at its final names.
+    /// Whether the job's output is committed and not yet at its final names.
     pub fn is_to_be_published(&self) -> bool {
         !self.published && self.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded)
     }
 }
 
 impl Record {
-    /// Takes a newer view of the record. What this process wrote itself may not be in it yet: whatever never changes
-    /// once it is so (ends, publications, jobs) stays.
+    /// Takes a newer view of the record. A view may lack what this process wrote itself a moment
+    /// ago, so what never changes once it is so (ends, publications, jobs) stays.
     pub fn merge(&mut self, newer: Self) {
         if newer.revision < self.revision {
             return;
@@ -238,19 +242,19 @@ impl Record {
         }
     }
 
-    /// Jobs without an end.
+    /// The jobs without an end.
     pub fn open_jobs(&self) -> impl Iterator<Item = (JobId, &RecordedJob)> {
         self.jobs.iter().filter(|(_, job)| job.end.is_none()).map(|(id, job)| (*id, job))
     }
 
-    /// Savepoints that somebody asked for and that have no result.
+    /// The savepoints that were asked for and have no result.
     pub fn pending_savepoints(&self) -> impl Iterator<Item = &Wish> {
         let settled =
             |wish: &&Wish| self.jobs.get(&wish.job).is_none_or(|job| job.settled.contains(&wish.trigger));
         self.desired.savepoints.iter().filter(move |wish| !settled(wish))
     }
 
-    /// Committed outputs that are not at their final names.
+    /// The jobs whose committed outputs are not at their final names.
     pub fn unpublished_jobs(&self) -> impl Iterator<Item = JobId> {
         self.jobs.iter().filter(|(_, job)| job.is_to_be_published()).map(|(id, _)| *id)
     }

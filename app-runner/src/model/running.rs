@@ -1,4 +1,4 @@
-//! An application that runs: bring-up, jobs, and the wait for them after main() has exited 0.
+//! An application that runs: bring-up, jobs, and the wait for the jobs after main() has exited 0.
 
 use proto::{Incarnation, JobId, Reason};
 
@@ -21,7 +21,8 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     wanted
 }
 
-/// What main() and the cluster need before they start; independent steps at the same time.
+/// What main() and the cluster need before they start. Steps that do not depend on each other are
+/// wanted at the same time.
 fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
     let main_needed = facts.main == Main::NotStarted;
     if !main_needed && !is_cluster_wanted(facts) && facts.record.unpublished_jobs().next().is_none() {
@@ -56,7 +57,7 @@ fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
         Main::Exited(_) => match facts.kill {
             None => wanted.push(Decision::RecordMainEnd),
             Some(kills) if !facts.kill_recorded.is_done() => wanted.push(Decision::RecordMainKill { kills }),
-            // What it had said is on its way until then.
+            // The output of the killed main() is on its way to the store until it is shipped.
             Some(kills) if facts.output_shipped.is_done() => wanted.push(Decision::ExecuteAgain { kills }),
             Some(_) => {}
         },
@@ -65,7 +66,8 @@ fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
     }
 }
 
-/// main() exited 0: what it began is awaited, what it did not come back to is given up.
+/// main() has exited 0: jobs that it executed are awaited, jobs that it did not come back to are
+/// given up.
 fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
     let mut open = false;
     for (id, job) in facts.record.open_jobs() {
@@ -89,17 +91,18 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
     wanted.push(Decision::RecordEnd { outcome, why, desired_revision });
 }
 
-/// main() has ended well, and somebody gave up what it committed: that is no success.
+/// main() has ended well, and a user gave up the output that its jobs committed. The application is
+/// no success then.
 fn given_up_outputs(facts: &Facts) -> Option<Failure> {
     let names: Vec<_> = facts.record.unpublished_jobs().map(|id| &facts.record.jobs[&id].name).collect();
     (facts.record.desired.abandon && !names.is_empty()).then(|| {
-        let message =
-            format!("somebody gave up the committed output of {names:?} before it was in its place");
+        let message = format!("a user gave up the committed output of {names:?} before it was in its place");
         Failure::new(Reason::Abandoned, message)
     })
 }
 
-/// The status of an application follows its main(); a job that failed or was lost without main() having been told is the exception.
+/// The failure of a job that main() never heard of. The status of an application follows its
+/// main(); a job that failed or was lost without main() having been told is the one exception.
 fn unawaited_failure(facts: &Facts) -> Option<Failure> {
     facts.record.jobs.iter().find_map(|(id, job)| {
         let end = job.end.as_ref()?;
@@ -116,19 +119,20 @@ fn unawaited_failure(facts: &Facts) -> Option<Failure> {
     })
 }
 
-/// This attempt's main() came to its end without this job. What an earlier attempt's main() reached is not known here,
-/// so after a take-over past main()'s end every job is awaited.
+/// Whether this attempt's main() came to its end without the job. What an earlier attempt's main()
+/// reached is not known here, so after a take-over past main()'s end every job is awaited.
 fn is_abandoned(facts: &Facts, job: JobId) -> bool {
     ran_here(facts) && !facts.job_facts(job).reached
 }
 
-/// main() ended in this attempt, for good.
+/// Whether main() ended in this attempt, for good.
 fn ran_here(facts: &Facts) -> bool {
     let ended = matches!(facts.main, Main::Exited(_) | Main::Recorded(_)) && facts.kill.is_none();
     ended && facts.record.main.epoch == facts.epoch
 }
 
-/// A cluster is needed while main() may still execute something or a job has no end.
+/// Whether a cluster is needed: while main() may still execute something, or a job that is awaited
+/// has no end.
 fn is_cluster_wanted(facts: &Facts) -> bool {
     match facts.main {
         Main::NotStarted => !(facts.is_cut_off() && facts.record.not_repeatable),
@@ -139,7 +143,7 @@ fn is_cluster_wanted(facts: &Facts) -> bool {
     }
 }
 
-/// Towards a live cluster, from wherever it is.
+/// The next step towards a live cluster, from where the cluster is now.
 fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
     match &facts.cluster {
         Cluster::Unasked => first_contact(facts, wanted),
@@ -164,7 +168,8 @@ fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
     }
 }
 
-/// What the record says of the cluster is all there is to begin with.
+/// The first step of a leader that has not asked the cluster yet: all that it can go by is what the
+/// record says of the cluster.
 fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
     let recorded = &facts.record.cluster;
     let incarnation = recorded.incarnation;
@@ -194,7 +199,8 @@ fn record_ready(facts: &Facts, incarnation: Incarnation, endpoint: &str, wanted:
     }
 }
 
-/// Every open job runs in the live cluster: a new one is submitted, a lost one again under the same id, or given up.
+/// Every open job belongs into the live cluster. A new job is submitted; a job that its cluster has
+/// lost is submitted again under the same id, or given up where a loss is final.
 fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
     for (id, RecordedJob { name, .. }) in facts.record.open_jobs() {
         if is_abandoned(facts, id) {
@@ -215,7 +221,7 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
             (Some(reason), Some(incarnation)) if known && !job.cancel_sent => {
                 wanted.push(Decision::CancelJob { job: id, incarnation, reason });
             }
-            // The cluster records its end.
+            // The cluster records the end of a job that it was asked to cancel.
             (Some(_), Some(_)) if known => {}
             (Some(reason), _) => {
                 let why = Failure::new(Reason::Cancelled, reason);
@@ -233,7 +239,8 @@ fn lost(name: &str) -> Failure {
     Failure::new(Reason::JobLost, message)
 }
 
-/// Committed outputs are rolled forward by whoever comes next.
+/// Committed outputs that are not at their final names are published, by this leader or by a
+/// successor, because their jobs have succeeded.
 pub(super) fn publish(facts: &Facts, wanted: &mut Vec<Decision>) {
     if facts.describing == Step::Done && !facts.record.desired.abandon {
         wanted.extend(facts.record.unpublished_jobs().map(|job| Decision::Publish { job }));

@@ -1,4 +1,5 @@
-//! Savepoints that somebody asked for. None is left without a result: it is taken, or it is said why not.
+//! Savepoints that a user or main() asked for. Every one gets a result: it is taken, or the record
+//! says why not.
 
 use proto::Reason;
 
@@ -7,8 +8,10 @@ use super::facts::{Cluster, Facts};
 use super::failure::Failure;
 use super::record::ClusterState;
 
-/// The cluster that knows the job is asked for each, also once the job has ended: it may have been taken just before. Which savepoint that is
-/// follows from the wish alone, so asking again, or asking as the next leader, starts no second one.
+/// Asks the cluster that knows the job for each savepoint without a result, also once the job has
+/// ended, because the savepoint may have been taken just before the end. The id of a savepoint
+/// follows from the wish alone, so asking again, or asking as the next leader, starts no second
+/// one.
 pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
     for wish in facts.record.pending_savepoints() {
         let ended = facts.record.jobs.get(&wish.job).is_some_and(|job| job.end.is_some());
@@ -16,7 +19,8 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
             Cluster::Live { incarnation, .. } if facts.known_jobs.contains(&wish.job) => {
                 wanted.push(Decision::Savepoint { wish: wish.clone(), incarnation: *incarnation });
             }
-            // An earlier leader may have had it taken, and nobody else asks this cluster any more.
+            // An earlier leader may have had the savepoint taken, and no other step asks this
+            // cluster any more.
             Cluster::Unasked if ended && facts.record.cluster.state == ClusterState::Ready => {
                 let recorded = &facts.record.cluster;
                 let endpoint = recorded.jobs_endpoint.clone();
@@ -41,7 +45,7 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
     }
 }
 
-/// The application ends: nothing is taken any more.
+/// Refuses every savepoint without a result, because the application ends and no more are taken.
 pub(super) fn refuse(facts: &Facts, because: &Failure, wanted: &mut Vec<Decision>) {
     for wish in facts.record.pending_savepoints() {
         let first = because.message.lines().next().unwrap_or_default();

@@ -40,12 +40,12 @@ fn exit(code: i32) -> MainExit {
     exit::exited(code)
 }
 
-/// A leader of epoch 5 over a record.
+/// What a leader of epoch 5 knows over a record.
 fn leader(record: Record) -> Facts {
     Facts::new(Epoch(5), record)
 }
 
-/// A leader whose main() and cluster are up; `jobs` are in the record.
+/// What a leader knows whose main() and cluster are up; `jobs` are in the record.
 fn running(jobs: Vec<RecordedJob>) -> Facts {
     let mut facts = leader(Record::default());
     let jobs = jobs.into_iter().map(|job| (job_id(&job.name), job)).collect();
@@ -77,7 +77,7 @@ fn main_exits(facts: &mut Facts, code: i32) {
     facts.apply(Fact::MainExited { exit: exit(code), seen: true, stderr_tail: String::new() });
 }
 
-/// The names of the variants, for tables.
+/// The names of the decisions' variants, for tables.
 fn names(decisions: &[Decision]) -> Vec<String> {
     let mut names: Vec<String> = decisions
         .iter()

@@ -1,4 +1,5 @@
-//! The driver of one attempt: asks the machine what should be under way, sees to it, and tells it what came of it.
+//! The driver of one attempt: it asks the model what should be under way, begins it, and tells the
+//! model what came of it.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, 
 use crate::ports::election::Turns;
 use crate::ports::{PortResult, Ports};
 
-/// What the driver has of its leadership.
+/// What the driver holds of its leadership.
 pub(super) struct Held {
     pub(super) standing: Standing,
     pub(super) turns: Turns,
@@ -50,7 +51,7 @@ impl Attempt {
         let (sender, inbox) = mpsc::channel(INBOX);
         let facts = Facts::new(fence.epoch, record);
         let holder = identity.holder.clone();
-        // They end with this attempt, not with the process.
+        // The tasks end with this attempt, not with the process.
         let tasks = TaskSet::new(Shutdown::new(), ports.clock.clone());
         let shared = Shared::new(ports.clone(), holder, fence, begun, standing, sender, tasks.handle());
         Self {
@@ -65,8 +66,8 @@ impl Attempt {
         }
     }
 
-    /// Runs until the attempt is over, or until a task of it failed, whose name is in the error.
-    /// Whatever of the attempt is under way is cut off then.
+    /// Runs until the attempt is over, or until one of its tasks failed, whose name is in the
+    /// error. Everything of the attempt that is under way is cut off then.
     pub(super) async fn run(mut self, front: Arc<dyn Front>, shutdown: Shutdown) -> PortResult<Leave> {
         self.span = tracing::Span::current();
         turning(&mut self.turns, open(&self.shared, front)).await?;
@@ -75,7 +76,8 @@ impl Attempt {
             let wanted = decide(&self.facts);
             if let Some(Decision::Leave(leave)) = wanted.first() {
                 let leave = leave.clone();
-                // Cut off and gone before the attempt is over: with them ends what holds its span open.
+                // The steps and tasks are gone before the attempt is over, because they hold its
+                // span open.
                 let cut_off = async {
                     self.under_way.shutdown().await;
                     self.tasks.cut().await;
@@ -90,7 +92,8 @@ impl Attempt {
             });
             tokio::select! {
                 Some(fact) = self.inbox.recv() => self.take(fact),
-                // The lease is renewed by turns of this loop; nothing here waits for a port, so only a loop that hangs misses one.
+                // Turns of this loop renew the lease. Nothing here waits for a port, so only a loop
+                // that hangs misses one.
                 Some(()) = self.turns.next() => {}
                 Some(done) = self.under_way.join_next() => self.finish(done)?,
                 failed = self.tasks.failed() => return Err(PortError::away(failed.to_string())),
@@ -98,7 +101,8 @@ impl Attempt {
         }
     }
 
-    /// Begins what is wanted and not under way, cuts off what is under way and not wanted any more.
+    /// Begins what is wanted and not under way, and cuts off what is under way and not wanted any
+    /// more.
     fn see_to(&mut self, wanted: Vec<Decision>) {
         self.begun.retain(|(decision, task)| {
             let keep = wanted.contains(decision) || !decision.may_be_dropped();
@@ -124,7 +128,8 @@ impl Attempt {
         }
     }
 
-    /// What is done for a job is part of the execute() that asked for it, if one did so in this attempt.
+    /// The span of a step. What is done for a job is part of the execute() that asked for the job,
+    /// if one did so in this attempt.
     fn span_of(&self, decision: &Decision) -> tracing::Span {
         let (step, job) = match decision {
             Decision::Submit { job, .. } => ("submit", job),
@@ -152,7 +157,8 @@ impl Attempt {
             Err(error) => return Err(PortError::away(format!("a step of the attempt failed: {error}"))),
         };
         tracing::debug!(?decision, facts = facts.len(), "done");
-        // What a step told on its way came before its end: without it the step might seem to be wanted again.
+        // What a step told on its way came before its end. Without these facts the step might seem
+        // to be wanted again.
         while let Ok(earlier) = self.inbox.try_recv() {
             self.take(earlier);
         }
@@ -183,17 +189,17 @@ impl Attempt {
     }
 }
 
-/// The working directory and the endpoint that main() will call.
+/// Makes the working directory and opens the endpoint that main() will call.
 async fn open(shared: &Arc<Shared>, front: Arc<dyn Front>) -> PortResult<()> {
     let directory = shared.ports.workspace.prepare(&shared.fence).await?;
     let endpoint = front.open(&shared.fence, Execution::new(shared.clone()), &shared.tasks).await?;
-    // Set once, here.
+    // Both cells are set once, here.
     let _ = shared.directory.set(directory);
     let _ = shared.execution_endpoint.set(endpoint);
     Ok(())
 }
 
-/// Takes the driver's turns while it waits for something else than facts.
+/// Takes the driver's turns while the driver waits for something else than facts.
 async fn turning<T>(turns: &mut Turns, what: impl Future<Output = T>) -> T {
     let mut what = std::pin::pin!(what);
     loop {

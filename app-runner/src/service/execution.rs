@@ -21,10 +21,12 @@ use calls::{Calls, Numbered, OtherName};
 
 pub use client::execution::MAX_GRAPH_BYTES;
 
-/// Answers of one call that wait for a slow program.
+/// How many answers of one call may wait for a slow program.
 const QUEUE: usize = 16;
 
-/// The execution service of one attempt; cheap to clone.
+/// The execution service of one attempt; cheap to clone. The wire calls it for main(): each job
+/// gets an id that stays the same when main() is executed again, so that a repeated `execute()`
+/// finds the job of the earlier one.
 #[derive(Clone)]
 pub struct Execution {
     shared: Arc<Shared>,
@@ -34,21 +36,22 @@ pub struct Execution {
 /// One `execute()`, all its chunks collected.
 #[derive(Debug, Clone, Default)]
 pub struct Call {
-    /// The same for a retry.
+    /// The caller's id of the call, the same for a retry.
     pub call_id: String,
-    /// The job's identity; empty: by ordinal.
+    /// The job's identity; empty for a job that is known by its ordinal.
     pub name: String,
-    /// What the program says that the bytes hash to.
+    /// The digest that the program says the graph has.
     pub graph_digest: String,
     /// The graph.
     pub graph: Bytes,
-    /// For people.
+    /// What of the graph is shown to people.
     pub description: api::GraphDescription,
-    /// Where it may stage output.
+    /// Where the job may stage output.
     pub staging_locations: Vec<String>,
-    /// Files that the graph needs, put before.
+    /// The files that the graph needs, which the program has put before.
     pub payload_digests: Vec<String>,
-    /// The name stands in the program as it is.
+    /// Whether the name stands in the program as it is, so that it cannot be another when main() is
+    /// executed again.
     pub name_is_literal: bool,
 }
 
@@ -60,7 +63,8 @@ impl Execution {
         Self { shared, calls: Arc::default() }
     }
 
-    /// Enters a call: from here it has its ordinal and overlaps with others. Refuses an unnamed one that overlaps.
+    /// Enters a call: from here on the call has its ordinal and overlaps with others. Refuses an
+    /// unnamed call that overlaps.
     pub fn enter(&self, call_id: &str, name: &str) -> PortResult<Entered> {
         check_call_id(call_id)?;
         let mut calls = self.calls();
@@ -80,7 +84,8 @@ impl Execution {
         Ok(entered)
     }
 
-    /// The id that the job of a call will have, and the call's ordinal: before its graph exists.
+    /// The id that the job of a call will have, and the call's ordinal, before the graph of the job
+    /// exists.
     pub async fn assign_job(
         &self,
         call_id: &str,
@@ -106,7 +111,7 @@ impl Execution {
         let shared = &self.shared;
         let find = || shared.ports.record.find_job(&shared.fence, request.clone());
         let job = shared.patiently("find a job", find).await?;
-        // What was told first stands: a graph may carry it already.
+        // The id that was told first stands, because a graph may carry it already.
         let job = self.calls().tell(call_id, job);
         Ok((job, numbered.ordinal))
     }
@@ -119,26 +124,29 @@ impl Execution {
         self.shared.engine.get().is_some_and(|engine| engine.equal_job_names)
     }
 
-    /// Executes one job: its answers until it has ended. The job goes on when nobody listens any more.
+    /// Executes one job and answers until the job has ended. The job goes on when the program does
+    /// not listen any more.
     pub async fn execute(&self, call: Call, entered: Entered) -> PortResult<mpsc::Receiver<Answer>> {
         let digest = verified(&call)?;
         self.check_open()?;
         let (job, accepted) = self.store(&call, &entered, digest).await?;
         let (answers, listener) = mpsc::channel(QUEUE);
         let this = self.clone();
-        // Ends when nobody listens any more; not with the call, whose last answer is told to the
-        // machine after it was taken.
+        // The task ends when the program does not listen any more. It does not end with the call,
+        // because the driver is told of the last answer after the program has taken it.
         self.shared.spawn("execute()", async move {
             let answered = this.follow(job, accepted, entered, &answers).await;
             if let Err(error) = answered {
-                // Nobody listens: the program has given the call up, or is gone.
+                // The send fails when the program has given the call up, or is gone; then no answer
+                // is owed.
                 let _ = answers.send(Err(error)).await;
             }
         });
         Ok(listener)
     }
 
-    /// Blob first, pointer second; a sweep between them means once more.
+    /// Stores the graph first and its record second. When a sweep comes between the two, both are
+    /// done once more.
     async fn store(
         &self,
         call: &Call,
@@ -154,7 +162,8 @@ impl Execution {
             ordinal: entered.ordinal,
             overlapped: entered.overlapped,
             equal_names_allowed,
-            // Counted here for calls that were not assigned as well: one that was may still be on its way.
+            // Calls that were not assigned an id are counted here as well, because a call that was
+            // assigned one may still be on its way.
             occurrence: equal_names_allowed.then_some(entered.occurrence),
             graph_digest: digest.to_string(),
             graph_size_bytes: call.graph.len() as u64,
@@ -184,7 +193,8 @@ impl Execution {
             Ok(stored) => stored,
             Err((refused, error)) => {
                 if refused == GraphRefused::Diverged {
-                    // Not this call alone: the program is not the one whose jobs are recorded.
+                    // The divergence is not this call's alone: the program is not the one whose
+                    // jobs are recorded.
                     shared.tell(Fact::Refused(error.failure(Reason::MainDiverged))).await;
                 }
                 return Err(error);
@@ -227,7 +237,8 @@ impl Execution {
         Err(PortError::refused(Reason::PayloadMissing, text))
     }
 
-    /// Answers until the end is recorded and published, or nobody listens.
+    /// Answers until the end is recorded and published, or until the program does not listen any
+    /// more.
     async fn follow(
         &self,
         job: JobId,
@@ -249,7 +260,8 @@ impl Execution {
                 }
                 Some(State::Ended(end)) => {
                     chassis::failpoint::hit("runner.published").await;
-                    // Before the program hears of it: its next call does not overlap with this one.
+                    // The call leaves before the program hears of the end, so that the program's
+                    // next call does not overlap with it.
                     drop(entered);
                     if answers.send(Ok(Item::Ended(end))).await.is_ok() {
                         self.shared.tell(Fact::JobAnswered(job)).await;
@@ -261,7 +273,8 @@ impl Execution {
         }
     }
 
-    /// Waits for the next thing to tell about a job; `None` when nobody listens any more.
+    /// Waits for the next thing to tell about a job; `None` when the program does not listen any
+    /// more.
     async fn next_state(
         &self,
         job: JobId,
@@ -287,7 +300,7 @@ impl Execution {
         }
     }
 
-    /// A job's state and progress until it has ended.
+    /// A job's state and progress until the job has ended.
     pub async fn watch_job(
         &self,
         job: JobId,
@@ -333,7 +346,7 @@ impl Execution {
         Ok(())
     }
 
-    /// Keeps bytes by digest.
+    /// Keeps bytes by digest; answers whether they were there before.
     pub async fn put_payload(
         &self,
         digest: Digest,
@@ -369,7 +382,7 @@ impl Execution {
         self.shared.patiently("read a result", || self.shared.ports.payloads.get(digest)).await
     }
 
-    /// One `once` step.
+    /// One `once` step: reads the value of its key, or keeps this value if there is none.
     pub async fn journal(&self, key: &str, value: Option<Bytes>) -> PortResult<jobgraph::JournalResponse> {
         let shared = &self.shared;
         shared
@@ -379,7 +392,8 @@ impl Execution {
             .await
     }
 
-    /// The cluster that takes this leader's calls, if there is one. One that was adopted is where the record says.
+    /// The cluster that takes this leader's calls, if there is one. The addresses of a cluster that
+    /// an earlier leader provisioned come from the record.
     pub fn cluster(&self) -> runner::GetClusterResponse {
         let Some(incarnation) = *self.shared.live.borrow() else {
             return runner::GetClusterResponse::default();
@@ -432,7 +446,8 @@ impl Execution {
         Err(PortError::refused(Reason::ApplicationEnding, text))
     }
 
-    /// The job as it is recorded: a program may ask for one as soon as it was told that it is.
+    /// The job as it is recorded. The record is read anew for a job that is not known, because a
+    /// program may ask for a job as soon as it was told the id.
     async fn known(&self, job: JobId) -> PortResult<api::Job> {
         if self.shared.job(job).is_none() {
             self.shared.refresh().await?;
@@ -500,18 +515,18 @@ fn verified(call: &Call) -> PortResult<Digest> {
     Err(PortError::refused(Reason::GraphDigestMismatch, text))
 }
 
-/// A call that is in flight; it ends when this is dropped.
+/// A call that is in flight. The call leaves when this value is dropped.
 #[derive(Debug)]
 pub struct Entered {
     calls: Arc<Mutex<Calls>>,
     call_id: String,
-    /// Position among the calls of this main(), from 0.
+    /// The call's position among the calls of this main(), from 0.
     pub ordinal: u32,
-    /// Position among the calls of its name.
+    /// The call's position among the calls of its name, from 0.
     pub occurrence: u32,
-    /// It overlapped with another one, or an earlier call of this attempt did.
+    /// Whether the call overlapped with another one, or an earlier call of this attempt did.
     pub overlapped: bool,
-    /// The id that it was told before its graph existed.
+    /// The id that the call was told before its graph existed.
     told: Option<JobId>,
 }
 

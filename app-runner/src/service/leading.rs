@@ -1,5 +1,5 @@
-//! The record as a leader writes to it: what its answers mean for the attempt, and the tokens that
-//! some of them carry.
+//! The record as a leader writes to it: what the answers of the record mean for the attempt, and
+//! the tokens that some of them carry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::error::{PortError, PortErrorKind};
 use crate::ports::engine::EngineInfo;
 use crate::ports::{PortResult, Ports};
 
-/// A leader's first answer from the record.
+/// The first answer that a leader gets from the record.
 #[derive(Debug, Clone)]
 pub(super) struct Begun {
     /// Nothing is left to do, and nothing was written.
     pub(super) is_clean: bool,
     pub(super) record: Arc<jobgraph::Record>,
-    /// Values of `spec.secrets`.
+    /// The values of `spec.secrets`.
     pub(super) secrets: BTreeMap<String, String>,
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn begin_cluster(
     Ok(Ok(incarnation))
 }
 
-/// Sees to it that the token for the jobs of an incarnation is at hand: the step that began the
+/// Makes sure that the token for the jobs of an incarnation is at hand: the step that began the
 /// incarnation may have been cut off before the answer came.
 pub(super) async fn reach_jobs(
     ports: &Ports,
@@ -105,8 +105,8 @@ pub(super) async fn beat(
 /// An answer, or what the operation alone refuses and its caller acts on.
 pub(super) type OrRefused<T, R> = Result<T, (R, PortError)>;
 
-/// Takes a refusal of the operation's own for an answer, so that only what any call may meet is left
-/// as an error.
+/// Takes a refusal of the operation's own for an answer, so that only the errors that any call may
+/// meet are left as errors.
 pub(super) fn or_refused<T, R: Refused + Copy>(answer: Answer<T, R>) -> PortResult<OrRefused<T, R>> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),

@@ -1,4 +1,5 @@
-//! Asking again while a peer is away. `up` starts a service again that died; that takes a moment.
+//! Asking again while a peer is away. A peer that has died is started again by its supervisor,
+//! which takes a moment.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ pub(super) fn backoff() -> Backoff {
     Backoff::new(MIN, MAX)
 }
 
-/// Repeats a call until it is answered with a result or a refusal. The bound is the caller's: it is dropped with the
-/// attempt, or when what it does is not wanted any more.
+/// Repeats a call until it is answered with a result or a refusal. The bound is the caller's: the
+/// driver drops the call with the attempt, or when the step is not wanted any more.
 pub(super) async fn patiently<T, E, F, Fut>(clock: &SharedClock, what: &str, mut call: F) -> PortResult<T>
 where
     F: FnMut() -> Fut,

@@ -1,4 +1,4 @@
-//! What the tasks of one attempt share.
+//! What the driver, the steps and the watchers of one attempt share.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use crate::ports::main_process::LiveMain;
 use crate::ports::substrate::{Death, Deaths, ReadyCluster};
 use crate::ports::{PortResult, Ports};
 
-/// Facts on their way to the machine. Senders wait when it is full.
+/// How many facts may be on their way to the driver. Senders wait when the queue is full.
 pub(super) const INBOX: usize = 256;
 
 pub(super) struct Shared {
@@ -31,25 +31,25 @@ pub(super) struct Shared {
     pub(super) fence: EpochFence,
     pub(super) spec: api::ApplicationSpec,
     pub(super) secrets: BTreeMap<String, String>,
-    /// The record as it came last.
+    /// The latest record that this process has seen.
     pub(super) record: watch::Sender<Arc<jobgraph::Record>>,
     pub(super) inbox: mpsc::Sender<Fact>,
-    /// What runs beside the driver: it ends with the attempt, and the attempt with what fails of
-    /// it.
+    /// The work that runs beside the driver: it ends with the attempt, and the attempt ends when
+    /// one of these tasks fails.
     pub(super) tasks: Tasks,
     pub(super) lease: watch::Receiver<Lease>,
-    /// Who waits for the leadership.
+    /// The contenders that wait for the leadership.
     pub(super) standbys: watch::Receiver<Vec<String>>,
-    /// One line for the beat.
+    /// What the leader does right now, one line for the beat.
     pub(super) activity: watch::Sender<String>,
     pub(super) progress: watch::Sender<BTreeMap<JobId, job::Progress>>,
-    /// What running jobs were last restarted for.
+    /// Why running jobs were last restarted.
     pub(super) failures: watch::Sender<BTreeMap<JobId, String>>,
-    /// Processes of the cluster that have died and were started again.
+    /// The processes of the cluster that have died and were started again.
     pub(super) deaths: watch::Sender<Deaths>,
     /// The cluster that takes this leader's calls.
     pub(super) live: watch::Sender<Option<Incarnation>>,
-    /// main() may begin jobs.
+    /// Whether main() may begin jobs.
     pub(super) accepting: watch::Sender<bool>,
     pub(super) directory: OnceLock<PathBuf>,
     pub(super) execution_endpoint: OnceLock<String>,
@@ -118,7 +118,7 @@ impl Shared {
         &self.fence.application
     }
 
-    /// The application's end is recorded, as far as the record came last.
+    /// Whether the application's end is recorded, as far as the latest record says.
     pub(super) fn has_ended(&self) -> bool {
         self.record.borrow().application.as_ref().is_some_and(|known| known.terminal)
     }
@@ -136,9 +136,9 @@ impl Shared {
         });
     }
 
-    /// A fact from a task that is no decision's.
+    /// Tells the driver a fact, from a task that carries out no decision.
     pub(super) async fn tell(&self, fact: Fact) {
-        // Fails only when the attempt is over, and then nobody acts on facts any more.
+        // Sending fails only when the attempt is over, and then the fact changes nothing any more.
         let _ = self.inbox.send(fact).await;
     }
 
@@ -147,7 +147,8 @@ impl Shared {
         self.tasks.spawn_job(name, work.map(Ok::<(), Infallible>));
     }
 
-    /// Waits while the lease's deadline is past: the same epoch may be confirmed again. An error once it is lost.
+    /// Waits while the lease's deadline is past, because the same epoch may be confirmed again. An
+    /// error once the lease is lost.
     pub(super) async fn confirmed(&self) -> PortResult<()> {
         let over = |cause: &str| PortError::away(format!("this leadership is over: {cause}"));
         let mut lease = self.lease.clone();
@@ -161,8 +162,9 @@ impl Shared {
         }
     }
 
-    /// Repeats a call until it is answered with a result or a refusal; begins no try past the lease's deadline. The store's fence
-    /// stands behind this: what is on its way when the deadline comes may still arrive.
+    /// Repeats a call until it is answered with a result or a refusal, and begins no try past the
+    /// lease's deadline. The store's fence stands behind this: a call that is on its way when the
+    /// deadline comes may still arrive.
     pub(super) async fn patiently<T, E, F, Fut>(&self, what: &str, mut call: F) -> PortResult<T>
     where
         F: FnMut() -> Fut,
@@ -170,12 +172,12 @@ impl Shared {
         E: Into<PortError>,
     {
         patiently(&self.ports.clock, what, || {
-            // Begun when it is first polled.
+            // The call begins when it is first polled, so not before the lease is confirmed.
             let call = call();
             async {
                 match self.confirmed().await {
                     Ok(()) => call.await.map(Ok).map_err(Into::into),
-                    // Nothing to repeat: an answer in itself.
+                    // The end of the leadership is an answer in itself, which is not repeated.
                     Err(over) => Ok::<_, PortError>(Err(over)),
                 }
             }
@@ -183,7 +185,7 @@ impl Shared {
         .await?
     }
 
-    /// Reads the record anew: its watch tells of a write a moment after whoever wrote was answered.
+    /// Reads the record anew: its watch shows a write a moment after the writer was answered.
     pub(super) async fn refresh(&self) -> PortResult<()> {
         let record = self.patiently("read the record", || self.ports.record.read(self.application())).await?;
         self.keep_record(&Arc::new(record));
@@ -215,7 +217,7 @@ impl Shared {
         }
     }
 
-    /// The application's, 0 before the first one.
+    /// The latest incarnation of the application; 0 before the first one.
     pub(super) fn latest_incarnation(&self) -> Incarnation {
         let record = self.record.borrow();
         let cluster = record.application.as_ref().and_then(|known| known.cluster.as_ref());
@@ -246,17 +248,18 @@ impl Shared {
         tail.clone_into(&mut lock(&self.stderr_tail));
     }
 
-    /// A process of the cluster has died.
+    /// Notes that a process of the cluster has died.
     pub(super) fn note_death(&self, death: &Death) {
         lock(&self.recent_deaths).note(self.ports.clock.boot(), death);
     }
 
-    /// Processes of the cluster that have died just now, a sentence each.
+    /// The processes of the cluster that have died just now, one sentence each.
     pub(super) fn recent_deaths(&self) -> Vec<String> {
         lock(&self.recent_deaths).before(self.ports.clock.boot())
     }
 
-    /// Whether this was not the last thing said about `subject`: what is tried again is said once, not once a try.
+    /// Whether `text` differs from what was said about `subject` last. What fails and is tried
+    /// again is said once, not once a try.
     pub(super) fn is_news(&self, subject: &str, text: &str) -> bool {
         lock(&self.complaints).insert(subject.to_owned(), text.to_owned()).is_none_or(|said| said != text)
     }
@@ -267,19 +270,20 @@ impl Shared {
         if let Some(known) = asked.jobs.get(&job) {
             return Some(known.clone());
         }
-        // The record's word of the job may come before its answer to the call. An unnamed call is alone.
+        // The watch may show the job before the call that stored it is answered. An unnamed call is
+        // alone.
         let name = self.job(job)?.name;
         asked.calls.get(&name).or_else(|| asked.calls.get("")).cloned()
     }
 
-    /// The current call is about to store a job of this name.
+    /// Notes that the current call is about to store a job of this name.
     pub(super) fn asks(&self, name: &str) {
         if let Some(traceparent) = chassis::telemetry::trace::current_traceparent() {
             lock(&self.asked_by).calls.insert(name.to_owned(), traceparent);
         }
     }
 
-    /// The call that stored a job of this name was answered with this id.
+    /// Notes that the call that stored a job of this name was answered with this id.
     pub(super) fn asked_for(&self, name: &str, job: JobId) {
         let mut asked = lock(&self.asked_by);
         if let Some(traceparent) = asked.calls.remove(name) {
@@ -287,7 +291,7 @@ impl Shared {
         }
     }
 
-    /// Whether somebody wishes for savepoints under this request id, as far as the record came last.
+    /// Whether savepoints are wished for under this request id, as far as the latest record says.
     pub(super) fn is_wished(&self, request_id: &str) -> bool {
         let record = self.record.borrow();
         let desired = record.application.iter().filter_map(|application| application.desired.as_ref());
@@ -301,7 +305,7 @@ impl Shared {
         jobs.filter_map(|job| job.job_id.parse().ok()).collect()
     }
 
-    /// Those that a cluster may know.
+    /// The jobs without an end that a cluster may know.
     pub(super) fn submitted_jobs(&self) -> Vec<JobId> {
         let record = self.record.borrow();
         let jobs = record.application.iter().flat_map(|application| &application.jobs);
@@ -309,7 +313,7 @@ impl Shared {
         submitted.filter_map(|job| job.job_id.parse().ok()).collect()
     }
 
-    /// A job in the record as it came last.
+    /// A job as the latest record has it.
     pub(super) fn job(&self, job: JobId) -> Option<api::Job> {
         let id = job.to_string();
         let record = self.record.borrow();
@@ -317,10 +321,10 @@ impl Shared {
     }
 }
 
-/// The trace contexts of the execute() calls of one attempt; empty where nobody traces.
+/// The trace contexts of the execute() calls of one attempt; empty where calls are not traced.
 #[derive(Default)]
 struct AskedBy {
-    /// By the name in the call, until the record has said which job that is.
+    /// By the name in the call, until the record has said which job the name means.
     calls: BTreeMap<String, String>,
     jobs: BTreeMap<JobId, String>,
 }

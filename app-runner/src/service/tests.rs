@@ -53,13 +53,14 @@ fn spec() -> api::ApplicationSpec {
     }
 }
 
-/// Starts a contender; its exit code comes from the handle.
+/// Starts a contender; the handle answers its exit code.
 fn contend(world: &World, holder: &str) -> tokio::task::JoinHandle<Result<u8, PortError>> {
     let identity = Identity { application: world.application(), holder: holder.to_owned() };
     tokio::spawn(Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new()).run())
 }
 
-/// Nothing in these tests takes long; what hangs is a failure with a name.
+/// Bounds a wait, because nothing in these tests takes long: a wait that hangs is a failure with a
+/// name.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(&clock(), Duration::from_secs(20), future)
         .await
@@ -70,7 +71,7 @@ async fn code(contender: tokio::task::JoinHandle<Result<u8, PortError>>) -> u8 {
     soon("the contender's exit", contender).await.unwrap().unwrap()
 }
 
-/// One `execute()` as the SDK makes it: waits for the end, whatever it is.
+/// One `execute()` as the SDK makes it, which waits for the job's end of any kind.
 async fn execute(execution: &Execution, name: &str) -> Result<JobEnd, PortError> {
     execute_graph(execution, name, name.as_bytes()).await
 }

@@ -1,4 +1,5 @@
-//! How each decision is carried out: ports are called, facts come back. A verb may be cut off at any await and begun again.
+//! How each decision is carried out: a verb calls ports and answers facts. A verb may be cut off at
+//! any await and begun again.
 
 mod bring_up;
 mod cluster;
@@ -18,13 +19,13 @@ use crate::error::{PortError, PortErrorKind};
 use crate::model::{Decision, Fact, Leave};
 use crate::ports::{PortResult, view};
 
-/// What cannot be done right now and may be tried by nobody else: the time between two tries.
+/// The time between two tries of what cannot be done right now and no other process may try.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a verb comes to: facts, or the error that nobody on the way knew an answer to.
+/// What a verb comes to: facts, or an error that the verb has no answer to.
 type Outcome = PortResult<Vec<Fact>>;
 
-/// Carries a decision out; what came of it.
+/// Carries a decision out and answers the facts that came of it.
 pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fact> {
     let outcome = match decision {
         Decision::Fetch => bring_up::fetch(shared).await,
@@ -64,7 +65,7 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::Release => ending::release(shared).await,
         Decision::RemoveWork => Ok(ending::remove_work(shared).await),
         Decision::MarkClean { leftovers } => ending::mark_clean(shared, leftovers).await,
-        // The driver returns before it begins this one.
+        // The driver returns before it begins this decision.
         Decision::Leave(_) => Ok(Vec::new()),
     };
     match outcome {
@@ -73,14 +74,14 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
     }
 }
 
-/// An error that a verb had no answer to.
+/// What follows from an error that a verb had no answer to.
 async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> Vec<Fact> {
     match error.kind {
         PortErrorKind::Superseded(epoch) => {
             tracing::warn!(?decision, "superseded by epoch {epoch}: {error}");
             vec![Fact::Leave(Leave::Superseded)]
         }
-        // What is damaged stays so, however often it is read.
+        // A damaged record stays damaged, however often it is read.
         PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
             vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
         }
@@ -112,20 +113,21 @@ async fn read_again(shared: &Shared) -> Vec<Fact> {
     }
 }
 
-/// What cannot be done, is tried again, and may need somebody's hand.
+/// Something that cannot be done, is tried again, and may need an operator's hand.
 struct Complaint<'a> {
-    /// The condition that is false for it.
+    /// The condition that is false while the thing cannot be done.
     condition: &'a str,
-    /// The kind of its event.
+    /// The kind of the event.
     kind: &'a str,
     reason: Reason,
-    /// Names the thing, why, and after `; help: ` the way out.
+    /// Names the thing, the cause, and after `; help: ` the way out.
     text: String,
-    /// The job that it is about.
+    /// The job that the complaint is about.
     job: Option<JobId>,
 }
 
-/// Says it where people look: in the log, as an event, and as a condition as long as it is so. Each text once.
+/// Puts a complaint where people look: into the log, as an event, and as a condition that is false
+/// until the record knows that the thing is done. Each text is said once.
 async fn complain(shared: &Shared, complaint: Complaint<'_>) {
     let Complaint { condition, kind, reason, text, job } = complaint;
     let job_id = job.map(|job| job.to_string()).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! A standby is warm: the artifacts are in this host's cache before it leads, or on their way to it: the fetcher gives an application
-//! that asks again the transfer that is under way, or the bytes that it was given before.
+//! A standby is warm: the artifacts are in this host's cache before the standby leads, or on their
+//! way into it. The fetcher gives an application that asks again the transfer that is under way, or
+//! the bytes that the application was given before.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 use crate::ports::Ports;
 use crate::ports::artifacts::Wanted;
 
-/// Fetches everything into the cache. What fails is the leader's to report.
+/// Fetches all artifacts into the cache. The leader's own fetch reports what fails here.
 pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc<jobgraph::Record>) {
     let Some(known) = record.application.as_ref() else { return };
     if known.terminal {

@@ -20,16 +20,17 @@ use crate::model::{Fact, Leave};
 use crate::ports::substrate::{ClusterNews, note_deaths};
 use crate::ports::view;
 
-/// Between two beats.
+/// The pause between two beats.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// How often the wall clock is looked at again while a deadline is far: it may have been set.
+/// How often the wall clock is read again while a deadline is far, because the clock may have been
+/// set.
 const WALL_CHECK: Duration = Duration::from_secs(5);
 
 /// A task of the attempt and its name.
 pub(super) type Watcher = (&'static str, BoxFuture<'static, ()>);
 
-/// Everything that is listened to from the beginning.
+/// Everything that is listened to from the beginning of the attempt.
 pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<Watcher> {
     vec![
         ("watch of the record", Box::pin(record(shared.clone()))),
@@ -61,7 +62,7 @@ pub(super) fn of_cluster(shared: &Arc<Shared>, incarnation: Incarnation) -> Vec<
 
 async fn not_live(shared: &Shared, incarnation: Incarnation) {
     let mut live = shared.live.subscribe();
-    // An error means that the attempt is gone, and the incarnation not its any more.
+    // An error means that the attempt is gone, whose incarnation this task watched.
     let _ = live.wait_for(|now| *now != Some(incarnation)).await;
 }
 
@@ -70,7 +71,8 @@ async fn asked_to_end(shared: Arc<Shared>, shutdown: Shutdown) {
     shared.tell(Fact::Leave(Leave::Shutdown)).await;
 }
 
-/// The record's changes; the stream is the truth about ends.
+/// Tells the record's changes. This stream, and not the cluster, is the truth about the ends of
+/// jobs.
 async fn record(shared: Arc<Shared>) {
     let mut backoff = backoff();
     loop {
@@ -97,7 +99,8 @@ async fn record(shared: Arc<Shared>) {
     }
 }
 
-/// Past the deadline nothing is begun; main() is frozen by its tether, which knows the same deadline.
+/// Tells when the lease's deadline passes and when the lease is confirmed again. Past the deadline
+/// nothing is begun; main() is frozen by its tether, which knows the same deadline.
 async fn lease(shared: Arc<Shared>) {
     let mut lease = shared.lease.clone();
     let mut suspended = false;
@@ -128,7 +131,7 @@ async fn lease(shared: Arc<Shared>) {
     }
 }
 
-/// The application's deadline, an instant of the wall clock.
+/// Tells when the application's deadline passes, which is an instant of the wall clock.
 async fn deadline(shared: Arc<Shared>) {
     let deadline =
         shared.record.borrow().application.as_ref().and_then(|application| application.deadline_at);
@@ -142,7 +145,8 @@ async fn deadline(shared: Arc<Shared>) {
     shared.tell(Fact::DeadlinePassed).await;
 }
 
-/// The leader's sign of life.
+/// Sends the leader's sign of life with the progress of its jobs, and tells when the epoch does not
+/// hold any more.
 async fn beats(shared: Arc<Shared>) {
     let mut backoff = backoff();
     loop {
@@ -178,7 +182,7 @@ async fn beats(shared: Arc<Shared>) {
     }
 }
 
-/// What the substrate says of the cluster's processes.
+/// Tells what the substrate says of the cluster's processes.
 async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
     let mut backoff = backoff();
     loop {
@@ -200,7 +204,8 @@ async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
     }
 }
 
-/// The engine restarted a job: why is told, each text once, and shown with every beat.
+/// Tells why a job was restarted, by its engine or after its cluster lost it: each text once as an
+/// event, and the last one with every beat.
 async fn restarted(shared: &Shared, job: JobId, failure: &str) {
     shared.failures.send_modify(|all| drop(all.insert(job, failure.to_owned())));
     if !shared.is_news(&format!("restart {job}"), failure) {
@@ -222,7 +227,8 @@ async fn restarted(shared: &Shared, job: JobId, failure: &str) {
     }
 }
 
-/// Counters of running jobs, for beats and for execute().
+/// Passes on the counters of running jobs, for beats and for execute(), and tells which jobs the
+/// engine has restarted or the cluster has lost.
 async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
     let mut backoff = backoff();
     loop {

@@ -6,7 +6,7 @@ use proto::Incarnation;
 
 use super::*;
 
-/// One row: what is taken in, and all that is wanted after it.
+/// One row: the facts that are taken in, and all that is wanted after them.
 fn walk(facts: &mut Facts, rows: Vec<(Fact, &[&str])>) {
     for (fact, expected) in rows {
         let text = format!("{fact:?}");
@@ -146,7 +146,7 @@ fn three_barren_incarnations_end_the_application() {
     let mut facts = running(vec![stored("a")]);
     facts.apply(Fact::ClusterDied { incarnation: Incarnation(1), message: "worker exited 137".into() });
     facts.apply(Fact::GoneRecorded(Incarnation(1)));
-    // The record counts them and refuses the next one.
+    // The record counts the incarnations and refuses the next one.
     facts.apply(Fact::Refused(Failure::new(Reason::ClusterKeepsDying, "three in a row")));
     assert_eq!(wants(&facts), ["StopMain"]);
     facts.apply(Fact::MainExited {

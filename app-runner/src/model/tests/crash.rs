@@ -1,11 +1,11 @@
-//! A crash after every arrow: whoever leads next goes on from what the record says.
+//! A crash after every arrow: the next leader goes on from what the record says.
 
 use super::world::{Led, World};
 use super::*;
 
 const NEVER: usize = usize::MAX;
 
-/// Orders in which things that are wanted at once may come to happen.
+/// The orders in which things that are wanted at once may come to happen.
 const ORDERS: [fn(usize) -> usize; 3] =
     [|_| 0, |_| usize::MAX - 7, |step| step.wrapping_mul(0x9E37_79B9) >> 7];
 
@@ -14,7 +14,7 @@ fn length(world: &World, order: fn(usize) -> usize) -> usize {
     (0..1000).find(|&steps| world.clone().lead(1, steps, order) != Led::Crashed).unwrap()
 }
 
-/// What holds at the end of every run, however many leaders it took.
+/// What holds at the end of every run, however many leaders the run took.
 fn check(world: &World, outcome: Outcome, context: &str) {
     assert_eq!(world.application_ends, [outcome], "one end: {context}");
     assert!(world.record.clean, "{context}");

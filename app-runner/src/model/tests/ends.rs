@@ -20,11 +20,11 @@ fn job_ended(facts: &mut Facts, name: &str, outcome: JobOutcome) {
 #[test]
 fn the_outcome_follows_main_and_its_jobs() {
     use JobOutcome::{Cancelled, Failed, Lost, Succeeded};
-    // exit code, job's outcome, whether main() was told of it → outcome and reason
+    // The columns: exit code, job's outcome, whether main() was told of it → outcome and reason.
     let table = [
         (0, Succeeded, true, Outcome::Succeeded, None),
         (0, Succeeded, false, Outcome::Succeeded, None),
-        // main() swallowed the error: FLIP-85 says that its status is the application's.
+        // main() swallowed the error: FLIP-85 says that the status of main() is the application's.
         (0, Failed, true, Outcome::Succeeded, None),
         (0, Failed, false, Outcome::Failed, Some(Reason::JobFailed)),
         (0, Cancelled, true, Outcome::Succeeded, None),
@@ -388,7 +388,7 @@ fn a_main_that_somebody_else_has_killed_is_left_to_the_next_attempt_and_its_jobs
     assert_eq!(wants(&facts), ["RecordMainKill"], "its job is neither cancelled nor given up");
     facts.apply(Fact::MainKillRecorded);
     assert!(wants(&facts).is_empty(), "what it said is not in the record yet");
-    // By then the record's own word has come.
+    // By now the record says itself that main() was killed.
     facts.record.main.kills = 1;
     facts.apply(Fact::OutputShipped);
     assert_eq!(decide(&facts), [Decision::ExecuteAgain { kills: 1 }]);
@@ -398,7 +398,7 @@ fn a_main_that_somebody_else_has_killed_is_left_to_the_next_attempt_and_its_jobs
 
 #[test]
 fn only_a_kill_that_nobody_here_wanted_is_none_of_the_applications_ends() {
-    // SIGSEGV, SIGABRT, SIGPIPE: a program's own doing.
+    // A program ends itself by SIGSEGV, SIGABRT and SIGPIPE.
     for (signal, again) in
         [(9, true), (15, true), (1, true), (2, true), (3, true), (11, false), (6, false), (13, false)]
     {
@@ -443,7 +443,7 @@ fn a_cancel_ends_what_waits_to_be_executed_again() {
 #[test]
 fn the_fourth_kill_ends_the_application_and_is_told_with_its_count_and_its_sender() {
     let mut facts = running(vec![]);
-    // As the record says, whoever counted.
+    // The record says so, whichever leader counted.
     facts.record.main.kills = 3;
     main_is_killed(&mut facts, 9);
     assert_eq!(wants(&facts), ["RecordMainEnd"]);

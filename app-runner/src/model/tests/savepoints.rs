@@ -1,4 +1,4 @@
-//! Savepoints that somebody asked for: taken once, and never forgotten.
+//! Savepoints that a user or main() asked for: each is taken once, and none is forgotten.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ fn a_job_that_has_ended_is_asked_for_where_it_ran_and_otherwise_it_is_said_that_
     settled(&mut facts, &wish);
     assert_eq!(wants(&facts), ["RecordEnd"]);
 
-    // A later leader, after main()'s end: it asks the cluster that the earlier one had.
+    // A later leader, after main()'s end, asks the cluster that the earlier leader had.
     let mut record = Record { jobs: [(job_id("a"), ended())].into(), ..Record::default() };
     record.main = RecordedMain {
         state: MainState::Ended,
@@ -115,8 +115,8 @@ fn an_application_that_ends_says_so_to_whoever_waits_for_a_savepoint() {
     assert_eq!(wants(&facts), ["RecordEnd"]);
 }
 
-/// Asked for after any step, the leader lost right then, alone or with the cluster: one savepoint for each cluster that was asked, and
-/// an end that knows of all of them.
+/// The savepoint is asked for after any step, and the leader is lost right then, alone or with the
+/// cluster. Each cluster that was asked takes one savepoint, and the end knows of all of them.
 #[test]
 fn a_savepoint_that_was_acknowledged_outlives_the_leader() {
     let mut taken = 0;

@@ -1,6 +1,7 @@
-//! A world that carries decisions out and checks, at every one of them, what must never happen. A step that may not be dropped
-//! once it has begun is under way for a while, so that others come before its end. Leaders come and go; the record, the cluster
-//! and the counts of what was really done stay.
+//! A world that carries decisions out and checks, at every one of them, what must never happen. A
+//! step that may not be dropped once it has begun is under way for a while, so that other steps
+//! come before its end. Leaders come and go; the record, the cluster and the counts of what was
+//! really done stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,21 +15,21 @@ const SCRIPT: [&str; 2] = ["clean", "report"];
 #[derive(Debug, Clone, Default)]
 pub(super) struct World {
     pub(super) record: Record,
-    /// Processes of the current incarnation and the jobs that they know.
+    /// The processes of the current incarnation and the jobs that they know.
     cluster: Option<(Incarnation, BTreeSet<JobId>)>,
     main: Option<MainRun>,
-    /// The exit file of the last main(), if it ended by itself.
+    /// The exit file of the last main(), if that main() ended by itself.
     exited: Option<i32>,
-    /// Exit code that main() ends with.
+    /// The exit code that main() ends with.
     pub(super) exit_code: i32,
     describing: bool,
     /// The leader's `describe` was ended for good.
     describe_ended: bool,
-    /// Begun by the leader, not at their end.
+    /// The steps that the leader has begun and that are not at their end.
     under_way: Vec<Decision>,
-    /// Before this step of the next leader somebody cancels the application.
+    /// The application is cancelled before this step of the next leader.
     pub(super) cancel_at: Option<usize>,
-    /// At this step of a leader whose main() runs somebody kills main().
+    /// main() is killed at this step of a leader whose main() runs.
     pub(super) kill_at: Option<usize>,
     /// How often each job was begun in the engine.
     pub(super) begun: BTreeMap<JobId, u32>,
@@ -36,15 +37,15 @@ pub(super) struct World {
     pub(super) ends: BTreeMap<JobId, u32>,
     pub(super) executions: u32,
     pub(super) application_ends: Vec<Outcome>,
-    /// Which incarnation took a savepoint last.
+    /// The incarnation that took each savepoint last.
     taken: BTreeMap<TriggerId, Incarnation>,
-    /// Savepoints that the engine took.
+    /// How many savepoints the engine took.
     pub(super) savepoints: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 struct MainRun {
-    /// Index of the next `execute()`.
+    /// The index of the next `execute()`.
     next: usize,
     waits_for: Option<JobId>,
 }
@@ -57,12 +58,13 @@ pub(super) enum Led {
 }
 
 impl World {
-    /// Somebody kills main() at this step.
+    /// A world whose main() is killed at this step.
     pub(super) fn killed_at(step: usize) -> Self {
         Self { kill_at: Some(step), ..Self::default() }
     }
 
-    /// One leader, until it leaves or has taken `steps` steps. `pick` chooses among what is wanted at once.
+    /// Runs one leader until it leaves or has taken `steps` steps. `pick` chooses among what is
+    /// wanted at once.
     pub(super) fn lead(&mut self, epoch: u64, steps: usize, pick: impl Fn(usize) -> usize) -> Led {
         let mut facts = Facts::new(Epoch(epoch), self.record.clone());
         (self.describe_ended, self.under_way) = (false, Vec::new());
@@ -135,7 +137,7 @@ impl World {
         }
     }
 
-    /// The leader's process is gone: main()'s tether ends main() with it, the cluster stays.
+    /// The leader's process is gone: main()'s tether ends main() with it, and the cluster stays.
     pub(super) fn crash(&mut self, with_cluster: bool) {
         self.main = None;
         self.describing = false;
@@ -144,7 +146,7 @@ impl World {
         }
     }
 
-    /// Somebody kills main(), if it runs.
+    /// Kills main() from outside, if it runs.
     fn kill_main(&mut self, facts: &mut Facts) {
         if facts.main == Main::Running && self.main.take().is_some() {
             let exit =
@@ -189,7 +191,7 @@ impl World {
         self.job(job).end.get_or_insert(end).clone()
     }
 
-    /// What the leader waits for: main() goes on, a job ends.
+    /// What the leader waits for: main() goes on, or a job ends.
     fn something_happens(&mut self, facts: &Facts) -> Vec<Fact> {
         if let Some(run) = &mut self.main {
             let settled = |job: &RecordedJob| job.end.is_some() && !job.is_to_be_published();
@@ -266,7 +268,7 @@ impl World {
             }
             Decision::Adopt { incarnation, endpoint } => match &self.cluster {
                 Some((of, jobs)) if *of == incarnation => {
-                    // An ended job is known to the cluster that ran it.
+                    // The cluster that ran an ended job knows the job.
                     let ended =
                         self.record.jobs.iter().filter(|(_, job)| job.end.is_some()).map(|(id, _)| *id);
                     vec![Fact::Adopted {
@@ -362,7 +364,8 @@ impl World {
                 let (of, _) = self.cluster.as_ref().expect("a live cluster");
                 assert_eq!(*of, incarnation);
                 if self.taken.insert(wish.trigger, incarnation).is_some_and(|by| by == incarnation) {
-                    // Asked for again, by this leader or the next one: still the same one.
+                    // The same savepoint is asked for again, by this leader or the next one, and is
+                    // not taken again.
                 } else {
                     self.savepoints += 1;
                 }

@@ -1,41 +1,43 @@
-//! The `execute()` calls of one main(): their order, and whether it can be relied on.
+//! The `execute()` calls of one main(): their order, and whether the order can be relied on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::JobId;
 
-/// Calls by their ids. The ids of one attempt are as many as its jobs.
+/// The calls by their ids: as many as the attempt has jobs.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     numbered: BTreeMap<String, Numbered>,
     /// How often each call is in flight: a retry may overtake the end of the call that it repeats.
     in_flight: BTreeMap<String, u32>,
-    /// Calls that were assigned an id and have not come yet: they have begun as far as their order goes.
+    /// The calls that were assigned an id and have not come yet. As far as their order goes, they
+    /// have begun.
     assigned: BTreeSet<String>,
-    /// The ids that were told for calls before their graphs existed.
+    /// The ids that calls were told before their graphs existed.
     told: BTreeMap<String, JobId>,
     overlapped: bool,
 }
 
-/// Which of the calls one is. It stays so for every repeat.
+/// The place of one call among the calls. A repeat of the call has the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Numbered {
-    /// Among all calls, from 0.
+    /// The position among all calls, from 0.
     pub(super) ordinal: u32,
-    /// What the job is called: an unnamed one by its ordinal.
+    /// The name of the job: the name in the call, or `job-<ordinal>` for an unnamed call.
     pub(super) name: String,
-    /// Among the calls of this name, from 0.
+    /// The position among the calls of this name, from 0.
     pub(super) occurrence: u32,
-    /// What the call said.
+    /// The name in the call.
     said: String,
 }
 
-/// The call id was used for a job of another name.
+/// The other name of the job that the call id was used for before.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OtherName(pub(super) String);
 
 impl Calls {
-    /// A call arrives: which one it is, and whether the order of this attempt's calls was ever left to chance.
+    /// Enters a call; answers its place, and whether the order of this attempt's calls was ever
+    /// left to chance.
     pub(super) fn enter(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
         let arrived = self.arrive(call_id, name)?;
         self.assigned.remove(call_id);
@@ -43,7 +45,7 @@ impl Calls {
         Ok(arrived)
     }
 
-    /// A call is announced: it has its number, and overlaps with others until it has come and gone.
+    /// Announces a call: it has its number, and overlaps with others until it has come and gone.
     pub(super) fn assign(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
         let again = self.numbered.contains_key(call_id);
         let arrived = self.arrive(call_id, name)?;
@@ -53,7 +55,7 @@ impl Calls {
         Ok(arrived)
     }
 
-    /// A call is told its job's id; the answer is the one that it was told first.
+    /// Tells a call its job's id. The answer is the id that the call was told first.
     pub(super) fn tell(&mut self, call_id: &str, job: JobId) -> JobId {
         *self.told.entry(call_id.to_owned()).or_insert(job)
     }
@@ -81,7 +83,7 @@ impl Calls {
         Ok((numbered, self.overlapped))
     }
 
-    /// A call is answered, or given up.
+    /// Notes that a call is answered or given up.
     pub(super) fn leave(&mut self, call_id: &str) {
         if let Some(times) = self.in_flight.get_mut(call_id) {
             *times -= 1;
@@ -97,7 +99,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Ordinal, and whether it overlaps.
+    /// The ordinal, and whether the call overlaps.
     fn enter(calls: &mut Calls, call_id: &str) -> (u32, bool) {
         let (numbered, overlapped) = calls.enter(call_id, call_id).unwrap();
         (numbered.ordinal, overlapped)
@@ -113,7 +115,7 @@ mod tests {
         assert_eq!(calls.tell("2", second), second);
     }
 
-    /// Ordinal and occurrence.
+    /// The ordinal and the occurrence.
     fn assign(calls: &mut Calls, call_id: &str, name: &str) -> (u32, u32) {
         let (numbered, _) = calls.assign(call_id, name).unwrap();
         (numbered.ordinal, numbered.occurrence)

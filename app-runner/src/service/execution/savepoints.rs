@@ -1,4 +1,4 @@
-//! Savepoints that main() asks for: wishes in the record, as anybody else's.
+//! Savepoints that main() asks for: they are wishes in the record like those of users.
 
 use proto::{JobId, Reason, TriggerId, api, job};
 
@@ -7,7 +7,7 @@ use crate::error::PortError;
 use crate::ports::PortResult;
 
 impl Execution {
-    /// Asks for a savepoint of one job; durable when this returns.
+    /// Asks for a savepoint of one job. The wish is durable when this returns.
     pub async fn request_savepoint(&self, job: JobId, wish: api::SavepointWish) -> PortResult<()> {
         self.known(job).await?;
         let wish = api::SavepointWish {
@@ -24,7 +24,7 @@ impl Execution {
         self.shared.refresh().await
     }
 
-    /// What became of one that was asked for; `None` while it is being taken.
+    /// The result of a savepoint that was asked for; `None` while the savepoint is being taken.
     pub async fn savepoint(&self, job: JobId, request_id: &str) -> PortResult<Option<job::Savepoint>> {
         let known = self.known(job).await?;
         let trigger = TriggerId::derive(request_id, job).to_string();
@@ -32,7 +32,7 @@ impl Execution {
         if settled.is_some() || self.shared.is_wished(request_id) {
             return Ok(settled);
         }
-        let text = format!("nobody asked for savepoint {request_id} of job {:?} ({job})", known.name);
+        let text = format!("savepoint {request_id} of job {:?} ({job}) was not asked for", known.name);
         Err(PortError::refused(Reason::JobNotFound, text))
     }
 }

@@ -16,7 +16,7 @@ async fn a_leader_that_is_superseded_in_the_record_hears_it_and_campaigns_above_
     let contender = contend(&world, "runner-0");
     let running = |a: &api::Application| a.main.as_ref().is_some_and(|main| main.pid != 0);
     soon("main()", world.until(running)).await;
-    // Its lease still holds as far as the leader knows, and the leader has nothing to write.
+    // The lease still holds as far as the leader knows, and the leader has nothing to write.
     let successor = EpochFence { application: world.application(), epoch: Epoch(7) };
     let ports = world.ports();
     ports.record.begin_attempt(&successor, &Holder::new("runner-9", 9), "").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_cancel_that_the_leader_has_not_heard_of_stands_above_the_end_that_the
 #[tokio::test]
 async fn artifacts_that_a_sweep_has_marked_are_put_again_and_pinned() {
     let world = world(|_| async { 0 }).await;
-    // The first write of a leader after its beginning pins.
+    // The first write of a leader after its beginning pins the artifacts.
     world.refuse_write(Problem::new(Reason::PayloadMissing, "it is being swept"));
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     assert_eq!(world.recorded().await.artifacts.len(), 1);

@@ -7,7 +7,7 @@ use proto::{JobId, Reason};
 
 use super::*;
 
-/// One `execute()` with this call id: what it was accepted as, and its end.
+/// One `execute()` with this call id: what the call was accepted as, and the job's end.
 async fn run(
     execution: &Execution,
     call_id: &str,
@@ -52,7 +52,7 @@ async fn a_job_gets_the_id_that_was_told_in_whatever_order_its_calls_come_and_in
     let world = world(|execution| async move {
         let first_time = EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0;
         let told = async |call: &str| execution.assign_job(call, "twin", None).await.unwrap();
-        // Another process, another call id: the ids have to be the same.
+        // Another process uses other call ids, and the ids of the jobs have to be the same.
         let call = |n: u32| format!("{n}-{}", if first_time { "monday" } else { "tuesday" });
         let (first, second) = (told(&call(1)).await, told(&call(2)).await);
         assert_eq!((first.1, second.1), (0, 1));
@@ -111,7 +111,7 @@ async fn where_a_name_is_one_job_every_call_of_it_is_told_the_same_id() {
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
 }
 
-/// The name of a job that says when it was executed is another one in the next attempt.
+/// A job whose name says when it was executed has another name in the next attempt.
 #[tokio::test]
 async fn a_job_that_is_found_by_its_position_has_the_id_that_was_told_and_runs_once() {
     static EXECUTIONS: AtomicU32 = AtomicU32::new(0);

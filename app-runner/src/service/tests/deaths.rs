@@ -1,4 +1,4 @@
-//! Processes of a cluster that die without ending it.
+//! Processes of a cluster that die without ending the cluster.
 
 use super::*;
 

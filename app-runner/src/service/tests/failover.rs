@@ -213,7 +213,7 @@ async fn a_leader_that_is_refused_for_good_gives_up_and_leaves_nothing_running()
     let error = soon("the contender's end", contender).await.unwrap().unwrap_err();
     assert!(error.is_permanent() && error.message == "not of this deployment", "{error:?}");
     assert_eq!(world.live_mains(), 0);
-    // One that is not refused goes on where it stood.
+    // A contender that is not refused goes on where the application stood.
     assert_eq!(code(contend(&world, "runner-1")).await, 0);
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::ports::artifacts::{Artifacts, Fetched, Wanted};
 use crate::ports::workspace::Workspace;
 
-/// Long enough for everything that can happen without anybody's doing.
+/// Waits long enough for everything that can happen without the test's doing.
 async fn a_while() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
@@ -148,14 +148,15 @@ async fn a_leader_whose_loop_does_not_run_loses_its_lease_although_its_tasks_do(
         () = soon("a turn while the loop runs", world.turned()) => {}
     }
 
-    // From here nobody polls its loop; its watchers and all else run on.
+    // From here on the test does not poll the leader's loop, while its watchers and all else run
+    // on.
     let turned = world.turned();
     tokio::pin!(turned);
     for _ in 0..1000 {
         assert!((&mut turned).now_or_never().is_none(), "renewed by a loop that does not run");
         tokio::task::yield_now().await;
     }
-    // Without renewals an elector gives the epoch to the next.
+    // Without renewals an elector gives the epoch to the next contender.
     world.lose_lease();
     let next = contend(&world, "runner-1");
     let taken_over = async {
@@ -199,7 +200,7 @@ async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_t
     assert_eq!(error.message, "task ExecutionService failed: its socket stopped listening");
     assert_eq!(world.live_mains(), 0, "no main() waits for a server that is gone");
 
-    // At once: the leadership was given up.
+    // The next contender leads at once, because the leadership was given up.
     let next = contend(&world, "runner-1");
     let taken_over = async {
         while count(&world, "main") < 2 {

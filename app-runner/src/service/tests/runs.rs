@@ -99,7 +99,7 @@ async fn a_cancel_stops_main_and_its_jobs() {
 
 #[tokio::test]
 async fn a_deadline_ends_a_main_that_never_ends() {
-    // It passes before anybody leads: the instant is absolute.
+    // The deadline is an absolute instant, which passes before any contender leads.
     let deadline = Some(prost_types::Duration { seconds: 0, nanos: 1 });
     let spec = api::ApplicationSpec { deadline, ..spec() };
     let world = world_of(spec, |_| std::future::pending()).await;
@@ -209,7 +209,8 @@ async fn an_application_that_is_ending_takes_no_further_job() {
     assert_eq!(refused.reason, Some(Reason::ApplicationEnding));
 }
 
-/// Runs main() while its runner hears nothing of what is written: the watch of a record may be late.
+/// Runs main() while its runner hears nothing of what is written, because the watch of a record may
+/// be late.
 async fn run_unheard<F, Fut>(program: F) -> i32
 where
     F: Fn(Execution) -> Fut + Send + Sync + 'static,
@@ -244,7 +245,7 @@ async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
     let exit = run_unheard(|execution| async move {
         accepted(&execution, "long").await;
         let watched = execution.watch_job(execution.job_id("long", 0)).await.is_ok();
-        // Not 0: that would wait for a job that never ends.
+        // Exit code 0 would wait for a job that never ends.
         if watched && execution.cancel_job(execution.job_id("long", 0), String::new()).await.is_ok() {
             3
         } else {
@@ -262,7 +263,7 @@ async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
         loop {
             match execution.read_result(quick).await.map(|_| ()) {
                 Err(error) if error.reason == Some(Reason::ResultNotReady) => tokio::task::yield_now().await,
-                // It is one without rows.
+                // The job has ended, and is one without rows.
                 answer => break i32::from(answer.unwrap_err().reason != Some(Reason::ResultNone)),
             }
         }

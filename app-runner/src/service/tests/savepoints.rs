@@ -1,8 +1,8 @@
-//! Savepoints that somebody asks for, through the driver, the verbs and the ports.
+//! Savepoints that a user asks for, through the driver, the verbs and the ports.
 
 use super::*;
 
-/// main() executes one job that runs until it is ended, and exits 0 if that SUCCEEDED.
+/// A main() that executes one job, which runs until it is ended, and exits 0 if the job SUCCEEDED.
 async fn with_a_long_job() -> World {
     let world = world(|execution| async move {
         let end = execute(&execution, "long").await.unwrap();

@@ -1,4 +1,4 @@
-//! Artifacts and the engine's description.
+//! The artifacts and the engine's description.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
-/// The program first. Names are those that main() finds the files under, so no two may be equal.
+/// The files of the application, the program first. main() finds the files under their names, so no
+/// two may be equal.
 fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<Named>, Failure> {
     let none = Vec::new();
     let pinned = record.application.as_ref().map_or(&none, |application| &application.artifacts);
@@ -93,7 +94,8 @@ fn last_part(uri: &str) -> String {
     proto::uri::file_name(path.rsplit('/').next().unwrap_or_default())
 }
 
-/// Into the directory that all attempts share, because paths get into job graphs, and linked into this attempt's.
+/// Fetches a file into the directory that all attempts share, because paths get into job graphs,
+/// and links the file into this attempt's directory.
 async fn fetch_one(
     shared: &Shared,
     file: &Named,
@@ -133,7 +135,8 @@ async fn fetch_one(
     })
 }
 
-/// A pinned artifact stays what it was, also when its source has changed or gone.
+/// Takes a pinned artifact from the record, so that the artifact stays what it was when its source
+/// has changed or gone.
 async fn from_record(shared: &Shared, digest: Digest, path: &Path, executable: bool) -> PortResult<u64> {
     shared
         .patiently("read a pinned artifact from the record", || async {
@@ -163,7 +166,8 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
             put(shared, &files, swept.load(Ordering::Relaxed)).await?;
             let pin = shared.ports.record.pin_artifacts(&shared.fence, pins.clone());
             or_refused(pin.await)?.map_err(|(PinRefused::PayloadMissing, error)| {
-                // A sweep is taking them, or has: present or not, they have to be put again.
+                // A sweep is taking the payloads, or has taken them: present or not, they have to
+                // be put again.
                 swept.store(true, Ordering::Relaxed);
                 PortError { kind: PortErrorKind::Away, ..error }
             })
@@ -178,13 +182,14 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
-/// Puts the bytes that are not there; all of them when what is there cannot be relied on.
+/// Puts the bytes that are not there, or all of them when what is there cannot be relied on.
 async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> PortResult<()> {
     let digests: Vec<Digest> = files.keys().copied().collect();
     let present = if all { BTreeSet::new() } else { shared.ports.payloads.present(&digests).await? };
     let missing = files.iter().filter(|(digest, _)| !present.contains(digest));
     let puts = missing.map(|(digest, path)| shared.ports.payloads.put_file(*digest, path));
-    // A full disk will not do for the artifacts what it may do for a small record later: say so and end.
+    // A full disk may take a small record later, but not the artifacts: the application is told and
+    // ends.
     try_join_all(puts).await.map_err(|error| match error.reason {
         Some(Reason::StoreFull) => PortError { kind: PortErrorKind::Refused, ..error },
         _ => error,
@@ -201,7 +206,9 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
             Ok(vec![Fact::Describing])
         }
         Ok(None) => {
-            // Nobody should want it any more; whoever does all the same has to wait for the record, not for a core.
+            // The end of `describe` calls its start off, so the start should not be wanted any
+            // more. When the driver still wants it, the next try comes after this pause, so that
+            // the driver waits for the record and keeps no core busy.
             shared.ports.clock.sleep(PAUSE).await;
             Ok(Vec::new())
         }
@@ -209,7 +216,8 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
             let record = shared.record.borrow().clone();
             let known = record.application.as_ref();
             if known.is_some_and(|application| application.terminal) {
-                // Nobody can sweep without the engine; its end must not be held up for that.
+                // The staging cannot be swept without the engine, but the application's end must
+                // not be held up for it.
                 let left = format!("staging of uncommitted jobs is not swept: {error}");
                 return Ok(vec![Fact::Swept { leftovers: vec![left] }]);
             }
@@ -227,7 +235,8 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
-/// A file as the engine is told of it: where it came from matters to it for files of this machine only, which have no secrets.
+/// A file as the engine is told of it. Where the file came from matters to the engine only for
+/// files of this machine, whose URIs hold no secret, so the URI is given masked.
 fn described(file: &engine::LocalArtifact) -> engine::LocalArtifact {
     engine::LocalArtifact { uri: Uri::new(&file.uri).masked(), ..file.clone() }
 }
@@ -246,7 +255,7 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
     let engine = &shared.ports.engine;
     let plan = shared.patiently("describe the cluster", || engine.plan(&subject));
     let launch = shared.patiently("describe main()", || engine.launch(&subject));
-    // The refusal of the program itself says more than one of the cluster's settings.
+    // The refusal of the program itself says more than a refusal of the cluster's settings.
     match join(launch, plan).await {
         (Ok(launch), Ok(plan)) => {
             warn(shared, &launch.warnings).await;
@@ -260,8 +269,8 @@ pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
-/// What an engine has to say of the application's options is told before main() is executed for the
-/// first time, and not again.
+/// Tells what an engine says of the application's options, before main() is executed for the first
+/// time, and not again.
 async fn warn(shared: &Arc<Shared>, warnings: &[String]) {
     let record = shared.record.borrow().clone();
     let main = record.application.as_ref().and_then(|application| application.main.as_ref());

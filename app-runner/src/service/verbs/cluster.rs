@@ -1,4 +1,4 @@
-//! Towards a live cluster.
+//! The steps towards a live cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,12 @@ use crate::ports::substrate::ReadyCluster;
 use crate::service::leading;
 use crate::service::shared::Shared;
 
-/// How long a cluster may take to answer an `Adopt`; what does not answer by then is asked after.
+/// How long a cluster may take to answer an `Adopt`. The substrate is asked about a cluster that
+/// does not answer by then.
 const ADOPT_WITHIN: Duration = Duration::from_secs(1);
 
-/// The pause before an incarnation follows one that died: doubled with each.
+/// The pause before another incarnation is begun: none after the first death that this attempt saw,
+/// four times `DEATH_PAUSE` after the second, then doubled with each, up to the longest.
 const DEATH_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_DEATH_PAUSE: Duration = Duration::from_secs(10);
 
@@ -27,7 +29,8 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Out
         shared.ports.clock.sleep(pause).await;
     }
     let engine = shared.engine.get().cloned().unwrap_or_default();
-    // One wish per death: a repeat after a lost answer asks for the same incarnation.
+    // The request id is one per death, so a repeat after a lost answer asks for the same
+    // incarnation.
     let request_id = format!("{}.{deaths}", shared.fence.epoch);
     let begun = shared.patiently("begin an incarnation", || {
         leading::begin_cluster(&shared.ports, &shared.fence, &request_id, cause, &engine)

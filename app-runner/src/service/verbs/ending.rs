@@ -15,13 +15,14 @@ use crate::service::leading::or_refused;
 use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 
-/// A record that is behind by a moment: the pause before it is read again.
+/// The pause before the record is read again when its last view lacks a job that came in just now.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// How often staging is tried to be swept before it is said to be left.
+/// How often a sweep of staging is tried before the staging is recorded as left.
 const SWEEP_TRIES: u32 = 5;
 
-/// How long output that its runner could not ship may hold up an end, and how often it is looked for. Lifecycle ships it.
+/// How long output that the runner could not ship may hold up an end, and how often the output is
+/// looked for. Lifecycle ships it.
 const SHIP_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -44,22 +45,22 @@ pub(super) async fn record(
         Ok(stands) => Ok(vec![Fact::EndRecorded(view::outcome(stands.outcome).unwrap_or(outcome))]),
         Err((EndRefused::Moved, _)) => Ok(read_again(shared).await),
         Err((EndRefused::WorkLeft, _)) => {
-            // A job that came in at the last moment.
+            // The work that is left is a job that came in at the last moment.
             shared.ports.clock.sleep(MOMENT).await;
             Ok(read_again(shared).await)
         }
     }
 }
 
-/// A process of the cluster that has just died may be what the application failed of: main() and
-/// the engine only know that it was gone.
+/// The failure with the deaths that may have caused it. main() and the engine only know that a
+/// process of the cluster was gone, but its death may be what the application failed of.
 fn with_deaths(why: &Failure, deaths: &[String]) -> Failure {
     let untold: Vec<&str> = deaths.iter().map(String::as_str).filter(|death| !is_told(why, death)).collect();
     if untold.is_empty() {
         return why.clone();
     }
-    // Into the first line, which every table shows; the way out and what main() said stay behind
-    // it.
+    // The deaths go into the first line, which every table shows; the way out and what main() said
+    // stay behind them.
     let first = why.message.find('\n').unwrap_or(why.message.len());
     let at = why.message[..first].find("; help: ").unwrap_or(first);
     let (said, rest) = why.message.split_at(at);
@@ -126,8 +127,10 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
     vec![Fact::Swept { leftovers: vec![format!("what jobs left below {}: {last}", places.join(", "))] }]
 }
 
-/// Ended jobs whose checkpoints are not to outlive them: those of which their cluster said so with the end, and, of an application that somebody
-/// cancelled, those whose end the leader said because no cluster could. Of any other one that fails without a cluster, somebody may go on from them.
+/// The ended jobs whose checkpoints are not to outlive them. These are the jobs whose cluster said
+/// so with the end, and, in an application that a user cancelled, the jobs whose end the leader
+/// recorded because no cluster could. A user may go on from the checkpoints of any other job that
+/// fails without a cluster.
 fn without_checkpoints(record: &proto::jobgraph::Record) -> Vec<String> {
     let Some(application) = &record.application else { return Vec::new() };
     let is_cancelled = application.outcome() == api::Outcome::Cancelled;
@@ -157,7 +160,8 @@ fn locations(record: &proto::jobgraph::Record) -> Vec<String> {
     locations
 }
 
-/// Of a committed job only what earlier incarnations staged; of any other everything.
+/// Whose staging may be removed: of a committed job only what earlier incarnations staged, of any
+/// other job everything.
 fn owners(record: &proto::jobgraph::Record) -> Vec<engine::StagingOwner> {
     let Some(application) = &record.application else { return Vec::new() };
     let current = application.cluster.as_ref().map_or(0, |cluster| cluster.incarnation);
@@ -194,8 +198,9 @@ pub(super) async fn remove_work(shared: &Arc<Shared>) -> Vec<Fact> {
     vec![Fact::WorkRemoved { leftovers }]
 }
 
-/// Waits for the last output to get into the record: who follows it hears of nothing more once the application is clean. What
-/// does not get there in time is told; it gets there later.
+/// Waits for the last output to get into the record, because a user who follows the output hears of
+/// nothing more once the application is clean. The answer names the output that does not get there
+/// in time; it gets there later.
 async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
     let clock = &shared.ports.clock;
     let end = clock.boot() + SHIP_WITHIN;

@@ -1,4 +1,4 @@
-//! Jobs: into the cluster, to their ends, and their outputs to final names.
+//! Jobs: their way into the cluster, to their ends, and of their outputs to final names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,13 @@ use crate::ports::{PortResult, view};
 use crate::service::retry::backoff;
 use crate::service::shared::Shared;
 
-/// How long cancelled jobs may take to record their ends before the leader says them.
+/// How long cancelled jobs may take to record their ends before the leader records them.
 const CANCEL_BOUND: Duration = Duration::from_secs(10);
 
 pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation) -> Outcome {
     let Some(submission) = submission(shared, job).await? else { return Ok(Vec::new()) };
-    // Before the cluster hears of it: a short job may have ended before another write came through.
+    // The record knows before the cluster hears of the job: a short job may have ended before
+    // another write came through.
     shared
         .patiently("record a submission", || {
             shared.ports.record.job_submitted(&shared.fence, job, incarnation)
@@ -45,7 +46,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
     Ok(vec![Fact::Submitted { job, incarnation }])
 }
 
-/// The stored graph. A job that the record's last view lacks was stored a moment ago: the record is asked.
+/// The stored graph of a job. A job that the latest record lacks was stored a moment ago, so the
+/// record is read anew.
 async fn submission(shared: &Shared, job: JobId) -> PortResult<Option<Submission>> {
     if shared.job(job).is_none() {
         shared.refresh().await?;
@@ -69,7 +71,8 @@ pub(super) async fn cancel(
         Err(error) if error.is_superseded() => Err(error),
         Err(error) if error.reason == Some(Reason::NotAdopted) => Ok(vec![Fact::AdoptAgain(incarnation)]),
         Err(error) => {
-            // Asked is asked; the bound of the wait says the end if the cluster does not.
+            // The job counts as asked to end. The bound of the wait records the end if the cluster
+            // does not.
             tracing::warn!("job {job} cannot be cancelled in its cluster: {error}");
             Ok(vec![Fact::CancelSent(job)])
         }
@@ -98,7 +101,7 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
         && let Some(incarnation) = live
         && let Err(error) = shared.ports.jobs.cancel(&shared.fence, incarnation, job, &why.message).await
     {
-        // It may never have known the job; its own end would come too late to count.
+        // The cluster may never have known the job; an end of its own would come too late to count.
         tracing::debug!("job {job} in its cluster: {error}");
     }
     shared.refresh().await?;
@@ -119,7 +122,8 @@ fn manifest(shared: &Shared, job: JobId) -> job::Manifest {
     shared.job(job).and_then(|job| job.end).and_then(|end| end.manifest).unwrap_or_default()
 }
 
-/// The end is committed, so this is tried until it works or somebody says `abandon`; why it does not is said once.
+/// Publishes a job's files. The end of the job is committed, so the publication is tried until it
+/// works or a user says `abandon`; each cause that keeps it from working is told once.
 async fn publish_files(shared: &Shared, job: JobId) -> PortResult<()> {
     let mut manifest = manifest(shared, job);
     let own = shared.own_jobs();
@@ -130,7 +134,8 @@ async fn publish_files(shared: &Shared, job: JobId) -> PortResult<()> {
         } else if manifest.files_digest.is_empty() {
             shared.ports.engine.publish(job, manifest.clone(), &own).await
         } else {
-            // The store hands out what it can read: here the places without their files.
+            // The store hands out what it can read of a damaged manifest: the places without their
+            // files.
             let digest = &manifest.files_digest;
             let text = format!("the list of its files is damaged in the record: payload {digest}");
             Err(PortError::refused(Reason::DataCorrupt, text))
@@ -140,13 +145,13 @@ async fn publish_files(shared: &Shared, job: JobId) -> PortResult<()> {
             Err(error) if matches!(error.kind, PortErrorKind::Superseded(_)) => return Err(error),
             Err(error) => error,
         };
-        // Without a reason it was `describe` that is away; it is started again.
+        // An error without a reason means that `describe` is away; it is started again.
         if let Some(reason) = error.reason {
             complain(shared, unpublished(shared, job, reason, &error.message)).await;
         }
         shared.ports.clock.sleep(backoff.next_delay()).await;
         if error.reason == Some(Reason::DataCorrupt) {
-            // Somebody may have restored it.
+            // An operator may have restored the payload.
             shared.refresh().await?;
             manifest = self::manifest(shared, job);
         }

@@ -1,4 +1,5 @@
-//! main(): the earlier one ended, this attempt's one started, watched and ended.
+//! The steps of main(): an earlier one is ended, and this attempt's one is started, watched and
+//! ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use crate::model::{Fact, Failure, Leave, MainExit, exit};
 use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
 
-/// Time for main() to end by itself after SIGTERM.
+/// The time that main() has to end by itself after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The pause before a main() that was killed is executed again: longer with each time.
+/// The pause before a main() that was killed is executed again, which is longer with each kill.
 const SHORTEST_KILL_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_KILL_PAUSE: Duration = Duration::from_secs(5);
 
@@ -79,14 +80,16 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     let main: Arc<dyn LiveMain> = match shared.ports.main.start(launch).await {
         Ok(main) => main.into(),
         Err(error) => {
-            // What had come of it has no owner and would end by itself, but maybe after the application.
+            // What came of the start has no owner and would end by itself, but maybe after the
+            // application.
             shared.ports.main.kill(&shared.fence).await;
             let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
             return Ok(vec![Fact::MainNotStarted(why)]);
         }
     };
     shared.keep_main(main.clone());
-    // In this order: its end must not overtake its start.
+    // The start is told before the task that waits for the exit is begun, so that the end of main()
+    // does not overtake its start.
     shared.tell(Fact::MainStarted).await;
     let exit = until_exit(shared.clone(), main.clone()).instrument(tracing::Span::current());
     shared.spawn("main()'s exit", exit);
@@ -99,8 +102,8 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
     Ok(Vec::new())
 }
 
-/// Tells the machine of main()'s end, then of its output being safe. Both are bounded by the ports; the machine that does not listen
-/// any more is no error.
+/// Tells the driver of main()'s end, then of its output being safe. Both waits are bounded by the
+/// ports. A driver that does not listen any more is no error.
 async fn until_exit(shared: Arc<Shared>, main: Arc<dyn LiveMain>) {
     let exited = end_of(&shared, &*main).await;
     for fact in facts_of(&shared, exited) {
@@ -155,17 +158,19 @@ pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Outcome {
     Ok(vec![Fact::MainKillRecorded])
 }
 
-/// How this attempt's main() ended. `kills`: how often main() was killed, 0 when this is the end.
+/// How this attempt's main() ended. `kills` says how often main() was killed; 0 when this is its
+/// end.
 async fn main_end(shared: &Shared, kills: u32) -> MainEnd {
     let exit = match shared.main() {
         Some(main) => end_of(shared, &*main).await.exit,
-        // An earlier attempt's main() that had ended well by itself.
+        // This is an earlier attempt's main() that had ended well by itself.
         None => exit::exited(0),
     };
     MainEnd { exit, stderr_tail: shared.stderr_tail(), kills }
 }
 
-/// Whatever has killed it may not be over yet: memory that others take comes back in a while.
+/// Waits before the attempt leaves main() to the next one, because the cause of a kill may not be
+/// over yet: memory that other processes take comes back in a while.
 pub(super) async fn execute_again(shared: &Arc<Shared>, kills: u32) -> Vec<Fact> {
     let mut backoff = Backoff::new(SHORTEST_KILL_PAUSE, LONGEST_KILL_PAUSE);
     let pause = (0..kills).map(|_| backoff.next_delay()).last().unwrap_or_default();

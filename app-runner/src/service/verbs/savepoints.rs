@@ -1,4 +1,4 @@
-//! Savepoints that somebody asked for.
+//! Savepoints that a user or main() asked for.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::{Outcome, PAUSE};
 use crate::model::{Fact, Failure, Wish};
 use crate::service::shared::Shared;
 
-/// Asks until it is known what became of it; the decision is dropped when it is not to be asked any more. The engine bounds how long a savepoint
-/// may take.
+/// Asks the cluster until the result of a savepoint is known. The driver drops the decision when
+/// the savepoint is not to be asked for any more. The engine bounds how long a savepoint may take.
 pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarnation) -> Outcome {
     let result = loop {
         let asked = shared
@@ -23,7 +23,8 @@ pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarna
                     break not_taken(wish, &Failure::new(Reason::SavepointFailed, answer.message));
                 }
                 SavepointState::Pending => {}
-                // Of a newer build: what it means, the next answer may say.
+                // A newer build may answer a state that this one does not know; the next answer may
+                // say what it means.
                 SavepointState::Unspecified => shared.ports.clock.sleep(PAUSE).await,
             },
             Err(error) if error.is_superseded() => return Err(error),
@@ -33,7 +34,7 @@ pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarna
             Err(error) if error.reason == Some(Reason::IncarnationSuperseded) => {
                 return Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]);
             }
-            // An engine of before there were savepoints gives no reason at all.
+            // An engine from before there were savepoints gives no reason at all.
             Err(error) => break not_taken(wish, &error.failure(Reason::SavepointUnsupported)),
         }
     };

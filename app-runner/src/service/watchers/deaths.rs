@@ -1,6 +1,6 @@
-//! Processes of a cluster that die and are started again: each death is told while it happens, with
-//! its cause, since a cluster whose processes keep dying looks from outside as if nothing happened
-//! at all.
+//! Processes of a cluster that die and are started again. Each death is told while it happens, with
+//! its cause, because a cluster whose processes keep dying looks from outside as if nothing
+//! happened at all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,15 @@ use proto::api;
 use super::Shared;
 use crate::ports::substrate::Death;
 
-/// Every one of so many is told; of a loop that goes on, the next is at twice as many.
+/// The first so many deaths of a process are each told. Of a loop that goes on, only counts that
+/// are powers of two are told after that.
 const TOLD_EACH: u32 = 4;
 
 /// The condition that is false while a process of the present incarnation has died.
 pub(in crate::service) const CONDITION: &str = "ProcessesLive";
 
-/// `taskmanager-0: restart 3; cause: exit code 1 (java.lang.OutOfMemoryError: Java heap space)`.
+/// One line for a death: `taskmanager-0: restart 3; cause: exit code 1 (java.lang.OutOfMemoryError:
+/// Java heap space)`.
 pub(in crate::service) fn sentence(death: &Death) -> String {
     format!("{}: restart {}; cause: {}", death.process, death.count, death.cause)
 }
@@ -27,8 +29,8 @@ fn is_told(count: u32) -> bool {
     count <= TOLD_EACH || count.is_power_of_two()
 }
 
-/// Tells each death: in the log, as an event, and as a condition until another incarnation is
-/// begun.
+/// Tells each death in the log, as an event, and as a condition that stands until another
+/// incarnation is begun.
 pub(super) async fn told(shared: Arc<Shared>) {
     let mut deaths = shared.deaths.subscribe();
     let mut said = BTreeMap::new();
@@ -86,7 +88,7 @@ async fn tell(shared: &Shared, incarnation: u64, death: &Death) {
     }
 }
 
-/// An earlier leader of the same incarnation has told it.
+/// Whether an earlier leader of the same incarnation has told the death.
 fn is_in_record(shared: &Shared, incarnation: u64, text: &str) -> bool {
     let record = shared.record.borrow();
     let Some(application) = &record.application else { return false };
@@ -95,8 +97,8 @@ fn is_in_record(shared: &Shared, incarnation: u64, text: &str) -> bool {
         && application.conditions.iter().any(|known| known.r#type == CONDITION && known.message == text)
 }
 
-/// Deaths that the end of an application is told with: those of its last minute may be what it
-/// ended of.
+/// The last death of each process. The end of an application names those of its last minute,
+/// because the application may have ended of them.
 #[derive(Default)]
 pub(in crate::service) struct Recent(BTreeMap<String, (Boot, Death)>);
 
@@ -108,7 +110,7 @@ impl Recent {
         self.0.insert(death.process.clone(), (now, death.clone()));
     }
 
-    /// One sentence each.
+    /// The deaths that may have caused an end now, one sentence each.
     pub(in crate::service) fn before(&self, now: Boot) -> Vec<String> {
         let recent = self.0.values().filter(|(at, _)| now.saturating_duration_since(*at) <= RECENT);
         recent.map(|(_, death)| sentence(death)).collect()
