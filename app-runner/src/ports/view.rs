@@ -10,7 +10,8 @@ use crate::model::{
     RecordedJobEnd, RecordedMain, Wish,
 };
 
-/// What decisions need of a record. Ids and values that this build does not know are refused.
+/// What decisions need of a record. A malformed id of a job or of a graph is refused. A value that
+/// this build does not know counts as one that was not given.
 pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
     let empty = api::Application::default();
     let application = wire.application.as_ref().unwrap_or(&empty);

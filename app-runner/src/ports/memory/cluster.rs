@@ -32,7 +32,7 @@ impl State {
     /// The processes of an incarnation, if they run.
     fn running(&mut self, incarnation: Incarnation) -> PortResult<&mut Processes> {
         let cluster = self.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
-        cluster.ok_or_else(|| PortError::away("nobody listens"))
+        cluster.ok_or_else(|| PortError::away("no such cluster listens"))
     }
 }
 

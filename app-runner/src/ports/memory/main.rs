@@ -19,7 +19,7 @@ use crate::service::execution::Execution;
 pub(super) enum Fate {
     Runs,
     Exited(i32),
-    /// Its runner has ended it.
+    /// A runner has ended it: its own, or that of a successor.
     Stopped,
     /// Another process has ended it.
     Killed,
