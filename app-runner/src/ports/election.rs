@@ -76,8 +76,8 @@ impl ElectorElection {
 }
 
 impl ElectorElection {
-    /// Makes the lock's file, also before any main() has held the lock, because the elector takes a
-    /// lock for free only if its file is there.
+    /// Makes the lock's file, also before any main() has held the lock, because the elector regards
+    /// a lock as free only if its file is there.
     fn make_lock_file(&self) {
         let parent = self.lock_file.parent().map_or(Ok(()), |directory| {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use super::PortResult;
 use crate::error::PortError;
 
-/// The processes of clusters, wherever they run. A cluster is one incarnation. The runner decides
-/// which incarnation there is to be, and the substrate makes it so and tells what becomes of it.
+/// The processes of clusters, wherever they run. The runner decides which incarnation of a cluster
+/// there is to be, and the substrate makes it so and tells what becomes of it.
 #[async_trait]
 pub trait Substrate: Send + Sync {
     /// Realises the roles of an incarnation and waits until they are ready. Processes that die and
