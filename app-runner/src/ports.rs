@@ -1,10 +1,11 @@
-//! Everything outside of a runner: a module for each thing, its trait first, then what stands behind
-//! it in a real run. The durable record is the exception: its trait is a crate of its own,
-//! [`record`]. The wire's messages are used as they are where they are only passed on; what
-//! decisions rest on is translated into the model's words in [`view`].
+//! Everything outside of a runner. Each thing has a module of its own, with its trait first and
+//! then what stands behind the trait in a real run. The durable record is the exception: its trait
+//! is a crate of its own, [`record`]. The wire's messages are used as they are where they are only
+//! passed on, and [`view`] translates into the model's words what decisions rest on.
 //!
-//! Law of every port: a call may be repeated after any error, and a repeat that finds the thing done answers as the
-//! first one did. Nothing here retries for ever: that is the service's choice, by [`PortError::is_away`].
+//! Law of every port: a call may be repeated after any error, and a repeat that finds the thing
+//! done succeeds. No port retries for ever, because whether to ask again is the service's choice,
+//! by [`PortError::is_away`].
 
 pub mod artifacts;
 pub mod election;
@@ -41,26 +42,26 @@ pub type PortResult<T> = Result<T, PortError>;
 /// All that a runner reaches out to.
 #[derive(Clone)]
 pub struct Ports {
-    /// Who leads.
+    /// The campaigns for the leadership of the application.
     pub election: Arc<dyn Election>,
-    /// The durable record.
+    /// The durable record of the application.
     pub record: Arc<dyn Record>,
-    /// The tokens that the record answered.
+    /// The tokens that the record answered to this runner.
     pub keyring: Keyring,
-    /// Bytes by digest, in the record.
+    /// The bytes that the record keeps by digest.
     pub payloads: Arc<dyn Payloads>,
-    /// Bytes from anywhere.
+    /// The files that the application names, from anywhere.
     pub artifacts: Arc<dyn Artifacts>,
-    /// The engine's `describe`.
+    /// The engine's `describe` process.
     pub engine: Arc<dyn Engine>,
     /// The processes of clusters.
     pub substrate: Arc<dyn Substrate>,
-    /// Jobs in the cluster.
+    /// The jobs in the cluster.
     pub jobs: Arc<dyn Jobs>,
-    /// main().
+    /// The process of main().
     pub main: Arc<dyn MainProcess>,
-    /// Directories.
+    /// The application's directories on this host.
     pub workspace: Arc<dyn Workspace>,
-    /// Time.
+    /// The clock of all waits.
     pub clock: SharedClock,
 }

@@ -3,8 +3,9 @@
 
     python3 tools/absences [ROOT]
 
-prints what is where it must not be; the exit code is 1 if there is anything. What may be where, and
-why, is the data of `table.py`. `make check` calls this; `test_absences.py` plants each fault.
+prints each thing that is where it must not be, and exits with 1 if there is any. What may be where,
+and why, is the data of `table.py`. `make check` runs this program, and `test_absences.py` plants
+each fault.
 """
 
 import argparse
@@ -18,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def main() -> int:
-    """Reads, judges, prints."""
+    """Reads the tree, judges it and prints what is wrong."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("root", nargs="?", type=pathlib.Path, default=HERE)

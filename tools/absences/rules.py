@@ -1,4 +1,4 @@
-"""What is wrong with a tree, rule by rule."""
+"""The rules, and what is wrong with a tree by each of them."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ PAGE = "ARCHITECTURE.md"
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Wrong:
-    """One thing that is where it must not be, or a permission that nobody needs."""
+    """One thing that is where it must not be, or a permission that no code needs."""
 
     place: str
     line: int
@@ -27,7 +27,7 @@ class Wrong:
 
 
 def check(tree: Tree) -> list[Wrong]:
-    """All that is wrong."""
+    """All that is wrong with a tree, in the order of its places."""
     code = tree.shipped()
     found = [wrong for rule in [*OF_CRATES, page] for wrong in rule(tree)]
     found += [wrong for absence in table.ABSENCES for wrong in misplaced(absence, code)]
@@ -51,7 +51,7 @@ def crates(tree: Tree) -> list[Wrong]:
 
 
 def tests(tree: Tree) -> list[Wrong]:
-    """What tests link besides stands in a list of its own."""
+    """The crates that only tests link stand in a list of their own."""
     found, used = [], set()
     for crate in tree.crates.values():
         besides = (crate.for_tests & tree.crates.keys()) - crate.needs
@@ -63,13 +63,13 @@ def tests(tree: Tree) -> list[Wrong]:
 
 
 def services(tree: Tree) -> list[Wrong]:
-    """No service links a service, and none links an engine, not even through another crate."""
+    """No service links a service or an engine, not even through another crate."""
     remedy = "they are processes of their own: speak proto"
     return apart(tree, "services", table.SERVICES, [*table.SERVICES, *table.ENGINES], remedy)
 
 
 def engines(tree: Tree) -> list[Wrong]:
-    """No engine links a service, the control plane no engine, not even through another crate."""
+    """No engine links a service, nor `mainspring` an engine, not even through another crate."""
     of_engine = "what an engine needs of a service, it asks through `client`"
     of_host = "`mainspring` finds an engine by name and asks it over `mainspring.engine.v1`"
     found = apart(tree, "engines", table.ENGINES, table.SERVICES, of_engine)
@@ -77,7 +77,7 @@ def engines(tree: Tree) -> list[Wrong]:
 
 
 def libraries(tree: Tree) -> list[Wrong]:
-    """A library that is one crate's affair is linked by that crate only."""
+    """A library that is the affair of some crates is linked by those crates only."""
     found = []
     for library, allowed in table.LIBRARIES.items():
         users = {crate.name for crate in tree.crates.values() if library in crate.needs}
@@ -112,12 +112,12 @@ def page(tree: Tree) -> list[Wrong]:
 
 
 OF_CRATES = [crates, tests, services, engines, libraries, rooms]
-# In the order of ARCHITECTURE.
+# The names of all rules, in the order of ARCHITECTURE.
 NAMES = [*(rule.__name__ for rule in OF_CRATES), *(absence.name for absence in table.ABSENCES)]
 
 
 def misplaced(absence: table.Absence, code: dict[str, str]) -> list[Wrong]:
-    """Where code stands that must not, and places that do not need their permission any more."""
+    """Code that stands where it must not, and permissions that their places need no more."""
     found, needed = [], set()
     for name, text in code.items():
         if not re.search(absence.within, name) or re.search(absence.rooms, name):
@@ -141,18 +141,18 @@ def covers(place: str, name: str) -> bool:
 
 @functools.cache
 def standing(pattern: str, text: str) -> list[tuple[int, str]]:
-    """Where a pattern stands: lines and words."""
+    """The lines where a pattern stands, with the words that match."""
     return [(text.count("\n", 0, at.start()) + 1, at[0]) for at in re.finditer(pattern, text)]
 
 
 def too_much(crate: Crate, rule: str, other: str, remedy: str) -> Wrong:
-    """A crate that links what it must not."""
+    """The error of a crate that links what it must not."""
     manifest = f"{crate.directory}/Cargo.toml"
     return Wrong(manifest, crate.line(other), rule, f"{crate.name} depends on {other}: {remedy}")
 
 
 def apart(tree: Tree, rule: str, these: list[str], those: list[str], remedy: str) -> list[Wrong]:
-    """Crates of `these` that reach one of `those`, by the ways that meet none before."""
+    """Crates of `these` that reach one of `those`, by ways that meet no other of `those` first."""
     found = []
     for name in these:
         for way in ways(tree, name):
@@ -177,7 +177,10 @@ def ways(tree: Tree, start: str) -> list[list[str]]:
 
 
 def stale(rule: str, after: str, entry: str) -> Wrong:
-    """A permission that nobody needs: the first `entry` of the table behind the words `after`."""
+    """The error of a permission that no code needs.
+
+    Its place is the first `entry` of the table behind the words `after`.
+    """
     text = pathlib.Path(table.__file__).read_text()
     at = text.find(f'"{entry}"', max(text.find(after), 0))
     what = f'"{entry}" is not needed any more: remove it'

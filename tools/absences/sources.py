@@ -1,8 +1,8 @@
 """Rust as the rules read it: without comments, texts and test code.
 
-What is test code: files below `tests/`, `examples/` and `benches/` of a crate; crates that only
-tests link; and what `#[cfg(test)]` stands before, a block as well as a module in a file of its own
-with all that lies below it.
+Test code is: files below `tests/`, `examples/` and `benches/` of a crate; crates that only tests
+link; and the item that follows a `#[cfg(test)]`, be it a block or a module in a file of its own
+with all that lies below that module.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ class Crate:
     for_tests: set[str]
 
     def line(self, dependency: str) -> int:
-        """Where its manifest names a dependency."""
+        """The line where the manifest names a dependency; 1 if none does."""
         for number, line in enumerate(self.manifest.splitlines(), 1):
             if re.match(rf'"?{re.escape(dependency)}\b', line):
                 return number
@@ -51,7 +51,7 @@ class Tree:
     """The files of a checkout."""
 
     def __init__(self, root: pathlib.Path) -> None:
-        # What is not added yet is looked at, too.
+        # Files that are not added to git yet are looked at, too.
         which = ["-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(
             ["git", "-C", str(root), "ls-files", *which, "--", *KINDS],
@@ -63,7 +63,7 @@ class Tree:
         self.test_modules = self.find_test_modules()
 
     def crate(self, name: str) -> Crate | None:
-        """The crate of a manifest; the workspace's own manifest is none."""
+        """The crate of a manifest. A manifest without a package, the workspace's own, has none."""
         if pathlib.PurePath(name).name != "Cargo.toml":
             return None
         read = tomllib.loads(self.texts[name])
@@ -84,7 +84,7 @@ class Tree:
         )
 
     def find_test_modules(self) -> list[str]:
-        """Modules of tests in files of their own, as paths without `.rs`."""
+        """The modules of tests that are files of their own, as paths without `.rs`."""
         found = []
         for name, text in self.texts.items():
             path = pathlib.PurePath(name)
@@ -104,24 +104,24 @@ class Tree:
         return any(name.startswith((f"{module}.rs", f"{module}/")) for module in self.test_modules)
 
     def shipped(self) -> dict[str, str]:
-        """Every source file that ships, as code."""
+        """The code of every source file that ships."""
         sources = (name for name in self.texts if name.endswith((".rs", ".java")))
         return {name: self.code(name) for name in sources if not self.is_test(name)}
 
     def code(self, name: str) -> str:
-        """One file, each line in its place."""
+        """The code of one file, in which each line keeps its place."""
         text = self.texts[name]
         return without_tests(text)[0] if name.endswith(".rs") else without_texts(text)
 
 
 def blank(text: str) -> str:
-    """As many lines and columns of nothing."""
+    """A text of blanks with as many lines and columns."""
     return re.sub(r"[^\n]", " ", text)
 
 
 @functools.cache
 def without_texts(text: str) -> str:
-    """Comments, strings and characters blanked."""
+    """The text with comments, strings and characters blanked."""
     kept, at = [], 0
     while token := TOKEN.search(text, at):
         start, end = token.span()
@@ -136,7 +136,7 @@ def without_texts(text: str) -> str:
 
 
 def end_of_comment(text: str, at: int) -> int:
-    """Where the comment ends that has begun before `at`: Rust's nest."""
+    """Where the comment ends that has begun before `at`. Comments nest, as in Rust."""
     depth = 1
     for mark in re.finditer(r"/\*|\*/", text[at:]):
         depth += 1 if mark[0] == "/*" else -1
@@ -147,7 +147,7 @@ def end_of_comment(text: str, at: int) -> int:
 
 @functools.cache
 def without_tests(text: str) -> tuple[str, list[str]]:
-    """Code without the items of tests, and those modules of tests that are in other files."""
+    """The code without the items of tests, and the modules of tests that are in other files."""
     code = without_texts(text)
     modules = []
     for found in reversed(list(OF_TEST.finditer(code))):
@@ -161,7 +161,7 @@ def without_tests(text: str) -> tuple[str, list[str]]:
 
 
 def end_of_item(code: str, at: int) -> int:
-    """Where the item ends that begins at `at`: after its block, or its semicolon."""
+    """Where the item ends that begins at `at`, which is after its block or its semicolon."""
     depth = 0
     for place in range(at, len(code)):
         letter = code[place]

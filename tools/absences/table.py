@@ -2,7 +2,7 @@
 
 The order is that of ARCHITECTURE's section "Invariants of absence". A place is a file, or a
 directory with a `/` at its end. Each place that may do what others must not has its reason, and a
-place that does it no more is an error, too: these lists only shrink.
+permission that its place does not need any more is an error, too, so these lists only shrink.
 """
 
 import dataclasses
@@ -10,10 +10,10 @@ import dataclasses
 SERVICES = ["app-runner", "artifact-fetcher", "jobgraph-store", "leader-elector", "lifecycle"]
 ENGINES = ["jobs-service", "mainspring-datafusion", "mainspring-flink"]
 
-# Crates that only tests link: all that they hold is test code.
+# The crates that only tests link, so all that they hold is test code.
 OF_TESTS = ["e2e", "trespass"]
 
-# Which of our crates each one depends on, in what ships.
+# The crates of the workspace that each crate depends on, in what ships.
 CRATES = {
     "proto": [],
     "record": ["proto"],
@@ -35,7 +35,7 @@ CRATES = {
     "e2e": [],
 }
 
-# What the tests of any crate may link besides.
+# The crates that the tests of any crate may link besides, each with its reason.
 FOR_TESTS = {
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
@@ -45,7 +45,7 @@ FOR_TESTS = {
     "trespass": "tries every method of a service with every kind of token",
 }
 
-# Which crates link a library that is one crate's own affair, or that of a few.
+# The crates that link a library which is the affair of one crate, or of a few.
 LIBRARIES = {
     "datafusion": ["mainspring-datafusion", "mainspring-sdk"],
     "redb": ["jobgraph-store", "leader-elector", "redb-file"],
@@ -54,7 +54,7 @@ LIBRARIES = {
     "axum": ["mainspring-flink"],
 }
 
-# What every service has, below its directory.
+# The files that every service has, below its directory.
 ROOMS = [
     "README.md",
     "src/lib.rs",
@@ -69,16 +69,16 @@ ROOMS = [
 
 @dataclasses.dataclass(frozen=True)
 class Absence:
-    """Code that stands in a few places only."""
+    """A pattern of code that stands in a few places only."""
 
     name: str
-    # What is looked for, in code without comments, texts and tests.
+    # The pattern that is looked for, in code without comments, texts and tests.
     pattern: str
-    # What to do instead.
+    # What a contributor does instead, as the message says it.
     remedy: str
-    # The files that may have it, each with its reason.
+    # The files that may have the pattern, each with its reason.
     places: dict[str, str] = dataclasses.field(default_factory=dict)
-    # Which files are looked at, and rooms that may have it in every crate.
+    # The files that are looked at, and the rooms that may have the pattern in every crate.
     within: str = r"\.rs$"
     rooms: str = r"$^"
 
@@ -230,7 +230,7 @@ ABSENCES = [
     ),
     Absence(
         "expects",
-        # `self.expect(…)` is a method of ours.
+        # `self.expect(…)` is a method of this workspace.
         r"(?<!\bself)\.expect(?:_err)?\(",
         "return an error, or name the file and what makes the case impossible",
         {

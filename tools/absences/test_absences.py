@@ -17,7 +17,8 @@ LINKED = "[dependencies]\n"
 LINKED_BY_TESTS = "[dev-dependencies]\n"
 JAVA = "engines/flink/java/io/mainspring/flink/CannotRun.java"
 
-# For each rule a file, what is found there or "" for its end, and what follows it then.
+# For each rule: a file, the words there that the fault follows ("" for the file's end), and the
+# fault.
 FAULTS = {
     "crates": ("record/Cargo.toml", LINKED, "chassis.workspace = true\n"),
     "tests": ("lifecycle/Cargo.toml", LINKED_BY_TESTS, "artifact-fetcher.workspace = true\n"),
@@ -42,7 +43,7 @@ FAULTS = {
 
 
 class Copied(unittest.TestCase):
-    """With a copy of the sources that a test may change."""
+    """Tests over a copy of the sources that they may change."""
 
     @classmethod
     def setUpClass(cls):
@@ -56,7 +57,7 @@ class Copied(unittest.TestCase):
 
     @contextlib.contextmanager
     def changed(self, name, text):
-        """A file with another text; with None it is away."""
+        """Gives a file another text for a while; with None the file is removed for a while."""
         file = self.root / name
         old = file.read_text() if file.exists() else None
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ class Copied(unittest.TestCase):
 
     @contextlib.contextmanager
     def inserted(self, name, after, text):
-        """A file with `text` behind `after`, or at its end; gives the line of `text`."""
+        """Puts `text` behind `after`, or at the end, for a while, and gives the line of `text`."""
         old = (self.root / name).read_text()
         at = old.index(after) + len(after) if after else len(old)
         with self.changed(name, old[:at] + text + old[at:]):
@@ -85,7 +86,7 @@ class Copied(unittest.TestCase):
 
 
 class Faults(Copied):
-    """What must not be there."""
+    """Each fault is found, at its place and by its rule."""
 
     def test_the_sources_as_they_are_have_none(self):
         self.assertEqual([], [str(wrong) for wrong in self.found()])
@@ -145,7 +146,7 @@ class Permissions(Copied):
 
     def test_of_a_place(self):
         for absence in table.ABSENCES:
-            # Directories hold many files; their permission is one of a whole crate.
+            # Directories hold many files, and their permission is that of a whole crate.
             for place in [place for place in absence.places if not place.endswith("/")][-1:]:
                 with self.subTest(absence.name), self.changed(place, ""):
                     self.assertEqual(1, len(self.stale(absence.name, place)))
@@ -162,7 +163,7 @@ class Permissions(Copied):
 
 
 class Shipped(unittest.TestCase):
-    """What counts as code that ships."""
+    """Tests of what counts as code that ships."""
 
     def left(self, text):
         return "".join(sources.without_tests(text)[0].split())

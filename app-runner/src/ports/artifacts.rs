@@ -1,4 +1,4 @@
-//! Bytes from anywhere, by `mainspring.artifact.v1`.
+//! Files from anywhere, by `mainspring.artifact.v1`.
 
 use std::path::PathBuf;
 
@@ -10,50 +10,51 @@ use tokio::sync::watch;
 use super::PortResult;
 use crate::error::PortError;
 
-/// Bytes from anywhere, once.
+/// Files from anywhere, which are fetched once for a host.
 #[async_trait]
 pub trait Artifacts: Send + Sync {
-    /// Fetches one file. `activity` hears lines such as `carriers.sql 12 of 80 MB`.
+    /// Fetches one file. `activity` gets lines such as `carriers.sql 12 of 80 MB` while the fetch
+    /// lasts.
     async fn fetch(
         &self,
         application: &ApplicationRef,
         wanted: &Wanted,
         activity: &watch::Sender<String>,
     ) -> PortResult<Fetched>;
-    /// The application needs nothing any more.
+    /// Says that the application needs none of its files any more.
     async fn release(&self, application: &ApplicationRef) -> PortResult<()>;
 }
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Where it comes from.
+    /// The address of the file.
     pub uri: Uri,
-    /// Its digest, where it is known.
+    /// The digest of the file, where it is known.
     pub digest: Option<Digest>,
-    /// Where to put it, absolute; `None` only warms the cache.
+    /// The absolute path where the file is to appear. With `None` the fetch only warms the cache.
     pub link_to: Option<PathBuf>,
-    /// Mark it executable.
+    /// Whether the file is made executable.
     pub executable: bool,
 }
 
 /// A file that was fetched and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Of its bytes.
+    /// The digest of the file's bytes.
     pub digest: Digest,
-    /// Of the whole.
+    /// The size of the whole file.
     pub size_bytes: u64,
-    /// The verified file on this host.
+    /// The path of the verified file on this host.
     pub path: PathBuf,
 }
 
-/// The fetcher of this host.
+/// The artifact-fetcher of this host.
 #[derive(Debug, Clone)]
 pub struct FetcherArtifacts(fetcher::Artifacts);
 
 impl FetcherArtifacts {
-    /// Over a client that carries the contender's credential.
+    /// Fetches over a client that carries the contender's credential.
     pub fn new(artifacts: fetcher::Artifacts) -> Self {
         Self(artifacts)
     }
@@ -81,7 +82,8 @@ impl Artifacts for FetcherArtifacts {
         let artifact = fetched.artifact.unwrap_or_default();
         let digest = artifact.digest.parse::<Digest>();
         let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
-        // Where a directory is shared the file lies where it was asked for; elsewhere it is where the fetcher says.
+        // Where a directory is shared with the fetcher, the file lies where it was asked for.
+        // Elsewhere the file is where the fetcher says.
         let linked = wanted.link_to.clone().filter(|path| path.exists());
         let path = linked.unwrap_or_else(|| fetched.path.into());
         Ok(Fetched { digest, size_bytes: artifact.size_bytes, path })
@@ -92,7 +94,7 @@ impl Artifacts for FetcherArtifacts {
     }
 }
 
-/// What the leader is doing, for the beat.
+/// The line about a fetch that the leader's beat carries.
 fn line(uri: &Uri, done: u64, total: u64) -> String {
     const MB: u64 = 1_000_000;
     let path = uri.expose().split(['?', '#']).next().unwrap_or_default();

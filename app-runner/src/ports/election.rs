@@ -1,4 +1,4 @@
-//! Who leads, by `mainspring.election.v1`.
+//! The campaign for the leadership, by `mainspring.election.v1`.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -17,13 +17,15 @@ use tokio::sync::watch;
 
 use super::PortResult;
 
-/// Pauses before an elector that is away is asked again who stands by.
+/// The pauses, shortest and longest, before an elector that is away is asked again which contenders
+/// stand by.
 const OBSERVE_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// A campaign for the leadership of one application.
+/// The elector, as a contender for the leadership of one application calls it.
 #[async_trait]
 pub trait Election: Send + Sync {
-    /// Waits until elected, for as long as that takes; dropping it withdraws. The epoch is above `at_least`.
+    /// Waits until this contender is elected, for as long as that takes. Dropping the future
+    /// withdraws from the campaign. The epoch that is granted is above `at_least`.
     async fn campaign(
         &self,
         application: &ApplicationRef,
@@ -31,28 +33,32 @@ pub trait Election: Send + Sync {
     ) -> PortResult<Box<dyn Leadership>>;
 }
 
-/// One leadership; it is renewed in the background for as long as this lives.
+/// One leadership. The lease is renewed in the background for as long as this value lives, so a
+/// leader that has left its work and dropped the value is succeeded when the lease runs out.
 #[async_trait]
 pub trait Leadership: Send + Sync {
-    /// Its number.
+    /// The epoch of this leadership.
     fn epoch(&self) -> Epoch;
-    /// Why there was a change of leader; empty for the first.
+    /// Why the previous leadership ended; empty for the first one.
     fn cause(&self) -> String;
-    /// What is known of the lease.
+    /// What is known of the lease: until when the leader may act, or that the leadership is lost.
     fn lease(&self) -> watch::Receiver<Lease>;
-    /// Who waits for it, in order, as the elector says.
+    /// The contenders that stand by, in the elector's order.
     fn standbys(&self) -> watch::Receiver<Vec<String>>;
-    /// Ties the renewals to the loop that takes from this: from now on each waits until its turn was taken here, so that a loop
-    /// that hangs loses its lease although its process lives.
+    /// Ties the renewals to the loop that takes from this stream. From now on each renewal waits
+    /// until its turn was taken, so that a loop that hangs loses its lease although its process
+    /// lives.
     fn turns(&self) -> Turns;
-    /// Gives it up, durable when this returns. Bounded: a leadership that cannot be given up runs out.
+    /// Gives the leadership up, which is durable when this returns. The call is bounded, and a
+    /// leadership that cannot be given up runs out.
     async fn resign(&self);
 }
 
-/// Yields each time a renewal is due; taking it allows the renewal. Never ends.
+/// Yields each time that a renewal is due. Taking the item allows the renewal. The stream never
+/// ends.
 pub type Turns = BoxStream<'static, ()>;
 
-/// The elector as one contender sees it.
+/// The elector as one contender calls it.
 #[derive(Clone)]
 pub struct ElectorElection {
     elector: elector::Election,
@@ -62,14 +68,16 @@ pub struct ElectorElection {
 }
 
 impl ElectorElection {
-    /// Campaigns as `holder`. `lock_file` is the lock that main() and its descendants hold.
+    /// A contender with the name `holder`. `lock_file` is the lock that main() and its descendants
+    /// hold.
     pub fn new(elector: elector::Election, clock: SharedClock, holder: String, lock_file: PathBuf) -> Self {
         Self { elector, clock, holder, lock_file }
     }
 }
 
 impl ElectorElection {
-    /// The elector takes a lock for free only if its file is there, also before any main() has held it.
+    /// Makes the lock's file, also before any main() has held the lock, because the elector regards
+    /// a lock as free only if its file is there.
     fn make_lock_file(&self) {
         let parent = self.lock_file.parent().map_or(Ok(()), |directory| {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
@@ -107,7 +115,8 @@ impl Election for ElectorElection {
     }
 }
 
-/// Who stands by, until nobody asks any more. It is for people: an elector that is away is asked again without hurry.
+/// Tells which contenders stand by, until no receiver is left. The names are for people, so an
+/// elector that is away is asked again without hurry.
 async fn observe(
     elector: elector::Election,
     clock: SharedClock,

@@ -1,4 +1,5 @@
-//! The engine's `describe` under a tether without grace, started again on the same endpoint when it dies.
+//! The engine's `describe` under a tether without grace. A `describe` that dies is started again on
+//! the same endpoint.
 
 mod find;
 
@@ -29,84 +30,90 @@ use crate::error::PortError;
 
 pub use find::{EnginePath, find};
 
-/// The engine's `describe`: at most one process at a time per attempt. A call after it died starts it again.
+/// The engine's `describe`, at most one process at a time in an attempt. Plans, launches,
+/// publishing and sweeping are the engine's knowledge, which this process has and the runner does
+/// not. A call after the process died starts it again, so a caller repeats a failed call and does
+/// nothing else.
 #[async_trait]
 pub trait Engine: Send + Sync {
-    /// Finds the executable and starts it. `ENGINE_NOT_FOUND` names where it looked. `None` once the attempt's engine was
-    /// [ended](Self::end), be it meanwhile.
+    /// Finds the executable and starts it. The refusal `ENGINE_NOT_FOUND` names the places that
+    /// were looked at. The answer is `None` once the attempt's engine was [ended](Self::end), also
+    /// if that happens during the start.
     async fn start(&self, attempt: &AttemptId) -> PortResult<Option<EngineInfo>>;
-    /// The plan of a cluster.
+    /// The plan of a cluster for the application.
     async fn plan(&self, subject: &Subject) -> PortResult<engine::Plan>;
     /// How main() is launched.
     async fn launch(&self, subject: &Subject) -> PortResult<engine::DescribeMainResponse>;
-    /// Staged files to their final names.
+    /// Renames the staged files of a committed job to their final names.
     async fn publish(&self, job: JobId, manifest: job::Manifest, own: &[JobId]) -> PortResult<()>;
-    /// Removes staging and checkpoints that nobody needs.
+    /// Removes staging directories that no job will commit, and checkpoints that no job needs any
+    /// more.
     async fn sweep(&self, what: engine::SweepRequest) -> PortResult<()>;
-    /// Ends the process, also one that is being started; the attempt gets no other one after that. Bounded.
+    /// Ends the process, also one that is being started. The attempt gets no other one after that.
+    /// The call is bounded.
     async fn end(&self, fence: &EpochFence);
 }
 
-/// Which engine runs the application.
+/// The engine that runs the application, as its `describe` presents itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineInfo {
-    /// Its name.
+    /// The name of the engine.
     pub name: String,
-    /// Its own version.
+    /// The version that the engine gives itself.
     pub version: String,
-    /// Absolute path of its executable.
+    /// The absolute path of the engine's executable.
     pub path: String,
-    /// Equal job names are allowed within one attempt.
+    /// Whether equal job names are allowed within one attempt.
     pub equal_job_names: bool,
-    /// One program's graph has other bytes each time that main() is executed.
+    /// Whether one program's graph has other bytes each time that main() is executed.
     pub graph_bytes_vary: bool,
 }
 
-/// Identity and places of one attempt.
+/// The identity and the places of one attempt.
 #[derive(Debug, Clone)]
 pub struct AttemptId {
-    /// This leader's fence.
+    /// The fence of the leader whose attempt this is.
     pub fence: EpochFence,
-    /// The engine's name.
+    /// The name of the engine, which is the end of its executable's name.
     pub engine: String,
-    /// main()'s working directory, absolute; the artifacts lie in it.
+    /// main()'s working directory, absolute. The artifacts lie in it.
     pub directory: PathBuf,
-    /// W3C trace context of the run; may be empty.
+    /// The W3C trace context of the run, which may be empty.
     pub traceparent: String,
-    /// Where this runner serves `ExecutionService`.
+    /// The endpoint where this runner serves `ExecutionService`.
     pub execution: String,
 }
 
-/// How long `describe` may take until it answers.
+/// How long `describe` may take until it answers its first call.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// Pauses before one that died is started again.
+/// The pauses before a `describe` that died is started again.
 const RESTART_MIN: Duration = Duration::from_millis(20);
 const RESTART_MAX: Duration = Duration::from_secs(5);
 
-/// How long ending it may take.
+/// How long the end of `describe` and of its tether may take.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Time for its last spans, where there are any.
+/// The time that `describe` has for its last spans, in a run that is traced.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What a process of this deployment needs of the runner's own environment.
+/// The variables that a process of this deployment needs of the runner's own environment.
 const INHERITED: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "MAINSPRING_LOG"];
 
 /// What every tether of a runner needs.
 #[derive(Clone)]
 pub struct Tethers {
-    /// Of this host.
+    /// The directories and sockets of this host.
     pub places: Places,
-    /// The executable that is a tether.
+    /// The executable `mainspring`, which runs as the tether.
     pub mainspring: PathBuf,
-    /// To reach tethers.
+    /// The transport to the tethers and to `describe`.
     pub transport: SharedTransport,
-    /// Time.
+    /// The clock of all waits.
     pub clock: SharedClock,
-    /// Whom main() becomes, where that is not what the runner is.
+    /// The user that main() becomes, where main() does not run as the runner's own user.
     pub run_as: Option<RunAs>,
-    /// What the record answered: who owns a tether shows one of these.
+    /// The tokens that the record answered. The owner of a tether shows one of them.
     pub keyring: Keyring,
 }
 
@@ -117,7 +124,8 @@ struct Shared {
     tethers: Tethers,
     path: EnginePath,
     state: Mutex<State>,
-    /// The attempt, by its epoch, whose process was ended for good. A start that is under way listens to it.
+    /// The epoch of the attempt whose process was ended for good. A start that is under way listens
+    /// to this channel, so that an end does not wait for the start.
     ended: watch::Sender<Option<Epoch>>,
 }
 
@@ -134,18 +142,20 @@ struct Running {
     tether: Tether,
     info: EngineInfo,
     gone: watch::Receiver<bool>,
-    /// Dropped, it gives the ownership up: the tether ends the process at once.
+    /// The task that owns the tether. Dropping the task gives the ownership up, and the tether ends
+    /// the process at once.
     _owner: OwnedTask<()>,
 }
 
 impl TetheredEngine {
-    /// Looks for executables along `path`.
+    /// An engine whose executable is looked for along `path`.
     pub fn new(tethers: Tethers, path: EnginePath) -> Self {
         Self(Arc::new(Shared { tethers, path, state: Mutex::default(), ended: watch::Sender::default() }))
     }
 }
 
-/// Starts `describe` again whenever it dies: main() talks to the front in it, when nobody else has a reason to ask for it.
+/// Starts `describe` again when it dies. main() talks to the front in that process, also when the
+/// runner has no call to make that would start it.
 async fn keep(shared: Weak<Shared>, mut gone: watch::Receiver<bool>, clock: SharedClock) {
     let mut backoff = Backoff::new(RESTART_MIN, RESTART_MAX);
     loop {
@@ -161,7 +171,7 @@ async fn keep(shared: Weak<Shared>, mut gone: watch::Receiver<bool>, clock: Shar
 }
 
 impl Shared {
-    /// The client of the living process; starts one when there is none.
+    /// The client of the living process. When no process lives, one is started.
     async fn describe(&self) -> PortResult<Describe> {
         let mut state = self.state.lock().await;
         self.ensure(&mut state).await.map(|running| running.describe.clone())
@@ -216,9 +226,10 @@ impl Shared {
             grace_ms: 0,
             lock_file: None,
             lock_wait_ms: tether::default_lock_wait_ms(),
-            // Part of the engine, as trusted as the host that found it.
+            // `describe` is part of the engine, and as trusted as the host that found it.
             becomes: None,
-            // What it does for main() and the cluster, such as to publish, others wait for.
+            // `describe` does not yield, because main() and the cluster wait for its work, such as
+            // publishing.
             yields: false,
             output_dir: output_dir.clone(),
             exit_file: at.control.join(format!("describe-{starts}.exit")),
@@ -253,7 +264,8 @@ impl Shared {
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
         let owner = tasks::owned("owner of describe", async move {
-            // Whatever ends this, the process is not ours any more.
+            // The stream of events has ended or told of the exit, so this runner does not own the
+            // process any more.
             while let Ok(Some(event)) = owned.next().await {
                 if matches!(event, TetherEvent::Exited(_)) {
                     break;
@@ -288,7 +300,7 @@ impl Shared {
         Ok(Running { describe, tether: tether.clone(), info, gone, _owner: owner })
     }
 
-    /// Ends what runs under a tether, and has it leave.
+    /// Ends the process under a tether, and then lets the tether leave.
     async fn retire(&self, tether: &Tether, grace: Duration) {
         let ended = timeout(&self.tethers.clock, END_WITHIN, async {
             tether.end(grace).await?;
@@ -296,7 +308,7 @@ impl Shared {
         });
         match ended.await {
             Ok(Ok(())) => {}
-            // Without an owner the tether ends it in any case.
+            // A tether that has lost its owner ends its process in any case.
             Ok(Err(error)) => tracing::debug!("describe's tether: {error}"),
             Err(elapsed) => tracing::warn!("describe's tether: {elapsed}"),
         }
@@ -307,7 +319,7 @@ impl Shared {
     }
 
     async fn until_ended(&self, fence: &EpochFence) {
-        // The sender is ours.
+        // The sender lives in `self`, so the wait cannot fail.
         let _ = self.ended.subscribe().wait_for(|ended| *ended == Some(fence.epoch)).await;
     }
 }
@@ -321,7 +333,7 @@ async fn until_gone(mut gone: watch::Receiver<bool>) {
     let _ = gone.wait_for(|gone| *gone).await;
 }
 
-/// Asks until the process listens.
+/// Asks until the process listens. The caller bounds the wait.
 async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine::InfoResponse> {
     let mut pause = Duration::from_millis(1);
     loop {
@@ -334,7 +346,7 @@ async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine:
     }
 }
 
-/// What is passed on from the runner's own environment.
+/// The variables that are passed on from the runner's own environment.
 pub(super) fn inherited() -> BTreeMap<String, String> {
     let named = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     named.chain(environment::of_engines()).chain(telemetry::variables()).collect()
@@ -383,16 +395,16 @@ impl Engine for TetheredEngine {
     }
 
     async fn end(&self, fence: &EpochFence) {
-        // Before the lock: a start that holds it gives up.
+        // The mark is set before the lock is taken, so that a start that holds the lock gives up.
         self.0.ended.send_replace(Some(fence.epoch));
         let running = {
-            // While this is held nobody is in the midst of starting one.
+            // While the lock is held, no start is under way.
             let mut state = self.0.state.lock().await;
             state.keeper = None;
             state.running.take()
         };
         let Some(running) = running else { return };
-        // It keeps nothing but its spans.
+        // `describe` has nothing to save but its spans, so an untraced run gives it no grace.
         let grace = trace::current_traceparent().map_or(Duration::ZERO, |_| FLUSH);
         self.0.retire(&running.tether, grace).await;
     }

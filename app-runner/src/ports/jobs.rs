@@ -17,10 +17,12 @@ use super::keyring::Keyring;
 use crate::error::PortError;
 use crate::model::Wish;
 
-/// Jobs in the cluster of one incarnation.
+/// Jobs in the cluster of one incarnation. The leader adopts the cluster before any other call,
+/// because only then does the cluster refuse the leaders before it.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// A leader's first call; answers the jobs that the cluster knows. `submitted`: those of the record that it may know.
+    /// A leader's first call to a cluster. It answers the jobs that the cluster knows. `submitted`
+    /// are the jobs of the record that the cluster may know.
     async fn adopt(
         &self,
         fence: &EpochFence,
@@ -28,9 +30,9 @@ pub trait Jobs: Send + Sync {
         endpoint: &str,
         submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>>;
-    /// Runs a stored graph.
+    /// Runs a stored graph. The cluster does not start a job again that it knows.
     async fn submit(&self, fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()>;
-    /// Asks a job to end.
+    /// Asks a job to end. The cluster records the end.
     async fn cancel(
         &self,
         fence: &EpochFence,
@@ -38,14 +40,14 @@ pub trait Jobs: Send + Sync {
         job: JobId,
         reason: &str,
     ) -> PortResult<()>;
-    /// Has a savepoint taken, once for each trigger id; its present state.
+    /// Has a savepoint taken, once for each trigger id, and answers the savepoint's present state.
     async fn savepoint(
         &self,
         fence: &EpochFence,
         incarnation: Incarnation,
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse>;
-    /// All jobs: their state first, then progress.
+    /// Tells of all jobs: their present state first, then their changes and progress.
     async fn watch(
         &self,
         fence: &EpochFence,
@@ -56,19 +58,20 @@ pub trait Jobs: Send + Sync {
 /// A stored graph that is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// Its static id.
+    /// The id of the job, which is the same in every attempt.
     pub job: JobId,
-    /// Its name.
+    /// The name of the job.
     pub name: String,
-    /// Of the stored bytes.
+    /// The digest of the graph's stored bytes.
     pub graph: Digest,
-    /// Of the stored bytes.
+    /// The size of the graph's stored bytes.
     pub graph_bytes: u64,
-    /// All jobs of this generation: parts of any other in a target are somebody else's.
+    /// All jobs of this generation. A target that holds parts of any other job is refused, because
+    /// those parts belong to another application or generation.
     pub own: Vec<JobId>,
 }
 
-/// The clusters that this runner adopted.
+/// The clusters that this runner adopted, each with its client.
 pub struct EngineJobs {
     transport: SharedTransport,
     clock: SharedClock,

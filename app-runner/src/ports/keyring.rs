@@ -1,6 +1,6 @@
-//! The tokens that a runner holds. It was given one at its start, a contender's; all others the
-//! record answers to `BeginAttempt` and `BeginCluster`, and here they wait for the ports that show
-//! or hand them on. A runner mints none.
+//! The tokens that a runner holds. The runner was given one at its start, the token of a contender.
+//! The record answers all others to `BeginAttempt` and `BeginCluster`, and the keyring keeps them
+//! for the ports that show them or hand them on. A runner mints no token.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,32 +12,34 @@ use proto::{EpochFence, Incarnation, Reason, jobgraph};
 use super::PortResult;
 use crate::error::PortError;
 
-/// One token for each door of an attempt.
+/// The tokens of an attempt, one for each of its doors.
 #[derive(Debug, Clone)]
 pub struct AttemptTokens {
-    /// main()'s: `ExecutionService` takes this one and no other.
+    /// The token of main(). `ExecutionService` takes this one and no other.
     pub execution: Credential,
-    /// For the owner of main()'s tether.
+    /// The token of the owner of main()'s tether.
     pub main_tether: Credential,
-    /// For who asks the engine's `describe`.
+    /// The token of the callers of the engine's `describe`.
     pub describe: Credential,
-    /// For the owner of the tethers of `describe`.
+    /// The token of the owner of the tethers of `describe`.
     pub describe_tether: Credential,
 }
 
-/// All tokens of one runner; clones share them.
+/// All tokens of one runner. Clones share them.
 #[derive(Clone, Default)]
 pub struct Keyring(Arc<Mutex<Held>>);
 
 #[derive(Default)]
 struct Held {
-    /// The latest attempt's: a runner leads one at a time.
+    /// The tokens of the latest attempt. One is enough, because a runner leads one attempt at a
+    /// time.
     attempt: Option<(EpochFence, AttemptTokens)>,
     jobs: BTreeMap<Incarnation, Credential>,
 }
 
 impl Keyring {
-    /// Takes what `BeginAttempt` answered; `recorded` is the cluster of the record, 0 for none.
+    /// Takes the tokens that `BeginAttempt` answered. `recorded` is the cluster of the record, 0
+    /// for none.
     pub fn take_attempt(
         &self,
         fence: &EpochFence,
@@ -59,14 +61,14 @@ impl Keyring {
         Ok(())
     }
 
-    /// Takes what `BeginCluster` answered.
+    /// Takes the token that `BeginCluster` answered.
     pub fn take_cluster(&self, incarnation: Incarnation, jobs: String) -> PortResult<()> {
         let jobs = Credential::new(jobs).map_err(|_| unanswered("BeginCluster"))?;
         self.held().jobs.insert(incarnation, jobs);
         Ok(())
     }
 
-    /// The tokens of an attempt that was begun here.
+    /// The tokens of an attempt that was begun by this runner, and that is its latest.
     pub fn of_attempt(&self, fence: &EpochFence) -> PortResult<AttemptTokens> {
         let held = self.held().attempt.clone();
         held.filter(|(of, _)| of == fence).map(|(_, tokens)| tokens).ok_or_else(|| {
@@ -80,7 +82,8 @@ impl Keyring {
         })
     }
 
-    /// What opens the jobs of a cluster that the record knows or that was begun here.
+    /// The token that opens the jobs of a cluster. The record has to know the cluster, or this
+    /// runner has to have begun it.
     pub fn jobs(&self, incarnation: Incarnation) -> PortResult<Credential> {
         self.held().jobs.get(&incarnation).cloned().ok_or_else(|| {
             PortError::refused(

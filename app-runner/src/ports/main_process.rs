@@ -1,4 +1,5 @@
-//! main() under its tether: frozen past this runner's lease, ended with it, its output shipped to the record.
+//! main() under its tether. The tether freezes main() past this runner's lease and ends it with the
+//! ownership, and the runner ships main()'s output to the record.
 
 mod owner;
 mod shipping;
@@ -27,73 +28,77 @@ use crate::model::MainExit;
 use owner::Ownership;
 use shipping::Shipping;
 
-/// main() and what it starts.
+/// main() and the processes that it starts, on this host. The leader of an application first ends
+/// what earlier attempts left, and only then starts its own main(), so that two main()s of one
+/// application never overlap on a host.
 #[async_trait]
 pub trait MainProcess: Send + Sync {
-    /// Ends every tree of lower epochs on this host; afterwards none lives. `true` when the earlier main() had ended by
-    /// itself with exit code 0.
+    /// Ends every tree of lower epochs on this host. After a success none of them lives. The answer
+    /// is `true` when the earlier main() had ended by itself with exit code 0.
     async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool>;
-    /// Where the tether of this attempt's main() will listen.
+    /// The endpoint where the tether of this attempt's main() will listen.
     fn tether_endpoint(&self, fence: &EpochFence) -> String;
-    /// Starts it under a tether and ships its output from there on.
+    /// Starts main() under a tether, and ships its output from there on.
     async fn start(&self, launch: Launch) -> PortResult<Box<dyn LiveMain>>;
-    /// Ends whatever of this attempt's main() lives, by its owner mark. Bounded.
+    /// Ends every process of this attempt and of the earlier ones of the same generation, by owner
+    /// marks. The call is bounded, and processes that it cannot end are logged.
     async fn kill(&self, fence: &EpochFence);
 }
 
-/// A main() that was started.
+/// A main() that was started by this runner.
 #[async_trait]
 pub trait LiveMain: Send + Sync {
-    /// Its process id.
+    /// The process id of main().
     fn pid(&self) -> u32;
-    /// Waits for its end.
+    /// Waits until main() has ended.
     async fn exited(&self) -> Exited;
-    /// Asks it to end, kills it after the grace; returns when nothing of it is left.
+    /// Asks main() to end, and kills it after the grace. This returns when nothing is left of it.
     async fn end(&self, grace: Duration) -> PortResult<()>;
-    /// Waits until its output is in the store, then lets the tether go. Bounded: what is not in the store by then stays in the tether's
-    /// files.
+    /// Waits until main()'s output is in the record, then lets the tether go. The wait is bounded.
+    /// Output that is not in the record by then stays in the tether's files.
     async fn settle(&self);
 }
 
-/// How main() is started.
+/// The terms on which main() is started.
 #[derive(Debug, Clone)]
 pub struct Launch {
-    /// Whose.
+    /// The attempt that main() belongs to.
     pub attempt: AttemptId,
-    /// argv.
+    /// The program and its arguments.
     pub command: Vec<String>,
-    /// The whole environment but for what the process port adds itself (`PATH`, owner mark).
+    /// The whole environment, but for what the port adds: variables of the host such as `PATH`, the
+    /// place of the token and the owner mark.
     pub environment: BTreeMap<String, String>,
-    /// The lease that main() may run under.
+    /// The lease that main() runs under.
     pub lease: watch::Receiver<Lease>,
 }
 
-/// An earlier attempt's main().
+/// The main() of an earlier attempt, as the record knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PreviousMain {
-    /// The attempt that started it.
+    /// The epoch of the attempt that started it.
     pub epoch: Epoch,
-    /// Where its tether listened.
+    /// The endpoint where its tether listened.
     pub tether_endpoint: String,
 }
 
-/// How main() ended.
+/// How main() ended, as far as this runner knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exited {
-    /// Code or signal.
+    /// The exit code or the signal.
     pub exit: MainExit,
-    /// The tether saw it while this runner owned it.
+    /// Whether the tether saw the end while this runner owned it.
     pub seen: bool,
-    /// It could not be started at all, and why.
+    /// Why main() could not be started at all, if that is so.
     pub start_error: Option<String>,
-    /// Last lines of its stderr.
+    /// The end of main()'s stderr; empty after an exit with code 0.
     pub stderr_tail: String,
 }
 
-/// How long ending a tree may take before somebody is told that it lives.
+/// How long the end of a tree may take before the caller or the log is told which processes live.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 
-/// The end of its stderr that is kept with main()'s end, in bytes.
+/// How much of the end of main()'s stderr is kept with main()'s end, in bytes.
 const TAIL_BYTES: usize = 4096;
 
 /// main() as a child of `mainspring tether`.
@@ -103,7 +108,7 @@ pub struct TetheredMain {
 }
 
 impl TetheredMain {
-    /// Ships output over `logs`.
+    /// A port that ships output over `logs`.
     pub fn new(tethers: Tethers, logs: Logs) -> Self {
         Self { tethers, logs }
     }
@@ -112,7 +117,7 @@ impl TetheredMain {
         AttemptPlaces::new(&self.tethers.places, fence)
     }
 
-    /// Ships output until the tree has ended and all of it is durable.
+    /// Ships output until the tree has ended and all of its output is durable.
     fn ship(&self, tether: tether::Tether, source: proto::jobgraph::LogSource) -> Shipping {
         let (done, shipped) = watch::channel(false);
         let (logs, clock) = (self.logs.clone(), self.tethers.clock.clone());
@@ -132,7 +137,7 @@ impl TetheredMain {
         let fence = &launch.attempt.fence;
         let at = self.places(fence);
         let mut env = inherited();
-        // Levels are the deployment's; main()'s stderr is the program's own.
+        // The log levels are those of the deployment, and main()'s stderr belongs to the program.
         env.remove("MAINSPRING_LOG");
         let Tethers { places, run_as, .. } = &self.tethers;
         let becomes = run_as.as_ref().map(|run_as| {
@@ -177,13 +182,14 @@ impl MainProcess for TetheredMain {
             return Err(PortError::away(format!("still alive: pid {}", pids.join(", "))));
         }
         for error in workspace::rescue_output(places, &fence.application, Some(fence.epoch)) {
-            // It stays where it is, and is tried again when the application's directories go.
+            // The output stays where it is, and is tried again when the application's directories
+            // are removed.
             tracing::warn!("an earlier main()'s output: {error}");
         }
         let Some(previous) = previous else { return Ok(false) };
         let earlier = self.places(&EpochFence { epoch: previous.epoch, ..fence.clone() });
         let exit = Exit::read(&earlier.control.join("main.exit"));
-        // Unreadable is as unknown as absent: main() is executed again.
+        // An unreadable exit says as little as an absent one, so main() is executed again.
         let exit = exit.inspect_err(|error| tracing::warn!("{error}"));
         Ok(exit.ok().flatten().is_some_and(|exit| exit.code == Some(0)))
     }
@@ -232,19 +238,19 @@ impl MainProcess for TetheredMain {
 fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
     match &*lease.borrow() {
         Lease::Until(until) => Some(*until),
-        // Long past: it starts frozen, and is ended with the attempt.
+        // The instant is long past, so main() starts frozen, and is ended with the attempt.
         Lease::Lost(_) => Some(Boot::from_nanos(0)),
     }
 }
 
-/// A main() of this attempt.
+/// The main() of this attempt.
 struct Running {
     tethers: Tethers,
     tether: tether::Tether,
     ownership: Arc<Ownership>,
     shipping: Shipping,
     output_dir: std::path::PathBuf,
-    /// The end of stderr, read once: what is in the store goes from here.
+    /// The end of stderr, which is read once, because output that is in the record is removed here.
     stderr_tail: OnceLock<String>,
 }
 

@@ -1,5 +1,5 @@
-//! One host for tests: the real record over memory, an elector, a cluster whose jobs do what they are
-//! told, and a main() that is a function.
+//! One host for tests: the real record over memory, an elector, a cluster whose jobs do what they
+//! are told, and a main() that is a function.
 
 mod cluster;
 mod election;
@@ -37,29 +37,29 @@ use super::{PortResult, Ports};
 use crate::error::PortError;
 use crate::service::execution::Execution;
 
-/// A main(): answers the exit code.
+/// A main() as a function, which answers its exit code.
 pub type Program = Arc<dyn Fn(Started) -> BoxFuture<'static, i32> + Send + Sync>;
 
 /// What a main() is started with.
 pub struct Started {
     /// The attempt's `ExecutionService`, when the host itself is the attempt's front.
     pub execution: Option<Execution>,
-    /// As a process would get it.
+    /// The environment as a process would get it.
     pub environment: BTreeMap<String, String>,
 }
 
-/// What a job of a given name does.
+/// What a job does that has a given name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Ends SUCCEEDED with one output.
+    /// The job ends SUCCEEDED with one output.
     Succeed,
-    /// Ends FAILED.
+    /// The job ends FAILED.
     Fail,
-    /// Runs until it is cancelled.
+    /// The job runs until it is cancelled.
     Run,
 }
 
-/// One host with one application; clones are the same host.
+/// One host with one application. Clones are the same host.
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
@@ -75,31 +75,31 @@ pub struct World {
 
 #[derive(Default)]
 struct State {
-    /// The epochs that were granted.
+    /// The epochs that were granted, in order.
     granted: Vec<Epoch>,
     lease: Option<(Epoch, watch::Sender<Lease>)>,
-    /// Renewals that wait for the holder's loop.
+    /// The channel of renewals that wait for the holder's loop.
     due: Option<mpsc::Sender<()>>,
-    /// What was fetched, by digest.
+    /// The files that were fetched, by digest.
     files: BTreeMap<Digest, Bytes>,
     /// How often a file was put into the record.
     files_put: usize,
     behaviours: BTreeMap<String, Behaviour>,
     cluster: Option<cluster::Processes>,
-    /// Jobs that a cluster has ended.
+    /// The jobs that a cluster has ended.
     ended: BTreeSet<(Incarnation, JobId)>,
     executions: BTreeMap<Epoch, Execution>,
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
-    /// As the engine was told of the application.
+    /// The application, each time that the engine was told of it.
     subjects: Vec<Subject>,
     refuse_main: Option<PortError>,
     exits_with_signals: bool,
     refuse_write: Option<Problem>,
-    /// So many looks at the outbox find output that waits.
+    /// How many more looks at the outbox find output that waits.
     unshipped: u32,
     damage_lists: bool,
-    /// Lists of files that are damaged in the record, as they were.
+    /// The lists of files that are damaged in the record, as they were before.
     damaged: BTreeMap<Digest, Bytes>,
     equal_job_names: bool,
     no_savepoints: bool,
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// All of it as the ports of one runner.
+    /// The whole host as the ports of one runner.
     pub fn ports(&self) -> Ports {
         let this = Arc::new(self.clone());
         Ports {
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// The application.
+    /// The application that was submitted.
     pub fn application(&self) -> ApplicationRef {
         self.application.clone()
     }
@@ -156,17 +156,17 @@ impl World {
         JobId::derive(&self.application, &self.uid, name, occurrence)
     }
 
-    /// What mints the tokens that the record answers.
+    /// The key that mints the tokens that the record answers.
     pub fn key(&self) -> &DeploymentKey {
         &self.key
     }
 
-    /// What jobs of a name do; others succeed.
+    /// Says what jobs of a name do. All other jobs succeed.
     pub fn behave(&self, job: &str, behaviour: Behaviour) {
         self.lock().behaviours.insert(job.to_owned(), behaviour);
     }
 
-    /// The engine gives a name to several jobs.
+    /// Has the engine allow that several jobs have one name.
     pub fn allow_equal_names(&self) {
         self.lock().equal_job_names = true;
     }
@@ -207,7 +207,7 @@ impl World {
         ask.await.expect("a job runs");
     }
 
-    /// The engine has no savepoints.
+    /// Has the engine refuse savepoints.
     pub fn refuse_savepoints(&self) {
         self.lock().no_savepoints = true;
     }
@@ -218,8 +218,8 @@ impl World {
         record.application.expect("the application was submitted")
     }
 
-    /// While they are held, no runner's watch of the record tells of a write. A runner that reads
-    /// the record sees the write.
+    /// Holds the news of writes back, or lets them go on. While they are held, no runner's watch of
+    /// the record tells of a write; a runner that reads the record sees the write.
     pub fn hold_news(&self, held: bool) {
         self.news_held.send_replace(held);
     }

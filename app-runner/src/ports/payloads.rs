@@ -14,32 +14,34 @@ use proto::Digest;
 use super::PortResult;
 use crate::error::PortError;
 
-/// Bytes by digest in the record.
+/// The bytes that the record keeps by digest, such as graphs and the application's files. Putting
+/// the same bytes again is harmless.
 #[async_trait]
 pub trait Payloads: Send + Sync {
-    /// Which of these are there.
+    /// The digests among `digests` whose bytes the record has.
     async fn present(&self, digests: &[Digest]) -> PortResult<BTreeSet<Digest>>;
-    /// Puts bytes.
+    /// Puts bytes that are in memory.
     async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()>;
-    /// Puts a file.
+    /// Puts the bytes of a file.
     async fn put_file(&self, digest: Digest, path: &Path) -> PortResult<()>;
-    /// Puts a stream of chunks whose size is known.
+    /// Puts a stream of chunks whose size is known. The answer is `true` if the record had the
+    /// bytes before.
     async fn put_stream(
         &self,
         digest: Digest,
         size_bytes: u64,
         chunks: BoxStream<'static, Bytes>,
     ) -> PortResult<bool>;
-    /// Reads them in chunks.
+    /// Reads bytes in chunks.
     async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>>;
 }
 
-/// Payloads in jobgraph-store.
+/// The payloads of jobgraph-store.
 #[derive(Debug, Clone)]
 pub struct StoredPayloads(PayloadClient);
 
 impl StoredPayloads {
-    /// Over a client that carries the contender's credential.
+    /// Puts and reads over a client that carries the contender's credential.
     pub fn new(payloads: PayloadClient) -> Self {
         Self(payloads)
     }

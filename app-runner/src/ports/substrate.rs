@@ -14,11 +14,12 @@ use tokio::sync::watch;
 use super::PortResult;
 use crate::error::PortError;
 
-/// The processes of clusters.
+/// The processes of clusters, wherever they run. The runner decides which incarnation of a cluster
+/// there is to be, and the substrate makes it so and tells what becomes of it.
 #[async_trait]
 pub trait Substrate: Send + Sync {
-    /// Realises the roles of an incarnation and waits until they are ready; those that die and are
-    /// started again meanwhile are put into `deaths`.
+    /// Realises the roles of an incarnation and waits until they are ready. Processes that die and
+    /// are started again meanwhile are put into `deaths`.
     async fn provision(
         &self,
         fence: &EpochFence,
@@ -27,57 +28,59 @@ pub trait Substrate: Send + Sync {
         traceparent: &str,
         deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster>;
-    /// What becomes of it.
+    /// Tells what becomes of an incarnation: that it goes on and which of its processes died, or
+    /// that it cannot go on.
     async fn watch(
         &self,
         application: &ApplicationRef,
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<ClusterNews>>>;
-    /// Ends it; answers what could not be removed, one line each.
+    /// Ends an incarnation. The answer names what could not be removed, one line each.
     async fn teardown(&self, fence: &EpochFence, incarnation: Incarnation) -> PortResult<Vec<String>>;
 }
 
 /// A cluster whose processes are ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadyCluster {
-    /// Where its jobs are served.
+    /// The endpoint where the cluster's jobs are served.
     pub jobs_endpoint: String,
-    /// Ready processes by role.
+    /// The number of ready processes of each role.
     pub roles: BTreeMap<String, u32>,
-    /// Named ports of its roles: `<role>/<port>` to `host:port`.
+    /// The named ports of the cluster's roles: `<role>/<port>` to `host:port`.
     pub addresses: BTreeMap<String, String>,
 }
 
 /// What a substrate says of an incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClusterNews {
-    /// It goes on. These of its processes have died and are started again, or were.
+    /// The incarnation goes on. These of its processes have died and are started again, or were.
     Lives(Vec<Death>),
-    /// It cannot go on, and why.
+    /// The incarnation cannot go on, for this reason.
     Failed(String),
 }
 
-/// A process of a cluster that has died without ending its incarnation.
+/// The death of a process that has not ended its incarnation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// Such as `taskmanager-0`.
+    /// The name of the process, such as `taskmanager-0`.
     pub process: String,
-    /// How often it has died in this incarnation, this time included.
+    /// How often the process has died in this incarnation, this time included.
     pub count: u32,
-    /// How it exited, and why as far as it said so.
+    /// How the process exited, and why, as far as it said so.
     pub cause: String,
 }
 
-/// What is known of them, the latest of each process.
+/// The deaths in an incarnation that are known, the latest of each process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deaths {
-    /// Of which incarnation.
+    /// The incarnation that the deaths belong to.
     pub incarnation: Incarnation,
-    /// By process.
+    /// The latest death of each process, by the name of the process.
     pub latest: BTreeMap<String, Death>,
 }
 
-/// Takes in what was seen of an incarnation; whoever watches is told what is new.
+/// Takes in what was seen of an incarnation. Receivers of `deaths` are woken only for a death that
+/// is new.
 pub fn note_deaths(deaths: &watch::Sender<Deaths>, incarnation: Incarnation, seen: Vec<Death>) {
     deaths.send_if_modified(|known| {
         if known.incarnation != incarnation {
@@ -94,21 +97,21 @@ pub fn note_deaths(deaths: &watch::Sender<Deaths>, incarnation: Incarnation, see
     });
 }
 
-/// Time for the cluster's processes to end by themselves.
+/// The time that the cluster's processes have to end by themselves.
 const TEARDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// Lifecycle as a runner sees it.
+/// The service lifecycle, as a runner calls it.
 #[derive(Debug, Clone)]
 pub struct LifecycleSubstrate(Lifecycle);
 
 impl LifecycleSubstrate {
-    /// Over a client that carries the contender's credential.
+    /// Asks lifecycle over a client that carries the contender's credential.
     pub fn new(lifecycle: Lifecycle) -> Self {
         Self(lifecycle)
     }
 }
 
-/// How a process died last, if it ever did.
+/// How a process died last, if it ever died.
 fn death(role: &RoleStatus) -> Option<Death> {
     (role.deaths > 0).then(|| Death {
         process: format!("{}-{}", role.role, role.replica),
@@ -117,8 +120,8 @@ fn death(role: &RoleStatus) -> Option<Death> {
     })
 }
 
-/// Why an incarnation cannot go on: how its processes ended, those that had died before and were
-/// started again included.
+/// Why an incarnation cannot go on: how its processes ended. Processes that had died before and
+/// were started again are included.
 fn why_failed(roles: &[RoleStatus]) -> String {
     let said = |role: &RoleStatus| {
         let exit = if role.last_exit.is_empty() { &role.exit } else { &role.last_exit };

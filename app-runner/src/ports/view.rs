@@ -10,7 +10,8 @@ use crate::model::{
     RecordedJobEnd, RecordedMain, Wish,
 };
 
-/// What decisions need of a record. Refuses ids and values that this build does not know.
+/// What decisions need of a record. A malformed id of a job or of a graph is refused. A value that
+/// this build does not know counts as one that was not given.
 pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
     let empty = api::Application::default();
     let application = wire.application.as_ref().unwrap_or(&empty);
@@ -37,14 +38,15 @@ pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
     })
 }
 
-/// A cluster that is not the application's own keeps nothing for it: a job that it has lost would begin anew there, unless it begins from a
-/// checkpoint.
+/// Whether a lost job stays lost. In a static cluster it does: such a cluster keeps nothing for the
+/// application, so the job would begin anew there, unless the application begins from a savepoint
+/// or allows a new beginning with `resubmit_lost`.
 pub fn lost_is_final(spec: &api::ApplicationSpec) -> bool {
     let from_checkpoint = spec.program.as_ref().is_some_and(|program| !program.savepoint.is_empty());
     spec.target == proto::target::STATIC && !spec.resubmit_lost && !from_checkpoint
 }
 
-/// One job.
+/// One job with its id. `main_ended_at` decides whether the job ended before main() did.
 pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, RecordedJob), PortError> {
     let malformed =
         |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
@@ -69,7 +71,7 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
     Ok((id, job))
 }
 
-/// Where what a job committed waits for its final names.
+/// The directories where the committed output of a job waits for its final names.
 fn staged(wire: &api::Job) -> String {
     let outputs =
         wire.end.iter().filter_map(|end| end.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
@@ -80,7 +82,7 @@ fn staged(wire: &api::Job) -> String {
 
 type Timestamp = prost_types::Timestamp;
 
-/// A job's end.
+/// A job's end. An outcome that is unspecified counts as a failure.
 pub fn end(wire: &job::JobEnd) -> RecordedJobEnd {
     let outcome = match wire.outcome() {
         job::JobOutcome::Succeeded => JobOutcome::Succeeded,
@@ -135,7 +137,8 @@ fn desired(wire: Option<&api::Desired>) -> Desired {
     })
 }
 
-/// One wish for each of its jobs. An id that is none was not written by any store.
+/// One wish for each job that a request names. An id that cannot be parsed is skipped, because no
+/// store has written it.
 fn wishes(wire: &api::SavepointWish) -> impl Iterator<Item = Wish> {
     let jobs = wire.job_ids.iter().filter_map(|id| id.parse::<JobId>().ok());
     jobs.map(|job| Wish {

@@ -1,4 +1,5 @@
-//! Directories on this host: main()'s working directory, and beside it what main() has no business with.
+//! Directories on this host: main()'s working directory, and beside it the places that main() has
+//! no business with.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -22,16 +23,19 @@ use super::PortResult;
 use super::keyring::Keyring;
 use crate::error::PortError;
 
-/// Directories of an application's attempts.
+/// The directories of one application's attempts. The runner makes those of its own attempt, and
+/// removes those of all attempts when the application is cleaned up. Output that is not in the
+/// record yet outlives its directory.
 #[async_trait]
 pub trait Workspace: Send + Sync {
-    /// Makes the attempt's directories; answers main()'s working directory, absolute.
+    /// Makes the attempt's directories. The answer is main()'s working directory, absolute.
     async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf>;
-    /// The directory of the application's files, the same for all its attempts.
+    /// The directory of the application's files, which is the same for all its attempts.
     async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf>;
     /// Makes `file` appear at `link` as well.
     async fn link(&self, file: &Path, link: PathBuf) -> PortResult<()>;
-    /// Writes a file into it, verified against the digest.
+    /// Writes a file at `path`, which gets its name only if its bytes have the digest. The answer
+    /// is the size in bytes.
     async fn write(
         &self,
         path: &Path,
@@ -39,47 +43,50 @@ pub trait Workspace: Send + Sync {
         executable: bool,
         chunks: BoxStream<'static, PortResult<Bytes>>,
     ) -> PortResult<u64>;
-    /// Removes what all attempts left; answers what could not be removed, one line each. Output that is not in the record is
-    /// kept elsewhere.
+    /// Removes what all attempts left. The answer names what could not be removed, one line each.
+    /// Output that is not in the record is kept elsewhere.
     async fn remove(&self, application: &ApplicationRef) -> Vec<String>;
-    /// The application's output that still waits to be taken into the record, one line for each process.
+    /// The application's output that still waits to be taken into the record, one line for each
+    /// process.
     async fn unshipped(&self, application: &ApplicationRef) -> Vec<String>;
-    /// Removes what has to be there until the application is clean. Best effort: it is empty.
+    /// Removes what has to be there until the application is clean, as far as it can be removed. A
+    /// directory that is not empty stays.
     async fn forget(&self, application: &ApplicationRef);
-    /// Where outputs of relative targets go by default.
+    /// The directory where the outputs of relative targets go by default.
     fn outputs(&self, application: &ApplicationRef) -> PathBuf;
-    /// Where its clusters keep what outlives an incarnation.
+    /// The directory where the application's clusters keep what outlives an incarnation.
     fn checkpoints(&self, application: &ApplicationRef) -> PathBuf;
 }
 
-/// What main() and its descendants hold locked, in the application's work directory.
+/// The file that main() and its descendants hold locked, in the application's work directory.
 pub const MAIN_LOCK: &str = "main.lock";
 
-/// Directories of attempts begin with this.
+/// The beginning of the names of an attempt's directories.
 const ATTEMPT: &str = "attempt-";
 
-/// Those that main() has no business with end with this.
+/// The end of the names of those directories that main() has no business with.
 const CONTROL: &str = ".control";
 
-/// Places of one attempt.
+/// The places of one attempt.
 #[derive(Debug, Clone)]
 pub struct AttemptPlaces {
-    /// main()'s working directory; the artifacts lie in it.
+    /// main()'s working directory. The artifacts lie in it.
     pub directory: PathBuf,
-    /// Specs, outputs, exit files and tokens: for the runner and its tethers.
+    /// Specs, outputs, exit files and tokens, for the runner and its tethers.
     pub control: PathBuf,
-    /// main()'s credential, for `ExecutionService` and nothing else.
+    /// The file of main()'s credential, which opens `ExecutionService` and nothing else.
     pub token_file: PathBuf,
-    /// What `describe` takes.
+    /// The file of the token that `describe` demands of its callers.
     pub describe_token_file: PathBuf,
-    /// Sockets of the runner and its tethers.
+    /// The sockets of the runner and its tethers.
     pub sockets: PathBuf,
-    /// The directory of the socket that main() calls: the same, unless main() runs as another user.
+    /// The directory of the socket that main() calls. It is `sockets`, unless main() runs as
+    /// another user.
     pub doors: PathBuf,
 }
 
 impl AttemptPlaces {
-    /// Computed alike by every process of the host.
+    /// The places of an attempt, which every process of the host computes alike.
     pub fn new(places: &Places, fence: &EpochFence) -> Self {
         let work = places.application_work(&fence.application);
         let control = work.join(format!("{ATTEMPT}{}{CONTROL}", fence.epoch));
@@ -95,13 +102,13 @@ impl AttemptPlaces {
         }
     }
 
-    /// Where main()'s tether keeps its output.
+    /// The directory where main()'s tether keeps main()'s output.
     pub fn output(&self) -> PathBuf {
         self.control.join("main")
     }
 }
 
-/// The output of an attempt's main().
+/// The source of the output of an attempt's main().
 pub(super) fn source(fence: &EpochFence) -> LogSource {
     LogSource {
         application: Some(fence.application.clone().into()),
@@ -112,8 +119,9 @@ pub(super) fn source(fence: &EpochFence) -> LogSource {
     }
 }
 
-/// Saves the output of main()s that is not in the record from the removal of their directories: of all attempts, or of those below
-/// an epoch, none of which lives. Answers what went wrong, one line each; that output is where it was.
+/// Saves the output of main()s that is not in the record from the removal of their directories.
+/// With `below` only attempts below that epoch are meant. None of these attempts lives. The answer
+/// names what went wrong, one line each, and such output is where it was.
 pub(super) fn rescue_output(
     places: &Places,
     application: &ApplicationRef,
@@ -139,10 +147,10 @@ pub(super) fn rescue_output(
     errors
 }
 
-/// Below an application's work directory: its files, for all attempts.
+/// The directory of the application's files for all attempts, below its work directory.
 const ARTIFACTS: &str = "artifacts";
 
-/// Directories below the state directory.
+/// The directories of applications below the state directory.
 #[derive(Debug, Clone)]
 pub struct LocalWorkspace {
     places: Places,
@@ -150,13 +158,14 @@ pub struct LocalWorkspace {
 }
 
 impl LocalWorkspace {
-    /// Below these places; what main() and `describe` show is taken from the keyring.
+    /// A workspace below these places. The tokens of main() and `describe` are taken from the
+    /// keyring.
     pub fn new(places: Places, keyring: Keyring) -> Self {
         Self { places, keyring }
     }
 
-    /// A directory that processes of an application use: the runner's own, or, where they run as another user, given to `kind` of
-    /// them.
+    /// Makes a directory that processes of an application use. It is the runner's own, or, where
+    /// such processes run as another user, it is given to `kind` of them.
     fn open_directory(&self, path: &Path, of: &ApplicationRef, kind: &str, mode: u32) -> PortResult<()> {
         if !self.places.are_apart() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -172,7 +181,8 @@ impl LocalWorkspace {
         made.map_err(about("make the directory", path))
     }
 
-    /// Removes what attempts have below one work directory; answers what could not be removed.
+    /// Removes what attempts have below one work directory. The answer names what could not be
+    /// removed.
     fn remove_attempts(&self, application: &ApplicationRef, work: &Path) -> Vec<String> {
         let mut leftovers = Vec::new();
         let entries = match fs::read_dir(work) {
@@ -184,16 +194,18 @@ impl LocalWorkspace {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let path = entry.path();
-            // Contenders and clusters have their own owner; the lock is needed by the next campaign.
+            // Contenders and clusters have their own owners, and the next campaign needs the lock.
             let Some(rest) = name.strip_prefix(ATTEMPT) else { continue };
             if let Ok(epoch) = rest.trim_end_matches(CONTROL).parse() {
                 let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
                 let output = AttemptPlaces::new(&self.places, &fence).output();
                 if rest.ends_with(CONTROL) && output::segments(&output).is_ok_and(|kept| !kept.is_empty()) {
-                    // It could not be saved, which was said above: it stays.
+                    // The output could not be saved, which `rescue_output` has said, so its
+                    // directory stays.
                     continue;
                 }
-                // Sockets go with their servers and tethers; what is left of them is empty.
+                // Sockets go with their servers and tethers, and what is left of these directories
+                // is empty.
                 for places in [&self.places, &self.places.open()] {
                     let _ = fs::remove_dir_all(places.sockets(application, Kind::Attempt, epoch));
                 }
@@ -209,13 +221,13 @@ impl LocalWorkspace {
     }
 }
 
-/// main(), among the kinds of processes of an application.
+/// main(), among the kinds of an application's processes.
 pub(super) const MAIN: &str = "main";
 
-/// All kinds of them.
+/// All kinds of an application's processes.
 const ALL: &str = "";
 
-/// Opens what exists to main() alone, where main() runs as another user.
+/// Opens an existing file or directory to main() alone, where main() runs as another user.
 pub fn give_to_main(places: &Places, application: &ApplicationRef, path: &Path, mode: u32) -> PortResult<()> {
     if !places.are_apart() {
         return Ok(());
@@ -238,7 +250,8 @@ impl Workspace for LocalWorkspace {
             made.map_err(about("make the directory", directory))?;
         }
         let application = &fence.application;
-        // What main() writes into is sticky: what root has put there stays.
+        // The directory that main() writes into is sticky, so that main() cannot replace what root
+        // has put there.
         self.open_directory(&attempt.directory, application, MAIN, 0o1770)?;
         self.open_directory(&attempt.doors, application, MAIN, 0o750)?;
         if self.places.are_apart() {
@@ -278,7 +291,8 @@ impl Workspace for LocalWorkspace {
         mut chunks: BoxStream<'static, PortResult<Bytes>>,
     ) -> PortResult<u64> {
         let new = path.with_added_extension("new");
-        // The directory says who may; a file of another user is read by what it is open to.
+        // The directory says who may enter. The file's own mode has to let another user read it,
+        // where processes run as one.
         let mode = match (self.places.are_apart(), executable) {
             (false, true) => 0o700,
             (false, false) => 0o600,
@@ -297,7 +311,7 @@ impl Workspace for LocalWorkspace {
         file.flush().await.map_err(about("write", &new))?;
         let is = Digest::from_bytes(hasher.finalize().into());
         if is != digest {
-            // What is not what it should be never gets its name.
+            // Bytes of another digest never get the file's name.
             let _ = fs::remove_file(&new);
             let text = format!(
                 "payload {digest} of the record, which {} is made of, is damaged: its bytes have the digest {is}",
@@ -343,9 +357,10 @@ impl Workspace for LocalWorkspace {
     async fn forget(&self, application: &ApplicationRef) {
         let work = self.places.application_work(application);
         let _ = fs::remove_file(work.join(MAIN_LOCK));
-        // Stays while a contender's own directory is in it.
+        // The directory stays while a contender's own directory is in it.
         let _ = fs::remove_dir(&work);
-        // Made for whoever might write a relative path; stays once somebody has.
+        // The directory was made for programs that write to relative paths, and stays once one has
+        // written there.
         let open = self.places.open();
         let _ = fs::remove_dir(open.outputs(application));
         if self.places.are_apart() {
@@ -372,7 +387,7 @@ mod tests {
     use super::*;
 
     impl LocalWorkspace {
-        /// As if the record had answered.
+        /// Takes tokens into the keyring, as if the record had answered them.
         fn begun(&self, fence: &EpochFence) {
             let token = |text: &str| text.to_owned();
             let tokens = proto::jobgraph::AttemptTokens {
@@ -428,7 +443,7 @@ mod tests {
             fs::create_dir(&output).unwrap();
             fs::write(output::segment_path(&output, 0), "words").unwrap();
         }
-        // A successor's: the present attempt's main() may be writing.
+        // A successor rescues only earlier attempts, because its own main() may be writing.
         assert_eq!(
             rescue_output(&workspace.places, &fence.application, Some(fence.epoch)),
             Vec::<String>::new()

@@ -1,4 +1,5 @@
-//! A contender's leadership before an elector that says what the test says, while time stands still.
+//! A contender's leadership before an elector that says what the test says. Time passes only when
+//! the test advances the clock.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(4);
 
-/// The elector's end of the campaign.
+/// The elector's end of one campaign.
 struct Elector {
     asked: Streaming<CampaignRequest>,
     say: mpsc::Sender<Result<CampaignResponse, Status>>,

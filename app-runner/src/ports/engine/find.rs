@@ -1,4 +1,4 @@
-//! Where an engine's executable is.
+//! The search for an engine's executable.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use proto::Reason;
 use crate::error::PortError;
 use crate::ports::PortResult;
 
-/// Where engines are looked for, in this order.
+/// The directories where engines are looked for, in this order.
 #[derive(Debug, Clone, Default)]
 pub struct EnginePath {
-    /// `MAINSPRING_ENGINE_PATH`.
+    /// The directories of `MAINSPRING_ENGINE_PATH`.
     pub configured: Vec<PathBuf>,
-    /// The directory that `mainspring` itself is in.
+    /// The directory that holds `mainspring` itself.
     pub beside: Option<PathBuf>,
-    /// `PATH`.
+    /// The directories of `PATH`.
     pub path: Vec<PathBuf>,
 }
 
@@ -25,7 +25,8 @@ impl EnginePath {
     }
 }
 
-/// The absolute path of `mainspring-<engine>`. `ENGINE_NOT_FOUND` says where it is not.
+/// The absolute path of `mainspring-<engine>`. The refusal `ENGINE_NOT_FOUND` names the places that
+/// were looked at.
 pub fn find(engine: &str, path: &EnginePath) -> PortResult<PathBuf> {
     let well_formed = !engine.is_empty()
         && engine.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');

@@ -1,4 +1,4 @@
-//! Owning main()'s tether: hands the lease on, and says how main() ended.
+//! The owner of main()'s tether, which hands the lease on and tells how main() ended.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use tokio::sync::watch;
 
 use super::{Lease, deadline};
 
-/// A connection that broke: how often, and after which pauses, the tether is asked whether it still lives.
+/// After a connection broke, the tether is asked so often, and after such pauses, whether it lives.
 const ASK_AGAIN: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) struct Ownership {
     state: watch::Receiver<State>,
-    /// Dropping the owner's stream is what tells the tether to end main().
+    /// The task that owns the tether. Dropping the owner's stream is what tells the tether to end
+    /// main().
     _task: OwnedTask<()>,
 }
 
@@ -26,7 +27,8 @@ struct State {
 }
 
 impl Ownership {
-    /// Owns until the end; returns once main() runs, or could not be started.
+    /// Owns the tether until main() has ended. This returns once main() runs or could not be
+    /// started.
     pub(super) async fn begin(
         tether: Tether,
         owned: Owned,
@@ -35,7 +37,8 @@ impl Ownership {
     ) -> Self {
         let (sender, mut state) = watch::channel(State::default());
         let task = tasks::owned("owner of main()", own(tether, owned, lease, clock, sender));
-        // An error means that the task has ended without either; `exited` says the rest.
+        // An error means that the task ended before either happened; `exited` answers for that
+        // case.
         let _ = state.wait_for(|now| now.pid != 0 || now.exit.is_some()).await;
         Self { state, _task: task }
     }
@@ -44,7 +47,7 @@ impl Ownership {
         self.state.borrow().pid
     }
 
-    /// How main() ended; an exit that says nothing when its tether was lost.
+    /// How main() ended. The exit says nothing when the tether was lost.
     pub(super) async fn exited(&self) -> Exit {
         let mut state = self.state.clone();
         let ended = state.wait_for(|now| now.exit.is_some()).await;
@@ -83,7 +86,7 @@ async fn own(
             },
             changed = lease.changed() => {
                 if changed.is_err() {
-                    // The leadership is over; so is this task, in a moment.
+                    // The leadership is over, and this task is about to be dropped with it.
                     std::future::pending::<()>().await;
                 }
                 if let Some(until) = deadline(&lease) {
@@ -105,7 +108,7 @@ async fn own(
     }
 }
 
-/// Asks a tether that did not say how its child ended.
+/// Claims a tether again that did not say how its child ended.
 async fn again(tether: &Tether, lease: &watch::Receiver<Lease>, clock: &SharedClock) -> Option<Owned> {
     for _ in 0..ASK_AGAIN {
         match tether.own(false, deadline(lease)).await {

@@ -1,4 +1,4 @@
-//! main()'s output on its way into the record, and what becomes of its files.
+//! main()'s output on its way into the record, and what becomes of the output's files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,23 +11,25 @@ use tokio::sync::watch;
 /// How long the last output of an ended main() may take into the record.
 const SHIP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Output on its way. It ends with who holds it: two that bring the same output would take
-/// turns for ever.
+/// Output on its way into the record. The shipping ends with the value that holds it, because two
+/// shippings of the same output would take turns for ever.
 pub(super) struct Shipping {
     pub(super) shipped: watch::Receiver<bool>,
-    /// Cut when the shipping is dropped: what it left is in the tether's files, or in the outbox.
+    /// The task that ships. It is cut when the shipping is dropped, and the output that it has not
+    /// shipped is in the tether's files or in the outbox.
     pub(super) task: OwnedTask<()>,
 }
 
 impl Shipping {
-    /// Waits for the end; whether all of it is in the store.
+    /// Waits until the shipping has ended. The answer is whether all of the output is in the
+    /// record.
     async fn is_done(&self) -> bool {
         let mut shipped = self.shipped.clone();
         shipped.wait_for(|shipped| *shipped).await.is_ok()
     }
 
-    /// Waits for a while until all of it is in the record. Then the tether's files go; otherwise
-    /// they stay, with all that they hold.
+    /// Waits for a while until all of the output is in the record. Then the tether's files are
+    /// removed; otherwise they stay, with all that they hold.
     pub(super) async fn settle(&self, clock: &SharedClock, output_dir: &Path) {
         let shipped = timeout(clock, SHIP_WITHIN, self.is_done()).await;
         if shipped.unwrap_or(false) {
@@ -57,8 +59,8 @@ mod tests {
         timeout(&SystemClock, Duration::from_secs(20), what).await.expect("it is bounded")
     }
 
-    /// Settles a shipping of which nothing more is heard than the sender of its end says; whether
-    /// its file is there afterwards.
+    /// Settles a shipping that gives no sign but what `shipped` says. The answer is whether the
+    /// output's file is there afterwards.
     async fn keeps_its_file(shipped: watch::Receiver<bool>) -> bool {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("output-00000000000000000000.seg");
@@ -79,7 +81,7 @@ mod tests {
         })
         .await;
         if file.exists() {
-            // The next shipping would take turns with this one.
+            // The task has to end, because the next shipping would take turns with it.
             soon(async {
                 while !shipping.task.is_finished() {
                     tokio::task::yield_now().await;

@@ -23,7 +23,7 @@ use crate::ports::substrate::{ClusterNews, Death, Deaths, ReadyCluster, Substrat
 pub(super) struct Processes {
     incarnation: Incarnation,
     jobs: BTreeMap<JobId, String>,
-    /// By trigger id.
+    /// The savepoints by trigger id, as they are answered once they are taken.
     savepoints: BTreeMap<String, engine::SavepointResponse>,
     news: watch::Sender<ClusterNews>,
 }
@@ -32,7 +32,7 @@ impl State {
     /// The processes of an incarnation, if they run.
     fn running(&mut self, incarnation: Incarnation) -> PortResult<&mut Processes> {
         let cluster = self.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
-        cluster.ok_or_else(|| PortError::away("nobody listens"))
+        cluster.ok_or_else(|| PortError::away("no such cluster listens"))
     }
 }
 
@@ -44,7 +44,8 @@ impl World {
         }
     }
 
-    /// Lets a process of the cluster die that is started again; how often it has by now, and why.
+    /// Lets a process of the cluster die that is started again. `count` is how often it has died by
+    /// now.
     pub fn process_died(&self, process: &str, count: u32, cause: &str) {
         if let Some(cluster) = &self.lock().cluster {
             let death = Death { process: process.to_owned(), count, cause: cause.to_owned() };
@@ -66,12 +67,12 @@ impl World {
         self.lock().damage_lists = true;
     }
 
-    /// The lists that are damaged.
+    /// The digests of the lists that are damaged.
     pub fn damaged(&self) -> Vec<Digest> {
         self.lock().damaged.keys().copied().collect()
     }
 
-    /// Makes them whole again.
+    /// Makes the damaged lists whole again.
     pub async fn restore_lists(&self) {
         let damaged = std::mem::take(&mut self.lock().damaged);
         for (digest, bytes) in damaged {
@@ -79,15 +80,15 @@ impl World {
         }
     }
 
-    /// A job ends in its cluster. Whether the record takes the end concerns the cluster alone: the
-    /// calls of leaders were answered before.
+    /// Ends a job in its cluster. Whether the record takes the end concerns the cluster alone,
+    /// because the calls of leaders were answered before.
     async fn end(&self, incarnation: Incarnation, job: JobId, name: &str, outcome: job::JobOutcome) {
         if let Err(error) = self.record_end(incarnation, job, name, outcome).await {
             tracing::debug!("the end of {name} is not recorded: {error}");
         }
     }
 
-    /// The cluster's own record of an end: the first one wins.
+    /// Records an end as a cluster does. The first end wins.
     async fn record_end(
         &self,
         incarnation: Incarnation,
@@ -108,7 +109,8 @@ impl World {
         Ok(())
     }
 
-    /// One output; of so many files that their list is a payload, where lists are to be damaged.
+    /// A manifest of one output. Where lists are to be damaged, the output has so many files that
+    /// their list is a payload.
     async fn manifest(&self, name: &str) -> job::Manifest {
         let mut output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
         if !self.lock().damage_lists {
@@ -220,7 +222,8 @@ impl Jobs for World {
         Ok(())
     }
 
-    /// Answers pending once, then where it is; a job that is stopped ends with it.
+    /// Answers pending at the first call, then the savepoint's place. A job that is to be stopped
+    /// ends with the savepoint.
     async fn savepoint(
         &self,
         _fence: &EpochFence,

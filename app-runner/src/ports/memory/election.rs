@@ -1,4 +1,4 @@
-//! An elector that grants to whoever asks while nobody holds a lease.
+//! An elector that grants an epoch to the next contender while no lease is held.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::ports::PortResult;
 use crate::ports::election::{Election, Leadership, Turns};
 
 impl World {
-    /// Takes the leadership away, as an elector does that had no renewal.
+    /// Takes the leadership away, as an elector does that got no renewal.
     pub fn lose_lease(&self) {
         if let Some((_, lease)) = self.lock().lease.take() {
             lease.send_replace(Lease::Lost("lease expired".to_owned()));
         }
     }
 
-    /// Says until when the leader may act. An instant that has passed: its elector is away.
+    /// Says until when the leader may act. An instant that has passed stands for an elector that is
+    /// away.
     pub fn confirm_until(&self, until: Boot) {
         if let Some((_, lease)) = &self.lock().lease {
             lease.send_replace(Lease::Until(until));
@@ -39,7 +40,7 @@ impl World {
     pub async fn turned(&self) {
         let due = self.lock().due.clone();
         let Some(due) = due else { return std::future::pending().await };
-        // There is room for one: a second finds room when the first was taken.
+        // The channel has room for one renewal, so a second finds room when the first was taken.
         if due.send(()).await.is_err() || due.reserve().await.is_err() {
             std::future::pending().await
         }
@@ -104,7 +105,7 @@ impl Leadership for Led {
 
     fn turns(&self) -> Turns {
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Of two loops only the first counts.
+        // If a second loop asks for turns, it gets none.
         turns.map_or_else(|| stream::pending().boxed(), |turns| ReceiverStream::new(turns).boxed())
     }
 
@@ -122,7 +123,8 @@ impl Led {
     }
 }
 
-/// A leadership that is dropped is not renewed any more, and runs out.
+/// A leadership that is dropped is not renewed any more. Here it ends at once instead of running
+/// out.
 impl Drop for Led {
     fn drop(&mut self) {
         self.end();

@@ -1,4 +1,4 @@
-//! A main() that is a task: it lives as long as its tether would let it.
+//! A main() that is a task and lives as long as its tether would let it.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::service::execution::Execution;
 pub(super) enum Fate {
     Runs,
     Exited(i32),
-    /// Its runner has ended it.
+    /// A runner has ended it: its own, or that of a successor.
     Stopped,
-    /// Somebody else has.
+    /// Another process has ended it.
     Killed,
-    /// Its tether is gone and nobody saw how it ended.
+    /// Its tether is gone, so no process saw how it ended.
     Unseen,
 }
 
@@ -38,7 +38,7 @@ impl World {
         self.end_mains(Fate::Unseen);
     }
 
-    /// Kills the main() that runs, as an out-of-memory killer does; its tether sees it.
+    /// Kills the main() that runs, as an out-of-memory killer does. The tether sees the end.
     pub fn kill_main(&self) {
         self.end_mains(Fate::Killed);
     }

@@ -18,7 +18,7 @@ use crate::error::PortError;
 use crate::ports::PortResult;
 use crate::ports::payloads::Payloads;
 
-/// As the error comes over the wire.
+/// The error as it comes over the wire.
 fn refused(error: Error) -> PortError {
     CallError::from(Status::from(error)).into()
 }

@@ -1,6 +1,6 @@
-//! The real record as one runner is given it. What leaders write is noted; and a test may have a
-//! write refused, or the news of writes held back. Tokens are minted here, as a store's server does:
-//! the service itself has no key.
+//! The real record as one runner is given it. The writes of leaders are noted, and a test may have
+//! a write refused or the news of writes held back. Tokens are minted here, as a store's server
+//! does, because the service itself has no key.
 
 use ::record::{
     Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder, MainEnd,
@@ -38,7 +38,7 @@ impl Tapped {
             generation: generation.get(),
             epoch: fence.epoch.get(),
         };
-        // Nothing here shows these.
+        // No service in these tests demands the other tokens.
         let other = || "other".to_owned();
         jobgraph::AttemptTokens {
             execution: self.0.key.mint(&attempt).expose().to_owned(),
@@ -62,7 +62,7 @@ impl Record for Tapped {
         let told = move |record| {
             let mut held = held.clone();
             async move {
-                // Its sender is in the world.
+                // The channel's sender lives in the world, so the wait cannot fail.
                 let _ = held.wait_for(|held| !held).await;
                 record
             }
