@@ -31,7 +31,9 @@ fn messages(all: &FileDescriptorSet) -> FileDescriptorSet {
     while let Some(name) = needed.get(seen) {
         let file = all.file.iter().find(|file| file.name() == name);
         let imports = file.map(|file| file.dependency.clone()).unwrap_or_default();
-        needed.extend(imports.into_iter().filter(|import| !needed.contains(import)).collect::<Vec<_>>());
+        needed.extend(
+            imports.into_iter().filter(|import| !needed.contains(import)).collect::<Vec<_>>(),
+        );
         seen += 1;
     }
     let mut file = all.file.clone();

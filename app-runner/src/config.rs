@@ -89,8 +89,9 @@ impl Args {
     /// Where engines are looked for.
     pub fn engines(&self) -> EnginePath {
         let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-        let path =
-            std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+        let path = std::env::var_os("PATH")
+            .map(|path| std::env::split_paths(&path).collect())
+            .unwrap_or_default();
         EnginePath { configured: self.engine_path.clone(), beside, path }
     }
 }

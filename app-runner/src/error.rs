@@ -56,12 +56,14 @@ impl PortError {
     /// start would change nothing. A refusal without a reason of ours, and a defect of ours, may be
     /// gone when the peer is of another build.
     pub fn is_permanent(&self) -> bool {
-        self.kind == PortErrorKind::Refused && self.reason.is_some_and(|reason| reason != Reason::Internal)
+        self.kind == PortErrorKind::Refused
+            && self.reason.is_some_and(|reason| reason != Reason::Internal)
     }
 
     /// Whether the peer refuses every call of this process, because of its credential.
     pub fn is_about_the_caller(&self) -> bool {
-        let reasons = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
+        let reasons =
+            [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
         self.is_permanent() && self.reason.is_some_and(|reason| reasons.contains(&reason))
     }
 
@@ -113,8 +115,11 @@ impl From<CallError> for PortError {
         // finish.
         let passes = matches!(reason, Some(Reason::StoreFull | Reason::RevisionMoved));
         let kind = if error.is_superseded() {
-            let epoch =
-                problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+            let epoch = problem
+                .metadata
+                .get("epoch")
+                .and_then(|epoch| epoch.parse().ok())
+                .unwrap_or_default();
             PortErrorKind::Superseded(Epoch(epoch))
         } else if error.is_retryable() || unexplained || passes {
             PortErrorKind::Away
@@ -177,7 +182,8 @@ mod tests {
 
     #[test]
     fn what_the_record_answers_is_acted_on_by_its_kind_and_told_in_full() {
-        let of = |problem: Problem| PortError::from(record::Error::<record::EndRefused>::from(problem));
+        let of =
+            |problem: Problem| PortError::from(record::Error::<record::EndRefused>::from(problem));
         let superseded = Problem::new(Reason::EpochSuperseded, "x").metadata("epoch", 9);
         let table = [
             (Problem::new(Reason::StoreUnavailable, "x"), PortErrorKind::Away),
@@ -190,9 +196,11 @@ mod tests {
             let error = of(problem.clone());
             assert_eq!((error.kind, error.reason), (expected, problem.reason), "{problem:?}");
         }
-        let moved = record::Error::<record::Nothing>::from(Problem::new(Reason::RevisionMoved, "x"));
+        let moved =
+            record::Error::<record::Nothing>::from(Problem::new(Reason::RevisionMoved, "x"));
         assert!(PortError::from(moved).is_away(), "where nothing acts on it, other writers finish");
-        let told = of(Problem::new(Reason::SpecInvalid, "no").field("a.b", "is odd").help("make it even"));
+        let told =
+            of(Problem::new(Reason::SpecInvalid, "no").field("a.b", "is odd").help("make it even"));
         assert_eq!(told.message, "no; a.b: is odd; help: make it even");
     }
 
@@ -206,8 +214,16 @@ mod tests {
             (of(Reason::DataCorrupt), true, false),
             (of(Reason::Internal), false, false),
             (of(Reason::StoreUnavailable), false, false),
-            (PortError::from(CallError::from(Status::unimplemented("of another build"))), false, false),
-            (PortError::from(CallError::from(Status::unavailable("connection refused"))), false, false),
+            (
+                PortError::from(CallError::from(Status::unimplemented("of another build"))),
+                false,
+                false,
+            ),
+            (
+                PortError::from(CallError::from(Status::unavailable("connection refused"))),
+                false,
+                false,
+            ),
         ];
         for (error, permanent, about_the_caller) in table {
             assert_eq!(error.is_permanent(), permanent, "{error:?}");

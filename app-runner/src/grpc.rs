@@ -15,11 +15,12 @@ use client::places::{Kind, Places};
 use futures::{Stream, StreamExt as _};
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
-    AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteHeader, ExecuteRequest,
-    ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
-    GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse, PutPayloadRequest,
-    PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
-    RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, put_payload_request,
+    AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteHeader,
+    ExecuteRequest, ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
+    GetClusterResponse, GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse,
+    PutPayloadRequest, PutPayloadResponse, ReadResultRequest, ReadResultResponse,
+    RequestSavepointRequest, RequestSavepointResponse, WatchJobRequest, WatchJobResponse,
+    execute_request, put_payload_request,
 };
 use proto::{Digest, EpochFence, JobId, Problem, Reason, api};
 use tokio_stream::wrappers::ReceiverStream;
@@ -44,15 +45,26 @@ pub struct GrpcFront {
 impl GrpcFront {
     /// A front that serves on sockets below the places' runtime directory. Callers need the token
     /// of their attempt; no other token is taken.
-    pub fn new(places: Places, transport: SharedTransport, clock: SharedClock, keyring: Keyring) -> Self {
+    pub fn new(
+        places: Places,
+        transport: SharedTransport,
+        clock: SharedClock,
+        keyring: Keyring,
+    ) -> Self {
         Self { places, transport, clock, keyring }
     }
 }
 
 #[async_trait]
 impl Front for GrpcFront {
-    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
-        let directory = self.places.open().sockets(&fence.application, Kind::Attempt, fence.epoch.get());
+    async fn open(
+        &self,
+        fence: &EpochFence,
+        execution: Execution,
+        tasks: &Tasks,
+    ) -> PortResult<String> {
+        let directory =
+            self.places.open().sockets(&fence.application, Kind::Attempt, fence.epoch.get());
         let socket = directory.join("execution-0.sock");
         let endpoint = Endpoint::Unix(socket.clone());
         let service = ExecutionServiceServer::new(Served { execution, fence: fence.clone() })
@@ -209,11 +221,15 @@ impl ExecutionService for Served {
     ) -> Result<Response<Self::ReadResultStream>, Status> {
         self.check(&request)?;
         let rows = self.execution.read_result(job_id(&request.into_inner().job_id)?).await?;
-        let rows = rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(Status::from));
+        let rows =
+            rows.map(|data| data.map(|data| ReadResultResponse { data }).map_err(Status::from));
         Ok(Response::new(Box::pin(rows)))
     }
 
-    async fn journal(&self, request: Request<JournalRequest>) -> Result<Response<JournalResponse>, Status> {
+    async fn journal(
+        &self,
+        request: Request<JournalRequest>,
+    ) -> Result<Response<JournalResponse>, Status> {
         self.check(&request)?;
         let request = request.into_inner();
         let answer = self.execution.journal(&request.key, request.value).await?;
@@ -238,7 +254,10 @@ impl ExecutionService for Served {
 }
 
 /// Reads all chunks of a graph, up to the limit.
-async fn collect(header: ExecuteHeader, mut parts: Streaming<ExecuteRequest>) -> Result<Call, Status> {
+async fn collect(
+    header: ExecuteHeader,
+    mut parts: Streaming<ExecuteRequest>,
+) -> Result<Call, Status> {
     let said = usize::try_from(header.graph_size_bytes).unwrap_or(usize::MAX);
     let too_large = |size: usize| {
         let text = format!(

@@ -55,7 +55,8 @@ pub async fn serve(
     let places = args.places();
     let credential = Credential::from_file(&args.token_file).map_err(unusable_token)?;
     let keyring = Keyring::default();
-    let mainspring = std::env::current_exe().context("cannot find the executable of this process")?;
+    let mainspring =
+        std::env::current_exe().context("cannot find the executable of this process")?;
     let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring);
     // Probes are answered until the contender has left.
     let closed = Shutdown::new();
@@ -133,7 +134,8 @@ fn ports(
         channel::connect(transport.clone(), clock.clone(), args.peer(given, service), credential)
     };
     let store = to(args.store.as_ref(), "jobgraph-store");
-    let elector = client::election::Election::new(to(args.elector.as_ref(), "leader-elector"), clock.clone());
+    let elector =
+        client::election::Election::new(to(args.elector.as_ref(), "leader-elector"), clock.clone());
     let fetcher = client::artifacts::Artifacts::new(to(args.fetcher.as_ref(), "artifact-fetcher"));
     let lifecycle = client::lifecycle::Lifecycle::new(to(args.lifecycle.as_ref(), "lifecycle"));
     let tethers = Tethers {

@@ -41,7 +41,12 @@ pub const EXIT_GAVE_UP: u8 = 78;
 pub trait Front: Send + Sync {
     /// Serves as one of the attempt's tasks, so that the attempt ends if serving does. Answers the
     /// endpoint, which main() can reach when this returns.
-    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String>;
+    async fn open(
+        &self,
+        fence: &EpochFence,
+        execution: Execution,
+        tasks: &Tasks,
+    ) -> PortResult<String>;
 }
 
 /// The application and the name that this contender contends with.
@@ -71,7 +76,12 @@ enum Led {
 
 impl Contender {
     /// A contender that ends when `shutdown` begins.
-    pub fn new(identity: Identity, ports: Ports, front: Arc<dyn Front>, shutdown: Shutdown) -> Self {
+    pub fn new(
+        identity: Identity,
+        ports: Ports,
+        front: Arc<dyn Front>,
+        shutdown: Shutdown,
+    ) -> Self {
         Self { identity, ports, front, shutdown }
     }
 
@@ -180,7 +190,10 @@ impl Contender {
     }
 
     async fn lead(&self, leadership: Box<dyn Leadership>) -> PortResult<Led> {
-        let fence = EpochFence { application: self.identity.application.clone(), epoch: leadership.epoch() };
+        let fence = EpochFence {
+            application: self.identity.application.clone(),
+            epoch: leadership.epoch(),
+        };
         let cause = leadership.cause();
         let begin = patiently(&self.ports.clock, "begin the attempt", || {
             leading::begin(&self.ports, &fence, &self.identity.holder, &cause)
@@ -210,7 +223,8 @@ impl Contender {
         }
         let standing = Standing { lease: leadership.lease(), standbys: leadership.standbys() };
         let held = attempt::Held { standing, turns: leadership.turns() };
-        let attempt = attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
+        let attempt =
+            attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
         let leave = match attempt.run(self.front.clone(), self.shutdown.clone()).await {
             Ok(leave) => leave,
             // The next leader need not wait for the end of a lease, and finds no main() whose calls

@@ -188,7 +188,8 @@ impl Cache {
             incoming.finish(&path)?;
         }
         let now = self.now();
-        let facts = Facts { digest, size_bytes, uri: uri.to_owned(), fetched_at: now, used_at: now };
+        let facts =
+            Facts { digest, size_bytes, uri: uri.to_owned(), fetched_at: now, used_at: now };
         self.write(&facts)?;
         Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
     }
@@ -251,7 +252,12 @@ impl Cache {
     /// The live applications (`id@generation`) that hold an artifact.
     pub fn users(&self, digest: Digest) -> io::Result<Vec<String>> {
         let hex = digest.to_hex();
-        Ok(self.all_holds()?.into_iter().filter(|(held, _)| *held == hex).map(|(_, user)| user).collect())
+        Ok(self
+            .all_holds()?
+            .into_iter()
+            .filter(|(held, _)| *held == hex)
+            .map(|(_, user)| user)
+            .collect())
     }
 
     /// All artifacts with their users, most recently used first.
@@ -260,13 +266,17 @@ impl Cache {
         let mut all = Vec::new();
         for entry in fs::read_dir(self.directory.join("blobs"))? {
             let name = entry?.file_name();
-            let Some(digest) = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok()) else {
+            let Some(digest) = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok())
+            else {
                 continue;
             };
             if let Some(facts) = self.read(digest)? {
                 let hex = digest.to_hex();
-                let users =
-                    holds.iter().filter(|(held, _)| *held == hex).map(|(_, user)| user.clone()).collect();
+                let users = holds
+                    .iter()
+                    .filter(|(held, _)| *held == hex)
+                    .map(|(_, user)| user.clone())
+                    .collect();
                 all.push((facts, users));
             }
         }
@@ -298,7 +308,8 @@ impl Cache {
 
     /// Whether an artifact of this size could be kept at all, before its bytes are moved.
     pub fn could_keep(&self, size_bytes: u64) -> Result<(), NotKept> {
-        let used_bytes = self.candidates()?.iter().filter(|one| one.held).map(|one| one.size_bytes).sum();
+        let used_bytes =
+            self.candidates()?.iter().filter(|one| one.held).map(|one| one.size_bytes).sum();
         if size_bytes <= self.limit_bytes.saturating_sub(used_bytes) {
             return Ok(());
         }
@@ -329,7 +340,10 @@ impl Cache {
     }
 
     fn remove_unless_pinned(&self, digest: Digest) -> io::Result<bool> {
-        self.pins.unless_pinned(digest, || self.remove(digest)).transpose().map(|removed| removed.is_some())
+        self.pins
+            .unless_pinned(digest, || self.remove(digest))
+            .transpose()
+            .map(|removed| removed.is_some())
     }
 
     fn remove(&self, digest: Digest) -> io::Result<()> {
@@ -383,7 +397,11 @@ impl Cache {
     }
 
     fn now(&self) -> u128 {
-        self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
+        self.clock
+            .wall()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO)
+            .as_nanos()
     }
 }
 

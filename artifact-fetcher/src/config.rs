@@ -25,8 +25,10 @@ pub struct Args {
 /// Parses a size with a unit into bytes.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 =
-        digits.trim().parse().map_err(|_| format!("{text:?} is no size: give one such as 20GiB"))?;
+    let number: u64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| format!("{text:?} is no size: give one such as 20GiB"))?;
     let factor = match &text[digits.len()..] {
         "B" => 1,
         "kB" | "KB" => 1_000,

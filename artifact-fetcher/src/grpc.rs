@@ -15,9 +15,9 @@ use futures::stream::BoxStream;
 use prost_types::Timestamp;
 use proto::artifact::artifact_service_server::{ArtifactService, ArtifactServiceServer};
 use proto::artifact::{
-    Artifact, EvictRequest, EvictResponse, FetchProgress, FetchRequest, FetchResponse, Fetched, ListRequest,
-    ListResponse, ReadRequest, ReadResponse, ReleaseRequest, ReleaseResponse, StatRequest, StatResponse,
-    fetch_response,
+    Artifact, EvictRequest, EvictResponse, FetchProgress, FetchRequest, FetchResponse, Fetched,
+    ListRequest, ListResponse, ReadRequest, ReadResponse, ReleaseRequest, ReleaseResponse,
+    StatRequest, StatResponse, fetch_response,
 };
 use proto::{ApplicationRef, Digest, fences};
 use tonic::service::Routes;
@@ -47,9 +47,16 @@ impl ArtifactService for Grpc {
     type FetchStream = BoxStream<'static, Result<FetchResponse, Status>>;
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
         let application = request.get_ref().application.clone();
-        match application.map(ApplicationRef::try_from).transpose().map_err(FetchError::Malformed)? {
+        match application
+            .map(ApplicationRef::try_from)
+            .transpose()
+            .map_err(FetchError::Malformed)?
+        {
             Some(application) => require_own(&request, &application)?,
             // A fetch for no application is tooling's, and only the deployment may ask for it.
             None => require_deployment(&request)?,
@@ -59,7 +66,8 @@ impl ArtifactService for Grpc {
         // The answers are bounded by the transfer's own deadline, and cut when the caller leaves.
         let answers = fed("fetch", 8, |feed| async move {
             // A reader that is slow misses some progress, never the end.
-            let progress = |now: Progress| feed.offer(item(fetch_response::Message::Progress(now.into())));
+            let progress =
+                |now: Progress| feed.offer(item(fetch_response::Message::Progress(now.into())));
             let fetched = fetcher.fetch(&wanted, progress).await?;
             feed.send(item(fetch_response::Message::Fetched(fetched.into()))).await;
             Ok::<(), Status>(())
@@ -67,10 +75,14 @@ impl ArtifactService for Grpc {
         Ok(Response::new(answers.boxed()))
     }
 
-    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+    async fn read(
+        &self,
+        request: Request<ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
         require_deployment(&request)?;
         let request = request.into_inner();
-        let parts = self.fetcher.read(digest(&request.digest)?, request.offset, request.length).await?;
+        let parts =
+            self.fetcher.read(digest(&request.digest)?, request.offset, request.length).await?;
         let answers = parts.map(|part| Ok(ReadResponse { data: part? }));
         Ok(Response::new(answers.boxed()))
     }
@@ -96,13 +108,15 @@ impl ArtifactService for Grpc {
         let start = match request.page_token.as_str() {
             "" => 0,
             token => {
-                let after = position(token).ok_or_else(|| FetchError::PageToken(token.to_owned()))?;
+                let after =
+                    position(token).ok_or_else(|| FetchError::PageToken(token.to_owned()))?;
                 all.partition_point(|(facts, _)| (Reverse(facts.used_at), facts.digest) <= after)
             }
         };
         let page: Vec<_> = all.iter().skip(start).take(size).collect();
         let more = start + page.len() < all.len();
-        let last = page.last().map(|(facts, _)| format!("{}:{}", facts.used_at, facts.digest.to_hex()));
+        let last =
+            page.last().map(|(facts, _)| format!("{}:{}", facts.used_at, facts.digest.to_hex()));
         Ok(Response::new(ListResponse {
             artifacts: page.iter().map(|(facts, users)| artifact(facts.clone(), users)).collect(),
             next_page_token: last.filter(|_| more).unwrap_or_default(),
@@ -111,20 +125,27 @@ impl ArtifactService for Grpc {
         }))
     }
 
-    async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+    async fn evict(
+        &self,
+        request: Request<EvictRequest>,
+    ) -> Result<Response<EvictResponse>, Status> {
         require_deployment(&request)?;
         let request = request.into_inner();
         let (evicted, kept) = if request.digests.is_empty() {
             (self.fetcher.evict_to(request.to_bytes).await?, Vec::new())
         } else {
-            let digests = request.digests.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
+            let digests =
+                request.digests.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
             self.fetcher.evict(digests).await?
         };
         let words = |digests: Vec<Digest>| digests.into_iter().map(String::from).collect();
         Ok(Response::new(EvictResponse { evicted: words(evicted), kept: words(kept) }))
     }
 
-    async fn release(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+    async fn release(
+        &self,
+        request: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
         let application = request.get_ref().application.clone();
         let application: ApplicationRef = application.try_into().map_err(FetchError::Malformed)?;
         require_own(&request, &application)?;
@@ -140,11 +161,16 @@ fn position(token: &str) -> Option<(Reverse<u128>, Digest)> {
 }
 
 fn wanted(request: FetchRequest) -> Result<Wanted, FetchError> {
-    let expected =
-        Some(request.expected_digest).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()?;
+    let expected = Some(request.expected_digest)
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse())
+        .transpose()?;
     let link_to = Some(request.link_to).filter(|path| !path.is_empty()).map(PathBuf::from);
     if link_to.as_ref().is_some_and(|path| !path.is_absolute()) {
-        return Err(FetchError::Request { field: "link_to", why: "it has to be an absolute path".into() });
+        return Err(FetchError::Request {
+            field: "link_to",
+            why: "it has to be an absolute path".into(),
+        });
     }
     Ok(Wanted {
         application: request.application.map(ApplicationRef::try_from).transpose()?,
@@ -176,14 +202,21 @@ impl From<Progress> for FetchProgress {
 impl From<service::Fetched> for Fetched {
     fn from(fetched: service::Fetched) -> Self {
         let path = fetched.path.display().to_string();
-        Self { artifact: Some(artifact(fetched.kept.facts, &[])), path, from_cache: fetched.from_cache }
+        Self {
+            artifact: Some(artifact(fetched.kept.facts, &[])),
+            path,
+            from_cache: fetched.from_cache,
+        }
     }
 }
 
 fn artifact(facts: Facts, users: &[String]) -> Artifact {
     let user = |text: &String| {
         let (id, generation) = text.rsplit_once('@')?;
-        Some(fences::ApplicationRef { application_id: id.to_owned(), generation: generation.parse().ok()? })
+        Some(fences::ApplicationRef {
+            application_id: id.to_owned(),
+            generation: generation.parse().ok()?,
+        })
     };
     Artifact {
         digest: facts.digest.to_string(),

@@ -24,20 +24,24 @@ impl Location {
     /// Parses `file:///path`, `local:///path`, `http(s)://…` or an absolute path.
     pub fn parse(given: &Uri) -> Result<Self, FetchError> {
         let uri = given.expose();
-        let refuse = |why: &str| FetchError::UriInvalid { uri: given.to_string(), why: why.to_owned() };
+        let refuse =
+            |why: &str| FetchError::UriInvalid { uri: given.to_string(), why: why.to_owned() };
         if uri.starts_with('/') {
             return Ok(Self::File(PathBuf::from(uri)));
         }
         let url = Url::parse(uri).map_err(|error| refuse(&error.to_string()))?;
         match url.scheme().parse().map_err(|unknown: UnknownScheme| refuse(&unknown.to_string()))? {
-            Scheme::File => {
-                url.to_file_path().map(Self::File).map_err(|()| refuse("it is file:///absolute/path"))
-            }
+            Scheme::File => url
+                .to_file_path()
+                .map(Self::File)
+                .map_err(|()| refuse("it is file:///absolute/path")),
             // The path is taken as it is written: nothing in it is decoded.
-            Scheme::Local => match uri.strip_prefix("local://").filter(|path| path.starts_with('/')) {
-                Some(path) => Ok(Self::Local(path.into())),
-                None => Err(refuse("it is local:///absolute/path")),
-            },
+            Scheme::Local => {
+                match uri.strip_prefix("local://").filter(|path| path.starts_with('/')) {
+                    Some(path) => Ok(Self::Local(path.into())),
+                    None => Err(refuse("it is local:///absolute/path")),
+                }
+            }
             Scheme::Http | Scheme::Https => Ok(Self::Http(url)),
         }
     }
@@ -106,9 +110,14 @@ mod tests {
         assert_eq!(parse("/a/b.sql").unwrap(), Location::File("/a/b.sql".into()));
         assert_eq!(parse("file:///a/b%20c.sql").unwrap(), Location::File("/a/b c.sql".into()));
         assert_eq!(parse("local:///opt/app.jar").unwrap(), Location::Local("/opt/app.jar".into()));
-        assert_eq!(parse("local:///opt/a b%20c.jar").unwrap(), Location::Local("/opt/a b%20c.jar".into()));
+        assert_eq!(
+            parse("local:///opt/a b%20c.jar").unwrap(),
+            Location::Local("/opt/a b%20c.jar".into())
+        );
         assert!(matches!(parse("https://example.org/app").unwrap(), Location::Http(_)));
-        for bad in ["", "app.sql", "local://app.jar", "s3://bucket/key", "http://", "file://host/path"] {
+        for bad in
+            ["", "app.sql", "local://app.jar", "s3://bucket/key", "http://", "file://host/path"]
+        {
             let error = parse(bad).unwrap_err();
             assert!(matches!(error, FetchError::UriInvalid { .. }), "{bad}: {error}");
         }
@@ -130,7 +139,8 @@ mod tests {
             used_at,
             held,
         };
-        let all = vec![candidate(1, 10, 1, true), candidate(2, 10, 2, false), candidate(3, 10, 3, false)];
+        let all =
+            vec![candidate(1, 10, 1, true), candidate(2, 10, 2, false), candidate(3, 10, 3, false)];
         assert_eq!(evictions(all.clone(), 30), vec![]);
         assert_eq!(evictions(all.clone(), 20), vec![Digest::from_bytes([2; 32])]);
         assert_eq!(evictions(all, 0).len(), 2);

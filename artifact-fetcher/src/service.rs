@@ -103,7 +103,9 @@ impl Fetcher {
                 seat.state.changed().await.map_err(|_| FetchError::GoingDown)?;
             };
             match outcome {
-                Ok(kept) => return self.give(as_expected(kept, wanted)?, &location, wanted, false).await,
+                Ok(kept) => {
+                    return self.give(as_expected(kept, wanted)?, &location, wanted, false).await;
+                }
                 Err(error) if seat.own => return Err(error),
                 // The error answers another caller's request, so the fetcher asks once more for
                 // this caller's own.
@@ -115,7 +117,9 @@ impl Fetcher {
     /// Finds one cached artifact and verifies it.
     pub async fn stat(&self, digest: Digest) -> Result<Fetched, FetchError> {
         match self.cached(Some(digest)).await? {
-            Found::Whole(kept) => Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true }),
+            Found::Whole(kept) => {
+                Ok(Fetched { path: self.inner.cache.path(digest), kept, from_cache: true })
+            }
             Found::Damaged(path) => Err(FetchError::Damaged { path, digest }),
             Found::Nothing => Err(FetchError::NotCached(digest)),
         }
@@ -132,7 +136,10 @@ impl Fetcher {
     }
 
     /// Evicts the named artifacts. Answers with those that were evicted and those that are held.
-    pub async fn evict(&self, digests: Vec<Digest>) -> Result<(Vec<Digest>, Vec<Digest>), FetchError> {
+    pub async fn evict(
+        &self,
+        digests: Vec<Digest>,
+    ) -> Result<(Vec<Digest>, Vec<Digest>), FetchError> {
         self.blocking(move |cache| {
             let (mut evicted, mut kept) = (Vec::new(), Vec::new());
             for digest in digests {
@@ -222,9 +229,12 @@ impl Fetcher {
         work: impl FnOnce(&Cache) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, FetchError> {
         let cache = self.inner.cache.clone();
-        let outcome =
-            tokio::task::spawn_blocking(move || work(&cache)).await.map_err(|_| FetchError::GoingDown)?;
-        outcome.map_err(|error| FetchError::disk(self.inner.cache.directory(), "its own records", error))
+        let outcome = tokio::task::spawn_blocking(move || work(&cache))
+            .await
+            .map_err(|_| FetchError::GoingDown)?;
+        outcome.map_err(|error| {
+            FetchError::disk(self.inner.cache.directory(), "its own records", error)
+        })
     }
 
     async fn place(
@@ -245,7 +255,9 @@ impl Fetcher {
 fn as_expected(kept: Kept, wanted: &Wanted) -> Result<Kept, FetchError> {
     let actual = kept.facts.digest;
     match wanted.expected.filter(|expected| *expected != actual) {
-        Some(expected) => Err(FetchError::DigestMismatch { uri: wanted.uri.to_string(), expected, actual }),
+        Some(expected) => {
+            Err(FetchError::DigestMismatch { uri: wanted.uri.to_string(), expected, actual })
+        }
         None => Ok(kept),
     }
 }

@@ -161,7 +161,8 @@ fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
     let mut cause = error.source();
     while let Some(at) = cause {
         if at.is::<TimeoutExpired>() {
-            let text = format!("{peer} did not answer within the call's deadline; what it did is unknown");
+            let text =
+                format!("{peer} did not answer within the call's deadline; what it did is unknown");
             return Problem::new(Reason::TimedOut, text).into_status();
         }
         if at.is::<ConnectError>() {

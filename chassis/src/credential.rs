@@ -44,7 +44,10 @@ impl Credential {
     /// Reads a token from a file; white space around the token is ignored.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let about = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot read a credential from {}: {error}", path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("cannot read a credential from {}: {error}", path.display()),
+            )
         };
         let text = fs::read_to_string(path).map_err(about)?;
         Self::new(text.trim()).map_err(about)
@@ -54,7 +57,10 @@ impl Credential {
     /// file is durable when this returns.
     pub fn write_file(&self, path: &Path) -> io::Result<()> {
         let about = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot write a credential to {}: {error}", path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("cannot write a credential to {}: {error}", path.display()),
+            )
         };
         let new = path.with_extension(format!("new-{}", std::process::id()));
         let write = || {
@@ -90,8 +96,8 @@ impl Credential {
     /// The value of the `authorization` header, marked as sensitive so that no transport indexes or
     /// prints it.
     pub fn header(&self) -> HeaderValue {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("a credential is visible ASCII");
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            .expect("a credential is visible ASCII");
         value.set_sensitive(true);
         value
     }

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 /// Makes the names in a directory durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     let about = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot make {} durable: {error}", directory.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot make {} durable: {error}", directory.display()),
+        )
     };
     File::open(directory).and_then(|open| open.sync_all()).map_err(about)?;
     watched::note(directory);

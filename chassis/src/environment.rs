@@ -13,8 +13,9 @@ const CONVENTIONS: [&str; 2] = ["JAVA_HOME", "XDG_CACHE_HOME"];
 /// and all its processes find the same software.
 pub fn of_engines() -> impl Iterator<Item = (String, String)> {
     chosen(
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }),
     )
 }
 

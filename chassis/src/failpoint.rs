@@ -67,8 +67,9 @@ mod armed {
     pub(super) const BUG: &str = "bug";
 
     /// `(name, action, marker)` of every armed point, read once.
-    static ARMED: LazyLock<Vec<(String, String, PathBuf)>> =
-        LazyLock::new(|| std::env::var(super::VARIABLE).map(|text| parse(&text)).unwrap_or_default());
+    static ARMED: LazyLock<Vec<(String, String, PathBuf)>> = LazyLock::new(|| {
+        std::env::var(super::VARIABLE).map(|text| parse(&text)).unwrap_or_default()
+    });
 
     pub(super) fn parse(text: &str) -> Vec<(String, String, PathBuf)> {
         text.split(',')

@@ -132,8 +132,8 @@ where
         };
         let service = TowerToHyperService::new(service.clone());
         connections.spawn(async move {
-            let served =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
+            let served = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(io), service);
             if let Err(error) = served.await {
                 tracing::debug!("a connection ended: {error}");
             }

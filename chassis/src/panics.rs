@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn a_caught_panic_is_its_text() {
         assert_eq!(caught(|| 7), Ok(7));
-        assert_eq!(caught(|| -> u8 { panic!("page {} is damaged", 3) }), Err("page 3 is damaged".to_owned()));
+        assert_eq!(
+            caught(|| -> u8 { panic!("page {} is damaged", 3) }),
+            Err("page 3 is damaged".to_owned())
+        );
         let nested = caught(|| -> u8 {
             let inner = caught(|| -> u8 { panic!("inner") });
             panic!("outer: {}", inner.unwrap_err());

@@ -119,7 +119,8 @@ impl RunAs {
                 self.user.name
             ));
         }
-        let entered = |path: &Path| fs::metadata(path).map_or(true, |found| found.mode() & 0o001 != 0);
+        let entered =
+            |path: &Path| fs::metadata(path).map_or(true, |found| found.mode() & 0o001 != 0);
         match self.directory.ancestors().skip(1).find(|path| !entered(path)) {
             None => Ok(()),
             Some(shut) => Err(format!(
@@ -150,7 +151,13 @@ impl RunAs {
 
     /// What a process of an application becomes. `shares` are groups beside its own and the
     /// application's.
-    pub fn identity(&self, host: &str, application: &str, kind: &str, shares: &[Share<'_>]) -> Identity {
+    pub fn identity(
+        &self,
+        host: &str,
+        application: &str,
+        kind: &str,
+        shares: &[Share<'_>],
+    ) -> Identity {
         let mut groups = vec![Self::group(host, Share::Application(application))];
         groups.extend(shares.iter().map(|share| Self::group(host, *share)));
         groups.extend(&self.user.groups);

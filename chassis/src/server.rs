@@ -26,8 +26,8 @@ use crate::transport::{Endpoint, Incoming, SharedTransport};
 pub use authenticate::Authenticator;
 pub use authorize::who_may;
 pub use authorize::{
-    check_own, principal, require_attempt, require_contender, require_deployment, require_incarnation,
-    require_own,
+    check_own, principal, require_attempt, require_contender, require_deployment,
+    require_incarnation, require_own,
 };
 pub use deadline::UNARY_DEADLINE;
 pub use health::Health;
@@ -76,7 +76,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { calls: 1024, connections: 1024, unary_deadline: UNARY_DEADLINE, grace: Duration::from_secs(5) }
+        Self {
+            calls: 1024,
+            connections: 1024,
+            unary_deadline: UNARY_DEADLINE,
+            grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -95,7 +100,8 @@ pub struct Server {
 
 /// Binds every endpoint and puts the stack together. If this fails, no endpoint stays bound.
 pub async fn bind(serve: Serve) -> Result<Server, BoxError> {
-    let Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits } = serve;
+    let Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits } =
+        serve;
     if endpoints.is_empty() {
         return Err(format!("{name} has no endpoint to listen on").into());
     }

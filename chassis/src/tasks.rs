@@ -125,7 +125,8 @@ impl Tells {
 
 impl Drop for Tells {
     fn drop(&mut self) {
-        let ended = Ended { id: self.id, name: std::mem::take(&mut self.name), how: self.how.take() };
+        let ended =
+            Ended { id: self.id, name: std::mem::take(&mut self.name), how: self.how.take() };
         // Sending fails only when the set is gone, and then the end concerns no task.
         let _ = self.inner.ended.send(ended);
     }
@@ -295,7 +296,9 @@ impl Tasks {
             // what the task held is gone when its end is told.
             let task = task;
             let how = match caught(&tells.name, task).await {
-                Ok(Ok(())) if lasting && !tells.inner.shutdown.is_begun() => Some(HowItEnded::Returned),
+                Ok(Ok(())) if lasting && !tells.inner.shutdown.is_begun() => {
+                    Some(HowItEnded::Returned)
+                }
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(HowItEnded::Failed(whole_chain(&*error.into()))),
                 Err(panicked) => Some(panicked.how),
@@ -356,8 +359,10 @@ fn whole_chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// What a panic said.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a message").to_owned()
 }
 

@@ -131,8 +131,11 @@ pub fn init(service: &str, args: &TelemetryArgs) -> TelemetryGuard {
     };
     let spans = traces.as_ref().map(|provider| {
         let only_ours = Targets::new().with_default(LevelFilter::INFO);
-        let only_ours = only_ours.with_targets(LIBRARIES.map(|library| (library, LevelFilter::OFF)));
-        tracing_opentelemetry::layer().with_tracer(provider.tracer(service.to_owned())).with_filter(only_ours)
+        let only_ours =
+            only_ours.with_targets(LIBRARIES.map(|library| (library, LevelFilter::OFF)));
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(service.to_owned()))
+            .with_filter(only_ours)
     });
     // An error means that a subscriber is there already, a test's for example; that subscriber
     // stays.
@@ -144,7 +147,9 @@ pub fn init(service: &str, args: &TelemetryArgs) -> TelemetryGuard {
         tracing::warn!("MAINSPRING_LOG={:?} cannot be read ({error}); logging at info", args.log);
     }
     if let Some(error) = no_traces {
-        tracing::warn!("no traces: {OTLP_ENDPOINT_VARIABLE} is set and its exporter cannot be made: {error}");
+        tracing::warn!(
+            "no traces: {OTLP_ENDPOINT_VARIABLE} is set and its exporter cannot be made: {error}"
+        );
     }
     TelemetryGuard { traces }
 }
@@ -177,7 +182,9 @@ where
     match format {
         LogFormat::Auto if terminal => layer.with_target(false).boxed(),
         LogFormat::Human => layer.with_target(false).with_ansi(terminal).boxed(),
-        LogFormat::Auto | LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Auto | LogFormat::Json => {
+            layer.json().flatten_event(true).with_span_list(false).boxed()
+        }
     }
 }
 
@@ -185,10 +192,13 @@ fn tracer_provider(service: &str) -> Result<Option<SdkTracerProvider>, crate::Bo
     if std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_none_or(|endpoint| endpoint.is_empty()) {
         return Ok(None);
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_timeout(FLUSH).build()?;
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_timeout(FLUSH).build()?;
     let resource = Resource::builder()
         .with_service_name(service.to_owned())
         .with_attribute(KeyValue::new(fields::PID, i64::from(std::process::id())))
         .build();
-    Ok(Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build()))
+    Ok(Some(
+        SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build(),
+    ))
 }

@@ -49,10 +49,16 @@ impl FromStr for Endpoint {
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///path` is the same endpoint in gRPC's naming.
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(invalid()) };
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(invalid())
+            };
         }
-        let (host, port) =
-            text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(invalid)?;
+        let (host, port) = text
+            .strip_prefix("tcp://")
+            .and_then(|rest| rest.rsplit_once(':'))
+            .ok_or_else(invalid)?;
         let port = port.parse().map_err(|_| invalid())?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() || host.contains(['/', '[', ']']) {
@@ -142,7 +148,11 @@ impl AsyncRead for BoxedIo {
 }
 
 impl AsyncWrite for BoxedIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.0.as_mut().poll_write(cx, bytes)
     }
 

@@ -42,7 +42,8 @@ fn child() {
     chassis::runtime().unwrap().block_on(async {
         let guard = init("otlp-test", &TelemetryArgs::default());
         assert!(guard.traces());
-        let span = tracing::info_span!("work", { fields::APP_ID } = "orders", { fields::EPOCH } = 7_u64);
+        let span =
+            tracing::info_span!("work", { fields::APP_ID } = "orders", { fields::EPOCH } = 7_u64);
         trace::continue_from_environment(&span);
         span.in_scope(|| tracing::info!("a state changed"));
         drop(span);
@@ -74,15 +75,22 @@ async fn spans_reach_the_collector_in_their_parents_trace_before_the_process_end
     let exported = received.try_recv().expect("the spans arrived before the exit");
     collector.abort();
     let resource = &exported.resource_spans[0];
-    let name =
-        resource.resource.as_ref().unwrap().attributes.iter().find(|a| a.key == "service.name").unwrap();
+    let name = resource
+        .resource
+        .as_ref()
+        .unwrap()
+        .attributes
+        .iter()
+        .find(|a| a.key == "service.name")
+        .unwrap();
     assert_eq!(name.value.as_ref().unwrap().value, Some(Value::StringValue("otlp-test".into())));
     let span = &resource.scope_spans[0].spans[0];
     assert_eq!(span.name, "work");
     assert_eq!(hex::encode(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(hex::encode(&span.parent_span_id), "b7ad6b7169203331");
-    let field =
-        |name: &str| span.attributes.iter().find(|a| a.key == name).and_then(|a| a.value.clone()?.value);
+    let field = |name: &str| {
+        span.attributes.iter().find(|a| a.key == name).and_then(|a| a.value.clone()?.value)
+    };
     assert_eq!(field(fields::APP_ID), Some(Value::StringValue("orders".into())));
     // The bridge writes unsigned numbers as text.
     assert_eq!(field(fields::EPOCH), Some(Value::StringValue("7".into())));
@@ -95,5 +103,8 @@ async fn a_collector_that_does_not_answer_holds_up_the_exit_for_two_seconds_at_m
     let began = Instant::now();
     assert!(run_child(&format!("http://{}", listener.local_addr().unwrap())).await.success());
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}: 2 s and what a busy machine needs to start a process");
+    assert!(
+        took < Duration::from_secs(5),
+        "{took:?}: 2 s and what a busy machine needs to start a process"
+    );
 }

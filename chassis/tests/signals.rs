@@ -59,7 +59,9 @@ impl Process {
 
     async fn says(&mut self, word: &str) {
         let found = async {
-            while self.lines.next_line().await.unwrap().expect("it says so before it ends") != word {}
+            while self.lines.next_line().await.unwrap().expect("it says so before it ends") != word
+            {
+            }
         };
         tokio::time::timeout(PATIENCE, found).await.expect("it says so in time");
     }

@@ -77,14 +77,16 @@ async fn a_task_stays_in_the_trace_that_it_was_spawned_in() {
     traced();
     let span = tracing::info_span!("cause");
     continue_from(&span, PARENT);
-    let task = span.in_scope(|| carry(async { (current_traceparent(), tracing::Span::current().id()) }));
+    let task =
+        span.in_scope(|| carry(async { (current_traceparent(), tracing::Span::current().id()) }));
     let cause = span.in_scope(current_traceparent);
     // The cause is over before what it began.
     drop(span);
     let (carried, open) = tokio::spawn(task).await.unwrap();
     assert_eq!((carried, open), (cause, None));
-    let named =
-        tokio::spawn(carry_from(PARENT, async { tracing::info_span!("child").in_scope(current_trace_id) }));
+    let named = tokio::spawn(carry_from(PARENT, async {
+        tracing::info_span!("child").in_scope(current_trace_id)
+    }));
     assert_eq!(named.await.unwrap().unwrap(), TRACE);
     let of_none = tokio::spawn(carry_from("", async { current_trace_id() }));
     assert_eq!(of_none.await.unwrap(), None);

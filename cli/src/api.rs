@@ -12,9 +12,9 @@ use client::applications::Applications;
 use client::error::CallError;
 use futures::{Stream, StreamExt as _};
 use proto::api::{
-    Application, Event, EventsRequest, GetGraphResponse, GetVersionResponse, ListRequest, ListResponse,
-    LogLine, Phase, ReadLogsRequest, RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse,
-    WaitFor, WatchRequest, watch_response::Item,
+    Application, Event, EventsRequest, GetGraphResponse, GetVersionResponse, ListRequest,
+    ListResponse, LogLine, Phase, ReadLogsRequest, RequestSavepointRequest, StopRequest,
+    SubmitRequest, SubmitResponse, WaitFor, WatchRequest, watch_response::Item,
 };
 use proto::{ApplicationRef, Code, Problem, Reason};
 
@@ -41,7 +41,9 @@ impl Api {
     async fn bounded<T>(&self, call: impl Future<Output = Answer<T>>) -> Answer<T> {
         match timeout(&self.clock, ANSWER, call).await {
             Ok(answer) => answer,
-            Err(elapsed) => Err(CallError::new(Code::DeadlineExceeded, format!("jobgraph-store: {elapsed}"))),
+            Err(elapsed) => {
+                Err(CallError::new(Code::DeadlineExceeded, format!("jobgraph-store: {elapsed}")))
+            }
         }
     }
 
@@ -181,7 +183,8 @@ impl Api {
 
 /// The phases that an application passes before it is clean, for a filter.
 pub(crate) fn unclean_phases() -> Vec<i32> {
-    let phases = [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
+    let phases =
+        [Phase::Submitted, Phase::Starting, Phase::Running, Phase::Finishing, Phase::Cleaning];
     phases.map(i32::from).to_vec()
 }
 
@@ -205,6 +208,7 @@ pub(crate) fn requester() -> String {
 fn name_of(uid: u32) -> Option<String> {
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
     let mut entries = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let entry = entries.find(|entry| entry.get(2).is_some_and(|number| number.parse() == Ok(uid)))?;
+    let entry =
+        entries.find(|entry| entry.get(2).is_some_and(|number| number.parse() == Ok(uid)))?;
     entry.first().map(|&name| name.to_owned())
 }

@@ -44,9 +44,11 @@ impl FromStr for Named {
             None => (text, None),
             Some((id, number)) => {
                 let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-                let number: Option<u64> = plain.then(|| number.parse().ok()).flatten().filter(|&n| n > 0);
-                let number =
-                    number.ok_or_else(|| format!("{text:?}: the generation after @ is a number from 1"))?;
+                let number: Option<u64> =
+                    plain.then(|| number.parse().ok()).flatten().filter(|&n| n > 0);
+                let number = number.ok_or_else(|| {
+                    format!("{text:?}: the generation after @ is a number from 1")
+                })?;
                 (id, Some(Generation(number)))
             }
         };

@@ -65,7 +65,8 @@ pub(crate) struct Cli {
 /// The command with every long option's `MAINSPRING_*` twin.
 pub(crate) fn command() -> clap::Command {
     let mut command = with_twins(Cli::command());
-    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let verbs: Vec<String> =
+        command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     for verb in verbs {
         command = command.mut_subcommand(verb, with_twins);
     }
@@ -134,8 +135,10 @@ mod tests {
         let command = command();
         for verb in std::iter::once(&command).chain(command.get_subcommands()) {
             for argument in verb.get_arguments().filter(|a| a.get_long().is_some()) {
-                let twin =
-                    argument.get_env().map(|twin| twin.to_string_lossy().into_owned()).unwrap_or_default();
+                let twin = argument
+                    .get_env()
+                    .map(|twin| twin.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 assert!(
                     twin.starts_with("MAINSPRING_"),
                     "{} --{}: {twin:?}",
@@ -172,7 +175,10 @@ mod tests {
             for text in [short, long] {
                 let (before, group) = text.split_once("\nLogging:\n").expect(&verb);
                 assert!(!before.contains("--log "), "{verb}: {text}");
-                assert!(group.contains("--log ") && group.contains("--log-format "), "{verb}: {text}");
+                assert!(
+                    group.contains("--log ") && group.contains("--log-format "),
+                    "{verb}: {text}"
+                );
                 let heading = |line: &str| !line.starts_with(' ') && line.ends_with(':');
                 assert!(!group.lines().any(heading), "{verb}: a group follows: {text}");
             }
@@ -182,7 +188,11 @@ mod tests {
     #[test]
     fn the_short_help_of_every_verb_is_one_screen() {
         for (verb, short, _) in helps() {
-            assert!(short.lines().count() <= 50, "{verb}: {} lines\n{short}", short.lines().count());
+            assert!(
+                short.lines().count() <= 50,
+                "{verb}: {} lines\n{short}",
+                short.lines().count()
+            );
         }
     }
 }

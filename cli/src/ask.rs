@@ -23,5 +23,9 @@ pub(crate) fn sure(consequence: &str, yes: bool) -> Outcome<()> {
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { refused("not done") }
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        refused("not done")
+    }
 }

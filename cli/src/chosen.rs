@@ -39,7 +39,8 @@ impl Chosen {
         if let Some(named) = self.application {
             return Ok(Choice::One(named));
         }
-        let words: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let words: Vec<_> =
+            self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let labels = self.labels.into_iter().collect();
         let request = ListRequest { labels, latest_only: true, ..ListRequest::default() };
         let found = all_pages(api, request, usize::MAX).await?.applications;
@@ -52,7 +53,11 @@ impl Chosen {
 }
 
 /// All pages of a list as one answer, of at most `limit` applications.
-pub(crate) async fn all_pages(api: &Api, mut request: ListRequest, limit: usize) -> Outcome<ListResponse> {
+pub(crate) async fn all_pages(
+    api: &Api,
+    mut request: ListRequest,
+    limit: usize,
+) -> Outcome<ListResponse> {
     request.page_size = PAGE;
     let mut all = ListResponse::default();
     loop {
@@ -70,7 +75,8 @@ pub(crate) async fn all_pages(api: &Api, mut request: ListRequest, limit: usize)
 /// The name of exactly this generation of this application.
 pub(crate) fn exactly(application: &Application) -> Outcome<Named> {
     let id = application.application_id.parse();
-    let id = id.map_err(|_| Failure::internal("the store answered an application id that is none"))?;
+    let id =
+        id.map_err(|_| Failure::internal("the store answered an application id that is none"))?;
     Ok(Named::exactly(id, application.generation))
 }
 
@@ -85,13 +91,17 @@ pub(crate) fn say_which(applications: &[Application], out: &Output) {
 /// Answers with many applications at once, in the format that was asked for.
 pub(crate) fn answer(applications: Vec<Application>, out: &Output) {
     match out.format {
-        Format::Jsonl => applications.iter().for_each(|application| out.answer(json::line(application))),
+        Format::Jsonl => {
+            applications.iter().for_each(|application| out.answer(json::line(application)))
+        }
         Format::Name => {
             for application in &applications {
                 out.answer(format!("{}@{}\n", application.application_id, application.generation));
             }
         }
-        Format::Json => out.answer(json::document(&ListResponse { applications, ..ListResponse::default() })),
+        Format::Json => {
+            out.answer(json::document(&ListResponse { applications, ..ListResponse::default() }))
+        }
         Format::Yaml => {
             out.answer(json::yaml(&ListResponse { applications, ..ListResponse::default() }, true));
         }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads a duration; the error says what to write instead.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
@@ -19,12 +20,16 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         let number: u64 = rest[..digits].parse().map_err(|_| malformed())?;
         rest = &rest[digits..];
         let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = UNITS.iter().find(|(name, _)| *name == &rest[..letters]).ok_or_else(malformed)?.1;
+        let unit =
+            UNITS.iter().find(|(name, _)| *name == &rest[..letters]).ok_or_else(malformed)?.1;
         if unit >= last_unit {
             return Err(malformed());
         }
         last_unit = unit;
-        millis = number.checked_mul(unit).and_then(|part| millis.checked_add(part)).ok_or_else(malformed)?;
+        millis = number
+            .checked_mul(unit)
+            .and_then(|part| millis.checked_add(part))
+            .ok_or_else(malformed)?;
         rest = &rest[letters..];
     }
     if last_unit == u64::MAX { Err(malformed()) } else { Ok(Duration::from_millis(millis)) }

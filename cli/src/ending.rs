@@ -22,7 +22,11 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     let reason: Option<Reason> = application.reason.parse().ok();
     let (message, way_out) = words::way_out(&application.message);
     let message = if message.is_empty() {
-        format!("{id}@{} ended as {}", application.generation, words::outcome(application.outcome()))
+        format!(
+            "{id}@{} ended as {}",
+            application.generation,
+            words::outcome(application.outcome())
+        )
     } else if output.was_read() {
         gist(message)
     } else {
@@ -52,8 +56,11 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     if matches!(reason, Some(Reason::MainExited | Reason::MainKilled)) && !quoted {
         let shown = lines.len();
         for (at, line) in lines.into_iter().enumerate() {
-            let which =
-                if at + 1 == shown { format!("   (last {shown} of {count} lines)") } else { String::new() };
+            let which = if at + 1 == shown {
+                format!("   (last {shown} of {count} lines)")
+            } else {
+                String::new()
+            };
             failure = failure.detail(format!("| {line}{which}"));
         }
     }
@@ -79,14 +86,16 @@ fn gist(message: &str) -> String {
     let is_frame = |line: &&str| line.trim().is_empty() || line.starts_with(char::is_whitespace);
     let mut lines = quoted.lines().filter(|line| !is_frame(line));
     let about = lines.next().into_iter();
-    let kept: Vec<&str> = about.chain(lines.filter(|line| line.starts_with("help: "))).take(QUOTED).collect();
+    let kept: Vec<&str> =
+        about.chain(lines.filter(|line| line.starts_with("help: "))).take(QUOTED).collect();
     std::iter::once(first).chain(kept).collect::<Vec<_>>().join("\n")
 }
 
 /// Where to read what jobs printed. The output of main() lacks it, because jobs run in other
 /// processes than main().
 pub(crate) fn printed(application: &Application) -> Option<String> {
-    let role = application.jobs.iter().map(|job| job.prints_in.as_str()).find(|role| !role.is_empty())?;
+    let role =
+        application.jobs.iter().map(|job| job.prints_in.as_str()).find(|role| !role.is_empty())?;
     Some(format!("what its jobs printed: {} --role {role}", logs(application)?))
 }
 
@@ -113,7 +122,9 @@ fn job(job: &Job) -> String {
     let Some(end) = &job.end else { return format!("{name} {state}") };
     let has_output = end.manifest.as_ref().is_some_and(|manifest| !manifest.outputs.is_empty());
     let note = match end.outcome() {
-        JobOutcome::Succeeded if has_output && job.published => " (output published, kept)".to_owned(),
+        JobOutcome::Succeeded if has_output && job.published => {
+            " (output published, kept)".to_owned()
+        }
         JobOutcome::Succeeded if has_output => " (output not published)".to_owned(),
         JobOutcome::Succeeded => String::new(),
         _ if !end.message.is_empty() => {
@@ -136,7 +147,11 @@ mod tests {
     #[test]
     fn what_is_to_be_done_about_a_job_is_said_too() {
         let message = "cannot map state; help: leave it out with -n";
-        let end = JobEnd { outcome: JobOutcome::Failed.into(), message: message.into(), ..JobEnd::default() };
+        let end = JobEnd {
+            outcome: JobOutcome::Failed.into(),
+            message: message.into(),
+            ..JobEnd::default()
+        };
         let application = Application {
             application_id: "orders".into(),
             outcome: Outcome::Failed.into(),
@@ -144,10 +159,14 @@ mod tests {
             jobs: vec![Job { name: "count".into(), end: Some(end), ..Job::default() }],
             ..Application::default()
         };
-        let failure =
-            failure(&application, &MainOutput::new(true)).expect("a failed application is an error");
+        let failure = failure(&application, &MainOutput::new(true))
+            .expect("a failed application is an error");
         assert_eq!(failure.help.last().map(String::as_str), Some("leave it out with -n"));
-        assert!(failure.details[0].ends_with("count FAILED (cannot map state)"), "{:?}", failure.details);
+        assert!(
+            failure.details[0].ends_with("count FAILED (cannot map state)"),
+            "{:?}",
+            failure.details
+        );
     }
 
     #[test]
@@ -172,8 +191,7 @@ mod tests {
             output.show(shown, &out);
             failure(&application, &output).map(|failure| failure.message.clone())
         };
-        let gist =
-            "main() exited 1\nerror: a job of Orders failed: / by zero\nhelp: divide by something else";
+        let gist = "main() exited 1\nerror: a job of Orders failed: / by zero\nhelp: divide by something else";
         assert_eq!(message(std::slice::from_ref(&line), true).as_deref(), Some(gist));
         let whole = Some(application.message.as_str());
         assert_eq!(message(&[], true).as_deref(), whole, "the output was not shown");
@@ -212,8 +230,12 @@ mod tests {
             manifest,
             ..JobEnd::default()
         };
-        let job =
-            |name: &str, end| Job { name: name.into(), end: Some(end), published: true, ..Job::default() };
+        let job = |name: &str, end| Job {
+            name: name.into(),
+            end: Some(end),
+            published: true,
+            ..Job::default()
+        };
         let application = Application {
             application_id: "delays-p3xq".into(),
             generation: 1,

@@ -1,6 +1,9 @@
 //! Engines are executables of their own, `mainspring-<engine>`. This module finds one and has it
 //! turn stored rows into text, so that the `mainspring` executable links no engine.
-#![allow(clippy::disallowed_methods, reason = "starts an engine's `rows`, which ends with this process")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "starts an engine's `rows`, which ends with this process"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -33,7 +36,8 @@ pub(crate) struct Page {
     pub(crate) shared: &'static str,
 }
 
-const PAGES: [(&str, Page); 1] = [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
+const PAGES: [(&str, Page); 1] =
+    [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
 
 /// Words of paths at which a `GET` already changes something. Flink keeps these paths for YARN's
 /// proxy, which passes on no other method than `GET`.
@@ -42,7 +46,9 @@ const ACTING: [&str; 2] = ["yarn-cancel", "yarn-stop"];
 /// Whether a mere `GET` of this path changes something.
 pub(crate) fn acts(path: &str) -> bool {
     let decoded: Vec<u8> = percent_decode_str(path).collect();
-    ACTING.iter().any(|word| decoded.split(|byte| *byte == b'/').any(|part| part == word.as_bytes()))
+    ACTING
+        .iter()
+        .any(|word| decoded.split(|byte| *byte == b'/').any(|part| part == word.as_bytes()))
 }
 
 /// The web page of an engine's clusters, if they serve one.
@@ -72,10 +78,13 @@ pub(crate) fn for_program(uri: &str) -> (&'static str, &'static str) {
 pub(crate) fn find(engine: &str) -> Option<PathBuf> {
     let name = format!("mainspring-{engine}");
     let listed = |variable: &str| -> Vec<PathBuf> {
-        std::env::var_os(variable).map(|list| std::env::split_paths(&list).collect()).unwrap_or_default()
+        std::env::var_os(variable)
+            .map(|list| std::env::split_paths(&list).collect())
+            .unwrap_or_default()
     };
     let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
-    let directories = listed("MAINSPRING_ENGINE_PATH").into_iter().chain(beside).chain(listed("PATH"));
+    let directories =
+        listed("MAINSPRING_ENGINE_PATH").into_iter().chain(beside).chain(listed("PATH"));
     directories
         .map(|directory| if directory.is_file() { directory } else { directory.join(&name) })
         .find(|path| path.is_file())
@@ -109,7 +118,8 @@ pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> Outc
     // There is no bound, because downloads take as long as they take; the engine shows its
     // progress, and Ctrl-C reaches both processes.
     let status = command.status().await;
-    let status = status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
+    let status =
+        status.map_err(|error| Failure::internal(format!("{}: {error}", executable.display())))?;
     Ok(status.success())
 }
 

@@ -96,10 +96,16 @@ impl Failure {
 
     /// The lines for a terminal; `paint` colours the word `error[…]`.
     pub(crate) fn render(&self, paint: impl Fn(&str) -> String) -> String {
-        let word =
-            if self.reason.is_empty() { "error".to_owned() } else { format!("error[{}]", self.reason) };
-        let mut text = format!("{}: {}\n", paint(&word), self.message.trim_end().replace('\n', "\n  | "));
-        for (path, message) in self.fields.iter().filter(|(path, message)| !self.says(path, message)) {
+        let word = if self.reason.is_empty() {
+            "error".to_owned()
+        } else {
+            format!("error[{}]", self.reason)
+        };
+        let mut text =
+            format!("{}: {}\n", paint(&word), self.message.trim_end().replace('\n', "\n  | "));
+        for (path, message) in
+            self.fields.iter().filter(|(path, message)| !self.says(path, message))
+        {
             let _ = writeln!(text, "  | {path}: {message}");
         }
         for line in &self.details {
@@ -167,7 +173,9 @@ impl From<CallError> for Failure {
             (_, Code::InvalidArgument | Code::OutOfRange) => Exit::USAGE,
             (_, Code::NotFound) => Exit::NOT_FOUND,
             (_, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => Exit::REFUSED,
-            (_, Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted) => Exit::REFUSED,
+            (_, Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted) => {
+                Exit::REFUSED
+            }
             // A damaged disk is no defect of mainspring.
             (Some(Reason::DataCorrupt), _) => Exit::REFUSED,
             (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => {
@@ -181,7 +189,11 @@ impl From<CallError> for Failure {
             .help
             .iter()
             .map(|help| {
-                if help.url.is_empty() { help.text.clone() } else { format!("{} ({})", help.text, help.url) }
+                if help.url.is_empty() {
+                    help.text.clone()
+                } else {
+                    format!("{} ({})", help.text, help.url)
+                }
             })
             .collect();
         if help.is_empty() {
@@ -217,15 +229,17 @@ mod tests {
 
     #[test]
     fn an_error_names_reason_thing_and_way_out() {
-        let failure = Failure::new(Exit::FAILED, Reason::MainExited, "main() of delays-p3xq@1 exited 3")
-            .detail("| no column \"dep_dely\"   (last 1 of 212 lines)")
-            .help("mainspring logs delays-p3xq --role main");
+        let failure =
+            Failure::new(Exit::FAILED, Reason::MainExited, "main() of delays-p3xq@1 exited 3")
+                .detail("| no column \"dep_dely\"   (last 1 of 212 lines)")
+                .help("mainspring logs delays-p3xq --role main");
         assert_eq!(
             failure.render(str::to_owned),
             "error[MAIN_EXITED]: main() of delays-p3xq@1 exited 3\n  | no column \"dep_dely\"   (last 1 of 212 lines)\n  \
              help: mainspring logs delays-p3xq --role main\n"
         );
-        let json: serde_json::Value = serde_json::from_str(&failure.to_json()).expect("one JSON document");
+        let json: serde_json::Value =
+            serde_json::from_str(&failure.to_json()).expect("one JSON document");
         assert_eq!(
             (&json["error"]["reason"], &json["error"]["exitCode"]),
             (&"MAIN_EXITED".into(), &1.into())
@@ -249,10 +263,14 @@ mod tests {
     #[test]
     fn a_change_whose_answer_was_lost_is_of_unknown_outcome() {
         let lost = CallError::from(tonic::Status::new(Code::DeadlineExceeded, "no answer"));
-        let failure = Failure::from(lost.clone()).unknown_unless_refused(&lost, "mainspring status orders");
+        let failure =
+            Failure::from(lost.clone()).unknown_unless_refused(&lost, "mainspring status orders");
         assert_eq!(failure.exit, Exit::UNKNOWN);
         assert!(failure.help[0].ends_with("mainspring status orders"));
         let refused = CallError::from(tonic::Status::new(Code::FailedPrecondition, "ended"));
-        assert_eq!(Failure::from(refused.clone()).unknown_unless_refused(&refused, "x").exit, Exit::REFUSED);
+        assert_eq!(
+            Failure::from(refused.clone()).unknown_unless_refused(&refused, "x").exit,
+            Exit::REFUSED
+        );
     }
 }

@@ -49,23 +49,29 @@ pub(crate) struct Rewritten {
 /// Rewrites the words that follow the verb `run`. `command` tells which of our options take a
 /// value. With a program from a file (`-f`) the command line may name none; even then the first
 /// word that is no option counts as the program.
-pub(crate) fn rewrite(command: &clap::Command, arguments: impl IntoIterator<Item = OsString>) -> Rewritten {
+pub(crate) fn rewrite(
+    command: &clap::Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Rewritten {
     let mut ours = Vec::new();
     let mut arguments = arguments.into_iter();
     let mut rest = Vec::new();
     while let Some(argument) = arguments.next() {
-        let Some(text) = argument.to_str().filter(|text| text.starts_with('-') && *text != "-") else {
+        let Some(text) = argument.to_str().filter(|text| text.starts_with('-') && *text != "-")
+        else {
             rest.push(argument);
             break;
         };
         if text == "--" {
             break;
         }
-        let (name, attached) = match text.split_once('=').filter(|_| text.starts_with("--") || known(text)) {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
-        };
-        let name = SPELLINGS.iter().find(|(flink, _)| *flink == name).map_or(name, |(_, ours)| ours);
+        let (name, attached) =
+            match text.split_once('=').filter(|_| text.starts_with("--") || known(text)) {
+                Some((name, value)) => (name, Some(value)),
+                None => (text, None),
+            };
+        let name =
+            SPELLINGS.iter().find(|(flink, _)| *flink == name).map_or(name, |(_, ours)| ours);
         match attached {
             Some(value) => ours.push(format!("{name}={value}").into()),
             None => ours.push(name.into()),
@@ -75,7 +81,8 @@ pub(crate) fn rewrite(command: &clap::Command, arguments: impl IntoIterator<Item
         }
     }
     rest.extend(arguments);
-    let left_to_main = rest.iter().skip(1).filter_map(|argument| option_of_ours(command, argument)).collect();
+    let left_to_main =
+        rest.iter().skip(1).filter_map(|argument| option_of_ours(command, argument)).collect();
     if !rest.is_empty() {
         ours.push("--".into());
         ours.append(&mut rest);
@@ -124,7 +131,8 @@ fn takes_value(command: &clap::Command, option: &str) -> bool {
 
 fn find_long<'a>(command: &'a clap::Command, long: &str) -> Option<&'a clap::Arg> {
     command.get_arguments().find(|argument| {
-        argument.get_long() == Some(long) || argument.get_all_aliases().is_some_and(|all| all.contains(&long))
+        argument.get_long() == Some(long)
+            || argument.get_all_aliases().is_some_and(|all| all.contains(&long))
     })
 }
 
@@ -148,7 +156,8 @@ mod tests {
         command.build();
         let run = command.find_subcommand("run-application").expect("the verb is there");
         let done = rewrite(run, line.split_whitespace().map(OsString::from));
-        let words: Vec<_> = done.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<_> =
+            done.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         (words.join(" "), done.left_to_main)
     }
 

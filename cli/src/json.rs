@@ -38,7 +38,10 @@ struct WithDefaults(DynamicMessage, bool);
 
 impl Serialize for WithDefaults {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_with_options(serializer, &SerializeOptions::new().skip_default_fields(!self.1))
+        self.0.serialize_with_options(
+            serializer,
+            &SerializeOptions::new().skip_default_fields(!self.1),
+        )
     }
 }
 
@@ -57,14 +60,16 @@ pub(crate) fn line<M: Named>(message: &M) -> String {
 
 /// The message as an indented JSON document.
 pub(crate) fn document<M: Named>(message: &M) -> String {
-    let mut text = serde_json::to_string_pretty(&dynamic(message, true)).expect("a message maps to JSON");
+    let mut text =
+        serde_json::to_string_pretty(&dynamic(message, true)).expect("a message maps to JSON");
     text.push('\n');
     text
 }
 
 /// The message as YAML; with `defaults`, the fields that were not set are written too.
 pub(crate) fn yaml<M: Named>(message: &M, defaults: bool) -> String {
-    let mut text = serde_saphyr::to_string(&dynamic(message, defaults)).expect("a message maps to YAML");
+    let mut text =
+        serde_saphyr::to_string(&dynamic(message, defaults)).expect("a message maps to YAML");
     if !text.ends_with('\n') {
         text.push('\n');
     }

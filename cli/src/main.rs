@@ -87,7 +87,8 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         // trace.
         let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
         trace::continue_from_environment(&span);
-        let done: Outcome<Exit> = verb::perform(cli.verb, &session, &left_to_main).instrument(span).await;
+        let done: Outcome<Exit> =
+            verb::perform(cli.verb, &session, &left_to_main).instrument(span).await;
         telemetry.shutdown().await;
         done.unwrap_or_else(|failure| {
             session.out.fail(&failure);
@@ -104,8 +105,12 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
 fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut command = args::command();
     command.build();
-    let Some(run) = command.find_subcommand("run-application") else { return (arguments, Vec::new()) };
-    let Some(verb) = flink::verb_position(&command, &arguments) else { return (arguments, Vec::new()) };
+    let Some(run) = command.find_subcommand("run-application") else {
+        return (arguments, Vec::new());
+    };
+    let Some(verb) = flink::verb_position(&command, &arguments) else {
+        return (arguments, Vec::new());
+    };
     if !matches!(arguments[verb].to_str(), Some("run" | "run-application")) {
         return (arguments, Vec::new());
     }
@@ -119,8 +124,9 @@ fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>)
 /// to be too.
 fn wants_json(arguments: &[OsString]) -> bool {
     let words: Vec<_> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let joined =
-        words.iter().any(|word| matches!(*word, "-ojson" | "-ojsonl" | "--format=json" | "--format=jsonl"));
+    let joined = words
+        .iter()
+        .any(|word| matches!(*word, "-ojson" | "-ojsonl" | "--format=json" | "--format=jsonl"));
     joined || words.windows(2).any(|pair| matches!(pair, ["-o" | "--format", "json" | "jsonl"]))
 }
 
@@ -133,7 +139,8 @@ fn not_understood(error: &clap::Error, json: bool) -> Exit {
     }
     if json {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let message =
+            text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let _ = writeln!(std::io::stderr(), "{}", Failure::usage(message).to_json());
     } else {
         let _ = error.print();

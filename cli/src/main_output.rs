@@ -38,7 +38,10 @@ impl MainOutput {
                 flush(&mut stdout, &mut stderr, out);
                 out.talk(out.paint(
                     Style::Warn,
-                    &format!("-- main() executed again (epoch {}): its output from here --", line.number),
+                    &format!(
+                        "-- main() executed again (epoch {}): its output from here --",
+                        line.number
+                    ),
                 ));
                 self.forget();
             }

@@ -26,7 +26,8 @@ impl Past {
         let id = shown.application_id.parse().ok()?;
         let application = ApplicationRef { id, generation: Generation(shown.generation) };
         let at = shown.cleaned_at.or(shown.ended_at).or(shown.submitted_at);
-        let over_at = at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let over_at =
+            at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH);
         Some(Self { application, revision: shown.revision, over_at })
     }
 }
@@ -80,8 +81,10 @@ mod tests {
 
     fn past(name: &str, days_ago: u32) -> Past {
         let (id, generation) = name.split_once('@').unwrap();
-        let application =
-            ApplicationRef { id: id.parse().unwrap(), generation: Generation(generation.parse().unwrap()) };
+        let application = ApplicationRef {
+            id: id.parse().unwrap(),
+            generation: Generation(generation.parse().unwrap()),
+        };
         Past { application, revision: 1, over_at: now() - DAY * days_ago }
     }
 
@@ -120,7 +123,8 @@ mod tests {
 
     #[test]
     fn what_is_not_clean_is_never_meant_and_a_clock_that_was_ahead_forgets_nothing() {
-        let mut shown = Application { application_id: "a".into(), generation: 1, ..Default::default() };
+        let mut shown =
+            Application { application_id: "a".into(), generation: 1, ..Default::default() };
         assert_eq!(Past::of(&shown), None);
         shown.terminal = true;
         assert_eq!(Past::of(&shown), None);

@@ -51,7 +51,11 @@ enum Service {
 /// The parent of one process of an application: ends its tree when its owner is gone, keeps its
 /// output and its exit.
 #[derive(Debug, Parser)]
-#[command(name = "mainspring tether", before_help = "  mainspring tether --spec tether.json", version)]
+#[command(
+    name = "mainspring tether",
+    before_help = "  mainspring tether --spec tether.json",
+    version
+)]
 struct Tether {
     /// What to run and on which terms, as JSON
     #[arg(long, value_name = "FILE")]
@@ -149,11 +153,19 @@ impl Service {
         let clock = Arc::new(SystemClock);
         let shutdown = Shutdown::on_signals()?;
         match self {
-            Self::ArtifactFetcher(args) => artifact_fetcher::serve(args, transport, clock, shutdown).await?,
-            Self::LeaderElector(args) => leader_elector::serve(args, transport, clock, shutdown).await?,
-            Self::JobgraphStore(args) => jobgraph_store::serve(args, transport, clock, shutdown).await?,
+            Self::ArtifactFetcher(args) => {
+                artifact_fetcher::serve(args, transport, clock, shutdown).await?
+            }
+            Self::LeaderElector(args) => {
+                leader_elector::serve(args, transport, clock, shutdown).await?
+            }
+            Self::JobgraphStore(args) => {
+                jobgraph_store::serve(args, transport, clock, shutdown).await?
+            }
             Self::Lifecycle(args) => lifecycle::serve(args, transport, clock, shutdown).await?,
-            Self::AppRunner(args) => return app_runner::serve(args, transport, clock, shutdown).await,
+            Self::AppRunner(args) => {
+                return app_runner::serve(args, transport, clock, shutdown).await;
+            }
         }
         Ok(Exit::SUCCEEDED.code())
     }

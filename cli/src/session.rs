@@ -106,13 +106,18 @@ impl Session {
 
     /// The API of the host that runs; calls fail if there is none.
     pub(crate) fn api_of_running_host(&self) -> Outcome<Api> {
-        let key = DeploymentKey::load(&self.places.deployment_key())
-            .map_err(|error| Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string()))?;
+        let key = DeploymentKey::load(&self.places.deployment_key()).map_err(|error| {
+            Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string())
+        })?;
         let given = self.given().remove(host::STORE);
         let endpoint = given.unwrap_or_else(|| self.places.service_endpoint(host::STORE));
         let credential = key.mint(&Principal::Deployment);
-        let channel =
-            chassis::channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(credential));
+        let channel = chassis::channel::connect(
+            self.transport.clone(),
+            self.clock.clone(),
+            endpoint,
+            Some(credential),
+        );
         Ok(Api::new(channel, self.clock.clone()))
     }
 
@@ -132,13 +137,16 @@ impl Session {
 
 /// The absolute state directory: that of the option, or the place where the XDG rules put state.
 fn state_directory(chosen: Option<PathBuf>) -> Outcome<PathBuf> {
-    let non_empty = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let non_empty =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let directory = chosen
         .or_else(|| non_empty("XDG_STATE_HOME").map(|base| base.join("mainspring")))
         .or_else(|| non_empty("HOME").map(|home| home.join(".local/state/mainspring")))
         .ok_or_else(|| {
-            Failure::usage("there is no state directory: HOME is not set").help("name one with --state-dir")
+            Failure::usage("there is no state directory: HOME is not set")
+                .help("name one with --state-dir")
         })?;
-    std::path::absolute(&directory)
-        .map_err(|error| Failure::usage(format!("state directory {}: {error}", directory.display())))
+    std::path::absolute(&directory).map_err(|error| {
+        Failure::usage(format!("state directory {}: {error}", directory.display()))
+    })
 }

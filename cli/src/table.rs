@@ -24,7 +24,8 @@ impl Table {
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
         let widths: Vec<usize> =
             (0..columns).map(|c| cells(c).map(|cell| width(cell)).max().unwrap_or(0)).collect();
-        let numeric: Vec<bool> = (0..columns).map(|c| cells(c).skip(1).all(|cell| is_number(cell))).collect();
+        let numeric: Vec<bool> =
+            (0..columns).map(|c| cells(c).skip(1).all(|cell| is_number(cell))).collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
@@ -42,7 +43,8 @@ impl Table {
 }
 
 fn is_number(cell: &str) -> bool {
-    cell == "-" || (!cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'.'))
+    cell == "-"
+        || (!cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'.'))
 }
 
 /// How many columns of the terminal a cell takes, without its colours.

@@ -149,7 +149,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let places = Places::new(state.path());
         fs::create_dir_all(state.path().join("work/a@1")).unwrap();
-        let (day, begin) = (Duration::from_secs(86_400), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let (day, begin) =
+            (Duration::from_secs(86_400), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let total = || Usage::of(&places).unwrap().total();
         assert_eq!(growth(&places, total(), begin), None);
         note(&places, begin).unwrap();
@@ -160,16 +161,24 @@ mod tests {
         assert!(grown >= 1_000_000, "{grown}");
         assert_eq!(growth(&places, total(), begin + day * 2), Some((grown / 2, day * 2)));
         let usage: Vec<_> = Usage::of(&places).unwrap().parts().collect();
-        assert!(usage.iter().any(|(part, bytes)| *part == "work" && *bytes >= 1_000_000), "{usage:?}");
+        assert!(
+            usage.iter().any(|(part, bytes)| *part == "work" && *bytes >= 1_000_000),
+            "{usage:?}"
+        );
         for n in 0..20 {
             note(&places, begin + day * n / 2).unwrap();
         }
-        let days: Vec<u64> =
-            notes(&places).iter().map(|note| (note.unix_seconds - 1_700_000_000) / 86_400).collect();
+        let days: Vec<u64> = notes(&places)
+            .iter()
+            .map(|note| (note.unix_seconds - 1_700_000_000) / 86_400)
+            .collect();
         assert_eq!(days, (2..10).collect::<Vec<_>>(), "one a day, the last ones");
         let (grown, since) = growth(&places, total(), begin + day * 10).unwrap();
         assert_eq!(since, day * 8, "since the oldest of them");
-        assert!(grown.abs() < 1_000_000, "what grew before the oldest of them counts no more: {grown}");
+        assert!(
+            grown.abs() < 1_000_000,
+            "what grew before the oldest of them counts no more: {grown}"
+        );
     }
 
     #[test]
@@ -185,7 +194,8 @@ mod tests {
     #[test]
     fn damaged_notes_are_none_and_are_begun_anew() {
         let state = tempfile::tempdir().unwrap();
-        let (places, now) = (Places::new(state.path()), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let (places, now) =
+            (Places::new(state.path()), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         fs::write(file(&places), "[{").unwrap();
         assert_eq!(growth(&places, 1, now), None);
         note(&places, now).unwrap();

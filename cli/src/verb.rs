@@ -84,7 +84,11 @@ pub(crate) enum Verb {
 }
 
 /// Performs the verb.
-pub(crate) async fn perform(verb: Verb, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
+pub(crate) async fn perform(
+    verb: Verb,
+    session: &Session,
+    left_to_main: &[String],
+) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
         Verb::Rerun(args) => rerun::run(args, session).await,

@@ -56,7 +56,9 @@ pub(crate) fn job_state(job: &Job) -> &'static str {
         (JobState::Publishing, Some(_)) if !job.published => "PUBLISHING",
         (_, Some(end)) => job_outcome(end.outcome()),
         (JobState::Stored, None) => "STORED",
-        (JobState::Running, None) if job.progress.is_some_and(|progress| progress.waiting) => "WAITING",
+        (JobState::Running, None) if job.progress.is_some_and(|progress| progress.waiting) => {
+            "WAITING"
+        }
         (JobState::Running, None) => "RUNNING",
         (JobState::Publishing, None) => "PUBLISHING",
         (JobState::Ended, None) => "ENDED",
@@ -147,7 +149,9 @@ pub(crate) fn why(application: &Application) -> String {
 /// What cannot be done now, is tried again, and may need the operator's help.
 pub(crate) fn troubles(application: &Application) -> impl Iterator<Item = &Condition> {
     let told = |condition: &&Condition| {
-        condition.status() == ConditionStatus::False && !condition.reason.is_empty() && !application.clean
+        condition.status() == ConditionStatus::False
+            && !condition.reason.is_empty()
+            && !application.clean
     };
     application.conditions.iter().filter(told)
 }
@@ -172,8 +176,13 @@ pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {
 
 /// A name in one line, because programs give jobs names of several lines.
 pub(crate) fn one_line(name: &str) -> String {
-    let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
-    if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }
+    let words =
+        name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
+    if name.contains(char::is_control) {
+        words.collect::<Vec<_>>().join(" ")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// The text, with `…` for the end of one that is longer than the columns.
@@ -199,7 +208,9 @@ mod tests {
             ..LogLine::default()
         };
         assert!(is_gap(&line(3, true, "")));
-        for shown in [line(3, true, "rest"), line(3, false, ""), line(0, false, ""), line(0, true, "")] {
+        for shown in
+            [line(3, true, "rest"), line(3, false, ""), line(0, false, ""), line(0, true, "")]
+        {
             assert!(!is_gap(&shown), "{shown:?}");
         }
     }

@@ -62,15 +62,20 @@ fn help_is_an_answer_of_one_screen_and_so_is_that_of_each_verb() {
     assert_eq!(code(&help), 0);
     let text = stdout(&help);
     assert!(text.lines().count() <= 40);
-    let order =
-        ["mainspring run ", "\nRun\n", "\nLook\n", "\nChange\n", "\nHost\n"].map(|part| text.find(part));
+    let order = ["mainspring run ", "\nRun\n", "\nLook\n", "\nChange\n", "\nHost\n"]
+        .map(|part| text.find(part));
     assert!(order.is_sorted() && order[0].is_some(), "{text}");
-    for verb in
-        ["run", "attach", "wait", "list", "status", "jobs", "logs", "result", "events", "graph", "cancel"]
-    {
+    for verb in [
+        "run", "attach", "wait", "list", "status", "jobs", "logs", "result", "events", "graph",
+        "cancel",
+    ] {
         let help = place.run(&format!("{verb} --help"));
         assert_eq!(code(&help), 0, "{verb}");
-        assert!(stdout(&help).starts_with(&format!("  mainspring {verb}")), "{verb}: {}", stdout(&help));
+        assert!(
+            stdout(&help).starts_with(&format!("  mainspring {verb}")),
+            "{verb}: {}",
+            stdout(&help)
+        );
     }
     for part in ["serve --help", "serve jobgraph-store --help", "tether --help"] {
         assert_eq!(code(&place.run(part)), 0, "{part}");
@@ -103,7 +108,10 @@ fn what_is_mistyped_exits_2_and_names_what_was_meant() {
         let output = place.run(line);
         let said = stderr(&output);
         assert_eq!(code(&output), 2, "{line}: {said}");
-        assert!(said.contains(meant) || (line.is_empty() && said.contains("mainspring")), "{line}: {said}");
+        assert!(
+            said.contains(meant) || (line.is_empty() && said.contains("mainspring")),
+            "{line}: {said}"
+        );
         assert_eq!(stdout(&output), "", "{line}");
     }
     assert!(!place.state().exists(), "a usage error has touched the state directory");
@@ -131,17 +139,27 @@ fn a_dry_run_prints_the_spec_and_the_spec_runs_as_a_file() {
     let yaml = stdout(&first);
     let directory = std::fs::canonicalize(place.directory.path()).unwrap();
     assert!(yaml.contains(&format!("uri: file://{}/load.sql", directory.display())), "{yaml}");
-    for part in
-        ["applicationId: load", "engine: datafusion", "contenders: 2", "deadline: 5400s", "- \"2013\""]
-    {
-        assert!(yaml.contains(part) || yaml.contains(&part.replace('"', "'")), "{part} is not in {yaml}");
+    for part in [
+        "applicationId: load",
+        "engine: datafusion",
+        "contenders: 2",
+        "deadline: 5400s",
+        "- \"2013\"",
+    ] {
+        assert!(
+            yaml.contains(part) || yaml.contains(&part.replace('"', "'")),
+            "{part} is not in {yaml}"
+        );
     }
     assert!(!yaml.contains("hunter2"), "a secret shows: {yaml}");
     place.write("app.yaml", &yaml);
     let again = place.run("run -f app.yaml --dry-run -o yaml");
     assert_eq!((stdout(&again), code(&again)), (yaml, 0), "{}", stderr(&again));
     let document = json(&stdout(&place.run("run -f app.yaml --dry-run -o json --contenders 3")));
-    assert_eq!((&document["contenders"], &document["program"]["arguments"][1]), (&3.into(), &"2013".into()));
+    assert_eq!(
+        (&document["contenders"], &document["program"]["arguments"][1]),
+        (&3.into(), &"2013".into())
+    );
 }
 
 #[test]
@@ -169,7 +187,10 @@ fn no_service_listens_in_plain_text_beyond_this_machine_unless_that_is_said() {
         stderr(&served)
     };
     let refused = serve("");
-    assert!(refused.contains("beyond this machine") && refused.contains("--insecure-network"), "{refused}");
+    assert!(
+        refused.contains("beyond this machine") && refused.contains("--insecure-network"),
+        "{refused}"
+    );
     let tried = serve("--insecure-network");
     assert!(!tried.contains("beyond this machine") && tried.contains("192.0.2.1"), "{tried}");
 }
@@ -182,7 +203,9 @@ fn an_unknown_key_of_a_spec_is_refused_with_its_line_and_path() {
     assert_eq!(code(&output), 2);
     let said = stderr(&output);
     assert!(
-        said.starts_with("error[SPEC_INVALID]: app.yaml:4: program.argumants is no key of a spec\n"),
+        said.starts_with(
+            "error[SPEC_INVALID]: app.yaml:4: program.argumants is no key of a spec\n"
+        ),
         "{said}"
     );
     assert!(said.contains("help: did you mean arguments?"), "{said}");
@@ -205,8 +228,9 @@ fn flinks_spelling_is_understood() {
     assert_eq!(program["arguments"], serde_json::json!(["-p", "5", "-py", "mine"]));
     assert_eq!(document["settings"], serde_json::json!({ "x": "y", "z": "w" }));
     assert_eq!(document["engine"], "flink");
-    let python =
-        json(&stdout(&place.run("run --dry-run -o json -py job.py -pyfs a.py -pym main -pyexec python3")));
+    let python = json(&stdout(
+        &place.run("run --dry-run -o json -py job.py -pyfs a.py -pym main -pyexec python3"),
+    ));
     assert_eq!(python["program"]["python"]["pyFiles"], "a.py");
     assert_eq!(python["program"]["python"]["pyModule"], "main");
     assert_eq!(python["program"]["python"]["pyExecutable"], "python3");
@@ -265,7 +289,12 @@ fn looking_at_a_host_that_is_not_there_starts_and_makes_nothing() {
 fn doctor_shows_output_that_is_not_in_the_record() {
     let place = Place::new();
     let outbox = |doctor: &serde_json::Value| {
-        doctor["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "outbox").cloned()
+        doctor["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|finding| finding["what"] == "outbox")
+            .cloned()
     };
     let directory = place.state().join("outbox");
     std::fs::create_dir_all(&directory).unwrap();
@@ -278,8 +307,10 @@ fn doctor_shows_output_that_is_not_in_the_record() {
     let found = outbox(&json(&stdout(&doctor))).unwrap();
     assert_eq!(found["found"], *directory.to_string_lossy());
     let problem = found["problem"].as_str().unwrap();
-    for part in ["the output of 2 process(es) is not in the record yet", "make room, and see lifecycle's log"]
-    {
+    for part in [
+        "the output of 2 process(es) is not in the record yet",
+        "make room, and see lifecycle's log",
+    ] {
         assert!(problem.contains(part), "{part}: {problem}");
     }
 }

@@ -34,7 +34,9 @@ impl Host {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mainspring"));
         command.args(line.split_whitespace()).stdin(Stdio::null());
-        command.env("MAINSPRING_STATE_DIR", self.state()).env("MAINSPRING_HOST_LINGER", self.linger);
+        command
+            .env("MAINSPRING_STATE_DIR", self.state())
+            .env("MAINSPRING_HOST_LINGER", self.linger);
         command
     }
 
@@ -79,7 +81,10 @@ fn lives(pid: u32) -> bool {
 fn processes_of(state: &Path) -> usize {
     let names_it = |entry: std::io::Result<std::fs::DirEntry>| {
         let words = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        words.split(|&byte| byte == 0).any(|word| word == state.as_os_str().as_encoded_bytes()).then_some(())
+        words
+            .split(|&byte| byte == 0)
+            .any(|word| word == state.as_os_str().as_encoded_bytes())
+            .then_some(())
     };
     std::fs::read_dir("/proc").unwrap().filter_map(names_it).count()
 }
@@ -117,7 +122,13 @@ async fn whoever_needs_a_host_starts_it_and_down_leaves_nothing() {
 async fn commands_that_come_at_once_share_one_host() {
     let host = Host::new("60s");
     let running: Vec<_> = (0..6)
-        .map(|_| host.command("list -o name").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        .map(|_| {
+            host.command("list -o name")
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     for child in running {
         let output = child.wait_with_output().unwrap();

@@ -19,8 +19,8 @@ use client::places::Places;
 use client::record::RecordClient;
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
-    jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId,
+    api, job, jobgraph,
 };
 
 /// How many applications are written at the same time.
@@ -40,7 +40,8 @@ async fn main() -> anyhow::Result<()> {
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let endpoint = places.service_endpoint("jobgraph-store");
     let credential = Some(key.mint(&Principal::Deployment));
-    let channel = channel::connect(Arc::new(OsTransport), Arc::new(SystemClock), endpoint, credential);
+    let channel =
+        channel::connect(Arc::new(OsTransport), Arc::new(SystemClock), endpoint, credential);
     let store = Store {
         applications: Applications::new(channel.clone()),
         record: RecordClient::new(channel.clone()),
@@ -53,7 +54,8 @@ async fn main() -> anyhow::Result<()> {
         }
         SystemClock.sleep(PAUSE).await;
     }
-    let each = futures::stream::iter(0..count).map(|number| store.live_through(format!("past-{number}")));
+    let each =
+        futures::stream::iter(0..count).map(|number| store.live_through(format!("past-{number}")));
     each.buffer_unordered(AT_ONCE).try_collect().await
 }
 
@@ -76,8 +78,10 @@ impl Store {
         };
         let request_id = format!("r-{id}");
         let request = api::SubmitRequest { request_id, spec: Some(spec), ..Default::default() };
-        let submitted = self.applications.submit(request).await?.application.context("no application")?;
-        let application = ApplicationRef { id: id.parse()?, generation: Generation(submitted.generation) };
+        let submitted =
+            self.applications.submit(request).await?.application.context("no application")?;
+        let application =
+            ApplicationRef { id: id.parse()?, generation: Generation(submitted.generation) };
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };
         let cluster = IncarnationFence { application, incarnation: Incarnation(1) };
         self.record.begin_attempt(&fence, &Holder::new("runner-0", 1), "").await?;

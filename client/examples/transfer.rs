@@ -27,7 +27,12 @@ async fn main() -> anyhow::Result<()> {
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let channel = |service| {
         let (transport, credential) = (Arc::new(OsTransport), key.mint(&Principal::Deployment));
-        channel::connect(transport, Arc::new(SystemClock), places.service_endpoint(service), Some(credential))
+        channel::connect(
+            transport,
+            Arc::new(SystemClock),
+            places.service_endpoint(service),
+            Some(credential),
+        )
     };
     let artifacts = Artifacts::new(channel("artifact-fetcher"));
     let payloads = Payloads::new(channel("jobgraph-store"));

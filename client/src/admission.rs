@@ -23,7 +23,8 @@ pub struct Admission {
 impl Admission {
     /// A client over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel) -> Self {
-        let inner = AdmissionServiceClient::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let inner =
+            AdmissionServiceClient::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
         Self { inner }
     }
 

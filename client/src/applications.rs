@@ -10,10 +10,11 @@ use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_client::ApplicationsServiceClient;
 use proto::api::{
-    AbandonRequest, Application, CancelRequest, Event, EventsRequest, ForgetRequest, ForgetResponse,
-    GetGraphRequest, GetGraphResponse, GetRequest, GetVersionRequest, GetVersionResponse, ListRequest,
-    ListResponse, LogLine, ReadLogsRequest, ReadResultRequest, RequestSavepointRequest, StopRequest,
-    SubmitRequest, SubmitResponse, WaitFor, WaitRequest, WatchRequest, watch_response,
+    AbandonRequest, Application, CancelRequest, Event, EventsRequest, ForgetRequest,
+    ForgetResponse, GetGraphRequest, GetGraphResponse, GetRequest, GetVersionRequest,
+    GetVersionResponse, ListRequest, ListResponse, LogLine, ReadLogsRequest, ReadResultRequest,
+    RequestSavepointRequest, StopRequest, SubmitRequest, SubmitResponse, WaitFor, WaitRequest,
+    WatchRequest, watch_response,
 };
 use proto::{ApplicationId, Generation};
 
@@ -78,7 +79,10 @@ impl Applications {
     }
 
     /// The applications of all pages of a list, and the revision that all pages are of.
-    pub async fn list_all(&self, mut request: ListRequest) -> Result<(Vec<Application>, u64), CallError> {
+    pub async fn list_all(
+        &self,
+        mut request: ListRequest,
+    ) -> Result<(Vec<Application>, u64), CallError> {
         let mut applications = Vec::new();
         loop {
             let page = self.list(request.clone()).await?;
@@ -109,8 +113,10 @@ impl Applications {
     pub async fn watch(
         &self,
         request: WatchRequest,
-    ) -> Result<impl Stream<Item = Result<watch_response::Item, CallError>> + Send + Unpin + use<>, CallError>
-    {
+    ) -> Result<
+        impl Stream<Item = Result<watch_response::Item, CallError>> + Send + Unpin + use<>,
+        CallError,
+    > {
         let answers = self.inner.clone().watch(request).await?.into_inner();
         Ok(Box::pin(answers.filter_map(|answer| async move {
             // A newer store may send an item that this build does not know; such an item is left
@@ -200,7 +206,8 @@ impl Applications {
     pub async fn events(
         &self,
         request: EventsRequest,
-    ) -> Result<impl Stream<Item = Result<Event, CallError>> + Send + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<Event, CallError>> + Send + Unpin + use<>, CallError>
+    {
         let answers = self.inner.clone().events(request).await?.into_inner();
         Ok(answers.map(|answer| Ok(answer?.event.unwrap_or_default())))
     }
@@ -209,7 +216,8 @@ impl Applications {
     pub async fn read_logs(
         &self,
         request: ReadLogsRequest,
-    ) -> Result<impl Stream<Item = Result<Vec<LogLine>, CallError>> + Send + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<Vec<LogLine>, CallError>> + Send + Unpin + use<>, CallError>
+    {
         let answers = self.inner.clone().read_logs(request).await?.into_inner();
         Ok(answers.map(|answer| Ok(answer?.lines)))
     }
@@ -220,7 +228,8 @@ impl Applications {
         id: &ApplicationId,
         generation: Option<Generation>,
         job: &str,
-    ) -> Result<impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + use<>, CallError>
+    {
         let request = ReadResultRequest {
             application_id: id.to_string(),
             generation: number(generation),

@@ -69,7 +69,11 @@ impl Artifacts {
                 None => {}
             }
         }
-        Err(Status::new(Code::Unknown, "the fetcher ended its answer before the artifact was there").into())
+        Err(Status::new(
+            Code::Unknown,
+            "the fetcher ended its answer before the artifact was there",
+        )
+        .into())
     }
 
     /// The bytes of a cached artifact in chunks: `length` of them from `offset` on, or all the rest
@@ -92,7 +96,11 @@ impl Artifacts {
 
     /// One page of the cached artifacts, most recently used first. The first page has an empty
     /// `page_token`, and a `page_size` of 0 means 100.
-    pub async fn list(&self, page_size: u32, page_token: String) -> Result<ListResponse, CallError> {
+    pub async fn list(
+        &self,
+        page_size: u32,
+        page_token: String,
+    ) -> Result<ListResponse, CallError> {
         Ok(self.inner.clone().list(ListRequest { page_size, page_token }).await?.into_inner())
     }
 

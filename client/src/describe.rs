@@ -5,8 +5,8 @@ use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use proto::engine::describe_service_client::DescribeServiceClient;
 use proto::engine::{
-    DescribeClusterRequest, DescribeMainRequest, DescribeMainResponse, InfoRequest, InfoResponse, Plan,
-    PublishRequest, PublishResponse, SweepRequest,
+    DescribeClusterRequest, DescribeMainRequest, DescribeMainResponse, InfoRequest, InfoResponse,
+    Plan, PublishRequest, PublishResponse, SweepRequest,
 };
 use proto::job::Manifest;
 use proto::{ApplicationRef, Incarnation, JobId, Reason, api, engine};

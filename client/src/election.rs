@@ -136,7 +136,11 @@ impl Election {
 
 impl From<ObserveResponse> for View {
     fn from(wire: ObserveResponse) -> Self {
-        Self { leader: Leader::named(wire.leader, wire.epoch), since: wire.since, standbys: wire.standbys }
+        Self {
+            leader: Leader::named(wire.leader, wire.epoch),
+            since: wire.since,
+            standbys: wire.standbys,
+        }
     }
 }
 
@@ -168,7 +172,11 @@ impl Campaign {
         let Self { election, candidacy, elected, renewals, .. } = self;
         let won = match elected.await {
             Ok(won) => won?,
-            Err(_) => return Err(tonic::Status::internal("the campaign's task ended without a word").into()),
+            Err(_) => {
+                return Err(
+                    tonic::Status::internal("the campaign's task ended without a word").into()
+                );
+            }
         };
         Ok(Leadership { election, candidacy, won, renewals })
     }
@@ -244,8 +252,9 @@ impl Leadership {
     /// is bounded. The renewals stop in any case, so that a leadership that could not be given up
     /// runs out.
     pub async fn resign(&self) -> bool {
-        let resigned =
-            timeout(&self.election.clock, RESIGN_TIMEOUT, self.resign_patiently()).await.unwrap_or(false);
+        let resigned = timeout(&self.election.clock, RESIGN_TIMEOUT, self.resign_patiently())
+            .await
+            .unwrap_or(false);
         self.renewals.cut();
         self.won.lease.send_if_modified(|lease| {
             let held = matches!(lease, Lease::Until(_));

@@ -52,15 +52,18 @@ impl CallError {
 
     /// Whether the same call may succeed later although nothing else has changed.
     pub fn is_retryable(&self) -> bool {
-        let by_code = matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown);
+        let by_code =
+            matches!(self.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown);
         self.reason.map_or(by_code, Reason::is_retryable)
     }
 
     /// Whether the call may have had its effect. The caller then reads before it repeats the call,
     /// unless a repeat is harmless.
     pub fn may_have_happened(&self) -> bool {
-        matches!(self.code, Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal)
-            || (self.code == Code::Unavailable && self.reason.is_none())
+        matches!(
+            self.code,
+            Code::DeadlineExceeded | Code::Unknown | Code::Cancelled | Code::Internal
+        ) || (self.code == Code::Unavailable && self.reason.is_none())
     }
 
     /// Whether a later leader or incarnation has taken over, so that the caller has to stop.

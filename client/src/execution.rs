@@ -18,8 +18,8 @@ use proto::runner::execution_service_client::ExecutionServiceClient;
 use proto::runner::{
     AssignJobRequest, CancelJobRequest, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
     GetClusterResponse, GetSavepointRequest, JournalRequest, JournalResponse, PutPayloadHeader,
-    PutPayloadRequest, ReadResultRequest, RequestSavepointRequest, WatchJobRequest, WatchJobResponse,
-    put_payload_request,
+    PutPayloadRequest, ReadResultRequest, RequestSavepointRequest, WatchJobRequest,
+    WatchJobResponse, put_payload_request,
 };
 use proto::{Digest, JobId, api};
 
@@ -42,7 +42,9 @@ pub const TOKEN_FILE_VARIABLE: &str = "MAINSPRING_TOKEN_FILE";
 #[derive(Debug, thiserror::Error)]
 pub enum NoEnvironment {
     /// A variable that the runner sets is missing.
-    #[error("{0} is not set: this program was not started by mainspring (start it with `mainspring run`)")]
+    #[error(
+        "{0} is not set: this program was not started by mainspring (start it with `mainspring run`)"
+    )]
     Unset(&'static str),
     /// The endpoint cannot be parsed.
     #[error("{ENDPOINT_VARIABLE}: {0}")]
@@ -108,9 +110,10 @@ impl Execution {
 
     /// The runner that started this process, as the environment names it. The first call connects.
     pub fn from_environment() -> Result<Self, NoEnvironment> {
-        let endpoint =
-            std::env::var(ENDPOINT_VARIABLE).map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
-        let token = std::env::var_os(TOKEN_FILE_VARIABLE).ok_or(NoEnvironment::Unset(TOKEN_FILE_VARIABLE))?;
+        let endpoint = std::env::var(ENDPOINT_VARIABLE)
+            .map_err(|_| NoEnvironment::Unset(ENDPOINT_VARIABLE))?;
+        let token = std::env::var_os(TOKEN_FILE_VARIABLE)
+            .ok_or(NoEnvironment::Unset(TOKEN_FILE_VARIABLE))?;
         Self::at(&endpoint, Path::new(&token))
     }
 
@@ -122,7 +125,8 @@ impl Execution {
             .map_err(|error| NoEnvironment::Token { path: token_file.to_owned(), error })?;
         let clock: SharedClock = std::sync::Arc::new(chassis::clock::SystemClock);
         let transport = std::sync::Arc::new(chassis::transport::OsTransport);
-        let channel = chassis::channel::connect(transport, clock.clone(), endpoint, Some(credential));
+        let channel =
+            chassis::channel::connect(transport, clock.clone(), endpoint, Some(credential));
         Ok(Self::new(channel, clock))
     }
 
@@ -150,13 +154,17 @@ impl Execution {
                 async move { Ok(client.assign_job(request).await?.into_inner()) }
             })
             .await?;
-        let malformed = |error: proto::InvalidId| CallError::from(tonic::Status::internal(error.to_string()));
+        let malformed =
+            |error: proto::InvalidId| CallError::from(tonic::Status::internal(error.to_string()));
         Ok((answer.job_id.parse().map_err(malformed)?, answer.ordinal))
     }
 
     /// The rows that an ended job brought back, as chunks of an Arrow IPC stream. After a break the
     /// stream goes on where it was.
-    pub fn read_result(&self, job: JobId) -> impl Stream<Item = Result<Bytes, CallError>> + Send + use<> {
+    pub fn read_result(
+        &self,
+        job: JobId,
+    ) -> impl Stream<Item = Result<Bytes, CallError>> + Send + use<> {
         let (client, clock) = (self.inner.clone(), self.clock.clone());
         let request = ReadResultRequest { job_id: job.to_string() };
         stream::try_unfold((None, 0_usize), move |(open, mut got)| {
@@ -216,11 +224,13 @@ impl Execution {
     /// Puts bytes into the record's payloads and answers their digest.
     pub async fn put_payload(&self, bytes: Bytes) -> Result<Digest, CallError> {
         let digest = Digest::of(&bytes);
-        let header = PutPayloadHeader { digest: digest.to_string(), size_bytes: bytes.len() as u64 };
+        let header =
+            PutPayloadHeader { digest: digest.to_string(), size_bytes: bytes.len() as u64 };
         let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header)) };
         self.patiently(|mut client| {
-            let chunks = chunks(bytes.clone())
-                .map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
+            let chunks = chunks(bytes.clone()).map(|chunk| PutPayloadRequest {
+                part: Some(put_payload_request::Part::Chunk(chunk)),
+            });
             let parts = stream::iter(std::iter::once(header.clone()).chain(chunks));
             async move { Ok(client.put_payload(parts).await?.into_inner()) }
         })
@@ -237,17 +247,20 @@ impl Execution {
     ) -> Result<(), CallError> {
         let header = PutPayloadHeader { digest: digest.to_string(), size_bytes };
         self.patiently(|mut client| {
-            let header = PutPayloadRequest { part: Some(put_payload_request::Part::Header(header.clone())) };
+            let header =
+                PutPayloadRequest { part: Some(put_payload_request::Part::Header(header.clone())) };
             async move {
                 let file = tokio::fs::File::open(path).await;
                 let file = file.map_err(|error| unreadable(path, &error))?;
                 // A file that fails while it is read ends early, and the record refuses bytes that
                 // are too few.
                 let read = tokio_util::io::ReaderStream::with_capacity(file, CHUNK_BYTES);
-                let chunks =
-                    read.take_while(|chunk| ready(chunk.is_ok())).filter_map(|chunk| ready(chunk.ok()));
-                let chunks = chunks
-                    .map(|chunk| PutPayloadRequest { part: Some(put_payload_request::Part::Chunk(chunk)) });
+                let chunks = read
+                    .take_while(|chunk| ready(chunk.is_ok()))
+                    .filter_map(|chunk| ready(chunk.ok()));
+                let chunks = chunks.map(|chunk| PutPayloadRequest {
+                    part: Some(put_payload_request::Part::Chunk(chunk)),
+                });
                 client.put_payload(stream::iter([header]).chain(chunks)).await?;
                 Ok(())
             }
@@ -256,7 +269,10 @@ impl Execution {
     }
 
     /// Asks for a savepoint of one job, which is durably wanted when this returns.
-    pub async fn request_savepoint(&self, request: RequestSavepointRequest) -> Result<(), CallError> {
+    pub async fn request_savepoint(
+        &self,
+        request: RequestSavepointRequest,
+    ) -> Result<(), CallError> {
         self.patiently(|mut client| {
             let request = request.clone();
             async move {
@@ -268,8 +284,13 @@ impl Execution {
     }
 
     /// The result of a savepoint that was asked for; `None` while it is being taken.
-    pub async fn savepoint(&self, job: JobId, request_id: &str) -> Result<Option<Savepoint>, CallError> {
-        let request = GetSavepointRequest { job_id: job.to_string(), request_id: request_id.to_owned() };
+    pub async fn savepoint(
+        &self,
+        job: JobId,
+        request_id: &str,
+    ) -> Result<Option<Savepoint>, CallError> {
+        let request =
+            GetSavepointRequest { job_id: job.to_string(), request_id: request_id.to_owned() };
         self.patiently(|mut client| {
             let request = request.clone();
             async move { Ok(client.get_savepoint(request).await?.into_inner().savepoint) }
@@ -368,7 +389,9 @@ async fn watch_job(
 
 /// The bytes in pieces of [`CHUNK_BYTES`], without copying.
 fn chunks(bytes: Bytes) -> impl Iterator<Item = Bytes> + Send {
-    (0..bytes.len()).step_by(CHUNK_BYTES).map(move |at| bytes.slice(at..bytes.len().min(at + CHUNK_BYTES)))
+    (0..bytes.len())
+        .step_by(CHUNK_BYTES)
+        .map(move |at| bytes.slice(at..bytes.len().min(at + CHUNK_BYTES)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
 use proto::engine::jobs_service_client::JobsServiceClient;
 use proto::engine::{
-    AdoptRequest, CancelRequest, JobStatus, SavepointRequest, SavepointResponse, SubmitRequest, WatchRequest,
+    AdoptRequest, CancelRequest, JobStatus, SavepointRequest, SavepointResponse, SubmitRequest,
+    WatchRequest,
 };
 use proto::{Digest, EpochFence, Incarnation, JobId, TriggerId};
 
@@ -112,7 +113,10 @@ impl Jobs {
 
     /// Has a savepoint taken, once for each trigger id. The answer is the savepoint's present
     /// state. While that is pending, the caller asks again.
-    pub async fn savepoint(&self, savepoint: &Savepoint<'_>) -> Result<SavepointResponse, CallError> {
+    pub async fn savepoint(
+        &self,
+        savepoint: &Savepoint<'_>,
+    ) -> Result<SavepointResponse, CallError> {
         let request = SavepointRequest {
             fence: Some(self.fence.clone().into()),
             job_id: savepoint.job.to_string(),

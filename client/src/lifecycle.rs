@@ -9,9 +9,9 @@ use futures::{Stream, StreamExt as _};
 use proto::engine::Role;
 use proto::lifecycle::lifecycle_service_client::LifecycleServiceClient;
 use proto::lifecycle::{
-    ClusterReady, ListProcessesRequest, ProcessStatus, ProvisionContendersRequest, ProvisionRequest,
-    RoleStatus, TeardownContendersRequest, TeardownRequest, WatchClusterRequest, WatchClusterResponse,
-    provision_response,
+    ClusterReady, ListProcessesRequest, ProcessStatus, ProvisionContendersRequest,
+    ProvisionRequest, RoleStatus, TeardownContendersRequest, TeardownRequest, WatchClusterRequest,
+    WatchClusterResponse, provision_response,
 };
 use proto::{ApplicationRef, EpochFence, Incarnation};
 
@@ -61,8 +61,12 @@ impl Lifecycle {
         let answers = self.inner.clone().provision(request).await?.into_inner();
         Ok(answers.filter_map(|answer| async move {
             match answer.map(|answer| answer.item) {
-                Ok(Some(provision_response::Item::Role(role))) => Some(Ok(Provisioning::Role(role))),
-                Ok(Some(provision_response::Item::Ready(ready))) => Some(Ok(Provisioning::Ready(ready))),
+                Ok(Some(provision_response::Item::Role(role))) => {
+                    Some(Ok(Provisioning::Role(role)))
+                }
+                Ok(Some(provision_response::Item::Ready(ready))) => {
+                    Some(Ok(Provisioning::Ready(ready)))
+                }
                 Ok(None) => None,
                 Err(status) => Some(Err(status.into())),
             }
@@ -74,7 +78,8 @@ impl Lifecycle {
         &self,
         application: &ApplicationRef,
         incarnation: Incarnation,
-    ) -> Result<impl Stream<Item = Result<WatchClusterResponse, CallError>> + Send + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<WatchClusterResponse, CallError>> + Send + use<>, CallError>
+    {
         let request = WatchClusterRequest {
             application: Some(application.clone().into()),
             incarnation: incarnation.get(),
@@ -111,9 +116,13 @@ impl Lifecycle {
 
     /// Ends what is left of an application's contenders. The answer names what could not be
     /// removed, one line each.
-    pub async fn teardown_contenders(&self, application: &ApplicationRef) -> Result<Vec<String>, CallError> {
-        let mut request =
-            tonic::Request::new(TeardownContendersRequest { application: Some(application.clone().into()) });
+    pub async fn teardown_contenders(
+        &self,
+        application: &ApplicationRef,
+    ) -> Result<Vec<String>, CallError> {
+        let mut request = tonic::Request::new(TeardownContendersRequest {
+            application: Some(application.clone().into()),
+        });
         request.set_timeout(TEARDOWN_TIMEOUT);
         Ok(self.inner.clone().teardown_contenders(request).await?.into_inner().leftovers)
     }

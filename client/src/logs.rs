@@ -56,7 +56,8 @@ impl Logs {
         let first = AppendLogsRequest { source: Some(source), ..Default::default() };
         // The queue is new, so it has room for the first message.
         let _ = requests.try_send(first);
-        let answers = self.inner.clone().append_logs(ReceiverStream::new(receiver)).await?.into_inner();
+        let answers =
+            self.inner.clone().append_logs(ReceiverStream::new(receiver)).await?.into_inner();
         let mut stream = LogStream { requests: Some(requests), answers, sent: 0, durable: 0 };
         let Some(offset) = stream.acknowledged().await? else { return Err(broken_off()) };
         stream.sent = offset;

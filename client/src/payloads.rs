@@ -87,7 +87,8 @@ impl Payloads {
     /// `ARTIFACT_NOT_READABLE` where the store sees no such file.
     pub async fn take_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let path = path.display().to_string();
-        let mut request = tonic::Request::new(TakePayloadRequest { digest: digest.to_string(), path });
+        let mut request =
+            tonic::Request::new(TakePayloadRequest { digest: digest.to_string(), path });
         request.set_timeout(TAKE_TIMEOUT);
         Ok(self.inner.clone().take_payload(request).await?.into_inner().found)
     }
@@ -125,7 +126,8 @@ impl Payloads {
 
     /// All bytes of a payload of at most `limit` bytes, verified.
     pub async fn get_bytes(&self, digest: Digest, limit: usize) -> Result<Bytes, CallError> {
-        let refuse = |reason, text: String| CallError::from(Status::from(Problem::new(reason, text)));
+        let refuse =
+            |reason, text: String| CallError::from(Status::from(Problem::new(reason, text)));
         let mut chunks = self.get(digest, 0).await?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.try_next().await? {
@@ -149,31 +151,37 @@ impl Payloads {
         digest: Digest,
     ) -> Result<BoxStream<'static, Result<Bytes, CallError>>, CallError> {
         let chunks = self.get(digest, 0).await?;
-        let verified = futures::stream::unfold(Some((chunks, Sha256::new())), move |state| async move {
-            let (mut chunks, mut hasher) = state?;
-            match chunks.next().await {
-                Some(Ok(chunk)) => {
-                    hasher.update(&chunk);
-                    Some((Ok(chunk), Some((chunks, hasher))))
+        let verified =
+            futures::stream::unfold(Some((chunks, Sha256::new())), move |state| async move {
+                let (mut chunks, mut hasher) = state?;
+                match chunks.next().await {
+                    Some(Ok(chunk)) => {
+                        hasher.update(&chunk);
+                        Some((Ok(chunk), Some((chunks, hasher))))
+                    }
+                    Some(Err(error)) => Some((Err(error), None)),
+                    None => {
+                        let is = Digest::from_bytes(hasher.finalize().into());
+                        (is != digest).then(|| (Err(damaged(digest, is)), None))
+                    }
                 }
-                Some(Err(error)) => Some((Err(error), None)),
-                None => {
-                    let is = Digest::from_bytes(hasher.finalize().into());
-                    (is != digest).then(|| (Err(damaged(digest, is)), None))
-                }
-            }
-        });
+            });
         Ok(verified.boxed())
     }
 
     /// Those of the named payloads that the store has.
     pub async fn present(&self, digests: &[Digest]) -> Result<Vec<Digest>, CallError> {
-        let request = StatPayloadsRequest { digests: digests.iter().map(Digest::to_string).collect() };
+        let request =
+            StatPayloadsRequest { digests: digests.iter().map(Digest::to_string).collect() };
         let mut request = tonic::Request::new(request);
         request.set_timeout(CALL_TIMEOUT);
         let answer = self.inner.clone().stat_payloads(request).await?.into_inner();
         // An answer may name only what was asked for, so everything else in it is left out.
-        Ok(digests.iter().copied().filter(|digest| answer.present.contains(&digest.to_string())).collect())
+        Ok(digests
+            .iter()
+            .copied()
+            .filter(|digest| answer.present.contains(&digest.to_string()))
+            .collect())
     }
 }
 

@@ -48,7 +48,8 @@ impl Places {
         let state = state.into();
         let base = match std::env::var_os("XDG_RUNTIME_DIR") {
             Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("mainspring"),
-            _ => std::env::temp_dir().join(format!("mainspring-{}", rustix::process::getuid().as_raw())),
+            _ => std::env::temp_dir()
+                .join(format!("mainspring-{}", rustix::process::getuid().as_raw())),
         };
         let runtime = base.join(state_mark(&state));
         Self { state, runtime, open: None }
@@ -169,7 +170,13 @@ impl Places {
 
     /// The common beginning of the owner marks of one kind, the final `/` included.
     pub fn owner_mark_prefix(&self, application: &ApplicationRef, kind: Kind) -> String {
-        format!("{}/{}/{}/{}/", self.state_mark(), application.id, application.generation, kind.as_str())
+        format!(
+            "{}/{}/{}/{}/",
+            self.state_mark(),
+            application.id,
+            application.generation,
+            kind.as_str()
+        )
     }
 }
 
@@ -188,9 +195,12 @@ mod tests {
     #[test]
     fn a_socket_path_fits_whatever_the_state_directory_is_called() {
         let places = Places::new(format!("/{}", "x".repeat(3000)));
-        let application =
-            ApplicationRef { id: "a".repeat(63).parse().unwrap(), generation: Generation(u64::MAX) };
-        let socket = places.sockets(&application, Kind::Contender, 4_000_000).join("taskmanager-99.sock");
+        let application = ApplicationRef {
+            id: "a".repeat(63).parse().unwrap(),
+            generation: Generation(u64::MAX),
+        };
+        let socket =
+            places.sockets(&application, Kind::Contender, 4_000_000).join("taskmanager-99.sock");
         let below = socket.strip_prefix(std::env::temp_dir()).unwrap_or(&socket);
         assert!(below.as_os_str().len() < 80, "{}", below.display());
     }

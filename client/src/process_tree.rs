@@ -67,7 +67,8 @@ impl Process {
     pub fn variable(&self, name: &str) -> Option<String> {
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
         let mut entries = environment.split(|&byte| byte == 0);
-        let value = entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        let value =
+            entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         String::from_utf8(value.to_vec()).ok()
     }
 
@@ -103,7 +104,10 @@ pub fn all() -> io::Result<Vec<Process>> {
 
 /// Those of `processes` that descend from one of `ancestors`, which are not among them. Parents
 /// come before their children.
-pub fn descendants(processes: &[Process], ancestors: impl IntoIterator<Item = u32>) -> Vec<Process> {
+pub fn descendants(
+    processes: &[Process],
+    ancestors: impl IntoIterator<Item = u32>,
+) -> Vec<Process> {
     let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
     for process in processes {
         children.entry(process.parent).or_default().push(process);
@@ -148,7 +152,9 @@ impl FromStr for OwnerMark {
     fn from_str(text: &str) -> Result<Self, InvalidMark> {
         let invalid = || InvalidMark(text.to_owned());
         let parts: Vec<&str> = text.split('/').collect();
-        let [state, application, generation, kind, number] = parts.as_slice() else { return Err(invalid()) };
+        let [state, application, generation, kind, number] = parts.as_slice() else {
+            return Err(invalid());
+        };
         Ok(Self {
             state: (*state).to_owned(),
             application: (*application).to_owned(),
@@ -248,8 +254,12 @@ mod tests {
     fn this_process_is_there_and_descends_from_its_parent() {
         let own = Process::of(std::process::id()).unwrap();
         assert!(!own.is_zombie() && !own.is_stopped());
-        assert!(descendants(&all().unwrap(), [own.parent]).iter().any(|process| process.pid == own.pid));
-        assert!(!descendants(&all().unwrap(), [own.pid]).iter().any(|process| process.pid == own.pid));
+        assert!(
+            descendants(&all().unwrap(), [own.parent]).iter().any(|process| process.pid == own.pid)
+        );
+        assert!(
+            !descendants(&all().unwrap(), [own.pid]).iter().any(|process| process.pid == own.pid)
+        );
     }
 
     #[test]
@@ -263,8 +273,10 @@ mod tests {
     #[test]
     fn an_owner_mark_reads_back() {
         let places = Places::new("/state");
-        let application =
-            proto::ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
+        let application = proto::ApplicationRef {
+            id: "orders".parse().unwrap(),
+            generation: proto::Generation(4),
+        };
         let mark: OwnerMark = places.owner_mark(&application, Kind::Cluster, 9).parse().unwrap();
         assert_eq!((mark.application.as_str(), mark.generation, mark.number), ("orders", 4, 9));
         assert_eq!((mark.state, mark.kind.as_str()), (places.state_mark(), "cluster"));

@@ -38,7 +38,8 @@ impl Processes {
     /// Keeps or replaces one process by its key. With an epoch the write is fenced as a leader's
     /// write is.
     pub async fn put(&self, process: Process, epoch: Option<Epoch>) -> Result<(), CallError> {
-        let request = PutProcessRequest { process: Some(process), epoch: epoch.map_or(0, Epoch::get) };
+        let request =
+            PutProcessRequest { process: Some(process), epoch: epoch.map_or(0, Epoch::get) };
         self.inner.clone().put_process(call(request)).await?;
         Ok(())
     }

@@ -11,12 +11,12 @@ use futures::stream::BoxStream;
 use proto::job::{Checkpoint, JobEnd, Savepoint};
 use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::{
-    ApplicationRef, EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Problem, Reason, api,
-    jobgraph,
+    ApplicationRef, EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Problem, Reason,
+    api, jobgraph,
 };
 use record::{
-    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder, MainEnd,
-    PinRefused, Record, Records, Standing,
+    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder,
+    MainEnd, PinRefused, Record, Records, Standing,
 };
 
 use crate::boxed::Boxed;
@@ -59,7 +59,8 @@ impl Record for RecordClient {
     }
 
     async fn watch(&self, application: &ApplicationRef) -> Answer<Records> {
-        let request = jobgraph::WatchRecordRequest { application: Some(application.clone().into()) };
+        let request =
+            jobgraph::WatchRecordRequest { application: Some(application.clone().into()) };
         let answers = self.service().watch_record(request).await?.into_inner();
         Ok(answers.map(|answer| Ok(answer?.record.unwrap_or_default())).boxed())
     }
@@ -84,7 +85,8 @@ impl Record for RecordClient {
         fence: &EpochFence,
         artifacts: Vec<api::PinnedArtifact>,
     ) -> Answer<Vec<api::PinnedArtifact>, PinRefused> {
-        let request = jobgraph::PinArtifactsRequest { fence: Some(fence.clone().into()), artifacts };
+        let request =
+            jobgraph::PinArtifactsRequest { fence: Some(fence.clone().into()), artifacts };
         Ok(self.service().pin_artifacts(call(request)).await?.into_inner().artifacts)
     }
 
@@ -109,14 +111,18 @@ impl Record for RecordClient {
 
     async fn main_starting(&self, fence: &EpochFence, tether_endpoint: &str) -> Answer<()> {
         let fence = Some(fence.clone().into());
-        let request = jobgraph::MainStartingRequest { fence, tether_endpoint: tether_endpoint.to_owned() };
+        let request =
+            jobgraph::MainStartingRequest { fence, tether_endpoint: tether_endpoint.to_owned() };
         self.service().main_starting(call(request)).await?;
         Ok(())
     }
 
     async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
-        let request =
-            jobgraph::RecordMainRequest { fence: Some(fence.clone().into()), pid, ..Default::default() };
+        let request = jobgraph::RecordMainRequest {
+            fence: Some(fence.clone().into()),
+            pid,
+            ..Default::default()
+        };
         self.service().record_main(call(request)).await?;
         Ok(())
     }
@@ -137,7 +143,11 @@ impl Record for RecordClient {
         Ok(())
     }
 
-    async fn find_job(&self, fence: &EpochFence, mut request: jobgraph::FindJobRequest) -> Answer<JobId> {
+    async fn find_job(
+        &self,
+        fence: &EpochFence,
+        mut request: jobgraph::FindJobRequest,
+    ) -> Answer<JobId> {
         request.fence = Some(fence.clone().into());
         let answer = self.service().find_job(call(request)).await?.into_inner();
         let malformed = |invalid: InvalidId| Problem::new(Reason::Internal, invalid.to_string());
@@ -153,7 +163,12 @@ impl Record for RecordClient {
         Ok(self.service().put_job_graph(call(request)).await?.into_inner())
     }
 
-    async fn job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {
+    async fn job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> Answer<()> {
         let request = jobgraph::RecordJobSubmittedRequest {
             fence: Some(fence.clone().into()),
             job_id: job.to_string(),
@@ -163,7 +178,12 @@ impl Record for RecordClient {
         Ok(())
     }
 
-    async fn job_ended(&self, fence: &IncarnationFence, job: JobId, end: JobEnd) -> Answer<Standing<JobEnd>> {
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Answer<Standing<JobEnd>> {
         let request = jobgraph::RecordJobEndRequest {
             fence: Some(fence.clone().into()),
             job_id: job.to_string(),
@@ -220,7 +240,8 @@ impl Record for RecordClient {
         checkpoint_id: u64,
     ) -> Answer<()> {
         let fence = Some(fence.clone().into());
-        let request = jobgraph::RemoveCheckpointRequest { fence, job_id: job.to_string(), checkpoint_id };
+        let request =
+            jobgraph::RemoveCheckpointRequest { fence, job_id: job.to_string(), checkpoint_id };
         self.service().remove_checkpoint(call(request)).await?;
         Ok(())
     }
@@ -237,9 +258,15 @@ impl Record for RecordClient {
         Ok(answer.next_checkpoint_id)
     }
 
-    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> Answer<bool> {
-        let request =
-            jobgraph::RequestSavepointRequest { fence: Some(fence.clone().into()), wish: Some(wish) };
+    async fn request_savepoint(
+        &self,
+        fence: &EpochFence,
+        wish: api::SavepointWish,
+    ) -> Answer<bool> {
+        let request = jobgraph::RequestSavepointRequest {
+            fence: Some(fence.clone().into()),
+            wish: Some(wish),
+        };
         Ok(self.service().request_savepoint(call(request)).await?.into_inner().accepted_earlier)
     }
 
@@ -306,7 +333,8 @@ impl Record for RecordClient {
         events: Vec<api::Event>,
         conditions: Vec<api::Condition>,
     ) -> Answer<()> {
-        let request = jobgraph::AppendEventsRequest { fence: Some(fence.clone().into()), events, conditions };
+        let request =
+            jobgraph::AppendEventsRequest { fence: Some(fence.clone().into()), events, conditions };
         self.service().append_events(call(request)).await?;
         Ok(())
     }
@@ -317,8 +345,8 @@ impl Record for RecordClient {
         beats: BoxStream<'static, jobgraph::BeatRequest>,
     ) -> Answer<Beats> {
         let fence = fence.clone();
-        let beats =
-            beats.map(move |beat| jobgraph::BeatRequest { fence: Some(fence.clone().into()), ..beat });
+        let beats = beats
+            .map(move |beat| jobgraph::BeatRequest { fence: Some(fence.clone().into()), ..beat });
         let answers = self.service().beat(Boxed(beats.boxed())).await?.into_inner();
         Ok(answers.map(|answer| Ok(answer?.holds)).boxed())
     }

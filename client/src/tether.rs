@@ -110,8 +110,15 @@ pub async fn spawn(
     while transport.connect(&endpoint).await.is_err() {
         if let Ok(Some(status)) = process.try_wait() {
             let said = fs::read_to_string(&log_path).unwrap_or_default();
-            let said =
-                said.trim_end().chars().rev().take(2000).collect::<Vec<_>>().into_iter().rev().collect();
+            let said = said
+                .trim_end()
+                .chars()
+                .rev()
+                .take(2000)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
             return Err(TetherError::Left { status: status.to_string(), said });
         }
         if clock.boot() >= end {
@@ -183,8 +190,9 @@ impl Tether {
         let renewals = WatchStream::from_changes(deadlines).filter_map(|deadline| async move {
             deadline.map(|at| own_request::Message::Lease(wire_lease(at)))
         });
-        let requests =
-            tokio_stream::once(claim).chain(renewals).map(|message| OwnRequest { message: Some(message) });
+        let requests = tokio_stream::once(claim)
+            .chain(renewals)
+            .map(|message| OwnRequest { message: Some(message) });
         let answers = self.inner.clone().own(requests).await?.into_inner();
         Ok(Owned { answers, deadline: Deadline(Arc::new(deadline)) })
     }
@@ -206,8 +214,12 @@ impl Tether {
     /// The child's output from an offset on. With `follow` it goes on until the tree has ended and
     /// all is read.
     pub async fn read_output(&self, offset: u64, follow: bool) -> Result<Output, CallError> {
-        let answers =
-            self.inner.clone().read_output(ReadOutputRequest { offset, follow }).await?.into_inner();
+        let answers = self
+            .inner
+            .clone()
+            .read_output(ReadOutputRequest { offset, follow })
+            .await?
+            .into_inner();
         Ok(Output { answers })
     }
 
@@ -254,7 +266,9 @@ impl Owned {
         loop {
             let Some(answer) = self.answers.message().await? else { return Ok(None) };
             return Ok(Some(match answer.message {
-                Some(own_response::Message::Started(started)) => TetherEvent::Started { pid: started.pid },
+                Some(own_response::Message::Started(started)) => {
+                    TetherEvent::Started { pid: started.pid }
+                }
                 Some(own_response::Message::Frozen(_)) => TetherEvent::Frozen,
                 Some(own_response::Message::Thawed(_)) => TetherEvent::Thawed,
                 Some(own_response::Message::Exited(exited)) => TetherEvent::Exited(exited.into()),

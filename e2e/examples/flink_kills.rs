@@ -6,7 +6,10 @@
 //! SEED=7 flink_kills              the same draw again
 //! ```
 
-#![allow(clippy::disallowed_methods, reason = "a program for people, which waits by the machine's own clock")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program for people, which waits by the machine's own clock"
+)]
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -33,15 +36,18 @@ const DRAWS: usize = 3;
 
 fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).map(|word| word.to_lowercase()).collect();
-    let is_chosen =
-        |at: usize, name: String| chosen.get(at).is_none_or(|word| name.to_lowercase().contains(word));
+    let is_chosen = |at: usize, name: String| {
+        chosen.get(at).is_none_or(|word| name.to_lowercase().contains(word))
+    };
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
     let mut sum = Sum::default();
     println!("SEED={seed}");
     println!("{:30} {:18} {:7} {:>6}  verdict", "killed", "moment", "seconds", "");
     for trial in named().chain(drawn(seed)) {
-        if !is_chosen(0, format!("{:?}", trial.part)) || !is_chosen(1, format!("{:?}", trial.moment)) {
+        if !is_chosen(0, format!("{:?}", trial.part))
+            || !is_chosen(1, format!("{:?}", trial.moment))
+        {
             continue;
         }
         sum.add(trial);
@@ -126,6 +132,12 @@ impl Sum {
 fn words(v: &Verdict) -> String {
     format!(
         "{} {} restarts {} incarnations {} main() {} missing {} doubled {}",
-        v.outcome, v.job, v.restarts, v.incarnations, v.executions, v.tally.missing, v.tally.doubled
+        v.outcome,
+        v.job,
+        v.restarts,
+        v.incarnations,
+        v.executions,
+        v.tally.missing,
+        v.tally.doubled
     )
 }

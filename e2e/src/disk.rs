@@ -21,7 +21,8 @@ pub fn in_a_namespace(name: &str, test: impl FnOnce()) {
         .env(INSIDE, "1")
         .output()
         .expect("unshare (util-linux) is installed");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(
         !stderr.contains("unshare failed"),
         "this needs root, or a kernel that permits mount namespaces: {stderr}"

@@ -12,6 +12,8 @@ pub use cast::Part;
 pub use exactly_once::{ExactlyOnce, Tally};
 pub use moment::Moment;
 pub use posts::posts;
-pub use programs::{WORD_COUNT, examples, examples_of, for_a_newer_java, jar_with, padded, plugin, programs};
+pub use programs::{
+    WORD_COUNT, examples, examples_of, for_a_newer_java, jar_with, padded, plugin, programs,
+};
 pub use session::SessionCluster;
 pub use trial::{Trial, Verdict};

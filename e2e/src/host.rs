@@ -16,8 +16,10 @@ pub struct Host {
 impl Host {
     /// A new state directory, in which nothing runs yet.
     pub fn new() -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("h").tempdir().expect("the temporary directory is writable");
+        let directory = tempfile::Builder::new()
+            .prefix("h")
+            .tempdir()
+            .expect("the temporary directory is writable");
         Self { directory, environment: Vec::new() }
     }
 

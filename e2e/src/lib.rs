@@ -2,7 +2,10 @@
 //! [`Host`] is one state directory of a test's own; when it is dropped everything of it has to be
 //! gone, or the test fails.
 
-#![allow(clippy::disallowed_methods, reason = "tests start processes and wait by the machine's own clock")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests start processes and wait by the machine's own clock"
+)]
 
 pub mod disk;
 pub mod flink;

@@ -76,11 +76,17 @@ impl Running {
     #[track_caller]
     pub fn start(mut command: Command) -> Self {
         let line = format!("{command:?}");
-        let mut child =
-            match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
-                Ok(child) => child,
-                Err(error) => panic!("{line}: {error}; are the binaries built? (make test builds them)"),
-            };
+        let mut child = match command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+        {
+            Ok(child) => child,
+            Err(error) => {
+                panic!("{line}: {error}; are the binaries built? (make test builds them)")
+            }
+        };
         let stdout = Collected::of(child.stdout.take().expect("it is a pipe"));
         let stderr = Collected::of(child.stderr.take().expect("it is a pipe"));
         Self { child, stdout, stderr, line }
@@ -124,7 +130,10 @@ impl Running {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
-                panic!("{} took over {patience:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.line);
+                panic!(
+                    "{} took over {patience:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+                    self.line
+                );
             }
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -143,7 +152,11 @@ impl Drop for Running {
 
 /// Sends a signal by name; does nothing if the process is gone.
 pub fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Whether a process has ended. A zombie counts as ended, because it has no executable.
@@ -179,7 +192,9 @@ pub fn with_environment(text: &str) -> Vec<(u32, String)> {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if pid != std::process::id() && environment.windows(text.len()).any(|w| w == text.as_bytes()) {
+        if pid != std::process::id()
+            && environment.windows(text.len()).any(|w| w == text.as_bytes())
+        {
             found.push((pid, command_line(entry.path())));
         }
     }
@@ -219,7 +234,8 @@ impl Collected {
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+            .into_owned()
     }
 
     /// Waits for the stream's end.

@@ -24,7 +24,10 @@ fn submit(host: &Host, id: &str, team: &str, program: &str) {
 /// When an event of this kind first happened to an application, as text that sorts by time.
 fn at(host: &Host, id: &str, kind: &str) -> String {
     let event = host.events(id).into_iter().find(|event| event["kind"] == kind);
-    let at = event.unwrap_or_else(|| panic!("{id} has no event {kind}"))["at"].as_str().unwrap().to_owned();
+    let at = event.unwrap_or_else(|| panic!("{id} has no event {kind}"))["at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     // All fractions are made as long as the longest.
     let (seconds, fraction) = at.trim_end_matches('Z').split_once('.').unwrap_or((&at, ""));
     format!("{seconds}.{fraction:0<9}")
@@ -78,7 +81,8 @@ fn no_more_run_at_once_than_was_said_and_a_flood_of_one_team_does_not_keep_anoth
         host.run(&["wait", id]).exits(0);
     }
 
-    let spans: Vec<_> = all.iter().map(|id| (at(&host, id, "leader"), at(&host, id, "clean"))).collect();
+    let spans: Vec<_> =
+        all.iter().map(|id| (at(&host, id, "leader"), at(&host, id, "clean"))).collect();
     for (began, _) in &spans {
         let together = spans.iter().filter(|(from, to)| from <= began && began < to).count();
         assert!(together <= 2, "{together} ran at once: {spans:?}");

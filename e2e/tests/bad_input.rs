@@ -42,11 +42,17 @@ impl Case {
             executable_if_script(host, name, content);
         }
         let directory = host.scratch().to_str().unwrap();
-        let arguments: Vec<_> = self.arguments.iter().map(|word| word.replace("{dir}", directory)).collect();
-        let run = host.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).exits(self.code);
+        let arguments: Vec<_> =
+            self.arguments.iter().map(|word| word.replace("{dir}", directory)).collect();
+        let run =
+            host.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).exits(self.code);
         for text in self.says {
             let text = text.replace("{dir}", directory);
-            assert!(run.stderr.contains(&text), "{arguments:?}: stderr lacks {text:?}:\n{}", run.stderr);
+            assert!(
+                run.stderr.contains(&text),
+                "{arguments:?}: stderr lacks {text:?}:\n{}",
+                run.stderr
+            );
         }
         run
     }

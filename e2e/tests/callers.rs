@@ -31,8 +31,10 @@ fn a_file_that_the_caller_has_open_is_not_kept_open_by_the_host_or_main() {
     let lock = host.file("lock", "");
     let mainspring = host.command(&["run", "-q", &script]);
     let mut shell = std::process::Command::new("bash");
-    let line =
-        format!("exec 9>>'{lock}'; flock 9; '{}' run -q '{script}'", mainspring.get_program().display());
+    let line = format!(
+        "exec 9>>'{lock}'; flock 9; '{}' run -q '{script}'",
+        mainspring.get_program().display()
+    );
     shell.args(["-c", &line]);
     for (name, value) in mainspring.get_envs() {
         match value {
@@ -92,13 +94,20 @@ fn a_service_whose_endpoint_is_given_is_used_told_of_and_never_ended() {
     let file: serde_json::Value =
         serde_json::from_slice(&std::fs::read(host.state().join("host.json")).unwrap()).unwrap();
     let entry = &file["services"]["leader-elector"];
-    assert_eq!((entry["endpoint"].as_str(), entry["kept_by"].as_str()), (Some(&*socket), Some("given")));
+    assert_eq!(
+        (entry["endpoint"].as_str(), entry["kept_by"].as_str()),
+        (Some(&*socket), Some("given"))
+    );
     let own = host.state().join("leader-elector");
     let before = std::fs::metadata(&own).unwrap().modified().unwrap();
     host.run(&["down", "--yes"]).exits(0);
     up.finish();
     assert!(elector.is_running(), "it is not the host's to end");
-    assert_eq!(std::fs::metadata(&own).unwrap().modified().unwrap(), before, "no other elector ran");
+    assert_eq!(
+        std::fs::metadata(&own).unwrap().modified().unwrap(),
+        before,
+        "no other elector ran"
+    );
 }
 
 #[test]
@@ -125,7 +134,8 @@ fn one_that_was_started_by_hand_and_listens_elsewhere_is_not_killed_but_has_to_b
     let at = format!("unix:{}", socket.display());
     host.run(&["run", &script]).exits(0);
     host.down();
-    let mut elector = host.start(&["serve", "leader-elector", "--state-dir", &state, "--listen", &at]);
+    let mut elector =
+        host.start(&["serve", "leader-elector", "--state-dir", &state, "--listen", &at]);
     eventually("it serves", || socket.exists());
     let refused = host.run(&["run", &script]).exits(5);
     assert!(refused.stderr.contains("--elector"), "{}", refused.stderr);

@@ -19,7 +19,10 @@ fn payloads(host: &Host, holds: impl Fn(&[u8]) -> bool) -> Vec<PathBuf> {
     };
     let root = host.state().join("jobgraph-store/payloads");
     let directories = below(&root).into_iter().filter(|path| !path.ends_with("unfinished"));
-    directories.flat_map(|path| below(&path)).filter(|path| holds(&fs::read(path).unwrap())).collect()
+    directories
+        .flat_map(|path| below(&path))
+        .filter(|path| holds(&fs::read(path).unwrap()))
+        .collect()
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -30,19 +33,24 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 fn problem(host: &Host, what: &str) -> String {
     let doctor: Value = host.run(&["doctor", "-o", "json"]).exits(1).json();
     let findings = doctor["findings"].as_array().unwrap();
-    let found = findings.iter().find(|finding| finding["what"] == what).unwrap_or_else(|| panic!("{doctor}"));
+    let found = findings
+        .iter()
+        .find(|finding| finding["what"] == what)
+        .unwrap_or_else(|| panic!("{doctor}"));
     found["problem"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned()
 }
 
 #[test]
 fn a_result_with_one_flipped_bit_is_refused_by_name() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
-    let script = host.file("one.sql", "-- job: one\nSELECT 41 + 1 AS answer, 'the-only-row' AS row;");
+    let script =
+        host.file("one.sql", "-- job: one\nSELECT 41 + 1 AS answer, 'the-only-row' AS row;");
     host.run(&["run", "--application-id", "one", &script]).exits(0);
     let printed = host.run(&["result", "one", "--as", "csv"]).exits(0);
     assert!(printed.stdout.contains("42"), "{}", printed.stdout);
     // An Arrow stream begins with these bytes.
-    let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && contains(bytes, b"the-only-row"));
+    let rows =
+        payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && contains(bytes, b"the-only-row"));
     let [rows] = rows.as_slice() else { panic!("{rows:?}") };
     let whole = fs::read(rows).unwrap();
     let mut flipped = whole.clone();
@@ -52,7 +60,10 @@ fn a_result_with_one_flipped_bit_is_refused_by_name() {
     for shape in ["csv", "json", "table", "arrow"] {
         let refused = host.run(&["result", "one", "--as", shape]).exits(6);
         assert_eq!(refused.stdout, "", "as {shape}");
-        refused.says("error[DATA_CORRUPT]").says(rows.to_str().unwrap()).says("help: restore the file");
+        refused
+            .says("error[DATA_CORRUPT]")
+            .says(rows.to_str().unwrap())
+            .says("help: restore the file");
     }
     assert!(problem(&host, "payloads").contains(rows.to_str().unwrap()));
     fs::write(rows, whole).unwrap();
@@ -65,10 +76,12 @@ fn a_result_with_one_flipped_bit_is_refused_by_name() {
 #[test]
 fn a_large_result_is_refused_by_name_also_when_its_reader_meets_the_damage_first() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
-    let rows = "SELECT repeat('x', 1000) AS x FROM (SELECT unnest(generate_series(1, 3000))) AS rows;";
+    let rows =
+        "SELECT repeat('x', 1000) AS x FROM (SELECT unnest(generate_series(1, 3000))) AS rows;";
     let script = host.file("many.sql", &format!("-- job: many\n{rows}"));
     host.run(&["run", "-q", "--application-id", "many", &script]).exits(0);
-    let rows = payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && bytes.len() > 2 * 1024 * 1024);
+    let rows =
+        payloads(&host, |bytes| bytes.starts_with(&[0xff; 4]) && bytes.len() > 2 * 1024 * 1024);
     let [rows] = rows.as_slice() else { panic!("{rows:?}") };
     let mut damaged = fs::read(rows).unwrap();
     // The description of the columns begins here.
@@ -88,7 +101,9 @@ fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
     let script = host.file("one.sql", "SELECT 1 AS one;");
     host.run(&["run", "--application-id", "one", &script]).exits(0);
     host.down();
-    for (what, file) in [("record", "jobgraph-store/record.redb"), ("ledger", "leader-elector/grants.redb")] {
+    for (what, file) in
+        [("record", "jobgraph-store/record.redb"), ("ledger", "leader-elector/grants.redb")]
+    {
         let path = host.state().join(file);
         let whole = fs::read(&path).unwrap();
         // The text is damaged everywhere it occurs, because pages that are no longer in use hold it
@@ -100,13 +115,17 @@ fn a_damaged_record_or_ledger_is_told_in_a_sentence_and_seen_by_doctor() {
                 flipped[at] ^= 0x20;
             }
         }
-        for (damage, bytes) in [("emptied", &whole[..0]), ("cut", &whole[..5000]), ("flipped", &flipped[..])]
+        for (damage, bytes) in
+            [("emptied", &whole[..0]), ("cut", &whole[..5000]), ("flipped", &flipped[..])]
         {
             fs::write(&path, bytes).unwrap();
             let refused = host.run(&["list"]).exits(5);
             assert_eq!(refused.stdout, "", "{what} {damage}");
             let said = &refused.stderr;
-            assert!(said.contains(&format!("{} is damaged", path.display())), "{what} {damage}: {said}");
+            assert!(
+                said.contains(&format!("{} is damaged", path.display())),
+                "{what} {damage}: {said}"
+            );
             for raw in ["{\"", "   0: ", "RUST_BACKTRACE", "stack backtrace"] {
                 assert!(!said.contains(raw), "{what} {damage}: {said}");
             }
@@ -186,7 +205,8 @@ fn a_job_whose_graph_is_damaged_ends_and_names_it() {
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
     let workers = || {
-        let is_worker = |line: &str| line.contains("mainspring-datafusion") && line.contains("worker");
+        let is_worker =
+            |line: &str| line.contains("mainspring-datafusion") && line.contains("worker");
         host.alive().into_iter().filter(move |(_, line)| is_worker(line)).collect::<Vec<_>>()
     };
     let killed = workers();
@@ -195,7 +215,10 @@ fn a_job_whose_graph_is_damaged_ends_and_names_it() {
 
     run.finish().exits(1).says(&digest).says("damaged");
     let end = job()["end"].clone();
-    assert_eq!((&end["outcome"], &end["reason"]), (&"JOB_OUTCOME_FAILED".into(), &"DATA_CORRUPT".into()));
+    assert_eq!(
+        (&end["outcome"], &end["reason"]),
+        (&"JOB_OUTCOME_FAILED".into(), &"DATA_CORRUPT".into())
+    );
     assert!(end["message"].as_str().unwrap().contains(&digest), "{end:#}");
     let status = host.status("damaged");
     assert_eq!((&status["outcome"], &status["clean"]), (&"OUTCOME_FAILED".into(), &true.into()));

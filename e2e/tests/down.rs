@@ -27,7 +27,11 @@ fn down_right_after_a_run_finishes_the_teardown_of_its_contenders() {
     eventually("up is about to tear its contenders down", || marker.exists());
     host.down();
     let work = host.state().join("work");
-    let left: Vec<_> =
-        std::fs::read_dir(&work).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let left: Vec<_> = std::fs::read_dir(&work)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }

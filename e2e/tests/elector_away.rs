@@ -22,13 +22,24 @@ fn state_of(pid: u64) -> Option<char> {
 #[test]
 fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
     let host = Host::new();
-    let program = host
-        .file("patient", "#!/bin/sh\necho started >> \"$MAINSPRING_OUTPUT_DIR.starts\"\nexec sleep 1000\n");
+    let program = host.file(
+        "patient",
+        "#!/bin/sh\necho started >> \"$MAINSPRING_OUTPUT_DIR.starts\"\nexec sleep 1000\n",
+    );
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let out = host.scratch().join("out");
     let out = out.to_str().unwrap();
-    let arguments =
-        ["run", "-d", "--application-id", "patient", "--contenders", "2", "--output", out, &program];
+    let arguments = [
+        "run",
+        "-d",
+        "--application-id",
+        "patient",
+        "--contenders",
+        "2",
+        "--output",
+        out,
+        &program,
+    ];
     host.run(&arguments).exits(0);
     host.run(&["wait", "patient", "--for", "running"]).exits(0);
     let before = host.status("patient");
@@ -45,7 +56,9 @@ fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
     signal(up, "CONT");
 
     eventually("main() goes on", || state_of(main) == Some('S'));
-    eventually("the elector is back", || host.pid_of("leader-elector").is_some_and(|pid| pid != elector));
+    eventually("the elector is back", || {
+        host.pid_of("leader-elector").is_some_and(|pid| pid != elector)
+    });
     let after = host.status("patient");
     for field in ["epoch", "leader", "leaderPid", "ordinal"] {
         assert_eq!(after["leadership"][field], before["leadership"][field], "{field}: {after:#}");

@@ -105,8 +105,16 @@ fn an_artifact_has_the_same_path_in_every_attempt() {
     let program = e2e::host::binary("delays");
     let data = e2e::example("flights/flights-2013-01.csv");
     let program = program.to_str().unwrap();
-    let arguments =
-        ["run", "--application-id", "delays", "--contenders", "2", "--artifact", data.as_str(), program];
+    let arguments = [
+        "run",
+        "--application-id",
+        "delays",
+        "--contenders",
+        "2",
+        "--artifact",
+        data.as_str(),
+        program,
+    ];
     let run = host.run(&arguments).exits(0);
     assert!(marker.exists());
     assert!(run.stderr.contains("2nd leader"), "{}", run.stderr);
@@ -173,7 +181,14 @@ fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     let (host, marker) = host.with_failpoint("runner.job-ended", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = host.scratch().join("out");
-    let run = host.start(&["run", "--application-id", "killed", "--output", out.to_str().unwrap(), &script]);
+    let run = host.start(&[
+        "run",
+        "--application-id",
+        "killed",
+        "--output",
+        out.to_str().unwrap(),
+        &script,
+    ]);
     eventually("the first job has ended, and main() is not told yet", || marker.exists());
     let main = || host.status("killed")["main"].clone();
     let first = main()["pid"].as_u64().unwrap();

@@ -75,19 +75,25 @@ fn what_is_not_clean_is_refused_by_name_and_rules_choose_among_what_is() {
     }
     host.run(&["run", "--application-id", "other", "--label", "team=b", &short]).exits(0);
 
-    let refused = host.run(&["forget", "runs"]).exits(6).says("error[NOT_CLEAN]: runs@1 is not clean");
+    let refused =
+        host.run(&["forget", "runs"]).exits(6).says("error[NOT_CLEAN]: runs@1 is not clean");
     refused.says("mainspring wait runs@1").says("cancel it");
     host.run(&["forget"]).exits(2);
     host.run(&["forget", "-l", "team=none"]).exits(7).says("team=none");
 
-    let would = host.run(&["forget", "-l", "team=a", "--keep", "1", "--dry-run", "-o", "name"]).exits(0);
+    let would =
+        host.run(&["forget", "-l", "team=a", "--keep", "1", "--dry-run", "-o", "name"]).exits(0);
     let mut names: Vec<_> = would.stdout.lines().collect();
     names.sort_unstable();
     assert_eq!(names, ["short@1", "short@2"]);
-    host.run(&["forget", "--older-than", "30d", "--yes"]).exits(0).says("there is nothing to forget");
+    host.run(&["forget", "--older-than", "30d", "--yes"])
+        .exits(0)
+        .says("there is nothing to forget");
     assert_eq!(listed(&host).len(), 5);
 
-    host.run(&["forget", "-l", "team=a", "--keep", "1", "--yes"]).exits(0).says("2 generations forgotten");
+    host.run(&["forget", "-l", "team=a", "--keep", "1", "--yes"])
+        .exits(0)
+        .says("2 generations forgotten");
     assert_eq!(listed(&host), ["other@1", "short@3", "runs@1"]);
     // By the label alone a running application is named and stays; the others are forgotten.
     let some = host.run(&["forget", "-l", "team=a", "--yes"]).exits(6);

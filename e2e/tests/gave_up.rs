@@ -19,8 +19,16 @@ fn a_runner_of_an_application_that_is_not_in_the_record_says_so_and_exits_78() {
     let ghost = Principal::Contender { application: "ghost".into(), generation: 1 };
     let token = host.scratch().join("token");
     DeploymentKey::load(&key_file(&host.state())).unwrap().mint(&ghost).write_file(&token).unwrap();
-    let contender =
-        ["serve", "app-runner", "--state-dir", state, "--application", "ghost", "--generation", "1"];
+    let contender = [
+        "serve",
+        "app-runner",
+        "--state-dir",
+        state,
+        "--application",
+        "ghost",
+        "--generation",
+        "1",
+    ];
     let contender = [contender.as_slice(), &["--token-file", token.to_str().unwrap()]].concat();
     let ended = host.run(&contender).exits(78);
     let last = ended.stderr.lines().last().unwrap();
@@ -47,22 +55,31 @@ fn a_runner_with_a_wrong_token_is_not_started_for_ever_and_its_application_says_
     // belong to its deployment.
     let key = key_file(&host.state());
     let right = std::fs::read_to_string(&key).unwrap();
-    let runners =
-        || host.alive().into_iter().filter(|(_, line)| line.contains("serve app-runner")).collect::<Vec<_>>();
+    let runners = || {
+        host.alive()
+            .into_iter()
+            .filter(|(_, line)| line.contains("serve app-runner"))
+            .collect::<Vec<_>>()
+    };
     let restart_elector = |text: &str| {
         std::fs::write(&key, text).unwrap();
         let before = host.pid_of("leader-elector").unwrap();
         signal(before, "KILL");
-        eventually("it runs again", || host.pid_of("leader-elector").is_some_and(|pid| pid != before));
+        eventually("it runs again", || {
+            host.pid_of("leader-elector").is_some_and(|pid| pid != before)
+        });
     };
     restart_elector(&"ab".repeat(32));
     runners().iter().for_each(|(pid, _)| signal(*pid, "KILL"));
-    eventually("it has exited for good", || exits(&host.state()).iter().any(|exit| exit["code"] == 78));
+    eventually("it has exited for good", || {
+        exits(&host.state()).iter().any(|exit| exit["code"] == 78)
+    });
     restart_elector(&right);
 
     let trouble = || {
         let conditions = status()["conditions"].as_array().cloned().unwrap_or_default();
-        let is_false = |c: &Value| c["type"] == "ContendersRun" && c["status"] == "CONDITION_STATUS_FALSE";
+        let is_false =
+            |c: &Value| c["type"] == "ContendersRun" && c["status"] == "CONDITION_STATUS_FALSE";
         conditions.into_iter().find(is_false)
     };
     eventually("its application says why", || trouble().is_some());
@@ -112,7 +129,9 @@ fn exits(state: &Path) -> Vec<Value> {
             let path = entry.path();
             if path.is_dir() {
                 left.push(path);
-            } else if let Ok(exit) = serde_json::from_slice(&std::fs::read(&path).unwrap_or_default()) {
+            } else if let Ok(exit) =
+                serde_json::from_slice(&std::fs::read(&path).unwrap_or_default())
+            {
                 found.push(exit);
             }
         }

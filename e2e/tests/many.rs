@@ -13,9 +13,12 @@ const ENDLESS: &str = "SELECT count(*) FROM (SELECT unnest(generate_series(1, 10
 fn all_with_a_label_are_cancelled_after_saying_which_and_waited_for() {
     let host = Host::new();
     let (endless, short) = (host.file("endless.sql", ENDLESS), host.file("short.sql", "SELECT 1;"));
-    for (id, team, program) in
-        [("one", "a", &endless), ("two", "a", &endless), ("done", "a", &short), ("other", "b", &endless)]
-    {
+    for (id, team, program) in [
+        ("one", "a", &endless),
+        ("two", "a", &endless),
+        ("done", "a", &short),
+        ("other", "b", &endless),
+    ] {
         let label = format!("team={team}");
         host.run(&["run", "-d", "--application-id", id, "--label", &label, program]).exits(0);
     }
@@ -23,8 +26,13 @@ fn all_with_a_label_are_cancelled_after_saying_which_and_waited_for() {
 
     // There is no terminal at which the command could ask.
     let asked = host.run(&["cancel", "-l", "team=a"]).exits(6);
-    let asked = asked.says("one@1").says("two@1").says("this cancels these 2 applications").says("--yes");
-    assert!(!asked.stderr.contains("done@1") && !asked.stderr.contains("other@1"), "{}", asked.stderr);
+    let asked =
+        asked.says("one@1").says("two@1").says("this cancels these 2 applications").says("--yes");
+    assert!(
+        !asked.stderr.contains("done@1") && !asked.stderr.contains("other@1"),
+        "{}",
+        asked.stderr
+    );
     assert_eq!(host.status("one")["desired"]["cancel"], false);
 
     let cancelled = host.run(&["cancel", "-l", "team=a", "--yes", "--wait", "-o", "name"]).exits(3);
@@ -35,7 +43,9 @@ fn all_with_a_label_are_cancelled_after_saying_which_and_waited_for() {
 
     host.run(&["wait", "-l", "team=a"]).exits(3).says("done@1 SUCCEEDED").says("one@1 CANCELLED");
     host.run(&["cancel", "-l", "team=a", "--yes"]).exits(0).says("all of them have ended");
-    host.run(&["wait", "-l", "team=b", "--timeout", "200ms"]).exits(124).says("other@1 is not clean yet");
+    host.run(&["wait", "-l", "team=b", "--timeout", "200ms"])
+        .exits(124)
+        .says("other@1 is not clean yet");
     host.run(&["cancel", "-l", "team=none", "--yes"]).exits(7).says("team=none");
     host.run(&["cancel", "-l", "team=b", "other"]).exits(2);
     host.run(&["cancel", "other", "--wait"]).exits(3);

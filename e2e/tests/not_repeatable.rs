@@ -66,7 +66,10 @@ fn ended_for_good(host: &Host, run: Finished) -> serde_json::Value {
     assert_eq!(status["reason"], "MAIN_NOT_REPEATABLE");
     assert_eq!(status["clean"], true);
     assert_eq!(status["main"]["executions"], 1);
-    assert_eq!(status["main"]["state"], "MAIN_STATE_ENDED", "nothing runs of what is clean: {status:#}");
+    assert_eq!(
+        status["main"]["state"], "MAIN_STATE_ENDED",
+        "nothing runs of what is clean: {status:#}"
+    );
     host.run(&["wait", "once"]).exits(1);
     status
 }
@@ -74,7 +77,8 @@ fn ended_for_good(host: &Host, run: Finished) -> serde_json::Value {
 #[test]
 fn a_main_that_was_cut_off_is_not_executed_again() {
     let (host, run) = run_with("runner.in-main", |host| {
-        let program = host.file("main", "#!/bin/sh\necho \"$$\" >> \"$0.executed\"\nexec sleep 1000\n");
+        let program =
+            host.file("main", "#!/bin/sh\necho \"$$\" >> \"$0.executed\"\nexec sleep 1000\n");
         std::process::Command::new("chmod").args(["+x", &program]).status().unwrap();
         program
     });
@@ -94,7 +98,11 @@ fn jobs_that_ended_stay_and_the_others_are_cancelled() {
     for job in &jobs[1..] {
         assert_eq!(job["end"]["outcome"], "JOB_OUTCOME_CANCELLED", "{job:#}");
     }
-    assert_eq!(files(&host.scratch().join("out/first")).len(), 2, "a part and the marker that all are there");
+    assert_eq!(
+        files(&host.scratch().join("out/first")).len(),
+        2,
+        "a part and the marker that all are there"
+    );
     host.down();
 }
 
@@ -107,7 +115,10 @@ fn a_job_that_ended_unseen_is_published_and_one_that_runs_is_cancelled() {
     assert_eq!(status["jobs"][0]["published"], true, "{status:#}");
     let mut names = files(&host.scratch().join("out/first"));
     names.sort();
-    assert!(names.len() == 2 && names[0] == "_SUCCESS" && names[1].starts_with("part-"), "{names:?}");
+    assert!(
+        names.len() == 2 && names[0] == "_SUCCESS" && names[1].starts_with("part-"),
+        "{names:?}"
+    );
     host.down();
 
     let (host, run) = run_with("runner.job-running", |host| host.file("long.sql", ENDLESS));

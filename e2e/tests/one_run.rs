@@ -39,9 +39,13 @@ fn the_first_run_prints_the_answer_and_leaves_nothing_behind() {
     assert_eq!(rows(&run.stdout), expected_carriers(), "{}", run.stdout);
 
     let written = std::fs::read_dir(out.join("carriers")).unwrap().flatten();
-    let (marker, parts): (Vec<_>, Vec<_>) = written.partition(|file| file.file_name() == "_SUCCESS");
+    let (marker, parts): (Vec<_>, Vec<_>) =
+        written.partition(|file| file.file_name() == "_SUCCESS");
     assert_eq!(marker.len(), 1, "what is whole says so");
-    assert!(parts.iter().all(|part| part.file_name().to_string_lossy().starts_with("part-")), "{parts:?}");
+    assert!(
+        parts.iter().all(|part| part.file_name().to_string_lossy().starts_with("part-")),
+        "{parts:?}"
+    );
     assert!(!parts.is_empty());
 
     let status = host.status("carriers");
@@ -69,7 +73,8 @@ fn every_transition_is_an_event_in_order() {
     assert!(run.stdout.contains('1'), "{}", run.stdout);
 
     let events = host.events("one");
-    let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect();
+    let kinds: Vec<_> =
+        events.iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect();
     let mut at = 0;
     for kind in ["submitted", "leader", "artifact", "main", "job", "main", "ended", "clean"] {
         at += kinds[at..]
@@ -99,7 +104,8 @@ fn an_id_lives_again_as_a_new_generation_only_when_it_is_clean() {
 fn the_same_request_is_accepted_once() {
     let host = Host::new();
     let script = host.file("one.sql", "SELECT 1 AS one;");
-    let arguments = ["run", "-d", "--application-id", "once", "--request-id", "r-1", script.as_str()];
+    let arguments =
+        ["run", "-d", "--application-id", "once", "--request-id", "r-1", script.as_str()];
     host.run(&arguments).exits(0);
     host.run(&["wait", "once"]).exits(0);
     host.run(&arguments).exits(0);

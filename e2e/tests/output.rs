@@ -32,7 +32,8 @@ fn kill_service(host: &Host, service: &str) {
 #[test]
 fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_again() {
     let host = Host::new();
-    let counts = "n=0; while [ $n -lt 200 ]; do echo \"line $n\"; n=$((n+1)); sleep 0.04; done; echo end";
+    let counts =
+        "n=0; while [ $n -lt 200 ]; do echo \"line $n\"; n=$((n+1)); sleep 0.04; done; echo end";
     let counts = program(&host, "counts", counts);
     let start = |id: &str| host.start(&["run", "--application-id", id, &counts]);
     let mut runs: Vec<(&str, Running)> =
@@ -45,7 +46,8 @@ fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_agai
         std::thread::sleep(Duration::from_millis(700));
     }
     assert!(kills > 2, "it was killed while they spoke");
-    let said: String = (0..200).map(|n| format!("line {n}\n")).chain(["end\n".to_owned()]).collect();
+    let said: String =
+        (0..200).map(|n| format!("line {n}\n")).chain(["end\n".to_owned()]).collect();
     for (id, run) in runs {
         let run = run.finish().exits(0);
         assert_eq!(run.stdout, said, "{id} after {kills} kills\n--- stderr\n{}", run.stderr);
@@ -58,10 +60,12 @@ fn main_yields_to_the_services_of_its_host() {
     let host = Host::new();
     let ran = host.run(&["run", "-q", &program(&host, "how-nice", "nice")]).exits(0);
     let stat =
-        std::fs::read_to_string(format!("/proc/{}/stat", host.pid_of("jobgraph-store").unwrap())).unwrap();
+        std::fs::read_to_string(format!("/proc/{}/stat", host.pid_of("jobgraph-store").unwrap()))
+            .unwrap();
     // The nice value is field 19 of proc(5), the seventeenth behind the command.
     let service = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned();
-    let (main, service): (i32, i32) = (ran.stdout.trim().parse().unwrap(), service.parse().unwrap());
+    let (main, service): (i32, i32) =
+        (ran.stdout.trim().parse().unwrap(), service.parse().unwrap());
     assert!(main > service || service == 19, "main() has {main}, the store {service}");
 }
 
@@ -92,7 +96,12 @@ fn what_main_said_last_is_not_lost_with_its_runner() {
     let run = run.finish().exits(0);
     let kept = logged(&host, "heir");
     for words in ["last words 1\n", "last words 2\n", "done\n"] {
-        assert_eq!(kept.matches(words).count(), 1, "{words:?} in\n{kept}\n--- stderr\n{}", run.stderr);
+        assert_eq!(
+            kept.matches(words).count(),
+            1,
+            "{words:?} in\n{kept}\n--- stderr\n{}",
+            run.stderr
+        );
         assert_eq!(run.stdout.matches(words).count(), 1, "{words:?} in\n{}", run.stdout);
     }
     let outbox = std::fs::read_dir(host.state().join("outbox")).unwrap();
@@ -107,13 +116,17 @@ fn what_a_full_disk_loses_at_the_end_is_told() {
         let speaks = "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; seq 1 100000";
         let speaks = program(&host, "speaks", speaks);
         let scratch = host.scratch().to_owned();
-        let run = host.start(&["run", "--application-id", "full", &speaks, scratch.to_str().unwrap()]);
+        let run =
+            host.start(&["run", "--application-id", "full", &speaks, scratch.to_str().unwrap()]);
         eventually("main() has begun", || run.stdout().contains("begun"));
         disk.fill();
         std::fs::write(scratch.join("go"), "").unwrap();
         let run = run.finish().exits(0);
         let kept = run.stdout.lines().count();
-        assert!(run.stdout.starts_with("begun\n") && kept <= 100_000, "{kept} lines: the disk took all");
+        assert!(
+            run.stdout.starts_with("begun\n") && kept <= 100_000,
+            "{kept} lines: the disk took all"
+        );
         let told = run.says("of output were dropped here");
         assert!(!told.stderr.contains("left over: output"), "{}", told.stderr);
         host.run(&["logs", "full", "--role", "main"]).exits(0).says("were dropped here");
@@ -126,7 +139,9 @@ fn silence_is_told() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
     let silent = program(&host, "silent", "exit 0");
     host.run(&["run", "--application-id", "mute", &silent]).exits(0);
-    for arguments in [&["logs", "mute"][..], &["logs", "mute", "--role", "main"], &["logs", "mute", "-f"]] {
+    for arguments in
+        [&["logs", "mute"][..], &["logs", "mute", "--role", "main"], &["logs", "mute", "-f"]]
+    {
         let logs = host.run(arguments).exits(0);
         assert!(!logs.stdout.lines().any(|line| line.starts_with("main ")), "{}", logs.stdout);
         logs.says("main() of mute@1 wrote nothing");

@@ -32,7 +32,9 @@ fn a_leader_that_hangs_is_stale_and_its_main_is_frozen_until_somebody_leads() {
     signal(leader, "STOP");
 
     eventually("main() is frozen", || state_of(main) == Some('T'));
-    eventually("the leader is called stale", || host.status("hung")["observation"]["stale"] == true);
+    eventually("the leader is called stale", || {
+        host.status("hung")["observation"]["stale"] == true
+    });
     let first = host.status("hung");
     assert_eq!(first["phase"], "PHASE_RUNNING", "the last known state: {first:#}");
     assert!(age(&first) >= 2000, "{first:#}");

@@ -53,7 +53,11 @@ fn is_whole(trace: &Trace, id: &str, jobs: &[&str]) {
     );
 
     let command = trace.only("mainspring", "command");
-    assert_eq!(trace.roots().iter().map(|root| &root.id).collect::<Vec<_>>(), [&command.id], "{trace}");
+    assert_eq!(
+        trace.roots().iter().map(|root| &root.id).collect::<Vec<_>>(),
+        [&command.id],
+        "{trace}"
+    );
     let submit = trace.below(command, "jobgraph-store", "Submit");
     let attempt = trace.only("app-runner", "attempt");
     let main = trace.only("main", "main");
@@ -107,7 +111,11 @@ fn a_run_of_a_script_is_one_trace_over_all_its_processes() {
 #[test]
 fn a_run_of_a_program_in_library_mode_is_one_trace_over_all_its_processes() {
     let program = host::binary("delays");
-    assert!(program.exists(), "no {}: cargo build --workspace --bin delays makes it", program.display());
+    assert!(
+        program.exists(),
+        "no {}: cargo build --workspace --bin delays makes it",
+        program.display()
+    );
     let flights = example("flights/flights-2013-01.csv");
     let arguments = ["--artifact", &flights, program.to_str().unwrap()];
     let trace = traced("delays", &arguments, |host| host);
@@ -123,7 +131,8 @@ fn a_take_over_goes_on_in_the_same_trace() {
     let submit = trace.only("jobgraph-store", "Submit");
     // The first attempt died with the spans that it had not sent yet.
     let main = trace.only("main", "main");
-    let attempt = trace.all("app-runner", "attempt").into_iter().find(|span| span.id == main.parent);
+    let attempt =
+        trace.all("app-runner", "attempt").into_iter().find(|span| span.id == main.parent);
     let attempt = attempt.unwrap_or_else(|| panic!("main() is below no attempt\n{trace}"));
     trace.descend(&[submit, attempt, main]);
     for span in [attempt, main] {

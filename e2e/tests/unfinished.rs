@@ -30,10 +30,12 @@ struct Committed {
 }
 
 fn committed(host: Host, out: &Path, options: &[&str]) -> Committed {
-    let (host, marker) = host.with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.job-ended", "hold");
+    let (host, marker) =
+        host.with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.job-ended", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = out.to_str().unwrap();
-    let arguments = [&["run", "--application-id", "squares", "--output", out], options, &[&script]].concat();
+    let arguments =
+        [&["run", "--application-id", "squares", "--output", out], options, &[&script]].concat();
     let run = host.start(&arguments);
     eventually("the job's end is committed", || marker.exists());
     Committed { host, run, go: marker.with_extension("go"), target: Path::new(out).join("squares") }
@@ -47,7 +49,9 @@ impl Committed {
     }
 
     fn says_why(&self) -> Value {
-        eventually("its status says why it is not published", || !trouble(&self.host, "Published").is_null());
+        eventually("its status says why it is not published", || {
+            !trouble(&self.host, "Published").is_null()
+        });
         trouble(&self.host, "Published")
     }
 
@@ -82,7 +86,8 @@ fn parts(target: &Path) -> usize {
     let names = |directory: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path()).collect()
     };
-    let partitions: Vec<_> = names(target).into_iter().filter(|path| !path.ends_with("_SUCCESS")).collect();
+    let partitions: Vec<_> =
+        names(target).into_iter().filter(|path| !path.ends_with("_SUCCESS")).collect();
     assert!(
         partitions.iter().all(|path| path.is_dir() && path.to_str().unwrap().contains("year=")),
         "{partitions:?}"
@@ -124,31 +129,41 @@ fn an_output_that_cannot_be_put_in_its_place_is_told_and_goes_on_by_itself() {
     assert!(list.contains("cannot be put in its place"), "{list}");
     held.host.run(&["wait", "squares", "--timeout", "1ms"]).exits(124);
     std::fs::remove_file(in_the_way).unwrap();
-    let host_events =
-        |held: &Committed| held.host.events("squares").iter().filter(|e| e["kind"] == "warning").count();
+    let host_events = |held: &Committed| {
+        held.host.events("squares").iter().filter(|e| e["kind"] == "warning").count()
+    };
     assert_eq!(host_events(&held), 1, "what is tried again is said once");
     held.ends_well();
 }
 
 #[test]
 fn a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once() {
-    in_a_namespace("a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once", || {
-        let host = Host::new();
-        let disk = Disk::mount(host.scratch().join("out"), "size=4m");
-        let held = committed(host, disk.path(), &["--contenders", "2"]);
-        disk.set_read_only(true);
-        let trouble = held.fails_to_publish();
-        assert!(trouble["message"].as_str().unwrap().contains("Read-only file system"), "{trouble:#}");
-        let leader = held.host.status("squares")["leadership"]["leaderPid"].as_u64().unwrap();
-        signal(u32::try_from(leader).unwrap(), "KILL");
-        eventually("the other leads", || held.host.status("squares")["leadership"]["ordinal"] == 2);
-        eventually("it was told so, too", || {
-            let told = |e: &&Value| e["kind"] == "warning" && e["reason"] == "OUTPUT_NOT_WRITABLE";
-            held.host.events("squares").iter().filter(told).count() == 2
-        });
-        disk.set_read_only(false);
-        held.ends_well();
-    });
+    in_a_namespace(
+        "a_target_on_a_read_only_disk_outlives_the_leader_and_is_published_once",
+        || {
+            let host = Host::new();
+            let disk = Disk::mount(host.scratch().join("out"), "size=4m");
+            let held = committed(host, disk.path(), &["--contenders", "2"]);
+            disk.set_read_only(true);
+            let trouble = held.fails_to_publish();
+            assert!(
+                trouble["message"].as_str().unwrap().contains("Read-only file system"),
+                "{trouble:#}"
+            );
+            let leader = held.host.status("squares")["leadership"]["leaderPid"].as_u64().unwrap();
+            signal(u32::try_from(leader).unwrap(), "KILL");
+            eventually("the other leads", || {
+                held.host.status("squares")["leadership"]["ordinal"] == 2
+            });
+            eventually("it was told so, too", || {
+                let told =
+                    |e: &&Value| e["kind"] == "warning" && e["reason"] == "OUTPUT_NOT_WRITABLE";
+                held.host.events("squares").iter().filter(told).count() == 2
+            });
+            disk.set_read_only(false);
+            held.ends_well();
+        },
+    );
 }
 
 /// An application whose output cannot be published, and which was told to end.
@@ -192,7 +207,12 @@ fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
     let left = status["leftovers"][0].as_str().unwrap().to_owned();
     let staged = Path::new(left.rsplit_once("staged in ").unwrap().1);
     assert!(staged.is_dir(), "what was given up can still be had: {left}");
-    assert!(held.host.run(&["status", "squares"]).stdout.contains("left over: output of job \"squares\""));
+    assert!(
+        held.host
+            .run(&["status", "squares"])
+            .stdout
+            .contains("left over: output of job \"squares\"")
+    );
     held.host.run(&["wait", "squares"]).exits(3);
     held.host.run(&["abandon", "squares", "--yes"]).exits(6).says("ALREADY_ENDED");
 
@@ -200,8 +220,14 @@ fn a_publish_that_cannot_finish_is_given_up_and_said_for_good() {
     std::fs::remove_file(in_the_way).unwrap();
     let script = held.host.scratch().join("squares.sql");
     let out = held.host.scratch().join("out");
-    let arguments =
-        ["run", "--application-id", "squares", "--output", out.to_str().unwrap(), script.to_str().unwrap()];
+    let arguments = [
+        "run",
+        "--application-id",
+        "squares",
+        "--output",
+        out.to_str().unwrap(),
+        script.to_str().unwrap(),
+    ];
     held.host.run(&arguments).exits(0);
     assert_eq!(held.host.status("squares")["generation"], "2");
     assert!(staged.is_dir(), "another generation does not sweep it");
@@ -213,10 +239,16 @@ fn a_main_that_failed_keeps_its_outcome_when_its_output_is_given_up() {
     let (held, _in_the_way) = cancelled_unpublished(Host::new(), &["--on-failover", "fail"]);
     let main = held.host.status("squares")["main"]["pid"].as_u64().unwrap();
     signal(u32::try_from(main).unwrap(), "KILL");
-    eventually("only the publish is left", || held.host.status("squares")["phase"] == "PHASE_FINISHING");
+    eventually("only the publish is left", || {
+        held.host.status("squares")["phase"] == "PHASE_FINISHING"
+    });
     // No cancel is needed, because nothing runs any more.
     held.host.run(&["abandon", "squares", "--yes", "--wait"]).exits(1);
-    held.run.finish().exits(1).says("error[MAIN_KILLED]").says("left over: output of job \"squares\"");
+    held.run
+        .finish()
+        .exits(1)
+        .says("error[MAIN_KILLED]")
+        .says("left over: output of job \"squares\"");
     held.host.down();
 }
 
@@ -225,8 +257,9 @@ fn a_teardown_that_cannot_finish_is_cleaning_until_it_can_or_is_given_up() {
     let name = "a_teardown_that_cannot_finish_is_cleaning_until_it_can_or_is_given_up";
     in_a_namespace(name, || {
         for give_up in [false, true] {
-            let (host, marker) =
-                Host::new().with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.in-teardown", "hold");
+            let (host, marker) = Host::new()
+                .with("MAINSPRING_HOST_LINGER", "1m")
+                .with_failpoint("runner.in-teardown", "hold");
             let script = host.file("one.sql", "SELECT 1 AS one;");
             let run = host.start(&["run", "--application-id", "squares", &script]);
             eventually("the teardown is about to begin", || marker.exists());
@@ -235,7 +268,9 @@ fn a_teardown_that_cannot_finish_is_cleaning_until_it_can_or_is_given_up() {
             assert!(work.is_dir(), "the cluster's directory is somewhere else");
             let busy = Disk::mount(work.join("busy"), "size=1m");
             std::fs::write(marker.with_extension("go"), "").unwrap();
-            eventually("its status says what does not end", || !trouble(&host, "TornDown").is_null());
+            eventually("its status says what does not end", || {
+                !trouble(&host, "TornDown").is_null()
+            });
             let status = host.run(&["status", "squares"]).exits(0).stdout;
             for text in ["CLEANING", "busy", "mainspring abandon squares@1"] {
                 assert!(status.contains(text), "{text}: {status}");

@@ -39,6 +39,8 @@ impl Args {
 
     /// The endpoint that the store listens at.
     pub fn endpoint(&self) -> Endpoint {
-        self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(Self::SERVICE)))
+        self.listen
+            .clone()
+            .unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(Self::SERVICE)))
     }
 }

@@ -68,7 +68,9 @@ impl From<StoreError> for Error {
 impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
-            BlobError::Missing(digest) => Self::Refused(Refusal::PayloadMissing(vec![digest.to_string()])),
+            BlobError::Missing(digest) => {
+                Self::Refused(Refusal::PayloadMissing(vec![digest.to_string()]))
+            }
             BlobError::Damaged { file, why, .. } => Self::Damaged { file, why },
             BlobError::Full(why) => Self::Full(why),
             BlobError::Failed(why) => Self::Unavailable(why),

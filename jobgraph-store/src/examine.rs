@@ -34,9 +34,10 @@ pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
     }
     Some(match redb_file::examine_patiently(&path, clock).await {
         Ok(Some(bytes)) => Ok(format!("{} is whole ({bytes} bytes)", path.display())),
-        Ok(None) => {
-            Ok(format!("{} is written to all the time: look again at a quiet moment", path.display()))
-        }
+        Ok(None) => Ok(format!(
+            "{} is written to all the time: look again at a quiet moment",
+            path.display()
+        )),
         Err(error @ FileError::Damaged { .. }) => Err(with_remedy(&error, state)),
         Err(error) => Err(error.to_string()),
     })
@@ -46,7 +47,8 @@ pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
 /// long; `None` if there are no payloads.
 pub async fn payloads(state: &Path, clock: &SharedClock, within: Duration) -> Option<Looked> {
     let (directory, clock) = (state.join(PAYLOADS), clock.clone());
-    let looked = tokio::task::spawn_blocking(move || look_at_payloads(&directory, &clock, within)).await;
+    let looked =
+        tokio::task::spawn_blocking(move || look_at_payloads(&directory, &clock, within)).await;
     match looked {
         Ok(Ok(looked)) => looked,
         Ok(Err(error)) => Some(Err(error.to_string())),
@@ -81,7 +83,11 @@ fn remedy(state: &Path) -> String {
     format!("restore it from a copy, or move {} away to begin with nothing", state.display())
 }
 
-fn look_at_payloads(directory: &Path, clock: &SharedClock, within: Duration) -> io::Result<Option<Looked>> {
+fn look_at_payloads(
+    directory: &Path,
+    clock: &SharedClock,
+    within: Duration,
+) -> io::Result<Option<Looked>> {
     let all = files(directory)?;
     if all.is_empty() {
         return Ok(None);
@@ -114,7 +120,8 @@ fn look_at_payloads(directory: &Path, clock: &SharedClock, within: Duration) -> 
     if damaged.is_empty() {
         return Ok(Some(Ok(format!("{of_all} in {} are whole", directory.display()))));
     }
-    let mut names: Vec<String> = damaged.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    let mut names: Vec<String> =
+        damaged.iter().take(NAMED).map(|path| path.display().to_string()).collect();
     if damaged.len() > NAMED {
         names.push(format!("{} more", damaged.len() - NAMED));
     }
@@ -130,7 +137,9 @@ fn files(directory: &Path) -> io::Result<Vec<(Digest, PathBuf)>> {
     let entries = |directory: &Path| match fs::read_dir(directory) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display()))),
+        Err(error) => {
+            Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())))
+        }
     };
     let mut files = Vec::new();
     for below in entries(directory)? {

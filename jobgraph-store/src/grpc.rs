@@ -36,7 +36,9 @@ pub fn routes(service: &Service, key: &DeploymentKey) -> Routes {
     let wire = Wire(service.clone(), Mint::new(key.clone()));
     macro_rules! sized {
         ($server:expr) => {
-            $server.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+            $server
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES)
         };
     }
     Routes::new(sized!(ApplicationsServiceServer::new(wire.clone())))

@@ -83,7 +83,8 @@ pub fn generation_of(key: &Key) -> Option<ApplicationRef> {
     let text = std::str::from_utf8(key.as_bytes()).ok()?;
     let (id, rest) = text.strip_prefix("a/")?.split_once("/g/")?;
     let (generation, rest) = rest.split_once('/')?;
-    let shown = matches!(rest, "spec" | "state" | "desired" | "artifacts") || rest.starts_with("job/");
+    let shown =
+        matches!(rest, "spec" | "state" | "desired" | "artifacts") || rest.starts_with("job/");
     let generation = Generation(u64::from_str_radix(generation, 16).ok()?);
     shown.then_some(ApplicationRef { id: id.parse().ok()?, generation })
 }

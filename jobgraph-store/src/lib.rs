@@ -52,7 +52,8 @@ fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
     {
         let directory = socket.parent().unwrap_or(&socket);
         let group = RunAs::group(&places.state_mark(), Share::Clusters);
-        let made = run_as::make_way(directory).and_then(|()| run_as::share_with(directory, group, 0o750));
+        let made =
+            run_as::make_way(directory).and_then(|()| run_as::share_with(directory, group, 0o750));
         made.with_context(|| format!("cannot make {}", directory.display()))?;
         endpoints.push(Endpoint::Unix(socket));
     }
@@ -80,7 +81,8 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let places = args.places();
     let state = places.service_state(Args::SERVICE);
-    disk::make_directories(&state, 0o700).with_context(|| format!("cannot make {}", state.display()))?;
+    disk::make_directories(&state, 0o700)
+        .with_context(|| format!("cannot make {}", state.display()))?;
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     examine::not_lost(&state).map_err(|lost| anyhow!(lost))?;
     let metadata = EmbeddedMetadata::open(&state.join(examine::RECORD)).map_err(|error| {
@@ -89,7 +91,8 @@ pub async fn serve(
         }
         anyhow!(error).context("cannot open the record")
     })?;
-    let blobs = FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
+    let blobs =
+        FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
     let metadata = Arc::new(metadata);
     let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
     let indexed = service.index().await.context("cannot index what an older build has written")?;

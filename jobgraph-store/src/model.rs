@@ -105,7 +105,11 @@ impl Facts {
 
     fn incarnation_superseded(&self, incarnation: u64) -> Refusal {
         let application = self.application.clone();
-        Refusal::IncarnationSuperseded { application, incarnation, current: self.cluster.incarnation }
+        Refusal::IncarnationSuperseded {
+            application,
+            incarnation,
+            current: self.cluster.incarnation,
+        }
     }
 
     fn already_ended(&self) -> Refusal {
@@ -165,8 +169,9 @@ impl Draft {
         };
         match conditions.iter_mut().find(|known| known.r#type == kind) {
             Some(known)
-                if known.status == condition.status && known.reason == reason && known.message == message => {
-            }
+                if known.status == condition.status
+                    && known.reason == reason
+                    && known.message == message => {}
             Some(known) => *known = condition,
             None => conditions.push(condition),
         }

@@ -65,7 +65,15 @@ impl Service {
     pub fn new(metadata: Arc<dyn Metadata>, blobs: Arc<dyn Blobs>, clock: SharedClock) -> Self {
         let (live, queue) = (Live::new(clock.clone()), Queue::new(clock.clone()));
         let blobs = Verified::new(blobs);
-        Self { metadata, blobs, clock, live, queue, logs: Logs::default(), sweeping: Arc::default() }
+        Self {
+            metadata,
+            blobs,
+            clock,
+            live,
+            queue,
+            logs: Logs::default(),
+            sweeping: Arc::default(),
+        }
     }
 }
 

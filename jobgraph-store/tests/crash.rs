@@ -33,11 +33,13 @@ const STATE: &str = "STORE_CRASH_TEST_STATE";
 #[test]
 fn the_service_itself() {
     let Some(state_dir) = std::env::var_os(STATE) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
     let (state_dir, run_as) = (state_dir.into(), Default::default());
     let args = jobgraph_store::config::Args { listen, state_dir, past_seconds: 900, run_as };
-    let serve = jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
+    let serve =
+        jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
     runtime.block_on(serve).unwrap();
 }
 
@@ -83,11 +85,16 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
     };
     let service = Service::start(directory.path());
     answering().await;
-    let submitted =
-        Applications::new(channel()).submit(host::submit_request("r1", host::spec("crash"))).await.unwrap();
+    let submitted = Applications::new(channel())
+        .submit(host::submit_request("r1", host::spec("crash")))
+        .await
+        .unwrap();
     let app = host::reference(&submitted.application.unwrap());
     let fence = host::fence(&app, 1);
-    RecordClient::new(channel()).begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
+    RecordClient::new(channel())
+        .begin_attempt(&fence, &Holder::new("runner-0", 1), "")
+        .await
+        .unwrap();
     drop(service);
 
     let mut acknowledged: Vec<(usize, u64)> = Vec::new();
@@ -103,10 +110,16 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
                 for n in 0.. {
                     let text = format!("{round}-{writer}-{n}");
                     let is_refused = match writer {
-                        0 => record.journal(&fence, &text, Some(Bytes::from(text.clone()))).await.is_err(),
+                        0 => record
+                            .journal(&fence, &text, Some(Bytes::from(text.clone())))
+                            .await
+                            .is_err(),
                         1 => {
-                            let event =
-                                api::Event { kind: "warning".into(), message: text, ..Default::default() };
+                            let event = api::Event {
+                                kind: "warning".into(),
+                                message: text,
+                                ..Default::default()
+                            };
                             record.append_events(&fence, vec![event], vec![]).await.is_err()
                         }
                         _ => {
@@ -141,7 +154,10 @@ async fn what_was_answered_is_there_after_kill_9_in_the_middle_of_writing() {
     let request = api::EventsRequest { application_id: "crash".into(), ..Default::default() };
     let events: Vec<api::Event> =
         Applications::new(channel()).events(request).await.unwrap().try_collect().await.unwrap();
-    assert!(events.iter().map(|event| event.event_id).eq(1..=events.len() as u64), "event ids have a gap");
+    assert!(
+        events.iter().map(|event| event.event_id).eq(1..=events.len() as u64),
+        "event ids have a gap"
+    );
     let told: Vec<&str> = events.iter().map(|event| event.message.as_str()).collect();
     let mut total = 0;
     for (index, (writer, count)) in acknowledged.into_iter().enumerate() {

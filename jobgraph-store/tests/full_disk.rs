@@ -31,8 +31,10 @@ async fn on_the_small_disk() {
     payloads.put_bytes(Digest::of(&kept), kept.clone()).await.unwrap();
     record.journal(&fence, "kept", Some(kept.clone())).await.unwrap();
 
-    let large: Bytes =
-        (0..16 * 1024 * 1024_u32).map(|n| u8::try_from(n % 253).unwrap()).collect::<Vec<u8>>().into();
+    let large: Bytes = (0..16 * 1024 * 1024_u32)
+        .map(|n| u8::try_from(n % 253).unwrap())
+        .collect::<Vec<u8>>()
+        .into();
     let refused = payloads.put_bytes(Digest::of(&large), large.clone()).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::StoreFull), "{refused:?}");
     assert!(
@@ -44,7 +46,9 @@ async fn on_the_small_disk() {
     while std::io::Write::write_all(&mut filler, &[2; 4096]).is_ok() {}
     let mut full = None;
     for n in 0..200 {
-        if let Err(error) = record.journal(&fence, &format!("k{n}"), Some(vec![3; 30_000].into())).await {
+        if let Err(error) =
+            record.journal(&fence, &format!("k{n}"), Some(vec![3; 30_000].into())).await
+        {
             full = Some(error.reason());
             break;
         }
@@ -68,14 +72,16 @@ async fn on_the_small_disk() {
 #[test]
 fn a_full_disk_is_said_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let script =
-        "mount -t tmpfs -o size=8m tmpfs \"$1\" && exec \"$0\" --exact on_the_small_disk --nocapture";
+    let script = "mount -t tmpfs -o size=8m tmpfs \"$1\" && exec \"$0\" --exact on_the_small_disk --nocapture";
     let mut command = Command::new("unshare");
     // Root may make a mount namespace; another user needs a user namespace as well.
     if !rustix::process::getuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--mount", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).arg(directory.path());
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(directory.path());
     let output = command.env(DISK, directory.path()).output().unwrap();
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -95,8 +95,11 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
         graph_size_bytes: 8,
         ..Default::default()
     };
-    let call =
-        jobgraph::FindJobRequest { call_id: "call".into(), name: "by_carrier".into(), ..Default::default() };
+    let call = jobgraph::FindJobRequest {
+        call_id: "call".into(),
+        name: "by_carrier".into(),
+        ..Default::default()
+    };
     let told = record.find_job(&fence, call).await.unwrap();
     let put = record.put_job_graph(&fence, graph).await.unwrap();
     let job_id = put.job.unwrap().job_id.parse().unwrap();
@@ -118,33 +121,48 @@ async fn a_run_is_submitted_led_run_ended_and_cleaned() {
         ..Default::default()
     };
     assert!(worker.record().job_ended(&cluster, job_id, end).await.unwrap().recorded);
-    let refused =
-        record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await.unwrap_err();
+    let refused = record
+        .end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0)
+        .await
+        .unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::OutputNotPublished));
     record.published(&fence, job_id).await.unwrap();
     record.main_ended(&fence, MainEnd::exited(0)).await.unwrap();
-    let end = record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await.unwrap();
+    let end =
+        record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), 0).await.unwrap();
     assert_eq!(end.outcome, api::Outcome::Succeeded);
     record.mark_clean(&fence, Vec::new()).await.unwrap();
 
-    let wait =
-        applications.wait(&app.id, None, api::WaitFor::Clean, "", Duration::from_secs(10)).await.unwrap();
+    let wait = applications
+        .wait(&app.id, None, api::WaitFor::Clean, "", Duration::from_secs(10))
+        .await
+        .unwrap();
     assert!(wait.1 && wait.0.clean && wait.0.phase() == api::Phase::Ended);
     assert_eq!(
         host.payloads().present(&[digest]).await.unwrap(),
         [digest],
         "the job's graph still needs the bytes"
     );
-    let result: Vec<Bytes> =
-        applications.read_result(&app.id, None, "by_carrier").await.unwrap().try_collect().await.unwrap();
+    let result: Vec<Bytes> = applications
+        .read_result(&app.id, None, "by_carrier")
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     assert_eq!(result.concat(), rows);
     std::fs::write(host.payload(Digest::of(&rows)), b"rowz").unwrap();
-    let damaged = applications.read_result(&app.id, None, "by_carrier").await.map(|_| ()).unwrap_err();
+    let damaged =
+        applications.read_result(&app.id, None, "by_carrier").await.map(|_| ()).unwrap_err();
     assert_eq!(damaged.reason(), Some(Reason::DataCorrupt), "before a byte of it");
 
-    let events =
-        api::EventsRequest { application_id: app.id.to_string(), follow: true, ..Default::default() };
-    let events: Vec<api::Event> = applications.events(events).await.unwrap().try_collect().await.unwrap();
+    let events = api::EventsRequest {
+        application_id: app.id.to_string(),
+        follow: true,
+        ..Default::default()
+    };
+    let events: Vec<api::Event> =
+        applications.events(events).await.unwrap().try_collect().await.unwrap();
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     let expected = [
         "submitted",

@@ -19,9 +19,10 @@ pub async fn ledger(state: &Path, clock: &SharedClock) -> Option<Result<String, 
     }
     Some(match redb_file::examine_patiently(&path, clock).await {
         Ok(Some(bytes)) => Ok(format!("{} is whole ({bytes} bytes)", path.display())),
-        Ok(None) => {
-            Ok(format!("{} is written to all the time: look again at a quiet moment", path.display()))
-        }
+        Ok(None) => Ok(format!(
+            "{} is written to all the time: look again at a quiet moment",
+            path.display()
+        )),
         Err(error) => Err(Error::from(error).to_string()),
     })
 }

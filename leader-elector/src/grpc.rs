@@ -81,10 +81,12 @@ impl ElectionService for Grpc {
         &self,
         request: Request<election::ObserveRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
-        let application: ApplicationId = request.get_ref().application_id.parse().map_err(Error::Id)?;
+        let application: ApplicationId =
+            request.get_ref().application_id.parse().map_err(Error::Id)?;
         let caller = principal(&request)?;
         // A leadership belongs to an id and covers all of its generations.
-        let of = caller.application().map_or(Generation(0), |(_, generation)| Generation(generation));
+        let of =
+            caller.application().map_or(Generation(0), |(_, generation)| Generation(generation));
         check_own(caller, &ApplicationRef { id: application.clone(), generation: of })?;
         let views = self.elector.observe(&application).await?;
         Ok(Response::new(views.map(|view| Ok(observed(view?))).boxed()))
@@ -115,7 +117,10 @@ fn entered(enter: wire::Enter) -> Result<Enter, Error> {
         ));
     }
     if enter.at_least > MAX_EPOCH.get() {
-        return Err(malformed("enter.at_least", format!("{} is above every epoch", enter.at_least)));
+        return Err(malformed(
+            "enter.at_least",
+            format!("{} is above every epoch", enter.at_least),
+        ));
     }
     let lock_file = (!enter.lock_file.is_empty()).then(|| enter.lock_file.into());
     if lock_file.as_ref().is_some_and(|path: &std::path::PathBuf| !path.is_absolute()) {
@@ -142,7 +147,8 @@ fn said(answer: Answer) -> CampaignResponse {
                 Some((epoch, cause)) => (epoch.get(), cause.to_string()),
                 None => (0, String::new()),
             };
-            let lease = prost_types::Duration::try_from(lease).expect("a lease is seconds, not centuries");
+            let lease =
+                prost_types::Duration::try_from(lease).expect("a lease is seconds, not centuries");
             Said::Elected(wire::Elected {
                 epoch: elected.epoch.get(),
                 lease: Some(lease),

@@ -195,8 +195,12 @@ impl Office {
             } else if last.boot_id != boot_id {
                 office.ended = Some(Cause::ProcessGone);
             } else {
-                office.seat =
-                    Seat::Held(Held { stream: None, broken: false, lock_file: None, until: opened + lease });
+                office.seat = Seat::Held(Held {
+                    stream: None,
+                    broken: false,
+                    lock_file: None,
+                    until: opened + lease,
+                });
             }
             office.last = Some(last);
         }
@@ -211,7 +215,9 @@ impl Office {
             return Entered::Queued;
         };
         match (&mut self.seat, &self.last) {
-            (Seat::Held(held), Some(last)) if last.epoch == resume && last.holder == enter.holder => {
+            (Seat::Held(held), Some(last))
+                if last.epoch == resume && last.holder == enter.holder =>
+            {
                 if let Some(earlier) = held.stream.replace(id) {
                     self.lost.push((earlier, Cause::Resumed));
                 }
@@ -254,7 +260,9 @@ impl Office {
                 held.stream = None;
                 held.broken = true;
             }
-            Seat::Granting { entry, .. } if entry.as_ref().is_some_and(|(granting, _)| *granting == id) => {
+            Seat::Granting { entry, .. }
+                if entry.as_ref().is_some_and(|(granting, _)| *granting == id) =>
+            {
                 *entry = None;
             }
             _ => {}
@@ -294,7 +302,10 @@ impl Office {
     pub fn resign(&mut self, now: Boot, epoch: Epoch, holder: &str) -> Option<Grant> {
         self.expire(now);
         let held = matches!(self.seat, Seat::Held(_));
-        let last = self.last.as_ref().filter(|last| held && last.epoch == epoch && last.holder == holder)?;
+        let last = self
+            .last
+            .as_ref()
+            .filter(|last| held && last.epoch == epoch && last.holder == holder)?;
         Some(Grant { resigned: true, ..last.clone() })
     }
 
@@ -315,7 +326,8 @@ impl Office {
             return None;
         }
         let (id, enter) = self.queue.pop_front()?;
-        let floor = self.last.as_ref().map_or(enter.at_least, |last| last.epoch.max(enter.at_least));
+        let floor =
+            self.last.as_ref().map_or(enter.at_least, |last| last.epoch.max(enter.at_least));
         let grant = Grant {
             application: enter.application.clone(),
             epoch: floor.next(),
@@ -333,8 +345,10 @@ impl Office {
     pub fn granted(&mut self, now: Boot) {
         match std::mem::replace(&mut self.seat, Seat::Vacant) {
             Seat::Granting { grant, entry } => {
-                self.previous =
-                    self.last.as_ref().map(|last| (last.epoch, self.ended.unwrap_or(Cause::LeaseExpired)));
+                self.previous = self
+                    .last
+                    .as_ref()
+                    .map(|last| (last.epoch, self.ended.unwrap_or(Cause::LeaseExpired)));
                 self.ended = None;
                 self.last = Some(grant);
                 match entry {
@@ -342,7 +356,8 @@ impl Office {
                     Some((id, enter)) => {
                         let until = now + self.lease;
                         let lock_file = enter.lock_file;
-                        self.seat = Seat::Held(Held { stream: Some(id), broken: false, lock_file, until });
+                        self.seat =
+                            Seat::Held(Held { stream: Some(id), broken: false, lock_file, until });
                     }
                 }
             }
@@ -353,7 +368,9 @@ impl Office {
     /// The proposed grant could not be written, so its entry is first in the queue again.
     pub fn not_granted(&mut self) {
         match std::mem::replace(&mut self.seat, Seat::Vacant) {
-            Seat::Granting { entry, .. } => entry.into_iter().for_each(|entry| self.queue.push_front(entry)),
+            Seat::Granting { entry, .. } => {
+                entry.into_iter().for_each(|entry| self.queue.push_front(entry))
+            }
             other => self.seat = other,
         }
     }
@@ -393,7 +410,11 @@ impl Office {
 
     fn leader(&self) -> Option<Leader> {
         let last = self.last.as_ref().filter(|_| matches!(self.seat, Seat::Held(_)))?;
-        Some(Leader { holder: last.holder.clone(), epoch: last.epoch, since_unix_ms: last.since_unix_ms })
+        Some(Leader {
+            holder: last.holder.clone(),
+            epoch: last.epoch,
+            since_unix_ms: last.since_unix_ms,
+        })
     }
 
     fn vacate(&mut self, cause: Cause) {

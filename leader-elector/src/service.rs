@@ -41,7 +41,12 @@ pub struct Elector {
 impl Elector {
     /// The service over an election. At `shutdown` all conversations end, which is held against no
     /// contender.
-    pub fn new(election: Arc<dyn Election>, clock: SharedClock, lease: Duration, shutdown: Shutdown) -> Self {
+    pub fn new(
+        election: Arc<dyn Election>,
+        clock: SharedClock,
+        lease: Duration,
+        shutdown: Shutdown,
+    ) -> Self {
         Self { election, clock, lease, shutdown }
     }
 

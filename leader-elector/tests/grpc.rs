@@ -47,7 +47,10 @@ async fn a_standby_sees_the_leader_and_succeeds_at_once_when_it_resigns() {
     assert!(second.epoch() > first.epoch());
     assert_eq!((second.previous_epoch(), second.cause()), (Some(first.epoch()), "resigned"));
     assert_eq!(soon(first.lost()).await, "resigned");
-    assert!(!host.election().resign(&first.fence(), "runner-0").await.unwrap(), "no longer held: no error");
+    assert!(
+        !host.election().resign(&first.fence(), "runner-0").await.unwrap(),
+        "no longer held: no error"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +60,10 @@ async fn the_deadline_is_three_quarters_of_a_lease_ahead_and_grows_while_the_hol
     let leadership = host.elect(candidacy("carriers", "runner-0")).await;
     let mut deadline = leadership.deadline();
     let first = *deadline.borrow_and_update();
-    assert!(first > before && first <= clock().boot() + LEASE * 3 / 4, "counted from a sending that is past");
+    assert!(
+        first > before && first <= clock().boot() + LEASE * 3 / 4,
+        "counted from a sending that is past"
+    );
     let standby = host.election().campaign(candidacy("carriers", "runner-1"));
     soon(deadline.wait_for(|now| *now > first + LEASE * 2)).await.unwrap();
     assert_eq!(*leadership.lease().borrow(), Lease::Until(*leadership.deadline().borrow()));
@@ -76,11 +82,16 @@ async fn an_epoch_is_above_at_least_and_above_all_earlier_ones_also_of_another_g
     let mut next = candidacy("carriers", "runner-0");
     next.application.generation = proto::Generation(2);
     assert_eq!(host.elect(next).await.epoch(), Epoch(43));
-    assert_eq!(host.elect(candidacy("other", "runner-0")).await.epoch(), Epoch(1), "applications are apart");
+    assert_eq!(
+        host.elect(candidacy("other", "runner-0")).await.epoch(),
+        Epoch(1),
+        "applications are apart"
+    );
 }
 
 #[tokio::test]
-async fn a_dropped_leader_keeps_its_lease_while_its_lock_is_held_and_loses_it_early_once_that_is_free() {
+async fn a_dropped_leader_keeps_its_lease_while_its_lock_is_held_and_loses_it_early_once_that_is_free()
+ {
     let host = Host::here().await;
     let path = host.path("main.lock");
     let lock = File::create(&path).unwrap();
@@ -119,9 +130,15 @@ async fn a_leader_that_is_silent_on_an_open_stream_loses_its_lease() {
         }
     };
     let next = host.elect(candidacy("carriers", "runner-1")).await;
-    assert_eq!((next.previous_epoch(), next.cause()), (Some(Epoch(elected.epoch)), "lease expired"));
+    assert_eq!(
+        (next.previous_epoch(), next.cause()),
+        (Some(Epoch(elected.epoch)), "lease expired")
+    );
     let lost = soon(answers.message()).await.unwrap().unwrap().message;
-    assert!(matches!(&lost, Some(Answered::Lost(lost)) if lost.cause == "lease expired"), "{lost:?}");
+    assert!(
+        matches!(&lost, Some(Answered::Lost(lost)) if lost.cause == "lease expired"),
+        "{lost:?}"
+    );
     // The contender woke up too late, and its renewal changes nothing.
     let _ = say.send(CampaignRequest { message: Some(Said::Renew(Renew { sequence: 1 })) }).await;
     assert!(soon(answers.message()).await.unwrap().is_none(), "`Lost` was the last word");
@@ -144,7 +161,10 @@ async fn an_observer_sees_the_present_state_first_and_then_each_change() {
     })
     .await;
     assert_eq!((seen.0.holder.as_str(), seen.0.epoch), ("runner-0", first.epoch()));
-    assert!(seen.1.is_some_and(|since| since.seconds > 1_600_000_000), "since when, by the wall clock");
+    assert!(
+        seen.1.is_some_and(|since| since.seconds > 1_600_000_000),
+        "since when, by the wall clock"
+    );
     assert!(first.resign().await);
     soon(async { while views.next().await.unwrap().unwrap().leader.is_some() {} }).await;
 }
@@ -154,7 +174,8 @@ async fn every_method_opens_for_contenders_of_the_application_and_for_nobody_els
     let host = Host::here().await;
     let channel = host.channel(&Principal::Deployment);
     let service = "mainspring.election.v1.ElectionService";
-    let tried = trespass::walk(&channel, &clock(), service, |who| host.mint(who), Kind::Deployment).await;
+    let tried =
+        trespass::walk(&channel, &clock(), service, |who| host.mint(who), Kind::Deployment).await;
     trespass::assert_lawful(&tried, &[]);
 }
 
@@ -166,13 +187,16 @@ async fn a_contender_campaigns_for_its_own_application_and_what_is_malformed_is_
     let refused = soon(of("others").campaign(candidacy("carriers", "runner-0")).elected()).await;
     assert_eq!(refused.err().unwrap().code(), tonic::Code::PermissionDenied);
     assert!(of("others").observe(&app("carriers").id).await.is_err());
-    let elected = soon(of("carriers").campaign(candidacy("carriers", "runner-0")).elected()).await.unwrap();
+    let elected =
+        soon(of("carriers").campaign(candidacy("carriers", "runner-0")).elected()).await.unwrap();
     assert!(of("carriers").observe(&app("carriers").id).await.is_ok());
     assert!(elected.resign().await);
 
     let mut relative = candidacy("carriers", "runner-0");
     relative.lock_file = Some("main.lock".into());
-    for (wanted, field) in [(candidacy("carriers", ""), "enter.holder"), (relative, "enter.lock_file")] {
+    for (wanted, field) in
+        [(candidacy("carriers", ""), "enter.holder"), (relative, "enter.lock_file")]
+    {
         let error = soon(host.election().campaign(wanted).elected()).await.err().unwrap();
         assert_eq!(
             (error.code(), error.reason()),
@@ -193,7 +217,9 @@ async fn a_shutdown_ends_all_streams_and_the_leader_goes_on_with_its_epoch_after
     let stopped_at = clock().boot();
     host.start_here().await;
     let mut deadline = leadership.deadline();
-    soon(deadline.wait_for(|now| *now > stopped_at + LEASE * 2)).await.expect("resumed, and renewed again");
+    soon(deadline.wait_for(|now| *now > stopped_at + LEASE * 2))
+        .await
+        .expect("resumed, and renewed again");
     let seen = standby.standby().borrow().clone().unwrap();
     assert_eq!((seen.holder.as_str(), seen.epoch), ("runner-0", leadership.epoch()));
 }
@@ -207,7 +233,10 @@ async fn a_holder_whose_loop_hangs_loses_its_lease_although_its_process_lives() 
     while clock().boot() < turned_until {
         soon(pulse.due()).await;
     }
-    assert!(matches!(*leadership.lease().borrow(), Lease::Until(_)), "it turned, and kept its lease");
+    assert!(
+        matches!(*leadership.lease().borrow(), Lease::Until(_)),
+        "it turned, and kept its lease"
+    );
     assert_eq!(soon(leadership.lost()).await, "lease expired");
     let next = host.elect(candidacy("carriers", "runner-1")).await;
     assert_eq!(next.cause(), "lease expired");

@@ -41,12 +41,16 @@ impl Args {
 
     /// The endpoint to listen on.
     pub fn listen(&self) -> Endpoint {
-        self.listen.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("lifecycle")))
+        self.listen
+            .clone()
+            .unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("lifecycle")))
     }
 
     /// The endpoint where jobgraph-store listens.
     pub fn store(&self) -> Endpoint {
-        self.store.clone().unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("jobgraph-store")))
+        self.store
+            .clone()
+            .unwrap_or_else(|| Endpoint::Unix(self.places().service_socket("jobgraph-store")))
     }
 }
 

@@ -19,7 +19,9 @@ pub enum Error {
         current: u64,
     },
     /// A later incarnation has begun, or this one has been torn down.
-    #[error("incarnation {incarnation} of {application} is over: {current} has begun or it was torn down")]
+    #[error(
+        "incarnation {incarnation} of {application} is over: {current} has begun or it was torn down"
+    )]
     IncarnationSuperseded {
         /// The application that the incarnation belongs to.
         application: ApplicationRef,

@@ -11,10 +11,10 @@ use client::places::Kind;
 use futures::Stream;
 use proto::lifecycle::lifecycle_service_server::{LifecycleService, LifecycleServiceServer};
 use proto::lifecycle::{
-    ClusterReady, ListProcessesRequest, ListProcessesResponse, ProcessStatus, ProvisionContendersRequest,
-    ProvisionContendersResponse, ProvisionRequest, ProvisionResponse, RoleState, RoleStatus,
-    TeardownContendersRequest, TeardownContendersResponse, TeardownRequest, TeardownResponse,
-    WatchClusterRequest, WatchClusterResponse, provision_response,
+    ClusterReady, ListProcessesRequest, ListProcessesResponse, ProcessStatus,
+    ProvisionContendersRequest, ProvisionContendersResponse, ProvisionRequest, ProvisionResponse,
+    RoleState, RoleStatus, TeardownContendersRequest, TeardownContendersResponse, TeardownRequest,
+    TeardownResponse, WatchClusterRequest, WatchClusterResponse, provision_response,
 };
 use proto::{ApplicationRef, EpochFence};
 use tokio::sync::watch;
@@ -52,9 +52,15 @@ impl LifecycleService for Grpc {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
         let incarnation = incarnation(request.incarnation)?;
-        let roles = request.roles.into_iter().enumerate().map(|(index, role)| read_role(index, role));
+        let roles =
+            request.roles.into_iter().enumerate().map(|(index, role)| read_role(index, role));
         let roles = roles.collect::<Result<_, _>>()?;
-        let wish = Provision { fence: fence.clone(), incarnation, roles, traceparent: request.traceparent };
+        let wish = Provision {
+            fence: fence.clone(),
+            incarnation,
+            roles,
+            traceparent: request.traceparent,
+        };
         let group = self.service.provision(wish).await?;
         Ok(Response::new(Box::pin(follow(&group, fence))))
     }
@@ -67,7 +73,8 @@ impl LifecycleService for Grpc {
         require_own(&request, &application)?;
         let request = request.into_inner();
         let number = incarnation(request.incarnation)?.get();
-        let group = self.service.find(&GroupId { application, kind: Kind::Cluster, number }).await?;
+        let group =
+            self.service.find(&GroupId { application, kind: Kind::Cluster, number }).await?;
         let board = match group {
             Some(group) => group.watch(),
             // An incarnation without processes is gone.
@@ -97,7 +104,12 @@ impl LifecycleService for Grpc {
         let request = request.into_inner();
         let application = application(request.application)?;
         let role = read_contender(request.role, request.done_exit_codes, request.wish)?;
-        let wish = Contenders { application, count: request.count, role, traceparent: request.traceparent };
+        let wish = Contenders {
+            application,
+            count: request.count,
+            role,
+            traceparent: request.traceparent,
+        };
         let contenders = self.service.provision_contenders(wish).await?;
         let contenders = contenders.into_iter().map(wire_status).collect();
         Ok(Response::new(ProvisionContendersResponse { contenders }))
@@ -133,7 +145,10 @@ impl LifecycleService for Grpc {
 
 /// The fence of a leader's order, once the caller is known to be of the application that the order
 /// is about.
-fn led<T>(request: &Request<T>, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, Refusal> {
+fn led<T>(
+    request: &Request<T>,
+    fence: Option<proto::fences::EpochFence>,
+) -> Result<EpochFence, Refusal> {
     let fence = EpochFence::try_from(fence).map_err(|error| invalid("fence", error))?;
     require_own(request, &fence.application)?;
     Ok(fence)
@@ -220,7 +235,8 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
                 return Error::RoleNotReady { status, within };
             }
             Fate::Superseded(shown, _) if *shown < fence.epoch.get() => {
-                let text = "the cluster was being started for an earlier leader; ask again".to_owned();
+                let text =
+                    "the cluster was being started for an earlier leader; ask again".to_owned();
                 return Error::RecordAway(text);
             }
             Fate::Superseded(_, current) => {
@@ -298,7 +314,8 @@ mod tests {
     use crate::model::{GroupId, Slot};
 
     fn died(role: &str, error: &str) -> Status {
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
         let group = GroupId { application, kind: Kind::Cluster, number: 1 };
         let slot = Slot { group, role: role.into(), replica: 0 };
         let exit = (!error.is_empty()).then(|| Exit { code: Some(1), ..Exit::default() });
@@ -309,7 +326,8 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_given_up_names_all_of_its_processes_that_had_died() {
-        let all = [died("jobs", "nobody came"), died("taskmanager", "no memory"), died("jobmanager", "")];
+        let all =
+            [died("jobs", "nobody came"), died("taskmanager", "no memory"), died("jobmanager", "")];
         let told = role_exited(Box::new(all[0].clone()), &all).to_string();
         let expected = "jobs-0 exited before the cluster was ready: exit code 1 (nobody came); \
                         taskmanager-0 exit code 1 (no memory)";

@@ -306,7 +306,9 @@ impl Status {
     /// `exit code 1 (Caused by: …)`. Empty when it never did. The text stays while the next start
     /// is under way, because a process that keeps dying is mostly found alive.
     pub fn last_exit(&self) -> String {
-        let Some(exit) = self.exit.as_ref().filter(|_| !self.was_ended) else { return String::new() };
+        let Some(exit) = self.exit.as_ref().filter(|_| !self.was_ended) else {
+            return String::new();
+        };
         let cause = if exit.code.is_some() {
             self.last_words.cause()
         } else if exit.signal.is_some_and(|signal| OF_ITS_OWN.contains(&signal)) {
@@ -396,7 +398,11 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The next step of the watch over a ready process that last answered at `answered`.
 pub fn watchdog(answered: Boot, now: Boot) -> Watchdog {
-    if now >= answered + SILENCE_LIMIT { Watchdog::GiveUp } else { Watchdog::AskAt(now + PROBE_PAUSE) }
+    if now >= answered + SILENCE_LIMIT {
+        Watchdog::GiveUp
+    } else {
+        Watchdog::AskAt(now + PROBE_PAUSE)
+    }
 }
 
 /// How long a process has to live to earn an immediate restart.

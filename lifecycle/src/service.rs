@@ -21,8 +21,8 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::error::Error;
 use crate::model::{
-    Addresses, DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender, check_plan,
-    contenders_to_change,
+    Addresses, DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender,
+    check_plan, contenders_to_change,
 };
 use crate::record::Record;
 use crate::substrate::Substrate;
@@ -125,7 +125,11 @@ impl Lifecycle {
         let number = wish.incarnation.get();
         if number < current || number <= torn_down {
             let current = Incarnation(current.max(torn_down));
-            return Err(Error::IncarnationSuperseded { application, incarnation: wish.incarnation, current });
+            return Err(Error::IncarnationSuperseded {
+                application,
+                incarnation: wish.incarnation,
+                current,
+            });
         }
         let id = GroupId { application, kind: Kind::Cluster, number };
         if self.was_refused_to_an_earlier_leader(&id, wish.fence.epoch) {
@@ -140,7 +144,10 @@ impl Lifecycle {
         }
         let group = self.group_or_new(&id);
         group.keep_addresses(addresses);
-        let slots = wish.roles.iter().flat_map(|role| (0..role.replicas).map(move |replica| (role, replica)));
+        let slots = wish
+            .roles
+            .iter()
+            .flat_map(|role| (0..role.replicas).map(move |replica| (role, replica)));
         for (role, replica) in slots {
             let slot = Slot { group: id.clone(), role: role.name.clone(), replica };
             self.add(&group, slot, role, &wish.traceparent, Some(wish.fence.epoch));
@@ -198,7 +205,11 @@ impl Lifecycle {
         }
         let present: Vec<u64> = self.groups_in(&scope).iter().map(|id| id.number).collect();
         let (start, end) = contenders_to_change(&present, wish.count);
-        let id = |number| GroupId { application: wish.application.clone(), kind: Kind::Contender, number };
+        let id = |number| GroupId {
+            application: wish.application.clone(),
+            kind: Kind::Contender,
+            number,
+        };
         for number in end {
             self.end_group(&id(number), DEFAULT_GRACE).await?;
         }
@@ -217,7 +228,10 @@ impl Lifecycle {
 
     /// Ends what is left of an application's contenders, and answers what could not be ended or
     /// removed.
-    pub async fn teardown_contenders(&self, application: &ApplicationRef) -> Result<Vec<String>, Error> {
+    pub async fn teardown_contenders(
+        &self,
+        application: &ApplicationRef,
+    ) -> Result<Vec<String>, Error> {
         self.wait_for_adoption().await?;
         let _alone = self.alone(&application.id).await;
         let scope = Scope::Contenders(application.clone());
@@ -239,7 +253,10 @@ impl Lifecycle {
     }
 
     /// All minded processes, of one application or of all, in the order of their keys.
-    pub async fn list(&self, application: Option<&ApplicationRef>) -> Result<Vec<(GroupId, Status)>, Error> {
+    pub async fn list(
+        &self,
+        application: Option<&ApplicationRef>,
+    ) -> Result<Vec<(GroupId, Status)>, Error> {
         self.wait_for_adoption().await?;
         let groups: BTreeMap<String, Arc<Group>> = self
             .known()
@@ -256,7 +273,14 @@ impl Lifecycle {
     }
 
     /// Has a process minded, unless it is minded already.
-    fn add(&self, group: &Arc<Group>, slot: Slot, role: &RoleSpec, traceparent: &str, epoch: Option<Epoch>) {
+    fn add(
+        &self,
+        group: &Arc<Group>,
+        slot: Slot,
+        role: &RoleSpec,
+        traceparent: &str,
+        epoch: Option<Epoch>,
+    ) {
         let traceparent = traceparent.to_owned();
         let order = Order { slot, role: role.clone(), start: 1, traceparent };
         if let Some(minder) = self.minder(group, order, epoch) {
@@ -324,8 +348,7 @@ impl Lifecycle {
     /// Whether the group was begun for a leader that had been superseded by then. The leader with
     /// this epoch has not been.
     fn was_refused_to_an_earlier_leader(&self, id: &GroupId, epoch: Epoch) -> bool {
-        let refused =
-            |status: &Status| matches!(status.fate, Fate::Superseded(shown, _) if shown < epoch.get());
+        let refused = |status: &Status| matches!(status.fate, Fate::Superseded(shown, _) if shown < epoch.get());
         self.group(id).is_some_and(|group| group.statuses().iter().any(refused))
     }
 
@@ -334,7 +357,8 @@ impl Lifecycle {
     fn has_rested(&self, id: &GroupId) -> bool {
         let now = self.0.clock.boot();
         self.group(id).is_some_and(|group| {
-            let rested = |status: &Status| status.fate == Fate::Done && now >= status.since + DONE_RESTS;
+            let rested =
+                |status: &Status| status.fate == Fate::Done && now >= status.since + DONE_RESTS;
             group.statuses().iter().all(rested)
         })
     }
@@ -348,8 +372,10 @@ impl Lifecycle {
 
     fn highest_incarnation(&self, application: &ApplicationId) -> u64 {
         let known = self.known();
-        let clusters =
-            known.groups.keys().filter(|id| id.kind == Kind::Cluster && id.application.id == *application);
+        let clusters = known
+            .groups
+            .keys()
+            .filter(|id| id.kind == Kind::Cluster && id.application.id == *application);
         clusters.map(|id| id.number).max().unwrap_or_default()
     }
 
@@ -386,7 +412,8 @@ impl Lifecycle {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Error::ShuttingDown),
             Err(_) => {
-                let text = "what earlier processes may live is not known yet: the record is out of reach";
+                let text =
+                    "what earlier processes may live is not known yet: the record is out of reach";
                 Err(Error::RecordAway(text.to_owned()))
             }
         }

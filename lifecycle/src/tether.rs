@@ -52,9 +52,11 @@ fn run_spec(spec_file: &Path) -> anyhow::Result<()> {
     // The call fails for a process that leads a group already; such a process has a group of its
     // own.
     let _ = rustix::process::setsid();
-    let spec = TetherSpec::read(spec_file).with_context(|| format!("cannot read {}", spec_file.display()))?;
+    let spec = TetherSpec::read(spec_file)
+        .with_context(|| format!("cannot read {}", spec_file.display()))?;
     // The file holds the owner's token and the child's environment, secrets included.
-    std::fs::remove_file(spec_file).with_context(|| format!("cannot remove {}", spec_file.display()))?;
+    std::fs::remove_file(spec_file)
+        .with_context(|| format!("cannot remove {}", spec_file.display()))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("cannot become the parent of orphaned descendants")?;
     let telemetry = TelemetryArgs { log_format: LogFormat::Human, ..TelemetryArgs::default() };

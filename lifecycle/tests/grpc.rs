@@ -27,7 +27,8 @@ async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
     let wire = Wire::new();
     let helper = Role { serves_jobs: false, replicas: 2, ..role("helper", "sleep 1000") };
     let plan = vec![role("worker", "sleep 1000"), helper];
-    let mut answers = Box::pin(wire.client.provision(&fence(1), Incarnation(1), plan, "").await.unwrap());
+    let mut answers =
+        Box::pin(wire.client.provision(&fence(1), Incarnation(1), plan, "").await.unwrap());
     let mut seen = Vec::new();
     let ready = loop {
         match within(answers.next()).await.unwrap().unwrap() {
@@ -55,7 +56,8 @@ async fn a_higher_incarnation_ends_every_lower_one_first_and_a_lower_one_is_refu
     wire.provision(&fence(1), 3, vec![role("worker", "sleep 1000")]).await.unwrap();
     assert_eq!(wire.memory.living(), ["orders/4/cluster/3/worker/0"]);
     assert_eq!(wire.record.keys(), ["orders/4/cluster/3/worker/0"]);
-    let refused = wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    let refused =
+        wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded));
     assert!(refused.is_superseded());
 }
@@ -86,12 +88,14 @@ async fn named_ports_stay_for_an_incarnation_and_are_new_for_the_next() {
 #[tokio::test]
 async fn a_plan_with_a_port_that_nobody_could_find_is_refused_by_name() {
     let wire = Wire::new();
-    let many = Role { ports: vec!["rest".into()], replicas: 2, serves_jobs: false, ..role("helper", "") };
+    let many =
+        Role { ports: vec!["rest".into()], replicas: 2, serves_jobs: false, ..role("helper", "") };
     let probe = proto::engine::readiness::Probe::TcpPortName("rest".into());
     let readiness = proto::engine::Readiness { timeout: None, probe: Some(probe) };
     let nameless = Role { readiness: Some(readiness), serves_jobs: false, ..role("helper", "") };
     for (helper, field) in [(many, "roles[1].ports"), (nameless, "roles[1].readiness")] {
-        let refused = wire.provision(&fence(1), 1, vec![role("worker", ""), helper]).await.unwrap_err();
+        let refused =
+            wire.provision(&fence(1), 1, vec![role("worker", ""), helper]).await.unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::PlanInvalid));
         assert!(refused.message().contains(field), "{refused}");
     }
@@ -102,9 +106,14 @@ async fn a_superseded_epoch_starts_and_ends_nothing() {
     let wire = Wire::new();
     wire.provision(&fence(5), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     wire.record.begin(&application().id, Epoch(6));
-    let refused = wire.provision(&fence(5), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
-    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, Some(Reason::EpochSuperseded)));
-    let refused = within(wire.client.teardown(&fence(5), Incarnation(1), Duration::ZERO)).await.unwrap_err();
+    let refused =
+        wire.provision(&fence(5), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::FailedPrecondition, Some(Reason::EpochSuperseded))
+    );
+    let refused =
+        within(wire.client.teardown(&fence(5), Incarnation(1), Duration::ZERO)).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::EpochSuperseded));
     assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
 }
@@ -139,9 +148,16 @@ async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_o
 #[tokio::test]
 async fn a_role_that_exits_before_it_is_ready_is_named_with_its_exit() {
     let wire = Wire::new();
-    let refused = wire.provision(&fence(1), 1, vec![role("worker", "echo no; exit 3")]).await.unwrap_err();
-    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, Some(Reason::RoleExited)));
-    assert!(refused.message().contains("worker-0") && refused.message().contains("exit code 3"), "{refused}");
+    let refused =
+        wire.provision(&fence(1), 1, vec![role("worker", "echo no; exit 3")]).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::FailedPrecondition, Some(Reason::RoleExited))
+    );
+    assert!(
+        refused.message().contains("worker-0") && refused.message().contains("exit code 3"),
+        "{refused}"
+    );
     let program = Role { command: vec!["/nonexistent".into()], ..role("worker", "") };
     let refused = wire.provision(&fence(1), 2, vec![program]).await.unwrap_err();
     assert!(refused.message().contains("not started: cannot start /nonexistent"), "{refused}");
@@ -162,7 +178,8 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
     let provision = tokio::spawn({
         let client = wire.client.clone();
         async move {
-            let answers = client.provision(&fence(1), Incarnation(1), vec![never], "").await.unwrap();
+            let answers =
+                client.provision(&fence(1), Incarnation(1), vec![never], "").await.unwrap();
             let mut answers = Box::pin(answers);
             loop {
                 if let Err(error) = answers.next().await.unwrap() {
@@ -177,7 +194,10 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
         tokio::task::yield_now().await;
     }
     let refused = within(provision).await.unwrap();
-    assert_eq!((refused.code(), refused.reason()), (Code::DeadlineExceeded, Some(Reason::RoleNotReady)));
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::DeadlineExceeded, Some(Reason::RoleNotReady))
+    );
     assert!(refused.message().contains("worker-0"), "{refused}");
     assert_eq!(wire.memory.living(), Vec::<String>::new(), "it is ended");
 }
@@ -186,11 +206,16 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
 async fn a_plan_that_contradicts_itself_is_refused_by_field_before_anything_is_started() {
     let wire = Wire::new();
     let unset = Role { restart: RestartPolicy::Unspecified.into(), ..role("worker", "sleep 1000") };
-    for (plan, field) in
-        [(vec![], "roles"), (vec![unset], "roles[0].restart"), (vec![role("W", "")], "roles[0].name")]
-    {
+    for (plan, field) in [
+        (vec![], "roles"),
+        (vec![unset], "roles[0].restart"),
+        (vec![role("W", "")], "roles[0].name"),
+    ] {
         let refused = wire.provision(&fence(1), 1, plan).await.unwrap_err();
-        assert_eq!((refused.code(), refused.reason()), (Code::InvalidArgument, Some(Reason::PlanInvalid)));
+        assert_eq!(
+            (refused.code(), refused.reason()),
+            (Code::InvalidArgument, Some(Reason::PlanInvalid))
+        );
         assert!(refused.message().contains(field), "{refused}");
     }
     assert!(wire.memory.living().is_empty());
@@ -200,7 +225,8 @@ async fn a_plan_that_contradicts_itself_is_refused_by_field_before_anything_is_s
 async fn a_watch_tells_of_a_death_and_of_the_end() {
     let wire = Wire::new();
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
-    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
     let now = within(watch.next()).await.unwrap().unwrap();
     assert_eq!((now.roles[0].state(), now.failed, now.gone), (RoleState::Ready, false, false));
     wire.memory.crash("orders/4/cluster/1/worker/0", Exit { signal: Some(9), ..Exit::default() });
@@ -210,15 +236,20 @@ async fn a_watch_tells_of_a_death_and_of_the_end() {
             break answer;
         }
     };
-    assert_eq!((failed.roles[0].state(), failed.roles[0].exit.as_str()), (RoleState::Exited, "signal 9"));
-    let left = within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap();
+    assert_eq!(
+        (failed.roles[0].state(), failed.roles[0].exit.as_str()),
+        (RoleState::Exited, "signal 9")
+    );
+    let left =
+        within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap();
     assert_eq!(left, Vec::<String>::new());
     let mut gone = false;
     while let Some(answer) = within(watch.next()).await {
         gone = answer.unwrap().gone;
     }
     assert!(gone, "the last answer says so, and the stream ends");
-    let mut unknown = Box::pin(wire.client.watch_cluster(&application(), Incarnation(9)).await.unwrap());
+    let mut unknown =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(9)).await.unwrap());
     assert!(within(unknown.next()).await.unwrap().unwrap().gone);
 }
 
@@ -227,7 +258,8 @@ async fn a_role_that_ends_at_once_is_given_no_grace_and_the_others_are() {
     let wire = Wire::new();
     let helper = Role { serves_jobs: false, ends_at_once: true, ..role("helper", "sleep 1000") };
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000"), helper]).await.unwrap();
-    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
     within(watch.next()).await.unwrap().unwrap();
     within(wire.client.teardown(&fence(1), Incarnation(1), Duration::from_secs(5))).await.unwrap();
     let mut exits = std::collections::BTreeMap::new();
@@ -265,15 +297,20 @@ async fn a_role_that_is_always_restarted_may_say_that_the_cluster_cannot_go_on()
         ..role("worker", "sleep 1000")
     };
     wire.provision(&fence(1), 1, vec![always]).await.unwrap();
-    assert!(wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(3), ..Exit::default() }));
-    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    assert!(
+        wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(3), ..Exit::default() })
+    );
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
     while !within(watch.next()).await.unwrap().unwrap().failed {}
 }
 
 #[tokio::test]
 async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
     let wire = Wire::new();
-    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();
+    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")])
+        .await
+        .unwrap();
     assert_eq!(
         within(wire.client.teardown(&fence(1), Incarnation(7), Duration::ZERO)).await.unwrap(),
         [""; 0]
@@ -290,7 +327,8 @@ async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
     let source = LogSource::new(&laws::order(1, "").slot, 1);
     assert_eq!(wire.record.log(&source), (b"last words\n".to_vec(), true));
     assert_eq!(wire.memory.outbox().await, [], "what is in the record waits for nobody");
-    let refused = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    let refused =
+        wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded), "it does not come back");
 }
 
@@ -299,9 +337,15 @@ async fn while_the_record_is_away_nothing_is_started_and_callers_are_told_to_wai
     let wire = Wire::new();
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     wire.record.set_away(true);
-    let refused = wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
-    assert_eq!((refused.code(), refused.reason()), (Code::Unavailable, Some(Reason::StoreUnavailable)));
-    assert!(refused.is_retryable() && !refused.may_have_happened() && refused.retry_after().is_some());
+    let refused =
+        wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::Unavailable, Some(Reason::StoreUnavailable))
+    );
+    assert!(
+        refused.is_retryable() && !refused.may_have_happened() && refused.retry_after().is_some()
+    );
     assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
 }
 
@@ -309,7 +353,11 @@ fn contenders(count: u32, script: &str) -> ProvisionContendersRequest {
     ProvisionContendersRequest {
         application: Some(application().into()),
         count,
-        role: Some(Role { serves_jobs: false, fatal_exit_codes: vec![2, 78], ..role("contender", script) }),
+        role: Some(Role {
+            serves_jobs: false,
+            fatal_exit_codes: vec![2, 78],
+            ..role("contender", script)
+        }),
         traceparent: String::new(),
         done_exit_codes: vec![0, 1, 3, 4],
         wish: 0,
@@ -413,7 +461,8 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
     let wire = Wire::new();
     let clock: chassis::clock::SharedClock = std::sync::Arc::new(chassis::clock::SystemClock);
     let service = "mainspring.lifecycle.v1.LifecycleService";
-    let tried = trespass::walk(&wire.channel(), &clock, service, wire::mint, Kind::Deployment).await;
+    let tried =
+        trespass::walk(&wire.channel(), &clock, service, wire::mint, Kind::Deployment).await;
     trespass::assert_lawful(&tried, &[]);
 }
 
@@ -422,8 +471,12 @@ async fn a_contender_lists_and_starts_no_contenders() {
     let wire = Wire::new();
     let contender = wire.as_contender();
     let refused = within(contender.list_processes(None)).await.unwrap_err();
-    assert_eq!((refused.code(), refused.reason()), (Code::PermissionDenied, Some(Reason::CredentialScope)));
-    let refused = within(contender.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::PermissionDenied, Some(Reason::CredentialScope))
+    );
+    let refused =
+        within(contender.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CredentialScope));
     // The contender may end clusters of its own application.
     let ended = within(contender.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await;
@@ -439,7 +492,8 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
     let before = within(wire.client.list_processes(None)).await.unwrap();
     let wire = wire.killed_and_started_again();
     // A contender died while lifecycle was away.
-    wire.memory.crash("orders/4/contender/1/contender/0", Exit { signal: Some(9), ..Exit::default() });
+    wire.memory
+        .crash("orders/4/contender/1/contender/0", Exit { signal: Some(9), ..Exit::default() });
     let ready = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     assert_eq!(
         Some(ready.roles[0].pid),
@@ -448,7 +502,8 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
     );
     wire.advance_until("the contender is started again", || wire.memory.living().len() == 3).await;
     wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(2), ..Exit::default() });
-    let mut watch = Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
     while !within(watch.next()).await.unwrap().unwrap().failed {}
     assert_eq!(
         within(wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await.unwrap(),

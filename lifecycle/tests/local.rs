@@ -46,7 +46,15 @@ impl Machine {
         let store = Endpoint::Unix("/store.sock".into());
         let inherited = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         let (transport, clock) = (Arc::new(OsTransport), self.clock.clone());
-        Arc::new(Local::new(self.places.clone(), KEY, executable, store, inherited, transport, clock))
+        Arc::new(Local::new(
+            self.places.clone(),
+            KEY,
+            executable,
+            store,
+            inherited,
+            transport,
+            clock,
+        ))
     }
 
     async fn start(&self, order: &Order) -> Arc<dyn Live> {
@@ -74,7 +82,11 @@ impl Machine {
     async fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
         let end = self.clock.boot() + LONG;
         while !reached() {
-            assert!(self.clock.boot() < end, "never came true: {what}; there is {:?}", self.marked());
+            assert!(
+                self.clock.boot() < end,
+                "never came true: {what}; there is {:?}",
+                self.marked()
+            );
             self.clock.sleep(Duration::from_millis(5)).await;
         }
     }
@@ -104,8 +116,11 @@ async fn within<F: Future>(future: F) -> F::Output {
 #[tokio::test]
 async fn the_local_substrate_obeys_the_laws() {
     let machine = Machine::new();
-    let subject =
-        laws::Subject { substrate: machine.local(), another: machine.local(), clock: machine.clock.clone() };
+    let subject = laws::Subject {
+        substrate: machine.local(),
+        another: machine.local(),
+        clock: machine.clock.clone(),
+    };
     laws::all(&subject).await;
     machine.until("every tether leaves", || machine.marked().is_empty()).await;
 }
@@ -128,9 +143,13 @@ async fn a_role_gets_its_files_its_token_and_what_it_needs_to_know() {
     order.role.environment.insert("MAINSPRING_INCARNATION".into(), "a lie".into());
     order.traceparent = "00-1-2-01".into();
     let said = machine.said(&order).await;
-    let work = machine.places.application_work(&order.slot.group.application).join("cluster-9/worker-0");
-    let token =
-        KEY.mint(&Principal::Incarnation { application: "orders".into(), generation: 4, incarnation: 9 });
+    let work =
+        machine.places.application_work(&order.slot.group.application).join("cluster-9/worker-0");
+    let token = KEY.mint(&Principal::Incarnation {
+        application: "orders".into(),
+        generation: 4,
+        incarnation: 9,
+    });
     for line in [
         "ENGINE=datafusion",
         "MAINSPRING_APPLICATION=orders",
@@ -147,7 +166,12 @@ async fn a_role_gets_its_files_its_token_and_what_it_needs_to_know() {
     ] {
         assert!(said.lines().any(|said| said == line), "{line} is missing in:\n{said}");
     }
-    assert!(said.contains(&format!("MAINSPRING_OWNER={}/orders/4/cluster/9", machine.places.state_mark())));
+    assert!(
+        said.contains(&format!(
+            "MAINSPRING_OWNER={}/orders/4/cluster/9",
+            machine.places.state_mark()
+        ))
+    );
     assert!(!said.contains("MAINSPRING_STATE_DIR"), "a cluster must not find the deployment's key");
     within(machine.local().sweep(&Scope::Group(order.slot.group.clone()))).await;
     assert!(!work.exists() && !work.parent().unwrap().exists());
@@ -161,7 +185,8 @@ async fn a_contender_finds_the_state_directory_and_its_name() {
     for line in [format!("MAINSPRING_STATE_DIR={state}"), "MAINSPRING_CONTENDER=runner-2".into()] {
         assert!(said.lines().any(|said| said == line), "{line} is missing in:\n{said}");
     }
-    let token_file = said.lines().find_map(|line| line.strip_prefix("MAINSPRING_TOKEN_FILE=")).unwrap();
+    let token_file =
+        said.lines().find_map(|line| line.strip_prefix("MAINSPRING_TOKEN_FILE=")).unwrap();
     let token = Credential::from_file(Path::new(token_file)).unwrap();
     assert_eq!(
         KEY.verify(token.expose()),
@@ -204,7 +229,9 @@ async fn a_tether_that_hangs_is_ended_by_force_and_its_process_with_it() {
     let (pid, tether) = (live.pid(), Process::of(live.pid()).unwrap().parent);
     drop(live);
     Process::of(tether).unwrap().signal(Signal::STOP);
-    machine.until("it hangs", || Process::of(tether).is_some_and(|process| process.is_stopped())).await;
+    machine
+        .until("it hangs", || Process::of(tether).is_some_and(|process| process.is_stopped()))
+        .await;
     assert!(matches!(within(machine.local().adopt(&order)).await, Adopted::Gone(_)));
     machine.until("both are gone", || machine.marked().is_empty()).await;
     assert!(Process::of(pid).is_none_or(|process| process.is_zombie()));
@@ -213,14 +240,19 @@ async fn a_tether_that_hangs_is_ended_by_force_and_its_process_with_it() {
 /// A lifecycle in this process; dropping the tasks is its kill -9.
 fn lifecycle(machine: &Machine, record: &MemoryRecord) -> (Lifecycle, TaskSet) {
     let tasks = TaskSet::new(Shutdown::new(), machine.clock.clone());
-    let service =
-        Lifecycle::new(machine.local(), Arc::new(record.clone()), machine.clock.clone(), tasks.handle());
+    let service = Lifecycle::new(
+        machine.local(),
+        Arc::new(record.clone()),
+        machine.clock.clone(),
+        tasks.handle(),
+    );
     tasks.spawn_job("adoption", service.clone().adopt());
     (service, tasks)
 }
 
 #[tokio::test]
-async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_next_and_its_words_are_kept() {
+async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_next_and_its_words_are_kept()
+ {
     let machine = Machine::new();
     let record = MemoryRecord::new();
     let order = laws::contender(0, "echo hello; sleep 1000");
@@ -243,16 +275,26 @@ async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_n
         machine.clock.sleep(Duration::from_millis(5)).await;
     }
     assert!(within(second.provision_contenders(wish)).await.is_ok());
-    assert!(Process::of(pid).is_some_and(|process| !process.is_zombie()), "adopted, not started again");
+    assert!(
+        Process::of(pid).is_some_and(|process| !process.is_zombie()),
+        "adopted, not started again"
+    );
 
     Process::of(pid).unwrap().signal(Signal::KILL);
     machine.until("the next one speaks", || record.log(&source(2)).0 == b"hello\n").await;
-    assert_eq!(record.log(&source(1)), (b"hello\n".to_vec(), true), "each word once, and all of them");
+    assert_eq!(
+        record.log(&source(1)),
+        (b"hello\n".to_vec(), true),
+        "each word once, and all of them"
+    );
     assert_eq!(seen().await.starts, 2);
 
     let left = within(second.teardown_contenders(&order.slot.group.application)).await.unwrap();
     assert_eq!(left, Vec::<String>::new());
     machine.until("nothing is left", || machine.marked().is_empty()).await;
     assert!(record.keys().is_empty());
-    assert!(!machine.places.application_work(&order.slot.group.application).exists(), "nothing is kept");
+    assert!(
+        !machine.places.application_work(&order.slot.group.application).exists(),
+        "nothing is kept"
+    );
 }

@@ -10,7 +10,9 @@ use chassis::clock::{SharedClock, SystemClock};
 use client::tether::{Exit, LastWords};
 use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws};
+use lifecycle::substrate::{
+    Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Broken {
@@ -74,7 +76,9 @@ impl Substrate for Mutant {
 
     async fn adopt(&self, order: &Order) -> Adopted {
         match self.memory.adopt(order).await {
-            Adopted::Live(_) if self.broken == Broken::AdoptFindsNothing => Adopted::Gone(Exit::default()),
+            Adopted::Live(_) if self.broken == Broken::AdoptFindsNothing => {
+                Adopted::Gone(Exit::default())
+            }
             Adopted::Live(_) if self.broken == Broken::AdoptStartsAgain => {
                 Adopted::Live(self.memory.start(order).await.unwrap())
             }
@@ -95,7 +99,11 @@ impl Substrate for Mutant {
     }
 
     async fn outbox(&self) -> Vec<LogSource> {
-        if self.broken == Broken::SweepTakesWordsToo { Vec::new() } else { self.memory.outbox().await }
+        if self.broken == Broken::SweepTakesWordsToo {
+            Vec::new()
+        } else {
+            self.memory.outbox().await
+        }
     }
 
     async fn outbox_output(&self, source: &LogSource, offset: u64) -> Output {
@@ -142,7 +150,11 @@ impl Live for MutantLive {
     }
 
     async fn end(&self, grace: Duration) -> Exit {
-        if self.broken == Broken::EndLeavesItRunning { Exit::default() } else { self.live.end(grace).await }
+        if self.broken == Broken::EndLeavesItRunning {
+            Exit::default()
+        } else {
+            self.live.end(grace).await
+        }
     }
 
     async fn output(&self, offset: u64) -> Result<Output, SubstrateError> {

@@ -34,7 +34,10 @@ async fn an_exit_and_all_that_was_said_are_kept_until_released() {
         streams.push((chunk.stream, String::from_utf8(chunk.data.to_vec()).unwrap()));
     }
     streams.sort_by_key(|(stream, _)| *stream == Stream::Stderr);
-    assert_eq!(streams, [(Stream::Stdout, "out\n".to_owned()), (Stream::Stderr, "err\n".to_owned())]);
+    assert_eq!(
+        streams,
+        [(Stream::Stdout, "out\n".to_owned()), (Stream::Stderr, "err\n".to_owned())]
+    );
     let mut rest = within(tether.read_output(4, false)).await.unwrap();
     assert_eq!(within(rest.next()).await.unwrap().unwrap().next_offset, 8);
 
@@ -47,9 +50,11 @@ async fn an_exit_and_all_that_was_said_are_kept_until_released() {
 #[tokio::test]
 async fn what_yields_is_nicer_than_its_tether_and_so_are_its_session_and_what_it_starts() {
     let scene = Scene::new();
-    let yields = client::tether::TetherSpec { yields: true, ..scene.spec(1, "sh -c nice & sleep 1000") };
+    let yields =
+        client::tether::TetherSpec { yields: true, ..scene.spec(1, "sh -c nice & sleep 1000") };
     let (tether, owned, pid) = scene.start(&yields).await;
-    let niceness = |pid: u32| getpriority_process(i32::try_from(pid).ok().and_then(Pid::from_raw)).unwrap();
+    let niceness =
+        |pid: u32| getpriority_process(i32::try_from(pid).ok().and_then(Pid::from_raw)).unwrap();
     let keeper = Process::of(pid).unwrap().parent;
     let own = niceness(std::process::id());
     assert_eq!(niceness(keeper), own, "a tether acts in time, whatever its child does");
@@ -83,7 +88,8 @@ async fn a_signal_is_told_from_an_exit_code() {
 #[tokio::test]
 async fn a_signal_of_the_tethers_own_is_nobody_elses() {
     let scene = Scene::new();
-    let (tether, mut owned, _) = scene.start(&scene.spec(1, "trap '' TERM; while :; do sleep 1; done")).await;
+    let (tether, mut owned, _) =
+        scene.start(&scene.spec(1, "trap '' TERM; while :; do sleep 1; done")).await;
     within(tether.end(Duration::ZERO)).await.unwrap();
     let exit = exit(&mut owned).await;
     assert_eq!((exit.signal, exit.signal_sender.as_str()), (Some(9), ""));
@@ -92,19 +98,24 @@ async fn a_signal_of_the_tethers_own_is_nobody_elses() {
 #[tokio::test]
 async fn without_its_owner_the_whole_tree_ends_a_daemon_included() {
     let scene = Scene::new();
-    let spec = scene.spec(1, "setsid sh -c 'env -i sleep 1000 & wait' & sleep 1000 & echo up; wait");
+    let spec =
+        scene.spec(1, "setsid sh -c 'env -i sleep 1000 & wait' & sleep 1000 & echo up; wait");
     let (tether, owned, pid) = scene.start(&spec).await;
     let mut output = within(tether.read_output(0, true)).await.unwrap();
     within(output.next()).await.unwrap().unwrap();
     let below = || process_tree::descendants(&process_tree::all().unwrap(), [pid]);
     scene
-        .until("the daemon runs", || below().iter().filter(|process| !process.is_zombie()).count() >= 3)
+        .until("the daemon runs", || {
+            below().iter().filter(|process| !process.is_zombie()).count() >= 3
+        })
         .await;
     let tree = below();
     drop(owned);
     // An owner that claims the tether while the tree is being ended has seen nothing; sooner, it
     // would have kept the tree.
-    scene.until("it is being ended", || Process::of(pid).is_none_or(|process| process.is_zombie())).await;
+    scene
+        .until("it is being ended", || Process::of(pid).is_none_or(|process| process.is_zombie()))
+        .await;
     let mut successor = within(tether.own(false, None)).await.unwrap();
     let exit = exit(&mut successor).await;
     assert_eq!((exit.signal, exit.seen_by_owner), (Some(9), false));
@@ -126,7 +137,11 @@ async fn within_the_grace_a_new_owner_takes_over_and_the_old_one_is_told() {
     let replaced = within(first.next()).await.unwrap_err();
     assert_eq!((replaced.code(), replaced.reason()), (Code::Aborted, Some(Reason::TetherReplaced)));
     drop(first);
-    assert_eq!(within(second.next()).await.unwrap(), Some(TetherEvent::Started { pid }), "not started again");
+    assert_eq!(
+        within(second.next()).await.unwrap(),
+        Some(TetherEvent::Started { pid }),
+        "not started again"
+    );
     drop(second);
     let mut third = within(tether.own(true, None)).await.unwrap();
     assert_eq!(within(third.next()).await.unwrap(), Some(TetherEvent::Started { pid }));
@@ -175,7 +190,9 @@ async fn an_exit_that_nobody_saw_is_not_the_child_s_own_unless_it_is_success() {
         drop(owned);
         std::fs::write(spec.cwd.join("go"), "").unwrap();
         scene
-            .until("the exit is kept", || Exit::read(&spec.exit_file).is_ok_and(|exit| exit.is_some()))
+            .until("the exit is kept", || {
+                Exit::read(&spec.exit_file).is_ok_and(|exit| exit.is_some())
+            })
             .await;
         let tether = scene.connect(&spec, token(1));
         let exit = exit(&mut within(tether.own(false, None)).await.unwrap()).await;
@@ -230,7 +247,9 @@ async fn past_the_lease_the_tree_stands_still_and_a_later_deadline_thaws_it() {
 async fn a_tree_that_stopped_itself_is_ended_too() {
     let scene = Scene::new();
     let (tether, mut owned, pid) = scene.start(&scene.spec(1, "kill -STOP $$; exit 1")).await;
-    scene.until("it is stopped", || Process::of(pid).is_some_and(|process| process.is_stopped())).await;
+    scene
+        .until("it is stopped", || Process::of(pid).is_some_and(|process| process.is_stopped()))
+        .await;
     let ended = within(tether.end(Duration::from_millis(50))).await.unwrap();
     assert!(ended.signal.is_some(), "{ended}");
     assert_eq!(exit(&mut owned).await.signal, ended.signal);
@@ -248,7 +267,8 @@ async fn what_outlives_the_child_is_ended_and_counted() {
 async fn a_gigabyte_of_output_blocks_nobody_and_is_capped() {
     let scene = Scene::new();
     // No reader is connected, so what is kept is kept by the tether alone.
-    let (tether, mut owned, _) = scene.start(&scene.spec(1, "head -c 1G /dev/zero; echo end")).await;
+    let (tether, mut owned, _) =
+        scene.start(&scene.spec(1, "head -c 1G /dev/zero; echo end")).await;
     assert_eq!(exit(&mut owned).await.code, Some(0));
     let kept: u64 = std::fs::read_dir(scene.directory.path().join("1/output"))
         .unwrap()
@@ -287,7 +307,8 @@ async fn a_descendant_holds_the_lock_and_a_successor_waits_until_it_is_gone() {
     scene.until("the daemon runs", || !below().is_empty()).await;
     let daemon = below()[0];
     // This is the worst case: tether and child are gone, and no process is left to end the daemon.
-    for (process, _) in scene.marked().into_iter().filter(|(process, _)| process.pid != daemon.pid) {
+    for (process, _) in scene.marked().into_iter().filter(|(process, _)| process.pid != daemon.pid)
+    {
         process.signal(Signal::KILL);
     }
     scene.until("only the daemon lives", || scene.marked().len() == 1).await;
@@ -326,7 +347,8 @@ async fn a_descendant_holds_the_lock_and_a_successor_waits_until_it_is_gone() {
 #[tokio::test]
 async fn a_frozen_tree_without_its_tether_is_ended_by_its_mark_and_a_living_one_with_its_tether() {
     let scene = Scene::new();
-    let (_tether, _owned, pid) = scene.start(&scene.spec(3, "sh -c 'env -i sleep 1000 & wait' & wait")).await;
+    let (_tether, _owned, pid) =
+        scene.start(&scene.spec(3, "sh -c 'env -i sleep 1000 & wait' & wait")).await;
     let below = || process_tree::descendants(&process_tree::all().unwrap(), [pid]);
     scene.until("all run", || below().len() == 2).await;
     let tree = below();
@@ -343,8 +365,8 @@ async fn a_frozen_tree_without_its_tether_is_ended_by_its_mark_and_a_living_one_
     );
     assert_eq!(within(left).await.unwrap(), []);
     for process in tree {
-        let now =
-            Process::of(process.pid).filter(|now| now.start_ticks == process.start_ticks && !now.is_zombie());
+        let now = Process::of(process.pid)
+            .filter(|now| now.start_ticks == process.start_ticks && !now.is_zombie());
         assert_eq!(now, None, "the unmarked one is found through its parents");
     }
 }
@@ -431,7 +453,10 @@ async fn a_child_becomes_whom_its_spec_says_without_any_right_of_root_and_its_te
     let (tether, mut owned, _) = scene.start(&spec).await;
     let said = said(&tether).await;
     let none = "0000000000000000";
-    assert_eq!(said, format!("65534\n1500000001\n1500000001 1500000002\nCapPrm:\t{none}\nCapEff:\t{none}\n"));
+    assert_eq!(
+        said,
+        format!("65534\n1500000001\n1500000001 1500000002\nCapPrm:\t{none}\nCapEff:\t{none}\n")
+    );
     assert_eq!(exit(&mut owned).await.code, Some(0));
     let keeper = scene.marked().into_iter().map(|(process, _)| process.pid).next().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
@@ -446,15 +471,22 @@ async fn a_stranger_is_refused_and_a_living_tree_is_not_released() {
     let refused = within(scene.connect(&spec, token(2)).own(false, None)).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CredentialInvalid));
     let refused = within(tether.release()).await.unwrap_err();
-    assert_eq!((refused.code(), refused.reason()), (Code::FailedPrecondition, Some(Reason::TreeAlive)));
+    assert_eq!(
+        (refused.code(), refused.reason()),
+        (Code::FailedPrecondition, Some(Reason::TreeAlive))
+    );
 }
 
 #[tokio::test]
 async fn a_tether_that_is_asked_to_end_takes_its_tree_with_it_and_terminals_do_not_reach_it() {
     let scene = Scene::new();
     let (_tether, mut owned, _) = scene.start(&scene.spec(1, "sleep 1000")).await;
-    let keeper =
-        scene.marked().into_iter().map(|(process, _)| process).min_by_key(|p| p.start_ticks).unwrap();
+    let keeper = scene
+        .marked()
+        .into_iter()
+        .map(|(process, _)| process)
+        .min_by_key(|p| p.start_ticks)
+        .unwrap();
     keeper.signal(Signal::INT);
     keeper.signal(Signal::HUP);
     keeper.signal(Signal::TERM);

@@ -41,7 +41,11 @@ impl TryFrom<wire::ApplicationRef> for ApplicationRef {
 
     fn try_from(wire: wire::ApplicationRef) -> Result<Self, InvalidId> {
         if wire.generation == 0 {
-            return Err(InvalidId { kind: "generation", value: "0".into(), rule: "a number from 1" });
+            return Err(InvalidId {
+                kind: "generation",
+                value: "0".into(),
+                rule: "a number from 1",
+            });
         }
         Ok(Self { id: wire.application_id.parse()?, generation: Generation(wire.generation) })
     }
@@ -85,9 +89,16 @@ impl TryFrom<Option<wire::IncarnationFence>> for IncarnationFence {
     fn try_from(wire: Option<wire::IncarnationFence>) -> Result<Self, InvalidId> {
         let wire = wire.ok_or_else(|| absent("fence"))?;
         if wire.incarnation == 0 {
-            return Err(InvalidId { kind: "incarnation", value: "0".into(), rule: "a number from 1" });
+            return Err(InvalidId {
+                kind: "incarnation",
+                value: "0".into(),
+                rule: "a number from 1",
+            });
         }
-        Ok(Self { application: wire.application.try_into()?, incarnation: Incarnation(wire.incarnation) })
+        Ok(Self {
+            application: wire.application.try_into()?,
+            incarnation: Incarnation(wire.incarnation),
+        })
     }
 }
 

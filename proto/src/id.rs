@@ -42,8 +42,12 @@ impl FromStr for ApplicationId {
     fn from_str(value: &str) -> Result<Self, InvalidId> {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let bytes = value.as_bytes();
-        let ends_plain = bytes.first().is_some_and(|&b| plain(b)) && bytes.last().is_some_and(|&b| plain(b));
-        if ends_plain && bytes.len() <= Self::MAX_BYTES && bytes.iter().all(|&b| plain(b) || b == b'-') {
+        let ends_plain =
+            bytes.first().is_some_and(|&b| plain(b)) && bytes.last().is_some_and(|&b| plain(b));
+        if ends_plain
+            && bytes.len() <= Self::MAX_BYTES
+            && bytes.iter().all(|&b| plain(b) || b == b'-')
+        {
             return Ok(Self(value.to_owned()));
         }
         Err(InvalidId {

@@ -11,7 +11,8 @@ pub mod uri;
 
 pub use fence::{EpochFence, IncarnationFence};
 pub use id::{
-    ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId, TriggerId,
+    ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId,
+    TriggerId,
 };
 pub use problem::Problem;
 pub use reason::Reason;

@@ -144,7 +144,9 @@ impl Problem {
             reason: info.and_then(|info| info.reason.parse().ok()),
             reason_word: info.map(|info| info.reason.clone()).unwrap_or_default(),
             message: status.message().to_owned(),
-            metadata: info.map(|info| info.metadata.clone().into_iter().collect()).unwrap_or_default(),
+            metadata: info
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
             help: details.help().map_or_else(Vec::new, |help| {
                 let way_out = |link: &tonic_types::HelpLink| Help {
                     text: link.description.clone(),
@@ -177,7 +179,8 @@ pub fn reason(status: &Status) -> Option<Reason> {
 
 fn cut(mut message: String) -> String {
     if message.len() > MAX_MESSAGE_BYTES {
-        let end = (0..=MAX_MESSAGE_BYTES).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+        let end =
+            (0..=MAX_MESSAGE_BYTES).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
         message.truncate(end);
         message.push('…');
     }
@@ -216,7 +219,10 @@ mod tests {
     #[test]
     fn a_status_of_somebody_else_has_no_reason() {
         let bare = Problem::from_status(&Status::unavailable("gone"));
-        assert_eq!((bare.code, bare.reason, bare.message.as_str()), (Code::Unavailable, None, "gone"));
+        assert_eq!(
+            (bare.code, bare.reason, bare.message.as_str()),
+            (Code::Unavailable, None, "gone")
+        );
         let mut details = ErrorDetails::new();
         details.set_error_info("INTERNAL", "example.com", HashMap::<String, String>::new());
         let foreign = Status::with_error_details(Code::Internal, "x", details);

@@ -399,24 +399,32 @@ mod tests {
     fn promised(comment: &str) -> Vec<(String, Reason)> {
         let mut code = String::new();
         let mut promised = Vec::new();
-        for word in comment.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '`' || c == '.')) {
-            match word.strip_prefix('`').and_then(|rest| rest.trim_end_matches('.').strip_suffix('`')) {
+        for word in
+            comment.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '`' || c == '.'))
+        {
+            match word
+                .strip_prefix('`')
+                .and_then(|rest| rest.trim_end_matches('.').strip_suffix('`'))
+            {
                 Some(quoted) => code = quoted.to_owned(),
-                None => {
-                    promised.extend(word.trim_end_matches('.').parse().map(|reason| (code.clone(), reason)))
-                }
+                None => promised.extend(
+                    word.trim_end_matches('.').parse().map(|reason| (code.clone(), reason)),
+                ),
             }
             if word.ends_with('.') {
                 code.clear();
             }
         }
-        promised.retain(|(code, _)| Reason::ALL.iter().any(|reason| format!("{:?}", reason.code()) == *code));
+        promised.retain(|(code, _)| {
+            Reason::ALL.iter().any(|reason| format!("{:?}", reason.code()) == *code)
+        });
         promised
     }
 
     #[test]
     fn the_contract_promises_each_reason_with_its_code() {
-        let mut paths = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/mainspring"))];
+        let mut paths =
+            vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/mainspring"))];
         let (mut count, mut others) = (0, Vec::new());
         while let Some(path) = paths.pop() {
             if path.is_dir() {
@@ -424,7 +432,8 @@ mod tests {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            let comments: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("//")).collect();
+            let comments: Vec<_> =
+                text.lines().filter_map(|line| line.trim().strip_prefix("//")).collect();
             for (code, reason) in promised(&comments.join(" ")) {
                 count += 1;
                 let is = format!("{:?}", reason.code());
@@ -434,7 +443,10 @@ mod tests {
             }
         }
         assert!(others.is_empty(), "{}", others.join("\n"));
-        assert!(count > 50, "only {count} promises were found: the comments are written otherwise now");
+        assert!(
+            count > 50,
+            "only {count} promises were found: the comments are written otherwise now"
+        );
     }
 
     /// A caller that knows the reason and one that knows only the code (a proxy, a client in
@@ -442,8 +454,10 @@ mod tests {
     #[test]
     fn a_code_that_asks_for_another_try_belongs_to_a_reason_that_allows_it() {
         for &reason in Reason::ALL {
-            let retryable =
-                matches!(reason.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
+            let retryable = matches!(
+                reason.code(),
+                Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+            );
             assert!(retryable || !reason.is_retryable(), "{reason} is {:?}", reason.code());
         }
     }

@@ -155,7 +155,10 @@ mod tests {
             ("https://user:geheim@[::1]:80/a", "https://***@[::1]:80/a"),
             ("https://user:gehe/im@example.org/a", "https://***@example.org/a"),
             ("https://user:gehe?im@example.org/a", "https://***@example.org/a"),
-            ("https://user:geheim@example.org:notaport/a?geheim", "https://***@example.org:notaport/a?***"),
+            (
+                "https://user:geheim@example.org:notaport/a?geheim",
+                "https://***@example.org:notaport/a?***",
+            ),
             ("https:/user:geheim@example.org/a", "***@example.org/a"),
             ("geheim@example.org/a", "***@example.org/a"),
             ("s3://key:geheim@bucket/a?versionId=geheim", "s3://***@bucket/a?***"),

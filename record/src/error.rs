@@ -172,7 +172,10 @@ impl<R: Refused> From<Problem> for Error<R> {
             _ => None,
         };
         if let Some(current) = superseded {
-            return Self::Superseded { current: current.unwrap_or_default(), told: Told(Box::new(problem)) };
+            return Self::Superseded {
+                current: current.unwrap_or_default(),
+                told: Told(Box::new(problem)),
+            };
         }
         if let Some(refused) = R::read(&problem) {
             return Self::Refused(refused, Told(Box::new(problem)));
@@ -185,7 +188,9 @@ impl<R: Refused> From<Problem> for Error<R> {
             // A connection that broke ends in one of several codes without a reason of ours; a
             // newer build may give an unknown one.
             None if problem.reason_word.is_empty() => problem.code != Code::Unimplemented,
-            None => matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown),
+            None => {
+                matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
+            }
         };
         let told = Told(Box::new(problem));
         if is_away { Self::Away(told) } else { Self::Failed(told) }
@@ -225,10 +230,19 @@ mod tests {
         assert!(matches!(of(Reason::RevisionMoved), Error::Refused(EndRefused::Moved, _)));
         assert!(matches!(of(Reason::SavepointPending), Error::Refused(EndRefused::WorkLeft, _)));
         assert!(matches!(of::<Nothing>(Reason::PayloadMissing), Error::Failed(_)));
-        assert!(matches!(of(Reason::PayloadMissing), Error::Refused(PinRefused::PayloadMissing, _)));
-        assert!(matches!(of(Reason::PayloadMissing), Error::Refused(GraphRefused::PayloadMissing, _)));
+        assert!(matches!(
+            of(Reason::PayloadMissing),
+            Error::Refused(PinRefused::PayloadMissing, _)
+        ));
+        assert!(matches!(
+            of(Reason::PayloadMissing),
+            Error::Refused(GraphRefused::PayloadMissing, _)
+        ));
         let superseded = Problem::new(Reason::EpochSuperseded, "x").metadata("epoch", 9);
-        assert!(matches!(Error::<PinRefused>::from(superseded), Error::Superseded { current: 9, .. }));
+        assert!(matches!(
+            Error::<PinRefused>::from(superseded),
+            Error::Superseded { current: 9, .. }
+        ));
     }
 
     #[test]

@@ -80,7 +80,11 @@ impl MainEnd {
 
 impl ApplicationEnd {
     /// An end with this outcome, its stable reason, and a sentence for people.
-    pub fn new(outcome: api::Outcome, reason: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(
+        outcome: api::Outcome,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self { outcome, reason: reason.into(), message: message.into() }
     }
 }

@@ -59,8 +59,11 @@ pub trait Record: Send + Sync {
     ) -> Answer<jobgraph::BeginClusterResponse, ClusterRefused>;
 
     /// Says what became of the current incarnation.
-    async fn record_cluster(&self, fence: &EpochFence, request: jobgraph::RecordClusterRequest)
-    -> Answer<()>;
+    async fn record_cluster(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::RecordClusterRequest,
+    ) -> Answer<()>;
 
     /// Says that main() is about to be started under this tether. A successor finds the tether by
     /// it.
@@ -73,7 +76,11 @@ pub trait Record: Send + Sync {
     async fn main_ended(&self, fence: &EpochFence, end: MainEnd) -> Answer<()>;
 
     /// Answers the id of the job that a call will be for. Writes nothing.
-    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Answer<JobId>;
+    async fn find_job(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::FindJobRequest,
+    ) -> Answer<JobId>;
 
     /// Keeps a job's graph under its static id if it has none. A repeated call is answered as the
     /// first one was.
@@ -84,16 +91,30 @@ pub trait Record: Send + Sync {
     ) -> Answer<jobgraph::PutJobGraphResponse, GraphRefused>;
 
     /// Says that a job was given to an incarnation.
-    async fn job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()>;
+    async fn job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> Answer<()>;
 
     /// Says as the cluster that a job ended, which is the commit point of its output. No leader is
     /// needed for it.
-    async fn job_ended(&self, fence: &IncarnationFence, job: JobId, end: JobEnd) -> Answer<Standing<JobEnd>>;
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Answer<Standing<JobEnd>>;
 
     /// Says that a job ended in a way that only a leader can know, such as a lost job; never a
     /// success.
-    async fn leader_job_ended(&self, fence: &EpochFence, job: JobId, end: JobEnd)
-    -> Answer<Standing<JobEnd>>;
+    async fn leader_job_ended(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Answer<Standing<JobEnd>>;
 
     /// What a job resumes from: its kept checkpoints, the counter of their ids, and whether it has
     /// ended.
@@ -113,8 +134,12 @@ pub trait Record: Send + Sync {
 
     /// Forgets a checkpoint, if it is kept. Only after this has returned may its files be
     /// discarded.
-    async fn remove_checkpoint(&self, fence: &IncarnationFence, job: JobId, checkpoint_id: u64)
-    -> Answer<()>;
+    async fn remove_checkpoint(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        checkpoint_id: u64,
+    ) -> Answer<()>;
 
     /// Raises the counter of checkpoint ids; answers the one that stands, which is never lower than
     /// it was.
@@ -126,7 +151,8 @@ pub trait Record: Send + Sync {
     ) -> Answer<u64>;
 
     /// Asks for a savepoint on behalf of main(). Answers whether the same wish was there before.
-    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> Answer<bool>;
+    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish)
+    -> Answer<bool>;
 
     /// Says what became of a savepoint that was asked for.
     async fn savepoint_settled(

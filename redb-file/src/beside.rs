@@ -29,7 +29,11 @@ struct Written {
 impl Beside {
     pub(crate) fn new(file: File) -> io::Result<Self> {
         let kept = file.metadata()?.len();
-        Ok(Self { file, kept, written: Mutex::new(Written { length: kept, pieces: BTreeMap::new() }) })
+        Ok(Self {
+            file,
+            kept,
+            written: Mutex::new(Written { length: kept, pieces: BTreeMap::new() }),
+        })
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {

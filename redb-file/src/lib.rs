@@ -60,9 +60,10 @@ impl FileError {
         match error.into() {
             redb::Error::DatabaseAlreadyOpen => Self::InUse { path },
             redb::Error::Corrupted(why) => Self::Damaged { path, why },
-            redb::Error::UpgradeRequired(version) => {
-                Self::Damaged { path, why: format!("its format is {version}, which this build cannot read") }
-            }
+            redb::Error::UpgradeRequired(version) => Self::Damaged {
+                path,
+                why: format!("its format is {version}, which this build cannot read"),
+            },
             redb::Error::Io(error) => Self::of_disk(&path, &error),
             other => Self::Failed { path, why: other.to_string() },
         }
@@ -152,8 +153,12 @@ pub enum Examined {
 
 /// Runs work that reads or writes an open file. redb panics over pages that were damaged since the
 /// file was opened; here such a panic is an error like any other.
-pub fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
-    panics::caught(work).unwrap_or_else(|why| Err(FileError::Damaged { path: path.to_owned(), why }))
+pub fn guarded<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, FileError>,
+) -> Result<T, FileError> {
+    panics::caught(work)
+        .unwrap_or_else(|why| Err(FileError::Damaged { path: path.to_owned(), why }))
 }
 
 /// Closes an open file. redb writes at the end to open faster the next time; where that cannot be
@@ -186,7 +191,8 @@ fn make(
         _ => {}
     }
     let made = guarded(path, || {
-        let database = builder(cache_bytes).create(&new).map_err(|error| FileError::of(path, error))?;
+        let database =
+            builder(cache_bytes).create(&new).map_err(|error| FileError::of(path, error))?;
         fill(&database).map_err(|error| FileError::of(path, error))?;
         database.close().map_err(|error| FileError::of(path, error))
     });

@@ -50,7 +50,11 @@ fn a_file_is_made_whole_with_a_durable_name_and_opened_again() {
     let read = database.begin_read().unwrap().open_table(TABLE).unwrap();
     assert_eq!(read.get(7).unwrap().unwrap().value(), [7; 400]);
     assert_eq!(opened(&path).err(), Some(FileError::InUse { path: path.clone() }));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "something was left beside the file");
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        1,
+        "something was left beside the file"
+    );
 }
 
 #[test]
@@ -94,7 +98,10 @@ fn refused_or_whole(path: &Path, what: &str) -> bool {
     match opened(path) {
         Err(error) => {
             assert!(is_damage(&error, path), "{what}: {error}");
-            assert!(examined.is_err_and(|error| is_damage(&error, path)), "{what}: only opening sees it");
+            assert!(
+                examined.is_err_and(|error| is_damage(&error, path)),
+                "{what}: only opening sees it"
+            );
             true
         }
         Ok(database) => {
@@ -114,7 +121,9 @@ fn a_cut_file_is_refused_or_lacks_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = filled(directory.path());
     let whole = fs::read(&path).unwrap();
-    for cut in [1, 8, 64, 320, 4096, 5000, 50_000, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
+    for cut in
+        [1, 8, 64, 320, 4096, 5000, 50_000, whole.len() / 2, whole.len() - 4096, whole.len() - 1]
+    {
         fs::write(&path, &whole[..cut]).unwrap();
         let refused = refused_or_whole(&path, &format!("cut at {cut}"));
         assert!(refused || cut > 50_000, "400 kB are not in {cut} bytes");
@@ -174,7 +183,8 @@ fn what_changes_meanwhile_is_not_called_damaged() {
             }
         });
         // A writer that the machine leaves no time for has not changed the file.
-        let looked = (0..1000).map(|_| examine(&path)).find(|looked| *looked == Ok(Examined::Changing));
+        let looked =
+            (0..1000).map(|_| examine(&path)).find(|looked| *looked == Ok(Examined::Changing));
         *seen.lock().unwrap() = Some(looked);
     });
     assert_eq!(seen.into_inner().unwrap().flatten(), Some(Ok(Examined::Changing)));
@@ -200,7 +210,8 @@ fn pages_beside_the_file_hide_those_in_it() {
     let mut out = vec![9; 10_000];
     beside.read(0, &mut out).unwrap();
     let expected: Vec<u8> =
-        [vec![1; 4000], vec![2; 200], vec![1; 1800], vec![0; 3000], vec![3; 10], vec![0; 990]].concat();
+        [vec![1; 4000], vec![2; 200], vec![1; 1800], vec![0; 3000], vec![3; 10], vec![0; 990]]
+            .concat();
     assert!(out == expected);
     beside.read(9_999, &mut [0; 2]).unwrap_err();
     let mut kept = [0; 6000];

@@ -65,7 +65,8 @@ where
 {
     // Telemetry is set up only where traces are wanted: the program's own logging is its own
     // affair.
-    let traced = std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_some_and(|endpoint| !endpoint.is_empty());
+    let traced =
+        std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_some_and(|endpoint| !endpoint.is_empty());
     let telemetry = traced.then(|| telemetry::init("main", &TelemetryArgs::default().quiet()));
     let span = tracing::info_span!(
         "process",

@@ -8,7 +8,11 @@ use crate::error::Error;
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Error> {
     let text = |(n, argument): (usize, OsString)| {
         argument.into_string().map_err(|raw| {
-            Error::Environment(format!("argument {} is not UTF-8: {:?}", n + 1, raw.to_string_lossy()))
+            Error::Environment(format!(
+                "argument {} is not UTF-8: {:?}",
+                n + 1,
+                raw.to_string_lossy()
+            ))
         })
     };
     arguments.into_iter().enumerate().map(text).collect()
@@ -25,6 +29,11 @@ mod tests {
     fn an_argument_that_is_not_text_is_named_by_its_place() {
         assert_eq!(parse(["--year".into(), "2013".into()]).unwrap(), ["--year", "2013"]);
         let bad = OsString::from_vec(vec![b'a', 0xff]);
-        assert!(parse(["x".into(), bad]).unwrap_err().to_string().starts_with("argument 2 is not UTF-8"));
+        assert!(
+            parse(["x".into(), bad])
+                .unwrap_err()
+                .to_string()
+                .starts_with("argument 2 is not UTF-8")
+        );
     }
 }

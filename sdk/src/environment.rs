@@ -58,7 +58,8 @@ impl Environment {
     pub(crate) async fn of_process() -> Result<Self, Error> {
         let arguments = arguments::parse(std::env::args_os().skip(1))?;
         if std::env::var_os(ENDPOINT_VARIABLE).is_some() {
-            let execution = Execution::from_environment().map_err(|e| Error::Environment(e.to_string()))?;
+            let execution =
+                Execution::from_environment().map_err(|e| Error::Environment(e.to_string()))?;
             return Self::under(execution, arguments).await;
         }
         let outputs = outputs_by_hand()?;
@@ -84,8 +85,9 @@ impl Environment {
     /// The environment without a runner.
     pub(crate) fn by_hand(arguments: Vec<String>, outputs: PathBuf) -> Result<Self, Error> {
         let clock: SharedClock = Arc::new(SystemClock);
-        let executor = ByHand::new(clock)
-            .map_err(|error| Error::Environment(format!("no temporary directory to work in: {error}")))?;
+        let executor = ByHand::new(clock).map_err(|error| {
+            Error::Environment(format!("no temporary directory to work in: {error}"))
+        })?;
         Self::new(Arc::new(executor), arguments, outputs, None)
     }
 
@@ -95,8 +97,9 @@ impl Environment {
         outputs: PathBuf,
         attempt: Option<GetAttemptResponse>,
     ) -> Result<Self, Error> {
-        let inputs = std::env::current_dir()
-            .map_err(|error| Error::Environment(format!("the working directory is gone: {error}")))?;
+        let inputs = std::env::current_dir().map_err(|error| {
+            Error::Environment(format!("the working directory is gone: {error}"))
+        })?;
         let (settings, append) = settings::of_main();
         let session = session::planning().map_err(|error| Error::Environment(error.to_string()))?;
         {
@@ -104,11 +107,14 @@ impl Environment {
             let mut state = state.write();
             for (name, value) in &settings {
                 let set = state.config_mut().options_mut().set(name, value);
-                set.map_err(|error| Error::Environment(format!("the setting {name}={value}: {error}")))?;
+                set.map_err(|error| {
+                    Error::Environment(format!("the setting {name}={value}: {error}"))
+                })?;
             }
         }
         let paths = Paths { inputs, outputs };
-        let inner = Inner { session, executor, turns: Turns::default(), arguments, paths, append, attempt };
+        let inner =
+            Inner { session, executor, turns: Turns::default(), arguments, paths, append, attempt };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -155,8 +161,9 @@ impl Environment {
                  give an absolute path"
             ))
         })?;
-        let text =
-            path.to_str().ok_or_else(|| Error::Environment(format!("{} is not UTF-8", path.display())))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| Error::Environment(format!("{} is not UTF-8", path.display())))?;
         Ok(text.to_owned())
     }
 
@@ -167,10 +174,12 @@ impl Environment {
     /// A program never notices that its runner is away: the call waits. Dropping the call does not
     /// end the job.
     pub async fn execute(&self, name: &str, job: impl Into<Job>) -> Result<Finished, Error> {
-        let graph = job.into().graph(&self.inner.paths, self.inner.append).map_err(|error| Error::Graph {
-            job: name.to_owned(),
-            reason: error.reason(),
-            message: error.to_string(),
+        let graph = job.into().graph(&self.inner.paths, self.inner.append).map_err(|error| {
+            Error::Graph {
+                job: name.to_owned(),
+                reason: error.reason(),
+                message: error.to_string(),
+            }
         })?;
         // A picture that cannot be drawn is no reason not to run the job.
         let description = graph.describe(&self.inner.session.task_ctx()).unwrap_or_default();
@@ -236,14 +245,20 @@ impl Environment {
 /// runs never share a target. Runs under mainspring have the same in the state directory.
 fn outputs_by_hand() -> Result<PathBuf, Error> {
     let absolute = |path: PathBuf| {
-        std::path::absolute(&path).map_err(|error| Error::Environment(format!("{}: {error}", path.display())))
+        std::path::absolute(&path)
+            .map_err(|error| Error::Environment(format!("{}: {error}", path.display())))
     };
-    if let Some(chosen) = std::env::var_os(OUTPUT_DIRECTORY_VARIABLE).filter(|chosen| !chosen.is_empty()) {
+    if let Some(chosen) =
+        std::env::var_os(OUTPUT_DIRECTORY_VARIABLE).filter(|chosen| !chosen.is_empty())
+    {
         return absolute(chosen.into());
     }
     let program = std::env::current_exe().ok();
-    let program =
-        program.as_deref().and_then(Path::file_stem).and_then(|name| name.to_str()).unwrap_or("main");
+    let program = program
+        .as_deref()
+        .and_then(Path::file_stem)
+        .and_then(|name| name.to_str())
+        .unwrap_or("main");
     let free = |n: u32| PathBuf::from("outputs").join(format!("{program}@{n}"));
     let found = (1..u32::MAX).map(free).find(|path| !path.exists());
     absolute(found.ok_or_else(|| Error::Environment("outputs/ is full".to_owned()))?)

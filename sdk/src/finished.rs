@@ -37,7 +37,10 @@ pub struct Written {
 
 impl std::fmt::Debug for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Finished").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Finished")
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +64,8 @@ impl Finished {
             rows: output.rows,
             bytes: output.files.iter().map(|file| file.size_bytes).sum(),
         };
-        let outputs = end.manifest.iter().flat_map(|manifest| &manifest.outputs).map(written).collect();
+        let outputs =
+            end.manifest.iter().flat_map(|manifest| &manifest.outputs).map(written).collect();
         Ok(Self { name, id, found: accepted.found, end, outputs, executor })
     }
 
@@ -99,8 +103,10 @@ impl Finished {
     /// The directory that the job wrote to: an absolute path, for `session.read_parquet` and its
     /// like. `RESULT_NONE` for a query.
     pub fn location(&self) -> Result<&str, Error> {
-        let first =
-            self.outputs.first().ok_or_else(|| self.no("it is a query and wrote no files; see collect()"))?;
+        let first = self
+            .outputs
+            .first()
+            .ok_or_else(|| self.no("it is a query and wrote no files; see collect()"))?;
         Ok(&first.location)
     }
 
@@ -112,7 +118,9 @@ impl Finished {
 
     pub(crate) async fn read(&self) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
         if self.end.result_digest.is_empty() {
-            return Err(self.no("it wrote files and brought no rows back; read them from location()"));
+            return Err(
+                self.no("it wrote files and brought no rows back; read them from location()")
+            );
         }
         let bytes = self.executor.rows(self.id).await.map_err(|refusal| Error::Result {
             job: self.name.clone(),

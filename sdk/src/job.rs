@@ -53,7 +53,8 @@ impl Job {
     }
 
     fn write(frame: DataFrame, target: String, format: Format) -> Self {
-        let write = Write { target, format, options: Vec::new(), partition_by: Vec::new(), append: false };
+        let write =
+            Write { target, format, options: Vec::new(), partition_by: Vec::new(), append: false };
         Self { frame, write: Some(write) }
     }
 
@@ -108,8 +109,9 @@ fn of_frame(frame: DataFrame, paths: &Paths, append: bool) -> Result<JobGraph, G
     }
     let mut graph = JobGraph::from_plan(&state, &plan, Origin { append, ..Origin::default() })?;
     if let JobKind::Sink(sink) = &mut graph.kind {
-        let below =
-            || Path::new(&sink.location).strip_prefix(&paths.outputs).ok()?.to_str().map(str::to_owned);
+        let below = || {
+            Path::new(&sink.location).strip_prefix(&paths.outputs).ok()?.to_str().map(str::to_owned)
+        };
         // People read the target as the program wrote it.
         if let Some(target) = written.or_else(below) {
             sink.target = target;

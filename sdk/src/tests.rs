@@ -30,14 +30,20 @@ async fn read(env: &Environment, file: &str) -> DataFrame {
 }
 
 fn numbers(rows: &[RecordBatch]) -> Vec<i64> {
-    rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    rows.iter()
+        .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+        .collect()
 }
 
 /// Two jobs, of which the second reads the first one's output.
 async fn evens(env: &Environment, file: &str) -> Result<Vec<i64>, Error> {
     let even = read(env, file).await.filter((col("n") % lit(2)).eq(lit(0))).unwrap();
     let written = env.execute("even", Job::parquet(even, "even/")).await?;
-    let again = env.session().read_parquet(written.location()?, ParquetReadOptions::default()).await.unwrap();
+    let again = env
+        .session()
+        .read_parquet(written.location()?, ParquetReadOptions::default())
+        .await
+        .unwrap();
     let rows = env.collect("sorted", again.sort(vec![col("n").sort(true, false)]).unwrap()).await?;
     Ok(numbers(&rows))
 }
@@ -234,7 +240,8 @@ async fn laws(executor: Arc<dyn Executor>, graph: Bytes) {
 async fn both_executors_keep_the_laws() {
     let world = World::new();
     let env = world.main(false).await;
-    let graph = JobGraph::from_dataframe(env.session().sql("SELECT 1").await.unwrap()).unwrap().encode();
+    let graph =
+        JobGraph::from_dataframe(env.session().sql("SELECT 1").await.unwrap()).unwrap().encode();
     laws(Arc::new(ByHand::new(Arc::new(SystemClock)).unwrap()), graph.clone().into()).await;
     laws(Arc::new(Runner::new(world.execution())), graph.into()).await;
 }

@@ -83,7 +83,8 @@ pub async fn walk(
 
 /// The reason, if a credential was what was wrong with the call.
 fn refusal(status: &tonic::Status) -> Option<Reason> {
-    let of_credentials = [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
+    let of_credentials =
+        [Reason::CredentialMissing, Reason::CredentialInvalid, Reason::CredentialScope];
     proto::problem::reason(status).filter(|reason| of_credentials.contains(reason))
 }
 
@@ -95,7 +96,8 @@ pub fn assert_lawful(tried: &[Tried], unscoped: &[&str]) {
     let mut without = BTreeSet::new();
     for Tried { path, kind, about, shut } in tried {
         let listed = *kind == Kind::Deployment || who_may(path).contains(kind);
-        let theirs = *kind == Kind::Deployment || about.is_none_or(|application| application == OWN.0);
+        let theirs =
+            *kind == Kind::Deployment || about.is_none_or(|application| application == OWN.0);
         let wanted = (!(listed && theirs)).then_some(Reason::CredentialScope);
         assert_eq!(*shut, wanted, "{path}, shown {kind:?}, about {about:?}");
         if about.is_none() && !who_may(path).is_empty() {

@@ -50,7 +50,14 @@ impl Method {
         (request.into(), names_it)
     }
 
-    fn fill(&self, message: &str, id: &str, generation: u64, depth: u32, names_it: &mut bool) -> Vec<u8> {
+    fn fill(
+        &self,
+        message: &str,
+        id: &str,
+        generation: u64,
+        depth: u32,
+        names_it: &mut bool,
+    ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let Some(message) = self.messages.get(message).filter(|_| depth > 0) else { return bytes };
         let mut chosen = Vec::new();
@@ -127,7 +134,9 @@ mod tests {
         assert_eq!(fence.application.unwrap().application_id, "orders");
         let (bytes, names_it) = named("mainspring.election.v1.ElectionService", "Campaign");
         let first = proto::election::CampaignRequest::decode(bytes).unwrap().message;
-        assert!(names_it && matches!(first, Some(proto::election::campaign_request::Message::Enter(_))));
+        assert!(
+            names_it && matches!(first, Some(proto::election::campaign_request::Message::Enter(_)))
+        );
         assert!(!named("mainspring.jobgraph.v1.PayloadService", "StatPayloads").1);
     }
 }

@@ -47,7 +47,10 @@ impl Host {
         });
         let spec = api::ApplicationSpec {
             application_id: "orders".into(),
-            program: Some(api::Program { uri: "/programs/daily".into(), ..api::Program::default() }),
+            program: Some(api::Program {
+                uri: "/programs/daily".into(),
+                ..api::Program::default()
+            }),
             engine: "memory".into(),
             ..api::ApplicationSpec::default()
         };
@@ -77,7 +80,11 @@ impl Host {
     }
 
     fn token(&self, epoch: u64) -> Credential {
-        self.world.key().mint(&Principal::Attempt { application: "orders".into(), generation: 1, epoch })
+        self.world.key().mint(&Principal::Attempt {
+            application: "orders".into(),
+            generation: 1,
+            epoch,
+        })
     }
 
     fn channel(&self, credential: Option<Credential>) -> GrpcChannel {
@@ -125,12 +132,17 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     });
     let contender = host.contend();
     let attempt = soon(asking).await.unwrap().unwrap();
-    assert_eq!((attempt.application_id.as_str(), attempt.generation, attempt.epoch), ("orders", 1, 1));
+    assert_eq!(
+        (attempt.application_id.as_str(), attempt.generation, attempt.epoch),
+        ("orders", 1, 1)
+    );
     assert!(!attempt.re_execution && !attempt.output_directory.is_empty());
 
-    let (told, ordinal) = soon(execution.assign_job("call-1", "clean", Default::default())).await.unwrap();
+    let (told, ordinal) =
+        soon(execution.assign_job("call-1", "clean", Default::default())).await.unwrap();
     let jar = soon(execution.put_payload(Bytes::from_static(b"a jar"))).await.unwrap();
-    let announced = ExecuteCall { call_id: "call-1".into(), payload_digests: vec![jar], ..call("clean") };
+    let announced =
+        ExecuteCall { call_id: "call-1".into(), payload_digests: vec![jar], ..call("clean") };
     let mut running = execution.execute(announced);
     let Some(Ok(ExecuteEvent::Accepted(accepted))) = soon(running.next()).await else {
         panic!("not accepted first")
@@ -146,7 +158,8 @@ async fn a_main_executes_jobs_reads_them_and_keeps_once_values() {
     let last = soon(states.next()).await.unwrap().unwrap();
     assert_eq!(last.end, Some(end), "a job that has ended is said to have, at once");
     assert!(soon(states.next()).await.is_none());
-    let refused = soon(std::pin::pin!(execution.read_result(job)).next()).await.unwrap().unwrap_err();
+    let refused =
+        soon(std::pin::pin!(execution.read_result(job)).next()).await.unwrap().unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::ResultNone));
 
     assert_eq!(soon(execution.journal_get("mail")).await.unwrap(), None);
@@ -212,7 +225,8 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
     let host = Host::new().await;
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
-    let good = ExecuteHeader { call_id: "1".into(), name: "big".into(), ..ExecuteHeader::default() };
+    let good =
+        ExecuteHeader { call_id: "1".into(), name: "big".into(), ..ExecuteHeader::default() };
     let table = [
         (
             ExecuteHeader { graph_size_bytes: MAX_GRAPH_BYTES as u64 + 1, ..good.clone() },
@@ -231,7 +245,11 @@ async fn what_is_too_large_damaged_or_malformed_is_refused_by_name() {
         let mut client = ExecutionServiceClient::new(host.channel(Some(host.token(1))));
         let request = ExecuteRequest { part: Some(execute_request::Part::Header(header)) };
         let refused = soon(client.execute(futures::stream::iter([request]))).await.unwrap_err();
-        assert_eq!((refused.code(), proto::problem::reason(&refused)), (code, Some(reason)), "{refused:?}");
+        assert_eq!(
+            (refused.code(), proto::problem::reason(&refused)),
+            (code, Some(reason)),
+            "{refused:?}"
+        );
         assert!(refused.message().contains(word), "{}", refused.message());
     }
     let unknown = host.world.job_id("nobody", 0);
@@ -245,7 +263,8 @@ async fn only_this_attempts_credential_is_taken() {
     let host = Host::new().await;
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
-    let cluster = Principal::Incarnation { application: "orders".into(), generation: 1, incarnation: 1 };
+    let cluster =
+        Principal::Incarnation { application: "orders".into(), generation: 1, incarnation: 1 };
     let table = [
         (None, Code::Unauthenticated, Reason::CredentialMissing),
         (
@@ -276,9 +295,14 @@ async fn every_method_opens_for_main_of_this_attempt_and_for_nobody_else() {
     let contender = host.contend();
     soon(host.execution().get_attempt()).await.unwrap();
     let (channel, service) = (host.channel(None), "mainspring.runner.v1.ExecutionService");
-    let tried =
-        trespass::walk(&channel, &clock(), service, |who| host.world.key().mint(who), TokenKind::Attempt)
-            .await;
+    let tried = trespass::walk(
+        &channel,
+        &clock(),
+        service,
+        |who| host.world.key().mint(who),
+        TokenKind::Attempt,
+    )
+    .await;
     trespass::assert_held(&tried, TokenKind::Attempt);
     host.end(contender).await;
 }

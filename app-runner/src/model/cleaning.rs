@@ -29,7 +29,8 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     let swept = facts.swept.is_done() || !needs_sweep(&facts.record);
     if torn_down && !swept {
         // The current incarnation may stage until it is torn down.
-        let next = if facts.describing.is_done() { Decision::Sweep } else { Decision::StartDescribe };
+        let next =
+            if facts.describing.is_done() { Decision::Sweep } else { Decision::StartDescribe };
         wanted.push(next);
     }
     if swept && !facts.describe_ended.is_done() {
@@ -62,9 +63,15 @@ fn leftovers(facts: &Facts) -> Vec<String> {
     let mut lines = facts.leftovers.clone();
     lines.extend(facts.previous_left.iter().map(|left| format!("an earlier main(): {left}")));
     for job in facts.record.jobs.values().filter(|job| job.is_to_be_published()) {
-        let staged =
-            if job.staged.is_empty() { String::new() } else { format!(", staged in {}", job.staged) };
-        lines.push(format!("output of job {:?}, given up before it was in its place{staged}", job.name));
+        let staged = if job.staged.is_empty() {
+            String::new()
+        } else {
+            format!(", staged in {}", job.staged)
+        };
+        lines.push(format!(
+            "output of job {:?}, given up before it was in its place{staged}",
+            job.name
+        ));
     }
     lines
 }

@@ -65,10 +65,15 @@ fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
         let cancelled = |message: &str| Decision::EndJob {
             job: id,
             outcome: JobOutcome::Cancelled,
-            why: Failure::new(Reason::Cancelled, format!("{message}: {}", first_line(&why.message))),
+            why: Failure::new(
+                Reason::Cancelled,
+                format!("{message}: {}", first_line(&why.message)),
+            ),
         };
         match &facts.cluster {
-            _ if facts.cancel_bound_passed => wanted.push(cancelled("its cluster did not end it in time")),
+            _ if facts.cancel_bound_passed => {
+                wanted.push(cancelled("its cluster did not end it in time"))
+            }
             Cluster::Live { incarnation, .. } if facts.known_jobs.contains(&id) => {
                 if !facts.job_facts(id).cancel_sent {
                     let reason = first_line(&why.message).to_owned();

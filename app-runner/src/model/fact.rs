@@ -243,7 +243,9 @@ impl Facts {
             Fact::MainEndRecorded => self.note_main_recorded(),
             Fact::MainKillRecorded => self.kill_recorded = Step::Done,
             Fact::OutputShipped => self.output_shipped = Step::Done,
-            Fact::EndRecorded(outcome) => (self.record.terminal, self.record.outcome) = (true, Some(outcome)),
+            Fact::EndRecorded(outcome) => {
+                (self.record.terminal, self.record.outcome) = (true, Some(outcome))
+            }
             Fact::TornDown { leftovers } => self.note_torn_down(leftovers),
             Fact::Swept { leftovers } => {
                 self.swept = Step::Done;
@@ -325,7 +327,8 @@ impl Facts {
         if let Cluster::Live { incarnation: live, endpoint } = &self.cluster
             && *live == incarnation
         {
-            self.cluster = Cluster::Ready { incarnation, endpoint: endpoint.clone(), doubted: false };
+            self.cluster =
+                Cluster::Ready { incarnation, endpoint: endpoint.clone(), doubted: false };
             self.known_jobs.clear();
         }
     }

@@ -236,7 +236,8 @@ impl Facts {
 
     /// Whether nothing lives of an earlier attempt, or what cannot be ended was given up.
     pub fn is_previous_settled(&self) -> bool {
-        self.previous_ended.is_done() || (self.record.desired.abandon && self.previous_left.is_some())
+        self.previous_ended.is_done()
+            || (self.record.desired.abandon && self.previous_left.is_some())
     }
 
     /// How main() ended, once that is known.

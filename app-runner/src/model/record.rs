@@ -249,8 +249,9 @@ impl Record {
 
     /// The savepoints that were asked for and have no result.
     pub fn pending_savepoints(&self) -> impl Iterator<Item = &Wish> {
-        let settled =
-            |wish: &&Wish| self.jobs.get(&wish.job).is_none_or(|job| job.settled.contains(&wish.trigger));
+        let settled = |wish: &&Wish| {
+            self.jobs.get(&wish.job).is_none_or(|job| job.settled.contains(&wish.trigger))
+        };
         self.desired.savepoints.iter().filter(move |wish| !settled(wish))
     }
 

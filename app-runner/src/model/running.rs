@@ -25,7 +25,8 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
 /// wanted at the same time.
 fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
     let main_needed = facts.main == Main::NotStarted;
-    if !main_needed && !is_cluster_wanted(facts) && facts.record.unpublished_jobs().next().is_none() {
+    if !main_needed && !is_cluster_wanted(facts) && facts.record.unpublished_jobs().next().is_none()
+    {
         return;
     }
     if !facts.describing.is_done() {
@@ -35,7 +36,11 @@ fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
     if plan_needed && !facts.fetched.is_done() {
         wanted.push(Decision::Fetch);
     }
-    if plan_needed && !facts.described.is_done() && facts.fetched.is_done() && facts.describing.is_done() {
+    if plan_needed
+        && !facts.described.is_done()
+        && facts.fetched.is_done()
+        && facts.describing.is_done()
+    {
         wanted.push(Decision::Describe);
     }
     if main_needed && !facts.record.pinned && facts.fetched.is_done() {
@@ -49,16 +54,21 @@ fn bring_up(facts: &Facts, wanted: &mut Vec<Decision>) {
 fn main(facts: &Facts, wanted: &mut Vec<Decision>) {
     match facts.main {
         Main::NotStarted | Main::Starting => {
-            let prepared = facts.described.is_done() && facts.record.pinned && facts.previous_ended.is_done();
+            let prepared =
+                facts.described.is_done() && facts.record.pinned && facts.previous_ended.is_done();
             if prepared {
                 wanted.push(Decision::StartMain);
             }
         }
         Main::Exited(_) => match facts.kill {
             None => wanted.push(Decision::RecordMainEnd),
-            Some(kills) if !facts.kill_recorded.is_done() => wanted.push(Decision::RecordMainKill { kills }),
+            Some(kills) if !facts.kill_recorded.is_done() => {
+                wanted.push(Decision::RecordMainKill { kills })
+            }
             // The output of the killed main() is on its way to the store until it is shipped.
-            Some(kills) if facts.output_shipped.is_done() => wanted.push(Decision::ExecuteAgain { kills }),
+            Some(kills) if facts.output_shipped.is_done() => {
+                wanted.push(Decision::ExecuteAgain { kills })
+            }
             Some(_) => {}
         },
         Main::Recorded(_) => finish(facts, wanted),
@@ -80,7 +90,8 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
     }
     let given_up = given_up_outputs(facts);
     let unsettled = facts.record.pending_savepoints().next().is_some();
-    if open || unsettled || (given_up.is_none() && facts.record.unpublished_jobs().next().is_some()) {
+    if open || unsettled || (given_up.is_none() && facts.record.unpublished_jobs().next().is_some())
+    {
         return;
     }
     let (outcome, why) = match unawaited_failure(facts).or(given_up) {
@@ -94,9 +105,11 @@ fn finish(facts: &Facts, wanted: &mut Vec<Decision>) {
 /// main() has ended well, and a user gave up the output that its jobs committed. The application is
 /// no success then.
 fn given_up_outputs(facts: &Facts) -> Option<Failure> {
-    let names: Vec<_> = facts.record.unpublished_jobs().map(|id| &facts.record.jobs[&id].name).collect();
+    let names: Vec<_> =
+        facts.record.unpublished_jobs().map(|id| &facts.record.jobs[&id].name).collect();
     (facts.record.desired.abandon && !names.is_empty()).then(|| {
-        let message = format!("a user gave up the committed output of {names:?} before it was in its place");
+        let message =
+            format!("a user gave up the committed output of {names:?} before it was in its place");
         Failure::new(Reason::Abandoned, message)
     })
 }
@@ -111,9 +124,11 @@ fn unawaited_failure(facts: &Facts) -> Option<Failure> {
             JobOutcome::Lost => (Reason::JobLost, "was lost"),
             _ => return None,
         };
-        let told = if ran_here(facts) { facts.job_facts(*id).answered } else { job.ended_before_main };
+        let told =
+            if ran_here(facts) { facts.job_facts(*id).answered } else { job.ended_before_main };
         (!told).then(|| {
-            let message = format!("job {:?} {what} after main() had left it: {}", job.name, end.message);
+            let message =
+                format!("job {:?} {what} after main() had left it: {}", job.name, end.message);
             Failure::new(reason, message)
         })
     })
@@ -156,13 +171,16 @@ fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
             wanted.push(Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() });
             record_ready(facts, *incarnation, endpoint, wanted);
         }
-        Cluster::Live { incarnation, endpoint } => record_ready(facts, *incarnation, endpoint, wanted),
+        Cluster::Live { incarnation, endpoint } => {
+            record_ready(facts, *incarnation, endpoint, wanted)
+        }
         Cluster::Dead { incarnation, message } => {
             if incarnation.get() != 0 && facts.gone_recorded != Some(*incarnation) {
                 let message = message.clone();
                 wanted.push(Decision::RecordGone { incarnation: *incarnation, message });
             } else if facts.described.is_done() {
-                wanted.push(Decision::BeginCluster { cause: message.clone(), deaths: facts.deaths });
+                wanted
+                    .push(Decision::BeginCluster { cause: message.clone(), deaths: facts.deaths });
             }
         }
     }
@@ -191,9 +209,14 @@ fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
     }
 }
 
-fn record_ready(facts: &Facts, incarnation: Incarnation, endpoint: &str, wanted: &mut Vec<Decision>) {
-    let known =
-        facts.record.cluster.incarnation == incarnation && facts.record.cluster.state == ClusterState::Ready;
+fn record_ready(
+    facts: &Facts,
+    incarnation: Incarnation,
+    endpoint: &str,
+    wanted: &mut Vec<Decision>,
+) {
+    let known = facts.record.cluster.incarnation == incarnation
+        && facts.record.cluster.state == ClusterState::Ready;
     if !known && facts.ready_recorded != Some(incarnation) {
         wanted.push(Decision::RecordReady { incarnation, endpoint: endpoint.to_owned() });
     }
@@ -213,10 +236,18 @@ fn jobs(facts: &Facts, wanted: &mut Vec<Decision>) {
         let known = facts.known_jobs.contains(&id);
         let job = facts.job_facts(id);
         match (job.cancel, live) {
-            (None, Some(_)) if !known && facts.record.lost_is_final && facts.begun_jobs.contains(&id) => {
-                wanted.push(Decision::EndJob { job: id, outcome: JobOutcome::Lost, why: lost(name) });
+            (None, Some(_))
+                if !known && facts.record.lost_is_final && facts.begun_jobs.contains(&id) =>
+            {
+                wanted.push(Decision::EndJob {
+                    job: id,
+                    outcome: JobOutcome::Lost,
+                    why: lost(name),
+                });
             }
-            (None, Some(incarnation)) if !known => wanted.push(Decision::Submit { job: id, incarnation }),
+            (None, Some(incarnation)) if !known => {
+                wanted.push(Decision::Submit { job: id, incarnation })
+            }
             (None, _) => {}
             (Some(reason), Some(incarnation)) if known && !job.cancel_sent => {
                 wanted.push(Decision::CancelJob { job: id, incarnation, reason });

@@ -30,13 +30,15 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
                 }
             }
             Cluster::Ready { incarnation, endpoint, .. } if ended => {
-                let adopt = Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() };
+                let adopt =
+                    Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() };
                 if !wanted.contains(&adopt) {
                     wanted.push(adopt);
                 }
             }
             _ if ended => {
-                let why = Failure::new(Reason::SavepointFailed, "the job ended before it was taken");
+                let why =
+                    Failure::new(Reason::SavepointFailed, "the job ended before it was taken");
                 wanted.push(Decision::RefuseSavepoint { wish: wish.clone(), why });
             }
             // The job is on its way to a cluster.

@@ -32,7 +32,11 @@ fn stored(name: &str) -> RecordedJob {
 }
 
 fn ended(name: &str, outcome: JobOutcome) -> RecordedJob {
-    let end = Some(RecordedJobEnd { outcome, message: format!("{name} broke"), leaves_checkpoints: false });
+    let end = Some(RecordedJobEnd {
+        outcome,
+        message: format!("{name} broke"),
+        leaves_checkpoints: false,
+    });
     RecordedJob { end, incarnation: Incarnation(1), submissions: 1, ..stored(name) }
 }
 

@@ -81,7 +81,8 @@ impl Artifacts for FetcherArtifacts {
         let fetched = fetched.await?;
         let artifact = fetched.artifact.unwrap_or_default();
         let digest = artifact.digest.parse::<Digest>();
-        let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
+        let digest =
+            digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
         // Where a directory is shared with the fetcher, the file lies where it was asked for.
         // Elsewhere the file is where the fetcher says.
         let linked = wanted.link_to.clone().filter(|path| path.exists());

@@ -70,7 +70,12 @@ pub struct ElectorElection {
 impl ElectorElection {
     /// A contender with the name `holder`. `lock_file` is the lock that main() and its descendants
     /// hold.
-    pub fn new(elector: elector::Election, clock: SharedClock, holder: String, lock_file: PathBuf) -> Self {
+    pub fn new(
+        elector: elector::Election,
+        clock: SharedClock,
+        holder: String,
+        lock_file: PathBuf,
+    ) -> Self {
         Self { elector, clock, holder, lock_file }
     }
 }
@@ -82,8 +87,9 @@ impl ElectorElection {
         let parent = self.lock_file.parent().map_or(Ok(()), |directory| {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
         });
-        let made =
-            parent.and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(&self.lock_file));
+        let made = parent.and_then(|()| {
+            std::fs::OpenOptions::new().create(true).append(true).open(&self.lock_file)
+        });
         if let Err(error) = made {
             tracing::warn!(
                 "without {} a successor waits for the end of the lease: {error}",
@@ -109,7 +115,8 @@ impl Election for ElectorElection {
         });
         let leadership = campaign.elected().await?;
         let (names, standbys) = watch::channel(Vec::new());
-        let observed = observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
+        let observed =
+            observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
         let observed = owned("standbys", trace::carry(observed));
         Ok(Box::new(Led { leadership, standbys, _observed: observed }))
     }

@@ -150,7 +150,12 @@ struct Running {
 impl TetheredEngine {
     /// An engine whose executable is looked for along `path`.
     pub fn new(tethers: Tethers, path: EnginePath) -> Self {
-        Self(Arc::new(Shared { tethers, path, state: Mutex::default(), ended: watch::Sender::default() }))
+        Self(Arc::new(Shared {
+            tethers,
+            path,
+            state: Mutex::default(),
+            ended: watch::Sender::default(),
+        }))
     }
 }
 
@@ -183,7 +188,8 @@ impl Shared {
             state.running = None;
         }
         if state.running.is_none() {
-            let attempt = state.attempt.clone().ok_or_else(|| PortError::away("describe was not started"))?;
+            let attempt =
+                state.attempt.clone().ok_or_else(|| PortError::away("describe was not started"))?;
             if self.has_ended(&attempt.fence) {
                 return Err(ended());
             }
@@ -348,7 +354,8 @@ async fn answers(describe: &Describe, clock: &SharedClock) -> PortResult<engine:
 
 /// The variables that are passed on from the runner's own environment.
 pub(super) fn inherited() -> BTreeMap<String, String> {
-    let named = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let named =
+        INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     named.chain(environment::of_engines()).chain(telemetry::variables()).collect()
 }
 

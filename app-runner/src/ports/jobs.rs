@@ -31,7 +31,12 @@ pub trait Jobs: Send + Sync {
         submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>>;
     /// Runs a stored graph. The cluster does not start a job again that it knows.
-    async fn submit(&self, fence: &EpochFence, incarnation: Incarnation, job: &Submission) -> PortResult<()>;
+    async fn submit(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        job: &Submission,
+    ) -> PortResult<()>;
     /// Asks a job to end. The cluster records the end.
     async fn cancel(
         &self,
@@ -106,10 +111,14 @@ impl Jobs for EngineJobs {
         submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>> {
         let endpoint: Endpoint = endpoint.parse().map_err(|error| {
-            PortError::refused(Reason::ClusterNotReady, format!("incarnation {incarnation}: {error}"))
+            PortError::refused(
+                Reason::ClusterNotReady,
+                format!("incarnation {incarnation}: {error}"),
+            )
         })?;
         let token = self.keyring.jobs(incarnation)?;
-        let channel = channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(token));
+        let channel =
+            channel::connect(self.transport.clone(), self.clock.clone(), endpoint, Some(token));
         let client = Client::new(channel, fence.clone());
         let known = client.adopt(incarnation, submitted).await?;
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(incarnation, client);
@@ -122,7 +131,9 @@ impl Jobs for EngineJobs {
         incarnation: Incarnation,
         job: &Submission,
     ) -> PortResult<()> {
-        self.client(incarnation)?.submit(job.job, &job.name, job.graph, job.graph_bytes, &job.own).await?;
+        self.client(incarnation)?
+            .submit(job.job, &job.name, job.graph, job.graph_bytes, &job.own)
+            .await?;
         Ok(())
     }
 

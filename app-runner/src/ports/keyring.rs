@@ -107,7 +107,9 @@ impl fmt::Debug for Keyring {
 fn unanswered(call: &str) -> PortError {
     PortError::refused(
         Reason::CredentialMissing,
-        format!("the store answered {call} without the tokens that a leader needs: it is of an older build"),
+        format!(
+            "the store answered {call} without the tokens that a leader needs: it is of an older build"
+        ),
     )
 }
 
@@ -119,7 +121,8 @@ mod tests {
     use super::*;
 
     fn fence(epoch: u64) -> EpochFence {
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
         EpochFence { application, epoch: Epoch(epoch) }
     }
 
@@ -137,12 +140,19 @@ mod tests {
     #[test]
     fn tokens_are_of_the_attempt_that_was_begun_last_and_of_no_other() {
         let keyring = Keyring::default();
-        assert_eq!(keyring.of_attempt(&fence(7)).unwrap_err().reason, Some(Reason::CredentialMissing));
+        assert_eq!(
+            keyring.of_attempt(&fence(7)).unwrap_err().reason,
+            Some(Reason::CredentialMissing)
+        );
         keyring.take_attempt(&fence(7), Incarnation(0), answered("")).unwrap();
         assert_eq!(keyring.of_attempt(&fence(7)).unwrap().execution.expose(), "execution");
         keyring.take_attempt(&fence(9), Incarnation(0), answered("")).unwrap();
         assert!(keyring.of_attempt(&fence(7)).is_err());
-        assert!(format!("{keyring:?} {:?}", keyring.of_attempt(&fence(9))).find("main-tether").is_none());
+        assert!(
+            format!("{keyring:?} {:?}", keyring.of_attempt(&fence(9)))
+                .find("main-tether")
+                .is_none()
+        );
     }
 
     #[test]

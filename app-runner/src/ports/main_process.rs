@@ -35,7 +35,11 @@ use shipping::Shipping;
 pub trait MainProcess: Send + Sync {
     /// Ends every tree of lower epochs on this host. After a success none of them lives. The answer
     /// is `true` when the earlier main() had ended by itself with exit code 0.
-    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool>;
+    async fn end_previous(
+        &self,
+        fence: &EpochFence,
+        previous: Option<&PreviousMain>,
+    ) -> PortResult<bool>;
     /// The endpoint where the tether of this attempt's main() will listen.
     fn tether_endpoint(&self, fence: &EpochFence) -> String;
     /// Starts main() under a tether, and ships its output from there on.
@@ -142,7 +146,12 @@ impl TetheredMain {
         let Tethers { places, run_as, .. } = &self.tethers;
         let becomes = run_as.as_ref().map(|run_as| {
             run_as.describe(&mut env);
-            run_as.identity(&places.state_mark(), &fence.application.to_string(), workspace::MAIN, &[])
+            run_as.identity(
+                &places.state_mark(),
+                &fence.application.to_string(),
+                workspace::MAIN,
+                &[],
+            )
         });
         env.extend(launch.environment.clone());
         env.insert("MAINSPRING_TOKEN_FILE".into(), at.token_file.to_string_lossy().into_owned());
@@ -153,20 +162,30 @@ impl TetheredMain {
             socket: at.sockets.join("main-0.tether.sock"),
             owner: self.tethers.keyring.of_attempt(fence)?.main_tether,
             grace_ms: 0,
-            lock_file: Some(self.tethers.places.application_work(&fence.application).join(MAIN_LOCK)),
+            lock_file: Some(
+                self.tethers.places.application_work(&fence.application).join(MAIN_LOCK),
+            ),
             lock_wait_ms: tether::default_lock_wait_ms(),
             becomes,
             yields: true,
             output_dir: at.output(),
             exit_file: at.control.join("main.exit"),
-            owner_mark: self.tethers.places.owner_mark(&fence.application, Kind::Attempt, fence.epoch.get()),
+            owner_mark: self.tethers.places.owner_mark(
+                &fence.application,
+                Kind::Attempt,
+                fence.epoch.get(),
+            ),
         })
     }
 }
 
 #[async_trait]
 impl MainProcess for TetheredMain {
-    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool> {
+    async fn end_previous(
+        &self,
+        fence: &EpochFence,
+        previous: Option<&PreviousMain>,
+    ) -> PortResult<bool> {
         let Tethers { places, clock, .. } = &self.tethers;
         let left = process_tree::kill_earlier_attempts(
             places,
@@ -175,8 +194,9 @@ impl MainProcess for TetheredMain {
             clock,
             KILL_WITHIN,
         );
-        let left =
-            left.await.map_err(|error| PortError::away(format!("cannot look for processes: {error}")))?;
+        let left = left
+            .await
+            .map_err(|error| PortError::away(format!("cannot look for processes: {error}")))?;
         if !left.is_empty() {
             let pids: Vec<String> = left.iter().map(|process| process.pid.to_string()).collect();
             return Err(PortError::away(format!("still alive: pid {}", pids.join(", "))));
@@ -205,7 +225,8 @@ impl MainProcess for TetheredMain {
         let tether = tether::spawn(&spec, mainspring, transport.clone(), clock.clone()).await;
         let tether = tether.map_err(|error| refused(error.to_string()))?;
         let owned = tether.own(true, deadline(&launch.lease)).await?;
-        let ownership = Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
+        let ownership =
+            Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
         let shipping = self.ship(tether.clone(), workspace::source(&launch.attempt.fence));
         Ok(Box::new(Running {
             tethers: self.tethers.clone(),
@@ -229,7 +250,9 @@ impl MainProcess for TetheredMain {
         };
         match process_tree::kill_marked(own, &self.tethers.clock, KILL_WITHIN).await {
             Ok(left) if left.is_empty() => {}
-            Ok(left) => tracing::error!("{} process(es) of the attempt live after SIGKILL", left.len()),
+            Ok(left) => {
+                tracing::error!("{} process(es) of the attempt live after SIGKILL", left.len())
+            }
             Err(error) => tracing::error!("cannot look for the attempt's processes: {error}"),
         }
     }
@@ -256,7 +279,9 @@ struct Running {
 
 impl Running {
     fn stderr_tail(&self) -> String {
-        let read = || output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default();
+        let read = || {
+            output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default()
+        };
         self.stderr_tail.get_or_init(read).clone()
     }
 }
@@ -272,7 +297,11 @@ impl LiveMain for Running {
         let stderr_tail = if exit.code == Some(0) { String::new() } else { self.stderr_tail() };
         let start_error = (!exit.start_error.is_empty()).then(|| exit.start_error.clone());
         Exited {
-            exit: MainExit { code: exit.code, signal: exit.signal, signal_sender: exit.signal_sender },
+            exit: MainExit {
+                code: exit.code,
+                signal: exit.signal,
+                signal_sender: exit.signal_sender,
+            },
             seen: exit.seen_by_owner,
             start_error,
             stderr_tail: stderr_tail.trim_end().to_owned(),

@@ -25,7 +25,8 @@ use jobgraph_store::blobs::memory::MemoryBlobs;
 use jobgraph_store::service::Service;
 use jobgraph_store::store::memory::MemoryMetadata;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Problem, Reason, api, job,
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Problem, Reason,
+    api, job,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -111,8 +112,11 @@ impl World {
         let blobs = MemoryBlobs::default();
         let metadata = Arc::new(MemoryMetadata::default());
         let store = Service::new(metadata, Arc::new(blobs.clone()), clock.clone());
-        let request =
-            api::SubmitRequest { request_id: "a wish".into(), spec: Some(spec), ..Default::default() };
+        let request = api::SubmitRequest {
+            request_id: "a wish".into(),
+            spec: Some(spec),
+            ..Default::default()
+        };
         let made = store.submit(request).await.expect("the spec can be submitted").application;
         let id = made.application_id.parse().expect("the record gives valid ids");
         Self {
@@ -274,7 +278,10 @@ impl Artifacts for World {
     ) -> PortResult<Fetched> {
         let uri = wanted.uri.expose();
         if uri.starts_with("/missing/") {
-            return Err(PortError::refused(Reason::ArtifactNotFound, format!("there is nothing at {uri}")));
+            return Err(PortError::refused(
+                Reason::ArtifactNotFound,
+                format!("there is nothing at {uri}"),
+            ));
         }
         let path = wanted.link_to.clone().unwrap_or_default();
         let bytes = Bytes::copy_from_slice(uri.as_bytes());
@@ -317,7 +324,12 @@ impl Engine for World {
         }
     }
 
-    async fn publish(&self, job: JobId, _manifest: job::Manifest, _own: &[JobId]) -> PortResult<()> {
+    async fn publish(
+        &self,
+        job: JobId,
+        _manifest: job::Manifest,
+        _own: &[JobId],
+    ) -> PortResult<()> {
         let id = job.to_string();
         let jobs = self.recorded().await.jobs;
         let job = jobs.into_iter().find(|job| job.job_id == id);

@@ -36,7 +36,11 @@ pub trait Substrate: Send + Sync {
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<ClusterNews>>>;
     /// Ends an incarnation. The answer names what could not be removed, one line each.
-    async fn teardown(&self, fence: &EpochFence, incarnation: Incarnation) -> PortResult<Vec<String>>;
+    async fn teardown(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> PortResult<Vec<String>>;
 }
 
 /// A cluster whose processes are ready.
@@ -140,7 +144,8 @@ impl Substrate for LifecycleSubstrate {
         traceparent: &str,
         deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
-        let progress = self.0.provision(fence, incarnation, plan.roles.clone(), traceparent).await?;
+        let progress =
+            self.0.provision(fence, incarnation, plan.roles.clone(), traceparent).await?;
         let mut progress = std::pin::pin!(progress);
         while let Some(item) = progress.next().await {
             let ready = match item? {
@@ -182,7 +187,11 @@ impl Substrate for LifecycleSubstrate {
         Ok(news.boxed())
     }
 
-    async fn teardown(&self, fence: &EpochFence, incarnation: Incarnation) -> PortResult<Vec<String>> {
+    async fn teardown(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> PortResult<Vec<String>> {
         Ok(self.0.teardown(fence, incarnation, TEARDOWN_GRACE).await?)
     }
 }

@@ -6,8 +6,8 @@ use proto::{Epoch, Incarnation, JobId, TriggerId, api, job, jobgraph};
 
 use crate::error::PortError;
 use crate::model::{
-    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster, RecordedJob,
-    RecordedJobEnd, RecordedMain, Wish,
+    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster,
+    RecordedJob, RecordedJobEnd, RecordedMain, Wish,
 };
 
 /// What decisions need of a record. A malformed id of a job or of a graph is refused. A value that
@@ -42,12 +42,16 @@ pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
 /// application, so the job would begin anew there, unless the application begins from a savepoint
 /// or allows a new beginning with `resubmit_lost`.
 pub fn lost_is_final(spec: &api::ApplicationSpec) -> bool {
-    let from_checkpoint = spec.program.as_ref().is_some_and(|program| !program.savepoint.is_empty());
+    let from_checkpoint =
+        spec.program.as_ref().is_some_and(|program| !program.savepoint.is_empty());
     spec.target == proto::target::STATIC && !spec.resubmit_lost && !from_checkpoint
 }
 
 /// One job with its id. `main_ended_at` decides whether the job ended before main() did.
-pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, RecordedJob), PortError> {
+pub fn job(
+    wire: &api::Job,
+    main_ended_at: Option<Timestamp>,
+) -> Result<(JobId, RecordedJob), PortError> {
     let malformed =
         |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
     let id: JobId = wire.job_id.parse().map_err(malformed)?;
@@ -73,10 +77,13 @@ pub fn job(wire: &api::Job, main_ended_at: Option<Timestamp>) -> Result<(JobId, 
 
 /// The directories where the committed output of a job waits for its final names.
 fn staged(wire: &api::Job) -> String {
-    let outputs =
-        wire.end.iter().filter_map(|end| end.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
-    let directories =
-        outputs.map(|output| format!("{}/{}", output.location.trim_end_matches('/'), output.staging));
+    let outputs = wire
+        .end
+        .iter()
+        .filter_map(|end| end.manifest.as_ref())
+        .flat_map(|manifest| &manifest.outputs);
+    let directories = outputs
+        .map(|output| format!("{}/{}", output.location.trim_end_matches('/'), output.staging));
     directories.collect::<Vec<_>>().join(", ")
 }
 
@@ -91,7 +98,11 @@ pub fn end(wire: &job::JobEnd) -> RecordedJobEnd {
         job::JobOutcome::Lost => JobOutcome::Lost,
         job::JobOutcome::Failed | job::JobOutcome::Unspecified => JobOutcome::Failed,
     };
-    RecordedJobEnd { outcome, message: wire.message.clone(), leaves_checkpoints: wire.leaves_checkpoints }
+    RecordedJobEnd {
+        outcome,
+        message: wire.message.clone(),
+        leaves_checkpoints: wire.leaves_checkpoints,
+    }
 }
 
 /// A job's outcome on the wire.

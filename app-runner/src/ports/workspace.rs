@@ -93,8 +93,14 @@ impl AttemptPlaces {
         let open = places.open();
         let doors = open.sockets(&fence.application, Kind::Attempt, fence.epoch.get());
         Self {
-            directory: open.application_work(&fence.application).join(format!("{ATTEMPT}{}", fence.epoch)),
-            token_file: if places.are_apart() { doors.join("token") } else { control.join("token") },
+            directory: open
+                .application_work(&fence.application)
+                .join(format!("{ATTEMPT}{}", fence.epoch)),
+            token_file: if places.are_apart() {
+                doors.join("token")
+            } else {
+                control.join("token")
+            },
             describe_token_file: control.join("describe.token"),
             sockets: places.sockets(&fence.application, Kind::Attempt, fence.epoch.get()),
             doors,
@@ -129,11 +135,14 @@ pub(super) fn rescue_output(
 ) -> Vec<String> {
     let outbox = Outbox::new(places);
     let mut errors = Vec::new();
-    for entry in fs::read_dir(places.application_work(application)).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(places.application_work(application)).into_iter().flatten().flatten()
+    {
         let name = entry.file_name();
-        let epoch =
-            name.to_str().and_then(|name| name.strip_prefix(ATTEMPT)?.strip_suffix(CONTROL)?.parse().ok());
-        let Some(epoch) = epoch.map(Epoch).filter(|epoch| below.is_none_or(|below| *epoch < below)) else {
+        let epoch = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(ATTEMPT)?.strip_suffix(CONTROL)?.parse().ok());
+        let Some(epoch) = epoch.map(Epoch).filter(|epoch| below.is_none_or(|below| *epoch < below))
+        else {
             continue;
         };
         let fence = EpochFence { application: application.clone(), epoch };
@@ -141,7 +150,9 @@ pub(super) fn rescue_output(
         match outbox.take(&source(&fence), &output) {
             Ok(false) => {}
             Ok(true) => tracing::info!("output of main() in attempt {epoch} waits to be shipped"),
-            Err(error) => errors.push(format!("{}: output is not in the record: {error}", output.display())),
+            Err(error) => {
+                errors.push(format!("{}: output is not in the record: {error}", output.display()))
+            }
         }
     }
     errors
@@ -166,7 +177,13 @@ impl LocalWorkspace {
 
     /// Makes a directory that processes of an application use. It is the runner's own, or, where
     /// such processes run as another user, it is given to `kind` of them.
-    fn open_directory(&self, path: &Path, of: &ApplicationRef, kind: &str, mode: u32) -> PortResult<()> {
+    fn open_directory(
+        &self,
+        path: &Path,
+        of: &ApplicationRef,
+        kind: &str,
+        mode: u32,
+    ) -> PortResult<()> {
         if !self.places.are_apart() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             return made.map_err(about("make the directory", path));
@@ -199,7 +216,9 @@ impl LocalWorkspace {
             if let Ok(epoch) = rest.trim_end_matches(CONTROL).parse() {
                 let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
                 let output = AttemptPlaces::new(&self.places, &fence).output();
-                if rest.ends_with(CONTROL) && output::segments(&output).is_ok_and(|kept| !kept.is_empty()) {
+                if rest.ends_with(CONTROL)
+                    && output::segments(&output).is_ok_and(|kept| !kept.is_empty())
+                {
                     // The output could not be saved, which `rescue_output` has said, so its
                     // directory stays.
                     continue;
@@ -228,7 +247,12 @@ pub(super) const MAIN: &str = "main";
 const ALL: &str = "";
 
 /// Opens an existing file or directory to main() alone, where main() runs as another user.
-pub fn give_to_main(places: &Places, application: &ApplicationRef, path: &Path, mode: u32) -> PortResult<()> {
+pub fn give_to_main(
+    places: &Places,
+    application: &ApplicationRef,
+    path: &Path,
+    mode: u32,
+) -> PortResult<()> {
     if !places.are_apart() {
         return Ok(());
     }
@@ -261,9 +285,10 @@ impl Workspace for LocalWorkspace {
             }
         }
         let tokens = self.keyring.of_attempt(fence)?;
-        for (token, file) in
-            [(&tokens.execution, &attempt.token_file), (&tokens.describe, &attempt.describe_token_file)]
-        {
+        for (token, file) in [
+            (&tokens.execution, &attempt.token_file),
+            (&tokens.describe, &attempt.describe_token_file),
+        ] {
             token.write_file(file).map_err(|error| PortError::away(error.to_string()))?;
         }
         give_to_main(&self.places, application, &attempt.token_file, 0o640)?;
@@ -335,7 +360,8 @@ impl Workspace for LocalWorkspace {
         {
             leftovers.push(format!("{}: {error}", work.join(ARTIFACTS).display()));
         }
-        leftovers.extend(self.remove_attempts(application, &self.places.application_work(application)));
+        leftovers
+            .extend(self.remove_attempts(application, &self.places.application_work(application)));
         leftovers
     }
 
@@ -345,7 +371,8 @@ impl Workspace for LocalWorkspace {
         let sources = outbox.sources().unwrap_or_default().into_iter().filter(own);
         let line = |source: LogSource| {
             let place = outbox.directory_of(&source).unwrap_or_default();
-            let (role, number) = (if source.role == "main" { "main()" } else { &source.role }, source.number);
+            let (role, number) =
+                (if source.role == "main" { "main()" } else { &source.role }, source.number);
             format!(
                 "output of {role} {number} that is not in the record yet and follows from {}",
                 place.display()
@@ -404,7 +431,8 @@ mod tests {
     fn workspace() -> (tempfile::TempDir, LocalWorkspace, EpochFence) {
         let directory = tempfile::tempdir().unwrap();
         let workspace = LocalWorkspace::new(Places::new(directory.path()), Keyring::default());
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
         let fence = EpochFence { application, epoch: Epoch(7) };
         workspace.begun(&fence);
         (directory, workspace, fence)
@@ -420,8 +448,13 @@ mod tests {
         fs::create_dir(work.join("contender-0")).unwrap();
         assert!(AttemptPlaces::new(&workspace.places, &fence).token_file.exists());
         assert_eq!(workspace.remove(&fence.application).await, Vec::<String>::new());
-        let left: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 2, "the contender's directory, and the lock for the next campaign: {left:?}");
+        let left: Vec<_> =
+            fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(
+            left.len(),
+            2,
+            "the contender's directory, and the lock for the next campaign: {left:?}"
+        );
         fs::remove_dir(work.join("contender-0")).unwrap();
         workspace.forget(&fence.application).await;
         assert!(!work.exists());
@@ -475,12 +508,18 @@ mod tests {
     async fn bytes_of_another_digest_never_get_the_files_name() {
         let (_state, workspace, fence) = workspace();
         let path = workspace.prepare(&fence).await.unwrap().join("main");
-        let chunks =
-            || stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))]).boxed();
-        let refused = workspace.write(&path, Digest::of(b"other"), true, chunks()).await.unwrap_err();
+        let chunks = || {
+            stream::iter([Ok(Bytes::from_static(b"#!/bin/")), Ok(Bytes::from_static(b"sh\n"))])
+                .boxed()
+        };
+        let refused =
+            workspace.write(&path, Digest::of(b"other"), true, chunks()).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::DataCorrupt));
         assert!(!path.exists());
-        assert_eq!(workspace.write(&path, Digest::of(b"#!/bin/sh\n"), true, chunks()).await.unwrap(), 10);
+        assert_eq!(
+            workspace.write(&path, Digest::of(b"#!/bin/sh\n"), true, chunks()).await.unwrap(),
+            10
+        );
         assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");
     }
 }

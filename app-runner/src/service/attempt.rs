@@ -53,7 +53,8 @@ impl Attempt {
         let holder = identity.holder.clone();
         // The tasks end with this attempt, not with the process.
         let tasks = TaskSet::new(Shutdown::new(), ports.clock.clone());
-        let shared = Shared::new(ports.clone(), holder, fence, begun, standing, sender, tasks.handle());
+        let shared =
+            Shared::new(ports.clone(), holder, fence, begun, standing, sender, tasks.handle());
         Self {
             shared: Arc::new(shared),
             facts,
@@ -68,7 +69,11 @@ impl Attempt {
 
     /// Runs until the attempt is over, or until one of its tasks failed, whose name is in the
     /// error. Everything of the attempt that is under way is cut off then.
-    pub(super) async fn run(mut self, front: Arc<dyn Front>, shutdown: Shutdown) -> PortResult<Leave> {
+    pub(super) async fn run(
+        mut self,
+        front: Arc<dyn Front>,
+        shutdown: Shutdown,
+    ) -> PortResult<Leave> {
         self.span = tracing::Span::current();
         turning(&mut self.turns, open(&self.shared, front)).await?;
         self.watch(watchers::all(&self.shared, shutdown));
@@ -154,7 +159,9 @@ impl Attempt {
         let (decision, facts) = match done {
             Ok(done) => done,
             Err(error) if error.is_cancelled() => return Ok(()),
-            Err(error) => return Err(PortError::away(format!("a step of the attempt failed: {error}"))),
+            Err(error) => {
+                return Err(PortError::away(format!("a step of the attempt failed: {error}")));
+            }
         };
         tracing::debug!(?decision, facts = facts.len(), "done");
         // What a step told on its way came before its end. Without these facts the step might seem

@@ -126,7 +126,11 @@ impl Execution {
 
     /// Executes one job and answers until the job has ended. The job goes on when the program does
     /// not listen any more.
-    pub async fn execute(&self, call: Call, entered: Entered) -> PortResult<mpsc::Receiver<Answer>> {
+    pub async fn execute(
+        &self,
+        call: Call,
+        entered: Entered,
+    ) -> PortResult<mpsc::Receiver<Answer>> {
         let digest = verified(&call)?;
         self.check_open()?;
         let (job, accepted) = self.store(&call, &entered, digest).await?;
@@ -221,19 +225,34 @@ impl Execution {
         }
         shared.asked_for(&call.name, job);
         shared.tell(Fact::JobStored { job, stored: Box::new(recorded) }).await;
-        Ok((job, runner::Accepted { job_id: known.job_id, name: known.name, found: stored.found, warning }))
+        Ok((
+            job,
+            runner::Accepted {
+                job_id: known.job_id,
+                name: known.name,
+                found: stored.found,
+                warning,
+            },
+        ))
     }
 
     /// Refuses a call whose files are not in the payloads.
     async fn check_files(&self, digests: &[String]) -> PortResult<()> {
-        let digests: Vec<Digest> = digests.iter().filter_map(|digest| digest.parse().ok()).collect();
+        let digests: Vec<Digest> =
+            digests.iter().filter_map(|digest| digest.parse().ok()).collect();
         let present = self.shared.ports.payloads.present(&digests).await?;
-        let missing: Vec<String> =
-            digests.iter().filter(|digest| !present.contains(digest)).map(Digest::to_string).collect();
+        let missing: Vec<String> = digests
+            .iter()
+            .filter(|digest| !present.contains(digest))
+            .map(Digest::to_string)
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let text = format!("the graph needs files that were not put, or not lately: {}", missing.join(", "));
+        let text = format!(
+            "the graph needs files that were not put, or not lately: {}",
+            missing.join(", ")
+        );
         Err(PortError::refused(Reason::PayloadMissing, text))
     }
 
@@ -281,7 +300,8 @@ impl Execution {
         last: &mut Option<job::Progress>,
         answers: Option<&mpsc::Sender<Answer>>,
     ) -> PortResult<Option<State>> {
-        let (mut record, mut progress) = (self.shared.record.subscribe(), self.shared.progress.subscribe());
+        let (mut record, mut progress) =
+            (self.shared.record.subscribe(), self.shared.progress.subscribe());
         let over = || PortError::away("this attempt is over; the next leader answers");
         loop {
             if let Some(end) = settled(&record.borrow_and_update(), job) {
@@ -307,24 +327,26 @@ impl Execution {
     ) -> PortResult<BoxStream<'static, PortResult<runner::WatchJobResponse>>> {
         self.known(job).await?;
         let this = self.clone();
-        let states = stream::unfold((this, None, false), move |(this, mut last, ended)| async move {
-            if ended {
-                return None;
-            }
-            let answer = match this.next_state(job, &mut last, None).await {
-                Ok(Some(State::Progress(progress))) => {
-                    Ok(runner::WatchJobResponse { status: Some(this.status(job, Some(progress))), end: None })
+        let states =
+            stream::unfold((this, None, false), move |(this, mut last, ended)| async move {
+                if ended {
+                    return None;
                 }
-                Ok(Some(State::Ended(end))) => {
-                    let status = Some(this.status(job, end.progress));
-                    Ok(runner::WatchJobResponse { status, end: Some(end) })
-                }
-                Ok(None) => return None,
-                Err(error) => Err(error),
-            };
-            let ended = answer.as_ref().map_or(true, |answer| answer.end.is_some());
-            Some((answer, (this, last, ended)))
-        });
+                let answer = match this.next_state(job, &mut last, None).await {
+                    Ok(Some(State::Progress(progress))) => Ok(runner::WatchJobResponse {
+                        status: Some(this.status(job, Some(progress))),
+                        end: None,
+                    }),
+                    Ok(Some(State::Ended(end))) => {
+                        let status = Some(this.status(job, end.progress));
+                        Ok(runner::WatchJobResponse { status, end: Some(end) })
+                    }
+                    Ok(None) => return None,
+                    Err(error) => Err(error),
+                };
+                let ended = answer.as_ref().map_or(true, |answer| answer.end.is_some());
+                Some((answer, (this, last, ended)))
+            });
         Ok(states.boxed())
     }
 
@@ -335,7 +357,12 @@ impl Execution {
             Some(api::JobState::Running) => engine::EngineJobState::Running,
             _ => engine::EngineJobState::Starting,
         };
-        engine::JobStatus { job_id: job.to_string(), state: state.into(), progress, ..Default::default() }
+        engine::JobStatus {
+            job_id: job.to_string(),
+            state: state.into(),
+            progress,
+            ..Default::default()
+        }
     }
 
     /// Asks a job to end.
@@ -361,7 +388,10 @@ impl Execution {
     }
 
     /// The rows that an ended job brought back.
-    pub async fn read_result(&self, job: JobId) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
+    pub async fn read_result(
+        &self,
+        job: JobId,
+    ) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
         let mut known = self.known(job).await?;
         if known.end.is_none() {
             self.shared.refresh().await?;
@@ -378,12 +408,17 @@ impl Execution {
             return Err(PortError::refused(Reason::ResultNone, text));
         }
         let digest = end.result_digest.parse::<Digest>();
-        let digest = digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
+        let digest =
+            digest.map_err(|error| PortError::refused(Reason::IdMalformed, error.to_string()))?;
         self.shared.patiently("read a result", || self.shared.ports.payloads.get(digest)).await
     }
 
     /// One `once` step: reads the value of its key, or keeps this value if there is none.
-    pub async fn journal(&self, key: &str, value: Option<Bytes>) -> PortResult<jobgraph::JournalResponse> {
+    pub async fn journal(
+        &self,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> PortResult<jobgraph::JournalResponse> {
         let shared = &self.shared;
         shared
             .patiently("keep a once() value", || {
@@ -500,18 +535,21 @@ fn check_named(name: &str, ordinal: u32, overlapped: bool) -> PortResult<()> {
 }
 
 fn other_name(call_id: &str, OtherName(known): &OtherName) -> PortError {
-    let text = format!("call id {call_id:?} is that of a job named {known:?}: choose one per execute()");
+    let text =
+        format!("call id {call_id:?} is that of a job named {known:?}: choose one per execute()");
     PortError::refused(Reason::RequestInvalid, text)
 }
 
 fn verified(call: &Call) -> PortResult<Digest> {
     let said = call.graph_digest.parse::<Digest>();
-    let said = said.map_err(|error| PortError::refused(Reason::GraphDigestMismatch, error.to_string()))?;
+    let said =
+        said.map_err(|error| PortError::refused(Reason::GraphDigestMismatch, error.to_string()))?;
     let is = Digest::of(&call.graph);
     if said == is {
         return Ok(is);
     }
-    let text = format!("the graph's {} bytes have digest {is}, the header says {said}", call.graph.len());
+    let text =
+        format!("the graph's {} bytes have digest {is}, the header says {said}", call.graph.len());
     Err(PortError::refused(Reason::GraphDigestMismatch, text))
 }
 

@@ -24,20 +24,29 @@ pub(super) struct Begun {
 }
 
 /// Begins an attempt and keeps its tokens. A repeat by the same holder changes nothing.
-pub(super) async fn begin(ports: &Ports, fence: &EpochFence, holder: &str, cause: &str) -> PortResult<Begun> {
+pub(super) async fn begin(
+    ports: &Ports,
+    fence: &EpochFence,
+    holder: &str,
+    cause: &str,
+) -> PortResult<Begun> {
     let holder = Holder::new(holder, std::process::id());
     let begun = ports.record.begin_attempt(fence, &holder, cause).await?;
     let is_clean = match begun.disposition() {
         jobgraph::Disposition::Clean => true,
-        jobgraph::Disposition::Fresh | jobgraph::Disposition::Resume | jobgraph::Disposition::Dirty => false,
+        jobgraph::Disposition::Fresh
+        | jobgraph::Disposition::Resume
+        | jobgraph::Disposition::Dirty => false,
         jobgraph::Disposition::Unspecified => {
-            let text = "the store answered BeginAttempt with a disposition that this build does not know";
+            let text =
+                "the store answered BeginAttempt with a disposition that this build does not know";
             return Err(PortError::refused(Reason::Internal, text));
         }
     };
     let record = Arc::new(begun.record.unwrap_or_default());
     if !is_clean {
-        let cluster = record.application.as_ref().and_then(|application| application.cluster.as_ref());
+        let cluster =
+            record.application.as_ref().and_then(|application| application.cluster.as_ref());
         let recorded = Incarnation(cluster.map_or(0, |cluster| cluster.incarnation));
         ports.keyring.take_attempt(fence, recorded, begun.tokens)?;
     }
@@ -107,7 +116,9 @@ pub(super) type OrRefused<T, R> = Result<T, (R, PortError)>;
 
 /// Takes a refusal of the operation's own for an answer, so that only the errors that any call may
 /// meet are left as errors.
-pub(super) fn or_refused<T, R: Refused + Copy>(answer: Answer<T, R>) -> PortResult<OrRefused<T, R>> {
+pub(super) fn or_refused<T, R: Refused + Copy>(
+    answer: Answer<T, R>,
+) -> PortResult<OrRefused<T, R>> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
         Err(error) => match error {

@@ -18,7 +18,11 @@ pub(super) fn backoff() -> Backoff {
 
 /// Repeats a call until it is answered with a result or a refusal. The bound is the caller's: the
 /// driver drops the call with the attempt, or when the step is not wanted any more.
-pub(super) async fn patiently<T, E, F, Fut>(clock: &SharedClock, what: &str, mut call: F) -> PortResult<T>
+pub(super) async fn patiently<T, E, F, Fut>(
+    clock: &SharedClock,
+    what: &str,
+    mut call: F,
+) -> PortResult<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, E>>,

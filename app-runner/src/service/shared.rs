@@ -81,8 +81,11 @@ impl Shared {
         tasks: Tasks,
     ) -> Self {
         let Begun { record, secrets, .. } = begun;
-        let spec =
-            record.application.as_ref().and_then(|application| application.spec.clone()).unwrap_or_default();
+        let spec = record
+            .application
+            .as_ref()
+            .and_then(|application| application.spec.clone())
+            .unwrap_or_default();
         Self {
             ports,
             holder,
@@ -125,8 +128,9 @@ impl Shared {
 
     /// Keeps a record unless a newer one is kept.
     pub(super) fn keep_record(&self, newer: &Arc<jobgraph::Record>) {
-        let revision =
-            |record: &jobgraph::Record| record.application.as_ref().map_or(0, |known| known.revision);
+        let revision = |record: &jobgraph::Record| {
+            record.application.as_ref().map_or(0, |known| known.revision)
+        };
         self.record.send_if_modified(|kept| {
             let replace = revision(newer) >= revision(kept);
             if replace {
@@ -187,7 +191,9 @@ impl Shared {
 
     /// Reads the record anew: its watch shows a write a moment after the writer was answered.
     pub(super) async fn refresh(&self) -> PortResult<()> {
-        let record = self.patiently("read the record", || self.ports.record.read(self.application())).await?;
+        let record = self
+            .patiently("read the record", || self.ports.record.read(self.application()))
+            .await?;
         self.keep_record(&Arc::new(record));
         Ok(())
     }
@@ -261,7 +267,9 @@ impl Shared {
     /// Whether `text` differs from what was said about `subject` last. What fails and is tried
     /// again is said once, not once a try.
     pub(super) fn is_news(&self, subject: &str, text: &str) -> bool {
-        lock(&self.complaints).insert(subject.to_owned(), text.to_owned()).is_none_or(|said| said != text)
+        lock(&self.complaints)
+            .insert(subject.to_owned(), text.to_owned())
+            .is_none_or(|said| said != text)
     }
 
     /// The trace context of the execute() that asked for a job in this attempt.
@@ -294,7 +302,8 @@ impl Shared {
     /// Whether savepoints are wished for under this request id, as far as the latest record says.
     pub(super) fn is_wished(&self, request_id: &str) -> bool {
         let record = self.record.borrow();
-        let desired = record.application.iter().filter_map(|application| application.desired.as_ref());
+        let desired =
+            record.application.iter().filter_map(|application| application.desired.as_ref());
         desired.flat_map(|desired| &desired.savepoints).any(|wish| wish.request_id == request_id)
     }
 

@@ -47,7 +47,10 @@ where
 fn spec() -> api::ApplicationSpec {
     api::ApplicationSpec {
         application_id: "orders".into(),
-        program: Some(api::Program { uri: "/programs/daily.sql".into(), ..api::Program::default() }),
+        program: Some(api::Program {
+            uri: "/programs/daily.sql".into(),
+            ..api::Program::default()
+        }),
         engine: "memory".into(),
         ..api::ApplicationSpec::default()
     }
@@ -56,7 +59,9 @@ fn spec() -> api::ApplicationSpec {
 /// Starts a contender; the handle answers its exit code.
 fn contend(world: &World, holder: &str) -> tokio::task::JoinHandle<Result<u8, PortError>> {
     let identity = Identity { application: world.application(), holder: holder.to_owned() };
-    tokio::spawn(Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new()).run())
+    tokio::spawn(
+        Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new()).run(),
+    )
 }
 
 /// Bounds a wait, because nothing in these tests takes long: a wait that hangs is a failure with a
@@ -76,7 +81,11 @@ async fn execute(execution: &Execution, name: &str) -> Result<JobEnd, PortError>
     execute_graph(execution, name, name.as_bytes()).await
 }
 
-async fn execute_graph(execution: &Execution, name: &str, graph: &[u8]) -> Result<JobEnd, PortError> {
+async fn execute_graph(
+    execution: &Execution,
+    name: &str,
+    graph: &[u8],
+) -> Result<JobEnd, PortError> {
     let call_id = format!("{name}-{:p}", graph.as_ptr());
     let entered = execution.enter(&call_id, name)?;
     let call = Call {

@@ -34,7 +34,9 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::Describe => bring_up::describe(shared).await,
         Decision::BeginCluster { cause, deaths } => cluster::begin(shared, cause, *deaths).await,
         Decision::Provision { incarnation } => cluster::provision(shared, *incarnation).await,
-        Decision::Adopt { incarnation, endpoint } => cluster::adopt(shared, *incarnation, endpoint).await,
+        Decision::Adopt { incarnation, endpoint } => {
+            cluster::adopt(shared, *incarnation, endpoint).await
+        }
         Decision::RecordReady { incarnation, endpoint } => {
             cluster::record_ready(shared, *incarnation, endpoint).await
         }
@@ -45,7 +47,9 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::CancelJob { job, incarnation, reason } => {
             jobs::cancel(shared, *job, *incarnation, reason).await
         }
-        Decision::Savepoint { wish, incarnation } => savepoints::take(shared, wish, *incarnation).await,
+        Decision::Savepoint { wish, incarnation } => {
+            savepoints::take(shared, wish, *incarnation).await
+        }
         Decision::RefuseSavepoint { wish, why } => savepoints::refuse(shared, wish, why).await,
         Decision::CancelBound { .. } => Ok(jobs::cancel_bound(shared).await),
         Decision::EndJob { job, outcome, why } => jobs::end(shared, *job, *outcome, why).await,
@@ -82,7 +86,9 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
             vec![Fact::Leave(Leave::Superseded)]
         }
         // A damaged record stays damaged, however often it is read.
-        PortErrorKind::Refused if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() => {
+        PortErrorKind::Refused
+            if error.reason == Some(Reason::DataCorrupt) && !shared.has_ended() =>
+        {
             vec![Fact::Refused(error.failure(Reason::DataCorrupt))]
         }
         PortErrorKind::Refused if error.is_about_the_caller() => {
@@ -99,7 +105,9 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 
 /// The record as it is now, for a decision that rested on an older one.
 async fn read_again(shared: &Shared) -> Vec<Fact> {
-    let read = shared.patiently("read the record", || shared.ports.record.read(shared.application())).await;
+    let read = shared
+        .patiently("read the record", || shared.ports.record.read(shared.application()))
+        .await;
     match read.and_then(|record| {
         let record = Arc::new(record);
         shared.keep_record(&record);

@@ -11,7 +11,11 @@ use crate::ports::Ports;
 use crate::ports::artifacts::Wanted;
 
 /// Fetches all artifacts into the cache. The leader's own fetch reports what fails here.
-pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc<jobgraph::Record>) {
+pub(super) async fn fetch(
+    ports: Ports,
+    application: ApplicationRef,
+    record: Arc<jobgraph::Record>,
+) {
     let Some(known) = record.application.as_ref() else { return };
     if known.terminal {
         return;
@@ -28,10 +32,16 @@ pub(super) async fn fetch(ports: Ports, application: ApplicationRef, record: Arc
                 .iter()
                 .find(|pinned| pinned.uri == *uri)
                 .map_or(digest, |pinned| &pinned.digest);
-            Wanted { uri: uri.clone().into(), digest: pinned.parse().ok(), link_to: None, executable: false }
+            Wanted {
+                uri: uri.clone().into(),
+                digest: pinned.parse().ok(),
+                link_to: None,
+                executable: false,
+            }
         })
         .collect();
-    let fetches = wanted.iter().map(|wanted| ports.artifacts.fetch(&application, wanted, &activity));
+    let fetches =
+        wanted.iter().map(|wanted| ports.artifacts.fetch(&application, wanted, &activity));
     for error in futures::future::join_all(fetches).await.into_iter().filter_map(Result::err) {
         tracing::debug!("warming up: {error}");
     }

@@ -79,9 +79,9 @@ async fn record(shared: Arc<Shared>) {
         match shared.ports.record.watch(shared.application()).await {
             Ok(mut changes) => {
                 while let Some(change) = changes.next().await {
-                    let Ok(record) =
-                        change.inspect_err(|error| tracing::debug!("the watch of the record broke: {error}"))
-                    else {
+                    let Ok(record) = change.inspect_err(|error| {
+                        tracing::debug!("the watch of the record broke: {error}")
+                    }) else {
                         break;
                     };
                     backoff.reset();
@@ -89,7 +89,9 @@ async fn record(shared: Arc<Shared>) {
                     shared.keep_record(&record);
                     match view::record(&record) {
                         Ok(record) => shared.tell(Fact::Record(Box::new(record))).await,
-                        Err(error) => tracing::error!("the record cannot be read by this build: {error}"),
+                        Err(error) => {
+                            tracing::error!("the record cannot be read by this build: {error}")
+                        }
                     }
                 }
             }
@@ -165,7 +167,12 @@ async fn beats(shared: Arc<Shared>) {
                         job_id: job.to_string(),
                         progress: Some(*progress),
                         checkpoint: None,
-                        last_failure: shared.failures.borrow().get(job).cloned().unwrap_or_default(),
+                        last_failure: shared
+                            .failures
+                            .borrow()
+                            .get(job)
+                            .cloned()
+                            .unwrap_or_default(),
                     })
                     .collect(),
                 activity: shared.activity.borrow().clone(),
@@ -174,7 +181,9 @@ async fn beats(shared: Arc<Shared>) {
             Some((beat, (shared, false)))
         });
         match leading::beat(&shared.ports, &shared.fence, beats.boxed()).await {
-            Err(error) if error.is_superseded() => return shared.tell(Fact::Leave(Leave::Superseded)).await,
+            Err(error) if error.is_superseded() => {
+                return shared.tell(Fact::Leave(Leave::Superseded)).await;
+            }
             Err(error) => tracing::debug!("the beat broke: {error}"),
             Ok(()) => {}
         }
@@ -239,10 +248,17 @@ async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
                     let (Ok(job), Some(progress)) = (status.job_id.parse(), status.progress) else {
                         continue;
                     };
-                    shared.progress.send_if_modified(|all| all.insert(job, progress) != Some(progress));
+                    shared
+                        .progress
+                        .send_if_modified(|all| all.insert(job, progress) != Some(progress));
                     if status.state() == EngineJobState::Lost {
                         if !view::lost_is_final(&shared.spec) {
-                            restarted(&shared, job, "its cluster has lost it; it is submitted again").await;
+                            restarted(
+                                &shared,
+                                job,
+                                "its cluster has lost it; it is submitted again",
+                            )
+                            .await;
                         }
                         shared.tell(Fact::JobDenied { job, incarnation }).await;
                     }
@@ -251,7 +267,9 @@ async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
                     }
                 }
             }
-            Err(error) => tracing::debug!("jobs of incarnation {incarnation} cannot be watched: {error}"),
+            Err(error) => {
+                tracing::debug!("jobs of incarnation {incarnation} cannot be watched: {error}")
+            }
         }
         shared.ports.clock.sleep(backoff.next_delay()).await;
     }

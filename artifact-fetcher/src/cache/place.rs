@@ -28,10 +28,9 @@ pub fn place(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
 /// executable and is not.
 pub fn point_to(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
     let runs = fs::metadata(source)?.mode() & EXECUTABLE != 0;
-    in_one_step(
-        target,
-        |new| if executable && !runs { copy(source, new, true) } else { symlink(source, new) },
-    )
+    in_one_step(target, |new| {
+        if executable && !runs { copy(source, new, true) } else { symlink(source, new) }
+    })
 }
 
 fn copy(source: &Path, target: &Path, executable: bool) -> io::Result<()> {
@@ -60,8 +59,9 @@ fn in_one_step(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io:
 }
 
 fn beside(target: &Path) -> io::Result<PathBuf> {
-    let name =
-        target.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
+    let name = target
+        .file_name()
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
     let mut new = std::ffi::OsString::from(".placing-");
     new.push(name);
     Ok(target.with_file_name(new))
@@ -69,7 +69,9 @@ fn beside(target: &Path) -> io::Result<PathBuf> {
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory => {
+        Err(error)
+            if error.kind() != ErrorKind::NotFound && error.kind() != ErrorKind::NotADirectory =>
+        {
             Err(error)
         }
         _ => Ok(()),

@@ -33,7 +33,8 @@ pub(super) fn recover(directory: &Path) -> io::Result<()> {
         let path = entry?.path();
         let whole = path.extension() == Some(OsStr::new("json"));
         let blob = path.file_stem().is_some_and(|hex| blobs.join(hex).exists());
-        let readable = || fs::read(&path).is_ok_and(|bytes| serde_json::from_slice::<Facts>(&bytes).is_ok());
+        let readable =
+            || fs::read(&path).is_ok_and(|bytes| serde_json::from_slice::<Facts>(&bytes).is_ok());
         if !(whole && blob && readable()) {
             fs::remove_file(&path)?;
         }
@@ -41,7 +42,8 @@ pub(super) fn recover(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(&blobs)? {
         let entry = entry?;
         let name = entry.file_name();
-        let digest: Option<Digest> = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let digest: Option<Digest> =
+            name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
         let Some(digest) = digest else { continue };
         let facts = directory.join("facts").join(format!("{}.json", digest.to_hex()));
         if !facts.exists() {

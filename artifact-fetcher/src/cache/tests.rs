@@ -80,7 +80,10 @@ fn an_executable_is_a_copy_so_that_the_blob_keeps_its_mode() {
     assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o755);
     assert_eq!(fs::metadata(cache.path(digest)).unwrap().mode() & 0o777, 0o444);
     place(&cache.path(digest), &target, false).unwrap();
-    assert_eq!(fs::metadata(&target).unwrap().ino(), fs::metadata(cache.path(digest)).unwrap().ino());
+    assert_eq!(
+        fs::metadata(&target).unwrap().ino(),
+        fs::metadata(cache.path(digest)).unwrap().ino()
+    );
 }
 
 #[test]
@@ -90,7 +93,8 @@ fn a_blob_whose_facts_were_lost_is_taken_up_again_and_digested_before_it_is_give
         let (cache, _) = cache(directory.path(), 100);
         (kept(&cache, b"lost"), kept(&cache, b"cut"), kept(&cache, b"bad"))
     };
-    let facts = |digest: Digest| directory.path().join("facts").join(format!("{}.json", digest.to_hex()));
+    let facts =
+        |digest: Digest| directory.path().join("facts").join(format!("{}.json", digest.to_hex()));
     fs::remove_file(facts(lost)).unwrap();
     fs::write(facts(cut), b"{\"digest\":").unwrap();
     fs::write(facts(cut).with_extension("new-7"), b"").unwrap();
@@ -121,9 +125,15 @@ fn a_cache_that_another_fetcher_has_open_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (first, clock) = cache(directory.path(), 100);
     let half = first.incoming().unwrap();
-    let Err(refused) = Cache::open(directory.path(), 100, clock.clone()) else { panic!("opened twice") };
+    let Err(refused) = Cache::open(directory.path(), 100, clock.clone()) else {
+        panic!("opened twice")
+    };
     assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
-    assert_eq!(fs::read_dir(directory.path().join("incoming")).unwrap().count(), 1, "its files were removed");
+    assert_eq!(
+        fs::read_dir(directory.path().join("incoming")).unwrap().count(),
+        1,
+        "its files were removed"
+    );
     drop((half, first));
     Cache::open(directory.path(), 100, clock).unwrap();
 }
@@ -171,7 +181,8 @@ fn placing_replaces_in_one_step_and_leaves_nothing_beside_it() {
     fs::create_dir(work.join("directory")).unwrap();
     place(&cache.path(digest), &work.join("directory"), false).unwrap_err();
     place(&cache.path(digest), &work.join("none/app"), false).unwrap_err();
-    let mut names: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["app", "directory"]);
 }

@@ -25,7 +25,12 @@ impl Fetcher {
     /// Reads `length` bytes (0: all) from `offset` on. A whole artifact is digested while it is
     /// read, and its last part is held back until the digest is right; for a range the whole
     /// artifact is digested first. A damaged artifact is an error and is dropped from the cache.
-    pub async fn read(&self, digest: Digest, offset: u64, length: u64) -> Result<Parts, FetchError> {
+    pub async fn read(
+        &self,
+        digest: Digest,
+        offset: u64,
+        length: u64,
+    ) -> Result<Parts, FetchError> {
         let cache = self.inner.cache.clone();
         let kept = self.blocking(move |cache| cache.unverified(digest)).await?;
         let kept = kept.ok_or(FetchError::NotCached(digest))?;
@@ -57,11 +62,12 @@ impl Fetcher {
 }
 
 fn range(file: File, length: u64, kept: Kept) -> Parts {
-    let parts = futures::stream::try_unfold((file, length, kept), |(mut file, left, kept)| async move {
-        let part = part(&mut file, left).await?;
-        let left = left - part.len() as u64;
-        Ok((!part.is_empty()).then_some((part, (file, left, kept))))
-    });
+    let parts =
+        futures::stream::try_unfold((file, length, kept), |(mut file, left, kept)| async move {
+            let part = part(&mut file, left).await?;
+            let left = left - part.len() as u64;
+            Ok((!part.is_empty()).then_some((part, (file, left, kept))))
+        });
     parts.boxed()
 }
 

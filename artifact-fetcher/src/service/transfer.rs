@@ -76,7 +76,8 @@ pub(super) async fn run(
                     incoming.reserve(size).map_err(disk)?;
                 }
                 validator.clone_from(&opened.validator);
-                let (back, outcome) = receive(inner, incoming, opened, progress, deadline, tell).await?;
+                let (back, outcome) =
+                    receive(inner, incoming, opened, progress, deadline, tell).await?;
                 incoming = back;
                 match outcome {
                     Ok(()) => return keep(inner, location, expected, incoming).await,
@@ -160,7 +161,11 @@ async fn receive(
     Ok((incoming, outcome))
 }
 
-fn write(mut incoming: Incoming, from: u64, mut queue: mpsc::Receiver<Bytes>) -> (Incoming, io::Result<()>) {
+fn write(
+    mut incoming: Incoming,
+    from: u64,
+    mut queue: mpsc::Receiver<Bytes>,
+) -> (Incoming, io::Result<()>) {
     if from != incoming.size_bytes()
         && let Err(error) = incoming.restart()
     {
@@ -189,7 +194,9 @@ async fn keep(
     }
     let (cache, uri) = (inner.cache.clone(), location.to_string());
     let kept = tokio::task::spawn_blocking(move || cache.keep(incoming, &uri));
-    kept.await.map_err(|_| FetchError::GoingDown)?.map_err(|why| not_kept(inner, &location.to_string(), why))
+    kept.await
+        .map_err(|_| FetchError::GoingDown)?
+        .map_err(|why| not_kept(inner, &location.to_string(), why))
 }
 
 fn not_kept(inner: &Inner, uri: &str, why: NotKept) -> FetchError {

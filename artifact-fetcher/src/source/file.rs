@@ -30,7 +30,10 @@ impl Source for FileSource {
     ) -> Result<Opened, OpenError> {
         let (Location::File(path) | Location::Local(path)) = location else {
             let why = "it is no file".to_owned();
-            return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
+            return Err(OpenError::Final(FetchError::UriInvalid {
+                uri: location.to_string(),
+                why,
+            }));
         };
         let refuse = |error: Error| OpenError::Final(refusal(location, error));
         // The file is looked at before it is opened, because opening a pipe waits for a writer.
@@ -39,8 +42,13 @@ impl Source for FileSource {
         let metadata = file.metadata().await.map_err(refuse)?;
         regular(&metadata).map_err(refuse)?;
         // A file that was changed between two openings counts as another version.
-        let version =
-            format!("{}-{}-{}.{}", metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+        let version = format!(
+            "{}-{}-{}.{}",
+            metadata.ino(),
+            metadata.len(),
+            metadata.mtime(),
+            metadata.mtime_nsec()
+        );
         let offset = if validator == Some(version.as_str()) { offset } else { 0 };
         file.seek(SeekFrom::Start(offset)).await.map_err(refuse)?;
         let size_bytes = Some(metadata.len());

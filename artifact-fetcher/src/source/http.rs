@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::clock::{SharedClock, timeout};
 use futures::StreamExt as _;
-use reqwest::header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 
@@ -76,7 +78,10 @@ impl Source for HttpSource {
     ) -> Result<Opened, OpenError> {
         let Location::Http(url) = location else {
             let why = "it is no web address".to_owned();
-            return Err(OpenError::Final(FetchError::UriInvalid { uri: location.to_string(), why }));
+            return Err(OpenError::Final(FetchError::UriInvalid {
+                uri: location.to_string(),
+                why,
+            }));
         };
         // The bytes are digested as they are stored, so the server may not encode them.
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
@@ -127,7 +132,9 @@ fn judge_status(location: &Location, status: StatusCode) -> Result<(), OpenError
     let (uri, why) = (location.to_string(), format!("the server answered {status}"));
     match status {
         _ if status.is_success() => Ok(()),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(OpenError::Final(FetchError::NotFound { uri, why })),
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            Err(OpenError::Final(FetchError::NotFound { uri, why }))
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(OpenError::Passing(why)),
         _ if status.is_server_error() => Err(OpenError::Passing(why)),
         _ => Err(OpenError::Final(FetchError::NotReadable { uri, why })),

@@ -15,7 +15,12 @@ fn application(generation: u64) -> ApplicationRef {
 
 impl Fixture {
     /// Fetches a new file of these bytes.
-    async fn fetched(&self, name: &str, bytes: &[u8], application: Option<ApplicationRef>) -> Digest {
+    async fn fetched(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        application: Option<ApplicationRef>,
+    ) -> Digest {
         let wanted = Wanted { application, ..wanted(&self.file(name, bytes)) };
         let fetched = self.artifacts.fetch(&wanted, |_| {}).await.unwrap();
         fetched.artifact.unwrap().digest.parse().unwrap()
@@ -135,7 +140,10 @@ async fn a_damaged_artifact_is_an_error_that_names_the_file() {
         };
         let damaged = read.await.unwrap_err();
         assert!(given < bytes.len(), "all of it was given out, the damage included");
-        assert_eq!((damaged.code(), damaged.reason()), (tonic::Code::DataLoss, Some(Reason::DataCorrupt)));
+        assert_eq!(
+            (damaged.code(), damaged.reason()),
+            (tonic::Code::DataLoss, Some(Reason::DataCorrupt))
+        );
         assert!(damaged.message().contains(&path), "{damaged}");
         let gone = fixture.artifacts.stat(digest).await.unwrap_err();
         assert_eq!(gone.reason(), Some(Reason::ArtifactNotCached));

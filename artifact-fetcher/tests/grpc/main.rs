@@ -44,13 +44,23 @@ async fn fixture_at(clock: SharedClock, cache_limit: u64) -> Fixture {
     chassis::install_crypto_provider();
     let directory = tempfile::tempdir().unwrap();
     let endpoint = Endpoint::Unix(directory.path().join("f.sock"));
-    let args = Args { state_dir: directory.path().to_owned(), listen: Some(endpoint.clone()), cache_limit };
+    let args = Args {
+        state_dir: directory.path().to_owned(),
+        listen: Some(endpoint.clone()),
+        cache_limit,
+    };
     let shutdown = Shutdown::new();
     let transport = Arc::new(OsTransport);
-    let serving =
-        tokio::spawn(artifact_fetcher::serve(args, transport.clone(), clock.clone(), shutdown.clone()));
-    let key = DeploymentKey::load_or_create(&Places::new(directory.path()).deployment_key()).unwrap();
-    let channel = channel::connect(transport, clock, endpoint, Some(key.mint(&Principal::Deployment)));
+    let serving = tokio::spawn(artifact_fetcher::serve(
+        args,
+        transport.clone(),
+        clock.clone(),
+        shutdown.clone(),
+    ));
+    let key =
+        DeploymentKey::load_or_create(&Places::new(directory.path()).deployment_key()).unwrap();
+    let channel =
+        channel::connect(transport, clock, endpoint, Some(key.mint(&Principal::Deployment)));
     answering(&channel).await;
     Fixture { directory, artifacts: Artifacts::new(channel), shutdown, serving }
 }
@@ -85,7 +95,13 @@ impl Fixture {
 }
 
 fn wanted(uri: &str) -> Wanted {
-    Wanted { application: None, uri: uri.to_owned().into(), expected: None, link_to: None, executable: false }
+    Wanted {
+        application: None,
+        uri: uri.to_owned().into(),
+        expected: None,
+        link_to: None,
+        executable: false,
+    }
 }
 
 #[tokio::test]
@@ -107,7 +123,8 @@ async fn a_file_is_verified_kept_and_placed() {
 async fn a_local_file_is_digested_and_not_moved() {
     let fixture = fixture().await;
     let path = fixture.file("baked.jar", b"jar");
-    let fetched = fixture.artifacts.fetch(&wanted(&format!("local://{path}")), |_| {}).await.unwrap();
+    let fetched =
+        fixture.artifacts.fetch(&wanted(&format!("local://{path}")), |_| {}).await.unwrap();
     assert_eq!(fetched.path, path);
     assert_eq!(fetched.artifact.unwrap().digest, Digest::of(b"jar").to_string());
     fixture.end().await;
@@ -163,17 +180,19 @@ async fn bad_sources_are_told_apart() {
         assert!(error.message().contains(says), "{uri}: {error}");
     }
     let other = Digest::of(b"other");
-    let error = fixture.refused(Wanted { expected: Some(other), ..wanted(&web.address("/ok")) }).await;
+    let error =
+        fixture.refused(Wanted { expected: Some(other), ..wanted(&web.address("/ok")) }).await;
     assert_eq!(error.reason(), Some(Reason::ArtifactDigestMismatch));
     assert!(
         error.message().contains(&other.to_string())
             && error.message().contains(&Digest::of(b"ok").to_string())
     );
 
-    let left: Vec<PathBuf> = std::fs::read_dir(fixture.directory.path().join("artifact-fetcher/incoming"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let left: Vec<PathBuf> =
+        std::fs::read_dir(fixture.directory.path().join("artifact-fetcher/incoming"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
     assert!(left.is_empty(), "{left:?}");
     fixture.end().await;
 }

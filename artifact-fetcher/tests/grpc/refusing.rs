@@ -44,7 +44,8 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
     let channel = connected(&fixture, None);
     let clock: chassis::clock::SharedClock = Arc::new(SystemClock);
     let service = "mainspring.artifact.v1.ArtifactService";
-    let tried = trespass::walk(&channel, &clock, service, |who| key.mint(who), Kind::Deployment).await;
+    let tried =
+        trespass::walk(&channel, &clock, service, |who| key.mint(who), Kind::Deployment).await;
     trespass::assert_lawful(&tried, &[]);
 
     // A fetch for no application is reserved for tooling.
@@ -56,7 +57,10 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
     fixture.end().await;
 }
 
-fn connected(fixture: &Fixture, credential: Option<chassis::credential::Credential>) -> channel::GrpcChannel {
+fn connected(
+    fixture: &Fixture,
+    credential: Option<chassis::credential::Credential>,
+) -> channel::GrpcChannel {
     let endpoint = Endpoint::Unix(fixture.directory.path().join("f.sock"));
     channel::connect(Arc::new(OsTransport), Arc::new(SystemClock), endpoint, credential)
 }
@@ -79,20 +83,34 @@ async fn a_bad_request_is_refused_by_name() {
             Reason::IdMalformed,
             "generation",
         ),
-        (FetchRequest { link_to: "a.sql".into(), ..request.clone() }, Reason::RequestInvalid, "link_to"),
+        (
+            FetchRequest { link_to: "a.sql".into(), ..request.clone() },
+            Reason::RequestInvalid,
+            "link_to",
+        ),
         (
             FetchRequest { link_to: "/no/such/directory/a.sql".into(), ..request.clone() },
             Reason::RequestInvalid,
             "/no/such",
         ),
-        (FetchRequest { uri: "a.sql".into(), ..request.clone() }, Reason::ArtifactUriInvalid, "a.sql"),
-        (FetchRequest { uri: String::new(), ..request }, Reason::ArtifactUriInvalid, "cannot be fetched"),
+        (
+            FetchRequest { uri: "a.sql".into(), ..request.clone() },
+            Reason::ArtifactUriInvalid,
+            "a.sql",
+        ),
+        (
+            FetchRequest { uri: String::new(), ..request },
+            Reason::ArtifactUriInvalid,
+            "cannot be fetched",
+        ),
     ];
     for (request, reason, says) in table {
         let mut client = ArtifactServiceClient::new(channel.clone());
         let status = match client.fetch(request.clone()).await {
             Err(status) => status,
-            Ok(answers) => answers.into_inner().try_collect::<Vec<_>>().await.expect_err("it was taken"),
+            Ok(answers) => {
+                answers.into_inner().try_collect::<Vec<_>>().await.expect_err("it was taken")
+            }
         };
         let refused = client::error::CallError::from(status);
         assert_eq!(refused.reason(), Some(reason), "{request:?}: {refused}");
@@ -104,7 +122,9 @@ async fn a_bad_request_is_refused_by_name() {
 #[tokio::test]
 async fn secrets_of_an_address_are_in_no_error() {
     let fixture = fixture().await;
-    for uri in ["http://geheim:geheim@127.0.0.1:1/app?token=geheim", "http://geheim@[::1/app?geheim"] {
+    for uri in
+        ["http://geheim:geheim@127.0.0.1:1/app?token=geheim", "http://geheim@[::1/app?geheim"]
+    {
         let error = fixture.refused(wanted(uri)).await;
         let whole = format!("{error} {:?} {:?}", error.status(), error);
         assert!(!whole.contains("geheim"), "{whole}");
@@ -129,7 +149,8 @@ async fn a_local_file_is_refused_for_what_it_is() {
         assert_eq!(error.reason(), Some(reason), "{uri}: {error}");
     }
     let target: PathBuf = fixture.directory.path().join("placed");
-    let request = Wanted { link_to: Some(target.clone()), ..wanted(&format!("local://{directory}/a")) };
+    let request =
+        Wanted { link_to: Some(target.clone()), ..wanted(&format!("local://{directory}/a")) };
     fixture.artifacts.fetch(&request, |_| {}).await.unwrap();
     assert_eq!(std::fs::read_link(target).unwrap(), fixture.directory.path().join("a"));
     fixture.end().await;

@@ -47,13 +47,16 @@ async fn lingers(clock: &ManualClock) {
 async fn one_digest_is_fetched_once_whatever_the_address() {
     let fixture = fixture().await;
     let bytes = vec![7; 300_000];
-    let web =
-        Web::serve(vec![("/mirror-1", Page::slow(bytes.clone())), ("/mirror-2", Page::slow(bytes.clone()))]);
+    let web = Web::serve(vec![
+        ("/mirror-1", Page::slow(bytes.clone())),
+        ("/mirror-2", Page::slow(bytes.clone())),
+    ]);
     let expected = Some(Digest::of(&bytes));
     let requests = ["/mirror-1", "/mirror-2", "/mirror-1", "/mirror-2"]
         .map(|path| Wanted { expected, ..wanted(&web.address(path)) });
     for fetched in
-        futures::future::join_all(requests.iter().map(|one| fixture.artifacts.fetch(one, |_| {}))).await
+        futures::future::join_all(requests.iter().map(|one| fixture.artifacts.fetch(one, |_| {})))
+            .await
     {
         fetched.unwrap();
     }
@@ -150,10 +153,18 @@ async fn an_application_that_asks_again_gets_the_same_bytes_and_the_source_is_re
     fixture.file("app.sql", b"SELECT 2");
     assert_eq!(digest(of(1)).await.unwrap().unwrap(), Digest::of(b"SELECT 1"), "another version");
     for newer in [of(2), wanted(&path)] {
-        assert_eq!(digest(newer).await.unwrap().unwrap(), Digest::of(b"SELECT 2"), "not asked again");
+        assert_eq!(
+            digest(newer).await.unwrap().unwrap(),
+            Digest::of(b"SELECT 2"),
+            "not asked again"
+        );
     }
     fixture.artifacts.release(&of(1).application.unwrap()).await.unwrap();
-    assert_eq!(digest(of(1)).await.unwrap().unwrap(), Digest::of(b"SELECT 2"), "remembered for ever");
+    assert_eq!(
+        digest(of(1)).await.unwrap().unwrap(),
+        Digest::of(b"SELECT 2"),
+        "remembered for ever"
+    );
     fixture.end().await;
 }
 

@@ -159,8 +159,9 @@ fn answer(
         }
     }
     std::thread::sleep(page.pause);
-    let from =
-        range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()).unwrap_or(0);
+    let from = range
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+        .unwrap_or(0);
     let total = page.bytes.len();
     let status = if from > 0 { 206 } else { page.status };
     write!(

@@ -14,7 +14,10 @@ fn boot_arithmetic_saturates_at_both_ends() {
     assert_eq!(second + Duration::MAX, Boot::from_nanos(u64::MAX));
     assert_eq!(second - Duration::from_secs(9), Boot::from_nanos(0));
     assert_eq!(second.saturating_duration_since(second + Duration::from_secs(1)), Duration::ZERO);
-    assert_eq!((second + Duration::from_secs(3)).saturating_duration_since(second), Duration::from_secs(3));
+    assert_eq!(
+        (second + Duration::from_secs(3)).saturating_duration_since(second),
+        Duration::from_secs(3)
+    );
 }
 
 #[tokio::test]
@@ -31,7 +34,10 @@ async fn an_advance_wakes_those_whose_instant_has_come_and_nobody_else() {
     clock.wait_for_sleepers(2).await;
     clock.advance(Duration::from_secs(1));
     early.await.unwrap();
-    assert_eq!((clock.sleepers(), clock.next_wakeup()), (1, Some(clock.boot() + Duration::from_secs(1))));
+    assert_eq!(
+        (clock.sleepers(), clock.next_wakeup()),
+        (1, Some(clock.boot() + Duration::from_secs(1)))
+    );
     assert!(!late.is_finished());
     clock.advance(Duration::from_secs(1));
     late.await.unwrap();
@@ -43,12 +49,18 @@ async fn a_timeout_counts_the_injected_clock() {
     let clock = Arc::new(ManualClock::new());
     let shared: SharedClock = clock.clone();
     let waiting =
-        tokio::spawn(async move { timeout(&shared, Duration::from_secs(3600), pending::<()>()).await });
+        tokio::spawn(
+            async move { timeout(&shared, Duration::from_secs(3600), pending::<()>()).await },
+        );
     clock.wait_for_sleepers(1).await;
     assert_eq!(clock.next_wakeup(), Some(clock.boot() + Duration::from_secs(3600)));
     clock.advance(Duration::from_secs(3600));
     assert_eq!(waiting.await.unwrap(), Err(Elapsed(Duration::from_secs(3600))));
-    assert_eq!(timeout(&*clock, Duration::ZERO, async { 7 }).await, Ok(7), "an answer that is there wins");
+    assert_eq!(
+        timeout(&*clock, Duration::ZERO, async { 7 }).await,
+        Ok(7),
+        "an answer that is there wins"
+    );
 }
 
 #[tokio::test]

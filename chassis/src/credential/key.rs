@@ -48,7 +48,11 @@ impl DeploymentKey {
             )
         };
         let key = Self::generate();
-        let new = path.with_extension(format!("new-{}-{:08x}", std::process::id(), rand::rng().next_u32()));
+        let new = path.with_extension(format!(
+            "new-{}-{:08x}",
+            std::process::id(),
+            rand::rng().next_u32()
+        ));
         write_secret(&new, hex::encode(key.0).as_bytes()).map_err(about)?;
         // The new key never replaces one that another process has just made.
         if disk::place(&new, path).map_err(about)? { Ok(key) } else { Self::load(path) }
@@ -60,10 +64,12 @@ impl DeploymentKey {
             io::Error::new(kind, format!("deployment key {}: {why}", path.display()))
         };
         let mode =
-            fs::metadata(path).map_err(|error| about(error.kind(), &error))?.permissions().mode() & 0o777;
+            fs::metadata(path).map_err(|error| about(error.kind(), &error))?.permissions().mode()
+                & 0o777;
         if mode & 0o077 != 0 {
-            let why =
-                format!("mode {mode:04o} lets others read it; chmod 600 it, or remove it to make a new one");
+            let why = format!(
+                "mode {mode:04o} lets others read it; chmod 600 it, or remove it to make a new one"
+            );
             return Err(about(ErrorKind::PermissionDenied, &why));
         }
         let text = fs::read_to_string(path).map_err(|error| about(error.kind(), &error))?;
@@ -101,7 +107,8 @@ impl DeploymentKey {
     }
 
     fn mac(&self, claim: &str) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(claim.as_bytes());
         mac
     }

@@ -185,7 +185,9 @@ impl Principal {
             Self::Attempt { epoch, .. } => format!("{}.{epoch}", of("attempt")),
             Self::Incarnation { incarnation, .. } => format!("{}.{incarnation}", of("incarnation")),
             Self::Contender { .. } => of("contender"),
-            Self::Owner { kept, number, .. } => format!("{}.{}.{number}", of("owner"), kept.as_str()),
+            Self::Owner { kept, number, .. } => {
+                format!("{}.{}.{number}", of("owner"), kept.as_str())
+            }
             Self::Describe { epoch, .. } => format!("{}.{epoch}", of("describe")),
             Self::Jobs { incarnation, .. } => format!("{}.{incarnation}", of("jobs")),
         }
@@ -205,16 +207,22 @@ impl Principal {
         let generation = words.next()?.parse().ok()?;
         let rest: Vec<&str> = words.collect();
         Some(match (kind, rest.as_slice()) {
-            ("attempt", [epoch]) => Self::Attempt { application, generation, epoch: epoch.parse().ok()? },
-            ("incarnation", [incarnation]) => {
-                Self::Incarnation { application, generation, incarnation: incarnation.parse().ok()? }
+            ("attempt", [epoch]) => {
+                Self::Attempt { application, generation, epoch: epoch.parse().ok()? }
             }
+            ("incarnation", [incarnation]) => Self::Incarnation {
+                application,
+                generation,
+                incarnation: incarnation.parse().ok()?,
+            },
             ("contender", []) => Self::Contender { application, generation },
             ("owner", [kept, number]) => {
                 let (kept, number) = (Kept::read(kept)?, number.parse().ok()?);
                 Self::Owner { application, generation, kept, number }
             }
-            ("describe", [epoch]) => Self::Describe { application, generation, epoch: epoch.parse().ok()? },
+            ("describe", [epoch]) => {
+                Self::Describe { application, generation, epoch: epoch.parse().ok()? }
+            }
             ("jobs", [incarnation]) => {
                 Self::Jobs { application, generation, incarnation: incarnation.parse().ok()? }
             }
@@ -243,7 +251,10 @@ impl fmt::Display for Principal {
                 write!(f, "the runner that asks the engine about {of}, epoch {epoch}")
             }
             Self::Jobs { incarnation, .. } => {
-                write!(f, "the leader that gives orders to the jobs of {of}, incarnation {incarnation}")
+                write!(
+                    f,
+                    "the leader that gives orders to the jobs of {of}, incarnation {incarnation}"
+                )
             }
         }
     }

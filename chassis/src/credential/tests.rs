@@ -54,7 +54,9 @@ fn another_key_or_any_changed_byte_does_not_verify() {
             assert_eq!(key.verify(&changed), None, "{changed}");
         }
     }
-    for garbage in ["", ".", "ms1.deployment", "ms1.deployment.", "ms1.deployment.00", &"x".repeat(9999)] {
+    for garbage in
+        ["", ".", "ms1.deployment", "ms1.deployment.", "ms1.deployment.00", &"x".repeat(9999)]
+    {
         assert_eq!(key.verify(garbage), None);
     }
 }
@@ -88,7 +90,10 @@ fn a_key_that_others_can_read_or_that_is_damaged_is_refused_with_the_way_out() {
     fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
     let error = DeploymentKey::load_or_create(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    assert!(error.to_string().contains("0640") && error.to_string().contains("chmod 600"), "{error}");
+    assert!(
+        error.to_string().contains("0640") && error.to_string().contains("chmod 600"),
+        "{error}"
+    );
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, "short").unwrap();
     let error = DeploymentKey::load_or_create(&path).unwrap_err();

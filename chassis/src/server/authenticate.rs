@@ -121,7 +121,8 @@ where
         if !is_exempt(call.uri().path()) {
             let caller = self.authenticator.principal(call.headers());
             // A method that does not stand in the table is not open by mistake.
-            let entered = caller.and_then(|caller| may_enter(call.uri().path(), &caller).map(|()| caller));
+            let entered =
+                caller.and_then(|caller| may_enter(call.uri().path(), &caller).map(|()| caller));
             match entered {
                 Ok(caller) => {
                     call.extensions_mut().insert(caller);

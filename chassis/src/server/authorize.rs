@@ -54,12 +54,17 @@ pub fn require_incarnation<T>(
     generation: u64,
     incarnation: u64,
 ) -> Result<(), Status> {
-    let wanted = Principal::Incarnation { application: application.to_owned(), generation, incarnation };
+    let wanted =
+        Principal::Incarnation { application: application.to_owned(), generation, incarnation };
     require(request, &wanted.to_string(), |caller| *caller == wanted)
 }
 
 /// Admits only a contender of this generation.
-pub fn require_contender<T>(request: &Request<T>, application: &str, generation: u64) -> Result<(), Status> {
+pub fn require_contender<T>(
+    request: &Request<T>,
+    application: &str,
+    generation: u64,
+) -> Result<(), Status> {
     let wanted = Principal::Contender { application: application.to_owned(), generation };
     require(request, &wanted.to_string(), |caller| *caller == wanted)
 }

@@ -44,7 +44,8 @@ pub(super) async fn run(server: Server) -> Result<(), BoxError> {
     };
     // When this future is dropped, nothing that it started outlives it.
     let _cut = connections.cut.clone().drop_guard();
-    let accepting = futures::future::try_join_all(incoming.into_iter().map(|one| connections.accept(one)));
+    let accepting =
+        futures::future::try_join_all(incoming.into_iter().map(|one| connections.accept(one)));
     tokio::select! {
         ended = accepting => { ended?; }
         () = shutdown.begun() => {}
@@ -55,7 +56,10 @@ pub(super) async fn run(server: Server) -> Result<(), BoxError> {
     connections.tasks.close();
     if timeout(&clock, limits.grace, connections.tasks.wait()).await.is_err() {
         let left = connections.tasks.len();
-        tracing::warn!("{name}: {left} connection(s) and call(s) were cut after {:?}", limits.grace);
+        tracing::warn!(
+            "{name}: {left} connection(s) and call(s) were cut after {:?}",
+            limits.grace
+        );
     }
     Ok(())
 }
@@ -73,7 +77,8 @@ struct Connections {
 impl Connections {
     async fn accept(&self, mut incoming: Incoming) -> Result<(), BoxError> {
         loop {
-            let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let permit =
+                self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             match incoming.next().await {
                 Some(Ok(io)) => {
                     let connection = self.clone().serve(io);

@@ -53,7 +53,8 @@ where
         Box::pin(async move {
             Ok(answer.await.unwrap_or_else(|error| {
                 if error.is::<Overloaded>() {
-                    let text = "the service has as many calls as it takes; nothing was done, try again";
+                    let text =
+                        "the service has as many calls as it takes; nothing was done, try again";
                     let refusal = Problem::new(Reason::Overloaded, text);
                     refusal.retry_after(RETRY_AFTER).into_status().into_http()
                 } else {

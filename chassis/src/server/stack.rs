@@ -74,7 +74,12 @@ fn unary_methods() -> Result<HashSet<String>, BoxError> {
         for service in &file.service {
             for method in &service.method {
                 if !method.client_streaming() && !method.server_streaming() {
-                    unary.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                    unary.insert(format!(
+                        "/{}.{}/{}",
+                        file.package(),
+                        service.name(),
+                        method.name()
+                    ));
                 }
             }
         }

@@ -111,7 +111,11 @@ fn span(call: &Call) -> tracing::Span {
     let method = call.uri().path();
     let id = call.extensions().get::<TraceId>().map_or("", |id| id.0.as_str());
     if authenticate::is_exempt(method) {
-        return tracing::debug_span!("rpc", { fields::RPC_METHOD } = method, { fields::RPC_CODE } = Empty);
+        return tracing::debug_span!(
+            "rpc",
+            { fields::RPC_METHOD } = method,
+            { fields::RPC_CODE } = Empty
+        );
     }
     tracing::info_span!(
         "rpc",

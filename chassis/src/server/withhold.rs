@@ -66,7 +66,8 @@ where
 /// The status for a defect, whose text is logged here and nowhere else.
 pub(super) fn internal(trace_id: &TraceId, text: &str) -> Status {
     tracing::error!({ fields::TRACE_ID } = %trace_id.0, "internal: {text}");
-    let message = format!("a defect of this service; its log has the details under trace {}", trace_id.0);
+    let message =
+        format!("a defect of this service; its log has the details under trace {}", trace_id.0);
     Problem::new(Reason::Internal, message).metadata("trace_id", &trace_id.0).into_status()
 }
 
@@ -76,7 +77,8 @@ const TOO_LARGE: &str = "Error, decoded message length too large: ";
 
 /// The refusal of a message over the limit, with its reason.
 fn too_large(status: &Status) -> Option<Status> {
-    let sizes = status.message().strip_prefix(TOO_LARGE).filter(|_| status.code() == Code::OutOfRange)?;
+    let sizes =
+        status.message().strip_prefix(TOO_LARGE).filter(|_| status.code() == Code::OutOfRange)?;
     let message = format!("the message is too large: {sizes}");
     let problem = Problem::new(Reason::MessageTooLarge, message);
     Some(problem.metadata("limit_bytes", crate::MAX_MESSAGE_BYTES).into_status())

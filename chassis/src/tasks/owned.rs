@@ -61,8 +61,8 @@ impl<T> Future for OwnedTask<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = ready!(Pin::new(&mut self.task).poll(cx));
         // Only the end of the runtime cuts a task while it is awaited.
-        Poll::Ready(
-            ended.unwrap_or_else(|_| Err(TaskFailed { task: self.name.to_owned(), how: HowItEnded::Cut })),
-        )
+        Poll::Ready(ended.unwrap_or_else(|_| {
+            Err(TaskFailed { task: self.name.to_owned(), how: HowItEnded::Cut })
+        }))
     }
 }

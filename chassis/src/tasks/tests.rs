@@ -51,7 +51,10 @@ async fn an_error_and_a_panic_are_told_apart_and_name_their_task() {
         }
         Ok::<_, io::Error>(())
     });
-    assert_eq!(tasks.run(GRACE).await, failed("fetch", HowItEnded::Panicked("at the disco".into())));
+    assert_eq!(
+        tasks.run(GRACE).await,
+        failed("fetch", HowItEnded::Panicked("at the disco".into()))
+    );
 }
 
 /// Keeps the compiler from proving that the panic is unconditional.
@@ -106,8 +109,9 @@ async fn dropping_the_set_ends_its_tasks() {
 /// A sender for a task to hold, and the answer whether that task is gone.
 fn alive() -> (tokio::sync::mpsc::Sender<()>, impl Future<Output = bool>) {
     let (alive, mut gone) = tokio::sync::mpsc::channel::<()>(1);
-    let is_gone =
-        async move { timeout(&SystemClock, Duration::from_secs(20), gone.recv()).await == Ok(None) };
+    let is_gone = async move {
+        timeout(&SystemClock, Duration::from_secs(20), gone.recv()).await == Ok(None)
+    };
     (alive, is_gone)
 }
 
@@ -117,7 +121,10 @@ async fn a_set_that_is_watched_tells_of_the_first_failure_and_ends_nothing_by_it
     tasks.spawn("server", lasting(shutdown.clone()));
     tasks.spawn_job("done", async { Ok::<_, io::Error>(()) });
     tasks.spawn_job("fetch", async { Err(io::Error::other("disk on fire")) });
-    assert_eq!(Err(tasks.failed().await), failed("fetch", HowItEnded::Failed("disk on fire".into())));
+    assert_eq!(
+        Err(tasks.failed().await),
+        failed("fetch", HowItEnded::Failed("disk on fire".into()))
+    );
     assert!(!shutdown.is_begun(), "what a failure means is for the owner of the set to say");
     shutdown.begin();
     assert_eq!(tasks.run(GRACE).await, Ok(()));
@@ -194,7 +201,11 @@ async fn a_stream_ends_only_where_its_feeder_did_and_otherwise_with_why() {
         Ok(())
     });
     let told = Err(Broke("task counter panicked: lost count".into()));
-    assert_eq!(panicking.collect::<Vec<_>>().await, [Ok(0), told], "a part is never taken for the whole");
+    assert_eq!(
+        panicking.collect::<Vec<_>>().await,
+        [Ok(0), told],
+        "a part is never taken for the whole"
+    );
 }
 
 #[tokio::test]

@@ -73,7 +73,10 @@ pub fn carry<F: Future>(task: F) -> impl Future<Output = F::Output> + use<F> {
 
 /// As [`carry`], below the span that a `traceparent` names; outside of all traces if the text names
 /// none.
-pub fn carry_from<F: Future>(traceparent: &str, task: F) -> impl Future<Output = F::Output> + use<F> {
+pub fn carry_from<F: Future>(
+    traceparent: &str,
+    task: F,
+) -> impl Future<Output = F::Output> + use<F> {
     task.with_context(named(traceparent).unwrap_or_default())
 }
 
@@ -85,7 +88,8 @@ pub fn current_trace_id() -> Option<String> {
 /// The id under which an rpc is found in the logs: its caller's trace id, or a new one where there
 /// is none.
 pub(crate) fn id_of_call(headers: &HeaderMap) -> String {
-    let of_caller = extract(headers).map(|context| context.span().span_context().trace_id().to_string());
+    let of_caller =
+        extract(headers).map(|context| context.span().span_context().trace_id().to_string());
     of_caller.unwrap_or_else(|| {
         let mut bytes = [0; 16];
         rand::rng().fill_bytes(&mut bytes);

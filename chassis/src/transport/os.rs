@@ -4,7 +4,9 @@
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -151,7 +153,10 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(ErrorKind::AlreadyExists, "something that is no socket is in its place"));
+        return Err(io::Error::new(
+            ErrorKind::AlreadyExists,
+            "something that is no socket is in its place",
+        ));
     }
     match UnixStream::connect(path).await {
         Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
@@ -185,7 +190,9 @@ async fn listen_tcp(host: &str, port: u16, reach: Reach) -> io::Result<Incoming>
     let listener = TcpListener::bind(addresses.as_slice()).await?;
     let address = listener.local_addr()?;
     if !is_loopback(address) {
-        tracing::warn!("{address} is served in plain text: credentials and data can be read on the way");
+        tracing::warn!(
+            "{address} is served in plain text: credentials and data can be read on the way"
+        );
     }
     let bound = Endpoint::Tcp(host.to_owned(), address.port());
     let connections = stream::unfold(listener, |listener| async move {

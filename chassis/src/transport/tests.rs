@@ -33,10 +33,21 @@ fn endpoints_read_back_as_they_are_written() {
 
 #[test]
 fn what_is_no_endpoint_is_refused_with_its_text() {
-    for text in
-        ["", "/run/x", "unix:", "unix:x", "tcp://", "tcp://h", "tcp://:1", "tcp://h:70000", "http://h:1"]
-    {
-        assert!(text.parse::<Endpoint>().unwrap_err().to_string().contains(&format!("{text:?}")), "{text}");
+    for text in [
+        "",
+        "/run/x",
+        "unix:",
+        "unix:x",
+        "tcp://",
+        "tcp://h",
+        "tcp://:1",
+        "tcp://h:70000",
+        "http://h:1",
+    ] {
+        assert!(
+            text.parse::<Endpoint>().unwrap_err().to_string().contains(&format!("{text:?}")),
+            "{text}"
+        );
     }
 }
 
@@ -89,7 +100,10 @@ async fn a_file_in_the_sockets_place_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.sock");
     fs::write(&path, "precious").unwrap();
-    assert_eq!(OsTransport.listen(&unix(&path)).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        OsTransport.listen(&unix(&path)).await.unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -101,7 +115,10 @@ async fn a_path_that_no_socket_can_have_is_refused_by_its_length() {
         OsTransport.connect(&unix(&path)).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains("108 bytes") && error.to_string().contains("107"), "{error}");
+        assert!(
+            error.to_string().contains("108 bytes") && error.to_string().contains("107"),
+            "{error}"
+        );
     }
 }
 

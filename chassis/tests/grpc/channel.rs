@@ -91,8 +91,12 @@ impl Transport for Void {
 async fn connecting_is_bounded_by_the_injected_clock() {
     let clock = Arc::new(ManualClock::new());
     let endpoint: Endpoint = "tcp://store.example:7070".parse().unwrap();
-    let mut client =
-        ElectionServiceClient::new(chassis::channel::connect(Arc::new(Void), clock.clone(), endpoint, None));
+    let mut client = ElectionServiceClient::new(chassis::channel::connect(
+        Arc::new(Void),
+        clock.clone(),
+        endpoint,
+        None,
+    ));
     let call = tokio::spawn(async move { client.resign(resign("")).await });
     soon(clock.wait_for_sleepers(1)).await;
     assert_eq!(clock.next_wakeup(), Some(clock.boot() + CONNECT_TIMEOUT));

@@ -16,8 +16,8 @@ use proto::election::campaign_response::Message as Answered;
 use proto::election::election_service_client::ElectionServiceClient;
 use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
 use proto::election::{
-    CampaignRequest, CampaignResponse, ObserveRequest, ObserveResponse, Renew, Renewed, ResignRequest,
-    ResignResponse,
+    CampaignRequest, CampaignResponse, ObserveRequest, ObserveResponse, Renew, Renewed,
+    ResignRequest, ResignResponse,
 };
 use proto::{Problem, Reason};
 use tempfile::TempDir;
@@ -72,12 +72,17 @@ impl ElectionService for Obedient {
         let first = stream::iter([Ok(ObserveResponse::default())]);
         Ok(Response::new(match request.into_inner().application_id.as_str() {
             "endless" => first.chain(stream::pending()).boxed(),
-            "fails" => first.chain(stream::iter([Err(Status::internal("the secret is 42"))])).boxed(),
+            "fails" => {
+                first.chain(stream::iter([Err(Status::internal("the secret is 42"))])).boxed()
+            }
             _ => first.boxed(),
         }))
     }
 
-    async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
+    async fn resign(
+        &self,
+        request: Request<ResignRequest>,
+    ) -> Result<Response<ResignResponse>, Status> {
         self.calls.send_modify(|calls| *calls += 1);
         match request.get_ref().holder.as_str() {
             "hangs" => std::future::pending().await,
@@ -138,7 +143,8 @@ impl Fixture {
             clock: clock.clone(),
             authenticator: Authenticator::new(key.clone()),
             routes: Routes::new(
-                ElectionServiceServer::new(service).max_decoding_message_size(chassis::MAX_MESSAGE_BYTES),
+                ElectionServiceServer::new(service)
+                    .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES),
             ),
             shutdown: shutdown.clone(),
             limits,

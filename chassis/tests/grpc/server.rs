@@ -32,16 +32,23 @@ async fn a_call_needs_a_credential_of_this_deployment() {
         async move { soon(client.resign(resign(""))).await }
     };
     assert_eq!(refusal(call(None).await), (Code::Unauthenticated, Some(Reason::CredentialMissing)));
-    for token in
-        [DeploymentKey::generate().mint(&Principal::Deployment), Credential::new("nonsense").unwrap()]
-    {
+    for token in [
+        DeploymentKey::generate().mint(&Principal::Deployment),
+        Credential::new("nonsense").unwrap(),
+    ] {
         assert_eq!(
             refusal(call(Some(token)).await),
             (Code::Unauthenticated, Some(Reason::CredentialInvalid))
         );
     }
     assert_eq!(*server.calls.borrow(), 0, "no stranger reached a method");
-    assert!(call(Some(server.credential(&Principal::Deployment))).await.unwrap().into_inner().was_leader);
+    assert!(
+        call(Some(server.credential(&Principal::Deployment)))
+            .await
+            .unwrap()
+            .into_inner()
+            .was_leader
+    );
 }
 
 #[tokio::test]
@@ -60,9 +67,15 @@ async fn health_and_reflection_answer_strangers() {
     let mut health = HealthClient::new(server.channel(None));
     let check = || HealthCheckRequest { service: String::new() };
     let status = |answer: HealthCheckResponse| answer.status();
-    assert_eq!(status(soon(health.check(check())).await.unwrap().into_inner()), ServingStatus::Serving);
+    assert_eq!(
+        status(soon(health.check(check())).await.unwrap().into_inner()),
+        ServingStatus::Serving
+    );
     server.health.set_serving(false).await;
-    assert_eq!(status(soon(health.check(check())).await.unwrap().into_inner()), ServingStatus::NotServing);
+    assert_eq!(
+        status(soon(health.check(check())).await.unwrap().into_inner()),
+        ServingStatus::NotServing
+    );
 
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -71,8 +84,10 @@ async fn health_and_reflection_answer_strangers() {
     let list = MessageRequest::ListServices(String::new());
     let ask = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
     let mut reflection = ServerReflectionClient::new(server.channel(None));
-    let mut answers =
-        soon(reflection.server_reflection_info(tokio_stream::iter([ask]))).await.unwrap().into_inner();
+    let mut answers = soon(reflection.server_reflection_info(tokio_stream::iter([ask])))
+        .await
+        .unwrap()
+        .into_inner();
     let Some(MessageResponse::ListServicesResponse(listed)) =
         soon(answers.next()).await.unwrap().unwrap().message_response
     else {
@@ -121,7 +136,10 @@ async fn a_unary_call_ends_at_its_deadline_on_the_injected_clock() {
         soon(server.clock.wait_for_sleepers(1)).await;
         assert_eq!(server.clock.next_wakeup(), Some(server.clock.boot() + deadline));
         server.clock.advance(deadline);
-        assert_eq!(refusal(soon(call).await.unwrap()), (Code::DeadlineExceeded, Some(Reason::TimedOut)));
+        assert_eq!(
+            refusal(soon(call).await.unwrap()),
+            (Code::DeadlineExceeded, Some(Reason::TimedOut))
+        );
     }
 }
 
@@ -135,7 +153,8 @@ async fn streams_have_no_deadline() {
     server.called(1).await;
     server.clock.advance(month);
     asking.send(renew(1)).await.unwrap();
-    let mut answers = soon(campaign).await.unwrap().expect("its beginning may take a month").into_inner();
+    let mut answers =
+        soon(campaign).await.unwrap().expect("its beginning may take a month").into_inner();
     soon(answers.next()).await.unwrap().unwrap();
     server.clock.advance(month);
     asking.send(renew(2)).await.unwrap();
@@ -173,7 +192,10 @@ async fn a_shutdown_ends_streams_politely_and_removes_the_socket() {
     soon(open.next()).await.unwrap().unwrap();
     let mut watched = {
         let mut health = HealthClient::new(server.channel(None));
-        soon(health.watch(HealthCheckRequest { service: String::new() })).await.unwrap().into_inner()
+        soon(health.watch(HealthCheckRequest { service: String::new() }))
+            .await
+            .unwrap()
+            .into_inner()
     };
     assert_eq!(soon(watched.next()).await.unwrap().unwrap().status(), ServingStatus::Serving);
     server.shutdown.begin();
@@ -187,8 +209,11 @@ async fn a_shutdown_ends_streams_politely_and_removes_the_socket() {
 
 #[tokio::test]
 async fn a_call_under_way_may_finish_and_is_cut_when_the_grace_period_is_over() {
-    let limits =
-        Limits { unary_deadline: Duration::from_secs(2), grace: Duration::from_secs(5), ..Limits::default() };
+    let limits = Limits {
+        unary_deadline: Duration::from_secs(2),
+        grace: Duration::from_secs(5),
+        ..Limits::default()
+    };
     let server = Fixture::start_with(limits).await;
     let mut client = server.client();
     let finishing = tokio::spawn(async move { client.resign(resign("hangs")).await });
@@ -201,7 +226,8 @@ async fn a_call_under_way_may_finish_and_is_cut_when_the_grace_period_is_over() 
     assert_eq!(refusal(answer).1, Some(Reason::TimedOut), "it got its own answer");
     soon(server.running).await.unwrap().unwrap();
 
-    let server = Fixture::start_with(Limits { unary_deadline: Duration::from_secs(60), ..limits }).await;
+    let server =
+        Fixture::start_with(Limits { unary_deadline: Duration::from_secs(60), ..limits }).await;
     let mut client = server.client();
     let cut = tokio::spawn(async move { client.resign(resign("hangs")).await });
     soon(server.clock.wait_for_sleepers(1)).await;
@@ -217,17 +243,25 @@ async fn large_messages_pass_and_larger_ones_are_refused() {
     let server = Fixture::start().await;
     let mut client = server.client();
     soon(client.resign(resign(&"x".repeat(chassis::MAX_MESSAGE_BYTES - 64)))).await.unwrap();
-    let refused =
-        soon(client.resign(resign(&"x".repeat(chassis::MAX_MESSAGE_BYTES + 64)))).await.unwrap_err();
-    assert_eq!(refusal::<()>(Err(refused)), (Code::ResourceExhausted, Some(Reason::MessageTooLarge)));
+    let refused = soon(client.resign(resign(&"x".repeat(chassis::MAX_MESSAGE_BYTES + 64))))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal::<()>(Err(refused)),
+        (Code::ResourceExhausted, Some(Reason::MessageTooLarge))
+    );
 }
 
 #[tokio::test]
 async fn a_long_error_arrives_with_its_details() {
     let server = Fixture::start().await;
-    let refused =
-        Problem::from_status(&soon(server.client().resign(resign("refuses at length"))).await.unwrap_err());
-    assert_eq!((refused.code, refused.reason), (Code::InvalidArgument, Some(Reason::ProgramInvalid)));
+    let refused = Problem::from_status(
+        &soon(server.client().resign(resign("refuses at length"))).await.unwrap_err(),
+    );
+    assert_eq!(
+        (refused.code, refused.reason),
+        (Code::InvalidArgument, Some(Reason::ProgramInvalid))
+    );
     assert!(refused.message.len() > 4000 && refused.message.ends_with('…'));
     assert_eq!(refused.metadata["line"].len(), 8000);
 }

@@ -19,8 +19,8 @@ use proto::api::{
     EventsResponse, ForgetRequest, ForgetResponse, GetGraphRequest, GetGraphResponse, GetRequest,
     GetResponse, GetVersionRequest, GetVersionResponse, ListRequest, ListResponse, ReadLogsRequest,
     ReadLogsResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
-    RequestSavepointResponse, StopRequest, StopResponse, SubmitRequest, SubmitResponse, WaitRequest,
-    WaitResponse, WatchRequest, WatchResponse, watch_response::Item,
+    RequestSavepointResponse, StopRequest, StopResponse, SubmitRequest, SubmitResponse,
+    WaitRequest, WaitResponse, WatchRequest, WatchResponse, watch_response::Item,
 };
 use proto::{Problem, Reason};
 use tonic::{Request, Response, Status};

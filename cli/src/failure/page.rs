@@ -55,25 +55,34 @@ fn met(reason: Reason) -> Met {
     use Reason as R;
     match reason {
         R::CredentialMissing | R::CredentialInvalid | R::CredentialScope => Called,
-        R::IdMalformed | R::RequestInvalid | R::SpecInvalid | R::TargetUnknown | R::PageTokenInvalid => {
+        R::IdMalformed
+        | R::RequestInvalid
+        | R::SpecInvalid
+        | R::TargetUnknown
+        | R::PageTokenInvalid => Called,
+        R::MessageTooLarge | R::StoreFull | R::StoreUnavailable | R::DataCorrupt | R::Compacted => {
             Called
         }
-        R::MessageTooLarge | R::StoreFull | R::StoreUnavailable | R::DataCorrupt | R::Compacted => Called,
         R::ApplicationNotFound | R::ApplicationExists | R::RequestIdReused => Called,
         R::AlreadyEnded | R::NotEnded | R::NotClean | R::TooManySavepoints => Called,
         R::JobNotFound | R::JobNotRunning | R::ResultNotReady | R::ResultNone => Called,
         R::Overloaded | R::TimedOut | R::Internal => Called,
 
         R::OptionMeaningless | R::SettingUnknown | R::EngineNotSetUp | R::PlanInvalid => Refused,
-        R::ProgramUnsupported | R::ProgramInvalid | R::ProgramNotExecutable | R::StatementUnsupported => {
-            Refused
-        }
-        R::ArtifactUriInvalid | R::ArtifactNotFound | R::ArtifactNotReachable | R::ArtifactNotReadable => {
-            Refused
-        }
+        R::ProgramUnsupported
+        | R::ProgramInvalid
+        | R::ProgramNotExecutable
+        | R::StatementUnsupported => Refused,
+        R::ArtifactUriInvalid
+        | R::ArtifactNotFound
+        | R::ArtifactNotReachable
+        | R::ArtifactNotReadable => Refused,
         R::ArtifactDigestMismatch | R::ArtifactRedirects | R::CacheFull => Refused,
         R::ApplicationEnding | R::UnnamedJobOverlaps | R::MainDiverged | R::JobNameTaken => Refused,
-        R::GraphTooLarge | R::GraphDigestMismatch | R::GraphUnreadable | R::JournalValueTooLarge => Refused,
+        R::GraphTooLarge
+        | R::GraphDigestMismatch
+        | R::GraphUnreadable
+        | R::JournalValueTooLarge => Refused,
         R::ClusterKeepsDying
         | R::ClusterNotReady
         | R::OutputTargetTaken
@@ -81,14 +90,22 @@ fn met(reason: Reason) -> Met {
         | R::OutputNotWritable => Refused,
 
         R::EngineNotFound | R::JobFailed | R::JobLost | R::Abandoned => Ended(Exit::FAILED),
-        R::MainExited | R::MainKilled | R::MainNotStarted | R::MainNotRepeatable => Ended(Exit::FAILED),
+        R::MainExited | R::MainKilled | R::MainNotStarted | R::MainNotRepeatable => {
+            Ended(Exit::FAILED)
+        }
         R::Cancelled => Ended(Exit::of(Outcome::Cancelled)),
         R::DeadlineExceeded => Ended(Exit::of(Outcome::DeadlineExceeded)),
 
         R::EpochSuperseded | R::IncarnationSuperseded | R::RevisionMoved | R::NotAdopted => Inside,
-        R::JobsNotEnded | R::OutputNotPublished | R::SavepointPending | R::TooManyCheckpoints => Inside,
+        R::JobsNotEnded | R::OutputNotPublished | R::SavepointPending | R::TooManyCheckpoints => {
+            Inside
+        }
         R::PayloadMissing | R::PayloadDigestMismatch | R::ArtifactNotCached => Inside,
-        R::RoleExited | R::RoleNotReady | R::ClusterUnavailable | R::TreeAlive | R::TetherReplaced => Inside,
+        R::RoleExited
+        | R::RoleNotReady
+        | R::ClusterUnavailable
+        | R::TreeAlive
+        | R::TetherReplaced => Inside,
 
         R::ContenderGaveUp | R::HostFull => Shown,
 
@@ -143,7 +160,11 @@ fn every_reason_is_documented_with_its_codes_and_its_way_out() {
         std::fs::write(PATH, page()).expect("docs/ can be written");
     }
     let written = std::fs::read_to_string(PATH).unwrap_or_default();
-    assert_eq!(written, page(), "MAINSPRING_BLESS=1 cargo test -p mainspring writes docs/errors.md anew");
+    assert_eq!(
+        written,
+        page(),
+        "MAINSPRING_BLESS=1 cargo test -p mainspring writes docs/errors.md anew"
+    );
 }
 
 #[test]

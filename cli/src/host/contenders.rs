@@ -68,17 +68,26 @@ impl Contenders {
         executable: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Self {
-        let mut variables: BTreeMap<String, String> =
-            HANDED_ON.iter().filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+        let mut variables: BTreeMap<String, String> = HANDED_ON
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), std::env::var(name).ok()?)))
+            .collect();
         variables.extend(environment::of_engines());
         variables.extend(telemetry::variables());
         variables.extend(environment);
         let role = Role {
             name: "contender".to_owned(),
-            command: vec![executable.to_string_lossy().into_owned(), "serve".into(), "app-runner".into()],
+            command: vec![
+                executable.to_string_lossy().into_owned(),
+                "serve".into(),
+                "app-runner".into(),
+            ],
             environment: variables.into_iter().collect(),
             replicas: 1,
-            readiness: Some(Readiness { timeout: None, probe: Some(readiness::Probe::GrpcHealth(true)) }),
+            readiness: Some(Readiness {
+                timeout: None,
+                probe: Some(readiness::Probe::GrpcHealth(true)),
+            }),
             restart: RestartPolicy::Always.into(),
             fatal_exit_codes: GAVE_UP.map(|exit| i32::from(exit.code())).to_vec(),
             ..Role::default()
@@ -117,7 +126,10 @@ impl Contenders {
         Ok(self.bounded(processes(&self.lifecycle)).await?.into_iter().map(|(of, _)| of).collect())
     }
 
-    async fn bounded<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         bounded(&self.clock, CALL, call).await
     }
 }
@@ -140,7 +152,9 @@ pub(crate) async fn end_all_but(
     let over: HashSet<ApplicationRef> = over.map(|(of, _)| of).collect();
     let ends = over.iter().map(async |application| {
         match bounded(clock, LAST_CALL, lifecycle.teardown_contenders(application)).await {
-            Ok(left) => left.iter().for_each(|left| tracing::warn!(%application, "left over: {left}")),
+            Ok(left) => {
+                left.iter().for_each(|left| tracing::warn!(%application, "left over: {left}"))
+            }
             Err(error) => tracing::warn!(%application, "its contenders are not torn down: {error}"),
         }
     });
@@ -165,6 +179,8 @@ async fn bounded<T>(
 ) -> Result<T, CallError> {
     match timeout(clock, within, call).await {
         Ok(answer) => answer,
-        Err(elapsed) => Err(CallError::new(Code::DeadlineExceeded, format!("lifecycle gave {elapsed}"))),
+        Err(elapsed) => {
+            Err(CallError::new(Code::DeadlineExceeded, format!("lifecycle gave {elapsed}")))
+        }
     }
 }

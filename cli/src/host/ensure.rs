@@ -59,9 +59,11 @@ pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Star
                 let said = HostFile::read(&places.host_file()).map_err(damaged)?;
                 let said = said.filter(|file| file.pid == pid);
                 doubts += u32::from(said.as_ref().is_some_and(|file| file.process().is_none()));
-                if let Some(file) = said.filter(|file| file.process().is_some() || doubts > DOUBTS) {
+                if let Some(file) = said.filter(|file| file.process().is_some() || doubts > DOUBTS)
+                {
                     if file.build == build::ours() || replaced {
-                        let started = up.is_some().then(|| clock.boot().saturating_duration_since(began));
+                        let started =
+                            up.is_some().then(|| clock.boot().saturating_duration_since(began));
                         return fits(&file, places).map(|()| Started(started));
                     }
                     replaced = true;
@@ -97,7 +99,12 @@ fn damaged(error: std::io::Error) -> Failure {
         .help("mainspring down --yes ends the host; the next command starts it again, and applications go on")
 }
 
-async fn wait(clock: &SharedClock, began: Boot, places: &Places, said_from: Option<u64>) -> Outcome<()> {
+async fn wait(
+    clock: &SharedClock,
+    began: Boot,
+    places: &Places,
+    said_from: Option<u64>,
+) -> Outcome<()> {
     if clock.boot().saturating_duration_since(began) > READY {
         let what = format!("the host is not ready after {} s", READY.as_secs());
         return Err(not_started(places, said_from, &what));
@@ -135,12 +142,15 @@ fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
 /// Refuses another user than the host's, because a host cannot change the user that its processes
 /// run as, and the process that runs with more rights than wished for would give no sign of it.
 fn runs_as_wished(file: &HostFile, places: &Places, wished: Option<String>) -> Outcome<()> {
-    let Some(wished) = wished.filter(|wished| !wished.is_empty() && file.run_as.as_ref() != Some(wished))
+    let Some(wished) =
+        wished.filter(|wished| !wished.is_empty() && file.run_as.as_ref() != Some(wished))
     else {
         return Ok(());
     };
-    let theirs =
-        file.run_as.as_ref().map_or_else(|| "its own user".to_owned(), |user| format!("user {user}"));
+    let theirs = file
+        .run_as
+        .as_ref()
+        .map_or_else(|| "its own user".to_owned(), |user| format!("user {user}"));
     let text = format!(
         "the host of {} runs applications as {theirs}, not as {wished} ({})",
         places.state().display(),
@@ -182,8 +192,9 @@ fn start(places: &Places) -> Outcome<(Child, u64)> {
     if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES) {
         std::fs::remove_file(&path)?;
     }
-    let log =
-        options.open(&path).map_err(|error| Failure::of_state(format!("{}: {error}", path.display())))?;
+    let log = options
+        .open(&path)
+        .map_err(|error| Failure::of_state(format!("{}: {error}", path.display())))?;
     let said_from = log.metadata()?.len();
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -206,5 +217,6 @@ fn start(places: &Places) -> Outcome<(Child, u64)> {
 
 /// Whether the variable is the twin of an option that says how one command prints.
 fn is_option_of_a_verb(variable: &str) -> bool {
-    ["MAINSPRING_FORMAT", "MAINSPRING_QUIET", "MAINSPRING_COLOR", "MAINSPRING_PROGRESS"].contains(&variable)
+    ["MAINSPRING_FORMAT", "MAINSPRING_QUIET", "MAINSPRING_COLOR", "MAINSPRING_PROGRESS"]
+        .contains(&variable)
 }

@@ -78,8 +78,9 @@ impl HostFile {
     /// The file's content; `None` if there is no file. A file that cannot be parsed was damaged
     /// from outside, because `up` replaces the file in one step.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
-        let about =
-            |kind, why: &dyn std::fmt::Display| io::Error::new(kind, format!("{} {why}", path.display()));
+        let about = |kind, why: &dyn std::fmt::Display| {
+            io::Error::new(kind, format!("{} {why}", path.display()))
+        };
         match fs::read(path) {
             Ok(text) => {
                 let damaged = |error: serde_json::Error| {
@@ -101,7 +102,9 @@ impl HostFile {
     /// The endpoints that were given to the `up` that wrote the file.
     pub(crate) fn given(&self) -> Given {
         let given = self.services.iter().filter(|(_, entry)| entry.kept_by == KeptBy::Given);
-        given.filter_map(|(name, entry)| Some((name.clone(), entry.endpoint.parse().ok()?))).collect()
+        given
+            .filter_map(|(name, entry)| Some((name.clone(), entry.endpoint.parse().ok()?)))
+            .collect()
     }
 
     /// Replaces the file in one step. The file is not synced to the disk, because the processes
@@ -110,8 +113,12 @@ impl HostFile {
         let new = path.with_extension("json.new");
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&new, path)
     }
@@ -182,7 +189,11 @@ mod tests {
             services: BTreeMap::new(),
         };
         assert_eq!(of(this.pid, this.start_ticks).process(), Some(this));
-        assert_eq!(of(this.pid, this.start_ticks + 1).process(), None, "another one has the number now");
+        assert_eq!(
+            of(this.pid, this.start_ticks + 1).process(),
+            None,
+            "another one has the number now"
+        );
         assert_eq!(of(u32::MAX, this.start_ticks).process(), None);
     }
 }

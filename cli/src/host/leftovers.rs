@@ -14,7 +14,11 @@ use crate::application::Named;
 
 /// The directories of one generation.
 fn directories(places: &Places, application: &ApplicationRef) -> [PathBuf; 3] {
-    [places.outputs(application), places.checkpoints(application), places.application_work(application)]
+    [
+        places.outputs(application),
+        places.checkpoints(application),
+        places.application_work(application),
+    ]
 }
 
 /// Removes what a generation has left. The caller passes a generation only once the record has
@@ -23,7 +27,10 @@ pub(crate) fn remove(places: &Places, application: &ApplicationRef) -> io::Resul
     for directory in directories(places, application) {
         match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", directory.display()),
+                ));
             }
             _ => {}
         }
@@ -37,7 +44,10 @@ pub(crate) fn of_others(
     known: &HashSet<ApplicationRef>,
 ) -> io::Result<HashSet<ApplicationRef>> {
     let mut others = HashSet::new();
-    let any = ApplicationRef { id: "a".parse().map_err(io::Error::other)?, generation: proto::Generation(1) };
+    let any = ApplicationRef {
+        id: "a".parse().map_err(io::Error::other)?,
+        generation: proto::Generation(1),
+    };
     for directory in directories(places, &any) {
         let Some(all) = directory.parent() else { continue };
         let entries = match fs::read_dir(all) {
@@ -46,7 +56,9 @@ pub(crate) fn of_others(
             Err(error) => return Err(error),
         };
         for entry in entries {
-            others.extend(entry?.file_name().to_str().and_then(generation).filter(|of| !known.contains(of)));
+            others.extend(
+                entry?.file_name().to_str().and_then(generation).filter(|of| !known.contains(of)),
+            );
         }
     }
     Ok(others)

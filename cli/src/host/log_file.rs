@@ -71,7 +71,8 @@ impl Said {
         let Ok(serde_json::Value::Object(event)) = serde_json::from_str(line) else {
             return Some(Self { text: line.to_owned(), is_error: line.starts_with("error") });
         };
-        let text = event.get("message").and_then(|message| message.as_str()).unwrap_or(line).to_owned();
+        let text =
+            event.get("message").and_then(|message| message.as_str()).unwrap_or(line).to_owned();
         Some(Self { text, is_error: event.get("level").is_some_and(|level| level == "ERROR") })
     }
 }
@@ -94,7 +95,10 @@ mod tests {
         cap(&path, 5).unwrap();
         writer.write_all(b"four\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
-        assert_eq!(fs::read_to_string(directory.path().join("log.1")).unwrap(), "one\ntwo\nthree\n");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("log.1")).unwrap(),
+            "one\ntwo\nthree\n"
+        );
     }
 
     #[test]
@@ -102,7 +106,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let event = |level: &str, message: &str| {
-            format!("{}\n", serde_json::json!({ "timestamp": "t", "level": level, "message": message }))
+            format!(
+                "{}\n",
+                serde_json::json!({ "timestamp": "t", "level": level, "message": message })
+            )
         };
         let earlier = event("ERROR", "of an earlier life");
         let now = [
@@ -116,7 +123,8 @@ mod tests {
         let from = earlier.len() as u64;
         let errors = ["worker panicked at page.rs:7: page 3 is damaged", "the record is damaged"];
         assert_eq!(last_words(&path, from).unwrap(), errors);
-        fs::write(&path, format!("{earlier}{}{}", event("INFO", "one"), event("WARN", "two"))).unwrap();
+        fs::write(&path, format!("{earlier}{}{}", event("INFO", "one"), event("WARN", "two")))
+            .unwrap();
         assert_eq!(last_words(&path, from).unwrap(), ["one", "two"]);
         let twice = "error[STORE_FULL]: no room\n  | a\n  help: make room\n".repeat(2);
         fs::write(&path, twice).unwrap();

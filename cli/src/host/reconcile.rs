@@ -232,7 +232,9 @@ impl Reconciler {
                     tracing::warn!(%application, "left over: {leftover}");
                 }
             }
-            Err(error) => tracing::warn!(%application, clean, "lifecycle refused contenders: {error}"),
+            Err(error) => {
+                tracing::warn!(%application, clean, "lifecycle refused contenders: {error}")
+            }
         }
         self.wanted.answered(&ask, answer.is_ok(), self.clock.boot());
     }

@@ -84,7 +84,8 @@ impl Retention {
     /// Looks once. True if there is more to be done.
     async fn look(&self) -> Result<bool, BoxError> {
         let past = self.past().await?;
-        let mut kept: HashSet<ApplicationRef> = past.iter().map(|past| past.application.clone()).collect();
+        let mut kept: HashSet<ApplicationRef> =
+            past.iter().map(|past| past.application.clone()).collect();
         let over = beyond(self.args.rule(), past, self.clock.wall());
         let mut forgotten = 0;
         for past in over.iter().take(AT_ONCE) {
@@ -94,7 +95,9 @@ impl Retention {
                     forgotten += 1;
                 }
                 // The next look tries it again: its processes are being ended, or it has changed.
-                Err(error) if is_for_later(&error) => tracing::debug!("{}: {error}", past.application),
+                Err(error) if is_for_later(&error) => {
+                    tracing::debug!("{}: {error}", past.application)
+                }
                 Err(error) => return Err(error.into()),
             }
             self.clock.sleep(PAUSE).await;
@@ -137,7 +140,8 @@ impl Retention {
             }
             let places = self.places.clone();
             let removed =
-                tokio::task::spawn_blocking(move || leftovers::remove(&places, &application)).await?;
+                tokio::task::spawn_blocking(move || leftovers::remove(&places, &application))
+                    .await?;
             if let Err(error) = removed {
                 tracing::warn!("what a forgotten application has left stays: {error}");
             }
@@ -155,6 +159,7 @@ impl Retention {
 }
 
 fn is_for_later(error: &CallError) -> bool {
-    let later = [Reason::TreeAlive, Reason::RevisionMoved, Reason::NotClean, Reason::ApplicationNotFound];
+    let later =
+        [Reason::TreeAlive, Reason::RevisionMoved, Reason::NotClean, Reason::ApplicationNotFound];
     error.reason().is_some_and(|reason| later.contains(&reason))
 }

@@ -1,6 +1,9 @@
 //! One service of the host: finding the process that serves as it, starting one, asking whether it
 //! is ready, ending it.
-#![allow(clippy::disallowed_methods, reason = "starts the services of the host, which have to outlive `up`")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "starts the services of the host, which have to outlive `up`"
+)]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -86,7 +89,8 @@ impl Reach {
         clock: SharedClock,
         given: Given,
     ) -> Outcome<Self> {
-        let key = DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
+        let key =
+            DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
         let credential = key.mint(&Principal::Deployment);
         Ok(Self { places, transport, clock, credential, given, run_as: None })
     }
@@ -182,7 +186,9 @@ pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
     let state = places.state().as_os_str().as_bytes();
     let me = rustix::process::getuid().as_raw();
     let serves = |process: &Process| {
-        !process.is_zombie() && is_service(process.pid, name, state) && owner(process.pid) == Some(me)
+        !process.is_zombie()
+            && is_service(process.pid, name, state)
+            && owner(process.pid) == Some(me)
     };
     let found = process_tree::all()?.into_iter().filter(serves);
     Ok(found.map(|process| Found { process, kept_by: kept_by(process.pid) }).collect())
@@ -198,9 +204,9 @@ pub(crate) fn find_kept(places: &Places, name: &str) -> io::Result<Vec<Process>>
 /// children begin a session of their own.
 fn kept_by(pid: u32) -> KeptBy {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let marked = environment
-        .split(|&byte| byte == 0)
-        .any(|variable| variable.strip_prefix(OWN_SESSION.as_bytes()).is_some_and(|rest| rest == b"=1"));
+    let marked = environment.split(|&byte| byte == 0).any(|variable| {
+        variable.strip_prefix(OWN_SESSION.as_bytes()).is_some_and(|rest| rest == b"=1")
+    });
     if marked { KeptBy::Up } else { KeptBy::Hand }
 }
 
@@ -242,7 +248,11 @@ fn command_line(pid: u32) -> Vec<u8> {
 
 /// Starts a service as a process of its own session. Its stderr is appended to
 /// `<state>/<service>/log`.
-pub(crate) fn start(reach: &Reach, name: &'static str, executable: &Path) -> Result<Running, String> {
+pub(crate) fn start(
+    reach: &Reach,
+    name: &'static str,
+    executable: &Path,
+) -> Result<Running, String> {
     // The error names the directory, because the directory is what most often cannot be used.
     let directory = reach.places.service_state(name);
     spawn(reach, name, executable)
@@ -298,7 +308,8 @@ pub(crate) async fn answers(reach: &Reach, name: &str) -> Result<(), String> {
         }
     };
     let answered = timeout(&reach.clock, START, becomes_ready).await;
-    answered.map_err(|elapsed| format!("{name} is not ready at {}: {elapsed}", reach.endpoint(name)))
+    answered
+        .map_err(|elapsed| format!("{name} is not ready at {}: {elapsed}", reach.endpoint(name)))
 }
 
 /// Waits until a service is ready; `Err` says how its process ended instead, or that it took too
@@ -310,7 +321,8 @@ pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), St
         how = running.ended(&reach.clock) => Err(format!("{name} ended while it started ({how})")),
     };
     outcome.map_err(|error| {
-        let words = log_file::last_words(&log(&reach.places, name), running.said_from).unwrap_or_default();
+        let words =
+            log_file::last_words(&log(&reach.places, name), running.said_from).unwrap_or_default();
         if words.is_empty() { error } else { format!("{error}: {}", words.join("; ")) }
     })
 }

@@ -117,7 +117,9 @@ pub(crate) async fn cap_logs(reach: Reach, clock: SharedClock) -> Result<(), Box
     loop {
         clock.sleep(CAP_LOGS).await;
         for name in SERVICES {
-            if let Err(error) = log_file::cap(&service::log(&reach.places, name), log_file::MAX_BYTES) {
+            if let Err(error) =
+                log_file::cap(&service::log(&reach.places, name), log_file::MAX_BYTES)
+            {
                 tracing::warn!(service = name, "its log cannot be capped: {error}");
             }
         }

@@ -103,14 +103,25 @@ pub(crate) async fn run(
         args: settings.retention,
     };
     tasks.spawn("retention", until(shutdown.clone(), retention.run()));
-    let contenders =
-        Contenders::new(reach.channel(LIFECYCLE), reach.clock.clone(), executable, endpoints(&reach));
+    let contenders = Contenders::new(
+        reach.channel(LIFECYCLE),
+        reach.clock.clone(),
+        executable,
+        endpoints(&reach),
+    );
     let (waiting, in_line) = watch::channel(Queue::default());
     let admission = Admission::new(reach.channel(STORE));
-    tasks.spawn("queue", until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())));
-    let reconciler = Reconciler::new(api, contenders, reach.clock.clone(), settings.terms, work, waiting)?;
+    tasks.spawn(
+        "queue",
+        until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())),
+    );
+    let reconciler =
+        Reconciler::new(api, contenders, reach.clock.clone(), settings.terms, work, waiting)?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
-    tasks.spawn_job("idle", leave_when_idle(seen.clone(), settings.linger, shutdown, reach.clock.clone()));
+    tasks.spawn_job(
+        "idle",
+        leave_when_idle(seen.clone(), settings.linger, shutdown, reach.clock.clone()),
+    );
     let ended = tasks.run(GRACE).await;
     HostFile::remove(&places.host_file())?;
 
@@ -120,7 +131,9 @@ pub(crate) async fn run(
     let busy = seen.borrow().applications;
     let known = seen.borrow().known;
     if ended.is_err() || busy > 0 || !known || is_busy(&last_look).await.unwrap_or(true) {
-        say(&format!("leaving; the services stay for {busy} applications (mainspring down ends them)"));
+        say(&format!(
+            "leaving; the services stay for {busy} applications (mainspring down ends them)"
+        ));
     } else {
         end_services(&reach).await?;
         say("nothing left to do: the host has ended");
@@ -140,7 +153,10 @@ fn runs_already(reach: &Reach) -> Failure {
 }
 
 /// Ends a task that has no end of its own when the process is asked to end.
-async fn until(shutdown: Shutdown, task: impl Future<Output = Result<(), BoxError>>) -> Result<(), BoxError> {
+async fn until(
+    shutdown: Shutdown,
+    task: impl Future<Output = Result<(), BoxError>>,
+) -> Result<(), BoxError> {
     tokio::select! {
         ended = task => ended,
         () = shutdown.begun() => Ok(()),
@@ -212,7 +228,8 @@ async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
         .flat_map(|(_, all)| all)
         .any(|found| build::of_process(found.process.pid).as_ref() != Some(&ours));
     let replace = foreign && may_replace(reach).await?;
-    let each = found.into_iter().map(|(name, processes)| one(reach, executable, name, processes, replace));
+    let each =
+        found.into_iter().map(|(name, processes)| one(reach, executable, name, processes, replace));
     let results = futures::future::join_all(each).await;
     let mut running = Vec::new();
     let mut failed = None;

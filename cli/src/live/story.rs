@@ -79,16 +79,28 @@ impl Story {
             "artifact" => line("artifact", artifact(&attributes)),
             "leader" => line("leader", self.leader(&attributes, event.epoch)),
             "cluster" => cluster(&attributes).map(|text| line("cluster", text)).unwrap_or_default(),
-            "main" => self.main(&attributes, event).map(|text| line("main()", text)).unwrap_or_default(),
-            "job" => {
-                self.jobs.event(elapsed, &attributes, event).map(|text| line("job", text)).unwrap_or_default()
+            "main" => {
+                self.main(&attributes, event).map(|text| line("main()", text)).unwrap_or_default()
             }
-            "published" => self.jobs.published(&attributes).map(|text| line("job", text)).unwrap_or_default(),
+            "job" => self
+                .jobs
+                .event(elapsed, &attributes, event)
+                .map(|text| line("job", text))
+                .unwrap_or_default(),
+            "published" => {
+                self.jobs.published(&attributes).map(|text| line("job", text)).unwrap_or_default()
+            }
             "cancel" => line("cancel", cancel(&attributes)),
             "ended" => {
-                self.ended =
-                    Outcome::from_str_name(&format!("OUTCOME_{}", words::bare(attributes.get("outcome"))));
-                self.jobs.unpublished().into_iter().map(|text| Line { elapsed, label: "job", text }).collect()
+                self.ended = Outcome::from_str_name(&format!(
+                    "OUTCOME_{}",
+                    words::bare(attributes.get("outcome"))
+                ));
+                self.jobs
+                    .unpublished()
+                    .into_iter()
+                    .map(|text| Line { elapsed, label: "job", text })
+                    .collect()
             }
             "savepoint" => line("savepoint", said(event)),
             "restart" => line("restart", said(event)),
@@ -111,7 +123,8 @@ impl Story {
     /// The last line: outcome, how main() ended, how many jobs, and what is left over (not known
     /// until the application is clean).
     pub(crate) fn end(&self, application: &Application) -> Line {
-        let elapsed = words::between(self.began.as_ref(), application.ended_at.as_ref()).unwrap_or_default();
+        let elapsed =
+            words::between(self.began.as_ref(), application.ended_at.as_ref()).unwrap_or_default();
         let mut parts = Vec::new();
         parts.extend(self.main_exit.as_ref().map(|exit| format!("main() {exit}")));
         parts.push(plural(application.jobs.len() as u64, "job"));
@@ -132,7 +145,10 @@ impl Story {
         if nth > 1 {
             text.push_str(&format!(" ({} leader)", ordinal(nth)));
             text.push_str(
-                &attributes.some("cause").map(|cause| format!("; cause: {cause}")).unwrap_or_default(),
+                &attributes
+                    .some("cause")
+                    .map(|cause| format!("; cause: {cause}"))
+                    .unwrap_or_default(),
             );
             return text;
         }
@@ -146,7 +162,11 @@ impl Story {
     fn main(&mut self, attributes: &Attributes<'_>, event: &Event) -> Option<String> {
         if attributes.get("state") == "started" {
             self.main_started = event.at;
-            let again = if attributes.number::<u32>("execution") > 1 { "executed again" } else { "started" };
+            let again = if attributes.number::<u32>("execution") > 1 {
+                "executed again"
+            } else {
+                "started"
+            };
             let pid = attributes.some("pid").map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             return Some(format!("{again}{pid}"));
         }
@@ -177,7 +197,8 @@ impl Story {
 /// Who killed main(), such as `killed by signal 9 (the kernel's OOM killer)`.
 fn killed(attributes: &Attributes<'_>) -> String {
     let signal = attributes.get("signal");
-    let sender = attributes.some("signal_sender").map(|sender| format!(" ({sender})")).unwrap_or_default();
+    let sender =
+        attributes.some("signal_sender").map(|sender| format!(" ({sender})")).unwrap_or_default();
     format!("killed by signal {signal}{sender}")
 }
 
@@ -203,8 +224,10 @@ fn cluster(attributes: &Attributes<'_>) -> Option<String> {
     let incarnation = attributes.get("incarnation");
     match attributes.get("state") {
         "ready" => {
-            let roles = attributes.get("roles").split([',', ' ']).filter_map(|role| role.split_once('='));
-            let roles: Vec<_> = roles.map(|(role, n)| plural(n.parse().unwrap_or(0), role)).collect();
+            let roles =
+                attributes.get("roles").split([',', ' ']).filter_map(|role| role.split_once('='));
+            let roles: Vec<_> =
+                roles.map(|(role, n)| plural(n.parse().unwrap_or(0), role)).collect();
             Some(format!("incarnation {incarnation}, {} ready", roles.join(", ")))
         }
         // The start of the first incarnation and the end of each are part of every run.

@@ -204,7 +204,10 @@ impl<'a> Watch<'a> {
             self.last_fresh = now;
             if let Some(since) = self.stale_since.take() {
                 let silent = crate::duration::show(now.saturating_duration_since(since));
-                self.tell_now("again", format!("{}, after {silent}", words::state(&self.last_known)));
+                self.tell_now(
+                    "again",
+                    format!("{}, after {silent}", words::state(&self.last_known)),
+                );
             }
             return;
         }
@@ -212,7 +215,10 @@ impl<'a> Watch<'a> {
         // begun has had no time to say anything.
         let silent = now.saturating_duration_since(self.last_fresh);
         if silent > STALE {
-            self.say_stale(&seen.source.clone(), silent.max(Duration::from_millis(seen.age_millis)));
+            self.say_stale(
+                &seen.source.clone(),
+                silent.max(Duration::from_millis(seen.age_millis)),
+            );
         }
     }
 
@@ -248,7 +254,10 @@ impl<'a> Watch<'a> {
         if self.stale_since.is_none() {
             self.stale_since = Some(self.session.clock.boot() - silent);
             let (state, silent) = (words::state(&self.last_known), crate::duration::show(silent));
-            self.tell_now("STALE", format!("no word from {source} for {silent} (last known {state})"));
+            self.tell_now(
+                "STALE",
+                format!("no word from {source} for {silent} (last known {state})"),
+            );
         }
     }
 
@@ -295,8 +304,9 @@ impl<'a> Watch<'a> {
         self.main_output.end(self.out());
         if !self.logs_ended {
             let id = &self.named.id;
-            let text =
-                format!("-- the end of main()'s output did not come: mainspring logs {id} --role main --");
+            let text = format!(
+                "-- the end of main()'s output did not come: mainspring logs {id} --role main --"
+            );
             self.out().talk(self.out().paint(Style::Warn, &text));
         }
         if self.told_end {
@@ -315,7 +325,9 @@ impl<'a> Watch<'a> {
         }
         match ending::failure(&application, &self.main_output) {
             Some(failure) => self.out().fail(&failure),
-            None => self.out().tell(format!("next: mainspring status|logs|graph {}", self.named.id)),
+            None => {
+                self.out().tell(format!("next: mainspring status|logs|graph {}", self.named.id))
+            }
         }
         let main = application.main.clone().unwrap_or_default();
         if self.watched.exit_from_main && (main.exit_code.is_some() || main.signal.is_some()) {
@@ -340,8 +352,11 @@ impl<'a> Watch<'a> {
     }
 
     fn tell(&self, line: &Line) {
-        let style =
-            if matches!(line.label, "STALE" | "warning" | "left over") { Style::Warn } else { Style::Dim };
+        let style = if matches!(line.label, "STALE" | "warning" | "left over") {
+            Style::Warn
+        } else {
+            Style::Dim
+        };
         self.out().tell(line.render(|label| self.out().paint(style, label)));
     }
 
@@ -352,7 +367,8 @@ impl<'a> Watch<'a> {
 
     /// The time since the submit.
     fn elapsed(&self) -> Duration {
-        words::age(self.last_known.submitted_at.as_ref(), self.session.clock.wall()).unwrap_or_default()
+        words::age(self.last_known.submitted_at.as_ref(), self.session.clock.wall())
+            .unwrap_or_default()
     }
 }
 

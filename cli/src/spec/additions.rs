@@ -32,11 +32,15 @@ pub(super) fn add(
     }
     let mut names: Vec<String> = spec.settings.get(LIBRARIES).cloned().into_iter().collect();
     for text in libraries {
-        let file =
-            pointer::parse(text, directory).map_err(|error| Failure::usage(format!("--lib {error}")))?;
+        let file = pointer::parse(text, directory)
+            .map_err(|error| Failure::usage(format!("--lib {error}")))?;
         let path = file.uri.split(['?', '#']).next().unwrap_or_default();
         names.push(path.rsplit('/').next().unwrap_or_default().to_owned());
-        spec.artifacts.push(ArtifactReference { uri: file.uri, digest: file.digest, name: String::new() });
+        spec.artifacts.push(ArtifactReference {
+            uri: file.uri,
+            digest: file.digest,
+            name: String::new(),
+        });
     }
     if !names.is_empty() {
         spec.settings.insert(LIBRARIES.to_owned(), names.join(","));
@@ -65,8 +69,9 @@ mod tests {
         let mut spec = ApplicationSpec { engine: engine.to_owned(), ..ApplicationSpec::default() };
         spec.settings.insert("flink.hadoop.classpath".to_owned(), "/said".to_owned());
         let libraries: Vec<String> = libraries.iter().map(|text| (*text).to_owned()).collect();
-        let variable =
-            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable = |name: &str| {
+            set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
         add(&mut spec, &libraries, Path::new("/home/me"), variable)?;
         Ok(spec)
     }
@@ -82,7 +87,10 @@ mod tests {
         assert_eq!(spec.settings["flink.lib"], "driver.jar,a.jar");
         assert_eq!(spec.artifacts[0].uri, "file:///home/me/lib/driver.jar");
         assert_eq!(spec.settings["flink.plugins.dir"], "/home/me/plugins");
-        assert_eq!(spec.settings["flink.hadoop.classpath"], "/said", "a setting stands above a variable");
+        assert_eq!(
+            spec.settings["flink.hadoop.classpath"], "/said",
+            "a setting stands above a variable"
+        );
     }
 
     #[test]

@@ -41,7 +41,8 @@ fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
         serde_saphyr::from_str::<Value>(text).ok().and_then(|tree| unknown(&descriptor, &tree, ""));
     let begin = error.location().map(|at| usize::try_from(at.line()).unwrap_or(1));
     // The error points at the mapping, and the key itself is on one of its lines.
-    let line = stranger.as_ref().and_then(|(path, _)| line_of(text, path, begin.unwrap_or(1))).or(begin);
+    let line =
+        stranger.as_ref().and_then(|(path, _)| line_of(text, path, begin.unwrap_or(1))).or(begin);
     let at = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
     Err(match stranger {
         Some((path, nearest)) => {
@@ -65,8 +66,10 @@ fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
 fn line_of(text: &str, path: &str, begin: usize) -> Option<usize> {
     let key = path.rsplit('.').next()?;
     let has_key = |line: &str| {
-        let rest = line.trim_start().trim_start_matches("- ").trim_start_matches(['{', '"', '\'', ' ']);
-        rest.strip_prefix(key).is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+        let rest =
+            line.trim_start().trim_start_matches("- ").trim_start_matches(['{', '"', '\'', ' ']);
+        rest.strip_prefix(key)
+            .is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
     };
     let lines = text.lines().enumerate().skip(begin.saturating_sub(1));
     lines.filter(|(_, line)| has_key(line)).map(|(at, _)| at + 1).next()
@@ -79,7 +82,11 @@ fn first_line(text: &str) -> &str {
 
 /// The path of the first key that a message does not have, and the nearest key that the message
 /// has.
-fn unknown(descriptor: &MessageDescriptor, value: &Value, path: &str) -> Option<(String, Option<String>)> {
+fn unknown(
+    descriptor: &MessageDescriptor,
+    value: &Value,
+    path: &str,
+) -> Option<(String, Option<String>)> {
     for (key, inner) in value.as_object()? {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let Some(field) =
@@ -160,10 +167,15 @@ onFailover: ON_FAILOVER_FAIL
 
     #[test]
     fn an_unknown_key_is_refused_with_line_path_and_the_one_that_was_meant() {
-        let failure = parse("engine: flink\nprogram:\n  uri: x\n  argumants: [a]\n", "app.yaml").unwrap_err();
+        let failure =
+            parse("engine: flink\nprogram:\n  uri: x\n  argumants: [a]\n", "app.yaml").unwrap_err();
         assert_eq!((failure.exit, failure.reason.as_str()), (Exit::USAGE, "SPEC_INVALID"));
         assert!(failure.message.starts_with("app.yaml:4: "), "{}", failure.message);
-        assert!(failure.message.ends_with("program.argumants is no key of a spec"), "{}", failure.message);
+        assert!(
+            failure.message.ends_with("program.argumants is no key of a spec"),
+            "{}",
+            failure.message
+        );
         assert_eq!(failure.help, ["did you mean arguments?"]);
         let failure = parse("artifacts:\n  - uri: x\n    size: 3\n", "a").unwrap_err();
         assert!(failure.message.contains("artifacts[0].size is no key"), "{}", failure.message);

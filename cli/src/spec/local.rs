@@ -15,7 +15,8 @@ use crate::failure::{Failure, Outcome};
 pub(crate) fn check(spec: &ApplicationSpec) -> Outcome<()> {
     let program = spec.program.iter().map(|program| ("program.uri".to_owned(), &program.uri, true));
     let others = spec.artifacts.iter().enumerate();
-    let others = others.map(|(at, artifact)| (format!("artifacts[{at}].uri"), &artifact.uri, false));
+    let others =
+        others.map(|(at, artifact)| (format!("artifacts[{at}].uri"), &artifact.uri, false));
     for (field, uri, is_program) in program.chain(others) {
         let Some(path) = path_of(uri) else { continue };
         let Ok(there) = std::fs::metadata(&path) else { continue };
@@ -57,7 +58,10 @@ mod tests {
     fn spec(program: &Path, artifact: &Path) -> ApplicationSpec {
         ApplicationSpec {
             program: Some(Program { uri: uri(program), ..Program::default() }),
-            artifacts: vec![ArtifactReference { uri: uri(artifact), ..ArtifactReference::default() }],
+            artifacts: vec![ArtifactReference {
+                uri: uri(artifact),
+                ..ArtifactReference::default()
+            }],
             ..ApplicationSpec::default()
         }
     }
@@ -75,8 +79,16 @@ mod tests {
         let there = directory.path();
         for (program, artifact, says) in [
             (there, script.as_path(), format!("program.uri: {} is a directory", there.display())),
-            (empty.as_path(), script.as_path(), format!("program.uri: {} is empty", empty.display())),
-            (script.as_path(), there, format!("artifacts[0].uri: {} is a directory", there.display())),
+            (
+                empty.as_path(),
+                script.as_path(),
+                format!("program.uri: {} is empty", empty.display()),
+            ),
+            (
+                script.as_path(),
+                there,
+                format!("artifacts[0].uri: {} is a directory", there.display()),
+            ),
         ] {
             let failure = check(&spec(program, artifact)).unwrap_err();
             assert_eq!((failure.exit, failure.message.as_str()), (Exit::USAGE, says.as_str()));

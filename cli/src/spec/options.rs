@@ -44,7 +44,12 @@ pub(crate) struct SpecOptions {
     artifacts: Vec<String>,
 
     /// A jar for the class path of every Flink process, beside Flink's own; may be repeated
-    #[arg(long = "lib", value_name = "JAR[#sha256=HEX]", hide_short_help = true, help_heading = "What runs")]
+    #[arg(
+        long = "lib",
+        value_name = "JAR[#sha256=HEX]",
+        hide_short_help = true,
+        help_heading = "What runs"
+    )]
     libraries: Vec<String>,
 
     /// Where relative outputs go: a directory of this host
@@ -60,7 +65,12 @@ pub(crate) struct SpecOptions {
     env: Vec<String>,
 
     /// Variables for main() from a file, one K=V a line; may be repeated
-    #[arg(long = "env-file", value_name = "FILE", hide_short_help = true, help_heading = "What runs")]
+    #[arg(
+        long = "env-file",
+        value_name = "FILE",
+        hide_short_help = true,
+        help_heading = "What runs"
+    )]
     env_files: Vec<PathBuf>,
 
     /// A masked variable for main(); may be repeated
@@ -80,7 +90,13 @@ pub(crate) struct SpecOptions {
     settings: Vec<(String, String)>,
 
     /// Class with the program's main()
-    #[arg(short, long, value_name = "CLASS", hide_short_help = true, help_heading = "As flink run has them")]
+    #[arg(
+        short,
+        long,
+        value_name = "CLASS",
+        hide_short_help = true,
+        help_heading = "As flink run has them"
+    )]
     class: Option<String>,
 
     /// A URL for the class path; may be repeated
@@ -138,7 +154,12 @@ pub(crate) struct SpecOptions {
 #[derive(Debug, clap::Args)]
 struct PythonOptions {
     /// Python program (-py)
-    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = "As flink run has them")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide_short_help = true,
+        help_heading = "As flink run has them"
+    )]
     python: Option<String>,
     #[arg(long, value_name = "FILES", hide = true)]
     py_archives: Option<String>,
@@ -147,7 +168,12 @@ struct PythonOptions {
     #[arg(long, value_name = "PATH", hide = true)]
     py_executable: Option<String>,
     /// Further Python options: -pyarch -pyclientexec -pyexec -pyfs -pym -pypath -pyreq
-    #[arg(long, value_name = "FILES", hide_short_help = true, help_heading = "As flink run has them")]
+    #[arg(
+        long,
+        value_name = "FILES",
+        hide_short_help = true,
+        help_heading = "As flink run has them"
+    )]
     py_files: Option<String>,
     #[arg(long, value_name = "MODULE", hide = true)]
     py_module: Option<String>,
@@ -166,7 +192,8 @@ fn target(text: &str) -> Result<String, String> {
 fn address(text: &str) -> Result<(String, u16), String> {
     let wrong = || "expected HOST:PORT of its REST API, such as localhost:8081".to_owned();
     let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    let (host, port) = bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
+    let (host, port) =
+        bare.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
     Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
 }
 
@@ -182,7 +209,9 @@ fn on_failover(text: &str) -> Result<OnFailover, String> {
 /// below the current one, and the user would look for the output elsewhere.
 fn output_directory(text: &str) -> Result<PathBuf, String> {
     match text.split_once(':') {
-        Some((scheme, rest)) if rest.starts_with('/') && !scheme.is_empty() && !scheme.contains('/') => {
+        Some((scheme, rest))
+            if rest.starts_with('/') && !scheme.is_empty() && !scheme.contains('/') =>
+        {
             Err(format!(
                 "outputs go to directories of this host, not to {scheme}: addresses: name one by its path"
             ))
@@ -204,12 +233,16 @@ impl SpecOptions {
         inherited: impl Fn(&str) -> Option<String>,
     ) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
         self.refuse_what_has_no_meaning()?;
-        let environment =
-            variables::environment(&self.env_files, &self.env, &inherited).map_err(Failure::usage)?;
+        let environment = variables::environment(&self.env_files, &self.env, &inherited)
+            .map_err(Failure::usage)?;
         let secrets = variables::secrets(&self.secrets).map_err(Failure::usage)?;
         let mut spec = base;
-        spec.program =
-            Some(self.program(spec.program.take().unwrap_or_default(), program, arguments, directory)?);
+        spec.program = Some(self.program(
+            spec.program.take().unwrap_or_default(),
+            program,
+            arguments,
+            directory,
+        )?);
         for text in &self.artifacts {
             let file = pointer::parse(text, directory)
                 .map_err(|error| Failure::usage(format!("--artifact {error}")))?;
@@ -221,7 +254,9 @@ impl SpecOptions {
         }
         spec.settings.extend(self.settings);
         spec.environment.extend(environment);
-        for name in secrets.keys().filter(|name| !spec.secrets.contains(name)).cloned().collect::<Vec<_>>() {
+        for name in
+            secrets.keys().filter(|name| !spec.secrets.contains(name)).cloned().collect::<Vec<_>>()
+        {
             spec.secrets.push(name);
         }
         spec.secrets.sort();
@@ -235,7 +270,8 @@ impl SpecOptions {
                     "-m names a cluster to use, and with -t {} an application has its own",
                     spec.target
                 );
-                let failure = Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
+                let failure =
+                    Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
                 return Err(failure.help("leave -m out, or say -t static"));
             }
             spec.target = target::STATIC.to_owned();
@@ -320,7 +356,8 @@ impl SpecOptions {
             return Ok(());
         }
         let text = "-z/--zookeeperNamespace finds a session cluster through its ZooKeeper, which has no meaning here";
-        let failure = Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
+        let failure =
+            Failure::new(crate::exit::Exit::USAGE, proto::Reason::OptionMeaningless, text);
         Err(failure.help("leave -z out, and name the cluster's REST address with -m"))
     }
 }

@@ -38,7 +38,8 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Pointer, String> {
 /// The place of savepoints, or of one of them, in Flink's spelling: a path becomes absolute, a URI
 /// stays as it is, also `file:/x`.
 pub(crate) fn place(text: &str, directory: &Path) -> String {
-    let is_uri = text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")));
+    let is_uri =
+        text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")));
     if is_uri {
         return text.to_owned();
     }

@@ -19,8 +19,8 @@ pub(crate) fn environment(
                 continue;
             }
             let line = line.strip_prefix("export ").unwrap_or(line);
-            let (name, value) =
-                one(line, &inherited).map_err(|error| format!("{}:{}: {error}", path.display(), at + 1))?;
+            let (name, value) = one(line, &inherited)
+                .map_err(|error| format!("{}:{}: {error}", path.display(), at + 1))?;
             variables.insert(name, value);
         }
     }
@@ -41,7 +41,9 @@ fn one(text: &str, inherited: impl Fn(&str) -> Option<String>) -> Result<(String
     }
     match value.or_else(|| inherited(name)) {
         Some(value) => Ok((name.to_owned(), value)),
-        None => Err(format!("{name}: it is not set here, so it cannot be inherited; write {name}=VALUE")),
+        None => Err(format!(
+            "{name}: it is not set here, so it cannot be inherited; write {name}=VALUE"
+        )),
     }
 }
 
@@ -81,12 +83,17 @@ mod tests {
     fn variables_are_given_inherited_and_read_from_files() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("env");
-        std::fs::write(&file, "# comment\n\nA=1\nexport B = x\nHOME\n".replace("B = x", "B=x y")).unwrap();
+        std::fs::write(&file, "# comment\n\nA=1\nexport B = x\nHOME\n".replace("B = x", "B=x y"))
+            .unwrap();
         let inherited = |name: &str| (name == "HOME").then(|| "/home/me".to_owned());
         let variables = environment(&[file], &given(&["A=2", "EMPTY="]), inherited).unwrap();
         let expected = [("A", "2"), ("B", "x y"), ("EMPTY", ""), ("HOME", "/home/me")];
         assert_eq!(variables, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-        assert!(environment(&[], &given(&["NOWHERE"]), inherited).unwrap_err().contains("NOWHERE=VALUE"));
+        assert!(
+            environment(&[], &given(&["NOWHERE"]), inherited)
+                .unwrap_err()
+                .contains("NOWHERE=VALUE")
+        );
         assert!(environment(&[], &given(&["=x"]), inherited).is_err());
     }
 

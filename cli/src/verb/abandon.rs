@@ -39,7 +39,10 @@ pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
     let named = Named::exactly(args.application.id.clone(), application.generation);
     if !application.clean && still_runs(&application) {
         // The record would refuse the call, so that there is nothing to ask the operator about.
-        let text = format!("{named} is {}: there is no end of it to give up yet", words::state(&application));
+        let text = format!(
+            "{named} is {}: there is no end of it to give up yet",
+            words::state(&application)
+        );
         let cancel_first = Reason::NotEnded.remedy().replace("ID", &named.to_string());
         return Err(Failure::new(Exit::REFUSED, Reason::NotEnded, text).help(cancel_first));
     }
@@ -47,9 +50,12 @@ pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
         ask::sure(&format!("abandoning {named} gives up {}", given_up(&application)), args.yes)?;
     }
     let application = api.abandon(&named, &args.reason).await.map_err(|error| {
-        Failure::from(error.clone()).unknown_unless_refused(&error, &format!("mainspring status {named}"))
+        Failure::from(error.clone())
+            .unknown_unless_refused(&error, &format!("mainspring status {named}"))
     })?;
-    session.out.talk(format!("{named} abandon requested; mainspring status {named} shows what was left"));
+    session
+        .out
+        .talk(format!("{named} abandon requested; mainspring status {named} shows what was left"));
     if args.wait {
         return wait::until(&named, &For::Clean, None, session).await;
     }
@@ -76,12 +82,15 @@ fn given_up(application: &Application) -> String {
         .jobs
         .iter()
         .filter(|job| words::job_state(job) == "PUBLISHING")
-        .map(|job| format!("the committed output of job {:?}, which stays where it was staged", job.name))
+        .map(|job| {
+            format!("the committed output of job {:?}, which stays where it was staged", job.name)
+        })
         .collect();
     let mut parts = outputs;
     if application.terminal || parts.is_empty() {
         parts.push(
-            "what of its cleaning up cannot be done; what does not end is recorded as left over".to_owned(),
+            "what of its cleaning up cannot be done; what does not end is recorded as left over"
+                .to_owned(),
         );
     }
     parts.join(", and ")

@@ -106,7 +106,8 @@ async fn many(
 
 async fn cancel(named: &Named, reason: &str, api: &Api) -> Outcome<(Application, bool)> {
     api.cancel(named, reason).await.map_err(|error| {
-        Failure::from(error.clone()).unknown_unless_refused(&error, &format!("mainspring status {named}"))
+        Failure::from(error.clone())
+            .unknown_unless_refused(&error, &format!("mainspring status {named}"))
     })
 }
 

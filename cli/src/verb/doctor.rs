@@ -89,15 +89,22 @@ pub(crate) async fn run(args: DoctorArgs, session: &Session) -> Outcome<Exit> {
 
 fn binary() -> Finding {
     let path = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
-    let text = format!("{} (build {}, protocol {})  {path}", build::VERSION, build::ours(), proto::PROTOCOL);
+    let text = format!(
+        "{} (build {}, protocol {})  {path}",
+        build::VERSION,
+        build::ours(),
+        proto::PROTOCOL
+    );
     Finding { what: "mainspring", text, problem: None }
 }
 
 fn engine() -> Finding {
     match engine::find("datafusion") {
-        Some(path) => {
-            Finding { what: "engine", text: format!("datafusion  {}", path.display()), problem: None }
-        }
+        Some(path) => Finding {
+            what: "engine",
+            text: format!("datafusion  {}", path.display()),
+            problem: None,
+        },
         None => Finding {
             what: "engine",
             text: "datafusion: not found".to_owned(),
@@ -132,13 +139,20 @@ fn state(session: &Session) -> Finding {
     let path = session.places.state();
     let shown = path.display();
     let Ok(metadata) = fs::metadata(path) else {
-        return Finding { what: "state directory", text: format!("{shown} is not there yet"), problem: None };
+        return Finding {
+            what: "state directory",
+            text: format!("{shown} is not there yet"),
+            problem: None,
+        };
     };
     let mode = metadata.permissions().mode() & 0o777;
     let me = rustix::process::getuid().as_raw();
     let room = room(path);
     let problem = if metadata.uid() != me {
-        Some(format!("it belongs to uid {}, not to you: choose another --state-dir", metadata.uid()))
+        Some(format!(
+            "it belongs to uid {}, not to you: choose another --state-dir",
+            metadata.uid()
+        ))
     } else if mode & 0o077 != 0 {
         Some(format!("others may enter it (mode {mode:04o}): chmod 700 {shown}"))
     } else {
@@ -160,7 +174,11 @@ fn key(session: &Session) -> Finding {
     let problem = match DeploymentKey::load(&path) {
         Ok(_) => None,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Finding { what: "deployment key", text: "not made yet".to_owned(), problem: None };
+            return Finding {
+                what: "deployment key",
+                text: "not made yet".to_owned(),
+                problem: None,
+            };
         }
         Err(error) => Some(error.to_string()),
     };
@@ -181,8 +199,9 @@ fn up(session: &Session) -> Outcome<Finding> {
     let file = match HostFile::read(&session.places.host_file()) {
         Ok(file) => file,
         Err(error) => {
-            let problem =
-                Some(format!("{error}; mainspring down --yes ends the host, any verb starts it again"));
+            let problem = Some(format!(
+                "{error}; mainspring down --yes ends the host, any verb starts it again"
+            ));
             return Ok(Finding { what: "up", text: "its own file is damaged".to_owned(), problem });
         }
     };
@@ -193,8 +212,9 @@ fn up(session: &Session) -> Outcome<Finding> {
         }
         (Holder::Held(pid), None) => (format!("pid {} is starting", pid.unwrap_or_default()), None),
         (Holder::Held(_), Some(file)) => {
-            let other = (file.build != build::ours())
-                .then(|| "it is of another build than this command; it is replaced when idle".to_owned());
+            let other = (file.build != build::ours()).then(|| {
+                "it is of another build than this command; it is replaced when idle".to_owned()
+            });
             (format!("pid {} (build {}, protocol {})", file.pid, file.build, file.protocol), other)
         }
     };
@@ -217,7 +237,9 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
         let processes = service::find(&session.places, name)?;
         let socket = session.places.service_socket(name);
         let (text, problem) = match processes.as_slice() {
-            [] if socket.exists() => ("does not run; its socket is left over (harmless)".to_owned(), None),
+            [] if socket.exists() => {
+                ("does not run; its socket is left over (harmless)".to_owned(), None)
+            }
             [] => ("does not run".to_owned(), None),
             [Found { process, kept_by }] => {
                 let by_hand = if *kept_by == KeptBy::Hand { " (started by hand)" } else { "" };
@@ -227,7 +249,8 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
                 (text, (!reach.is_ready(name).await).then(silent))
             }
             several => {
-                let pids: Vec<_> = several.iter().map(|found| found.process.pid.to_string()).collect();
+                let pids: Vec<_> =
+                    several.iter().map(|found| found.process.pid.to_string()).collect();
                 (
                     format!("pids {}", pids.join(", ")),
                     Some("there is more than one: mainspring down".to_owned()),
@@ -243,8 +266,10 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
 fn processes(session: &Session) -> Outcome<Finding> {
     let mark = session.places.state_mark();
     let found = process_tree::marked(|owner| owner.state == mark)?;
-    let mut owners: Vec<_> =
-        found.iter().map(|(_, owner)| format!("{}@{}", owner.application, owner.generation)).collect();
+    let mut owners: Vec<_> = found
+        .iter()
+        .map(|(_, owner)| format!("{}@{}", owner.application, owner.generation))
+        .collect();
     owners.sort();
     owners.dedup();
     let text = if found.is_empty() {
@@ -252,9 +277,11 @@ fn processes(session: &Session) -> Outcome<Finding> {
     } else {
         format!("{} of {}", found.len(), owners.join(", "))
     };
-    let unattended = !found.is_empty() && service::find(&session.places, crate::host::LIFECYCLE)?.is_empty();
-    let problem = unattended
-        .then(|| "no host looks after them: any verb starts the host, mainspring down ends them".to_owned());
+    let unattended =
+        !found.is_empty() && service::find(&session.places, crate::host::LIFECYCLE)?.is_empty();
+    let problem = unattended.then(|| {
+        "no host looks after them: any verb starts the host, mainspring down ends them".to_owned()
+    });
     Ok(Finding { what: "processes", text, problem })
 }
 
@@ -270,13 +297,19 @@ fn usage(session: &Session) -> Option<Finding> {
             return Some(Finding { what: "holds", text: "unknown".to_owned(), problem });
         }
     };
-    let parts: Vec<_> = usage.parts().map(|(part, bytes)| format!("{part} {}", size(bytes))).collect();
+    let parts: Vec<_> =
+        usage.parts().map(|(part, bytes)| format!("{part} {}", size(bytes))).collect();
     let growth = usage::growth(&session.places, usage.total(), session.clock.wall());
     let growth = growth.map(|(bytes, since)| {
         let sign = if bytes < 0 { "-" } else { "+" };
-        format!("; {sign}{} a day in the last {}", size(bytes.unsigned_abs()), duration::short(since))
+        format!(
+            "; {sign}{} a day in the last {}",
+            size(bytes.unsigned_abs()),
+            duration::short(since)
+        )
     });
-    let text = format!("{}: {}{}", size(usage.total()), parts.join(", "), growth.unwrap_or_default());
+    let text =
+        format!("{}: {}{}", size(usage.total()), parts.join(", "), growth.unwrap_or_default());
     Some(Finding { what: "holds", text, problem: None })
 }
 

@@ -56,8 +56,11 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     if let Some(running) = unclean(&api, &reach).await? {
         if !running.is_empty() {
             let names: Vec<_> = running.iter().map(ToString::to_string).collect();
-            let consequence =
-                format!("{} not clean ({})", plural(running.len() as u64, "application"), names.join(", "));
+            let consequence = format!(
+                "{} not clean ({})",
+                plural(running.len() as u64, "application"),
+                names.join(", ")
+            );
             if args.cancel {
                 cancel_all(&api, &running, session).await?;
             } else {
@@ -73,7 +76,8 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
             }
         }
         if reach.is_ready(LIFECYCLE).await {
-            let exact = |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
+            let exact =
+                |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
             if let Some(unclean) = unclean(&api, &reach).await? {
                 let unclean = unclean.into_iter().filter_map(exact).collect();
                 contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
@@ -92,7 +96,9 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
             let _ = std::fs::remove_file(places.service_socket(name));
         }
         for found in by_hand {
-            session.out.talk(format!("{name} (pid {}) was started by hand and stays", found.process.pid));
+            session
+                .out
+                .talk(format!("{name} (pid {}) was started by hand and stays", found.process.pid));
         }
     }
     // The directory is removed only if it is empty, because sockets of processes that could not be
@@ -101,7 +107,11 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     for name in killed {
         session.out.talk(format!("{name} did not leave and was killed"));
     }
-    let others = if ended > 0 { format!("; ended {ended} processes of applications") } else { String::new() };
+    let others = if ended > 0 {
+        format!("; ended {ended} processes of applications")
+    } else {
+        String::new()
+    };
     session.out.talk(format!("down: {}{others}", places.state().display()));
     Ok(Exit::SUCCEEDED)
 }
@@ -132,8 +142,13 @@ async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<
     session.keep_host().await;
     for named in running {
         session.out.talk(format!("cancelling {named}"));
-        let refused =
-            live::watch::cancel(api.clone(), session.clock.clone(), named.clone(), "mainspring down").await;
+        let refused = live::watch::cancel(
+            api.clone(),
+            session.clock.clone(),
+            named.clone(),
+            "mainspring down",
+        )
+        .await;
         // The application had ended by itself, so that it is only to be waited for.
         tracing::debug!("{named}: {refused:?}");
     }
@@ -152,10 +167,13 @@ async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
         }
     }
     let lock = session.places.host_lock();
-    let text =
-        format!("another up has {} again and again, or one that cannot be seen from here", lock.display());
-    Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, text)
-        .help("end what runs mainspring on this directory, in other containers too, then try again"))
+    let text = format!(
+        "another up has {} again and again, or one that cannot be seen from here",
+        lock.display()
+    );
+    Err(Failure::new(Exit::REFUSED, Reason::HostNotReachable, text).help(
+        "end what runs mainspring on this directory, in other containers too, then try again",
+    ))
 }
 
 /// Ends `up`, whose services this process ends next. The lock may name a number that is not this
@@ -163,7 +181,9 @@ async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
 /// successor has not written its own number yet.
 async fn end_up(session: &Session) -> Outcome<()> {
     let Holder::Held(Some(pid)) = holder(&session.places.host_lock())? else { return Ok(()) };
-    let Some(process) = Process::of(pid).filter(|process| service::is_up(process.pid)) else { return Ok(()) };
+    let Some(process) = Process::of(pid).filter(|process| service::is_up(process.pid)) else {
+        return Ok(());
+    };
     service::end(&session.clock, &process).await;
     Ok(())
 }

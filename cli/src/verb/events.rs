@@ -75,9 +75,11 @@ fn print(event: &Event, out: &Output) {
 /// repeat.
 fn line(event: &Event, columns: usize, paint: impl Fn(&str) -> String) -> String {
     let at = event.at.as_ref().map(words::time_of_day).unwrap_or_default();
-    let mut attributes: Vec<_> = event.attributes.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let mut attributes: Vec<_> =
+        event.attributes.iter().filter(|(_, value)| !value.is_empty()).collect();
     attributes.sort();
-    let attributes: Vec<_> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let attributes: Vec<_> =
+        attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut text = format!("{at} {}", paint(&format!("{:<9}", event.kind)));
     for part in [event.reason.as_str(), event.message.as_str(), attributes.join(" ").as_str()] {
         if !part.is_empty() {
@@ -98,14 +100,20 @@ mod tests {
     #[test]
     fn an_event_is_one_line() {
         let event = Event {
-            at: Some(prost_types::Timestamp { seconds: 12 * 3600 + 3 * 60 + 7, nanos: 650_000_000 }),
+            at: Some(prost_types::Timestamp {
+                seconds: 12 * 3600 + 3 * 60 + 7,
+                nanos: 650_000_000,
+            }),
             kind: "main".into(),
             attributes: [("state", "ended"), ("exit_code", "3"), ("signal", "")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
             ..Event::default()
         };
-        assert_eq!(line(&event, 240, str::to_owned), "12:03:07.6 main       exit_code=3 state=ended\n");
+        assert_eq!(
+            line(&event, 240, str::to_owned),
+            "12:03:07.6 main       exit_code=3 state=ended\n"
+        );
         let quoting = Event { message: "it said:\n  no\n".into(), ..event };
         assert_eq!(line(&quoting, 35, str::to_owned), "12:03:07.6 main       it said: |  …\n");
     }

@@ -87,7 +87,8 @@ pub(crate) async fn run(args: ForgetArgs, session: &Session) -> Outcome<Exit> {
         let past = chosen.iter().filter_map(Past::of).collect();
         let beyond = beyond(rule, past, session.clock.wall());
         let meant: HashSet<_> = beyond.into_iter().map(|past| past.application).collect();
-        chosen.retain(|shown| Past::of(shown).is_some_and(|past| meant.contains(&past.application)));
+        chosen
+            .retain(|shown| Past::of(shown).is_some_and(|past| meant.contains(&past.application)));
     } else {
         let unclean: Vec<_> =
             chosen.iter().filter(|shown| !shown.clean).map(not_clean).collect::<Result<_, _>>()?;
@@ -139,7 +140,8 @@ async fn choose(args: &ForgetArgs, api: &Api) -> Outcome<Vec<Application>> {
         let request = ListRequest { labels, phases, ..ListRequest::default() };
         let found = all_pages(api, request, usize::MAX).await?.applications;
         if found.is_empty() && args.rule().is_none() {
-            let words: Vec<_> = args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let words: Vec<_> =
+                args.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let text = format!("no application has the label {}", words.join(" and "));
             return Err(Failure::new(Exit::NOT_FOUND, Reason::ApplicationNotFound, text));
         }
@@ -192,7 +194,12 @@ async fn forget(
     Ok((forgotten, exit))
 }
 
-async fn forget_one(shown: &Application, dry_run: bool, api: &Api, session: &Session) -> Outcome<()> {
+async fn forget_one(
+    shown: &Application,
+    dry_run: bool,
+    api: &Api,
+    session: &Session,
+) -> Outcome<()> {
     let named = exactly(shown)?;
     let Some(past) = Past::of(shown) else { return Err(not_clean(shown)?) };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
@@ -216,8 +223,11 @@ async fn forget_one(shown: &Application, dry_run: bool, api: &Api, session: &Ses
 /// Removes what the generation left beside the record. A host tries again to remove what stays.
 async fn remove(application: ApplicationRef, session: &Session) {
     let (places, named) = (session.places.clone(), application.to_string());
-    let removed = tokio::task::spawn_blocking(move || leftovers::remove(&places, &application)).await;
+    let removed =
+        tokio::task::spawn_blocking(move || leftovers::remove(&places, &application)).await;
     if let Ok(Err(error)) = removed {
-        session.out.talk(format!("{named} is forgotten, and some of what it left is still there: {error}"));
+        session.out.talk(format!(
+            "{named} is forgotten, and some of what it left is still there: {error}"
+        ));
     }
 }

@@ -40,8 +40,10 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
     let mut documents = Vec::new();
     for job in &jobs {
         let answer = api.graph(&args.application, job).await?;
-        let description =
-            answer.description.clone().ok_or_else(|| Failure::internal("an answer without a graph"))?;
+        let description = answer
+            .description
+            .clone()
+            .ok_or_else(|| Failure::internal("an answer without a graph"))?;
         let name = answer.job.as_ref().map_or(job.as_str(), |job| job.name.as_str());
         match session.out.format {
             Format::Json => documents.push(json::line(&answer).trim_end().to_owned()),
@@ -49,7 +51,9 @@ pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
             Format::Yaml => session.out.answer(format!("---\n{}", json::yaml(&answer, true))),
             Format::Name => session.out.answer(format!("{}\n", words::one_line(name))),
             Format::Table | Format::Wide if args.dot => session.out.answer(dot(name, &description)),
-            Format::Table | Format::Wide => session.out.answer(text(name, &answer, &description, columns)),
+            Format::Table | Format::Wide => {
+                session.out.answer(text(name, &answer, &description, columns))
+            }
         }
     }
     match (session.out.format, documents.as_slice()) {

@@ -34,7 +34,8 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
     let jobs = &application.jobs;
     match out.format {
         Format::Json => {
-            let all: Vec<String> = jobs.iter().map(|job| json::line(job).trim_end().to_owned()).collect();
+            let all: Vec<String> =
+                jobs.iter().map(|job| json::line(job).trim_end().to_owned()).collect();
             out.answer(format!("[{}]\n", all.join(",")));
         }
         Format::Jsonl => jobs.iter().for_each(|job| out.answer(json::line(job))),
@@ -43,7 +44,9 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
                 out.answer(format!("---\n{}", json::yaml(job, true)));
             }
         }
-        Format::Name => jobs.iter().for_each(|job| out.answer(format!("{}\n", words::one_line(&job.name)))),
+        Format::Name => {
+            jobs.iter().for_each(|job| out.answer(format!("{}\n", words::one_line(&job.name))))
+        }
         Format::Table | Format::Wide => {
             let paint = |word: &str| out.paint_answer(words::style(word), word);
             out.answer(render(jobs, now, out.format == Format::Wide, paint));
@@ -52,7 +55,12 @@ fn print(application: &Application, out: &Output, now: SystemTime) {
 }
 
 /// The table of jobs, which `status` shows too.
-pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&str) -> String) -> String {
+pub(crate) fn render(
+    jobs: &[Job],
+    now: SystemTime,
+    wide: bool,
+    paint: impl Fn(&str) -> String,
+) -> String {
     let mut header = vec!["JOB", "STATE", "TIME", "SUBMITTED"];
     // These columns are left out when they would be empty, because most jobs end by themselves
     // before their first checkpoint.
@@ -67,10 +75,12 @@ pub(crate) fn render(jobs: &[Job], now: SystemTime, wide: bool, paint: impl Fn(&
     }
     let mut table = Table::new(&header);
     for job in jobs {
-        let progress = job.end.as_ref().and_then(|end| end.progress).or(job.progress).unwrap_or_default();
+        let progress =
+            job.end.as_ref().and_then(|end| end.progress).or(job.progress).unwrap_or_default();
         let time = words::between(job.created_at.as_ref(), job.ended_at.as_ref())
             .or_else(|| words::age(job.created_at.as_ref(), now));
-        let outputs = job.end.iter().flat_map(|end| &end.manifest).flat_map(|manifest| &manifest.outputs);
+        let outputs =
+            job.end.iter().flat_map(|end| &end.manifest).flat_map(|manifest| &manifest.outputs);
         let targets: Vec<&str> = outputs
             .map(|output| {
                 if wide || output.target.is_empty() {
@@ -122,13 +132,18 @@ fn result(end: &JobEnd) -> Option<&'static str> {
 }
 
 fn restarts(job: &Job) -> u32 {
-    job.end.as_ref().and_then(|end| end.progress).or(job.progress).map_or(0, |progress| progress.restarts)
+    job.end
+        .as_ref()
+        .and_then(|end| end.progress)
+        .or(job.progress)
+        .map_or(0, |progress| progress.restarts)
 }
 
 /// The last checkpoint and its age, such as `#8812, 2 s`.
 fn checkpoint(job: &Job, now: SystemTime) -> String {
     let Some(last) = &job.checkpoint else { return "-".to_owned() };
-    let age = words::age(last.completed_at.as_ref(), now).map(|age| format!(", {}", duration::show(age)));
+    let age =
+        words::age(last.completed_at.as_ref(), now).map(|age| format!(", {}", duration::show(age)));
     format!("#{}{}", last.id, age.filter(|_| job.end.is_none()).unwrap_or_default())
 }
 
@@ -136,7 +151,11 @@ fn checkpoint(job: &Job, now: SystemTime) -> String {
 pub(crate) fn failures(jobs: &[Job]) -> impl Iterator<Item = String> {
     let told = jobs.iter().filter(|job| job.end.is_none() && !job.last_failure.is_empty());
     told.map(|job| {
-        format!("{} was restarted: {}", words::one_line(&job.name), words::cut(&job.last_failure, 160))
+        format!(
+            "{} was restarted: {}",
+            words::one_line(&job.name),
+            words::cut(&job.last_failure, 160)
+        )
     })
 }
 
@@ -151,23 +170,38 @@ mod tests {
             end.set_result_kind(kind);
             let job = Job { name: "once".into(), end: Some(end), ..Job::default() };
             let text = render(&[job], SystemTime::UNIX_EPOCH, false, str::to_owned);
-            text.lines().nth(1).and_then(|row| row.split("  ").last()).unwrap_or_default().to_owned()
+            text.lines()
+                .nth(1)
+                .and_then(|row| row.split("  ").last())
+                .unwrap_or_default()
+                .to_owned()
         };
         assert_eq!(to(ResultKind::Unspecified), "rows (mainspring result)");
         assert_eq!(to(ResultKind::Values), "accumulators (mainspring result)");
-        assert!(!to(ResultKind::Answer).contains("result"), "it wrote files, and nothing came back");
+        assert!(
+            !to(ResultKind::Answer).contains("result"),
+            "it wrote files, and nothing came back"
+        );
     }
 
     #[test]
     fn checkpoints_and_restarts_are_shown_where_there_are_some() {
         let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_002);
-        let plain = Job { name: "once".into(), created_at: at(1_000), submissions: 1, ..Job::default() };
-        assert!(!render(std::slice::from_ref(&plain), now, false, str::to_owned).contains("CHECKPOINT"));
-        let last = proto::job::Checkpoint { id: 8812, completed_at: at(1_000), ..Default::default() };
+        let plain =
+            Job { name: "once".into(), created_at: at(1_000), submissions: 1, ..Job::default() };
+        assert!(
+            !render(std::slice::from_ref(&plain), now, false, str::to_owned).contains("CHECKPOINT")
+        );
+        let last =
+            proto::job::Checkpoint { id: 8812, completed_at: at(1_000), ..Default::default() };
         let progress = proto::job::Progress { restarts: 3, ..Default::default() };
-        let long =
-            Job { checkpoint: Some(last), progress: Some(progress), last_failure: "no room".into(), ..plain };
+        let long = Job {
+            checkpoint: Some(last),
+            progress: Some(progress),
+            last_failure: "no room".into(),
+            ..plain
+        };
         let text = render(std::slice::from_ref(&long), now, false, str::to_owned);
         let rows: Vec<Vec<&str>> = text
             .lines()

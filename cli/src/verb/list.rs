@@ -101,7 +101,11 @@ async fn newest(
 }
 
 /// Adds the applications that are not clean, which are shown however old they are.
-async fn add_unclean(listed: &mut ListResponse, mut request: ListRequest, api: &Api) -> Outcome<()> {
+async fn add_unclean(
+    listed: &mut ListResponse,
+    mut request: ListRequest,
+    api: &Api,
+) -> Outcome<()> {
     if !request.phases.is_empty() {
         return Ok(());
     }
@@ -180,7 +184,8 @@ fn why(application: &Application) -> String {
     let why = words::why(application);
     match &application.observation {
         Some(seen) if seen.stale && !application.clean => {
-            let known = format!("no word from {}; last known {}", seen.source, words::state(application));
+            let known =
+                format!("no word from {}; last known {}", seen.source, words::state(application));
             if why.is_empty() { known } else { format!("{known}; {why}") }
         }
         _ => why,
@@ -221,7 +226,11 @@ mod tests {
             application_id: id.into(),
             generation,
             submitted_at: Some(prost_types::Timestamp { seconds: now - age_seconds, nanos: 0 }),
-            leadership: Some(Leadership { ordinal: 1, leader: "runner-0".into(), ..Leadership::default() }),
+            leadership: Some(Leadership {
+                ordinal: 1,
+                leader: "runner-0".into(),
+                ..Leadership::default()
+            }),
             ..Application::default()
         }
     }
@@ -234,13 +243,18 @@ mod tests {
             held.phase = phase.into();
             held
         };
-        (0..600).for_each(|n| record.holds(held(n, if n == 7 { Phase::Running } else { Phase::Ended })));
+        (0..600).for_each(|n| {
+            record.holds(held(n, if n == 7 { Phase::Running } else { Phase::Ended }))
+        });
         record.holds(held(600, Phase::Cleaning));
         let names = async |phases: Vec<Phase>, asked, is_table| {
             let phases = phases.into_iter().map(i32::from).collect();
             let request = ListRequest { phases, ..ListRequest::default() };
             let (listed, more) = newest(&record.api, request, asked, is_table).await.ok().unwrap();
-            (listed.applications.into_iter().map(|one| one.application_id).collect::<Vec<_>>(), more)
+            (
+                listed.applications.into_iter().map(|one| one.application_id).collect::<Vec<_>>(),
+                more,
+            )
         };
         let named = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<String> {
             numbers.map(|n| format!("a-{n}")).collect()
@@ -249,9 +263,17 @@ mod tests {
         assert_eq!(names(vec![], None, true).await, (named(&mut (0..500).chain([600])), true));
         let (ended, first) = (vec![Phase::Ended], named(&mut (0..=500).filter(|&n| n != 7)));
         assert_eq!(names(ended, None, true).await, (first, true), "no other phase was asked for");
-        assert_eq!(names(vec![], Some(2), true).await, (named(&mut (0..2)), true), "so many and no more");
+        assert_eq!(
+            names(vec![], Some(2), true).await,
+            (named(&mut (0..2)), true),
+            "so many and no more"
+        );
         assert_eq!(names(vec![], Some(550), true).await, (named(&mut (0..550)), true));
-        assert_eq!(names(vec![], None, false).await, (named(&mut (0..=600)), false), "for a program: all");
+        assert_eq!(
+            names(vec![], None, false).await,
+            (named(&mut (0..=600)), false),
+            "for a program: all"
+        );
     }
 
     #[test]

@@ -63,8 +63,9 @@ pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
     let now = session.clock.wall();
     let ago = |age: Option<Duration>| -> Outcome<Option<prost_types::Timestamp>> {
         let Some(age) = age else { return Ok(None) };
-        let at =
-            now.checked_sub(age).ok_or_else(|| Failure::usage("that is before the beginning of time"))?;
+        let at = now
+            .checked_sub(age)
+            .ok_or_else(|| Failure::usage("that is before the beginning of time"))?;
         Ok(Some(at.into()))
     };
     let api = session.api().await?;
@@ -193,7 +194,9 @@ fn print(line: &LogLine, out: &Output, role: bool, timestamps: bool) {
         Format::Name | Format::Table | Format::Wide => {}
     }
     if line.lost_before > 0 {
-        out.talk(out.paint(Style::Warn, &format!("-- {} were dropped here --", size(line.lost_before))));
+        out.talk(
+            out.paint(Style::Warn, &format!("-- {} were dropped here --", size(line.lost_before))),
+        );
     }
     if words::is_gap(line) {
         return;

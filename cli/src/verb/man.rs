@@ -58,7 +58,10 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     for verb in command.get_subcommands() {
         let name = format!("mainspring-{}", verb.get_name());
         for alias in verb.get_visible_aliases() {
-            pages.push((format!("mainspring-{alias}.1"), format!(".so man1/{name}.1\n").into_bytes()));
+            pages.push((
+                format!("mainspring-{alias}.1"),
+                format!(".so man1/{name}.1\n").into_bytes(),
+            ));
         }
         pages.push(page(&name, verb)?);
     }
@@ -83,9 +86,13 @@ mod tests {
         let pages = pages().unwrap();
         for verb in args::command().get_subcommands() {
             let name = format!("mainspring-{}.1", verb.get_name());
-            let page = pages.iter().find(|(of, _)| *of == name).unwrap_or_else(|| panic!("no {name}"));
+            let page =
+                pages.iter().find(|(of, _)| *of == name).unwrap_or_else(|| panic!("no {name}"));
             let text = String::from_utf8(page.1.clone()).unwrap();
-            assert!(text.contains(".SH SYNOPSIS") && text.contains("state\\-dir"), "{name}: {text}");
+            assert!(
+                text.contains(".SH SYNOPSIS") && text.contains("state\\-dir"),
+                "{name}: {text}"
+            );
             assert!(text.contains("Examples:"), "{name}: {text}");
         }
         let alias = pages.iter().find(|(name, _)| name == "mainspring-run.1").unwrap();

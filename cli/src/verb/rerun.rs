@@ -51,7 +51,9 @@ pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
     let mut named = args.application;
     if let Some(generation) = args.generation {
         if named.generation.is_some_and(|given| given.get() != generation) {
-            return Err(Failure::usage(format!("{named} and --generation {generation} are two generations")));
+            return Err(Failure::usage(format!(
+                "{named} and --generation {generation} are two generations"
+            )));
         }
         named.generation = Some(Generation(generation));
     }
@@ -73,7 +75,8 @@ pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
         traceparent: trace::current_traceparent().unwrap_or_default(),
     };
     session.out.talk(format!("as {of} was submitted, with the files that it had"));
-    let manner = Manner { detached: args.detached, on_interrupt: args.on_interrupt, ..Manner::default() };
+    let manner =
+        Manner { detached: args.detached, on_interrupt: args.on_interrupt, ..Manner::default() };
     submitted(request, "", manner, (api, started), session).await
 }
 
@@ -149,7 +152,10 @@ mod tests {
                 secrets: vec!["PASSWORD".into()],
                 ..ApplicationSpec::default()
             }),
-            artifacts: vec![pinned("file:///latest.sql", "sha256:01"), pinned("file:///x.csv", "sha256:02")],
+            artifacts: vec![
+                pinned("file:///latest.sql", "sha256:01"),
+                pinned("file:///x.csv", "sha256:02"),
+            ],
             ..Application::default()
         }
     }

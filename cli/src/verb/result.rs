@@ -36,10 +36,13 @@ pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
     let api = session.api().await?;
     let application = api.get(&args.application).await?;
     let named = Named::exactly(args.application.id, application.generation);
-    let shape = args.shape.unwrap_or(if session.out.format.is_table() { Rows::Table } else { Rows::Json });
+    let shape =
+        args.shape.unwrap_or(if session.out.format.is_table() { Rows::Table } else { Rows::Json });
     let job = match &args.job {
         // A job that the application does not have is left to the record to refuse.
-        Some(wanted) => application.jobs.iter().rfind(|job| job.name == *wanted || job.job_id == *wanted),
+        Some(wanted) => {
+            application.jobs.iter().rfind(|job| job.name == *wanted || job.job_id == *wanted)
+        }
         None => Some(the_one(&application.jobs, &named)?),
     };
     let brought = job.map_or(Brought::Nothing, brought);
@@ -145,7 +148,10 @@ mod tests {
         let counts = || job("counts", "sha256:1", ResultKind::Values);
         let chosen = |jobs: &[Job]| the_one(jobs, &named).map(|job| job.name.clone()).ok();
         assert_eq!(chosen(&[writes(), counts(), writes()]), Some("counts".to_owned()));
-        assert_eq!(chosen(&[writes(), job("runs", "", ResultKind::Unspecified)]), Some("writes".to_owned()));
+        assert_eq!(
+            chosen(&[writes(), job("runs", "", ResultKind::Unspecified)]),
+            Some("writes".to_owned())
+        );
         assert_eq!(chosen(&[counts(), job("rows", "sha256:2", ResultKind::Unspecified)]), None);
         assert_eq!(chosen(&[]), None);
         let several = [job("one\nof two", "sha256:1", ResultKind::Values), counts()];

@@ -6,7 +6,9 @@ use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use chassis::telemetry::trace;
 use proto::Reason;
-use proto::api::{Application, ApplicationSpec, IfExists as Existing, SubmitRequest, SubmitResponse};
+use proto::api::{
+    Application, ApplicationSpec, IfExists as Existing, SubmitRequest, SubmitResponse,
+};
 
 use crate::api::{Api, requester};
 use crate::application::Named;
@@ -128,7 +130,11 @@ enum CodeFrom {
     Main,
 }
 
-pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String]) -> Outcome<Exit> {
+pub(crate) async fn run(
+    args: RunArgs,
+    session: &Session,
+    left_to_main: &[String],
+) -> Outcome<Exit> {
     let base = args.spec.file.as_deref().map(spec::read).transpose()?.unwrap_or_default();
     let directory = std::env::current_dir()?;
     let inherited = |name: &str| std::env::var(name).ok();
@@ -136,9 +142,9 @@ pub(crate) async fn run(args: RunArgs, session: &Session, left_to_main: &[String
         args.spec.build(base, args.program.as_deref(), args.arguments, &directory, inherited)?;
     for option in left_to_main {
         let program = args.program.as_deref().unwrap_or("the program");
-        session
-            .out
-            .talk(format!("note: {option} goes to main(); put it before {program} to mean mainspring's"));
+        session.out.talk(format!(
+            "note: {option} goes to main(); put it before {program} to mean mainspring's"
+        ));
     }
     spec::check(&spec)?;
     if args.dry_run {
@@ -284,7 +290,8 @@ async fn submit(api: &Api, request: SubmitRequest, session: &Session) -> Outcome
                 session.keep_host().await;
             }
             Err(error) => {
-                let repeat = format!("mainspring list; or repeat with --request-id {}", request.request_id);
+                let repeat =
+                    format!("mainspring list; or repeat with --request-id {}", request.request_id);
                 return Err(Failure::from(error.clone()).unknown_unless_refused(&error, &repeat));
             }
         }
@@ -292,7 +299,12 @@ async fn submit(api: &Api, request: SubmitRequest, session: &Session) -> Outcome
 }
 
 /// `--if-exists replace`: cancels the application that has the id, and waits until it is clean.
-async fn replace(api: &Api, spec: Option<&ApplicationSpec>, yes: bool, session: &Session) -> Outcome<()> {
+async fn replace(
+    api: &Api,
+    spec: Option<&ApplicationSpec>,
+    yes: bool,
+    session: &Session,
+) -> Outcome<()> {
     let id = spec.map(|spec| spec.application_id.clone()).unwrap_or_default();
     let Ok(id) = id.parse() else {
         return Err(Failure::usage(

@@ -86,7 +86,8 @@ pub(crate) async fn run(args: SavepointArgs, session: &Session) -> Outcome<Exit>
     let (request_id, directory) = (request.request_id.clone(), request.directory.clone());
     let api = session.api().await?;
     let (application, _) = api.request_savepoint(request).await.map_err(|error| {
-        Failure::from(error.clone()).unknown_unless_refused(&error, &repeat(&args.application, &request_id))
+        Failure::from(error.clone())
+            .unknown_unless_refused(&error, &repeat(&args.application, &request_id))
     })?;
     let wish = Wish::of(&application, &request_id, &args.wish);
     session.out.talk(format!("{} savepoint requested{}", wish.named, to(&directory)));
@@ -157,7 +158,8 @@ impl Wish {
                 Err(error) => return Err(error.into()),
             }
             if clock.boot() >= end {
-                let text = format!("{}: not every savepoint is taken yet; the wish stands", self.named);
+                let text =
+                    format!("{}: not every savepoint is taken yet; the wish stands", self.named);
                 return Err(Failure::new(Exit::WAIT_TIMED_OUT, Reason::WaitTimedOut, text)
                     .help(format!("find out later: {}", repeat(&self.named, &self.request_id))));
             }
@@ -168,7 +170,8 @@ impl Wish {
     /// The job id, name and result of each job that has a result.
     fn results<'a>(&self, application: &'a Application) -> Vec<(&'a str, &'a str, &'a Savepoint)> {
         let of = |job: &'a proto::api::Job| {
-            let result = job.savepoints.iter().find(|result| result.request_id == self.request_id)?;
+            let result =
+                job.savepoints.iter().find(|result| result.request_id == self.request_id)?;
             Some((job.job_id.as_str(), job.name.as_str(), result))
         };
         application.jobs.iter().filter_map(of).collect()
@@ -191,16 +194,17 @@ impl Wish {
         let out = &session.out;
         match out.format {
             Format::Json => {
-                let all: Vec<_> = results.iter().map(|(_, name, result)| document(name, result)).collect();
+                let all: Vec<_> =
+                    results.iter().map(|(_, name, result)| document(name, result)).collect();
                 out.answer(format!("{}\n", serde_json::Value::Array(all)));
             }
             Format::Jsonl => results
                 .iter()
                 .for_each(|(_, name, result)| out.answer(format!("{}\n", document(name, result)))),
             Format::Yaml => {
-                results
-                    .iter()
-                    .for_each(|(_, _, result)| out.answer(format!("---\n{}", json::yaml(*result, true))));
+                results.iter().for_each(|(_, _, result)| {
+                    out.answer(format!("---\n{}", json::yaml(*result, true)))
+                });
             }
             Format::Table | Format::Wide | Format::Name => {
                 let taken = results.iter().filter(|(_, _, result)| !result.pointer.is_empty());
@@ -212,16 +216,22 @@ impl Wish {
             return if self.is_complete(application, results.len()) {
                 Ok(Exit::SUCCEEDED)
             } else {
-                let text =
-                    format!("{} was given up before it was known what became of its savepoints", self.named);
+                let text = format!(
+                    "{} was given up before it was known what became of its savepoints",
+                    self.named
+                );
                 Err(Failure::new(Exit::FAILED, Reason::SavepointFailed, text))
             };
         };
         let reason = result.reason.parse().unwrap_or(Reason::SavepointFailed);
-        let exit = if reason == Reason::SavepointUnsupported { Exit::REFUSED } else { Exit::FAILED };
+        let exit =
+            if reason == Reason::SavepointUnsupported { Exit::REFUSED } else { Exit::FAILED };
         let (message, way_out) = words::way_out(&result.message);
-        let failure =
-            Failure::new(exit, reason, format!("job {} of {}: {message}", words::one_line(name), self.named));
+        let failure = Failure::new(
+            exit,
+            reason,
+            format!("job {} of {}: {message}", words::one_line(name), self.named),
+        );
         Err(match way_out {
             Some(way_out) => failure.help(way_out),
             None => failure,

@@ -127,7 +127,8 @@ impl<'a> View<'a> {
         if stale {
             let seen = self.known.observation.get_or_insert_default();
             seen.stale = true;
-            seen.age_millis = seen.age_millis.max(u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
+            seen.age_millis =
+                seen.age_millis.max(u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
         }
         if stale || self.terminal {
             self.show();
@@ -140,7 +141,11 @@ impl<'a> View<'a> {
             let text = render(&self.known, self.session.clock.wall(), out);
             // The cursor goes back to the picture's first line, and everything from there on is
             // cleared.
-            let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
+            let up = if self.drawn_lines > 0 {
+                format!("\x1b[{}A", self.drawn_lines)
+            } else {
+                String::new()
+            };
             out.answer(format!("{up}\r\x1b[J{text}"));
             self.drawn_lines = text.lines().count();
             return;
@@ -207,24 +212,37 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
     let _ = write!(text, "   as of {age} ago, from {source}");
     let leadership = application.leadership.clone().unwrap_or_default();
     if leadership.epoch > 0 {
-        let _ = write!(text, ", epoch {} ({} leader)", leadership.epoch, ordinal(leadership.ordinal.max(1)));
+        let _ = write!(
+            text,
+            ", epoch {} ({} leader)",
+            leadership.epoch,
+            ordinal(leadership.ordinal.max(1))
+        );
     }
     text.push('\n');
     let why = words::why(application);
     if !why.is_empty() {
         let _ = writeln!(text, " {why}");
     }
-    for way_out in words::troubles(application).filter_map(|trouble| words::way_out(&trouble.message).1) {
+    for way_out in
+        words::troubles(application).filter_map(|trouble| words::way_out(&trouble.message).1)
+    {
         let _ = writeln!(text, " help: {way_out}");
     }
     if application.clean {
         return text;
     }
     if leadership.epoch > 0 {
-        let warm =
-            if leadership.standbys.is_empty() { "none".to_owned() } else { leadership.standbys.join(", ") };
-        let _ =
-            writeln!(text, " leader {} (pid {})   warm: {warm}", leadership.leader, leadership.leader_pid);
+        let warm = if leadership.standbys.is_empty() {
+            "none".to_owned()
+        } else {
+            leadership.standbys.join(", ")
+        };
+        let _ = writeln!(
+            text,
+            " leader {} (pid {})   warm: {warm}",
+            leadership.leader, leadership.leader_pid
+        );
     }
     if let Some(cluster) = application.cluster.as_ref().filter(|cluster| cluster.incarnation > 0) {
         let mut roles: Vec<_> =
@@ -318,17 +336,24 @@ mod tests {
         let main = proto::api::Main { executions: 2, kills: 1, ..proto::api::Main::default() };
         let shown = |state: MainState, pid| {
             let main = proto::api::Main { state: state.into(), pid, ..main.clone() };
-            head(&Application { main: Some(main), ..running() }, SystemTime::UNIX_EPOCH, &str::to_owned)
+            head(
+                &Application { main: Some(main), ..running() },
+                SystemTime::UNIX_EPOCH,
+                &str::to_owned,
+            )
         };
         let again = "executed 2 times, killed by somebody else once";
-        assert!(shown(MainState::Starting, 0).ends_with(&format!(" main() is started   {again}\n")));
-        assert!(shown(MainState::Running, 7).ends_with(&format!(" main() runs (pid 7)   {again}\n")));
+        assert!(
+            shown(MainState::Starting, 0).ends_with(&format!(" main() is started   {again}\n"))
+        );
+        assert!(
+            shown(MainState::Running, 7).ends_with(&format!(" main() runs (pid 7)   {again}\n"))
+        );
     }
 
     #[test]
     fn a_process_that_died_is_told_with_its_cause_and_when() {
-        let died =
-            "taskmanager-0: restart 3; cause: exit code 1 (java.lang.OutOfMemoryError: Java heap space)";
+        let died = "taskmanager-0: restart 3; cause: exit code 1 (java.lang.OutOfMemoryError: Java heap space)";
         let mut application = running();
         application.cluster = Some(proto::api::Cluster { incarnation: 1, ..Default::default() });
         let mut condition = proto::api::Condition {
@@ -359,7 +384,9 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_300);
         let text = head(&silent, now, &str::to_owned);
         assert!(
-            text.starts_with("orders@4 STALE 4m  last known RUNNING 5m   as of 4m ago, from runner-0"),
+            text.starts_with(
+                "orders@4 STALE 4m  last known RUNNING 5m   as of 4m ago, from runner-0"
+            ),
             "{text}"
         );
     }

@@ -48,7 +48,8 @@ pub(crate) async fn run(args: StopArgs, session: &Session) -> Outcome<Exit> {
     let request_id = request.request_id.clone();
     let api = session.api().await?;
     let (application, _) = api.stop(request).await.map_err(|error| {
-        Failure::from(error.clone()).unknown_unless_refused(&error, &repeat(&args.application, &request_id))
+        Failure::from(error.clone())
+            .unknown_unless_refused(&error, &repeat(&args.application, &request_id))
     })?;
     let wish = Wish::of(&application, &request_id, &args.wish);
     session.out.talk(format!("{} stop requested", wish.named));

@@ -80,14 +80,16 @@ impl Page {
     }
 
     async fn fetch(&self, method: &Method, path: &str) -> Result<Response<Body>, String> {
-        let request = || Request::builder().method(method).uri(path).body(full(bytes::Bytes::new()));
+        let request =
+            || Request::builder().method(method).uri(path).body(full(bytes::Bytes::new()));
         let request_now = request().map_err(|error| error.to_string())?;
         let peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Ok(answer) = send(&self.transport, &peer, request_now).await {
             return Ok(answer);
         }
         // The cluster may have been replaced by another one.
-        let found = find(&self.api, &self.application).await.map_err(|failure| failure.message.clone())?;
+        let found =
+            find(&self.api, &self.application).await.map_err(|failure| failure.message.clone())?;
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
         let request = request().map_err(|error| error.to_string())?;
         send(&self.transport, &found, request).await.map_err(|error| error.to_string())
@@ -96,8 +98,8 @@ impl Page {
 
 /// Why a request does not reach the engine, if it does not.
 fn turned_away<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
-    let looks =
-        matches!(*request.method(), Method::GET | Method::HEAD) && !engine::acts(request.uri().path());
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !engine::acts(request.uri().path());
     if !looks {
         let text = "this page is for reading only: mainspring --help";
         return Some((StatusCode::METHOD_NOT_ALLOWED, text));
@@ -157,7 +159,8 @@ mod tests {
         let (transport, clock): (SharedTransport, SharedClock) =
             (Arc::new(OsTransport), Arc::new(SystemClock));
         let nobody = Endpoint::Unix(directory.join("nobody.sock"));
-        let incoming = transport.listen(&Endpoint::Unix(directory.join("engine.sock"))).await.unwrap();
+        let incoming =
+            transport.listen(&Endpoint::Unix(directory.join("engine.sock"))).await.unwrap();
         let peer = Mutex::new(incoming.endpoint().clone());
         let reached = Reached::default();
         let noted = reached.clone();

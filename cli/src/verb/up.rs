@@ -75,22 +75,31 @@ impl GivenArgs {
     }
 
     fn by_service(&self) -> Given {
-        let given = SERVICES.iter().filter_map(|&name| Some((name.to_owned(), self.endpoint(name)?.clone())));
+        let given = SERVICES
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), self.endpoint(name)?.clone())));
         given.collect()
     }
 }
 
 pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
-    make_directory(session.places.state())
-        .map_err(|error| Failure::of_state(format!("{}: {error}", session.places.state().display())))?;
+    make_directory(session.places.state()).map_err(|error| {
+        Failure::of_state(format!("{}: {error}", session.places.state().display()))
+    })?;
     let given = args.given.by_service();
     let run_as = args.run_as.given();
     if let Some(run_as) = &run_as {
         run_as.check().map_err(Failure::usage)?;
     }
-    let reach = Reach::new(session.places.clone(), session.transport.clone(), session.clock.clone(), given)?
-        .running_as(run_as);
+    let reach = Reach::new(
+        session.places.clone(),
+        session.transport.clone(),
+        session.clock.clone(),
+        given,
+    )?
+    .running_as(run_as);
     let shutdown = Shutdown::on_signals()?;
-    let settings = Settings { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
+    let settings =
+        Settings { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
     up::run(reach, settings, shutdown, |text| session.out.talk(text)).await
 }

@@ -201,7 +201,12 @@ fn out_of_time(named: &Named, what: &For, application: &Application) -> Failure 
     Failure::new(Exit::WAIT_TIMED_OUT, Reason::WaitTimedOut, text)
 }
 
-fn answer(named: &Named, what: &For, application: &Application, session: &Session) -> Outcome<Exit> {
+fn answer(
+    named: &Named,
+    what: &For,
+    application: &Application,
+    session: &Session,
+) -> Outcome<Exit> {
     match session.out.format {
         Format::Json | Format::Jsonl => session.out.answer(json::line(application)),
         Format::Yaml => session.out.answer(json::yaml(application, true)),

@@ -142,7 +142,9 @@ impl Holder {
         loop {
             match self.campaign().await {
                 Ok(Some(elected)) => return Ok(elected),
-                Ok(None) => tracing::debug!("the campaign ended without an election; entering again"),
+                Ok(None) => {
+                    tracing::debug!("the campaign ended without an election; entering again")
+                }
                 Err(error) if is_away(&error) => {
                     tracing::debug!("the elector is away: {error}");
                     self.leader.send_replace(None);
@@ -156,10 +158,14 @@ impl Holder {
     /// Stands by on one stream until elected. `None` means that the elector has ended the
     /// candidacy.
     async fn campaign(&mut self) -> Result<Option<(Talk, Term)>, CallError> {
-        let opened =
-            timeout(&self.election.clock, ENTER_TIMEOUT, Talk::open(&self.election, &self.candidacy, None))
-                .await;
-        let mut talk = opened.map_err(|elapsed| tonic::Status::unavailable(elapsed.to_string()))??;
+        let opened = timeout(
+            &self.election.clock,
+            ENTER_TIMEOUT,
+            Talk::open(&self.election, &self.candidacy, None),
+        )
+        .await;
+        let mut talk =
+            opened.map_err(|elapsed| tonic::Status::unavailable(elapsed.to_string()))??;
         loop {
             match talk.hear().await? {
                 Heard::Standby(leader) => {
@@ -184,7 +190,10 @@ impl Holder {
             match self.renew(&mut talk, term).await {
                 Broke::Lost(cause) => return cause,
                 Broke::Away(error) => {
-                    tracing::info!(epoch = term.epoch.get(), "the elector is away; resuming: {error}");
+                    tracing::info!(
+                        epoch = term.epoch.get(),
+                        "the elector is away; resuming: {error}"
+                    );
                     match self.resume(term).await {
                         Ok(resumed) => talk = resumed,
                         Err(cause) => return cause,
@@ -249,7 +258,9 @@ impl Holder {
                     return Ok(talk);
                 }
                 Ok(Ok(Err(cause))) => return Err(cause),
-                Ok(Err(error)) if is_away(&error) => tracing::debug!("resuming again soon: {error}"),
+                Ok(Err(error)) if is_away(&error) => {
+                    tracing::debug!("resuming again soon: {error}")
+                }
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(elapsed) => tracing::debug!("resuming again soon: {elapsed}"),
             }

@@ -55,8 +55,12 @@ impl Talk {
         resume: Option<Epoch>,
     ) -> Result<Self, CallError> {
         let (say, requests) = mpsc::channel(UNDER_WAY);
-        let lock_file =
-            candidacy.lock_file.as_deref().map(Path::to_string_lossy).unwrap_or_default().into_owned();
+        let lock_file = candidacy
+            .lock_file
+            .as_deref()
+            .map(Path::to_string_lossy)
+            .unwrap_or_default()
+            .into_owned();
         let enter = Enter {
             application: Some(candidacy.application.clone().into()),
             holder: candidacy.holder.clone(),
@@ -67,7 +71,8 @@ impl Talk {
         let entered_at = election.clock.boot();
         say.try_send(CampaignRequest { message: Some(Said::Enter(enter)) })
             .expect("the queue is new and has room");
-        let answers = election.inner.clone().campaign(ReceiverStream::new(requests)).await?.into_inner();
+        let answers =
+            election.inner.clone().campaign(ReceiverStream::new(requests)).await?.into_inner();
         let clock = election.clock.clone();
         Ok(Self { clock, say, answers, entered_at, sequence: 0, sent: VecDeque::new() })
     }
@@ -77,7 +82,8 @@ impl Talk {
     pub(super) fn renew(&mut self) -> Boot {
         self.sequence += 1;
         let sent_at = self.clock.boot();
-        let renew = CampaignRequest { message: Some(Said::Renew(Renew { sequence: self.sequence })) };
+        let renew =
+            CampaignRequest { message: Some(Said::Renew(Renew { sequence: self.sequence })) };
         if self.say.try_send(renew).is_ok() {
             self.sent.push_back((self.sequence, sent_at));
         }
@@ -94,8 +100,12 @@ impl Talk {
                 }
                 Some(Answered::Elected(elected)) => Heard::Elected {
                     epoch: Epoch(elected.epoch),
-                    lease: elected.lease.and_then(|lease| Duration::try_from(lease).ok()).unwrap_or_default(),
-                    previous: (elected.previous_epoch != 0).then_some(Epoch(elected.previous_epoch)),
+                    lease: elected
+                        .lease
+                        .and_then(|lease| Duration::try_from(lease).ok())
+                        .unwrap_or_default(),
+                    previous: (elected.previous_epoch != 0)
+                        .then_some(Epoch(elected.previous_epoch)),
                     cause: elected.cause,
                 },
                 Some(Answered::Renewed(renewed)) => match self.acknowledged(renewed.sequence) {
@@ -105,7 +115,11 @@ impl Talk {
                     None => continue,
                 },
                 Some(Answered::Lost(lost)) => Heard::Lost(lost.cause),
-                None => return Err(Status::unavailable("the elector ended the campaign's stream").into()),
+                None => {
+                    return Err(
+                        Status::unavailable("the elector ended the campaign's stream").into()
+                    );
+                }
             });
         }
     }

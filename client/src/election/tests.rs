@@ -15,7 +15,9 @@ use futures::stream::BoxStream;
 use proto::election::campaign_request::Message as Asked;
 use proto::election::campaign_response::Message as Said;
 use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
-use proto::election::{CampaignRequest, CampaignResponse, Elected, Enter, Lost, Renewed, ResignResponse};
+use proto::election::{
+    CampaignRequest, CampaignResponse, Elected, Enter, Lost, Renewed, ResignResponse,
+};
 use proto::{Generation, election as wire};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,7 +49,10 @@ impl ElectionService for Puppet {
         Ok(Response::new(ReceiverStream::new(said)))
     }
 
-    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<Self::ObserveStream>, Status> {
+    async fn observe(
+        &self,
+        _: Request<ObserveRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
 
@@ -101,7 +106,8 @@ impl Stage {
     }
 
     fn campaign(&self) -> Campaign {
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
         let (holder, lock_file) = ("runner-0".to_owned(), Some("/main.lock".into()));
         self.election.campaign(Candidacy { application, holder, at_least: Epoch(6), lock_file })
     }
@@ -117,7 +123,8 @@ impl Stage {
 
     /// Waits until the holder pauses between two tries.
     async fn asleep(&self) {
-        let pauses = || self.clock.next_wakeup().is_some_and(|at| at <= self.clock.boot() + RETRY_MAX);
+        let pauses =
+            || self.clock.next_wakeup().is_some_and(|at| at <= self.clock.boot() + RETRY_MAX);
         soon(async {
             while !pauses() {
                 tokio::task::yield_now().await;
@@ -155,7 +162,13 @@ impl Conversation {
 
     async fn elect(&self, epoch: u64) {
         let lease = Some(prost_types::Duration::try_from(LEASE).unwrap());
-        self.say(Said::Elected(Elected { epoch, lease, previous_epoch: 5, cause: "resigned".into() })).await;
+        self.say(Said::Elected(Elected {
+            epoch,
+            lease,
+            previous_epoch: 5,
+            cause: "resigned".into(),
+        }))
+        .await;
     }
 }
 
@@ -164,7 +177,10 @@ async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
     let mut stage = Stage::new().await;
     let campaign = stage.campaign();
     let (mut elector, enter) = stage.entered().await;
-    assert_eq!((enter.at_least, enter.resume_epoch, enter.lock_file.as_str()), (6, 0, "/main.lock"));
+    assert_eq!(
+        (enter.at_least, enter.resume_epoch, enter.lock_file.as_str()),
+        (6, 0, "/main.lock")
+    );
     // The holder stands by for an hour, so the time of its entry says nothing about now.
     elector.say(Said::Standby(wire::Standby { leader: "runner-1".into(), epoch: 5 })).await;
     soon(campaign.standby().wait_for(Option::is_some)).await.unwrap();
@@ -192,12 +208,17 @@ async fn a_deadline_counts_from_the_sending_of_what_was_acknowledged_last() {
 }
 
 #[tokio::test]
-async fn past_the_deadline_a_silent_elector_is_waited_for_until_it_says_something_or_patience_ends() {
+async fn past_the_deadline_a_silent_elector_is_waited_for_until_it_says_something_or_patience_ends()
+{
     let mut stage = Stage::new().await;
     let (leadership, mut elector, sent_at) = stage.led().await;
     stage.clock.advance(LEASE * 2);
     assert_eq!(elector.renewal().await, 2, "it goes on asking");
-    assert_eq!(*leadership.lease().borrow(), Lease::Until(sent_at + LEASE * 3 / 4), "and does not act");
+    assert_eq!(
+        *leadership.lease().borrow(),
+        Lease::Until(sent_at + LEASE * 3 / 4),
+        "and does not act"
+    );
     elector.say(Said::Renewed(Renewed { sequence: 2 })).await;
     let mut lease = leadership.lease();
     let until = sent_at + LEASE * 2 + LEASE * 3 / 4;
@@ -244,7 +265,11 @@ async fn an_elector_that_was_away_for_longer_than_a_lease_confirms_the_same_epoc
         stage.asleep().await;
         stage.clock.advance(LEASE / 4);
     }
-    assert_eq!(*lease.borrow(), Lease::Until(sent_at + LEASE * 3 / 4), "not lost, and nothing to act on");
+    assert_eq!(
+        *lease.borrow(),
+        Lease::Until(sent_at + LEASE * 3 / 4),
+        "not lost, and nothing to act on"
+    );
     let (mut elector, enter) = stage.entered().await;
     assert_eq!((enter.resume_epoch, enter.holder.as_str()), (7, "runner-0"));
     elector.elect(7).await;
@@ -289,7 +314,10 @@ async fn a_holder_whose_loop_hangs_neither_renews_nor_resumes() {
     stage.clock.advance(LEASE / 4);
     for _ in 0..1000 {
         tokio::task::yield_now().await;
-        assert!(elector.asked.message().now_or_never().is_none(), "it renewed although its loop hangs");
+        assert!(
+            elector.asked.message().now_or_never().is_none(),
+            "it renewed although its loop hangs"
+        );
     }
     drop(elector);
     stage.clock.advance(LEASE);

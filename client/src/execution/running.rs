@@ -117,8 +117,8 @@ async fn once(
     events: &mpsc::Sender<Result<ExecuteEvent, CallError>>,
 ) -> Result<Result<(), Unread>, CallError> {
     let header = ExecuteRequest { part: Some(execute_request::Part::Header(header.clone())) };
-    let parts =
-        chunks(graph.clone()).map(|chunk| ExecuteRequest { part: Some(execute_request::Part::Chunk(chunk)) });
+    let parts = chunks(graph.clone())
+        .map(|chunk| ExecuteRequest { part: Some(execute_request::Part::Chunk(chunk)) });
     let requests = stream::iter(std::iter::once(header).chain(parts));
     let mut answers = client.clone().execute(requests).await?.into_inner();
     while let Some(answer) = answers.message().await? {
@@ -130,7 +130,9 @@ async fn once(
                 *accepted = true;
                 (ExecuteEvent::Accepted(answer), false)
             }
-            Some(execute_response::Item::Progress(progress)) => (ExecuteEvent::Progress(progress), false),
+            Some(execute_response::Item::Progress(progress)) => {
+                (ExecuteEvent::Progress(progress), false)
+            }
             Some(execute_response::Item::Ended(end)) => (ExecuteEvent::Ended(end), true),
             None => continue,
         };

@@ -59,7 +59,9 @@ fn end_of(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes {
         return text;
     }
-    let from = (text.len() - bytes..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+    let from = (text.len() - bytes..=text.len())
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(text.len());
     let end = &text[from..];
     // Half a line reads like a message that the process never wrote.
     end.split_once('\n').map_or(end, |(_, whole)| if whole.is_empty() { end } else { whole })
@@ -179,7 +181,9 @@ fn is_error_of_log(line: &str) -> Option<bool> {
         let (_, level) = line.split_once("\"level\":\"")?;
         return level.split('"').next().and_then(is_error_level);
     }
-    line.split_whitespace().take(4).find_map(|word| is_error_level(word.trim_matches(['[', ']', ':'])))
+    line.split_whitespace()
+        .take(4)
+        .find_map(|word| is_error_level(word.trim_matches(['[', ']', ':'])))
 }
 
 fn is_error_level(word: &str) -> Option<bool> {
@@ -208,8 +212,7 @@ mod tests {
         LastWords::of(text, 4096).cause().to_owned()
     }
 
-    const BIND: &str =
-        "Caused by: java.net.BindException: Could not start rest endpoint on any port in port range 4711";
+    const BIND: &str = "Caused by: java.net.BindException: Could not start rest endpoint on any port in port range 4711";
 
     /// A JobManager whose port was taken says this. Which of its threads says the last word is not
     /// always the same.
@@ -284,7 +287,10 @@ mod tests {
     #[test]
     fn the_last_word_is_no_frame_of_a_stack() {
         let java = "Exception in thread \"main\" X: 1\n\tat a.B.c(B.java:3)\nCaused by: Y: 2\n\tat d.E.f(E.java:9)\n\t... 3 more";
-        assert_eq!((last_word(java), error(java)), (Some("Caused by: Y: 2"), Some("Caused by: Y: 2")));
+        assert_eq!(
+            (last_word(java), error(java)),
+            (Some("Caused by: Y: 2"), Some("Caused by: Y: 2"))
+        );
         let python = "Traceback:\n  File \"x.py\", line 1\nValueError: 3\n\n";
         assert_eq!(last_word(python), Some("ValueError: 3"));
         assert_eq!(last_word("  only frames\n\n"), None);

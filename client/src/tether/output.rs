@@ -116,8 +116,10 @@ pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     let mut offsets = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let number =
-            name.to_str().and_then(|n| n.strip_prefix("output-")).and_then(|n| n.strip_suffix(".seg"));
+        let number = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("output-"))
+            .and_then(|n| n.strip_suffix(".seg"));
         offsets.extend(number.and_then(|n| n.parse::<u64>().ok()));
     }
     offsets.sort_unstable();
@@ -221,7 +223,8 @@ impl OutputReader {
                 return Ok(None);
             }
             let header = Header::decode(&header).ok_or_else(|| {
-                let text = format!("segment {} of {} is damaged", open.start, self.directory.display());
+                let text =
+                    format!("segment {} of {} is damaged", open.start, self.directory.display());
                 io::Error::new(io::ErrorKind::InvalidData, text)
             })?;
             let end = header.offset + u64::from(header.length);
@@ -279,7 +282,8 @@ pub fn tail(directory: &Path, stream: Stream, max_bytes: usize) -> io::Result<St
     }
     let text = String::from_utf8_lossy(&kept);
     // Half a line reads like a message that the process never wrote.
-    let rest = text.split_once('\n').map(|(_, rest)| rest).filter(|rest| is_cut && !rest.is_empty());
+    let rest =
+        text.split_once('\n').map(|(_, rest)| rest).filter(|rest| is_cut && !rest.is_empty());
     Ok(rest.unwrap_or(&text).trim_end().to_owned())
 }
 
@@ -291,9 +295,13 @@ mod tests {
     use super::*;
 
     fn write(directory: &Path, segment: u64, offset: u64, stream: Stream, data: &[u8]) {
-        let header = Header { offset, unix_nanos: 7, stream, length: u32::try_from(data.len()).unwrap() };
-        let mut file =
-            File::options().append(true).create(true).open(segment_path(directory, segment)).unwrap();
+        let header =
+            Header { offset, unix_nanos: 7, stream, length: u32::try_from(data.len()).unwrap() };
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(segment_path(directory, segment))
+            .unwrap();
         file.write_all(&header.encode()).unwrap();
         file.write_all(data).unwrap();
     }
@@ -321,7 +329,11 @@ mod tests {
         write(directory.path(), 10, 25, Stream::Stdout, b"tail");
         let mut within = OutputReader::new(directory.path(), 14);
         assert_eq!(within.next_chunk().unwrap().unwrap().data, "456789");
-        assert_eq!(within.next_chunk().unwrap().unwrap().lost_before, 5, "never kept: the disk was full");
+        assert_eq!(
+            within.next_chunk().unwrap().unwrap().lost_before,
+            5,
+            "never kept: the disk was full"
+        );
         let rotated = OutputReader::new(directory.path(), 0).next_chunk().unwrap().unwrap();
         assert_eq!((rotated.lost_before, rotated.next_offset), (10, 20));
     }
@@ -331,7 +343,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path(), 0, 0, Stream::Stdout, b"whole");
         let header = Header { offset: 5, unix_nanos: 0, stream: Stream::Stdout, length: 100 };
-        let mut file = File::options().append(true).open(segment_path(directory.path(), 0)).unwrap();
+        let mut file =
+            File::options().append(true).open(segment_path(directory.path(), 0)).unwrap();
         file.write_all(&header.encode()).unwrap();
         file.write_all(b"cut off").unwrap();
         let mut reader = OutputReader::new(directory.path(), 0);
@@ -351,6 +364,9 @@ mod tests {
             "name one",
             "rather a part than nothing"
         );
-        assert_eq!(tail(directory.path(), Stream::Stderr, 31).unwrap(), "error: no table\nhelp: name one");
+        assert_eq!(
+            tail(directory.path(), Stream::Stderr, 31).unwrap(),
+            "error: no table\nhelp: name one"
+        );
     }
 }

@@ -137,7 +137,8 @@ impl Exit {
 /// Both files appear whole or not at all, so a file that cannot be read was damaged.
 fn decode<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> io::Result<T> {
     let damaged = |error| format!("{} is damaged: {error}", path.display());
-    serde_json::from_slice(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, damaged(error)))
+    serde_json::from_slice(text)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, damaged(error)))
 }
 
 impl std::fmt::Display for Exit {
@@ -168,7 +169,8 @@ impl From<proto::tether::Exited> for Exit {
 
 impl From<Exit> for proto::tether::Exited {
     fn from(exit: Exit) -> Self {
-        let Exit { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender } = exit;
+        let Exit { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender } =
+            exit;
         Self { code, signal, seen_by_owner, start_error, survivors_killed, signal_sender }
     }
 }

@@ -62,7 +62,10 @@ impl Part {
         }
         if self == Self::Contender {
             // Of several contenders, the one that leads is meant.
-            return u32::try_from(host.status(ExactlyOnce::ID)["leadership"]["leaderPid"].as_u64()?).ok();
+            return u32::try_from(
+                host.status(ExactlyOnce::ID)["leadership"]["leaderPid"].as_u64()?,
+            )
+            .ok();
         }
         host.alive().into_iter().find(|(_, line)| line.contains(self.mark())).map(|(pid, _)| pid)
     }

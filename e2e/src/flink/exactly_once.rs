@@ -42,7 +42,11 @@ impl ExactlyOnce {
         let (jar, count) = (programs(), numbers.to_string());
         let mut arguments = vec!["run", "--application-id", Self::ID, "-c", "ExactlyOnce"];
         arguments.extend(options);
-        arguments.extend([jar.as_str(), count.as_str(), output.to_str().expect("temporary paths are UTF-8")]);
+        arguments.extend([
+            jar.as_str(),
+            count.as_str(),
+            output.to_str().expect("temporary paths are UTF-8"),
+        ]);
         Self { run: host.start(&arguments), numbers, output }
     }
 
@@ -60,8 +64,9 @@ impl ExactlyOnce {
     pub fn until_percent_committed(&self, percent: u64) {
         let enough = self.numbers * percent / 100;
         eventually_within(Duration::from_secs(120), &format!("{percent} % are committed"), || {
-            let lines =
-                |file: &PathBuf| std::fs::read_to_string(file).unwrap_or_default().lines().count() as u64;
+            let lines = |file: &PathBuf| {
+                std::fs::read_to_string(file).unwrap_or_default().lines().count() as u64
+            };
             committed(&self.output).iter().map(lines).sum::<u64>() >= enough
         });
     }
@@ -80,7 +85,8 @@ impl ExactlyOnce {
 /// dot.
 fn committed(directory: &Path) -> Vec<PathBuf> {
     let hours = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let files = hours.flat_map(|hour| std::fs::read_dir(hour.path()).into_iter().flatten().flatten());
+    let files =
+        hours.flat_map(|hour| std::fs::read_dir(hour.path()).into_iter().flatten().flatten());
     let visible = files.filter(|file| !file.file_name().to_string_lossy().starts_with('.'));
     visible.map(|file| file.path()).collect()
 }
@@ -90,7 +96,8 @@ fn tally(directory: &Path, numbers: u64) -> Tally {
     let mut counts = BTreeMap::<u64, Vec<u64>>::new();
     for file in committed(directory) {
         for line in std::fs::read_to_string(file).expect("it is text").lines() {
-            let fields: Vec<u64> = line.split(',').map(|field| field.parse().expect("a number")).collect();
+            let fields: Vec<u64> =
+                line.split(',').map(|field| field.parse().expect("a number")).collect();
             *times.entry(fields[0]).or_default() += 1;
             counts.entry(fields[1]).or_default().push(fields[2]);
         }
@@ -119,7 +126,8 @@ mod tests {
         let hour = directory.path().join("hour");
         std::fs::create_dir(&hour).expect("writable");
         let line = |number: u64| format!("{number},{},{}\n", number % 50, number / 50 + 1);
-        let write = |name: &str, text: String| std::fs::write(hour.join(name), text).expect("writable");
+        let write =
+            |name: &str, text: String| std::fs::write(hour.join(name), text).expect("writable");
         write("part-0", (0..100).map(line).collect());
         write(".part-1.inprogress", line(7));
         assert_eq!(tally(directory.path(), 100), Tally::default());

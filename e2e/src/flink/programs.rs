@@ -101,8 +101,8 @@ pub(super) fn home() -> String {
 
 /// A tool of the JDK that Flink was set up with.
 pub(super) fn java(tool: &str) -> PathBuf {
-    let complete =
-        fs::read(Path::new(&home()).join("complete")).expect("a set-up home says with which JDK it was made");
+    let complete = fs::read(Path::new(&home()).join("complete"))
+        .expect("a set-up home says with which JDK it was made");
     let complete: serde_json::Value = serde_json::from_slice(&complete).expect("it is JSON");
     Path::new(complete["java_home"].as_str().expect("a path")).join("bin").join(tool)
 }
@@ -141,7 +141,8 @@ fn compile(home: &Path, sources: &[PathBuf], place: &Path, jar: &Path) {
 #[track_caller]
 fn said_by(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("tools of the build are there");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}:\n{stdout}{stderr}");
     stdout.trim().to_owned()
 }

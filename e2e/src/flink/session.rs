@@ -93,7 +93,8 @@ impl SessionCluster {
 
     fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.rest)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer.split_once("\r\n\r\n")?.1.to_owned())
@@ -117,8 +118,11 @@ impl Drop for SessionCluster {
 }
 
 fn jvm(directory: &TempDir, class: &str, package: &str) -> Child {
-    let log =
-        File::options().create(true).append(true).open(directory.path().join(package)).expect("it is ours");
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.path().join(package))
+        .expect("it is ours");
     let libraries = PathBuf::from(home()).join("lib/*");
     let opens = [
         "java.lang",

@@ -68,13 +68,15 @@ impl Trial {
         self.moment.wait(&host, &counted, marker.as_deref());
         self.part.kill(&host);
         if let Some(marker) = marker {
-            std::fs::write(marker.with_added_extension("go"), "").expect("the host's directory is writable");
+            std::fs::write(marker.with_added_extension("go"), "")
+                .expect("the host's directory is writable");
         }
         let (run, tally) = counted.finish(&host);
         let status = host.status(ExactlyOnce::ID);
         let events = host.events(ExactlyOnce::ID);
         let job = &status["jobs"][0];
-        let ended = |event: &&Value| event["kind"] == "job" && event["attributes"]["state"] == "ended";
+        let ended =
+            |event: &&Value| event["kind"] == "job" && event["attributes"]["state"] == "ended";
         let verdict = Verdict {
             run,
             tally,
@@ -103,7 +105,10 @@ impl Trial {
             return Some(format!("{} instead of OUTCOME_SUCCEEDED", verdict.outcome));
         }
         if self.has_run_again(verdict) {
-            return Some(format!("{} ends, {} submissions of one job", verdict.ends, verdict.submissions));
+            return Some(format!(
+                "{} ends, {} submissions of one job",
+                verdict.ends, verdict.submissions
+            ));
         }
         if verdict.tally != Tally::default() {
             return Some(format!("{:?}", verdict.tally));
@@ -118,7 +123,10 @@ impl Trial {
     fn unexpected_disturbance(self, verdict: &Verdict) -> Option<String> {
         let runs_the_job = matches!(self.part, Part::JobManager | Part::TaskManager | Part::All);
         if !runs_the_job && (verdict.restarts, verdict.incarnations) != (0, 1) {
-            return Some(format!("{} restarts, {} incarnations", verdict.restarts, verdict.incarnations));
+            return Some(format!(
+                "{} restarts, {} incarnations",
+                verdict.restarts, verdict.incarnations
+            ));
         }
         if self.part == Part::TaskManager && verdict.incarnations != 1 {
             return Some(format!("{} incarnations", verdict.incarnations));

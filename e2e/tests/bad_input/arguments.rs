@@ -58,7 +58,8 @@ fn an_error_as_json_says_the_same() {
 fn an_option_after_the_program_goes_to_main_with_a_note() {
     let host = Host::new();
     let program = crate::program(&host, "tells", r#"echo "$@""#);
-    let run = host.run(&["run", "--application-id", "tells", &program, "--deadline", "5s"]).exits(0);
+    let run =
+        host.run(&["run", "--application-id", "tells", &program, "--deadline", "5s"]).exits(0);
     assert_eq!(run.stdout, "--deadline 5s\n");
     run.says("note: --deadline goes to main()");
 }
@@ -83,8 +84,9 @@ fn an_id_that_runs_already() {
 fn a_request_id_that_was_used_for_something_else() {
     let host = Host::new();
     let (one, two) = (host.file("one.sql", "SELECT 1;"), host.file("two.sql", "SELECT 2;"));
-    let submit =
-        |id: &str, file: &str| host.run(&["run", "--request-id", "r-1", "--application-id", id, file]);
+    let submit = |id: &str, file: &str| {
+        host.run(&["run", "--request-id", "r-1", "--application-id", id, file])
+    };
     submit("first", &one).exits(0);
     submit("second", &two).exits(6).says("REQUEST_ID_REUSED").says("r-1");
     host.run(&["status", "second"]).exits(7);

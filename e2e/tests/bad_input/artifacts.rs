@@ -34,7 +34,10 @@ fn a_pipe_that_nobody_writes_into() {
     let host = Host::new();
     let pipe = host.scratch().join("pipe.sql");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    host.run(&["run", pipe.to_str().unwrap()]).exits(1).says("ARTIFACT_NOT_READABLE").says("no regular file");
+    host.run(&["run", pipe.to_str().unwrap()])
+        .exits(1)
+        .says("ARTIFACT_NOT_READABLE")
+        .says("no regular file");
     host.down();
 }
 
@@ -63,7 +66,10 @@ fn redirects_without_end() {
             format!("Location: /{}.sql\r\n", count.fetch_add(1, Ordering::Relaxed)).leak();
         ("302 Found", next)
     });
-    host.run(&["run", &server.uri("/first.sql")]).exits(1).says("ARTIFACT_REDIRECTS").says("first.sql");
+    host.run(&["run", &server.uri("/first.sql")])
+        .exits(1)
+        .says("ARTIFACT_REDIRECTS")
+        .says("first.sql");
     assert!(server.asked() <= 30, "asked {} times", server.asked());
     host.down();
 }
@@ -124,7 +130,10 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, answer: &impl Fn(&str) -> (&'static str, &'static str)) -> std::io::Result<()> {
+fn serve(
+    stream: TcpStream,
+    answer: &impl Fn(&str) -> (&'static str, &'static str),
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     reader.read_line(&mut request)?;
@@ -133,5 +142,8 @@ fn serve(stream: TcpStream, answer: &impl Fn(&str) -> (&'static str, &'static st
         header.clear();
     }
     let (status, headers) = answer(request.split(' ').nth(1).unwrap_or_default());
-    write!(reader.get_mut(), "HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n")
+    write!(
+        reader.get_mut(),
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
 }

@@ -54,7 +54,10 @@ fn a_call_needs_a_credential_of_this_deployment() {
     let other = DeploymentKey::generate();
     let forged = |token: String| Some(Credential::new(token).unwrap());
     let mut own = api.key().mint(&Principal::Deployment).expose().to_owned();
-    assert!(api.list(forged(own.clone())).is_ok(), "the control: the deployment itself is answered");
+    assert!(
+        api.list(forged(own.clone())).is_ok(),
+        "the control: the deployment itself is answered"
+    );
     let last = own.pop().unwrap();
     let changed = forged(format!("{own}{}", if last == '0' { '1' } else { '0' }));
 
@@ -68,12 +71,20 @@ fn a_call_needs_a_credential_of_this_deployment() {
         ),
         ("changed by one letter", changed, Code::Unauthenticated, Reason::CredentialInvalid),
         ("made up", forged("letmein".to_owned()), Code::Unauthenticated, Reason::CredentialInvalid),
-        ("of a main()", Some(api.key().mint(&attempt)), Code::PermissionDenied, Reason::CredentialScope),
+        (
+            "of a main()",
+            Some(api.key().mint(&attempt)),
+            Code::PermissionDenied,
+            Reason::CredentialScope,
+        ),
     ];
     for (what, credential, code, reason) in cases {
         let error = api.list(credential).expect_err(what);
         assert_eq!((error.code(), error.reason()), (code, Some(reason)), "{what}: {error}");
-        assert!(!error.message().is_empty() && !error.message().contains("letmein"), "{what}: {error}");
+        assert!(
+            !error.message().is_empty() && !error.message().contains("letmein"),
+            "{what}: {error}"
+        );
     }
     api.host.down();
 }
@@ -93,9 +104,13 @@ fn a_message_of_100_mb_is_refused_and_the_service_goes_on() {
         engine: "datafusion".to_owned(),
         ..ApplicationSpec::default()
     };
-    let request =
-        SubmitRequest { request_id: "large".to_owned(), spec: Some(spec), ..SubmitRequest::default() };
-    let error = CallError::from(api.runtime.block_on(client.submit(request)).expect_err("it is too large"));
+    let request = SubmitRequest {
+        request_id: "large".to_owned(),
+        spec: Some(spec),
+        ..SubmitRequest::default()
+    };
+    let error =
+        CallError::from(api.runtime.block_on(client.submit(request)).expect_err("it is too large"));
     assert_eq!(
         (error.code(), error.reason()),
         (Code::ResourceExhausted, Some(Reason::MessageTooLarge)),
@@ -113,8 +128,10 @@ fn a_message_of_100_mb_is_refused_and_the_service_goes_on() {
 #[test]
 fn an_environment_that_fits_into_no_message() {
     let host = Host::new();
-    let (script, file) =
-        (host.file("one.sql", "SELECT 1;"), host.file("large.env", &format!("A={}", "x".repeat(12_000_000))));
+    let (script, file) = (
+        host.file("one.sql", "SELECT 1;"),
+        host.file("large.env", &format!("A={}", "x".repeat(12_000_000))),
+    );
     host.run(&["run", "--env-file", &file, &script])
         .exits(6)
         .says("MESSAGE_TOO_LARGE")
@@ -135,6 +152,10 @@ fn arguments_of_a_program_have_a_limit_with_a_name() {
     arguments.extend(std::iter::repeat_n(large.as_str(), 15));
     let run = host.run(&arguments);
     assert_eq!(run.code, 2, "{}", &run.stderr[..run.stderr.len().min(2000)]);
-    assert!(run.stderr.contains("SPEC_INVALID") && run.stderr.len() < 10_000, "{} bytes", run.stderr.len());
+    assert!(
+        run.stderr.contains("SPEC_INVALID") && run.stderr.len() < 10_000,
+        "{} bytes",
+        run.stderr.len()
+    );
     host.down();
 }

@@ -15,8 +15,11 @@ fn one(host: &Host) -> String {
 
 /// A running main() that waits for a file.
 fn waiting(host: &Host) -> Running {
-    let program =
-        program(host, "waits", "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; echo done");
+    let program = program(
+        host,
+        "waits",
+        "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; echo done",
+    );
     let scratch = host.scratch().to_str().unwrap().to_owned();
     let run = host.start(&["run", "--application-id", "waits", &program, &scratch]);
     eventually("main() has begun", || host.run(&["logs", "waits"]).stdout.contains("begun"));
@@ -30,12 +33,19 @@ fn a_full_cache() {
         let disk = Disk::mount(host.state().join("artifact-fetcher"), "size=4m");
         let large = host.scratch().join("large");
         std::fs::write(&large, vec![7; 16 << 20]).unwrap();
-        host.run(&["run", "--application-id", "large", "--artifact", large.to_str().unwrap(), &one(&host)])
-            .exits(1)
-            .says("CACHE_FULL")
-            .says(large.to_str().unwrap())
-            .says(disk.path().to_str().unwrap())
-            .says("help: make room");
+        host.run(&[
+            "run",
+            "--application-id",
+            "large",
+            "--artifact",
+            large.to_str().unwrap(),
+            &one(&host),
+        ])
+        .exits(1)
+        .says("CACHE_FULL")
+        .says(large.to_str().unwrap())
+        .says(disk.path().to_str().unwrap())
+        .says("help: make room");
         assert_eq!(host.status("large")["clean"], true);
         // A file that does not fit takes no room from files that do.
         host.run(&["run", &one(&host)]).exits(0);
@@ -128,11 +138,18 @@ fn an_output_directory_that_cannot_be_written() {
         let host = Host::new();
         let disk = Disk::mount(host.scratch().join("out"), "size=1m,ro");
         let script = host.file("copy.sql", "COPY (SELECT 1 AS one) TO 'ones/' STORED AS CSV;");
-        host.run(&["run", "--application-id", "copies", "--output", disk.path().to_str().unwrap(), &script])
-            .exits(1)
-            .says(disk.path().to_str().unwrap())
-            .says("Read-only file system")
-            .says("help:");
+        host.run(&[
+            "run",
+            "--application-id",
+            "copies",
+            "--output",
+            disk.path().to_str().unwrap(),
+            &script,
+        ])
+        .exits(1)
+        .says(disk.path().to_str().unwrap())
+        .says("Read-only file system")
+        .says("help:");
         assert_eq!(host.status("copies")["clean"], true);
         host.down();
     });

@@ -43,7 +43,10 @@ fn a_main_that_is_killed() {
         .says("OOM killer")
         .says("killed 4 times, and executed again 3 times");
     let main = host.status("killed")["main"].clone();
-    assert_eq!((&main["signal"], &main["kills"], &main["executions"]), (&9.into(), &3.into(), &4.into()));
+    assert_eq!(
+        (&main["signal"], &main["kills"], &main["executions"]),
+        (&9.into(), &3.into(), &4.into())
+    );
     host.run(&["run", "--application-id", "once", "--on-failover", "fail", &program])
         .exits(1)
         .says("error[MAIN_KILLED]")
@@ -79,7 +82,9 @@ impl Drop for Group {
 
 #[test]
 fn a_main_that_the_kernel_kills_for_its_memory_is_said_to_be() {
-    let Some(group) = Group::new() else { return eprintln!("no control group may be made here: not tried") };
+    let Some(group) = Group::new() else {
+        return eprintln!("no control group may be made here: not tried");
+    };
     let host = Host::new();
     let takes_all = format!("echo $$ > {}/cgroup.procs && exec tail /dev/zero", group.0.display());
     let program = program(&host, "hungry", &takes_all);
@@ -110,8 +115,7 @@ fn a_main_that_never_ends_meets_its_deadline() {
 fn a_main_that_daemonises_leaves_nothing() {
     let host = Host::new();
     // The daemon is forked twice, in a session of its own, with its streams closed, as daemons do.
-    let daemon =
-        "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000 & sleep 1000' >/dev/null 2>&1 </dev/null &) & exit 0";
+    let daemon = "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000 & sleep 1000' >/dev/null 2>&1 </dev/null &) & exit 0";
     let program = program(&host, "daemon", daemon);
     host.run(&["run", "--application-id", "daemon", &program]).exits(0).says("nothing left over");
     assert_eq!(host.status("daemon")["clean"], true);
@@ -145,11 +149,15 @@ fn a_main_that_prints_a_gigabyte_fills_no_disk_and_ends() {
 
     // The bytes that the log says it lacks and those that it has are all that was written.
     let logs = host.run(&["logs", "prints", "--role", "main", "-o", "jsonl"]).exits(0).json_lines();
-    let number = |line: &serde_json::Value| line["lostBefore"].as_str().unwrap().parse::<u64>().unwrap();
+    let number =
+        |line: &serde_json::Value| line["lostBefore"].as_str().unwrap().parse::<u64>().unwrap();
     let lost: u64 = logs.iter().map(number).sum();
     let kept = logs.len() as u64 * (line.len() as u64 + 1);
     let told = lost + kept;
-    assert!(told.abs_diff(1_000_000_000) < 20_000_000, "{lost} bytes lost and {kept} kept are not 1 GB");
+    assert!(
+        told.abs_diff(1_000_000_000) < 20_000_000,
+        "{lost} bytes lost and {kept} kept are not 1 GB"
+    );
     host.down();
 }
 

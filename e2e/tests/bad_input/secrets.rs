@@ -18,8 +18,15 @@ fn the_value_of_a_secret_is_shown_nowhere() {
         echo begun; while [ ! -e "$1/go" ]; do sleep 0.02; done"#;
     let program = program(&host, "secretive", script);
     let scratch = host.scratch().to_str().unwrap().to_owned();
-    let submit =
-        ["run", "--application-id", "secretive", "--secret", "PASSWORD=@password", &program, &scratch];
+    let submit = [
+        "run",
+        "--application-id",
+        "secretive",
+        "--secret",
+        "PASSWORD=@password",
+        &program,
+        &scratch,
+    ];
 
     let mut dry = vec!["run", "--dry-run"];
     dry.extend(&submit[1..]);

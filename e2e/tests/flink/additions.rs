@@ -16,7 +16,8 @@ fn plugins_libraries_and_hadoops_classes_of_the_user_reach_every_jvm() {
     let host = host
         .with("FLINK_PLUGINS_DIR", plugins.to_str().unwrap())
         .with("HADOOP_CLASSPATH", hadoop.to_str().unwrap());
-    let checkpoints = format!("execution.checkpointing.dir=mirror://{}/checkpoints", directory.display());
+    let checkpoints =
+        format!("execution.checkpointing.dir=mirror://{}/checkpoints", directory.display());
     // One more plugin is named by its path.
     plugin(&directory.join("other"));
     let named = format!("flink.plugins={}", directory.join("other").display());
@@ -41,11 +42,15 @@ fn plugins_libraries_and_hadoops_classes_of_the_user_reach_every_jvm() {
         .exits(0);
     assert_eq!(run.stdout, "main() reads a library\nmain() reads hadoop\n");
     let said = host.run(&["logs", "plugged", "--role", "taskmanager"]).exits(0).stdout;
-    assert!(said.contains("a task reads a library") && said.contains("a task reads hadoop"), "{said}");
+    assert!(
+        said.contains("a task reads a library") && said.contains("a task reads hadoop"),
+        "{said}"
+    );
     for role in ["jobmanager", "taskmanager"] {
         let log = host.run(&["logs", "plugged", "--role", role]).exits(0).stdout;
         for loaded in ["mirror", "other", "metrics-prometheus"] {
-            let is_loaded = |line: &str| line.contains("Plugin loader with ID") && line.ends_with(loaded);
+            let is_loaded =
+                |line: &str| line.contains("Plugin loader with ID") && line.ends_with(loaded);
             assert!(log.lines().any(is_loaded), "{role} has no {loaded}: {log}");
         }
     }
@@ -56,12 +61,16 @@ fn plugins_libraries_and_hadoops_classes_of_the_user_reach_every_jvm() {
 fn a_missing_plugin_is_named_with_the_way_out() {
     let host = Host::new();
     let jar = programs();
-    for (scheme, plugin) in [("s3", "s3-fs-hadoop"), ("gs", "gs-fs-hadoop"), ("abfss", "azure-fs-hadoop")] {
+    for (scheme, plugin) in
+        [("s3", "s3-fs-hadoop"), ("gs", "gs-fs-hadoop"), ("abfss", "azure-fs-hadoop")]
+    {
         let checkpoints = format!("execution.checkpointing.dir={scheme}://bucket/checkpoints");
         host.run(&["run", "-D", &checkpoints, "-c", "Misbehaving", &jar, "checkpoints"])
             .exits(1)
             .says(&format!("Could not find a file system implementation for scheme '{scheme}'"))
-            .says(&format!("help: mainspring setup flink --plugin {plugin}, then -D flink.plugins={plugin}"));
+            .says(&format!(
+                "help: mainspring setup flink --plugin {plugin}, then -D flink.plugins={plugin}"
+            ));
     }
     let run = host.run(&["run", "-D", "flink.plugins=s3", "-c", "Misbehaving", &jar, "divides"]);
     run.exits(1).says("has no plugin 's3', only ").says("s3-fs-hadoop, s3-fs-presto");

@@ -25,13 +25,20 @@ fn check(host: Host, arguments: &[&str], says: &[&str]) {
         word => word.replace("{jar}", &jar).replace("{dir}", &directory),
     };
     let arguments: Vec<String> = arguments.iter().map(named).collect();
-    let line: Vec<&str> =
-        ["run", "--application-id", "bad"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let line: Vec<&str> = ["run", "--application-id", "bad"]
+        .into_iter()
+        .chain(arguments.iter().map(String::as_str))
+        .collect();
     let run = host.run(&line).exits(1).says("error[").says("left over: nothing").says("help:");
     for text in says {
         run.clone().says(&text.replace("{dir}", &directory));
     }
-    assert_eq!(run.stdout.lines().filter(|line| *line != "nothing to do").count(), 0, "{}", run.stdout);
+    assert_eq!(
+        run.stdout.lines().filter(|line| *line != "nothing to do").count(),
+        0,
+        "{}",
+        run.stdout
+    );
     assert_eq!(host.status("bad")["clean"], true);
     host.down();
 }
@@ -96,7 +103,12 @@ each_gets_an_error! {
 fn a_flink_that_is_not_set_up() {
     let host = Host::new();
     let empty = host.scratch().join("empty").to_str().unwrap().to_owned();
-    let says = ["ENGINE_NOT_SET_UP", "is not set up in {dir}/empty", "help: mainspring setup flink"];
+    let says =
+        ["ENGINE_NOT_SET_UP", "is not set up in {dir}/empty", "help: mainspring setup flink"];
     programs();
-    check(host.with("MAINSPRING_ENGINE_FLINK_HOME", empty), &["-c", "Misbehaving", "{jar}", "exits"], &says);
+    check(
+        host.with("MAINSPRING_ENGINE_FLINK_HOME", empty),
+        &["-c", "Misbehaving", "{jar}", "exits"],
+        &says,
+    );
 }

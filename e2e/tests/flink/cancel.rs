@@ -8,7 +8,8 @@ use e2e::process::eventually;
 fn a_running_job_is_cancelled() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
     let jar = programs();
-    let run = host.start(&["run", "--application-id", "endless", "-c", "Misbehaving", &jar, "forever"]);
+    let run =
+        host.start(&["run", "--application-id", "endless", "-c", "Misbehaving", &jar, "forever"]);
     let job = || host.run(&["status", "endless", "-o", "json"]).json()["jobs"][0].clone();
     eventually("the job runs", || {
         let status = host.run(&["status", "endless", "-o", "json"]);
@@ -36,6 +37,10 @@ fn checkpoints_that_are_to_outlive_a_cancelled_job_do() {
     let checkpoints = host.state().join("checkpoints").join("counted@1").join("checkpoints");
     let job = std::fs::read_dir(checkpoints).unwrap().next().expect("the job's directory").unwrap();
     let is_whole = |entry: std::fs::DirEntry| entry.path().join("_metadata").exists();
-    assert!(std::fs::read_dir(job.path()).unwrap().any(|entry| is_whole(entry.unwrap())), "{:?}", job.path());
+    assert!(
+        std::fs::read_dir(job.path()).unwrap().any(|entry| is_whole(entry.unwrap())),
+        "{:?}",
+        job.path()
+    );
     host.down();
 }

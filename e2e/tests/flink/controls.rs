@@ -25,7 +25,8 @@ fn repeats_a_post(host: Host) -> Host {
     let (host, marker) = host.with_failpoint("front.job-stored", "kill");
     let (jar, output) = (programs(), host.scratch().join("counted"));
     let output = output.to_str().unwrap();
-    host.run(&["run", "-d", "--application-id", ID, "-c", "ExactlyOnce", &jar, "500", output]).exits(0);
+    host.run(&["run", "-d", "--application-id", ID, "-c", "ExactlyOnce", &jar, "500", output])
+        .exits(0);
     eventually("the front is killed", || marker.exists());
     host
 }

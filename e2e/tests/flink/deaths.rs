@@ -50,7 +50,8 @@ fn a_taskmanager_without_memory_is_told_and_the_end_names_it() {
 fn a_taskmanager_that_was_killed_is_told_by_status_as_long_as_its_cluster_lives() {
     let host = Host::new();
     let jar = programs();
-    let run = host.start(&["run", "--application-id", "killed", "-c", "Misbehaving", &jar, "forever"]);
+    let run =
+        host.start(&["run", "--application-id", "killed", "-c", "Misbehaving", &jar, "forever"]);
     let mut taskmanager = None;
     eventually("a TaskManager works", || {
         let running = host.run(&["status", "killed"]).stdout.contains("RUNNING");

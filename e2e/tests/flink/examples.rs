@@ -60,7 +60,8 @@ fn those_that_do_not_end_run_until_they_are_cancelled() {
         let run = host.start(&["run", "--application-id", &id, "-c", &class, &jar]);
         eventually_within(Duration::from_secs(60), &format!("{class} hands records on"), || {
             let status = host.run(&["status", &id, "-o", "json"]);
-            let rows = |job: &serde_json::Value| job["progress"]["rowsIn"].as_str().map(str::to_owned);
+            let rows =
+                |job: &serde_json::Value| job["progress"]["rowsIn"].as_str().map(str::to_owned);
             status.code == 0 && rows(&status.json()["jobs"][0]).is_some_and(|rows| rows != "0")
         });
         host.run(&["cancel", &id]).exits(0);

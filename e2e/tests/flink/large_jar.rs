@@ -21,8 +21,17 @@ fn a_large_jar_is_never_in_memory() {
     let host = Host::new();
     let jar = padded(&programs(), host.scratch(), JAR_BYTES);
     assert!(File::open(&jar).unwrap().metadata().unwrap().len() > JAR_BYTES);
-    host.run(&["run", "-d", "--application-id", ExactlyOnce::ID, "-c", "Misbehaving", &jar, "forever"])
-        .exits(0);
+    host.run(&[
+        "run",
+        "-d",
+        "--application-id",
+        ExactlyOnce::ID,
+        "-c",
+        "Misbehaving",
+        &jar,
+        "forever",
+    ])
+    .exits(0);
     eventually("the job runs", || {
         let job = host.status(ExactlyOnce::ID)["jobs"][0].clone();
         job["state"] == "JOB_STATE_RUNNING" && job["progress"]["waiting"] != true

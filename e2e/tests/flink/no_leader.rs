@@ -61,8 +61,9 @@ fn age(status: &serde_json::Value) -> Duration {
 }
 
 fn ends(host: &Host) -> usize {
-    let ended =
-        |event: &&serde_json::Value| event["kind"] == "job" && event["attributes"]["state"] == "ended";
+    let ended = |event: &&serde_json::Value| {
+        event["kind"] == "job" && event["attributes"]["state"] == "ended"
+    };
     host.events(ID).iter().filter(ended).count()
 }
 
@@ -70,7 +71,8 @@ fn ends(host: &Host) -> usize {
 /// is asked for, so that the first answer is empty.
 fn restarts_told_by_flink(status: &serde_json::Value) -> String {
     let address = status["cluster"]["addresses"]["jobmanager/rest"].as_str().unwrap();
-    let path = format!("/jobs/{}/metrics?get=numRestarts", status["jobs"][0]["jobId"].as_str().unwrap());
+    let path =
+        format!("/jobs/{}/metrics?get=numRestarts", status["jobs"][0]["jobId"].as_str().unwrap());
     let mut told = String::new();
     eventually("Flink tells how often it restarted the job", || {
         let answer = ask(address, "GET", &path).unwrap().json();
@@ -97,11 +99,16 @@ fn a_job_checkpoints_for_twenty_seconds_without_a_leader() {
     let mut seen = vec![checkpoint(&host)];
     while begun.elapsed() < LEADERLESS {
         let last = seen[seen.len() - 1];
-        eventually_within(SILENCE, "a newer checkpoint is in the record", || checkpoint(&host) > last);
+        eventually_within(SILENCE, "a newer checkpoint is in the record", || {
+            checkpoint(&host) > last
+        });
         seen.push(checkpoint(&host));
     }
     let after = host.status(ID);
-    assert_eq!(after["leadership"]["epoch"], before["leadership"]["epoch"], "a contender led: {after:#}");
+    assert_eq!(
+        after["leadership"]["epoch"], before["leadership"]["epoch"],
+        "a contender led: {after:#}"
+    );
     assert!(age(&after) >= LEADERLESS, "a contender led: {after:#}");
     assert!(after["jobs"][0]["end"].is_null(), "the job was over too soon: {after:#}");
     assert_eq!(restarts_told_by_flink(&after), "0");

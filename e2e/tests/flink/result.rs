@@ -22,7 +22,8 @@ fn accumulators_are_shown_and_a_job_without_any_is_told_so() {
     // Rows that main() collects are main()'s, although they come to it as accumulators.
     for (kind, rows) in [("rows", "row 1\nrow 2\nrow 3\n"), ("table", "row 7\n")] {
         assert_eq!(run(kind, kind).stdout, rows);
-        let nothing = host.run(&["result", kind]).exits(0).says("brought back no rows and no accumulators");
+        let nothing =
+            host.run(&["result", kind]).exits(0).says("brought back no rows and no accumulators");
         assert_eq!(nothing.stdout, "");
         let json = host.run(&["result", kind, "-o", "json"]).exits(0).json();
         assert_eq!(json["accumulators"], serde_json::json!({}));

@@ -26,7 +26,13 @@ impl Counting {
     }
 
     #[track_caller]
-    fn run(&self, options: &[&str], savepoint: &str, uid: &str, checkpoint_every_ms: u32) -> Finished {
+    fn run(
+        &self,
+        options: &[&str],
+        savepoint: &str,
+        uid: &str,
+        checkpoint_every_ms: u32,
+    ) -> Finished {
         let (jar, notes) = (programs(), self.notes.to_string_lossy());
         let every = checkpoint_every_ms.to_string();
         let mut words = vec!["run", "--application-id", "counting", "-c", "Counter"];
@@ -94,8 +100,10 @@ fn what_a_job_is_stopped_with_is_where_the_next_generation_goes_on() {
     assert_eq!(counting.started(1), (false, 0));
     counting.checkpointed();
 
-    let first = pointer(host.run(&["savepoint", "counting", "--job", "count", "--request-id", "one"]));
-    let again = pointer(host.run(&["savepoint", "counting", "--job", "count", "--request-id", "one"]));
+    let first =
+        pointer(host.run(&["savepoint", "counting", "--job", "count", "--request-id", "one"]));
+    let again =
+        pointer(host.run(&["savepoint", "counting", "--job", "count", "--request-id", "one"]));
     assert_eq!(first, again, "a repeat takes no second one");
     host.run(&["savepoint", "counting", "--job", "nobody"]).exits(7).says("JOB_NOT_FOUND");
 
@@ -144,7 +152,8 @@ fn a_restart_is_told_with_its_cause_and_a_savepoint_of_another_job_with_what_to_
     counting.submit("", "count", 200);
     counting.started(1);
     counting.checkpointed();
-    std::fs::write(counting.notes.join("break"), "").expect("a test may write below its own directory");
+    std::fs::write(counting.notes.join("break"), "")
+        .expect("a test may write below its own directory");
     assert!(counting.started(2).0, "Flink restarts it from a checkpoint");
     let cause = "java.lang.IllegalStateException: the lookup table is gone";
     eventually("the cause is shown", || counting.job()["lastFailure"] == cause);
@@ -170,8 +179,10 @@ fn a_program_has_savepoints_taken_of_its_own_job_and_stops_it_with_one() {
     let host = Host::new();
     let (jar, directory) = (programs(), host.scratch().join("savepoints"));
     let place = directory.to_string_lossy();
-    let run = host.run(&["run", "--application-id", "stopping", "-c", "Stopping", &jar, &place]).exits(0);
-    let said: Vec<(&str, &str)> = run.stdout.lines().filter_map(|line| line.split_once(' ')).collect();
+    let run =
+        host.run(&["run", "--application-id", "stopping", "-c", "Stopping", &jar, &place]).exits(0);
+    let said: Vec<(&str, &str)> =
+        run.stdout.lines().filter_map(|line| line.split_once(' ')).collect();
     let [("taken", taken), ("stopped", stopped)] = said[..] else { panic!("{said:?}") };
     let job = &host.status("stopping")["jobs"][0];
     let kept: Vec<_> =

@@ -17,7 +17,8 @@ fn job(host: &Host, id: &str) -> Value {
 #[track_caller]
 fn endless(host: &Host, cluster: &SessionCluster, options: &[&str]) -> Running {
     let (jar, address) = (programs(), cluster.address());
-    let mut arguments = vec!["run", "--application-id", "endless", "-m", &address, "-c", "Misbehaving"];
+    let mut arguments =
+        vec!["run", "--application-id", "endless", "-m", &address, "-c", "Misbehaving"];
     arguments.extend(options);
     arguments.extend([jar.as_str(), "forever"]);
     let run = host.start(&arguments);
@@ -35,12 +36,25 @@ fn a_program_uses_a_cluster_that_stays_and_two_of_the_same_name_do_not_meet() {
     let (text, out) = (here.file("text", "to be or not to be\n"), here.scratch().join("out"));
     let words = ["--execution-mode", "BATCH", "--input", &text, "--output", out.to_str().unwrap()];
     let (jar, address) = (examples(), cluster.address());
-    let mut arguments =
-        vec!["run", "-t", "session", "-m", &address, "--application-id", "words", "-c", WORD_COUNT, &jar];
+    let mut arguments = vec![
+        "run",
+        "-t",
+        "session",
+        "-m",
+        &address,
+        "--application-id",
+        "words",
+        "-c",
+        WORD_COUNT,
+        &jar,
+    ];
     arguments.extend(words);
     here.run(&arguments).exits(0).says("nothing left over");
     assert_eq!(here.status("words")["jobs"][0]["submissions"], 1);
-    assert_eq!(cluster.jobs().iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(), ["FINISHED"]);
+    assert_eq!(
+        cluster.jobs().iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(),
+        ["FINISHED"]
+    );
 
     // Application, generation and job are equal, and the job is another record's all the same.
     let (ours, theirs) = (endless(&here, &cluster, &[]), endless(&there, &cluster, &[]));
@@ -54,7 +68,10 @@ fn a_program_uses_a_cluster_that_stays_and_two_of_the_same_name_do_not_meet() {
         let jobs = cluster.jobs();
         jobs.into_iter().find(|(_, job)| *id == job.as_str()).map(|(state, _)| state)
     };
-    assert_eq!((state(&our_id).as_deref(), state(&their_id).as_deref()), (Some("CANCELED"), Some("RUNNING")));
+    assert_eq!(
+        (state(&our_id).as_deref(), state(&their_id).as_deref()),
+        (Some("CANCELED"), Some("RUNNING"))
+    );
     there.run(&["cancel", "endless"]).exits(0);
     theirs.finish().exits(3);
     here.down();
@@ -68,16 +85,22 @@ fn a_job_that_its_cluster_lost_ends_lost_unless_it_may_begin_anew() {
     let lost = endless(&given_up, &cluster, &[]);
     let anew = endless(&begun_anew, &cluster, &["--resubmit-lost"]);
     cluster.replace_jobmanager();
-    let lost =
-        lost.finish_within(Duration::from_secs(60)).exits(1).says("forever LOST").says("--resubmit-lost");
+    let lost = lost
+        .finish_within(Duration::from_secs(60))
+        .exits(1)
+        .says("forever LOST")
+        .says("--resubmit-lost");
     assert!(!lost.stderr.contains("CLUSTER_KEEPS_DYING"), "{}", lost.stderr);
     assert_eq!(job(&given_up, "endless")["end"]["outcome"], "JOB_OUTCOME_LOST");
     let id = job(&begun_anew, "endless")["jobId"].clone();
     eventually("the other one runs again", || {
         cluster.jobs().iter().any(|(state, job)| id == job.as_str() && state == "RUNNING")
     });
-    let restarts: Vec<Value> =
-        begun_anew.events("endless").into_iter().filter(|event| event["kind"] == "restart").collect();
+    let restarts: Vec<Value> = begun_anew
+        .events("endless")
+        .into_iter()
+        .filter(|event| event["kind"] == "restart")
+        .collect();
     assert_eq!(restarts.len(), 1, "{restarts:#?}");
     begun_anew.run(&["cancel", "endless"]).exits(0);
     anew.finish().exits(3);
@@ -93,8 +116,10 @@ fn a_cluster_that_is_away_has_lost_nothing() {
     let host = Host::new();
     let run = endless(&host, &cluster, &["--contenders", "2"]);
     cluster.lose_jobmanager();
-    for (pid, _) in
-        host.alive().into_iter().filter(|(_, line)| line.contains(" jobs ") || line.contains("app-runner"))
+    for (pid, _) in host
+        .alive()
+        .into_iter()
+        .filter(|(_, line)| line.contains(" jobs ") || line.contains("app-runner"))
     {
         signal(pid, "KILL");
     }
@@ -136,6 +161,8 @@ fn what_names_no_cluster_or_is_not_ours_to_set_is_refused() {
         .exits(1)
         .says("taskmanager.numberOfTaskSlots");
     run(&["--resubmit-lost"]).exits(2).says("resubmit_lost");
-    host.run(&["run", "-t", "static", &host.file("one.sql", "SELECT 1")]).exits(1).says("TARGET_UNKNOWN");
+    host.run(&["run", "-t", "static", &host.file("one.sql", "SELECT 1")])
+        .exits(1)
+        .says("TARGET_UNKNOWN");
     host.down();
 }

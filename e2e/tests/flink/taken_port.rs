@@ -19,7 +19,8 @@ fn port_of(pid: u32, name: &str) -> String {
 fn a_jobmanager_whose_port_was_taken_is_started_again_on_another() {
     let host = Host::new();
     let jar = programs();
-    let run = host.start(&["run", "--application-id", "busy", "-c", "Misbehaving", &jar, "divides"]);
+    let run =
+        host.start(&["run", "--application-id", "busy", "-c", "Misbehaving", &jar, "divides"]);
     let mut jobmanager = None;
     eventually("a JobManager starts", || {
         jobmanager = Part::JobManager.pid(&host);
@@ -29,12 +30,15 @@ fn a_jobmanager_whose_port_was_taken_is_started_again_on_another() {
     let jobmanager = jobmanager.unwrap();
     signal(jobmanager, "STOP");
     let port = port_of(jobmanager, "REST");
-    let _taken =
-        TcpListener::bind(format!("127.0.0.1:{port}")).expect("a JVM takes longer than this to bind it");
+    let _taken = TcpListener::bind(format!("127.0.0.1:{port}"))
+        .expect("a JVM takes longer than this to bind it");
     signal(jobmanager, "CONT");
 
-    let run =
-        run.finish().exits(1).says("java.lang.ArithmeticException: / by zero").says("nothing left over");
+    let run = run
+        .finish()
+        .exits(1)
+        .says("java.lang.ArithmeticException: / by zero")
+        .says("nothing left over");
     let why = "exit code 1 (Caused by: java.net.BindException: Could not start rest endpoint on any port in port range";
     run.says("incarnation 2 starting; cause: jobmanager-0 exited").says(&format!("{why} {port})"));
     assert_eq!(host.status("busy")["cluster"]["incarnation"], "2");

@@ -9,7 +9,8 @@ use e2e::process::{eventually, signal};
 /// How many TaskManagers Flink counts, asked through the page; `None` while the page cannot be
 /// asked.
 fn taskmanagers(page: &str) -> Option<u64> {
-    let answer = ask(page, "GET", "/overview").expect("the page is there as long as its command runs");
+    let answer =
+        ask(page, "GET", "/overview").expect("the page is there as long as its command runs");
     (answer.status == 200).then(|| answer.json()["taskmanagers"].as_u64())?
 }
 
@@ -17,15 +18,23 @@ fn taskmanagers(page: &str) -> Option<u64> {
 fn the_page_is_for_reading_only_and_outlives_a_cluster() {
     let host = Host::new();
     let jar = programs();
-    host.run(&["run", "-d", "--application-id", "endless", "-c", "Misbehaving", &jar, "forever"]).exits(0);
-    eventually("the job runs", || host.status("endless")["jobs"][0]["state"] == "JOB_STATE_RUNNING");
+    host.run(&["run", "-d", "--application-id", "endless", "-c", "Misbehaving", &jar, "forever"])
+        .exits(0);
+    eventually("the job runs", || {
+        host.status("endless")["jobs"][0]["state"] == "JOB_STATE_RUNNING"
+    });
 
     let mut ui = host.start(&["ui", "endless"]);
     eventually("the page's address is told", || ui.stdout().ends_with('\n'));
     let address = ui.stdout();
-    let page = address.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).unwrap();
+    let page =
+        address.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).unwrap();
     let overview = ask(page, "GET", "/overview").unwrap();
-    assert_eq!((overview.status, &overview.json()["flink-version"]), (200, &"2.3.0".into()), "{overview:?}");
+    assert_eq!(
+        (overview.status, &overview.json()["flink-version"]),
+        (200, &"2.3.0".into()),
+        "{overview:?}"
+    );
     eventually("the page counts", || taskmanagers(page) == Some(1));
     let web = ask(page, "GET", "/").unwrap();
     assert!(web.status == 200 && web.body.contains("Apache Flink"), "{web:?}");
@@ -46,7 +55,9 @@ fn the_page_is_for_reading_only_and_outlives_a_cluster() {
     eventually("the job runs all the same", runs);
 
     Part::JobManager.kill(&host);
-    eventually("there is another cluster", || host.status("endless")["cluster"]["incarnation"] == "2");
+    eventually("there is another cluster", || {
+        host.status("endless")["cluster"]["incarnation"] == "2"
+    });
     eventually("the page shows it", || taskmanagers(page) == Some(1));
     eventually("the job runs there", runs);
 
@@ -54,7 +65,11 @@ fn the_page_is_for_reading_only_and_outlives_a_cluster() {
     signal(ui.pid(), "INT");
     ui.finish().exits(0);
     assert!(ask(page, "GET", "/overview").is_err(), "{page} is still served");
-    assert_eq!(host.status("endless")["jobs"][0]["state"], "JOB_STATE_RUNNING", "looking ends nothing");
+    assert_eq!(
+        host.status("endless")["jobs"][0]["state"],
+        "JOB_STATE_RUNNING",
+        "looking ends nothing"
+    );
     host.run(&["cancel", "endless", "--wait"]).exits(3);
     host.down();
 }

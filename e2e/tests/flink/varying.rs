@@ -17,8 +17,17 @@ fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
     let host = Host::new();
     let jar = programs();
     let id = ExactlyOnce::ID;
-    let run =
-        host.start(&["run", "--application-id", id, "--contenders", "2", "-c", "Varying", &jar, "names"]);
+    let run = host.start(&[
+        "run",
+        "--application-id",
+        id,
+        "--contenders",
+        "2",
+        "-c",
+        "Varying",
+        &jar,
+        "names",
+    ]);
     eventually_within(Duration::from_secs(120), "the second job runs", || {
         let status = host.run(&["status", id, "-o", "json"]);
         status.code == 0 && status.json()["jobs"][1]["state"] == "JOB_STATE_RUNNING"
@@ -37,7 +46,8 @@ fn jobs_whose_names_are_others_each_time_go_on_without_their_leader() {
     // Flink's plans have other bytes each time, which is no reason for a warning.
     assert!(!run.stderr.contains("another graph"), "{}", run.stderr);
     let jobs = host.status(id)["jobs"].clone();
-    let submissions: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["submissions"].clone()).collect();
+    let submissions: Vec<_> =
+        jobs.as_array().unwrap().iter().map(|job| job["submissions"].clone()).collect();
     assert_eq!(submissions, [1, 1], "{jobs:#?}");
     host.down();
 }

@@ -28,7 +28,10 @@ fn written(out: &Path) -> BTreeMap<String, u64> {
         for part in std::fs::read_dir(hour.path()).unwrap().flatten() {
             for line in std::fs::read_to_string(part.path()).unwrap().lines() {
                 let (word, count) = line.trim_matches(['(', ')']).split_once(',').unwrap();
-                assert!(written.insert(word.to_owned(), count.parse().unwrap()).is_none(), "{word} twice");
+                assert!(
+                    written.insert(word.to_owned(), count.parse().unwrap()).is_none(),
+                    "{word} twice"
+                );
             }
         }
     }
@@ -96,13 +99,19 @@ fn relative_paths_begin_at_the_output_directory() {
     let host = Host::new();
     let (jar, text) = (examples(), host.file("text", TEXT));
     let batch = ["--execution-mode", "BATCH", "--input", &text, "--output", "words"];
-    for (options, directory) in
-        [(&["--output", "results"][..], "results"), (&["--application-id", "plain"], "state/outputs/plain@1")]
-    {
+    for (options, directory) in [
+        (&["--output", "results"][..], "results"),
+        (&["--application-id", "plain"], "state/outputs/plain@1"),
+    ] {
         let program = ["-c", WORD_COUNT, &jar];
-        let line: Vec<&str> = ["run"].iter().chain(options).chain(&program).chain(&batch).copied().collect();
+        let line: Vec<&str> =
+            ["run"].iter().chain(options).chain(&program).chain(&batch).copied().collect();
         host.run(&line).exits(0);
-        assert_eq!(written(&host.scratch().join(directory).join("words")), counts(TEXT), "{options:?}");
+        assert_eq!(
+            written(&host.scratch().join(directory).join("words")),
+            counts(TEXT),
+            "{options:?}"
+        );
     }
     host.down();
 }
@@ -112,7 +121,9 @@ fn relative_paths_begin_at_the_output_directory() {
 fn has_unpacked_rpc(directory: &Path) -> bool {
     std::fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
         let is_it = entry.file_name().to_string_lossy().starts_with("flink-rpc-akka");
-        is_it || (entry.file_type().is_ok_and(|kind| kind.is_dir()) && has_unpacked_rpc(&entry.path()))
+        is_it
+            || (entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && has_unpacked_rpc(&entry.path()))
     })
 }
 
@@ -124,8 +135,18 @@ fn flinks_rpc_system_is_unpacked_by_set_up_alone_unless_the_program_says_how_cla
         ("plain", "-Dparallelism.default=1", false),
         ("particular", "-Dclassloader.resolve-order=parent-first", true),
     ] {
-        host.run(&["run", "-d", "--application-id", id, option, "-c", "Misbehaving", &jar, "forever"])
-            .exits(0);
+        host.run(&[
+            "run",
+            "-d",
+            "--application-id",
+            id,
+            option,
+            "-c",
+            "Misbehaving",
+            &jar,
+            "forever",
+        ])
+        .exits(0);
         eventually("the job runs", || host.status(id)["jobs"][0]["state"] == "JOB_STATE_RUNNING");
         assert_eq!(has_unpacked_rpc(&host.state().join("work")), unpacked, "{id}");
         host.run(&["cancel", id, "--wait"]).exits(3);

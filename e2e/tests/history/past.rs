@@ -14,8 +14,8 @@ use client::record::RecordClient;
 use e2e::Host;
 use e2e::process::eventually;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
-    jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId,
+    api, job, jobgraph,
 };
 
 /// The clients of one store.
@@ -66,8 +66,11 @@ impl Store {
             engine: "datafusion".into(),
             ..Default::default()
         };
-        let request =
-            api::SubmitRequest { request_id: format!("r-{id}"), spec: Some(spec), ..Default::default() };
+        let request = api::SubmitRequest {
+            request_id: format!("r-{id}"),
+            spec: Some(spec),
+            ..Default::default()
+        };
         let submitted = self.applications.submit(request).await.unwrap().application.unwrap();
         ApplicationRef { id: id.parse().unwrap(), generation: Generation(submitted.generation) }
     }
@@ -78,7 +81,8 @@ impl Store {
         let application = self.submit(id, "/nowhere/past.sql").await;
         let fence = EpochFence { application: application.clone(), epoch: Epoch(1) };
         let cluster = IncarnationFence { application, incarnation: Incarnation(1) };
-        let begun = self.record.begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
+        let begun =
+            self.record.begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
         let begin = jobgraph::BeginClusterRequest { request_id: "c1".into(), ..Default::default() };
         self.record.begin_cluster(&fence, begin).await.unwrap();
         self.record.main_starting(&fence, "unix:/main").await.unwrap();
@@ -95,15 +99,27 @@ impl Store {
                 graph_size_bytes: size,
                 ..Default::default()
             };
-            let job: JobId =
-                self.record.put_job_graph(&fence, put).await.unwrap().job.unwrap().job_id.parse().unwrap();
-            let end = job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), ..Default::default() };
+            let job: JobId = self
+                .record
+                .put_job_graph(&fence, put)
+                .await
+                .unwrap()
+                .job
+                .unwrap()
+                .job_id
+                .parse()
+                .unwrap();
+            let end =
+                job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), ..Default::default() };
             self.record.job_ended(&cluster, job, end).await.unwrap();
         }
         self.record.main_ended(&fence, MainEnd::exited(0)).await.unwrap();
         let shown = begun.record.and_then(|record| record.application);
         let desired = shown.and_then(|shown| shown.desired).map_or(0, |desired| desired.revision);
-        self.record.end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), desired).await.unwrap();
+        self.record
+            .end(&fence, ApplicationEnd::new(api::Outcome::Succeeded, "", ""), desired)
+            .await
+            .unwrap();
         self.record.mark_clean(&fence, Vec::new()).await.unwrap();
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -100,5 +101,8 @@ fn attributes(pairs: Vec<KeyValue>) -> BTreeMap<String, String> {
         Some(Value::BoolValue(flag)) => flag.to_string(),
         other => format!("{other:?}"),
     };
-    pairs.into_iter().map(|pair| (pair.key, text(pair.value.and_then(|value| value.value)))).collect()
+    pairs
+        .into_iter()
+        .map(|pair| (pair.key, text(pair.value.and_then(|value| value.value))))
+        .collect()
 }

@@ -31,7 +31,8 @@ impl Trace {
 
     /// All spans of a process with this name, or with this as its last part.
     pub(crate) fn all(&self, service: &str, name: &str) -> Vec<&Span> {
-        let named = |span: &&Span| span.service == service && span.name.rsplit('/').next() == Some(name);
+        let named =
+            |span: &&Span| span.service == service && span.name.rsplit('/').next() == Some(name);
         self.spans.iter().filter(named).collect()
     }
 
@@ -56,7 +57,11 @@ impl Trace {
     #[track_caller]
     pub(crate) fn descend(&self, line: &[&Span]) {
         for pair in line.windows(2) {
-            assert_eq!(pair[1].parent, pair[0].id, "{} is not below {}\n{self}", pair[1].name, pair[0].name);
+            assert_eq!(
+                pair[1].parent, pair[0].id,
+                "{} is not below {}\n{self}",
+                pair[1].name, pair[0].name
+            );
         }
     }
 
@@ -86,7 +91,8 @@ impl Trace {
             }
         }
         writeln!(f)?;
-        let children = self.spans.iter().filter(|child| child.parent == span.id && child.trace == span.trace);
+        let children =
+            self.spans.iter().filter(|child| child.parent == span.id && child.trace == span.trace);
         children.into_iter().try_for_each(|child| self.write(child, depth + 1, f))
     }
 }

@@ -73,13 +73,15 @@ async fn mains_token_opens_its_execution_and_no_method_of_anything_else() {
 }
 
 #[tokio::test]
-async fn main_is_frozen_with_its_runner_stopped_although_it_claims_its_tether_with_a_far_deadline() {
+async fn main_is_frozen_with_its_runner_stopped_although_it_claims_its_tether_with_a_far_deadline()
+{
     let host = Host::new();
     let main = Waiting::start(&host, "own");
     let tether = Tether::new(channel(&main.beside("main-0.tether.sock"), &main.token()));
     let far = || Some(SystemClock.boot() + Duration::from_secs(3600));
-    let claim =
-        async |deadline: Option<Boot>| tether.own(false, deadline).await.err().and_then(|e| e.reason());
+    let claim = async |deadline: Option<Boot>| {
+        tether.own(false, deadline).await.err().and_then(|e| e.reason())
+    };
     assert_eq!(claim(far()).await, Some(Reason::CredentialInvalid));
 
     signal(main.leader, "STOP");
@@ -113,13 +115,17 @@ async fn a_contender_reaches_its_own_application_and_no_other() {
     let fence = EpochFence { application: other(), epoch: Epoch(99) };
     let begun = record.begin_attempt(&fence, &Holder::new("thief", 1), "").await;
     assert_eq!(begun.unwrap_err().reason(), scope);
-    let lifecycle = client::lifecycle::Lifecycle::new(channel(&service(&host, "lifecycle"), &token));
+    let lifecycle =
+        client::lifecycle::Lifecycle::new(channel(&service(&host, "lifecycle"), &token));
     let torn_down = lifecycle.teardown(&fence, proto::Incarnation(1), Duration::ZERO).await;
     assert_eq!(torn_down.unwrap_err().reason(), scope);
-    let artifacts = client::artifacts::Artifacts::new(channel(&service(&host, "artifact-fetcher"), &token));
+    let artifacts =
+        client::artifacts::Artifacts::new(channel(&service(&host, "artifact-fetcher"), &token));
     assert_eq!(artifacts.release(&other()).await.unwrap_err().reason(), scope);
-    let election =
-        client::election::Election::new(channel(&service(&host, "leader-elector"), &token), clock());
+    let election = client::election::Election::new(
+        channel(&service(&host, "leader-elector"), &token),
+        clock(),
+    );
     assert_eq!(election.observe(&other().id).await.err().unwrap().reason(), scope);
 
     assert_eq!(host.status("other")["leadership"]["epoch"], "1");
@@ -153,8 +159,9 @@ fn memory_holds(pid: u32, wanted: &[u8]) -> bool {
     use std::os::unix::fs::FileExt as _;
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let writable =
-        maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
+    let writable = maps
+        .lines()
+        .filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
     writable.into_iter().any(|line| {
         let range = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
         let at = |text: &str| u64::from_str_radix(text, 16).unwrap();

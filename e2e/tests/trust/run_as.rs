@@ -24,7 +24,8 @@ impl Ground {
             eprintln!("not run: --run-as needs root");
             return None;
         }
-        let directory = tempfile::Builder::new().prefix("ms-run-as").tempdir_in("/var/tmp").unwrap();
+        let directory =
+            tempfile::Builder::new().prefix("ms-run-as").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         Some(Self(directory))
     }
@@ -120,7 +121,9 @@ fn a_main_that_looks_everywhere_finds_no_key_and_no_other_applications_token() {
     let work = ground.0.path().join("ground").join(&own_mark).join("work");
     let cluster = |application: &str| work.join(application).join("cluster-1/worker-0");
     // The files that the walk did not open exist, which this test can see.
-    for there in [&other_work, &cluster("other@1").join(".token"), &cluster("other@1").join(".jobs.token")] {
+    for there in
+        [&other_work, &cluster("other@1").join(".token"), &cluster("other@1").join(".jobs.token")]
+    {
         assert!(there.exists(), "{}", there.display());
     }
     let gate = ground.0.path().join("gate");
@@ -132,7 +135,8 @@ fn a_main_that_looks_everywhere_finds_no_key_and_no_other_applications_token() {
         ("OTHER_CLUSTER", cluster("other@1")),
         ("OWN_CLUSTER", cluster("walk@1")),
     ];
-    let told: Vec<String> = told.iter().map(|(name, path)| format!("{name}='{}'", path.display())).collect();
+    let told: Vec<String> =
+        told.iter().map(|(name, path)| format!("{name}='{}'", path.display())).collect();
     let walker = program(&host, "walk", &format!("{}\n{WALK}", told.join("\n")));
     let walking = host.start(&["run", "-q", "--application-id", "walk", &walker]);
     eventually("its cluster is ready", || {
@@ -166,7 +170,8 @@ fn main_and_its_cluster_run_as_the_user_and_the_host_does_not() {
     assert_eq!(uid_of(main.pid), nobody());
     assert_eq!(uid_of(main.leader), 0);
     assert_eq!(main.environment["USER"], USER);
-    let worker = host.alive().into_iter().find(|(_, line)| line.contains("mainspring-datafusion worker"));
+    let worker =
+        host.alive().into_iter().find(|(_, line)| line.contains("mainspring-datafusion worker"));
     assert_eq!(uid_of(worker.unwrap().0), nobody());
 
     // A host cannot change the user that it runs applications as, and refuses the wish instead of
@@ -207,7 +212,8 @@ fn a_script_runs_as_the_user_from_its_files_to_its_output() {
     let said = host.run(&["run", "-q", "--application-id", "sql", &script]).exits(0).stdout;
     assert!(said.contains("one"), "{said}");
     let places = Places::new(host.state());
-    let application = proto::ApplicationRef { id: "sql".parse().unwrap(), generation: proto::Generation(1) };
+    let application =
+        proto::ApplicationRef { id: "sql".parse().unwrap(), generation: proto::Generation(1) };
     let below = ground.0.path().join("ground").join(places.state_mark());
     let output = Places::new(below).outputs(&application).join("totals");
     let files: Vec<PathBuf> =
@@ -221,7 +227,9 @@ fn a_script_runs_as_the_user_from_its_files_to_its_output() {
 fn what_cannot_be_run_as_is_refused_with_a_sentence() {
     let Some(ground) = Ground::new() else { return };
     let host = Host::new();
-    host.run(&["up", "--run-as", "no-such-user"]).exits(2).says("this machine has no user \"no-such-user\"");
+    host.run(&["up", "--run-as", "no-such-user"])
+        .exits(2)
+        .says("this machine has no user \"no-such-user\"");
     host.run(&["up", "--run-as", "root"]).exits(2).says("root reads everything");
     let shut = ground.0.path().join("shut");
     std::fs::create_dir(&shut).unwrap();

@@ -22,7 +22,8 @@ pub(crate) fn config() -> SessionConfig {
 
 /// Settings of a session that differ from [`config`]; they travel with every graph.
 pub(crate) fn changed(state: &SessionState) -> Result<BTreeMap<String, String>, GraphError> {
-    let usual: BTreeMap<_, _> = config().options().entries().into_iter().map(|e| (e.key, e.value)).collect();
+    let usual: BTreeMap<_, _> =
+        config().options().entries().into_iter().map(|e| (e.key, e.value)).collect();
     let changed: BTreeMap<String, String> = state
         .config_options()
         .entries()
@@ -33,7 +34,8 @@ pub(crate) fn changed(state: &SessionState) -> Result<BTreeMap<String, String>, 
     if changed.contains_key("datafusion.execution.listing_table_ignore_subdirectory") {
         return Err(GraphError::NotStorable {
             what: "listing_table_ignore_subdirectory = false".to_owned(),
-            remedy: "tables must ignore sub-directories: unfinished output is staged in one".to_owned(),
+            remedy: "tables must ignore sub-directories: unfinished output is staged in one"
+                .to_owned(),
         });
     }
     Ok(changed)

@@ -150,9 +150,10 @@ impl JobError {
             Self::Cancelled => Reason::Cancelled,
             Self::Target { .. } => Reason::OutputNotWritable,
             Self::Taken(_) => Reason::OutputTargetTaken,
-            Self::Memory { .. } | Self::ResultTooLarge { .. } | Self::Io { .. } | Self::Failed(_) => {
-                Reason::JobFailed
-            }
+            Self::Memory { .. }
+            | Self::ResultTooLarge { .. }
+            | Self::Io { .. }
+            | Self::Failed(_) => Reason::JobFailed,
         }
     }
 

@@ -38,7 +38,11 @@ pub const CODEC: &str = "mainspring.datafusion/1";
 
 /// DataFusion's major version in this executable.
 pub fn engine_major() -> u32 {
-    datafusion::DATAFUSION_VERSION.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+    datafusion::DATAFUSION_VERSION
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok())
+        .unwrap_or(0)
 }
 
 /// One dataflow graph, ready to be stored, and enough to run it anywhere.
@@ -86,13 +90,20 @@ pub struct Origin {
 impl JobGraph {
     /// The graph of an unoptimised logical plan. A query's rows come back, while COPY and INSERT
     /// become sinks.
-    pub fn from_plan(state: &SessionState, plan: &LogicalPlan, origin: Origin) -> Result<Self, GraphError> {
+    pub fn from_plan(
+        state: &SessionState,
+        plan: &LogicalPlan,
+        origin: Origin,
+    ) -> Result<Self, GraphError> {
         let (query, kind) = match plan {
             LogicalPlan::Copy(copy) => {
                 (copy.input.as_ref().clone(), JobKind::Sink(Sink::of_copy(copy, origin.append)?))
             }
             LogicalPlan::Dml(DmlStatement {
-                target, op: WriteOp::Insert(InsertOp::Append), input, ..
+                target,
+                op: WriteOp::Insert(InsertOp::Append),
+                input,
+                ..
             }) => {
                 let (sink, query) = Sink::of_insert(target, input)?;
                 (query, JobKind::Sink(sink))
@@ -134,7 +145,14 @@ impl JobGraph {
         let query = &subquery::as_joins(state, query)?;
         let mut plan = Vec::new();
         LogicalPlanNode::try_from_logical_plan(query, &Codec)?.try_encode(&mut plan)?;
-        Ok(Self { engine_major: engine_major(), settings, setup: origin.setup, sql: origin.sql, kind, plan })
+        Ok(Self {
+            engine_major: engine_major(),
+            settings,
+            setup: origin.setup,
+            sql: origin.sql,
+            kind,
+            plan,
+        })
     }
 
     /// The query, decoded with the functions of `context`.
@@ -143,7 +161,10 @@ impl JobGraph {
     }
 
     /// The graph for people, as `mainspring graph` shows it.
-    pub fn describe(&self, context: &TaskContext) -> Result<proto::api::GraphDescription, GraphError> {
+    pub fn describe(
+        &self,
+        context: &TaskContext,
+    ) -> Result<proto::api::GraphDescription, GraphError> {
         Ok(description::describe(self, &self.query(context)?))
     }
 

@@ -133,8 +133,12 @@ async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Resul
             let tokens = config.cluster.tokens()?;
             let shutdown = Shutdown::on_signals()?;
             let store = config.cluster.store.clone();
-            let channel =
-                chassis::channel::connect(transport.clone(), clock.clone(), store, Some(tokens.own));
+            let channel = chassis::channel::connect(
+                transport.clone(),
+                clock.clone(),
+                store,
+                Some(tokens.own),
+            );
             let record = Arc::new(GrpcRecord::new(channel, config.cluster.fence()));
             worker::serve(config, tokens.leader, record, transport, clock, shutdown)
                 .await

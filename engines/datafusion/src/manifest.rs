@@ -33,7 +33,12 @@ impl Output {
     /// The name of the empty file that is made last, when every part of the job has its final name.
     /// A target to which other jobs may add has one such file for each job.
     pub fn marker(&self) -> String {
-        let job = self.staging.rsplit('/').next().and_then(|own| own.rsplit_once('-')).map(|(job, _)| job);
+        let job = self
+            .staging
+            .rsplit('/')
+            .next()
+            .and_then(|own| own.rsplit_once('-'))
+            .map(|(job, _)| job);
         match job {
             Some(job) if self.append => format!("{MARKER}-{job}"),
             _ => MARKER.to_owned(),

@@ -29,10 +29,13 @@ pub struct Published {
 ///
 /// `own_job_ids` are all of this (application, generation). A part of any other job in a target
 /// that is not appended to refuses the whole call, before anything is renamed.
-pub fn publish(outputs: &[Output], own_job_ids: &HashSet<String>) -> Result<Published, PublishError> {
+pub fn publish(
+    outputs: &[Output],
+    own_job_ids: &HashSet<String>,
+) -> Result<Published, PublishError> {
     for output in outputs.iter().filter(|o| !o.append) {
-        let foreign =
-            foreign_part(&output.location, own_job_ids).map_err(PublishError::io(&output.location))?;
+        let foreign = foreign_part(&output.location, own_job_ids)
+            .map_err(PublishError::io(&output.location))?;
         if let Some(taken) = foreign {
             return Err(taken.into());
         }
@@ -80,7 +83,11 @@ fn publish_one(output: &Output, done: &mut Published) -> Result<(), PublishError
     // The marker comes after everything else, on the disk too, so that a reader who sees the marker
     // sees every part.
     let marker = output.location.join(output.marker());
-    OpenOptions::new().create(true).append(true).open(&marker).map_err(PublishError::io(&marker))?;
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&marker)
+        .map_err(PublishError::io(&marker))?;
     sync(&output.location)?;
     remove_tree(&staging)?;
     remove_if_empty(&output.location.join(STAGING))
@@ -98,14 +105,19 @@ pub fn sweep(locations: &[PathBuf], owners: &[(String, u64)]) -> Result<u32, Pub
         let staging = location.join(STAGING);
         let entries = match fs::read_dir(&staging) {
             Ok(entries) => entries,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                continue;
+            }
             Err(e) => return Err(PublishError::io(staging)(e)),
         };
         for entry in entries {
             let entry = entry.map_err(PublishError::io(&staging))?;
             let name = entry.file_name();
             let owner = name.to_str().and_then(|n| n.rsplit_once('-'));
-            let Some((job, incarnation)) = owner.and_then(|(job, n)| Some((job, n.parse::<u64>().ok()?)))
+            let Some((job, incarnation)) =
+                owner.and_then(|(job, n)| Some((job, n.parse::<u64>().ok()?)))
             else {
                 continue;
             };
@@ -157,7 +169,9 @@ fn remove_tree(path: &Path) -> Result<(), PublishError> {
 
 fn remove_if_empty(path: &Path) -> Result<(), PublishError> {
     match fs::remove_dir(path) {
-        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+        Err(e)
+            if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
+        {
             Err(PublishError::io(path)(e))
         }
         _ => Ok(()),

@@ -78,7 +78,8 @@ mod tests {
     fn stream(with_rows: bool) -> Vec<u8> {
         let carriers = Arc::new(StringArray::from(vec![Some("UA"), None])) as _;
         let flights = Arc::new(Int64Array::from(vec![4637, 1])) as _;
-        let batch = RecordBatch::try_from_iter([("carrier", carriers), ("flights", flights)]).unwrap();
+        let batch =
+            RecordBatch::try_from_iter([("carrier", carriers), ("flights", flights)]).unwrap();
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
         if with_rows {
             writer.write(&batch).unwrap();
@@ -99,7 +100,10 @@ mod tests {
             "carrier | flights\n--------+--------\nUA      |    4637\n        |       1\n(2 rows)\n"
         );
         assert_eq!(printed(true, Format::Csv), "carrier,flights\nUA,4637\n,1\n");
-        assert_eq!(printed(true, Format::Json), "{\"carrier\":\"UA\",\"flights\":4637}\n{\"flights\":1}\n");
+        assert_eq!(
+            printed(true, Format::Json),
+            "{\"carrier\":\"UA\",\"flights\":4637}\n{\"flights\":1}\n"
+        );
     }
 
     #[test]

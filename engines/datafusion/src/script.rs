@@ -81,9 +81,9 @@ impl Script {
     /// Splits and classifies `text`; `file` is only used in messages.
     pub fn parse(file: &str, text: &str) -> Result<Self, SqlError> {
         let dialect = GenericDialect {};
-        let tokens = Tokenizer::new(&dialect, text)
-            .tokenize_with_location()
-            .map_err(|e| SqlError::at(file, text, e.location.line, e.location.column, 1, e.message))?;
+        let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| {
+            SqlError::at(file, text, e.location.line, e.location.column, 1, e.message)
+        })?;
         let mut statements = Vec::new();
         for slice in split(tokens) {
             let Some(piece) = Piece::new(slice) else { continue };
@@ -111,7 +111,8 @@ impl Script {
         });
         for (ordinal, (statement, given)) in jobs.enumerate() {
             let name = given.clone().unwrap_or_else(|| format!("job-{ordinal}"));
-            let Some((first, first_given)) = seen.insert(name.clone(), (statement.line, given.is_some()))
+            let Some((first, first_given)) =
+                seen.insert(name.clone(), (statement.line, given.is_some()))
             else {
                 continue;
             };
@@ -138,7 +139,8 @@ impl Script {
         let mut seen = HashMap::new();
         for statement in &self.statements {
             let Some(target) = statement.copy_target() else { continue };
-            if let Some((first, other)) = seen.insert(paths::place(outputs, target), (statement.line, target))
+            if let Some((first, other)) =
+                seen.insert(paths::place(outputs, target), (statement.line, target))
             {
                 let same = if other == target { String::new() } else { format!(" as '{other}'") };
                 return Err(self
@@ -150,7 +152,11 @@ impl Script {
     }
 
     /// An error that points at a statement's first word.
-    pub(crate) fn error_at(&self, statement: &ScriptStatement, message: impl Into<String>) -> SqlError {
+    pub(crate) fn error_at(
+        &self,
+        statement: &ScriptStatement,
+        message: impl Into<String>,
+    ) -> SqlError {
         let width = statement.text.split_whitespace().next().map_or(1, |w| w.chars().count());
         SqlError::at(&self.file, &self.text, statement.line, statement.column, width, message)
     }
@@ -207,7 +213,8 @@ impl Piece {
         let start = self.tokens[0].span.start;
         let last = &self.tokens[self.tokens.len() - 1];
         let slice = diagnostic::slice(text, start, last.span.end).to_owned();
-        let at_start = |message: String| SqlError::at(file, text, start.line, start.column, 1, message);
+        let at_start =
+            |message: String| SqlError::at(file, text, start.line, start.column, 1, message);
         let mut parser = DFParserBuilder::new(self.tokens)
             .with_recursion_limit(RECURSION_LIMIT)
             .build()
@@ -219,7 +226,8 @@ impl Piece {
 
         let width = slice.split_whitespace().next().map_or(1, |word| word.chars().count());
         let kind = classify::classify(&ast).map_err(|refusal| {
-            SqlError::at(file, text, start.line, start.column, width, refusal.message).with_help(refusal.help)
+            SqlError::at(file, text, start.line, start.column, width, refusal.message)
+                .with_help(refusal.help)
         })?;
         let kind = match (kind, self.name) {
             (StatementKind::Job { returns_rows, .. }, Some((name, line, column))) => {
@@ -232,13 +240,21 @@ impl Piece {
                 StatementKind::Job { name: Some(name), returns_rows }
             }
             (StatementKind::Setup, Some((name, line, column))) => {
-                let message = format!("the job name '{name}' stands above a statement that is no job");
+                let message =
+                    format!("the job name '{name}' stands above a statement that is no job");
                 return Err(SqlError::at(file, text, line, column, 2, message)
                     .with_help("name SELECT, COPY and INSERT statements; move the comment down"));
             }
             (kind, None) => kind,
         };
-        Ok(ScriptStatement { ordinal, text: slice, line: start.line, column: start.column, kind, ast })
+        Ok(ScriptStatement {
+            ordinal,
+            text: slice,
+            line: start.line,
+            column: start.column,
+            kind,
+            ast,
+        })
     }
 }
 

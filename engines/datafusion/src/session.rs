@@ -126,14 +126,18 @@ impl ScriptSession {
         if statement.kind == StatementKind::Setup {
             return self.set_up(script, statement, plan).await.map(|()| None);
         }
-        let origin =
-            Origin { setup: self.setup.clone(), sql: Some(statement.text.clone()), append: self.append };
-        let mut graph = JobGraph::from_plan(&self.context.state(), &plan, origin).map_err(|e| match e {
-            GraphError::NotStorable { what, remedy } => {
-                script.error_at(statement, format!("{what} cannot be part of a job")).with_help(remedy)
-            }
-            other => script.error_at(statement, other.to_string()),
-        })?;
+        let origin = Origin {
+            setup: self.setup.clone(),
+            sql: Some(statement.text.clone()),
+            append: self.append,
+        };
+        let mut graph =
+            JobGraph::from_plan(&self.context.state(), &plan, origin).map_err(|e| match e {
+                GraphError::NotStorable { what, remedy } => script
+                    .error_at(statement, format!("{what} cannot be part of a job"))
+                    .with_help(remedy),
+                other => script.error_at(statement, other.to_string()),
+            })?;
         self.name_target(&mut graph, statement);
         Ok(Some(graph))
     }
@@ -162,7 +166,12 @@ impl ScriptSession {
         }
     }
 
-    fn explain(&self, script: &Script, statement: &ScriptStatement, error: &DataFusionError) -> SqlError {
+    fn explain(
+        &self,
+        script: &Script,
+        statement: &ScriptStatement,
+        error: &DataFusionError,
+    ) -> SqlError {
         let start = (statement.line, statement.column);
         SqlError::from_planner(&script.file, &script.text, start, error, &self.known())
     }

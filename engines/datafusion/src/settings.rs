@@ -84,7 +84,8 @@ impl Settings {
         let mut bad = Vec::new();
         let mut options = defaults::config().options().as_ref().clone();
         for (name, value) in given {
-            let wrong = |why: String| BadSetting::Value { name: name.clone(), value: value.clone(), why };
+            let wrong =
+                |why: String| BadSetting::Value { name: name.clone(), value: value.clone(), why };
             match name.as_str() {
                 "datafusion.memory-limit" => match bytes(value) {
                     Ok(bytes) if bytes >= 1 << 20 => settings.memory_limit_bytes = bytes as usize,
@@ -101,7 +102,8 @@ impl Settings {
                 },
                 "datafusion.execution.listing_table_ignore_subdirectory" if value != "true" => {
                     bad.push(wrong(
-                        "tables must ignore sub-directories: unfinished output is staged in one".to_owned(),
+                        "tables must ignore sub-directories: unfinished output is staged in one"
+                            .to_owned(),
                     ));
                 }
                 _ if name.starts_with("datafusion.runtime.") => {
@@ -115,7 +117,9 @@ impl Settings {
                         Err(error) => bad.push(wrong(crate::error::plain(&error))),
                     }
                 }
-                _ => bad.push(BadSetting::Unknown { name: name.clone(), near: near(name, &options) }),
+                _ => {
+                    bad.push(BadSetting::Unknown { name: name.clone(), near: near(name, &options) })
+                }
             }
         }
         if bad.is_empty() { Ok(settings) } else { Err(bad) }
@@ -125,7 +129,8 @@ impl Settings {
     pub fn environment(&self, append: bool) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.session.is_empty() {
-            let lines: Vec<_> = self.session.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let lines: Vec<_> =
+                self.session.iter().map(|(name, value)| format!("{name}={value}")).collect();
             environment.insert(SETTINGS_VARIABLE.to_owned(), lines.join("\n"));
         }
         if append {
@@ -145,7 +150,8 @@ pub fn of_main() -> (BTreeMap<String, String>, bool) {
 
 fn near(name: &str, options: &datafusion::config::ConfigOptions) -> Option<String> {
     let theirs = options.entries().into_iter().map(|entry| entry.key);
-    let names: Vec<String> = OURS.iter().map(|(name, _)| (*name).to_owned()).chain(theirs).collect();
+    let names: Vec<String> =
+        OURS.iter().map(|(name, _)| (*name).to_owned()).chain(theirs).collect();
     crate::script::nearest(name, &names).map(str::to_owned)
 }
 
@@ -181,7 +187,11 @@ mod tests {
         for (text, bytes) in
             [("512MiB", 512 << 20), ("1g", 1 << 30), ("2GB", 2_000_000_000), ("1048576", 1 << 20)]
         {
-            assert_eq!(parse("datafusion.memory-limit", text).unwrap().memory_limit_bytes, bytes, "{text}");
+            assert_eq!(
+                parse("datafusion.memory-limit", text).unwrap().memory_limit_bytes,
+                bytes,
+                "{text}"
+            );
         }
         for text in ["", "MiB", "1x", "-1", "99999999999GB", "1k"] {
             assert!(parse("datafusion.memory-limit", text).is_err(), "{text}");

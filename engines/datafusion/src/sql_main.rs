@@ -67,8 +67,9 @@ pub async fn run(
         Some(inputs) => inputs,
         None => main.script.parent().map(PathBuf::from).unwrap_or_default(),
     };
-    let absolute =
-        |path: PathBuf| std::path::absolute(&path).map_err(|e| other(format!("{}: {e}", path.display())));
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).map_err(|e| other(format!("{}: {e}", path.display())))
+    };
     let paths = Paths { inputs: absolute(inputs)?, outputs: absolute(main.outputs)? };
     script.targets_are_distinct(&paths.outputs)?;
     let (settings, append) = settings::of_main();
@@ -122,13 +123,21 @@ async fn execute(
                 accepted = answer;
             }
             ExecuteEvent::Progress(_) => {}
-            ExecuteEvent::Ended(end) if end.outcome() == JobOutcome::Succeeded => return Ok((accepted, end)),
+            ExecuteEvent::Ended(end) if end.outcome() == JobOutcome::Succeeded => {
+                return Ok((accepted, end));
+            }
             ExecuteEvent::Ended(end) => {
-                return Err(at(end.reason.clone(), format!("job {}: {}", accepted.name, end.message)));
+                return Err(at(
+                    end.reason.clone(),
+                    format!("job {}: {}", accepted.name, end.message),
+                ));
             }
         }
     }
-    Err(SqlMainError::Other(format!("the runner said nothing about the end of job {}", accepted.name)))
+    Err(SqlMainError::Other(format!(
+        "the runner said nothing about the end of job {}",
+        accepted.name
+    )))
 }
 
 /// Prints the rows of a SELECT as a table.
@@ -143,7 +152,8 @@ async fn show(
     {
         return Ok(());
     }
-    let other = |text: String| SqlMainError::Other(format!("rows of job {}: {text}", accepted.name));
+    let other =
+        |text: String| SqlMainError::Other(format!("rows of job {}: {text}", accepted.name));
     let id = accepted.job_id.parse().map_err(|e| other(format!("{e}")))?;
     let chunks = execution.read_result(id).try_fold(Vec::new(), |mut all, chunk| async move {
         all.extend_from_slice(&chunk);

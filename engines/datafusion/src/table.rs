@@ -27,7 +27,9 @@ pub fn print(out: &mut impl Write, schema: &SchemaRef, batches: &[RecordBatch]) 
             .collect::<Result<Vec<_>, ArrowError>>()
             .map_err(io::Error::other)?;
         for row in 0..batch.num_rows() {
-            rows.push(columns.iter().map(|c| one_line(&c.value(row).to_string())).collect::<Vec<_>>());
+            rows.push(
+                columns.iter().map(|c| one_line(&c.value(row).to_string())).collect::<Vec<_>>(),
+            );
         }
     }
     let mut widths: Vec<usize> = header.iter().map(|name| name.chars().count()).collect();
@@ -60,7 +62,12 @@ pub fn print_stream(out: &mut impl Write, stream: impl Read) -> io::Result<()> {
     print(out, &schema, &batches)
 }
 
-fn line(out: &mut impl Write, cells: &[String], widths: &[usize], right: &[bool]) -> io::Result<()> {
+fn line(
+    out: &mut impl Write,
+    cells: &[String],
+    widths: &[usize],
+    right: &[bool],
+) -> io::Result<()> {
     let mut text = String::new();
     for (n, ((cell, width), right)) in cells.iter().zip(widths).zip(right).enumerate() {
         if n > 0 {

@@ -11,8 +11,11 @@ use crate::manifest::{Output, StagedFile};
 
 /// The proto's output as this crate's.
 pub fn output_of(output: job::Output) -> Output {
-    let file =
-        |f: job::StagedFile| StagedFile { staged: f.staged, r#final: f.r#final, size_bytes: f.size_bytes };
+    let file = |f: job::StagedFile| StagedFile {
+        staged: f.staged,
+        r#final: f.r#final,
+        size_bytes: f.size_bytes,
+    };
     Output {
         target: output.target,
         location: PathBuf::from(output.location),
@@ -69,8 +72,11 @@ pub fn succeeded(output: &JobOutput, elapsed: Duration) -> JobEnd {
 
 /// The end of a job that did not succeed; `reached` is how far the job came.
 pub fn failed(error: &JobError, reached: Progress, elapsed: Duration) -> JobEnd {
-    let outcome =
-        if matches!(error, JobError::Cancelled) { JobOutcome::Cancelled } else { JobOutcome::Failed };
+    let outcome = if matches!(error, JobError::Cancelled) {
+        JobOutcome::Cancelled
+    } else {
+        JobOutcome::Failed
+    };
     JobEnd {
         outcome: outcome.into(),
         reason: error.reason().to_string(),

@@ -31,7 +31,11 @@ impl World {
         std::fs::create_dir_all(world.path("in/nested/day=2")).unwrap();
         std::fs::create_dir_all(world.path("direct")).unwrap();
         std::fs::create_dir_all(world.path("stored")).unwrap();
-        std::fs::write(world.path("in/a.csv"), "id,name,delay\n1,ua,3.5\n2,dl,\n3,ua,-1\n4,b6,12\n").unwrap();
+        std::fs::write(
+            world.path("in/a.csv"),
+            "id,name,delay\n1,ua,3.5\n2,dl,\n3,ua,-1\n4,b6,12\n",
+        )
+        .unwrap();
         std::fs::write(world.path("in/semi.csv"), "1;x\n2;y\n").unwrap();
         std::fs::write(
             world.path("in/c.json"),
@@ -123,15 +127,21 @@ impl World {
                 continue;
             }
             if path.is_file() {
-                let directory =
-                    path.parent().unwrap().strip_prefix(&root).unwrap_or(Path::new("")).display().to_string();
+                let directory = path
+                    .parent()
+                    .unwrap()
+                    .strip_prefix(&root)
+                    .unwrap_or(Path::new(""))
+                    .display()
+                    .to_string();
                 texts
                     .entry(directory)
                     .or_insert_with(String::new)
                     .push_str(&std::fs::read_to_string(&path).unwrap());
                 continue;
             }
-            let mut entries: Vec<_> = std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).collect();
+            let mut entries: Vec<_> =
+                std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).collect();
             entries.sort();
             open.extend(entries.into_iter().rev());
         }
@@ -243,7 +253,9 @@ async fn what_this_build_cannot_compress_is_an_error_and_leaves_nothing() {
 async fn explain_shows_the_plan() {
     let world = World::new();
     let shown = world
-        .stored(&format!("{TABLES} EXPLAIN SELECT name FROM late; EXPLAIN ANALYZE SELECT name FROM late"))
+        .stored(&format!(
+            "{TABLES} EXPLAIN SELECT name FROM late; EXPLAIN ANALYZE SELECT name FROM late"
+        ))
         .await;
     assert!(shown[0].contains("DataSourceExec"), "{}", shown[0]);
     assert!(shown[1].contains("output_rows=2"), "{}", shown[1]);
@@ -274,9 +286,11 @@ async fn copy_keeps_its_csv_options() {
 async fn copy_of_a_table_by_suffix_and_of_json() {
     let texts = texts_are_equal("COPY a TO 'out-a.csv'", "out-a.csv").await;
     assert!(texts[""].starts_with("id,name,delay\n"));
-    let texts =
-        texts_are_equal("COPY (SELECT * FROM c ORDER BY id) TO 'out-c.json' STORED AS JSON", "out-c.json")
-            .await;
+    let texts = texts_are_equal(
+        "COPY (SELECT * FROM c ORDER BY id) TO 'out-c.json' STORED AS JSON",
+        "out-c.json",
+    )
+    .await;
     assert_eq!(texts[""].lines().count(), 2);
 }
 
@@ -358,16 +372,19 @@ async fn parquet_options_and_rows_survive() {
         let mut shown = Vec::new();
         for side in ["direct", "stored"] {
             let path = world.path(&format!("{side}/{output}"));
-            let frame =
-                context.read_parquet(path.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
+            let frame = context
+                .read_parquet(path.to_str().unwrap(), ParquetReadOptions::default())
+                .await
+                .unwrap();
             let schema = frame.schema().inner().clone();
             shown.push(print(&schema, &frame.collect().await.unwrap()));
         }
         assert_eq!(shown[0], shown[1], "{output}");
         let part = only_file(&world.path(&format!("stored/{output}")));
-        let reader =
-            datafusion::parquet::file::reader::SerializedFileReader::new(std::fs::File::open(part).unwrap())
-                .unwrap();
+        let reader = datafusion::parquet::file::reader::SerializedFileReader::new(
+            std::fs::File::open(part).unwrap(),
+        )
+        .unwrap();
         use datafusion::parquet::file::reader::FileReader;
         assert_eq!(reader.metadata().num_row_groups(), groups, "{output}");
     }
@@ -375,7 +392,8 @@ async fn parquet_options_and_rows_survive() {
 
 /// The only part of an output, which is marked as whole.
 fn only_file(directory: &Path) -> PathBuf {
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     assert!(files.len() == 2 && files[0].ends_with("_SUCCESS"), "{files:?}");
     files.remove(1)
@@ -414,7 +432,10 @@ async fn a_script_reads_back_what_it_wrote() {
         .await;
     assert_eq!(shown, ["n\n-\n4\n(1 row)\n"]);
     let part = only_file(&world.path("stored/out-x.parquet"));
-    assert_eq!(part.file_name().unwrap().to_str(), Some("part-00112233445566778899aabbccdd0005-0.parquet"));
+    assert_eq!(
+        part.file_name().unwrap().to_str(),
+        Some("part-00112233445566778899aabbccdd0005-0.parquet")
+    );
 }
 
 #[tokio::test]

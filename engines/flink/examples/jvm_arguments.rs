@@ -13,7 +13,8 @@ fn main() -> anyhow::Result<()> {
         .into_iter()
         .find(|role| Some(role.name()) == given.first().map(String::as_str))
         .context("the first argument is jobmanager, taskmanager or main")?;
-    let mib = |at: usize| given.get(at).map(|text| text.parse::<u64>().map(|mib| mib << 20)).transpose();
+    let mib =
+        |at: usize| given.get(at).map(|text| text.parse::<u64>().map(|mib| mib << 20)).transpose();
     let memory = Memory {
         heap: mib(1)?.context("the second argument is the heap in MiB")?,
         direct: mib(2)?,

@@ -52,7 +52,10 @@ impl Additions {
             given.into_iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let parts = |name: &str| {
             let text = given.get(name).copied().unwrap_or_default();
-            text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>()
+            text.split([',', ';'])
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
         };
         if let Some(directory) = given.get(PLUGINS_DIRECTORY) {
             match directories(Path::new(directory)) {
@@ -73,7 +76,8 @@ impl Additions {
         }
         for part in parts(LIBRARIES) {
             let artifact = artifacts.iter().find(|artifact| artifact.name == part);
-            let path = artifact.map_or_else(|| PathBuf::from(part), |artifact| PathBuf::from(&artifact.path));
+            let path = artifact
+                .map_or_else(|| PathBuf::from(part), |artifact| PathBuf::from(&artifact.path));
             if path.is_absolute() && path.is_file() {
                 found.libraries.push(path);
             } else {
@@ -157,7 +161,9 @@ fn find(text: &str, home: &Home) -> Result<Option<(String, PathBuf)>, String> {
             Some(name) if path.is_absolute() && (path.is_dir() || is_jar) => {
                 Ok(Some((name.to_owned(), path.to_owned())))
             }
-            _ => Err(format!("{text} is neither a directory of jars nor a jar, by an absolute path")),
+            _ => {
+                Err(format!("{text} is neither a directory of jars nor a jar, by an absolute path"))
+            }
         };
     }
     let Some(plugin) = Plugin::named(text) else {
@@ -173,7 +179,10 @@ fn find(text: &str, home: &Home) -> Result<Option<(String, PathBuf)>, String> {
     if jar.is_file() {
         return Ok(Some((plugin.name.to_owned(), jar)));
     }
-    Err(format!("the plugin {0} is not installed: mainspring setup flink --plugin {0}", plugin.name))
+    Err(format!(
+        "the plugin {0} is not installed: mainspring setup flink --plugin {0}",
+        plugin.name
+    ))
 }
 
 #[cfg(test)]
@@ -225,26 +234,41 @@ mod tests {
     fn plugins_are_found_by_name_by_path_and_in_the_users_own_directory() {
         let there = there();
         let mine = there.path("home/mine");
-        let pairs =
-            [(PLUGINS, "s3-fs-presto, flink-s3-fs-hadoop,metrics-jmx"), (PLUGINS_DIRECTORY, mine.as_str())];
+        let pairs = [
+            (PLUGINS, "s3-fs-presto, flink-s3-fs-hadoop,metrics-jmx"),
+            (PLUGINS_DIRECTORY, mine.as_str()),
+        ];
         let additions = there.read(&pairs, &[]).unwrap();
         let place = additions.plugins_in(there.directory.path(), &there.home).unwrap();
-        assert_eq!(additions.plugins_in(there.directory.path(), &there.home).unwrap(), place, "again");
+        assert_eq!(
+            additions.plugins_in(there.directory.path(), &there.home).unwrap(),
+            place,
+            "again"
+        );
         let names: Vec<_> = directories(&place).unwrap().into_keys().collect();
         assert_eq!(names, ["metrics-jmx", "s3", "s3-fs-hadoop", "s3-fs-presto"]);
         let jar = format!("s3-fs-hadoop/flink-s3-fs-hadoop-{FLINK_VERSION}.jar");
         assert!(place.join(jar).is_file(), "each in a directory of its own");
         let none = there.read(&[], &[]).unwrap();
-        assert_eq!(none.plugins_in(there.directory.path(), &there.home).unwrap(), there.home.plugins());
+        assert_eq!(
+            none.plugins_in(there.directory.path(), &there.home).unwrap(),
+            there.home.plugins()
+        );
     }
 
     #[test]
     fn what_is_not_there_is_told_with_what_is() {
         let there = there();
-        let said = |name: &str, value: &str| there.read(&[(name, value)], &[]).unwrap_err().join("\n");
+        let said =
+            |name: &str, value: &str| there.read(&[(name, value)], &[]).unwrap_err().join("\n");
         let unknown = said(PLUGINS, "s3");
-        assert!(unknown.contains("no plugin 's3', only ") && unknown.contains("s3-fs-hadoop"), "{unknown}");
-        assert!(said(PLUGINS, "gs-fs-hadoop").ends_with("mainspring setup flink --plugin gs-fs-hadoop"));
+        assert!(
+            unknown.contains("no plugin 's3', only ") && unknown.contains("s3-fs-hadoop"),
+            "{unknown}"
+        );
+        assert!(
+            said(PLUGINS, "gs-fs-hadoop").ends_with("mainspring setup flink --plugin gs-fs-hadoop")
+        );
         assert!(said(PLUGINS, "./plugins/s3").contains("absolute path"));
         assert!(said(PLUGINS_DIRECTORY, "/nowhere").contains("FLINK_PLUGINS_DIR"));
         assert!(said(LIBRARIES, "driver.jar").contains("--lib JAR"));
@@ -255,9 +279,13 @@ mod tests {
         let there = there();
         let jar = there.path("driver-7.jar");
         fs::write(&jar, "").unwrap();
-        let artifact = LocalArtifact { name: "driver.jar".into(), path: jar.clone(), ..Default::default() };
+        let artifact =
+            LocalArtifact { name: "driver.jar".into(), path: jar.clone(), ..Default::default() };
         let pairs = [(LIBRARIES, "driver.jar"), (HADOOP, "/hadoop/etc:/hadoop/*")];
         let additions = there.read(&pairs, &[artifact]).unwrap();
-        assert_eq!(additions.class_path().to_str().unwrap(), format!(":{jar}:/hadoop/etc:/hadoop/*"));
+        assert_eq!(
+            additions.class_path().to_str().unwrap(),
+            format!(":{jar}:/hadoop/etc:/hadoop/*")
+        );
     }
 }

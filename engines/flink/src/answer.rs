@@ -33,7 +33,8 @@ impl Answer {
 
     /// Whether anything in the answer is for people.
     pub(crate) fn kind(&self) -> ResultKind {
-        let is_flinks_own = |name: &String| OF_COLLECT.iter().any(|prefix| name.starts_with(prefix));
+        let is_flinks_own =
+            |name: &String| OF_COLLECT.iter().any(|prefix| name.starts_with(prefix));
         if self.job_execution_result.accumulator_results.keys().all(is_flinks_own) {
             ResultKind::Answer
         } else {

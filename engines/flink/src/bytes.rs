@@ -15,7 +15,8 @@ pub fn parse(text: &str) -> Result<u64, String> {
     let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let number: u64 = trimmed[..digits].parse().map_err(|_| wrong())?;
     let unit = trimmed[digits..].trim().to_ascii_lowercase();
-    let (_, factor) = UNITS.iter().find(|(names, _)| names.contains(&unit.as_str())).ok_or_else(wrong)?;
+    let (_, factor) =
+        UNITS.iter().find(|(names, _)| names.contains(&unit.as_str())).ok_or_else(wrong)?;
     number.checked_mul(*factor).ok_or_else(wrong)
 }
 
@@ -28,7 +29,9 @@ pub fn show(bytes: u64) -> String {
 mod tests {
     #[test]
     fn sizes_are_read_as_flink_reads_them() {
-        for (text, bytes) in [("1728m", 1728 << 20), ("1 gb", 1 << 30), ("64", 64), ("2 KibiBytes", 2048)] {
+        for (text, bytes) in
+            [("1728m", 1728 << 20), ("1 gb", 1 << 30), ("64", 64), ("2 KibiBytes", 2048)]
+        {
             assert_eq!(super::parse(text), Ok(bytes), "{text}");
         }
         for text in ["", "m", "-1m", "1.5g", "9999999999t", "3 parsecs"] {

@@ -77,7 +77,8 @@ pub async fn serve(
     let Tokens { runner, main } = tokens;
     let describe = Describe::new(port, main.expose(), transport.clone(), clock.clone())?;
     let set = TaskSet::new(shutdown.clone(), clock.clone());
-    let front = Front::new(execution, main, directory, transport.clone(), clock.clone(), set.handle())?;
+    let front =
+        Front::new(execution, main, directory, transport.clone(), clock.clone(), set.handle())?;
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "describe",
@@ -91,6 +92,9 @@ pub async fn serve(
     })
     .await?;
     set.spawn("server", server.run());
-    set.spawn("front", chassis::http::serve(incoming, served(front::router(front)), clock, shutdown));
+    set.spawn(
+        "front",
+        chassis::http::serve(incoming, served(front::router(front)), clock, shutdown),
+    );
     Ok(set.run(limits.grace).await?)
 }

@@ -82,7 +82,16 @@ impl Front {
     ) -> io::Result<Self> {
         let assigned = Assigned::open(&directory)?;
         let views = Views::new(execution.clone());
-        Ok(Self(Arc::new(Inner { execution, token, assigned, views, directory, transport, clock, tasks })))
+        Ok(Self(Arc::new(Inner {
+            execution,
+            token,
+            assigned,
+            views,
+            directory,
+            transport,
+            clock,
+            tasks,
+        })))
     }
 }
 
@@ -90,7 +99,8 @@ impl Front {
 pub async fn listen(transport: &SharedTransport, directory: &Path) -> io::Result<(Incoming, u16)> {
     let file = directory.join(PORT_FILE);
     let kept = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
-    let incoming = transport.listen(&Endpoint::Tcp(HOST.to_owned(), kept.unwrap_or_default())).await?;
+    let incoming =
+        transport.listen(&Endpoint::Tcp(HOST.to_owned(), kept.unwrap_or_default())).await?;
     let Endpoint::Tcp(_, port) = incoming.endpoint().clone() else {
         return Err(io::Error::other("the front needs a TCP port"));
     };
@@ -152,7 +162,9 @@ impl From<CallError> for Refusal {
         let status = match error.code() {
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
-            Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange => StatusCode::BAD_REQUEST,
+            Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange => {
+                StatusCode::BAD_REQUEST
+            }
             // Flink's client tries again after this status, and after no other.
             Code::Unavailable | Code::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

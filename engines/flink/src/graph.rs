@@ -98,14 +98,23 @@ impl JobGraph {
     /// Reads bytes from the record.
     pub fn decode(bytes: &Bytes) -> Result<Self, GraphError> {
         let unreadable = |why: &dyn ToString| GraphError::Unreadable(why.to_string());
-        let body = bytes.strip_prefix(MAGIC.as_slice()).ok_or_else(|| unreadable(&"it begins otherwise"))?;
-        let envelope = Envelope::decode(bytes.slice_ref(body)).map_err(|error| unreadable(&error))?;
+        let body = bytes
+            .strip_prefix(MAGIC.as_slice())
+            .ok_or_else(|| unreadable(&"it begins otherwise"))?;
+        let envelope =
+            Envelope::decode(bytes.slice_ref(body)).map_err(|error| unreadable(&error))?;
         if envelope.flink_version != FLINK_VERSION {
             return Err(GraphError::OtherVersion { made: envelope.flink_version });
         }
         let file = |file: WireFile| {
-            let digest = file.digest.parse().map_err(|error: proto::InvalidId| unreadable(&error))?;
-            Ok(GraphFile { name: file.name, digest, size_bytes: file.size_bytes, entry: file.entry })
+            let digest =
+                file.digest.parse().map_err(|error: proto::InvalidId| unreadable(&error))?;
+            Ok(GraphFile {
+                name: file.name,
+                digest,
+                size_bytes: file.size_bytes,
+                entry: file.entry,
+            })
         };
         Ok(Self {
             job: envelope.job_id.parse().map_err(|error: proto::InvalidId| unreadable(&error))?,

@@ -15,7 +15,8 @@ use crate::sources;
 /// The version of Flink that this engine runs.
 pub const FLINK_VERSION: &str = "2.3.0";
 /// The digest of the wheel that holds Flink's libraries.
-pub(crate) const WHEEL_SHA256: &str = "38ece876553286b3a285cf344c2d2038f8a7ca10da5df54d5107250386d64151";
+pub(crate) const WHEEL_SHA256: &str =
+    "38ece876553286b3a285cf344c2d2038f8a7ca10da5df54d5107250386d64151";
 
 pub(crate) const OUR_JAR: &str = "mainspring-flink.jar";
 /// Flink's RPC system, taken out of the jar in which Flink ships it.
@@ -40,7 +41,9 @@ pub enum HomeError {
     #[error("Flink {FLINK_VERSION} is not set up in {}; run `mainspring setup flink`", .0.display())]
     NotSetUp(PathBuf),
     /// `HOME` and the variables that override it are missing.
-    #[error("neither MAINSPRING_ENGINE_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them")]
+    #[error(
+        "neither MAINSPRING_ENGINE_FLINK_HOME nor XDG_CACHE_HOME nor HOME is set; set one of them"
+    )]
     NoPlace,
 }
 
@@ -107,7 +110,12 @@ impl Home {
             .filter(|path| path.extension().is_some_and(|extension| extension == "jar"))
             .collect();
         libraries.sort();
-        Ok(Self { root: root.to_owned(), java: java.tool("java"), libraries, added: OsString::new() })
+        Ok(Self {
+            root: root.to_owned(),
+            java: java.tool("java"),
+            libraries,
+            added: OsString::new(),
+        })
     }
 
     /// The home with what an application adds. An archive of classes still fits, because the class
@@ -129,7 +137,8 @@ impl Home {
     /// was made with.)
     #[must_use]
     pub fn class_path(&self, role: Role, loading: Loading) -> OsString {
-        let rpc = (role != Role::Main && loading == Loading::ProgramFirst).then(|| self.root.join(RPC_JAR));
+        let rpc = (role != Role::Main && loading == Loading::ProgramFirst)
+            .then(|| self.root.join(RPC_JAR));
         let mut path = self.root.join(OUR_JAR).into_os_string();
         for library in self.libraries.iter().chain(&rpc) {
             path.push(":");

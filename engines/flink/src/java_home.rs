@@ -76,7 +76,8 @@ mod tests {
     fn jdk(directory: &std::path::Path, version: &str, tools: &[&str]) -> std::path::PathBuf {
         let home = directory.join(version);
         fs::create_dir_all(home.join("bin")).unwrap();
-        fs::write(home.join("release"), format!("IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"{version}\"\n")).unwrap();
+        fs::write(home.join("release"), format!("IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"{version}\"\n"))
+            .unwrap();
         for tool in tools {
             fs::write(home.join("bin").join(tool), "").unwrap();
         }
@@ -90,7 +91,8 @@ mod tests {
         let runtime_only = jdk(dir.path(), "17.0.1", &["java"]);
         let right = jdk(dir.path(), "17.0.15", &["java", "javac"]);
         let found =
-            JavaHome::find_among([dir.path().join("none"), newer, runtime_only, right.clone()]).unwrap();
+            JavaHome::find_among([dir.path().join("none"), newer, runtime_only, right.clone()])
+                .unwrap();
         assert_eq!((found.path, found.version.as_str()), (right, "17.0.15"));
     }
 

@@ -21,7 +21,9 @@ fn of_role(role: Role) -> &'static str {
 /// Whether the setting is one of these.
 pub(crate) fn is_one(setting: &str) -> bool {
     setting == OF_ALL
-        || [Role::JobManager, Role::TaskManager, Role::Main].iter().any(|role| setting == of_role(*role))
+        || [Role::JobManager, Role::TaskManager, Role::Main]
+            .iter()
+            .any(|role| setting == of_role(*role))
 }
 
 /// A value that is no list of words.
@@ -47,7 +49,8 @@ impl JavaOptions {
     pub(crate) fn read(given: &BTreeMap<String, String>) -> Result<Self, NoWords> {
         let words = |name: &str| {
             let text = given.get(name).map_or("", String::as_str);
-            shlex::split(text).ok_or_else(|| NoWords { name: name.to_owned(), text: text.to_owned() })
+            shlex::split(text)
+                .ok_or_else(|| NoWords { name: name.to_owned(), text: text.to_owned() })
         };
         let both = |role| Ok::<_, NoWords>([words(OF_ALL)?, words(of_role(role))?].concat());
         Ok(Self {
@@ -88,9 +91,14 @@ mod tests {
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let options = JavaOptions::read(&given).unwrap();
         assert_eq!(options.of(Role::JobManager), ["-Da=two words", "-XX:+UseZGC"]);
-        assert_eq!(options.of(Role::TaskManager), ["-Da=two words", "-XX:+UseZGC", "-XX:MaxInlineLevel=20"]);
+        assert_eq!(
+            options.of(Role::TaskManager),
+            ["-Da=two words", "-XX:+UseZGC", "-XX:MaxInlineLevel=20"]
+        );
         assert_eq!(options.of(Role::Main).last().unwrap(), "-Dof=main");
-        assert!(chooses_collector("-XX:+UseZGC") && !chooses_collector("-XX:+UseStringDeduplication"));
+        assert!(
+            chooses_collector("-XX:+UseZGC") && !chooses_collector("-XX:+UseStringDeduplication")
+        );
     }
 
     #[test]

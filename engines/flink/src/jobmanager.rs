@@ -264,7 +264,9 @@ impl Details {
         let works = |vertex: &Vertex| matches!(vertex.status.as_str(), "RUNNING" | "FINISHED");
         match self.state.as_str() {
             "FINISHED" | "FAILED" | "CANCELED" | "SUSPENDED" => Readiness::Over,
-            "RUNNING" if !self.vertices.is_empty() && self.vertices.iter().all(works) => Readiness::Runs,
+            "RUNNING" if !self.vertices.is_empty() && self.vertices.iter().all(works) => {
+                Readiness::Runs
+            }
             _ => Readiness::Starts,
         }
     }
@@ -273,8 +275,10 @@ impl Details {
     /// sources hand on counts as read, and what is handed to vertices that hand on nothing counts
     /// as written. A job of one vertex counts none.
     fn progress(&self, restarts: u32) -> Progress {
-        let consumes = |id: &str| self.plan.nodes.iter().any(|node| node.id == id && !node.inputs.is_empty());
-        let consumed = |id: &str| self.plan.nodes.iter().any(|node| node.inputs.iter().any(|i| i.id == id));
+        let consumes =
+            |id: &str| self.plan.nodes.iter().any(|node| node.id == id && !node.inputs.is_empty());
+        let consumed =
+            |id: &str| self.plan.nodes.iter().any(|node| node.inputs.iter().any(|i| i.id == id));
         let sources = || self.vertices.iter().filter(|vertex| !consumes(&vertex.id));
         let sinks = || self.vertices.iter().filter(|vertex| !consumed(&vertex.id));
         let millis = u64::try_from(self.duration).unwrap_or_default();
@@ -317,14 +321,14 @@ impl JobManager {
         let path = format!("/jobs/{job}/execution-result");
         let answer = self.call(Request::get(&path).body(full(Bytes::new())), ANSWER_WITHIN).await?;
         let read: ExecutionResult = understood(&path, &answer)?;
-        Ok(read.job_execution_result.map(|Execution { application_status, net_runtime, failure_cause }| {
-            Ended {
+        Ok(read.job_execution_result.map(
+            |Execution { application_status, net_runtime, failure_cause }| Ended {
                 status: application_status,
                 net_runtime,
                 cause: failure_cause.map_or_else(String::new, FailureCause::root),
                 answer,
-            }
-        }))
+            },
+        ))
     }
 
     /// All jobs that the JobManager knows, ended ones included.
@@ -335,8 +339,10 @@ impl JobManager {
     /// The counters of a job, and when it was restarted last.
     pub(crate) async fn look(&self, job: JobId) -> Result<Look, JobManagerError> {
         let details: Details = self.get(&format!("/jobs/{job}")).await?;
-        let restarts: Vec<Metric> = self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
-        let restarts = restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
+        let restarts: Vec<Metric> =
+            self.get(&format!("/jobs/{job}/metrics?get=numRestarts")).await?;
+        let restarts =
+            restarts.first().and_then(|metric| metric.value.parse().ok()).unwrap_or_default();
         Ok(Look {
             progress: details.progress(restarts),
             restarted_at: details.timestamps.restarting,
@@ -345,7 +351,11 @@ impl JobManager {
     }
 
     /// Makes a submission as Flink's client does.
-    pub(crate) async fn submit(&self, content_type: &str, body: Body) -> Result<(), JobManagerError> {
+    pub(crate) async fn submit(
+        &self,
+        content_type: &str,
+        body: Body,
+    ) -> Result<(), JobManagerError> {
         let request = Request::post("/jobs").header(header::CONTENT_TYPE, content_type).body(body);
         self.call(request, SUBMIT_WITHIN).await.map(drop)
     }
@@ -368,7 +378,9 @@ impl JobManager {
     ) -> Result<Triggered, JobManagerError> {
         let path = format!("/jobs/{job}/savepoints/{trigger}");
         match self.get(&path).await {
-            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Triggered::Unknown),
+            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                Ok(Triggered::Unknown)
+            }
             answered => Ok(savepoint::Status::into(answered?)),
         }
     }
@@ -383,14 +395,17 @@ impl JobManager {
     /// Whether all tasks of a job run, because only then a savepoint can be taken.
     pub(crate) async fn readiness(&self, job: JobId) -> Result<Readiness, JobManagerError> {
         match self.get::<Details>(&format!("/jobs/{job}")).await {
-            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(Readiness::Unknown),
+            Err(JobManagerError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                Ok(Readiness::Unknown)
+            }
             answered => Ok(answered?.readiness()),
         }
     }
 
     /// The root cause of the job's last failure.
     pub(crate) async fn failure(&self, job: JobId) -> Result<Option<String>, JobManagerError> {
-        let exceptions: Exceptions = self.get(&format!("/jobs/{job}/exceptions?maxExceptions=1")).await?;
+        let exceptions: Exceptions =
+            self.get(&format!("/jobs/{job}/exceptions?maxExceptions=1")).await?;
         let last = exceptions.exception_history.entries.into_iter().next();
         Ok(last.map(|entry| cause_of(&entry.stacktrace)).filter(|cause| !cause.is_empty()))
     }
@@ -445,8 +460,10 @@ mod tests {
     #[test]
     fn a_savepoint_waits_until_all_tasks_run() {
         let details = |state: &str, tasks: &[&str]| -> Readiness {
-            let vertices: Vec<_> =
-                tasks.iter().map(|status| serde_json::json!({"id": "a", "status": status})).collect();
+            let vertices: Vec<_> = tasks
+                .iter()
+                .map(|status| serde_json::json!({"id": "a", "status": status}))
+                .collect();
             let answer = serde_json::json!({"state": state, "vertices": vertices});
             serde_json::from_value::<Details>(answer).unwrap().readiness()
         };
@@ -474,7 +491,12 @@ mod tests {
         assert_eq!((end.application_status.as_str(), end.net_runtime), ("FAILED", 12));
         assert_eq!(end.failure_cause.map(FailureCause::root).as_deref(), Some("Y: inner"));
         let running = serde_json::json!({"status": {"id": "IN_PROGRESS"}});
-        assert!(serde_json::from_value::<ExecutionResult>(running).unwrap().job_execution_result.is_none());
+        assert!(
+            serde_json::from_value::<ExecutionResult>(running)
+                .unwrap()
+                .job_execution_result
+                .is_none()
+        );
     }
 
     #[test]
@@ -493,6 +515,9 @@ mod tests {
         .unwrap();
         let progress = details.progress(2);
         assert_eq!((progress.rows_in, progress.rows_out, progress.restarts), (10, 4, 2));
-        assert_eq!(progress.elapsed, Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+        assert_eq!(
+            progress.elapsed,
+            Some(prost_types::Duration { seconds: 1, nanos: 500_000_000 })
+        );
     }
 }

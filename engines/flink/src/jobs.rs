@@ -77,7 +77,10 @@ pub async fn serve(
             let token = tokens.own.clone();
             let keeper = served(ha::router(ha::Ha { ends, token, unclean: unclean.clone() }));
             let incoming = transport.listen(&ha).await?;
-            tasks.spawn("keeper", chassis::http::serve(incoming, keeper, clock.clone(), no_more.clone()));
+            tasks.spawn(
+                "keeper",
+                chassis::http::serve(incoming, keeper, clock.clone(), no_more.clone()),
+            );
             let (clock, shutdown) = (clock.clone(), shutdown.clone());
             tasks.spawn("keep until all is clean", async move {
                 shutdown.begun().await;
@@ -88,7 +91,8 @@ pub async fn serve(
         }
         Place::Session { .. } => {
             let (clock, shutdown) = (clock.clone(), shutdown.clone());
-            let recording = session::record_ends(ends, board.clone(), jobmanager.clone(), clock, shutdown);
+            let recording =
+                session::record_ends(ends, board.clone(), jobmanager.clone(), clock, shutdown);
             tasks.spawn("record ends", recording);
         }
     }

@@ -24,7 +24,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let bytes = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let text = format!("the body is not the JSON that belongs here: {error}");
             (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "message": text }))).into_response()

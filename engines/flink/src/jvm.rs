@@ -85,7 +85,8 @@ pub fn arguments(
     // With auto, an archive that does not fit is left aside and is no error.
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
     let archive = archive.into_iter().chain(["-Xshare:auto".into()]);
-    let mut all = with_class(role, home, memory, loading, archive.chain(more.iter().map(OsString::from)));
+    let mut all =
+        with_class(role, home, memory, loading, archive.chain(more.iter().map(OsString::from)));
     let ours = all.iter().position(|argument| argument.to_str().is_some_and(chooses_collector));
     if let Some(ours) = ours.filter(|_| more.iter().any(|argument| chooses_collector(argument))) {
         all.remove(ours);
@@ -97,7 +98,13 @@ pub fn arguments(
 pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
     let archive = with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()));
     // A JVM that is ended at once writes no archive.
-    with_class(role, home, memory, Loading::ProgramFirst, [archive, "-Dmainspring.end-in-order=true".into()])
+    with_class(
+        role,
+        home,
+        memory,
+        Loading::ProgramFirst,
+        [archive, "-Dmainspring.end-in-order=true".into()],
+    )
 }
 
 fn with_path(flag: &str, path: &Path) -> OsString {
@@ -164,14 +171,19 @@ mod tests {
     #[test]
     fn only_the_jvm_that_records_go_through_keeps_the_optimising_compiler() {
         let stops = |role| has(&flags(role, &SMALL), "-XX:TieredStopAtLevel=1");
-        assert_eq!([Role::JobManager, Role::TaskManager, Role::Main].map(stops), [true, false, true]);
+        assert_eq!(
+            [Role::JobManager, Role::TaskManager, Role::Main].map(stops),
+            [true, false, true]
+        );
     }
 
     #[test]
     fn a_taskmanager_with_a_large_heap_has_pauses_that_do_not_grow_with_it() {
-        let pauses_grow = |role, heap| has(&flags(role, &Memory { heap, ..SMALL }), "-XX:+UseParallelGC");
+        let pauses_grow =
+            |role, heap| has(&flags(role, &Memory { heap, ..SMALL }), "-XX:+UseParallelGC");
         assert!(
-            pauses_grow(Role::TaskManager, 512 << 20) && !pauses_grow(Role::TaskManager, (512 << 20) + 1)
+            pauses_grow(Role::TaskManager, 512 << 20)
+                && !pauses_grow(Role::TaskManager, (512 << 20) + 1)
         );
         assert!(has(&flags(Role::TaskManager, &Memory { heap: 8 << 30, ..SMALL }), "-XX:+UseG1GC"));
     }
@@ -193,7 +205,8 @@ mod tests {
         assert!(has(&all, "-XX:SharedArchiveFile=") && has(&all, "-Xshare:auto"));
         assert_eq!(all.last().unwrap(), "io.mainspring.flink.Main");
         let all = arguments(&["-XX:+UseParallelGC", "-Xmx1g"]);
-        let collectors: Vec<_> = all.iter().filter(|a| chooses_collector(&a.to_string_lossy())).collect();
+        let collectors: Vec<_> =
+            all.iter().filter(|a| chooses_collector(&a.to_string_lossy())).collect();
         assert_eq!(collectors, ["-XX:+UseParallelGC"], "a JVM with two does not start");
         let heap = all.iter().rfind(|argument| argument.to_string_lossy().starts_with("-Xmx"));
         assert_eq!(heap.unwrap(), "-Xmx1g", "the last one counts");

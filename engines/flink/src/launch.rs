@@ -54,9 +54,11 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let home = Home::find()?;
     let file = place.work_dir.join(cluster::FILE);
     let text = fs::read(&file).with_context(|| file.display().to_string())?;
-    let cluster: Cluster = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let cluster: Cluster =
+        serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
     let home = home.with(&cluster.additions);
-    let plugins = cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
+    let plugins =
+        cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
     let configuration = configuration(place, &cluster)?;
     let directory = place.work_dir.join("conf");
     // main() would look here for what the program's operators write to a relative path, and here it
@@ -146,7 +148,8 @@ fn memory(role: Role, cluster: &Cluster) -> Memory {
 /// cluster.
 fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, String>> {
     let of = |address: &str| {
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| anyhow!("{address:?} is no host:port"))?;
+        let (host, port) =
+            address.rsplit_once(':').ok_or_else(|| anyhow!("{address:?} is no host:port"))?;
         Ok::<_, anyhow::Error>((host.to_owned(), port.to_owned()))
     };
     let ((rpc_host, rpc_port), (rest_host, rest_port)) = (of(&place.rpc)?, of(&place.rest)?);
@@ -228,7 +231,8 @@ mod tests {
     use crate::settings::Settings;
 
     fn configured(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let given =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::read(&given, 2).unwrap();
         let cluster = Cluster {
             settings,
@@ -255,8 +259,10 @@ mod tests {
             (plain["rest.port"].as_str(), plain["high-availability.cluster-id"].as_str()),
             ("8081", "orders-3")
         );
-        let set =
-            configured(&[("execution.checkpointing.dir", "s3://bucket/x"), ("web.refresh-interval", "3000")]);
+        let set = configured(&[
+            ("execution.checkpointing.dir", "s3://bucket/x"),
+            ("web.refresh-interval", "3000"),
+        ]);
         assert_eq!(
             (set["execution.checkpointing.dir"].as_str(), set["web.refresh-interval"].as_str()),
             ("s3://bucket/x", "3000")

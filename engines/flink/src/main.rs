@@ -52,19 +52,29 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Setup(args) => setup::run(&args),
-        Command::Jobmanager(place) => launch::launch(Role::JobManager, &place).map(|never| match never {}),
-        Command::Taskmanager(place) => launch::launch(Role::TaskManager, &place).map(|never| match never {}),
+        Command::Jobmanager(place) => {
+            launch::launch(Role::JobManager, &place).map(|never| match never {})
+        }
+        Command::Taskmanager(place) => {
+            launch::launch(Role::TaskManager, &place).map(|never| match never {})
+        }
         Command::Rows { format } => launch::print_values(format).map(|never| match never {}),
         Command::Describe(config) => {
             served("describe", args.telemetry, args.network, Service::Describe(config))
         }
-        Command::Jobs(config) => served("jobs", args.telemetry, args.network, Service::Jobs(config)),
+        Command::Jobs(config) => {
+            served("jobs", args.telemetry, args.network, Service::Jobs(config))
+        }
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<jobs::Incomplete>() { cluster::INCOMPLETE_EXIT.into() } else { ExitCode::FAILURE }
+            if error.is::<jobs::Incomplete>() {
+                cluster::INCOMPLETE_EXIT.into()
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -98,7 +98,12 @@ impl Reader<'_> {
             None => fraction,
             Some(text) => match text.parse::<f64>() {
                 Ok(number) if (0.0..1.0).contains(&number) => number,
-                _ => return Err(BadMemory { key, why: format!("{text:?} is no number from 0 up to 1") }),
+                _ => {
+                    return Err(BadMemory {
+                        key,
+                        why: format!("{text:?} is no number from 0 up to 1"),
+                    });
+                }
             },
         };
         let min = self.size(&format!("{name}.min"))?.unwrap_or(min);
@@ -108,7 +113,10 @@ impl Reader<'_> {
 
     fn too_small(&self, name: &str, whole: u64, needed: u64) -> BadMemory {
         let (whole, needed) = (bytes::show(whole), bytes::show(needed));
-        BadMemory { key: self.key(name), why: format!("{whole} is too small: its parts need {needed}") }
+        BadMemory {
+            key: self.key(name),
+            why: format!("{whole} is too small: its parts need {needed}"),
+        }
     }
 
     fn overhead(&self) -> Result<Share, BadMemory> {
@@ -141,8 +149,9 @@ impl JobManagerMemory {
             (None, flink) => flink,
         };
         if let Some(flink) = flink {
-            let heap =
-                flink.checked_sub(off_heap).ok_or_else(|| reader.too_small("flink.size", flink, off_heap))?;
+            let heap = flink
+                .checked_sub(off_heap)
+                .ok_or_else(|| reader.too_small("flink.size", flink, off_heap))?;
             let process = flink + metaspace + overhead_beside(&overhead, flink + metaspace);
             return Ok(Self { process, heap, off_heap, metaspace });
         }
@@ -175,7 +184,8 @@ impl TaskManagerMemory {
         let whole = match (task_heap, managed, reader.size("flink.size")?) {
             // Both parts are named, so that the whole follows from them.
             (Some(task_heap), Some(managed), None) => {
-                let others = framework_heap + task_heap + framework_off_heap + task_off_heap + managed;
+                let others =
+                    framework_heap + task_heap + framework_off_heap + task_off_heap + managed;
                 let network = overhead_beside(&network_share, others);
                 Whole::Flink(others + network)
             }
@@ -183,7 +193,9 @@ impl TaskManagerMemory {
             _ => Whole::Process(or("process.size", 1728 * MIB)?),
         };
         let (name, flink, overhead) = match whole {
-            Whole::Flink(flink) => ("flink.size", flink, overhead_beside(&overhead_share, flink + metaspace)),
+            Whole::Flink(flink) => {
+                ("flink.size", flink, overhead_beside(&overhead_share, flink + metaspace))
+            }
             Whole::Process(process) => {
                 let overhead = overhead_share.of(process);
                 let others = metaspace + overhead;
@@ -284,13 +296,22 @@ mod tests {
         assert_eq!(by_default.task_heap / MIB, 352);
 
         let larger =
-            TaskManagerMemory::read(&settings(&[("taskmanager.memory.process.size", "4096m")])).unwrap();
-        assert_eq!((larger.overhead / MIB, larger.network / MIB, larger.managed / MIB), (409, 343, 1372));
+            TaskManagerMemory::read(&settings(&[("taskmanager.memory.process.size", "4096m")]))
+                .unwrap();
+        assert_eq!(
+            (larger.overhead / MIB, larger.network / MIB, larger.managed / MIB),
+            (409, 343, 1372)
+        );
 
-        let named =
-            [("taskmanager.memory.task.heap.size", "256m"), ("taskmanager.memory.managed.size", "128m")];
+        let named = [
+            ("taskmanager.memory.task.heap.size", "256m"),
+            ("taskmanager.memory.managed.size", "128m"),
+        ];
         let named = TaskManagerMemory::read(&settings(&named)).unwrap();
-        assert_eq!((named.task_heap / MIB, named.managed / MIB, named.network / MIB), (256, 128, 160));
+        assert_eq!(
+            (named.task_heap / MIB, named.managed / MIB, named.network / MIB),
+            (256, 128, 160)
+        );
     }
 
     #[test]
@@ -300,7 +321,10 @@ mod tests {
         assert_eq!(refused.key, "taskmanager.memory.process.size");
         assert!(refused.why.contains("600 MiB is too small"), "{}", refused.why);
         let odd = settings(&[("taskmanager.memory.network.fraction", "lots")]);
-        assert_eq!(TaskManagerMemory::read(&odd).unwrap_err().key, "taskmanager.memory.network.fraction");
+        assert_eq!(
+            TaskManagerMemory::read(&odd).unwrap_err().key,
+            "taskmanager.memory.network.fraction"
+        );
         let odd = settings(&[("jobmanager.memory.process.size", "1600 parsecs")]);
         assert!(JobManagerMemory::read(&odd).unwrap_err().why.contains("parsecs"));
     }

@@ -44,8 +44,14 @@ pub fn describe(json: &str, prints: bool) -> GraphDescription {
     for (number, node) in (0..).zip(plan.nodes) {
         let name = if node.r#type.is_empty() { node.contents.clone() } else { node.r#type };
         let detail = if name == node.contents { node.pact } else { node.contents };
-        description.vertices.push(Vertex { id: number, name, detail, parallelism: node.parallelism });
-        let from = node.predecessors.iter().filter_map(|of| numbers.get(&of.id.to_string()).copied());
+        description.vertices.push(Vertex {
+            id: number,
+            name,
+            detail,
+            parallelism: node.parallelism,
+        });
+        let from =
+            node.predecessors.iter().filter_map(|of| numbers.get(&of.id.to_string()).copied());
         description.edges.extend(from.map(|from| Edge { from, to: number }));
     }
     description

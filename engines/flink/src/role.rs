@@ -26,7 +26,9 @@ impl Role {
     #[must_use]
     pub fn class(self) -> &'static str {
         match self {
-            Self::JobManager => "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+            Self::JobManager => {
+                "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+            }
             Self::TaskManager => "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
             Self::Main => "io.mainspring.flink.Main",
         }

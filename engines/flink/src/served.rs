@@ -10,8 +10,12 @@ use tower::{Service, ServiceExt as _};
 /// The same routes, for bodies as they come from a connection.
 pub(crate) fn served(
     router: Router,
-) -> impl Service<Request<hyper::body::Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
+) -> impl Service<
+    Request<hyper::body::Incoming>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
 + Send
 + 'static {
     router.map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new))

@@ -37,14 +37,22 @@ impl Session {
     /// left for [`crate::settings::Settings`].
     pub fn take(settings: &mut BTreeMap<String, String>) -> Result<Self, Vec<BadSetting>> {
         let mut bad: Vec<BadSetting> = Vec::new();
-        for name in settings.keys().filter(|name| NOT_OURS.iter().any(|theirs| name.starts_with(theirs))) {
+        for name in
+            settings.keys().filter(|name| NOT_OURS.iter().any(|theirs| name.starts_with(theirs)))
+        {
             let why = "the session cluster is there already, with settings of its own";
             bad.push(BadSetting::Owned { name: name.clone(), why });
         }
-        let value = |name: &str, why: &str| BadSetting::Value { name: name.to_owned(), why: why.to_owned() };
+        let value = |name: &str, why: &str| BadSetting::Value {
+            name: name.to_owned(),
+            why: why.to_owned(),
+        };
         let host = settings.remove("rest.address").unwrap_or_default();
         if host.is_empty() {
-            bad.push(value("rest.address", "which session cluster? Name its REST API with -m HOST:PORT"));
+            bad.push(value(
+                "rest.address",
+                "which session cluster? Name its REST API with -m HOST:PORT",
+            ));
         }
         let port = settings.remove("rest.port").map_or(Ok(PORT), |text| text.parse());
         let port = port.unwrap_or_else(|_| {
@@ -80,7 +88,11 @@ mod tests {
 
     #[test]
     fn the_address_is_taken_and_the_programs_own_settings_are_left() {
-        let taken = take(&[("rest.address", "flink"), ("rest.port", "9"), ("state.backend.type", "rocksdb")]);
+        let taken = take(&[
+            ("rest.address", "flink"),
+            ("rest.port", "9"),
+            ("state.backend.type", "rocksdb"),
+        ]);
         assert_eq!(taken, Ok(("flink:9".to_owned(), vec!["state.backend.type".to_owned()])));
         assert_eq!(take(&[("rest.address", "flink")]), Ok(("flink:8081".to_owned(), vec![])));
     }

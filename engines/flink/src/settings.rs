@@ -141,26 +141,33 @@ impl Settings {
 
     /// Reads all settings, or says what is wrong with each of the bad ones. `parallelism` is that
     /// of the program, 0 for Flink's default.
-    pub fn read(given: &BTreeMap<String, String>, parallelism: u32) -> Result<Self, Vec<BadSetting>> {
+    pub fn read(
+        given: &BTreeMap<String, String>,
+        parallelism: u32,
+    ) -> Result<Self, Vec<BadSetting>> {
         let mut bad: Vec<BadSetting> = given.keys().filter_map(|name| refuse(name)).collect();
-        let mut number = |name: &str, default: u32, max: u32| match given.get(name).map(|text| text.parse()) {
-            None => default,
-            Some(Ok(number)) if (1..=max).contains(&number) => number,
-            Some(_) => {
-                bad.push(BadSetting::Value {
-                    name: name.to_owned(),
-                    why: format!("a number from 1 to {max}"),
-                });
-                default
-            }
-        };
-        let asked = if parallelism > 0 { parallelism } else { number("parallelism.default", 1, 32_768) };
+        let mut number =
+            |name: &str, default: u32, max: u32| match given.get(name).map(|text| text.parse()) {
+                None => default,
+                Some(Ok(number)) if (1..=max).contains(&number) => number,
+                Some(_) => {
+                    bad.push(BadSetting::Value {
+                        name: name.to_owned(),
+                        why: format!("a number from 1 to {max}"),
+                    });
+                    default
+                }
+            };
+        let asked =
+            if parallelism > 0 { parallelism } else { number("parallelism.default", 1, 32_768) };
         let slots = number("taskmanager.numberOfTaskSlots", asked.clamp(4, 16), 1024);
-        let taskmanagers = number("flink.taskmanagers", asked.div_ceil(slots).max(1), MAX_TASKMANAGERS);
+        let taskmanagers =
+            number("flink.taskmanagers", asked.div_ceil(slots).max(1), MAX_TASKMANAGERS);
         let taskmanagers_within = number("flink.taskmanagers.within", 100, 3600);
         let jobmanager = JobManagerMemory::read(given);
         let taskmanager = TaskManagerMemory::read(given);
-        let heap = given.get("flink.main.heap").map_or(Ok(512 << 20), |text| crate::bytes::parse(text));
+        let heap =
+            given.get("flink.main.heap").map_or(Ok(512 << 20), |text| crate::bytes::parse(text));
         let main_heap = heap.unwrap_or_else(|why| {
             bad.push(BadSetting::Value { name: "flink.main.heap".to_owned(), why });
             0
@@ -207,7 +214,8 @@ fn refuse(name: &str) -> Option<BadSetting> {
                    and, for main(), .client";
         return Some(BadSetting::Owned { name: name.to_owned(), why });
     }
-    let is_ours = name.starts_with("flink.") && !NOT_OURS.iter().any(|theirs| name.starts_with(theirs));
+    let is_ours =
+        name.starts_with("flink.") && !NOT_OURS.iter().any(|theirs| name.starts_with(theirs));
     (is_ours && !OURS.contains(&name)).then(|| BadSetting::Unknown(name.to_owned()))
 }
 
@@ -216,7 +224,8 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)], parallelism: u32) -> Result<Settings, Vec<BadSetting>> {
-        let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let given =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         Settings::read(&given, parallelism)
     }
 
@@ -231,7 +240,11 @@ mod tests {
             (&[("flink.taskmanagers", "2")], 0, (4, 2)),
         ] {
             let settings = read(pairs, parallelism).unwrap();
-            assert_eq!((settings.slots, settings.taskmanagers), expected, "{pairs:?} {parallelism}");
+            assert_eq!(
+                (settings.slots, settings.taskmanagers),
+                expected,
+                "{pairs:?} {parallelism}"
+            );
         }
     }
 
@@ -247,7 +260,10 @@ mod tests {
     #[test]
     fn a_job_waits_longer_than_its_taskmanagers_may_take() {
         let patience = |pairs: &[(&str, &str)]| read(pairs, 1).unwrap().slot_patience();
-        assert_eq!((patience(&[]), patience(&[("flink.taskmanagers.within", "2000")])), (300, 2060));
+        assert_eq!(
+            (patience(&[]), patience(&[("flink.taskmanagers.within", "2000")])),
+            (300, 2060)
+        );
     }
 
     #[test]
@@ -308,7 +324,11 @@ mod tests {
 
     #[test]
     fn our_own_settings_do_not_reach_flink() {
-        let settings = read(&[("flink.taskmanagers", "2"), ("state.backend.type", "rocksdb")], 3).unwrap();
-        assert_eq!(settings.flink.keys().collect::<Vec<_>>(), ["parallelism.default", "state.backend.type"]);
+        let settings =
+            read(&[("flink.taskmanagers", "2"), ("state.backend.type", "rocksdb")], 3).unwrap();
+        assert_eq!(
+            settings.flink.keys().collect::<Vec<_>>(),
+            ["parallelism.default", "state.backend.type"]
+        );
     }
 }

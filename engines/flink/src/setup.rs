@@ -70,7 +70,11 @@ fn missing() -> anyhow::Result<Vec<String>> {
     };
     let place = home::place(&java)?;
     let home = Home::open(&place, &java);
-    Ok(home.err().map(|_| format!("Flink's libraries in {}", place.display())).into_iter().collect())
+    Ok(home
+        .err()
+        .map(|_| format!("Flink's libraries in {}", place.display()))
+        .into_iter()
+        .collect())
 }
 
 fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
@@ -79,7 +83,8 @@ fn set_up(args: &Args) -> anyhow::Result<ExitCode> {
     if Home::open(&place, &java).is_ok() {
         return complete(&place);
     }
-    let parent = place.parent().context("the Flink home has no parent directory; name another one")?;
+    let parent =
+        place.parent().context("the Flink home has no parent directory; name another one")?;
     fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
     let _lock = lock(&place)?;
     if Home::open(&place, &java).is_err() {
@@ -122,7 +127,9 @@ fn make(place: &Path, java: &JavaHome, args: &Args) -> anyhow::Result<()> {
     if !args.no_archives
         && let Err(error) = archives::make(place, java)
     {
-        eprintln!("flink {FLINK_VERSION}: no class-data archives, JVMs will start slower: {error:#}");
+        eprintln!(
+            "flink {FLINK_VERSION}: no class-data archives, JVMs will start slower: {error:#}"
+        );
     }
     // Only a home that would survive a power cut is called complete.
     disk::sync_file_system(place).with_context(|| place.display().to_string())?;

@@ -55,7 +55,9 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
     ),
     (
         "META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader",
-        include_str!("../java/resources/META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader"),
+        include_str!(
+            "../java/resources/META-INF/services/org.apache.flink.runtime.rpc.RpcSystemLoader"
+        ),
     ),
 ];
 

@@ -52,8 +52,10 @@ impl ClusterArgs {
 
     /// The fence of everything that this cluster reports.
     pub fn fence(&self) -> IncarnationFence {
-        let application =
-            ApplicationRef { id: self.application.clone(), generation: Generation(self.generation) };
+        let application = ApplicationRef {
+            id: self.application.clone(),
+            generation: Generation(self.generation),
+        };
         IncarnationFence { application, incarnation: Incarnation(self.incarnation) }
     }
 }

@@ -12,8 +12,9 @@ use chassis::tasks::{Feed, fed};
 use futures::Stream;
 use proto::engine::jobs_service_server::{JobsService, JobsServiceServer};
 use proto::engine::{
-    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, EngineJobState, JobStatus, SavepointRequest,
-    SavepointResponse, SavepointState, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse,
+    AdoptRequest, AdoptResponse, CancelRequest, CancelResponse, EngineJobState, JobStatus,
+    SavepointRequest, SavepointResponse, SavepointState, SubmitRequest, SubmitResponse,
+    WatchRequest, WatchResponse,
 };
 use proto::{EpochFence, Incarnation, JobId};
 use tonic::service::Routes;
@@ -49,7 +50,8 @@ impl<C: Cluster> Service<C> {
     async fn take_over(&self, request: AdoptRequest) -> Result<Vec<JobStatus>, Refusal> {
         let (cluster, orders) = (&self.0, self.0.orders());
         let fence: EpochFence = request.fence.try_into()?;
-        let submitted = request.submitted_job_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+        let submitted =
+            request.submitted_job_ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
         orders.may_adopt(&fence, Incarnation(request.incarnation))?;
         if !cluster.leads(&fence).await? {
             return Err(NotTaken::NotLeader(fence.epoch).into());
@@ -102,12 +104,18 @@ type Watched = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>
 impl<C: Cluster> JobsService for Service<C> {
     type WatchStream = Watched;
 
-    async fn adopt(&self, request: Request<AdoptRequest>) -> Result<Response<AdoptResponse>, Status> {
+    async fn adopt(
+        &self,
+        request: Request<AdoptRequest>,
+    ) -> Result<Response<AdoptResponse>, Status> {
         let jobs = self.take_over(request.into_inner()).await?;
         Ok(Response::new(AdoptResponse { jobs }))
     }
 
-    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+    async fn submit(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<Response<SubmitResponse>, Status> {
         let already_known = self.start(request.into_inner()).await?;
         Ok(Response::new(SubmitResponse { already_known }))
     }
@@ -115,11 +123,15 @@ impl<C: Cluster> JobsService for Service<C> {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Watched>, Status> {
         let fence = self.obeyed(request.into_inner().fence)?;
         let cluster = self.0.clone();
-        let changes = fed("watch of jobs", QUEUE, |feed| async move { report(cluster, fence, &feed).await });
+        let changes =
+            fed("watch of jobs", QUEUE, |feed| async move { report(cluster, fence, &feed).await });
         Ok(Response::new(Box::pin(changes)))
     }
 
-    async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+    async fn cancel(
+        &self,
+        request: Request<CancelRequest>,
+    ) -> Result<Response<CancelResponse>, Status> {
         self.end(request.into_inner()).await?;
         Ok(Response::new(CancelResponse {}))
     }
@@ -138,7 +150,11 @@ impl<C: Cluster> JobsService for Service<C> {
 }
 
 /// Sends the present statuses and every change of them, until another leader takes over.
-async fn report<C: Cluster>(cluster: C, fence: EpochFence, feed: &Feed<WatchResponse>) -> Result<(), Status> {
+async fn report<C: Cluster>(
+    cluster: C,
+    fence: EpochFence,
+    feed: &Feed<WatchResponse>,
+) -> Result<(), Status> {
     let mut changes = cluster.orders().changes();
     let mut sent: BTreeMap<String, JobStatus> = BTreeMap::new();
     loop {

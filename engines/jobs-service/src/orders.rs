@@ -89,7 +89,10 @@ impl Orders {
     pub fn check(&self, fence: &EpochFence) -> Result<(), NotTaken> {
         let own = &self.0.fence.application;
         if fence.application != *own {
-            return Err(NotTaken::NotHere { ours: own.to_string(), theirs: fence.application.to_string() });
+            return Err(NotTaken::NotHere {
+                ours: own.to_string(),
+                theirs: fence.application.to_string(),
+            });
         }
         self.not_superseded(fence.epoch)?;
         match self.epoch() {
@@ -132,7 +135,10 @@ mod tests {
     }
 
     fn orders() -> Orders {
-        Orders::new(IncarnationFence { application: application("orders"), incarnation: Incarnation(5) })
+        Orders::new(IncarnationFence {
+            application: application("orders"),
+            incarnation: Incarnation(5),
+        })
     }
 
     fn leader(id: &str, epoch: u64) -> EpochFence {
@@ -150,7 +156,10 @@ mod tests {
         orders.adopt(Epoch(4)).unwrap();
         let superseded = NotTaken::Superseded { ours: Epoch(4), theirs: Epoch(3) };
         assert_eq!(orders.adopt(Epoch(3)).as_ref(), Err(&superseded));
-        assert_eq!(orders.may_adopt(&leader("orders", 3), Incarnation(5)).as_ref(), Err(&superseded));
+        assert_eq!(
+            orders.may_adopt(&leader("orders", 3), Incarnation(5)).as_ref(),
+            Err(&superseded)
+        );
         assert_eq!(orders.check(&leader("orders", 3)), Err(superseded));
     }
 

@@ -16,17 +16,22 @@ const USAGE: &str = "usage: delays [--year YEAR] [--column dep_delay|arr_delay] 
 impl Arguments {
     /// Reads the arguments, or says which one is wrong.
     pub(crate) fn parse(given: &[String]) -> Result<Self, String> {
-        let mut arguments =
-            Self { year: 2013, column: "dep_delay".to_owned(), file: "flights-2013-01.csv".to_owned() };
+        let mut arguments = Self {
+            year: 2013,
+            column: "dep_delay".to_owned(),
+            file: "flights-2013-01.csv".to_owned(),
+        };
         let mut file = None;
         let mut given = given.iter();
         while let Some(argument) = given.next() {
-            let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+            let mut value =
+                || given.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
             match argument.as_str() {
                 "--year" => {
                     let year = value()?;
-                    arguments.year =
-                        year.parse().map_err(|_| format!("--year {year:?} is not a year\n{USAGE}"))?;
+                    arguments.year = year
+                        .parse()
+                        .map_err(|_| format!("--year {year:?} is not a year\n{USAGE}"))?;
                 }
                 "--column" => arguments.column = value()?.clone(),
                 option if option.starts_with('-') => {

@@ -14,7 +14,9 @@ use arguments::Arguments;
 use mainspring_sdk::datafusion::dataframe::DataFrame;
 use mainspring_sdk::datafusion::error::Result;
 use mainspring_sdk::datafusion::functions_aggregate::expr_fn::{avg, count, sum};
-use mainspring_sdk::datafusion::prelude::{CsvReadOptions, ParquetReadOptions, col, lit, round, when};
+use mainspring_sdk::datafusion::prelude::{
+    CsvReadOptions, ParquetReadOptions, col, lit, round, when,
+};
 use mainspring_sdk::{ApplicationRunner, BoxError, Environment, Job, MainResult};
 
 /// A flight that left or arrived more minutes late than this counts as late.
@@ -36,9 +38,13 @@ async fn delays(env: Environment) -> MainResult {
 
     let flights = env.session().read_csv(path, CsvReadOptions::new()).await?;
     if !flights.schema().has_column_with_unqualified_name(&column) {
-        return Err(format!("no column {column:?} in {file}; delays are in dep_delay and arr_delay").into());
+        return Err(format!(
+            "no column {column:?} in {file}; delays are in dep_delay and arr_delay"
+        )
+        .into());
     }
-    let clean = env.execute("clean", Job::parquet(cleaned(flights, year, &column)?, "clean/")).await?;
+    let clean =
+        env.execute("clean", Job::parquet(cleaned(flights, year, &column)?, "clean/")).await?;
     if clean.rows_out() == 0 {
         return Err(format!("{file} holds no flight of {year}").into());
     }

@@ -36,7 +36,11 @@ fn it_prints_the_answer_and_says_on_stderr_that_it_runs_by_hand() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{stderr}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected(&["--column", column]));
-        assert_eq!(stderr.lines().filter(|line| line.contains("started by hand")).count(), 1, "{stderr}");
+        assert_eq!(
+            stderr.lines().filter(|line| line.contains("started by hand")).count(),
+            1,
+            "{stderr}"
+        );
     }
 }
 
@@ -49,8 +53,10 @@ fn two_runs_do_not_share_an_output() {
         let outputs = directory.path().join("outputs").join(run);
         let announced = std::fs::read_to_string(outputs.join("announced.txt")).unwrap();
         assert_eq!(announced.lines().count(), 1);
-        let mut parts: Vec<_> =
-            std::fs::read_dir(outputs.join("clean")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut parts: Vec<_> = std::fs::read_dir(outputs.join("clean"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         parts.sort();
         assert_eq!(parts.len(), 2, "{parts:?}");
         assert_eq!(parts.remove(0), "_SUCCESS");

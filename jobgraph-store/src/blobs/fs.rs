@@ -45,8 +45,9 @@ impl FsBlobs {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(about(&error)),
             _ => disk::make_directories(&beside, 0o700).map_err(|error| about(&error))?,
         }
-        let service =
-            services::Fs::default().root(&root.to_string_lossy()).atomic_write_dir(&beside.to_string_lossy());
+        let service = services::Fs::default()
+            .root(&root.to_string_lossy())
+            .atomic_write_dir(&beside.to_string_lossy());
         let operator = Operator::new(service).map_err(|error| failed(&error))?;
         Ok(Self {
             operator,
@@ -90,8 +91,8 @@ impl Blobs for FsBlobs {
         let path = path(digest);
         let writer = self.operator.writer(&path).await.map_err(|error| failed(&error))?;
         let directory = self.root.join(&path[..2]);
-        let number =
-            usize::from_str_radix(&path[..2], 16).expect("a digest in hex begins with two hex digits");
+        let number = usize::from_str_radix(&path[..2], 16)
+            .expect("a digest in hex begins with two hex digits");
         let (root, durable) = (self.root.clone(), self.durable.clone());
         Ok(Box::new(FsWriter { writer, root, directory, number, durable }))
     }
@@ -220,7 +221,10 @@ mod tests {
         assert_eq!(disk::watched::syncs_of(&directory), 1, "the payload's name");
         assert_eq!(disk::watched::syncs_of(&root), opened + 1, "its directory's name");
         assert_eq!(put(b"bytes").await, directory);
-        assert_eq!((disk::watched::syncs_of(&directory), disk::watched::syncs_of(&root)), (2, opened + 1));
+        assert_eq!(
+            (disk::watched::syncs_of(&directory), disk::watched::syncs_of(&root)),
+            (2, opened + 1)
+        );
         // An earlier process has made this directory and may not have made its name durable.
         let again = FsBlobs::open(&root).unwrap();
         let opened = disk::watched::syncs_of(&root);

@@ -116,7 +116,11 @@ struct Reading {
 }
 
 impl Reading {
-    async fn next(&mut self, verified: &Verified, digest: Digest) -> Result<Option<Bytes>, BlobError> {
+    async fn next(
+        &mut self,
+        verified: &Verified,
+        digest: Digest,
+    ) -> Result<Option<Bytes>, BlobError> {
         while !self.ended {
             let ready = match self.parts.try_next().await? {
                 Some(part) => {

@@ -46,14 +46,16 @@ async fn damage_is_named_file_by_file_and_a_lost_record_is_no_new_one() {
     let [_, payloads] = look(state.path()).await;
     let said = payloads.unwrap().unwrap_err();
     assert!(
-        said.contains("of 2 payloads (16 bytes) 1 are damaged") && said.contains(&*damaged.to_string_lossy()),
+        said.contains("of 2 payloads (16 bytes) 1 are damaged")
+            && said.contains(&*damaged.to_string_lossy()),
         "{said}"
     );
     fs::write(state.path().join(RECORD), b"").unwrap();
     let [record, _] = look(state.path()).await;
     let said = record.unwrap().unwrap_err();
     assert!(
-        said.contains("record.redb is damaged: it is empty") && said.contains("restore it from a copy"),
+        said.contains("record.redb is damaged: it is empty")
+            && said.contains("restore it from a copy"),
         "{said}"
     );
     fs::remove_file(state.path().join(RECORD)).unwrap();

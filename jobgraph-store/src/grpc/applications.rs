@@ -23,8 +23,11 @@ fn id(text: &str) -> Result<ApplicationId, Status> {
 }
 
 fn time(name: &str, time: Option<prost_types::Timestamp>) -> Result<Option<SystemTime>, Status> {
-    let malformed =
-        || Status::from(Refusal::RequestInvalid(format!("{name} is no time that this machine can count")));
+    let malformed = || {
+        Status::from(Refusal::RequestInvalid(format!(
+            "{name} is no time that this machine can count"
+        )))
+    };
     time.map(|time| SystemTime::try_from(time).map_err(|_| malformed())).transpose()
 }
 
@@ -41,12 +44,18 @@ impl ApplicationsService for Wire {
         let mut request = request.into_inner();
         // The run is part of this call's trace, unless the request names another trace.
         let (trace, here) = (trace::current_trace_id(), trace::current_traceparent());
-        if request.traceparent.is_empty() || trace.is_some_and(|id| request.traceparent.contains(&id)) {
+        if request.traceparent.is_empty()
+            || trace.is_some_and(|id| request.traceparent.contains(&id))
+        {
             request.traceparent = here.unwrap_or(request.traceparent);
         }
         let submitted = self.0.submit(request).await?;
         let crate::service::Submitted { application, accepted_earlier, existing } = submitted;
-        Ok(Response::new(api::SubmitResponse { application: Some(application), accepted_earlier, existing }))
+        Ok(Response::new(api::SubmitResponse {
+            application: Some(application),
+            accepted_earlier,
+            existing,
+        }))
     }
 
     async fn get(&self, request: Request<api::GetRequest>) -> Answer<api::GetResponse> {
@@ -59,7 +68,8 @@ impl ApplicationsService for Wire {
     async fn list(&self, request: Request<api::ListRequest>) -> Answer<api::ListResponse> {
         require_deployment(&request)?;
         let request = request.into_inner();
-        let phases = request.phases.iter().map(|phase| known("phases", *phase)).collect::<Result<_, _>>()?;
+        let phases =
+            request.phases.iter().map(|phase| known("phases", *phase)).collect::<Result<_, _>>()?;
         let since = time("since", request.since)?;
         let application = match request.application_id.as_str() {
             "" => None,
@@ -68,7 +78,8 @@ impl ApplicationsService for Wire {
         let api::ListRequest { labels, latest_only, .. } = request;
         let filter = Filter { labels, phases, since, latest_only, application };
         let page = self.0.list(&filter, request.page_size as usize, &request.page_token).await?;
-        let (applications, next_page_token, revision) = (page.applications, page.next, page.revision);
+        let (applications, next_page_token, revision) =
+            (page.applications, page.next, page.revision);
         Ok(Response::new(api::ListResponse { applications, next_page_token, revision }))
     }
 
@@ -81,19 +92,24 @@ impl ApplicationsService for Wire {
             "" => None,
             text => Some((id(text)?, request.generation)),
         };
-        let snapshot = if request.snapshot_unclean_only { Snapshot::Unclean } else { Snapshot::Whole };
+        let snapshot =
+            if request.snapshot_unclean_only { Snapshot::Unclean } else { Snapshot::Whole };
         let items = self.0.watch(one, snapshot, request.after_revision).await?;
         Ok(Response::new(answers(items, |item| {
             let item = match item {
-                WatchItem::Application(application) => watch_response::Item::Application(*application),
+                WatchItem::Application(application) => {
+                    watch_response::Item::Application(*application)
+                }
                 WatchItem::SnapshotEnd(revision) => {
                     watch_response::Item::SnapshotEnd(api::SnapshotEnd { revision })
                 }
                 WatchItem::Bookmark(bookmark) => watch_response::Item::Bookmark(bookmark),
-                WatchItem::Forgotten(application) => watch_response::Item::Forgotten(api::Forgotten {
-                    application_id: application.id.to_string(),
-                    generation: application.generation.get(),
-                }),
+                WatchItem::Forgotten(application) => {
+                    watch_response::Item::Forgotten(api::Forgotten {
+                        application_id: application.id.to_string(),
+                        generation: application.generation.get(),
+                    })
+                }
             };
             api::WatchResponse { item: Some(item) }
         })))
@@ -103,18 +119,26 @@ impl ApplicationsService for Wire {
         require_deployment(&request)?;
         let request = request.into_inner();
         let wanted = known("wait_for", request.wait_for)?;
-        let malformed = || Status::from(Refusal::RequestInvalid("timeout has to be 0 or longer".into()));
-        let at_most = request.timeout.map(Duration::try_from).transpose().map_err(|_| malformed())?;
+        let malformed =
+            || Status::from(Refusal::RequestInvalid("timeout has to be 0 or longer".into()));
+        let at_most =
+            request.timeout.map(Duration::try_from).transpose().map_err(|_| malformed())?;
         let id = id(&request.application_id)?;
-        let wait =
-            self.0.wait(&id, request.generation, wanted, &request.job_name, at_most.unwrap_or_default());
+        let wait = self.0.wait(
+            &id,
+            request.generation,
+            wanted,
+            &request.job_name,
+            at_most.unwrap_or_default(),
+        );
         let (application, met) = wait.await?;
         Ok(Response::new(api::WaitResponse { application: Some(application), met }))
     }
 
     async fn cancel(&self, request: Request<api::CancelRequest>) -> Answer<api::CancelResponse> {
         require_deployment(&request)?;
-        let api::CancelRequest { application_id, generation, reason, requested_by } = request.into_inner();
+        let api::CancelRequest { application_id, generation, reason, requested_by } =
+            request.into_inner();
         let (application, requested_earlier) =
             self.0.cancel(&id(&application_id)?, generation, &reason, &requested_by).await?;
         Ok(Response::new(api::CancelResponse { application: Some(application), requested_earlier }))
@@ -135,8 +159,10 @@ impl ApplicationsService for Wire {
             format: request.format,
             ..Default::default()
         };
-        let (application, accepted_earlier) =
-            self.0.ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish).await?;
+        let (application, accepted_earlier) = self
+            .0
+            .ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish)
+            .await?;
         let application = Some(application);
         Ok(Response::new(api::RequestSavepointResponse { application, accepted_earlier }))
     }
@@ -154,15 +180,19 @@ impl ApplicationsService for Wire {
             format: request.format,
             ..Default::default()
         };
-        let (application, accepted_earlier) =
-            self.0.ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish).await?;
+        let (application, accepted_earlier) = self
+            .0
+            .ask_for_savepoints(&id(&request.application_id)?, request.generation, &wish)
+            .await?;
         Ok(Response::new(api::StopResponse { application: Some(application), accepted_earlier }))
     }
 
     async fn abandon(&self, request: Request<api::AbandonRequest>) -> Answer<api::AbandonResponse> {
         require_deployment(&request)?;
-        let api::AbandonRequest { application_id, generation, reason, requested_by } = request.into_inner();
-        let application = self.0.abandon(&id(&application_id)?, generation, &reason, &requested_by).await?;
+        let api::AbandonRequest { application_id, generation, reason, requested_by } =
+            request.into_inner();
+        let application =
+            self.0.abandon(&id(&application_id)?, generation, &reason, &requested_by).await?;
         Ok(Response::new(api::AbandonResponse { application: Some(application) }))
     }
 
@@ -185,13 +215,17 @@ impl ApplicationsService for Wire {
         require_deployment(&request)?;
         let request = request.into_inner();
         let id = id(&request.application_id)?;
-        let events = self.0.events(&id, request.generation, request.after_event_id, request.follow).await?;
+        let events =
+            self.0.events(&id, request.generation, request.after_event_id, request.follow).await?;
         Ok(Response::new(answers(events, |event| api::EventsResponse { event: Some(event) })))
     }
 
     type ReadLogsStream = Answers<api::ReadLogsResponse>;
 
-    async fn read_logs(&self, request: Request<api::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+    async fn read_logs(
+        &self,
+        request: Request<api::ReadLogsRequest>,
+    ) -> Answer<Self::ReadLogsStream> {
         require_deployment(&request)?;
         let request = request.into_inner();
         let filter = LogFilter {
@@ -209,15 +243,22 @@ impl ApplicationsService for Wire {
 
     type ReadResultStream = Answers<api::ReadResultResponse>;
 
-    async fn read_result(&self, request: Request<api::ReadResultRequest>) -> Answer<Self::ReadResultStream> {
+    async fn read_result(
+        &self,
+        request: Request<api::ReadResultRequest>,
+    ) -> Answer<Self::ReadResultStream> {
         require_deployment(&request)?;
         let request = request.into_inner();
-        let rows = self.0.result(&id(&request.application_id)?, request.generation, &request.job).await?;
+        let rows =
+            self.0.result(&id(&request.application_id)?, request.generation, &request.job).await?;
         let rows = futures::TryStreamExt::map_err(rows, Error::from);
         Ok(Response::new(answers(rows, |data| api::ReadResultResponse { data })))
     }
 
-    async fn get_graph(&self, request: Request<api::GetGraphRequest>) -> Answer<api::GetGraphResponse> {
+    async fn get_graph(
+        &self,
+        request: Request<api::GetGraphRequest>,
+    ) -> Answer<api::GetGraphResponse> {
         require_deployment(&request)?;
         let request = request.into_inner();
         let (job, description) =
@@ -225,7 +266,10 @@ impl ApplicationsService for Wire {
         Ok(Response::new(api::GetGraphResponse { job: Some(job), description: Some(description) }))
     }
 
-    async fn get_version(&self, request: Request<api::GetVersionRequest>) -> Answer<api::GetVersionResponse> {
+    async fn get_version(
+        &self,
+        request: Request<api::GetVersionRequest>,
+    ) -> Answer<api::GetVersionResponse> {
         require_deployment(&request)?;
         let (version, build, protocol) =
             (env!("CARGO_PKG_VERSION").into(), crate::build().into(), proto::PROTOCOL);

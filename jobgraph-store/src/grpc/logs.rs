@@ -34,10 +34,15 @@ impl LogService for Wire {
         let answers = fed("output", ROOM, |feed| async move {
             let Some(first) = requests.message().await? else { return Ok(()) };
             let Some(source) = &first.source else {
-                return Err(Refusal::RequestInvalid("the first message has to name its source".into()).into());
+                return Err(Refusal::RequestInvalid(
+                    "the first message has to name its source".into(),
+                )
+                .into());
             };
-            let application: Result<ApplicationRef, InvalidId> = source.application.clone().try_into();
-            let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+            let application: Result<ApplicationRef, InvalidId> =
+                source.application.clone().try_into();
+            let application =
+                application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
             may_bring(&caller, &application, &source.role)?;
             let (appender, offset) = service.append_logs(&application, source).await?;
             let mut taking = Taking(Some(appender));

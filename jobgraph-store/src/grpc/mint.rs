@@ -23,10 +23,16 @@ impl Mint {
         let (application, generation) = named(&fence.application);
         let number = fence.epoch.get();
         let owner = |kept| {
-            self.mint(&Principal::Owner { application: application.clone(), generation, kept, number })
+            self.mint(&Principal::Owner {
+                application: application.clone(),
+                generation,
+                kept,
+                number,
+            })
         };
         let (main_tether, describe_tether) = (owner(Kept::Main), owner(Kept::Describe));
-        let attempt = Principal::Attempt { application: application.clone(), generation, epoch: number };
+        let attempt =
+            Principal::Attempt { application: application.clone(), generation, epoch: number };
         let jobs = match incarnation {
             Incarnation(0) => String::new(),
             incarnation => self.for_jobs(&fence.application, incarnation),
@@ -41,7 +47,11 @@ impl Mint {
     }
 
     /// The token that opens `JobsService` of a cluster.
-    pub(super) fn for_jobs(&self, application: &ApplicationRef, incarnation: Incarnation) -> String {
+    pub(super) fn for_jobs(
+        &self,
+        application: &ApplicationRef,
+        incarnation: Incarnation,
+    ) -> String {
         let (application, generation) = named(application);
         self.mint(&Principal::Jobs { application, generation, incarnation: incarnation.get() })
     }

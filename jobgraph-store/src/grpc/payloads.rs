@@ -29,11 +29,15 @@ impl PayloadService for Wire {
         let mut parts = request.into_inner();
         let first = parts.message().await?.and_then(|first| first.part);
         let Some(Part::Header(header)) = first else {
-            return Err(Refusal::RequestInvalid("the first message has to be the header".into()).into());
+            return Err(
+                Refusal::RequestInvalid("the first message has to be the header".into()).into()
+            );
         };
         let chunks = parts.map(|part| match part?.part {
             Some(Part::Chunk(chunk)) => Ok(chunk),
-            _ => Err(Refusal::RequestInvalid("after the header only chunks may come".into()).into()),
+            _ => {
+                Err(Refusal::RequestInvalid("after the header only chunks may come".into()).into())
+            }
         });
         let found = self
             .0
@@ -78,8 +82,12 @@ impl PayloadService for Wire {
         &self,
         request: Request<jobgraph::StatPayloadsRequest>,
     ) -> Answer<jobgraph::StatPayloadsResponse> {
-        let digests =
-            request.into_inner().digests.iter().map(|text| digest(text)).collect::<Result<Vec<_>, _>>()?;
+        let digests = request
+            .into_inner()
+            .digests
+            .iter()
+            .map(|text| digest(text))
+            .collect::<Result<Vec<_>, _>>()?;
         let present = self.0.stat_payloads(&digests).await?.iter().map(Digest::to_string).collect();
         Ok(Response::new(jobgraph::StatPayloadsResponse { present }))
     }

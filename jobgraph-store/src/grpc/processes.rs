@@ -18,8 +18,8 @@ impl ProcessService for Wire {
     ) -> Answer<jobgraph::PutProcessResponse> {
         require_deployment(&request)?;
         let jobgraph::PutProcessRequest { process, epoch } = request.into_inner();
-        let process =
-            process.ok_or_else(|| Status::from(Refusal::RequestInvalid("process is not set".into())))?;
+        let process = process
+            .ok_or_else(|| Status::from(Refusal::RequestInvalid("process is not set".into())))?;
         let application: Result<ApplicationRef, InvalidId> = process.application.clone().try_into();
         let application = application.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
         let fence = (epoch > 0).then_some(EpochFence { application, epoch: Epoch(epoch) });

@@ -5,7 +5,9 @@ use ::record::{ApplicationEnd, Confirmed, Holder, MainEnd, MainExit, Record, Sta
 use chassis::server::{check_own, principal, require_incarnation, require_own};
 use futures::StreamExt as _;
 use proto::jobgraph::record_service_server::RecordService;
-use proto::{EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph};
+use proto::{
+    EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answers, Wire};
@@ -67,7 +69,8 @@ impl RecordService for Wire {
         let application = valid(request.get_ref().application.clone().try_into())?;
         require_own(&request, &application)?;
         let records = Record::watch(&self.0, &application).await?;
-        let answers = records.map(|record| Ok(jobgraph::WatchRecordResponse { record: Some(record?) }));
+        let answers =
+            records.map(|record| Ok(jobgraph::WatchRecordResponse { record: Some(record?) }));
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -134,8 +137,14 @@ impl RecordService for Wire {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
         if request.ended {
-            let jobgraph::RecordMainRequest { exit_code, signal, signal_sender, stderr_tail, kills, .. } =
-                request;
+            let jobgraph::RecordMainRequest {
+                exit_code,
+                signal,
+                signal_sender,
+                stderr_tail,
+                kills,
+                ..
+            } = request;
             let exit = MainExit { code: exit_code, signal, signal_sender };
             self.0.main_ended(&fence, MainEnd { exit, stderr_tail, kills }).await?;
         } else {
@@ -167,7 +176,8 @@ impl RecordService for Wire {
         request: Request<jobgraph::RecordJobSubmittedRequest>,
     ) -> Answer<jobgraph::RecordJobSubmittedResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let jobgraph::RecordJobSubmittedRequest { job_id: id, incarnation, .. } = request.into_inner();
+        let jobgraph::RecordJobSubmittedRequest { job_id: id, incarnation, .. } =
+            request.into_inner();
         self.0.job_submitted(&fence, job_id(&id)?, Incarnation(incarnation)).await?;
         Ok(Response::new(jobgraph::RecordJobSubmittedResponse {}))
     }
@@ -211,7 +221,8 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::RemoveCheckpointResponse> {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
-        let jobgraph::RemoveCheckpointRequest { job_id: id, checkpoint_id, .. } = request.into_inner();
+        let jobgraph::RemoveCheckpointRequest { job_id: id, checkpoint_id, .. } =
+            request.into_inner();
         self.0.remove_checkpoint(&fence, job_id(&id)?, checkpoint_id).await?;
         Ok(Response::new(jobgraph::RemoveCheckpointResponse {}))
     }
@@ -282,12 +293,22 @@ impl RecordService for Wire {
         request: Request<jobgraph::RecordApplicationEndRequest>,
     ) -> Answer<jobgraph::RecordApplicationEndResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let jobgraph::RecordApplicationEndRequest { outcome, reason, message, desired_revision, .. } =
-            request.into_inner();
+        let jobgraph::RecordApplicationEndRequest {
+            outcome,
+            reason,
+            message,
+            desired_revision,
+            ..
+        } = request.into_inner();
         let outcome = api::Outcome::try_from(outcome).unwrap_or_default();
         let end = ApplicationEnd { outcome, reason, message };
-        let ApplicationEnd { outcome, reason, message } = self.0.end(&fence, end, desired_revision).await?;
-        Ok(Response::new(jobgraph::RecordApplicationEndResponse { outcome: outcome.into(), reason, message }))
+        let ApplicationEnd { outcome, reason, message } =
+            self.0.end(&fence, end, desired_revision).await?;
+        Ok(Response::new(jobgraph::RecordApplicationEndResponse {
+            outcome: outcome.into(),
+            reason,
+            message,
+        }))
     }
 
     async fn mark_clean(
@@ -300,7 +321,10 @@ impl RecordService for Wire {
         Ok(Response::new(jobgraph::MarkCleanResponse {}))
     }
 
-    async fn journal(&self, request: Request<jobgraph::JournalRequest>) -> Answer<jobgraph::JournalResponse> {
+    async fn journal(
+        &self,
+        request: Request<jobgraph::JournalRequest>,
+    ) -> Answer<jobgraph::JournalResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let jobgraph::JournalRequest { key, value, .. } = request.into_inner();
         Ok(Response::new(self.0.journal(&fence, &key, value).await?))
@@ -318,7 +342,10 @@ impl RecordService for Wire {
 
     type BeatStream = Answers<jobgraph::BeatResponse>;
 
-    async fn beat(&self, request: Request<Streaming<jobgraph::BeatRequest>>) -> Answer<Self::BeatStream> {
+    async fn beat(
+        &self,
+        request: Request<Streaming<jobgraph::BeatRequest>>,
+    ) -> Answer<Self::BeatStream> {
         let (service, caller) = (self.0.clone(), principal(&request)?.clone());
         let beats = request.into_inner().then(move |beat| {
             let (service, caller) = (service.clone(), caller.clone());
@@ -350,7 +377,8 @@ impl RecordService for Wire {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
         let Confirmed { holds, current } = self.0.confirm_incarnation(&fence).await?;
-        let answer = jobgraph::ConfirmIncarnationResponse { current: holds, current_incarnation: current };
+        let answer =
+            jobgraph::ConfirmIncarnationResponse { current: holds, current_incarnation: current };
         Ok(Response::new(answer))
     }
 }

@@ -32,11 +32,14 @@ fn problem(error: Error) -> Problem {
         Error::Compacted { oldest, .. } => {
             Problem::new(Reason::Compacted, text).metadata("oldest", oldest).help("list again")
         }
-        Error::Contended(_) => Problem::new(Reason::RevisionMoved, text).help("read again, then try again"),
+        Error::Contended(_) => {
+            Problem::new(Reason::RevisionMoved, text).help("read again, then try again")
+        }
         Error::Unavailable(_) => Problem::new(Reason::StoreUnavailable, text),
         Error::Unknown(_) => Problem::new(Reason::TimedOut, text).help("read before trying again"),
-        Error::Full(_) => Problem::new(Reason::StoreFull, text)
-            .help("make room on the disk of the state directory; nothing that was recorded is lost"),
+        Error::Full(_) => Problem::new(Reason::StoreFull, text).help(
+            "make room on the disk of the state directory; nothing that was recorded is lost",
+        ),
         Error::Damaged { file, .. } => {
             tracing::error!("{text}");
             Problem::new(Reason::DataCorrupt, text).metadata("file", file)
@@ -49,12 +52,16 @@ fn problem(error: Error) -> Problem {
 }
 
 fn about(problem: Problem, application: &ApplicationRef) -> Problem {
-    problem.metadata("application_id", &application.id).metadata("generation", application.generation)
+    problem
+        .metadata("application_id", &application.id)
+        .metadata("generation", application.generation)
 }
 
 fn refused(refusal: Refusal) -> Problem {
     let text = refusal.to_string();
-    let of = |reason, application: &ApplicationRef| about(Problem::new(reason, text.clone()), application);
+    let of = |reason, application: &ApplicationRef| {
+        about(Problem::new(reason, text.clone()), application)
+    };
     match &refusal {
         Refusal::Id(invalid) => {
             Problem::new(Reason::IdMalformed, text.clone()).field(invalid.kind, invalid.rule)
@@ -65,9 +72,9 @@ fn refused(refusal: Refusal) -> Problem {
             .metadata("target", target),
         Refusal::SpecInvalid(violations) => {
             let problem = Problem::new(Reason::SpecInvalid, text.clone());
-            violations
-                .iter()
-                .fold(problem, |problem, violation| problem.field(&violation.path, &violation.message))
+            violations.iter().fold(problem, |problem, violation| {
+                problem.field(&violation.path, &violation.message)
+            })
         }
         Refusal::IdNotFound(id) => Problem::new(Reason::ApplicationNotFound, text.clone())
             .metadata("application_id", id)
@@ -76,8 +83,9 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Forgotten(application) => of(Reason::ApplicationNotFound, application)
             .metadata(proto::reason::FORGOTTEN, "true")
             .help("its id can be submitted anew; mainspring list --all shows what is kept"),
-        Refusal::NotClean(application) => of(Reason::NotClean, application)
-            .help(format!("wait until it is clean (mainspring wait {application}), or cancel it first")),
+        Refusal::NotClean(application) => of(Reason::NotClean, application).help(format!(
+            "wait until it is clean (mainspring wait {application}), or cancel it first"
+        )),
         Refusal::ProcessesLive { application, .. } => of(Reason::TreeAlive, application)
             .help("the host ends them: try again in a moment; mainspring doctor shows what runs"),
         Refusal::ApplicationExists(application) => of(Reason::ApplicationExists, application)
@@ -85,9 +93,11 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::RequestIdReused { request_id, application } => {
             of(Reason::RequestIdReused, application).metadata("request_id", request_id)
         }
-        Refusal::AlreadyEnded { application, outcome, reason } => of(Reason::AlreadyEnded, application)
-            .metadata("outcome", crate::model::event::outcome_word(*outcome))
-            .metadata("reason", reason),
+        Refusal::AlreadyEnded { application, outcome, reason } => {
+            of(Reason::AlreadyEnded, application)
+                .metadata("outcome", crate::model::event::outcome_word(*outcome))
+                .metadata("reason", reason)
+        }
         Refusal::NotEnded(application) => of(Reason::NotEnded, application).help("cancel it first"),
         Refusal::ApplicationEnding(application) => of(Reason::ApplicationEnding, application),
         Refusal::EpochSuperseded { application, current, .. } => {
@@ -117,28 +127,33 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::ClusterKeepsDying { application, count } => {
             of(Reason::ClusterKeepsDying, application).metadata("incarnations", count)
         }
-        Refusal::PayloadMissing(digests) => {
-            Problem::new(Reason::PayloadMissing, text.clone()).metadata("digests", digests.join(","))
-        }
+        Refusal::PayloadMissing(digests) => Problem::new(Reason::PayloadMissing, text.clone())
+            .metadata("digests", digests.join(",")),
         Refusal::PayloadDigestMismatch { .. } => Problem::new(Reason::PayloadDigestMismatch, text),
         Refusal::FileNotReadable { .. } => Problem::new(Reason::ArtifactNotReadable, text)
             .help("where no directory is shared with the store, put the bytes"),
         Refusal::JournalValueTooLarge { .. } => Problem::new(Reason::JournalValueTooLarge, text)
             .help("keep a large value in a file of your own, and its name here"),
-        Refusal::TooManyCheckpoints { application, job, .. } => of(Reason::TooManyCheckpoints, application)
-            .metadata("job", job)
-            .help("let the engine keep fewer checkpoints, and dispose of old savepoints"),
+        Refusal::TooManyCheckpoints { application, job, .. } => {
+            of(Reason::TooManyCheckpoints, application)
+                .metadata("job", job)
+                .help("let the engine keep fewer checkpoints, and dispose of old savepoints")
+        }
         Refusal::JobNotRunning { application, job } => {
             of(Reason::JobNotRunning, application).metadata("job", job)
         }
-        Refusal::TooManySavepoints { application, .. } => of(Reason::TooManySavepoints, application),
+        Refusal::TooManySavepoints { application, .. } => {
+            of(Reason::TooManySavepoints, application)
+        }
         Refusal::SavepointPending { application, jobs } => {
             of(Reason::SavepointPending, application).metadata("jobs", jobs.join(","))
         }
         Refusal::ResultNotReady { application, job } => {
             of(Reason::ResultNotReady, application).metadata("job", job)
         }
-        Refusal::ResultNone { application, job } => of(Reason::ResultNone, application).metadata("job", job),
+        Refusal::ResultNone { application, job } => {
+            of(Reason::ResultNone, application).metadata("job", job)
+        }
         Refusal::PageTokenInvalid => Problem::new(Reason::PageTokenInvalid, text),
     }
 }

@@ -41,7 +41,9 @@ impl GenerationSpec {
     /// When the store accepted the submission; the generation's place in the list is made of this
     /// time.
     pub fn submitted(&self) -> SystemTime {
-        self.submitted_at.and_then(|at| SystemTime::try_from(at).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+        self.submitted_at
+            .and_then(|at| SystemTime::try_from(at).ok())
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -86,6 +86,10 @@ pub fn graph_key(application: &ApplicationRef, job: JobId) -> Key {
 }
 
 /// The operation that stores a graph's description.
-pub fn put_graph(application: &ApplicationRef, job: JobId, description: &api::GraphDescription) -> Operation {
+pub fn put_graph(
+    application: &ApplicationRef,
+    job: JobId,
+    description: &api::GraphDescription,
+) -> Operation {
     Operation::Put(graph_key(application, job), description.to_stored())
 }

@@ -106,7 +106,8 @@ pub fn prefix() -> Key {
 
 /// The payload that a mark's key names; `None` for another key.
 pub fn marked(key: &Key) -> Option<Digest> {
-    let hex = std::str::from_utf8(key.as_bytes()).ok()?.strip_prefix("p/")?.strip_suffix("/sweep")?;
+    let hex =
+        std::str::from_utf8(key.as_bytes()).ok()?.strip_prefix("p/")?.strip_suffix("/sweep")?;
     format!("sha256:{hex}").parse().ok()
 }
 

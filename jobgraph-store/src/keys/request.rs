@@ -27,7 +27,10 @@ pub struct AcceptedRequest {
 impl AcceptedRequest {
     /// The generation that the request was answered with.
     pub fn answered_with(&self) -> Result<ApplicationRef, InvalidId> {
-        Ok(ApplicationRef { id: self.application_id.parse()?, generation: Generation(self.generation) })
+        Ok(ApplicationRef {
+            id: self.application_id.parse()?,
+            generation: Generation(self.generation),
+        })
     }
 }
 

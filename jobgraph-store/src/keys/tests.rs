@@ -39,7 +39,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
     let job_id = JobId::derive(&app, "", "enrich", 0);
     let time = Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 5 });
     let text = |text: &str| text.to_owned();
-    let end = ends::JobEnd { outcome: 1, reason: text("R"), message: text("m"), ..Default::default() };
+    let end =
+        ends::JobEnd { outcome: 1, reason: text("R"), message: text("m"), ..Default::default() };
     let shown = api::Job {
         job_id: job_id.to_string(),
         name: text("enrich"),
@@ -48,12 +49,21 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         created_at: time,
         ..Default::default()
     };
-    let mut state =
-        generation::GenerationState { stderr_tail: text("oh"), overlapped: true, jobs: 2, record: None };
+    let mut state = generation::GenerationState {
+        stderr_tail: text("oh"),
+        overlapped: true,
+        jobs: 2,
+        record: None,
+    };
     state.application_mut().reason = text("R");
     state.record_mut().jobs_endpoint = text("unix:/jobs");
-    let source =
-        jobgraph::LogSource { role: text("main"), number: 7, replica: 1, start: 2, ..Default::default() };
+    let source = jobgraph::LogSource {
+        role: text("main"),
+        number: 7,
+        replica: 1,
+        start: 2,
+        ..Default::default()
+    };
     let line = log::StoredLine {
         number: 9,
         unix_nanos: -1,
@@ -73,19 +83,28 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "attempt",
             fence::attempt_key(id),
-            fence::AttemptFence { epoch: 7, generation: 31, holder: text("runner-0"), holder_pid: 41 }
-                .to_stored(),
+            fence::AttemptFence {
+                epoch: 7,
+                generation: 31,
+                holder: text("runner-0"),
+                holder_pid: 41,
+            }
+            .to_stored(),
         ),
         (
             "cluster",
             fence::cluster_key(id),
-            fence::ClusterFence { incarnation: 2, generation: 31, request_id: text("c1") }.to_stored(),
+            fence::ClusterFence { incarnation: 2, generation: 31, request_id: text("c1") }
+                .to_stored(),
         ),
         (
             "spec",
             generation::spec_key(&app),
             generation::GenerationSpec {
-                spec: Some(api::ApplicationSpec { engine: text("datafusion"), ..Default::default() }),
+                spec: Some(api::ApplicationSpec {
+                    engine: text("datafusion"),
+                    ..Default::default()
+                }),
                 labels: [(text("team"), text("blue"))].into(),
                 annotations: [(text("why"), text("so"))].into(),
                 submitted_at: time,
@@ -141,7 +160,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "job with files",
             job::key(&app, JobId::derive(&app, "", "enrich", 1)),
-            job::StoredJob { payload_digests: vec![digest.to_string()], ..Default::default() }.to_stored(),
+            job::StoredJob { payload_digests: vec![digest.to_string()], ..Default::default() }
+                .to_stored(),
         ),
         ("checkpoints", checkpoint::key(&app, job_id), checkpoints(8, "file:/c/chk-8").to_stored()),
         (
@@ -179,8 +199,11 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "unclean",
             unclean::key(&app),
-            unclean::Unclean::of(&app, UNIX_EPOCH + Duration::from_nanos(1_767_225_600_000_000_006))
-                .to_stored(),
+            unclean::Unclean::of(
+                &app,
+                UNIX_EPOCH + Duration::from_nanos(1_767_225_600_000_000_006),
+            )
+            .to_stored(),
         ),
         ("forgetting", forgetting::key(&app), forgetting::Forgetting { since: time }.to_stored()),
         (
@@ -210,8 +233,13 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "log source",
             log::source_key(&app, &source),
-            log::SourceState { acknowledged_offset: 44, complete: true, lines_after: 2, last_position: 50 }
-                .to_stored(),
+            log::SourceState {
+                acknowledged_offset: 44,
+                complete: true,
+                lines_after: 2,
+                last_position: 50,
+            }
+            .to_stored(),
         ),
         (
             "log lines",
@@ -223,12 +251,20 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
             payload::reference_key(digest, &app, payload::Use::Artifact),
             payload::reference(&app, payload::Use::Artifact).to_stored(),
         ),
-        ("sweep", payload::sweep_key(digest), payload::SweepMark { number: 4, sweeping: true }.to_stored()),
+        (
+            "sweep",
+            payload::sweep_key(digest),
+            payload::SweepMark { number: 4, sweeping: true }.to_stored(),
+        ),
         (
             "process",
             process::key("orders/1/cluster/1/worker/0"),
             process::StoredProcess {
-                process: Some(jobgraph::Process { starts: 2, role: text("worker"), ..Default::default() }),
+                process: Some(jobgraph::Process {
+                    starts: 2,
+                    role: text("worker"),
+                    ..Default::default()
+                }),
                 first_put: 8,
             }
             .to_stored(),
@@ -262,7 +298,8 @@ fn version_1_is_what_it_was() {
         .map(|(name, key, value)| format!("{name}\t{key}\t{}\n", hex::encode(value)))
         .collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/keys/tests/version-1.txt"), &now).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/keys/tests/version-1.txt"), &now)
+            .unwrap();
     }
     assert_eq!(now, golden);
 }
@@ -291,7 +328,9 @@ fn no_two_kinds_share_a_key_and_only_what_is_shown_belongs_to_a_generation() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), all);
-    for odd in ["state", "a/b/state", "a/UPPER/g/01/state", "a/b/g/zz/state", "a/b/g/01/journal/state"] {
+    for odd in
+        ["state", "a/b/state", "a/UPPER/g/01/state", "a/b/g/zz/state", "a/b/g/01/journal/state"]
+    {
         assert_eq!(generation_of(&Key::from(odd.to_owned())), None, "{odd}");
     }
 }

@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::generation::spec_key;
 use crate::keys::log::{
-    ChunkBody, LogChunk, LogHead, SourceState, StoredLine, chunk_key, chunk_prefix, head_key, source_key,
+    ChunkBody, LogChunk, LogHead, SourceState, StoredLine, chunk_key, chunk_prefix, head_key,
+    source_key,
 };
 use crate::keys::payload::{self, Use};
 use crate::model::Refusal;
@@ -72,7 +73,9 @@ impl Service {
     ) -> Result<(Appender, u64), Error> {
         self.load(application, None).await?;
         if source.role.is_empty() || source.role.contains('/') {
-            return Err(Refusal::RequestInvalid(format!("{:?} is no name of a role", source.role)).into());
+            return Err(
+                Refusal::RequestInvalid(format!("{:?} is no name of a role", source.role)).into()
+            );
         }
         let log = self.log_of(application).await?;
         let key = source_key(application, source);
@@ -87,8 +90,10 @@ impl Service {
         let durable = log.durable.subscribe();
         let offset = {
             let mut state = log.state();
-            let lines =
-                state.sources.get_mut(&name).ok_or_else(|| Error::Internal(format!("{name} vanished")))?;
+            let lines = state
+                .sources
+                .get_mut(&name)
+                .ok_or_else(|| Error::Internal(format!("{name} vanished")))?;
             lines.attach(writer)
         };
         let appender = Appender {
@@ -115,8 +120,12 @@ impl Service {
 
     /// Makes all lines of all applications durable, before the process ends.
     pub async fn flush_logs(&self) -> Result<(), Error> {
-        let logs: Vec<_> =
-            self.logs.all().iter().map(|(application, log)| (application.clone(), log.clone())).collect();
+        let logs: Vec<_> = self
+            .logs
+            .all()
+            .iter()
+            .map(|(application, log)| (application.clone(), log.clone()))
+            .collect();
         for (application, log) in logs {
             self.flush(&application, &log).await?;
         }
@@ -168,9 +177,10 @@ impl Service {
         };
         let mut head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
         let mut transaction = Transaction::default();
-        transaction
-            .compares
-            .push(Compare { key: head_key(application), revision: crate::service::revision_of(&view, 0) });
+        transaction.compares.push(Compare {
+            key: head_key(application),
+            revision: crate::service::revision_of(&view, 0),
+        });
         // The generation may be forgotten meanwhile; then no output of it may be written again.
         transaction.compares.push(Compare { key: spec_key(application), revision: Some(spec) });
         let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
@@ -179,7 +189,8 @@ impl Service {
             let (first_line, last_line) = (first.number, last.number);
             let bytes = part.lines.iter().map(|line| line.text.len() as u64).sum();
             let lost_bytes = part.lines.iter().map(|line| line.lost_before).sum();
-            let body = ChunkBody { application: application.to_string(), lines: part.lines.clone() };
+            let body =
+                ChunkBody { application: application.to_string(), lines: part.lines.clone() };
             let Body { digest, inline, stored_bytes } = self.put_lines(body.to_stored()).await?;
             pointers.extend(digest.map(|digest| (digest, Use::Log)));
             let chunk = LogChunk {
@@ -316,13 +327,18 @@ impl Part {
 
 impl Appender {
     /// Takes chunks; answers whether this stream is still the one that writes its source.
-    pub async fn take(&self, chunks: &[jobgraph::OutputChunk], complete: bool) -> Result<bool, Error> {
+    pub async fn take(
+        &self,
+        chunks: &[jobgraph::OutputChunk],
+        complete: bool,
+    ) -> Result<bool, Error> {
         if self.log.state().pending_bytes >= MAX_PENDING_BYTES {
             // The disk has been full for a while: no more is taken before some of the waiting lines
             // are kept.
             self.flush().await?;
         }
-        let now = self.service.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now =
+            self.service.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let full = {
             let mut state = self.log.state();

@@ -126,7 +126,8 @@ mod tests {
         // line is the sixth of all.
         let mut after: Cursor = before.to_string().parse().unwrap();
         assert_eq!(after.line(), 1);
-        let again = [("worker", 2, 5), ("main", 3, 20), ("worker", 4, 9), ("main", 5, 30), ("main", 6, 40)];
+        let again =
+            [("worker", 2, 5), ("main", 3, 20), ("worker", 4, 9), ("main", 5, 30), ("main", 6, 40)];
         let shown: Vec<u64> = again
             .iter()
             .filter(|(role, number, position)| after.pass(&line(role, *number, *position), 0))

@@ -172,7 +172,9 @@ impl SourceLines {
 
     /// Moves the safe offset as far as lines are durable.
     pub(super) fn advance(&mut self) {
-        while let Some((offset, _)) = self.boundaries.pop_front_if(|(_, last)| *last <= self.durable) {
+        while let Some((offset, _)) =
+            self.boundaries.pop_front_if(|(_, last)| *last <= self.durable)
+        {
             self.safe = offset;
         }
     }
@@ -276,7 +278,10 @@ mod tests {
         let (mut source, mut lines) = (source(), Vec::new());
         source.take(&chunk(LONG as u64, "stdout", &"x".repeat(LONG)), &mut lines);
         source.take(&chunk(LONG as u64 + 1, "stdout", "\n"), &mut lines);
-        assert_eq!(lines.iter().map(|line| line.text.len()).collect::<Vec<_>>(), [MAX_LINE_BYTES, 5]);
+        assert_eq!(
+            lines.iter().map(|line| line.text.len()).collect::<Vec<_>>(),
+            [MAX_LINE_BYTES, 5]
+        );
         assert!(lines[0].partial && !lines[1].partial);
     }
 
@@ -339,8 +344,10 @@ mod tests {
         let (mut before, mut lines) = (source(), Vec::new());
         before.take(&chunk(8, "stdout", "a\nb\nc\nd\n"), &mut lines);
         store(&mut before, &lines, 3);
-        let mut after =
-            SourceLines::new(&main(), &SourceState { acknowledged_offset: 0, ..before.state_after(0) });
+        let mut after = SourceLines::new(
+            &main(),
+            &SourceState { acknowledged_offset: 0, ..before.state_after(0) },
+        );
         after.attach(1);
         let mut again = Vec::new();
         // The lines "a" to "c" were rotated away. "d" is not one of them, although it comes first.

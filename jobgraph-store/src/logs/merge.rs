@@ -50,7 +50,10 @@ fn to_merge(chunks: &[Known], kept_bytes: u64) -> usize {
 
 impl Service {
     /// All chunks of a generation.
-    pub(super) async fn known_chunks(&self, application: &ApplicationRef) -> Result<Vec<Known>, Error> {
+    pub(super) async fn known_chunks(
+        &self,
+        application: &ApplicationRef,
+    ) -> Result<Vec<Known>, Error> {
         let view = self.metadata.read(vec![Read::all(chunk_prefix(application))], None).await?;
         let known = |stored: &Bytes| {
             let LogChunk { first_line, stored_bytes, .. } = LogChunk::from_stored(stored)?;
@@ -69,7 +72,9 @@ impl Service {
         let count = to_merge(chunks, self.logs.kept_bytes);
         let Some(at) = chunks.len().checked_sub(count).filter(|_| count > 0) else { return Ok(()) };
         let mut reads = vec![Read::Key(head_key(application))];
-        reads.extend(chunks[at..].iter().map(|known| Read::Key(chunk_key(application, known.first_line))));
+        reads.extend(
+            chunks[at..].iter().map(|known| Read::Key(chunk_key(application, known.first_line))),
+        );
         let view = self.metadata.read(reads, None).await?;
         let mut head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
         let mut whole = LogChunk::default();
@@ -102,7 +107,9 @@ impl Service {
         whole.digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
         head.kept_bytes += stored_bytes;
         let first_line = whole.first_line;
-        transaction.operations.push(Operation::Put(chunk_key(application, first_line), whole.to_stored()));
+        transaction
+            .operations
+            .push(Operation::Put(chunk_key(application, first_line), whole.to_stored()));
         transaction.operations.push(Operation::Put(head_key(application), head.to_stored()));
         let pointers = digest.map(|digest| (digest, Use::Log)).into_iter().collect();
         self.point(application, pointers, &mut transaction).await?;
@@ -137,14 +144,19 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_a_line_every_five_seconds_is_a_few_dozen_chunks_and_each_line_is_written_a_few_times() {
+    fn a_day_of_a_line_every_five_seconds_is_a_few_dozen_chunks_and_each_line_is_written_a_few_times()
+     {
         let (mut chunks, mut rewritten) = (Vec::new(), 0);
         for line in 0..17_280 {
             rewritten += add(&mut chunks, line + 1, 150);
         }
         assert!(chunks.len() < 80, "{} chunks", chunks.len());
         let written = 17_280 * 150;
-        assert!(rewritten < 6 * written, "each byte was written {} times again", rewritten / written);
+        assert!(
+            rewritten < 6 * written,
+            "each byte was written {} times again",
+            rewritten / written
+        );
         assert!(chunks.is_sorted_by_key(|chunk| chunk.first_line));
     }
 

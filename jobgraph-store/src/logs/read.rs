@@ -13,7 +13,9 @@ use super::cursor::Cursor;
 use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::generation::{GenerationState, state_key};
-use crate::keys::log::{ChunkBody, LogChunk, LogHead, StoredLine, chunk_key, chunk_prefix, head_key};
+use crate::keys::log::{
+    ChunkBody, LogChunk, LogHead, StoredLine, chunk_key, chunk_prefix, head_key,
+};
 use crate::model::Refusal;
 use crate::service::Service;
 use crate::store::Read;
@@ -83,12 +85,18 @@ impl Service {
         generation: u64,
         after: &str,
         filter: LogFilter,
-    ) -> Result<impl Stream<Item = Result<Vec<api::LogLine>, Error>> + Send + 'static + use<>, Error> {
+    ) -> Result<impl Stream<Item = Result<Vec<api::LogLine>, Error>> + Send + 'static + use<>, Error>
+    {
         let application = self.resolve(id, generation).await?;
         self.load(&application, None).await?;
-        let malformed =
-            || Refusal::RequestInvalid(format!("{after:?} is not a cursor that this service gave out"));
-        let at = if after.is_empty() { Cursor::default() } else { after.parse().map_err(|_| malformed())? };
+        let malformed = || {
+            Refusal::RequestInvalid(format!("{after:?} is not a cursor that this service gave out"))
+        };
+        let at = if after.is_empty() {
+            Cursor::default()
+        } else {
+            after.parse().map_err(|_| malformed())?
+        };
         let reading = Reading { service: self.clone(), application };
         Ok(fed("log", ROOM, move |feed| async move {
             let Reading { service, application } = &reading;
@@ -151,7 +159,8 @@ impl Service {
 
     async fn is_clean_now(&self, application: &ApplicationRef) -> Result<bool, Error> {
         let view = self.metadata.read(vec![Read::Key(state_key(application))], None).await?;
-        Ok(crate::service::one::<GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
+        Ok(crate::service::one::<GenerationState>(&view, 0)?
+            .is_none_or(|state| state.application().clean))
     }
 
     /// The next lines; `None` if there are none yet.
@@ -173,7 +182,9 @@ impl Service {
             match self.read_chunk(&chunk).await {
                 Ok(lines) => break (chunk, lost_bytes, lines),
                 // The chunk was merged with others meanwhile, or dropped.
-                Err(Error::Refused(Refusal::PayloadMissing(_))) if looked_up < LOOKED_UP => looked_up += 1,
+                Err(Error::Refused(Refusal::PayloadMissing(_))) if looked_up < LOOKED_UP => {
+                    looked_up += 1
+                }
                 Err(error) => return Err(error),
             }
         };

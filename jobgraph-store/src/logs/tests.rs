@@ -81,7 +81,8 @@ async fn bench(kept_bytes: u64) -> Bench {
         engine: "e".into(),
         ..Default::default()
     };
-    let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+    let request =
+        api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
     let made = service.submit(request).await.unwrap().application;
     let generation = proto::Generation(made.generation);
     Bench {
@@ -99,13 +100,24 @@ fn main_of(number: u64) -> jobgraph::LogSource {
 
 fn chunk(next_offset: u64, text: &str) -> jobgraph::OutputChunk {
     let data = Bytes::copy_from_slice(text.as_bytes());
-    jobgraph::OutputChunk { next_offset, stream: "stdout".into(), data, unix_nanos: 1, lost_before: 0 }
+    jobgraph::OutputChunk {
+        next_offset,
+        stream: "stdout".into(),
+        data,
+        unix_nanos: 1,
+        lost_before: 0,
+    }
 }
 
 async fn read(service: &Service, after: &str) -> Vec<api::LogLine> {
     let id = "logs".parse().unwrap();
-    let batches: Vec<_> =
-        service.read_logs(&id, 0, after, LogFilter::default()).await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = service
+        .read_logs(&id, 0, after, LogFilter::default())
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     batches.concat()
 }
 
@@ -160,7 +172,8 @@ async fn empty_lines_take_room_too() {
 #[tokio::test]
 async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_process() {
     let bench = bench(KEPT_BYTES).await;
-    let (mut appender, offset) = bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
+    let (mut appender, offset) =
+        bench.service.append_logs(&bench.application, &main_of(1)).await.unwrap();
     assert_eq!(offset, 0);
     appender.take(&[chunk(4, "one\n"), chunk(12, "two\nhalf")], false).await.unwrap();
     assert_eq!(appender.acknowledged(), 0);
@@ -174,7 +187,8 @@ async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_proces
     assert_eq!(appender.acknowledged(), 4, "the half line is not acknowledged");
     // The process is gone with what was in its memory; another process goes on.
     drop(appender);
-    let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    let again =
+        Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     let (appender, offset) = again.append_logs(&bench.application, &main_of(1)).await.unwrap();
     assert_eq!(offset, 4);
     appender.take(&[chunk(12, "two\nhalf"), chunk(13, "\n")], true).await.unwrap();
@@ -190,7 +204,8 @@ async fn lines_become_durable_by_themselves_after_a_while_and_survive_the_proces
 async fn a_cursor_in_the_middle_of_anything_goes_on_with_the_next_line() {
     let bench = bench(KEPT_BYTES).await;
     for (number, lines) in [(1, ["a", "b", "c"]), (2, ["d", "e", "f"]), (3, ["g", "h", "i"])] {
-        let (appender, _) = bench.service.append_logs(&bench.application, &main_of(number)).await.unwrap();
+        let (appender, _) =
+            bench.service.append_logs(&bench.application, &main_of(number)).await.unwrap();
         for (n, line) in (1..).zip(lines) {
             appender.take(&[chunk(2 * n, &format!("{line}\n"))], n == 3).await.unwrap();
         }
@@ -221,7 +236,8 @@ async fn of_main(service: &Service, after: &str) -> (Vec<String>, String) {
 }
 
 #[tokio::test]
-async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_come_in_another_order() {
+async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_come_in_another_order()
+ {
     let bench = bench(KEPT_BYTES).await;
     let worker = jobgraph::LogSource { role: "worker".into(), number: 1, ..Default::default() };
     let said: Vec<String> = (0..40).map(|n| format!("{n:03}\n")).collect();
@@ -232,7 +248,8 @@ async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_c
     for life in 1..=10_usize {
         let (main, from) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
         let (other, others_from) = service.append_logs(&bench.application, &worker).await.unwrap();
-        let (skip, others_skip) = (usize::try_from(from).unwrap(), usize::try_from(others_from).unwrap());
+        let (skip, others_skip) =
+            (usize::try_from(from).unwrap(), usize::try_from(others_from).unwrap());
         let first = upto(2 * life);
         let mains = jobgraph::OutputChunk { data: first.data.slice(skip..), ..first };
         let words = upto(3 * life);
@@ -251,7 +268,11 @@ async fn a_reader_misses_and_repeats_nothing_although_the_store_dies_and_lines_c
             main.flush().await.unwrap();
         }
         // The process is gone with what was in its memory.
-        service = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+        service = Service::new(
+            bench.metadata.clone(),
+            Arc::new(bench.blobs.clone()),
+            bench.clock.clone(),
+        );
     }
     let said: Vec<&str> = said[..20].iter().map(|line| line.trim_end()).collect();
     assert_eq!(shown, said);
@@ -273,7 +294,8 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
     assert!(bench.blobs.list().await.unwrap().len() < 20);
     appender.finish().await.unwrap();
     // The reader is a service that has nothing in memory.
-    let again = Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    let again =
+        Service::new(bench.metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     for after in [0, 1, 15, 16, 700, 1203, 1999] {
         let lines = read(&again, &format!("{after:x}")).await;
         assert_eq!(lines.len(), 2000 - after, "after {after}");
@@ -306,7 +328,8 @@ async fn a_reader_within_a_chunk_reads_no_other_chunks_to_find_it() {
 async fn what_a_full_disk_did_not_take_is_tried_again_by_itself_and_dropped_with_its_stream() {
     let bench = bench(KEPT_BYTES).await;
     let metadata = Watched::over(&bench.metadata);
-    let service = Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
+    let service =
+        Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     let (mut appender, _) = service.append_logs(&bench.application, &main_of(1)).await.unwrap();
     appender.take(&[chunk(4, "one\n")], false).await.unwrap();
     metadata.is_full.store(true, Ordering::Relaxed);

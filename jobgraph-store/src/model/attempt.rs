@@ -74,8 +74,11 @@ fn lead(draft: &mut Draft, fence: &EpochFence, holder: &str, pid: u32, cause: &s
         app.set_phase(if main_ended { api::Phase::Finishing } else { api::Phase::Starting });
     }
     draft.condition("Led", api::ConditionStatus::True, "", "");
-    let message =
-        if ordinal == 1 { format!("{holder} leads") } else { format!("{holder} took over: {cause}") };
+    let message = if ordinal == 1 {
+        format!("{holder} leads")
+    } else {
+        format!("{holder} took over: {cause}")
+    };
     draft.tell(
         Telling::new("leader", message)
             .with("holder", holder)
@@ -129,7 +132,11 @@ pub fn pin(
 }
 
 /// Records that main() is about to be started under this tether.
-pub fn main_starting(draft: &mut Draft, fence: &EpochFence, tether_endpoint: &str) -> Result<(), Refusal> {
+pub fn main_starting(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    tether_endpoint: &str,
+) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
     if draft.facts.is_terminal() {
         return Err(draft.facts.already_ended());
@@ -260,8 +267,9 @@ pub fn main_killed(
 }
 
 fn kept_tail(stderr_tail: &str) -> &str {
-    let begin = (0..=stderr_tail.len())
-        .find(|&at| stderr_tail.len() - at <= STDERR_TAIL_BYTES && stderr_tail.is_char_boundary(at));
+    let begin = (0..=stderr_tail.len()).find(|&at| {
+        stderr_tail.len() - at <= STDERR_TAIL_BYTES && stderr_tail.is_char_boundary(at)
+    });
     &stderr_tail[begin.unwrap_or(stderr_tail.len())..]
 }
 
@@ -273,7 +281,8 @@ fn tell_end(
     (pid, execution): (u32, u32),
     tail: &str,
 ) {
-    let optional = |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let optional =
+        |number: Option<i32>| number.map(|number| number.to_string()).unwrap_or_default();
     draft.tell(
         Telling::new("main", said)
             .with("state", state)

@@ -72,7 +72,13 @@ pub fn add(
         });
     }
     draft.facts.checkpoints.insert(id, kept);
-    if draft.facts.state.application().cluster.as_ref().is_some_and(|cluster| cluster.barren_incarnations > 0)
+    if draft
+        .facts
+        .state
+        .application()
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.barren_incarnations > 0)
         && let Some(cluster) = draft.app().cluster.as_mut()
     {
         // The incarnation came to something: the next one goes on from here.
@@ -83,7 +89,12 @@ pub fn add(
 
 /// Forgets a checkpoint, if it is kept. This is allowed after the end, too, because engines clean
 /// up then.
-pub fn remove(draft: &mut Draft, fence: &IncarnationFence, id: JobId, number: u64) -> Result<(), Refusal> {
+pub fn remove(
+    draft: &mut Draft,
+    fence: &IncarnationFence,
+    id: JobId,
+    number: u64,
+) -> Result<(), Refusal> {
     draft.facts.check_incarnation(fence)?;
     draft.facts.job(id)?;
     if let Some(known) = draft.facts.checkpoints.get_mut(&id) {
@@ -93,7 +104,12 @@ pub fn remove(draft: &mut Draft, fence: &IncarnationFence, id: JobId, number: u6
 }
 
 /// Raises the counter of ids, and answers the counter that stands.
-pub fn advance(draft: &mut Draft, fence: &IncarnationFence, id: JobId, next: u64) -> Result<u64, Refusal> {
+pub fn advance(
+    draft: &mut Draft,
+    fence: &IncarnationFence,
+    id: JobId,
+    next: u64,
+) -> Result<u64, Refusal> {
     writable(draft, fence, id)?;
     let mut known = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
     raise(&mut known, next);

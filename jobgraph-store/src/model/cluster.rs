@@ -33,7 +33,8 @@ pub fn begin(
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
     }
     let facts = &mut draft.facts;
-    let barren = facts.state.application().cluster.as_ref().map_or(0, |cluster| cluster.barren_incarnations);
+    let barren =
+        facts.state.application().cluster.as_ref().map_or(0, |cluster| cluster.barren_incarnations);
     if facts.cluster.generation == fence.application.generation.get()
         && facts.cluster.request_id == request.request_id
     {
@@ -43,7 +44,10 @@ pub fn begin(
         return Err(facts.already_ended());
     }
     if barren >= MAX_BARREN {
-        return Err(Refusal::ClusterKeepsDying { application: facts.application.clone(), count: barren });
+        return Err(Refusal::ClusterKeepsDying {
+            application: facts.application.clone(),
+            count: barren,
+        });
     }
     facts.cluster.incarnation += 1;
     facts.cluster.generation = fence.application.generation.get();
@@ -92,20 +96,24 @@ pub fn record(
     let state = api::ClusterState::try_from(request.state).unwrap_or_default();
     let word = match state {
         api::ClusterState::Unspecified => {
-            return Err(Refusal::RequestInvalid("state is not set, or not one of this build".into()));
+            return Err(Refusal::RequestInvalid(
+                "state is not set, or not one of this build".into(),
+            ));
         }
         api::ClusterState::Starting => "starting",
         api::ClusterState::Ready => "ready",
         api::ClusterState::Gone => "gone",
     };
     let record = facts.state.record_mut();
-    let endpoint = if state == api::ClusterState::Gone { "" } else { request.jobs_endpoint.as_str() };
+    let endpoint =
+        if state == api::ClusterState::Gone { "" } else { request.jobs_endpoint.as_str() };
     let cluster = record.application.get_or_insert_default().cluster.get_or_insert_default();
     let unchanged = cluster.state() == state
         && cluster.ready_roles == request.ready_roles
         && cluster.addresses == request.addresses
         && record.jobs_endpoint == endpoint;
-    if unchanged || (cluster.state() == api::ClusterState::Gone && state != api::ClusterState::Gone) {
+    if unchanged || (cluster.state() == api::ClusterState::Gone && state != api::ClusterState::Gone)
+    {
         // The call is a repeat, or a late word about an incarnation that is known to be gone.
         return Ok(());
     }

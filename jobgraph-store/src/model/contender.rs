@@ -18,7 +18,8 @@ pub fn tell(draft: &mut Draft, number: u64, gave_up: Option<&str>) {
     let name = format!("runner-{number}");
     let conditions = &draft.facts.state.application().conditions;
     let known = conditions.iter().find(|known| known.r#type == CONDITION).cloned();
-    let is_false = known.as_ref().is_some_and(|known| known.status() == api::ConditionStatus::False);
+    let is_false =
+        known.as_ref().is_some_and(|known| known.status() == api::ConditionStatus::False);
     let Some(why) = gave_up else {
         // What another contender met stays.
         if is_false && known.is_some_and(|known| known.message.starts_with(&format!("{name} "))) {

@@ -26,9 +26,13 @@ pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<boo
     }
     draft.facts.desired.cancel = true;
     ask(draft, reason, requested_by);
-    let said =
-        if reason.is_empty() { "cancel requested".into() } else { format!("cancel requested: {reason}") };
-    let telling = Telling::new("cancel", said).with("requested_by", requested_by).with("reason", reason);
+    let said = if reason.is_empty() {
+        "cancel requested".into()
+    } else {
+        format!("cancel requested: {reason}")
+    };
+    let telling =
+        Telling::new("cancel", said).with("requested_by", requested_by).with("reason", reason);
     draft.tell_from(telling, "record".into(), 0);
     Ok(false)
 }
@@ -46,11 +50,13 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
     }
     draft.facts.desired.abandon = true;
     ask(draft, reason, requested_by);
-    let telling =
-        Telling::new("warning", "abandon requested: what cannot be removed or published is left for good")
-            .reason(Reason::Abandoned.as_str())
-            .with("requested_by", requested_by)
-            .with("reason", reason);
+    let telling = Telling::new(
+        "warning",
+        "abandon requested: what cannot be removed or published is left for good",
+    )
+    .reason(Reason::Abandoned.as_str())
+    .with("requested_by", requested_by)
+    .with("reason", reason);
     draft.tell_from(telling, "record".into(), 0);
     Ok(())
 }
@@ -58,7 +64,8 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
 /// Whether main() and all jobs have ended, so that only outputs are left to be put in their places.
 fn is_only_unpublished(draft: &Draft) -> bool {
     let main = draft.facts.state.application().main.as_ref().map(api::Main::state);
-    main == Some(api::MainState::Ended) && draft.facts.jobs.values().all(|job| job.shown().end.is_some())
+    main == Some(api::MainState::Ended)
+        && draft.facts.jobs.values().all(|job| job.shown().end.is_some())
 }
 
 fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
@@ -93,13 +100,19 @@ pub fn end(
     let desired = &draft.facts.desired;
     if desired.revision != desired_revision {
         let (seen, current) = (desired_revision, desired.revision);
-        return Err(Refusal::RevisionMoved { application, what: "the desired state", seen, current });
+        return Err(Refusal::RevisionMoved {
+            application,
+            what: "the desired state",
+            seen,
+            current,
+        });
     }
     if !desired.abandon {
         check_jobs(draft)?;
         savepoint::check_settled(&draft.facts)?;
     }
-    let end = if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
+    let end =
+        if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
     let end = ApplicationEnd { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };
     let now = draft.at();
     let app = draft.app();
@@ -109,7 +122,8 @@ pub fn end(
     app.reason.clone_from(&end.reason);
     app.message.clone_from(&end.message);
     app.ended_at = now;
-    if let Some(main) = app.main.as_mut().filter(|main| main.state() != api::MainState::Unspecified) {
+    if let Some(main) = app.main.as_mut().filter(|main| main.state() != api::MainState::Unspecified)
+    {
         // The leader that ends an application has made sure that main() has ended, even if no
         // process saw how.
         main.set_state(api::MainState::Ended);
@@ -123,7 +137,8 @@ pub fn end(
         }
     }
     let word = outcome_word(end.outcome);
-    let said = if end.message.is_empty() { word.to_owned() } else { format!("{word}: {}", end.message) };
+    let said =
+        if end.message.is_empty() { word.to_owned() } else { format!("{word}: {}", end.message) };
     draft.tell(Telling::new("ended", said).reason(&end.reason).with("outcome", word));
     Ok(end)
 }
@@ -131,7 +146,8 @@ pub fn end(
 fn check_jobs(draft: &Draft) -> Result<(), Refusal> {
     let application = draft.facts.application.clone();
     let jobs = || draft.facts.jobs.values().map(|job| job.shown());
-    let no_end: Vec<String> = jobs().filter(|job| job.end.is_none()).map(|job| job.name.clone()).collect();
+    let no_end: Vec<String> =
+        jobs().filter(|job| job.end.is_none()).map(|job| job.name.clone()).collect();
     if !no_end.is_empty() {
         return Err(Refusal::JobsNotEnded { application, jobs: no_end });
     }
@@ -155,13 +171,18 @@ fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
         (who, "") => format!("{who} requested a cancel"),
         (who, reason) => format!("{who} requested a cancel: {reason}"),
     };
-    ApplicationEnd { outcome: api::Outcome::Cancelled, reason: Reason::Cancelled.as_str().into(), message }
+    ApplicationEnd {
+        outcome: api::Outcome::Cancelled,
+        reason: Reason::Cancelled.as_str().into(),
+        message,
+    }
 }
 
 /// The end of a main() that failed, with the last line of main()'s stderr, also when another leader
 /// records the end.
 fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
-    let of_main = [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
+    let of_main =
+        [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
     let last = draft.facts.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
     if let Some(last) = last.filter(|last| of_main && !end.message.contains(*last)) {
         end.message = format!("{}: {last}", end.message);
@@ -171,7 +192,11 @@ fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
 
 /// Records that nothing is left to do, except for what was given up. `true`: the generation was not
 /// clean before.
-pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -> Result<bool, Refusal> {
+pub fn mark_clean(
+    draft: &mut Draft,
+    fence: &EpochFence,
+    leftovers: &[String],
+) -> Result<bool, Refusal> {
     draft.facts.check_epoch(fence)?;
     if draft.facts.is_clean() {
         return Ok(false);
@@ -184,10 +209,15 @@ pub fn mark_clean(draft: &mut Draft, fence: &EpochFence, leftovers: &[String]) -
     app.clean = true;
     app.set_phase(api::Phase::Ended);
     app.cleaned_at = now;
-    app.leftovers =
-        leftovers.iter().take(MAX_LEFTOVERS).map(|what| cut(what.clone(), MAX_LEFTOVER_BYTES)).collect();
+    app.leftovers = leftovers
+        .iter()
+        .take(MAX_LEFTOVERS)
+        .map(|what| cut(what.clone(), MAX_LEFTOVER_BYTES))
+        .collect();
     for leftover in leftovers.iter().take(MAX_LEFTOVERS) {
-        draft.tell(Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover));
+        draft.tell(
+            Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover),
+        );
     }
     let (torn_down, left) = match leftovers {
         [] => (api::ConditionStatus::True, String::new()),

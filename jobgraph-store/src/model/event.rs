@@ -82,8 +82,13 @@ impl Draft {
 
 /// A name as it fits into a sentence: programs give jobs names of several lines.
 pub(crate) fn one_line(name: &str) -> String {
-    let words = name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
-    if name.contains(char::is_control) { words.collect::<Vec<_>>().join(" ") } else { name.to_owned() }
+    let words =
+        name.split(|char: char| char.is_control() || char == ' ').filter(|word| !word.is_empty());
+    if name.contains(char::is_control) {
+        words.collect::<Vec<_>>().join(" ")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// An outcome as people read it.
@@ -115,8 +120,10 @@ pub(crate) fn output_attributes(end: &job::JobEnd) -> HashMap<&'static str, Stri
     let outputs = end.manifest.as_ref().map_or(&[][..], |manifest| &manifest.outputs);
     // Of a large manifest the record has only the counts.
     let listed = outputs.iter().flat_map(|output| &output.files);
-    let files = listed.clone().count() as u64 + outputs.iter().map(|output| output.file_count).sum::<u64>();
-    let staged = listed.map(|file| file.size_bytes).chain(outputs.iter().map(|output| output.size_bytes));
+    let files =
+        listed.clone().count() as u64 + outputs.iter().map(|output| output.file_count).sum::<u64>();
+    let staged =
+        listed.map(|file| file.size_bytes).chain(outputs.iter().map(|output| output.size_bytes));
     let staged: u64 = staged.sum();
     let mut attributes = HashMap::from([
         ("rows_in", progress.rows_in.to_string()),

@@ -6,7 +6,9 @@ use proto::{ApplicationRef, Digest, jobgraph};
 use super::{Facts, Refusal, timestamp};
 use crate::keys::forgetting::{self, Forgetting};
 use crate::keys::payload::{self, Use};
-use crate::keys::{Kind, artifacts, desired, generation, job, listing, log, request, secrets, unclean};
+use crate::keys::{
+    Kind, artifacts, desired, generation, job, listing, log, request, secrets, unclean,
+};
 use crate::store::{Key, Operation, StoreError, Stored};
 
 /// How many processes a refusal names.
@@ -15,20 +17,37 @@ const NAMED: usize = 5;
 /// Refuses to forget a generation for which something is left to do, or which has changed since the
 /// caller looked at it. `seen` and `shown` are revisions of what people see of the generation; with
 /// `seen` 0 any state is taken.
-pub fn decide(facts: &Facts, processes: &[jobgraph::Process], seen: u64, shown: u64) -> Result<(), Refusal> {
+pub fn decide(
+    facts: &Facts,
+    processes: &[jobgraph::Process],
+    seen: u64,
+    shown: u64,
+) -> Result<(), Refusal> {
     let application = facts.application.clone();
     if !facts.is_clean() {
         return Err(Refusal::NotClean(application));
     }
     if seen > 0 && seen != shown {
-        return Err(Refusal::RevisionMoved { application, what: "the record", seen, current: shown });
+        return Err(Refusal::RevisionMoved {
+            application,
+            what: "the record",
+            seen,
+            current: shown,
+        });
     }
     // By the record of such a process a restarted lifecycle knows what may live.
     let live = processes.iter().filter(|process| {
-        matches!(process.state(), jobgraph::ProcessState::Intended | jobgraph::ProcessState::Unspecified)
+        matches!(
+            process.state(),
+            jobgraph::ProcessState::Intended | jobgraph::ProcessState::Unspecified
+        )
     });
     let processes: Vec<String> = live.map(|process| process.key.clone()).take(NAMED).collect();
-    if processes.is_empty() { Ok(()) } else { Err(Refusal::ProcessesLive { application, processes }) }
+    if processes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::ProcessesLive { application, processes })
+    }
 }
 
 /// The commit from which on the generation is gone. Without spec and state no verb shows the
@@ -61,16 +80,25 @@ pub struct Elsewhere {
 
 /// Reads what a key of a generation has elsewhere. Artifacts and files of graphs are not among it:
 /// they were released at clean, and the sweep releases those that were not.
-pub fn elsewhere(application: &ApplicationRef, key: &Key, stored: &Stored) -> Result<Elsewhere, StoreError> {
-    let mut found = Elsewhere { request: request::named_by(application, key), ..Elsewhere::default() };
-    let mut point =
-        |digest: &str, used| found.payloads.extend(digest.parse().ok().map(|digest| (digest, used)));
+pub fn elsewhere(
+    application: &ApplicationRef,
+    key: &Key,
+    stored: &Stored,
+) -> Result<Elsewhere, StoreError> {
+    let mut found =
+        Elsewhere { request: request::named_by(application, key), ..Elsewhere::default() };
+    let mut point = |digest: &str, used| {
+        found.payloads.extend(digest.parse().ok().map(|digest| (digest, used)))
+    };
     if key.strip(&job::prefix(application)).is_some() {
         let job = job::StoredJob::from_stored(&stored.value)?;
         point(&job.shown().graph_digest, Use::Graph);
         if let Some(end) = &job.shown().end {
             point(&end.result_digest, Use::Result);
-            point(end.manifest.as_ref().map_or("", |manifest| &manifest.files_digest), Use::Manifest);
+            point(
+                end.manifest.as_ref().map_or("", |manifest| &manifest.files_digest),
+                Use::Manifest,
+            );
         }
     } else if key.strip(&log::chunk_prefix(application)).is_some() {
         point(&log::LogChunk::from_stored(&stored.value)?.digest, Use::Log);
@@ -81,7 +109,8 @@ pub fn elsewhere(application: &ApplicationRef, key: &Key, stored: &Stored) -> Re
 impl Elsewhere {
     /// The removals of references that go with the key.
     pub fn references(&self, application: &ApplicationRef) -> impl Iterator<Item = Operation> {
-        let key = |(digest, used): &(Digest, Use)| payload::reference_key(*digest, application, *used);
+        let key =
+            |(digest, used): &(Digest, Use)| payload::reference_key(*digest, application, *used);
         self.payloads.iter().map(key).map(Operation::Delete)
     }
 }

@@ -130,7 +130,11 @@ impl Asked<'_> {
 
 /// Which job a call will be for. A call that is going to be refused is answered the job that its
 /// name stands for; the refusal comes when the graph is put.
-pub fn find(facts: &Facts, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Result<JobId, Refusal> {
+pub fn find(
+    facts: &Facts,
+    fence: &EpochFence,
+    request: jobgraph::FindJobRequest,
+) -> Result<JobId, Refusal> {
     facts.check_epoch(fence)?;
     let request = jobgraph::PutJobGraphRequest {
         call_id: request.call_id,

@@ -58,7 +58,8 @@ pub fn put_graph(
     let repeated = |job: &&StoredJob| {
         job.call.as_ref().is_some_and(|call| call.id == request.call_id && call.epoch == epoch)
     };
-    if let Some(StoredJob { job, call: Some(call), .. }) = draft.facts.jobs.values().find(repeated) {
+    if let Some(StoredJob { job, call: Some(call), .. }) = draft.facts.jobs.values().find(repeated)
+    {
         let job = job.clone().unwrap_or_default();
         let Call { found, diverged, by_position, .. } = *call;
         return Ok(Put { job, found, diverged, by_position, made: None });
@@ -93,7 +94,8 @@ pub fn put_graph(
         }
         There::Other(recorded) => return Err(asked.diverged(&draft.facts, name, recorded)),
     }
-    let needs = [(digest, Use::Graph)].into_iter().chain(files.iter().map(|file| (*file, Use::Artifact)));
+    let needs =
+        [(digest, Use::Graph)].into_iter().chain(files.iter().map(|file| (*file, Use::Artifact)));
     let needs = needs.collect();
     let job = api::Job {
         job_id: id.to_string(),
@@ -128,7 +130,13 @@ pub fn put_graph(
     if !request.name_is_literal {
         warn_of_name(draft, &job);
     }
-    Ok(Put { job, found: false, diverged: false, by_position: false, made: Some(Made { id, needs }) })
+    Ok(Put {
+        job,
+        found: false,
+        diverged: false,
+        by_position: false,
+        made: Some(Made { id, needs }),
+    })
 }
 
 /// The files that a graph needs, each once.
@@ -151,7 +159,8 @@ fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Opt
     } else {
         stored.shown().graph_digest != digest.to_string()
     };
-    let call = Call { id: request.call_id.clone(), epoch: of.epoch, found: true, diverged, by_position };
+    let call =
+        Call { id: request.call_id.clone(), epoch: of.epoch, found: true, diverged, by_position };
     stored.call = Some(call);
     if diverged {
         stored.shown_mut().diverged_digest = digest.to_string();
@@ -170,7 +179,8 @@ fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Opt
         .with("asked", asked.unwrap_or_default())
         .with("diverged_digest", &job.diverged_digest);
     draft.tell(telling);
-    let warning = |said: String| Telling::new("warning", said).job(&job.job_id).with("name", &job.name);
+    let warning =
+        |said: String| Telling::new("warning", said).job(&job.job_id).with("name", &job.name);
     if let Some(asked) = asked {
         let asked = one_line(asked);
         draft.tell(warning(format!(
@@ -283,13 +293,17 @@ fn end_once(
     incarnation: u64,
 ) -> Result<(bool, job::JobEnd), Refusal> {
     if end.outcome() == job::JobOutcome::Unspecified {
-        return Err(Refusal::RequestInvalid("end.outcome is not set, or not one of this build".into()));
+        return Err(Refusal::RequestInvalid(
+            "end.outcome is not set, or not one of this build".into(),
+        ));
     }
     if !end.result_digest.is_empty() {
         let _: Digest = end.result_digest.parse()?;
     }
-    let (message, savepoint) =
-        (cut(end.message.clone(), MAX_MESSAGE_BYTES), savepoint::stopped_with(&draft.facts, id, end));
+    let (message, savepoint) = (
+        cut(end.message.clone(), MAX_MESSAGE_BYTES),
+        savepoint::stopped_with(&draft.facts, id, end),
+    );
     let end = &job::JobEnd { message, savepoint, ..end.clone() };
     if let Some(stands) = &draft.facts.job(id)?.shown().end {
         return Ok((stands == end, stands.clone()));
@@ -311,7 +325,9 @@ fn end_once(
     let outcome = job_outcome_word(end.outcome());
     let called = one_line(&name);
     let told = match end.message.lines().next() {
-        Some(why) if end.outcome() != job::JobOutcome::Succeeded => format!("{called}: {outcome}: {why}"),
+        Some(why) if end.outcome() != job::JobOutcome::Succeeded => {
+            format!("{called}: {outcome}: {why}")
+        }
         _ => format!("{called}: {outcome}"),
     };
     let mut telling = Telling::new("job", told)
@@ -338,7 +354,8 @@ fn end_once(
 pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(), Refusal> {
     draft.facts.check_epoch(fence)?;
     let known = draft.facts.job(id)?.shown();
-    let Some(end) = known.end.clone().filter(|end| end.outcome() == job::JobOutcome::Succeeded) else {
+    let Some(end) = known.end.clone().filter(|end| end.outcome() == job::JobOutcome::Succeeded)
+    else {
         return Err(Refusal::JobsNotEnded {
             application: draft.facts.application.clone(),
             jobs: vec![known.name.clone()],
@@ -358,8 +375,9 @@ pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(),
     if has_outputs(&end) && !draft.facts.jobs.values().any(unpublished) {
         draft.condition("Published", api::ConditionStatus::True, "", "");
     }
-    let mut telling =
-        Telling::new("published", format!("{}: published", one_line(&name))).job(&job_id).with("name", name);
+    let mut telling = Telling::new("published", format!("{}: published", one_line(&name)))
+        .job(&job_id)
+        .with("name", name);
     for (attribute, value) in output_attributes(&end) {
         telling = telling.with(attribute, value);
     }

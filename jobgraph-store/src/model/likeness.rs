@@ -18,8 +18,9 @@ const SURELY_DIGITS: usize = 8;
 
 /// Words of a moment that are no numbers. The first 19 are days and months.
 const CALENDAR: [&str; 30] = [
-    "mon", "tue", "wed", "thu", "fri", "sat", "sun", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug",
-    "sep", "oct", "nov", "dec", "am", "pm", "utc", "gmt", "cet", "cest", "est", "edt", "pst", "pdt", "z",
+    "mon", "tue", "wed", "thu", "fri", "sat", "sun", "jan", "feb", "mar", "apr", "may", "jun",
+    "jul", "aug", "sep", "oct", "nov", "dec", "am", "pm", "utc", "gmt", "cet", "cest", "est",
+    "edt", "pst", "pdt", "z",
 ];
 
 /// How sure it is that a part is another one the next time.
@@ -163,7 +164,10 @@ mod tests {
             ("load_20261129", Some("20261129")),
             ("at 10:02", Some("10:02")),
             ("etl-1764412345678", Some("1764412345678")),
-            ("etl-6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef", Some("6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef")),
+            (
+                "etl-6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef",
+                Some("6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef"),
+            ),
             ("nightly-x7Kq2P", Some("x7Kq2P")),
             ("orders of 2026", None),
             ("tenant-48213", None),
@@ -182,7 +186,11 @@ mod tests {
     fn names_are_alike_if_they_differ_in_such_parts_only() {
         for (one, other, expected) in [
             ("nightly 2026-11-29T10:02:03.123", "nightly 2026-11-30T00:00", true),
-            ("etl-6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef", "etl-00000000-0000-4000-8000-000000000000", true),
+            (
+                "etl-6f1c2a3e-9d4b-4c11-bf0e-abcdefabcdef",
+                "etl-00000000-0000-4000-8000-000000000000",
+                true,
+            ),
             ("job of pid 4133", "job of pid 20781", true),
             ("Mon Nov 30 10:00:00 UTC 2026: a", "Tuesday, December 1 10:00:00 2026: a", true),
             ("load orders", "load customers", false),
@@ -200,7 +208,12 @@ mod tests {
     fn graphs_have_one_shape_if_their_operators_and_edges_are_the_same() {
         let graph = |sink: &str, parallelism: u32, from: u32| api::GraphDescription {
             vertices: [(0, "Source: in"), (1, "Map"), (2, sink)]
-                .map(|(id, name)| api::Vertex { id, name: name.into(), parallelism, ..Default::default() })
+                .map(|(id, name)| api::Vertex {
+                    id,
+                    name: name.into(),
+                    parallelism,
+                    ..Default::default()
+                })
                 .into(),
             edges: vec![api::Edge { from, to: 2 }],
             ..Default::default()

@@ -96,7 +96,9 @@ pub enum Refusal {
         holder: String,
     },
     /// Another incarnation has begun.
-    #[error("incarnation {incarnation} of {application} is superseded: the current one is {current}")]
+    #[error(
+        "incarnation {incarnation} of {application} is superseded: the current one is {current}"
+    )]
     IncarnationSuperseded {
         /// The application that the cluster belongs to.
         application: ApplicationRef,
@@ -166,7 +168,9 @@ pub enum Refusal {
         name: String,
     },
     /// Too many incarnations in a row came to nothing.
-    #[error("the cluster of {application} keeps dying: {count} incarnations in a row without a job's end")]
+    #[error(
+        "the cluster of {application} keeps dying: {count} incarnations in a row without a job's end"
+    )]
     ClusterKeepsDying {
         /// The application whose cluster keeps dying.
         application: ApplicationRef,

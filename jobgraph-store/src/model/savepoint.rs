@@ -39,7 +39,9 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
     wish.reason = cut(wish.reason, MAX_TEXT_BYTES);
     wish.requested_by = cut(wish.requested_by, 256);
     let application = draft.facts.application.clone();
-    if let Some(known) = draft.facts.desired.savepoints.iter().find(|w| w.request_id == wish.request_id) {
+    if let Some(known) =
+        draft.facts.desired.savepoints.iter().find(|w| w.request_id == wish.request_id)
+    {
         let content = |wish: &api::SavepointWish| {
             (wish.job.clone(), wish.directory.clone(), wish.stop, wish.drain, wish.format.clone())
         };
@@ -54,15 +56,19 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
     let jobs = running(&draft.facts, &wish.job)?;
     if jobs.len() > MAX_JOBS {
         let count = jobs.len();
-        let why = format!("{count} jobs run; at most {MAX_JOBS} can be asked at once: name them one by one");
+        let why = format!(
+            "{count} jobs run; at most {MAX_JOBS} can be asked at once: name them one by one"
+        );
         return Err(Refusal::RequestInvalid(why));
     }
     make_room(draft)?;
     wish.job_ids = jobs.iter().map(JobId::to_string).collect();
     wish.requested_at = draft.at();
-    let names: Vec<&str> = jobs.iter().map(|id| draft.facts.jobs[id].shown().name.as_str()).collect();
+    let names: Vec<&str> =
+        jobs.iter().map(|id| draft.facts.jobs[id].shown().name.as_str()).collect();
     let what = if wish.stop { "stop with a savepoint requested" } else { "savepoint requested" };
-    let because = if wish.reason.is_empty() { String::new() } else { format!(" ({})", wish.reason) };
+    let because =
+        if wish.reason.is_empty() { String::new() } else { format!(" ({})", wish.reason) };
     let telling = Telling::new("savepoint", format!("{what}: {}{because}", names.join(", ")))
         .with("state", "requested")
         .with("request_id", &wish.request_id)
@@ -79,7 +85,9 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
 fn check(wish: &api::SavepointWish) -> Result<(), Refusal> {
     let (id, directory) = (wish.request_id.len(), wish.directory.len());
     if id == 0 || id > MAX_REQUEST_ID_BYTES {
-        let why = format!("request_id has {id} bytes; choose one of 1 to {MAX_REQUEST_ID_BYTES} per wish");
+        let why = format!(
+            "request_id has {id} bytes; choose one of 1 to {MAX_REQUEST_ID_BYTES} per wish"
+        );
         return Err(Refusal::RequestInvalid(why));
     }
     if directory > MAX_DIRECTORY_BYTES {
@@ -96,7 +104,9 @@ fn check(wish: &api::SavepointWish) -> Result<(), Refusal> {
 /// The jobs that a wish is for: all jobs without an end, or those of them with this id or name.
 fn running(facts: &Facts, named: &str) -> Result<Vec<JobId>, Refusal> {
     let meant = |id: &JobId, job: &StoredJob| {
-        named.is_empty() || job.shown().name == named || named.parse().is_ok_and(|named: JobId| named == *id)
+        named.is_empty()
+            || job.shown().name == named
+            || named.parse().is_ok_and(|named: JobId| named == *id)
     };
     let all: Vec<_> = facts.jobs.iter().filter(|(id, job)| meant(id, job)).collect();
     let (application, job) = (facts.application.clone(), named.to_owned());
@@ -162,7 +172,9 @@ pub fn settle(
 ) -> Result<(bool, job::Savepoint), Refusal> {
     draft.facts.check_epoch(fence)?;
     let known = draft.facts.job(id)?.shown();
-    if let Some(stands) = known.savepoints.iter().find(|known| known.trigger_id == result.trigger_id) {
+    if let Some(stands) =
+        known.savepoints.iter().find(|known| known.trigger_id == result.trigger_id)
+    {
         let same = (&stands.pointer, &stands.reason) == (&result.pointer, &result.reason);
         return Ok((same, stands.clone()));
     }
@@ -258,7 +270,8 @@ fn keep(draft: &mut Draft, id: JobId, settled: job::Savepoint, source: String, e
 
 /// Refuses the end of an application while a savepoint that was asked for has no result.
 pub(super) fn check_settled(facts: &Facts) -> Result<(), Refusal> {
-    let jobs: Vec<String> = pending(facts).map(|(_, id, _)| facts.jobs[&id].shown().name.clone()).collect();
+    let jobs: Vec<String> =
+        pending(facts).map(|(_, id, _)| facts.jobs[&id].shown().name.clone()).collect();
     if jobs.is_empty() {
         return Ok(());
     }

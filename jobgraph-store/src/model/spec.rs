@@ -90,7 +90,8 @@ pub fn violations(request: &api::SubmitRequest) -> Vec<Violation> {
             found.at(path, &format!("{bytes} bytes together; at most {MAX_LABELS_BYTES}"));
         }
         for key in map.keys().filter(|key| !plain(key, "-_./")) {
-            found.at(path, &format!("key {key:?} has to be letters, digits, '-', '_', '.' and '/'"));
+            found
+                .at(path, &format!("key {key:?} has to be letters, digits, '-', '_', '.' and '/'"));
         }
     }
     match &request.spec {
@@ -113,7 +114,10 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     if !spec.application_id.is_empty()
         && let Err(invalid) = spec.application_id.parse::<ApplicationId>()
     {
-        found.at("spec.application_id", &format!("{:?} is malformed: {}", invalid.value, invalid.rule));
+        found.at(
+            "spec.application_id",
+            &format!("{:?} is malformed: {}", invalid.value, invalid.rule),
+        );
     }
     match &spec.program {
         None => found.at("spec.program", "is not set: which program is to run?"),
@@ -134,24 +138,35 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     {
         found.at(
             "spec.engine",
-            &format!("{:?} names no engine: letters a-z, digits and '-', such as datafusion", spec.engine),
+            &format!(
+                "{:?} names no engine: letters a-z, digits and '-', such as datafusion",
+                spec.engine
+            ),
         );
     }
     if spec.contenders > MAX_CONTENDERS {
         found.at("spec.contenders", &format!("{} is more than {MAX_CONTENDERS}", spec.contenders));
     }
     for key in spec.settings.keys().filter(|key| !plain(key, "-_.")) {
-        found.at("spec.settings", &format!("key {key:?} has to be letters, digits, '-', '_' and '.'"));
+        found.at(
+            "spec.settings",
+            &format!("key {key:?} has to be letters, digits, '-', '_' and '.'"),
+        );
     }
     for key in spec.environment.keys() {
         if key.is_empty() || key.contains(['=', '\0']) {
             found.at("spec.environment", &format!("{key:?} is no name of an environment variable"));
         } else if key.starts_with("MAINSPRING_") {
-            found.at("spec.environment", &format!("{key} is set by mainspring itself: choose another name"));
+            found.at(
+                "spec.environment",
+                &format!("{key} is set by mainspring itself: choose another name"),
+            );
         }
     }
     if let Some(deadline) = &spec.deadline
-        && (deadline.seconds < 0 || deadline.nanos < 0 || (deadline.seconds == 0 && deadline.nanos == 0))
+        && (deadline.seconds < 0
+            || deadline.nanos < 0
+            || (deadline.seconds == 0 && deadline.nanos == 0))
     {
         found.at("spec.deadline", "has to be longer than 0");
     }
@@ -163,13 +178,18 @@ fn of_spec(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     }
     if !spec.output.is_empty() && !spec.output.starts_with('/') {
         let why = match spec.output.split_once("://") {
-            Some((scheme, _)) => format!("outputs cannot go to {scheme}:// yet: give an absolute path"),
+            Some((scheme, _)) => {
+                format!("outputs cannot go to {scheme}:// yet: give an absolute path")
+            }
             None => "is not an absolute path".to_owned(),
         };
         found.at("spec.output", &format!("{:?} {why}", spec.output));
     }
     if api::OnFailover::try_from(spec.on_failover).is_err() {
-        found.at("spec.on_failover", &format!("{} is not one of this build's values", spec.on_failover));
+        found.at(
+            "spec.on_failover",
+            &format!("{} is not one of this build's values", spec.on_failover),
+        );
     }
     secrets(found, spec, request);
     let bytes = prost::Message::encoded_len(spec);
@@ -182,7 +202,10 @@ fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
     let program = spec.program.as_ref().map(|program| last_part(&program.uri)).unwrap_or_default();
     let mut names = BTreeSet::from([program]);
     if spec.artifacts.len() > MAX_ARTIFACTS {
-        found.at("spec.artifacts", &format!("{} are more than {MAX_ARTIFACTS}", spec.artifacts.len()));
+        found.at(
+            "spec.artifacts",
+            &format!("{} are more than {MAX_ARTIFACTS}", spec.artifacts.len()),
+        );
     }
     for (index, artifact) in spec.artifacts.iter().enumerate() {
         let path = |field: &str| format!("spec.artifacts[{index}].{field}");
@@ -196,7 +219,10 @@ fn artifacts(found: &mut Found, spec: &api::ApplicationSpec) {
         {
             found.at(&path("name"), &format!("{name:?} is no plain file name"));
         } else if !names.insert(name.clone()) {
-            found.at(&path("name"), &format!("{name:?} is the name of another file of this application"));
+            found.at(
+                &path("name"),
+                &format!("{name:?} is the name of another file of this application"),
+            );
         }
     }
 }
@@ -213,7 +239,8 @@ fn secrets(found: &mut Found, spec: &api::ApplicationSpec, request: &api::Submit
     for name in request.secret_values.keys().filter(|name| !named.contains(name)) {
         found.at("secret_values", &format!("{name} is not named in spec.secrets"));
     }
-    let bytes: usize = request.secret_values.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize =
+        request.secret_values.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_SECRETS_BYTES {
         found.at("secret_values", &format!("{bytes} bytes together; at most {MAX_SECRETS_BYTES}"));
     }
@@ -226,7 +253,8 @@ fn uri(found: &mut Found, path: &str, uri: &str) {
     if let Some((scheme, rest)) = uri.split_once("://") {
         let Ok(scheme) = scheme.parse::<Scheme>() else {
             let fetched = Scheme::list();
-            return found.at(path, &format!("{shown:?}: this build fetches {fetched} and absolute paths"));
+            return found
+                .at(path, &format!("{shown:?}: this build fetches {fetched} and absolute paths"));
         };
         if rest.is_empty() || rest == "/" {
             return found.at(path, &format!("{shown:?} names no file"));
@@ -248,5 +276,7 @@ fn digest(found: &mut Found, path: &str, digest: &str) {
 }
 
 fn plain(key: &str, also: &str) -> bool {
-    !key.is_empty() && key.len() <= 256 && key.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    !key.is_empty()
+        && key.len() <= 256
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }

@@ -63,7 +63,10 @@ pub fn decide(
     if let Some(accepted) = &known.accepted {
         let application = accepted.answered_with()?;
         if accepted.content != content_digest(request).as_bytes() {
-            return Err(Refusal::RequestIdReused { request_id: request.request_id.clone(), application });
+            return Err(Refusal::RequestIdReused {
+                request_id: request.request_id.clone(),
+                application,
+            });
         }
         return Ok(Submission::AcceptedEarlier(application, accepted.existing));
     }

@@ -62,14 +62,20 @@ fn the_phase_follows_main_through_a_take_over() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert_eq!(phase(&draft), api::Phase::Running);
-    let disposition = attempt::begin(&mut draft, &fence(2), "runner-1", 42, "lease expired").unwrap();
+    let disposition =
+        attempt::begin(&mut draft, &fence(2), "runner-1", 42, "lease expired").unwrap();
     assert_eq!((disposition, phase(&draft)), (jobgraph::Disposition::Resume, api::Phase::Starting));
     attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
     let main = draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
-    attempt::main_ended(&mut draft, &fence(2), &MainExit { code: Some(0), ..MainExit::default() }, "")
-        .unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(2),
+        &MainExit { code: Some(0), ..MainExit::default() },
+        "",
+    )
+    .unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
     attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing, "main() that has ended is not executed again");
@@ -84,7 +90,11 @@ fn nothing_is_said_to_run_of_what_has_ended() {
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     // The attempt was cut off and main() was not executed again: no process saw how main() ended.
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
-    let end = ApplicationEnd { outcome: api::Outcome::Failed, reason: "R".into(), message: String::new() };
+    let end = ApplicationEnd {
+        outcome: api::Outcome::Failed,
+        reason: "R".into(),
+        message: String::new(),
+    };
     ending::end(&mut draft, &fence(2), end, 0).unwrap();
     let main = draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main.state(), main.exit_code, main.signal), (api::MainState::Ended, None, None));
@@ -98,16 +108,26 @@ fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() runs");
-    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
-        .unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(1),
+        &MainExit { code: Some(0), ..MainExit::default() },
+        "",
+    )
+    .unwrap();
     ending::abandon(&mut draft, "", "me@here").unwrap();
 }
 
 #[test]
 fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
-    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
-        .unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(1),
+        &MainExit { code: Some(0), ..MainExit::default() },
+        "",
+    )
+    .unwrap();
     assert!(
         draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
         "never started"
@@ -121,10 +141,18 @@ fn the_first_end_of_an_execution_stays() {
         "é".repeat(5000).as_str(),
     )
     .unwrap();
-    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(0), ..MainExit::default() }, "")
-        .unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(1),
+        &MainExit { code: Some(0), ..MainExit::default() },
+        "",
+    )
+    .unwrap();
     assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
-    assert!(draft.facts.state.stderr_tail.len() <= 4096 && draft.facts.state.stderr_tail.starts_with('é'));
+    assert!(
+        draft.facts.state.stderr_tail.len() <= 4096
+            && draft.facts.state.stderr_tail.starts_with('é')
+    );
 }
 
 #[test]
@@ -133,8 +161,13 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     let tail = "compiling\nno column \"dep_dely\"\n\n";
-    attempt::main_ended(&mut draft, &fence(1), &MainExit { code: Some(3), ..MainExit::default() }, tail)
-        .unwrap();
+    attempt::main_ended(
+        &mut draft,
+        &fence(1),
+        &MainExit { code: Some(3), ..MainExit::default() },
+        tail,
+    )
+    .unwrap();
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     let end = ApplicationEnd {
         outcome: api::Outcome::Failed,
@@ -167,9 +200,12 @@ fn a_re_executed_main_finds_its_jobs_by_name_and_diverges_only_where_nothing_fit
     for (name, ordinal, overlapped, get) in table {
         let mut draft = led(1);
         for (n, recorded) in ["a", "b"].into_iter().enumerate() {
-            let put =
-                job::put_graph(&mut draft, &fence(1), &graph(recorded, recorded, u32::try_from(n).unwrap()))
-                    .unwrap();
+            let put = job::put_graph(
+                &mut draft,
+                &fence(1),
+                &graph(recorded, recorded, u32::try_from(n).unwrap()),
+            )
+            .unwrap();
             assert!(!put.found && put.made.is_some());
         }
         attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
@@ -179,15 +215,24 @@ fn a_re_executed_main_finds_its_jobs_by_name_and_diverges_only_where_nothing_fit
             Get::Found => assert!(put.unwrap().found, "{name} at {ordinal}"),
             Get::New => assert!(put.unwrap().made.is_some(), "{name} at {ordinal}"),
             Get::Diverged => {
-                assert!(matches!(put, Err(Refusal::MainDiverged { .. })), "{name} at {ordinal}: {put:?}")
+                assert!(
+                    matches!(put, Err(Refusal::MainDiverged { .. })),
+                    "{name} at {ordinal}: {put:?}"
+                )
             }
         }
     }
 }
 
 /// A graph with these operators, one after the other.
-fn described(call: &str, name: &str, ordinal: u32, operators: &[&str]) -> jobgraph::PutJobGraphRequest {
-    let vertex = |(id, name): (u32, &&str)| api::Vertex { id, name: (*name).into(), ..Default::default() };
+fn described(
+    call: &str,
+    name: &str,
+    ordinal: u32,
+    operators: &[&str],
+) -> jobgraph::PutJobGraphRequest {
+    let vertex =
+        |(id, name): (u32, &&str)| api::Vertex { id, name: (*name).into(), ..Default::default() };
     let edges = (1..).take(operators.len() - 1).map(|to| api::Edge { from: to - 1, to });
     let description = api::GraphDescription {
         vertices: (0..).zip(operators).map(vertex).collect(),
@@ -237,7 +282,10 @@ fn a_job_whose_name_holds_a_moment_is_told_at_once_unless_the_name_stands_in_the
         job::put_graph(&mut draft, &fence(1), &request).unwrap();
         let told: Vec<_> = draft.events.iter().filter(|event| event.kind == "warning").collect();
         assert_eq!(told.len(), warnings, "{name} {name_is_literal}: {told:?}");
-        assert!(told.iter().all(|event| event.message.contains("\"2026-11-29T10:02\"")), "{told:?}");
+        assert!(
+            told.iter().all(|event| event.message.contains("\"2026-11-29T10:02\"")),
+            "{told:?}"
+        );
     }
 }
 
@@ -253,7 +301,10 @@ fn a_job_whose_name_varies_is_found_at_its_place_and_that_is_told() {
         (a.to_string().as_str(), "a 2026-11-29T10:02")
     );
     let told = draft.events.iter().find(|event| event.message.contains("asks for")).unwrap();
-    assert!(told.message.contains("a 2026-11-30T00:00:07") && told.message.contains("; help: "), "{told:?}");
+    assert!(
+        told.message.contains("a 2026-11-30T00:00:07") && told.message.contains("; help: "),
+        "{told:?}"
+    );
     let again = job::put_graph(&mut draft, &fence(2), &request).unwrap();
     assert!(again.found && again.by_position, "the same call is answered the same");
     assert_eq!(find(&draft, 2, &request), a, "told the same as well");
@@ -294,7 +345,8 @@ fn no_two_calls_of_an_attempt_are_taken_for_one_job() {
     // The call is told that its job is new, because its operators were not known then: its graph
     // carries another id.
     let (mut draft, jobs) = taken_over();
-    let told = find(&draft, 2, &jobgraph::PutJobGraphRequest { description: None, ..varies.clone() });
+    let told =
+        find(&draft, 2, &jobgraph::PutJobGraphRequest { description: None, ..varies.clone() });
     assert!(!jobs.contains(&told));
     let carries = jobgraph::PutJobGraphRequest { job_id: told.to_string(), ..varies.clone() };
     let put = job::put_graph(&mut draft, &fence(2), &carries);
@@ -317,7 +369,8 @@ fn a_call_that_is_answered_with_a_recorded_end_says_which() {
         [("3", "a 2026-11-29T10:02", 0, Some("CANCELLED")), ("4", "b 2026-11-29T10:03", 1, None)]
     {
         job::put_graph(&mut draft, &fence(2), &described(call, name, ordinal, &OPERATORS)).unwrap();
-        let is_told = |event: &&api::Event| event.attributes.get("state").is_some_and(|is| is == "attached");
+        let is_told =
+            |event: &&api::Event| event.attributes.get("state").is_some_and(|is| is == "attached");
         let told = draft.events.iter().rfind(is_told).unwrap();
         assert_eq!(told.attributes.get("outcome").map(String::as_str), outcome, "{told:?}");
     }
@@ -374,7 +427,8 @@ fn another_graph_under_a_known_name_is_shown_and_the_stored_one_runs() {
     let stored = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap().job;
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     let other = Digest::of(b"other").to_string();
-    let request = jobgraph::PutJobGraphRequest { graph_digest: other.clone(), ..graph("2", "a", 0) };
+    let request =
+        jobgraph::PutJobGraphRequest { graph_digest: other.clone(), ..graph("2", "a", 0) };
     let put = job::put_graph(&mut draft, &fence(2), &request).unwrap();
     assert!(put.found && put.diverged && put.made.is_none());
     assert_eq!((put.job.graph_digest, put.job.diverged_digest), (stored.graph_digest, other));
@@ -407,7 +461,8 @@ fn equal_names_are_taken_or_counted_as_the_engine_wants() {
 fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
     let mut draft = led(1);
     let begin = |draft: &mut Draft, request_id: &str| {
-        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        let request =
+            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
         cluster::begin(draft, &fence(1), &request)
     };
     for n in 1..=3 {
@@ -418,9 +473,12 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
     assert!(matches!(begin(&mut fourth, "c4"), Err(Refusal::ClusterKeepsDying { count: 3, .. })));
     // A job's end in the third incarnation starts the count anew.
     let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
-    let cluster =
-        proto::IncarnationFence { application: draft.facts.application.clone(), incarnation: Incarnation(3) };
-    let failed = proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
+    let cluster = proto::IncarnationFence {
+        application: draft.facts.application.clone(),
+        incarnation: Incarnation(3),
+    };
+    let failed =
+        proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
     assert!(job::ended(&mut draft, &cluster, made(&put), &failed).unwrap().0);
     assert_eq!(begin(&mut draft, "c4").unwrap().barren_incarnations, 1);
 }
@@ -429,7 +487,8 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
 fn what_died_in_one_cluster_says_nothing_of_the_next() {
     let mut draft = led(1);
     let begin = |draft: &mut Draft, request_id: &str| {
-        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        let request =
+            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
         cluster::begin(draft, &fence(1), &request).unwrap();
     };
     let live = |draft: &Draft| {
@@ -462,13 +521,19 @@ fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
     assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "unix:/jobs");
     say(&mut draft, 1, api::ClusterState::Gone).unwrap();
     say(&mut draft, 1, api::ClusterState::Ready).unwrap();
-    assert_eq!(draft.facts.state.application().cluster.as_ref().unwrap().state(), api::ClusterState::Gone);
+    assert_eq!(
+        draft.facts.state.application().cluster.as_ref().unwrap().state(),
+        api::ClusterState::Gone
+    );
     assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "");
     assert!(matches!(
         say(&mut draft, 2, api::ClusterState::Ready),
         Err(Refusal::IncarnationSuperseded { current: 1, .. })
     ));
-    assert!(matches!(say(&mut draft, 1, api::ClusterState::Unspecified), Err(Refusal::RequestInvalid(_))));
+    assert!(matches!(
+        say(&mut draft, 1, api::ClusterState::Unspecified),
+        Err(Refusal::RequestInvalid(_))
+    ));
 }
 
 #[test]
@@ -477,9 +542,14 @@ fn a_deadline_is_an_instant_from_the_submission_on() {
         deadline: Some(prost_types::Duration { seconds: 90, nanos: 0 }),
         ..Default::default()
     };
-    let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-    let known =
-        submit::Known { accepted: None, head: Head::default(), latest_clean: true, latest_forgotten: false };
+    let request =
+        api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+    let known = submit::Known {
+        accepted: None,
+        head: Head::default(),
+        latest_clean: true,
+        latest_forgotten: false,
+    };
     let now = UNIX_EPOCH + Duration::from_secs(1000);
     let decided = submit::decide(&known, &request, &"orders".parse().unwrap(), now).unwrap();
     let submit::Submission::New(new) = decided else { panic!("{decided:?}") };
@@ -499,8 +569,11 @@ fn whatever_an_engine_says_fits_into_the_record() {
     let first = job::ended_by_leader(&mut draft, &fence(1), made(&put), &end).unwrap();
     let again = job::ended_by_leader(&mut draft, &fence(1), made(&put), &end).unwrap();
     assert_eq!(first, again, "a repeat of what was cut is a repeat");
-    let end =
-        ApplicationEnd { outcome: api::Outcome::Failed, reason: "JOB_FAILED".into(), message: said.clone() };
+    let end = ApplicationEnd {
+        outcome: api::Outcome::Failed,
+        reason: "JOB_FAILED".into(),
+        message: said.clone(),
+    };
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
     ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000]).unwrap();
     let largest = prost::Message::encoded_len(&draft.facts.state)
@@ -554,7 +627,11 @@ proptest! {
 }
 
 fn killed() -> MainExit {
-    MainExit { signal: Some(9), signal_sender: "the kernel's OOM killer".into(), ..MainExit::default() }
+    MainExit {
+        signal: Some(9),
+        signal_sender: "the kernel's OOM killer".into(),
+        ..MainExit::default()
+    }
 }
 
 #[test]
@@ -567,11 +644,12 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     let main = |draft: &Draft| draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main(&draft).kills, phase(&draft)), (1, api::Phase::Starting));
     assert_eq!((main(&draft).state(), main(&draft).signal), (api::MainState::Starting, None));
-    let killed_events =
-        draft.events.iter().filter(|event| event.attributes.get("state").is_some_and(|s| s == "killed"));
+    let killed_events = draft
+        .events
+        .iter()
+        .filter(|event| event.attributes.get("state").is_some_and(|s| s == "killed"));
     let told: Vec<_> = killed_events.map(|event| event.message.as_str()).collect();
-    let expected =
-        "main() was ended by signal 9, sent by the kernel's OOM killer; it is executed again (kill 1)";
+    let expected = "main() was ended by signal 9, sent by the kernel's OOM killer; it is executed again (kill 1)";
     assert_eq!(told, [expected], "a repeat is told once");
 
     let disposition = attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
@@ -584,7 +662,11 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     attempt::main_ended(&mut draft, &fence(2), &killed(), "").unwrap();
     attempt::main_killed(&mut draft, &fence(2), &killed(), "", 2).unwrap();
     let ended = main(&draft);
-    assert_eq!((ended.state(), ended.kills), (api::MainState::Ended, 1), "an end that is recorded stays");
+    assert_eq!(
+        (ended.state(), ended.kills),
+        (api::MainState::Ended, 1),
+        "an end that is recorded stays"
+    );
     assert_eq!(ended.signal_sender, "the kernel's OOM killer");
 }
 
@@ -598,12 +680,15 @@ fn a_contender_that_gave_up_is_seen_until_it_is_started_again() {
     let mut draft = draft();
     contender::tell(&mut draft, 0, None);
     assert_eq!((trouble(&draft), draft.events.len()), (None, 0), "one that is started is no news");
-    let why = format!("error[CREDENTIAL_INVALID]: no key of this deployment{}", " at all".repeat(200));
+    let why =
+        format!("error[CREDENTIAL_INVALID]: no key of this deployment{}", " at all".repeat(200));
     contender::tell(&mut draft, 1, Some(&why));
     contender::tell(&mut draft, 1, Some(&why));
     let (reason, message) = trouble(&draft).unwrap();
     assert_eq!((reason.as_str(), draft.events.len()), ("CONTENDER_GAVE_UP", 1));
-    for text in ["runner-1 gave up", "CREDENTIAL_INVALID", "; help: correct that", "mainspring cancel "] {
+    for text in
+        ["runner-1 gave up", "CREDENTIAL_INVALID", "; help: correct that", "mainspring cancel "]
+    {
         assert!(message.contains(text), "{text}: {message}");
     }
     contender::tell(&mut draft, 0, None);

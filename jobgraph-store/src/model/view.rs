@@ -20,9 +20,9 @@ pub fn application(facts: &Facts, revision: u64) -> api::Application {
     shown.submitted_at = spec.submitted_at;
     shown.deadline_at = spec.deadline_at;
     shown.jobs = facts.jobs.iter().map(|(id, job)| shown_job(facts, *id, job)).collect();
-    shown
-        .jobs
-        .sort_by(|a, b| (a.ordinal, a.occurrence, &a.job_id).cmp(&(b.ordinal, b.occurrence, &b.job_id)));
+    shown.jobs.sort_by(|a, b| {
+        (a.ordinal, a.occurrence, &a.job_id).cmp(&(b.ordinal, b.occurrence, &b.job_id))
+    });
     shown.artifacts.clone_from(&facts.artifacts.pinned);
     shown.desired = Some(facts.desired.clone());
     shown.traceparent.clone_from(&facts.spec.traceparent);
@@ -42,7 +42,8 @@ pub fn record(facts: &Facts, application: api::Application) -> jobgraph::Record 
     let mut record = facts.state.record.clone().unwrap_or_default();
     record.application = Some(application);
     record.traceparent.clone_from(&facts.spec.traceparent);
-    let staging: BTreeSet<&String> = facts.jobs.values().flat_map(|job| &job.staging_locations).collect();
+    let staging: BTreeSet<&String> =
+        facts.jobs.values().flat_map(|job| &job.staging_locations).collect();
     record.staging_locations = staging.into_iter().cloned().collect();
     record
 }

@@ -18,7 +18,11 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(600);
 
 impl Service {
     /// One application; generation 0 is the latest.
-    pub async fn get(&self, id: &ApplicationId, generation: u64) -> Result<api::Application, Error> {
+    pub async fn get(
+        &self,
+        id: &ApplicationId,
+        generation: u64,
+    ) -> Result<api::Application, Error> {
         let application = self.resolve(id, generation).await?;
         Ok(self.show(&self.load(&application, None).await?))
     }
@@ -61,8 +65,9 @@ impl Service {
         by: &str,
     ) -> Result<(api::Application, bool), Error> {
         let application = self.resolve(id, generation).await?;
-        let (earlier, loaded) =
-            self.write(&application, Guard::Client, |draft| ending::cancel(draft, reason, by)).await?;
+        let (earlier, loaded) = self
+            .write(&application, Guard::Client, |draft| ending::cancel(draft, reason, by))
+            .await?;
         Ok((self.show(&loaded), earlier))
     }
 
@@ -74,8 +79,9 @@ impl Service {
         wish: &api::SavepointWish,
     ) -> Result<(api::Application, bool), Error> {
         let application = self.resolve(id, generation).await?;
-        let ask =
-            self.write(&application, Guard::Client, |draft| savepoint::ask(draft, wish.clone())).await?;
+        let ask = self
+            .write(&application, Guard::Client, |draft| savepoint::ask(draft, wish.clone()))
+            .await?;
         Ok((self.show(&ask.1), ask.0))
     }
 
@@ -88,8 +94,9 @@ impl Service {
         by: &str,
     ) -> Result<api::Application, Error> {
         let application = self.resolve(id, generation).await?;
-        let ((), loaded) =
-            self.write(&application, Guard::Client, |draft| ending::abandon(draft, reason, by)).await?;
+        let ((), loaded) = self
+            .write(&application, Guard::Client, |draft| ending::abandon(draft, reason, by))
+            .await?;
         Ok(self.show(&loaded))
     }
 
@@ -103,7 +110,8 @@ impl Service {
         let application = self.resolve(id, generation).await?;
         let loaded = self.load(&application, None).await?;
         let (job, shown) = find_job(&loaded.facts, named)?;
-        let view = self.metadata.read(vec![Read::Key(job::graph_key(&application, job))], None).await?;
+        let view =
+            self.metadata.read(vec![Read::Key(job::graph_key(&application, job))], None).await?;
         Ok((shown, load::one(&view, 0)?.unwrap_or_default()))
     }
 
@@ -162,10 +170,9 @@ fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
         let jobs = facts.jobs.iter().filter(|(_, job)| job.shown().name == named);
         jobs.max_by_key(|(_, job)| job.shown().occurrence)
     };
-    by_id
-        .or_else(by_name)
-        .map(|(id, job)| (*id, view::shown_job(facts, *id, job)))
-        .ok_or_else(|| Refusal::JobNotFound { application: facts.application.clone(), job: named.into() })
+    by_id.or_else(by_name).map(|(id, job)| (*id, view::shown_job(facts, *id, job))).ok_or_else(
+        || Refusal::JobNotFound { application: facts.application.clone(), job: named.into() },
+    )
 }
 
 /// Whether the condition holds; `None`: it can still come to hold.
@@ -180,7 +187,10 @@ fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
         api::WaitFor::Job => {
             let done = facts.jobs.values().map(|job| job.shown()).any(|job| {
                 job.name == job_name
-                    && job.end.as_ref().is_some_and(|end| job.published || !job_model::has_outputs(end))
+                    && job
+                        .end
+                        .as_ref()
+                        .is_some_and(|end| job.published || !job_model::has_outputs(end))
             });
             // An application that is clean makes no further job.
             return if done {
@@ -222,8 +232,10 @@ mod tests {
             engine: "e".into(),
             ..Default::default()
         };
-        let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-        let generation = proto::Generation(service.submit(request).await.unwrap().application.generation);
+        let request =
+            api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+        let generation =
+            proto::Generation(service.submit(request).await.unwrap().application.generation);
         let application = ApplicationRef { id: "orders".parse().unwrap(), generation };
         let mut revisions = service.metadata.revisions();
         let seen = *revisions.borrow_and_update();
@@ -233,6 +245,9 @@ mod tests {
         timeout(&clock, within, changed).await.expect("the cancel is a change").unwrap();
         let seen = *revisions.borrow_and_update();
         let nothing = service.changed(&application, &mut revisions, seen);
-        assert!(timeout(&clock, Duration::from_millis(50), nothing).await.is_err(), "nothing more has");
+        assert!(
+            timeout(&clock, Duration::from_millis(50), nothing).await.is_err(),
+            "nothing more has"
+        );
     }
 }

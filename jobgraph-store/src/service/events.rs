@@ -28,7 +28,9 @@ impl Service {
         let application = self.resolve(id, generation).await?;
         self.load(&application, None).await?;
         let service = self.clone();
-        let feeder = move |feed| async move { service.feed_events(&application, after, follow, &feed).await };
+        let feeder = move |feed| async move {
+            service.feed_events(&application, after, follow, &feed).await
+        };
         Ok(fed("events", ROOM, feeder))
     }
 

@@ -176,7 +176,8 @@ impl Service {
         loop {
             let prefix = event::prefix(&application.id);
             let read = Read::Range { prefix, after, limit: REMOVED_AT_ONCE };
-            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            let entries =
+                self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
             let mut over = entries.len() < REMOVED_AT_ONCE;
             let mut operations = Vec::new();
             for (key, stored) in &entries {

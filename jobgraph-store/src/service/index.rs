@@ -61,7 +61,8 @@ impl Service {
         let (mut places, mut after) = (Vec::new(), None);
         loop {
             let read = Read::Range { prefix: listing::prefix(), after, limit: READ_AHEAD };
-            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            let entries =
+                self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
             after = entries.last().map(|(place, _)| place.clone());
             let last = entries.len() < READ_AHEAD;
             for (place, stored) in entries {
@@ -98,7 +99,8 @@ impl Service {
         let mut after = None;
         loop {
             let read = Read::Range { prefix: request::prefix(), after, limit: INDEXED_AT_ONCE };
-            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            let entries =
+                self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
             let Some((last, _)) = entries.last() else { return Ok(()) };
             after = Some(last.clone());
             self.index_some_requests(&entries).await?;
@@ -106,8 +108,12 @@ impl Service {
     }
 
     async fn index_some_requests(&self, requests: &[(Key, Stored)]) -> Result<(), Error> {
-        let answered = |stored: &Stored| Ok(AcceptedRequest::from_stored(&stored.value)?.answered_with()?);
-        let each = requests.iter().map(|(_, stored)| answered(stored)).collect::<Result<Vec<_>, Error>>()?;
+        let answered =
+            |stored: &Stored| Ok(AcceptedRequest::from_stored(&stored.value)?.answered_with()?);
+        let each = requests
+            .iter()
+            .map(|(_, stored)| answered(stored))
+            .collect::<Result<Vec<_>, Error>>()?;
         let reads = each.iter().map(|application| Read::Key(spec_key(application))).collect();
         let view = self.metadata.read(reads, None).await?;
         let mut operations = Vec::new();
@@ -125,7 +131,8 @@ impl Service {
 }
 
 fn named(place: &Key) -> Result<ApplicationRef, Error> {
-    listing::generation(place).ok_or_else(|| Error::Internal(format!("{place} names no generation")))
+    listing::generation(place)
+        .ok_or_else(|| Error::Internal(format!("{place} names no generation")))
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId, api, job,
-    jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId,
+    api, job, jobgraph,
 };
 use tokio::task::JoinHandle;
 
@@ -59,7 +59,9 @@ async fn answered<T>(caller: JoinHandle<T>) -> Result<T, String> {
 /// The job that a graph was kept as.
 fn kept_as(put: &jobgraph::PutJobGraphResponse) -> Result<JobId, String> {
     let job = put.job.as_ref().ok_or("a graph was kept as no job")?;
-    job.job_id.parse::<JobId>().map_err(|error| format!("a graph was kept as job {:?}: {error}", job.job_id))
+    job.job_id
+        .parse::<JobId>()
+        .map_err(|error| format!("a graph was kept as job {:?}: {error}", job.job_id))
 }
 
 fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {
@@ -89,7 +91,11 @@ fn reference(application: &api::Application) -> ApplicationRef {
 }
 
 fn succeeded(message: &str) -> job::JobEnd {
-    job::JobEnd { outcome: job::JobOutcome::Succeeded.into(), message: message.into(), ..Default::default() }
+    job::JobEnd {
+        outcome: job::JobOutcome::Succeeded.into(),
+        message: message.into(),
+        ..Default::default()
+    }
 }
 
 /// An end whose output has to be published.
@@ -116,8 +122,11 @@ fn graph(name: &str, call: &str, ordinal: u32, bytes: &Bytes) -> jobgraph::PutJo
 impl Court {
     /// A submitted application.
     async fn application(&self, id: &str) -> Result<ApplicationRef, String> {
-        let submitted =
-            self.face.submit(request(&format!("r-{id}"), id)).await.map_err(wrongly("a submission"))?;
+        let submitted = self
+            .face
+            .submit(request(&format!("r-{id}"), id))
+            .await
+            .map_err(wrongly("a submission"))?;
         Ok(reference(&submitted.application.unwrap()))
     }
 
@@ -146,16 +155,22 @@ impl Court {
 /// The verdict of one law.
 pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
     match law {
-        "once_an_attempt_has_begun_no_lower_epoch_commits" => fences::no_lower_epoch_commits(court).await,
+        "once_an_attempt_has_begun_no_lower_epoch_commits" => {
+            fences::no_lower_epoch_commits(court).await
+        }
         "once_a_cluster_has_begun_no_lower_incarnation_commits" => {
             fences::no_lower_incarnation_commits(court).await
         }
-        "an_epoch_begins_once_and_only_upwards" => fences::an_epoch_begins_once_and_only_upwards(court).await,
+        "an_epoch_begins_once_and_only_upwards" => {
+            fences::an_epoch_begins_once_and_only_upwards(court).await
+        }
         "a_cluster_ends_its_job_without_a_leader" => {
             fences::a_cluster_ends_its_job_without_a_leader(court).await
         }
         "the_first_end_of_a_job_wins" => ends::the_first_end_of_a_job_wins(court).await,
-        "a_cancel_before_the_end_decides_it" => ends::a_cancel_before_the_end_decides_it(court).await,
+        "a_cancel_before_the_end_decides_it" => {
+            ends::a_cancel_before_the_end_decides_it(court).await
+        }
         "a_cancel_after_the_end_is_refused" => ends::a_cancel_after_the_end_is_refused(court).await,
         "no_job_slips_in_beside_the_end" => ends::no_job_slips_in_beside_the_end(court).await,
         "nothing_ends_with_work_left" => ends::nothing_ends_with_work_left(court).await,
@@ -163,10 +178,16 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         "a_generation_begins_only_after_a_clean_one" => {
             generations::begins_only_after_a_clean_one(court).await
         }
-        "two_submissions_of_one_id_make_one_generation" => generations::two_submissions_make_one(court).await,
-        "an_older_generation_is_never_run_again" => generations::an_older_one_is_never_run_again(court).await,
+        "two_submissions_of_one_id_make_one_generation" => {
+            generations::two_submissions_make_one(court).await
+        }
+        "an_older_generation_is_never_run_again" => {
+            generations::an_older_one_is_never_run_again(court).await
+        }
         "pages_are_of_one_revision" => generations::pages_are_of_one_revision(court).await,
-        "the_past_is_told_in_the_order_of_facts" => generations::the_past_is_told_in_order(court).await,
+        "the_past_is_told_in_the_order_of_facts" => {
+            generations::the_past_is_told_in_order(court).await
+        }
         "a_checkpoint_outlives_its_cluster_and_only_the_current_one_writes" => {
             checkpoints::outlive_their_cluster(court).await
         }
@@ -178,21 +199,33 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         "a_wish_for_a_savepoint_is_kept_once_and_settled_once" => {
             savepoints::kept_once_and_settled_once(court).await
         }
-        "a_stop_commits_its_savepoint_with_the_end" => savepoints::a_stop_commits_with_the_end(court).await,
+        "a_stop_commits_its_savepoint_with_the_end" => {
+            savepoints::a_stop_commits_with_the_end(court).await
+        }
         "wishes_for_savepoints_are_bounded" => savepoints::are_bounded(court).await,
         "a_lost_job_says_so" => ends::a_lost_job_says_so(court).await,
         "a_job_may_stage_many_files" => payloads::a_job_may_stage_many_files(court).await,
         "no_two_calls_share_an_occurrence" => ends::no_two_calls_share_an_occurrence(court).await,
-        "files_of_a_graph_are_kept_until_clean" => payloads::files_are_kept_until_clean(court).await,
-        "a_step_of_the_journal_is_kept_once" => fences::a_step_of_the_journal_is_kept_once(court).await,
-        "a_payload_that_is_pointed_to_is_never_swept" => payloads::never_swept_while_pointed_to(court).await,
+        "files_of_a_graph_are_kept_until_clean" => {
+            payloads::files_are_kept_until_clean(court).await
+        }
+        "a_step_of_the_journal_is_kept_once" => {
+            fences::a_step_of_the_journal_is_kept_once(court).await
+        }
+        "a_payload_that_is_pointed_to_is_never_swept" => {
+            payloads::never_swept_while_pointed_to(court).await
+        }
         "artifacts_are_freed_at_clean_and_graphs_are_kept" => payloads::freed_at_clean(court).await,
         "what_is_forgotten_is_gone_for_everybody" => forget::is_gone_for_everybody(court).await,
         "only_what_is_clean_is_forgotten" => forget::only_what_is_clean(court).await,
         "an_id_goes_on_after_what_was_forgotten" => forget::the_id_goes_on(court).await,
         "the_first_commit_of_forgetting_decides" => forget::the_first_commit_decides(court).await,
-        "nothing_of_what_was_forgotten_comes_again" => forget::nothing_of_it_comes_again(court).await,
-        "the_index_of_what_is_not_clean_is_the_truth" => forget::the_index_is_the_truth(court).await,
+        "nothing_of_what_was_forgotten_comes_again" => {
+            forget::nothing_of_it_comes_again(court).await
+        }
+        "the_index_of_what_is_not_clean_is_the_truth" => {
+            forget::the_index_is_the_truth(court).await
+        }
         "marks_go_with_their_payloads" => forget::marks_go_with_their_payloads(court).await,
         other => panic!("there is no law {other}"),
     }

@@ -51,7 +51,12 @@ pub struct Page {
 
 impl Service {
     /// One page of the applications that pass the filter.
-    pub async fn list(&self, filter: &Filter, page_size: usize, token: &str) -> Result<Page, Error> {
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        page_size: usize,
+        token: &str,
+    ) -> Result<Page, Error> {
         let limit = if page_size == 0 { DEFAULT_PAGE } else { page_size.min(MAX_PAGE) };
         let (revision, mut after) = match token {
             "" => (self.metadata.read(Vec::new(), None).await?.revision, None),
@@ -71,7 +76,8 @@ impl Service {
             let each: Vec<_> = places.iter().map(named).collect::<Result<_, _>>()?;
             let mut loaded = self.load_all(&each, revision).await?.into_iter().peekable();
             for (place, application) in places.into_iter().zip(each) {
-                let Some(loaded) = loaded.next_if(|loaded| loaded.facts.application == application) else {
+                let Some(loaded) = loaded.next_if(|loaded| loaded.facts.application == application)
+                else {
                     continue;
                 };
                 let queued = self.queue.place(&application).is_some();
@@ -79,7 +85,8 @@ impl Service {
                     if applications.len() == limit {
                         // One more application passes than the page holds, so there is a next page
                         // after the last one on this page.
-                        let next = after.map(|after| format(revision, &after, filter)).unwrap_or_default();
+                        let next =
+                            after.map(|after| format(revision, &after, filter)).unwrap_or_default();
                         return Ok(Page { applications, next, revision });
                     }
                     applications.push(self.show(&loaded));
@@ -94,14 +101,20 @@ impl Service {
 
     /// The next places where an application may stand that passes the filter: as few as the indexes
     /// can tell.
-    async fn places(&self, filter: &Filter, revision: u64, after: Option<&Key>) -> Result<Vec<Key>, Error> {
+    async fn places(
+        &self,
+        filter: &Filter,
+        revision: u64,
+        after: Option<&Key>,
+    ) -> Result<Vec<Key>, Error> {
         let read = |read| self.metadata.read(vec![read], Some(revision));
         let mut few = if let Some(id) = &filter.application {
             self.places_of(id, revision).await?
         } else if filter.wants_only_unclean() {
             let view = read(Read::all(unclean::prefix())).await?;
-            let places =
-                view.answers[0].iter().map(|(_, stored)| Ok(Unclean::from_stored(&stored.value)?.place()));
+            let places = view.answers[0]
+                .iter()
+                .map(|(_, stored)| Ok(Unclean::from_stored(&stored.value)?.place()));
             places.collect::<Result<_, Error>>()?
         } else {
             let (prefix, after) = (listing::prefix(), after.cloned());
@@ -119,7 +132,8 @@ impl Service {
         let view = self.metadata.read(vec![Read::Key(head::key(id))], Some(revision)).await?;
         let head: head::Head = load::one(&view, 0)?.unwrap_or_default();
         let each = (1..=head.latest_generation).map(Generation);
-        let each: Vec<_> = each.map(|generation| ApplicationRef { id: id.clone(), generation }).collect();
+        let each: Vec<_> =
+            each.map(|generation| ApplicationRef { id: id.clone(), generation }).collect();
         let mut places = Vec::new();
         for some in each.chunks(READ_AHEAD) {
             let reads = some.iter().map(|each| Read::Key(generation::spec_key(each))).collect();
@@ -152,8 +166,11 @@ impl Filter {
             let since = timestamp(since);
             time.is_some_and(|time| (time.seconds, time.nanos) >= (since.seconds, since.nanos))
         };
-        let recent =
-            |since| later(&facts.spec.submitted_at, since) || !state.clean || later(&state.cleaned_at, since);
+        let recent = |since| {
+            later(&facts.spec.submitted_at, since)
+                || !state.clean
+                || later(&state.cleaned_at, since)
+        };
         (!self.latest_only || facts.head.latest() == facts.application.generation)
             && self.shows(state.phase(), queued)
             && self.since.is_none_or(recent)
@@ -180,7 +197,10 @@ impl Filter {
         let mut labels: Vec<_> = self.labels.iter().collect();
         labels.sort();
         let application = &self.application;
-        let all = format!("{labels:?}{:?}{:?}{}{application:?}", self.phases, self.since, self.latest_only);
+        let all = format!(
+            "{labels:?}{:?}{:?}{}{application:?}",
+            self.phases, self.since, self.latest_only
+        );
         let mut short = [0; 8];
         short.copy_from_slice(&Digest::of(all.as_bytes()).as_bytes()[..8]);
         short

@@ -51,7 +51,12 @@ impl Live {
 
     /// Takes a beat of the leader. `true`: nothing was known of the application before, so the
     /// caller has to look whether the application is still alive or clean already.
-    pub fn beat(&self, application: &ApplicationRef, epoch: u64, beat: &jobgraph::BeatRequest) -> bool {
+    pub fn beat(
+        &self,
+        application: &ApplicationRef,
+        epoch: u64,
+        beat: &jobgraph::BeatRequest,
+    ) -> bool {
         let heard = Heard {
             epoch,
             source: beat.source.clone(),
@@ -100,7 +105,11 @@ impl Live {
     }
 
     /// Where an answer about this application comes from, and how old it is.
-    pub fn observation(&self, application: &ApplicationRef, shown: &api::Application) -> api::Observation {
+    pub fn observation(
+        &self,
+        application: &ApplicationRef,
+        shown: &api::Application,
+    ) -> api::Observation {
         let epoch = shown.leadership.as_ref().map_or(0, |leadership| leadership.epoch);
         if shown.clean || epoch == 0 {
             let observed_at = Some(timestamp(self.clock.wall()));
@@ -154,11 +163,15 @@ impl Live {
         }
         let heard = self.heard();
         let Some(heard) = heard.get(application) else { return };
-        if let Some(leadership) = shown.leadership.as_mut().filter(|known| known.epoch == heard.epoch) {
+        if let Some(leadership) =
+            shown.leadership.as_mut().filter(|known| known.epoch == heard.epoch)
+        {
             leadership.standbys.clone_from(&heard.standbys);
         }
         for job in shown.jobs.iter_mut().filter(|job| job.end.is_none()) {
-            if let Some(counters) = heard.progress.iter().find(|counters| counters.job_id == job.job_id) {
+            if let Some(counters) =
+                heard.progress.iter().find(|counters| counters.job_id == job.job_id)
+            {
                 job.progress = counters.progress;
                 job.last_failure.clone_from(&counters.last_failure);
             }
@@ -183,7 +196,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_beat_after_clean_leaves_nothing_behind() {
-        let (metadata, blobs) = (Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()));
+        let (metadata, blobs) =
+            (Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()));
         let service = Service::new(metadata, blobs, Arc::new(ManualClock::new()));
         let spec = api::ApplicationSpec {
             application_id: "live".into(),
@@ -191,7 +205,8 @@ mod tests {
             engine: "e".into(),
             ..Default::default()
         };
-        let request = api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
+        let request =
+            api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
         let made = service.submit(request).await.unwrap().application;
         let generation = proto::Generation(made.generation);
         let application = ApplicationRef { id: "live".parse().unwrap(), generation };
@@ -212,7 +227,8 @@ mod tests {
         assert!(service.heard(&fence, &beat).await.unwrap());
         assert_eq!(service.live.len(), 0);
         // So was this event of the leader.
-        let event = api::Event { kind: "warning".into(), message: "late".into(), ..Default::default() };
+        let event =
+            api::Event { kind: "warning".into(), message: "late".into(), ..Default::default() };
         service.append_events(&fence, vec![event], Vec::new()).await.unwrap();
         assert_eq!(service.live.len(), 0);
     }

@@ -30,7 +30,11 @@ pub struct Loaded {
 
 impl Service {
     /// Resolves a generation's number; 0 is the latest generation of the id.
-    pub(crate) async fn resolve(&self, id: &ApplicationId, number: u64) -> Result<ApplicationRef, Error> {
+    pub(crate) async fn resolve(
+        &self,
+        id: &ApplicationId,
+        number: u64,
+    ) -> Result<ApplicationRef, Error> {
         if number > 0 {
             return Ok(ApplicationRef { id: id.clone(), generation: Generation(number) });
         }
@@ -43,7 +47,11 @@ impl Service {
     }
 
     /// Reads a generation now, or as of a revision.
-    pub(crate) async fn load(&self, application: &ApplicationRef, at: Option<u64>) -> Result<Loaded, Error> {
+    pub(crate) async fn load(
+        &self,
+        application: &ApplicationRef,
+        at: Option<u64>,
+    ) -> Result<Loaded, Error> {
         let view = self.metadata.read(parts(application).to_vec(), at).await?;
         loaded(application, &view.answers, view.revision)
     }
@@ -58,7 +66,10 @@ impl Service {
         let reads = applications.iter().flat_map(parts).collect();
         let view = self.metadata.read(reads, Some(at)).await?;
         let answers = view.answers.chunks(PARTS);
-        let each = applications.iter().zip(answers).map(|(of, answers)| loaded(of, answers, view.revision));
+        let each = applications
+            .iter()
+            .zip(answers)
+            .map(|(of, answers)| loaded(of, answers, view.revision));
         let is_there = |loaded: &Result<Loaded, Error>| {
             !matches!(
                 loaded,
@@ -87,7 +98,10 @@ impl Service {
     }
 
     /// The record as leaders see it.
-    pub(crate) async fn record_of(&self, loaded: &Loaded) -> Result<proto::jobgraph::Record, Error> {
+    pub(crate) async fn record_of(
+        &self,
+        loaded: &Loaded,
+    ) -> Result<proto::jobgraph::Record, Error> {
         let mut whole = self.whole(loaded);
         self.whole_ends(&mut whole.jobs).await?;
         Ok(view::record(&loaded.facts, whole))
@@ -112,7 +126,11 @@ fn parts(application: &ApplicationRef) -> [Read; PARTS] {
 }
 
 /// The answers to [`parts`], as facts.
-fn loaded(application: &ApplicationRef, answers: &[Vec<(Key, Stored)>], at: u64) -> Result<Loaded, Error> {
+fn loaded(
+    application: &ApplicationRef,
+    answers: &[Vec<(Key, Stored)>],
+    at: u64,
+) -> Result<Loaded, Error> {
     let head: head::Head = first(answers, 0)?.unwrap_or_default();
     let Some(spec) = first(answers, 4)? else { return Err(absent(application, &head).into()) };
     let facts = Facts {
@@ -130,8 +148,10 @@ fn loaded(application: &ApplicationRef, answers: &[Vec<(Key, Stored)>], at: u64)
     let sequence = first(answers, 3)?.unwrap_or_default();
     // Checkpoints are left out: they are shown, but a new checkpoint is no change that watchers are
     // told of.
-    let shown = answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
-    let revisions = answers.iter().flatten().map(|(key, stored)| (key.clone(), stored.revision)).collect();
+    let shown =
+        answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
+    let revisions =
+        answers.iter().flatten().map(|(key, stored)| (key.clone(), stored.revision)).collect();
     Ok(Loaded { facts, sequence, revisions, at, shown })
 }
 
@@ -139,16 +159,22 @@ fn loaded(application: &ApplicationRef, answers: &[Vec<(Key, Stored)>], at: u64)
 pub(crate) fn absent(application: &ApplicationRef, head: &head::Head) -> Refusal {
     match (head.latest(), application.generation) {
         (latest, _) if latest.get() == 0 => Refusal::IdNotFound(application.id.clone()),
-        (latest, asked) if asked.get() > 0 && asked <= latest => Refusal::Forgotten(application.clone()),
+        (latest, asked) if asked.get() > 0 && asked <= latest => {
+            Refusal::Forgotten(application.clone())
+        }
         _ => Refusal::GenerationNotFound(application.clone()),
     }
 }
 
 /// What the record keeps for each job, under keys that are this prefix and the job's id.
-fn by_job<K: Kind>(prefix: &Key, entries: &[(Key, Stored)]) -> Result<BTreeMap<proto::JobId, K>, Error> {
+fn by_job<K: Kind>(
+    prefix: &Key,
+    entries: &[(Key, Stored)],
+) -> Result<BTreeMap<proto::JobId, K>, Error> {
     let mut of_jobs = BTreeMap::new();
     for (key, stored) in entries {
-        let text = key.strip(prefix).and_then(|rest| std::str::from_utf8(rest).ok()).unwrap_or_default();
+        let text =
+            key.strip(prefix).and_then(|rest| std::str::from_utf8(rest).ok()).unwrap_or_default();
         let id = text.parse().map_err(|_| Error::Internal(format!("{key} names no job")))?;
         of_jobs.insert(id, K::from_stored(&stored.value)?);
     }

@@ -27,9 +27,10 @@ impl Service {
     pub(crate) async fn fitting_end(&self, end: &job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some(manifest) = &end.manifest else { return Ok(end.clone()) };
         if !manifest.files_digest.is_empty() {
-            return Err(
-                Refusal::RequestInvalid("end.manifest.files_digest is set by the store only".into()).into()
-            );
+            return Err(Refusal::RequestInvalid(
+                "end.manifest.files_digest is set by the store only".into(),
+            )
+            .into());
         }
         let bytes = manifest.encoded_len();
         if bytes > MAX_BYTES {

@@ -24,7 +24,8 @@ impl Service {
     /// gets one.
     pub(crate) async fn marked(&self, digests: &[Digest]) -> Result<Vec<(SweepMark, u64)>, Error> {
         for _ in 0..TRIES {
-            let reads = digests.iter().map(|digest| Read::Key(payload::sweep_key(*digest))).collect();
+            let reads =
+                digests.iter().map(|digest| Read::Key(payload::sweep_key(*digest))).collect();
             let view = self.metadata.read(reads, None).await?;
             let mut marks = Vec::with_capacity(digests.len());
             let mut transaction = Transaction::default();
@@ -57,11 +58,13 @@ impl Service {
         let mut dead = Transaction::default();
         loop {
             let read = Read::Range { prefix: payload::prefix(), after, limit: READ_AHEAD };
-            let entries = self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
+            let entries =
+                self.metadata.read(vec![read], None).await?.answers.pop().unwrap_or_default();
             let last = entries.len() < READ_AHEAD;
             after = entries.last().map(|(key, _)| key.clone());
             for (key, stored) in entries {
-                let Some(digest) = payload::marked(&key).filter(|digest| !present.contains(digest)) else {
+                let Some(digest) = payload::marked(&key).filter(|digest| !present.contains(digest))
+                else {
                     continue;
                 };
                 if SweepMark::from_stored(&stored.value)?.sweeping {

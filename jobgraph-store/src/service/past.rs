@@ -40,7 +40,8 @@ impl Service {
         loop {
             self.clock.sleep((past / LOOKS).max(SHORTEST_PAUSE)).await;
             let revision = *self.metadata.revisions().borrow();
-            let Some(old) = looks.note(self.clock.boot(), revision, past).filter(|old| *old > given_up)
+            let Some(old) =
+                looks.note(self.clock.boot(), revision, past).filter(|old| *old > given_up)
             else {
                 continue;
             };

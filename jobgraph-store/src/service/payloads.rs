@@ -27,7 +27,12 @@ pub type PayloadStream = BlobStream;
 impl Service {
     /// Stores the bytes under their digest, also in place of a payload that was found damaged.
     /// `true`: the bytes were there before, and the sender's are not read to their end.
-    pub async fn put_payload<S, E>(&self, digest: Digest, size: u64, mut chunks: S) -> Result<bool, E>
+    pub async fn put_payload<S, E>(
+        &self,
+        digest: Digest,
+        size: u64,
+        mut chunks: S,
+    ) -> Result<bool, E>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: From<Error>,
@@ -44,10 +49,10 @@ impl Service {
             let chunk = match timeout(&self.clock, CHUNK_WITHIN, chunks.next()).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(_) => {
-                    Err(Error::from(Refusal::RequestInvalid(format!("no chunk came for {CHUNK_WITHIN:?}")))
-                        .into())
-                }
+                Err(_) => Err(Error::from(Refusal::RequestInvalid(format!(
+                    "no chunk came for {CHUNK_WITHIN:?}"
+                )))
+                .into()),
             };
             let chunk = match chunk {
                 Ok(chunk) => chunk,
@@ -69,9 +74,16 @@ impl Service {
         let is = Digest::from_bytes(hasher.finalize().into());
         if written != size || is != digest {
             writer.abort().await;
-            let is =
-                if written == size { is.to_string() } else { format!("{written} bytes or more, of {size}") };
-            return Err(Error::from(Refusal::PayloadDigestMismatch { said: digest.to_string(), is }).into());
+            let is = if written == size {
+                is.to_string()
+            } else {
+                format!("{written} bytes or more, of {size}")
+            };
+            return Err(Error::from(Refusal::PayloadDigestMismatch {
+                said: digest.to_string(),
+                is,
+            })
+            .into());
         }
         // A caller that points to the payload needs its mark. The mark is made here, while the
         // bytes become durable, because no caller has to wait for it then.
@@ -129,7 +141,12 @@ impl Service {
     }
 
     /// Whether the record of one generation points to these bytes.
-    pub async fn points_to(&self, id: &str, generation: u64, digest: Digest) -> Result<bool, Error> {
+    pub async fn points_to(
+        &self,
+        id: &str,
+        generation: u64,
+        digest: Digest,
+    ) -> Result<bool, Error> {
         let id = id.parse().map_err(Refusal::from)?;
         let application = ApplicationRef { id, generation: Generation(generation) };
         let references = vec![Read::all(payload::references_of(digest, &application))];

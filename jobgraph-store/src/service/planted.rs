@@ -9,7 +9,10 @@ use crate::model::{Facts, Refusal};
 /// The planted bug: a checkpoint pointer is fenced by the epoch of the leader that began the
 /// cluster, as if a leader decided it. Then the cluster of a leader that died cannot checkpoint any
 /// more.
-pub(super) fn pointers_fenced_by_epoch(facts: &Facts, fence: &IncarnationFence) -> Result<(), Refusal> {
+pub(super) fn pointers_fenced_by_epoch(
+    facts: &Facts,
+    fence: &IncarnationFence,
+) -> Result<(), Refusal> {
     if !failpoint::is_planted("store.pointers-fenced-by-epoch") {
         return Ok(());
     }
@@ -19,5 +22,9 @@ pub(super) fn pointers_fenced_by_epoch(facts: &Facts, fence: &IncarnationFence) 
         return Ok(());
     }
     let (incarnation, current) = (fence.incarnation.get(), facts.cluster.incarnation);
-    Err(Refusal::IncarnationSuperseded { application: facts.application.clone(), incarnation, current })
+    Err(Refusal::IncarnationSuperseded {
+        application: facts.application.clone(),
+        incarnation,
+        current,
+    })
 }

@@ -49,7 +49,9 @@ impl Service {
         if process.kind != CONTENDER || process.state() == jobgraph::ProcessState::Gone {
             return Ok(());
         }
-        let Ok(application) = ApplicationRef::try_from(process.application.clone()) else { return Ok(()) };
+        let Ok(application) = ApplicationRef::try_from(process.application.clone()) else {
+            return Ok(());
+        };
         let told = self.write(&application, Guard::Client, |draft| {
             contender::tell(draft, process.number, gave_up.then_some(process.exit.as_str()));
             Ok(())
@@ -78,7 +80,8 @@ impl Service {
             }));
             let view = self.metadata.read(reads, None).await?;
             let known: Option<process::StoredProcess> = load::one(&view, 0)?;
-            if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process)) && fence.is_none()
+            if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process))
+                && fence.is_none()
             {
                 return Ok(());
             }
@@ -88,10 +91,14 @@ impl Service {
                 match revision_of(&view, of_record) {
                     // The generation may be forgotten meanwhile; then no process of it may be
                     // written again.
-                    Some(spec) => compares
-                        .push(Compare { key: generation::spec_key(application), revision: Some(spec) }),
+                    Some(spec) => compares.push(Compare {
+                        key: generation::spec_key(application),
+                        revision: Some(spec),
+                    }),
                     None => match load::absent(application, &head) {
-                        Refusal::Forgotten(_) if process.state() != jobgraph::ProcessState::Intended => {
+                        Refusal::Forgotten(_)
+                            if process.state() != jobgraph::ProcessState::Intended =>
+                        {
                             return Ok(());
                         }
                         forgotten @ Refusal::Forgotten(_) => return Err(forgotten.into()),
@@ -118,7 +125,8 @@ impl Service {
                 });
             }
             let now = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            let first_put = known.map_or(u64::try_from(now).unwrap_or(u64::MAX), |known| known.first_put);
+            let first_put =
+                known.map_or(u64::try_from(now).unwrap_or(u64::MAX), |known| known.first_put);
             let stored = process::StoredProcess { process: Some(process.clone()), first_put };
             let operations = vec![Operation::Put(key.clone(), stored.to_stored())];
             if let Commit::Committed(_) = self.commit(Transaction { compares, operations }).await? {
@@ -131,8 +139,9 @@ impl Service {
     /// Processes whose key begins with `prefix`, oldest first.
     pub async fn list_processes(&self, prefix: &str) -> Result<Vec<jobgraph::Process>, Error> {
         let view = self.metadata.read(vec![Read::all(process::key(prefix))], None).await?;
-        let stored =
-            view.answers[0].iter().map(|(_, stored)| process::StoredProcess::from_stored(&stored.value));
+        let stored = view.answers[0]
+            .iter()
+            .map(|(_, stored)| process::StoredProcess::from_stored(&stored.value));
         let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
         stored.sort_by_key(|process| process.first_put);
         Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
@@ -141,7 +150,8 @@ impl Service {
     /// Forgets the processes whose key begins with `prefix`.
     pub async fn delete_processes(&self, prefix: &str) -> Result<(), Error> {
         loop {
-            let read = Read::Range { prefix: process::key(prefix), after: None, limit: REMOVED_AT_ONCE };
+            let read =
+                Read::Range { prefix: process::key(prefix), after: None, limit: REMOVED_AT_ONCE };
             let mut view = self.metadata.read(vec![read], None).await?;
             let keys = view.answers.pop().unwrap_or_default();
             if keys.is_empty() {

@@ -79,7 +79,8 @@ impl Queue {
 /// The sentence for people: `place 3 of 12: the host runs 8 of at most 8 applications, 4 of them of
 /// team=orders`.
 fn sentence(place: &api::QueuePlace) -> String {
-    let api::QueuePlace { position, length, running, max_running, share, share_running, .. } = place;
+    let api::QueuePlace { position, length, running, max_running, share, share_running, .. } =
+        place;
     let of_share = match share.as_str() {
         "" => String::new(),
         share => format!(", {share_running} of them of {share}"),
@@ -108,7 +109,12 @@ mod tests {
             share_running: 1,
         });
         let length = u32::try_from(ids.len()).unwrap();
-        jobgraph::ReportQueueRequest { running: 2, max_running: 2, waiting: waiting.collect(), length }
+        jobgraph::ReportQueueRequest {
+            running: 2,
+            max_running: 2,
+            waiting: waiting.collect(),
+            length,
+        }
     }
 
     fn shown(queue: &Queue, id: &str, phase: api::Phase) -> api::Application {
@@ -123,7 +129,8 @@ mod tests {
         queue.report(report(&["first", "second"]));
         let second = shown(&queue, "second", api::Phase::Submitted);
         assert_eq!((second.phase(), second.reason.as_str()), (api::Phase::Queued, "HOST_FULL"));
-        let why = "place 2 of 2: the host runs 2 of at most 2 applications, 1 of them of team=orders";
+        let why =
+            "place 2 of 2: the host runs 2 of at most 2 applications, 1 of them of team=orders";
         assert_eq!(second.message, why);
         assert_eq!(second.queue.unwrap().position, 2);
         assert_eq!(shown(&queue, "other", api::Phase::Submitted).phase(), api::Phase::Submitted);

@@ -7,14 +7,16 @@ mod steps;
 mod telling;
 
 use ::record::{
-    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder, MainEnd,
-    PinRefused, Record, Records, Standing,
+    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder,
+    MainEnd, PinRefused, Record, Records, Standing,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph};
+use proto::{
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph,
+};
 
 use super::to_its_end::to_its_end;
 use super::write::{Extra, Guard};
@@ -22,7 +24,9 @@ use super::{Service, load, planted};
 use crate::error::Error;
 use crate::keys::payload::Use;
 use crate::keys::{secrets, unclean};
-use crate::model::{Draft, attempt, checkpoint, cluster, ending, identity, job as job_model, savepoint};
+use crate::model::{
+    Draft, attempt, checkpoint, cluster, ending, identity, job as job_model, savepoint,
+};
 use crate::store::{Operation, Read};
 
 /// How many artifacts' payloads are pointed to in one commit.
@@ -53,7 +57,8 @@ impl Record for Service {
                 attempt::begin(draft, fence, &holder.name, holder.pid, cause)
             })
             .await?;
-        let read = self.metadata.read(vec![Read::Key(secrets::key(&fence.application))], None).await;
+        let read =
+            self.metadata.read(vec![Read::Key(secrets::key(&fence.application))], None).await;
         let view = read.map_err(Error::from)?;
         let secrets: secrets::Secrets = load::one(&view, 0)?.unwrap_or_default();
         Ok(jobgraph::BeginAttemptResponse {
@@ -96,8 +101,9 @@ impl Record for Service {
         fence: &EpochFence,
         request: jobgraph::BeginClusterRequest,
     ) -> Answer<jobgraph::BeginClusterResponse, ClusterRefused> {
-        let begin =
-            self.write(&fence.application, Guard::Epoch, |draft| cluster::begin(draft, fence, &request));
+        let begin = self.write(&fence.application, Guard::Epoch, |draft| {
+            cluster::begin(draft, fence, &request)
+        });
         Ok(begin.await?.0)
     }
 
@@ -106,7 +112,10 @@ impl Record for Service {
         fence: &EpochFence,
         request: jobgraph::RecordClusterRequest,
     ) -> Answer<()> {
-        self.write(&fence.application, Guard::Epoch, |draft| cluster::record(draft, fence, &request)).await?;
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            cluster::record(draft, fence, &request)
+        })
+        .await?;
         Ok(())
     }
 
@@ -119,8 +128,10 @@ impl Record for Service {
     }
 
     async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
-        self.write(&fence.application, Guard::Epoch, |draft| attempt::main_running(draft, fence, pid))
-            .await?;
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            attempt::main_running(draft, fence, pid)
+        })
+        .await?;
         Ok(())
     }
 
@@ -133,8 +144,13 @@ impl Record for Service {
         Ok(())
     }
 
-    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Answer<JobId> {
-        let found = identity::find(&self.load(&fence.application, None).await?.facts, fence, request);
+    async fn find_job(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::FindJobRequest,
+    ) -> Answer<JobId> {
+        let found =
+            identity::find(&self.load(&fence.application, None).await?.facts, fence, request);
         Ok(found.map_err(Error::from)?)
     }
 
@@ -149,9 +165,9 @@ impl Record for Service {
             let mut extra = Extra::default();
             if let Some(job_model::Made { id, needs }) = &put.made {
                 extra.pointers.clone_from(needs);
-                let describe = described
-                    .as_ref()
-                    .map(|described| crate::keys::job::put_graph(&fence.application, *id, described));
+                let describe = described.as_ref().map(|described| {
+                    crate::keys::job::put_graph(&fence.application, *id, described)
+                });
                 extra.operations.extend(describe);
             }
             Ok((put, extra))
@@ -160,7 +176,12 @@ impl Record for Service {
         Ok(jobgraph::PutJobGraphResponse { job: Some(job), found, diverged, by_position })
     }
 
-    async fn job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {
+    async fn job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> Answer<()> {
         self.write(&fence.application, Guard::Epoch, |draft| {
             job_model::submitted(draft, fence, job, incarnation)
         })
@@ -196,7 +217,8 @@ impl Record for Service {
         fence: &IncarnationFence,
         job: JobId,
     ) -> Answer<jobgraph::ReadCheckpointsResponse> {
-        let resume = checkpoint::resume(&self.load(&fence.application, None).await?.facts, fence, job);
+        let resume =
+            checkpoint::resume(&self.load(&fence.application, None).await?.facts, fence, job);
         Ok(resume.map_err(Error::from)?)
     }
 
@@ -239,7 +261,11 @@ impl Record for Service {
         Ok(write.await?.0)
     }
 
-    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> Answer<bool> {
+    async fn request_savepoint(
+        &self,
+        fence: &EpochFence,
+        wish: api::SavepointWish,
+    ) -> Answer<bool> {
         let write = self.write(&fence.application, Guard::Epoch, |draft| {
             draft.facts.check_epoch(fence)?;
             savepoint::ask(draft, wish.clone())
@@ -261,7 +287,10 @@ impl Record for Service {
     }
 
     async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
-        self.write(&fence.application, Guard::Epoch, |draft| job_model::published(draft, fence, job)).await?;
+        self.write(&fence.application, Guard::Epoch, |draft| {
+            job_model::published(draft, fence, job)
+        })
+        .await?;
         Ok(())
     }
 
@@ -285,13 +314,15 @@ impl Record for Service {
             .write_with(application, Guard::Epoch, |draft| {
                 let new = ending::mark_clean(draft, fence, &leftovers)?;
                 let over = [secrets::key(application), unclean::key(application)];
-                let operations = if new { over.map(Operation::Delete).to_vec() } else { Vec::new() };
+                let operations =
+                    if new { over.map(Operation::Delete).to_vec() } else { Vec::new() };
                 Ok(((), Extra { pointers: Vec::new(), operations }))
             })
             .await?;
         self.live.forget(application);
         let (service, facts) = (self.clone(), loaded.facts);
-        let released = to_its_end("release", async move { service.release_artifacts(&facts).await });
+        let released =
+            to_its_end("release", async move { service.release_artifacts(&facts).await });
         if let Err(error) = released.await.flatten() {
             // The periodic sweep releases them later.
             tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
@@ -343,7 +374,9 @@ impl Record for Service {
 /// Pointers to those of these payloads that no pinned artifact has yet.
 fn pointing(draft: &Draft, digests: &[Digest]) -> Extra {
     let pinned = &draft.facts.artifacts.pinned;
-    let new = digests.iter().filter(|digest| !pinned.iter().any(|known| known.digest == digest.to_string()));
+    let new = digests
+        .iter()
+        .filter(|digest| !pinned.iter().any(|known| known.digest == digest.to_string()));
     Extra { pointers: new.map(|digest| (*digest, Use::Artifact)).collect(), operations: Vec::new() }
 }
 

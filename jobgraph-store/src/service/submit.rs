@@ -113,7 +113,9 @@ impl Service {
             };
             let key = request::key(&request.request_id);
             let beside = request::of_generation_key(application, &key);
-            transaction.operations.push(Operation::Put(beside, request::AnsweredWith {}.to_stored()));
+            transaction
+                .operations
+                .push(Operation::Put(beside, request::AnsweredWith {}.to_stored()));
             transaction.operations.push(Operation::Put(key, accepted.to_stored()));
         };
         let (application, existing) = match decided {
@@ -129,7 +131,8 @@ impl Service {
                 accept(&application, true);
                 // The decision rests on whether the latest generation is clean.
                 let state = generation::state_key(&application);
-                let revision = latest.as_ref().and_then(|latest| latest.revisions.get(&state).copied());
+                let revision =
+                    latest.as_ref().and_then(|latest| latest.revisions.get(&state).copied());
                 transaction.compares.push(Compare { key: state, revision });
                 (application, true)
             }
@@ -148,7 +151,8 @@ impl Service {
                 (new.application, false)
             }
         };
-        if !request.validate_only && matches!(self.commit(transaction).await?, Commit::Conflict(_)) {
+        if !request.validate_only && matches!(self.commit(transaction).await?, Commit::Conflict(_))
+        {
             return Ok(None);
         }
         let loaded = self.load(&application, None).await?;

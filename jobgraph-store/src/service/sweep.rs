@@ -48,7 +48,8 @@ impl Service {
         let mut present = HashSet::new();
         for BlobInfo { digest, modified } in self.blobs.list().await? {
             present.insert(digest);
-            let age = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+            let age =
+                modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
             if age >= kept && self.sweep(digest).await? {
                 removed += 1;
             }
@@ -75,7 +76,8 @@ impl Service {
             return Ok(false);
         };
         // From here on no pointer to the payload commits; the pointers that did commit are seen.
-        let references = self.metadata.read(vec![Read::all(payload::reference_prefix(digest))], None).await?;
+        let references =
+            self.metadata.read(vec![Read::all(payload::reference_prefix(digest))], None).await?;
         let unused = references.answers[0].is_empty();
         if unused {
             self.blobs.remove(digest).await?;
@@ -100,7 +102,12 @@ impl Service {
         Ok(())
     }
 
-    async fn mark(&self, digest: Digest, seen: Option<u64>, mark: &SweepMark) -> Result<Option<u64>, Error> {
+    async fn mark(
+        &self,
+        digest: Digest,
+        seen: Option<u64>,
+        mark: &SweepMark,
+    ) -> Result<Option<u64>, Error> {
         let key = payload::sweep_key(digest);
         let compares = vec![Compare { key: key.clone(), revision: seen }];
         let operations = vec![Operation::Put(key, mark.to_stored())];
@@ -121,8 +128,11 @@ impl Service {
             let reference = Reference::from_stored(&stored.value)?;
             if reference.kind == Use::Artifact.as_str() && self.is_clean(&reference).await? {
                 let compares = vec![Compare { key: key.clone(), revision: Some(stored.revision) }];
-                self.commit(Transaction { compares, operations: vec![Operation::Delete(key.clone())] })
-                    .await?;
+                self.commit(Transaction {
+                    compares,
+                    operations: vec![Operation::Delete(key.clone())],
+                })
+                .await?;
             } else {
                 left += 1;
             }
@@ -135,8 +145,10 @@ impl Service {
             id: reference.application_id.parse()?,
             generation: Generation(reference.generation),
         };
-        let view = self.metadata.read(vec![Read::Key(generation::state_key(&application))], None).await?;
-        Ok(load::one::<generation::GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean))
+        let view =
+            self.metadata.read(vec![Read::Key(generation::state_key(&application))], None).await?;
+        Ok(load::one::<generation::GenerationState>(&view, 0)?
+            .is_none_or(|state| state.application().clean))
     }
 
     /// Frees the payloads of a clean generation's artifacts, and of the files that its graphs

@@ -154,7 +154,8 @@ impl Service {
         let reached = changes.last().map_or(latest, |last| last.revision);
         let changed: BTreeSet<ApplicationRef> =
             changes.iter().filter_map(|change| generation_of(&change.key)).collect();
-        for application in changed.into_iter().filter(|application| one.is_none_or(|one| one == application))
+        for application in
+            changed.into_iter().filter(|application| one.is_none_or(|one| one == application))
         {
             let loaded = match self.load(&application, Some(reached)).await {
                 Ok(loaded) => loaded,
@@ -169,7 +170,9 @@ impl Service {
                     }
                     continue;
                 }
-                Err(Error::Refused(Refusal::IdNotFound(_) | Refusal::GenerationNotFound(_))) => continue,
+                Err(Error::Refused(Refusal::IdNotFound(_) | Refusal::GenerationNotFound(_))) => {
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             feed.send(WatchItem::Application(Box::new(self.show(&loaded)))).await;
@@ -177,13 +180,18 @@ impl Service {
         Ok(Some(reached))
     }
 
-    async fn bookmark(&self, one: Option<&ApplicationRef>, revision: u64) -> Result<api::Bookmark, Error> {
+    async fn bookmark(
+        &self,
+        one: Option<&ApplicationRef>,
+        revision: u64,
+    ) -> Result<api::Bookmark, Error> {
         let Some(application) = one else {
             return Ok(api::Bookmark { revision, ..api::Bookmark::default() });
         };
         let loaded = self.load(application, None).await?;
         let shown = self.show(&loaded);
-        let mut progress = if shown.terminal { Vec::new() } else { self.live.progress(application) };
+        let mut progress =
+            if shown.terminal { Vec::new() } else { self.live.progress(application) };
         for job in shown.jobs.iter().filter(|job| job.end.is_none() && job.checkpoint.is_some()) {
             let (job_id, checkpoint) = (job.job_id.clone(), job.checkpoint.clone());
             match progress.iter_mut().find(|counters| counters.job_id == job_id) {
@@ -207,7 +215,8 @@ impl Service {
     pub async fn watch_record(
         &self,
         application: &ApplicationRef,
-    ) -> Result<impl Stream<Item = Result<jobgraph::Record, Error>> + Send + 'static + use<>, Error> {
+    ) -> Result<impl Stream<Item = Result<jobgraph::Record, Error>> + Send + 'static + use<>, Error>
+    {
         self.load(application, None).await?;
         let (service, application) = (self.clone(), application.clone());
         let feeder = |feed| async move { service.feed_record(&application, &feed).await };

@@ -80,7 +80,8 @@ impl Service {
                 Commit::Committed(revision) => revision,
             };
             let attempt = &draft.facts.attempt;
-            if guard == Guard::Epoch && self.live.wrote(application, attempt.epoch, &attempt.holder) {
+            if guard == Guard::Epoch && self.live.wrote(application, attempt.epoch, &attempt.holder)
+            {
                 self.forget_if_clean(application).await?;
             }
             let shown = if draft.facts == loaded.facts { loaded.shown } else { revision };

@@ -59,7 +59,9 @@ impl EmbeddedMetadata {
         let writer = std::thread::Builder::new()
             .name("record-writer".into())
             .spawn(move || writer.run())
-            .map_err(|error| StoreError::Unavailable(format!("cannot start the writer: {error}")))?;
+            .map_err(|error| {
+                StoreError::Unavailable(format!("cannot start the writer: {error}"))
+            })?;
         Ok(Self { file, revision, queue: Some(queue), writer: Mutex::new(Some(writer)) })
     }
 
@@ -71,7 +73,10 @@ impl EmbeddedMetadata {
         }
     }
 
-    fn reading<T>(&self, read: impl Fn(&RecordFile) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn reading<T>(
+        &self,
+        read: impl Fn(&RecordFile) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         {
             let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
             match read(&file) {
@@ -112,7 +117,9 @@ impl Metadata for EmbeddedMetadata {
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or_else(gone)?;
         queue.send(Waiting { transaction, answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| StoreError::Unknown("the writer ended before it answered".into()))?
+        answered
+            .await
+            .map_err(|_| StoreError::Unknown("the writer ended before it answered".into()))?
     }
 
     async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
@@ -164,7 +171,8 @@ impl Writer {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Commit, StoreError>> {
-        let committed = self.file.read().unwrap_or_else(PoisonError::into_inner).commit(transactions);
+        let committed =
+            self.file.read().unwrap_or_else(PoisonError::into_inner).commit(transactions);
         let failed = match committed {
             Ok(outcomes) => {
                 self.show();

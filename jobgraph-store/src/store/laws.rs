@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::{Change, Commit, Compare, Key, Metadata, Operation, Read, StoreError, Stored, Transaction};
+use super::{
+    Change, Commit, Compare, Key, Metadata, Operation, Read, StoreError, Stored, Transaction,
+};
 
 /// What a law found: `Err` says how the backend breaks it.
 pub(crate) type Verdict = Result<(), String>;
@@ -44,8 +46,10 @@ fn put(text: &str, value: &str) -> Operation {
 }
 
 fn transaction(compares: &[(&str, Option<u64>)], operations: Vec<Operation>) -> Transaction {
-    let compares =
-        compares.iter().map(|(text, revision)| Compare { key: key(text), revision: *revision }).collect();
+    let compares = compares
+        .iter()
+        .map(|(text, revision)| Compare { key: key(text), revision: *revision })
+        .collect();
     Transaction { compares, operations }
 }
 
@@ -57,7 +61,8 @@ async fn committed(store: &dyn Metadata, operations: Vec<Operation>) -> Result<u
 }
 
 async fn get(store: &dyn Metadata, text: &str) -> Result<Option<(String, u64)>, String> {
-    let view = store.read(vec![Read::Key(key(text))], None).await.map_err(|error| error.to_string())?;
+    let view =
+        store.read(vec![Read::Key(key(text))], None).await.map_err(|error| error.to_string())?;
     Ok(view.answers[0]
         .first()
         .map(|(_, stored)| (String::from_utf8(stored.value.to_vec()).unwrap(), stored.revision)))
@@ -68,9 +73,13 @@ pub(crate) async fn a_commit_is_atomic_and_compared(bed: &mut dyn Bed) -> Verdic
     let store = bed.open().await;
     let first = committed(&*store, vec![put("a", "1"), put("b", "1")]).await?;
     ensure!(get(&*store, "a").await? == Some(("1".into(), first)), "what was put is not there");
-    let stale =
-        store.commit(transaction(&[("a", Some(first + 1))], vec![put("a", "2"), put("c", "2")])).await;
-    ensure!(stale == Ok(Commit::Conflict(key("a"))), "a compare with another revision came to {stale:?}");
+    let stale = store
+        .commit(transaction(&[("a", Some(first + 1))], vec![put("a", "2"), put("c", "2")]))
+        .await;
+    ensure!(
+        stale == Ok(Commit::Conflict(key("a"))),
+        "a compare with another revision came to {stale:?}"
+    );
     let absent = store.commit(transaction(&[("a", None)], vec![put("a", "2")])).await;
     ensure!(
         absent == Ok(Commit::Conflict(key("a"))),
@@ -79,16 +88,23 @@ pub(crate) async fn a_commit_is_atomic_and_compared(bed: &mut dyn Bed) -> Verdic
     let half = store
         .commit(transaction(&[("a", Some(first)), ("b", None)], vec![put("a", "2"), put("c", "2")]))
         .await;
-    ensure!(half == Ok(Commit::Conflict(key("b"))), "one compare of two that fails came to {half:?}");
+    ensure!(
+        half == Ok(Commit::Conflict(key("b"))),
+        "one compare of two that fails came to {half:?}"
+    );
     ensure!(get(&*store, "a").await? == Some(("1".into(), first)), "a conflict changed a key");
     ensure!(get(&*store, "c").await?.is_none(), "a conflict made a key");
     let both = [("a", Some(first)), ("c", None)];
-    let second = store.commit(transaction(&both, vec![put("a", "2"), Operation::Delete(key("b"))])).await;
+    let second =
+        store.commit(transaction(&both, vec![put("a", "2"), Operation::Delete(key("b"))])).await;
     ensure!(second == Ok(Commit::Committed(first + 1)), "compares that hold came to {second:?}");
     ensure!(get(&*store, "a").await? == Some(("2".into(), first + 1)), "a commit left a put out");
     ensure!(get(&*store, "b").await?.is_none(), "a commit left a delete out");
     let empty = store.commit(transaction(&[("b", None)], Vec::new())).await;
-    ensure!(matches!(empty, Ok(Commit::Committed(_))), "a commit without operations came to {empty:?}");
+    ensure!(
+        matches!(empty, Ok(Commit::Committed(_))),
+        "a commit without operations came to {empty:?}"
+    );
     Ok(())
 }
 
@@ -105,8 +121,8 @@ pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
             let mut first = true;
             while revisions.len() < 10 {
                 let now = get(&*store, "count").await?;
-                let (count, revision) =
-                    now.map_or((0, None), |(text, revision)| (text.parse().unwrap(), Some(revision)));
+                let (count, revision) = now
+                    .map_or((0, None), |(text, revision)| (text.parse().unwrap(), Some(revision)));
                 // Every writer has read before any of them writes: in the first round for certain,
                 // later most of the time.
                 if std::mem::take(&mut first) {
@@ -115,7 +131,10 @@ pub(crate) async fn no_update_is_lost(bed: &mut dyn Bed) -> Verdict {
                 tokio::task::yield_now().await;
                 let next: u64 = count + 1;
                 let done = store
-                    .commit(transaction(&[("count", revision)], vec![put("count", &next.to_string())]))
+                    .commit(transaction(
+                        &[("count", revision)],
+                        vec![put("count", &next.to_string())],
+                    ))
                     .await;
                 match done.map_err(|error| error.to_string())? {
                     Commit::Committed(revision) => revisions.push(revision),
@@ -143,13 +162,17 @@ pub(crate) async fn what_was_answered_survives_a_crash(bed: &mut dyn Bed) -> Ver
     let store = bed.open().await;
     let mut last = 0;
     for n in 0..5 {
-        last = committed(&*store, vec![put("n", &n.to_string()), put(&format!("k{n}"), "x")]).await?;
+        last =
+            committed(&*store, vec![put("n", &n.to_string()), put(&format!("k{n}"), "x")]).await?;
     }
     committed(&*store, vec![Operation::Delete(key("k0"))]).await?;
     drop(store);
     bed.crash().await;
     let store = bed.open().await;
-    ensure!(get(&*store, "n").await? == Some(("4".into(), last)), "a durable value or its revision is gone");
+    ensure!(
+        get(&*store, "n").await? == Some(("4".into(), last)),
+        "a durable value or its revision is gone"
+    );
     ensure!(get(&*store, "k0").await?.is_none(), "a durable delete is gone");
     ensure!(*store.revisions().borrow() == last + 1, "the latest revision is forgotten");
     let next = committed(&*store, vec![put("n", "5")]).await?;
@@ -170,8 +193,10 @@ pub(crate) async fn a_read_is_of_one_instant_and_the_past_stays(bed: &mut dyn Be
     let reads = || vec![Read::all(key("p/")), Read::Key(key("q")), Read::Key(key("p/1"))];
     let before = store.read(reads(), None).await.map_err(|error| error.to_string())?;
     ensure!(before.revision == then, "a read is of revision {}, not {then}", before.revision);
-    committed(&*store, vec![Operation::Delete(key("p/2")), put("p/1", "c"), put("p/0", "new")]).await?;
-    committed(&*store, vec![put("p/2", "again"), Operation::Delete(key("q")), put("p/1", "d")]).await?;
+    committed(&*store, vec![Operation::Delete(key("p/2")), put("p/1", "c"), put("p/0", "new")])
+        .await?;
+    committed(&*store, vec![put("p/2", "again"), Operation::Delete(key("q")), put("p/1", "d")])
+        .await?;
     let after = store.read(reads(), Some(then)).await.map_err(|error| error.to_string())?;
     ensure!(after == before, "the past changed: {after:?} instead of {before:?}");
     let page = Read::Range { prefix: key("p/"), after: Some(key("p/1")), limit: 1 };
@@ -209,8 +234,14 @@ pub(crate) async fn a_watch_has_no_gap_and_no_duplicate(bed: &mut dyn Bed) -> Ve
             .collect();
         let revision = committed(&*store, operations).await?;
         expected.extend(keys.into_iter().map(|key| Change { revision, key }));
-        ensure!(shown.has_changed().unwrap_or(false), "revision {revision} is answered and not shown");
-        ensure!(*shown.borrow_and_update() == revision, "another revision than {revision} is shown");
+        ensure!(
+            shown.has_changed().unwrap_or(false),
+            "revision {revision} is answered and not shown"
+        );
+        ensure!(
+            *shown.borrow_and_update() == revision,
+            "another revision than {revision} is shown"
+        );
         if n % 4 == 3 {
             let changes = store.changes(seen, 2).await.map_err(|error| error.to_string())?;
             seen = changes.last().map_or(seen, |change| change.revision);
@@ -232,7 +263,8 @@ pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict
     let store = bed.open().await;
     let mut last = 0;
     for n in 0..KEPT * 2 {
-        last = committed(&*store, vec![put("n", &n.to_string()), put(&format!("k{n}"), "x")]).await?;
+        last =
+            committed(&*store, vec![put("n", &n.to_string()), put(&format!("k{n}"), "x")]).await?;
     }
     for early in [0, last - KEPT * 2, last - KEPT - 1] {
         let changes = store.changes(early, 1).await;
@@ -246,11 +278,21 @@ pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict
             "a read at {early} of {last} came to {read:?}"
         );
     }
-    let changes = store.changes(last - KEPT, usize::MAX).await.map_err(|error| error.to_string())?;
-    ensure!(changes.len() as u64 == 2 * KEPT, "{} changes of the last {KEPT} revisions", changes.len());
-    let read =
-        store.read(vec![Read::Key(key("n"))], Some(last - KEPT)).await.map_err(|error| error.to_string())?;
-    ensure!(read.answers[0][0].1.revision == last - KEPT, "the oldest kept revision reads as another one");
+    let changes =
+        store.changes(last - KEPT, usize::MAX).await.map_err(|error| error.to_string())?;
+    ensure!(
+        changes.len() as u64 == 2 * KEPT,
+        "{} changes of the last {KEPT} revisions",
+        changes.len()
+    );
+    let read = store
+        .read(vec![Read::Key(key("n"))], Some(last - KEPT))
+        .await
+        .map_err(|error| error.to_string())?;
+    ensure!(
+        read.answers[0][0].1.revision == last - KEPT,
+        "the oldest kept revision reads as another one"
+    );
     Ok(())
 }
 
@@ -273,14 +315,24 @@ pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut d
         }
         let store = bed.open().await;
         let changes = store.changes(given_up - 1, 1).await;
-        ensure!(matches!(changes, Err(StoreError::Compacted { .. })), "changes given up came to {changes:?}");
+        ensure!(
+            matches!(changes, Err(StoreError::Compacted { .. })),
+            "changes given up came to {changes:?}"
+        );
         let read = store.read(vec![Read::Key(key("n"))], Some(given_up - 1)).await;
-        ensure!(matches!(read, Err(StoreError::Compacted { .. })), "a read given up came to {read:?}");
-        let changes = store.changes(given_up, usize::MAX).await.map_err(|error| error.to_string())?;
+        ensure!(
+            matches!(read, Err(StoreError::Compacted { .. })),
+            "a read given up came to {read:?}"
+        );
+        let changes =
+            store.changes(given_up, usize::MAX).await.map_err(|error| error.to_string())?;
         ensure!(changes.len() == 5, "{} of the last 5 changes", changes.len());
         let read = store.read(vec![Read::Key(key("n"))], Some(given_up)).await;
         let read = read.map_err(|error| error.to_string())?;
-        ensure!(read.answers[0][0].1.revision == given_up, "the oldest kept revision reads as another one");
+        ensure!(
+            read.answers[0][0].1.revision == given_up,
+            "the oldest kept revision reads as another one"
+        );
         ensure!(get(&*store, "n").await? == Some(("19".into(), last)), "what is now has changed");
     }
     let store = bed.open().await;
@@ -295,17 +347,25 @@ pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut d
 /// The limits of the seam: what is over them is refused and not done.
 pub(crate) async fn what_is_too_large_is_refused_and_not_done(bed: &mut dyn Bed) -> Verdict {
     let store = bed.open().await;
-    let large = committed_or(&*store, vec![put("large", &"x".repeat(super::MAX_VALUE_BYTES))]).await;
-    ensure!(matches!(large, Err(StoreError::TooLarge(_))), "a value at the limit came to {large:?}");
+    let large =
+        committed_or(&*store, vec![put("large", &"x".repeat(super::MAX_VALUE_BYTES))]).await;
+    ensure!(
+        matches!(large, Err(StoreError::TooLarge(_))),
+        "a value at the limit came to {large:?}"
+    );
     let many = (0..super::MAX_OPERATIONS).map(|n| put(&format!("k{n}"), "x")).collect();
     let many = committed_or(&*store, many).await;
     ensure!(matches!(many, Err(StoreError::TooLarge(_))), "too many operations came to {many:?}");
-    let fitting = committed_or(&*store, vec![put("large", &"x".repeat(super::MAX_VALUE_BYTES - 1))]).await;
+    let fitting =
+        committed_or(&*store, vec![put("large", &"x".repeat(super::MAX_VALUE_BYTES - 1))]).await;
     ensure!(fitting == Ok(Commit::Committed(1)), "a value below the limit came to {fitting:?}");
     Ok(())
 }
 
-async fn committed_or(store: &dyn Metadata, operations: Vec<Operation>) -> Result<Commit, StoreError> {
+async fn committed_or(
+    store: &dyn Metadata,
+    operations: Vec<Operation>,
+) -> Result<Commit, StoreError> {
     store.commit(transaction(&[], operations)).await
 }
 
@@ -320,7 +380,10 @@ pub(crate) struct Step {
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let operation = (0..6_u8, proptest::option::weighted(0.7, any::<u8>()));
     let step = (proptest::collection::vec(operation, 1..4), proptest::bool::weighted(0.1));
-    proptest::collection::vec(step.prop_map(|(operations, crash)| Step { operations, crash }), 1..25)
+    proptest::collection::vec(
+        step.prop_map(|(operations, crash)| Step { operations, crash }),
+        1..25,
+    )
 }
 
 /// All laws of reading at once: every revision of a random history reads as a plain map says.
@@ -370,8 +433,12 @@ pub(crate) async fn every_revision_reads_as_it_was(bed: &mut dyn Bed, history: &
         let view = view.map_err(|error| error.to_string())?;
         for (until, answer) in untils.iter().zip(&view.answers) {
             let was = map.range(..=until.clone()).next_back();
-            let was: Vec<_> = was.map(|(key, stored)| (key.clone(), stored.clone())).into_iter().collect();
-            ensure!(*answer == was, "at {revision} the last up to {until} is {answer:?}, it was {was:?}");
+            let was: Vec<_> =
+                was.map(|(key, stored)| (key.clone(), stored.clone())).into_iter().collect();
+            ensure!(
+                *answer == was,
+                "at {revision} the last up to {until} is {answer:?}, it was {was:?}"
+            );
         }
     }
     Ok(())
@@ -403,7 +470,9 @@ pub(crate) async fn judge(law: &str, bed: &mut dyn Bed) -> Verdict {
         "what_was_given_up_is_gone_and_the_rest_untouched" => {
             what_was_given_up_is_gone_and_the_rest_untouched(bed).await
         }
-        "what_is_too_large_is_refused_and_not_done" => what_is_too_large_is_refused_and_not_done(bed).await,
+        "what_is_too_large_is_refused_and_not_done" => {
+            what_is_too_large_is_refused_and_not_done(bed).await
+        }
         other => panic!("there is no law {other}"),
     }
 }

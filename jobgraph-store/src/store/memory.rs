@@ -10,7 +10,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
-    Change, Commit, KEPT_REVISIONS, Key, Metadata, Operation, Read, StoreError, Stored, Transaction, View,
+    Change, Commit, KEPT_REVISIONS, Key, Metadata, Operation, Read, StoreError, Stored,
+    Transaction, View,
 };
 
 /// A backend whose disk is this value.
@@ -92,7 +93,8 @@ impl State {
         let once = once.take_while(|key| key.strip(&prefix).is_some()).filter(|key| beyond(key));
         let keys: BTreeSet<&Key> =
             if at == self.revision { now.collect() } else { now.chain(once).collect() };
-        let values = keys.into_iter().filter_map(|key| Some((key.clone(), self.value_at(key, at)?)));
+        let values =
+            keys.into_iter().filter_map(|key| Some((key.clone(), self.value_at(key, at)?)));
         values.take(limit).collect()
     }
 

@@ -10,7 +10,9 @@ use tokio::sync::watch;
 
 use super::laws::{ALL, Bed, KEPT, judge};
 use super::memory::MemoryMetadata;
-use super::{Change, Commit, MAX_OPERATIONS, Metadata, Operation, Read, StoreError, Transaction, View};
+use super::{
+    Change, Commit, MAX_OPERATIONS, Metadata, Operation, Read, StoreError, Transaction, View,
+};
 
 /// The one thing that is wrong with a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,9 @@ impl Metadata for Mutant {
         match self.fault {
             Fault::ReadsTheLatest => self.right.read(reads, None).await,
             Fault::HidesCompaction => match self.right.read(reads.clone(), at).await {
-                Err(StoreError::Compacted { oldest, .. }) => self.right.read(reads, Some(oldest)).await,
+                Err(StoreError::Compacted { oldest, .. }) => {
+                    self.right.read(reads, Some(oldest)).await
+                }
                 read => read,
             },
             _ => self.right.read(reads, at).await,
@@ -112,7 +116,9 @@ impl Metadata for Mutant {
                     }
                 });
             }
-            Fault::Loses(part) => transaction.operations.retain(|operation| !concerns(operation, part)),
+            Fault::Loses(part) => {
+                transaction.operations.retain(|operation| !concerns(operation, part))
+            }
             _ => {}
         }
         self.right.commit(transaction).await
@@ -130,7 +136,9 @@ impl Metadata for Mutant {
                 self.right.changes(again, limit).await
             }
             Fault::HidesCompaction => match self.right.changes(after, limit).await {
-                Err(StoreError::Compacted { oldest, .. }) => self.right.changes(oldest, limit).await,
+                Err(StoreError::Compacted { oldest, .. }) => {
+                    self.right.changes(oldest, limit).await
+                }
                 changes => changes,
             },
             _ => self.right.changes(after, limit).await,
@@ -179,9 +187,11 @@ impl Bed for MutantBed {
         if self.fault == Fault::ReusesRevisions {
             // The values are there, but the count of revisions is not.
             let forgetful = Mutant::new(self.fault);
-            let view = self.store.right.read(vec![Read::all(super::Key::new(""))], None).await.unwrap();
-            let operations =
-                view.answers[0].iter().map(|(key, stored)| Operation::Put(key.clone(), stored.value.clone()));
+            let view =
+                self.store.right.read(vec![Read::all(super::Key::new(""))], None).await.unwrap();
+            let operations = view.answers[0]
+                .iter()
+                .map(|(key, stored)| Operation::Put(key.clone(), stored.value.clone()));
             forgetful
                 .right
                 .commit(Transaction { compares: Vec::new(), operations: operations.collect() })

@@ -30,12 +30,18 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     let digest = Digest::of(&bytes);
 
     let stranger = host.as_(None);
-    assert_eq!(outcome(stranger.applications().version().await), Err(Some(Reason::CredentialMissing)));
+    assert_eq!(
+        outcome(stranger.applications().version().await),
+        Err(Some(Reason::CredentialMissing))
+    );
     assert_eq!(outcome(stranger.record().read(&app).await), Err(Some(Reason::CredentialMissing)));
 
     let main = host.as_attempt(&app, 1);
     assert_eq!(outcome(main.record().read(&app).await), scope, "its runner reads for it");
-    assert_eq!(outcome(main.record().begin_attempt(&fence(&app, 2), &Holder::new("me", 1), "").await), scope);
+    assert_eq!(
+        outcome(main.record().begin_attempt(&fence(&app, 2), &Holder::new("me", 1), "").await),
+        scope
+    );
     assert_eq!(outcome(main.record().journal(&leader, "step", None).await), scope);
     assert_eq!(outcome(main.record().confirm_epoch(&leader).await), scope);
     assert_eq!(outcome(main.payloads().put_bytes(digest, bytes.clone()).await), scope);
@@ -58,19 +64,27 @@ async fn every_credential_opens_what_is_its_own_and_nothing_else() {
     assert_eq!(outcome(worker.record().job_ended(&later, job, end()).await), scope);
     assert_eq!(outcome(worker.record().leader_job_ended(&leader, job, end()).await), scope);
     // What became of a savepoint is the leader's word.
-    assert_eq!(outcome(worker.record().savepoint_settled(&leader, job, Default::default()).await), scope);
+    assert_eq!(
+        outcome(worker.record().savepoint_settled(&leader, job, Default::default()).await),
+        scope
+    );
     assert_eq!(outcome(worker.applications().stop(Default::default()).await), scope);
     assert_eq!(outcome(worker.record().read(&app).await), scope);
     assert_eq!(outcome(worker.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
     assert_eq!(outcome(worker.payloads().take_file(digest, "/etc/passwd".as_ref()).await), scope);
     assert_eq!(outcome(worker.payloads().present(&[digest]).await), scope);
-    assert_eq!(outcome(worker.applications().submit(submit_request("r", spec("new"))).await), scope);
+    assert_eq!(
+        outcome(worker.applications().submit(submit_request("r", spec("new"))).await),
+        scope
+    );
 
     let contender = host.as_contender(&app);
     assert_eq!(outcome(contender.record().read(&app).await), Ok(()));
     assert_eq!(outcome(contender.record().read(&other).await), scope);
     assert_eq!(
-        outcome(contender.record().begin_attempt(&fence(&other, 2), &Holder::new("me", 1), "").await),
+        outcome(
+            contender.record().begin_attempt(&fence(&other, 2), &Holder::new("me", 1), "").await
+        ),
         scope
     );
     assert_eq!(outcome(contender.record().journal(&fence(&other, 1), "step", None).await), scope);
@@ -88,7 +102,8 @@ async fn a_payload_is_read_by_those_whose_record_points_to_it() {
     let bytes = Bytes::from_static(b"SELECT secret");
     let digest = Digest::of(&bytes);
     let missing: Outcome = Err(Some(Reason::PayloadMissing));
-    let read = async |caller: crate::host::Caller| outcome(caller.payloads().get_bytes(digest, 100).await);
+    let read =
+        async |caller: crate::host::Caller| outcome(caller.payloads().get_bytes(digest, 100).await);
 
     let contender = host.as_contender(&app);
     assert_eq!(outcome(contender.payloads().put_bytes(digest, bytes.clone()).await), Ok(()));
@@ -104,7 +119,11 @@ async fn a_payload_is_read_by_those_whose_record_points_to_it() {
     assert_eq!(read(host.as_incarnation(&app, 1)).await, Ok(()));
     assert_eq!(read(host.as_contender(&other)).await, missing);
     assert_eq!(read(host.as_incarnation(&other, 1)).await, missing);
-    assert_eq!(outcome(host.payloads().get_bytes(digest, 100).await), Ok(()), "the deployment's own");
+    assert_eq!(
+        outcome(host.payloads().get_bytes(digest, 100).await),
+        Ok(()),
+        "the deployment's own"
+    );
     host.stop().await;
 }
 
@@ -124,12 +143,19 @@ async fn a_contender_brings_the_output_of_its_own_main_and_no_other() {
             number: 1,
             ..Default::default()
         };
-        let request =
-            jobgraph::AppendLogsRequest { source: Some(source), complete: true, ..Default::default() };
+        let request = jobgraph::AppendLogsRequest {
+            source: Some(source),
+            complete: true,
+            ..Default::default()
+        };
         let mut logs = LogServiceClient::new(host.as_contender(&app).channel());
         let mut answers = logs.append_logs(tokio_stream::once(request)).await.unwrap().into_inner();
         let answered = answers.message().await;
-        assert_eq!(answered.err().and_then(|status| proto::problem::reason(&status)), refused, "{role}");
+        assert_eq!(
+            answered.err().and_then(|status| proto::problem::reason(&status)),
+            refused,
+            "{role}"
+        );
     }
     host.stop().await;
 }
@@ -139,21 +165,42 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
     let host = Host::start().await;
     let (app, leader) = host.led("own").await;
     let record = host.as_contender(&app).record();
-    let begun = record.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap().tokens.unwrap();
+    let begun = record
+        .begin_attempt(&leader, &Holder::new("runner-0", 1), "")
+        .await
+        .unwrap()
+        .tokens
+        .unwrap();
     assert_eq!(begun.jobs, "", "there is no cluster");
-    let wish = |id: &str| jobgraph::BeginClusterRequest { request_id: id.into(), ..Default::default() };
+    let wish =
+        |id: &str| jobgraph::BeginClusterRequest { request_id: id.into(), ..Default::default() };
     let cluster = record.begin_cluster(&leader, wish("first")).await.unwrap();
     // The answer may have been lost: a leader that asks again is told the token that opens the
     // cluster.
-    let again = record.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap().tokens.unwrap();
-    assert_eq!(again, jobgraph::AttemptTokens { jobs: cluster.jobs_token.clone(), ..begun.clone() });
+    let again = record
+        .begin_attempt(&leader, &Holder::new("runner-0", 1), "")
+        .await
+        .unwrap()
+        .tokens
+        .unwrap();
+    assert_eq!(
+        again,
+        jobgraph::AttemptTokens { jobs: cluster.jobs_token.clone(), ..begun.clone() }
+    );
 
     let (application, generation) = (app.id.to_string(), app.generation.get());
-    let owner = |kept| Principal::Owner { application: application.clone(), generation, kept, number: 1 };
+    let owner =
+        |kept| Principal::Owner { application: application.clone(), generation, kept, number: 1 };
     for (token, wanted) in [
-        (begun.execution, Principal::Attempt { application: application.clone(), generation, epoch: 1 }),
+        (
+            begun.execution,
+            Principal::Attempt { application: application.clone(), generation, epoch: 1 },
+        ),
         (begun.main_tether, owner(Kept::Main)),
-        (begun.describe, Principal::Describe { application: application.clone(), generation, epoch: 1 }),
+        (
+            begun.describe,
+            Principal::Describe { application: application.clone(), generation, epoch: 1 },
+        ),
         (begun.describe_tether, owner(Kept::Describe)),
         (
             cluster.jobs_token,
@@ -165,7 +212,8 @@ async fn a_leader_is_answered_one_token_for_each_door_and_a_late_one_none() {
 
     record.end(&leader, ApplicationEnd::new(api::Outcome::Cancelled, "", ""), 0).await.unwrap();
     record.mark_clean(&leader, Vec::new()).await.unwrap();
-    let late = record.begin_attempt(&fence(&app, 2), &Holder::new("runner-1", 1), "").await.unwrap();
+    let late =
+        record.begin_attempt(&fence(&app, 2), &Holder::new("runner-1", 1), "").await.unwrap();
     assert_eq!((late.disposition(), late.tokens), (jobgraph::Disposition::Clean, None));
     host.stop().await;
 }
@@ -181,17 +229,30 @@ async fn secrets_reach_leaders_until_clean_and_nobody_else() {
     let submitted = host.applications().submit(request.clone()).await.unwrap().application.unwrap();
     assert!(!format!("{submitted:?}").contains("hunter2"));
     let app = crate::host::reference(&submitted);
-    let begun = host.record().begin_attempt(&fence(&app, 1), &Holder::new("runner-0", 1), "").await.unwrap();
+    let begun = host
+        .record()
+        .begin_attempt(&fence(&app, 1), &Holder::new("runner-0", 1), "")
+        .await
+        .unwrap();
     assert_eq!(begun.secret_values["TOKEN"], "hunter2");
     let seen = format!("{:?}", host.as_contender(&app).record().read(&app).await.unwrap());
     assert!(!seen.contains("hunter2"));
-    let other =
-        api::SubmitRequest { secret_values: [("TOKEN".to_owned(), "other".to_owned())].into(), ..request };
+    let other = api::SubmitRequest {
+        secret_values: [("TOKEN".to_owned(), "other".to_owned())].into(),
+        ..request
+    };
     let reused = host.applications().submit(other).await.unwrap_err();
     assert_eq!(reused.reason(), Some(Reason::RequestIdReused), "other secrets are another content");
-    host.record().end(&fence(&app, 1), ApplicationEnd::new(api::Outcome::Failed, "", ""), 0).await.unwrap();
+    host.record()
+        .end(&fence(&app, 1), ApplicationEnd::new(api::Outcome::Failed, "", ""), 0)
+        .await
+        .unwrap();
     host.record().mark_clean(&fence(&app, 1), Vec::new()).await.unwrap();
-    let begun = host.record().begin_attempt(&fence(&app, 2), &Holder::new("runner-0", 1), "").await.unwrap();
+    let begun = host
+        .record()
+        .begin_attempt(&fence(&app, 2), &Holder::new("runner-0", 1), "")
+        .await
+        .unwrap();
     assert!(begun.secret_values.is_empty());
     host.stop().await;
 }

@@ -74,7 +74,11 @@ impl Host {
     async fn end(&mut self) {
         self.shutdown.begin();
         let server = self.server.take().unwrap();
-        timeout(&clock(), Duration::from_secs(15), server).await.expect("it ends").unwrap().unwrap();
+        timeout(&clock(), Duration::from_secs(15), server)
+            .await
+            .expect("it ends")
+            .unwrap()
+            .unwrap();
     }
 
     /// Where the store keeps a payload.
@@ -188,7 +192,10 @@ pub(crate) fn reference(application: &api::Application) -> ApplicationRef {
 pub(crate) fn spec(id: &str) -> api::ApplicationSpec {
     api::ApplicationSpec {
         application_id: id.into(),
-        program: Some(api::Program { uri: "/examples/flights/carriers.sql".into(), ..Default::default() }),
+        program: Some(api::Program {
+            uri: "/examples/flights/carriers.sql".into(),
+            ..Default::default()
+        }),
         engine: "datafusion".into(),
         ..Default::default()
     }

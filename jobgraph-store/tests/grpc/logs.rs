@@ -44,11 +44,17 @@ async fn output_reaches_a_follower_at_once_and_a_reader_after_a_restart() {
     let source = source(&app, "main", 3);
     let (mut stream, offset) = host.logs().append(source.clone()).await.unwrap();
     assert_eq!(offset, 0);
-    let mut lines =
-        host.applications().read_logs(api::ReadLogsRequest { follow: true, ..read("logs") }).await.unwrap();
+    let mut lines = host
+        .applications()
+        .read_logs(api::ReadLogsRequest { follow: true, ..read("logs") })
+        .await
+        .unwrap();
     stream.send(vec![chunk(9, "stdout", "hello\nwor", 1)]).await.unwrap();
     let first = lines.next().await.unwrap().unwrap();
-    assert_eq!((&first[0].text[..], first[0].role.as_str(), first[0].number), (&b"hello"[..], "main", 3));
+    assert_eq!(
+        (&first[0].text[..], first[0].role.as_str(), first[0].number),
+        (&b"hello"[..], "main", 3)
+    );
     stream.send(vec![chunk(12, "stdout", "ld\n", 1)]).await.unwrap();
     stream.finish().await.unwrap();
     assert_eq!(&lines.next().await.unwrap().unwrap()[0].text[..], b"world");
@@ -71,7 +77,10 @@ async fn lines_are_chosen_by_role_attempt_time_and_number() {
             let text = format!("{role}-{number}-{n}\n");
             let offset = (n + 1) * text.len() as u64;
             let to = if n == 1 { "stderr" } else { "stdout" };
-            stream.send(vec![chunk(offset, to, &text, begin + i64::try_from(n).unwrap())]).await.unwrap();
+            stream
+                .send(vec![chunk(offset, to, &text, begin + i64::try_from(n).unwrap())])
+                .await
+                .unwrap();
         }
         stream.finish().await.unwrap();
     }
@@ -92,12 +101,16 @@ async fn lines_are_chosen_by_role_attempt_time_and_number() {
 
     let applications = host.applications();
     // A follower ends when the application is clean and the follower has read everything.
-    let follow = applications.read_logs(api::ReadLogsRequest { follow: true, tail: 1, ..read("choose") });
+    let follow =
+        applications.read_logs(api::ReadLogsRequest { follow: true, tail: 1, ..read("choose") });
     let follower = follow.await.unwrap();
     let (mut stream, _) = host.logs().append(source(&app, "main", 3)).await.unwrap();
     stream.send(vec![chunk(4, "stdout", "bye\n", 40)]).await.unwrap();
     stream.finish().await.unwrap();
-    host.record().end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0).await.unwrap();
+    host.record()
+        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0)
+        .await
+        .unwrap();
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let followed: Vec<Vec<api::LogLine>> = follower.try_collect().await.unwrap();
     let followed: Vec<&[u8]> = followed.iter().flatten().map(|line| &line.text[..]).collect();
@@ -145,7 +158,10 @@ async fn output_is_taken_after_clean_and_after_somebody_called_it_complete() {
     let (mut stream, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     stream.send(vec![chunk(4, "stdout", "one\n", 1)]).await.unwrap();
     stream.finish().await.unwrap();
-    host.record().end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0).await.unwrap();
+    host.record()
+        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0)
+        .await
+        .unwrap();
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let (mut stream, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     assert_eq!(offset, 4);

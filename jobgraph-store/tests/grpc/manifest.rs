@@ -35,7 +35,8 @@ async fn running(host: &Host) -> (ApplicationRef, IncarnationFence, JobId) {
         graph_size_bytes: 5,
         ..Default::default()
     };
-    let job = record.put_job_graph(&fence, graph).await.unwrap().job.unwrap().job_id.parse().unwrap();
+    let job =
+        record.put_job_graph(&fence, graph).await.unwrap().job.unwrap().job_id.parse().unwrap();
     record.job_submitted(&fence, job, cluster.incarnation).await.unwrap();
     (app, cluster, job)
 }
@@ -49,16 +50,22 @@ async fn a_damaged_list_of_files_keeps_no_leader_from_its_record_and_is_told_by_
         r#final: format!("part-0123456789abcdef0123456789abcdef-{n:08}.parquet"),
         size_bytes: 10,
     };
-    let output =
-        job::Output { location: "/out".into(), files: (0..1000).map(file).collect(), ..Default::default() };
+    let output = job::Output {
+        location: "/out".into(),
+        files: (0..1000).map(file).collect(),
+        ..Default::default()
+    };
     let manifest = job::Manifest { outputs: vec![output], ..Default::default() };
     let outcome = job::JobOutcome::Succeeded.into();
     let end = job::JobEnd { outcome, manifest: Some(manifest.clone()), ..Default::default() };
     host.as_incarnation(&app, 1).record().job_ended(&cluster, job, end).await.unwrap();
 
     let told = async |epoch: u64| {
-        let begun =
-            host.record().begin_attempt(&fence(&app, epoch), &Holder::new("runner", 1), "").await.unwrap();
+        let begun = host
+            .record()
+            .begin_attempt(&fence(&app, epoch), &Holder::new("runner", 1), "")
+            .await
+            .unwrap();
         let mut application = begun.record.unwrap().application.unwrap();
         application.jobs.remove(0).end.unwrap().manifest.unwrap()
     };

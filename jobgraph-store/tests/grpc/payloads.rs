@@ -11,7 +11,8 @@ use crate::host::{Host, fence};
 #[tokio::test]
 async fn a_payload_comes_back_as_it_was_and_is_there_once() {
     let host = Host::start().await;
-    let bytes: Bytes = (0..9_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
+    let bytes: Bytes =
+        (0..9_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
     let digest = Digest::of(&bytes);
     let payloads = host.payloads();
     assert!(!payloads.put_bytes(digest, bytes.clone()).await.unwrap());
@@ -21,7 +22,10 @@ async fn a_payload_comes_back_as_it_was_and_is_there_once() {
     std::fs::write(file.path(), b"from a file").unwrap();
     let other = Digest::of(b"from a file");
     assert!(!payloads.put_file(other, file.path()).await.unwrap());
-    assert_eq!(payloads.present(&[Digest::of(b"none"), other, digest]).await.unwrap(), [other, digest]);
+    assert_eq!(
+        payloads.present(&[Digest::of(b"none"), other, digest]).await.unwrap(),
+        [other, digest]
+    );
     let empty = Digest::of(b"");
     payloads.put_bytes(empty, Bytes::new()).await.unwrap();
     assert_eq!(payloads.get_bytes(empty, 0).await.unwrap(), Bytes::new());
@@ -36,16 +40,20 @@ async fn bytes_that_are_not_what_was_said_are_refused_and_never_visible() {
     let payloads = host.payloads();
     let said = Digest::of(b"what was said");
     let wrong = Bytes::from_static(b"something new");
-    for (size, chunks) in
-        [(13, vec![wrong.clone()]), (5, vec![wrong.clone()]), (50, vec![wrong.clone(), wrong.clone()])]
-    {
+    for (size, chunks) in [
+        (13, vec![wrong.clone()]),
+        (5, vec![wrong.clone()]),
+        (50, vec![wrong.clone(), wrong.clone()]),
+    ] {
         let refused = payloads.put_stream(said, size, stream::iter(chunks)).await.unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::PayloadDigestMismatch), "{size}");
         assert!(payloads.present(&[said]).await.unwrap().is_empty());
     }
     // A stream that breaks off leaves nothing either.
-    let begun =
-        payloads.put_stream(said, 13, stream::iter([Bytes::from_static(b"what ")])).await.unwrap_err();
+    let begun = payloads
+        .put_stream(said, 13, stream::iter([Bytes::from_static(b"what ")]))
+        .await
+        .unwrap_err();
     assert_eq!(begun.reason(), Some(Reason::PayloadDigestMismatch));
     assert!(payloads.present(&[said]).await.unwrap().is_empty());
     host.stop().await;
@@ -58,7 +66,8 @@ async fn damaged_bytes_are_never_given_out_as_whole() {
     let host = Host::start().await;
     let payloads = host.payloads();
     for length in [9, 5_000_000_u32] {
-        let bytes: Bytes = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
+        let bytes: Bytes =
+            (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>().into();
         let digest = Digest::of(&bytes);
         payloads.put_bytes(digest, bytes.clone()).await.unwrap();
         let path = host.payload(digest);
@@ -68,13 +77,22 @@ async fn damaged_bytes_are_never_given_out_as_whole() {
         for offset in [0, u64::from(length) - 1] {
             let read = async { payloads.get(digest, offset).await?.try_collect::<Vec<_>>().await };
             let refused = read.await.unwrap_err();
-            assert_eq!((refused.code(), refused.reason()), (Code::DataLoss, Some(Reason::DataCorrupt)));
-            assert!(!refused.is_retryable() && !refused.may_have_happened(), "nothing would change");
+            assert_eq!(
+                (refused.code(), refused.reason()),
+                (Code::DataLoss, Some(Reason::DataCorrupt))
+            );
+            assert!(
+                !refused.is_retryable() && !refused.may_have_happened(),
+                "nothing would change"
+            );
             let file = proto::Problem::from_status(refused.status()).metadata.remove("file");
             assert_eq!(file, Some(path.display().to_string()));
         }
         assert!(payloads.present(&[digest]).await.unwrap().is_empty(), "it is said to be there");
-        assert!(!payloads.put_bytes(digest, bytes.clone()).await.unwrap(), "the bytes were not taken");
+        assert!(
+            !payloads.put_bytes(digest, bytes.clone()).await.unwrap(),
+            "the bytes were not taken"
+        );
         assert_eq!(payloads.get_bytes(digest, length as usize).await.unwrap(), bytes);
     }
     host.stop().await;
@@ -99,10 +117,16 @@ async fn a_file_is_taken_verified_and_copied() {
 
     let wrong = payloads.take_file(other, &file).await.unwrap_err();
     assert_eq!(wrong.reason(), Some(Reason::PayloadDigestMismatch));
-    for unseen in [directory.path(), &directory.path().join("none"), std::path::Path::new("Cargo.toml")] {
+    for unseen in
+        [directory.path(), &directory.path().join("none"), std::path::Path::new("Cargo.toml")]
+    {
         let refused = payloads.take_file(other, unseen).await.unwrap_err();
         let told = (refused.code(), refused.reason());
-        assert_eq!(told, (Code::FailedPrecondition, Some(Reason::ArtifactNotReadable)), "{unseen:?}");
+        assert_eq!(
+            told,
+            (Code::FailedPrecondition, Some(Reason::ArtifactNotReadable)),
+            "{unseen:?}"
+        );
     }
     assert!(payloads.present(&[other]).await.unwrap().is_empty());
     // A file that the store cannot see is sent; here the store cannot, because only this process
@@ -147,7 +171,10 @@ async fn processes_are_kept_across_a_restart_and_fenced_by_their_leader() {
     processes.delete("procs/").await.unwrap();
     assert!(processes.list("").await.unwrap().is_empty());
     let large = jobgraph::Process { detail: vec![0; 32 * 1024 + 1].into(), ..process(0) };
-    assert_eq!(processes.put(large, None).await.unwrap_err().reason(), Some(Reason::RequestInvalid));
+    assert_eq!(
+        processes.put(large, None).await.unwrap_err().reason(),
+        Some(Reason::RequestInvalid)
+    );
     host.stop().await;
 }
 
@@ -163,9 +190,11 @@ async fn a_contender_that_gave_up_shows_in_its_application_until_it_is_tried_aga
         exit: "error[CREDENTIAL_INVALID]: not of this deployment".into(),
         ..Default::default()
     };
-    let conditions = async || host.record().read(&app).await.unwrap().application.unwrap().conditions;
-    let trouble =
-        async || conditions().await.into_iter().find(|condition| condition.r#type == "ContendersRun");
+    let conditions =
+        async || host.record().read(&app).await.unwrap().application.unwrap().conditions;
+    let trouble = async || {
+        conditions().await.into_iter().find(|condition| condition.r#type == "ContendersRun")
+    };
     host.processes().put(process(jobgraph::ProcessState::Intended), None).await.unwrap();
     assert_eq!(trouble().await, None);
     host.processes().put(process(jobgraph::ProcessState::GaveUp), None).await.unwrap();

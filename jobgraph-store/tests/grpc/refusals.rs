@@ -1,6 +1,8 @@
 //! What bad input gets: the thing, the value, the way out.
 
-use proto::api::{ApplicationSpec, ArtifactReference, IfExists, ListRequest, SubmitRequest, WaitFor};
+use proto::api::{
+    ApplicationSpec, ArtifactReference, IfExists, ListRequest, SubmitRequest, WaitFor,
+};
 use proto::{Problem, Reason, api, jobgraph};
 use record::Record as _;
 
@@ -29,15 +31,23 @@ const TABLE: &[(&str, Spoil)] = &[
     ("spec.artifacts[0].name", |_, spec| spec.artifacts.push(artifact("/a/b", "../b"))),
     ("spec.artifacts[0].name", |_, spec| spec.artifacts.push(artifact("/a/b", ".."))),
     ("spec.artifacts[0].name", |_, spec| spec.artifacts.push(artifact("/a/carriers.sql", ""))),
-    ("spec.artifacts[1].name", |_, spec| spec.artifacts.extend([artifact("/a/b", ""), artifact("/c/b", "")])),
+    ("spec.artifacts[1].name", |_, spec| {
+        spec.artifacts.extend([artifact("/a/b", ""), artifact("/c/b", "")])
+    }),
     ("spec.engine", |_, spec| spec.engine.clear()),
     ("spec.engine", |_, spec| spec.engine = "../sh".into()),
     ("spec.contenders", |_, spec| spec.contenders = 17),
     ("spec.settings", |_, spec| drop(spec.settings.insert("a=b".into(), String::new()))),
     ("spec.environment", |_, spec| drop(spec.environment.insert("A=B".into(), String::new()))),
-    ("spec.environment", |_, spec| drop(spec.environment.insert("MAINSPRING_EPOCH".into(), "1".into()))),
-    ("spec.deadline", |_, spec| spec.deadline = Some(prost_types::Duration { seconds: 0, nanos: 0 })),
-    ("spec.deadline", |_, spec| spec.deadline = Some(prost_types::Duration { seconds: -1, nanos: 0 })),
+    ("spec.environment", |_, spec| {
+        drop(spec.environment.insert("MAINSPRING_EPOCH".into(), "1".into()))
+    }),
+    ("spec.deadline", |_, spec| {
+        spec.deadline = Some(prost_types::Duration { seconds: 0, nanos: 0 })
+    }),
+    ("spec.deadline", |_, spec| {
+        spec.deadline = Some(prost_types::Duration { seconds: -1, nanos: 0 })
+    }),
     ("spec.output", |_, spec| spec.output = "relative".into()),
     ("spec.output", |_, spec| spec.output = "s3://bucket/x".into()),
     ("spec.on_failover", |_, spec| spec.on_failover = 9),
@@ -66,7 +76,11 @@ async fn a_spec_that_cannot_work_is_refused_with_the_path_of_the_field() {
         let refused = host.applications().submit(request).await.expect_err(path);
         assert_eq!(refused.reason(), Some(Reason::SpecInvalid), "{number}: {path}");
         let fields = Problem::from_status(refused.status()).fields;
-        assert_eq!(fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), [*path], "{number}");
+        assert_eq!(
+            fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(),
+            [*path],
+            "{number}"
+        );
     }
     let nothing = host.applications().list_all(ListRequest::default()).await.unwrap();
     assert!(nothing.0.is_empty(), "a refused submission left something");
@@ -110,9 +124,15 @@ async fn a_target_that_is_none_is_refused_by_name_before_anything_that_depends_o
         let request = SubmitRequest { validate_only, ..submit_request("r1", moon.clone()) };
         let refused = host.applications().submit(request).await.unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::TargetUnknown));
-        assert!(refused.message().contains("\"moon\"") && refused.message().contains("local"), "{refused:?}");
+        assert!(
+            refused.message().contains("\"moon\"") && refused.message().contains("local"),
+            "{refused:?}"
+        );
         let fields = Problem::from_status(refused.status()).fields;
-        assert_eq!(fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), ["spec.target"]);
+        assert_eq!(
+            fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(),
+            ["spec.target"]
+        );
     }
     host.stop().await;
 }
@@ -134,7 +154,8 @@ async fn a_submission_that_is_only_checked_writes_nothing_and_shows_the_defaults
         }),
         ..crate::host::spec("")
     };
-    let named = host.applications().submit(submit_request("r2", long)).await.unwrap().application.unwrap();
+    let named =
+        host.applications().submit(submit_request("r2", long)).await.unwrap().application.unwrap();
     assert!(named.application_id.starts_with("my-long-name-"), "{}", named.application_id);
     host.stop().await;
 }
@@ -173,7 +194,10 @@ async fn what_is_not_there_is_said_by_name() {
     let request = jobgraph::PutJobGraphRequest {
         call_id: "c".into(),
         graph_digest: proto::Digest::of(&bytes).to_string(),
-        description: Some(api::GraphDescription { statement: "select 1".into(), ..Default::default() }),
+        description: Some(api::GraphDescription {
+            statement: "select 1".into(),
+            ..Default::default()
+        }),
         staging_locations: vec!["/out".into()],
         ..Default::default()
     };
@@ -190,11 +214,13 @@ async fn what_is_not_there_is_said_by_name() {
         assert_eq!(result.map_err(reason), Err(Some(Reason::ResultNotReady)));
     }
     assert_eq!(host.record().read(&app).await.unwrap().staging_locations, ["/out"]);
-    let failed = proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
+    let failed =
+        proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
     host.record().leader_job_ended(&fence, job.job_id.parse().unwrap(), failed).await.unwrap();
     let result = applications.read_result(&app.id, None, "job-0").await.map(|_| ());
     assert_eq!(result.map_err(reason), Err(Some(Reason::ResultNone)));
-    let again = SubmitRequest { if_exists: IfExists::Fail.into(), ..submit_request("r2", spec("there")) };
+    let again =
+        SubmitRequest { if_exists: IfExists::Fail.into(), ..submit_request("r2", spec("there")) };
     let exists = applications.submit(again).await.unwrap_err();
     let problem = Problem::from_status(exists.status());
     assert_eq!(

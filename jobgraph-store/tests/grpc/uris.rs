@@ -34,13 +34,15 @@ fn hidden(place: &str, shown: &impl std::fmt::Debug) {
 async fn a_uris_secrets_are_for_the_leader_alone() {
     let host = Host::start().await;
     let api = host.applications();
-    let checked = api::SubmitRequest { validate_only: true, ..submit_request("r0", with_secrets("masked")) };
+    let checked =
+        api::SubmitRequest { validate_only: true, ..submit_request("r0", with_secrets("masked")) };
     hidden("what is only checked", &api.submit(checked).await.unwrap());
     let submitted = api.submit(submit_request("r1", with_secrets("masked"))).await.unwrap();
     hidden("Submit", &submitted);
     let app = reference(&submitted.application.unwrap());
     let leader = fence(&app, 1);
-    let begun = host.record().begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap();
+    let begun =
+        host.record().begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap();
     let whole = begun.record.unwrap().application.unwrap().spec.unwrap();
     assert_eq!(whole.program.as_ref().map(|program| program.uri.as_str()), Some(PROGRAM));
 

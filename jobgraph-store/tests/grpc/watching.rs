@@ -40,7 +40,10 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
     assert!(answers.next().await.unwrap().unwrap());
     let fresh = host.applications().get(&app.id, None).await.unwrap();
     let observed = fresh.observation.unwrap();
-    assert!(!observed.stale && observed.source == "runner-0" && observed.epoch == 1, "{observed:?}");
+    assert!(
+        !observed.stale && observed.source == "runner-0" && observed.epoch == 1,
+        "{observed:?}"
+    );
     assert_eq!(
         (fresh.message.as_str(), fresh.leadership.unwrap().standbys),
         ("fetching", vec!["runner-1".to_owned()])
@@ -86,7 +89,10 @@ async fn a_leader_that_falls_silent_is_stale_with_a_growing_age() {
     let mut answers =
         host.record().beat(&fence, futures::stream::iter([beat(&fence, 1)]).boxed()).await.unwrap();
     assert!(!answers.next().await.unwrap().unwrap());
-    assert_eq!(host.applications().get(&app.id, None).await.unwrap().observation.unwrap().source, "runner-1");
+    assert_eq!(
+        host.applications().get(&app.id, None).await.unwrap().observation.unwrap().source,
+        "runner-1"
+    );
     host.stop().await;
 }
 
@@ -97,13 +103,17 @@ async fn a_list_and_a_watch_from_its_revision_have_no_gap() {
     for n in 0..3 {
         host.led(&format!("app-{n}")).await;
     }
-    let (listed, revision) =
-        applications.list_all(api::ListRequest { page_size: 2, ..Default::default() }).await.unwrap();
+    let (listed, revision) = applications
+        .list_all(api::ListRequest { page_size: 2, ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(listed.len(), 3);
     applications.cancel(&"app-1".parse().unwrap(), None, "why", "me").await.unwrap();
     applications.submit(submit_request("late", spec("late"))).await.unwrap();
-    let mut watch =
-        applications.watch(WatchRequest { after_revision: revision, ..Default::default() }).await.unwrap();
+    let mut watch = applications
+        .watch(WatchRequest { after_revision: revision, ..Default::default() })
+        .await
+        .unwrap();
     applications.cancel(&"app-2".parse().unwrap(), None, "", "").await.unwrap();
     let mut names = Vec::new();
     let mut last = revision;
@@ -119,7 +129,9 @@ async fn a_list_and_a_watch_from_its_revision_have_no_gap() {
         names.push(application.application_id);
     }
     assert_eq!(names, ["app-1", "late", "app-2"]);
-    let future = applications.watch(WatchRequest { after_revision: last + 1000, ..Default::default() }).await;
+    let future = applications
+        .watch(WatchRequest { after_revision: last + 1000, ..Default::default() })
+        .await;
     assert_eq!(future.map(|_| ()).map_err(|error| error.reason()), Err(Some(Reason::Compacted)));
     host.stop().await;
 }
@@ -130,8 +142,10 @@ async fn lists_are_filtered_and_newest_first() {
     let applications = host.applications();
     for (n, team) in ["blue", "red", "blue"].into_iter().enumerate() {
         let labels = [("team".to_owned(), team.to_owned())].into();
-        let request =
-            api::SubmitRequest { labels, ..submit_request(&format!("r{n}"), spec(&format!("app-{n}"))) };
+        let request = api::SubmitRequest {
+            labels,
+            ..submit_request(&format!("r{n}"), spec(&format!("app-{n}")))
+        };
         applications.submit(request).await.unwrap();
     }
     let first = fence_of(
@@ -140,16 +154,26 @@ async fn lists_are_filtered_and_newest_first() {
     );
     host.record().begin_attempt(&first, &Holder::new("runner-0", 1), "").await.unwrap();
     host.record()
-        .end(&first, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .end(
+            &first,
+            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
+            0,
+        )
         .await
         .unwrap();
     host.record().mark_clean(&first, Vec::new()).await.unwrap();
     applications.submit(submit_request("again", spec("app-0"))).await.unwrap();
     let names = async |request: api::ListRequest| {
         let listed = applications.list_all(request).await.unwrap().0;
-        listed.iter().map(|app| format!("{}@{}", app.application_id, app.generation)).collect::<Vec<_>>()
+        listed
+            .iter()
+            .map(|app| format!("{}@{}", app.application_id, app.generation))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names(api::ListRequest::default()).await, ["app-0@2", "app-2@1", "app-1@1", "app-0@1"]);
+    assert_eq!(
+        names(api::ListRequest::default()).await,
+        ["app-0@2", "app-2@1", "app-1@1", "app-0@1"]
+    );
     let latest = api::ListRequest { latest_only: true, ..Default::default() };
     assert_eq!(names(latest).await, ["app-0@2", "app-2@1", "app-1@1"]);
     let labels = [("team".to_owned(), "blue".to_owned())].into();
@@ -182,11 +206,17 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
         })
     };
     host.record()
-        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .end(
+            &fence,
+            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
+            0,
+        )
         .await
         .unwrap();
     let (seen, met) = waiting.await.unwrap().unwrap();
-    assert!(met && seen.outcome() == api::Outcome::Failed && seen.message == "main() exited with 3");
+    assert!(
+        met && seen.outcome() == api::Outcome::Failed && seen.message == "main() exited with 3"
+    );
     assert!(
         applications.wait(&app.id, None, WaitFor::Running, "", short).await.unwrap().1,
         "it runs no more, ever"
@@ -203,7 +233,11 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
 async fn clean(host: &Host, id: &str) -> (proto::ApplicationRef, u64) {
     let (app, fence) = host.led(id).await;
     host.record()
-        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"), 0)
+        .end(
+            &fence,
+            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
+            0,
+        )
         .await
         .unwrap();
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
@@ -221,8 +255,10 @@ async fn watchers_hear_of_what_is_forgotten_and_snapshots_may_leave_out_what_is_
         .watch(WatchRequest { application_id: over.id.to_string(), ..Default::default() })
         .await
         .unwrap();
-    let mut of_all =
-        applications.watch(WatchRequest { snapshot_unclean_only: true, ..Default::default() }).await.unwrap();
+    let mut of_all = applications
+        .watch(WatchRequest { snapshot_unclean_only: true, ..Default::default() })
+        .await
+        .unwrap();
     let mut snapshot = Vec::new();
     while let Item::Application(shown) = of_all.next().await.unwrap().unwrap() {
         snapshot.push(shown.application_id);
@@ -232,13 +268,15 @@ async fn watchers_hear_of_what_is_forgotten_and_snapshots_may_leave_out_what_is_
     // each once.
     let (late, late_revision) = clean(&host, "late").await;
     for (app, revision) in [(&over, revision), (&late, late_revision)] {
-        let forgotten = applications.forget(&app.id, app.generation, revision, false).await.unwrap();
+        let forgotten =
+            applications.forget(&app.id, app.generation, revision, false).await.unwrap();
         assert!(!forgotten.forgotten_earlier);
     }
     applications.cancel(&"runs".parse().unwrap(), None, "", "").await.unwrap();
     let (mut heard, mut last) = (Vec::new(), String::new());
     while last != "runs" {
-        let item = timeout(&SystemClock, Duration::from_secs(10), of_all.next()).await.expect("an item");
+        let item =
+            timeout(&SystemClock, Duration::from_secs(10), of_all.next()).await.expect("an item");
         match item.unwrap().unwrap() {
             Item::Application(shown) => last = shown.application_id,
             Item::Forgotten(gone) => heard.push((gone.application_id, gone.generation)),

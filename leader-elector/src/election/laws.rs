@@ -20,9 +20,15 @@ const LAWS: &[Law] = &[
     ("2 an epoch is above at_least", |rig| Box::pin(grants::an_epoch_is_above_at_least(rig))),
     ("3 a silent holder loses", |rig| Box::pin(leases::a_silent_holder_loses(rig))),
     ("3 a renewing holder stays", |rig| Box::pin(leases::a_renewing_holder_stays(rig))),
-    ("4 a holder resumes within its lease", |rig| Box::pin(leases::a_holder_resumes_within_its_lease(rig))),
-    ("4 a holder resumes after a restart", |rig| Box::pin(leases::a_holder_resumes_after_a_restart(rig))),
-    ("4 nobody resumes after the lease", |rig| Box::pin(leases::nobody_resumes_after_the_lease(rig))),
+    ("4 a holder resumes within its lease", |rig| {
+        Box::pin(leases::a_holder_resumes_within_its_lease(rig))
+    }),
+    ("4 a holder resumes after a restart", |rig| {
+        Box::pin(leases::a_holder_resumes_after_a_restart(rig))
+    }),
+    ("4 nobody resumes after the lease", |rig| {
+        Box::pin(leases::nobody_resumes_after_the_lease(rig))
+    }),
     ("4 only the holder resumes", |rig| Box::pin(leases::only_the_holder_resumes(rig))),
     ("5 whoever resigned is succeeded at once", |rig| {
         Box::pin(grants::whoever_resigned_is_succeeded_at_once(rig))
@@ -34,7 +40,9 @@ const LAWS: &[Law] = &[
         Box::pin(leases::a_break_and_a_free_lock_free_early(rig))
     }),
     ("6 a held lock frees nothing", |rig| Box::pin(leases::a_held_lock_frees_nothing(rig))),
-    ("6 a free lock alone frees nothing", |rig| Box::pin(leases::a_free_lock_alone_frees_nothing(rig))),
+    ("6 a free lock alone frees nothing", |rig| {
+        Box::pin(leases::a_free_lock_alone_frees_nothing(rig))
+    }),
     ("6 a restart is no break", |rig| Box::pin(leases::a_restart_is_no_break(rig))),
     ("7 who waits is granted in order", |rig| Box::pin(grants::who_waits_is_granted_in_order(rig))),
 ];

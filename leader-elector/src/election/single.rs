@@ -56,7 +56,9 @@ impl<L: Ledger> Single<L> {
     ) -> Self {
         let opened = clock.boot();
         let shared = Arc::new(Shared { ledger, locks, clock, lease, boot_id, opened });
-        Self { desks: Arc::new(Desks { shared, entries: AtomicU64::new(1), open: Mutex::default() }) }
+        Self {
+            desks: Arc::new(Desks { shared, entries: AtomicU64::new(1), open: Mutex::default() }),
+        }
     }
 }
 
@@ -80,7 +82,9 @@ impl<L: Ledger> Desks<L> {
         let mut open = self.open();
         // The map has one reference and the caller another; a third cannot appear, because the map
         // is locked.
-        let idle = open.get(application).is_some_and(|desk| Arc::strong_count(desk) <= 2 && desk.is_idle());
+        let idle = open
+            .get(application)
+            .is_some_and(|desk| Arc::strong_count(desk) <= 2 && desk.is_idle());
         if idle {
             open.remove(application);
         }
@@ -100,7 +104,8 @@ impl<L: Ledger> Election for Single<L> {
         // The campaign is made before its entry is, so that dropping the campaign takes the entry
         // back even when a later step is cut off.
         let desks = self.desks.clone();
-        let campaign = SingleCampaign { desks, desk, application, id, told: None, left_open: false };
+        let campaign =
+            SingleCampaign { desks, desk, application, id, told: None, left_open: false };
         campaign.desk.enter(id, enter);
         Ok(Box::new(campaign))
     }

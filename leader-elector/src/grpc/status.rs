@@ -12,7 +12,9 @@ impl From<Error> for Status {
             Error::Id(id) => Problem::new(Reason::IdMalformed, message.clone())
                 .field(id.kind, message)
                 .help(format!("it has to be {}", id.rule)),
-            Error::Request { field, why } => Problem::new(Reason::RequestInvalid, message).field(field, why),
+            Error::Request { field, why } => {
+                Problem::new(Reason::RequestInvalid, message).field(field, why)
+            }
             Error::Ledger { path, full: true, .. } => Problem::new(Reason::StoreFull, message)
                 .metadata("path", path.display())
                 .help(format!("make room on the disk of {}", path.display())),

@@ -38,7 +38,9 @@ fn nobody_leads_before_the_grant_is_on_disk() {
     assert_eq!(office.standing(EntryId(1)), Standing::Standby(None));
     assert_eq!(office.propose(START, "boot", 7), None, "one write at a time");
     office.granted(START);
-    assert!(matches!(office.standing(EntryId(1)), Standing::Elected(elected) if elected.epoch == Epoch(1)));
+    assert!(
+        matches!(office.standing(EntryId(1)), Standing::Elected(elected) if elected.epoch == Epoch(1))
+    );
     let leader = Leader { holder: "runner-0".into(), epoch: Epoch(1), since_unix_ms: 7 };
     assert_eq!(office.standing(EntryId(2)), Standing::Standby(Some(leader)));
 }

@@ -90,9 +90,10 @@ async fn epochs_never_decrease_over_kill_9_at_any_moment() {
 
 #[tokio::test]
 async fn a_grant_that_reached_the_disk_and_nobody_else_is_never_given_again() {
-    for (point, epoch, previous) in
-        [("elector.before-grant", Epoch(1), None), ("elector.after-grant", Epoch(2), Some(Epoch(1)))]
-    {
+    for (point, epoch, previous) in [
+        ("elector.before-grant", Epoch(1), None),
+        ("elector.after-grant", Epoch(2), Some(Epoch(1))),
+    ] {
         let mut host = Host::in_a_child_that_dies_at(point).await;
         let campaign = host.election().campaign(candidacy("carriers", "runner-0"));
         host.dies().await;

@@ -70,7 +70,8 @@ fn args(state_dir: PathBuf) -> Args {
 /// What a child does. Returns at once in a process that is no child.
 pub(crate) async fn serve_as_child() {
     if let Some(state) = std::env::var_os(CHILD) {
-        let serve = leader_elector::serve(args(state.into()), transport(), clock(), Shutdown::new());
+        let serve =
+            leader_elector::serve(args(state.into()), transport(), clock(), Shutdown::new());
         serve.await.unwrap();
     }
 }
@@ -98,7 +99,8 @@ impl Host {
 
     pub(crate) async fn start_here(&mut self) {
         let shutdown = Shutdown::new();
-        let serve = leader_elector::serve(args(self.path("")), transport(), clock(), shutdown.clone());
+        let serve =
+            leader_elector::serve(args(self.path("")), transport(), clock(), shutdown.clone());
         self.server = Server::Here(shutdown, tokio::spawn(serve));
         self.answers().await;
     }
@@ -150,7 +152,8 @@ impl Host {
 
     /// Ends the elector in good order.
     pub(crate) async fn stop(&mut self) {
-        let Server::Here(shutdown, serving) = std::mem::replace(&mut self.server, Server::None) else {
+        let Server::Here(shutdown, serving) = std::mem::replace(&mut self.server, Server::None)
+        else {
             panic!("no elector in this process");
         };
         shutdown.begin();

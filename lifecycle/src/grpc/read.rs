@@ -57,14 +57,19 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
     })
 }
 
-fn read_readiness(path: &str, readiness: Option<engine::Readiness>) -> Result<(Probe, Duration), Refusal> {
+fn read_readiness(
+    path: &str,
+    readiness: Option<engine::Readiness>,
+) -> Result<(Probe, Duration), Refusal> {
     let Some(readiness) = readiness else { return Ok((Probe::Started, READY_WITHIN)) };
     let within = readiness.timeout.map_or(Ok(READY_WITHIN), Duration::try_from);
-    let within =
-        within.map_err(|error| plan_invalid(format!("{path}.readiness.timeout"), &error.to_string()))?;
+    let within = within
+        .map_err(|error| plan_invalid(format!("{path}.readiness.timeout"), &error.to_string()))?;
     let number = |port: u32| {
         let port = u16::try_from(port).ok().filter(|port| *port > 0).map(Port::Number);
-        port.ok_or_else(|| plan_invalid(format!("{path}.readiness"), "a port is a number from 1 to 65535"))
+        port.ok_or_else(|| {
+            plan_invalid(format!("{path}.readiness"), "a port is a number from 1 to 65535")
+        })
     };
     let probe = match readiness.probe {
         None | Some(readiness::Probe::GrpcHealth(false)) => Probe::Started,
@@ -82,7 +87,11 @@ fn read_readiness(path: &str, readiness: Option<engine::Readiness>) -> Result<(P
 }
 
 pub(super) fn incarnation(number: u64) -> Result<Incarnation, Refusal> {
-    if number == 0 { Err(invalid("incarnation", "a number from 1")) } else { Ok(Incarnation(number)) }
+    if number == 0 {
+        Err(invalid("incarnation", "a number from 1"))
+    } else {
+        Ok(Incarnation(number))
+    }
 }
 
 fn plan_invalid(field: String, why: &str) -> Refusal {

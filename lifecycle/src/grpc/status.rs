@@ -17,8 +17,12 @@ impl From<Error> for Status {
                 let problem = problem(Reason::IncarnationSuperseded);
                 problem.metadata("incarnation", current.get())
             }
-            Error::PlanInvalid(invalid) => problem(Reason::PlanInvalid).field(invalid.field, invalid.why),
-            Error::RoleExited { status, .. } => problem(Reason::RoleExited).metadata("role", status.name()),
+            Error::PlanInvalid(invalid) => {
+                problem(Reason::PlanInvalid).field(invalid.field, invalid.why)
+            }
+            Error::RoleExited { status, .. } => {
+                problem(Reason::RoleExited).metadata("role", status.name())
+            }
             Error::RoleNotReady { status, .. } => {
                 problem(Reason::RoleNotReady).metadata("role", status.name())
             }

@@ -38,7 +38,10 @@ pub fn check_plan(roles: &[RoleSpec]) -> Result<(), InvalidPlan> {
             ));
         }
         if matches!(role.restart, Restart::UntilDone(_)) {
-            return Err(invalid(format!("roles[{index}].restart"), "only contenders are ever done"));
+            return Err(invalid(
+                format!("roles[{index}].restart"),
+                "only contenders are ever done",
+            ));
         }
     }
     if roles.iter().map(|role| role.replicas).fold(0, u32::saturating_add) > MAX_PROCESSES {
@@ -47,8 +50,13 @@ pub fn check_plan(roles: &[RoleSpec]) -> Result<(), InvalidPlan> {
     let serving: Vec<_> = roles.iter().filter(|role| role.serves_jobs).collect();
     match serving.as_slice() {
         [role] if role.replicas == 1 => Ok(()),
-        [role] => Err(invalid("roles", format!("{} serves jobs and has to have one replica", role.name))),
-        others => Err(invalid("roles", format!("exactly one role has to serve jobs, not {}", others.len()))),
+        [role] => {
+            Err(invalid("roles", format!("{} serves jobs and has to have one replica", role.name)))
+        }
+        others => Err(invalid(
+            "roles",
+            format!("exactly one role has to serve jobs, not {}", others.len()),
+        )),
     }
 }
 
@@ -62,7 +70,10 @@ fn check_role(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
     if !is_name(&role.name) {
         return Err(invalid(
             field("name"),
-            format!("{:?} is not of the form [a-z][a-z0-9-]*, at most {MAX_NAME_BYTES} bytes", role.name),
+            format!(
+                "{:?} is not of the form [a-z][a-z0-9-]*, at most {MAX_NAME_BYTES} bytes",
+                role.name
+            ),
         ));
     }
     if role.command.first().is_none_or(String::is_empty) {
@@ -81,13 +92,18 @@ fn check_role(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
         return Err(invalid(field("environment"), "a variable's name is empty or holds = or NUL"));
     }
     if let Some(at) = role.files.iter().position(|file| !stays_inside(&file.path)) {
-        return Err(invalid(field(&format!("files[{at}].path")), "it has to be relative and without .."));
+        return Err(invalid(
+            field(&format!("files[{at}].path")),
+            "it has to be relative and without ..",
+        ));
     }
     let bytes = serde_json::to_vec(role).map_or(usize::MAX, |text| text.len());
     if bytes > MAX_DETAIL_BYTES {
         return Err(invalid(
             path,
-            format!("command and environment come to {bytes} bytes, {MAX_DETAIL_BYTES} is the limit"),
+            format!(
+                "command and environment come to {bytes} bytes, {MAX_DETAIL_BYTES} is the limit"
+            ),
         ));
     }
     Ok(())
@@ -96,7 +112,8 @@ fn check_role(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
 fn check_ports(path: &str, role: &RoleSpec) -> Result<(), InvalidPlan> {
     let field = |name: &str| format!("{path}.{name}");
     if let Some(port) = role.ports.iter().find(|port| !is_name(port)) {
-        let why = format!("{port:?} is not of the form [a-z][a-z0-9-]*, at most {MAX_NAME_BYTES} bytes");
+        let why =
+            format!("{port:?} is not of the form [a-z][a-z0-9-]*, at most {MAX_NAME_BYTES} bytes");
         return Err(invalid(field("ports"), why));
     }
     if !role.ports.is_empty() && role.replicas > 1 {
@@ -122,7 +139,8 @@ fn is_name(name: &str) -> bool {
 }
 
 fn stays_inside(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+    !path.is_empty()
+        && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn invalid(field: impl Into<String>, why: impl Into<String>) -> InvalidPlan {

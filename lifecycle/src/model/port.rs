@@ -21,7 +21,8 @@ pub enum Port {
 
 /// The keys of [`Addresses`] for the ports of these roles.
 pub fn port_keys(roles: &[RoleSpec]) -> Vec<String> {
-    let of_role = |role: &RoleSpec| role.ports.iter().map(|port| key(&role.name, port)).collect::<Vec<_>>();
+    let of_role =
+        |role: &RoleSpec| role.ports.iter().map(|port| key(&role.name, port)).collect::<Vec<_>>();
     roles.iter().flat_map(of_role).collect()
 }
 
@@ -45,10 +46,9 @@ impl RoleSpec {
             let number = self.number_of(&Port::Name(name.clone()))?;
             Some((format!("MAINSPRING_PORT_{}", shouted(name)), number.to_string()))
         });
-        let all = self
-            .addresses
-            .iter()
-            .map(|(key, address)| (format!("MAINSPRING_ADDRESS_{}", shouted(key)), address.clone()));
+        let all = self.addresses.iter().map(|(key, address)| {
+            (format!("MAINSPRING_ADDRESS_{}", shouted(key)), address.clone())
+        });
         own.chain(all)
     }
 }
@@ -70,9 +70,10 @@ mod tests {
     fn a_process_is_told_its_own_ports_and_all_addresses() {
         let mut role = role("job-manager");
         role.ports = vec!["rest-api".into()];
-        role.addresses = [("job-manager/rest-api", "127.0.0.1:20211"), ("jobs/ha", "10.0.0.7:6000")]
-            .map(|(key, address)| (key.to_owned(), address.to_owned()))
-            .into();
+        role.addresses =
+            [("job-manager/rest-api", "127.0.0.1:20211"), ("jobs/ha", "10.0.0.7:6000")]
+                .map(|(key, address)| (key.to_owned(), address.to_owned()))
+                .into();
         let told: BTreeMap<String, String> = role.port_variables().collect();
         let expected = [
             ("MAINSPRING_PORT_REST_API", "20211"),

@@ -2,8 +2,13 @@
 use super::*;
 
 fn slot() -> Slot {
-    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
-    Slot { group: GroupId { application, kind: Kind::Cluster, number: 9 }, role: "worker".into(), replica: 1 }
+    let application =
+        ApplicationRef { id: "orders".parse().unwrap(), generation: proto::Generation(4) };
+    Slot {
+        group: GroupId { application, kind: Kind::Cluster, number: 9 },
+        role: "worker".into(),
+        replica: 1,
+    }
 }
 
 pub(super) fn role(name: &str) -> RoleSpec {
@@ -75,7 +80,8 @@ fn a_group_is_as_its_processes_are() {
 
 #[test]
 fn a_death_is_told_with_its_cause_also_when_the_next_start_is_under_way() {
-    let words = LastWords { error: "no memory".into(), last: "Stopped.".into(), ..LastWords::default() };
+    let words =
+        LastWords { error: "no memory".into(), last: "Stopped.".into(), ..LastWords::default() };
     let code = |code| Some(Exit { code: Some(code), ..Exit::default() });
     let signal = |signal| Some(Exit { signal: Some(signal), ..Exit::default() });
     let status = |state, exit, was_ended| Status {
@@ -130,13 +136,23 @@ fn a_plan_that_contradicts_itself_is_refused_by_field() {
         (vec![role("worker"), RoleSpec { serves_jobs: false, ..role("worker") }], "roles[1].name"),
         (vec![role("worker"), RoleSpec { command: vec![], ..helper.clone() }], "roles[1].command"),
         (vec![role("worker"), RoleSpec { replicas: 0, ..helper.clone() }], "roles[1].replicas"),
-        (vec![RoleSpec { files: vec![file("a/../../b")], ..role("worker") }], "roles[0].files[0].path"),
-        (vec![RoleSpec { files: vec![file("/etc/passwd")], ..role("worker") }], "roles[0].files[0].path"),
+        (
+            vec![RoleSpec { files: vec![file("a/../../b")], ..role("worker") }],
+            "roles[0].files[0].path",
+        ),
+        (
+            vec![RoleSpec { files: vec![file("/etc/passwd")], ..role("worker") }],
+            "roles[0].files[0].path",
+        ),
         (vec![RoleSpec { command: vec!["x".repeat(40_000)], ..role("worker") }], "roles[0]"),
-        (vec![RoleSpec { restart: Restart::UntilDone(vec![]), ..role("worker") }], "roles[0].restart"),
+        (
+            vec![RoleSpec { restart: Restart::UntilDone(vec![]), ..role("worker") }],
+            "roles[0].restart",
+        ),
     ] {
         assert_eq!(check_plan(&roles).unwrap_err().field, field, "{roles:?}");
     }
     let files = vec![file("conf/log.xml")];
-    check_plan(&[RoleSpec { files, ..role("worker") }, RoleSpec { replicas: 3, ..helper }]).unwrap();
+    check_plan(&[RoleSpec { files, ..role("worker") }, RoleSpec { replicas: 3, ..helper }])
+        .unwrap();
 }

@@ -106,7 +106,8 @@ impl Kept {
         let log = self.logs.entry(source.clone()).or_default();
         for chunk in batch.chunks {
             let begin = chunk.next_offset.saturating_sub(chunk.data.len() as u64);
-            let known = usize::try_from(log.acknowledged.saturating_sub(begin)).unwrap_or(usize::MAX);
+            let known =
+                usize::try_from(log.acknowledged.saturating_sub(begin)).unwrap_or(usize::MAX);
             if known <= chunk.data.len() && chunk.next_offset > log.acknowledged {
                 log.said.extend_from_slice(&chunk.data[known..]);
                 log.acknowledged = chunk.next_offset;

@@ -18,7 +18,8 @@ use proto::{ApplicationRef, Code, Epoch, EpochFence, Problem, Reason};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of, wire_source,
+    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of,
+    wire_source,
 };
 use crate::model::{GroupId, Slot};
 
@@ -40,7 +41,8 @@ pub struct Store {
 impl Store {
     /// The record over a channel that carries the deployment's credential.
     pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
-        let (records, processes) = (RecordClient::new(channel.clone()), Processes::new(channel.clone()));
+        let (records, processes) =
+            (RecordClient::new(channel.clone()), Processes::new(channel.clone()));
         Self { records, processes, logs: Logs::new(channel), clock }
     }
 
@@ -50,8 +52,8 @@ impl Store {
         call: impl Future<Output = Result<T, CallError>> + Send,
     ) -> Result<T, RecordError> {
         let answer = timeout(&self.clock, CALL_TIMEOUT, call).await;
-        let answer =
-            answer.unwrap_or_else(|elapsed| Err(CallError::new(Code::Unavailable, elapsed.to_string())));
+        let answer = answer
+            .unwrap_or_else(|elapsed| Err(CallError::new(Code::Unavailable, elapsed.to_string())));
         answer.map_err(|error| refusal(&error, fence))
     }
 }
@@ -63,8 +65,11 @@ fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
     match (error.reason(), fence) {
         (Some(Reason::EpochSuperseded), Some(fence)) => {
             let problem = Problem::from_status(error.status());
-            let current =
-                problem.metadata.get("epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+            let current = problem
+                .metadata
+                .get("epoch")
+                .and_then(|epoch| epoch.parse().ok())
+                .unwrap_or_default();
             RecordError::Superseded { fence: fence.clone(), current: Epoch(current) }
         }
         _ if error.is_retryable() => RecordError::Away(text),
@@ -115,7 +120,11 @@ impl Record for Store {
 
 /// Carries batches to the store and acknowledgements back. The end of the pump is how the log
 /// learns that the stream broke.
-async fn pump(mut stream: LogStream, mut batches: mpsc::Receiver<LogBatch>, acknowledge: watch::Sender<u64>) {
+async fn pump(
+    mut stream: LogStream,
+    mut batches: mpsc::Receiver<LogBatch>,
+    acknowledge: watch::Sender<u64>,
+) {
     loop {
         tokio::select! {
             batch = batches.recv() => {
@@ -201,7 +210,8 @@ mod tests {
 
     #[test]
     fn only_an_application_that_the_record_does_not_know_is_nobodys() {
-        let refused = |reason| refusal(&CallError::from(Problem::new(reason, "no").into_status()), None);
+        let refused =
+            |reason| refusal(&CallError::from(Problem::new(reason, "no").into_status()), None);
         let text = "no".to_owned();
         for (reason, expected) in [
             (Reason::ApplicationNotFound, RecordError::Unknown(text.clone())),

@@ -46,7 +46,9 @@ impl Lifecycle {
         match detail {
             // The contender was being ended, or was done. A caller that wants the contender again
             // asks for it.
-            _ if state == IntentState::Gone && group_id.kind == Kind::Contender => self.bury(&group_id).await,
+            _ if state == IntentState::Gone && group_id.kind == Kind::Contender => {
+                self.bury(&group_id).await
+            }
             Some(Detail { role, traceparent }) => {
                 let group = self.group_or_new(&group_id);
                 if !role.addresses.is_empty() {
@@ -62,7 +64,10 @@ impl Lifecycle {
                 }
             }
             None => {
-                tracing::error!("{}: the record holds what this build cannot read; it is ended", slot.key());
+                tracing::error!(
+                    "{}: the record holds what this build cannot read; it is ended",
+                    slot.key()
+                );
                 self.bury(&group_id).await;
             }
         }

@@ -70,7 +70,8 @@ impl Group {
 
     /// Asks all processes of the group to end. The shortest grace that was asked for counts.
     pub(super) fn stop(&self, grace: Duration) {
-        self.stop.send_modify(|asked| *asked = Some(asked.map_or(grace, |earlier| earlier.min(grace))));
+        self.stop
+            .send_modify(|asked| *asked = Some(asked.map_or(grace, |earlier| earlier.min(grace))));
     }
 
     /// Whether the group is asked to end, and with which grace.

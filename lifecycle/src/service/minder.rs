@@ -18,8 +18,8 @@ use super::detail::Detail;
 use super::group::Group;
 use super::shipping::{Origin, Shipped, Shipping};
 use crate::model::{
-    FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES, State,
-    Watchdog, after_exit, watchdog,
+    FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES,
+    State, Watchdog, after_exit, watchdog,
 };
 use crate::record::{Intent, IntentState, LogSource, Record, RecordError};
 use crate::substrate::{Adopted, Live, Substrate};
@@ -195,7 +195,9 @@ impl Minder {
                 tracing::warn!("{}: pid {pid} does not answer and is ended", self.order.slot.key());
                 let fate = match self.order.role.restart {
                     Restart::UntilDone(_) => Fate::Open,
-                    Restart::Never | Restart::Always => Fate::NotReady(self.order.role.ready_within()),
+                    Restart::Never | Restart::Always => {
+                        Fate::NotReady(self.order.role.ready_within())
+                    }
                 };
                 let exit = live.end(Duration::ZERO).await;
                 Some(self.exited(exit, Some(&*live), Some(fate)).await)
@@ -264,7 +266,8 @@ impl Minder {
         // the exit.
         self.group.update(self.place, |status| {
             (status.state, status.starts, status.since) = (State::Exited, self.order.start, since);
-            (status.exit, status.was_ended, status.last_words) = (Some(exit), was_ended, last_words);
+            (status.exit, status.was_ended, status.last_words) =
+                (Some(exit), was_ended, last_words);
             if matches!(fate, Fate::Failed | Fate::NotReady(_)) {
                 status.fate = fate.clone();
             }
@@ -325,8 +328,12 @@ impl Minder {
         loop {
             match self.record.put(&tombstone, None).await {
                 Ok(()) => return,
-                Err(RecordError::Away(error)) => tracing::debug!("a contender's last word waits: {error}"),
-                Err(error) => return tracing::error!("{}: no tombstone: {error}", self.order.slot.key()),
+                Err(RecordError::Away(error)) => {
+                    tracing::debug!("a contender's last word waits: {error}")
+                }
+                Err(error) => {
+                    return tracing::error!("{}: no tombstone: {error}", self.order.slot.key());
+                }
             }
             tokio::select! {
                 () = self.clock.sleep(backoff.next_delay()) => {}

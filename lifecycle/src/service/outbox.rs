@@ -46,7 +46,8 @@ impl Lifecycle {
     async fn ship_one(&self, source: LogSource) -> bool {
         let (substrate, record, clock) =
             (self.0.substrate.clone(), self.0.record.clone(), self.0.clock.clone());
-        let shipping = Shipping { source: source.clone(), origin: Origin::Outbox, substrate, record, clock };
+        let shipping =
+            Shipping { source: source.clone(), origin: Origin::Outbox, substrate, record, clock };
         match timeout(&self.0.clock, TURN, shipping.run()).await {
             Ok(Shipped::Whole | Shipped::Unwanted) => {
                 self.0.substrate.empty_outbox(&source).await;

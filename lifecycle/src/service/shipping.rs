@@ -70,7 +70,9 @@ impl Shipping {
                     return Shipped::Unwanted;
                 }
                 Err(Broken::Record(error)) => tracing::debug!("{source}: output waits: {error}"),
-                Err(Broken::LogClosed) => tracing::debug!("{source}: output waits: the log was closed"),
+                Err(Broken::LogClosed) => {
+                    tracing::debug!("{source}: output waits: the log was closed")
+                }
                 // A keeper that is gone has left what it kept, and its process's exit is known in a
                 // moment. Only then is it certain that nothing more is coming.
                 Err(Broken::Output(error)) => tracing::debug!("{source}: {error}"),
@@ -93,13 +95,20 @@ impl Shipping {
         let output = self.output(offset).await?;
         let mut batches = output.ready_chunks(CHUNKS_PER_BATCH);
         while let Some(chunks) = next_batch(&mut batches, &mut log).await? {
-            let chunks: Vec<Chunk> = chunks.into_iter().collect::<Result<_, _>>().map_err(Broken::Output)?;
-            log.batches.send(LogBatch { chunks, complete: false }).await.map_err(|_| Broken::LogClosed)?;
+            let chunks: Vec<Chunk> =
+                chunks.into_iter().collect::<Result<_, _>>().map_err(Broken::Output)?;
+            log.batches
+                .send(LogBatch { chunks, complete: false })
+                .await
+                .map_err(|_| Broken::LogClosed)?;
             backoff.reset();
         }
         let complete = LogBatch { chunks: Vec::new(), complete: true };
         log.batches.send(complete).await.map_err(|_| Broken::LogClosed)?;
-        log.acknowledged.wait_for(|durable| *durable == COMPLETE).await.map_err(|_| Broken::LogClosed)?;
+        log.acknowledged
+            .wait_for(|durable| *durable == COMPLETE)
+            .await
+            .map_err(|_| Broken::LogClosed)?;
         Ok(())
     }
 }

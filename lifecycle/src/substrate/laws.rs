@@ -1,6 +1,10 @@
 //! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when the
 //! law is broken.
-#![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "tests that ship with the crate")]
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "tests that ship with the crate"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,7 +79,8 @@ pub async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) 
 pub async fn what_cannot_be_started_says_why(subject: &Subject) {
     let mut order = order(3, "");
     order.role.command = vec!["/nonexistent/program".into()];
-    let error = subject.within(subject.substrate.start(&order)).await.err().expect("it cannot be started");
+    let error =
+        subject.within(subject.substrate.start(&order)).await.err().expect("it cannot be started");
     assert!(error.to_string().contains("/nonexistent/program"), "{error}");
 }
 
@@ -153,7 +158,9 @@ pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) 
 
 /// A sweep removes no word of output: only the caller that has brought it into the record does.
 pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subject) {
-    for order in [order(20, "echo one; echo two; exit 0"), contender(20, "echo one; echo two; exit 0")] {
+    for order in
+        [order(20, "echo one; echo two; exit 0"), contender(20, "echo one; echo two; exit 0")]
+    {
         let source = LogSource::new(&order.slot, order.start);
         let group = Scope::Group(order.slot.group.clone());
         let live = subject.start(&order).await;
@@ -201,7 +208,8 @@ pub async fn every_named_port_has_an_address_of_its_own(subject: &Subject) {
     let mut roles = vec![role("jobmanager", ""), role("jobs", ""), role("taskmanager", "")];
     roles[0].ports = vec!["rest".into(), "rpc".into()];
     roles[1].ports = vec!["rest".into()];
-    let chosen = subject.within(subject.substrate.choose_ports(&roles)).await.expect("there are free ports");
+    let chosen =
+        subject.within(subject.substrate.choose_ports(&roles)).await.expect("there are free ports");
     let names: Vec<&String> = chosen.keys().collect();
     assert_eq!(names, ["jobmanager/rest", "jobmanager/rpc", "jobs/rest"]);
     assert_eq!(chosen.values().collect::<BTreeSet<_>>().len(), 3, "no two are the same");
@@ -235,7 +243,8 @@ impl Subject {
 /// The worker of an incarnation, as `/bin/sh -c SCRIPT`. The script consists of the words that
 /// [`super::Memory`] knows.
 pub fn order(incarnation: u64, script: &str) -> Order {
-    let application = ApplicationRef { id: "orders".parse().expect("an id"), generation: Generation(4) };
+    let application =
+        ApplicationRef { id: "orders".parse().expect("an id"), generation: Generation(4) };
     let group = GroupId { application, kind: Kind::Cluster, number: incarnation };
     let slot = Slot { group, role: "worker".into(), replica: 0 };
     Order { slot, role: role("worker", script), start: 1, traceparent: String::new() }

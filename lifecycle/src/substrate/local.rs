@@ -22,7 +22,9 @@ use chassis::transport::{Endpoint, SharedTransport};
 use client::outbox::Outbox;
 use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
-use client::tether::{self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE, output};
+use client::tether::{
+    self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE, output,
+};
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Generation};
 
@@ -94,13 +96,18 @@ impl Local {
     }
 
     /// Claims a tether and has it start its child, unless it has.
-    async fn claim(&self, order: &Order, tether: Tether) -> Result<Result<LocalLive, Exit>, SubstrateError> {
+    async fn claim(
+        &self,
+        order: &Order,
+        tether: Tether,
+    ) -> Result<Result<LocalLive, Exit>, SubstrateError> {
         let claimed = async {
             let mut owned = tether.own(true, None).await.map_err(|error| error.to_string())?;
             loop {
                 match owned.next().await.map_err(|error| error.to_string())? {
                     Some(TetherEvent::Started { pid }) => {
-                        let live = LocalLive::new(self.clone(), order.clone(), pid, tether.clone(), owned);
+                        let live =
+                            LocalLive::new(self.clone(), order.clone(), pid, tether.clone(), owned);
                         return Ok(Ok(live));
                     }
                     Some(TetherEvent::Exited(exit)) => return Ok(Err(exit)),
@@ -109,8 +116,9 @@ impl Local {
                 }
             }
         };
-        let claimed =
-            timeout(&self.clock, CLAIM_TIMEOUT, claimed).await.map_err(|elapsed| elapsed.to_string());
+        let claimed = timeout(&self.clock, CLAIM_TIMEOUT, claimed)
+            .await
+            .map_err(|elapsed| elapsed.to_string());
         claimed.and_then(|claimed| claimed).map_err(SubstrateError)
     }
 
@@ -119,13 +127,19 @@ impl Local {
         if mark.state != self.places.state_mark() {
             return None;
         }
-        let application =
-            ApplicationRef { id: mark.application.parse().ok()?, generation: Generation(mark.generation) };
+        let application = ApplicationRef {
+            id: mark.application.parse().ok()?,
+            generation: Generation(mark.generation),
+        };
         Some(GroupId { application, kind: kind_of(&mark.kind)?, number: mark.number })
     }
 
     /// Ends every process with an owner mark that `wanted` accepts.
-    async fn kill(&self, wanted: impl Fn(&Process, &OwnerMark) -> bool, slot: Option<&Slot>) -> Vec<String> {
+    async fn kill(
+        &self,
+        wanted: impl Fn(&Process, &OwnerMark) -> bool,
+        slot: Option<&Slot>,
+    ) -> Vec<String> {
         match process_tree::kill_marked(wanted, &self.clock, KILL_TIMEOUT).await {
             Ok(left) => left.iter().map(|process| leftover(process.pid, slot)).collect(),
             Err(error) => vec![format!("/proc cannot be read: {error}")],
@@ -203,12 +217,15 @@ impl Substrate for Local {
     }
 
     async fn choose_ports(&self, roles: &[RoleSpec]) -> Result<model::Addresses, SubstrateError> {
-        ports::choose(&self.transport, roles).await.map_err(|error| SubstrateError(error.to_string()))
+        ports::choose(&self.transport, roles)
+            .await
+            .map_err(|error| SubstrateError(error.to_string()))
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
         let place = self.place(&order.slot);
-        let failed = |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
+        let failed =
+            |error: io::Error| SubstrateError(format!("{}: {error}", place.work().display()));
         place.prepare(order, &self.key, &self.ground).map_err(failed)?;
         for start in place.starts_before(order.start.saturating_sub(STARTS_KEPT - 1)) {
             // Output that cannot be moved now goes with the group.
@@ -218,9 +235,10 @@ impl Substrate for Local {
             }
         }
         let spec = place.spec(order, &self.inherited, &self.places, &self.key, &self.ground);
-        let tether = tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
-            .await
-            .map_err(|error| SubstrateError(error.to_string()))?;
+        let tether =
+            tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
+                .await
+                .map_err(|error| SubstrateError(error.to_string()))?;
         match self.claim(order, tether.clone()).await? {
             Ok(live) => Ok(Arc::new(live)),
             Err(exit) => {
@@ -240,7 +258,9 @@ impl Substrate for Local {
                     let _ = tether.release().await;
                     return Adopted::Gone(exit);
                 }
-                Err(error) => tracing::warn!("{}: its tether does not answer: {error}", order.slot.key()),
+                Err(error) => {
+                    tracing::warn!("{}: its tether does not answer: {error}", order.slot.key())
+                }
             }
         }
         Adopted::Gone(self.exit_without_tether(order).await)
@@ -285,11 +305,13 @@ impl Substrate for Local {
     }
 
     async fn sweep(&self, scope: &Scope) -> Vec<String> {
-        let marked =
-            |_: &Process, mark: &OwnerMark| self.group_of(mark).is_some_and(|group| scope.holds(&group));
+        let marked = |_: &Process, mark: &OwnerMark| {
+            self.group_of(mark).is_some_and(|group| scope.holds(&group))
+        };
         let mut left = self.kill(marked, None).await;
         for group in place::groups(&self.places, scope) {
-            let mut directories = vec![self.places.sockets(&group.application, group.kind, group.number)];
+            let mut directories =
+                vec![self.places.sockets(&group.application, group.kind, group.number)];
             let unsaved = self.rescue_group(&group);
             if unsaved.is_empty() {
                 directories.push(place::group_directory(&self.places, &group));

@@ -138,9 +138,15 @@ impl Substrate for Memory {
     async fn start(&self, order: &Order) -> Result<Arc<dyn Live>, SubstrateError> {
         let (said, code) = match order.role.command.as_slice() {
             [shell, option, script] if shell == "/bin/sh" && option == "-c" => run(script),
-            other => return Err(SubstrateError(format!("cannot start {}", other.first().map_or("", |p| p)))),
+            other => {
+                return Err(SubstrateError(format!(
+                    "cannot start {}",
+                    other.first().map_or("", |p| p)
+                )));
+            }
         };
-        let exit = code.map(|code| Exit { code: Some(code), seen_by_owner: true, ..Exit::default() });
+        let exit =
+            code.map(|code| Exit { code: Some(code), seen_by_owner: true, ..Exit::default() });
         let mut table = self.table();
         table.next_pid += 1;
         let process = Process {
@@ -213,7 +219,8 @@ fn from_offset(said: Vec<u8>, offset: u64) -> Output {
     let end = said.len() as u64;
     let from = usize::try_from(offset.min(end)).unwrap_or(0);
     let data = Bytes::from(said).slice(from..);
-    let chunk = Chunk { next_offset: end, stream: Stream::Stdout, data, lost_before: 0, unix_nanos: 0 };
+    let chunk =
+        Chunk { next_offset: end, stream: Stream::Stdout, data, lost_before: 0, unix_nanos: 0 };
     futures::stream::iter((offset < end).then_some(Ok(chunk))).boxed()
 }
 

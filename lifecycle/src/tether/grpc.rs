@@ -8,8 +8,9 @@ use chassis::tasks::{Fed, Feed, Tasks, fed};
 use client::tether::{Chunk, OutputReader, Stream};
 use proto::tether::tether_service_server::{TetherService, TetherServiceServer};
 use proto::tether::{
-    EndRequest, EndResponse, Frozen, Lease, OutputStream, OwnRequest, OwnResponse, ReadOutputRequest,
-    ReadOutputResponse, ReleaseRequest, ReleaseResponse, Started, Thawed, own_request, own_response,
+    EndRequest, EndResponse, Frozen, Lease, OutputStream, OwnRequest, OwnResponse,
+    ReadOutputRequest, ReadOutputResponse, ReleaseRequest, ReleaseResponse, Started, Thawed,
+    own_request, own_response,
 };
 use proto::{Problem, Reason};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -79,7 +80,8 @@ impl TetherService for Grpc {
         let mut requests = request.into_inner();
         let first = timeout(&self.clock, CLAIM_TIMEOUT, requests.message()).await;
         let first = first.map_err(|elapsed| unclaimed(&elapsed.to_string()))??;
-        let Some(own_request::Message::Claim(claim)) = first.and_then(|request| request.message) else {
+        let Some(own_request::Message::Claim(claim)) = first.and_then(|request| request.message)
+        else {
             return Err(unclaimed("the first message has to be a claim"));
         };
         let owner = self.claim(claim.start, claim.lease).await?;
@@ -100,7 +102,8 @@ impl TetherService for Grpc {
     }
 
     async fn end(&self, request: Request<EndRequest>) -> Result<Response<EndResponse>, Refusal> {
-        let kill_after = request.into_inner().kill_after.map_or(Ok(DEFAULT_KILL_AFTER), Duration::try_from);
+        let kill_after =
+            request.into_inner().kill_after.map_or(Ok(DEFAULT_KILL_AFTER), Duration::try_from);
         let kill_after = kill_after.map_err(|error| {
             let text = format!("kill_after: {error}");
             Problem::new(Reason::RequestInvalid, &text).field("kill_after", text).into_status()
@@ -120,11 +123,15 @@ impl TetherService for Grpc {
         let ReadOutputRequest { offset, follow } = request.into_inner();
         let reader = OutputReader::new(&self.output_dir, offset);
         let (progress, clock) = (self.progress.clone(), self.clock.clone());
-        let answers = fed("output", CHUNKS_AHEAD, |feed| send_output(reader, follow, progress, clock, feed));
+        let answers =
+            fed("output", CHUNKS_AHEAD, |feed| send_output(reader, follow, progress, clock, feed));
         Ok(Response::new(answers))
     }
 
-    async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Refusal> {
+    async fn release(
+        &self,
+        _: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Refusal> {
         let (accepted, answer) = oneshot::channel();
         self.tell(Command::Release { accepted }).await?;
         if answer.await.map_err(|_| leaving())? {
@@ -209,7 +216,9 @@ impl Ownership {
             Status { pid: Some(pid), .. } if !self.told.started => {
                 own_response::Message::Started(Started { pid: *pid })
             }
-            Status { frozen: true, .. } if !self.told.frozen => own_response::Message::Frozen(Frozen {}),
+            Status { frozen: true, .. } if !self.told.frozen => {
+                own_response::Message::Frozen(Frozen {})
+            }
             Status { frozen: false, exit: None, .. } if self.told.frozen => {
                 own_response::Message::Thawed(Thawed {})
             }
@@ -251,7 +260,8 @@ async fn send_output(
                 let chunks = next_chunks(&mut reader);
                 (reader, chunks)
             });
-            let (back, chunks) = read.await.map_err(|error| Refusal::internal(error.to_string()))?;
+            let (back, chunks) =
+                read.await.map_err(|error| Refusal::internal(error.to_string()))?;
             reader = back;
             if chunks.is_empty() {
                 break;
@@ -276,7 +286,12 @@ async fn send_output(
 
 fn lost_at_the_end(from: u64, to: u64) -> ReadOutputResponse {
     let stream = OutputStream::Stdout.into();
-    ReadOutputResponse { next_offset: to, stream, lost_before: to - from, ..ReadOutputResponse::default() }
+    ReadOutputResponse {
+        next_offset: to,
+        stream,
+        lost_before: to - from,
+        ..ReadOutputResponse::default()
+    }
 }
 
 /// The chunks that are there, as many as may be under way at once.

@@ -168,7 +168,8 @@ impl Keeper {
                 self.claims += 1;
                 self.leash.claimed(self.claims, deadline);
                 if start && self.leash.phase == Phase::Idle {
-                    self.leash.phase = Phase::Locking(now + Duration::from_millis(self.spec.lock_wait_ms));
+                    self.leash.phase =
+                        Phase::Locking(now + Duration::from_millis(self.spec.lock_wait_ms));
                 }
                 let claim = self.claims;
                 self.status.send_modify(|status| status.owner = Some(claim));
@@ -202,7 +203,9 @@ impl Keeper {
 
     async fn reap(&mut self) -> io::Result<()> {
         let (Some(child), Phase::Running) = (self.child, self.leash.phase) else { return Ok(()) };
-        if let (Some(oom), Some(pid), false) = (&mut self.oom, number(child), self.leash.has_exited()) {
+        if let (Some(oom), Some(pid), false) =
+            (&mut self.oom, number(child), self.leash.has_exited())
+        {
             oom.look(pid, self.clock.boot());
         }
         let reaped = tree::reap(child)?;
@@ -232,7 +235,9 @@ impl Keeper {
                 Some(Ok(None)) | None => return,
                 Some(Err(error)) => {
                     let path = self.spec.lock_file.as_deref().unwrap_or(Path::new(""));
-                    return self.not_started(format!("cannot lock {}: {error}", path.display())).await;
+                    return self
+                        .not_started(format!("cannot lock {}: {error}", path.display()))
+                        .await;
                 }
             }
         }
@@ -300,7 +305,8 @@ impl Keeper {
                 Action::Kill => {
                     let hit = tree::kill()?;
                     if self.leash.has_exited() {
-                        self.survivors.extend(hit.iter().map(|process| (process.pid, process.start_ticks)));
+                        self.survivors
+                            .extend(hit.iter().map(|process| (process.pid, process.start_ticks)));
                     }
                     // SIGCHLD comes sooner; the pause is for processes that are orphaned without
                     // one.
@@ -348,7 +354,9 @@ impl Keeper {
                 match timeout(&self.clock, DRAIN, output).await {
                     Ok(Ok(Ok(()))) => {}
                     Ok(Ok(Err(error))) => tracing::warn!("output was lost: {error}"),
-                    Ok(Err(_)) | Err(_) => tracing::warn!("the rest of the output was not kept in time"),
+                    Ok(Err(_)) | Err(_) => {
+                        tracing::warn!("the rest of the output was not kept in time")
+                    }
                 }
             }
             None => self.progress.send_modify(|progress| progress.complete = true),
@@ -368,7 +376,10 @@ impl Keeper {
     /// have a disk of its own.
     fn keep_exit(&self) {
         if let Err(error) = self.write_exit() {
-            tracing::error!("the exit cannot be kept in {}: {error}", self.spec.exit_file.display());
+            tracing::error!(
+                "the exit cannot be kept in {}: {error}",
+                self.spec.exit_file.display()
+            );
         }
     }
 

@@ -167,9 +167,13 @@ impl Leash {
 
     pub(crate) fn decide(&mut self, now: Boot) -> Action {
         match self.phase {
-            Phase::Idle if self.kill_at.is_some() => Action::GiveUp("it was ended before it was started"),
+            Phase::Idle if self.kill_at.is_some() => {
+                Action::GiveUp("it was ended before it was started")
+            }
             Phase::Idle if self.released => Action::Leave,
-            Phase::Idle if self.owner.is_none() && now >= self.alone_since + PATIENCE => Action::Leave,
+            Phase::Idle if self.owner.is_none() && now >= self.alone_since + PATIENCE => {
+                Action::Leave
+            }
             Phase::Idle => Action::Wait,
             Phase::Locking(_) if self.kill_at.is_some() => {
                 Action::GiveUp("it was ended before it was started")

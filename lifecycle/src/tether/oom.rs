@@ -74,7 +74,9 @@ fn sender(before: Counts, now: Counts) -> String {
         (_, Some(true)) => {
             "most likely the kernel's OOM killer, which has just killed something on this machine"
         }
-        (_, Some(false)) | (Some(false), None) => "another process; it was not the kernel's OOM killer",
+        (_, Some(false)) | (Some(false), None) => {
+            "another process; it was not the kernel's OOM killer"
+        }
         (None, None) => "most likely the kernel's OOM killer; whether it was cannot be read here",
     };
     text.to_owned()
@@ -110,7 +112,8 @@ fn counters(groups: &str) -> Vec<PathBuf> {
             files.extend([mount.join(below), mount].map(|group| group.join("memory.oom_control")));
         } else if controllers.is_empty() {
             files.extend(
-                [Path::new(GROUPS).join(below), GROUPS.into()].map(|group| group.join("memory.events")),
+                [Path::new(GROUPS).join(below), GROUPS.into()]
+                    .map(|group| group.join("memory.events")),
             );
         }
     }
@@ -136,7 +139,11 @@ mod tests {
                 counts(Some(1), Some(5)),
                 "most likely the kernel's OOM killer, which",
             ),
-            (counts(None, Some(4)), counts(None, Some(5)), "most likely the kernel's OOM killer, which"),
+            (
+                counts(None, Some(4)),
+                counts(None, Some(5)),
+                "most likely the kernel's OOM killer, which",
+            ),
             (counts(Some(1), Some(4)), counts(Some(1), Some(4)), "it was not"),
             (counts(None, Some(4)), counts(None, Some(4)), "it was not"),
             (counts(Some(1), None), counts(Some(1), None), "it was not"),
@@ -156,7 +163,8 @@ mod tests {
         assert_eq!(oom_kills("low 0\nhigh 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
         assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\n"), None, "of an old kernel");
-        let files = |text| counters(text).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
+        let files =
+            |text| counters(text).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
         assert_eq!(
             files("4:cpu,memory:/a/b\n3:cpuset:/\n0::/\n"),
             [

@@ -153,7 +153,8 @@ impl Writer {
     fn end(mut self) {
         if self.failing {
             let unix_nanos = self.last_nanos;
-            let told = self.try_append(&Piece { stream: Stream::Stdout, unix_nanos, data: Vec::new() });
+            let told =
+                self.try_append(&Piece { stream: Stream::Stdout, unix_nanos, data: Vec::new() });
             if let Err(error) = told {
                 tracing::warn!("the end of the output is lost: {error}");
             }
@@ -166,8 +167,12 @@ impl Writer {
         }
         let Some((file, bytes)) = &mut self.open else { return Ok(()) };
         let length = u32::try_from(piece.data.len()).map_err(io::Error::other)?;
-        let header =
-            Header { offset: self.offset, unix_nanos: piece.unix_nanos, stream: piece.stream, length };
+        let header = Header {
+            offset: self.offset,
+            unix_nanos: piece.unix_nanos,
+            stream: piece.stream,
+            length,
+        };
         let mut record = Vec::with_capacity(HEADER_BYTES + piece.data.len());
         record.extend_from_slice(&header.encode());
         record.extend_from_slice(&piece.data);
@@ -220,7 +225,8 @@ mod tests {
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();
         assert!(
-            kept <= SEGMENTS as u64 * (SEGMENT_BYTES + MAX_CHUNK_BYTES as u64 + HEADER_BYTES as u64),
+            kept <= SEGMENTS as u64
+                * (SEGMENT_BYTES + MAX_CHUNK_BYTES as u64 + HEADER_BYTES as u64),
             "{kept}"
         );
         let (mut read, mut lost) = (MAX_CHUNK_BYTES as u64, 0);
@@ -238,13 +244,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("output");
         let mut writer = Writer::open(output.clone()).unwrap();
-        let piece =
-            |text: &str| Piece { stream: Stream::Stderr, unix_nanos: 0, data: text.as_bytes().to_vec() };
+        let piece = |text: &str| Piece {
+            stream: Stream::Stderr,
+            unix_nanos: 0,
+            data: text.as_bytes().to_vec(),
+        };
         writer.append(&piece("lost"));
         fs::create_dir(&output).unwrap();
         writer.append(&piece("kept"));
         let chunk = OutputReader::new(&output, 0).next_chunk().unwrap().unwrap();
-        assert_eq!((chunk.data.as_ref(), chunk.lost_before, chunk.next_offset), (b"kept".as_slice(), 4, 8));
+        assert_eq!(
+            (chunk.data.as_ref(), chunk.lost_before, chunk.next_offset),
+            (b"kept".as_slice(), 4, 8)
+        );
     }
 
     #[test]
@@ -253,8 +265,11 @@ mod tests {
         let output = directory.path().join("output");
         fs::create_dir(&output).unwrap();
         let mut writer = Writer::open(output.clone()).unwrap();
-        let piece =
-            |text: &str| Piece { stream: Stream::Stdout, unix_nanos: 5, data: text.as_bytes().to_vec() };
+        let piece = |text: &str| Piece {
+            stream: Stream::Stdout,
+            unix_nanos: 5,
+            data: text.as_bytes().to_vec(),
+        };
         writer.append(&piece("kept"));
         // There is no place for what comes next, until the directory is back.
         let (open, kept) = (writer.open.take(), directory.path().join("kept"));

@@ -44,7 +44,10 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
 ///
 /// The lock stays open over `exec` only for the moment of the start. That is safe because a tether
 /// starts one process in its life, and no thread of the tether could start another meanwhile.
-#[allow(clippy::disallowed_methods, reason = "the one place where what runs for an application is started")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where what runs for an application is started"
+)]
 pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child> {
     let (program, arguments) = spec
         .argv
@@ -69,7 +72,10 @@ pub(crate) fn start(spec: &TetherSpec, lock: Option<&File>) -> io::Result<Child>
         fcntl_setfd(lock, FdFlags::CLOEXEC)?;
     }
     let mut child = started?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id is a positive i32");
     let stdout = child.stdout.take().expect("stdout is piped").into();
     let stderr = child.stderr.take().expect("stderr is piped").into();
     Ok(Child { pid, stdout, stderr })
@@ -154,7 +160,8 @@ pub(crate) fn living() -> io::Result<Vec<Process>> {
 /// finds what was forked meanwhile, and a stopped process forks no more.
 pub(crate) fn freeze() -> io::Result<bool> {
     for _ in 0..FREEZE_PASSES {
-        let running: Vec<Process> = living()?.into_iter().filter(|process| !process.is_stopped()).collect();
+        let running: Vec<Process> =
+            living()?.into_iter().filter(|process| !process.is_stopped()).collect();
         if running.is_empty() {
             return Ok(true);
         }

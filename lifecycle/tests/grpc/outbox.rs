@@ -14,10 +14,14 @@ use crate::wire::{Wire, fence, role, within};
 async fn torn_down_with_words_left() -> (Wire, LogSource) {
     let wire = Wire::new();
     wire.record.set_deaf(true);
-    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")]).await.unwrap();
+    wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")])
+        .await
+        .unwrap();
     let client = wire.client.clone();
     let teardown =
-        tokio::spawn(async move { client.teardown(&fence(1), Incarnation(1), Duration::ZERO).await });
+        tokio::spawn(
+            async move { client.teardown(&fence(1), Incarnation(1), Duration::ZERO).await },
+        );
     wire.advance_until("it is torn down", || teardown.is_finished()).await;
     assert_eq!(teardown.await.unwrap().unwrap(), [""; 0]);
     let source = LogSource::new(&laws::order(1, "").slot, 1);
@@ -26,13 +30,16 @@ async fn torn_down_with_words_left() -> (Wire, LogSource) {
 }
 
 #[tokio::test]
-async fn words_that_the_record_did_not_take_in_time_get_there_after_their_process_is_gone_for_good() {
+async fn words_that_the_record_did_not_take_in_time_get_there_after_their_process_is_gone_for_good()
+{
     let (wire, source) = torn_down_with_words_left().await;
     // The lifecycle that ended the worker dies; the next one knows of nothing but the words.
     let wire = wire.killed_and_started_again();
     wire.record.set_deaf(false);
-    wire.advance_until("they are there", || wire.record.log(&source) == (b"last words\n".to_vec(), true))
-        .await;
+    wire.advance_until("they are there", || {
+        wire.record.log(&source) == (b"last words\n".to_vec(), true)
+    })
+    .await;
     outbox_is_empty(&wire).await;
 }
 
@@ -48,7 +55,8 @@ async fn outbox_is_empty(wire: &Wire) {
 }
 
 #[tokio::test]
-async fn words_of_an_application_that_the_record_does_not_know_are_dropped_and_refused_ones_are_not() {
+async fn words_of_an_application_that_the_record_does_not_know_are_dropped_and_refused_ones_are_not()
+ {
     let (wire, source) = torn_down_with_words_left().await;
     wire.record.refuse_output(Some(RecordError::Refused("it is no log of ours".to_owned())));
     let offered = wire.record.logs_opened();

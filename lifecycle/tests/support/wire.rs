@@ -51,7 +51,12 @@ impl Wire {
         Self::start(memory, record, directory, &name)
     }
 
-    fn start(memory: Memory, record: MemoryRecord, directory: Arc<tempfile::TempDir>, name: &str) -> Self {
+    fn start(
+        memory: Memory,
+        record: MemoryRecord,
+        directory: Arc<tempfile::TempDir>,
+        name: &str,
+    ) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join(format!("{name}.sock")));
         let clock = Arc::new(ManualClock::new());
         let process = run(endpoint.clone(), memory.clone(), record.clone(), clock.clone());

@@ -33,14 +33,21 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let executable = crate::tether_process::executable(directory.path());
         let places = Places::new(directory.path().join("state"));
-        Self { executable, places, directory, clock: Arc::new(SystemClock), transport: Arc::new(OsTransport) }
+        Self {
+            executable,
+            places,
+            directory,
+            clock: Arc::new(SystemClock),
+            transport: Arc::new(OsTransport),
+        }
     }
 
     /// A spec for `sh -c SCRIPT` without grace, as the attempt of this epoch.
     pub(crate) fn spec(&self, epoch: u64, script: &str) -> TetherSpec {
         let home = self.directory.path().join(epoch.to_string());
         fs::create_dir_all(&home).unwrap();
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(4) };
         TetherSpec {
             argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
@@ -59,7 +66,8 @@ impl Scene {
     }
 
     pub(crate) async fn spawn(&self, spec: &TetherSpec) -> Result<Tether, TetherError> {
-        within(tether::spawn(spec, &self.executable, self.transport.clone(), self.clock.clone())).await
+        within(tether::spawn(spec, &self.executable, self.transport.clone(), self.clock.clone()))
+            .await
     }
 
     pub(crate) fn connect(&self, spec: &TetherSpec, credential: Credential) -> Tether {
@@ -132,7 +140,9 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 /// Waits for the end of the tree.
 pub(crate) async fn exit(owned: &mut Owned) -> Exit {
     loop {
-        if let TetherEvent::Exited(exit) = within(owned.next()).await.unwrap().expect("the tether stays") {
+        if let TetherEvent::Exited(exit) =
+            within(owned.next()).await.unwrap().expect("the tether stays")
+        {
             return exit;
         }
     }

@@ -25,7 +25,8 @@ fn a_job_id_never_changes_between_builds() {
     // build wrote.
     let id = JobId::derive(&application("orders", 4), "", "enrich", 0);
     assert_eq!(id.to_string(), "003baa43f43c1fc5c5b0ea6301cf1025");
-    let id = JobId::derive(&application("orders", 4), "00112233445566778899aabbccddeeff", "enrich", 0);
+    let id =
+        JobId::derive(&application("orders", 4), "00112233445566778899aabbccddeeff", "enrich", 0);
     assert_eq!(id.to_string(), "f1dc1e95a17f48f75dfdea8682697b51");
 }
 

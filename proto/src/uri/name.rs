@@ -13,7 +13,9 @@ fn is_plain(name: &str) -> bool {
 
 /// The decoded text; `None` when an escape is broken, or when the bytes are no UTF-8.
 fn decoded(part: &str) -> Option<String> {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: Option<u8>| {
+        char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    };
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {

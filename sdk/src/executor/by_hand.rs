@@ -80,8 +80,10 @@ impl Inner {
     /// Gives the call its name and id, by the rules of the record.
     fn admit(&self, call: &ExecuteCall) -> Result<Accepted, Refusal> {
         if call.graph.len() > MAX_GRAPH_BYTES {
-            let message =
-                format!("its graph has {} bytes, {MAX_GRAPH_BYTES} are the limit", call.graph.len());
+            let message = format!(
+                "its graph has {} bytes, {MAX_GRAPH_BYTES} are the limit",
+                call.graph.len()
+            );
             return Err(Refusal::new(Reason::GraphTooLarge, message));
         }
         let mut known = self.known();
@@ -129,7 +131,12 @@ impl Inner {
     }
 
     /// Gives staged files their names and keeps the rows.
-    async fn commit(&self, job_id: &str, output: JobOutput, end: &mut JobEnd) -> Result<(), Refusal> {
+    async fn commit(
+        &self,
+        job_id: &str,
+        output: JobOutput,
+        end: &mut JobEnd,
+    ) -> Result<(), Refusal> {
         let own = self.known().ids.clone();
         let outputs = output.outputs;
         let published = tokio::task::spawn_blocking(move || publish::publish(&outputs, &own)).await;
@@ -140,7 +147,9 @@ impl Inner {
         let bytes = read(result.path.clone()).await?;
         end.result_digest = Digest::of(&bytes).to_string();
         end.result_size_bytes = result.size_bytes;
-        let id = job_id.parse().map_err(|error| Refusal::new(Reason::IdMalformed, format!("{error}")))?;
+        let id = job_id
+            .parse()
+            .map_err(|error| Refusal::new(Reason::IdMalformed, format!("{error}")))?;
         self.known().results.insert(id, result.path);
         Ok(())
     }
@@ -165,17 +174,17 @@ impl Executor for ByHand {
         });
         match receiver.await {
             Ok(end) => Ok(Ended { accepted, end }),
-            Err(_) => Err(Refusal::new(Reason::Internal, "the engine panicked while it ran this job")),
+            Err(_) => {
+                Err(Refusal::new(Reason::Internal, "the engine panicked while it ran this job"))
+            }
         }
     }
 
     async fn rows(&self, job: JobId) -> Result<Bytes, Refusal> {
         let path = self.inner.known().results.get(&job).cloned();
-        read(
-            path.ok_or_else(|| {
-                Refusal::new(Reason::JobNotFound, format!("there is no result of job {job}"))
-            })?,
-        )
+        read(path.ok_or_else(|| {
+            Refusal::new(Reason::JobNotFound, format!("there is no result of job {job}"))
+        })?)
         .await
     }
 
@@ -189,8 +198,10 @@ impl Executor for ByHand {
 
     async fn journal_put(&self, key: &str, value: Bytes) -> Result<Bytes, Refusal> {
         if value.len() > MAX_JOURNAL_VALUE_BYTES {
-            let message =
-                format!("its value has {} bytes, {MAX_JOURNAL_VALUE_BYTES} are the limit", value.len());
+            let message = format!(
+                "its value has {} bytes, {MAX_JOURNAL_VALUE_BYTES} are the limit",
+                value.len()
+            );
             return Err(Refusal::new(Reason::JournalValueTooLarge, message));
         }
         Ok(self.inner.known().journal.entry(key.to_owned()).or_insert(value).clone())

@@ -37,14 +37,18 @@ impl Executor for Runner {
                 ExecuteEvent::Ended(end) => return Ok(Ended { accepted, end }),
             }
         }
-        Err(Refusal { reason: None, message: "the runner closed the call without an end".to_owned() })
+        Err(Refusal {
+            reason: None,
+            message: "the runner closed the call without an end".to_owned(),
+        })
     }
 
     async fn rows(&self, job: JobId) -> Result<Bytes, Refusal> {
-        let chunks = self.execution.read_result(job).try_fold(Vec::new(), |mut all, chunk| async move {
-            all.extend_from_slice(&chunk);
-            Ok(all)
-        });
+        let chunks =
+            self.execution.read_result(job).try_fold(Vec::new(), |mut all, chunk| async move {
+                all.extend_from_slice(&chunk);
+                Ok(all)
+            });
         Ok(chunks.await?.into())
     }
 

@@ -147,7 +147,8 @@ impl Runner {
             ended.accepted.found = true;
             return Ok(ended);
         }
-        let call = ExecuteCall { name: name.clone(), graph: graph.clone(), ..ExecuteCall::default() };
+        let call =
+            ExecuteCall { name: name.clone(), graph: graph.clone(), ..ExecuteCall::default() };
         let ended = self.record.engine.execute(call).await.map_err(status)?;
         self.record.jobs.lock().unwrap().insert(name, (graph, ended.clone()));
         Ok(ended)
@@ -174,10 +175,15 @@ impl ExecutionService for Runner {
             }
         }
         let header = header.unwrap();
-        assert!(header.description.unwrap().vertices.len() > 1, "people see a picture of the graph");
+        assert!(
+            header.description.unwrap().vertices.len() > 1,
+            "people see a picture of the graph"
+        );
         let ended = self.job(header.name, graph.into()).await?;
-        let items =
-            [execute_response::Item::Accepted(ended.accepted), execute_response::Item::Ended(ended.end)];
+        let items = [
+            execute_response::Item::Accepted(ended.accepted),
+            execute_response::Item::Ended(ended.end),
+        ];
         let answers = items.map(|item| Ok(ExecuteResponse { item: Some(item) }));
         Ok(Response::new(stream::iter(answers).boxed()))
     }
@@ -193,14 +199,20 @@ impl ExecutionService for Runner {
         Ok(Response::new(stream::iter(chunks).boxed()))
     }
 
-    async fn journal(&self, request: Request<JournalRequest>) -> Result<Response<JournalResponse>, Status> {
+    async fn journal(
+        &self,
+        request: Request<JournalRequest>,
+    ) -> Result<Response<JournalResponse>, Status> {
         let request = request.into_inner();
         let mut journal = self.record.journal.lock().unwrap();
         let found = journal.get(&request.key).cloned();
         if let (None, Some(value)) = (&found, request.value.clone()) {
             journal.insert(request.key, value);
         }
-        Ok(Response::new(JournalResponse { value: found.clone().or(request.value), found: found.is_some() }))
+        Ok(Response::new(JournalResponse {
+            value: found.clone().or(request.value),
+            found: found.is_some(),
+        }))
     }
 
     async fn get_attempt(
@@ -216,7 +228,10 @@ impl ExecutionService for Runner {
         }))
     }
 
-    async fn assign_job(&self, _: Request<AssignJobRequest>) -> Result<Response<AssignJobResponse>, Status> {
+    async fn assign_job(
+        &self,
+        _: Request<AssignJobRequest>,
+    ) -> Result<Response<AssignJobResponse>, Status> {
         none()
     }
 
@@ -241,7 +256,10 @@ impl ExecutionService for Runner {
         none()
     }
 
-    async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+    async fn cancel_job(
+        &self,
+        _: Request<CancelJobRequest>,
+    ) -> Result<Response<CancelJobResponse>, Status> {
         none()
     }
 
@@ -252,7 +270,10 @@ impl ExecutionService for Runner {
         none()
     }
 
-    async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        _: Request<WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         none()
     }
 }

@@ -33,7 +33,10 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
             (Fact::ClusterBegun(one), &["Provision", "StartMain"]),
             (Fact::MainStarted, &["Provision"]),
             (Fact::JobStored { job, stored: Box::new(stored("a")) }, &["Provision"]),
-            (Fact::ClusterReady { incarnation: one, endpoint: endpoint() }, &["Adopt", "RecordReady"]),
+            (
+                Fact::ClusterReady { incarnation: one, endpoint: endpoint() },
+                &["Adopt", "RecordReady"],
+            ),
             (
                 Fact::Adopted { incarnation: one, endpoint: endpoint(), jobs: BTreeSet::new() },
                 &["RecordReady", "Submit"],
@@ -52,7 +55,10 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
                 &["Publish"],
             ),
             (Fact::Published(job), &[]),
-            (Fact::MainExited { exit: exit(0), seen: true, stderr_tail: String::new() }, &["RecordMainEnd"]),
+            (
+                Fact::MainExited { exit: exit(0), seen: true, stderr_tail: String::new() },
+                &["RecordMainEnd"],
+            ),
             (Fact::MainEndRecorded, &["RecordEnd"]),
             (Fact::EndRecorded(Outcome::Succeeded), &["EndDescribe", "Release", "Teardown"]),
             (Fact::Released, &["EndDescribe", "Teardown"]),
@@ -80,7 +86,10 @@ fn a_refusal_by_the_engine_ends_it_before_any_cluster_or_main() {
         ],
     );
     let desired_revision = 0;
-    assert_eq!(decide(&facts), [Decision::RecordEnd { outcome: Outcome::Failed, why, desired_revision }]);
+    assert_eq!(
+        decide(&facts),
+        [Decision::RecordEnd { outcome: Outcome::Failed, why, desired_revision }]
+    );
     walk(&mut facts, vec![(Fact::EndRecorded(Outcome::Failed), &["EndDescribe", "Release"])]);
 }
 
@@ -92,7 +101,8 @@ fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_los
         state: ClusterState::Ready,
         jobs_endpoint: "unix:/jobs-3".into(),
     };
-    record.main = RecordedMain { state: MainState::Begun, epoch: Epoch(4), ..RecordedMain::default() };
+    record.main =
+        RecordedMain { state: MainState::Begun, epoch: Epoch(4), ..RecordedMain::default() };
     for job in [stored("lost"), stored("runs"), ended("done", JobOutcome::Succeeded)] {
         record.jobs.insert(job_id(&job.name), RecordedJob { published: true, ..job });
     }
@@ -113,21 +123,31 @@ fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_los
 #[test]
 fn a_cluster_that_does_not_answer_is_asked_after_and_not_lost() {
     let mut facts = running(vec![stored("a")]);
-    facts.cluster =
-        Cluster::Ready { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), doubted: false };
+    facts.cluster = Cluster::Ready {
+        incarnation: Incarnation(1),
+        endpoint: "unix:/jobs".into(),
+        doubted: false,
+    };
     facts.apply(Fact::NotAdopted(Incarnation(1)));
     assert_eq!(wants(&facts), ["Provision"], "the substrate is asked for the same incarnation");
     facts.apply(Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() });
     assert!(wants(&facts).contains(&"Adopt".to_owned()));
     facts.apply(Fact::NotAdopted(Incarnation(1)));
-    assert_eq!(wants(&facts), ["RecordGone"], "silent although its processes live: a new incarnation");
+    assert_eq!(
+        wants(&facts),
+        ["RecordGone"],
+        "silent although its processes live: a new incarnation"
+    );
 }
 
 #[test]
 fn a_dead_cluster_is_recorded_before_the_next_incarnation_and_its_jobs_run_again_there() {
     let mut facts = running(vec![stored("a")]);
     facts.apply(Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) });
-    facts.apply(Fact::ClusterDied { incarnation: Incarnation(1), message: "worker exited 137".into() });
+    facts.apply(Fact::ClusterDied {
+        incarnation: Incarnation(1),
+        message: "worker exited 137".into(),
+    });
     assert_eq!(wants(&facts), ["RecordGone"]);
     facts.apply(Fact::GoneRecorded(Incarnation(1)));
     let cause = "worker exited 137".to_owned();
@@ -137,14 +157,24 @@ fn a_dead_cluster_is_recorded_before_the_next_incarnation_and_its_jobs_run_again
     assert_eq!(wants(&facts), ["Provision"], "news of an old incarnation change nothing");
     let endpoint = || "unix:/jobs-2".to_owned();
     facts.apply(Fact::ClusterReady { incarnation: Incarnation(2), endpoint: endpoint() });
-    facts.apply(Fact::Adopted { incarnation: Incarnation(2), endpoint: endpoint(), jobs: BTreeSet::new() });
-    assert!(decide(&facts).contains(&Decision::Submit { job: job_id("a"), incarnation: Incarnation(2) }));
+    facts.apply(Fact::Adopted {
+        incarnation: Incarnation(2),
+        endpoint: endpoint(),
+        jobs: BTreeSet::new(),
+    });
+    assert!(
+        decide(&facts)
+            .contains(&Decision::Submit { job: job_id("a"), incarnation: Incarnation(2) })
+    );
 }
 
 #[test]
 fn three_barren_incarnations_end_the_application() {
     let mut facts = running(vec![stored("a")]);
-    facts.apply(Fact::ClusterDied { incarnation: Incarnation(1), message: "worker exited 137".into() });
+    facts.apply(Fact::ClusterDied {
+        incarnation: Incarnation(1),
+        message: "worker exited 137".into(),
+    });
     facts.apply(Fact::GoneRecorded(Incarnation(1)));
     // The record counts the incarnations and refuses the next one.
     facts.apply(Fact::Refused(Failure::new(Reason::ClusterKeepsDying, "three in a row")));
@@ -156,7 +186,10 @@ fn three_barren_incarnations_end_the_application() {
     });
     facts.apply(Fact::MainEndRecorded);
     let ended = decide(&facts);
-    assert!(matches!(&ended[..], [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]), "{ended:?}");
+    assert!(
+        matches!(&ended[..], [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]),
+        "{ended:?}"
+    );
     facts.apply(Fact::JobEnded {
         job: job_id("a"),
         end: RecordedJobEnd {
@@ -166,8 +199,14 @@ fn three_barren_incarnations_end_the_application() {
         },
     });
     let end = decide(&facts);
-    let [Decision::RecordEnd { outcome: Outcome::Failed, why, .. }] = &end[..] else { panic!("{end:?}") };
-    assert_eq!(why.reason, Some(Reason::ClusterKeepsDying), "not the signal that we sent ourselves");
+    let [Decision::RecordEnd { outcome: Outcome::Failed, why, .. }] = &end[..] else {
+        panic!("{end:?}")
+    };
+    assert_eq!(
+        why.reason,
+        Some(Reason::ClusterKeepsDying),
+        "not the signal that we sent ourselves"
+    );
 }
 
 #[test]
@@ -179,7 +218,11 @@ fn past_the_leases_deadline_nothing_is_begun_until_the_same_epoch_is_confirmed()
     assert_eq!(wants(&facts), ["Submit"]);
     facts.apply(Fact::Leave(Leave::Superseded));
     facts.apply(Fact::Leave(Leave::LeaseLost("late".into())));
-    assert_eq!(decide(&facts), [Decision::Leave(Leave::Superseded)], "the first reason to leave stands");
+    assert_eq!(
+        decide(&facts),
+        [Decision::Leave(Leave::Superseded)],
+        "the first reason to leave stands"
+    );
 }
 
 #[test]

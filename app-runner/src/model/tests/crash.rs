@@ -46,7 +46,10 @@ fn a_leader_may_be_lost_after_any_step_alone_or_with_its_cluster() {
                 let mut world = World::default();
                 assert_eq!(world.lead(1, steps, order), Led::Crashed);
                 world.crash(with_cluster);
-                assert_eq!(world.lead(2, NEVER, order), Led::Left(Leave::Clean(Outcome::Succeeded)));
+                assert_eq!(
+                    world.lead(2, NEVER, order),
+                    Led::Left(Leave::Clean(Outcome::Succeeded))
+                );
                 assert!(world.executions <= 2);
                 check(
                     &world,
@@ -91,7 +94,10 @@ fn two_leaders_may_be_lost_after_any_steps() {
             world.crash(false);
             if world.lead(2, second, order) == Led::Crashed {
                 world.crash(true);
-                assert_eq!(world.lead(3, NEVER, order), Led::Left(Leave::Clean(Outcome::Succeeded)));
+                assert_eq!(
+                    world.lead(3, NEVER, order),
+                    Led::Left(Leave::Clean(Outcome::Succeeded))
+                );
             }
             check(&world, Outcome::Succeeded, &format!("lost after {first}, then after {second}"));
         }
@@ -165,7 +171,10 @@ fn a_main_may_be_killed_at_any_step_and_nothing_else_notices() {
             } else {
                 assert_eq!((first, world.executions), (done, 1), "{context}");
             }
-            assert!(world.begun.values().all(|&times| times == 1), "a job was begun again: {context}");
+            assert!(
+                world.begun.values().all(|&times| times == 1),
+                "a job was begun again: {context}"
+            );
             check(&world, Outcome::Succeeded, &context);
         }
     }

@@ -13,7 +13,8 @@ fn recorded_end(facts: &Facts) -> (Outcome, Option<Reason>) {
 }
 
 fn job_ended(facts: &mut Facts, name: &str, outcome: JobOutcome) {
-    let end = RecordedJobEnd { outcome, message: "division by zero".into(), leaves_checkpoints: false };
+    let end =
+        RecordedJobEnd { outcome, message: "division by zero".into(), leaves_checkpoints: false };
     facts.apply(Fact::JobEnded { job: job_id(name), end });
 }
 
@@ -44,7 +45,11 @@ fn the_outcome_follows_main_and_its_jobs() {
         main_exits(&mut facts, code);
         assert_eq!(wants(&facts), ["RecordMainEnd"]);
         facts.apply(Fact::MainEndRecorded);
-        assert_eq!(recorded_end(&facts), (expected, reason), "exit {code}, job {outcome:?}, told {told}");
+        assert_eq!(
+            recorded_end(&facts),
+            (expected, reason),
+            "exit {code}, job {outcome:?}, told {told}"
+        );
     }
 }
 
@@ -90,7 +95,11 @@ fn a_main_that_fails_takes_its_jobs_along_but_not_what_they_committed() {
     facts.apply(Fact::Published(job_id("done")));
     assert_eq!(wants(&facts), ["CancelBound"]);
     facts.apply(Fact::CancelBoundPassed);
-    assert_eq!(wants(&facts), ["EndJob"], "a cluster that does not say it in time is not waited for");
+    assert_eq!(
+        wants(&facts),
+        ["EndJob"],
+        "a cluster that does not say it in time is not waited for"
+    );
     job_ended(&mut facts, "runs", JobOutcome::Cancelled);
     assert_eq!(recorded_end(&facts), (Outcome::Failed, Some(Reason::MainExited)));
 }
@@ -138,8 +147,15 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
         assert!(!accepts_jobs(&facts));
         let end = play_out(&mut facts);
         let Decision::RecordEnd { outcome, why, desired_revision } = end else { panic!("{end:?}") };
-        assert_eq!((outcome, why.reason, desired_revision), (Outcome::Cancelled, Some(Reason::Cancelled), 7));
-        assert!(why.message.contains("ann@host") && why.message.contains("wrong day"), "{}", why.message);
+        assert_eq!(
+            (outcome, why.reason, desired_revision),
+            (Outcome::Cancelled, Some(Reason::Cancelled), 7)
+        );
+        assert!(
+            why.message.contains("ann@host") && why.message.contains("wrong day"),
+            "{}",
+            why.message
+        );
     }
 }
 
@@ -147,8 +163,9 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
 fn play_out(facts: &mut Facts) -> Decision {
     for _ in 0..20 {
         let decisions = decide(facts);
-        let Some(decision) =
-            decisions.into_iter().find(|d| *d != Decision::CancelBound { incarnation: Incarnation(1) })
+        let Some(decision) = decisions
+            .into_iter()
+            .find(|d| *d != Decision::CancelBound { incarnation: Incarnation(1) })
         else {
             facts.apply(Fact::CancelBoundPassed);
             continue;
@@ -243,7 +260,10 @@ fn the_first_end_wins() {
     let mut facts = running(vec![stored("a")]);
     job_ended(&mut facts, "a", JobOutcome::Succeeded);
     job_ended(&mut facts, "a", JobOutcome::Cancelled);
-    assert_eq!(facts.record.jobs[&job_id("a")].end.as_ref().unwrap().outcome, JobOutcome::Succeeded);
+    assert_eq!(
+        facts.record.jobs[&job_id("a")].end.as_ref().unwrap().outcome,
+        JobOutcome::Succeeded
+    );
     facts.apply(Fact::Refused(Failure::new(Reason::MainDiverged, "first")));
     facts.apply(Fact::DeadlinePassed);
     main_exits(&mut facts, 3);
@@ -269,13 +289,19 @@ fn a_view_of_the_record_that_is_behind_takes_nothing_back() {
 fn an_abandoned_teardown_ends_with_what_it_left() {
     let mut facts = running(vec![ended("a", JobOutcome::Succeeded)]);
     main_exits(&mut facts, 0);
-    for fact in
-        [Fact::MainEndRecorded, Fact::EndRecorded(Outcome::Succeeded), Fact::OutputShipped, Fact::Released]
-    {
+    for fact in [
+        Fact::MainEndRecorded,
+        Fact::EndRecorded(Outcome::Succeeded),
+        Fact::OutputShipped,
+        Fact::Released,
+    ] {
         facts.apply(fact);
     }
     facts.apply(Fact::TornDown { leftovers: vec!["pid 812 (worker-0)".into()] });
-    assert!(wants(&facts).contains(&"Teardown".to_owned()), "tried again while nobody says otherwise");
+    assert!(
+        wants(&facts).contains(&"Teardown".to_owned()),
+        "tried again while nobody says otherwise"
+    );
     let mut record = facts.record.clone();
     record.desired.abandon = true;
     facts.apply(Fact::Record(Box::new(record)));
@@ -284,7 +310,11 @@ fn an_abandoned_teardown_ends_with_what_it_left() {
     facts.apply(Fact::WorkRemoved { leftovers: vec![] });
     let decisions = decide(&facts);
     let [Decision::MarkClean { leftovers }] = &decisions[..] else { panic!("{decisions:?}") };
-    assert_eq!(leftovers.len(), 2, "the process, and the output that was never published: {leftovers:?}");
+    assert_eq!(
+        leftovers.len(),
+        2,
+        "the process, and the output that was never published: {leftovers:?}"
+    );
 }
 
 #[test]
@@ -344,7 +374,8 @@ fn a_failure_waits_for_what_was_committed_unless_that_is_given_up() {
 
 #[test]
 fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
-    let mut facts = leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
+    let mut facts =
+        leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
     facts.apply(Fact::Released);
     facts.apply(Fact::DescribeEnded);
     for _ in 0..2 {
@@ -363,7 +394,10 @@ fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
 fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
     let mut facts = running(vec![stored("a")]);
     facts.apply(Fact::CancelWanted { job: job_id("a"), reason: "enough".into() });
-    assert!(matches!(&decide(&facts)[..], [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]));
+    assert!(matches!(
+        &decide(&facts)[..],
+        [Decision::EndJob { outcome: JobOutcome::Cancelled, .. }]
+    ));
     let mut facts = running(vec![stored("a")]);
     facts.apply(Fact::Submitted { job: job_id("a"), incarnation: Incarnation(1) });
     facts.apply(Fact::CancelWanted { job: job_id("a"), reason: "enough".into() });
@@ -373,8 +407,11 @@ fn main_may_cancel_a_job_before_and_after_the_cluster_knows_it() {
 }
 
 fn main_is_killed(facts: &mut Facts, signal: i32) {
-    let exit =
-        MainExit { signal: Some(signal), signal_sender: "the kernel's OOM killer".to_owned(), code: None };
+    let exit = MainExit {
+        signal: Some(signal),
+        signal_sender: "the kernel's OOM killer".to_owned(),
+        code: None,
+    };
     let stderr_tail = String::new();
     facts.apply(Fact::MainExited { exit, seen: true, stderr_tail });
 }
@@ -399,9 +436,16 @@ fn a_main_that_somebody_else_has_killed_is_left_to_the_next_attempt_and_its_jobs
 #[test]
 fn only_a_kill_that_nobody_here_wanted_is_none_of_the_applications_ends() {
     // A program ends itself by SIGSEGV, SIGABRT and SIGPIPE.
-    for (signal, again) in
-        [(9, true), (15, true), (1, true), (2, true), (3, true), (11, false), (6, false), (13, false)]
-    {
+    for (signal, again) in [
+        (9, true),
+        (15, true),
+        (1, true),
+        (2, true),
+        (3, true),
+        (11, false),
+        (6, false),
+        (13, false),
+    ] {
         let mut facts = running(vec![]);
         main_is_killed(&mut facts, signal);
         let wanted = if again { "RecordMainKill" } else { "RecordMainEnd" };

@@ -122,9 +122,11 @@ fn a_savepoint_that_was_acknowledged_outlives_the_leader() {
     let mut taken = 0;
     for stop in [false, true] {
         for with_cluster in [false, true] {
-            for (asked_after, lost_after) in (0..45).flat_map(|a| [(a, 0), (a, 1), (a, 2), (a, 3)]) {
-                let context =
-                    format!("asked after {asked_after}, lost {lost_after} later, {stop} {with_cluster}");
+            for (asked_after, lost_after) in (0..45).flat_map(|a| [(a, 0), (a, 1), (a, 2), (a, 3)])
+            {
+                let context = format!(
+                    "asked after {asked_after}, lost {lost_after} later, {stop} {with_cluster}"
+                );
                 let mut world = World::default();
                 world.lead(1, asked_after, |_| 0);
                 world.crash(false);

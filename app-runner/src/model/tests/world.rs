@@ -84,9 +84,9 @@ impl World {
                 return Led::Crashed;
             }
             // A bound that runs is no step of the leader's: it passes when nothing else happens.
-            let begins = decisions
-                .iter()
-                .filter(|d| !matches!(d, Decision::CancelBound { .. }) && !self.under_way.contains(d));
+            let begins = decisions.iter().filter(|d| {
+                !matches!(d, Decision::CancelBound { .. }) && !self.under_way.contains(d)
+            });
             let steps: Vec<_> = begins.chain(&self.under_way).cloned().collect();
             if steps.is_empty() {
                 for fact in self.something_happens(&facts) {
@@ -118,7 +118,10 @@ impl World {
         match decision {
             Decision::StartMain => {
                 assert!(self.main.is_none(), "two main()s");
-                assert!(self.record.pinned && facts.previous_ended.is_done(), "main() started too early");
+                assert!(
+                    self.record.pinned && facts.previous_ended.is_done(),
+                    "main() started too early"
+                );
                 assert!(
                     !self.record.terminal && !self.record.desired.cancel,
                     "main() of an ending application"
@@ -131,7 +134,10 @@ impl World {
                     _ => false,
                 };
                 let alive = self.main.is_some() || self.describing || self.cluster.is_some();
-                assert!(!alive && !self.under_way.iter().any(may_start), "{decision:?} before all is gone");
+                assert!(
+                    !alive && !self.under_way.iter().any(may_start),
+                    "{decision:?} before all is gone"
+                );
             }
             _ => {}
         }
@@ -149,8 +155,11 @@ impl World {
     /// Kills main() from outside, if it runs.
     fn kill_main(&mut self, facts: &mut Facts) {
         if facts.main == Main::Running && self.main.take().is_some() {
-            let exit =
-                MainExit { signal: Some(9), signal_sender: "the kernel's OOM killer".to_owned(), code: None };
+            let exit = MainExit {
+                signal: Some(9),
+                signal_sender: "the kernel's OOM killer".to_owned(),
+                code: None,
+            };
             let stderr_tail = String::new();
             facts.apply(Fact::MainExited { exit, seen: true, stderr_tail });
         }
@@ -168,8 +177,14 @@ impl World {
         let open: Vec<JobId> = self.record.open_jobs().map(|(id, _)| id).collect();
         for job in open {
             let trigger = TriggerId::derive("wish", job);
-            let wish =
-                Wish { job, trigger, directory: String::new(), stop, drain: false, format: String::new() };
+            let wish = Wish {
+                job,
+                trigger,
+                directory: String::new(),
+                stop,
+                drain: false,
+                format: String::new(),
+            };
             if !self.record.terminal && !self.record.desired.savepoints.contains(&wish) {
                 self.record.desired.savepoints.push(wish);
                 self.record.desired.revision += 1;
@@ -254,7 +269,10 @@ impl World {
                 vec![Fact::ClusterBegun(self.record.cluster.incarnation)]
             }
             Decision::Provision { incarnation } => {
-                assert_eq!(incarnation, self.record.cluster.incarnation, "processes of another incarnation");
+                assert_eq!(
+                    incarnation, self.record.cluster.incarnation,
+                    "processes of another incarnation"
+                );
                 if self.cluster.as_ref().is_none_or(|(of, _)| *of != incarnation) {
                     if facts.record.cluster.state == ClusterState::Ready {
                         return vec![Fact::ClusterDied {
@@ -269,8 +287,12 @@ impl World {
             Decision::Adopt { incarnation, endpoint } => match &self.cluster {
                 Some((of, jobs)) if *of == incarnation => {
                     // The cluster that ran an ended job knows the job.
-                    let ended =
-                        self.record.jobs.iter().filter(|(_, job)| job.end.is_some()).map(|(id, _)| *id);
+                    let ended = self
+                        .record
+                        .jobs
+                        .iter()
+                        .filter(|(_, job)| job.end.is_some())
+                        .map(|(id, _)| *id);
                     vec![Fact::Adopted {
                         incarnation,
                         endpoint,
@@ -296,7 +318,8 @@ impl World {
                 jobs.insert(job);
                 *self.begun.entry(job).or_default() += 1;
                 let recorded = self.job(job);
-                (recorded.incarnation, recorded.submissions) = (incarnation, recorded.submissions + 1);
+                (recorded.incarnation, recorded.submissions) =
+                    (incarnation, recorded.submissions + 1);
                 vec![Fact::Submitted { job, incarnation }]
             }
             Decision::CancelJob { job, .. } => {
@@ -328,7 +351,10 @@ impl World {
             Decision::StopMain => {
                 self.main = None;
                 let exit = MainExit { signal: Some(15), ..MainExit::default() };
-                vec![Fact::MainExited { exit, seen: true, stderr_tail: String::new() }, Fact::OutputShipped]
+                vec![
+                    Fact::MainExited { exit, seen: true, stderr_tail: String::new() },
+                    Fact::OutputShipped,
+                ]
             }
             Decision::RecordMainEnd => {
                 self.record.main.state = MainState::Ended;
@@ -340,13 +366,18 @@ impl World {
                 vec![Fact::MainKillRecorded]
             }
             Decision::ExecuteAgain { .. } => vec![Fact::Leave(Leave::MainKilled)],
-            Decision::RecordEnd { outcome, desired_revision, .. } => self.end(outcome, desired_revision),
+            Decision::RecordEnd { outcome, desired_revision, .. } => {
+                self.end(outcome, desired_revision)
+            }
             Decision::Teardown { .. } => {
                 self.cluster = None;
                 vec![Fact::TornDown { leftovers: Vec::new() }]
             }
             Decision::Sweep => {
-                assert!(self.describing && self.cluster.is_none(), "swept while somebody may stage");
+                assert!(
+                    self.describing && self.cluster.is_none(),
+                    "swept while somebody may stage"
+                );
                 vec![Fact::Swept { leftovers: Vec::new() }]
             }
             Decision::EndDescribe => {
@@ -363,7 +394,8 @@ impl World {
             Decision::Savepoint { wish, incarnation } => {
                 let (of, _) = self.cluster.as_ref().expect("a live cluster");
                 assert_eq!(*of, incarnation);
-                if self.taken.insert(wish.trigger, incarnation).is_some_and(|by| by == incarnation) {
+                if self.taken.insert(wish.trigger, incarnation).is_some_and(|by| by == incarnation)
+                {
                     // The same savepoint is asked for again, by this leader or the next one, and is
                     // not taken again.
                 } else {
@@ -386,7 +418,11 @@ impl World {
     fn end(&mut self, outcome: Outcome, desired_revision: u64) -> Vec<Fact> {
         assert!(self.main.is_none(), "ended while main() lives");
         assert_eq!(self.record.open_jobs().count(), 0, "ended with open jobs");
-        assert_eq!(self.record.pending_savepoints().count(), 0, "ended without a word on a savepoint");
+        assert_eq!(
+            self.record.pending_savepoints().count(),
+            0,
+            "ended without a word on a savepoint"
+        );
         assert_eq!(self.record.unpublished_jobs().count(), 0, "ended with unpublished output");
         if desired_revision != self.record.desired.revision {
             return Vec::new();

@@ -60,7 +60,10 @@ impl ElectionService for Puppet {
         Ok(Response::new(ReceiverStream::new(said)))
     }
 
-    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<Self::ObserveStream>, Status> {
+    async fn observe(
+        &self,
+        _: Request<ObserveRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
 
@@ -95,10 +98,12 @@ async fn a_lease_is_renewed_by_turns_of_the_leaders_loop_alone_and_its_loss_is_p
     let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
     let elector = elector::Election::new(channel, clock.clone());
     let lock_file = directory.path().join("work/main.lock");
-    let port = ElectorElection::new(elector, clock.clone(), "runner-0".to_owned(), lock_file.clone());
+    let port =
+        ElectorElection::new(elector, clock.clone(), "runner-0".to_owned(), lock_file.clone());
 
     let campaign = tokio::spawn(async move {
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
         port.campaign(&application, Epoch(6)).await
     });
     let mut elector = soon(campaigns.recv()).await.unwrap();
@@ -117,7 +122,10 @@ async fn a_lease_is_renewed_by_turns_of_the_leaders_loop_alone_and_its_loss_is_p
     clock.advance(LEASE / 4);
     for _ in 0..1000 {
         tokio::task::yield_now().await;
-        assert!(elector.asked.message().now_or_never().is_none(), "renewed without a turn of the loop");
+        assert!(
+            elector.asked.message().now_or_never().is_none(),
+            "renewed without a turn of the loop"
+        );
     }
     soon(turns.next()).await.unwrap();
     assert!(matches!(elector.asked().await, Asked::Renew(renew) if renew.sequence == 2));

@@ -31,12 +31,15 @@ pub fn find(engine: &str, path: &EnginePath) -> PortResult<PathBuf> {
     let well_formed = !engine.is_empty()
         && engine.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !well_formed {
-        let text = format!("{engine:?} is no engine's name (a-z, 0-9 and -); choose one with --engine");
+        let text =
+            format!("{engine:?} is no engine's name (a-z, 0-9 and -); choose one with --engine");
         return Err(PortError::refused(Reason::EngineNotFound, text));
     }
     let name = format!("mainspring-{engine}");
-    let found =
-        path.directories().map(|directory| directory.join(&name)).find(|candidate| is_executable(candidate));
+    let found = path
+        .directories()
+        .map(|directory| directory.join(&name))
+        .find(|candidate| is_executable(candidate));
     found.ok_or_else(|| {
         let mut looked: Vec<String> = path.configured.iter().map(|at| at.display().to_string()).collect();
         looked.extend(path.beside.iter().map(|beside| format!("{} (beside mainspring)", beside.display())));
@@ -52,7 +55,9 @@ pub fn find(engine: &str, path: &EnginePath) -> PortResult<PathBuf> {
 
 fn is_executable(path: &Path) -> bool {
     path.is_absolute()
-        && path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        && path
+            .metadata()
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -83,7 +88,8 @@ mod tests {
     fn what_is_missing_is_said_with_the_places_that_were_looked_at() {
         let directory = tempfile::tempdir().unwrap();
         install(directory.path(), "mainspring-flink", 0o644);
-        let path = EnginePath { configured: vec![directory.path().to_owned()], ..EnginePath::default() };
+        let path =
+            EnginePath { configured: vec![directory.path().to_owned()], ..EnginePath::default() };
         for engine in ["flink", "../flink", "", "Flink"] {
             let refused = find(engine, &path).unwrap_err();
             assert_eq!(refused.reason, Some(Reason::EngineNotFound));

@@ -109,7 +109,11 @@ async fn own(
 }
 
 /// Claims a tether again that did not say how its child ended.
-async fn again(tether: &Tether, lease: &watch::Receiver<Lease>, clock: &SharedClock) -> Option<Owned> {
+async fn again(
+    tether: &Tether,
+    lease: &watch::Receiver<Lease>,
+    clock: &SharedClock,
+) -> Option<Owned> {
     for _ in 0..ASK_AGAIN {
         match tether.own(false, deadline(lease)).await {
             Ok(owned) => return Some(owned),

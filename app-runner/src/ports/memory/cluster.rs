@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
-use proto::{ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, engine, job};
+use proto::{
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, engine, job,
+};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
@@ -59,7 +61,9 @@ impl World {
         let job = recorded.jobs.iter().find(|job| job.name == name).expect("the job is recorded");
         let job = job.job_id.parse().expect("the record gives valid ids");
         let incarnation = Incarnation(recorded.cluster.expect("a cluster is recorded").incarnation);
-        self.record_end(incarnation, job, name, outcome).await.expect("the incarnation is the current one");
+        self.record_end(incarnation, job, name, outcome)
+            .await
+            .expect("the incarnation is the current one");
     }
 
     /// From now on jobs end with lists of files that are damaged in the record.
@@ -82,7 +86,13 @@ impl World {
 
     /// Ends a job in its cluster. Whether the record takes the end concerns the cluster alone,
     /// because the calls of leaders were answered before.
-    async fn end(&self, incarnation: Incarnation, job: JobId, name: &str, outcome: job::JobOutcome) {
+    async fn end(
+        &self,
+        incarnation: Incarnation,
+        job: JobId,
+        name: &str,
+        outcome: job::JobOutcome,
+    ) {
         if let Err(error) = self.record_end(incarnation, job, name, outcome).await {
             tracing::debug!("the end of {name} is not recorded: {error}");
         }
@@ -112,7 +122,8 @@ impl World {
     /// A manifest of one output. Where lists are to be damaged, the output has so many files that
     /// their list is a payload.
     async fn manifest(&self, name: &str) -> job::Manifest {
-        let mut output = job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
+        let mut output =
+            job::Output { location: format!("/memory/{name}"), ..job::Output::default() };
         if !self.lock().damage_lists {
             return job::Manifest { outputs: vec![output], ..job::Manifest::default() };
         }
@@ -143,11 +154,18 @@ impl Substrate for World {
         let mut state = self.lock();
         if state.cluster.as_ref().is_none_or(|cluster| cluster.incarnation != incarnation) {
             let news = watch::Sender::new(ClusterNews::Lives(Vec::new()));
-            state.cluster =
-                Some(Processes { incarnation, jobs: BTreeMap::new(), savepoints: BTreeMap::new(), news });
+            state.cluster = Some(Processes {
+                incarnation,
+                jobs: BTreeMap::new(),
+                savepoints: BTreeMap::new(),
+                news,
+            });
             state.note(format!("cluster {incarnation}"));
         }
-        Ok(ReadyCluster { jobs_endpoint: format!("memory:{incarnation}"), ..ReadyCluster::default() })
+        Ok(ReadyCluster {
+            jobs_endpoint: format!("memory:{incarnation}"),
+            ..ReadyCluster::default()
+        })
     }
 
     async fn watch(
@@ -162,7 +180,11 @@ impl Substrate for World {
         }
     }
 
-    async fn teardown(&self, _fence: &EpochFence, incarnation: Incarnation) -> PortResult<Vec<String>> {
+    async fn teardown(
+        &self,
+        _fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> PortResult<Vec<String>> {
         let mut state = self.lock();
         state.cluster = None;
         state.note(format!("teardown {incarnation}"));
@@ -189,7 +211,10 @@ impl Jobs for World {
         job: &Submission,
     ) -> PortResult<()> {
         if !self.present(&[job.graph]).await?.contains(&job.graph) {
-            return Err(PortError::refused(Reason::GraphUnreadable, "the graph is not in the record"));
+            return Err(PortError::refused(
+                Reason::GraphUnreadable,
+                "the graph is not in the record",
+            ));
         }
         let behaviour = {
             let mut state = self.lock();
@@ -242,7 +267,8 @@ impl Jobs for World {
             }
             let cluster = state.running(incarnation)?;
             let name = cluster.jobs.get(&wish.job).cloned();
-            let name = name.ok_or_else(|| PortError::refused(Reason::JobNotFound, wish.job.to_string()))?;
+            let name =
+                name.ok_or_else(|| PortError::refused(Reason::JobNotFound, wish.job.to_string()))?;
             let pointer = format!("memory:{name}/{trigger}");
             let pending = engine::SavepointResponse {
                 state: engine::SavepointState::Pending.into(),

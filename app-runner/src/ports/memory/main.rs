@@ -50,7 +50,9 @@ impl World {
 
     fn end_mains(&self, fate: Fate) {
         for of in self.lock().mains.values() {
-            of.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs);
+            of.send_if_modified(|now| {
+                *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs
+            });
         }
     }
 
@@ -67,7 +69,12 @@ impl World {
 
 #[async_trait]
 impl Front for World {
-    async fn open(&self, fence: &EpochFence, execution: Execution, _tasks: &Tasks) -> PortResult<String> {
+    async fn open(
+        &self,
+        fence: &EpochFence,
+        execution: Execution,
+        _tasks: &Tasks,
+    ) -> PortResult<String> {
         self.lock().executions.insert(fence.epoch, execution);
         Ok(format!("memory:{}", fence.epoch))
     }
@@ -75,7 +82,11 @@ impl Front for World {
 
 #[async_trait]
 impl MainProcess for World {
-    async fn end_previous(&self, fence: &EpochFence, previous: Option<&PreviousMain>) -> PortResult<bool> {
+    async fn end_previous(
+        &self,
+        fence: &EpochFence,
+        previous: Option<&PreviousMain>,
+    ) -> PortResult<bool> {
         self.kill_up_to(Epoch(fence.epoch.get() - 1));
         let state = self.lock();
         let fate = previous.and_then(|previous| state.mains.get(&previous.epoch));
@@ -98,14 +109,18 @@ impl MainProcess for World {
             (Started { execution, environment: launch.environment }, fate)
         };
         let (main, mut killed, ended) = ((self.program)(started), fate.subscribe(), fate.clone());
-        detached("main() in memory", "it stands for a process, which lives beside its runner", async move {
-            tokio::select! {
-                code = main => {
-                    ended.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Exited(code)) == Fate::Runs);
+        detached(
+            "main() in memory",
+            "it stands for a process, which lives beside its runner",
+            async move {
+                tokio::select! {
+                    code = main => {
+                        ended.send_if_modified(|now| *now == Fate::Runs && std::mem::replace(now, Fate::Exited(code)) == Fate::Runs);
+                    }
+                    _ = killed.wait_for(|fate| *fate != Fate::Runs) => {}
                 }
-                _ = killed.wait_for(|fate| *fate != Fate::Runs) => {}
-            }
-        });
+            },
+        );
         Ok(Box::new(Running { fate }))
     }
 
@@ -126,7 +141,8 @@ impl LiveMain for Running {
 
     async fn exited(&self) -> Exited {
         let mut fate = self.fate.subscribe();
-        let fate = fate.wait_for(|fate| *fate != Fate::Runs).await.map_or(Fate::Unseen, |fate| *fate);
+        let fate =
+            fate.wait_for(|fate| *fate != Fate::Runs).await.map_or(Fate::Unseen, |fate| *fate);
         let (code, signal) = match fate {
             Fate::Exited(code) => (Some(code), None),
             Fate::Stopped => (None, Some(15)),

@@ -50,7 +50,10 @@ impl Payloads for World {
             state.files.get(&digest).cloned()
         };
         let bytes = file.ok_or_else(|| {
-            PortError::refused(Reason::ArtifactNotReadable, format!("there is nothing at {}", path.display()))
+            PortError::refused(
+                Reason::ArtifactNotReadable,
+                format!("there is nothing at {}", path.display()),
+            )
         })?;
         self.put(digest, bytes).await
     }
@@ -61,7 +64,10 @@ impl Payloads for World {
         size_bytes: u64,
         chunks: BoxStream<'static, Bytes>,
     ) -> PortResult<bool> {
-        self.store.put_payload(digest, size_bytes, chunks.map(Ok::<_, Error>)).await.map_err(refused)
+        self.store
+            .put_payload(digest, size_bytes, chunks.map(Ok::<_, Error>))
+            .await
+            .map_err(refused)
     }
 
     async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {

@@ -3,8 +3,8 @@
 //! does, because the service itself has no key.
 
 use ::record::{
-    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder, MainEnd,
-    PinRefused, Record, Records, Refused, Standing,
+    Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder,
+    MainEnd, PinRefused, Record, Records, Refused, Standing,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -127,7 +127,11 @@ impl Record for Tapped {
         self.0.store.main_ended(fence, end).await
     }
 
-    async fn find_job(&self, fence: &EpochFence, request: jobgraph::FindJobRequest) -> Answer<JobId> {
+    async fn find_job(
+        &self,
+        fence: &EpochFence,
+        request: jobgraph::FindJobRequest,
+    ) -> Answer<JobId> {
         self.0.store.find_job(fence, request).await
     }
 
@@ -140,12 +144,22 @@ impl Record for Tapped {
         self.0.store.put_job_graph(fence, request).await
     }
 
-    async fn job_submitted(&self, fence: &EpochFence, job: JobId, incarnation: Incarnation) -> Answer<()> {
+    async fn job_submitted(
+        &self,
+        fence: &EpochFence,
+        job: JobId,
+        incarnation: Incarnation,
+    ) -> Answer<()> {
         self.admit()?;
         self.0.store.job_submitted(fence, job, incarnation).await
     }
 
-    async fn job_ended(&self, fence: &IncarnationFence, job: JobId, end: JobEnd) -> Answer<Standing<JobEnd>> {
+    async fn job_ended(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        end: JobEnd,
+    ) -> Answer<Standing<JobEnd>> {
         self.0.store.job_ended(fence, job, end).await
     }
 
@@ -180,11 +194,20 @@ impl Record for Tapped {
         self.0.store.remove_checkpoint(fence, job, id).await
     }
 
-    async fn advance_checkpoint_id(&self, fence: &IncarnationFence, job: JobId, next: u64) -> Answer<u64> {
+    async fn advance_checkpoint_id(
+        &self,
+        fence: &IncarnationFence,
+        job: JobId,
+        next: u64,
+    ) -> Answer<u64> {
         self.0.store.advance_checkpoint_id(fence, job, next).await
     }
 
-    async fn request_savepoint(&self, fence: &EpochFence, wish: api::SavepointWish) -> Answer<bool> {
+    async fn request_savepoint(
+        &self,
+        fence: &EpochFence,
+        wish: api::SavepointWish,
+    ) -> Answer<bool> {
         self.admit()?;
         self.0.store.request_savepoint(fence, wish).await
     }

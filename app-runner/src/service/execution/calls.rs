@@ -38,7 +38,11 @@ pub(super) struct OtherName(pub(super) String);
 impl Calls {
     /// Enters a call; answers its place, and whether the order of this attempt's calls was ever
     /// left to chance.
-    pub(super) fn enter(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
+    pub(super) fn enter(
+        &mut self,
+        call_id: &str,
+        name: &str,
+    ) -> Result<(Numbered, bool), OtherName> {
         let arrived = self.arrive(call_id, name)?;
         self.assigned.remove(call_id);
         *self.in_flight.entry(call_id.to_owned()).or_default() += 1;
@@ -46,7 +50,11 @@ impl Calls {
     }
 
     /// Announces a call: it has its number, and overlaps with others until it has come and gone.
-    pub(super) fn assign(&mut self, call_id: &str, name: &str) -> Result<(Numbered, bool), OtherName> {
+    pub(super) fn assign(
+        &mut self,
+        call_id: &str,
+        name: &str,
+    ) -> Result<(Numbered, bool), OtherName> {
         let again = self.numbered.contains_key(call_id);
         let arrived = self.arrive(call_id, name)?;
         if !again {
@@ -69,7 +77,8 @@ impl Calls {
         if let Some(known) = self.numbered.get(call_id).filter(|known| known.said != name) {
             return Err(OtherName(known.said.clone()));
         }
-        self.overlapped |= self.in_flight.keys().chain(&self.assigned).any(|other| other != call_id);
+        self.overlapped |=
+            self.in_flight.keys().chain(&self.assigned).any(|other| other != call_id);
         if let Some(known) = self.numbered.get(call_id) {
             return Ok((known.clone(), self.overlapped));
         }
@@ -107,8 +116,9 @@ mod tests {
 
     #[test]
     fn what_a_call_was_told_first_stands_because_its_graph_may_carry_it() {
-        let [first, second] = ["00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"]
-            .map(|id| id.parse().unwrap());
+        let [first, second] =
+            ["00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"]
+                .map(|id| id.parse().unwrap());
         let mut calls = Calls::default();
         assert_eq!((calls.told("1"), calls.tell("1", first)), (None, first));
         assert_eq!((calls.tell("1", second), calls.told("1")), (first, Some(first)));
@@ -159,7 +169,11 @@ mod tests {
         let (second, overlapped) = calls.enter("2", "twin").unwrap();
         assert_eq!((second.ordinal, second.occurrence, overlapped), (1, 1, true));
         let (third, _) = calls.enter("3", "twin").unwrap();
-        assert_eq!((third.ordinal, third.occurrence), (2, 2), "one that nobody announced counts as well");
+        assert_eq!(
+            (third.ordinal, third.occurrence),
+            (2, 2),
+            "one that nobody announced counts as well"
+        );
         let (first, _) = calls.enter("1", "twin").unwrap();
         assert_eq!((first.ordinal, first.occurrence), (0, 0));
         assert_eq!(calls.enter("1", "other"), Err(OtherName("twin".into())));

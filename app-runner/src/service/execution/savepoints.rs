@@ -25,14 +25,20 @@ impl Execution {
     }
 
     /// The result of a savepoint that was asked for; `None` while the savepoint is being taken.
-    pub async fn savepoint(&self, job: JobId, request_id: &str) -> PortResult<Option<job::Savepoint>> {
+    pub async fn savepoint(
+        &self,
+        job: JobId,
+        request_id: &str,
+    ) -> PortResult<Option<job::Savepoint>> {
         let known = self.known(job).await?;
         let trigger = TriggerId::derive(request_id, job).to_string();
-        let settled = known.savepoints.into_iter().find(|savepoint| savepoint.trigger_id == trigger);
+        let settled =
+            known.savepoints.into_iter().find(|savepoint| savepoint.trigger_id == trigger);
         if settled.is_some() || self.shared.is_wished(request_id) {
             return Ok(settled);
         }
-        let text = format!("savepoint {request_id} of job {:?} ({job}) was not asked for", known.name);
+        let text =
+            format!("savepoint {request_id} of job {:?} ({job}) was not asked for", known.name);
         Err(PortError::refused(Reason::JobNotFound, text))
     }
 }

@@ -25,7 +25,11 @@ async fn a_leader_that_is_superseded_in_the_record_hears_it_and_campaigns_above_
     world.cancel().await;
     assert_eq!(code(contender).await, 3);
     assert_eq!(world.live_mains(), 0);
-    assert_eq!(world.granted(), [1, 2, 8].map(Epoch), "the record said above which epoch to campaign");
+    assert_eq!(
+        world.granted(),
+        [1, 2, 8].map(Epoch),
+        "the record said above which epoch to campaign"
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use super::*;
 /// A main() that fails with its one job, which runs until the test ends it.
 async fn one_job() -> World {
     let world =
-        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) })
+            .await;
     world.behave("long", Behaviour::Run);
     world
 }
@@ -31,14 +32,19 @@ async fn a_process_that_keeps_dying_is_told_while_it_happens_and_with_the_end() 
     runs(&world).await;
     for restart in 1..=2 {
         world.process_died("taskmanager-0", restart, "exit code 1 (no memory)");
-        let line = format!("told restart: taskmanager-0: restart {restart}; cause: exit code 1 (no memory)");
+        let line = format!(
+            "told restart: taskmanager-0: restart {restart}; cause: exit code 1 (no memory)"
+        );
         told(&world, &line).await;
     }
     world.end_job("long", JobOutcome::Failed).await;
     assert_eq!(code(contender).await, 1);
     let message = world.recorded().await.message;
     let first = message.lines().next().unwrap_or_default();
-    assert!(first.ends_with("; taskmanager-0: restart 2; cause: exit code 1 (no memory)"), "{message}");
+    assert!(
+        first.ends_with("; taskmanager-0: restart 2; cause: exit code 1 (no memory)"),
+        "{message}"
+    );
 }
 
 #[tokio::test]

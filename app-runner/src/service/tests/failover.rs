@@ -9,8 +9,8 @@ use super::*;
 /// A main() with two jobs, of which the second runs until the test ends it.
 async fn two_jobs() -> World {
     let world = world(|execution| async move {
-        let both =
-            succeeded(&execute(&execution, "first").await) && succeeded(&execute(&execution, "second").await);
+        let both = succeeded(&execute(&execution, "first").await)
+            && succeeded(&execute(&execution, "second").await);
         if both { 0 } else { 9 }
     })
     .await;
@@ -19,7 +19,8 @@ async fn two_jobs() -> World {
 }
 
 async fn second_runs(world: &World, times: usize) {
-    let submitted = world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 0));
+    let submitted =
+        world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 0));
     soon("the second job", submitted).await;
     let done = world.clone();
     soon("main()", async move {
@@ -42,7 +43,10 @@ async fn a_standby_takes_over_and_no_ended_job_runs_again() {
         assert_eq!(code(contender).await, 0, "leader and standby leave with the same code");
     }
     assert_eq!((count(&world, "submit first"), count(&world, "submit second")), (1, 1));
-    assert_eq!((count(&world, "main"), count(&world, "cluster 1"), count(&world, "cluster 2")), (2, 1, 0));
+    assert_eq!(
+        (count(&world, "main"), count(&world, "cluster 1"), count(&world, "cluster 2")),
+        (2, 1, 0)
+    );
     assert_eq!((count(&world, "end Succeeded"), count(&world, "clean")), (1, 1));
     let describes = (count(&world, "describe of 1 ended"), count(&world, "describe of 2 ended"));
     assert_eq!(
@@ -127,7 +131,8 @@ async fn a_dead_cluster_is_followed_by_another_where_the_open_job_runs_again() {
     let contender = contend(&world, "runner-0");
     second_runs(&world, 1).await;
     world.kill_cluster();
-    let again = world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 1));
+    let again =
+        world.until(|a| a.jobs.iter().any(|job| job.name == "second" && job.submissions > 1));
     soon("the second incarnation", again).await;
     world.end_job("second", JobOutcome::Succeeded).await;
     assert_eq!(code(contender).await, 0);
@@ -141,7 +146,8 @@ async fn a_dead_cluster_is_followed_by_another_where_the_open_job_runs_again() {
 #[tokio::test]
 async fn a_cluster_that_keeps_dying_ends_the_application() {
     let world =
-        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) })
+            .await;
     world.behave("long", Behaviour::Run);
     let contender = contend(&world, "runner-0");
     for incarnation in 1..=3 {
@@ -155,14 +161,19 @@ async fn a_cluster_that_keeps_dying_ends_the_application() {
     assert_eq!(code(contender).await, 1);
     let application = world.recorded().await;
     assert_eq!(application.reason, "CLUSTER_KEEPS_DYING");
-    assert!(application.message.contains("; the last one: worker-0 signal 9"), "{}", application.message);
+    assert!(
+        application.message.contains("; the last one: worker-0 signal 9"),
+        "{}",
+        application.message
+    );
 }
 
 #[tokio::test]
 async fn a_main_that_asks_for_other_jobs_the_second_time_is_stopped() {
     static EXECUTIONS: AtomicU32 = AtomicU32::new(0);
     let world = world(|execution| async move {
-        let name = if EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0 { "monday" } else { "tuesday" };
+        let name =
+            if EXECUTIONS.fetch_add(1, Ordering::SeqCst) == 0 { "monday" } else { "tuesday" };
         execute(&execution, name).await.ok();
         std::future::pending::<i32>().await
     })
@@ -182,7 +193,8 @@ async fn a_shutdown_leaves_the_application_to_the_next_contender() {
     let world = two_jobs().await;
     let identity = Identity { application: world.application(), holder: "runner-0".into() };
     let shutdown = Shutdown::new();
-    let contender = Contender::new(identity, world.ports(), Arc::new(world.clone()), shutdown.clone());
+    let contender =
+        Contender::new(identity, world.ports(), Arc::new(world.clone()), shutdown.clone());
     let first = tokio::spawn(contender.run());
     second_runs(&world, 1).await;
     shutdown.begin();
@@ -234,19 +246,23 @@ async fn what_is_damaged_in_the_record_ends_the_application_and_is_not_tried_for
 
 #[tokio::test]
 async fn output_whose_list_of_files_is_damaged_is_not_published_by_it_and_is_once_it_is_restored() {
-    let world =
-        world(|execution| async move { if succeeded(&execute(&execution, "report").await) { 0 } else { 9 } })
-            .await;
+    let world = world(|execution| async move {
+        if succeeded(&execute(&execution, "report").await) { 0 } else { 9 }
+    })
+    .await;
     world.damage_lists();
     let contender = contend(&world, "runner-0");
     let told = |application: &api::Application| {
         application.conditions.iter().any(|condition| condition.r#type == "Published")
     };
     let application = soon("the complaint", world.until(told)).await;
-    let condition = application.conditions.iter().find(|condition| condition.r#type == "Published").unwrap();
+    let condition =
+        application.conditions.iter().find(|condition| condition.r#type == "Published").unwrap();
     assert_eq!(condition.reason, "DATA_CORRUPT");
     let damaged = world.damaged()[0].to_string();
-    for word in ["\"report\"", "the list of its files is damaged", &damaged, "mainspring abandon orders@1"] {
+    for word in
+        ["\"report\"", "the list of its files is damaged", &damaged, "mainspring abandon orders@1"]
+    {
         assert!(condition.message.contains(word), "{word}: {}", condition.message);
     }
     assert_eq!(count(&world, "publish report"), 0, "places without their files were published");

@@ -41,13 +41,22 @@ async fn past_the_deadline_nothing_is_written_and_the_same_epoch_goes_on_once_it
     let (before, done) = (world.recorded().await.revision, world.done());
     GO.store(true, Ordering::SeqCst);
     a_while().await;
-    assert_eq!(world.recorded().await.revision, before, "main() asks, and nothing is decided or written");
+    assert_eq!(
+        world.recorded().await.revision,
+        before,
+        "main() asks, and nothing is decided or written"
+    );
     assert_eq!(world.done(), done);
     assert_eq!(world.live_mains(), 1, "main() is frozen by its tether, not ended");
 
     world.confirm_until(clock().boot() + Duration::from_secs(3600));
     assert_eq!(code(contender).await, 0);
-    assert_eq!((count(&world, "main"), count(&world, "lead runner-0")), (1, 1), "{:?}", world.done());
+    assert_eq!(
+        (count(&world, "main"), count(&world, "lead runner-0")),
+        (1, 1),
+        "{:?}",
+        world.done()
+    );
     assert_eq!((count(&world, "submit first"), count(&world, "submit second")), (1, 1));
 }
 
@@ -56,7 +65,12 @@ struct Silent;
 
 #[async_trait]
 impl Artifacts for Silent {
-    async fn fetch(&self, _: &ApplicationRef, _: &Wanted, _: &watch::Sender<String>) -> PortResult<Fetched> {
+    async fn fetch(
+        &self,
+        _: &ApplicationRef,
+        _: &Wanted,
+        _: &watch::Sender<String>,
+    ) -> PortResult<Fetched> {
         std::future::pending().await
     }
 
@@ -133,10 +147,12 @@ async fn a_leader_that_waits_for_a_port_keeps_its_lease() {
 #[tokio::test]
 async fn a_leader_whose_loop_does_not_run_loses_its_lease_although_its_tasks_do() {
     let world =
-        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) })
+            .await;
     world.behave("long", Behaviour::Run);
     let identity = Identity { application: world.application(), holder: "runner-0".into() };
-    let contender = Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new());
+    let contender =
+        Contender::new(identity, world.ports(), Arc::new(world.clone()), Shutdown::new());
     let mut hung = Box::pin(contender.run());
     let submitted = world.until(|a| a.jobs.iter().any(|job| job.submissions > 0));
     tokio::select! {
@@ -175,7 +191,12 @@ struct Breaks(World);
 
 #[async_trait]
 impl Front for Breaks {
-    async fn open(&self, fence: &EpochFence, execution: Execution, tasks: &Tasks) -> PortResult<String> {
+    async fn open(
+        &self,
+        fence: &EpochFence,
+        execution: Execution,
+        tasks: &Tasks,
+    ) -> PortResult<String> {
         let world = self.0.clone();
         tasks.spawn("ExecutionService", async move {
             while world.live_mains() == 0 {
@@ -188,9 +209,11 @@ impl Front for Breaks {
 }
 
 #[tokio::test]
-async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_the_next_one_takes_over() {
+async fn a_runner_whose_server_fails_leaves_with_its_name_and_without_main_and_the_next_one_takes_over()
+ {
     let world =
-        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) }).await;
+        world(|execution| async move { i32::from(!succeeded(&execute(&execution, "long").await)) })
+            .await;
     world.behave("long", Behaviour::Run);
     let identity = Identity { application: world.application(), holder: "runner-0".into() };
     let front = Arc::new(Breaks(world.clone()));

@@ -9,17 +9,26 @@ use super::*;
 #[tokio::test]
 async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
     let world = world(|execution| async move {
-        let both =
-            succeeded(&execute(&execution, "clean").await) && succeeded(&execute(&execution, "report").await);
+        let both = succeeded(&execute(&execution, "clean").await)
+            && succeeded(&execute(&execution, "report").await);
         if both { 0 } else { 9 }
     })
     .await;
     assert_eq!(code(contend(&world, "runner-0")).await, 0);
     let done = world.done();
-    let steps: Vec<&str> =
-        done.iter().map(String::as_str).filter(|step| *step != "cluster 1" && *step != "main").collect();
-    let jobs =
-        ["submit clean", "ended clean", "publish clean", "submit report", "ended report", "publish report"];
+    let steps: Vec<&str> = done
+        .iter()
+        .map(String::as_str)
+        .filter(|step| *step != "cluster 1" && *step != "main")
+        .collect();
+    let jobs = [
+        "submit clean",
+        "ended clean",
+        "publish clean",
+        "submit report",
+        "ended report",
+        "publish report",
+    ];
     assert_eq!(steps[0], "lead runner-0");
     assert_eq!(steps[1..7], jobs);
     assert_eq!(steps[7], "end Succeeded");
@@ -33,7 +42,8 @@ async fn a_run_takes_the_steps_in_order_and_exits_with_the_applications_code() {
 #[tokio::test]
 async fn the_engine_is_told_of_no_secret_in_a_uri_but_in_those_that_a_jvm_loads_by_itself() {
     let uri = |of: &str| format!("https://user:pa55-{of}@host/{of}.jar?token=pa55-{of}");
-    let program = api::Program { uri: uri("program"), classpaths: vec![uri("loaded")], ..Default::default() };
+    let program =
+        api::Program { uri: uri("program"), classpaths: vec![uri("loaded")], ..Default::default() };
     let file = api::ArtifactReference { uri: uri("file"), ..Default::default() };
     let spec = api::ApplicationSpec { program: Some(program), artifacts: vec![file], ..spec() };
     let world = world_of(spec, |_| async { 0 }).await;
@@ -47,7 +57,11 @@ async fn the_engine_is_told_of_no_secret_in_a_uri_but_in_those_that_a_jvm_loads_
         assert!(!told.contains("pa55"), "{told}");
         for of in ["program", "file"] {
             let masked = format!("https://***@host/{of}.jar?***");
-            assert_eq!(told.matches(&masked).count(), 2, "in the spec and as a file: {masked} in {told}");
+            assert_eq!(
+                told.matches(&masked).count(),
+                2,
+                "in the spec and as a file: {masked} in {told}"
+            );
         }
     }
 }
@@ -123,7 +137,8 @@ async fn a_refusal_by_the_engine_ends_it_before_a_cluster_or_main() {
 #[tokio::test]
 async fn an_artifact_that_is_not_there_ends_it_with_its_name() {
     let mut spec = spec();
-    spec.artifacts.push(api::ArtifactReference { uri: "/missing/zones.csv".into(), ..Default::default() });
+    spec.artifacts
+        .push(api::ArtifactReference { uri: "/missing/zones.csv".into(), ..Default::default() });
     let world = world_of(spec, |_| async { 0 }).await;
     assert_eq!(code(contend(&world, "runner-0")).await, 1);
     let application = world.recorded().await;
@@ -152,8 +167,11 @@ async fn a_failed_job_fails_the_application_only_if_main_was_not_told() {
     .await;
     untold.behave("long", Behaviour::Run);
     let contender = contend(&untold, "runner-0");
-    soon("main()'s end", untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0))))
-        .await;
+    soon(
+        "main()'s end",
+        untold.until(|a| a.main.as_ref().is_some_and(|main| main.exit_code == Some(0))),
+    )
+    .await;
     untold.end_job("long", JobOutcome::Failed).await;
     assert_eq!(code(contender).await, 1);
     assert_eq!(untold.recorded().await.reason, "JOB_FAILED");
@@ -169,9 +187,13 @@ async fn unnamed_calls_that_overlap_and_equal_names_are_refused() {
         assert!(succeeded(&execute(&execution, "a").await));
         let refused = execute_graph(&execution, "a", b"another call").await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::JobNameTaken));
-        let wrong =
-            Call { call_id: "x".into(), graph_digest: Digest::of(b"y").to_string(), ..Call::default() };
-        let refused = execution.execute(wrong, execution.enter("x", "b").unwrap()).await.unwrap_err();
+        let wrong = Call {
+            call_id: "x".into(),
+            graph_digest: Digest::of(b"y").to_string(),
+            ..Call::default()
+        };
+        let refused =
+            execution.execute(wrong, execution.enter("x", "b").unwrap()).await.unwrap_err();
         assert_eq!(refused.reason, Some(Reason::GraphDigestMismatch));
         0
     })
@@ -220,7 +242,8 @@ where
     world.behave("long", Behaviour::Run);
     world.hold_news(true);
     let contender = contend(&world, "runner-0");
-    let exited = |a: &api::Application| a.main.as_ref().is_some_and(|main| main.exit_code.is_some());
+    let exited =
+        |a: &api::Application| a.main.as_ref().is_some_and(|main| main.exit_code.is_some());
     let seen = soon("main()'s end", world.until(exited)).await;
     world.hold_news(false);
     code(contender).await;
@@ -246,7 +269,8 @@ async fn a_program_that_was_told_of_its_job_can_ask_for_it_at_once() {
         accepted(&execution, "long").await;
         let watched = execution.watch_job(execution.job_id("long", 0)).await.is_ok();
         // Exit code 0 would wait for a job that never ends.
-        if watched && execution.cancel_job(execution.job_id("long", 0), String::new()).await.is_ok() {
+        if watched && execution.cancel_job(execution.job_id("long", 0), String::new()).await.is_ok()
+        {
             3
         } else {
             4
@@ -262,7 +286,9 @@ async fn a_result_can_be_read_as_soon_as_its_job_has_ended() {
         let quick = execution.job_id("quick", 0);
         loop {
             match execution.read_result(quick).await.map(|_| ()) {
-                Err(error) if error.reason == Some(Reason::ResultNotReady) => tokio::task::yield_now().await,
+                Err(error) if error.reason == Some(Reason::ResultNotReady) => {
+                    tokio::task::yield_now().await
+                }
                 // The job has ended, and is one without rows.
                 answer => break i32::from(answer.unwrap_err().reason != Some(Reason::ResultNone)),
             }

@@ -35,7 +35,9 @@ pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
     };
     let directory = shared.directory.get().cloned().unwrap_or_default();
     let kept = shared
-        .patiently("make the artifacts' directory", || shared.ports.workspace.artifacts(shared.application()))
+        .patiently("make the artifacts' directory", || {
+            shared.ports.workspace.artifacts(shared.application())
+        })
         .await?;
     let fetches = files.iter().map(|file| fetch_one(shared, file, &kept, &directory));
     match try_join_all(fetches).await {
@@ -57,11 +59,16 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
     let none = Vec::new();
     let pinned = record.application.as_ref().map_or(&none, |application| &application.artifacts);
     let program = spec.program.clone().unwrap_or_default();
-    let program = api::ArtifactReference { uri: program.uri, digest: program.digest, name: String::new() };
+    let program =
+        api::ArtifactReference { uri: program.uri, digest: program.digest, name: String::new() };
     let mut names = BTreeSet::new();
     let mut files = Vec::new();
     for (index, reference) in std::iter::once(&program).chain(&spec.artifacts).enumerate() {
-        let name = if reference.name.is_empty() { last_part(&reference.uri) } else { reference.name.clone() };
+        let name = if reference.name.is_empty() {
+            last_part(&reference.uri)
+        } else {
+            reference.name.clone()
+        };
         if name.is_empty() || name == "." || name == ".." || name.contains('/') {
             let text = format!(
                 "artifact {}: {name:?} is no file name; give it one (artifacts[].name)",
@@ -124,7 +131,9 @@ async fn fetch_one(
         (Err(error), _) => return Err(error),
     };
     shared
-        .patiently("link an artifact", || shared.ports.workspace.link(&path, directory.join(&file.name)))
+        .patiently("link an artifact", || {
+            shared.ports.workspace.link(&path, directory.join(&file.name))
+        })
         .await?;
     Ok(engine::LocalArtifact {
         name: file.name.clone(),
@@ -137,7 +146,12 @@ async fn fetch_one(
 
 /// Takes a pinned artifact from the record, so that the artifact stays what it was when its source
 /// has changed or gone.
-async fn from_record(shared: &Shared, digest: Digest, path: &Path, executable: bool) -> PortResult<u64> {
+async fn from_record(
+    shared: &Shared,
+    digest: Digest,
+    path: &Path,
+    executable: bool,
+) -> PortResult<u64> {
     shared
         .patiently("read a pinned artifact from the record", || async {
             let chunks = shared.ports.payloads.get(digest).await?;
@@ -185,7 +199,8 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
 /// Puts the bytes that are not there, or all of them when what is there cannot be relied on.
 async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> PortResult<()> {
     let digests: Vec<Digest> = files.keys().copied().collect();
-    let present = if all { BTreeSet::new() } else { shared.ports.payloads.present(&digests).await? };
+    let present =
+        if all { BTreeSet::new() } else { shared.ports.payloads.present(&digests).await? };
     let missing = files.iter().filter(|(digest, _)| !present.contains(digest));
     let puts = missing.map(|(digest, path)| shared.ports.payloads.put_file(*digest, path));
     // A full disk may take a small record later, but not the artifacts: the application is told and
@@ -199,7 +214,8 @@ async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> P
 
 pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
     let attempt = shared.attempt_id();
-    let started = shared.patiently("start the engine's describe", || shared.ports.engine.start(&attempt));
+    let started =
+        shared.patiently("start the engine's describe", || shared.ports.engine.start(&attempt));
     match started.await {
         Ok(Some(info)) => {
             let _ = shared.engine.set(info);
@@ -226,7 +242,11 @@ pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
             if unpublished {
                 let text = format!("committed output waits for its engine: {}", error.message);
                 let (kind, reason) = ("warning", Reason::OutputNotPublished);
-                complain(shared, Complaint { condition: "Published", kind, reason, text, job: None }).await;
+                complain(
+                    shared,
+                    Complaint { condition: "Published", kind, reason, text, job: None },
+                )
+                .await;
                 shared.ports.clock.sleep(PAUSE).await;
             }
             Ok(vec![Fact::Refused(error.failure(Reason::EngineNotFound))])
@@ -312,13 +332,19 @@ mod tests {
 
     #[test]
     fn files_are_named_by_the_spec_or_the_last_part_of_their_uri() {
-        let artifacts =
-            [("/data/zones.csv", ""), ("http://host/blob/7", "rates.csv"), ("file:///x/%C3%A4%20b.csv", "")];
+        let artifacts = [
+            ("/data/zones.csv", ""),
+            ("http://host/blob/7", "rates.csv"),
+            ("file:///x/%C3%A4%20b.csv", ""),
+        ];
         let spec = spec(&artifacts);
         let files = named(&spec, &jobgraph::Record::default()).unwrap_or_default();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["daily.sql", "zones.csv", "rates.csv", "ä b.csv"]);
-        assert_eq!(files.iter().map(|file| file.executable).collect::<Vec<_>>(), [true, false, false, false]);
+        assert_eq!(
+            files.iter().map(|file| file.executable).collect::<Vec<_>>(),
+            [true, false, false, false]
+        );
     }
 
     #[test]
@@ -330,7 +356,9 @@ mod tests {
         ] {
             let refused = named(&spec(artifacts), &jobgraph::Record::default());
             let why = refused.err().map(|why| (why.reason, why.message));
-            let Some((Some(Reason::SpecInvalid), message)) = why else { panic!("{artifacts:?} was taken") };
+            let Some((Some(Reason::SpecInvalid), message)) = why else {
+                panic!("{artifacts:?} was taken")
+            };
             assert!(message.contains(word), "{message}");
         }
     }

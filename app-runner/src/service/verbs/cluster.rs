@@ -54,7 +54,13 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
     let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
     let traceparent = shared.attempt_id().traceparent;
     let provisioned = shared.patiently("provision the cluster", || {
-        shared.ports.substrate.provision(&shared.fence, incarnation, plan, &traceparent, &shared.deaths)
+        shared.ports.substrate.provision(
+            &shared.fence,
+            incarnation,
+            plan,
+            &traceparent,
+            &shared.deaths,
+        )
     });
     match provisioned.await {
         Ok(cluster) => {
@@ -70,14 +76,20 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
     }
 }
 
-pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
+pub(super) async fn adopt(
+    shared: &Arc<Shared>,
+    incarnation: Incarnation,
+    endpoint: &str,
+) -> Outcome {
     let submitted = shared.submitted_jobs();
     let adopt = shared.patiently("adopt the cluster", || async {
         leading::reach_jobs(&shared.ports, &shared.fence, &shared.holder, incarnation).await?;
         shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted).await
     });
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
-        Ok(Ok(jobs)) => Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }]),
+        Ok(Ok(jobs)) => {
+            Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }])
+        }
         Ok(Err(error)) if error.is_superseded() => Err(error),
         Ok(Err(error)) => Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]),
         Err(elapsed) => {
@@ -87,7 +99,11 @@ pub(super) async fn adopt(shared: &Arc<Shared>, incarnation: Incarnation, endpoi
     }
 }
 
-pub(super) async fn record_ready(shared: &Arc<Shared>, incarnation: Incarnation, endpoint: &str) -> Outcome {
+pub(super) async fn record_ready(
+    shared: &Arc<Shared>,
+    incarnation: Incarnation,
+    endpoint: &str,
+) -> Outcome {
     let ReadyCluster { roles, addresses, .. } = shared.ready(incarnation).unwrap_or_default();
     let ready = jobgraph::RecordClusterRequest {
         fence: None,
@@ -103,7 +119,11 @@ pub(super) async fn record_ready(shared: &Arc<Shared>, incarnation: Incarnation,
     Ok(vec![Fact::ReadyRecorded(incarnation)])
 }
 
-pub(super) async fn record_gone(shared: &Arc<Shared>, incarnation: Incarnation, message: &str) -> Outcome {
+pub(super) async fn record_gone(
+    shared: &Arc<Shared>,
+    incarnation: Incarnation,
+    message: &str,
+) -> Outcome {
     tracing::warn!("incarnation {incarnation} is gone: {message}");
     let gone = jobgraph::RecordClusterRequest {
         incarnation: incarnation.get(),

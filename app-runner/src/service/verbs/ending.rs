@@ -55,7 +55,8 @@ pub(super) async fn record(
 /// The failure with the deaths that may have caused it. main() and the engine only know that a
 /// process of the cluster was gone, but its death may be what the application failed of.
 fn with_deaths(why: &Failure, deaths: &[String]) -> Failure {
-    let untold: Vec<&str> = deaths.iter().map(String::as_str).filter(|death| !is_told(why, death)).collect();
+    let untold: Vec<&str> =
+        deaths.iter().map(String::as_str).filter(|death| !is_told(why, death)).collect();
     if untold.is_empty() {
         return why.clone();
     }
@@ -73,8 +74,9 @@ fn is_told(why: &Failure, death: &str) -> bool {
 
 pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
     chassis::failpoint::hit("runner.in-teardown").await;
-    let torn_down = shared
-        .patiently("tear the cluster down", || shared.ports.substrate.teardown(&shared.fence, incarnation));
+    let torn_down = shared.patiently("tear the cluster down", || {
+        shared.ports.substrate.teardown(&shared.fence, incarnation)
+    });
     let leftovers = match torn_down.await {
         Ok(leftovers) => leftovers,
         Err(error) if error.kind == PortErrorKind::Refused => {
@@ -124,7 +126,9 @@ pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
     if !what.ended_job_ids.is_empty() {
         places.push(what.state_directory);
     }
-    vec![Fact::Swept { leftovers: vec![format!("what jobs left below {}: {last}", places.join(", "))] }]
+    vec![Fact::Swept {
+        leftovers: vec![format!("what jobs left below {}: {last}", places.join(", "))],
+    }]
 }
 
 /// The ended jobs whose checkpoints are not to outlive them. These are the jobs whose cluster said
@@ -149,8 +153,9 @@ fn without_checkpoints(record: &proto::jobgraph::Record) -> Vec<String> {
 /// Where jobs of this generation may have staged.
 fn locations(record: &proto::jobgraph::Record) -> Vec<String> {
     let jobs = record.application.iter().flat_map(|application| &application.jobs);
-    let outputs =
-        jobs.filter_map(|job| job.end.as_ref()?.manifest.as_ref()).flat_map(|manifest| &manifest.outputs);
+    let outputs = jobs
+        .filter_map(|job| job.end.as_ref()?.manifest.as_ref())
+        .flat_map(|manifest| &manifest.outputs);
     let mut locations: Vec<String> = outputs
         .map(|output| output.location.clone())
         .chain(record.staging_locations.iter().cloned())
@@ -166,7 +171,8 @@ fn owners(record: &proto::jobgraph::Record) -> Vec<engine::StagingOwner> {
     let Some(application) = &record.application else { return Vec::new() };
     let current = application.cluster.as_ref().map_or(0, |cluster| cluster.incarnation);
     let owner = |job: &api::Job| {
-        let committed = job.end.as_ref().is_some_and(|end| end.outcome() == job::JobOutcome::Succeeded);
+        let committed =
+            job.end.as_ref().is_some_and(|end| end.outcome() == job::JobOutcome::Succeeded);
         let up_to_incarnation = if committed { job.incarnation.saturating_sub(1) } else { current };
         engine::StagingOwner { job_id: job.job_id.clone(), up_to_incarnation }
     };
@@ -232,20 +238,32 @@ mod tests {
         leaves_checkpoints: bool,
         checkpoint: Option<job::Checkpoint>,
     ) -> bool {
-        let end = job::JobEnd { outcome: outcome.into(), leaves_checkpoints, ..job::JobEnd::default() };
-        let job = api::Job { job_id: "a".into(), end: Some(end), checkpoint, ..api::Job::default() };
+        let end =
+            job::JobEnd { outcome: outcome.into(), leaves_checkpoints, ..job::JobEnd::default() };
+        let job =
+            api::Job { job_id: "a".into(), end: Some(end), checkpoint, ..api::Job::default() };
         let outcome = application.into();
-        let application = api::Application { jobs: vec![job], outcome, ..api::Application::default() };
-        let record = proto::jobgraph::Record { application: Some(application), ..Default::default() };
+        let application =
+            api::Application { jobs: vec![job], outcome, ..api::Application::default() };
+        let record =
+            proto::jobgraph::Record { application: Some(application), ..Default::default() };
         !without_checkpoints(&record).is_empty()
     }
 
     #[test]
     fn a_process_that_has_just_died_is_told_with_the_end_and_told_once() {
         let deaths = ["taskmanager-0: restart 2; cause: exit code 1 (OutOfMemoryError)".to_owned()];
-        let told = |message: &str| with_deaths(&Failure::new(Reason::MainExited, message), &deaths).message;
-        assert_eq!(told("it is gone; help: read"), format!("it is gone; {}; help: read", deaths[0]));
-        assert_eq!(told("main() exited 1\n| why"), format!("main() exited 1; {}\n| why", deaths[0]));
+        let told = |message: &str| {
+            with_deaths(&Failure::new(Reason::MainExited, message), &deaths).message
+        };
+        assert_eq!(
+            told("it is gone; help: read"),
+            format!("it is gone; {}; help: read", deaths[0])
+        );
+        assert_eq!(
+            told("main() exited 1\n| why"),
+            format!("main() exited 1; {}\n| why", deaths[0])
+        );
         let known = "0 of 1 came; taskmanager-0 exit code 1 (OutOfMemoryError)";
         assert_eq!(told(known), known);
     }
@@ -259,12 +277,21 @@ mod tests {
         };
         let by_default = || discarded_after(&[Succeeded, Failed, Cancelled]);
         assert!(is_swept(Done, Succeeded, true, None));
-        assert!(!is_swept(Done, Succeeded, false, None), "kept, and its pointer is forgotten with the end");
+        assert!(
+            !is_swept(Done, Succeeded, false, None),
+            "kept, and its pointer is forgotten with the end"
+        );
         assert!(is_swept(ByHand, Cancelled, false, by_default()), "no cluster was there to say it");
         assert!(!is_swept(ByHand, Cancelled, false, discarded_after(&[Succeeded])));
-        assert!(!is_swept(ByHand, Cancelled, false, discarded_after(&[])), "nobody said what becomes of it");
+        assert!(
+            !is_swept(ByHand, Cancelled, false, discarded_after(&[])),
+            "nobody said what becomes of it"
+        );
         assert!(!is_swept(ByHand, Lost, false, by_default()), "somebody may go on from it");
-        assert!(!is_swept(Broken, Cancelled, false, by_default()), "its cluster kept dying: go on from it");
+        assert!(
+            !is_swept(Broken, Cancelled, false, by_default()),
+            "its cluster kept dying: go on from it"
+        );
         let savepoint = job::Checkpoint { savepoint: true, ..by_default().unwrap() };
         assert!(!is_swept(ByHand, Cancelled, false, Some(savepoint)));
     }

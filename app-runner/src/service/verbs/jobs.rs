@@ -27,7 +27,9 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
         })
         .await?;
     let submitted = shared
-        .patiently("submit a job", || shared.ports.jobs.submit(&shared.fence, incarnation, &submission))
+        .patiently("submit a job", || {
+            shared.ports.jobs.submit(&shared.fence, incarnation, &submission)
+        })
         .await;
     match submitted {
         Ok(()) => {}
@@ -39,7 +41,8 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
             return Ok(vec![Fact::ClusterDied { incarnation, message: error.message }]);
         }
         Err(error) => {
-            return end(shared, job, JobOutcome::Failed, &error.failure(Reason::GraphUnreadable)).await;
+            return end(shared, job, JobOutcome::Failed, &error.failure(Reason::GraphUnreadable))
+                .await;
         }
     }
     chassis::failpoint::hit("runner.job-running").await;
@@ -64,12 +67,15 @@ pub(super) async fn cancel(
     incarnation: Incarnation,
     reason: &str,
 ) -> Outcome {
-    let cancelled = shared
-        .patiently("cancel a job", || shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason));
+    let cancelled = shared.patiently("cancel a job", || {
+        shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason)
+    });
     match cancelled.await {
         Ok(()) => Ok(vec![Fact::CancelSent(job)]),
         Err(error) if error.is_superseded() => Err(error),
-        Err(error) if error.reason == Some(Reason::NotAdopted) => Ok(vec![Fact::AdoptAgain(incarnation)]),
+        Err(error) if error.reason == Some(Reason::NotAdopted) => {
+            Ok(vec![Fact::AdoptAgain(incarnation)])
+        }
         Err(error) => {
             // The job counts as asked to end. The bound of the wait records the end if the cluster
             // does not.
@@ -84,7 +90,12 @@ pub(super) async fn cancel_bound(shared: &Arc<Shared>) -> Vec<Fact> {
     vec![Fact::CancelBoundPassed]
 }
 
-pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, why: &Failure) -> Outcome {
+pub(super) async fn end(
+    shared: &Arc<Shared>,
+    job: JobId,
+    outcome: JobOutcome,
+    why: &Failure,
+) -> Outcome {
     let end = job::JobEnd {
         outcome: view::wire_job_outcome(outcome).into(),
         reason: why.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
@@ -99,7 +110,8 @@ pub(super) async fn end(shared: &Arc<Shared>, job: JobId, outcome: JobOutcome, w
     let live = *shared.live.borrow();
     if outcome != JobOutcome::Failed
         && let Some(incarnation) = live
-        && let Err(error) = shared.ports.jobs.cancel(&shared.fence, incarnation, job, &why.message).await
+        && let Err(error) =
+            shared.ports.jobs.cancel(&shared.fence, incarnation, job, &why.message).await
     {
         // The cluster may never have known the job; an end of its own would come too late to count.
         tracing::debug!("job {job} in its cluster: {error}");
@@ -114,7 +126,9 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
         shared.refresh().await?;
     }
     publish_files(shared, job).await?;
-    shared.patiently("record a publication", || shared.ports.record.published(&shared.fence, job)).await?;
+    shared
+        .patiently("record a publication", || shared.ports.record.published(&shared.fence, job))
+        .await?;
     Ok(vec![Fact::Published(job)])
 }
 

@@ -27,9 +27,11 @@ const LONGEST_KILL_PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
     let previous = {
         let record = shared.record.borrow();
-        (record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get()).then(|| PreviousMain {
-            epoch: Epoch(record.main_epoch),
-            tether_endpoint: record.main_tether_endpoint.clone(),
+        (record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get()).then(|| {
+            PreviousMain {
+                epoch: Epoch(record.main_epoch),
+                tether_endpoint: record.main_tether_endpoint.clone(),
+            }
         })
     };
     let error = match shared.ports.main.end_previous(&shared.fence, previous.as_ref()).await {
@@ -60,7 +62,8 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
             shared.ports.record.main_starting(&shared.fence, &tether_endpoint)
         })
         .await?;
-    let mut environment: BTreeMap<String, String> = described.environment.clone().into_iter().collect();
+    let mut environment: BTreeMap<String, String> =
+        described.environment.clone().into_iter().collect();
     environment.extend(shared.spec.environment.clone());
     environment.extend(shared.secrets.clone());
     let application = shared.application();
@@ -83,7 +86,10 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
             // What came of the start has no owner and would end by itself, but maybe after the
             // application.
             shared.ports.main.kill(&shared.fence).await;
-            let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
+            let why = Failure::new(
+                Reason::MainNotStarted,
+                format!("main() could not be started: {error}"),
+            );
             return Ok(vec![Fact::MainNotStarted(why)]);
         }
     };
@@ -125,7 +131,8 @@ async fn end_of(shared: &Shared, main: &dyn LiveMain) -> Exited {
 fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
     shared.keep_stderr_tail(&exited.stderr_tail);
     if let Some(error) = exited.start_error {
-        let why = Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
+        let why =
+            Failure::new(Reason::MainNotStarted, format!("main() could not be started: {error}"));
         let (exit, stderr_tail) = (MainExit::default(), String::new());
         return vec![Fact::Refused(why), Fact::MainExited { exit, seen: true, stderr_tail }];
     }

@@ -92,9 +92,13 @@ async fn tell(shared: &Shared, incarnation: u64, death: &Death) {
 fn is_in_record(shared: &Shared, incarnation: u64, text: &str) -> bool {
     let record = shared.record.borrow();
     let Some(application) = &record.application else { return false };
-    let is_current = application.cluster.as_ref().is_some_and(|cluster| cluster.incarnation == incarnation);
+    let is_current =
+        application.cluster.as_ref().is_some_and(|cluster| cluster.incarnation == incarnation);
     is_current
-        && application.conditions.iter().any(|known| known.r#type == CONDITION && known.message == text)
+        && application
+            .conditions
+            .iter()
+            .any(|known| known.r#type == CONDITION && known.message == text)
 }
 
 /// The last death of each process. The end of an application names those of its last minute,
@@ -129,12 +133,18 @@ mod tests {
 
     #[test]
     fn what_died_long_ago_is_no_cause_of_an_end() {
-        let death =
-            Death { process: "taskmanager-0".into(), count: 3, cause: "exit code 1 (no room)".into() };
+        let death = Death {
+            process: "taskmanager-0".into(),
+            count: 3,
+            cause: "exit code 1 (no room)".into(),
+        };
         let mut recent = Recent::default();
         let at = Boot::from_nanos(7);
         recent.note(at, &death);
-        assert_eq!(recent.before(at + RECENT), ["taskmanager-0: restart 3; cause: exit code 1 (no room)"]);
+        assert_eq!(
+            recent.before(at + RECENT),
+            ["taskmanager-0: restart 3; cause: exit code 1 (no room)"]
+        );
         assert!(recent.before(at + RECENT * 2).is_empty());
     }
 }

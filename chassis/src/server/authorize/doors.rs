@@ -90,13 +90,21 @@ pub(crate) const DOORS: [Doors; 17] = [
         who: &[Kind::Contender],
         methods: &["TakePayload", "StatPayloads"],
     },
-    Doors { service: "mainspring.jobgraph.v1.LogService", who: &[Kind::Contender], methods: &["AppendLogs"] },
+    Doors {
+        service: "mainspring.jobgraph.v1.LogService",
+        who: &[Kind::Contender],
+        methods: &["AppendLogs"],
+    },
     Doors {
         service: "mainspring.jobgraph.v1.ProcessService",
         who: &[],
         methods: &["PutProcess", "ListProcesses", "DeleteProcesses"],
     },
-    Doors { service: "mainspring.jobgraph.v1.AdmissionService", who: &[], methods: &["ReportQueue"] },
+    Doors {
+        service: "mainspring.jobgraph.v1.AdmissionService",
+        who: &[],
+        methods: &["ReportQueue"],
+    },
     Doors {
         service: "mainspring.election.v1.ElectionService",
         who: &[Kind::Contender],
@@ -184,12 +192,16 @@ mod tests {
         for file in &files.file {
             for service in &file.service {
                 let name = format!("{}.{}", file.package(), service.name());
-                contract.extend(service.method.iter().map(|method| format!("/{name}/{}", method.name())));
+                contract.extend(
+                    service.method.iter().map(|method| format!("/{name}/{}", method.name())),
+                );
             }
         }
         let listed: Vec<String> = DOORS
             .iter()
-            .flat_map(|doors| doors.methods.iter().map(|method| format!("/{}/{method}", doors.service)))
+            .flat_map(|doors| {
+                doors.methods.iter().map(|method| format!("/{}/{method}", doors.service))
+            })
             .collect();
         let table: BTreeSet<String> = listed.iter().cloned().collect();
         assert_eq!(table, contract, "say in the table who may call a new method");
@@ -213,8 +225,11 @@ mod tests {
             (Kind::Describe, ["mainspring.engine.v1.DescribeService"]),
             (Kind::Jobs, ["mainspring.engine.v1.JobsService"]),
         ] {
-            let open: Vec<&str> =
-                DOORS.iter().filter(|doors| doors.who.contains(&kind)).map(|doors| doors.service).collect();
+            let open: Vec<&str> = DOORS
+                .iter()
+                .filter(|doors| doors.who.contains(&kind))
+                .map(|doors| doors.service)
+                .collect();
             assert_eq!(open, services, "{kind:?}");
             let others = DOORS.iter().filter(|doors| services.contains(&doors.service));
             others.for_each(|doors| assert_eq!(doors.who, [kind]));
@@ -224,14 +239,18 @@ mod tests {
     #[test]
     fn what_is_not_in_the_table_is_shut() {
         assert!(who_may("/mainspring.jobgraph.v1.RecordService/Invented").is_empty());
-        assert_eq!(who_may("/mainspring.jobgraph.v1.RecordService/RecordJobEnd"), [Kind::Incarnation]);
+        assert_eq!(
+            who_may("/mainspring.jobgraph.v1.RecordService/RecordJobEnd"),
+            [Kind::Incarnation]
+        );
     }
 
     /// One row of the table, as people read it.
     fn shown(doors: &Doors) -> String {
         // The processes that serve these methods have no key, only the one token.
         let held = [Kind::Attempt, Kind::Owner, Kind::Describe, Kind::Jobs];
-        let first = Some(&Kind::Deployment).filter(|_| !doors.who.iter().any(|kind| held.contains(kind)));
+        let first =
+            Some(&Kind::Deployment).filter(|_| !doors.who.iter().any(|kind| held.contains(kind)));
         let who: Vec<&str> = first.into_iter().chain(doors.who).map(|kind| kind.as_str()).collect();
         let service = doors.service.trim_start_matches("mainspring.");
         format!("| `{service}` | {} | {} |", doors.methods.join(", "), who.join(", "))

@@ -61,8 +61,8 @@ fn a_credential_for_something_else_is_refused_by_name() {
     for (require, _) in TABLE {
         for (application, generation) in [("payments", 4), ("orders", 5)] {
             for caller in orders(7) {
-                let refusal =
-                    require(&from(caller.clone()), application, generation, 7).expect_err("not theirs");
+                let refusal = require(&from(caller.clone()), application, generation, 7)
+                    .expect_err("not theirs");
                 assert_eq!(refusal.code(), Code::PermissionDenied);
                 assert_eq!(proto::problem::reason(&refusal), Some(Reason::CredentialScope));
                 assert!(refusal.message().contains(&caller.to_string()), "{}", refusal.message());
@@ -71,7 +71,10 @@ fn a_credential_for_something_else_is_refused_by_name() {
     }
     let [attempt, incarnation, ..] = orders(7);
     assert!(require_attempt(&from(attempt), "orders", 4, 8).is_err(), "another epoch");
-    assert!(require_incarnation(&from(incarnation), "orders", 4, 6).is_err(), "another incarnation");
+    assert!(
+        require_incarnation(&from(incarnation), "orders", 4, 6).is_err(),
+        "another incarnation"
+    );
 }
 
 #[test]

@@ -15,9 +15,12 @@ fn headers(traceparent: &str) -> HeaderMap {
 #[test]
 fn a_malformed_context_is_no_context() {
     assert!(extract(&headers(PARENT)).is_some());
-    for text in
-        ["", "x", "00-zz-b7ad6b7169203331-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01"]
-    {
+    for text in [
+        "",
+        "x",
+        "00-zz-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+    ] {
         assert!(extract(&headers(text)).is_none(), "{text}");
     }
     assert!(extract(&HeaderMap::new()).is_none());

@@ -25,14 +25,20 @@ impl Stage {
         let clock = Arc::new(ManualClock::new());
         let record = Puppet::new(clock.clone()).await;
         let nobody = Endpoint::Unix("/nowhere/lifecycle.sock".into());
-        let lifecycle = chassis::channel::connect(Arc::new(OsTransport), clock.clone(), nobody, None);
-        let contenders =
-            Contenders::new(lifecycle, clock.clone(), PathBuf::from("/mainspring"), BTreeMap::new());
+        let lifecycle =
+            chassis::channel::connect(Arc::new(OsTransport), clock.clone(), nobody, None);
+        let contenders = Contenders::new(
+            lifecycle,
+            clock.clone(),
+            PathBuf::from("/mainspring"),
+            BTreeMap::new(),
+        );
         let terms = Terms { max_running: 8, share_by: "team".into() };
         let (work, seen) = watch::channel(Work::default());
         let queue = watch::Sender::default();
         let api = record.api.clone();
-        let reconciler = Reconciler::new(api, contenders, clock.clone(), terms, work, queue).unwrap();
+        let reconciler =
+            Reconciler::new(api, contenders, clock.clone(), terms, work, queue).unwrap();
         (Self { record, clock, work: seen }, reconciler)
     }
 

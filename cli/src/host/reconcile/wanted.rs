@@ -153,7 +153,8 @@ impl Wanted {
     pub(super) fn note(&mut self, application: &Application, moment: Moment) {
         let Some(key) = key(application) else { return };
         let now = moment.boot;
-        let entry = self.entries.entry(key).or_insert_with(|| Entry::new(application, &self.terms, now));
+        let entry =
+            self.entries.entry(key).or_insert_with(|| Entry::new(application, &self.terms, now));
         entry.standing.note(application, moment);
         let wish = application.desired.as_ref().map_or(0, |desired| desired.revision);
         if std::mem::replace(&mut entry.wish, wish) != wish {
@@ -174,7 +175,8 @@ impl Wanted {
         left_behind: Vec<ApplicationRef>,
         now: Boot,
     ) {
-        let mut gone: HashSet<ApplicationRef> = self.known().filter(|key| !seen.contains(key)).collect();
+        let mut gone: HashSet<ApplicationRef> =
+            self.known().filter(|key| !seen.contains(key)).collect();
         for key in left_behind {
             gone.remove(&key);
             match self.entries.get_mut(&key) {
@@ -196,7 +198,8 @@ impl Wanted {
     /// The questions to ask now; each of them counts as under way from here on.
     pub(super) fn due(&mut self, now: Boot) -> Vec<Ask> {
         self.let_in(now);
-        let due = self.entries.iter_mut().filter(|(_, entry)| entry.is_open() && entry.retry_at <= now);
+        let due =
+            self.entries.iter_mut().filter(|(_, entry)| entry.is_open() && entry.retry_at <= now);
         due.map(|(key, entry)| {
             entry.asking = true;
             let first = !std::mem::replace(&mut entry.asked, true);
@@ -220,7 +223,8 @@ impl Wanted {
         let to_end = to_end.filter(|entry| entry.standing.waits_for_its_end(now));
         to_end.take(max.saturating_sub(ending)).for_each(|entry| entry.standing.room = Room::Ends);
 
-        let room = max.saturating_sub(self.unclean().filter(|(_, entry)| entry.standing.runs()).count());
+        let room =
+            max.saturating_sub(self.unclean().filter(|(_, entry)| entry.standing.runs()).count());
         if room == 0 || !self.unclean().any(|(_, entry)| entry.standing.waits(now)) {
             return;
         }
@@ -232,7 +236,8 @@ impl Wanted {
                 self.shares.served(&entry.standing.share);
             }
         }
-        let there: HashSet<_> = self.entries.values().map(|entry| entry.standing.share.as_str()).collect();
+        let there: HashSet<_> =
+            self.entries.values().map(|entry| entry.standing.share.as_str()).collect();
         self.shares.keep(|share| there.contains(share));
     }
 

@@ -30,7 +30,13 @@ pub(super) struct Jobs {
 
 impl Jobs {
     pub(super) fn new(directory: PathBuf, logs: Option<String>) -> Self {
-        Self { directory, logs, prints_in: ByName::new(), running: ByName::new(), publishing: ByName::new() }
+        Self {
+            directory,
+            logs,
+            prints_in: ByName::new(),
+            running: ByName::new(),
+            publishing: ByName::new(),
+        }
     }
 
     /// The line for a transition of a job, if the transition is worth one.
@@ -43,7 +49,8 @@ impl Jobs {
         let name = attributes.get("name");
         match attributes.get("state") {
             "stored" => {
-                let role = attributes.some("prints_in").map(|role| (name.to_owned(), role.to_owned()));
+                let role =
+                    attributes.some("prints_in").map(|role| (name.to_owned(), role.to_owned()));
                 self.prints_in.extend(role);
                 None
             }
@@ -81,12 +88,20 @@ impl Jobs {
     /// The line for a job whose output is at its final place.
     pub(super) fn published(&mut self, attributes: &Attributes<'_>) -> Option<String> {
         let name = attributes.get("name");
-        let told =
-            self.publishing.remove(name).unwrap_or_else(|| format!("{}  published", words::one_line(name)));
+        let told = self
+            .publishing
+            .remove(name)
+            .unwrap_or_else(|| format!("{}  published", words::one_line(name)));
         let files = attributes.number("files");
         let bytes = attributes.number("bytes_out");
-        let place = attributes.some("location").map(|location| format!(" -> {}", self.shown(location)));
-        Some(format!("{told}{} ({}, {})", place.unwrap_or_default(), plural(files, "file"), size(bytes)))
+        let place =
+            attributes.some("location").map(|location| format!(" -> {}", self.shown(location)));
+        Some(format!(
+            "{told}{} ({}, {})",
+            place.unwrap_or_default(),
+            plural(files, "file"),
+            size(bytes)
+        ))
     }
 
     /// The lines of jobs whose output was not published before the application ended.
@@ -100,13 +115,16 @@ impl Jobs {
     /// The lines of jobs that have run for a while and had no line; each job gets one such line.
     pub(super) fn still_running(&mut self, elapsed: Duration) -> Vec<String> {
         let (logs, prints_in) = (&self.logs, &self.prints_in);
-        let untold =
-            self.running.iter_mut().filter(|(_, (since, told))| !*told && *since + A_WHILE < elapsed);
+        let untold = self
+            .running
+            .iter_mut()
+            .filter(|(_, (since, told))| !*told && *since + A_WHILE < elapsed);
         untold
             .map(|(name, (_, told))| {
                 *told = true;
                 let printed = logs.as_ref().zip(prints_in.get(name));
-                let printed = printed.map(|(logs, role)| format!("  what it prints: {logs} --role {role}"));
+                let printed =
+                    printed.map(|(logs, role)| format!("  what it prints: {logs} --role {role}"));
                 format!("{}  RUNNING{}", words::one_line(name), printed.unwrap_or_default())
             })
             .collect()

@@ -34,10 +34,20 @@ fn beginning() -> Vec<Event> {
     let digest = format!("sha256:9f3a{}c1", "0".repeat(58));
     vec![
         event(0, "submitted", 0, &[]),
-        event(20, "artifact", 1, &[("name", "carriers.sql"), ("size_bytes", "1100"), ("digest", &digest)]),
+        event(
+            20,
+            "artifact",
+            1,
+            &[("name", "carriers.sql"), ("size_bytes", "1100"), ("digest", &digest)],
+        ),
         event(50, "leader", 1, &[("holder", "runner-0"), ("pid", "4121"), ("ordinal", "1")]),
         event(60, "cluster", 1, &[("incarnation", "1"), ("state", "starting")]),
-        event(210, "cluster", 1, &[("incarnation", "1"), ("state", "ready"), ("roles", "worker=1")]),
+        event(
+            210,
+            "cluster",
+            1,
+            &[("incarnation", "1"), ("state", "ready"), ("roles", "worker=1")],
+        ),
         event(230, "main", 1, &[("state", "started"), ("pid", "4133"), ("execution", "1")]),
     ]
 }
@@ -64,7 +74,12 @@ fn a_first_run_is_told_line_by_line() {
                 output,
             ],
         ),
-        event(610, "published", 1, &[("name", "by_carrier"), output, ("files", "1"), ("bytes_out", "3100")]),
+        event(
+            610,
+            "published",
+            1,
+            &[("name", "by_carrier"), output, ("files", "1"), ("bytes_out", "3100")],
+        ),
         event(640, "main", 1, &[("state", "ended"), ("exit_code", "0")]),
         event(660, "ended", 1, &[("outcome", "SUCCEEDED")]),
         event(700, "clean", 1, &[]),
@@ -95,7 +110,12 @@ fn a_take_over_is_told() {
             5_100,
             "leader",
             9,
-            &[("holder", "runner-1"), ("pid", "4122"), ("ordinal", "2"), ("cause", "lease expired")],
+            &[
+                ("holder", "runner-1"),
+                ("pid", "4122"),
+                ("ordinal", "2"),
+                ("cause", "lease expired"),
+            ],
         ),
         event(5_200, "main", 9, &[("state", "started"), ("pid", "4200"), ("execution", "2")]),
         event(5_300, "job", 9, &[("name", "enrich"), ("state", "attached")]),
@@ -103,7 +123,11 @@ fn a_take_over_is_told() {
             6_000,
             "cluster",
             9,
-            &[("incarnation", "2"), ("state", "starting"), ("cause", "worker-0 exit code 1\nand more")],
+            &[
+                ("incarnation", "2"),
+                ("state", "starting"),
+                ("cause", "worker-0 exit code 1\nand more"),
+            ],
         ),
     ];
     assert_eq!(
@@ -122,7 +146,10 @@ fn what_a_call_came_back_to_is_told_as_it_is() {
         let attributes = [&[("name", "count\nwords"), ("state", "attached")], more].concat();
         told(&mut Story::new(&application(1), "/".into()), &[event(300, "job", 2, &attributes)])
     };
-    assert_eq!(attached(&[]), " 0.30s job       execute(\"count words\") attached to the running job\n");
+    assert_eq!(
+        attached(&[]),
+        " 0.30s job       execute(\"count words\") attached to the running job\n"
+    );
     assert_eq!(
         attached(&[("outcome", "SUCCEEDED")]),
         " 0.30s job       execute(\"count words\") answered with the recorded end of the job: SUCCEEDED\n"
@@ -150,7 +177,10 @@ fn a_failing_main_is_told_with_its_exit_and_its_time() {
         event(1_900, "main", 1, &[("state", "ended"), ("exit_code", "3")]),
         event(1_950, "ended", 1, &[("outcome", "FAILED")]),
     ];
-    assert_eq!(told(&mut story, &events), " 0.50s main()    started\n 1.90s main()    exit 3 after 1.40 s\n");
+    assert_eq!(
+        told(&mut story, &events),
+        " 0.50s main()    started\n 1.90s main()    exit 3 after 1.40 s\n"
+    );
 }
 
 #[test]
@@ -199,15 +229,17 @@ fn what_ended_without_being_published_is_said() {
 
 #[test]
 fn the_time_column_keeps_its_width() {
-    let columns: Vec<_> =
-        [20, 99_990, 100_000, 3_599_000, 36_000_000].map(|ms| clock(Duration::from_millis(ms))).into();
+    let columns: Vec<_> = [20, 99_990, 100_000, 3_599_000, 36_000_000]
+        .map(|ms| clock(Duration::from_millis(ms)))
+        .into();
     assert_eq!(columns, [" 0.02s", "99.99s", " 1m40s", "   59m", "   10h"]);
 }
 
 #[test]
 fn a_kill_is_told_with_its_sender_and_is_no_end() {
     let mut story = Story::new(&application(1), "/home/me".into());
-    let killed = [("state", "killed"), ("signal", "9"), ("signal_sender", "the kernel's OOM killer")];
+    let killed =
+        [("state", "killed"), ("signal", "9"), ("signal_sender", "the kernel's OOM killer")];
     let events = [
         event(1_000, "main", 1, &killed),
         event(2_000, "main", 2, &[("state", "started"), ("pid", "4134"), ("execution", "2")]),

@@ -15,7 +15,13 @@ fn build(
     program: Option<&str>,
 ) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
     let only = Only::try_parse_from(std::iter::once("run").chain(line.split_whitespace())).unwrap();
-    only.options.build(base, program, vec!["--year".into(), "2013".into()], Path::new("/home/me"), |_| None)
+    only.options.build(
+        base,
+        program,
+        vec!["--year".into(), "2013".into()],
+        Path::new("/home/me"),
+        |_| None,
+    )
 }
 
 #[test]
@@ -25,7 +31,10 @@ fn options_become_a_spec() {
     let (spec, secrets, from) = build(line, ApplicationSpec::default(), Some("x.sql")).unwrap();
     let program = spec.program.unwrap();
     assert_eq!((spec.engine.as_str(), from), ("datafusion", ".sql"));
-    assert_eq!((spec.target.as_str(), spec.application_id.as_str(), spec.contenders), ("local", "load", 2));
+    assert_eq!(
+        (spec.target.as_str(), spec.application_id.as_str(), spec.contenders),
+        ("local", "load", 2)
+    );
     assert_eq!((spec.settings["a"].as_str(), spec.settings["c"].as_str()), ("b", "d=e"));
     assert_eq!((spec.output.as_str(), spec.append_output), ("/home/me/out", true));
     assert_eq!(spec.environment["K"], "V");
@@ -83,7 +92,8 @@ fn an_address_of_a_session_cluster_is_a_target_of_its_own() {
         "-t remote --jobmanager host:8081",
     ] {
         let (spec, ..) = build(line, ApplicationSpec::default(), Some("x.jar")).unwrap();
-        let said = (spec.target.as_str(), &*spec.settings["rest.address"], &*spec.settings["rest.port"]);
+        let said =
+            (spec.target.as_str(), &*spec.settings["rest.address"], &*spec.settings["rest.port"]);
         assert_eq!(said, ("static", "host", "8081"), "{line}");
     }
     assert!(Only::try_parse_from(["run", "--jobmanager", "host"]).is_err());
@@ -91,7 +101,8 @@ fn an_address_of_a_session_cluster_is_a_target_of_its_own() {
 
 #[test]
 fn what_cannot_work_is_refused() {
-    let refused = |line: &str, program| build(line, ApplicationSpec::default(), program).unwrap_err();
+    let refused =
+        |line: &str, program| build(line, ApplicationSpec::default(), program).unwrap_err();
     assert!(refused("", None).message.starts_with("which program?"));
     assert_eq!(refused("-t local --jobmanager host:1", Some("x.jar")).reason, "OPTION_MEANINGLESS");
     assert_eq!(refused("--zookeeper-namespace n", Some("x.jar")).reason, "OPTION_MEANINGLESS");

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use chassis::MAX_MESSAGE_BYTES;
 use proto::engine::describe_service_server::{DescribeService, DescribeServiceServer};
 use proto::engine::{
-    Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
-    InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
-    RestartPolicy, Role, SweepRequest, SweepResponse, readiness,
+    Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest,
+    DescribeMainResponse, InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest,
+    PublishResponse, Readiness, Resources, RestartPolicy, Role, SweepRequest, SweepResponse,
+    readiness,
 };
 use proto::{Problem, Reason, api, target};
 use tonic::service::Routes;
@@ -124,14 +125,19 @@ impl DescribeService for Describe {
         refuse_meaningless(&program)?;
         if program.parallelism > 0 {
             let partitions = program.parallelism.to_string();
-            settings.session.entry("datafusion.execution.target_partitions".to_owned()).or_insert(partitions);
+            settings
+                .session
+                .entry("datafusion.execution.target_partitions".to_owned())
+                .or_insert(partitions);
         }
         let file = request.artifacts.first().ok_or_else(|| {
             Problem::new(Reason::RequestInvalid, "the program is missing from the artifacts")
                 .field("artifacts", "the first one is the program")
                 .into_status()
         })?;
-        let command = match Program::of(&file.name, Path::new(&file.path)).map_err(program_status)? {
+        let command = match Program::of(&file.name, Path::new(&file.path))
+            .map_err(program_status)?
+        {
             Program::Script if !program.arguments.is_empty() => {
                 return Err(meaningless("program.arguments", "a .sql script takes no arguments"));
             }
@@ -142,26 +148,43 @@ impl DescribeService for Describe {
                 format!("--outputs={}", request.output_directory),
                 file.path.clone(),
             ]),
-            Program::Native => std::iter::once(file.path.clone()).chain(program.arguments).collect(),
+            Program::Native => {
+                std::iter::once(file.path.clone()).chain(program.arguments).collect()
+            }
         };
         let environment = settings.environment(spec.append_output).into_iter().collect();
         Ok(Response::new(DescribeMainResponse { command, environment, ..Default::default() }))
     }
 
-    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+    async fn publish(
+        &self,
+        request: Request<PublishRequest>,
+    ) -> Result<Response<PublishResponse>, Status> {
         let request = request.into_inner();
-        let outputs =
-            request.manifest.unwrap_or_default().outputs.into_iter().map(wire::output_of).collect::<Vec<_>>();
+        let outputs = request
+            .manifest
+            .unwrap_or_default()
+            .outputs
+            .into_iter()
+            .map(wire::output_of)
+            .collect::<Vec<_>>();
         let mut own: std::collections::HashSet<String> = request.own_job_ids.into_iter().collect();
         own.insert(request.job_id);
         let done = blocking(move || publish::publish(&outputs, &own)).await?;
-        Ok(Response::new(PublishResponse { files_published: done.published, files_found: done.found }))
+        Ok(Response::new(PublishResponse {
+            files_published: done.published,
+            files_found: done.found,
+        }))
     }
 
-    async fn sweep(&self, request: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
+    async fn sweep(
+        &self,
+        request: Request<SweepRequest>,
+    ) -> Result<Response<SweepResponse>, Status> {
         let request = request.into_inner();
         let locations: Vec<PathBuf> = request.locations.into_iter().map(PathBuf::from).collect();
-        let owners: Vec<_> = request.owners.into_iter().map(|o| (o.job_id, o.up_to_incarnation)).collect();
+        let owners: Vec<_> =
+            request.owners.into_iter().map(|o| (o.job_id, o.up_to_incarnation)).collect();
         let directories_removed = blocking(move || publish::sweep(&locations, &owners)).await?;
         Ok(Response::new(SweepResponse { directories_removed }))
     }
@@ -206,10 +229,13 @@ fn refuse_meaningless(program: &api::Program) -> Result<(), Status> {
 }
 
 fn meaningless(field: &str, why: &str) -> Status {
-    Problem::new(Reason::OptionMeaningless, format!("{why}: it means nothing to the datafusion engine"))
-        .field(format!("spec.{field}"), why)
-        .help("leave it out, or run the program with --engine flink")
-        .into_status()
+    Problem::new(
+        Reason::OptionMeaningless,
+        format!("{why}: it means nothing to the datafusion engine"),
+    )
+    .field(format!("spec.{field}"), why)
+    .help("leave it out, or run the program with --engine flink")
+    .into_status()
 }
 
 fn program_status(error: ProgramError) -> Status {
@@ -244,8 +270,11 @@ mod tests {
     #[test]
     fn inputs_are_beside_a_local_script_and_in_the_working_directory_otherwise() {
         let directory = |uri: &str| {
-            let file =
-                LocalArtifact { path: "/app/x.sql".to_owned(), uri: uri.to_owned(), ..Default::default() };
+            let file = LocalArtifact {
+                path: "/app/x.sql".to_owned(),
+                uri: uri.to_owned(),
+                ..Default::default()
+            };
             input_directory(&file).display().to_string()
         };
         assert_eq!(directory("file:///home/u/a%20b/x.sql"), "/home/u/a b");

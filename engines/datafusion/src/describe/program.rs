@@ -74,10 +74,12 @@ impl Program {
         match suffix.as_deref() {
             Some("sql") => {
                 let bytes = std::fs::read(path).map_err(unreadable)?;
-                let text = String::from_utf8(bytes).map_err(|error| Box::new(not_text(name, &error)))?;
+                let text =
+                    String::from_utf8(bytes).map_err(|error| Box::new(not_text(name, &error)))?;
                 let script = Script::parse(name, &text).map_err(Box::new)?;
                 if script.statements.is_empty() {
-                    let nothing = SqlError::at(name, &text, 1, 1, 1, "the script holds no statement");
+                    let nothing =
+                        SqlError::at(name, &text, 1, 1, 1, "the script holds no statement");
                     return Err(Box::new(nothing).into());
                 }
                 return Ok(Self::Script);
@@ -87,7 +89,9 @@ impl Program {
             _ => {}
         }
         let mut head = Vec::new();
-        File::open(path).and_then(|file| file.take(256).read_to_end(&mut head)).map_err(unreadable)?;
+        File::open(path)
+            .and_then(|file| file.take(256).read_to_end(&mut head))
+            .map_err(unreadable)?;
         match executable(&head) {
             Ok(()) => Ok(Self::Native),
             Err(why) => Err(ProgramError::NotExecutable { name: name.to_owned(), why }),
@@ -101,7 +105,8 @@ fn not_text(name: &str, error: &FromUtf8Error) -> SqlError {
     let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
     let line = before.matches('\n').count() as u64 + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u64 + 1;
-    SqlError::at(name, &text, line, column, 1, "the script is not UTF-8 text").with_help("save it as UTF-8")
+    SqlError::at(name, &text, line, column, 1, "the script is not UTF-8 text")
+        .with_help("save it as UTF-8")
 }
 
 /// Accepts an ELF file for this machine, or a script with an interpreter.
@@ -148,7 +153,9 @@ mod tests {
     #[test]
     fn a_script_needs_its_interpreter() {
         assert_eq!(executable(b"#! /bin/sh -e\nexit 0\n"), Ok(()));
-        assert!(executable(b"#!/no/such/interpreter\n").unwrap_err().contains("/no/such/interpreter"));
+        assert!(
+            executable(b"#!/no/such/interpreter\n").unwrap_err().contains("/no/such/interpreter")
+        );
         assert!(executable(b"#!\n").is_err());
     }
 

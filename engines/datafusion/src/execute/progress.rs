@@ -39,8 +39,11 @@ impl ProgressGauge {
     /// The counters now.
     pub fn snapshot(&self) -> Progress {
         let gauge = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut progress =
-            Progress { rows_out: gauge.rows_out, bytes_out: gauge.bytes_out, ..Progress::default() };
+        let mut progress = Progress {
+            rows_out: gauge.rows_out,
+            bytes_out: gauge.bytes_out,
+            ..Progress::default()
+        };
         for (plan, writes) in &gauge.plans {
             if *writes {
                 // The sink's own count appears only when the sink is done, whereas what flows into
@@ -102,7 +105,9 @@ fn add_scans(plan: &dyn ExecutionPlan, progress: &mut Progress) {
         progress.rows_in += rows;
         progress.bytes_in += match metrics.sum_by_name("bytes_scanned") {
             Some(bytes) => bytes.as_usize() as u64,
-            None if rows > 0 => scan.file_groups.iter().flat_map(|g| g.iter()).map(file_bytes).sum(),
+            None if rows > 0 => {
+                scan.file_groups.iter().flat_map(|g| g.iter()).map(file_bytes).sum()
+            }
             None => 0,
         };
     }

@@ -25,9 +25,12 @@ pub(super) async fn run(
 
     let path = context.work_dir.join("result.arrow");
     let file = File::create(&path).map_err(JobError::io(&path))?;
-    let sink = Bounded { inner: BufWriter::new(file), written: 0, limit: context.result_limit_bytes };
+    let sink =
+        Bounded { inner: BufWriter::new(file), written: 0, limit: context.result_limit_bytes };
     let arrow = |e: datafusion::arrow::error::ArrowError| match &e {
-        datafusion::arrow::error::ArrowError::IoError(_, io) if io.kind() == io::ErrorKind::FileTooLarge => {
+        datafusion::arrow::error::ArrowError::IoError(_, io)
+            if io.kind() == io::ErrorKind::FileTooLarge =>
+        {
             JobError::ResultTooLarge { limit_bytes: context.result_limit_bytes }
         }
         datafusion::arrow::error::ArrowError::IoError(text, _) => {

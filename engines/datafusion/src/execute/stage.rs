@@ -30,7 +30,8 @@ pub(super) async fn run(
         return Err(JobError::Target { location, why: why.to_owned() });
     }
     if let (false, Some(own)) = (sink.append, &context.own_job_ids)
-        && let Some(taken) = foreign_part(&location, own).map_err(|e| target_error(&location, &e))?
+        && let Some(taken) =
+            foreign_part(&location, own).map_err(|e| target_error(&location, &e))?
     {
         return Err(taken.into());
     }
@@ -45,7 +46,8 @@ pub(super) async fn run(
 
     let single = sink.options.get("single_file_output").is_some_and(|v| v.trim() == "true");
     let schema = query.schema().clone();
-    write(session, query, sink, &directory, single && sink.partition_by.is_empty(), context).await?;
+    write(session, query, sink, &directory, single && sink.partition_by.is_empty(), context)
+        .await?;
     let mut found = files_in(&directory).map_err(JobError::io(&directory))?;
     if found.is_empty() && sink.partition_by.is_empty() {
         // Without rows DataFusion writes no file, in which a reader would find no columns; one
@@ -56,7 +58,11 @@ pub(super) async fn run(
     }
     let mut files = Vec::with_capacity(found.len());
     for (n, (staged, size_bytes)) in found.into_iter().enumerate() {
-        files.push(StagedFile { r#final: final_name(&staged, &context.job_id, n), staged, size_bytes });
+        files.push(StagedFile {
+            r#final: final_name(&staged, &context.job_id, n),
+            staged,
+            size_bytes,
+        });
     }
     context.progress.add_out(0, files.iter().map(|f| f.size_bytes).sum());
     let progress = context.progress.snapshot();

@@ -60,9 +60,13 @@ async fn a_new_target_is_durable_with_all_that_was_made_above_it() {
     let graph = world.graph("COPY (VALUES (1), (2)) TO 'a/b/x.csv'").await;
     run(&graph, &world.context()).await.unwrap();
     let out = world.out();
-    for holds in
-        [world.root.path().to_owned(), out.clone(), out.join("a"), out.join("a/b"), out.join("a/b/x.csv")]
-    {
+    for holds in [
+        world.root.path().to_owned(),
+        out.clone(),
+        out.join("a"),
+        out.join("a/b"),
+        out.join("a/b/x.csv"),
+    ] {
         assert!(chassis::disk::watched::syncs_of(&holds) > 0, "{}", holds.display());
     }
 }
@@ -118,8 +122,9 @@ async fn a_cancelled_job_ends_soon_and_leaves_nothing() {
 #[tokio::test]
 async fn a_failing_job_says_why_and_leaves_nothing() {
     let world = World::new();
-    let graph =
-        world.graph("COPY (SELECT 1 / column1 AS a FROM (VALUES (1), (0))) TO 'x' STORED AS CSV").await;
+    let graph = world
+        .graph("COPY (SELECT 1 / column1 AS a FROM (VALUES (1), (0))) TO 'x' STORED AS CSV")
+        .await;
     let error = run(&graph, &world.context()).await.unwrap_err();
     assert!(error.to_string().to_lowercase().contains("divide by zero"), "{error}");
     assert_eq!(error.reason(), proto::Reason::JobFailed);
@@ -150,7 +155,9 @@ async fn memory_is_bounded_by_spilling_or_by_an_error_that_says_so() {
 async fn a_result_has_a_limit() {
     let world = World::new();
     let graph = world.graph("SELECT unnest(generate_series(1, 100000)) AS n").await;
-    let error = run(&graph, &RunContext { result_limit_bytes: 10_000, ..world.context() }).await.unwrap_err();
+    let error = run(&graph, &RunContext { result_limit_bytes: 10_000, ..world.context() })
+        .await
+        .unwrap_err();
     assert!(matches!(error, JobError::ResultTooLarge { limit_bytes: 10_000 }), "{error}");
 }
 
@@ -161,7 +168,8 @@ async fn a_taken_target_is_refused_before_anything_is_computed() {
     std::fs::write(world.out().join("x").join(part_name(OTHER, 0, "csv")), "n\n1\n").unwrap();
     let graph = world.graph(&format!("COPY ({ENDLESS}) TO 'x' STORED AS CSV")).await;
     let own = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
-    let error = run(&graph, &RunContext { own_job_ids: own(&[JOB]), ..world.context() }).await.unwrap_err();
+    let error =
+        run(&graph, &RunContext { own_job_ids: own(&[JOB]), ..world.context() }).await.unwrap_err();
     assert_eq!(error.reason(), proto::Reason::OutputTargetTaken);
     assert!(error.to_string().contains(OTHER), "{error}");
 
@@ -187,7 +195,8 @@ fn deep_expressions_run_on_our_stacks() {
     let total = runtime().unwrap().block_on(async move {
         tokio::spawn(async move {
             let world = World::new();
-            let graph = world.graph(&format!("CREATE VIEW v AS SELECT {sum} AS n; SELECT n FROM v")).await;
+            let graph =
+                world.graph(&format!("CREATE VIEW v AS SELECT {sum} AS n; SELECT n FROM v")).await;
             run(&graph, &world.context()).await.unwrap().result.unwrap().rows
         })
         .await

@@ -27,7 +27,9 @@ fn refused<T>(error: GraphError) -> Result<T> {
 }
 
 fn unknown<T>(what: &str) -> Result<T> {
-    refused(GraphError::Unreadable { why: format!("it holds {what}, which this codec never writes") })
+    refused(GraphError::Unreadable {
+        why: format!("it holds {what}, which this codec never writes"),
+    })
 }
 
 impl LogicalExtensionCodec for Codec {
@@ -61,7 +63,11 @@ impl LogicalExtensionCodec for Codec {
         refused(storable::refusal(table, provider.as_ref()))
     }
 
-    fn try_decode_file_format(&self, _: &[u8], _: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
+    fn try_decode_file_format(
+        &self,
+        _: &[u8],
+        _: &TaskContext,
+    ) -> Result<Arc<dyn FileFormatFactory>> {
         unknown("a file format")
     }
 

@@ -8,7 +8,9 @@ use datafusion::config::{CsvOptions, JsonOptions, TableParquetOptions};
 use datafusion::datasource::file_format::csv::{CsvFormat, CsvFormatFactory};
 use datafusion::datasource::file_format::json::{JsonFormat, JsonFormatFactory};
 use datafusion::datasource::file_format::parquet::{ParquetFormat, ParquetFormatFactory};
-use datafusion::datasource::file_format::{FileFormatFactory, file_type_to_format, format_as_file_type};
+use datafusion::datasource::file_format::{
+    FileFormatFactory, file_type_to_format, format_as_file_type,
+};
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
@@ -147,7 +149,8 @@ impl Sink {
         };
         let mut sink = Self::new(local_path(url.as_str())?, format);
         sink.format_options = Some(bytes);
-        sink.partition_by = options.table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
+        sink.partition_by =
+            options.table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
         sink.append = true;
         // `WITH ORDER` is a promise about every file of the table, also about the ones that are
         // written here.
@@ -170,17 +173,26 @@ impl Sink {
     ) -> Result<LogicalPlan, GraphError> {
         let mut options: HashMap<String, String> = self.options.clone().into_iter().collect();
         options.insert("single_file_output".to_owned(), single_file.to_string());
-        let copy =
-            LogicalPlanBuilder::copy_to(query, url, self.file_type()?, options, self.partition_by.clone())?;
+        let copy = LogicalPlanBuilder::copy_to(
+            query,
+            url,
+            self.file_type()?,
+            options,
+            self.partition_by.clone(),
+        )?;
         Ok(copy.build()?)
     }
 
     fn file_type(&self) -> Result<Arc<dyn FileType>, GraphError> {
         let factory: Arc<dyn FileFormatFactory> = match (self.format, &self.format_options) {
             (Format::Csv, None) => Arc::new(CsvFormatFactory::new()),
-            (Format::Csv, Some(bytes)) => Arc::new(CsvFormatFactory::new_with_options(decode_csv(bytes)?)),
+            (Format::Csv, Some(bytes)) => {
+                Arc::new(CsvFormatFactory::new_with_options(decode_csv(bytes)?))
+            }
             (Format::Json, None) => Arc::new(JsonFormatFactory::new()),
-            (Format::Json, Some(bytes)) => Arc::new(JsonFormatFactory::new_with_options(decode_json(bytes)?)),
+            (Format::Json, Some(bytes)) => {
+                Arc::new(JsonFormatFactory::new_with_options(decode_json(bytes)?))
+            }
             (Format::Parquet, None) => Arc::new(ParquetFormatFactory::new()),
             (Format::Parquet, Some(bytes)) => {
                 Arc::new(ParquetFormatFactory::new_with_options(decode_parquet(bytes)?))
@@ -208,14 +220,17 @@ fn local_path(url: &str) -> Result<String, GraphError> {
     if !path.starts_with('/') {
         return Err(GraphError::NotStorable {
             what: format!("the relative target '{path}'"),
-            remedy: "give an absolute path: main() and the worker have different working directories"
-                .to_owned(),
+            remedy:
+                "give an absolute path: main() and the worker have different working directories"
+                    .to_owned(),
         });
     }
     Ok(path)
 }
 
-fn encode_factory(factory: &dyn FileFormatFactory) -> Result<(Format, Option<Vec<u8>>), GraphError> {
+fn encode_factory(
+    factory: &dyn FileFormatFactory,
+) -> Result<(Format, Option<Vec<u8>>), GraphError> {
     if let Some(csv) = factory.downcast_ref::<CsvFormatFactory>() {
         Ok((Format::Csv, csv.options.as_ref().map(encode_csv).transpose()?))
     } else if let Some(json) = factory.downcast_ref::<JsonFormatFactory>() {

@@ -20,7 +20,8 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<(), GraphError> {
                 if let Some(source) = scan.source.downcast_ref::<DefaultTableSource>() {
                     let provider = source.table_provider.as_ref();
                     if let Some(view) = provider.downcast_ref::<ViewTable>() {
-                        check(view.logical_plan()).map_err(|e| DataFusionError::External(Box::new(e)))?;
+                        check(view.logical_plan())
+                            .map_err(|e| DataFusionError::External(Box::new(e)))?;
                     } else if !is_storable(provider) {
                         let error = refusal(&scan.table_name, provider);
                         return Err(DataFusionError::External(Box::new(error)));

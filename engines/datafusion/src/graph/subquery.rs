@@ -17,7 +17,10 @@ use datafusion::optimizer::{Optimizer, OptimizerContext};
 use crate::error::GraphError;
 
 /// `plan`, without `IN (SELECT …)`, `EXISTS`, `ANY`, `ALL` and correlated subqueries.
-pub(super) fn as_joins(state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan, GraphError> {
+pub(super) fn as_joins(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<LogicalPlan, GraphError> {
     if unstorable(plan)?.is_none() {
         return Ok(plan.clone());
     }
@@ -30,8 +33,8 @@ pub(super) fn as_joins(state: &SessionState, plan: &LogicalPlan) -> Result<Logic
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
     ]);
-    let context =
-        OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options))
+        .without_query_execution_start_time();
     let plan = rules.optimize(plan, &context, |_, _| {})?;
     match unstorable(&plan)? {
         None => Ok(plan),

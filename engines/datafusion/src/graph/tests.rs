@@ -8,7 +8,10 @@ use crate::session::ScriptSession;
 fn sample() -> JobGraph {
     JobGraph {
         engine_major: 55,
-        settings: BTreeMap::from([("datafusion.execution.batch_size".to_owned(), "100".to_owned())]),
+        settings: BTreeMap::from([(
+            "datafusion.execution.batch_size".to_owned(),
+            "100".to_owned(),
+        )]),
         setup: vec!["CREATE VIEW v AS SELECT 1".to_owned()],
         sql: Some("COPY v TO 'x.csv'".to_owned()),
         kind: JobKind::Sink(
@@ -45,7 +48,9 @@ fn foreign_bytes_are_refused_with_a_reason() {
         change(&mut graph);
         JobGraph::decode(&graph.encode()).unwrap_err().to_string()
     };
-    assert!(tampered(|g| g.engine_major = 54).contains("planned by DataFusion 54, this engine is 55"));
+    assert!(
+        tampered(|g| g.engine_major = 54).contains("planned by DataFusion 54, this engine is 55")
+    );
     for bytes in [b"".as_slice(), b"PAR1", b"MSGRAPH2....", b"MSGRAPH1\xff\xff"] {
         let error = JobGraph::decode(bytes).unwrap_err();
         assert_eq!(error.reason(), proto::Reason::GraphUnreadable, "{error}");
@@ -128,12 +133,15 @@ async fn staging_must_stay_invisible() {
 
 #[tokio::test]
 async fn planning_errors_name_the_word_and_what_there_is() {
-    let error = plan("CREATE VIEW carriers AS SELECT 1 AS delay;\nSELECT * FROM carirers").await.unwrap_err();
+    let error = plan("CREATE VIEW carriers AS SELECT 1 AS delay;\nSELECT * FROM carirers")
+        .await
+        .unwrap_err();
     assert_eq!((error.line, error.column, error.width), (2, 15, 8), "{error}");
     assert!(error.help.as_deref().unwrap().contains("did you mean 'carriers'"), "{error}");
 
-    let error =
-        plan("CREATE VIEW v AS SELECT 1 AS dep_delay;\n\nSELECT max(\n  dep_dely) FROM v").await.unwrap_err();
+    let error = plan("CREATE VIEW v AS SELECT 1 AS dep_delay;\n\nSELECT max(\n  dep_dely) FROM v")
+        .await
+        .unwrap_err();
     assert_eq!((error.line, error.column), (4, 3), "{error}");
     assert!(error.help.as_deref().unwrap().contains("dep_delay"), "{error}");
 
@@ -146,6 +154,7 @@ async fn planning_errors_name_the_word_and_what_there_is() {
 
 #[tokio::test]
 async fn a_table_over_files_that_are_not_there_says_where_it_looked() {
-    let error = plan("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'missing.csv'").await.unwrap_err();
+    let error =
+        plan("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'missing.csv'").await.unwrap_err();
     assert!(error.to_string().contains("/nowhere/missing.csv"), "{error}");
 }

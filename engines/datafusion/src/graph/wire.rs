@@ -78,11 +78,14 @@ pub(super) fn encode(graph: &JobGraph) -> Vec<u8> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<JobGraph, GraphError> {
     let unreadable = |why: String| GraphError::Unreadable { why };
-    let body = bytes.strip_prefix(MAGIC.as_slice()).ok_or_else(|| match bytes.strip_prefix(b"MSGRAPH") {
-        Some([version, ..]) => {
-            unreadable(format!("envelope version '{}', this engine reads version 1", char::from(*version)))
+    let body = bytes.strip_prefix(MAGIC.as_slice()).ok_or_else(|| {
+        match bytes.strip_prefix(b"MSGRAPH") {
+            Some([version, ..]) => unreadable(format!(
+                "envelope version '{}', this engine reads version 1",
+                char::from(*version)
+            )),
+            _ => unreadable("it does not begin with MSGRAPH1".to_owned()),
         }
-        _ => unreadable("it does not begin with MSGRAPH1".to_owned()),
     })?;
     let envelope = Envelope::decode(body).map_err(|e| unreadable(e.to_string()))?;
     if envelope.engine != ENGINE {

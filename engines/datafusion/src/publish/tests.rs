@@ -31,9 +31,9 @@ impl Target {
                 let entry = entry.unwrap();
                 match entry.file_type().unwrap().is_dir() {
                     true => open.push(entry.path()),
-                    false => {
-                        files.push(entry.path().strip_prefix(self.path()).unwrap().display().to_string())
-                    }
+                    false => files.push(
+                        entry.path().strip_prefix(self.path()).unwrap().display().to_string(),
+                    ),
                 }
             }
         }
@@ -84,7 +84,8 @@ fn publishing_again_after_any_cut_ends_the_same() {
         let names = [("x_0.csv", "part-a-0.csv"), ("x_1.csv", "part-a-1.csv")];
         let output = target.staged(&names);
         for (staged, to) in &names[..cut] {
-            fs::rename(target.path().join(&output.staging).join(staged), target.path().join(to)).unwrap();
+            fs::rename(target.path().join(&output.staging).join(staged), target.path().join(to))
+                .unwrap();
         }
         let done = publish(std::slice::from_ref(&output), &own()).unwrap();
         assert_eq!(done, Published { published: 2 - cut as u32, found: cut as u32 });
@@ -97,7 +98,8 @@ fn publishing_again_after_any_cut_ends_the_same() {
 #[test]
 fn an_output_is_marked_only_when_all_of_it_is_there() {
     let target = Target::new();
-    let names: Vec<_> = (0..200).map(|n| (format!("x_{n}.csv"), format!("part-{JOB}-{n}.csv"))).collect();
+    let names: Vec<_> =
+        (0..200).map(|n| (format!("x_{n}.csv"), format!("part-{JOB}-{n}.csv"))).collect();
     let names: Vec<_> = names.iter().map(|(staged, to)| (staged.as_str(), to.as_str())).collect();
     let output = target.staged(&names);
     let last = target.path().join(&output.staging).join("x_199.csv");
@@ -109,7 +111,11 @@ fn an_output_is_marked_only_when_all_of_it_is_there() {
     fs::rename(target.directory.path().join("away"), &last).unwrap();
     publish(&[output], &own()).unwrap();
     assert_eq!(target.files().len(), 201);
-    assert_eq!(fs::metadata(target.path().join(MARKER)).unwrap().len(), 0, "tables read no rows from it");
+    assert_eq!(
+        fs::metadata(target.path().join(MARKER)).unwrap().len(),
+        0,
+        "tables read no rows from it"
+    );
 }
 
 #[test]
@@ -119,8 +125,15 @@ fn each_job_that_adds_to_a_target_marks_its_own_parts_and_leaves_what_is_there()
     output.append = true;
     target.write(MARKER);
     publish(&[output], &own()).unwrap();
-    assert_eq!(target.files(), [MARKER.to_owned(), format!("{MARKER}-{JOB}"), "part-a-0.csv".to_owned()]);
-    assert_eq!(fs::read_to_string(target.path().join(MARKER)).unwrap(), MARKER, "it was not the job's own");
+    assert_eq!(
+        target.files(),
+        [MARKER.to_owned(), format!("{MARKER}-{JOB}"), "part-a-0.csv".to_owned()]
+    );
+    assert_eq!(
+        fs::read_to_string(target.path().join(MARKER)).unwrap(),
+        MARKER,
+        "it was not the job's own"
+    );
 }
 
 #[test]
@@ -161,7 +174,11 @@ fn a_manifest_that_leaves_its_target_is_refused() {
     let target = Target::new();
     for (staged, to) in [("../../x", "part-a-0.csv"), ("x", "../part"), ("x", "/etc/x")] {
         let mut output = target.staged(&[]);
-        output.files.push(StagedFile { staged: staged.to_owned(), r#final: to.to_owned(), size_bytes: 1 });
+        output.files.push(StagedFile {
+            staged: staged.to_owned(),
+            r#final: to.to_owned(),
+            size_bytes: 1,
+        });
         assert!(matches!(publish(&[output], &own()).unwrap_err(), PublishError::Escapes { .. }));
     }
 }

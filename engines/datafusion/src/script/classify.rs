@@ -1,7 +1,9 @@
 //! Decides which statement is set-up, which is a job, and which is refused by name.
 
 use datafusion::sql::parser::{CreateExternalTable, Statement};
-use datafusion::sql::sqlparser::ast::{CopySource, CreateTable, Insert, ObjectType, Set, Statement as Sql};
+use datafusion::sql::sqlparser::ast::{
+    CopySource, CreateTable, Insert, ObjectType, Set, Statement as Sql,
+};
 
 use super::StatementKind;
 
@@ -40,9 +42,10 @@ fn standard(sql: &Sql) -> Result<StatementKind, Refusal> {
             "COPY the query TO a file, then CREATE EXTERNAL TABLE over it",
         ),
         Sql::CreateView(_) | Sql::CreateSchema { .. } => Ok(StatementKind::Setup),
-        Sql::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema, .. } => {
-            Ok(StatementKind::Setup)
-        }
+        Sql::Drop {
+            object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema,
+            ..
+        } => Ok(StatementKind::Setup),
         Sql::Set(set) => set_variable(set),
         Sql::CreateTable(table) => create_table(table),
         Sql::CreateFunction(_) | Sql::DropFunction(_) | Sql::CreateMacro { .. } => refuse(
@@ -72,12 +75,13 @@ fn standard(sql: &Sql) -> Result<StatementKind, Refusal> {
             "files are only ever added: UPDATE, DELETE, MERGE and TRUNCATE are not supported",
             "COPY (SELECT … the rows as they should be …) TO a new target",
         ),
-        Sql::StartTransaction { .. } | Sql::Commit { .. } | Sql::Rollback { .. } | Sql::Savepoint { .. } => {
-            refuse(
-                "there are no transactions across jobs",
-                "each job commits by itself; what belongs together goes into one statement",
-            )
-        }
+        Sql::StartTransaction { .. }
+        | Sql::Commit { .. }
+        | Sql::Rollback { .. }
+        | Sql::Savepoint { .. } => refuse(
+            "there are no transactions across jobs",
+            "each job commits by itself; what belongs together goes into one statement",
+        ),
         Sql::Copy { source: CopySource::Query(_), .. } | Sql::Copy { .. } => refuse(
             "this form of COPY is not supported",
             "COPY (SELECT …) TO 'target' STORED AS PARQUET | CSV | JSON",
@@ -149,7 +153,8 @@ fn set_variable(set: &Set) -> Result<StatementKind, Refusal> {
 
 fn setting(name: &str, value: &str) -> Result<StatementKind, Refusal> {
     let name = name.to_ascii_lowercase();
-    if name == "datafusion.execution.listing_table_ignore_subdirectory" && !value.eq_ignore_ascii_case("true")
+    if name == "datafusion.execution.listing_table_ignore_subdirectory"
+        && !value.eq_ignore_ascii_case("true")
     {
         return refuse(
             "tables must ignore sub-directories: unfinished output is staged in one",

@@ -83,7 +83,15 @@ impl SqlError {
         let chars = source_line.chars().count();
         let column = column.clamp(1, chars as u64 + 1);
         let width = width.clamp(1, (chars + 1).saturating_sub(column as usize - 1).max(1));
-        Self { file: file.to_owned(), line, column, width, source_line, message: message.into(), help: None }
+        Self {
+            file: file.to_owned(),
+            line,
+            column,
+            width,
+            source_line,
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -92,11 +100,17 @@ impl SqlError {
     }
 
     /// The error for wrong syntax; sqlparser writes the place at the end of its text.
-    pub(crate) fn from_parser(file: &str, text: &str, start: (u64, u64), error: &DataFusionError) -> Self {
+    pub(crate) fn from_parser(
+        file: &str,
+        text: &str,
+        start: (u64, u64),
+        error: &DataFusionError,
+    ) -> Self {
         if matches!(error.find_root(), DataFusionError::SQL(e, _) if matches!(**e, ParserError::RecursionLimitExceeded))
         {
             let message = format!("this statement is nested deeper than {RECURSION_LIMIT} levels");
-            return Self::at(file, text, start.0, start.1, 1, message).with_help("split it with CREATE VIEW");
+            return Self::at(file, text, start.0, start.1, 1, message)
+                .with_help("split it with CREATE VIEW");
         }
         let full = plain(error);
         let full = full.strip_prefix("sql parser error: ").unwrap_or(&full);
@@ -158,7 +172,9 @@ fn help_for(message: &str, error: &DataFusionError, known: &Known) -> Option<Str
         }
         return Some(suggest("known tables", bare, &known.tables));
     }
-    if lower.contains("invalid function") || lower.contains("function") && lower.contains("not found") {
+    if lower.contains("invalid function")
+        || lower.contains("function") && lower.contains("not found")
+    {
         let near = nearest(quoted, &known.functions)?;
         return Some(format!("did you mean '{near}'?"));
     }
@@ -202,7 +218,8 @@ fn distance(a: &str, b: &str) -> usize {
     for i in 1..=a.len() {
         for j in 1..=b.len() {
             let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + change);
+            let mut best =
+                (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + change);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }

@@ -85,7 +85,11 @@ impl Script {
     /// A relative location is an *output* if a COPY writes it or an INSERT of this script goes into
     /// its table, and otherwise an input. Hence a script reads back what an earlier statement wrote
     /// without saying where that is.
-    pub(crate) fn resolved(&self, statement: &ScriptStatement, paths: &Paths) -> Result<Statement, SqlError> {
+    pub(crate) fn resolved(
+        &self,
+        statement: &ScriptStatement,
+        paths: &Paths,
+    ) -> Result<Statement, SqlError> {
         let mut ast = statement.ast.clone();
         let fail = |message: String| self.error_at(statement, message);
         match &mut ast {
@@ -94,9 +98,11 @@ impl Script {
                 let inserted = self.insert_targets().contains(&key(&table.name));
                 for location in &mut table.locations {
                     let written = inserted || self.is_copied_to(location);
-                    let absolute = if written { paths.output(location) } else { paths.input(location) };
+                    let absolute =
+                        if written { paths.output(location) } else { paths.input(location) };
                     *location = absolute.map_err(fail)?;
-                    if (inserted || written) && !location.ends_with('/') && !location.contains('*') {
+                    if (inserted || written) && !location.ends_with('/') && !location.contains('*')
+                    {
                         // What a job writes is a directory of parts, even if it is called
                         // `x.parquet`.
                         location.push('/');
@@ -119,9 +125,12 @@ impl Script {
         if self.insert_targets().contains(&key(&table.name)) {
             return Ok(Vec::new());
         }
-        let read = |location: &&String| !self.is_copied_to(location) && !location.contains(['*', '?', '[']);
+        let read = |location: &&String| {
+            !self.is_copied_to(location) && !location.contains(['*', '?', '['])
+        };
         let absolute = |location: &String| {
-            let absolute = paths.input(location).map_err(|message| self.error_at(statement, message))?;
+            let absolute =
+                paths.input(location).map_err(|message| self.error_at(statement, message))?;
             Ok((location.clone(), absolute))
         };
         table.locations.iter().filter(read).map(absolute).collect()

@@ -111,7 +111,10 @@ fn a_syntax_error_shows_line_and_caret() {
     let error = refusal("SELECT 1;\nSELECT a\n  FORM table1;");
     assert_eq!((error.line, error.column), (3, 8));
     let shown = error.to_string();
-    assert!(shown.ends_with("--> t.sql:3:8\n  |\n3 |   FORM table1;\n  |        ^^^^^^"), "{shown}");
+    assert!(
+        shown.ends_with("--> t.sql:3:8\n  |\n3 |   FORM table1;\n  |        ^^^^^^"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -134,7 +137,11 @@ fn two_statements_without_a_semicolon_are_an_error_at_the_second() {
 
 #[test]
 fn job_names_are_unique_and_well_formed() {
-    assert!(refusal("-- job: a\nSELECT 1;\n-- job: a\nSELECT 2").message.contains("already used by line 2"));
+    assert!(
+        refusal("-- job: a\nSELECT 1;\n-- job: a\nSELECT 2")
+            .message
+            .contains("already used by line 2")
+    );
     // A job without a name of its own has one in the record.
     let error = refusal("SELECT 1;\n-- job: job-0\nSELECT 2");
     assert_eq!(error.line, 3);
@@ -175,9 +182,11 @@ fn one_target_belongs_to_one_copy_wherever_outputs_and_links_lead() {
     std::fs::create_dir(outputs.join("x")).unwrap();
     std::os::unix::fs::symlink("x", outputs.join("link")).unwrap();
     let absolute = outputs.join("./y/../z").display().to_string();
-    for (one, other, same) in [("x/new", "link/new", true), ("z", absolute.as_str(), true), ("x", "z", false)]
+    for (one, other, same) in
+        [("x/new", "link/new", true), ("z", absolute.as_str(), true), ("x", "z", false)]
     {
-        let script = parse(&format!("COPY (SELECT 1) TO '{one}';\nCOPY (SELECT 2) TO '{other}'")).unwrap();
+        let script =
+            parse(&format!("COPY (SELECT 1) TO '{one}';\nCOPY (SELECT 2) TO '{other}'")).unwrap();
         assert_eq!(script.targets_are_distinct(outputs).is_err(), same, "{one} and {other}");
     }
 }

@@ -100,7 +100,8 @@ async fn until_recorded(workshop: &Workshop, job: Submission, run: Run) -> Resul
         Ok(output) => {
             let mut end = wire::succeeded(output, elapsed);
             if let Some(result) = &output.result {
-                let (digest, size) = patiently(workshop, || workshop.record.put_result(&result.path)).await?;
+                let (digest, size) =
+                    patiently(workshop, || workshop.record.put_result(&result.path)).await?;
                 end.result_digest = digest.to_string();
                 end.result_size_bytes = size;
             }
@@ -143,7 +144,8 @@ async fn record(
     output: Option<JobOutput>,
 ) -> Result<(), CallError> {
     let outcome = end.outcome();
-    let Standing { recorded, stands } = patiently(workshop, || workshop.record.end(id, end.clone())).await?;
+    let Standing { recorded, stands } =
+        patiently(workshop, || workshop.record.end(id, end.clone())).await?;
     tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");
     let ours = recorded || stands.manifest == end.manifest;
     if let (false, Some(output)) = (ours, output) {

@@ -111,7 +111,11 @@ impl Cluster for Jobs {
         self.0.orders.changed();
         let (inner, id) = (self.0.clone(), job.id);
         let tell = move |state| inner.set(id, state);
-        job::spawn(self.0.workshop.clone(), job, Run { graph, progress, cancel, tell: Box::new(tell) });
+        job::spawn(
+            self.0.workshop.clone(),
+            job,
+            Run { graph, progress, cancel, tell: Box::new(tell) },
+        );
         Ok(false)
     }
 
@@ -121,7 +125,10 @@ impl Cluster for Jobs {
     }
 
     async fn savepoint(&self, _trigger: Trigger) -> Result<Savepoint, Refusal> {
-        Err(Refusal::Never { reason: Reason::SavepointUnsupported, message: NO_SAVEPOINTS.to_owned() })
+        Err(Refusal::Never {
+            reason: Reason::SavepointUnsupported,
+            message: NO_SAVEPOINTS.to_owned(),
+        })
     }
 
     fn statuses(&self) -> Vec<JobStatus> {

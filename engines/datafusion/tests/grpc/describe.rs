@@ -62,7 +62,10 @@ impl World {
             state_directory: String::new(),
             output_directory: "/out/orders@1".to_owned(),
             incarnation: Incarnation(0),
-            application: ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) },
+            application: ApplicationRef {
+                id: "orders".parse().unwrap(),
+                generation: Generation(1),
+            },
             spec: api::ApplicationSpec {
                 program: Some(api::Program { uri: path, ..Default::default() }),
                 ..Default::default()
@@ -80,15 +83,21 @@ fn problem(error: &CallError) -> Problem {
 async fn a_cluster_is_one_worker_with_its_settings() {
     let world = World::new().await;
     let mut subject = world.subject("a.sql", "SELECT 1");
-    subject.spec.settings = HashMap::from([("datafusion.memory-limit".to_owned(), "64MiB".to_owned())]);
+    subject.spec.settings =
+        HashMap::from([("datafusion.memory-limit".to_owned(), "64MiB".to_owned())]);
     let plan = world.describe.cluster(&subject).await.unwrap();
     assert_eq!((plan.engine.as_str(), plan.commit()), ("datafusion", Commit::Gated));
     let [worker] = plan.roles.as_slice() else { panic!("one role") };
     assert_eq!((worker.name.as_str(), worker.replicas, worker.serves_jobs), ("worker", 1, true));
     assert_eq!(worker.restart(), RestartPolicy::Never);
-    assert!(worker.command.contains(&format!("--memory-limit-bytes={}", 64 << 20)), "{:?}", worker.command);
+    assert!(
+        worker.command.contains(&format!("--memory-limit-bytes={}", 64 << 20)),
+        "{:?}",
+        worker.command
+    );
 
-    subject.spec.settings = HashMap::from([("datafusion.memory-limt".to_owned(), "64MiB".to_owned())]);
+    subject.spec.settings =
+        HashMap::from([("datafusion.memory-limt".to_owned(), "64MiB".to_owned())]);
     let error = world.describe.cluster(&subject).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::SettingUnknown));
     assert_eq!(problem(&error).fields[0].path, "spec.settings[datafusion.memory-limt]");
@@ -125,8 +134,14 @@ async fn what_cannot_run_is_refused_before_anything_starts() {
     assert_eq!(problem(&error).metadata["line"], "2");
     assert!(error.message().contains("2 | SELEC 2"), "{error}");
 
-    assert_eq!(refused(&world.subject("a.jar", "PK")).await.reason(), Some(Reason::ProgramUnsupported));
-    assert_eq!(refused(&world.subject("a.txt", "x")).await.reason(), Some(Reason::ProgramNotExecutable));
+    assert_eq!(
+        refused(&world.subject("a.jar", "PK")).await.reason(),
+        Some(Reason::ProgramUnsupported)
+    );
+    assert_eq!(
+        refused(&world.subject("a.txt", "x")).await.reason(),
+        Some(Reason::ProgramNotExecutable)
+    );
 
     let mut subject = world.subject("a.sql", "SELECT 1");
     subject.spec.program.as_mut().unwrap().entry_class = "Main".to_owned();
@@ -143,8 +158,11 @@ async fn publish_and_sweep_may_be_repeated() {
     let staging = format!(".mainspring-staging/{job}-1");
     std::fs::create_dir_all(location.join(&staging)).unwrap();
     std::fs::write(location.join(&staging).join("x.csv"), "1").unwrap();
-    let file =
-        job::StagedFile { staged: "x.csv".to_owned(), r#final: format!("part-{job}-0.csv"), size_bytes: 1 };
+    let file = job::StagedFile {
+        staged: "x.csv".to_owned(),
+        r#final: format!("part-{job}-0.csv"),
+        size_bytes: 1,
+    };
     let output = job::Output {
         location: location.display().to_string(),
         staging,
@@ -176,7 +194,8 @@ async fn publish_and_sweep_may_be_repeated() {
 #[tokio::test]
 async fn every_method_opens_for_the_runner_and_for_nobody_else() {
     let world = World::new().await;
-    let (channel, service) = (channel(&world.endpoint, None), "mainspring.engine.v1.DescribeService");
+    let (channel, service) =
+        (channel(&world.endpoint, None), "mainspring.engine.v1.DescribeService");
     let mint = |who: &Principal| match who.kind() {
         Kind::Describe => token(World::runner()),
         _ => token(who.clone()),
@@ -189,7 +208,8 @@ async fn every_method_opens_for_the_runner_and_for_nobody_else() {
 async fn only_the_holder_of_the_token_is_answered() {
     let world = World::new().await;
     let application = || "orders".to_owned();
-    let earlier = token(Principal::Describe { application: application(), generation: 1, epoch: 2 });
+    let earlier =
+        token(Principal::Describe { application: application(), generation: 1, epoch: 2 });
     let main = token(Principal::Attempt { application: application(), generation: 1, epoch: 3 });
     for (token, reason) in [
         (None, Reason::CredentialMissing),

@@ -68,8 +68,16 @@ impl MemoryRecord {
 #[async_trait]
 impl Record for MemoryRecord {
     async fn graph(&self, digest: Digest) -> Result<Bytes, CallError> {
-        let missing = || Problem::new(Reason::PayloadMissing, "no such payload").into_status().into();
-        self.inner.lock().unwrap().payloads.get(&digest).cloned().map(Bytes::from).ok_or_else(missing)
+        let missing =
+            || Problem::new(Reason::PayloadMissing, "no such payload").into_status().into();
+        self.inner
+            .lock()
+            .unwrap()
+            .payloads
+            .get(&digest)
+            .cloned()
+            .map(Bytes::from)
+            .ok_or_else(missing)
     }
 
     async fn put_result(&self, path: &Path) -> Result<(Digest, u64), CallError> {

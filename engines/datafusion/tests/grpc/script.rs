@@ -17,11 +17,12 @@ use mainspring_datafusion::{publish, wire};
 use proto::job::JobEnd;
 use proto::runner::execution_service_server::{ExecutionService, ExecutionServiceServer};
 use proto::runner::{
-    Accepted, AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse, ExecuteRequest,
-    ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest, GetClusterResponse,
-    GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse, PutPayloadRequest,
-    PutPayloadResponse, ReadResultRequest, ReadResultResponse, RequestSavepointRequest,
-    RequestSavepointResponse, WatchJobRequest, WatchJobResponse, execute_request, execute_response,
+    Accepted, AssignJobRequest, AssignJobResponse, CancelJobRequest, CancelJobResponse,
+    ExecuteRequest, ExecuteResponse, GetAttemptRequest, GetAttemptResponse, GetClusterRequest,
+    GetClusterResponse, GetSavepointRequest, GetSavepointResponse, JournalRequest, JournalResponse,
+    PutPayloadRequest, PutPayloadResponse, ReadResultRequest, ReadResultResponse,
+    RequestSavepointRequest, RequestSavepointResponse, WatchJobRequest, WatchJobResponse,
+    execute_request, execute_response,
 };
 use proto::{ApplicationRef, Generation, JobId, Problem, Reason};
 use tonic::{Request, Response, Status, Streaming};
@@ -68,7 +69,8 @@ impl ExecutionService for Runner {
             jobs.push(name.clone());
             (name, ordinal)
         };
-        let application = ApplicationRef { id: "script".parse().unwrap(), generation: Generation(1) };
+        let application =
+            ApplicationRef { id: "script".parse().unwrap(), generation: Generation(1) };
         let id = JobId::derive(&application, "", &name, 0).to_string();
         let graph = JobGraph::decode(&graph).unwrap();
         assert_eq!(header.staging_locations, graph.staging_locations());
@@ -79,7 +81,10 @@ impl ExecutionService for Runner {
                 publish::publish(&output.outputs, &[id.clone()].into()).unwrap();
                 let mut end = wire::succeeded(&output, std::time::Duration::ZERO);
                 if let Some(result) = &output.result {
-                    self.results.lock().unwrap().insert(id.clone(), std::fs::read(&result.path).unwrap());
+                    self.results
+                        .lock()
+                        .unwrap()
+                        .insert(id.clone(), std::fs::read(&result.path).unwrap());
                     end.result_digest = "there".to_owned();
                 }
                 end
@@ -87,8 +92,10 @@ impl ExecutionService for Runner {
             Err(error) => wire::failed(&error, Default::default(), std::time::Duration::ZERO),
         };
         let accepted = Accepted { job_id: id, name, ..Default::default() };
-        let items =
-            [execute_response::Item::Accepted(accepted), execute_response::Item::Ended(JobEnd { ..end })];
+        let items = [
+            execute_response::Item::Accepted(accepted),
+            execute_response::Item::Ended(JobEnd { ..end }),
+        ];
         let answers = items.map(|item| Ok(ExecuteResponse { item: Some(item) }));
         Ok(Response::new(stream::iter(answers).boxed()))
     }
@@ -105,7 +112,10 @@ impl ExecutionService for Runner {
         Ok(Response::new(stream::iter(chunks).boxed()))
     }
 
-    async fn assign_job(&self, _: Request<AssignJobRequest>) -> Result<Response<AssignJobResponse>, Status> {
+    async fn assign_job(
+        &self,
+        _: Request<AssignJobRequest>,
+    ) -> Result<Response<AssignJobResponse>, Status> {
         none()
     }
 
@@ -130,7 +140,10 @@ impl ExecutionService for Runner {
         none()
     }
 
-    async fn cancel_job(&self, _: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>, Status> {
+    async fn cancel_job(
+        &self,
+        _: Request<CancelJobRequest>,
+    ) -> Result<Response<CancelJobResponse>, Status> {
         none()
     }
 
@@ -141,11 +154,17 @@ impl ExecutionService for Runner {
         none()
     }
 
-    async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        _: Request<WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         none()
     }
 
-    async fn journal(&self, _: Request<JournalRequest>) -> Result<Response<JournalResponse>, Status> {
+    async fn journal(
+        &self,
+        _: Request<JournalRequest>,
+    ) -> Result<Response<JournalResponse>, Status> {
         none()
     }
 
@@ -178,7 +197,8 @@ async fn run(script: &Path, environment: &[(&str, &str)]) -> Ran {
     let token = token(Principal::Attempt { application: "script".into(), generation: 1, epoch: 1 });
     token.write_file(&root.path().join("token")).unwrap();
     let jobs = Arc::new(Mutex::new(Vec::new()));
-    let runner = Runner { work: root.path().join("work"), jobs: jobs.clone(), ..Default::default() };
+    let runner =
+        Runner { work: root.path().join("work"), jobs: jobs.clone(), ..Default::default() };
     std::fs::create_dir_all(&runner.work).unwrap();
     let serving = chassis::server::serve(Serve {
         name: "runner",
@@ -207,7 +227,13 @@ async fn run(script: &Path, environment: &[(&str, &str)]) -> Ran {
     serving.await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let jobs = jobs.lock().unwrap().clone();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr), jobs, root }
+    Ran {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+        jobs,
+        root,
+    }
 }
 
 async fn run_text(text: &str, environment: &[(&str, &str)]) -> Ran {
@@ -229,8 +255,10 @@ async fn the_example_prints_its_table_and_writes_its_file() {
         ["carrier", "flights", "mean", "p90", "cancelled"]
     );
     assert_eq!(*lines.last().unwrap(), "(16 rows)");
-    let mut files: Vec<_> =
-        std::fs::read_dir(ran.out().join("carriers")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(ran.out().join("carriers"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     files.sort();
     assert!(files.len() == 2 && files[0] == "_SUCCESS", "{files:?}");
 }
@@ -260,7 +288,8 @@ async fn a_mistake_anywhere_stops_the_script_before_its_first_job() {
 #[tokio::test]
 async fn a_job_that_fails_is_shown_at_its_statement() {
     let ran =
-        run_text("SELECT 1;\n-- job: ratio\nSELECT 1 / column1 FROM (VALUES (0));\nSELECT 3", &[]).await;
+        run_text("SELECT 1;\n-- job: ratio\nSELECT 1 / column1 FROM (VALUES (0));\nSELECT 3", &[])
+            .await;
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.jobs, ["job-1", "ratio"], "what comes after it does not run");
     assert!(ran.stderr.starts_with("error[JOB_FAILED]: job ratio: "), "{}", ran.stderr);

@@ -76,7 +76,8 @@ impl World {
     }
 
     fn leader(&self, epoch: u64) -> Jobs {
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+        let application =
+            ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
         Jobs::new(
             channel(&self.endpoint, Some(Self::token())),
             EpochFence { application, epoch: Epoch(epoch) },
@@ -98,7 +99,8 @@ impl World {
 
     async fn graph(&self, sql: &str) -> JobGraph {
         let script = Script::parse("t.sql", sql).unwrap();
-        let paths = Paths { inputs: self.root.path().to_owned(), outputs: self.root.path().join("out") };
+        let paths =
+            Paths { inputs: self.root.path().to_owned(), outputs: self.root.path().join("out") };
         let mut session = ScriptSession::new(paths, false).unwrap();
         session.step(&script, &script.statements[0]).await.unwrap().unwrap()
     }
@@ -121,7 +123,10 @@ async fn every_method_opens_for_the_leader_and_for_nobody_else() {
         Kind::Jobs => World::token(),
         _ => token(who.clone()),
     };
-    trespass::assert_held(&trespass::walk(&channel, &clock(), service, mint, Kind::Jobs).await, Kind::Jobs);
+    trespass::assert_held(
+        &trespass::walk(&channel, &clock(), service, mint, Kind::Jobs).await,
+        Kind::Jobs,
+    );
 }
 
 #[tokio::test]
@@ -145,7 +150,10 @@ async fn nobody_gives_orders_before_the_record_has_confirmed_them() {
     let early = world.leader(3);
     let graph = world.record.put(vec![]);
     let error = early.submit(id(1), "", graph, 0, &[]).await.unwrap_err();
-    assert_eq!((error.code(), error.reason()), (Code::FailedPrecondition, Some(Reason::NotAdopted)));
+    assert_eq!(
+        (error.code(), error.reason()),
+        (Code::FailedPrecondition, Some(Reason::NotAdopted))
+    );
 
     let error = world.leader(2).adopt(Incarnation(5), &[]).await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::EpochSuperseded), "the record knows 3");
@@ -188,7 +196,11 @@ async fn a_select_ends_with_its_rows_in_the_record() {
     };
     assert_eq!(last.progress.unwrap().rows_out, 3);
     assert!(world.submit(&leader, id(1), "VALUES (9)").await, "a known job is not started again");
-    assert_eq!(leader.adopt(Incarnation(5), &[]).await.unwrap().len(), 1, "a new leader is told of it");
+    assert_eq!(
+        leader.adopt(Incarnation(5), &[]).await.unwrap().len(),
+        1,
+        "a new leader is told of it"
+    );
 }
 
 #[tokio::test]
@@ -207,7 +219,10 @@ async fn an_end_waits_for_the_store() {
     let output = &end.manifest.unwrap().outputs[0];
     assert_eq!(output.staging, format!(".mainspring-staging/{}-5", id(1)));
     assert!(
-        std::path::Path::new(&output.location).join(&output.staging).join(&output.files[0].staged).exists()
+        std::path::Path::new(&output.location)
+            .join(&output.staging)
+            .join(&output.files[0].staged)
+            .exists()
     );
 }
 
@@ -263,7 +278,10 @@ async fn an_unreadable_graph_is_refused() {
     let leader = world.adopted().await;
     let digest = world.record.put(b"PAR1".to_vec());
     let error = leader.submit(id(1), "", digest, 4, &[]).await.unwrap_err();
-    assert_eq!((error.code(), error.reason()), (Code::InvalidArgument, Some(Reason::GraphUnreadable)));
+    assert_eq!(
+        (error.code(), error.reason()),
+        (Code::InvalidArgument, Some(Reason::GraphUnreadable))
+    );
     assert!(leader.adopt(Incarnation(5), &[]).await.unwrap().is_empty(), "it is no job");
 }
 

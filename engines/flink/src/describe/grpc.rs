@@ -9,9 +9,10 @@ use chassis::clock::{SharedClock, timeout};
 use chassis::transport::SharedTransport;
 use proto::engine::describe_service_server::{DescribeService, DescribeServiceServer};
 use proto::engine::{
-    Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest, DescribeMainResponse,
-    InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest, PublishResponse, Readiness, Resources,
-    RestartPolicy, Role, RoleFile, SweepRequest, SweepResponse, readiness,
+    Commit, DescribeClusterRequest, DescribeClusterResponse, DescribeMainRequest,
+    DescribeMainResponse, InfoRequest, InfoResponse, LocalArtifact, Plan, PublishRequest,
+    PublishResponse, Readiness, Resources, RestartPolicy, Role, RoleFile, SweepRequest,
+    SweepResponse, readiness,
 };
 use proto::{JobId, Problem, Reason, api, target};
 use tonic::service::Routes;
@@ -106,7 +107,8 @@ impl Describe {
     /// Refuses a wrong address and a cluster of another version before anything is begun. A cluster
     /// that the application has used before may be away for a while.
     async fn greet(&self, session: &Session, first: bool) -> Result<(), Status> {
-        let cluster = JobManager::new(self.transport.clone(), self.clock.clone(), session.endpoint());
+        let cluster =
+            JobManager::new(self.transport.clone(), self.clock.clone(), session.endpoint());
         let away = |why: String| {
             Problem::new(Reason::ClusterNotReady, format!("no Flink at {session}: {why}"))
                 .help("start the session cluster, or name the REST address of another with -m HOST:PORT")
@@ -154,12 +156,16 @@ impl DescribeService for Describe {
         let (settings, session) = settings(&spec)?;
         if let Some(session) = session {
             self.greet(&session, request.incarnation == 0).await?;
-            return Ok(Response::new(DescribeClusterResponse { plan: Some(self.guest_plan(&session)) }));
+            return Ok(Response::new(DescribeClusterResponse {
+                plan: Some(self.guest_plan(&session)),
+            }));
         }
         let additions = additions(&spec, &request.artifacts, &home()?)?;
         let (taskmanagers, whole_within) = (settings.taskmanagers, settings.taskmanagers_within);
-        let mut whole =
-            vec![format!("--taskmanagers={taskmanagers}"), format!("--whole-within={whole_within}")];
+        let mut whole = vec![
+            format!("--taskmanagers={taskmanagers}"),
+            format!("--whole-within={whole_within}"),
+        ];
         whole.extend(settings.takes_jobs_early().then(|| "--early".to_owned()));
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
         let cluster = Cluster {
@@ -168,7 +174,8 @@ impl DescribeService for Describe {
             state_directory: request.state_directory,
             output_directory: request.output_directory,
         };
-        let content = serde_json::to_vec(&cluster).expect("strings and numbers always have a JSON form");
+        let content =
+            serde_json::to_vec(&cluster).expect("strings and numbers always have a JSON form");
         let file = || RoleFile {
             path: cluster::FILE.to_owned(),
             content: content.clone().into(),
@@ -244,7 +251,8 @@ impl DescribeService for Describe {
         program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
         let additions = additions(&spec, &request.artifacts, &home)?;
         let home = home.with(&additions);
-        let plugins = std::env::current_dir().and_then(|directory| additions.plugins_in(&directory, &home));
+        let plugins =
+            std::env::current_dir().and_then(|directory| additions.plugins_in(&directory, &home));
         let plugins = plugins.map_err(|error| {
             let text = format!("cannot link Flink's plugins: {error}");
             Problem::new(Reason::OutputNotWritable, text).into_status()
@@ -257,7 +265,13 @@ impl DescribeService for Describe {
         flink.insert("rest.address".to_owned(), "127.0.0.1".to_owned());
         flink.insert("rest.port".to_owned(), self.front_port.to_string());
         let main = role::Role::Main;
-        let jvm = jvm::arguments(main, &home, &memory, Loading::ProgramFirst, settings.java_options.of(main));
+        let jvm = jvm::arguments(
+            main,
+            &home,
+            &memory,
+            Loading::ProgramFirst,
+            settings.java_options.of(main),
+        );
         // The plan and nested jars are written to the temporary directory, which is the attempt's
         // own.
         let command = std::iter::once(home.java().to_string_lossy().into_owned())
@@ -279,21 +293,30 @@ impl DescribeService for Describe {
 
     /// Publishes nothing, because Flink's sinks commit their output themselves, under the
     /// checkpoints that the record fences.
-    async fn publish(&self, _: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+    async fn publish(
+        &self,
+        _: Request<PublishRequest>,
+    ) -> Result<Response<PublishResponse>, Status> {
         Ok(Response::new(PublishResponse::default()))
     }
 
     /// Sweeps checkpoints only, because Flink's sinks have no staging of mainspring's.
-    async fn sweep(&self, request: Request<SweepRequest>) -> Result<Response<SweepResponse>, Status> {
+    async fn sweep(
+        &self,
+        request: Request<SweepRequest>,
+    ) -> Result<Response<SweepResponse>, Status> {
         let SweepRequest { state_directory, ended_job_ids, .. } = request.into_inner();
-        let jobs = ended_job_ids.iter().map(|id| id.parse::<JobId>()).collect::<Result<Vec<_>, _>>();
+        let jobs =
+            ended_job_ids.iter().map(|id| id.parse::<JobId>()).collect::<Result<Vec<_>, _>>();
         let jobs = jobs.map_err(|error| {
             let text = format!("ended_job_ids: {error}");
             Problem::new(Reason::RequestInvalid, &text).field("ended_job_ids", text).into_status()
         })?;
         let directory = state_directory.clone();
-        let swept = tokio::task::spawn_blocking(move || sweep::sweep(Path::new(&directory), &jobs)).await;
-        let swept = swept.map_err(|error| Problem::new(Reason::Internal, error.to_string()).into_status())?;
+        let swept =
+            tokio::task::spawn_blocking(move || sweep::sweep(Path::new(&directory), &jobs)).await;
+        let swept = swept
+            .map_err(|error| Problem::new(Reason::Internal, error.to_string()).into_status())?;
         let directories_removed = swept.map_err(|error| {
             let text = format!("cannot remove checkpoints below {state_directory}: {error}");
             Problem::new(Reason::OutputNotWritable, text).into_status()
@@ -304,7 +327,9 @@ impl DescribeService for Describe {
 
 fn home() -> Result<Home, Status> {
     Home::find().map_err(|error| {
-        Problem::new(Reason::EngineNotSetUp, error.to_string()).help("mainspring setup flink").into_status()
+        Problem::new(Reason::EngineNotSetUp, error.to_string())
+            .help("mainspring setup flink")
+            .into_status()
     })
 }
 
@@ -342,7 +367,9 @@ fn settings_status(bad: &[BadSetting]) -> Status {
     };
     let problem = Problem::new(reason, first);
     let field = |setting: &BadSetting| format!("spec.settings[{}]", setting.name());
-    bad.iter().fold(problem, |problem, bad| problem.field(field(bad), bad.to_string())).into_status()
+    bad.iter()
+        .fold(problem, |problem, bad| problem.field(field(bad), bad.to_string()))
+        .into_status()
 }
 
 fn program_status(error: ProgramError) -> Status {

@@ -34,8 +34,10 @@ pub(super) fn check(name: &str, path: &Path) -> Result<(), ProgramError> {
     if !name.ends_with(".jar") {
         return Err(ProgramError::Unsupported(name.to_owned()));
     }
-    let unreadable =
-        |error: std::io::Error| ProgramError::Unreadable { name: name.to_owned(), error: error.to_string() };
+    let unreadable = |error: std::io::Error| ProgramError::Unreadable {
+        name: name.to_owned(),
+        error: error.to_string(),
+    };
     let mut first = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(ZIP.len() as u64).read_to_end(&mut first).map_err(unreadable)?;
@@ -48,7 +50,8 @@ pub(super) fn arguments(
     jar: &str,
     settings: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<String> {
-    let mut all: Vec<String> = settings.into_iter().map(|(key, value)| format!("-D{key}={value}")).collect();
+    let mut all: Vec<String> =
+        settings.into_iter().map(|(key, value)| format!("-D{key}={value}")).collect();
     let mut option = |name: &str, value: &str| {
         if !value.is_empty() {
             all.extend([name.to_owned(), value.to_owned()]);
@@ -85,9 +88,9 @@ mod tests {
             arguments: vec!["--input".into(), "in".into()],
             ..Default::default()
         };
-        let line = arguments(&program, "/app.jar", [("rest.port".to_owned(), "1".to_owned())]).join(" ");
-        let expected =
-            "-Drest.port=1 --jar /app.jar --class a.B --classpath file:/x.jar --parallelism 3 -- --input in";
+        let line =
+            arguments(&program, "/app.jar", [("rest.port".to_owned(), "1".to_owned())]).join(" ");
+        let expected = "-Drest.port=1 --jar /app.jar --class a.B --classpath file:/x.jar --parallelism 3 -- --input in";
         assert_eq!(line, expected);
     }
 
@@ -100,6 +103,9 @@ mod tests {
         std::fs::write(&page, b"PK\x03\x04rest").unwrap();
         assert_eq!(check("app.jar", &page), Ok(()));
         assert!(matches!(check("app.exe", &page), Err(ProgramError::Unsupported(_))));
-        assert!(matches!(check("b.jar", &dir.path().join("b.jar")), Err(ProgramError::Unreadable { .. })));
+        assert!(matches!(
+            check("b.jar", &dir.path().join("b.jar")),
+            Err(ProgramError::Unreadable { .. })
+        ));
     }
 }

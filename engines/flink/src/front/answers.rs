@@ -28,7 +28,10 @@ const MAX_RESULT_BYTES: usize = 64 << 20;
 
 /// `GET /jobs/ID/status`. The question is held while the job is on its way to the JobManager,
 /// because what main() does next may need the job there.
-pub(super) async fn status(State(front): State<Front>, Path(job): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn status(
+    State(front): State<Front>,
+    Path(job): Path<String>,
+) -> Result<Response, Refusal> {
     let view = look(&front, parse(&job)?, |view| {
         !view.unknown && (view.end.is_some() || view.state >= EngineJobState::Starting)
     })
@@ -108,5 +111,6 @@ fn ended_elsewhere(job: JobId, end: &JobEnd) -> Value {
 }
 
 pub(super) fn parse(job: &str) -> Result<JobId, Refusal> {
-    job.parse().map_err(|error: proto::InvalidId| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
+    job.parse()
+        .map_err(|error: proto::InvalidId| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }

@@ -96,7 +96,12 @@ mod tests {
             prints: true,
         };
         Assigned::open(dir.path()).unwrap().keep(call("a")).unwrap();
-        OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap().write_all(b"{\"job\"").unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(dir.path().join(FILE))
+            .unwrap()
+            .write_all(b"{\"job\"")
+            .unwrap();
         let again = Assigned::open(dir.path()).unwrap();
         assert_eq!(again.of(job), Some(call("a")));
         again.keep(call("b")).unwrap();

@@ -36,12 +36,14 @@ fn share_of(method: &Method, path: &str, is_own: impl Fn(&str) -> bool) -> Resul
         (&Method::GET, ["config" | "overview"]) => Ok(Share::Whole),
         (_, ["jobs", job, ..]) if is_own(job) => Ok(Share::Whole),
         (_, ["jobs", job, ..]) => {
-            let text = format!("this application has no job {job}, and does not see those of others");
+            let text =
+                format!("this application has no job {job}, and does not see those of others");
             Err(Refusal::new(StatusCode::NOT_FOUND, text))
         }
         _ => {
-            let text =
-                format!("{method} /{path} concerns everybody who uses this session cluster: ask it directly");
+            let text = format!(
+                "{method} /{path} concerns everybody who uses this session cluster: ask it directly"
+            );
             Err(Refusal::new(StatusCode::FORBIDDEN, text))
         }
     }
@@ -51,12 +53,17 @@ fn share_of(method: &Method, path: &str, is_own: impl Fn(&str) -> bool) -> Resul
 pub(super) async fn own_jobs(front: &Front, answer: Response) -> Result<Response, Refusal> {
     let (mut parts, body) = answer.into_parts();
     let broken = |error: &dyn ToString| Refusal::new(StatusCode::BAD_GATEWAY, error.to_string());
-    let bytes =
-        collect(body.map_err(BoxError::from).boxed_unsync(), MAX_LIST_BYTES).await.map_err(|e| broken(&e))?;
+    let bytes = collect(body.map_err(BoxError::from).boxed_unsync(), MAX_LIST_BYTES)
+        .await
+        .map_err(|e| broken(&e))?;
     let mut list: Value = serde_json::from_slice(&bytes).map_err(|error| broken(&error))?;
     if let Some(jobs) = list.get_mut("jobs").and_then(Value::as_array_mut) {
         jobs.retain(|job| {
-            let id = job.get("id").or_else(|| job.get("jid")).and_then(Value::as_str).unwrap_or_default();
+            let id = job
+                .get("id")
+                .or_else(|| job.get("jid"))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             id.parse().is_ok_and(|id| front.0.assigned.of(id).is_some())
         });
     }

@@ -44,28 +44,40 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
         parts.headers.remove(name);
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    parts.uri = path.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
-    let length =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    parts.uri =
+        path.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
+    let length = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let small = length.is_some_and(|length: u64| length <= MAX_HELD_BYTES);
     let mut streamed = None;
     let mut held = None;
     if small {
-        let bytes =
-            body.collect().await.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         held = Some(bytes.to_bytes());
     } else {
         streamed = Some(body.map_err(BoxError::from).boxed_unsync());
     }
     loop {
         let peer = jobmanager(front, until).await?;
-        let share = if peer.is_shared { guest::share(front, &parts.method, &path)? } else { Share::Whole };
+        let share =
+            if peer.is_shared { guest::share(front, &parts.method, &path)? } else { Share::Whole };
         let body = match (&held, streamed.take()) {
             (Some(bytes), _) => full(bytes.clone()),
             (None, Some(body)) => body,
             (None, None) => return Err(away("the JobManager could not be reached")),
         };
-        match send(&front.0.transport, &peer.endpoint, http::Request::from_parts(parts.clone(), body)).await {
+        match send(
+            &front.0.transport,
+            &peer.endpoint,
+            http::Request::from_parts(parts.clone(), body),
+        )
+        .await
+        {
             Ok(answer) => {
                 let (mut parts, body) = answer.into_parts();
                 for name in HOP_BY_HOP {
@@ -98,7 +110,9 @@ async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, Refusal> {
     loop {
         let cluster = front.0.execution.cluster().await?;
         for (name, is_shared) in [(session::ADDRESS, true), ("jobmanager/rest", false)] {
-            if let Some(endpoint) = cluster.addresses.get(name).and_then(|address| endpoint(address)) {
+            if let Some(endpoint) =
+                cluster.addresses.get(name).and_then(|address| endpoint(address))
+            {
                 return Ok(Peer { endpoint, is_shared });
             }
         }

@@ -89,7 +89,10 @@ struct Artifact {
 }
 
 /// `POST /jobs`, which is answered once the graph is in the record. From then on the job survives.
-pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Result<Response, Refusal> {
+pub(super) async fn submit(
+    State(front): State<Front>,
+    form: Multipart,
+) -> Result<Response, Refusal> {
     let spool = Spool::new(&front.0.directory).map_err(not_kept)?;
     let received = receive(form, &spool).await?;
     let job = received.job()?;
@@ -124,8 +127,10 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
         }
         None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the runner is away")),
     };
-    if accepted.job_id != job.to_string() && !chassis::failpoint::is_planted(REPEAT_IS_ANOTHER_JOB) {
-        let text = format!("the record knows this call as job {}, its plan says {job}", accepted.job_id);
+    if accepted.job_id != job.to_string() && !chassis::failpoint::is_planted(REPEAT_IS_ANOTHER_JOB)
+    {
+        let text =
+            format!("the record knows this call as job {}, its plan says {job}", accepted.job_id);
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     chassis::failpoint::hit("front.job-stored").await;
@@ -142,8 +147,9 @@ pub(super) async fn submit(State(front): State<Front>, form: Multipart) -> Resul
 /// The id of the `execute()` that the form belongs to, however often the form comes. With the bug
 /// planted, a form that comes again, because its answer was lost, counts as another `execute()`.
 fn call_id(front: &Front, call: &Call) -> String {
-    let comes_again =
-        || std::fs::File::create_new(front.0.directory.join(format!("posted-{}", call.job))).is_err();
+    let comes_again = || {
+        std::fs::File::create_new(front.0.directory.join(format!("posted-{}", call.job))).is_err()
+    };
     if chassis::failpoint::is_planted(REPEAT_IS_ANOTHER_JOB) && comes_again() {
         return hex::encode(rand::random::<[u8; 8]>());
     }
@@ -174,10 +180,15 @@ impl Received {
     /// file.
     fn job(&self) -> Result<JobId, Refusal> {
         let name = &self.form()?.execution_plan_file_name;
-        let id =
-            name.strip_prefix(PLAN_PREFIX).and_then(|rest| rest.get(..32)).and_then(|id| id.parse().ok());
+        let id = name
+            .strip_prefix(PLAN_PREFIX)
+            .and_then(|rest| rest.get(..32))
+            .and_then(|id| id.parse().ok());
         id.ok_or_else(|| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("the plan's file {name:?} does not name its job"))
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format!("the plan's file {name:?} does not name its job"),
+            )
         })
     }
 
@@ -248,7 +259,8 @@ impl Spool {
 
     async fn file(&self, number: usize) -> std::io::Result<Writing> {
         let path = self.0.join(number.to_string());
-        let file = tokio::io::BufWriter::with_capacity(1 << 20, tokio::fs::File::create(&path).await?);
+        let file =
+            tokio::io::BufWriter::with_capacity(1 << 20, tokio::fs::File::create(&path).await?);
         Ok(Writing { path, file, hasher: Sha256::new(), size_bytes: 0 })
     }
 }

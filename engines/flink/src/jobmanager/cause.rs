@@ -21,7 +21,8 @@ pub(super) fn root_cause(body: &[u8]) -> String {
 
 /// The last cause in a Java stack; of a text without a cause its first line.
 pub(super) fn cause_of(stack: &str) -> String {
-    let cause = stack.lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
+    let cause =
+        stack.lines().filter_map(|line| line.trim().strip_prefix("Caused by: ")).next_back();
     cause.or_else(|| stack.lines().next()).unwrap_or_default().trim().to_owned()
 }
 

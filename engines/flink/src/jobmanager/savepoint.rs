@@ -9,7 +9,8 @@ use super::cause::cause_of;
 /// The path and the body of the request for a savepoint.
 pub(super) fn request(trigger: &Trigger) -> (String, Value) {
     let said = |text: String| if text.is_empty() { Value::Null } else { text.into() };
-    let (directory, format) = (said(trigger.directory.clone()), said(trigger.format.to_uppercase()));
+    let (directory, format) =
+        (said(trigger.directory.clone()), said(trigger.format.to_uppercase()));
     let (job, id) = (trigger.job, trigger.id.to_string());
     if trigger.stop {
         let body = json!({"targetDirectory": directory, "drain": trigger.drain, "triggerId": id, "formatType": format});
@@ -75,7 +76,8 @@ impl From<Status> for Triggered {
         if answer.status.id != "COMPLETED" {
             return Self::UnderWay;
         }
-        let nothing = || Self::Done(Taken::Failed("Flink says neither where it is nor why not".to_owned()));
+        let nothing =
+            || Self::Done(Taken::Failed("Flink says neither where it is nor why not".to_owned()));
         let Some(operation) = answer.operation else { return nothing() };
         match (operation.location, operation.failure_cause) {
             (Some(location), _) => Self::Done(Taken::At(location)),
@@ -100,7 +102,8 @@ mod tests {
 
     #[test]
     fn answers_are_where_it_is_or_the_root_cause_of_why_not() {
-        let done = |operation: Value| json!({"status": {"id": "COMPLETED"}, "operation": operation});
+        let done =
+            |operation: Value| json!({"status": {"id": "COMPLETED"}, "operation": operation});
         let failed = |text: &str| Triggered::Done(Taken::Failed(text.to_owned()));
         let stack = "java.util.concurrent.CompletionException: a\n\tat x\nCaused by: java.io.IOException: no room\n\tat y\n";
         for (answer, expected) in [

@@ -88,7 +88,16 @@ impl Board {
     ) -> Self {
         let (orders, jobs, submitting) =
             (Orders::new(fence), Mutex::default(), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { orders, tenancy, record, payloads, jobmanager, clock, jobs, submitting }))
+        Self(Arc::new(Inner {
+            orders,
+            tenancy,
+            record,
+            payloads,
+            jobmanager,
+            clock,
+            jobs,
+            submitting,
+        }))
     }
 
     /// Which applications use the cluster.
@@ -184,7 +193,8 @@ impl Board {
     async fn look_at(&self, job: JobId) -> Result<bool, JobManagerError> {
         let Look { mut progress, restarted_at, is_over } = self.0.jobmanager.look(job).await?;
         let before = self.jobs().get(&job).map_or(0, |known| known.restarted_at);
-        let failure = if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
+        let failure =
+            if restarted_at > before { self.0.jobmanager.failure(job).await? } else { None };
         self.update(job, |known| {
             // Two looks may be under way at once.
             if restarted_at > known.restarted_at {
@@ -193,7 +203,8 @@ impl Board {
             }
             // Flink's count comes seconds late, and is gone once the job has ended; the count here
             // misses restarts between two looks. Neither of the two is ever too high.
-            progress.restarts = progress.restarts.max(known.restarts_seen).max(known.progress.restarts);
+            progress.restarts =
+                progress.restarts.max(known.restarts_seen).max(known.progress.restarts);
             known.progress = progress;
             known.last_failure = failure.unwrap_or_else(|| std::mem::take(&mut known.last_failure));
         });
@@ -248,7 +259,9 @@ impl Board {
 
     async fn take_over(&self, listed: &[Listed]) -> Result<(), Refusal> {
         for listed in listed {
-            let Some(id) = listed.jid.parse::<JobId>().ok().filter(|id| self.is_ours(*id)) else { continue };
+            let Some(id) = listed.jid.parse::<JobId>().ok().filter(|id| self.is_ours(*id)) else {
+                continue;
+            };
             let before = self.jobs().get(&id).map(|known| known.state);
             let now = if before == Some(EngineJobState::Ended) {
                 continue;
@@ -380,7 +393,10 @@ impl Cluster for Board {
         let status = |(id, known): (&JobId, &Known)| JobStatus {
             job_id: id.to_string(),
             state: known.state.into(),
-            progress: Some(Progress { waiting: known.state == EngineJobState::Starting, ..known.progress }),
+            progress: Some(Progress {
+                waiting: known.state == EngineJobState::Starting,
+                ..known.progress
+            }),
             last_failure: known.last_failure.clone(),
         };
         self.jobs().iter().map(status).collect()

@@ -50,7 +50,8 @@ impl Ends {
             _ => Reason::JobFailed.as_str(),
         };
         let result: Bytes = ended.answer;
-        let result_kind = answer::Answer::read(&result).map_or(ResultKind::Answer, |answer| answer.kind());
+        let result_kind =
+            answer::Answer::read(&result).map_or(ResultKind::Answer, |answer| answer.kind());
         let digest = Digest::of(&result);
         let size = result.len() as u64;
         self.payloads.put_bytes(digest, result).await?;
@@ -142,8 +143,12 @@ mod tests {
                      allow to skip this, you can set the --allowNonRestoredState option on the CLI.";
         let told = with_help(flink.to_owned());
         let (said, help) = told.split_once("; help: ").unwrap();
-        assert!(said.ends_with("not available in the new program.") && help.contains("-n"), "{told}");
-        let missing = with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
+        assert!(
+            said.ends_with("not available in the new program.") && help.contains("-n"),
+            "{told}"
+        );
+        let missing =
+            with_help("Cannot find checkpoint or savepoint file/directory '/s'".to_owned());
         assert!(missing.contains("; help: -s takes"), "{missing}");
         assert_eq!(with_help("/ by zero".to_owned()), "/ by zero");
     }
@@ -161,11 +166,14 @@ mod tests {
             .replace("s3-fs-hadoop, s3-fs-presto", "azure-fs-hadoop")
             .replace("s3-fs-hadoop", "azure-fs-hadoop");
         assert_eq!(
-            with_help(flink.replace("flink-s3-fs-hadoop, flink-s3-fs-presto", "flink-fs-azure-hadoop")),
+            with_help(
+                flink.replace("flink-s3-fs-hadoop, flink-s3-fs-presto", "flink-fs-azure-hadoop")
+            ),
             azure
         );
         let hadoop = with_help(
-            "UnsupportedFileSystemSchemeException: Hadoop is not in the classpath/dependencies.".to_owned(),
+            "UnsupportedFileSystemSchemeException: Hadoop is not in the classpath/dependencies."
+                .to_owned(),
         );
         assert!(hadoop.contains("; help: ") && hadoop.contains("HADOOP_CLASSPATH="), "{hadoop}");
     }

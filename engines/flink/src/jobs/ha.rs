@@ -96,7 +96,9 @@ impl IntoResponse for Refused {
             Self::Malformed(message) => (StatusCode::BAD_REQUEST, None, message),
             Self::Record(error) => {
                 let status = match error.reason() {
-                    Some(Reason::IncarnationSuperseded | Reason::AlreadyEnded) => StatusCode::CONFLICT,
+                    Some(Reason::IncarnationSuperseded | Reason::AlreadyEnded) => {
+                        StatusCode::CONFLICT
+                    }
                     // What this write says is wrong, and would be as wrong the next time.
                     _ if is_final(&error) => StatusCode::BAD_REQUEST,
                     _ => StatusCode::SERVICE_UNAVAILABLE,

@@ -51,8 +51,12 @@ pub(super) fn form(graph: &JobGraph, payloads: &Payloads) -> Form {
 
 /// The part of the form that says which file has which purpose.
 fn request(graph: &JobGraph) -> String {
-    let jars: Vec<&str> =
-        graph.files.iter().filter(|file| file.entry.is_none()).map(|file| file.name.as_str()).collect();
+    let jars: Vec<&str> = graph
+        .files
+        .iter()
+        .filter(|file| file.entry.is_none())
+        .map(|file| file.name.as_str())
+        .collect();
     let artifacts: Vec<_> = graph
         .files
         .iter()

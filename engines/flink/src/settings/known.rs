@@ -37,7 +37,8 @@ pub(crate) struct Known<'a> {
 impl<'a> Known<'a> {
     /// Reads a text with one name a line; `<…>` stands for a part of the user's own.
     pub(crate) fn read(text: &'a str) -> Self {
-        let (families, names): (Vec<&str>, Vec<&str>) = text.lines().partition(|name| name.contains('<'));
+        let (families, names): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|name| name.contains('<'));
         let families = families.into_iter().filter_map(|name| name.split('<').next());
         Self { names, families: families.filter(|family| family.ends_with('.')).collect() }
     }
@@ -52,7 +53,8 @@ impl<'a> Known<'a> {
     }
 
     fn warning(&self, name: &str) -> Option<String> {
-        if self.names.contains(&name) || self.families.iter().any(|family| name.starts_with(family)) {
+        if self.names.contains(&name) || self.families.iter().any(|family| name.starts_with(family))
+        {
             return None;
         }
         let near = self.names.iter().map(|known| (distance(name, known), *known)).min();
@@ -62,9 +64,9 @@ impl<'a> Known<'a> {
                 "Flink {FLINK_VERSION} knows no setting '{name}'; it is passed on as it is; help: did you mean '{near}'?"
             )),
             None if OF_OTHERS.iter().any(|others| name.starts_with(others)) => None,
-            None => {
-                Some(format!("Flink {FLINK_VERSION} knows no setting '{name}'; it is passed on as it is"))
-            }
+            None => Some(format!(
+                "Flink {FLINK_VERSION} knows no setting '{name}'; it is passed on as it is"
+            )),
         }
     }
 }
@@ -110,10 +112,17 @@ mod tests {
             match told {
                 None => assert_eq!(warnings, Vec::<String>::new(), "{name}"),
                 Some(told) => {
-                    assert!(warnings.len() == 1 && warnings[0].ends_with(told), "{name}: {warnings:?}")
+                    assert!(
+                        warnings.len() == 1 && warnings[0].ends_with(told),
+                        "{name}: {warnings:?}"
+                    )
                 }
             }
-            assert_eq!(Known::read("").warnings(&given), Vec::<String>::new(), "nothing is known of Flink's");
+            assert_eq!(
+                Known::read("").warnings(&given),
+                Vec::<String>::new(),
+                "nothing is known of Flink's"
+            );
         }
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
 /// Kills the JVMs that a rehearsal has left, which happens only if the rehearsal was killed.
 fn end_marked(mark: &str) -> anyhow::Result<()> {
     let processes = process_tree::all().context("look for what a rehearsal left")?;
-    for process in processes.iter().filter(|process| process.variable(MARK).as_deref() == Some(mark)) {
+    for process in
+        processes.iter().filter(|process| process.variable(MARK).as_deref() == Some(mark))
+    {
         process.signal(Signal::KILL);
     }
     Ok(())
@@ -66,7 +68,9 @@ fn memory(role: Role) -> Memory {
     match role {
         Role::JobManager => Memory { heap: 512 * MIB, ..Memory::default() },
         // The same sizes as in the rehearsal's configuration.
-        Role::TaskManager => Memory { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) },
+        Role::TaskManager => {
+            Memory { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) }
+        }
         Role::Main => Memory { heap: 256 * MIB, ..Memory::default() },
     }
 }
@@ -74,7 +78,8 @@ fn memory(role: Role) -> Memory {
 /// The last line of each JVM's log.
 fn quote_logs(work: &Path) -> String {
     let last = |role: Role| {
-        let text = fs::read_to_string(work.join(format!("{}.log", role.name()))).unwrap_or_default();
+        let text =
+            fs::read_to_string(work.join(format!("{}.log", role.name()))).unwrap_or_default();
         format!("{}: {}", role.name(), text.lines().last().unwrap_or("no output"))
     };
     [Role::JobManager, Role::TaskManager, Role::Main].map(last).join("; ")

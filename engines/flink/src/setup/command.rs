@@ -1,5 +1,8 @@
 //! Runs other programs for set-up, each to its end.
-#![allow(clippy::disallowed_methods, reason = "set-up runs installers and compilers, and waits for each")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "set-up runs installers and compilers, and waits for each"
+)]
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -28,8 +31,9 @@ pub(super) fn run(
     if output.status.success() {
         return Ok(());
     }
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n  | ");
     bail!("{} failed ({}):\n  | {last}", program.display(), output.status)

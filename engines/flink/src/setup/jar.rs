@@ -36,10 +36,19 @@ pub(super) fn build_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     .into();
     arguments.extend([class_path, "-d".into(), classes.clone().into()]);
     arguments.extend(sources::CLASSES.iter().map(|(path, _)| java_files.join(path).into()));
-    command::run(java.tool("javac"), &arguments, home, &[]).context("our own Java does not compile")?;
+    command::run(java.tool("javac"), &arguments, home, &[])
+        .context("our own Java does not compile")?;
     // The date is fixed, so that the same sources give the same bytes.
-    let archive =
-        ["--create", "--file", OUR_JAR, "--date", "2020-01-01T00:00:00Z", "-C", "compile/classes", "."];
+    let archive = [
+        "--create",
+        "--file",
+        OUR_JAR,
+        "--date",
+        "2020-01-01T00:00:00Z",
+        "-C",
+        "compile/classes",
+        ".",
+    ];
     command::run(java.tool("jar"), &archive, home, &[])?;
     fs::remove_dir_all(&work).with_context(|| work.display().to_string())
 }

@@ -105,7 +105,10 @@ fn fetch(plugin: Plugin, work: &Path) -> anyhow::Result<PathBuf> {
         }
         jdk::install("maven")?;
     }
-    eprintln!("flink: downloading the plugin {} ({} MB, with Maven)", plugin.name, plugin.megabytes);
+    eprintln!(
+        "flink: downloading the plugin {} ({} MB, with Maven)",
+        plugin.name, plugin.megabytes
+    );
     // The local repository is this download's own. This version of the plugin asks for the jar
     // alone, because mirrors lack parents of its description.
     let repository = format!("-Dmaven.repo.local={}", work.display());
@@ -114,8 +117,9 @@ fn fetch(plugin: Plugin, work: &Path) -> anyhow::Result<PathBuf> {
     let arguments = ["--batch-mode", "--quiet", &repository, goal, &artifact, "-Dtransitive=false"];
     command::run("mvn", &arguments, work, &[])
         .with_context(|| format!("the plugin {} could not be downloaded", plugin.name))?;
-    let fetched =
-        work.join(format!("org/apache/flink/flink-{}/{FLINK_VERSION}", plugin.name)).join(plugin.file_name());
+    let fetched = work
+        .join(format!("org/apache/flink/flink-{}/{FLINK_VERSION}", plugin.name))
+        .join(plugin.file_name());
     let bytes = fs::read(&fetched).with_context(|| fetched.display().to_string())?;
     ensure!(
         hex::encode(Sha256::digest(&bytes)) == plugin.sha256,

@@ -29,7 +29,8 @@ pub(super) fn unpack_in(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     jar("--extract", &target, DEFAULTS.as_ref())?;
     let defaults = directory.join(DEFAULTS);
     let text = fs::read_to_string(&defaults).with_context(|| defaults.display().to_string())?;
-    fs::write(&defaults, without_comments(&text)).with_context(|| defaults.display().to_string())?;
+    fs::write(&defaults, without_comments(&text))
+        .with_context(|| defaults.display().to_string())?;
     jar("--update", &target, DEFAULTS.as_ref())?;
     fs::remove_file(&defaults).with_context(|| defaults.display().to_string())
 }
@@ -40,7 +41,8 @@ fn without_comments(hocon: &str) -> String {
     if hocon.contains(r#"""""#) {
         return hocon.to_owned();
     }
-    let says_something = |line: &&str| !(line.is_empty() || line.starts_with('#') || line.starts_with("//"));
+    let says_something =
+        |line: &&str| !(line.is_empty() || line.starts_with('#') || line.starts_with("//"));
     hocon.lines().map(str::trim).filter(says_something).flat_map(|line| [line, "\n"]).collect()
 }
 
@@ -50,8 +52,12 @@ mod tests {
 
     #[test]
     fn comments_go_and_settings_stay() {
-        let hocon = "# Pekko\n\npekko {\n  // why\n  loggers = [\"a#b\"] # told\n  url = \"http://x\"\n}\n";
-        assert_eq!(without_comments(hocon), "pekko {\nloggers = [\"a#b\"] # told\nurl = \"http://x\"\n}\n");
+        let hocon =
+            "# Pekko\n\npekko {\n  // why\n  loggers = [\"a#b\"] # told\n  url = \"http://x\"\n}\n";
+        assert_eq!(
+            without_comments(hocon),
+            "pekko {\nloggers = [\"a#b\"] # told\nurl = \"http://x\"\n}\n"
+        );
         let text = "motd = \"\"\"\n# no comment\n\"\"\"\n";
         assert_eq!(without_comments(text), text, "inside a string nothing is a comment");
     }

@@ -56,7 +56,8 @@ fn unpack_into(home: &Path, java: &JavaHome) -> anyhow::Result<()> {
     let wheel = the_wheel_in(&downloads)?;
     eprintln!("flink: unpacking");
     let mut arguments: Vec<OsString> = vec!["--extract".into(), "--file".into(), wheel.into()];
-    arguments.extend(DIRECTORIES.iter().map(|directory| OsString::from(format!("pyflink/{directory}"))));
+    arguments
+        .extend(DIRECTORIES.iter().map(|directory| OsString::from(format!("pyflink/{directory}"))));
     command::run(java.tool("jar"), &arguments, &downloads, &[])?;
     for directory in DIRECTORIES {
         let from = downloads.join("pyflink").join(directory);
@@ -91,7 +92,8 @@ fn download(directory: &Path) -> anyhow::Result<()> {
         jdk::install("python3-pip")?;
     }
     eprintln!("flink: downloading Flink {FLINK_VERSION} (329 MB, with pip)");
-    command::run("python3", &arguments, directory, &[]).context("Flink's libraries could not be downloaded")
+    command::run("python3", &arguments, directory, &[])
+        .context("Flink's libraries could not be downloaded")
 }
 
 fn the_wheel_in(directory: &Path) -> anyhow::Result<PathBuf> {

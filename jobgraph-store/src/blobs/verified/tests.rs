@@ -65,7 +65,10 @@ async fn a_damaged_payload_never_ends_as_if_it_were_whole() {
     for length in [1, 1000, MANY] {
         let all = bytes(length);
         for (what, damage) in [
-            ("first byte", Box::new(|bytes: &mut Vec<u8>| bytes[0] ^= 1) as Box<dyn Fn(&mut Vec<u8>)>),
+            (
+                "first byte",
+                Box::new(|bytes: &mut Vec<u8>| bytes[0] ^= 1) as Box<dyn Fn(&mut Vec<u8>)>,
+            ),
             ("last byte", Box::new(|bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 0x80)),
             ("cut", Box::new(|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1))),
             ("emptied", Box::new(Vec::clear)),

@@ -84,8 +84,11 @@ async fn full() -> Arc<MemoryMetadata> {
             "log lines" | "forgetting" | "listed and indexed" => continue,
             "state" => (key, state.to_stored()),
             "event" => {
-                let event =
-                    api::Event { event_id: 12, generation: app().generation.get(), ..Default::default() };
+                let event = api::Event {
+                    event_id: 12,
+                    generation: app().generation.get(),
+                    ..Default::default()
+                };
                 (key, event.to_stored())
             }
             "process" => {
@@ -191,8 +194,10 @@ async fn a_store_that_dies_in_between_leaves_nothing_half_shown_and_goes_on() {
         // The generation has so much that forgetting it takes several commits.
         for n in 0..60 {
             let key = crate::keys::journal::key(&app(), &format!("step-{n}"));
-            let operations =
-                vec![Operation::Put(key, crate::keys::journal::JournalEntry::default().to_stored())];
+            let operations = vec![Operation::Put(
+                key,
+                crate::keys::journal::JournalEntry::default().to_stored(),
+            )];
             metadata.commit(Transaction { compares: Vec::new(), operations }).await.unwrap();
         }
         let before = keys_of(&*metadata).await;
@@ -202,7 +207,11 @@ async fn a_store_that_dies_in_between_leaves_nothing_half_shown_and_goes_on() {
         match next.get(&app().id, 0).await {
             Ok(_) => assert_eq!(keys_of(&*metadata).await, before, "after {deaths} commits"),
             Err(error) => {
-                assert_eq!(error, Error::Refused(Refusal::Forgotten(app())), "after {deaths} commits");
+                assert_eq!(
+                    error,
+                    Error::Refused(Refusal::Forgotten(app())),
+                    "after {deaths} commits"
+                );
                 let page = next.list(&Default::default(), 10, "").await.unwrap();
                 assert_eq!(page.applications, [], "after {deaths} commits");
                 next.finish_forgetting().await.unwrap();

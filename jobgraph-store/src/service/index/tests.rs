@@ -81,8 +81,11 @@ async fn whatever_is_not_indexed_is_found_also_in_the_middle_of_it() {
             engine: "e".into(),
             ..Default::default()
         };
-        let request =
-            api::SubmitRequest { request_id: format!("r-{n}"), spec: Some(spec), ..Default::default() };
+        let request = api::SubmitRequest {
+            request_id: format!("r-{n}"),
+            spec: Some(spec),
+            ..Default::default()
+        };
         service.submit(request).await.unwrap();
     };
     for n in 0..100 {

@@ -27,9 +27,14 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("resume").await?;
     let (old, new) = (incarnation(&application, 1), incarnation(&application, 2));
     let nothing = face.checkpoints(&old, job).await.map_err(wrongly("a read"))?;
-    ensure!((nothing.0, ids(&nothing.1), nothing.2) == (false, vec![], 1), "at first there is {nothing:?}");
+    ensure!(
+        (nothing.0, ids(&nothing.1), nothing.2) == (false, vec![], 1),
+        "at first there is {nothing:?}"
+    );
     for id in [2, 1] {
-        face.add_checkpoint(&old, job, checkpoint(id, "file:/old")).await.map_err(wrongly("a checkpoint"))?;
+        face.add_checkpoint(&old, job, checkpoint(id, "file:/old"))
+            .await
+            .map_err(wrongly("a checkpoint"))?;
     }
     for removes in [false, true] {
         let begun = if removes { 3 } else { 2 };
@@ -45,7 +50,9 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
             })
         };
         held.reached().await;
-        face.begin_cluster(&leader, &format!("c{begun}")).await.map_err(wrongly("a new incarnation"))?;
+        face.begin_cluster(&leader, &format!("c{begun}"))
+            .await
+            .map_err(wrongly("a new incarnation"))?;
         held.release();
         let late = answered(late).await?;
         ensure!(
@@ -60,11 +67,16 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
         face.remove_checkpoint(&old, job, 1).await,
         face.advance_checkpoint_id(&old, job, 99).await.map(|_| ()),
     ] {
-        ensure!(refused == Err(Reason::IncarnationSuperseded), "a superseded cluster came to {refused:?}");
+        ensure!(
+            refused == Err(Reason::IncarnationSuperseded),
+            "a superseded cluster came to {refused:?}"
+        );
     }
     let kept = face.checkpoints(&new, job).await.map_err(wrongly("a read"))?;
     ensure!((ids(&kept.1), kept.2) == (vec![1, 2], 3), "the next incarnation finds {kept:?}");
-    face.add_checkpoint(&new, job, checkpoint(2, "file:/new")).await.map_err(wrongly("a replacement"))?;
+    face.add_checkpoint(&new, job, checkpoint(2, "file:/new"))
+        .await
+        .map_err(wrongly("a replacement"))?;
     for _ in 0..2 {
         face.remove_checkpoint(&new, job, 1).await.map_err(wrongly("a removal"))?;
     }
@@ -78,7 +90,11 @@ pub(super) async fn outlive_their_cluster(court: &Court) -> Verdict {
     let late = face.add_checkpoint(&new, job, checkpoint(4, "file:/late")).await;
     ensure!(late == Err(Reason::AlreadyEnded), "a checkpoint after the end came to {late:?}");
     let seen = face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(seen.jobs[0].checkpoint == Some(checkpoint(2, "file:/new")), "people see {:?}", seen.jobs[0]);
+    ensure!(
+        seen.jobs[0].checkpoint == Some(checkpoint(2, "file:/new")),
+        "people see {:?}",
+        seen.jobs[0]
+    );
     Ok(())
 }
 
@@ -99,7 +115,9 @@ pub(super) async fn ids_only_grow(court: &Court) -> Verdict {
     held.release();
     let slow = answered(slow).await?;
     ensure!(slow == Ok(10), "a lower counter came to {slow:?}");
-    face.add_checkpoint(&cluster, job, checkpoint(12, "file:/x")).await.map_err(wrongly("a checkpoint"))?;
+    face.add_checkpoint(&cluster, job, checkpoint(12, "file:/x"))
+        .await
+        .map_err(wrongly("a checkpoint"))?;
     face.remove_checkpoint(&cluster, job, 12).await.map_err(wrongly("a removal"))?;
     let kept = face.checkpoints(&cluster, job).await.map_err(wrongly("a read"))?;
     ensure!(kept == (false, vec![], 13), "after checkpoint 12 came and went there is {kept:?}");
@@ -113,7 +131,9 @@ pub(super) async fn are_no_change_for_watchers(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("quiet").await?;
     let cluster = incarnation(&application, 1);
     let told = face.events(&application).await.map_err(wrongly("events"))?.len();
-    face.add_checkpoint(&cluster, job, checkpoint(1, "file:/1")).await.map_err(wrongly("a checkpoint"))?;
+    face.add_checkpoint(&cluster, job, checkpoint(1, "file:/1"))
+        .await
+        .map_err(wrongly("a checkpoint"))?;
     let first = face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(
         first.cluster.is_some_and(|cluster| cluster.barren_incarnations == 0),
@@ -128,12 +148,20 @@ pub(super) async fn are_no_change_for_watchers(court: &Court) -> Verdict {
         face.advance_checkpoint_id(&cluster, job, id + 2).await.map_err(wrongly("a counter"))?;
     }
     let seen = face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(seen.jobs[0].checkpoint == Some(checkpoint(4, "file:/4")), "people see {:?}", seen.jobs[0]);
+    ensure!(
+        seen.jobs[0].checkpoint == Some(checkpoint(4, "file:/4")),
+        "people see {:?}",
+        seen.jobs[0]
+    );
     ensure!(seen.revision == first.revision, "checkpoints moved the application's revision");
     let now = face.events(&application).await.map_err(wrongly("events"))?.len();
     ensure!(now == told, "{} events tell of checkpoints", now - told);
     let begun = face.begin_cluster(&leader, "c2").await.map_err(wrongly("a new incarnation"))?;
-    ensure!(begun.barren_incarnations == 1, "{} barren ones after a checkpoint", begun.barren_incarnations);
+    ensure!(
+        begun.barren_incarnations == 1,
+        "{} barren ones after a checkpoint",
+        begun.barren_incarnations
+    );
     Ok(())
 }
 
@@ -144,7 +172,11 @@ pub(super) async fn are_bounded(court: &Court) -> Verdict {
     let cluster = incarnation(&application, 1);
     for (id, pointer) in [(0, "file:/x".to_owned()), (1, String::new()), (1, "x".repeat(4097))] {
         let odd = face.add_checkpoint(&cluster, job, checkpoint(id, &pointer)).await;
-        ensure!(odd == Err(Reason::RequestInvalid), "{} bytes at {id} came to {odd:?}", pointer.len());
+        ensure!(
+            odd == Err(Reason::RequestInvalid),
+            "{} bytes at {id} came to {odd:?}",
+            pointer.len()
+        );
     }
     let stranger = proto::JobId::derive(&application, "", "none", 0);
     let odd = face.add_checkpoint(&cluster, stranger, checkpoint(1, "file:/x")).await;

@@ -4,13 +4,15 @@ use bytes::Bytes;
 use proto::{Incarnation, Reason, api, job};
 
 use super::{
-    Court, Verdict, answered, ensure, fence, graph, incarnation, kept_as, succeeded, with_output, wrongly,
+    Court, Verdict, answered, ensure, fence, graph, incarnation, kept_as, succeeded, with_output,
+    wrongly,
 };
 
 /// Of several ends of a job one is recorded, and every caller is told that one.
 pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("first-end").await?;
-    let abandoned = job::JobEnd { outcome: job::JobOutcome::Abandoned.into(), ..succeeded("given up") };
+    let abandoned =
+        job::JobEnd { outcome: job::JobOutcome::Abandoned.into(), ..succeeded("given up") };
     let mut held = court.gate.hold("/job/");
     let slow = {
         let (face, leader, abandoned) = (court.face.clone(), leader.clone(), abandoned.clone());
@@ -28,7 +30,11 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
     let other = court.face.job_ended(&cluster, job, succeeded("otherwise")).await;
     ensure!(other == Ok((false, succeeded("done"))), "another end came to {other:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(seen.jobs[0].end == Some(succeeded("done")), "the end changed to {:?}", seen.jobs[0].end);
+    ensure!(
+        seen.jobs[0].end == Some(succeeded("done")),
+        "the end changed to {:?}",
+        seen.jobs[0].end
+    );
     let told = court.face.events(&application).await.map_err(wrongly("events"))?;
     let ends = told
         .iter()
@@ -43,11 +49,14 @@ pub(super) async fn the_first_end_of_a_job_wins(court: &Court) -> Verdict {
 /// A job that a leader gives up as lost says so, in the record and to every reader of it.
 pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("lost").await?;
-    let lost = job::JobEnd { outcome: job::JobOutcome::Lost.into(), ..succeeded("the cluster denies it") };
+    let lost =
+        job::JobEnd { outcome: job::JobOutcome::Lost.into(), ..succeeded("the cluster denies it") };
     for _ in 0..2 {
         let ended = court.face.leader_ended(&leader, job, lost.clone()).await;
         ensure!(
-            ended.as_ref().is_ok_and(|(recorded, end)| *recorded && end.reason == Reason::JobLost.as_str()),
+            ended
+                .as_ref()
+                .is_ok_and(|(recorded, end)| *recorded && end.reason == Reason::JobLost.as_str()),
             "a lost job came to {ended:?}"
         );
     }
@@ -55,7 +64,10 @@ pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
     let reason = seen.jobs[0].end.as_ref().map(|end| end.reason.as_str());
     ensure!(reason == Some(Reason::JobLost.as_str()), "people see {reason:?}");
     let told = court.face.events(&application).await.map_err(wrongly("events"))?;
-    ensure!(told.iter().any(|event| event.reason == Reason::JobLost.as_str()), "no event tells of it");
+    ensure!(
+        told.iter().any(|event| event.reason == Reason::JobLost.as_str()),
+        "no event tells of it"
+    );
     Ok(())
 }
 
@@ -74,16 +86,29 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
     };
     held.reached().await;
     ensure!(court.face.cancel(&application).await == Ok(false), "a cancel was refused");
-    ensure!(court.face.cancel(&application).await == Ok(true), "a second cancel is not said to be one");
+    ensure!(
+        court.face.cancel(&application).await == Ok(true),
+        "a second cancel is not said to be one"
+    );
     held.release();
     let end = answered(end).await?;
     ensure!(end == Err(Reason::RevisionMoved), "an end decided without the cancel came to {end:?}");
-    let begun =
-        court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
-    let told = begun.record.and_then(|record| record.application).and_then(|application| application.desired);
+    let begun = court
+        .face
+        .begin_attempt(&fence(&application, 2), "runner-1")
+        .await
+        .map_err(wrongly("an epoch"))?;
+    let told = begun
+        .record
+        .and_then(|record| record.application)
+        .and_then(|application| application.desired);
     let desired = told.ok_or("a successor is told of no wish at all")?;
-    ensure!(desired.cancel && desired.revision > 0, "a successor is not told of the cancel: {desired:?}");
-    let end = court.face.end(&fence(&application, 2), api::Outcome::Succeeded, desired.revision).await;
+    ensure!(
+        desired.cancel && desired.revision > 0,
+        "a successor is not told of the cancel: {desired:?}"
+    );
+    let end =
+        court.face.end(&fence(&application, 2), api::Outcome::Succeeded, desired.revision).await;
     ensure!(end == Ok(api::Outcome::Cancelled), "the end after a cancel came to {end:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(
@@ -120,7 +145,11 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
     let again = court.face.end(&leader, api::Outcome::Failed, 0).await;
     ensure!(again == Ok(api::Outcome::Succeeded), "an end after clean came to {again:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(seen.outcome() == api::Outcome::Succeeded && seen.clean, "the record says {:?}", seen.outcome());
+    ensure!(
+        seen.outcome() == api::Outcome::Succeeded && seen.clean,
+        "the record says {:?}",
+        seen.outcome()
+    );
     Ok(())
 }
 
@@ -157,9 +186,9 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     let mut held = court.gate.hold("/job/");
     let third = {
         let (face, leader, bytes) = (court.face.clone(), leader.clone(), bytes.clone());
-        tokio::spawn(
-            async move { face.put_graph(&leader, graph("third", "call-3", 2, &bytes)).await.map(|_| ()) },
-        )
+        tokio::spawn(async move {
+            face.put_graph(&leader, graph("third", "call-3", 2, &bytes)).await.map(|_| ())
+        })
     };
     held.reached().await;
     let end = court.face.end(&leader, api::Outcome::Succeeded, 0).await;
@@ -168,7 +197,10 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     let third = answered(third).await?;
     ensure!(third == Err(Reason::ApplicationEnding), "a job after the end came to {third:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
-    ensure!(seen.jobs.iter().all(|job| job.end.is_some()), "an ended application has a job without an end");
+    ensure!(
+        seen.jobs.iter().all(|job| job.end.is_some()),
+        "an ended application has a job without an end"
+    );
     Ok(())
 }
 
@@ -197,7 +229,10 @@ pub(super) async fn nothing_ends_with_work_left(court: &Court) -> Verdict {
     court.face.cancel(&application).await.map_err(wrongly("a cancel"))?;
     court.face.abandon(&application).await.map_err(wrongly("an abandon"))?;
     let given_up = court.face.end(&leader, api::Outcome::Failed, 2).await;
-    ensure!(given_up == Ok(api::Outcome::Cancelled), "the end of what was abandoned came to {given_up:?}");
+    ensure!(
+        given_up == Ok(api::Outcome::Cancelled),
+        "the end of what was abandoned came to {given_up:?}"
+    );
     Ok(())
 }
 
@@ -209,8 +244,12 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     let (leader, cluster) = (fence(&application, 1), incarnation(&application, 1));
     let bytes = Bytes::from_static(b"artifact and graph");
     let digest = proto::Digest::of(&bytes).to_string();
-    let artifact =
-        api::PinnedArtifact { uri: "/a/b.sql".into(), name: "b.sql".into(), digest, size_bytes: 18 };
+    let artifact = api::PinnedArtifact {
+        uri: "/a/b.sql".into(),
+        name: "b.sql".into(),
+        digest,
+        size_bytes: 18,
+    };
     let seen = async || {
         let events = face.events(&application).await.map_err(wrongly("events"))?;
         Ok::<_, String>((face.get(&application).await.map_err(wrongly("get"))?.revision, events))
@@ -219,7 +258,8 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
         ($what:literal, $call:expr) => {{
             let first = format!("{:?}", $call.await.map_err(wrongly($what))?);
             let before = seen().await?;
-            let second = format!("{:?}", $call.await.map_err(wrongly(concat!($what, ", repeated")))?);
+            let second =
+                format!("{:?}", $call.await.map_err(wrongly(concat!($what, ", repeated")))?);
             let after = seen().await?;
             ensure!(first == second, "{}: answered {first}, then {second}", $what);
             ensure!(before == after, "{}: the repeat changed the record", $what);
@@ -240,7 +280,10 @@ pub(super) async fn every_write_may_be_repeated(court: &Court) -> Verdict {
     twice!("main starting", face.main_starting(&leader, "unix:/main"));
     twice!("main running", face.main_running(&leader, 7));
     twice!("put graph", face.put_graph(&leader, graph("job", "call", 0, &bytes)));
-    let put = face.put_graph(&leader, graph("job", "call", 0, &bytes)).await.map_err(wrongly("a retry"))?;
+    let put = face
+        .put_graph(&leader, graph("job", "call", 0, &bytes))
+        .await
+        .map_err(wrongly("a retry"))?;
     let job = kept_as(&put)?;
     twice!("submitted", face.submitted(&leader, job, Incarnation(1)));
     twice!("job ended", face.job_ended(&cluster, job, with_output()));
@@ -287,8 +330,12 @@ pub(super) async fn no_two_calls_share_an_occurrence(court: &Court) -> Verdict {
     ensure!(again == second, "a retry came to {again:?}");
     let counted = face.put_graph(&leader, wish("c", None)).await.map_err(wrongly("a graph"))?;
     ensure!(kept_as(&counted)? == id(2), "counted 2, got {counted:?}");
-    let one = proto::jobgraph::PutJobGraphRequest { equal_names_allowed: false, ..wish("d", Some(3)) };
+    let one =
+        proto::jobgraph::PutJobGraphRequest { equal_names_allowed: false, ..wish("d", Some(3)) };
     let one = face.put_graph(&leader, one).await.map(|_| ());
-    ensure!(one == Err(Reason::RequestInvalid), "occurrence 3 of a name for one job came to {one:?}");
+    ensure!(
+        one == Err(Reason::RequestInvalid),
+        "occurrence 3 of a name for one job came to {one:?}"
+    );
     Ok(())
 }

@@ -11,8 +11,8 @@ use ::record::{ApplicationEnd, Error, Holder, MainEnd, MainExit, Record, Refused
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::{
-    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, TriggerId, api, job,
-    jobgraph,
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, TriggerId,
+    api, job, jobgraph,
 };
 
 /// An answer, or the reason of its refusal.
@@ -44,7 +44,12 @@ pub(crate) trait Beside: Send + Sync {
         job: &str,
         stop: bool,
     ) -> Answer<bool>;
-    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool>;
+    async fn ask_at(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        directory: &str,
+    ) -> Answer<bool>;
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
     async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
 }
@@ -88,11 +93,16 @@ impl Face {
         fence: &EpochFence,
         request_id: &str,
     ) -> Answer<jobgraph::BeginClusterResponse> {
-        let request = jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        let request =
+            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
         self.record.begin_cluster(fence, request).await.map_err(why)
     }
 
-    pub(crate) async fn cluster_ready(&self, fence: &EpochFence, incarnation: Incarnation) -> Answer<()> {
+    pub(crate) async fn cluster_ready(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+    ) -> Answer<()> {
         let ready = jobgraph::RecordClusterRequest {
             incarnation: incarnation.get(),
             state: api::ClusterState::Ready.into(),
@@ -198,7 +208,8 @@ impl Face {
         pointer: &str,
     ) -> Answer<(bool, String)> {
         let trigger_id = trigger.to_string();
-        let savepoint = job::Savepoint { trigger_id, pointer: pointer.into(), ..Default::default() };
+        let savepoint =
+            job::Savepoint { trigger_id, pointer: pointer.into(), ..Default::default() };
         let settled = self.record.savepoint_settled(fence, job, savepoint).await.map_err(why)?;
         Ok((settled.recorded, settled.stands.pointer))
     }
@@ -237,7 +248,8 @@ impl Face {
     }
 
     pub(crate) async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
-        let event = api::Event { kind: "warning".into(), message: message.into(), ..Default::default() };
+        let event =
+            api::Event { kind: "warning".into(), message: message.into(), ..Default::default() };
         self.record.append_events(fence, vec![event], Vec::new()).await.map_err(why)
     }
 }

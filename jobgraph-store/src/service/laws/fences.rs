@@ -25,12 +25,16 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
                         .await
                         .map(|_| ()),
                     2 => face.append_event(&old, "from the past").await,
-                    _ => face.journal(&old, "step", Some(Bytes::from_static(b"past"))).await.map(|_| ()),
+                    _ => face
+                        .journal(&old, "step", Some(Bytes::from_static(b"past")))
+                        .await
+                        .map(|_| ()),
                 }
             })
         };
         held.reached().await;
-        let begun = court.face.begin_attempt(&new, "runner-1").await.map_err(wrongly("a higher epoch"))?;
+        let begun =
+            court.face.begin_attempt(&new, "runner-1").await.map_err(wrongly("a higher epoch"))?;
         ensure!(
             begun.disposition() == jobgraph::Disposition::Resume,
             "a successor was told {:?}",
@@ -38,7 +42,10 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
         );
         held.release();
         let late = writer.await.unwrap();
-        ensure!(late == Err(Reason::EpochSuperseded), "{part}: a superseded leader's write came to {late:?}");
+        ensure!(
+            late == Err(Reason::EpochSuperseded),
+            "{part}: a superseded leader's write came to {late:?}"
+        );
     }
     let events = court.face.events(&application).await.map_err(wrongly("events"))?;
     let mut highest = 0;
@@ -52,7 +59,11 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
     }
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?;
     ensure!(seen.jobs[0].end.is_none(), "a superseded leader ended a job");
-    let read = court.face.journal(&fence(&application, 5), "step", None).await.map_err(wrongly("a read"))?;
+    let read = court
+        .face
+        .journal(&fence(&application, 5), "step", None)
+        .await
+        .map_err(wrongly("a read"))?;
     ensure!(read == (None, false), "a superseded leader kept a step");
     let late = court.face.begin_attempt(&new, "runner-1").await.map(|_| ());
     ensure!(late == Err(Reason::EpochSuperseded), "an older epoch began again: {late:?}");
@@ -70,13 +81,20 @@ pub(super) async fn no_lower_incarnation_commits(court: &Court) -> Verdict {
         tokio::spawn(async move { face.job_ended(&old, job, succeeded("late")).await })
     };
     held.reached().await;
-    let begun = court.face.begin_cluster(&leader, "c2").await.map_err(wrongly("a new incarnation"))?;
+    let begun =
+        court.face.begin_cluster(&leader, "c2").await.map_err(wrongly("a new incarnation"))?;
     ensure!(begun.incarnation == 2, "incarnation {} after 1", begun.incarnation);
     held.release();
     let late = cluster.await.unwrap();
-    ensure!(late == Err(Reason::IncarnationSuperseded), "a superseded cluster's end came to {late:?}");
+    ensure!(
+        late == Err(Reason::IncarnationSuperseded),
+        "a superseded cluster's end came to {late:?}"
+    );
     let late = court.face.job_ended(&incarnation(&application, 1), job, succeeded("later")).await;
-    ensure!(late == Err(Reason::IncarnationSuperseded), "a superseded cluster's end came to {late:?}");
+    ensure!(
+        late == Err(Reason::IncarnationSuperseded),
+        "a superseded cluster's end came to {late:?}"
+    );
     let submitted = court.face.submitted(&leader, job, Incarnation(1)).await;
     ensure!(submitted == Ok(()), "a repeat of what is recorded was refused: {submitted:?}");
     let now = court.face.job_ended(&incarnation(&application, 2), job, succeeded("now")).await;
@@ -106,12 +124,21 @@ pub(super) async fn an_epoch_begins_once_and_only_upwards(court: &Court) -> Verd
         tokio::spawn(async move { face.begin_attempt(&six, "runner-1").await.map(|_| ()) })
     };
     held.reached().await;
-    court.face.begin_attempt(&fence(&application, 7), "runner-2").await.map_err(wrongly("a higher epoch"))?;
+    court
+        .face
+        .begin_attempt(&fence(&application, 7), "runner-2")
+        .await
+        .map_err(wrongly("a higher epoch"))?;
     held.release();
     let slow = slow.await.unwrap();
     ensure!(slow == Err(Reason::EpochSuperseded), "epoch 6 began after 7: {slow:?}");
     let seen = court.face.get(&application).await.map_err(wrongly("get"))?.leadership.unwrap();
-    ensure!((seen.epoch, seen.ordinal) == (7, 2), "epoch {}, {}th leader", seen.epoch, seen.ordinal);
+    ensure!(
+        (seen.epoch, seen.ordinal) == (7, 2),
+        "epoch {}, {}th leader",
+        seen.epoch,
+        seen.ordinal
+    );
     Ok(())
 }
 
@@ -125,7 +152,11 @@ pub(super) async fn a_cluster_ends_its_job_without_a_leader(court: &Court) -> Ve
     };
     held.reached().await;
     // A change of leader comes in between: the cluster's word is decided on anew, and stands.
-    court.face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("a higher epoch"))?;
+    court
+        .face
+        .begin_attempt(&fence(&application, 2), "runner-1")
+        .await
+        .map_err(wrongly("a higher epoch"))?;
     held.release();
     let ended = cluster.await.unwrap();
     ensure!(
@@ -158,7 +189,10 @@ pub(super) async fn a_step_of_the_journal_is_kept_once(court: &Court) -> Verdict
     ensure!(first == Ok((Some(one.clone()), false)), "keeping a step came to {first:?}");
     held.release();
     let second = slow.await.unwrap();
-    ensure!(second == Ok((Some(one.clone()), true)), "a second value for a step came to {second:?}");
+    ensure!(
+        second == Ok((Some(one.clone()), true)),
+        "a second value for a step came to {second:?}"
+    );
     let large = court.face.journal(&leader, "large", Some(vec![0; 32 * 1024 + 1].into())).await;
     ensure!(large == Err(Reason::JournalValueTooLarge), "a large value came to {large:?}");
     let fitting = court.face.journal(&leader, "large", Some(vec![0; 32 * 1024].into())).await;

@@ -6,19 +6,26 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use proto::{ApplicationRef, Digest, Reason, api, job, jobgraph};
 
-use super::{Court, Verdict, ensure, fence, graph, incarnation, reference, request, succeeded, wrongly};
+use super::{
+    Court, Verdict, ensure, fence, graph, incarnation, reference, request, succeeded, wrongly,
+};
 use crate::keys::payload;
 use crate::logs::LogFilter;
 use crate::service::{Snapshot, WatchItem};
 use crate::store::Read;
 
 /// Lives through a generation of two jobs, one of them with rows, until it is clean.
-async fn clean(court: &Court, id: &str) -> Result<(ApplicationRef, proto::EpochFence, Digest), String> {
+async fn clean(
+    court: &Court,
+    id: &str,
+) -> Result<(ApplicationRef, proto::EpochFence, Digest), String> {
     let face = &court.face;
     let (application, leader, job) = court.running(id).await?;
     let rows = Bytes::from(format!("rows of {id}"));
     face.put_payload(rows.clone()).await.map_err(wrongly("rows"))?;
-    face.journal(&leader, "step", Some(Bytes::from_static(b"v"))).await.map_err(wrongly("a step"))?;
+    face.journal(&leader, "step", Some(Bytes::from_static(b"v")))
+        .await
+        .map_err(wrongly("a step"))?;
     let end = job::JobEnd { result_digest: Digest::of(&rows).to_string(), ..succeeded("") };
     face.job_ended(&incarnation(&application, 1), job, end).await.map_err(wrongly("an end"))?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
@@ -40,18 +47,25 @@ pub(super) async fn is_gone_for_everybody(court: &Court) -> Verdict {
     ensure!(again == Ok(true), "forgetting again came to {again:?}");
     let never = ApplicationRef { generation: proto::Generation(2), ..application.clone() };
     let never = face.forget(&never, 0).await;
-    ensure!(never == Err(Reason::ApplicationNotFound), "forgetting what never was came to {never:?}");
+    ensure!(
+        never == Err(Reason::ApplicationNotFound),
+        "forgetting what never was came to {never:?}"
+    );
     let got = face.get(&application).await.map(|_| ());
     ensure!(got == Err(Reason::ApplicationNotFound), "get came to {got:?}");
     let events = face.events(&application).await.map(|_| ());
     ensure!(events == Err(Reason::ApplicationNotFound), "events came to {events:?}");
-    let listed = face.list(api::ListRequest::default()).await.map_err(wrongly("list"))?.applications;
+    let listed =
+        face.list(api::ListRequest::default()).await.map_err(wrongly("list"))?.applications;
     ensure!(listed.iter().map(reference).eq([kept.clone()]), "the list has {listed:?}");
     let payload = face.read_payload(rows).await.map(|_| ());
     ensure!(payload == Err(Reason::PayloadMissing), "its rows came to {payload:?}");
     ensure!(face.read_payload(kept_rows).await.is_ok(), "another one's rows are gone");
     // Both generations have the same graph.
-    ensure!(face.read_payload(Digest::of(b"graph")).await.is_ok(), "a payload that is shared is gone");
+    ensure!(
+        face.read_payload(Digest::of(b"graph")).await.is_ok(),
+        "a payload that is shared is gone"
+    );
     let requests = court.gate.keys("r/").await.len();
     ensure!(requests == 1, "{requests} requests are left for one generation");
     let events = face.events(&kept).await.map_err(wrongly("events of another one"))?;
@@ -65,7 +79,9 @@ pub(super) async fn only_what_is_clean(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("unclean").await?;
     let running = face.forget(&application, 0).await;
     ensure!(running == Err(Reason::NotClean), "forgetting what runs came to {running:?}");
-    face.job_ended(&incarnation(&application, 1), job, succeeded("")).await.map_err(wrongly("an end"))?;
+    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
+        .await
+        .map_err(wrongly("an end"))?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     let dirty = face.forget(&application, 0).await;
     ensure!(dirty == Err(Reason::NotClean), "forgetting what is being cleaned came to {dirty:?}");
@@ -100,7 +116,8 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     let face = &court.face;
     let (first, leader, _) = clean(court, "again").await?;
     let first_job = face.get(&first).await.map_err(wrongly("get"))?.jobs[0].job_id.clone();
-    let last_event = face.events(&first).await.map_err(wrongly("events"))?.last().map(|e| e.event_id);
+    let last_event =
+        face.events(&first).await.map_err(wrongly("events"))?.last().map(|e| e.event_id);
     face.forget(&first, 0).await.map_err(wrongly("forgetting"))?;
     // The same request is a new wish.
     let next = face.submit(request("r-again", "again")).await.map_err(wrongly("a submission"))?;
@@ -112,7 +129,10 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     let low = face.begin_attempt(&fence(&next, 1), "runner-0").await.map(|_| ());
     ensure!(low == Err(Reason::EpochSuperseded), "an epoch was given twice: {low:?}");
     let old = face.begin_attempt(&leader, "runner-0").await.map(|_| ());
-    ensure!(old == Err(Reason::ApplicationNotFound), "a leader of what was forgotten came to {old:?}");
+    ensure!(
+        old == Err(Reason::ApplicationNotFound),
+        "a leader of what was forgotten came to {old:?}"
+    );
     let leader = fence(&next, 2);
     face.begin_attempt(&leader, "runner-0").await.map_err(wrongly("the next epoch"))?;
     let begun = face.begin_cluster(&leader, "c1").await.map_err(wrongly("a cluster"))?;
@@ -126,11 +146,18 @@ pub(super) async fn the_id_goes_on(court: &Court) -> Verdict {
     // A forgotten generation is not there for a caller that asks for the latest one, nor for a
     // submission that skips what exists.
     let (_, _, _) = clean(court, "skipped").await?;
-    let skipped = ApplicationRef { id: "skipped".parse().unwrap(), generation: proto::Generation(1) };
+    let skipped =
+        ApplicationRef { id: "skipped".parse().unwrap(), generation: proto::Generation(1) };
     face.forget(&skipped, 0).await.map_err(wrongly("forgetting"))?;
-    let skip = api::SubmitRequest { if_exists: api::IfExists::Skip.into(), ..request("r-skip", "skipped") };
+    let skip = api::SubmitRequest {
+        if_exists: api::IfExists::Skip.into(),
+        ..request("r-skip", "skipped")
+    };
     let made = face.submit(skip).await.map_err(wrongly("skip"))?;
-    ensure!(!made.existing && made.application.unwrap().generation == 2, "skip answered what was forgotten");
+    ensure!(
+        !made.existing && made.application.unwrap().generation == 2,
+        "skip answered what was forgotten"
+    );
     Ok(())
 }
 
@@ -183,7 +210,9 @@ pub(super) async fn nothing_of_it_comes_again(court: &Court) -> Verdict {
     let (application, leader, _) = clean(court, "late").await?;
     let late = |key: &'static str| {
         let (face, leader) = (face.clone(), leader.clone());
-        tokio::spawn(async move { face.journal(&leader, key, Some(Bytes::from_static(b"v"))).await })
+        tokio::spawn(
+            async move { face.journal(&leader, key, Some(Bytes::from_static(b"v"))).await },
+        )
     };
     let source = jobgraph::LogSource {
         application: Some(application.clone().into()),
@@ -271,7 +300,10 @@ pub(super) async fn the_index_is_the_truth(court: &Court) -> Verdict {
     check("forgotten").await?;
     let of_one = api::ListRequest { application_id: "waits-3".into(), ..Default::default() };
     let of_one = face.list(of_one).await.map_err(wrongly("a list of one id"))?.applications;
-    ensure!(of_one.iter().map(|shown| &shown.application_id[..]).eq(["waits-3"]), "of one id: {of_one:?}");
+    ensure!(
+        of_one.iter().map(|shown| &shown.application_id[..]).eq(["waits-3"]),
+        "of one id: {of_one:?}"
+    );
     Ok(())
 }
 
@@ -283,7 +315,8 @@ pub(super) async fn marks_go_with_their_payloads(court: &Court) -> Verdict {
         keys.into_iter().filter_map(|key| payload::marked(&crate::store::Key::from(key))).collect()
     };
     ensure!(marked(court).await.contains(&rows), "rows that are pointed to have no mark");
-    let application = ApplicationRef { id: "marks".parse().unwrap(), generation: proto::Generation(1) };
+    let application =
+        ApplicationRef { id: "marks".parse().unwrap(), generation: proto::Generation(1) };
     court.face.forget(&application, 0).await.map_err(wrongly("forgetting"))?;
     ensure!(!marked(court).await.contains(&rows), "the mark of what was swept stays");
     // This is a mark without a payload: the payload's writer died, or an older build has swept the

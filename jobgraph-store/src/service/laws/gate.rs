@@ -69,9 +69,17 @@ impl Metadata for Gate {
         let armed = {
             let mut armed = self.armed.lock().unwrap();
             let changes = |part: &str| {
-                transaction.operations.iter().map(Operation::key).any(|key| key.to_string().contains(part))
+                transaction
+                    .operations
+                    .iter()
+                    .map(Operation::key)
+                    .any(|key| key.to_string().contains(part))
             };
-            if armed.as_ref().is_some_and(|armed| changes(&armed.part)) { armed.take() } else { None }
+            if armed.as_ref().is_some_and(|armed| changes(&armed.part)) {
+                armed.take()
+            } else {
+                None
+            }
         };
         if let Some(armed) = armed {
             armed.reached.send(()).expect("the law waits");

@@ -36,7 +36,10 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
     held.release();
     let pin = pin.await.unwrap();
     ensure!(pin == Err(Reason::PayloadMissing), "a pointer to what was swept came to {pin:?}");
-    ensure!(face.put_payload(bytes.clone()).await == Ok(false), "the payload is not said to be missing");
+    ensure!(
+        face.put_payload(bytes.clone()).await == Ok(false),
+        "the payload is not said to be missing"
+    );
     face.pin(&leader, vec![artifact(&bytes, "a")]).await.map_err(wrongly("a pointer"))?;
     // The other way round: the pointer commits between the mark and the second look.
     let more = Bytes::from_static(b"more bytes");
@@ -59,7 +62,8 @@ pub(super) async fn never_swept_while_pointed_to(court: &Court) -> Verdict {
             "a payload that is pointed to is gone"
         );
     }
-    let pinned = face.pin(&leader, vec![artifact(&more, "a")]).await.map_err(wrongly("a pointer"))?;
+    let pinned =
+        face.pin(&leader, vec![artifact(&more, "a")]).await.map_err(wrongly("a pointer"))?;
     ensure!(pinned[0].digest == digest.to_string(), "the record did not win");
     Ok(())
 }
@@ -76,11 +80,17 @@ pub(super) async fn freed_at_clean(court: &Court) -> Verdict {
     let artifacts = vec![artifact(&only, "only"), artifact(&shared, "shared")];
     face.pin(&leader, artifacts).await.map_err(wrongly("a pointer"))?;
     let again = face.put_graph(&leader, graph("job", "other-call", 0, &shared)).await.map(|_| ());
-    ensure!(again == Err(Reason::JobNameTaken), "the same name under another call came to {again:?}");
+    ensure!(
+        again == Err(Reason::JobNameTaken),
+        "the same name under another call came to {again:?}"
+    );
     let end = proto::job::JobEnd { result_digest: Digest::of(&rows).to_string(), ..succeeded("") };
     face.job_ended(&incarnation(&application, 1), job, end).await.map_err(wrongly("an end"))?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
-    ensure!(face.read_payload(Digest::of(&only)).await.is_ok(), "an artifact's bytes went before clean");
+    ensure!(
+        face.read_payload(Digest::of(&only)).await.is_ok(),
+        "an artifact's bytes went before clean"
+    );
     face.mark_clean(&leader).await.map_err(wrongly("clean"))?;
     let freed = face.read_payload(Digest::of(&only)).await;
     ensure!(freed == Err(Reason::PayloadMissing), "an artifact's bytes after clean: {freed:?}");
@@ -107,12 +117,18 @@ pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
     };
     face.put_payload(jar.clone()).await.map_err(wrongly("a payload"))?;
     let early = face.put_graph(&leader, request(&[&jar, &other])).await.map(|_| ());
-    ensure!(early == Err(Reason::PayloadMissing), "a graph whose file is not here came to {early:?}");
+    ensure!(
+        early == Err(Reason::PayloadMissing),
+        "a graph whose file is not here came to {early:?}"
+    );
     let many = vec![&jar; 65];
     let many = face.put_graph(&leader, request(&many)).await.map(|_| ());
     ensure!(many == Err(Reason::RequestInvalid), "65 files came to {many:?}");
     face.put_payload(other.clone()).await.map_err(wrongly("a payload"))?;
-    let put = face.put_graph(&leader, request(&[&jar, &other, &jar])).await.map_err(wrongly("a graph"))?;
+    let put = face
+        .put_graph(&leader, request(&[&jar, &other, &jar]))
+        .await
+        .map_err(wrongly("a graph"))?;
     let second = put.job.unwrap().job_id.parse().unwrap();
     court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
     for file in [&jar, &other] {
@@ -120,7 +136,9 @@ pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
         ensure!(kept.as_ref() == Ok(file), "a file that a graph needs was swept: {kept:?}");
     }
     for job in [first, second] {
-        face.job_ended(&incarnation(&application, 1), job, succeeded("")).await.map_err(wrongly("an end"))?;
+        face.job_ended(&incarnation(&application, 1), job, succeeded(""))
+            .await
+            .map_err(wrongly("an end"))?;
     }
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     ensure!(face.read_payload(Digest::of(&jar)).await.is_ok(), "a file went before clean");
@@ -141,7 +159,9 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
     let cluster = incarnation(&application, 1);
     let file = |n: usize| proto::job::StagedFile {
         staged: format!("year=2013/month={n}/part-{n:08}.parquet"),
-        r#final: format!("year=2013/month={n}/part-0123456789abcdef0123456789abcdef-{n:08}.parquet"),
+        r#final: format!(
+            "year=2013/month={n}/part-0123456789abcdef0123456789abcdef-{n:08}.parquet"
+        ),
         size_bytes: 10,
     };
     let output = |files| proto::job::Output {
@@ -166,7 +186,10 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
         "another manifest is not told the one that stands"
     );
     court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
-    let begun = face.begin_attempt(&fence(&application, 2), "runner-1").await.map_err(wrongly("an epoch"))?;
+    let begun = face
+        .begin_attempt(&fence(&application, 2), "runner-1")
+        .await
+        .map_err(wrongly("an epoch"))?;
     let told = begun.record.unwrap().application.unwrap().jobs.remove(0).end;
     ensure!(told.as_ref() == Some(&end), "a leader that has to publish is not told all files");
     let seen = face.get(&application).await.map_err(wrongly("get"))?.jobs.remove(0).end.unwrap();
@@ -180,8 +203,9 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
     let leader = proto::EpochFence { epoch: leader.epoch.next(), ..leader };
     face.published(&leader, job).await.map_err(wrongly("a publication"))?;
     let told = face.events(&application).await.map_err(wrongly("events"))?;
-    let counted =
-        told.iter().filter(|event| event.attributes.get("files").is_some_and(|files| files == "2001"));
+    let counted = told
+        .iter()
+        .filter(|event| event.attributes.get("files").is_some_and(|files| files == "2001"));
     ensure!(counted.count() == 2, "the end and its publication do not count 2,001 files");
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     face.mark_clean(&leader).await.map_err(wrongly("clean"))?;

@@ -23,20 +23,27 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     ensure!(none == Err(Reason::JobNotFound), "a savepoint of no job came to {none:?}");
     let seen = face.get(&application).await.map_err(wrongly("get"))?;
     let desired = seen.desired.unwrap_or_default();
-    let wishes: Vec<_> = desired.savepoints.iter().map(|wish| (&*wish.request_id, &wish.job_ids)).collect();
+    let wishes: Vec<_> =
+        desired.savepoints.iter().map(|wish| (&*wish.request_id, &wish.job_ids)).collect();
     ensure!(wishes == [("w", &vec![job.to_string()])], "people see {wishes:?}");
     ensure!(desired.revision == 1, "desired state is of revision {}", desired.revision);
 
     let nobody = TriggerId::derive("x", job);
     let odd = face.savepoint_settled(&leader, job, nobody, "file:/s").await;
-    ensure!(odd == Err(Reason::RequestInvalid), "a savepoint that was not asked for came to {odd:?}");
+    ensure!(
+        odd == Err(Reason::RequestInvalid),
+        "a savepoint that was not asked for came to {odd:?}"
+    );
     let odd = face.savepoint_settled(&leader, job, trigger, &"x".repeat(2049)).await;
     ensure!(odd == Err(Reason::RequestInvalid), "a pointer over its limit came to {odd:?}");
     face.job_ended(&cluster, job, succeeded("")).await.map_err(wrongly("an end"))?;
     let late = face.ask_for_savepoints(&application, "late", "", false).await;
     ensure!(late == Err(Reason::JobNotRunning), "asking when no job runs came to {late:?}");
     let early = face.end(&leader, api::Outcome::Succeeded, 0).await;
-    ensure!(early == Err(Reason::RevisionMoved), "an end that was decided without it came to {early:?}");
+    ensure!(
+        early == Err(Reason::RevisionMoved),
+        "an end that was decided without it came to {early:?}"
+    );
     let early = face.end(&leader, api::Outcome::Succeeded, 1).await;
     ensure!(early == Err(Reason::SavepointPending), "an end without a result came to {early:?}");
 
@@ -44,7 +51,9 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     let mut held = court.gate.hold("/job/");
     let late = {
         let (face, leader) = (face.clone(), leader.clone());
-        tokio::spawn(async move { face.savepoint_settled(&leader, job, trigger, "file:/late").await })
+        tokio::spawn(
+            async move { face.savepoint_settled(&leader, job, trigger, "file:/late").await },
+        )
     };
     held.reached().await;
     let next = fence(&application, 2);
@@ -52,7 +61,9 @@ pub(super) async fn kept_once_and_settled_once(court: &Court) -> Verdict {
     held.release();
     let late = late.await.expect("it does not panic");
     ensure!(late == Err(Reason::EpochSuperseded), "a superseded leader's result came to {late:?}");
-    for (pointer, recorded) in [("file:/first", true), ("file:/first", true), ("file:/second", false)] {
+    for (pointer, recorded) in
+        [("file:/first", true), ("file:/first", true), ("file:/second", false)]
+    {
         let settled = face.savepoint_settled(&next, job, trigger, pointer).await;
         ensure!(settled == Ok((recorded, "file:/first".into())), "{pointer} came to {settled:?}");
     }
@@ -75,16 +86,24 @@ pub(super) async fn a_stop_commits_with_the_end(court: &Court) -> Verdict {
     let (old, new) = (incarnation(&application, 1), incarnation(&application, 2));
     let trigger = TriggerId::derive("s", job);
     ensure!(face.stopping(&old, job).await == Ok(String::new()), "no stop was asked for yet");
-    face.ask_for_savepoints(&application, "plain", "job", false).await.map_err(wrongly("a wish"))?;
+    face.ask_for_savepoints(&application, "plain", "job", false)
+        .await
+        .map_err(wrongly("a wish"))?;
     ensure!(face.stopping(&old, job).await == Ok(String::new()), "a savepoint alone stops nothing");
     face.ask_for_savepoints(&application, "s", "", true).await.map_err(wrongly("a stop"))?;
     let told = face.stopping(&old, job).await;
     ensure!(told == Ok(trigger.to_string()), "the cluster is told {told:?}");
     face.begin_cluster(&leader, "c2").await.map_err(wrongly("a new incarnation"))?;
-    ensure!(face.stopping(&old, job).await == Err(Reason::IncarnationSuperseded), "a superseded one is told");
+    ensure!(
+        face.stopping(&old, job).await == Err(Reason::IncarnationSuperseded),
+        "a superseded one is told"
+    );
     let end = |pointer: &str| proto::job::JobEnd { savepoint: pointer.into(), ..succeeded("") };
     let late = face.job_ended(&old, job, end("file:/old")).await;
-    ensure!(late == Err(Reason::IncarnationSuperseded), "a superseded cluster's end came to {late:?}");
+    ensure!(
+        late == Err(Reason::IncarnationSuperseded),
+        "a superseded cluster's end came to {late:?}"
+    );
     face.job_ended(&new, job, end("file:/new")).await.map_err(wrongly("the end"))?;
     let told = face.stopping(&new, job).await;
     ensure!(told == Ok(String::new()), "after the end the cluster is told {told:?}");
@@ -101,7 +120,8 @@ pub(super) async fn a_stop_commits_with_the_end(court: &Court) -> Verdict {
     // that repeats it.
     let (application, leader, job) = court.running("told").await?;
     face.ask_for_savepoints(&application, "t", "", true).await.map_err(wrongly("a stop"))?;
-    let settled = face.savepoint_settled(&leader, job, TriggerId::derive("t", job), "file:/t").await;
+    let settled =
+        face.savepoint_settled(&leader, job, TriggerId::derive("t", job), "file:/t").await;
     ensure!(settled == Ok((true, "file:/t".into())), "the leader's word came to {settled:?}");
     for _ in 0..2 {
         let ended = face.job_ended(&incarnation(&application, 1), job, succeeded("")).await;
@@ -135,7 +155,11 @@ pub(super) async fn are_bounded(court: &Court) -> Verdict {
     ensure!((wishes, results) == (8, 10), "{wishes} wishes and {results} results are kept");
     for (id, directory) in [(String::new(), 0), ("x".repeat(129), 0), ("d".into(), 1025)] {
         let odd = face.ask_at(&application, &id, &"d".repeat(directory)).await;
-        ensure!(odd == Err(Reason::RequestInvalid), "{} and {directory} bytes came to {odd:?}", id.len());
+        ensure!(
+            odd == Err(Reason::RequestInvalid),
+            "{} and {directory} bytes came to {odd:?}",
+            id.len()
+        );
     }
     Ok(())
 }

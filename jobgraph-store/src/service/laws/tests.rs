@@ -17,7 +17,11 @@ use chassis::clock::{SystemClock, timeout};
 /// A law that takes longer than this hangs.
 const BOUND: Duration = Duration::from_secs(30);
 
-async fn over(metadata: Arc<dyn Metadata>, blobs: Arc<dyn crate::blobs::Blobs>, wired: bool) -> Court {
+async fn over(
+    metadata: Arc<dyn Metadata>,
+    blobs: Arc<dyn crate::blobs::Blobs>,
+    wired: bool,
+) -> Court {
     let gate = Arc::new(Gate::new(metadata));
     let inside = Service::new(gate.clone(), blobs.clone(), Arc::new(SystemClock));
     let face = if wired {
@@ -145,8 +149,14 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::TearsCommits, &["the_past_is_told_in_the_order_of_facts"]),
     (Fault::Loses("/attempt"), &["once_an_attempt_has_begun_no_lower_epoch_commits"]),
     (Fault::Loses("/cluster"), &["once_a_cluster_has_begun_no_lower_incarnation_commits"]),
-    (Fault::Loses("/state"), &["an_older_generation_is_never_run_again", "every_write_may_be_repeated"]),
-    (Fault::Loses("/job/"), &["a_cluster_ends_its_job_without_a_leader", "nothing_ends_with_work_left"]),
+    (
+        Fault::Loses("/state"),
+        &["an_older_generation_is_never_run_again", "every_write_may_be_repeated"],
+    ),
+    (
+        Fault::Loses("/job/"),
+        &["a_cluster_ends_its_job_without_a_leader", "nothing_ends_with_work_left"],
+    ),
     (Fault::Loses("/event"), &["the_past_is_told_in_the_order_of_facts"]),
     (
         Fault::Loses("/ref/"),
@@ -182,7 +192,8 @@ async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {
         for law in ALL {
             judged.spawn(async move {
                 let court =
-                    over(Arc::new(Mutant::new(*fault)), Arc::new(MemoryBlobs::default()), false).await;
+                    over(Arc::new(Mutant::new(*fault)), Arc::new(MemoryBlobs::default()), false)
+                        .await;
                 // A law that panics or hangs over a fault has seen the fault as well.
                 let verdict = tokio::spawn(async move {
                     timeout(&SystemClock, Duration::from_secs(3), judge(law, &court)).await
@@ -191,8 +202,13 @@ async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {
             });
         }
     }
-    let seen: Vec<(Fault, &str)> =
-        judged.join_all().await.into_iter().filter(|seen| seen.2).map(|seen| (seen.0, seen.1)).collect();
+    let seen: Vec<(Fault, &str)> = judged
+        .join_all()
+        .await
+        .into_iter()
+        .filter(|seen| seen.2)
+        .map(|seen| (seen.0, seen.1))
+        .collect();
     for (fault, laws) in FAULTS {
         assert!(seen.iter().any(|(known, _)| known == fault), "no law sees {fault:?}");
         for law in *laws {

@@ -46,7 +46,9 @@ impl Service {
             let mut extra = Extra::default();
             if answer.0 {
                 // A malformed digest was refused above.
-                extra.pointers.extend(end.result_digest.parse().ok().map(|digest| (digest, Use::Result)));
+                extra
+                    .pointers
+                    .extend(end.result_digest.parse().ok().map(|digest| (digest, Use::Result)));
                 extra.pointers.extend(manifest::pointer(end));
             }
             Ok((answer, extra))

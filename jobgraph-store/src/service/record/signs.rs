@@ -31,7 +31,8 @@ impl Service {
         &self,
         application: &ApplicationRef,
     ) -> Result<(), Error> {
-        let view = self.metadata.read(vec![Read::Key(generation::state_key(application))], None).await?;
+        let view =
+            self.metadata.read(vec![Read::Key(generation::state_key(application))], None).await?;
         let state: Option<generation::GenerationState> = load::one(&view, 0)?;
         if state.is_none_or(|state| state.application().clean) {
             self.live.forget(application);
@@ -41,17 +42,24 @@ impl Service {
 
     /// Whether this epoch is the one that may write, and which one may.
     pub(super) async fn epoch_holds(&self, fence: &EpochFence) -> Result<Confirmed, Error> {
-        let view =
-            self.metadata.read(vec![Read::Key(fence::attempt_key(&fence.application.id))], None).await?;
+        let view = self
+            .metadata
+            .read(vec![Read::Key(fence::attempt_key(&fence.application.id))], None)
+            .await?;
         let known: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
         let holds = known.admits(fence.application.generation, fence.epoch);
         Ok(Confirmed { holds, current: known.epoch })
     }
 
     /// Whether this incarnation is the current one, and which one is.
-    pub(super) async fn incarnation_holds(&self, fence: &IncarnationFence) -> Result<Confirmed, Error> {
-        let view =
-            self.metadata.read(vec![Read::Key(fence::cluster_key(&fence.application.id))], None).await?;
+    pub(super) async fn incarnation_holds(
+        &self,
+        fence: &IncarnationFence,
+    ) -> Result<Confirmed, Error> {
+        let view = self
+            .metadata
+            .read(vec![Read::Key(fence::cluster_key(&fence.application.id))], None)
+            .await?;
         let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
         let holds = known.admits(fence.application.generation, fence.incarnation);
         Ok(Confirmed { holds, current: known.incarnation })

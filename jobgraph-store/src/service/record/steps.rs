@@ -74,7 +74,10 @@ impl Service {
                     Compare { key: key.clone(), revision: None },
                     // The generation may be forgotten meanwhile; then no step of it may be written
                     // again.
-                    Compare { key: generation::spec_key(application), revision: revision_of(&view, 2) },
+                    Compare {
+                        key: generation::spec_key(application),
+                        revision: revision_of(&view, 2),
+                    },
                 ],
                 operations: vec![Operation::Put(key.clone(), entry.to_stored())],
             };

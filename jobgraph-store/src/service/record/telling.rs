@@ -40,7 +40,8 @@ impl Service {
             }
             for event in events {
                 let (at, source) = (event.at, event.source.clone());
-                let source = if source.is_empty() { draft.facts.attempt.holder.clone() } else { source };
+                let source =
+                    if source.is_empty() { draft.facts.attempt.holder.clone() } else { source };
                 draft.tell_from(Telling::of(event.clone()), source, fence.epoch.get());
                 if let (Some(told), Some(at)) = (draft.events.last_mut(), at) {
                     told.at = Some(at);

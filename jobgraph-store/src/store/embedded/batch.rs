@@ -2,7 +2,9 @@
 
 use redb::ReadableTable;
 
-use super::tables::{Before, Changed, DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, number};
+use super::tables::{
+    Before, Changed, DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, number,
+};
 use crate::store::{Key, Operation, Transaction};
 
 /// The open tables of a write.
@@ -33,7 +35,11 @@ impl<'t> Tables<'t> {
         Ok(None)
     }
 
-    pub(super) fn apply(&mut self, transaction: &Transaction, revision: u64) -> Result<(), Refused> {
+    pub(super) fn apply(
+        &mut self,
+        transaction: &Transaction,
+        revision: u64,
+    ) -> Result<(), Refused> {
         for (position, operation) in (0..).zip(&transaction.operations) {
             let key = operation.key().as_bytes();
             let before = match operation {

@@ -46,7 +46,10 @@ impl Opener {
                 let Ok(disk_now) = rustix::fs::statvfs(&disk) else { return Ok(()) };
                 let free = disk_now.f_bavail.saturating_mul(disk_now.f_frsize);
                 if free < RESERVE_BYTES {
-                    return Err(StoreError::Full(format!("{} has {free} bytes left", disk.display())));
+                    return Err(StoreError::Full(format!(
+                        "{} has {free} bytes left",
+                        disk.display()
+                    )));
                 }
                 Ok(())
             }),
@@ -126,7 +129,10 @@ impl RecordFile {
     }
 
     /// Runs work on redb, and names the file in its errors.
-    pub(super) fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, StoreError> {
+    pub(super) fn guarded<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, Refused>,
+    ) -> Result<T, StoreError> {
         let path = &self.opener.path;
         let refused = |Refused(refused)| match refused {
             Why::Redb(error) => Err(FileError::of(path, error)),
@@ -136,9 +142,9 @@ impl RecordFile {
     }
 
     pub(super) fn database(&self) -> Result<&Database, StoreError> {
-        self.database
-            .as_ref()
-            .ok_or_else(|| StoreError::Unavailable("the record's file is closed after an I/O error".into()))
+        self.database.as_ref().ok_or_else(|| {
+            StoreError::Unavailable("the record's file is closed after an I/O error".into())
+        })
     }
 
     pub(super) fn read(&self, reads: &[Read], at: Option<u64>) -> Result<View, StoreError> {
@@ -146,7 +152,12 @@ impl RecordFile {
         self.guarded(|| self.read_from(database, reads, at))
     }
 
-    fn read_from(&self, database: &Database, reads: &[Read], at: Option<u64>) -> Result<View, Refused> {
+    fn read_from(
+        &self,
+        database: &Database,
+        reads: &[Read],
+        at: Option<u64>,
+    ) -> Result<View, Refused> {
         let transaction = database.begin_read()?;
         let numbers = transaction.open_table(NUMBERS)?;
         let latest = number(&numbers, REVISION)?;
@@ -157,7 +168,11 @@ impl RecordFile {
         for read in reads {
             answers.push(match read {
                 Read::Key(key) => {
-                    let then = if revision == latest { None } else { value_before(&history, key, revision)? };
+                    let then = if revision == latest {
+                        None
+                    } else {
+                        value_before(&history, key, revision)?
+                    };
                     let stored = match then {
                         Some(then) => then,
                         None => data.get(key.as_bytes())?.map(|guard| stored(guard.value())),
@@ -196,7 +211,9 @@ impl RecordFile {
             for entry in log.range((after + 1, 0)..)? {
                 let (at, key) = entry?;
                 let (revision, _) = at.value();
-                if changes.len() >= limit && changes.last().is_some_and(|last| last.revision != revision) {
+                if changes.len() >= limit
+                    && changes.last().is_some_and(|last| last.revision != revision)
+                {
                     break;
                 }
                 changes.push(Change { revision, key: Key::new(key.value().to_vec()) });
@@ -290,7 +307,11 @@ fn value_before(history: &History, key: &Key, at: u64) -> Result<Option<Option<S
 }
 
 /// The values at `at` of the keys with this prefix that changed after `at`.
-fn replaced(history: &History, prefix: &Key, at: u64) -> Result<BTreeMap<Key, Option<Stored>>, Refused> {
+fn replaced(
+    history: &History,
+    prefix: &Key,
+    at: u64,
+) -> Result<BTreeMap<Key, Option<Stored>>, Refused> {
     let mut then = BTreeMap::new();
     for entry in history.range((prefix.as_bytes(), 0)..)? {
         let (changed, before) = entry?;
@@ -317,7 +338,10 @@ fn last(data: &Data, prefix: &Key, until: &Key) -> Result<Vec<(Key, Stored)>, Re
     };
     let bounds = (Bound::Included(prefix.as_bytes()), until.as_ref().map(Key::as_bytes));
     let last = data.range::<&[u8]>(bounds)?.next_back().transpose()?;
-    Ok(last.map(|(key, value)| (Key::new(key.value().to_vec()), stored(value.value()))).into_iter().collect())
+    Ok(last
+        .map(|(key, value)| (Key::new(key.value().to_vec()), stored(value.value())))
+        .into_iter()
+        .collect())
 }
 
 fn range(
@@ -349,7 +373,9 @@ fn range(
             None => answer.push((key, stored(value.value()))),
         }
     }
-    answer.extend(then.filter_map(|(key, before)| before.clone().map(|before| (key.clone(), before))));
+    answer.extend(
+        then.filter_map(|(key, before)| before.clone().map(|before| (key.clone(), before))),
+    );
     answer.truncate(limit);
     Ok(answer)
 }

@@ -49,7 +49,9 @@ impl From<FileError> for StoreError {
     fn from(error: FileError) -> Self {
         let text = error.to_string();
         match error {
-            FileError::Damaged { path, why } => Self::Damaged { file: path.display().to_string(), why },
+            FileError::Damaged { path, why } => {
+                Self::Damaged { file: path.display().to_string(), why }
+            }
             FileError::Full { .. } => Self::Full(text),
             FileError::InUse { .. } | FileError::Failed { .. } => Self::Unavailable(text),
         }
@@ -57,6 +59,9 @@ impl From<FileError> for StoreError {
 }
 
 /// A single number; 0 if it was never written.
-pub(super) fn number(numbers: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, Refused> {
+pub(super) fn number(
+    numbers: &impl ReadableTable<&'static str, u64>,
+    name: &str,
+) -> Result<u64, Refused> {
     Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
 }

@@ -44,7 +44,10 @@ async fn a_second_process_cannot_open_the_file() {
     let path = directory.path().join("record.redb");
     let first = EmbeddedMetadata::open(&path).unwrap();
     let refused = EmbeddedMetadata::open(&path).unwrap_err();
-    assert!(matches!(&refused, StoreError::Unavailable(why) if why.contains("another process")), "{refused}");
+    assert!(
+        matches!(&refused, StoreError::Unavailable(why) if why.contains("another process")),
+        "{refused}"
+    );
     drop(first);
     EmbeddedMetadata::open(&path).unwrap();
 }
@@ -110,8 +113,12 @@ async fn a_disk_that_fills_up_loses_nothing_and_works_again_with_room() {
     let opener = {
         let (path, room) = (path.clone(), room.clone());
         Opener::with(&path.clone(), move || {
-            let file =
-                std::fs::File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let file = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path);
             let inner = FileBackend::new(file.unwrap()).unwrap();
             let disk = FillingDisk { inner, room: room.clone() };
             redb::Database::builder()

@@ -54,12 +54,16 @@ fn a_damaged_ledger_is_refused_by_name() {
     ledger.write(&grant(7, false)).unwrap();
     drop(ledger);
     let whole = std::fs::read(&path).unwrap();
-    for (what, bytes) in [("empty", &whole[..0]), ("cut", &whole[..5000]), ("other", &b"nothing of ours"[..])]
+    for (what, bytes) in
+        [("empty", &whole[..0]), ("cut", &whole[..5000]), ("other", &b"nothing of ours"[..])]
     {
         std::fs::write(&path, bytes).unwrap();
         let refused = EmbeddedLedger::open(&path).unwrap_err();
         let text = refused.to_string();
-        assert!(text.contains("grants.redb is damaged") && text.contains("remove it"), "{what}: {text}");
+        assert!(
+            text.contains("grants.redb is damaged") && text.contains("remove it"),
+            "{what}: {text}"
+        );
         let status = tonic::Status::from(refused);
         assert_eq!(
             (status.code(), proto::problem::reason(&status)),

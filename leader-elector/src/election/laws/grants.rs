@@ -29,15 +29,20 @@ pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
 
 pub(super) async fn an_epoch_is_above_at_least(rig: &Rig) -> Verdict {
     let election = rig.open();
-    let mut first = election.enter(Enter { at_least: Epoch(41), ..enter("runner-0") }).await.unwrap();
+    let mut first =
+        election.enter(Enter { at_least: Epoch(41), ..enter("runner-0") }).await.unwrap();
     let epoch = rig.won(&mut first).await?.epoch;
     so(epoch > Epoch(41), format!("epoch {epoch} is not above 41"))?;
     so(election.resign(&fence(epoch), "runner-0").await.unwrap(), "the leader could not resign")?;
     // A contender that knows only an older epoch does not make the epoch fall.
-    let mut second = election.enter(Enter { at_least: Epoch(7), ..enter("runner-1") }).await.unwrap();
+    let mut second =
+        election.enter(Enter { at_least: Epoch(7), ..enter("runner-1") }).await.unwrap();
     let elected = rig.won(&mut second).await?;
     so(elected.epoch > epoch, format!("epoch {} after {epoch}", elected.epoch))?;
-    so(elected.previous == Some((epoch, Cause::Resigned)), format!("previous: {:?}", elected.previous))
+    so(
+        elected.previous == Some((epoch, Cause::Resigned)),
+        format!("previous: {:?}", elected.previous),
+    )
 }
 
 pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict {
@@ -46,14 +51,26 @@ pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict 
     let epoch = rig.won(&mut leader).await?.epoch;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     rig.waits(&mut standby).await?;
-    so(!election.resign(&fence(epoch), "runner-1").await.unwrap(), "a standby resigned for the leader")?;
-    so(!election.resign(&fence(epoch.next()), "runner-0").await.unwrap(), "another epoch was resigned")?;
+    so(
+        !election.resign(&fence(epoch), "runner-1").await.unwrap(),
+        "a standby resigned for the leader",
+    )?;
+    so(
+        !election.resign(&fence(epoch.next()), "runner-0").await.unwrap(),
+        "another epoch was resigned",
+    )?;
     so(election.resign(&fence(epoch), "runner-0").await.unwrap(), "the leader could not resign")?;
     // No time passes between the resignation and the succession.
     let elected = rig.won(&mut standby).await?;
-    so(elected.previous == Some((epoch, Cause::Resigned)), format!("previous: {:?}", elected.previous))?;
+    so(
+        elected.previous == Some((epoch, Cause::Resigned)),
+        format!("previous: {:?}", elected.previous),
+    )?;
     let told = rig.heard(&mut leader).await;
-    so(told == Some(Standing::Lost(Cause::Resigned)), format!("the earlier leader heard {told:?}"))?;
+    so(
+        told == Some(Standing::Lost(Cause::Resigned)),
+        format!("the earlier leader heard {told:?}"),
+    )?;
     so(!election.resign(&fence(epoch), "runner-0").await.unwrap(), "resigned twice")
 }
 
@@ -66,7 +83,10 @@ pub(super) async fn resigned_is_resigned_after_a_restart(rig: &Rig) -> Verdict {
     let election = rig.open();
     let mut next = election.enter(enter("runner-1")).await.unwrap();
     let elected = rig.won(&mut next).await?;
-    so(elected.previous == Some((epoch, Cause::Resigned)), format!("previous: {:?}", elected.previous))
+    so(
+        elected.previous == Some((epoch, Cause::Resigned)),
+        format!("previous: {:?}", elected.previous),
+    )
 }
 
 pub(super) async fn who_waits_is_granted_in_order(rig: &Rig) -> Verdict {

@@ -33,9 +33,15 @@ pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
         // The leader listens, and does not renew.
         told = rig.heard(&mut leader).await.or(told);
     }
-    so(told == Some(Standing::Lost(Cause::LeaseExpired)), format!("the silent holder heard {told:?}"))?;
+    so(
+        told == Some(Standing::Lost(Cause::LeaseExpired)),
+        format!("the silent holder heard {told:?}"),
+    )?;
     let elected = rig.won(&mut standby).await?;
-    so(elected.previous == Some((epoch, Cause::LeaseExpired)), format!("previous: {:?}", elected.previous))?;
+    so(
+        elected.previous == Some((epoch, Cause::LeaseExpired)),
+        format!("previous: {:?}", elected.previous),
+    )?;
     let late = leader.renew().await.unwrap();
     so(late.is_err(), "a renewal after the lease was taken")
 }
@@ -137,7 +143,10 @@ pub(super) async fn a_break_and_a_free_lock_free_early(rig: &Rig) -> Verdict {
     // The lock becomes free long before the lease's end.
     rig.advance(LEASE / 16);
     let elected = rig.won(&mut standby).await?;
-    so(elected.previous == Some((epoch, Cause::ProcessGone)), format!("previous: {:?}", elected.previous))
+    so(
+        elected.previous == Some((epoch, Cause::ProcessGone)),
+        format!("previous: {:?}", elected.previous),
+    )
 }
 
 pub(super) async fn a_held_lock_frees_nothing(rig: &Rig) -> Verdict {

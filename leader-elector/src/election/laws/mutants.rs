@@ -29,9 +29,13 @@ pub(super) fn of(law: &str) -> Vec<Mutant> {
             ("it takes renewals from whoever led once", wrapped(Quirk::TakesEveryRenewal)),
         ],
         "2 epochs only grow" => vec![("it forgets with the process", forgetful())],
-        "2 an epoch is above at_least" => vec![("it does not hear at_least", wrapped(Quirk::IgnoresAtLeast))],
+        "2 an epoch is above at_least" => {
+            vec![("it does not hear at_least", wrapped(Quirk::IgnoresAtLeast))]
+        }
         "3 a silent holder loses" => vec![("it renews by itself", wrapped(Quirk::RenewsByItself))],
-        "3 a renewing holder stays" => vec![("it does not take renewals", wrapped(Quirk::IgnoresRenewals))],
+        "3 a renewing holder stays" => {
+            vec![("it does not take renewals", wrapped(Quirk::IgnoresRenewals))]
+        }
         "4 a holder resumes within its lease"
         | "4 a holder resumes after a restart"
         | "6 a restart is no break" => vec![("nobody resumes", wrapped(Quirk::IgnoresResume))],
@@ -41,8 +45,12 @@ pub(super) fn of(law: &str) -> Vec<Mutant> {
         "5 whoever resigned is succeeded at once" => {
             vec![("resigning does nothing", wrapped(Quirk::IgnoresResign))]
         }
-        "5 resigned is resigned after a restart" => vec![("it does not write that down", unresigning())],
-        "6 a broken stream and a free lock free early" => vec![("no lock looks free", with_locks(false))],
+        "5 resigned is resigned after a restart" => {
+            vec![("it does not write that down", unresigning())]
+        }
+        "6 a broken stream and a free lock free early" => {
+            vec![("no lock looks free", with_locks(false))]
+        }
         "6 a held lock frees nothing" => vec![("every lock looks free", with_locks(true))],
         "6 a free lock alone frees nothing" => {
             vec![("it takes open streams for broken", wrapped(Quirk::Breaks))]
@@ -181,7 +189,11 @@ impl Election for Wrapped {
     }
 
     async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, Error> {
-        if self.quirk == Quirk::IgnoresResign { Ok(true) } else { self.inner.resign(fence, holder).await }
+        if self.quirk == Quirk::IgnoresResign {
+            Ok(true)
+        } else {
+            self.inner.resign(fence, holder).await
+        }
     }
 }
 
@@ -207,7 +219,10 @@ impl Campaign for WrappedCampaign {
         if let Some(enter) = self.late.take() {
             self.inner = Some(self.election.enter(enter).await?);
         }
-        if self.quirk == Quirk::Breaks && self.free && matches!(self.believed, Some(Standing::Elected(_))) {
+        if self.quirk == Quirk::Breaks
+            && self.free
+            && matches!(self.believed, Some(Standing::Elected(_)))
+        {
             self.inner = None;
         }
         match &mut self.inner {

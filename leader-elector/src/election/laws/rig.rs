@@ -158,5 +158,9 @@ pub(super) fn so(it_is: bool, text: impl Into<String>) -> Verdict {
 
 /// A renewal that the elector has to take.
 pub(super) async fn renewed(campaign: &mut Box<dyn Campaign>) -> Verdict {
-    campaign.renew().await.unwrap().map_err(|cause: Cause| format!("a renewal was refused: {cause}"))
+    campaign
+        .renew()
+        .await
+        .unwrap()
+        .map_err(|cause: Cause| format!("a renewal was refused: {cause}"))
 }

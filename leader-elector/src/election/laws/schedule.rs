@@ -58,7 +58,9 @@ async fn one_life(rig: &Rig, seed: u64) -> Verdict {
         let at = random.random_range(0..contenders.len());
         match random.random_range(0..100) {
             0..35 => rig.advance(LEASE.mul_f64(random.random_range(0.0..0.4))),
-            35..85 => act(rig, election.as_ref().unwrap(), &mut contenders[at], &mut random).await?,
+            35..85 => {
+                act(rig, election.as_ref().unwrap(), &mut contenders[at], &mut random).await?
+            }
             85..92 => contenders[at].campaign = None,
             92..97 => contenders[at].dies(rig),
             _ => {
@@ -78,7 +80,12 @@ async fn one_life(rig: &Rig, seed: u64) -> Verdict {
 }
 
 /// A contender lives a little: it enters, listens, or sends a renewal that may take its time.
-async fn act(rig: &Rig, election: &Arc<dyn Election>, who: &mut Contender, random: &mut StdRng) -> Verdict {
+async fn act(
+    rig: &Rig,
+    election: &Arc<dyn Election>,
+    who: &mut Contender,
+    random: &mut StdRng,
+) -> Verdict {
     let Some(campaign) = &mut who.campaign else {
         rig.locks.hold(&who.lock);
         let resume = who.claim.map(|(epoch, _)| epoch);

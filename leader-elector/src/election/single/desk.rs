@@ -51,7 +51,9 @@ impl<L: Ledger> Desk<L> {
         let entered = self.office().enter(self.shared.clock.boot(), id, enter);
         match entered {
             Entered::Queued => tracing::debug!({ fields::APP_ID } = %application, holder, "enters"),
-            Entered::Resumed => tracing::info!({ fields::APP_ID } = %application, holder, "resumes"),
+            Entered::Resumed => {
+                tracing::info!({ fields::APP_ID } = %application, holder, "resumes")
+            }
             Entered::Refused(cause) => {
                 tracing::info!({ fields::APP_ID } = %application, holder, "cannot resume: {cause}");
             }
@@ -109,7 +111,9 @@ impl<L: Ledger> Desk<L> {
                     None => {
                         let end = office.wake_at();
                         let probe_at = office.lock_to_probe().map(|_| now + PROBE_EVERY);
-                        return Ok(end.map(|end| probe_at.map_or(end, |probe_at| end.min(probe_at))));
+                        return Ok(
+                            end.map(|end| probe_at.map_or(end, |probe_at| end.min(probe_at)))
+                        );
                     }
                 }
             };
@@ -165,7 +169,10 @@ impl<L: Ledger> Desk<L> {
     }
 
     /// Runs a write: on a thread that may wait for a disk if the ledger has one, else in place.
-    async fn on_disk(&self, work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    async fn on_disk(
+        &self,
+        work: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         if !self.shared.ledger.blocks() {
             return work();
         }

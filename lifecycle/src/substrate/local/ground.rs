@@ -58,8 +58,11 @@ impl Ground {
     ) -> io::Result<()> {
         let group = self.kind(order);
         for file in files {
-            let is_executable =
-                order.role.files.iter().any(|given| given.executable && Path::new(&given.path) == file);
+            let is_executable = order
+                .role
+                .files
+                .iter()
+                .any(|given| given.executable && Path::new(&given.path) == file);
             share_with(&work.join(file), group, if is_executable { 0o750 } else { 0o640 })?;
             let directories = file.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
             for directory in directories {

@@ -37,7 +37,8 @@ impl LocalLive {
         let (known, exit) = watch::channel(None);
         let watching = watch_exit(local.clone(), order.clone(), tether.clone(), owned, known);
         let endpoint = Endpoint::Unix(local.place(&order.slot).socket());
-        let prober = Prober::new(&order.role, endpoint, local.transport.clone(), local.clock.clone());
+        let prober =
+            Prober::new(&order.role, endpoint, local.transport.clone(), local.clock.clone());
         let watch = tasks::owned("watch of a process", watching);
         Self { pid, tether, exit, prober, local, order, _watch: watch }
     }
@@ -130,12 +131,15 @@ impl Live for LocalLive {
         match self.tether.read_output(offset, true).await {
             Ok(output) => {
                 let chunks = futures::stream::try_unfold(output, |mut output| async {
-                    let chunk = output.next().await.map_err(|error| SubstrateError(error.to_string()))?;
+                    let chunk =
+                        output.next().await.map_err(|error| SubstrateError(error.to_string()))?;
                     Ok(chunk.map(|chunk| (chunk, output)))
                 });
                 Ok(chunks.boxed())
             }
-            Err(_) if self.exit.borrow().is_some() => Ok(self.local.remains(&self.order, offset).await),
+            Err(_) if self.exit.borrow().is_some() => {
+                Ok(self.local.remains(&self.order, offset).await)
+            }
             Err(error) => Err(SubstrateError(error.to_string())),
         }
     }

@@ -56,7 +56,11 @@ pub(super) fn principal(group: &GroupId) -> Principal {
 
 /// The directory of a group: `<work>/<id>@<generation>/cluster-3/` or `…/contender-0/`.
 pub(super) fn group_directory(places: &Places, group: &GroupId) -> PathBuf {
-    places.application_work(&group.application).join(format!("{}-{}", group.kind.as_str(), group.number))
+    places.application_work(&group.application).join(format!(
+        "{}-{}",
+        group.kind.as_str(),
+        group.number
+    ))
 }
 
 /// The groups that leave something behind. Clusters that are only known to be lower than another
@@ -70,7 +74,11 @@ pub(super) fn groups(places: &Places, scope: &Scope) -> Vec<GroupId> {
             let prefix = format!("{}-", Kind::Contender.as_str());
             let numbers = names(&places.application_work(application))
                 .filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
-            let group = |number| GroupId { application: application.clone(), kind: Kind::Contender, number };
+            let group = |number| GroupId {
+                application: application.clone(),
+                kind: Kind::Contender,
+                number,
+            };
             numbers.map(group).collect()
         }
     }
@@ -130,7 +138,8 @@ impl Place {
         // A contender is alone in its group, and is part of the host.
         let is_contender = *kind == Kind::Contender;
         let open = if is_contender { places.clone() } else { places.open() };
-        let own = |directory: PathBuf| if is_contender { directory } else { directory.join(slot.name()) };
+        let own =
+            |directory: PathBuf| if is_contender { directory } else { directory.join(slot.name()) };
         Self {
             work: own(group_directory(&open, &slot.group)),
             starts: own(group_directory(places, &slot.group)).join(STARTS),
@@ -177,7 +186,12 @@ impl Place {
     }
 
     /// Makes the directories, the credentials and the role's files.
-    pub(super) fn prepare(&self, order: &Order, key: &DeploymentKey, ground: &Ground) -> io::Result<()> {
+    pub(super) fn prepare(
+        &self,
+        order: &Order,
+        key: &DeploymentKey,
+        ground: &Ground,
+    ) -> io::Result<()> {
         private_directory(&self.starts)?;
         private_directory(&self.keepers)?;
         if self.is_apart {
@@ -202,7 +216,9 @@ impl Place {
         }
         if self.is_apart {
             let given = order.role.files.iter().map(|file| Path::new(&file.path));
-            let tokens = [self.token_file(), self.jobs_token_file()].into_iter().filter(|file| file.exists());
+            let tokens = [self.token_file(), self.jobs_token_file()]
+                .into_iter()
+                .filter(|file| file.exists());
             ground.give(&self.work, given, tokens, order)?;
         }
         Ok(())
@@ -244,7 +260,9 @@ impl Place {
                 ("MAINSPRING_CONTENDER", format!("runner-{}", group.number)),
                 ("MAINSPRING_STATE_DIR", text(places.state())),
             ]),
-            Kind::Cluster | Kind::Attempt => ours.push(("MAINSPRING_INCARNATION", group.number.to_string())),
+            Kind::Cluster | Kind::Attempt => {
+                ours.push(("MAINSPRING_INCARNATION", group.number.to_string()))
+            }
         }
         if order.role.serves_jobs {
             ours.push(("MAINSPRING_JOBS_TOKEN_FILE", text(&self.jobs_token_file())));

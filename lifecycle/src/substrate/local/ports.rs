@@ -22,7 +22,10 @@ const TRIES: u32 = 20;
 
 /// Chooses an address for each named port. All ports are held until the last one is chosen, so no
 /// two are the same.
-pub(super) async fn choose(transport: &SharedTransport, roles: &[RoleSpec]) -> io::Result<Addresses> {
+pub(super) async fn choose(
+    transport: &SharedTransport,
+    roles: &[RoleSpec],
+) -> io::Result<Addresses> {
     let mut held = Vec::new();
     let mut addresses = Addresses::new();
     for key in port_keys(roles) {
@@ -42,7 +45,8 @@ async fn one(transport: &SharedTransport) -> io::Result<(u16, chassis::transport
             Err(error) => last = error,
         }
     }
-    let text = format!("{TRIES} ports of {HOST} from {FIRST} to {LAST} were tried, the last one: {last}");
+    let text =
+        format!("{TRIES} ports of {HOST} from {FIRST} to {LAST} were tried, the last one: {last}");
     Err(io::Error::new(last.kind(), text))
 }
 

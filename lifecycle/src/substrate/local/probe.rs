@@ -80,7 +80,8 @@ impl Prober {
         /// The length of `HTTP/1.1 200`.
         const STATUS_BYTES: usize = 12;
         let mut page = self.transport.connect(&here(port)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
         page.write_all(request.as_bytes()).await?;
         page.flush().await?;
         let mut status = [0; STATUS_BYTES];
@@ -127,7 +128,9 @@ mod tests {
             peer.write_all(answer).await.unwrap();
         });
         let probe = Probe::Http { port: Port::Name("rest".into()), path: "/up".into() };
-        Prober::new(&role(probe, port), here(port), Arc::new(OsTransport), Arc::new(SystemClock)).ask().await
+        Prober::new(&role(probe, port), here(port), Arc::new(OsTransport), Arc::new(SystemClock))
+            .ask()
+            .await
     }
 
     #[tokio::test]

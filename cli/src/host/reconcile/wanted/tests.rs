@@ -23,7 +23,8 @@ fn reference(id: &str) -> ApplicationRef {
 }
 
 fn names(asks: &[Ask]) -> Vec<(String, bool)> {
-    let mut names: Vec<_> = asks.iter().map(|ask| (ask.application.id.to_string(), ask.clean)).collect();
+    let mut names: Vec<_> =
+        asks.iter().map(|ask| (ask.application.id.to_string(), ask.clean)).collect();
     names.sort();
     names
 }
@@ -160,7 +161,8 @@ fn a_cancel_does_not_wait_for_others_to_end_but_for_other_cancels() {
     wanted.note(&submitted("waits", 1), MOMENT);
     let asked: Vec<_> = names(&wanted.due(NOW)).into_iter().map(|(id, _)| id).collect();
     assert_eq!(asked.len(), 2, "the one that runs and one of the cancelled: {asked:?}");
-    let (ending, other) = if asked.contains(&"one".to_owned()) { ("one", "two") } else { ("two", "one") };
+    let (ending, other) =
+        if asked.contains(&"one".to_owned()) { ("one", "two") } else { ("two", "one") };
     assert_eq!(in_line(&wanted, NOW), ["waits"]);
     wanted.note(&application(ending, true), MOMENT);
     assert!(names(&wanted.due(NOW)).contains(&(other.to_owned(), false)));
@@ -204,6 +206,7 @@ fn room_is_shared_by_the_label() {
     wanted.note(&of("b", "b1", 4), MOMENT);
     assert_eq!(names(&wanted.due(NOW)), [("a1".to_owned(), false), ("b1".to_owned(), false)]);
     let queue = wanted.queue(NOW);
-    let shares: Vec<_> = queue.waiting.iter().map(|one| (one.share.as_str(), one.share_running)).collect();
+    let shares: Vec<_> =
+        queue.waiting.iter().map(|one| (one.share.as_str(), one.share_running)).collect();
     assert_eq!(shares, [("team=a", 1), ("team=a", 1)]);
 }

@@ -40,7 +40,8 @@ impl Pace {
 
     /// Whether the next question asks for counters too.
     pub(super) fn counts(&mut self, now: Boot) -> bool {
-        let counts = !self.is_calm(now) || self.counted.is_none_or(|counted| now >= counted + COUNT_CALMLY);
+        let counts =
+            !self.is_calm(now) || self.counted.is_none_or(|counted| now >= counted + COUNT_CALMLY);
         if counts {
             self.counted = Some(now);
         }

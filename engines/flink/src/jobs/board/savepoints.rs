@@ -37,10 +37,14 @@ impl Board {
                     // A trigger now would be a savepoint that fails.
                     Readiness::Starts => {}
                     Readiness::Over => {
-                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                        return Ok(Some(Taken::Failed(
+                            "the job had ended before it was taken".to_owned(),
+                        )));
                     }
                     Readiness::Unknown if self.ended(savepoint.job).await? => {
-                        return Ok(Some(Taken::Failed("the job had ended before it was taken".to_owned())));
+                        return Ok(Some(Taken::Failed(
+                            "the job had ended before it was taken".to_owned(),
+                        )));
                     }
                     Readiness::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
                 },
@@ -73,7 +77,10 @@ impl Board {
 
     /// Where the savepoint is with which a job was stopped, which Flink knows as soon as the job
     /// has ended. `None` if none was asked for, or if Flink does not tell it in time.
-    pub(in crate::jobs) async fn stopped_with(&self, job: JobId) -> Result<Option<String>, CallError> {
+    pub(in crate::jobs) async fn stopped_with(
+        &self,
+        job: JobId,
+    ) -> Result<Option<String>, CallError> {
         let resume = self.0.record.read_checkpoints(self.0.orders.fence(), job).await?;
         let Ok(trigger) = resume.stop_trigger_id.parse() else { return Ok(None) };
         let until = self.0.clock.boot() + HOLD;

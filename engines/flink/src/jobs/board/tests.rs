@@ -49,7 +49,8 @@ async fn answer(Shared(script): Shared<Scripted>, method: Method, uri: Uri) -> R
         (Method::GET, Some("savepoints")) => next(&mut script.savepoint),
         (Method::POST, Some(_)) => {
             if let Some(refusal) = script.refusal {
-                return (StatusCode::BAD_REQUEST, json!({"errors": [refusal]}).to_string()).into_response();
+                return (StatusCode::BAD_REQUEST, json!({"errors": [refusal]}).to_string())
+                    .into_response();
             }
             script.triggered.push(path.to_owned());
             script.savepoint = [under_way(), at("file:/s")].into();
@@ -93,7 +94,8 @@ fn at(place: &str) -> Option<Value> {
 
 /// A board over a JobManager with this script. Its record is away, because nothing here asks it.
 async fn board(script: Script) -> (Board, Scripted) {
-    let (transport, clock): (SharedTransport, SharedClock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    let (transport, clock): (SharedTransport, SharedClock) =
+        (Arc::new(OsTransport), Arc::new(SystemClock));
     let incoming = transport.listen(&Endpoint::Tcp("127.0.0.1".into(), 0)).await.unwrap();
     let peer = incoming.endpoint().clone();
     let script: Scripted = Arc::new(Mutex::new(script));
@@ -126,8 +128,11 @@ fn triggered(script: &Scripted) -> Vec<String> {
 
 #[tokio::test]
 async fn a_savepoint_is_triggered_once_when_all_tasks_run_and_asked_for_as_often_as_one_likes() {
-    let comes_up =
-        [details("CREATED", "CREATED"), details("RUNNING", "INITIALIZING"), details("RUNNING", "RUNNING")];
+    let comes_up = [
+        details("CREATED", "CREATED"),
+        details("RUNNING", "INITIALIZING"),
+        details("RUNNING", "RUNNING"),
+    ];
     let script = Script { details: comes_up.into(), savepoint: [None].into(), ..Script::default() };
     let (board, script) = board(script).await;
     for _ in 0..3 {
@@ -195,7 +200,10 @@ async fn a_job_waits_until_one_of_its_tasks_has_a_slot() {
     let mut waits = Vec::new();
     for (state, scheduled) in [("CREATED", 0), ("RUNNING", 2), ("RUNNING", 1), ("RUNNING", 2)] {
         let tasks = Tasks { total: 2, created: 0, scheduled };
-        board.take_over(&[Listed { jid: job().to_string(), state: state.to_owned(), tasks }]).await.unwrap();
+        board
+            .take_over(&[Listed { jid: job().to_string(), state: state.to_owned(), tasks }])
+            .await
+            .unwrap();
         waits.push(board.statuses()[0].progress.unwrap().waiting);
     }
     assert_eq!(waits, [true, true, false, false], "a restarted one has run");
@@ -234,7 +242,8 @@ async fn restarts_that_were_counted_stay_counted() {
 /// restart.
 #[tokio::test]
 async fn a_restart_that_flink_has_not_counted_yet_is_counted() {
-    let restarted = |state: &str, at: i64| json!({"state": state, "timestamps": {"RESTARTING": at}});
+    let restarted =
+        |state: &str, at: i64| json!({"state": state, "timestamps": {"RESTARTING": at}});
     let script = Script {
         details: [
             details("RUNNING", "RUNNING"),

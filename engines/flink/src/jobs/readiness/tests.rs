@@ -20,7 +20,8 @@ async fn reached(
     wanted: u32,
     registered: &'static [u32],
 ) -> (Option<usize>, Result<(), Incomplete>) {
-    let (transport, clock): (SharedTransport, SharedClock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    let (transport, clock): (SharedTransport, SharedClock) =
+        (Arc::new(OsTransport), Arc::new(SystemClock));
     let incoming = transport.listen(&Endpoint::Tcp("127.0.0.1".into(), 0)).await.unwrap();
     let peer = incoming.endpoint().clone();
     let answers = Arc::new(AtomicUsize::new(0));

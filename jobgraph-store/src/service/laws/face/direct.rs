@@ -37,8 +37,11 @@ impl Beside for Direct {
             application: request.application_id.parse().ok(),
             ..Default::default()
         };
-        let page =
-            self.0.list(&filter, request.page_size as usize, &request.page_token).await.map_err(why)?;
+        let page = self
+            .0
+            .list(&filter, request.page_size as usize, &request.page_token)
+            .await
+            .map_err(why)?;
         Ok(api::ListResponse {
             applications: page.applications,
             next_page_token: page.next,
@@ -47,7 +50,8 @@ impl Beside for Direct {
     }
 
     async fn cancel(&self, application: &ApplicationRef) -> Answer<bool> {
-        let cancel = self.0.cancel(&application.id, application.generation.get(), "enough", "me@here");
+        let cancel =
+            self.0.cancel(&application.id, application.generation.get(), "enough", "me@here");
         Ok(cancel.await.map_err(why)?.1)
     }
 
@@ -65,8 +69,11 @@ impl Beside for Direct {
     }
 
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {
-        let events =
-            self.0.events(&application.id, application.generation.get(), 0, false).await.map_err(why)?;
+        let events = self
+            .0
+            .events(&application.id, application.generation.get(), 0, false)
+            .await
+            .map_err(why)?;
         events.try_collect().await.map_err(why)
     }
 
@@ -83,7 +90,12 @@ impl Beside for Direct {
         Ok(asked.await.map_err(why)?.1)
     }
 
-    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool> {
+    async fn ask_at(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        directory: &str,
+    ) -> Answer<bool> {
         let (request_id, directory) = (request_id.to_owned(), directory.to_owned());
         let wish = api::SavepointWish { request_id, directory, ..Default::default() };
         let asked = self.0.ask_for_savepoints(&application.id, application.generation.get(), &wish);
@@ -92,7 +104,8 @@ impl Beside for Direct {
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
-        let found = self.0.put_payload(digest, size, futures::stream::iter([Ok::<_, Error>(bytes)]));
+        let found =
+            self.0.put_payload(digest, size, futures::stream::iter([Ok::<_, Error>(bytes)]));
         found.await.map_err(why)
     }
 

@@ -81,25 +81,35 @@ impl Beside for Wired {
     }
 
     async fn cancel(&self, application: &ApplicationRef) -> Answer<bool> {
-        let cancel =
-            self.applications.cancel(&application.id, Some(application.generation), "enough", "me@here");
+        let cancel = self.applications.cancel(
+            &application.id,
+            Some(application.generation),
+            "enough",
+            "me@here",
+        );
         Ok(cancel.await.map_err(said)?.1)
     }
 
     async fn abandon(&self, application: &ApplicationRef) -> Answer<()> {
-        let abandon =
-            self.applications.abandon(&application.id, Some(application.generation), "enough", "me@here");
+        let abandon = self.applications.abandon(
+            &application.id,
+            Some(application.generation),
+            "enough",
+            "me@here",
+        );
         abandon.await.map_err(said)?;
         Ok(())
     }
 
     async fn forget(&self, application: &ApplicationRef, seen_revision: u64) -> Answer<bool> {
-        let forget = self.applications.forget(&application.id, application.generation, seen_revision, false);
+        let forget =
+            self.applications.forget(&application.id, application.generation, seen_revision, false);
         Ok(forget.await.map_err(said)?.forgotten_earlier)
     }
 
     async fn events(&self, application: &ApplicationRef) -> Answer<Vec<api::Event>> {
-        let (application_id, generation) = (application.id.to_string(), application.generation.get());
+        let (application_id, generation) =
+            (application.id.to_string(), application.generation.get());
         let request = api::EventsRequest { application_id, generation, ..Default::default() };
         self.applications.events(request).await.map_err(said)?.try_collect().await.map_err(said)
     }
@@ -111,12 +121,14 @@ impl Beside for Wired {
         job: &str,
         stop: bool,
     ) -> Answer<bool> {
-        let (application_id, generation) = (application.id.to_string(), application.generation.get());
+        let (application_id, generation) =
+            (application.id.to_string(), application.generation.get());
         let request_id = request_id.to_owned();
         let answer = if stop {
             // A stop is for all jobs of the application: a stop of one job would have other
             // content.
-            let request = api::StopRequest { application_id, generation, request_id, ..Default::default() };
+            let request =
+                api::StopRequest { application_id, generation, request_id, ..Default::default() };
             self.applications.stop(request).await
         } else {
             let job = job.to_owned();
@@ -132,7 +144,12 @@ impl Beside for Wired {
         Ok(answer.map_err(said)?.1)
     }
 
-    async fn ask_at(&self, application: &ApplicationRef, request_id: &str, directory: &str) -> Answer<bool> {
+    async fn ask_at(
+        &self,
+        application: &ApplicationRef,
+        request_id: &str,
+        directory: &str,
+    ) -> Answer<bool> {
         let request = api::RequestSavepointRequest {
             application_id: application.id.to_string(),
             generation: application.generation.get(),

@@ -31,7 +31,10 @@ fn grpc(message: &impl Message) -> Response {
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.encoded_len()).unwrap());
     message.encode(&mut frame).unwrap();
-    let ok = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let ok = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from_static("0"),
+    )]);
     let frames = [Ok::<_, Infallible>(Frame::data(frame.freeze())), Ok(Frame::trailers(ok))];
     let body = axum::body::Body::new(StreamBody::new(futures::stream::iter(frames)));
     ([("content-type", "application/grpc")], body).into_response()
@@ -51,14 +54,17 @@ fn record(held: Held) -> Router {
 
 /// A JobManager without jobs, which refuses a form that is not whole.
 fn jobmanager(uploads: Uploads) -> Router {
-    let taken = async move |form: Result<Bytes, axum::extract::rejection::BytesRejection>| match form {
-        Ok(form) => {
-            uploads.lock().unwrap().push(form);
-            (StatusCode::ACCEPTED, "{}")
-        }
-        Err(_) => (StatusCode::BAD_REQUEST, r#"{"errors": ["the connection broke"]}"#),
-    };
-    Router::new().route("/jobs/overview", get(async || r#"{"jobs": []}"#)).route("/jobs", post(taken))
+    let taken =
+        async move |form: Result<Bytes, axum::extract::rejection::BytesRejection>| match form {
+            Ok(form) => {
+                uploads.lock().unwrap().push(form);
+                (StatusCode::ACCEPTED, "{}")
+            }
+            Err(_) => (StatusCode::BAD_REQUEST, r#"{"errors": ["the connection broke"]}"#),
+        };
+    Router::new()
+        .route("/jobs/overview", get(async || r#"{"jobs": []}"#))
+        .route("/jobs", post(taken))
 }
 
 /// Submits a job with one jar, after `damage` has changed what the record gives out. Answers what
@@ -66,7 +72,8 @@ fn jobmanager(uploads: Uploads) -> Router {
 async fn submitted(
     damage: impl FnOnce(&mut HashMap<String, Bytes>, Digest, Digest),
 ) -> (Result<bool, Refusal>, Uploads) {
-    let (transport, clock): (SharedTransport, SharedClock) = (Arc::new(OsTransport), Arc::new(SystemClock));
+    let (transport, clock): (SharedTransport, SharedClock) =
+        (Arc::new(OsTransport), Arc::new(SystemClock));
     let jar = Bytes::from_static(b"the jar");
     let (name, digest, size_bytes) = ("app.jar".to_owned(), Digest::of(&jar), 7);
     let files = vec![GraphFile { name, digest, size_bytes, entry: None }];
@@ -76,7 +83,8 @@ async fn submitted(
     damage(&mut held, of_graph, of_jar);
 
     let directory = tempfile::tempdir().unwrap();
-    let (store, key) = (Endpoint::Unix(directory.path().join("store.sock")), DeploymentKey::generate());
+    let (store, key) =
+        (Endpoint::Unix(directory.path().join("store.sock")), DeploymentKey::generate());
     let credential = key.mint(&Principal::Deployment);
     let server = chassis::server::bind(Serve {
         name: "jobgraph-store",
@@ -89,7 +97,8 @@ async fn submitted(
         limits: Limits::default(),
     });
     tokio::spawn(server.await.unwrap().run());
-    let store = chassis::channel::connect(transport.clone(), clock.clone(), store, Some(credential));
+    let store =
+        chassis::channel::connect(transport.clone(), clock.clone(), store, Some(credential));
 
     let uploads = Uploads::default();
     let incoming = transport.listen(&Endpoint::Tcp("127.0.0.1".into(), 0)).await.unwrap();
