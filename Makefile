@@ -34,6 +34,9 @@ check: ## formatting, contract, licences and bans, absences, clippy, documentati
 	$(with_tools); \
 	cargo fmt --all --check; \
 	buf lint; \
+	tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \
+	if [ -n "$$tag" ]; then buf breaking --against ".git#tag=$$tag"; \
+	else echo 'check: no release is tagged yet, so there is no contract to stay compatible with' >&2; fi; \
 	cargo-deny check bans licenses sources; \
 	python3 tools/absences; \
 	tools/one-feature-set $(cargo_flags); \
