@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use e2e::Host;
-use e2e::process::eventually;
+use e2e::process::{eventually, is_gone, signal};
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn down_of_a_host_that_leaves_meanwhile_is_no_error() {
@@ -16,6 +17,29 @@ fn down_of_a_host_that_leaves_meanwhile_is_no_error() {
     eventually("so has its store", || !host.alive().iter().any(|(_, line)| line.contains("serve")));
     std::fs::write(marker.with_added_extension("go"), "").unwrap();
     down.finish().exits(0).says("down: ");
+}
+
+/// A store that dies is started again by its host: what runs is not ended without a word.
+#[test]
+fn down_asks_although_the_store_has_died_meanwhile() {
+    let (host, marker) = Host::new().with_failpoint("down.store-answers", "hold");
+    let main = host.file("long", "#!/bin/sh\nsleep 600\n");
+    std::fs::set_permissions(&main, std::fs::Permissions::from_mode(0o755)).unwrap();
+    host.run(&["run", "-d", "--application-id", "long", &main]).exits(0);
+    eventually("main() runs", || host.status("long")["main"]["state"] == "MAIN_STATE_RUNNING");
+    let down = host.start(&["down"]);
+    eventually("down has found the store", || marker.exists());
+    let store = host.pid_of("jobgraph-store").unwrap();
+    signal(store, "KILL");
+    eventually("the store is gone", || is_gone(store));
+    std::fs::write(marker.with_added_extension("go"), "").unwrap();
+    down.finish()
+        .exits(6)
+        .says("1 application not clean (long@1)")
+        .says("--yes ends the host all the same");
+    assert_eq!(host.status("long")["main"]["state"], "MAIN_STATE_RUNNING");
+    host.run(&["cancel", "long"]).exits(0);
+    host.down();
 }
 
 #[test]

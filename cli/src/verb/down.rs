@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, timeout};
 use client::process_tree::{self, Process};
 use proto::api::ListRequest;
@@ -29,6 +30,9 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// How long killed processes may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
+/// How long a host may take to start a store again that has died.
+const STORE_BACK: Duration = Duration::from_secs(10);
+
 /// How many times an `up` is ended, one after another, before the verb gives up.
 const ENDS: u32 = 3;
 
@@ -53,7 +57,7 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
     }
     let reach = session.reach()?;
     let api = Api::new(reach.channel(STORE), session.clock.clone());
-    if let Some(running) = unclean(&api, &reach).await? {
+    if let Some(running) = unclean(&api, &reach, session).await? {
         if !running.is_empty() {
             let names: Vec<_> = running.iter().map(ToString::to_string).collect();
             let consequence = format!(
@@ -78,7 +82,7 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
         if reach.is_ready(LIFECYCLE).await {
             let exact =
                 |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
-            if let Some(unclean) = unclean(&api, &reach).await? {
+            if let Some(unclean) = unclean(&api, &reach, session).await? {
                 let unclean = unclean.into_iter().filter_map(exact).collect();
                 contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
             }
@@ -118,15 +122,29 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
 
 /// The applications that are not clean; `None` where no store answers. A host that has nothing to
 /// do leaves by itself, possibly between the question whether its store answers and the next one.
-async fn unclean(api: &Api, reach: &Reach) -> Outcome<Option<Vec<Named>>> {
+/// Where the host stays, its store has died and is started again, and is asked again: what runs
+/// must not be ended without a word.
+async fn unclean(api: &Api, reach: &Reach, session: &Session) -> Outcome<Option<Vec<Named>>> {
     if !reach.is_ready(STORE).await {
         return Ok(None);
     }
     chassis::failpoint::hit("down.store-answers").await;
-    match list_unclean(api).await {
-        Err(_) if !reach.is_ready(STORE).await => Ok(None),
-        listed => listed.map(Some),
+    let unanswered = match list_unclean(api).await {
+        Ok(unclean) => return Ok(Some(unclean)),
+        Err(failure) => failure,
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
+    let end = session.clock.boot() + STORE_BACK;
+    while !reach.is_ready(STORE).await {
+        if matches!(holder(&session.places.host_lock())?, Holder::Free) {
+            return Ok(None);
+        }
+        if session.clock.boot() > end {
+            return Err(unanswered);
+        }
+        session.clock.sleep(backoff.next_delay()).await;
     }
+    list_unclean(api).await.map(Some)
 }
 
 async fn list_unclean(api: &Api) -> Outcome<Vec<Named>> {
