@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn only_a_refusal_with_a_reason_that_is_no_defect_is_permanent() {
-        let of = |reason| PortError::from(CallError::from(Problem::new(reason, "x").into_status()));
+        let of = |reason| PortError::from(CallError::from(Problem::new(reason, "x")));
         let table = [
             (of(Reason::CredentialInvalid), true, true),
             (of(Reason::CredentialScope), true, true),

@@ -23,7 +23,8 @@ use proto::runner::{
 };
 use proto::{Digest, JobId, api};
 
-pub use record::limits::{CHUNK_BYTES, MAX_GRAPH_BYTES};
+use record::limits::CHUNK_BYTES;
+pub use record::limits::MAX_GRAPH_BYTES;
 
 use crate::error::CallError;
 

@@ -18,7 +18,7 @@ use proto::jobgraph::{
 use proto::{Digest, Problem, Reason};
 use record::limits::CHUNK_BYTES;
 use sha2::{Digest as _, Sha256};
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::error::CallError;
 
@@ -96,7 +96,7 @@ impl Payloads {
     async fn send_file(&self, digest: Digest, path: &Path) -> Result<bool, CallError> {
         let unreadable = |error: std::io::Error| {
             let text = format!("cannot read {}: {error}", path.display());
-            CallError::from(Status::from(Problem::new(Reason::ArtifactNotReadable, text)))
+            CallError::from(Problem::new(Reason::ArtifactNotReadable, text))
         };
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let size_bytes = file.metadata().await.map_err(unreadable)?.len();
@@ -126,8 +126,7 @@ impl Payloads {
 
     /// All bytes of a payload of at most `limit` bytes, verified.
     pub async fn get_bytes(&self, digest: Digest, limit: usize) -> Result<Bytes, CallError> {
-        let refuse =
-            |reason, text: String| CallError::from(Status::from(Problem::new(reason, text)));
+        let refuse = |reason, text: String| CallError::from(Problem::new(reason, text));
         let mut chunks = self.get(digest, 0).await?;
         let mut bytes = BytesMut::new();
         while let Some(chunk) = chunks.try_next().await? {
@@ -190,7 +189,7 @@ impl Payloads {
 /// file.
 fn damaged(digest: Digest, is: Digest) -> CallError {
     let text = format!("payload {digest} of the record is damaged: its bytes have the digest {is}");
-    Status::from(Problem::new(Reason::DataCorrupt, text)).into()
+    Problem::new(Reason::DataCorrupt, text).into()
 }
 
 fn split(mut bytes: Bytes) -> Vec<Bytes> {

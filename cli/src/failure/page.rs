@@ -118,7 +118,7 @@ fn met(reason: Reason) -> Met {
 
 /// The code that the command exits with when a call of its own is refused for this reason.
 fn exit_of_call(reason: Reason) -> Exit {
-    Failure::from(CallError::from(Problem::new(reason, "no").into_status())).exit
+    Failure::from(CallError::from(Problem::new(reason, "no"))).exit
 }
 
 /// A code as gRPC writes it, such as `INVALID_ARGUMENT`.

@@ -210,8 +210,7 @@ mod tests {
 
     #[test]
     fn only_an_application_that_the_record_does_not_know_is_nobodys() {
-        let refused =
-            |reason| refusal(&CallError::from(Problem::new(reason, "no").into_status()), None);
+        let refused = |reason| refusal(&CallError::from(Problem::new(reason, "no")), None);
         let text = "no".to_owned();
         for (reason, expected) in [
             (Reason::ApplicationNotFound, RecordError::Unknown(text.clone())),
