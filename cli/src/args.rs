@@ -73,9 +73,12 @@ pub(crate) fn command() -> clap::Command {
     command
 }
 
-/// Reads a command line whose first word is the program's name.
-pub(crate) fn parse(arguments: Vec<std::ffi::OsString>) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+/// Reads a command line of this command, whose first word is the program's name.
+pub(crate) fn parse(
+    command: clap::Command,
+    arguments: Vec<std::ffi::OsString>,
+) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
 }
 

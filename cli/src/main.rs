@@ -63,8 +63,9 @@ fn main() -> ExitCode {
 /// Runs every verb but the parts of the host.
 fn command(arguments: Vec<OsString>) -> ExitCode {
     let json = wants_json(&arguments);
-    let (arguments, left_to_main) = in_our_spelling(arguments);
-    let cli = match args::parse(arguments) {
+    let whole = args::command();
+    let (arguments, left_to_main) = in_our_spelling(whole.clone(), arguments);
+    let cli = match args::parse(whole.clone(), arguments) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_understood(&error, json).code()),
     };
@@ -88,7 +89,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
         trace::continue_from_environment(&span);
         let done: Outcome<Exit> =
-            verb::perform(cli.verb, &session, &left_to_main).instrument(span).await;
+            verb::perform(cli.verb, &session, &left_to_main, whole).instrument(span).await;
         telemetry.shutdown().await;
         done.unwrap_or_else(|failure| {
             session.out.fail(&failure);
@@ -102,8 +103,10 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
 
 /// Rewrites the options of `run` from Flink's spelling into ours, and sets main()'s arguments
 /// apart.
-fn in_our_spelling(mut arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
-    let mut command = args::command();
+fn in_our_spelling(
+    mut command: clap::Command,
+    mut arguments: Vec<OsString>,
+) -> (Vec<OsString>, Vec<String>) {
     command.build();
     let Some(run) = command.find_subcommand("run-application") else {
         return (arguments, Vec::new());

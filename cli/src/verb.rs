@@ -83,17 +83,18 @@ pub(crate) enum Verb {
     Version(version::VersionArgs),
 }
 
-/// Performs the verb.
+/// Performs the verb. `command` is the whole command, for the verbs that describe it.
 pub(crate) async fn perform(
     verb: Verb,
     session: &Session,
     left_to_main: &[String],
+    command: clap::Command,
 ) -> Outcome<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
         Verb::Rerun(args) => rerun::run(args, session).await,
-        Verb::Completions(args) => completions::run(&args, session),
-        Verb::Man(args) => man::run(&args, session),
+        Verb::Completions(args) => completions::run(&args, session, command),
+        Verb::Man(args) => man::run(&args, session, command),
         Verb::Attach(args) => attach::run(args, session).await,
         Verb::Wait(args) => wait::run(args, session).await,
         Verb::List(args) => list::run(args, session).await,

@@ -1,6 +1,7 @@
 //! `completions` prints what a shell needs to complete verbs, options and their values.
 
-use crate::args;
+use clap::Command;
+
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::session::Session;
@@ -26,19 +27,20 @@ enum Shell {
     Fish,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, session: &Session) -> Outcome<Exit> {
-    session.out.answer(script(args.shell));
+pub(crate) fn run(args: &CompletionsArgs, session: &Session, command: Command) -> Outcome<Exit> {
+    session.out.answer(script(args.shell, command));
     Ok(Exit::SUCCEEDED)
 }
 
-fn script(shell: Shell) -> Vec<u8> {
+/// The script that completes a command in a shell.
+fn script(shell: Shell, mut command: Command) -> Vec<u8> {
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut args::command(), "mainspring", &mut script);
+    clap_complete::generate(shell, &mut command, "mainspring", &mut script);
     script
 }
 
@@ -48,11 +50,12 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
+    use crate::args;
 
     #[test]
     fn every_verb_is_completed_in_every_shell() {
         for shell in Shell::value_variants() {
-            let script = String::from_utf8(script(*shell)).unwrap();
+            let script = String::from_utf8(script(*shell, args::command())).unwrap();
             for verb in args::command().get_subcommands() {
                 assert!(script.contains(verb.get_name()), "{shell:?}: {}", verb.get_name());
             }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 use clap_mangen::Man;
 
-use crate::args;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
@@ -23,8 +22,8 @@ pub(crate) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs, session: &Session) -> Outcome<Exit> {
-    let pages = pages()?;
+pub(crate) fn run(args: &ManArgs, session: &Session, command: Command) -> Outcome<Exit> {
+    let pages = pages(command)?;
     match &args.directory {
         None => session.out.answer(&pages[0].1),
         Some(directory) => {
@@ -43,10 +42,9 @@ fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
     pages.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
 }
 
-/// The names and texts of the pages, the command's own first. The page of a verb's other name leads
-/// to the verb's page.
-fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut command = args::command();
+/// The names and texts of a command's pages, its own first. The page of a verb's other name leads to
+/// the verb's page.
+fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     command.build();
     let page = |name: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {
         let command = command.clone().bin_name(name.replacen('-', " ", 1)).display_name(name);
@@ -80,10 +78,11 @@ fn with_examples(command: Command) -> Command {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::args;
 
     #[test]
     fn every_verb_has_a_page_with_its_options_and_examples() {
-        let pages = pages().unwrap();
+        let pages = pages(args::command()).unwrap();
         for verb in args::command().get_subcommands() {
             let name = format!("mainspring-{}.1", verb.get_name());
             let page =
