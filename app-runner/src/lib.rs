@@ -31,14 +31,11 @@ use crate::config::Args;
 use crate::error::GaveUp;
 use crate::grpc::GrpcFront;
 use crate::ports::Ports;
-use crate::ports::artifacts::FetcherArtifacts;
 use crate::ports::election::ElectorElection;
 use crate::ports::engine::{TetheredEngine, Tethers};
 use crate::ports::jobs::EngineJobs;
 use crate::ports::keyring::Keyring;
 use crate::ports::main_process::TetheredMain;
-use crate::ports::payloads::StoredPayloads;
-use crate::ports::substrate::LifecycleSubstrate;
 use crate::ports::workspace::LocalWorkspace;
 use crate::service::{Contender, Identity};
 
@@ -155,10 +152,10 @@ fn ports(
         )),
         record: Arc::new(client::record::RecordClient::new(store.clone())),
         keyring: keyring.clone(),
-        payloads: Arc::new(StoredPayloads::new(client::payloads::Payloads::new(store.clone()))),
-        artifacts: Arc::new(FetcherArtifacts::new(fetcher)),
+        payloads: Arc::new(client::payloads::Payloads::new(store.clone())),
+        artifacts: Arc::new(fetcher),
         engine: Arc::new(TetheredEngine::new(tethers.clone(), args.engines())),
-        substrate: Arc::new(LifecycleSubstrate::new(lifecycle)),
+        substrate: Arc::new(lifecycle),
         jobs: Arc::new(EngineJobs::new(transport.clone(), clock.clone(), keyring.clone())),
         main: Arc::new(TetheredMain::new(tethers, client::logs::Logs::new(store))),
         workspace: Arc::new(LocalWorkspace::new(args.places(), keyring.clone())),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use client::artifacts as fetcher;
+use client::artifacts::{Artifacts as Client, Wanted};
 use proto::{ApplicationRef, Digest, Reason, Uri};
 use tokio::sync::watch;
 
@@ -15,27 +15,10 @@ use crate::error::PortError;
 pub trait Artifacts: Send + Sync {
     /// Fetches one file. `activity` gets lines such as `carriers.sql 12 of 80 MB` while the fetch
     /// lasts.
-    async fn fetch(
-        &self,
-        application: &ApplicationRef,
-        wanted: &Wanted,
-        activity: &watch::Sender<String>,
-    ) -> PortResult<Fetched>;
+    async fn fetch(&self, wanted: &Wanted, activity: &watch::Sender<String>)
+    -> PortResult<Fetched>;
     /// Says that the application needs none of its files any more.
     async fn release(&self, application: &ApplicationRef) -> PortResult<()>;
-}
-
-/// A file to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The address of the file.
-    pub uri: Uri,
-    /// The digest of the file, where it is known.
-    pub digest: Option<Digest>,
-    /// The absolute path where the file is to appear. With `None` the fetch only warms the cache.
-    pub link_to: Option<PathBuf>,
-    /// Whether the file is made executable.
-    pub executable: bool,
 }
 
 /// A file that was fetched and verified.
@@ -49,33 +32,15 @@ pub struct Fetched {
     pub path: PathBuf,
 }
 
-/// The artifact-fetcher of this host.
-#[derive(Debug, Clone)]
-pub struct FetcherArtifacts(fetcher::Artifacts);
-
-impl FetcherArtifacts {
-    /// Fetches over a client that carries the contender's credential.
-    pub fn new(artifacts: fetcher::Artifacts) -> Self {
-        Self(artifacts)
-    }
-}
-
+/// The artifact-fetcher of this host, over a client that carries the contender's credential.
 #[async_trait]
-impl Artifacts for FetcherArtifacts {
+impl Artifacts for Client {
     async fn fetch(
         &self,
-        application: &ApplicationRef,
         wanted: &Wanted,
         activity: &watch::Sender<String>,
     ) -> PortResult<Fetched> {
-        let request = fetcher::Wanted {
-            application: Some(application.clone()),
-            uri: wanted.uri.clone(),
-            expected: wanted.digest,
-            link_to: wanted.link_to.clone(),
-            executable: wanted.executable,
-        };
-        let fetched = self.0.fetch(&request, |now| {
+        let fetched = Client::fetch(self, wanted, |now| {
             activity.send_replace(line(&wanted.uri, now.bytes_done, now.bytes_total));
         });
         let fetched = fetched.await?;
@@ -91,7 +56,7 @@ impl Artifacts for FetcherArtifacts {
     }
 
     async fn release(&self, application: &ApplicationRef) -> PortResult<()> {
-        Ok(self.0.release(application).await?)
+        Ok(Client::release(self, application).await?)
     }
 }
 

@@ -22,7 +22,8 @@ use crate::model::Wish;
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// A leader's first call to a cluster. It answers the jobs that the cluster knows. `submitted`
-    /// are the jobs of the record that the cluster may know.
+    /// are the jobs of the record that the cluster may know. All further calls to this incarnation
+    /// carry the fence of this one.
     async fn adopt(
         &self,
         fence: &EpochFence,
@@ -31,31 +32,18 @@ pub trait Jobs: Send + Sync {
         submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>>;
     /// Runs a stored graph. The cluster does not start a job again that it knows.
-    async fn submit(
-        &self,
-        fence: &EpochFence,
-        incarnation: Incarnation,
-        job: &Submission,
-    ) -> PortResult<()>;
+    async fn submit(&self, incarnation: Incarnation, job: &Submission) -> PortResult<()>;
     /// Asks a job to end. The cluster records the end.
-    async fn cancel(
-        &self,
-        fence: &EpochFence,
-        incarnation: Incarnation,
-        job: JobId,
-        reason: &str,
-    ) -> PortResult<()>;
+    async fn cancel(&self, incarnation: Incarnation, job: JobId, reason: &str) -> PortResult<()>;
     /// Has a savepoint taken, once for each trigger id, and answers the savepoint's present state.
     async fn savepoint(
         &self,
-        fence: &EpochFence,
         incarnation: Incarnation,
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse>;
     /// Tells of all jobs: their present state first, then their changes and progress.
     async fn watch(
         &self,
-        fence: &EpochFence,
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<engine::JobStatus>>>;
 }
@@ -125,31 +113,19 @@ impl Jobs for EngineJobs {
         Ok(known.into_iter().filter_map(|job| job.job_id.parse().ok()).collect())
     }
 
-    async fn submit(
-        &self,
-        _fence: &EpochFence,
-        incarnation: Incarnation,
-        job: &Submission,
-    ) -> PortResult<()> {
+    async fn submit(&self, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
         self.client(incarnation)?
             .submit(job.job, &job.name, job.graph, job.graph_bytes, &job.own)
             .await?;
         Ok(())
     }
 
-    async fn cancel(
-        &self,
-        _fence: &EpochFence,
-        incarnation: Incarnation,
-        job: JobId,
-        reason: &str,
-    ) -> PortResult<()> {
+    async fn cancel(&self, incarnation: Incarnation, job: JobId, reason: &str) -> PortResult<()> {
         Ok(self.client(incarnation)?.cancel(job, reason).await?)
     }
 
     async fn savepoint(
         &self,
-        _fence: &EpochFence,
         incarnation: Incarnation,
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse> {
@@ -161,7 +137,6 @@ impl Jobs for EngineJobs {
 
     async fn watch(
         &self,
-        _fence: &EpochFence,
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<engine::JobStatus>>> {
         let jobs = self.client(incarnation)?.watch().await?;

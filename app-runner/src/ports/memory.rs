@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
+use client::artifacts::Wanted;
 use client::describe::Subject;
 use client::election::Lease;
 use futures::StreamExt as _;
@@ -30,7 +31,7 @@ use proto::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::artifacts::{Artifacts, Fetched, Wanted};
+use super::artifacts::{Artifacts, Fetched};
 use super::engine::{AttemptId, Engine, EngineInfo};
 use super::keyring::Keyring;
 use super::workspace::Workspace;
@@ -272,7 +273,6 @@ impl State {
 impl Artifacts for World {
     async fn fetch(
         &self,
-        _application: &ApplicationRef,
         wanted: &Wanted,
         _activity: &watch::Sender<String>,
     ) -> PortResult<Fetched> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 use client::boxed::Boxed;
-use client::payloads::Payloads as PayloadClient;
+use client::payloads::Payloads as Client;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::Digest;
@@ -36,30 +36,20 @@ pub trait Payloads: Send + Sync {
     async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>>;
 }
 
-/// The payloads of jobgraph-store.
-#[derive(Debug, Clone)]
-pub struct StoredPayloads(PayloadClient);
-
-impl StoredPayloads {
-    /// Puts and reads over a client that carries the contender's credential.
-    pub fn new(payloads: PayloadClient) -> Self {
-        Self(payloads)
-    }
-}
-
+/// The payloads of jobgraph-store, over a client that carries the contender's credential.
 #[async_trait]
-impl Payloads for StoredPayloads {
+impl Payloads for Client {
     async fn present(&self, digests: &[Digest]) -> PortResult<BTreeSet<Digest>> {
-        Ok(self.0.present(digests).await?.into_iter().collect())
+        Ok(Client::present(self, digests).await?.into_iter().collect())
     }
 
     async fn put(&self, digest: Digest, bytes: Bytes) -> PortResult<()> {
-        self.0.put_bytes(digest, bytes).await?;
+        self.put_bytes(digest, bytes).await?;
         Ok(())
     }
 
     async fn put_file(&self, digest: Digest, path: &Path) -> PortResult<()> {
-        self.0.put_file(digest, path).await?;
+        Client::put_file(self, digest, path).await?;
         Ok(())
     }
 
@@ -69,11 +59,11 @@ impl Payloads for StoredPayloads {
         size_bytes: u64,
         chunks: BoxStream<'static, Bytes>,
     ) -> PortResult<bool> {
-        Ok(self.0.put_stream(digest, size_bytes, Boxed(chunks)).await?)
+        Ok(Client::put_stream(self, digest, size_bytes, Boxed(chunks)).await?)
     }
 
     async fn get(&self, digest: Digest) -> PortResult<BoxStream<'static, PortResult<Bytes>>> {
-        let chunks = self.0.get(digest, 0).await?;
+        let chunks = Client::get(self, digest, 0).await?;
         Ok(chunks.map(|chunk| chunk.map_err(PortError::from)).boxed())
     }
 }

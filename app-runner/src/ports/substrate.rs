@@ -104,17 +104,6 @@ pub fn note_deaths(deaths: &watch::Sender<Deaths>, incarnation: Incarnation, see
 /// The time that the cluster's processes have to end by themselves.
 const TEARDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// The service lifecycle, as a runner calls it.
-#[derive(Debug, Clone)]
-pub struct LifecycleSubstrate(Lifecycle);
-
-impl LifecycleSubstrate {
-    /// Asks lifecycle over a client that carries the contender's credential.
-    pub fn new(lifecycle: Lifecycle) -> Self {
-        Self(lifecycle)
-    }
-}
-
 /// How a process died last, if it ever died.
 fn death(role: &RoleStatus) -> Option<Death> {
     (role.deaths > 0).then(|| Death {
@@ -134,8 +123,9 @@ fn why_failed(roles: &[RoleStatus]) -> String {
     roles.iter().filter_map(said).collect::<Vec<_>>().join(", ")
 }
 
+/// The service lifecycle, over a client that carries the contender's credential.
 #[async_trait]
-impl Substrate for LifecycleSubstrate {
+impl Substrate for Lifecycle {
     async fn provision(
         &self,
         fence: &EpochFence,
@@ -144,8 +134,8 @@ impl Substrate for LifecycleSubstrate {
         traceparent: &str,
         deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
-        let progress =
-            self.0.provision(fence, incarnation, plan.roles.clone(), traceparent).await?;
+        let roles = plan.roles.clone();
+        let progress = Lifecycle::provision(self, fence, incarnation, roles, traceparent).await?;
         let mut progress = std::pin::pin!(progress);
         while let Some(item) = progress.next().await {
             let ready = match item? {
@@ -173,7 +163,7 @@ impl Substrate for LifecycleSubstrate {
         application: &ApplicationRef,
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<ClusterNews>>> {
-        let news = self.0.watch_cluster(application, incarnation).await?;
+        let news = self.watch_cluster(application, incarnation).await?;
         let news = news.map(|news| {
             let news = news?;
             if news.gone {
@@ -192,6 +182,6 @@ impl Substrate for LifecycleSubstrate {
         fence: &EpochFence,
         incarnation: Incarnation,
     ) -> PortResult<Vec<String>> {
-        Ok(self.0.teardown(fence, incarnation, TEARDOWN_GRACE).await?)
+        Ok(Lifecycle::teardown(self, fence, incarnation, TEARDOWN_GRACE).await?)
     }
 }

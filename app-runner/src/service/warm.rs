@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use client::artifacts::Wanted;
 use proto::{ApplicationRef, jobgraph};
 use tokio::sync::watch;
 
 use crate::ports::Ports;
-use crate::ports::artifacts::Wanted;
 
 /// Fetches all artifacts into the cache. The leader's own fetch reports what fails here.
 pub(super) async fn fetch(
@@ -33,15 +33,15 @@ pub(super) async fn fetch(
                 .find(|pinned| pinned.uri == *uri)
                 .map_or(digest, |pinned| &pinned.digest);
             Wanted {
+                application: Some(application.clone()),
                 uri: uri.clone().into(),
-                digest: pinned.parse().ok(),
+                expected: pinned.parse().ok(),
                 link_to: None,
                 executable: false,
             }
         })
         .collect();
-    let fetches =
-        wanted.iter().map(|wanted| ports.artifacts.fetch(&application, wanted, &activity));
+    let fetches = wanted.iter().map(|wanted| ports.artifacts.fetch(wanted, &activity));
     for error in futures::future::join_all(fetches).await.into_iter().filter_map(Result::err) {
         tracing::debug!("warming up: {error}");
     }

@@ -241,7 +241,7 @@ async fn restarted(shared: &Shared, job: JobId, failure: &str) {
 async fn progress(shared: Arc<Shared>, incarnation: Incarnation) {
     let mut backoff = backoff();
     loop {
-        match shared.ports.jobs.watch(&shared.fence, incarnation).await {
+        match shared.ports.jobs.watch(incarnation).await {
             Ok(mut jobs) => {
                 while let Some(Ok(status)) = jobs.next().await {
                     backoff.reset();

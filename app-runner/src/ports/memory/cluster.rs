@@ -204,12 +204,7 @@ impl Jobs for World {
         Ok(self.lock().running(incarnation)?.jobs.keys().copied().collect())
     }
 
-    async fn submit(
-        &self,
-        _fence: &EpochFence,
-        incarnation: Incarnation,
-        job: &Submission,
-    ) -> PortResult<()> {
+    async fn submit(&self, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
         if !self.present(&[job.graph]).await?.contains(&job.graph) {
             return Err(PortError::refused(
                 Reason::GraphUnreadable,
@@ -234,13 +229,7 @@ impl Jobs for World {
         Ok(())
     }
 
-    async fn cancel(
-        &self,
-        _fence: &EpochFence,
-        incarnation: Incarnation,
-        job: JobId,
-        _reason: &str,
-    ) -> PortResult<()> {
+    async fn cancel(&self, incarnation: Incarnation, job: JobId, _reason: &str) -> PortResult<()> {
         let name = self.lock().running(incarnation)?.jobs.get(&job).cloned();
         let name = name.ok_or_else(|| PortError::refused(Reason::JobNotFound, job.to_string()))?;
         self.end(incarnation, job, &name, job::JobOutcome::Cancelled).await;
@@ -251,7 +240,6 @@ impl Jobs for World {
     /// ends with the savepoint.
     async fn savepoint(
         &self,
-        _fence: &EpochFence,
         incarnation: Incarnation,
         wish: &Wish,
     ) -> PortResult<engine::SavepointResponse> {
@@ -293,7 +281,6 @@ impl Jobs for World {
 
     async fn watch(
         &self,
-        _fence: &EpochFence,
         _incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<engine::JobStatus>>> {
         Ok(stream::pending().boxed())

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use chassis::clock::Clock as _;
+use client::artifacts::Wanted;
 use futures::FutureExt as _;
 use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use super::*;
-use crate::ports::artifacts::{Artifacts, Fetched, Wanted};
+use crate::ports::artifacts::{Artifacts, Fetched};
 use crate::ports::workspace::Workspace;
 
 /// Waits long enough for everything that can happen without the test's doing.
@@ -65,12 +66,7 @@ struct Silent;
 
 #[async_trait]
 impl Artifacts for Silent {
-    async fn fetch(
-        &self,
-        _: &ApplicationRef,
-        _: &Wanted,
-        _: &watch::Sender<String>,
-    ) -> PortResult<Fetched> {
+    async fn fetch(&self, _: &Wanted, _: &watch::Sender<String>) -> PortResult<Fetched> {
         std::future::pending().await
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::record::PinRefused;
+use client::artifacts::Wanted;
 use client::describe::Subject;
 use futures::future::{join, try_join_all};
 use proto::{Digest, Reason, Uri, api, engine, jobgraph};
@@ -14,7 +15,6 @@ use super::{Complaint, Outcome, PAUSE, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::PortResult;
-use crate::ports::artifacts::Wanted;
 use crate::service::leading::or_refused;
 use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
@@ -111,15 +111,14 @@ async fn fetch_one(
 ) -> PortResult<engine::LocalArtifact> {
     let link_to = kept.join(&file.name);
     let wanted = Wanted {
+        application: Some(shared.application().clone()),
         uri: file.uri.clone(),
-        digest: file.digest,
+        expected: file.digest,
         link_to: Some(link_to.clone()),
         executable: file.executable,
     };
     let fetched = shared
-        .patiently("fetch an artifact", || {
-            shared.ports.artifacts.fetch(shared.application(), &wanted, &shared.activity)
-        })
+        .patiently("fetch an artifact", || shared.ports.artifacts.fetch(&wanted, &shared.activity))
         .await;
     let (digest, size_bytes, path) = match (fetched, file.digest) {
         (Ok(fetched), _) => (fetched.digest, fetched.size_bytes, fetched.path),

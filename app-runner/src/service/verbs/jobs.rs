@@ -27,9 +27,7 @@ pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarn
         })
         .await?;
     let submitted = shared
-        .patiently("submit a job", || {
-            shared.ports.jobs.submit(&shared.fence, incarnation, &submission)
-        })
+        .patiently("submit a job", || shared.ports.jobs.submit(incarnation, &submission))
         .await;
     match submitted {
         Ok(()) => {}
@@ -67,9 +65,8 @@ pub(super) async fn cancel(
     incarnation: Incarnation,
     reason: &str,
 ) -> Outcome {
-    let cancelled = shared.patiently("cancel a job", || {
-        shared.ports.jobs.cancel(&shared.fence, incarnation, job, reason)
-    });
+    let cancelled =
+        shared.patiently("cancel a job", || shared.ports.jobs.cancel(incarnation, job, reason));
     match cancelled.await {
         Ok(()) => Ok(vec![Fact::CancelSent(job)]),
         Err(error) if error.is_superseded() => Err(error),
@@ -110,8 +107,7 @@ pub(super) async fn end(
     let live = *shared.live.borrow();
     if outcome != JobOutcome::Failed
         && let Some(incarnation) = live
-        && let Err(error) =
-            shared.ports.jobs.cancel(&shared.fence, incarnation, job, &why.message).await
+        && let Err(error) = shared.ports.jobs.cancel(incarnation, job, &why.message).await
     {
         // The cluster may never have known the job; an end of its own would come too late to count.
         tracing::debug!("job {job} in its cluster: {error}");

@@ -14,9 +14,8 @@ use crate::service::shared::Shared;
 /// the savepoint is not to be asked for any more. The engine bounds how long a savepoint may take.
 pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarnation) -> Outcome {
     let result = loop {
-        let asked = shared.patiently("take a savepoint", || {
-            shared.ports.jobs.savepoint(&shared.fence, incarnation, wish)
-        });
+        let asked =
+            shared.patiently("take a savepoint", || shared.ports.jobs.savepoint(incarnation, wish));
         match asked.await {
             Ok(answer) => match answer.state() {
                 SavepointState::Taken => break taken(wish, answer.pointer),
