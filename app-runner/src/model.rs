@@ -13,17 +13,16 @@ pub mod exit;
 mod fact;
 mod facts;
 mod failure;
-mod record;
+mod recorded;
 mod running;
 mod savepoints;
 
-pub use ::record::MainExit;
 pub use decision::{Decision, Leave};
 pub use fact::Fact;
 pub use facts::{Cluster, Facts, JobFacts, Main, Step};
 pub use failure::Failure;
-pub use record::{
-    ClusterState, Desired, JobOutcome, MainState, Outcome, Record, RecordedCluster, RecordedJob,
+pub use recorded::{
+    ClusterState, Desired, JobOutcome, MainState, Outcome, Recorded, RecordedCluster, RecordedJob,
     RecordedJobEnd, RecordedMain, Wish,
 };
 

@@ -273,7 +273,7 @@ impl Contender {
     }
 }
 
-fn exit_code(record: &crate::model::Record) -> u8 {
+fn exit_code(record: &crate::model::Recorded) -> u8 {
     record.outcome.map_or(EXIT_RESTART, crate::model::Outcome::exit_code)
 }
 

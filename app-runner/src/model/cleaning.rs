@@ -4,7 +4,7 @@ use proto::Incarnation;
 
 use super::decision::Decision;
 use super::facts::{Facts, Main};
-use super::record::{JobOutcome, Record};
+use super::recorded::{JobOutcome, Recorded};
 
 pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
     let mut wanted = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
 /// Whether a sweep is needed. A job that did not succeed, or that was submitted to an earlier
 /// incarnation too, may have staged what will never be committed, and the checkpoints of an ended
 /// job may still be there.
-pub(super) fn needs_sweep(record: &Record) -> bool {
+pub(super) fn needs_sweep(record: &Recorded) -> bool {
     record.jobs.values().any(|job| {
         let committed = job.end.as_ref().is_some_and(|end| end.outcome == JobOutcome::Succeeded);
         let leaves_checkpoints = job.end.as_ref().is_some_and(|end| end.leaves_checkpoints);

@@ -3,7 +3,7 @@
 use proto::{Incarnation, JobId};
 
 use super::failure::Failure;
-use super::record::{JobOutcome, Outcome, Wish};
+use super::recorded::{JobOutcome, Outcome, Wish};
 
 /// One step that should be under way. Two equal decisions are the same step, which the driver
 /// begins only once. A decision carries everything that tells one step from another, so that a step

@@ -5,7 +5,7 @@ use proto::Reason;
 use super::decision::Decision;
 use super::facts::{Cluster, Facts, Main};
 use super::failure::Failure;
-use super::record::{ClusterState, JobOutcome, Outcome};
+use super::recorded::{ClusterState, JobOutcome, Outcome};
 use super::running::publish;
 use super::savepoints;
 

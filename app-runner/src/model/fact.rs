@@ -9,7 +9,7 @@ use super::decision::Leave;
 use super::exit;
 use super::facts::{Cluster, Facts, Main, Step, deadline_passed};
 use super::failure::Failure;
-use super::record::{ClusterState, MainState, Outcome, Record, RecordedJob, RecordedJobEnd};
+use super::recorded::{ClusterState, MainState, Outcome, Recorded, RecordedJob, RecordedJobEnd};
 
 /// How often main() is executed again in a generation because it was killed from outside. A main()
 /// that is killed once more has a cause that another execution does not take away, such as memory
@@ -21,7 +21,7 @@ pub(super) const MAX_KILLS: u32 = 3;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
     /// A view of the record came.
-    Record(Box<Record>),
+    Record(Box<Recorded>),
     /// The lease's deadline passed (`true`), or the same epoch was confirmed again (`false`).
     Suspended(bool),
     /// The application's deadline passed.

@@ -8,7 +8,7 @@ use proto::{Epoch, Incarnation, JobId, Reason};
 use super::decision::{Decision, Leave};
 use super::exit;
 use super::failure::Failure;
-use super::record::{MainState, Outcome, Record};
+use super::recorded::{MainState, Outcome, Recorded};
 
 /// Something that is done once in an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,7 +103,7 @@ pub struct Facts {
     /// The epoch of this leadership.
     pub epoch: Epoch,
     /// The record, with this process's own writes.
-    pub record: Record,
+    pub record: Recorded,
     /// The lease's deadline has passed without a confirmation.
     pub suspended: bool,
     /// How the attempt is over, once it is.
@@ -163,7 +163,7 @@ pub struct Facts {
 
 impl Facts {
     /// What a new leader knows: the record alone.
-    pub fn new(epoch: Epoch, record: Record) -> Self {
+    pub fn new(epoch: Epoch, record: Recorded) -> Self {
         // An earlier leader recorded a submission before the cluster heard of the job, so the
         // cluster may never have had it. The job counts as lost all the same.
         let begun_jobs =

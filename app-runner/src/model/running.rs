@@ -5,7 +5,7 @@ use proto::{Incarnation, JobId, Reason};
 use super::decision::Decision;
 use super::facts::{Cluster, Facts, Main, Step};
 use super::failure::Failure;
-use super::record::{ClusterState, JobOutcome, Outcome, RecordedJob};
+use super::recorded::{ClusterState, JobOutcome, Outcome, RecordedJob};
 use super::savepoints;
 
 pub(super) fn decide(facts: &Facts) -> Vec<Decision> {

@@ -6,7 +6,7 @@ use proto::Reason;
 use super::decision::Decision;
 use super::facts::{Cluster, Facts};
 use super::failure::Failure;
-use super::record::ClusterState;
+use super::recorded::ClusterState;
 
 /// Asks the cluster that knows the job for each savepoint without a result, also once the job has
 /// ended, because the savepoint may have been taken just before the end. The id of a savepoint

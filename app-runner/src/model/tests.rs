@@ -5,6 +5,7 @@ mod ends;
 mod savepoints;
 mod world;
 
+use ::record::MainExit;
 use proto::{ApplicationRef, Digest, Epoch, Generation, Incarnation, JobId, Reason, TriggerId};
 
 use super::*;
@@ -45,13 +46,13 @@ fn exit(code: i32) -> MainExit {
 }
 
 /// What a leader of epoch 5 knows over a record.
-fn leader(record: Record) -> Facts {
+fn leader(record: Recorded) -> Facts {
     Facts::new(Epoch(5), record)
 }
 
 /// What a leader knows whose main() and cluster are up; `jobs` are in the record.
 fn running(jobs: Vec<RecordedJob>) -> Facts {
-    let mut facts = leader(Record::default());
+    let mut facts = leader(Recorded::default());
     let jobs = jobs.into_iter().map(|job| (job_id(&job.name), job)).collect();
     for fact in [
         Fact::Fetched,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::record::MainExit;
 use async_trait::async_trait;
 use chassis::clock::Boot;
 use chassis::tasks::owned;
@@ -24,7 +25,6 @@ use super::PortResult;
 use super::engine::{AttemptId, Tethers, inherited};
 use super::workspace::{self, AttemptPlaces, MAIN_LOCK};
 use crate::error::PortError;
-use crate::model::MainExit;
 use owner::Ownership;
 use shipping::Shipping;
 

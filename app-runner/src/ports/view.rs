@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use ::record::MainExit;
 use proto::{Epoch, Incarnation, JobId, TriggerId, api, job, jobgraph};
 
 use crate::error::PortError;
 use crate::model::{
-    ClusterState, Desired, JobOutcome, MainExit, MainState, Outcome, Record, RecordedCluster,
-    RecordedJob, RecordedJobEnd, RecordedMain, Wish,
+    ClusterState, Desired, JobOutcome, MainState, Outcome, Recorded, RecordedCluster, RecordedJob,
+    RecordedJobEnd, RecordedMain, Wish,
 };
 
 /// What decisions need of a record. A malformed id of a job or of a graph is refused. A value that
 /// this build does not know counts as one that was not given.
-pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
+pub fn record(wire: &jobgraph::Record) -> Result<Recorded, PortError> {
     let empty = api::Application::default();
     let application = wire.application.as_ref().unwrap_or(&empty);
     let spec = application.spec.clone().unwrap_or_default();
@@ -23,7 +24,7 @@ pub fn record(wire: &jobgraph::Record) -> Result<Record, PortError> {
         let (id, job) = job(wire, main_ended_at)?;
         jobs.insert(id, job);
     }
-    Ok(Record {
+    Ok(Recorded {
         revision: application.revision,
         terminal: application.terminal,
         clean: application.clean,

@@ -17,7 +17,7 @@ use super::shared::{INBOX, Shared, Standing};
 use super::watchers::{self, Watcher};
 use super::{Front, Identity, verbs};
 use crate::error::PortError;
-use crate::model::{Cluster, Decision, Fact, Facts, Leave, Record, accepts_jobs, decide};
+use crate::model::{Cluster, Decision, Fact, Facts, Leave, Recorded, accepts_jobs, decide};
 use crate::ports::election::Turns;
 use crate::ports::{PortResult, Ports};
 
@@ -44,7 +44,7 @@ impl Attempt {
         ports: &Ports,
         fence: EpochFence,
         begun: Begun,
-        record: Record,
+        record: Recorded,
         held: Held,
     ) -> Self {
         let Held { standing, turns } = held;

@@ -17,7 +17,7 @@ fn walk(facts: &mut Facts, rows: Vec<(Fact, &[&str])>) {
 
 #[test]
 fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
-    let mut facts = leader(Record::default());
+    let mut facts = leader(Recorded::default());
     assert_eq!(wants(&facts), ["EndPrevious", "Fetch", "StartDescribe"]);
     let job = job_id("a");
     let one = Incarnation(1);
@@ -74,7 +74,7 @@ fn a_fresh_run_takes_every_arrow_in_order_and_independent_ones_together() {
 
 #[test]
 fn a_refusal_by_the_engine_ends_it_before_any_cluster_or_main() {
-    let mut facts = leader(Record::default());
+    let mut facts = leader(Recorded::default());
     let why = Failure::new(Reason::OptionMeaningless, "-n means nothing to datafusion");
     walk(
         &mut facts,
@@ -95,7 +95,7 @@ fn a_refusal_by_the_engine_ends_it_before_any_cluster_or_main() {
 
 #[test]
 fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_lost() {
-    let mut record = Record { pinned: true, ..Record::default() };
+    let mut record = Recorded { pinned: true, ..Recorded::default() };
     record.cluster = RecordedCluster {
         incarnation: Incarnation(3),
         state: ClusterState::Ready,

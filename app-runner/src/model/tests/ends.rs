@@ -139,7 +139,7 @@ fn a_cancel_at_any_time_before_the_end_makes_the_outcome_cancelled() {
         Fact::MainEndRecorded,
     ];
     for count in 0..=bring_up.len() {
-        let mut facts = leader(Record::default());
+        let mut facts = leader(Recorded::default());
         for fact in bring_up.iter().take(count).cloned() {
             facts.apply(fact);
         }
@@ -214,7 +214,7 @@ fn a_successor_tells_a_deadlines_victim_from_a_main_that_failed_by_itself() {
             ended_after_deadline,
             ..RecordedMain::default()
         };
-        Record { main, ..Record::default() }
+        Recorded { main, ..Recorded::default() }
     };
     assert_eq!(recorded_end(&leader(record(true))).0, Outcome::DeadlineExceeded);
     assert_eq!(recorded_end(&leader(record(false))), (Outcome::Failed, Some(Reason::MainKilled)));
@@ -232,11 +232,11 @@ fn an_exit_that_nobody_saw_counts_only_if_it_is_0() {
 
 #[test]
 fn a_main_that_was_cut_off_is_executed_again_unless_it_must_not_be() {
-    let record = |not_repeatable| Record {
+    let record = |not_repeatable| Recorded {
         pinned: true,
         not_repeatable,
         main: RecordedMain { state: MainState::Begun, epoch: Epoch(4), ..RecordedMain::default() },
-        ..Record::default()
+        ..Recorded::default()
     };
     let mut again = leader(record(false));
     for fact in [Fact::Fetched, Fact::Describing, Fact::Described] {
@@ -375,7 +375,7 @@ fn a_failure_waits_for_what_was_committed_unless_that_is_given_up() {
 #[test]
 fn an_earlier_main_that_cannot_be_ended_holds_up_clean_until_it_is_given_up() {
     let mut facts =
-        leader(Record { terminal: true, outcome: Some(Outcome::Failed), ..Record::default() });
+        leader(Recorded { terminal: true, outcome: Some(Outcome::Failed), ..Recorded::default() });
     facts.apply(Fact::Released);
     facts.apply(Fact::DescribeEnded);
     for _ in 0..2 {

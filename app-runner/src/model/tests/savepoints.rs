@@ -73,7 +73,7 @@ fn a_job_that_has_ended_is_asked_for_where_it_ran_and_otherwise_it_is_said_that_
     assert_eq!(wants(&facts), ["RecordEnd"]);
 
     // A later leader, after main()'s end, asks the cluster that the earlier leader had.
-    let mut record = Record { jobs: [(job_id("a"), ended())].into(), ..Record::default() };
+    let mut record = Recorded { jobs: [(job_id("a"), ended())].into(), ..Recorded::default() };
     record.main = RecordedMain {
         state: MainState::Ended,
         epoch: Epoch(4),

@@ -14,7 +14,7 @@ const SCRIPT: [&str; 2] = ["clean", "report"];
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct World {
-    pub(super) record: Record,
+    pub(super) record: Recorded,
     /// The processes of the current incarnation and the jobs that they know.
     cluster: Option<(Incarnation, BTreeSet<JobId>)>,
     main: Option<MainRun>,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use ::record::MainExit;
 use async_trait::async_trait;
 use chassis::tasks::{Tasks, detached};
 use proto::{Epoch, EpochFence};
 use tokio::sync::watch;
 
 use super::{Started, World};
-use crate::model::MainExit;
 use crate::ports::PortResult;
 use crate::ports::main_process::{Exited, Launch, LiveMain, MainProcess, PreviousMain};
 use crate::service::Front;

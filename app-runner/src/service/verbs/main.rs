@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::record::MainEnd;
+use ::record::{MainEnd, MainExit};
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
@@ -13,7 +13,7 @@ use proto::{Epoch, Reason};
 use tracing::Instrument as _;
 
 use super::{Complaint, Outcome, PAUSE, complain};
-use crate::model::{Fact, Failure, Leave, MainExit, exit};
+use crate::model::{Fact, Failure, Leave, exit};
 use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
 

@@ -46,9 +46,9 @@ pub enum JobOutcome {
 }
 
 /// What the record says, reduced to what decisions need. A view of the record replaces an older one
-/// by [`Record::merge`].
+/// by [`Recorded::merge`].
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Record {
+pub struct Recorded {
     /// The revision that this view shows; 0 before the first read.
     pub revision: u64,
     /// Whether the outcome is recorded.
@@ -205,7 +205,7 @@ impl RecordedJob {
     }
 }
 
-impl Record {
+impl Recorded {
     /// Takes a newer view of the record. A view may lack what this process wrote itself a moment
     /// ago, so what never changes once it is so (ends, publications, jobs) stays.
     pub fn merge(&mut self, newer: Self) {
