@@ -32,7 +32,7 @@ use crate::ports::PortResult;
 use crate::ports::keyring::Keyring;
 use crate::ports::workspace;
 use crate::service::Front;
-use crate::service::execution::{Call, Execution, MAX_GRAPH_BYTES};
+use crate::service::execution::{Call, MAX_GRAPH_BYTES, MainService};
 
 /// Opens the server of each attempt on a socket of the attempt's own.
 pub struct GrpcFront {
@@ -60,7 +60,7 @@ impl Front for GrpcFront {
     async fn open(
         &self,
         fence: &EpochFence,
-        execution: Execution,
+        execution: MainService,
         tasks: &Tasks,
     ) -> PortResult<String> {
         let directory =
@@ -91,7 +91,7 @@ impl Front for GrpcFront {
 
 /// The service of one attempt.
 struct Served {
-    execution: Execution,
+    execution: MainService,
     fence: EpochFence,
 }
 

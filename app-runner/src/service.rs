@@ -23,9 +23,9 @@ use crate::error::{PortError, PortErrorKind};
 use crate::model::Leave;
 use crate::ports::election::Leadership;
 use crate::ports::{PortResult, Ports, view};
-use crate::service::execution::Execution;
+use crate::service::execution::MainService;
 use crate::service::retry::patiently;
-use crate::service::shared::Standing;
+use crate::service::shared::Tenure;
 
 /// Exit code of a contender that failed itself, and of one that was asked to end before the
 /// application was clean: its supervisor starts it again.
@@ -44,7 +44,7 @@ pub trait Front: Send + Sync {
     async fn open(
         &self,
         fence: &EpochFence,
-        execution: Execution,
+        execution: MainService,
         tasks: &Tasks,
     ) -> PortResult<String>;
 }
@@ -68,8 +68,8 @@ pub struct Contender {
     shutdown: Shutdown,
 }
 
-/// What a leadership came to.
-enum Led {
+/// What a contender does next, once a leadership is over.
+enum Next {
     Exit(u8),
     CampaignAgain { at_least: Epoch },
 }
@@ -129,8 +129,10 @@ impl Contender {
             let epoch = leadership.epoch();
             let span = self.span_of_attempt(epoch, &traceparent);
             match self.lead(leadership).instrument(span).await? {
-                Led::Exit(code) => return Ok(code),
-                Led::CampaignAgain { at_least: known } => at_least = at_least.max(known).max(epoch),
+                Next::Exit(code) => return Ok(code),
+                Next::CampaignAgain { at_least: known } => {
+                    at_least = at_least.max(known).max(epoch)
+                }
             }
         }
     }
@@ -189,7 +191,7 @@ impl Contender {
         }
     }
 
-    async fn lead(&self, leadership: Box<dyn Leadership>) -> PortResult<Led> {
+    async fn lead(&self, leadership: Box<dyn Leadership>) -> PortResult<Next> {
         let fence = EpochFence {
             application: self.identity.application.clone(),
             epoch: leadership.epoch(),
@@ -202,14 +204,14 @@ impl Contender {
             begun = begin => begun,
             () = self.shutdown.begun() => {
                 leadership.resign().await;
-                return Ok(Led::Exit(EXIT_RESTART));
+                return Ok(Next::Exit(EXIT_RESTART));
             }
         };
         let begun = match begun {
             Ok(begun) => begun,
             Err(PortError { kind: PortErrorKind::Superseded(known), .. }) => {
                 leadership.resign().await;
-                return Ok(Led::CampaignAgain { at_least: known });
+                return Ok(Next::CampaignAgain { at_least: known });
             }
             Err(error) => {
                 leadership.resign().await;
@@ -219,12 +221,21 @@ impl Contender {
         let record = view::record(&begun.record)?;
         if begun.is_clean {
             leadership.resign().await;
-            return Ok(Led::Exit(exit_code(&record)));
+            return Ok(Next::Exit(exit_code(&record)));
         }
-        let standing = Standing { lease: leadership.lease(), standbys: leadership.standbys() };
-        let held = attempt::Held { standing, turns: leadership.turns() };
-        let attempt =
-            attempt::Attempt::new(&self.identity, &self.ports, fence.clone(), begun, record, held);
+        let tenure = Tenure {
+            lease: leadership.lease(),
+            standbys: leadership.standbys(),
+            turns: leadership.turns(),
+        };
+        let attempt = attempt::Attempt::new(
+            &self.identity,
+            &self.ports,
+            fence.clone(),
+            begun,
+            record,
+            tenure,
+        );
         let leave = match attempt.run(self.front.clone(), self.shutdown.clone()).await {
             Ok(leave) => leave,
             // The next leader need not wait for the end of a lease, and finds no main() whose calls
@@ -236,11 +247,11 @@ impl Contender {
             }
         };
         tracing::info!(epoch = fence.epoch.get(), "the attempt is over: {leave:?}");
-        let again = Led::CampaignAgain { at_least: fence.epoch };
+        let again = Next::CampaignAgain { at_least: fence.epoch };
         match leave {
             Leave::Clean(outcome) => {
                 leadership.resign().await;
-                Ok(Led::Exit(outcome.exit_code()))
+                Ok(Next::Exit(outcome.exit_code()))
             }
             Leave::Superseded | Leave::LeaseLost(_) => {
                 self.end_processes(&fence).await;
@@ -260,7 +271,7 @@ impl Contender {
             Leave::Shutdown => {
                 self.end_processes(&fence).await;
                 leadership.resign().await;
-                Ok(Led::Exit(EXIT_RESTART))
+                Ok(Next::Exit(EXIT_RESTART))
             }
         }
     }

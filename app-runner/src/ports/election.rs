@@ -118,7 +118,7 @@ impl Election for ElectorElection {
         let observed =
             observe(self.elector.clone(), self.clock.clone(), application.clone(), names);
         let observed = owned("standbys", trace::carry(observed));
-        Ok(Box::new(Led { leadership, standbys, _observed: observed }))
+        Ok(Box::new(ElectorLeadership { leadership, standbys, _observed: observed }))
     }
 }
 
@@ -148,14 +148,15 @@ async fn observe(
     }
 }
 
-struct Led {
+/// A leadership that the elector granted, with the contenders that stand by meanwhile.
+struct ElectorLeadership {
     leadership: elector::Leadership,
     standbys: watch::Receiver<Vec<String>>,
     _observed: OwnedTask<()>,
 }
 
 #[async_trait]
-impl Leadership for Led {
+impl Leadership for ElectorLeadership {
     fn epoch(&self) -> Epoch {
         self.leadership.epoch()
     }

@@ -118,26 +118,30 @@ pub struct Tethers {
 }
 
 /// The `describe` process of one attempt.
-pub struct TetheredEngine(Arc<Shared>);
+pub struct TetheredEngine(Arc<Slot>);
 
-struct Shared {
+/// The place of the one `describe` process, which the engine shares with the task that keeps the
+/// process alive.
+struct Slot {
     tethers: Tethers,
     path: EnginePath,
-    state: Mutex<State>,
+    state: Mutex<SlotState>,
     /// The epoch of the attempt whose process was ended for good. A start that is under way listens
     /// to this channel, so that an end does not wait for the start.
     ended: watch::Sender<Option<Epoch>>,
 }
 
+/// What is in the slot now.
 #[derive(Default)]
-struct State {
+struct SlotState {
     attempt: Option<AttemptId>,
-    running: Option<Running>,
+    running: Option<LiveDescribe>,
     starts: u32,
     keeper: Option<OwnedTask<()>>,
 }
 
-struct Running {
+/// A `describe` process that has answered.
+struct LiveDescribe {
     describe: Describe,
     tether: Tether,
     info: EngineInfo,
@@ -150,7 +154,7 @@ struct Running {
 impl TetheredEngine {
     /// An engine whose executable is looked for along `path`.
     pub fn new(tethers: Tethers, path: EnginePath) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Slot {
             tethers,
             path,
             state: Mutex::default(),
@@ -161,28 +165,28 @@ impl TetheredEngine {
 
 /// Starts `describe` again when it dies. main() talks to the front in that process, also when the
 /// runner has no call to make that would start it.
-async fn keep(shared: Weak<Shared>, mut gone: watch::Receiver<bool>, clock: SharedClock) {
+async fn keep(slot: Weak<Slot>, mut gone: watch::Receiver<bool>, clock: SharedClock) {
     let mut backoff = Backoff::new(RESTART_MIN, RESTART_MAX);
     loop {
         until_gone(gone.clone()).await;
         clock.sleep(backoff.next_delay()).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let mut state = shared.state.lock().await;
-        match shared.ensure(&mut state).await {
+        let Some(slot) = slot.upgrade() else { return };
+        let mut state = slot.state.lock().await;
+        match slot.ensure(&mut state).await {
             Ok(running) => gone = running.gone.clone(),
             Err(error) => tracing::warn!("the engine's describe process is not started: {error}"),
         }
     }
 }
 
-impl Shared {
+impl Slot {
     /// The client of the living process. When no process lives, one is started.
     async fn describe(&self) -> PortResult<Describe> {
         let mut state = self.state.lock().await;
         self.ensure(&mut state).await.map(|running| running.describe.clone())
     }
 
-    async fn ensure<'a>(&self, state: &'a mut State) -> PortResult<&'a Running> {
+    async fn ensure<'a>(&self, state: &'a mut SlotState) -> PortResult<&'a LiveDescribe> {
         if state.running.as_ref().is_some_and(|running| *running.gone.borrow()) {
             tracing::warn!("the engine's describe process died: starting it again");
             state.running = None;
@@ -200,7 +204,7 @@ impl Shared {
         state.running.as_ref().ok_or_else(|| PortError::away("describe was not started"))
     }
 
-    async fn spawn(&self, attempt: &AttemptId, starts: u32) -> PortResult<Running> {
+    async fn spawn(&self, attempt: &AttemptId, starts: u32) -> PortResult<LiveDescribe> {
         let executable = find(&attempt.engine, &self.path)?;
         let Tethers { places, mainspring, transport, clock, .. } = &self.tethers;
         let at = AttemptPlaces::new(places, &attempt.fence);
@@ -265,7 +269,7 @@ impl Shared {
         endpoint: Endpoint,
         executable: &Path,
         output_dir: &Path,
-    ) -> PortResult<Running> {
+    ) -> PortResult<LiveDescribe> {
         let Tethers { transport, clock, keyring, .. } = &self.tethers;
         let mut owned = tether.own(true, None).await?;
         let (gone_sender, gone) = watch::channel(false);
@@ -303,7 +307,7 @@ impl Shared {
             equal_job_names: info.equal_job_names,
             graph_bytes_vary: info.graph_bytes_vary,
         };
-        Ok(Running { describe, tether: tether.clone(), info, gone, _owner: owner })
+        Ok(LiveDescribe { describe, tether: tether.clone(), info, gone, _owner: owner })
     }
 
     /// Ends the process under a tether, and then lets the tether leave.
@@ -362,22 +366,22 @@ pub(super) fn inherited() -> BTreeMap<String, String> {
 #[async_trait]
 impl Engine for TetheredEngine {
     async fn start(&self, attempt: &AttemptId) -> PortResult<Option<EngineInfo>> {
-        let shared = &self.0;
-        let mut state = shared.state.lock().await;
-        if shared.has_ended(&attempt.fence) {
+        let slot = &self.0;
+        let mut state = slot.state.lock().await;
+        if slot.has_ended(&attempt.fence) {
             return Ok(None);
         }
         let same = state.attempt.as_ref().is_some_and(|known| known.fence == attempt.fence);
         if !same {
-            *state = State { attempt: Some(attempt.clone()), ..State::default() };
+            *state = SlotState { attempt: Some(attempt.clone()), ..SlotState::default() };
         }
-        let running = match shared.ensure(&mut state).await {
-            Err(_) if shared.has_ended(&attempt.fence) => return Ok(None),
+        let running = match slot.ensure(&mut state).await {
+            Err(_) if slot.has_ended(&attempt.fence) => return Ok(None),
             running => running?,
         };
         let (info, gone) = (running.info.clone(), running.gone.clone());
         if state.keeper.is_none() {
-            let kept = keep(Arc::downgrade(shared), gone, shared.tethers.clock.clone());
+            let kept = keep(Arc::downgrade(slot), gone, slot.tethers.clock.clone());
             state.keeper = Some(tasks::owned("keeper of describe", trace::carry(kept)));
         }
         Ok(Some(info))

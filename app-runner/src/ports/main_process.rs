@@ -228,7 +228,7 @@ impl MainProcess for TetheredMain {
         let ownership =
             Ownership::begin(tether.clone(), owned, launch.lease.clone(), clock.clone()).await;
         let shipping = self.ship(tether.clone(), workspace::source(&launch.attempt.fence));
-        Ok(Box::new(Running {
+        Ok(Box::new(OwnMain {
             tethers: self.tethers.clone(),
             tether,
             ownership: Arc::new(ownership),
@@ -267,7 +267,7 @@ fn deadline(lease: &watch::Receiver<Lease>) -> Option<Boot> {
 }
 
 /// The main() of this attempt.
-struct Running {
+struct OwnMain {
     tethers: Tethers,
     tether: tether::Tether,
     ownership: Arc<Ownership>,
@@ -277,7 +277,7 @@ struct Running {
     stderr_tail: OnceLock<String>,
 }
 
-impl Running {
+impl OwnMain {
     fn stderr_tail(&self) -> String {
         let read = || {
             output::tail(&self.output_dir, tether::Stream::Stderr, TAIL_BYTES).unwrap_or_default()
@@ -287,7 +287,7 @@ impl Running {
 }
 
 #[async_trait]
-impl LiveMain for Running {
+impl LiveMain for OwnMain {
     fn pid(&self) -> u32 {
         self.ownership.pid()
     }

@@ -37,7 +37,7 @@ use super::keyring::Keyring;
 use super::workspace::Workspace;
 use super::{PortResult, Ports};
 use crate::error::PortError;
-use crate::service::execution::Execution;
+use crate::service::execution::MainService;
 
 /// A main() as a function, which answers its exit code.
 pub type Program = Arc<dyn Fn(Started) -> BoxFuture<'static, i32> + Send + Sync>;
@@ -45,7 +45,7 @@ pub type Program = Arc<dyn Fn(Started) -> BoxFuture<'static, i32> + Send + Sync>
 /// What a main() is started with.
 pub struct Started {
     /// The attempt's `ExecutionService`, when the host itself is the attempt's front.
-    pub execution: Option<Execution>,
+    pub execution: Option<MainService>,
     /// The environment as a process would get it.
     pub environment: BTreeMap<String, String>,
 }
@@ -64,7 +64,7 @@ pub enum Behaviour {
 /// One host with one application. Clones are the same host.
 #[derive(Clone)]
 pub struct World {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<WorldState>>,
     store: Service,
     blobs: MemoryBlobs,
     application: ApplicationRef,
@@ -76,7 +76,7 @@ pub struct World {
 }
 
 #[derive(Default)]
-struct State {
+struct WorldState {
     /// The epochs that were granted, in order.
     granted: Vec<Epoch>,
     lease: Option<(Epoch, watch::Sender<Lease>)>,
@@ -90,7 +90,7 @@ struct State {
     cluster: Option<cluster::Processes>,
     /// The jobs that a cluster has ended.
     ended: BTreeSet<(Incarnation, JobId)>,
-    executions: BTreeMap<Epoch, Execution>,
+    executions: BTreeMap<Epoch, MainService>,
     mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
     done: Vec<String>,
     /// The application, each time that the engine was told of it.
@@ -258,12 +258,12 @@ impl World {
         self.lock().done.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WorldState {
     fn note(&mut self, what: impl Into<String>) {
         self.done.push(what.into());
     }

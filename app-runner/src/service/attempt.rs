@@ -11,21 +11,15 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::Instrument as _;
 
-use super::execution::Execution;
+use super::execution::MainService;
 use super::leading::Begun;
-use super::shared::{INBOX, Shared, Standing};
+use super::shared::{INBOX, Shared, Tenure};
 use super::watchers::{self, Watcher};
 use super::{Front, Identity, verbs};
 use crate::error::PortError;
 use crate::model::{Cluster, Decision, Fact, Facts, Leave, Recorded, accepts_jobs, decide};
 use crate::ports::election::Turns;
 use crate::ports::{PortResult, Ports};
-
-/// What the driver holds of its leadership.
-pub(super) struct Held {
-    pub(super) standing: Standing,
-    pub(super) turns: Turns,
-}
 
 pub(super) struct Attempt {
     shared: Arc<Shared>,
@@ -45,16 +39,15 @@ impl Attempt {
         fence: EpochFence,
         begun: Begun,
         record: Recorded,
-        held: Held,
+        tenure: Tenure,
     ) -> Self {
-        let Held { standing, turns } = held;
         let (sender, inbox) = mpsc::channel(INBOX);
         let facts = Facts::new(fence.epoch, record);
         let holder = identity.holder.clone();
         // The tasks end with this attempt, not with the process.
         let tasks = TaskSet::new(Shutdown::new(), ports.clock.clone());
         let shared =
-            Shared::new(ports.clone(), holder, fence, begun, standing, sender, tasks.handle());
+            Shared::new(ports.clone(), holder, fence, begun, &tenure, sender, tasks.handle());
         Self {
             shared: Arc::new(shared),
             facts,
@@ -62,7 +55,7 @@ impl Attempt {
             under_way: JoinSet::new(),
             begun: Vec::new(),
             tasks,
-            turns,
+            turns: tenure.turns,
             span: tracing::Span::none(),
         }
     }
@@ -199,7 +192,8 @@ impl Attempt {
 /// Makes the working directory and opens the endpoint that main() will call.
 async fn open(shared: &Arc<Shared>, front: Arc<dyn Front>) -> PortResult<()> {
     let directory = shared.ports.workspace.prepare(&shared.fence).await?;
-    let endpoint = front.open(&shared.fence, Execution::new(shared.clone()), &shared.tasks).await?;
+    let endpoint =
+        front.open(&shared.fence, MainService::new(shared.clone()), &shared.tasks).await?;
     // Both cells are set once, here.
     let _ = shared.directory.set(directory);
     let _ = shared.execution_endpoint.set(endpoint);

@@ -22,16 +22,16 @@ pub use client::execution::MAX_GRAPH_BYTES;
 pub use entry::Entered;
 pub use execute::{Answer, Call};
 
-/// The execution service of one attempt; cheap to clone. The wire calls it for main(): each job
-/// gets an id that stays the same when main() is executed again, so that a repeated `execute()`
-/// finds the job of the earlier one.
+/// What the runner of one attempt does for its main(), which asks by `ExecutionService`; cheap to
+/// clone. Each job gets an id that stays the same when main() is executed again, so that a repeated
+/// `execute()` finds the job of the earlier one.
 #[derive(Clone)]
-pub struct Execution {
+pub struct MainService {
     shared: Arc<Shared>,
     calls: Arc<Mutex<Calls>>,
 }
 
-impl Execution {
+impl MainService {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, calls: Arc::default() }
     }

@@ -17,6 +17,7 @@ use super::retry::patiently;
 use super::watchers::deaths::Recent;
 use crate::error::PortError;
 use crate::model::Fact;
+use crate::ports::election::Turns;
 use crate::ports::engine::{AttemptId, EngineInfo};
 use crate::ports::main_process::LiveMain;
 use crate::ports::substrate::{Death, Deaths, ReadyCluster};
@@ -65,9 +66,11 @@ pub(super) struct Shared {
 }
 
 /// What the elector says of this leadership as time goes on.
-pub(super) struct Standing {
+pub(super) struct Tenure {
     pub(super) lease: watch::Receiver<Lease>,
     pub(super) standbys: watch::Receiver<Vec<String>>,
+    /// The renewals that are due, each for a turn of the driver's loop.
+    pub(super) turns: Turns,
 }
 
 impl Shared {
@@ -76,7 +79,7 @@ impl Shared {
         holder: String,
         fence: EpochFence,
         begun: Begun,
-        standing: Standing,
+        tenure: &Tenure,
         inbox: mpsc::Sender<Fact>,
         tasks: Tasks,
     ) -> Self {
@@ -95,8 +98,8 @@ impl Shared {
             record: watch::Sender::new(record),
             inbox,
             tasks,
-            lease: standing.lease,
-            standbys: standing.standbys,
+            lease: tenure.lease.clone(),
+            standbys: tenure.standbys.clone(),
             activity: watch::Sender::default(),
             progress: watch::Sender::default(),
             failures: watch::Sender::default(),

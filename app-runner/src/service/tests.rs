@@ -20,7 +20,7 @@ use proto::{Digest, api};
 
 use super::*;
 use crate::ports::memory::{Behaviour, Program, World};
-use crate::service::execution::{Call, Execution};
+use crate::service::execution::{Call, MainService};
 
 fn clock() -> SharedClock {
     Arc::new(SystemClock)
@@ -29,7 +29,7 @@ fn clock() -> SharedClock {
 /// A host with an application whose main() is `program`.
 async fn world<F, Fut>(program: F) -> World
 where
-    F: Fn(Execution) -> Fut + Send + Sync + 'static,
+    F: Fn(MainService) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
     world_of(spec(), program).await
@@ -37,7 +37,7 @@ where
 
 async fn world_of<F, Fut>(spec: api::ApplicationSpec, program: F) -> World
 where
-    F: Fn(Execution) -> Fut + Send + Sync + 'static,
+    F: Fn(MainService) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
     let program: Program = Arc::new(move |started| Box::pin(program(started.execution.unwrap())));
@@ -77,12 +77,12 @@ async fn code(contender: tokio::task::JoinHandle<Result<u8, PortError>>) -> u8 {
 }
 
 /// One `execute()` as the SDK makes it, which waits for the job's end of any kind.
-async fn execute(execution: &Execution, name: &str) -> Result<JobEnd, PortError> {
+async fn execute(execution: &MainService, name: &str) -> Result<JobEnd, PortError> {
     execute_graph(execution, name, name.as_bytes()).await
 }
 
 async fn execute_graph(
-    execution: &Execution,
+    execution: &MainService,
     name: &str,
     graph: &[u8],
 ) -> Result<JobEnd, PortError> {

@@ -23,7 +23,7 @@ use crate::ports::{PortResult, view};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a verb comes to: facts, or an error that the verb has no answer to.
-type Outcome = PortResult<Vec<Fact>>;
+type Performed = PortResult<Vec<Fact>>;
 
 /// Carries a decision out and answers the facts that came of it.
 pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fact> {

@@ -42,8 +42,8 @@ fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
     pages.iter().try_for_each(|(name, text)| std::fs::write(directory.join(name), text))
 }
 
-/// The names and texts of a command's pages, its own first. The page of a verb's other name leads to
-/// the verb's page.
+/// The names and texts of a command's pages, its own first. The page of a verb's other name leads
+/// to the verb's page.
 fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     command.build();
     let page = |name: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {

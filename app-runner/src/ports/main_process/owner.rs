@@ -14,14 +14,15 @@ const ASK_AGAIN: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) struct Ownership {
-    state: watch::Receiver<State>,
+    life: watch::Receiver<Life>,
     /// The task that owns the tether. Dropping the owner's stream is what tells the tether to end
     /// main().
     _task: OwnedTask<()>,
 }
 
+/// What the owner has seen of main()'s life.
 #[derive(Debug, Clone, Default)]
-struct State {
+struct Life {
     pid: u32,
     exit: Option<Exit>,
 }
@@ -35,22 +36,22 @@ impl Ownership {
         lease: watch::Receiver<Lease>,
         clock: SharedClock,
     ) -> Self {
-        let (sender, mut state) = watch::channel(State::default());
+        let (sender, mut life) = watch::channel(Life::default());
         let task = tasks::owned("owner of main()", own(tether, owned, lease, clock, sender));
         // An error means that the task ended before either happened; `exited` answers for that
         // case.
-        let _ = state.wait_for(|now| now.pid != 0 || now.exit.is_some()).await;
-        Self { state, _task: task }
+        let _ = life.wait_for(|now| now.pid != 0 || now.exit.is_some()).await;
+        Self { life, _task: task }
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.state.borrow().pid
+        self.life.borrow().pid
     }
 
     /// How main() ended. The exit says nothing when the tether was lost.
     pub(super) async fn exited(&self) -> Exit {
-        let mut state = self.state.clone();
-        let ended = state.wait_for(|now| now.exit.is_some()).await;
+        let mut life = self.life.clone();
+        let ended = life.wait_for(|now| now.exit.is_some()).await;
         ended.ok().and_then(|now| now.exit.clone()).unwrap_or_default()
     }
 }
@@ -60,18 +61,18 @@ async fn own(
     mut owned: Owned,
     mut lease: watch::Receiver<Lease>,
     clock: SharedClock,
-    state: watch::Sender<State>,
+    life: watch::Sender<Life>,
 ) {
     loop {
         let handed_on = owned.deadline();
         let broke = tokio::select! {
             event = owned.next() => match event {
                 Ok(Some(TetherEvent::Started { pid })) => {
-                    state.send_modify(|now| now.pid = pid);
+                    life.send_modify(|now| now.pid = pid);
                     false
                 }
                 Ok(Some(TetherEvent::Exited(exit))) => {
-                    state.send_modify(|now| now.exit = Some(exit));
+                    life.send_modify(|now| now.exit = Some(exit));
                     return;
                 }
                 Ok(Some(TetherEvent::Frozen)) => {
@@ -101,7 +102,7 @@ async fn own(
         match again(&tether, &lease, &clock).await {
             Some(anew) => owned = anew,
             None => {
-                state.send_modify(|now| now.exit = Some(Exit::default()));
+                life.send_modify(|now| now.exit = Some(Exit::default()));
                 return;
             }
         }

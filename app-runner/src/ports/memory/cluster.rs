@@ -14,7 +14,7 @@ use proto::{
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
-use super::{Behaviour, State, World};
+use super::{Behaviour, World, WorldState};
 use crate::error::PortError;
 use crate::model::Wish;
 use crate::ports::PortResult;
@@ -30,7 +30,7 @@ pub(super) struct Processes {
     news: watch::Sender<ClusterNews>,
 }
 
-impl State {
+impl WorldState {
     /// The processes of an incarnation, if they run.
     fn running(&mut self, incarnation: Incarnation) -> PortResult<&mut Processes> {
         let cluster = self.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);

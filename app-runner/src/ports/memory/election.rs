@@ -68,7 +68,7 @@ impl Election for World {
                     let (due, turns) = mpsc::channel(1);
                     state.due = Some(due);
                     let turns = Mutex::new(Some(turns));
-                    return Ok(Box::new(Led { world: self.clone(), epoch, lease, turns }));
+                    return Ok(Box::new(Granted { world: self.clone(), epoch, lease, turns }));
                 }
                 free
             };
@@ -78,7 +78,8 @@ impl Election for World {
     }
 }
 
-struct Led {
+/// An epoch that was granted to a contender.
+struct Granted {
     world: World,
     epoch: Epoch,
     lease: watch::Receiver<Lease>,
@@ -86,7 +87,7 @@ struct Led {
 }
 
 #[async_trait]
-impl Leadership for Led {
+impl Leadership for Granted {
     fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -114,7 +115,7 @@ impl Leadership for Led {
     }
 }
 
-impl Led {
+impl Granted {
     fn end(&self) {
         let mut state = self.world.lock();
         if state.lease.as_ref().is_some_and(|(epoch, _)| *epoch == self.epoch) {
@@ -125,7 +126,7 @@ impl Led {
 
 /// A leadership that is dropped is not renewed any more. Here it ends at once instead of running
 /// out.
-impl Drop for Led {
+impl Drop for Granted {
     fn drop(&mut self) {
         self.end();
     }

@@ -12,7 +12,7 @@ use super::{Started, World};
 use crate::ports::PortResult;
 use crate::ports::main_process::{Exited, Launch, LiveMain, MainProcess, PreviousMain};
 use crate::service::Front;
-use crate::service::execution::Execution;
+use crate::service::execution::MainService;
 
 /// What became of a main().
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Front for World {
     async fn open(
         &self,
         fence: &EpochFence,
-        execution: Execution,
+        execution: MainService,
         _tasks: &Tasks,
     ) -> PortResult<String> {
         self.lock().executions.insert(fence.epoch, execution);
@@ -121,7 +121,7 @@ impl MainProcess for World {
                 }
             },
         );
-        Ok(Box::new(Running { fate }))
+        Ok(Box::new(MemoryMain { fate }))
     }
 
     async fn kill(&self, fence: &EpochFence) {
@@ -129,12 +129,12 @@ impl MainProcess for World {
     }
 }
 
-struct Running {
+struct MemoryMain {
     fate: watch::Sender<Fate>,
 }
 
 #[async_trait]
-impl LiveMain for Running {
+impl LiveMain for MemoryMain {
     fn pid(&self) -> u32 {
         1
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::{JobId, Reason, api, jobgraph};
 
-use super::Execution;
+use super::MainService;
 use super::calls::{Calls, Numbered, OtherName};
 use crate::error::PortError;
 use crate::ports::PortResult;
@@ -31,7 +31,7 @@ impl Drop for Entered {
     }
 }
 
-impl Execution {
+impl MainService {
     /// Enters a call: from here on the call has its ordinal and overlaps with others. Refuses an
     /// unnamed call that overlaps.
     pub fn enter(&self, call_id: &str, name: &str) -> PortResult<Entered> {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proto::{Digest, JobId, Reason, api, jobgraph, runner};
 use tokio::sync::mpsc;
 
-use super::Execution;
+use super::MainService;
 use super::entry::Entered;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::Fact;
@@ -40,7 +40,7 @@ pub struct Call {
 /// An answer to an `execute()`.
 pub type Answer = Result<runner::execute_response::Item, PortError>;
 
-impl Execution {
+impl MainService {
     /// Executes one job and answers until the job has ended. The job goes on when the program does
     /// not listen any more.
     pub async fn execute(

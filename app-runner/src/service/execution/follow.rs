@@ -5,7 +5,7 @@ use futures::{StreamExt as _, stream};
 use proto::{JobId, api, engine, job, jobgraph, runner};
 use tokio::sync::mpsc;
 
-use super::Execution;
+use super::MainService;
 use super::entry::Entered;
 use super::execute::Answer;
 use crate::error::PortError;
@@ -18,7 +18,7 @@ enum News {
     Ended(job::JobEnd),
 }
 
-impl Execution {
+impl MainService {
     /// Answers until the end is recorded and published, or until the program does not listen any
     /// more.
     pub(super) async fn follow(

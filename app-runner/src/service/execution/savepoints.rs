@@ -2,11 +2,11 @@
 
 use proto::{JobId, Reason, TriggerId, api, job};
 
-use super::Execution;
+use super::MainService;
 use crate::error::PortError;
 use crate::ports::PortResult;
 
-impl Execution {
+impl MainService {
     /// Asks for a savepoint of one job. The wish is durable when this returns.
     pub async fn request_savepoint(&self, job: JobId, wish: api::SavepointWish) -> PortResult<()> {
         self.known(job).await?;

@@ -9,7 +9,7 @@ use super::*;
 
 /// One `execute()` with this call id: what the call was accepted as, and the job's end.
 async fn run(
-    execution: &Execution,
+    execution: &MainService,
     call_id: &str,
     name: &str,
     files: &[Digest],
@@ -42,7 +42,7 @@ fn described() -> api::GraphDescription {
     api::GraphDescription { vertices: vec![scan], ..api::GraphDescription::default() }
 }
 
-async fn id(execution: &Execution, call_id: &str, name: &str) -> JobId {
+async fn id(execution: &MainService, call_id: &str, name: &str) -> JobId {
     run(execution, call_id, name, &[]).await.unwrap().job_id.parse().unwrap()
 }
 

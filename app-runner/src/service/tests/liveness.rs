@@ -190,7 +190,7 @@ impl Front for Breaks {
     async fn open(
         &self,
         fence: &EpochFence,
-        execution: Execution,
+        execution: MainService,
         tasks: &Tasks,
     ) -> PortResult<String> {
         let world = self.0.clone();

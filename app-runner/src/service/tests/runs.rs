@@ -216,7 +216,7 @@ async fn once_keeps_the_first_value() {
 
 #[tokio::test]
 async fn an_application_that_is_ending_takes_no_further_job() {
-    let kept: Arc<OnceLock<Execution>> = Arc::default();
+    let kept: Arc<OnceLock<MainService>> = Arc::default();
     let keep = kept.clone();
     let world = world(move |execution| {
         keep.get_or_init(|| execution);
@@ -235,7 +235,7 @@ async fn an_application_that_is_ending_takes_no_further_job() {
 /// be late.
 async fn run_unheard<F, Fut>(program: F) -> i32
 where
-    F: Fn(Execution) -> Fut + Send + Sync + 'static,
+    F: Fn(MainService) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = i32> + Send + 'static,
 {
     let world = world(program).await;
@@ -250,7 +250,7 @@ where
     seen.main.unwrap().exit_code.unwrap()
 }
 
-async fn accepted(execution: &Execution, name: &str) {
+async fn accepted(execution: &MainService, name: &str) {
     let entered = execution.enter(name, name).unwrap();
     let call = Call {
         call_id: name.into(),

@@ -11,7 +11,7 @@ use client::describe::Subject;
 use futures::future::{join, try_join_all};
 use proto::{Digest, Reason, Uri, api, engine, jobgraph};
 
-use super::{Complaint, Outcome, PAUSE, complain};
+use super::{Complaint, PAUSE, Performed, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure};
 use crate::ports::PortResult;
@@ -28,7 +28,7 @@ struct Named {
     executable: bool,
 }
 
-pub(super) async fn fetch(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn fetch(shared: &Arc<Shared>) -> Performed {
     let files = match named(&shared.spec, &shared.record.borrow()) {
         Ok(files) => files,
         Err(why) => return Ok(vec![Fact::Refused(why)]),
@@ -159,7 +159,7 @@ async fn from_record(
         .await
 }
 
-pub(super) async fn pin(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn pin(shared: &Arc<Shared>) -> Performed {
     let artifacts = shared.artifacts.get().cloned().unwrap_or_default();
     let parsed = |artifact: &engine::LocalArtifact| artifact.digest.parse::<Digest>().ok();
     let files: BTreeMap<Digest, PathBuf> =
@@ -211,7 +211,7 @@ async fn put(shared: &Shared, files: &BTreeMap<Digest, PathBuf>, all: bool) -> P
     Ok(())
 }
 
-pub(super) async fn start_describe(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn start_describe(shared: &Arc<Shared>) -> Performed {
     let attempt = shared.attempt_id();
     let started =
         shared.patiently("start the engine's describe", || shared.ports.engine.start(&attempt));
@@ -260,7 +260,7 @@ fn described(file: &engine::LocalArtifact) -> engine::LocalArtifact {
     engine::LocalArtifact { uri: Uri::new(&file.uri).masked(), ..file.clone() }
 }
 
-pub(super) async fn describe(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn describe(shared: &Arc<Shared>) -> Performed {
     let mut spec = shared.spec.clone();
     proto::uri::mask_artifacts(&mut spec);
     let subject = Subject {

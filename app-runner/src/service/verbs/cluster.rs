@@ -7,7 +7,7 @@ use ::record::ClusterRefused;
 use chassis::clock::{Clock as _, timeout};
 use proto::{Incarnation, Reason, api, jobgraph};
 
-use super::Outcome;
+use super::Performed;
 use crate::error::PortErrorKind;
 use crate::model::Fact;
 use crate::ports::substrate::ReadyCluster;
@@ -23,7 +23,7 @@ const ADOPT_WITHIN: Duration = Duration::from_secs(1);
 const DEATH_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_DEATH_PAUSE: Duration = Duration::from_secs(10);
 
-pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Outcome {
+pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Performed {
     if deaths > 1 {
         let pause = DEATH_PAUSE.saturating_mul(1 << deaths.min(10)).min(LONGEST_DEATH_PAUSE);
         shared.ports.clock.sleep(pause).await;
@@ -50,7 +50,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Out
     }
 }
 
-pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
+pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) -> Performed {
     let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
     let traceparent = shared.attempt_id().traceparent;
     let provisioned = shared.patiently("provision the cluster", || {
@@ -80,7 +80,7 @@ pub(super) async fn adopt(
     shared: &Arc<Shared>,
     incarnation: Incarnation,
     endpoint: &str,
-) -> Outcome {
+) -> Performed {
     let submitted = shared.submitted_jobs();
     let adopt = shared.patiently("adopt the cluster", || async {
         leading::reach_jobs(&shared.ports, &shared.fence, &shared.holder, incarnation).await?;
@@ -103,7 +103,7 @@ pub(super) async fn record_ready(
     shared: &Arc<Shared>,
     incarnation: Incarnation,
     endpoint: &str,
-) -> Outcome {
+) -> Performed {
     let ReadyCluster { roles, addresses, .. } = shared.ready(incarnation).unwrap_or_default();
     let ready = jobgraph::RecordClusterRequest {
         fence: None,
@@ -123,7 +123,7 @@ pub(super) async fn record_gone(
     shared: &Arc<Shared>,
     incarnation: Incarnation,
     message: &str,
-) -> Outcome {
+) -> Performed {
     tracing::warn!("incarnation {incarnation} is gone: {message}");
     let gone = jobgraph::RecordClusterRequest {
         incarnation: incarnation.get(),

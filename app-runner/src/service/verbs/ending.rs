@@ -7,9 +7,9 @@ use ::record::{ApplicationEnd, EndRefused};
 use chassis::clock::Clock as _;
 use proto::{Incarnation, Reason, api, engine, job};
 
-use super::{Complaint, Outcome, PAUSE, complain, read_again};
+use super::{Complaint, PAUSE, Performed, complain, read_again};
 use crate::error::PortErrorKind;
-use crate::model::{self, Fact, Failure};
+use crate::model::{Fact, Failure, Outcome};
 use crate::ports::view;
 use crate::service::leading::or_refused;
 use crate::service::retry::backoff;
@@ -28,12 +28,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn record(
     shared: &Arc<Shared>,
-    outcome: model::Outcome,
+    outcome: Outcome,
     why: &Failure,
     desired_revision: u64,
-) -> Outcome {
+) -> Performed {
     let why = &match outcome {
-        model::Outcome::Failed => with_deaths(why, &shared.recent_deaths()),
+        Outcome::Failed => with_deaths(why, &shared.recent_deaths()),
         _ => why.clone(),
     };
     let reason = why.reason.map(Reason::as_str).unwrap_or_default();
@@ -72,7 +72,7 @@ fn is_told(why: &Failure, death: &str) -> bool {
     death.split_once("; cause: ").is_some_and(|(_, cause)| why.message.contains(cause))
 }
 
-pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Outcome {
+pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Performed {
     chassis::failpoint::hit("runner.in-teardown").await;
     let torn_down = shared.patiently("tear the cluster down", || {
         shared.ports.substrate.teardown(&shared.fence, incarnation)
@@ -190,7 +190,7 @@ pub(super) async fn end_describe(shared: &Arc<Shared>) -> Vec<Fact> {
     vec![Fact::DescribeEnded]
 }
 
-pub(super) async fn release(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn release(shared: &Arc<Shared>) -> Performed {
     let release = || shared.ports.artifacts.release(shared.application());
     if let Err(error) = shared.patiently("release the artifacts", release).await {
         tracing::warn!("the artifacts are not released: {error}");
@@ -219,7 +219,7 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
     }
 }
 
-pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Outcome {
+pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Performed {
     chassis::failpoint::hit("runner.before-clean").await;
     let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
     shared.patiently("mark the application clean", mark).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::clock::Clock as _;
 use proto::{Incarnation, JobId, Reason, job};
 
-use super::{Complaint, Outcome, complain};
+use super::{Complaint, Performed, complain};
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Fact, Failure, JobOutcome, RecordedJob};
 use crate::ports::jobs::Submission;
@@ -17,7 +17,11 @@ use crate::service::shared::Shared;
 /// How long cancelled jobs may take to record their ends before the leader records them.
 const CANCEL_BOUND: Duration = Duration::from_secs(10);
 
-pub(super) async fn submit(shared: &Arc<Shared>, job: JobId, incarnation: Incarnation) -> Outcome {
+pub(super) async fn submit(
+    shared: &Arc<Shared>,
+    job: JobId,
+    incarnation: Incarnation,
+) -> Performed {
     let Some(submission) = submission(shared, job).await? else { return Ok(Vec::new()) };
     // The record knows before the cluster hears of the job: a short job may have ended before
     // another write came through.
@@ -64,7 +68,7 @@ pub(super) async fn cancel(
     job: JobId,
     incarnation: Incarnation,
     reason: &str,
-) -> Outcome {
+) -> Performed {
     let cancelled =
         shared.patiently("cancel a job", || shared.ports.jobs.cancel(incarnation, job, reason));
     match cancelled.await {
@@ -92,7 +96,7 @@ pub(super) async fn end(
     job: JobId,
     outcome: JobOutcome,
     why: &Failure,
-) -> Outcome {
+) -> Performed {
     let end = job::JobEnd {
         outcome: view::wire_job_outcome(outcome).into(),
         reason: why.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
@@ -116,7 +120,7 @@ pub(super) async fn end(
     Ok(vec![Fact::JobEnded { job, end: view::end(&standing.stands) }])
 }
 
-pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Outcome {
+pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Performed {
     chassis::failpoint::hit("runner.job-ended").await;
     if shared.job(job).is_none_or(|job| job.end.is_none()) {
         shared.refresh().await?;

@@ -12,7 +12,7 @@ use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
 use proto::{Epoch, Reason};
 use tracing::Instrument as _;
 
-use super::{Complaint, Outcome, PAUSE, complain};
+use super::{Complaint, PAUSE, Performed, complain};
 use crate::model::{Fact, Failure, Leave, exit};
 use crate::ports::main_process::{Exited, Launch, LiveMain, PreviousMain};
 use crate::service::shared::Shared;
@@ -24,7 +24,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const SHORTEST_KILL_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_KILL_PAUSE: Duration = Duration::from_secs(5);
 
-pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn end_previous(shared: &Arc<Shared>) -> Performed {
     let previous = {
         let record = shared.record.borrow();
         (record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get()).then(|| {
@@ -52,7 +52,7 @@ pub(super) async fn end_previous(shared: &Arc<Shared>) -> Outcome {
     Ok(vec![Fact::PreviousLives { message: error }])
 }
 
-pub(super) async fn start(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn start(shared: &Arc<Shared>) -> Performed {
     let Some((_, described)) = shared.described.get() else { return Ok(Vec::new()) };
     chassis::failpoint::hit("runner.before-main").await;
     let attempt = shared.attempt_id();
@@ -140,7 +140,7 @@ fn facts_of(shared: &Shared, exited: Exited) -> Vec<Fact> {
     vec![Fact::MainExited { exit, seen, stderr_tail }]
 }
 
-pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn stop(shared: &Arc<Shared>) -> Performed {
     let Some(main) = shared.main() else { return Ok(Vec::new()) };
     if let Err(error) = main.end(STOP_GRACE).await {
         tracing::warn!("main()'s tether does not end it ({error}): ending it by its owner mark");
@@ -150,14 +150,14 @@ pub(super) async fn stop(shared: &Arc<Shared>) -> Outcome {
     Ok(facts_of(shared, exited))
 }
 
-pub(super) async fn record_end(shared: &Arc<Shared>) -> Outcome {
+pub(super) async fn record_end(shared: &Arc<Shared>) -> Performed {
     let end = main_end(shared, 0).await;
     let record = || shared.ports.record.main_ended(&shared.fence, end.clone());
     shared.patiently("record main()'s end", record).await?;
     Ok(vec![Fact::MainEndRecorded])
 }
 
-pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Outcome {
+pub(super) async fn record_kill(shared: &Arc<Shared>, kills: u32) -> Performed {
     let end = main_end(shared, kills).await;
     tracing::warn!(kills, exit = ?end.exit, "main() was killed from outside; it is executed again");
     let record = || shared.ports.record.main_ended(&shared.fence, end.clone());

@@ -6,13 +6,13 @@ use chassis::clock::Clock as _;
 use proto::engine::SavepointState;
 use proto::{Incarnation, Reason, job};
 
-use super::{Outcome, PAUSE};
+use super::{PAUSE, Performed};
 use crate::model::{Fact, Failure, Wish};
 use crate::service::shared::Shared;
 
 /// Asks the cluster until the result of a savepoint is known. The driver drops the decision when
 /// the savepoint is not to be asked for any more. The engine bounds how long a savepoint may take.
-pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarnation) -> Outcome {
+pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarnation) -> Performed {
     let result = loop {
         let asked =
             shared.patiently("take a savepoint", || shared.ports.jobs.savepoint(incarnation, wish));
@@ -41,7 +41,7 @@ pub(super) async fn take(shared: &Arc<Shared>, wish: &Wish, incarnation: Incarna
     settle(shared, wish, result).await
 }
 
-pub(super) async fn refuse(shared: &Arc<Shared>, wish: &Wish, why: &Failure) -> Outcome {
+pub(super) async fn refuse(shared: &Arc<Shared>, wish: &Wish, why: &Failure) -> Performed {
     settle(shared, wish, not_taken(wish, why)).await
 }
 
@@ -58,7 +58,7 @@ fn not_taken(wish: &Wish, why: &Failure) -> job::Savepoint {
     }
 }
 
-async fn settle(shared: &Arc<Shared>, wish: &Wish, result: job::Savepoint) -> Outcome {
+async fn settle(shared: &Arc<Shared>, wish: &Wish, result: job::Savepoint) -> Performed {
     let recorded = shared.patiently("record a savepoint", || {
         shared.ports.record.savepoint_settled(&shared.fence, wish.job, result.clone())
     });
