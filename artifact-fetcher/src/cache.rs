@@ -60,14 +60,14 @@ pub struct Cache {
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// What is known of the artifact.
-    pub facts: Facts,
+    pub facts: ArtifactFacts,
     /// `None` for a file that is not in the cache.
     _pin: Option<Arc<Pin>>,
 }
 
 impl Kept {
     /// A file that stays where it is.
-    pub fn in_place(facts: Facts) -> Self {
+    pub fn in_place(facts: ArtifactFacts) -> Self {
         Self { facts, _pin: None }
     }
 }
@@ -115,7 +115,7 @@ impl From<io::Error> for NotKept {
 
 /// What is known of one cached artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ArtifactFacts {
     /// The digest of its bytes.
     pub digest: Digest,
     /// How large it is.
@@ -130,7 +130,7 @@ pub struct Facts {
     pub used_at: u128,
 }
 
-impl Facts {
+impl ArtifactFacts {
     /// The facts of a file that stays where it is.
     pub fn of_local(digest: Digest, size_bytes: u64, uri: String) -> Self {
         Self { digest, size_bytes, uri, fetched_at: 0, used_at: 0 }
@@ -188,8 +188,13 @@ impl Cache {
             incoming.finish(&path)?;
         }
         let now = self.now();
-        let facts =
-            Facts { digest, size_bytes, uri: uri.to_owned(), fetched_at: now, used_at: now };
+        let facts = ArtifactFacts {
+            digest,
+            size_bytes,
+            uri: uri.to_owned(),
+            fetched_at: now,
+            used_at: now,
+        };
         self.write(&facts)?;
         Ok(Kept { facts, _pin: Some(Arc::new(pin)) })
     }
@@ -261,7 +266,7 @@ impl Cache {
     }
 
     /// All artifacts with their users, most recently used first.
-    pub fn list(&self) -> io::Result<Vec<(Facts, Vec<String>)>> {
+    pub fn list(&self) -> io::Result<Vec<(ArtifactFacts, Vec<String>)>> {
         let holds = self.all_holds()?;
         let mut all = Vec::new();
         for entry in fs::read_dir(self.directory.join("blobs"))? {
@@ -326,7 +331,7 @@ impl Cache {
     }
 
     fn candidates(&self) -> io::Result<Vec<Candidate>> {
-        let candidate = |(facts, users): (Facts, Vec<String>)| Candidate {
+        let candidate = |(facts, users): (ArtifactFacts, Vec<String>)| Candidate {
             digest: facts.digest,
             size_bytes: facts.size_bytes,
             used_at: facts.used_at,
@@ -356,7 +361,7 @@ impl Cache {
         Ok(())
     }
 
-    fn read(&self, digest: Digest) -> io::Result<Option<Facts>> {
+    fn read(&self, digest: Digest) -> io::Result<Option<ArtifactFacts>> {
         match fs::read(self.facts_path(digest)) {
             // Facts that cannot be read were cut off by a crash, so the artifact is fetched again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -365,7 +370,7 @@ impl Cache {
         }
     }
 
-    fn write(&self, facts: &Facts) -> io::Result<()> {
+    fn write(&self, facts: &ArtifactFacts) -> io::Result<()> {
         let path = self.facts_path(facts.digest);
         let new = path.with_extension(format!("new-{}", self.next.fetch_add(1, Ordering::Relaxed)));
         fs::write(&new, serde_json::to_vec(facts)?)?;

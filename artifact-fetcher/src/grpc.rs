@@ -23,7 +23,7 @@ use proto::{ApplicationRef, Digest, fences};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::cache::Facts;
+use crate::cache::ArtifactFacts;
 use crate::error::FetchError;
 use crate::service::{self, Fetcher, Progress, Wanted};
 
@@ -210,7 +210,7 @@ impl From<service::Fetched> for Fetched {
     }
 }
 
-fn artifact(facts: Facts, users: &[String]) -> Artifact {
+fn artifact(facts: ArtifactFacts, users: &[String]) -> Artifact {
     let user = |text: &String| {
         let (id, generation) = text.rsplit_once('@')?;
         Some(fences::ApplicationRef {

@@ -13,7 +13,7 @@ use chassis::clock::SharedClock;
 use chassis::tasks::Tasks;
 use proto::{ApplicationRef, Digest, Uri};
 
-use crate::cache::{self, Cache, Facts, Found, Kept};
+use crate::cache::{self, ArtifactFacts, Cache, Found, Kept};
 use crate::error::FetchError;
 use crate::model::Location;
 use crate::source::Sources;
@@ -131,7 +131,7 @@ impl Fetcher {
     }
 
     /// All cached artifacts with their users (`id@generation`), most recently used first.
-    pub async fn list(&self) -> Result<Vec<(Facts, Vec<String>)>, FetchError> {
+    pub async fn list(&self) -> Result<Vec<(ArtifactFacts, Vec<String>)>, FetchError> {
         self.blocking(Cache::list).await
     }
 
@@ -220,7 +220,7 @@ impl Fetcher {
         if let Some(target) = wanted.link_to.clone() {
             self.place(path.clone(), target, wanted.executable, cache::point_to).await?;
         }
-        let kept = Kept::in_place(Facts::of_local(digest, size_bytes, uri));
+        let kept = Kept::in_place(ArtifactFacts::of_local(digest, size_bytes, uri));
         Ok(Fetched { kept, path, from_cache: true })
     }
 

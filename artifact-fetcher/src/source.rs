@@ -26,13 +26,13 @@ pub struct Opened {
     /// A name for this version of the artifact, which lets the next opening go on after a cut.
     pub validator: Option<String>,
     /// The bytes from `offset` on, in chunks. After an error another try is worth while.
-    pub body: BoxStream<'static, Result<Bytes, Cut>>,
+    pub body: BoxStream<'static, Result<Bytes, Broken>>,
 }
 
 /// Why the stream broke.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
-pub struct Cut(pub String);
+pub struct Broken(pub String);
 
 /// Why a source did not open.
 #[derive(Debug, Clone)]

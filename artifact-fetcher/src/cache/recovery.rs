@@ -9,7 +9,7 @@ use std::path::Path;
 use proto::Digest;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Facts, modified};
+use super::{ArtifactFacts, modified};
 
 /// Takes the directory for this process, and makes the directory if it is not there.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
@@ -33,8 +33,10 @@ pub(super) fn recover(directory: &Path) -> io::Result<()> {
         let path = entry?.path();
         let whole = path.extension() == Some(OsStr::new("json"));
         let blob = path.file_stem().is_some_and(|hex| blobs.join(hex).exists());
-        let readable =
-            || fs::read(&path).is_ok_and(|bytes| serde_json::from_slice::<Facts>(&bytes).is_ok());
+        let readable = || {
+            fs::read(&path)
+                .is_ok_and(|bytes| serde_json::from_slice::<ArtifactFacts>(&bytes).is_ok())
+        };
         if !(whole && blob && readable()) {
             fs::remove_file(&path)?;
         }
@@ -49,7 +51,7 @@ pub(super) fn recover(directory: &Path) -> io::Result<()> {
         if !facts.exists() {
             let metadata = entry.metadata()?;
             let written = u128::try_from(modified(&metadata)).unwrap_or(0);
-            let adopted = Facts {
+            let adopted = ArtifactFacts {
                 digest,
                 size_bytes: metadata.len(),
                 uri: String::new(),

@@ -126,7 +126,7 @@ async fn receive(
     let cut = loop {
         match opened.body.next().await {
             None => break None,
-            Some(Err(cut)) => break Some(cut.0),
+            Some(Err(broken)) => break Some(broken.0),
             Some(Ok(chunk)) => {
                 progress.bytes_done += chunk.len() as u64;
                 if chunks.send(chunk).await.is_err() {

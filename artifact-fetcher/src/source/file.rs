@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::{Cut, OpenError, Opened, Source};
+use super::{Broken, OpenError, Opened, Source};
 use crate::error::FetchError;
 use crate::model::Location;
 
@@ -74,12 +74,12 @@ fn regular(metadata: &Metadata) -> Result<(), Error> {
 
 /// The buffers are as large as the file, where the file is small: the runtime has another of the
 /// same size for each, and an allocator keeps for good what large buffers took.
-fn chunks(file: File, size: u64) -> impl futures::Stream<Item = Result<Bytes, Cut>> + Send {
+fn chunks(file: File, size: u64) -> impl futures::Stream<Item = Result<Bytes, Broken>> + Send {
     // One byte is enough to find the end, or that the file has grown.
     let at_once = usize::try_from(size).unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES);
     futures::stream::try_unfold(file, move |mut file| async move {
         let mut buffer = BytesMut::with_capacity(at_once);
-        let read = file.read_buf(&mut buffer).await.map_err(|error| Cut(error.to_string()))?;
+        let read = file.read_buf(&mut buffer).await.map_err(|error| Broken(error.to_string()))?;
         Ok((read > 0).then(|| (buffer.freeze(), file)))
     })
 }

@@ -12,7 +12,7 @@ use reqwest::header::{
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, StatusCode};
 
-use super::{Cut, OpenError, Opened, Source};
+use super::{Broken, OpenError, Opened, Source};
 use crate::error::FetchError;
 use crate::model::{Location, shown};
 
@@ -116,11 +116,11 @@ impl HttpSource {
             async move {
                 let chunk = timeout(&clock, STALL_TIMEOUT, chunks.next())
                     .await
-                    .map_err(|_| Cut(format!("no byte for {STALL_TIMEOUT:?}")))?;
+                    .map_err(|_| Broken(format!("no byte for {STALL_TIMEOUT:?}")))?;
                 match chunk {
                     None => Ok(None),
                     Some(Ok(bytes)) => Ok(Some((bytes, chunks))),
-                    Some(Err(error)) => Err(Cut(root_cause(&error))),
+                    Some(Err(error)) => Err(Broken(root_cause(&error))),
                 }
             }
         });
