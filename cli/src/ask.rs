@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use proto::Reason;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// Returns if the operator agreed, with `--yes` or at the terminal.
-pub(crate) fn sure(consequence: &str, yes: bool) -> Outcome<()> {
+pub(crate) fn sure(consequence: &str, yes: bool) -> OrFailure<()> {
     if yes {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use proto::api::{Application, ListRequest, ListResponse};
 use crate::api::Api;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::{Format, Output};
 use crate::spec::pair;
 use crate::{json, words};
@@ -35,7 +35,7 @@ pub(crate) enum Choice {
 
 impl Chosen {
     /// Looks up the applications that have the labels, and fails if there is none.
-    pub(crate) async fn choose(self, api: &Api) -> Outcome<Choice> {
+    pub(crate) async fn choose(self, api: &Api) -> OrFailure<Choice> {
         if let Some(named) = self.application {
             return Ok(Choice::One(named));
         }
@@ -57,7 +57,7 @@ pub(crate) async fn all_pages(
     api: &Api,
     mut request: ListRequest,
     limit: usize,
-) -> Outcome<ListResponse> {
+) -> OrFailure<ListResponse> {
     request.page_size = PAGE;
     let mut all = ListResponse::default();
     loop {
@@ -73,7 +73,7 @@ pub(crate) async fn all_pages(
 }
 
 /// The name of exactly this generation of this application.
-pub(crate) fn exactly(application: &Application) -> Outcome<Named> {
+pub(crate) fn exactly(application: &Application) -> OrFailure<Named> {
     let id = application.application_id.parse();
     let id =
         id.map_err(|_| Failure::internal("the store answered an application id that is none"))?;

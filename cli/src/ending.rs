@@ -6,7 +6,7 @@ use proto::api::{Application, Job, Outcome};
 use proto::job::JobOutcome;
 
 use crate::exit::Exit;
-use crate::failure::{Facts, Failure};
+use crate::failure::{Failure, Particulars};
 use crate::main_output::MainOutput;
 use crate::words;
 
@@ -32,7 +32,7 @@ pub(crate) fn failure(application: &Application, output: &MainOutput) -> Option<
     } else {
         message.to_owned()
     };
-    let mut failure = Failure::from(Facts {
+    let mut failure = Failure::from(Particulars {
         exit: Exit::of(application.outcome()),
         reason: application.reason.clone(),
         message,
@@ -142,7 +142,7 @@ mod tests {
     use proto::job::{JobEnd, Manifest, Output as JobOutput};
 
     use super::*;
-    use crate::output::{Color, Format, Output, Progress};
+    use crate::output::{Color, Format, Output, Verbosity};
 
     #[test]
     fn what_is_to_be_done_about_a_job_is_said_too() {
@@ -185,7 +185,7 @@ mod tests {
             text: trace.as_bytes().to_vec().into(),
             ..LogLine::default()
         };
-        let out = Output::new(Format::Table, Color::Never, Progress::None, true);
+        let out = Output::new(Format::Table, Color::Never, Verbosity::None, true);
         let message = |shown: &[LogLine], for_people| {
             let mut output = MainOutput::new(for_people);
             output.show(shown, &out);
@@ -221,7 +221,7 @@ mod tests {
             text: text.as_bytes().to_vec().into(),
             ..LogLine::default()
         };
-        let out = Output::new(Format::Table, Color::Never, Progress::None, true);
+        let out = Output::new(Format::Table, Color::Never, Verbosity::None, true);
         output.show(&[line("thread 'main' panicked: no column \"dep_dely\"")], &out);
         let manifest = Manifest { outputs: vec![JobOutput::default()], ..Manifest::default() };
         let end = |outcome: JobOutcome, message: &str, manifest| JobEnd {

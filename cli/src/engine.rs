@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// How long an engine may take to print the rows that it was given.
 const PRINT: Duration = Duration::from_secs(60);
@@ -29,15 +29,15 @@ const NATIVE: &str = "datafusion";
 
 /// The web page of an engine's clusters, as the named ports of the processes that serve it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Page {
+pub(crate) struct PagePorts {
     /// The port of an application's own cluster.
     pub(crate) own: &'static str,
     /// The port of a session cluster, which other applications use too.
     pub(crate) shared: &'static str,
 }
 
-const PAGES: [(&str, Page); 1] =
-    [("flink", Page { own: "jobmanager/rest", shared: "session/rest" })];
+const PAGES: [(&str, PagePorts); 1] =
+    [("flink", PagePorts { own: "jobmanager/rest", shared: "session/rest" })];
 
 /// Words of paths at which a `GET` already changes something. Flink keeps these paths for YARN's
 /// proxy, which passes on no other method than `GET`.
@@ -52,7 +52,7 @@ pub(crate) fn acts(path: &str) -> bool {
 }
 
 /// The web page of an engine's clusters, if they serve one.
-pub(crate) fn page(engine: &str) -> Option<Page> {
+pub(crate) fn page(engine: &str) -> Option<PagePorts> {
     PAGES.iter().find(|(name, _)| *name == engine).map(|(_, page)| *page)
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn needs_no_setup(engine: &str) -> bool {
 }
 
 /// What an engine says it lacks, in one line; `None` when the engine is complete.
-pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option<String>> {
+pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> OrFailure<Option<String>> {
     let executable = executable(engine)?;
     let asked = Command::new(&executable).args(["setup", "--check"]).kill_on_drop(true).output();
     let answer = timeout(clock, PRINT, asked).await.map_err(|elapsed| {
@@ -110,7 +110,7 @@ pub(crate) async fn missing(engine: &str, clock: &SharedClock) -> Outcome<Option
 }
 
 /// Has an engine install what it needs, or say what is missing; `false` when something is missing.
-pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> Outcome<bool> {
+pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> OrFailure<bool> {
     let executable = executable(engine)?;
     let mut command = Command::new(&executable);
     command.arg("setup").args(check.then_some("--check")).kill_on_drop(true);
@@ -123,7 +123,7 @@ pub(crate) async fn setup(engine: &str, check: bool, plugins: &[String]) -> Outc
     Ok(status.success())
 }
 
-fn executable(engine: &str) -> Outcome<PathBuf> {
+fn executable(engine: &str) -> OrFailure<PathBuf> {
     find(engine).ok_or_else(|| {
         let text = format!("there is no mainspring-{engine}");
         Failure::new(Exit::REFUSED, Reason::EngineNotFound, text)
@@ -138,7 +138,7 @@ pub(crate) struct RowReader {
 
 impl RowReader {
     /// Starts the engine's process.
-    pub(crate) fn start(engine: &str, shape: Rows, wide: bool) -> Outcome<Self> {
+    pub(crate) fn start(engine: &str, shape: Rows, wide: bool) -> OrFailure<Self> {
         let executable = find(engine).ok_or_else(|| {
             Failure::new(
                 Exit::REFUSED,
@@ -163,13 +163,13 @@ impl RowReader {
     }
 
     /// Gives the process the next bytes; `false` when it takes no more.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Outcome<bool> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> OrFailure<bool> {
         let Some(stdin) = self.child.stdin.as_mut() else { return Ok(false) };
         Ok(stdin.write_all(bytes).await.is_ok())
     }
 
     /// Waits until the process has printed everything.
-    pub(crate) async fn finish(mut self, clock: &SharedClock) -> Outcome<()> {
+    pub(crate) async fn finish(mut self, clock: &SharedClock) -> OrFailure<()> {
         drop(self.child.stdin.take());
         let ended = timeout(clock, PRINT, self.child.wait()).await;
         match ended {

@@ -13,16 +13,16 @@ use proto::{Code, Problem, Reason};
 use crate::exit::Exit;
 
 /// The result of a verb or of a part of it.
-pub(crate) type Outcome<T> = Result<T, Failure>;
+pub(crate) type OrFailure<T> = Result<T, Failure>;
 
 /// An error for people and for scripts. The error is one pointer wide, because most results are no
-/// failures; what it says is in [`Facts`].
+/// failures; what it says is in [`Particulars`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure(Box<Facts>);
+pub(crate) struct Failure(Box<Particulars>);
 
 /// What an error says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct Particulars {
     pub(crate) exit: Exit,
     /// The stable word; empty if no stable word fits the error.
     pub(crate) reason: String,
@@ -39,7 +39,7 @@ pub(crate) struct Facts {
 impl Failure {
     /// A failure with a reason and its usual way out.
     pub(crate) fn new(exit: Exit, reason: Reason, message: impl Into<String>) -> Self {
-        Self::from(Facts {
+        Self::from(Particulars {
             exit,
             reason: reason.as_str().to_owned(),
             message: message.into(),
@@ -145,22 +145,22 @@ impl Failure {
     }
 }
 
-impl From<Facts> for Failure {
-    fn from(facts: Facts) -> Self {
-        Self(Box::new(facts))
+impl From<Particulars> for Failure {
+    fn from(particulars: Particulars) -> Self {
+        Self(Box::new(particulars))
     }
 }
 
 impl Deref for Failure {
-    type Target = Facts;
+    type Target = Particulars;
 
-    fn deref(&self) -> &Facts {
+    fn deref(&self) -> &Particulars {
         &self.0
     }
 }
 
 impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Facts {
+    fn deref_mut(&mut self) -> &mut Particulars {
         &mut self.0
     }
 }
@@ -199,7 +199,7 @@ impl From<CallError> for Failure {
         if help.is_empty() {
             help.extend(reason.map(|reason| reason.remedy().to_owned()));
         }
-        Self::from(Facts {
+        Self::from(Particulars {
             exit,
             reason: reason.map_or(problem.reason_word, |reason| reason.as_str().to_owned()),
             message: problem.message,

@@ -14,23 +14,23 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 });
 
 /// A message whose name in the contract is known.
-pub(crate) trait Named: Message {
+pub(crate) trait OfContract: Message {
     /// The full name of the message.
     const NAME: &'static str;
 }
 
-macro_rules! named {
-    ($($message:ident)*) => { $(impl Named for api::$message {
+macro_rules! of_contract {
+    ($($message:ident)*) => { $(impl OfContract for api::$message {
         const NAME: &'static str = concat!("mainspring.api.v1.", stringify!($message));
     })* };
 }
-impl Named for proto::job::Savepoint {
+impl OfContract for proto::job::Savepoint {
     const NAME: &'static str = "mainspring.job.v1.Savepoint";
 }
-named! { Application ApplicationSpec Event Job ListResponse LogLine GetGraphResponse SubmitRequest }
+of_contract! { Application ApplicationSpec Event Job ListResponse LogLine GetGraphResponse SubmitRequest }
 
 /// The descriptor of a message.
-pub(crate) fn descriptor<M: Named>() -> MessageDescriptor {
+pub(crate) fn descriptor<M: OfContract>() -> MessageDescriptor {
     POOL.get_message_by_name(M::NAME).expect("a message of the contract is in its descriptor set")
 }
 
@@ -45,21 +45,21 @@ impl Serialize for WithDefaults {
     }
 }
 
-fn dynamic<M: Named>(message: &M, defaults: bool) -> WithDefaults {
+fn dynamic<M: OfContract>(message: &M, defaults: bool) -> WithDefaults {
     let bytes = message.encode_to_vec();
     let dynamic = DynamicMessage::decode(descriptor::<M>(), bytes.as_slice());
     WithDefaults(dynamic.expect("a message reads back what it wrote"), defaults)
 }
 
 /// The message as one line of JSON.
-pub(crate) fn line<M: Named>(message: &M) -> String {
+pub(crate) fn line<M: OfContract>(message: &M) -> String {
     let mut text = serde_json::to_string(&dynamic(message, true)).expect("a message maps to JSON");
     text.push('\n');
     text
 }
 
 /// The message as an indented JSON document.
-pub(crate) fn document<M: Named>(message: &M) -> String {
+pub(crate) fn document<M: OfContract>(message: &M) -> String {
     let mut text =
         serde_json::to_string_pretty(&dynamic(message, true)).expect("a message maps to JSON");
     text.push('\n');
@@ -67,7 +67,7 @@ pub(crate) fn document<M: Named>(message: &M) -> String {
 }
 
 /// The message as YAML; with `defaults`, the fields that were not set are written too.
-pub(crate) fn yaml<M: Named>(message: &M, defaults: bool) -> String {
+pub(crate) fn yaml<M: OfContract>(message: &M, defaults: bool) -> String {
     let mut text =
         serde_saphyr::to_string(&dynamic(message, defaults)).expect("a message maps to YAML");
     if !text.ends_with('\n') {

@@ -36,7 +36,7 @@ use clap::error::ErrorKind;
 use tracing::Instrument as _;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::session::Session;
 
 /// The first descriptor after the three standard ones.
@@ -88,7 +88,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         // trace.
         let span = if is_host { tracing::Span::none() } else { tracing::info_span!("command") };
         trace::continue_from_environment(&span);
-        let done: Outcome<Exit> =
+        let done: OrFailure<Exit> =
             verb::perform(cli.verb, &session, &left_to_main, whole).instrument(span).await;
         telemetry.shutdown().await;
         done.unwrap_or_else(|failure| {

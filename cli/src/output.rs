@@ -50,7 +50,7 @@ pub(crate) enum Color {
 
 /// How much is told while something runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Progress {
+pub(crate) enum Verbosity {
     /// Every transition.
     #[default]
     Auto,
@@ -86,7 +86,7 @@ impl Style {
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) format: Format,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Verbosity,
     quiet: bool,
     color_talk: bool,
     color_answer: bool,
@@ -97,7 +97,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// The output in the manner that the options ask for.
-    pub(crate) fn new(format: Format, color: Color, progress: Progress, quiet: bool) -> Self {
+    pub(crate) fn new(format: Format, color: Color, progress: Verbosity, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let colored = |terminal: bool| match color {
@@ -107,7 +107,7 @@ impl Output {
         };
         Self {
             format,
-            progress: if quiet { Progress::None } else { progress },
+            progress: if quiet { Verbosity::None } else { progress },
             quiet,
             color_talk: colored(io::stderr().is_terminal()),
             color_answer: colored(io::stdout().is_terminal()),
@@ -158,7 +158,7 @@ impl Output {
 
     /// Writes a line about progress to stderr, unless the options turn progress off.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
-        if self.progress != Progress::None {
+        if self.progress != Verbosity::None {
             self.talk(line);
         }
     }

@@ -31,11 +31,11 @@ struct Serve {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(subcommand)]
-    service: Service,
+    service: Part,
 }
 
 #[derive(Debug, Subcommand)]
-enum Service {
+enum Part {
     /// Bytes by digest, from anywhere, once
     ArtifactFetcher(artifact_fetcher::config::Args),
     /// Who leads an application, since which epoch
@@ -137,7 +137,7 @@ fn failed(what: &str, error: &anyhow::Error) -> ExitCode {
     ExitCode::from(Exit::INTERNAL.code())
 }
 
-impl Service {
+impl Part {
     fn name(&self) -> &'static str {
         match self {
             Self::ArtifactFetcher(_) => "artifact-fetcher",

@@ -11,12 +11,12 @@ use proto::Reason;
 
 use crate::api::Api;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::host::file::Given;
 use crate::host::file::HostFile;
 use crate::host::service::Reach;
 use crate::host::{self, Started};
-use crate::output::{Color, Format, Output, Progress};
+use crate::output::{Color, Format, Output, Verbosity};
 
 /// The options that every verb takes.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,7 +59,7 @@ pub(crate) struct Common {
         hide_default_value = true,
         help_heading = "On every verb"
     )]
-    pub(crate) progress: Progress,
+    pub(crate) progress: Verbosity,
 
     /// Say nothing but answers and errors
     #[arg(short, long, global = true, help_heading = "On every verb")]
@@ -76,7 +76,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session with these options; nothing is read or written yet.
-    pub(crate) fn new(common: &Common) -> Outcome<Self> {
+    pub(crate) fn new(common: &Common) -> OrFailure<Self> {
         Ok(Self {
             out: Output::new(common.format, common.color, common.progress, common.quiet),
             places: Places::new(state_directory(common.state_dir.clone())?),
@@ -86,12 +86,12 @@ impl Session {
     }
 
     /// The API of the host, which is started if there is none.
-    pub(crate) async fn api(&self) -> Outcome<Api> {
+    pub(crate) async fn api(&self) -> OrFailure<Api> {
         Ok(self.started_api().await?.0)
     }
 
     /// The API of the host, and whether and in which time it had to be started.
-    pub(crate) async fn started_api(&self) -> Outcome<(Api, Started)> {
+    pub(crate) async fn started_api(&self) -> OrFailure<(Api, Started)> {
         let started = host::ensure(&self.places, &self.clock).await?;
         Ok((self.api_of_running_host()?, started))
     }
@@ -105,7 +105,7 @@ impl Session {
     }
 
     /// The API of the host that runs; calls fail if there is none.
-    pub(crate) fn api_of_running_host(&self) -> Outcome<Api> {
+    pub(crate) fn api_of_running_host(&self) -> OrFailure<Api> {
         let key = DeploymentKey::load(&self.places.deployment_key()).map_err(|error| {
             Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string())
         })?;
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// How the services of the host are reached, for verbs about the host itself.
-    pub(crate) fn reach(&self) -> Outcome<Reach> {
+    pub(crate) fn reach(&self) -> OrFailure<Reach> {
         Reach::new(self.places.clone(), self.transport.clone(), self.clock.clone(), self.given())
     }
 
@@ -136,7 +136,7 @@ impl Session {
 }
 
 /// The absolute state directory: that of the option, or the place where the XDG rules put state.
-fn state_directory(chosen: Option<PathBuf>) -> Outcome<PathBuf> {
+fn state_directory(chosen: Option<PathBuf>) -> OrFailure<PathBuf> {
     let non_empty =
         |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let directory = chosen

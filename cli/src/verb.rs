@@ -26,7 +26,7 @@ pub(crate) mod version;
 pub(crate) mod wait;
 
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::session::Session;
 
 /// The verb of a command line, with its arguments.
@@ -89,7 +89,7 @@ pub(crate) async fn perform(
     session: &Session,
     left_to_main: &[String],
     command: clap::Command,
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     match verb {
         Verb::Run(args) => run::run(*args, session, left_to_main).await,
         Verb::Rerun(args) => rerun::run(args, session).await,

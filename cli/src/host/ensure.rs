@@ -19,7 +19,7 @@ use super::lock::{Holder, holder};
 use super::service::{self, OWN_SESSION, make_directory};
 use super::{build, log_file};
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// How long a host may take until it is ready.
 const READY: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ const MAX_LOG_BYTES: u64 = 1024 * 1024;
 pub(crate) struct Started(pub(crate) Option<Duration>);
 
 /// Returns when a host of this build, or one that works with it, is ready.
-pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> Outcome<Started> {
+pub(crate) async fn ensure(places: &Places, clock: &SharedClock) -> OrFailure<Started> {
     let began = clock.boot();
     make_directory(places.state())
         .map_err(|error| Failure::of_state(format!("{}: {error}", places.state().display())))?;
@@ -104,7 +104,7 @@ async fn wait(
     began: Boot,
     places: &Places,
     said_from: Option<u64>,
-) -> Outcome<()> {
+) -> OrFailure<()> {
     if clock.boot().saturating_duration_since(began) > READY {
         let what = format!("the host is not ready after {} s", READY.as_secs());
         return Err(not_started(places, said_from, &what));
@@ -123,7 +123,7 @@ async fn replace(file: &HostFile, clock: &SharedClock) {
     }
 }
 
-fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
+fn fits(file: &HostFile, places: &Places) -> OrFailure<()> {
     runs_as_wished(file, places, std::env::var(run_as::VARIABLES[0]).ok())?;
     if file.protocol.abs_diff(proto::PROTOCOL) <= 1 {
         return Ok(());
@@ -141,7 +141,7 @@ fn fits(file: &HostFile, places: &Places) -> Outcome<()> {
 
 /// Refuses another user than the host's, because a host cannot change the user that its processes
 /// run as, and the process that runs with more rights than wished for would give no sign of it.
-fn runs_as_wished(file: &HostFile, places: &Places, wished: Option<String>) -> Outcome<()> {
+fn runs_as_wished(file: &HostFile, places: &Places, wished: Option<String>) -> OrFailure<()> {
     let Some(wished) =
         wished.filter(|wished| !wished.is_empty() && file.run_as.as_ref() != Some(wished))
     else {
@@ -185,7 +185,7 @@ pub(crate) fn up_log(places: &Places) -> PathBuf {
 
 /// Starts `up` in the background. Answers with the process and with the byte of the log from which
 /// on this process writes.
-fn start(places: &Places) -> Outcome<(Child, u64)> {
+fn start(places: &Places) -> OrFailure<(Child, u64)> {
     let path = up_log(places);
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);

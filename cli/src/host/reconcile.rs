@@ -3,8 +3,8 @@
 //! remembers nothing over a restart, because the record says it all.
 
 pub(super) mod admission;
-mod standing;
-mod wanted;
+mod agenda;
+mod tenancy;
 
 use std::collections::HashSet;
 use std::io;
@@ -24,9 +24,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use self::admission::Terms;
-use self::standing::Moment;
-pub(super) use self::wanted::Queue;
-use self::wanted::{Ask, Wanted};
+pub(super) use self::agenda::Queue;
+use self::agenda::{Agenda, Question};
+use self::tenancy::Moment;
 use super::contenders::Contenders;
 use crate::api::{Api, is_forgotten};
 use crate::application::Named;
@@ -60,9 +60,9 @@ pub(crate) struct Work {
     pub(crate) finished: u64,
 }
 
-type Answer = (Ask, Result<Vec<String>, CallError>);
+type Answered = (Question, Result<Vec<String>, CallError>);
 
-/// A loop between the record and lifecycle. The loop holds the clients of both; [`Wanted`] decides
+/// A loop between the record and lifecycle. The loop holds the clients of both; [`Agenda`] decides
 /// what is asked of lifecycle and when, and does no I/O.
 pub(crate) struct Reconciler {
     api: Api,
@@ -71,8 +71,8 @@ pub(crate) struct Reconciler {
     pulse: Pulse,
     work: watch::Sender<Work>,
     queue: watch::Sender<Queue>,
-    wanted: Wanted,
-    calls: JoinSet<Answer>,
+    agenda: Agenda,
+    calls: JoinSet<Answered>,
 }
 
 impl Reconciler {
@@ -86,8 +86,8 @@ impl Reconciler {
         queue: watch::Sender<Queue>,
     ) -> io::Result<Self> {
         let pulse = Pulse::watched("reconcile", HANGS_AFTER_SECONDS)?;
-        let (wanted, calls) = (Wanted::new(terms), JoinSet::new());
-        Ok(Self { api, contenders, clock, pulse, work, queue, wanted, calls })
+        let (agenda, calls) = (Agenda::new(terms), JoinSet::new());
+        Ok(Self { api, contenders, clock, pulse, work, queue, agenda, calls })
     }
 
     /// Reconciles until it is dropped. The loop returns only when one of its own calls panics;
@@ -115,9 +115,9 @@ impl Reconciler {
             tracing::warn!("lifecycle does not tell its processes: {error}");
             HashSet::new()
         });
-        self.wanted.have_contenders(&known);
+        self.agenda.have_contenders(&known);
         let left_behind = self.left_behind(&seen, known).await?;
-        self.wanted.snapshot_ended(&seen, left_behind, clock.boot());
+        self.agenda.snapshot_ended(&seen, left_behind, clock.boot());
         drop(seen);
         let mut resync_at = clock.boot() + RESYNC;
         let mut silent_at = clock.boot() + SILENCE;
@@ -137,14 +137,14 @@ impl Reconciler {
             }
             if now >= resync_at {
                 resync_at = now + RESYNC;
-                self.wanted.doubt();
+                self.agenda.doubt();
             }
-            let wake_at = self.wanted.next_due().unwrap_or(resync_at).min(now + TURN).min(queue_at);
+            let wake_at = self.agenda.next_due().unwrap_or(resync_at).min(now + TURN).min(queue_at);
             tokio::select! {
                 item = watch.next() => {
                     silent_at = clock.boot() + SILENCE;
                     match item.transpose()? {
-                        Some(Item::Application(application)) => self.wanted.note(&application, self.moment()),
+                        Some(Item::Application(application)) => self.agenda.note(&application, self.moment()),
                         Some(Item::SnapshotEnd(_) | Item::Bookmark(_) | Item::Forgotten(_)) => {}
                         None => return Ok(()),
                     }
@@ -163,7 +163,7 @@ impl Reconciler {
         seen: &HashSet<ApplicationRef>,
         mut known: HashSet<ApplicationRef>,
     ) -> Result<Vec<ApplicationRef>, Broke> {
-        known.extend(self.wanted.known());
+        known.extend(self.agenda.known());
         let mut over = Vec::new();
         for application in known.into_iter().filter(|known| !seen.contains(known)) {
             let named = Named::exactly(application.id.clone(), application.generation.get());
@@ -190,7 +190,7 @@ impl Reconciler {
             match self.pulse.during(&self.clock, item).await.map_err(|_| silence())?.transpose()? {
                 Some(Item::Application(application)) => {
                     let moment = self.moment();
-                    seen.extend(self.wanted.see(&application, moment));
+                    seen.extend(self.agenda.see(&application, moment));
                 }
                 Some(Item::SnapshotEnd(_)) => return Ok(seen),
                 Some(Item::Bookmark(_) | Item::Forgotten(_)) => {}
@@ -204,11 +204,11 @@ impl Reconciler {
 
     /// Calls lifecycle for every application that needs a call and whose time has come.
     fn ask(&mut self) {
-        for ask in self.wanted.due(self.clock.boot()) {
+        for ask in self.agenda.due(self.clock.boot()) {
             let contenders = self.contenders.clone();
             let trace_of = if ask.traced { ask.traceparent.clone() } else { String::new() };
             let call = async move {
-                let Ask { application, clean, count, wish, traceparent, .. } = &ask;
+                let Question { application, clean, count, wish, traceparent, .. } = &ask;
                 let answer = if *clean {
                     failpoint::hit("up.before-teardown").await;
                     contenders.end(application).await
@@ -224,7 +224,7 @@ impl Reconciler {
         }
     }
 
-    fn answered(&mut self, (ask, answer): Answer) {
+    fn answered(&mut self, (ask, answer): Answered) {
         let (application, clean) = (&ask.application, ask.clean);
         match &answer {
             Ok(leftovers) => {
@@ -236,16 +236,16 @@ impl Reconciler {
                 tracing::warn!(%application, clean, "lifecycle refused contenders: {error}")
             }
         }
-        self.wanted.answered(&ask, answer.is_ok(), self.clock.boot());
+        self.agenda.answered(&ask, answer.is_ok(), self.clock.boot());
     }
 
     fn publish(&self) {
-        let now = self.wanted.work();
+        let now = self.agenda.work();
         self.work.send_if_modified(|work| std::mem::replace(work, now) != now);
     }
 
     fn publish_queue(&self) {
-        let mut now = self.wanted.queue(self.clock.boot());
+        let mut now = self.agenda.queue(self.clock.boot());
         self.queue.send_if_modified(|queue| {
             std::mem::swap(queue, &mut now);
             *queue != now

@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 
 use super::file::{Given, KeptBy, ServiceEntry};
 use super::{build, log_file};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// How long a service may take until it is ready.
 pub(crate) const START: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl Reach {
         transport: SharedTransport,
         clock: SharedClock,
         given: Given,
-    ) -> Outcome<Self> {
+    ) -> OrFailure<Self> {
         let key =
             DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
         let credential = key.mint(&Principal::Deployment);
@@ -134,7 +134,7 @@ impl Reach {
 
 /// A running service: a child of this process, or a process that was found.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningService {
     pub(crate) name: &'static str,
     pub(crate) process: Process,
     kept_by: KeptBy,
@@ -143,9 +143,9 @@ pub(crate) struct Running {
     said_from: u64,
 }
 
-impl Running {
+impl RunningService {
     /// A process that was found.
-    pub(crate) fn adopted(name: &'static str, found: Found) -> Self {
+    pub(crate) fn adopted(name: &'static str, found: ServiceProcess) -> Self {
         Self { name, process: found.process, kept_by: found.kept_by, child: None, said_from: 0 }
     }
 
@@ -175,14 +175,14 @@ impl Running {
 
 /// A process that serves as one of the host's services.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
+pub(crate) struct ServiceProcess {
     pub(crate) process: Process,
     pub(crate) kept_by: KeptBy,
 }
 
 /// The processes that serve as `name` for this state directory, by their command lines, so that
 /// even a service is found that no file names.
-pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
+pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<ServiceProcess>> {
     let state = places.state().as_os_str().as_bytes();
     let me = rustix::process::getuid().as_raw();
     let serves = |process: &Process| {
@@ -191,7 +191,7 @@ pub(crate) fn find(places: &Places, name: &str) -> io::Result<Vec<Found>> {
             && owner(process.pid) == Some(me)
     };
     let found = process_tree::all()?.into_iter().filter(serves);
-    Ok(found.map(|process| Found { process, kept_by: kept_by(process.pid) }).collect())
+    Ok(found.map(|process| ServiceProcess { process, kept_by: kept_by(process.pid) }).collect())
 }
 
 /// The processes of [`find`] that an `up` started, because verbs end no others.
@@ -252,14 +252,14 @@ pub(crate) fn start(
     reach: &Reach,
     name: &'static str,
     executable: &Path,
-) -> Result<Running, String> {
+) -> Result<RunningService, String> {
     // The error names the directory, because the directory is what most often cannot be used.
     let directory = reach.places.service_state(name);
     spawn(reach, name, executable)
         .map_err(|error| format!("{name} cannot be started in {}: {error}", directory.display()))
 }
 
-fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Running> {
+fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<RunningService> {
     let directory = reach.places.service_state(name);
     make_directory(&directory)?;
     let log = log(&reach.places, name);
@@ -286,7 +286,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .id()
         .and_then(Process::of)
         .ok_or_else(|| io::Error::other(format!("{name} is gone already")))?;
-    Ok(Running { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
+    Ok(RunningService { name, process, kept_by: KeptBy::Up, child: Some(child), said_from })
 }
 
 /// Has a process of the host give memory back once it has less to do. glibc's allocator makes an
@@ -314,7 +314,7 @@ pub(crate) async fn answers(reach: &Reach, name: &str) -> Result<(), String> {
 
 /// Waits until a service is ready; `Err` says how its process ended instead, or that it took too
 /// long.
-pub(crate) async fn ready(reach: &Reach, running: &mut Running) -> Result<(), String> {
+pub(crate) async fn ready(reach: &Reach, running: &mut RunningService) -> Result<(), String> {
     let name = running.name;
     let outcome = tokio::select! {
         answered = answers(reach, name) => answered,

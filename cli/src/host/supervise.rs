@@ -11,7 +11,7 @@ use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
 
 use super::file::HostFile;
-use super::service::{self, Reach, Running};
+use super::service::{self, Reach, RunningService};
 use super::{SERVICES, log_file};
 
 /// How long a service has to have lived to be started again at once.
@@ -33,7 +33,7 @@ impl SharedHostFile {
     }
 
     /// Writes the file with the service that runs now.
-    pub(crate) fn note(&self, reach: &Reach, running: &Running) -> std::io::Result<()> {
+    pub(crate) fn note(&self, reach: &Reach, running: &RunningService) -> std::io::Result<()> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         file.services.insert(running.name.to_owned(), running.entry(&reach.places));
         file.write(&reach.places.host_file())
@@ -44,7 +44,7 @@ impl SharedHostFile {
 pub(crate) async fn keep(
     reach: Reach,
     executable: PathBuf,
-    mut running: Running,
+    mut running: RunningService,
     file: SharedHostFile,
 ) -> Result<(), BoxError> {
     let name = running.name;
@@ -82,7 +82,7 @@ async fn restart(
     executable: &std::path::Path,
     name: &'static str,
     file: &SharedHostFile,
-) -> Result<Running, String> {
+) -> Result<RunningService, String> {
     let mut running = service::start(reach, name, executable)?;
     if let Err(error) = service::ready(reach, &mut running).await {
         service::end(&reach.clock, &running.process).await;

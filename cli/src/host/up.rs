@@ -21,12 +21,12 @@ use super::lock::HostLock;
 use super::queue;
 use super::reconcile::{Queue, Reconciler, Work};
 use super::retention::{Retention, RetentionArgs};
-use super::service::{self, Found, Reach, Running};
+use super::service::{self, Reach, RunningService, ServiceProcess};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
 use super::{LIFECYCLE, SERVICES, STORE, Terms, build, option};
 use crate::api::{Api, unclean_phases};
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// How long a host waits for the first work, however short it lingers: the command that started the
 /// host still has to submit it.
@@ -40,7 +40,7 @@ const SHORTEST_LINGER: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How a host is to be run.
-pub(crate) struct Settings {
+pub(crate) struct Upkeep {
     /// How long it stays after the last work.
     pub(crate) linger: Duration,
     pub(crate) terms: Terms,
@@ -50,10 +50,10 @@ pub(crate) struct Settings {
 /// Runs the host until a signal comes or nothing is left to do.
 pub(crate) async fn run(
     reach: Reach,
-    settings: Settings,
+    upkeep: Upkeep,
     shutdown: Shutdown,
     say: impl Fn(&str),
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     let places = &reach.places;
     let lock = HostLock::take(&places.host_lock(), &reach.clock).await;
     let unusable = |error| Failure::of_state(format!("{}: {error}", places.host_lock().display()));
@@ -100,7 +100,7 @@ pub(crate) async fn run(
         api: api.clone(),
         places: reach.places.clone(),
         clock: reach.clock.clone(),
-        args: settings.retention,
+        args: upkeep.retention,
     };
     tasks.spawn("retention", until(shutdown.clone(), retention.run()));
     let contenders = Contenders::new(
@@ -116,11 +116,11 @@ pub(crate) async fn run(
         until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())),
     );
     let reconciler =
-        Reconciler::new(api, contenders, reach.clock.clone(), settings.terms, work, waiting)?;
+        Reconciler::new(api, contenders, reach.clock.clone(), upkeep.terms, work, waiting)?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
     tasks.spawn_job(
         "idle",
-        leave_when_idle(seen.clone(), settings.linger, shutdown, reach.clock.clone()),
+        leave_when_idle(seen.clone(), upkeep.linger, shutdown, reach.clock.clone()),
     );
     let ended = tasks.run(GRACE).await;
     HostFile::remove(&places.host_file())?;
@@ -211,7 +211,7 @@ async fn leave_when_idle(
 
 /// Adopts the services that answer and are of this build (or cannot be replaced now), and starts
 /// the others, all at once. Services whose endpoints were given only have to answer.
-async fn bring_up(reach: &Reach, executable: &Path) -> Outcome<Vec<Running>> {
+async fn bring_up(reach: &Reach, executable: &Path) -> OrFailure<Vec<RunningService>> {
     for name in reach.given.keys() {
         service::answers(reach, name).await.map_err(|error| {
             Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error)
@@ -251,14 +251,14 @@ async fn one(
     reach: &Reach,
     executable: &Path,
     name: &'static str,
-    found: Vec<Found>,
+    found: Vec<ServiceProcess>,
     replace: bool,
-) -> Result<Running, String> {
+) -> Result<RunningService, String> {
     let by_hand = found.iter().find(|found| found.kept_by == KeptBy::Hand);
     // A service that stayed as it is would start clusters as another user than the one that was
     // asked for.
     let other_user = found.iter().any(|found| !service::was_told_whom(found.process.pid, reach));
-    if let (Some(Found { process, .. }), true) = (by_hand, other_user) {
+    if let (Some(ServiceProcess { process, .. }), true) = (by_hand, other_user) {
         return Err(format!(
             "{name} (pid {}) was started by hand with another --run-as than this host's: end it, or start both alike",
             process.pid
@@ -268,7 +268,7 @@ async fn one(
     if let [one] = found.as_slice()
         && (!replace || by_hand.is_some())
     {
-        let mut adopted = Running::adopted(name, *one);
+        let mut adopted = RunningService::adopted(name, *one);
         if service::ready(reach, &mut adopted).await.is_ok() {
             tracing::info!(service = name, pid = one.process.pid, kept_by = ?one.kept_by, "adopted");
             return Ok(adopted);
@@ -276,7 +276,7 @@ async fn one(
     }
     // Two processes cannot have one state directory, and a service that the operator started is not
     // ours to end.
-    if let Some(Found { process, .. }) = by_hand {
+    if let Some(ServiceProcess { process, .. }) = by_hand {
         return Err(format!(
             "{name} (pid {}) was started by hand for {} and does not answer at {}: name its endpoint with \
              --{}, or end it",
@@ -301,7 +301,7 @@ async fn one(
 
 /// Whether services of another build may be replaced: yes when they are idle; no when they are busy
 /// and their protocol fits; otherwise that is an error.
-async fn may_replace(reach: &Reach) -> Outcome<bool> {
+async fn may_replace(reach: &Reach) -> OrFailure<bool> {
     if !reach.is_ready(STORE).await {
         return Ok(true);
     }
@@ -325,14 +325,14 @@ async fn may_replace(reach: &Reach) -> Outcome<bool> {
 }
 
 /// Whether the record holds an application that is not clean.
-pub(crate) async fn is_busy(api: &Api) -> Outcome<bool> {
+pub(crate) async fn is_busy(api: &Api) -> OrFailure<bool> {
     let request = ListRequest { page_size: 1, phases: unclean_phases(), ..ListRequest::default() };
     Ok(!api.list(request).await?.applications.is_empty())
 }
 
 /// Ends all services that an `up` started for the state directory, in their order, and answers the
 /// names of those that had to be killed.
-pub(crate) async fn end_services(reach: &Reach) -> Outcome<Vec<&'static str>> {
+pub(crate) async fn end_services(reach: &Reach) -> OrFailure<Vec<&'static str>> {
     let mut killed = Vec::new();
     for name in SERVICES {
         for process in service::find_kept(&reach.places, name)? {

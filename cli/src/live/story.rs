@@ -12,7 +12,7 @@ use std::time::Duration;
 use prost_types::Timestamp;
 use proto::api::{Application, Event, Outcome};
 
-use self::job::Jobs;
+use self::job::UntoldJobs;
 use crate::table::{ordinal, plural, size};
 use crate::words;
 use crate::{duration, ending};
@@ -51,7 +51,7 @@ pub(crate) struct Story {
     standbys: u32,
     main_started: Option<Timestamp>,
     main_exit: Option<String>,
-    jobs: Jobs,
+    jobs: UntoldJobs,
     ended: Option<Outcome>,
 }
 
@@ -65,7 +65,7 @@ impl Story {
             standbys: contenders.saturating_sub(1),
             main_started: None,
             main_exit: None,
-            jobs: Jobs::new(directory, logs),
+            jobs: UntoldJobs::new(directory, logs),
             ended: None,
         }
     }

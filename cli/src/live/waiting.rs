@@ -11,11 +11,11 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// The place that was said last, and when.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct LastPlace {
     said: Option<(Boot, u32)>,
 }
 
-impl Waiting {
+impl LastPlace {
     /// The line to say about this place: the first time, and when the place has moved and nothing
     /// was said for a while.
     pub(crate) fn told(&mut self, place: &QueuePlace, now: Boot) -> Option<String> {
@@ -54,10 +54,10 @@ mod tests {
 
     #[test]
     fn a_place_is_told_at_once_and_then_when_it_has_moved_and_time_has_passed() {
-        let mut waiting = Waiting::default();
+        let mut last = LastPlace::default();
         let mut told = |position, second: u64| {
             let place = QueuePlace { position, length: 9, ..QueuePlace::default() };
-            waiting.told(&place, Boot::from_nanos(second * 1_000_000_000)).is_some()
+            last.told(&place, Boot::from_nanos(second * 1_000_000_000)).is_some()
         };
         assert!(told(9, 0), "at once");
         assert!(!told(8, 9), "a moment later");

@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 
 use super::follow::{Following, Heard};
 use super::story::{Line, Story};
-use super::waiting::Waiting;
+use super::waiting::LastPlace;
 use crate::api::Api;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::interrupt::{Interrupt, Interrupts};
 use crate::live::story::left_over;
 use crate::main_output::MainOutput;
@@ -64,7 +64,7 @@ pub(crate) struct Watched {
 }
 
 /// Watches until the application is clean, or until a signal ends the watch.
-pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outcome<Exit> {
+pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> OrFailure<Exit> {
     let Ok(id) = watched.application.application_id.parse() else {
         return Err(Failure::internal("the store answered an application id that is none"));
     };
@@ -93,7 +93,7 @@ pub(crate) async fn watch(watched: Watched, session: &Session, api: Api) -> Outc
         last_word: now,
         last_fresh: now,
         stale_since: None,
-        waiting: Waiting::default(),
+        last_place: LastPlace::default(),
         cancels: 0,
         calls: JoinSet::new(),
         session,
@@ -122,14 +122,14 @@ struct Watch<'a> {
     /// When the leader was last heard of.
     last_fresh: Boot,
     stale_since: Option<Boot>,
-    waiting: Waiting,
+    last_place: LastPlace,
     cancels: u32,
     /// The cancels that are under way, and the attempt to start the host again.
     calls: JoinSet<Option<String>>,
 }
 
 impl<'a> Watch<'a> {
-    async fn run(&mut self, following: &mut Following) -> Outcome<Exit> {
+    async fn run(&mut self, following: &mut Following) -> OrFailure<Exit> {
         let interrupts = Interrupts::new()?;
         let clock = self.session.clock.clone();
         let mut tick_at = clock.boot() + TICK;
@@ -158,7 +158,7 @@ impl<'a> Watch<'a> {
         &self.session.out
     }
 
-    fn hear(&mut self, heard: Heard) -> Outcome<()> {
+    fn hear(&mut self, heard: Heard) -> OrFailure<()> {
         match heard {
             Heard::Event(event) => {
                 if self.out().format == Format::Jsonl {
@@ -226,7 +226,7 @@ impl<'a> Watch<'a> {
     /// moved.
     fn in_line(&mut self, place: Option<&QueuePlace>) {
         let Some(place) = place else { return };
-        if let Some(text) = self.waiting.told(place, self.session.clock.boot()) {
+        if let Some(text) = self.last_place.told(place, self.session.clock.boot()) {
             self.tell_now("queued", text);
         }
     }
@@ -299,7 +299,7 @@ impl<'a> Watch<'a> {
         Some(Exit::DETACHED)
     }
 
-    async fn finish(&mut self) -> Outcome<Exit> {
+    async fn finish(&mut self) -> OrFailure<Exit> {
         let application = self.final_state().await?;
         self.main_output.end(self.out());
         if !self.logs_ended {
@@ -336,7 +336,7 @@ impl<'a> Watch<'a> {
         Ok(Exit::of(application.outcome()))
     }
 
-    async fn final_state(&mut self) -> Outcome<Application> {
+    async fn final_state(&mut self) -> OrFailure<Application> {
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         for _ in 0..TRIES {
             match self.api.get(&self.named).await {

@@ -9,7 +9,7 @@ use proto::api::{ApplicationSpec, ArtifactReference};
 
 use super::pointer;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 const ENGINE: &str = "flink";
 const LIBRARIES: &str = "flink.lib";
@@ -21,7 +21,7 @@ pub(super) fn add(
     libraries: &[String],
     directory: &Path,
     variable: impl Fn(&str) -> Option<String>,
-) -> Outcome<()> {
+) -> OrFailure<()> {
     if spec.engine != ENGINE {
         if libraries.is_empty() {
             return Ok(());
@@ -65,7 +65,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn added(engine: &str, libraries: &[&str], set: &[(&str, &str)]) -> Outcome<ApplicationSpec> {
+    fn added(engine: &str, libraries: &[&str], set: &[(&str, &str)]) -> OrFailure<ApplicationSpec> {
         let mut spec = ApplicationSpec { engine: engine.to_owned(), ..ApplicationSpec::default() };
         spec.settings.insert("flink.hadoop.classpath".to_owned(), "/said".to_owned());
         let libraries: Vec<String> = libraries.iter().map(|text| (*text).to_owned()).collect();

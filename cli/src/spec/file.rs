@@ -10,11 +10,11 @@ use proto::api::ApplicationSpec;
 use serde_json::Value;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::json;
 
 /// Reads the file.
-pub(crate) fn read(path: &Path) -> Outcome<ApplicationSpec> {
+pub(crate) fn read(path: &Path) -> OrFailure<ApplicationSpec> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(Exit::USAGE, Reason::SpecInvalid, format!("{}: {error}", path.display()))
             .help("check the name after -f")
@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Outcome<ApplicationSpec> {
     parse(&text, &path.display().to_string())
 }
 
-fn parse(text: &str, name: &str) -> Outcome<ApplicationSpec> {
+fn parse(text: &str, name: &str) -> OrFailure<ApplicationSpec> {
     let invalid = |message: String| Failure::new(Exit::USAGE, Reason::SpecInvalid, message);
     let descriptor = json::descriptor::<ApplicationSpec>();
     let read = serde_saphyr::with_deserializer_from_str(text, |de| {

@@ -8,11 +8,11 @@ use proto::Reason;
 use proto::api::ApplicationSpec;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 
 /// Refuses a directory, and a program without a byte. A file that is missing or may not be read is
 /// left to the artifact-fetcher, because the fetcher is the process that reads it.
-pub(crate) fn check(spec: &ApplicationSpec) -> Outcome<()> {
+pub(crate) fn check(spec: &ApplicationSpec) -> OrFailure<()> {
     let program = spec.program.iter().map(|program| ("program.uri".to_owned(), &program.uri, true));
     let others = spec.artifacts.iter().enumerate();
     let others =

@@ -7,7 +7,7 @@ use proto::api::{ApplicationSpec, ArtifactReference, OnFailover, Program};
 use proto::{ApplicationId, target};
 
 use super::{Secrets, additions, pair, pointer, variables};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::{duration, engine};
 
 /// The options that describe the application.
@@ -231,7 +231,7 @@ impl SpecOptions {
         arguments: Vec<String>,
         directory: &Path,
         inherited: impl Fn(&str) -> Option<String>,
-    ) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
+    ) -> OrFailure<(ApplicationSpec, Secrets, &'static str)> {
         self.refuse_what_has_no_meaning()?;
         let environment = variables::environment(&self.env_files, &self.env, &inherited)
             .map_err(Failure::usage)?;
@@ -308,7 +308,7 @@ impl SpecOptions {
         given: Option<&str>,
         arguments: Vec<String>,
         directory: &Path,
-    ) -> Outcome<Program> {
+    ) -> OrFailure<Program> {
         let mut program = base;
         // `-py FILE` names the program, so that no other pointer is needed.
         if let Some(text) = given.or(self.python.python.as_deref()) {
@@ -351,7 +351,7 @@ impl SpecOptions {
         Ok(program)
     }
 
-    fn refuse_what_has_no_meaning(&self) -> Outcome<()> {
+    fn refuse_what_has_no_meaning(&self) -> OrFailure<()> {
         if self.zookeeper_namespace.is_none() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use proto::api::{Application, MainState};
 
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
 use crate::verb::wait::{self, For};
@@ -33,7 +33,7 @@ pub(crate) struct AbandonArgs {
     yes: bool,
 }
 
-pub(crate) async fn run(args: AbandonArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: AbandonArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let application = api.get(&args.application).await?;
     let named = Named::exactly(args.application.id.clone(), application.generation);

@@ -2,7 +2,7 @@
 
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::live::{OnInterrupt, Watched, watch};
 use crate::session::Session;
 use crate::verb::run::header;
@@ -20,7 +20,7 @@ pub(crate) struct AttachArgs {
     tail: u32,
 }
 
-pub(crate) async fn run(args: AttachArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: AttachArgs, session: &Session) -> OrFailure<Exit> {
     let (api, started) = session.started_api().await?;
     let application = api.get(&args.application).await?;
     session.out.tell(header(&application, "", started));

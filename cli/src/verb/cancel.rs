@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::application::Named;
 use crate::chosen::{Choice, Chosen, answer, exactly, say_which};
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::session::Session;
 use crate::verb::wait::{self, For};
 use crate::{ask, json, output::Format};
@@ -34,7 +34,7 @@ pub(crate) struct CancelArgs {
     yes: bool,
 }
 
-pub(crate) async fn run(args: CancelArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: CancelArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let named = match args.chosen.choose(&api).await? {
         Choice::One(named) => named,
@@ -66,7 +66,7 @@ async fn many(
     wait: bool,
     api: &Api,
     session: &Session,
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     applications.retain(|application| !application.terminal);
     if applications.is_empty() {
         session.out.talk("all of them have ended");
@@ -104,7 +104,7 @@ async fn many(
     Ok(exit)
 }
 
-async fn cancel(named: &Named, reason: &str, api: &Api) -> Outcome<(Application, bool)> {
+async fn cancel(named: &Named, reason: &str, api: &Api) -> OrFailure<(Application, bool)> {
     api.cancel(named, reason).await.map_err(|error| {
         Failure::from(error.clone())
             .unknown_unless_refused(&error, &format!("mainspring status {named}"))

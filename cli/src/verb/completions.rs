@@ -3,7 +3,7 @@
 use clap::Command;
 
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::session::Session;
 
 /// Completions of verbs and options for a shell
@@ -27,7 +27,7 @@ enum Shell {
     Fish,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, session: &Session, command: Command) -> Outcome<Exit> {
+pub(crate) fn run(args: &CompletionsArgs, session: &Session, command: Command) -> OrFailure<Exit> {
     session.out.answer(script(args.shell, command));
     Ok(Exit::SUCCEEDED)
 }

@@ -15,10 +15,10 @@ use serde_json::json;
 use crate::duration;
 use crate::engine;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::host::file::{HostFile, KeptBy};
 use crate::host::lock::{Holder, holder};
-use crate::host::service::{self, Found};
+use crate::host::service::{self, ServiceProcess};
 use crate::host::{SERVICES, build};
 use crate::output::Style;
 use crate::serve;
@@ -51,7 +51,7 @@ struct Finding {
     problem: Option<String>,
 }
 
-pub(crate) async fn run(args: DoctorArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> {
     let mut findings = vec![binary(), engine(), flink(session).await, state(session), key(session)];
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
     findings.push(up(session)?);
@@ -195,7 +195,7 @@ async fn files(session: &Session, within: Duration) -> Vec<Finding> {
     looked.into_iter().map(finding).collect()
 }
 
-fn up(session: &Session) -> Outcome<Finding> {
+fn up(session: &Session) -> OrFailure<Finding> {
     let file = match HostFile::read(&session.places.host_file()) {
         Ok(file) => file,
         Err(error) => {
@@ -221,7 +221,7 @@ fn up(session: &Session) -> Outcome<Finding> {
     Ok(Finding { what: "up", text, problem })
 }
 
-async fn services(session: &Session) -> Outcome<Vec<Finding>> {
+async fn services(session: &Session) -> OrFailure<Vec<Finding>> {
     if DeploymentKey::load(&session.places.deployment_key()).is_err() {
         return Ok(Vec::new());
     }
@@ -241,7 +241,7 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
                 ("does not run; its socket is left over (harmless)".to_owned(), None)
             }
             [] => ("does not run".to_owned(), None),
-            [Found { process, kept_by }] => {
+            [ServiceProcess { process, kept_by }] => {
                 let by_hand = if *kept_by == KeptBy::Hand { " (started by hand)" } else { "" };
                 let text = format!("pid {}{by_hand}  {}", process.pid, socket.display());
                 let log = service::log(&session.places, name);
@@ -263,7 +263,7 @@ async fn services(session: &Session) -> Outcome<Vec<Finding>> {
 }
 
 /// The processes that carry an owner mark of this state directory.
-fn processes(session: &Session) -> Outcome<Finding> {
+fn processes(session: &Session) -> OrFailure<Finding> {
     let mark = session.places.state_mark();
     let found = process_tree::marked(|owner| owner.state == mark)?;
     let mut owners: Vec<_> = found

@@ -14,7 +14,7 @@ use crate::api::{Api, unclean_phases};
 use crate::application::Named;
 use crate::chosen::all_pages;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::host::file::HostFile;
 use crate::host::lock::{Holder, HostLock, holder};
 use crate::host::service::{self, Reach};
@@ -49,7 +49,7 @@ pub(crate) struct DownArgs {
     cancel: bool,
 }
 
-pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: DownArgs, session: &Session) -> OrFailure<Exit> {
     let places = &session.places;
     if !places.state().exists() {
         session.out.talk(format!("nothing is there: {}", places.state().display()));
@@ -124,7 +124,7 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> Outcome<Exit> {
 /// do leaves by itself, possibly between the question whether its store answers and the next one.
 /// Where the host stays, its store has died and is started again, and is asked again: what runs
 /// must not be ended without a word.
-async fn unclean(api: &Api, reach: &Reach, session: &Session) -> Outcome<Option<Vec<Named>>> {
+async fn unclean(api: &Api, reach: &Reach, session: &Session) -> OrFailure<Option<Vec<Named>>> {
     if !reach.is_ready(STORE).await {
         return Ok(None);
     }
@@ -147,7 +147,7 @@ async fn unclean(api: &Api, reach: &Reach, session: &Session) -> Outcome<Option<
     list_unclean(api).await.map(Some)
 }
 
-async fn list_unclean(api: &Api) -> Outcome<Vec<Named>> {
+async fn list_unclean(api: &Api) -> OrFailure<Vec<Named>> {
     let request = ListRequest { phases: unclean_phases(), ..ListRequest::default() };
     let found = all_pages(api, request, usize::MAX).await?.applications;
     let named = found.into_iter().filter_map(|application| {
@@ -156,7 +156,7 @@ async fn list_unclean(api: &Api) -> Outcome<Vec<Named>> {
     Ok(named.collect())
 }
 
-async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<()> {
+async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> OrFailure<()> {
     session.keep_host().await;
     for named in running {
         session.out.talk(format!("cancelling {named}"));
@@ -177,7 +177,7 @@ async fn cancel_all(api: &Api, running: &[Named], session: &Session) -> Outcome<
 }
 
 /// Ends `up` and takes its lock. An `up` that was just being started is ended as well.
-async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
+async fn end_up_for_good(session: &Session) -> OrFailure<HostLock> {
     for _ in 0..ENDS {
         end_up(session).await?;
         if let Some(lock) = HostLock::take(&session.places.host_lock(), &session.clock).await? {
@@ -197,7 +197,7 @@ async fn end_up_for_good(session: &Session) -> Outcome<HostLock> {
 /// Ends `up`, whose services this process ends next. The lock may name a number that is not this
 /// machine's `up`: that of an `up` in another container, or of one that was killed and whose
 /// successor has not written its own number yet.
-async fn end_up(session: &Session) -> Outcome<()> {
+async fn end_up(session: &Session) -> OrFailure<()> {
     let Holder::Held(Some(pid)) = holder(&session.places.host_lock())? else { return Ok(()) };
     let Some(process) = Process::of(pid).filter(|process| service::is_up(process.pid)) else {
         return Ok(());
@@ -208,7 +208,7 @@ async fn end_up(session: &Session) -> Outcome<()> {
 
 /// Ends the processes that carry an owner mark of this state directory: contenders, main()s,
 /// clusters. Answers how many there were.
-async fn end_marked(session: &Session) -> Outcome<usize> {
+async fn end_marked(session: &Session) -> OrFailure<usize> {
     let mark = session.places.state_mark();
     let mine = || process_tree::marked(|owner| owner.state == mark);
     let found = mine()?;

@@ -4,7 +4,7 @@ use proto::api::Event;
 
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::live::follow::{self, Heard};
 use crate::output::{Format, Output, Style};
 use crate::session::Session;
@@ -23,7 +23,7 @@ pub(crate) struct EventsArgs {
     follow: bool,
 }
 
-pub(crate) async fn run(args: EventsArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: EventsArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     if !args.follow {
         let events = api.past_events(&args.application).await?;

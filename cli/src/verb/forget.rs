@@ -16,7 +16,7 @@ use crate::ask;
 use crate::chosen::{all_pages, answer, exactly, say_which};
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::host::leftovers;
 use crate::retain::{Newest, Past, Rule, beyond};
 use crate::session::Session;
@@ -79,7 +79,7 @@ impl ForgetArgs {
     }
 }
 
-pub(crate) async fn run(args: ForgetArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: ForgetArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let mut chosen = choose(&args, &api).await?;
     let mut exit = Exit::SUCCEEDED;
@@ -131,7 +131,7 @@ pub(crate) async fn run(args: ForgetArgs, session: &Session) -> Outcome<Exit> {
 }
 
 /// The generations that the command line names.
-async fn choose(args: &ForgetArgs, api: &Api) -> Outcome<Vec<Application>> {
+async fn choose(args: &ForgetArgs, api: &Api) -> OrFailure<Vec<Application>> {
     let Some(named) = &args.application else {
         // A rule is about generations that are over; one that is not clean is meant only by its
         // label.
@@ -161,7 +161,7 @@ async fn choose(args: &ForgetArgs, api: &Api) -> Outcome<Vec<Application>> {
     Ok(found)
 }
 
-fn not_clean(shown: &Application) -> Outcome<Failure> {
+fn not_clean(shown: &Application) -> OrFailure<Failure> {
     let named = exactly(shown)?;
     let text = format!("{named} is not clean and cannot be forgotten");
     Ok(Failure::new(Exit::REFUSED, Reason::NotClean, text)
@@ -175,7 +175,7 @@ async fn forget(
     dry_run: bool,
     api: &Api,
     session: &Session,
-) -> Outcome<(Vec<Application>, Exit)> {
+) -> OrFailure<(Vec<Application>, Exit)> {
     let calls = futures::stream::iter(chosen).map(async |shown| {
         let outcome = forget_one(&shown, dry_run, api, session).await;
         (shown, outcome)
@@ -199,7 +199,7 @@ async fn forget_one(
     dry_run: bool,
     api: &Api,
     session: &Session,
-) -> Outcome<()> {
+) -> OrFailure<()> {
     let named = exactly(shown)?;
     let Some(past) = Past::of(shown) else { return Err(not_clean(shown)?) };
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));

@@ -7,7 +7,7 @@ use proto::api::{GetGraphResponse, GraphDescription, Vertex};
 
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
 use crate::{json, words};
@@ -29,7 +29,7 @@ pub(crate) struct GraphArgs {
     dot: bool,
 }
 
-pub(crate) async fn run(args: GraphArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: GraphArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let jobs = match args.job {
         Some(job) => vec![job],

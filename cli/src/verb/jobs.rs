@@ -9,7 +9,7 @@ use proto::job::{JobEnd, ResultKind};
 use crate::application::Named;
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::output::{Format, Output};
 use crate::session::Session;
 use crate::table::{Table, count, size};
@@ -24,7 +24,7 @@ pub(crate) struct JobsArgs {
     application: Named,
 }
 
-pub(crate) async fn run(args: JobsArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: JobsArgs, session: &Session) -> OrFailure<Exit> {
     let application = session.api().await?.get(&args.application).await?;
     print(&application, &session.out, session.clock.wall());
     Ok(Exit::SUCCEEDED)

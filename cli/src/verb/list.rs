@@ -10,7 +10,7 @@ use crate::api::{Api, unclean_phases};
 use crate::chosen::all_pages;
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::{Format, Output};
 use crate::session::Session;
 use crate::spec::pair;
@@ -55,7 +55,7 @@ fn phase(text: &str) -> Result<Phase, String> {
         })
 }
 
-pub(crate) async fn run(args: ListArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: ListArgs, session: &Session) -> OrFailure<Exit> {
     let now = session.clock.wall();
     let since = match args.since {
         None => None,
@@ -89,7 +89,7 @@ async fn newest(
     request: ListRequest,
     asked: Option<usize>,
     is_table: bool,
-) -> Outcome<(ListResponse, bool)> {
+) -> OrFailure<(ListResponse, bool)> {
     let limit = asked.unwrap_or(if is_table { SHOWN } else { usize::MAX });
     let mut listed = all_pages(api, request.clone(), limit.saturating_add(1)).await?;
     let more = listed.applications.len() > limit;
@@ -105,7 +105,7 @@ async fn add_unclean(
     listed: &mut ListResponse,
     mut request: ListRequest,
     api: &Api,
-) -> Outcome<()> {
+) -> OrFailure<()> {
     if !request.phases.is_empty() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::application::Named;
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::live::follow::{self, Heard};
 use crate::output::{Format, Output, Style};
 use crate::session::Session;
@@ -59,9 +59,9 @@ pub(crate) struct LogsArgs {
     timestamps: bool,
 }
 
-pub(crate) async fn run(args: LogsArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: LogsArgs, session: &Session) -> OrFailure<Exit> {
     let now = session.clock.wall();
-    let ago = |age: Option<Duration>| -> Outcome<Option<prost_types::Timestamp>> {
+    let ago = |age: Option<Duration>| -> OrFailure<Option<prost_types::Timestamp>> {
         let Some(age) = age else { return Ok(None) };
         let at = now
             .checked_sub(age)
@@ -159,7 +159,7 @@ async fn all(
     mut request: ReadLogsRequest,
     session: &Session,
     show: impl Fn(&LogLine),
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     loop {
         let mut came_on = false;
         let mut stream = api.logs(request.clone()).await?;

@@ -7,7 +7,7 @@ use clap::Command;
 use clap_mangen::Man;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::session::Session;
 
 /// The manual's pages
@@ -22,7 +22,7 @@ pub(crate) struct ManArgs {
     directory: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs, session: &Session, command: Command) -> Outcome<Exit> {
+pub(crate) fn run(args: &ManArgs, session: &Session, command: Command) -> OrFailure<Exit> {
     let pages = pages(command)?;
     match &args.directory {
         None => session.out.answer(&pages[0].1),

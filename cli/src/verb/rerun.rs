@@ -7,7 +7,7 @@ use proto::{Generation, Reason, Uri};
 use crate::api::requester;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::live::OnInterrupt;
 use crate::session::Session;
 use crate::spec::{Secrets, secrets};
@@ -46,7 +46,7 @@ pub(crate) struct RerunArgs {
     on_interrupt: OnInterrupt,
 }
 
-pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: RerunArgs, session: &Session) -> OrFailure<Exit> {
     let values = secrets(&args.secrets).map_err(Failure::usage)?;
     let mut named = args.application;
     if let Some(generation) = args.generation {
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: RerunArgs, session: &Session) -> Outcome<Exit> {
 }
 
 /// The spec with the digests that were pinned.
-fn anew(recorded: &Application) -> Outcome<ApplicationSpec> {
+fn anew(recorded: &Application) -> OrFailure<ApplicationSpec> {
     let none = || Failure::internal("an application without a spec");
     let mut spec = recorded.spec.clone().ok_or_else(none)?;
     // A URI has one digest, the first that was recorded for it; the program's is recorded first.
@@ -101,7 +101,7 @@ fn anew(recorded: &Application) -> Outcome<ApplicationSpec> {
 
 /// Refuses a spec with a secret in a URI, because the record masks such URIs and nothing can be
 /// fetched from a masked one.
-fn check_uris(spec: &ApplicationSpec, of: &str) -> Outcome<()> {
+fn check_uris(spec: &ApplicationSpec, of: &str) -> OrFailure<()> {
     let program = spec.program.iter().map(|program| &program.uri);
     let all = program.chain(spec.artifacts.iter().map(|artifact| &artifact.uri));
     match all.map(|uri| Uri::from(uri.clone())).find(Uri::is_masked) {
@@ -114,7 +114,7 @@ fn check_uris(spec: &ApplicationSpec, of: &str) -> Outcome<()> {
     }
 }
 
-fn check_secrets(spec: &ApplicationSpec, values: &Secrets, of: &str) -> Outcome<()> {
+fn check_secrets(spec: &ApplicationSpec, values: &Secrets, of: &str) -> OrFailure<()> {
     let missing: Vec<_> = spec.secrets.iter().filter(|name| !values.contains_key(*name)).collect();
     if missing.is_empty() {
         return Ok(());

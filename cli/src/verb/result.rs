@@ -9,7 +9,7 @@ use proto::job::ResultKind;
 use crate::application::Named;
 use crate::engine::{self, Rows};
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
 use crate::words;
@@ -32,7 +32,7 @@ pub(crate) struct ResultArgs {
     shape: Option<Rows>,
 }
 
-pub(crate) async fn run(args: ResultArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: ResultArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let application = api.get(&args.application).await?;
     let named = Named::exactly(args.application.id, application.generation);
@@ -104,7 +104,7 @@ fn brought(job: &Job) -> Brought {
 
 /// The job that is meant when none is named: the only one with something to show, or else the only
 /// one that was answered at all.
-fn the_one<'a>(jobs: &'a [Job], application: &Named) -> Outcome<&'a Job> {
+fn the_one<'a>(jobs: &'a [Job], application: &Named) -> OrFailure<&'a Job> {
     let with = |wanted: &[Brought]| -> Vec<&'a Job> {
         jobs.iter().filter(|job| wanted.contains(&brought(job))).collect()
     };

@@ -13,7 +13,7 @@ use proto::api::{
 use crate::api::{Api, requester};
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::host::Started;
 use crate::live::{OnInterrupt, Watched, watch};
 use crate::output::Format;
@@ -134,7 +134,7 @@ pub(crate) async fn run(
     args: RunArgs,
     session: &Session,
     left_to_main: &[String],
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     let base = args.spec.file.as_deref().map(spec::read).transpose()?.unwrap_or_default();
     let directory = std::env::current_dir()?;
     let inherited = |name: &str| std::env::var(name).ok();
@@ -219,7 +219,7 @@ pub(crate) async fn submitted(
     manner: Manner,
     (api, started): (Api, Started),
     session: &Session,
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     let answer = submit(&api, request, session).await?;
     // A host that was about to leave may have looked for work just before this application came.
     session.keep_host().await;
@@ -278,7 +278,7 @@ fn shown(spec: &ApplicationSpec, format: Format) -> String {
     }
 }
 
-async fn submit(api: &Api, request: SubmitRequest, session: &Session) -> Outcome<SubmitResponse> {
+async fn submit(api: &Api, request: SubmitRequest, session: &Session) -> OrFailure<SubmitResponse> {
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     let mut tries = 0;
     loop {
@@ -304,7 +304,7 @@ async fn replace(
     spec: Option<&ApplicationSpec>,
     yes: bool,
     session: &Session,
-) -> Outcome<()> {
+) -> OrFailure<()> {
     let id = spec.map(|spec| spec.application_id.clone()).unwrap_or_default();
     let Ok(id) = id.parse() else {
         return Err(Failure::usage(

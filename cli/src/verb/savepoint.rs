@@ -12,7 +12,7 @@ use proto::job::Savepoint;
 use crate::api::requester;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
 use crate::spec::pointer;
@@ -62,7 +62,7 @@ pub(crate) struct WishArgs {
 impl WishArgs {
     /// The directory as the engine's processes understand it, whose current directory is another
     /// one.
-    pub(crate) fn directory(&self) -> Outcome<String> {
+    pub(crate) fn directory(&self) -> OrFailure<String> {
         let here = std::env::current_dir()?;
         Ok(self.directory.as_deref().map(|text| pointer::place(text, &here)).unwrap_or_default())
     }
@@ -72,7 +72,7 @@ impl WishArgs {
     }
 }
 
-pub(crate) async fn run(args: SavepointArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: SavepointArgs, session: &Session) -> OrFailure<Exit> {
     let request = RequestSavepointRequest {
         application_id: args.application.id.to_string(),
         generation: args.application.generation_or_latest(),
@@ -123,7 +123,7 @@ impl Wish {
     }
 
     /// Waits until every job that was asked has a result; `None` when a signal ends the wait.
-    pub(crate) async fn settled(&self, session: &Session) -> Outcome<Option<Application>> {
+    pub(crate) async fn settled(&self, session: &Session) -> OrFailure<Option<Application>> {
         let leave = interrupt::Interrupts::new()?;
         tokio::select! {
             application = self.look(session) => application.map(Some),
@@ -134,7 +134,7 @@ impl Wish {
         }
     }
 
-    async fn look(&self, session: &Session) -> Outcome<Application> {
+    async fn look(&self, session: &Session) -> OrFailure<Application> {
         let clock = &session.clock;
         let end = clock.boot() + self.timeout;
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
@@ -189,7 +189,7 @@ impl Wish {
     }
 
     /// Answers where the savepoints are. A job whose savepoint was not taken is an error.
-    pub(crate) fn tell(&self, application: &Application, session: &Session) -> Outcome<Exit> {
+    pub(crate) fn tell(&self, application: &Application, session: &Session) -> OrFailure<Exit> {
         let results = self.results(application);
         let out = &session.out;
         match out.format {

@@ -2,7 +2,7 @@
 
 use crate::engine;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::session::Session;
 
 /// Install an engine's own software
@@ -26,7 +26,7 @@ pub(crate) struct SetupArgs {
     plugins: Vec<String>,
 }
 
-pub(crate) async fn run(args: SetupArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: SetupArgs, session: &Session) -> OrFailure<Exit> {
     if engine::needs_no_setup(&args.engine) {
         session.out.talk(format!("{} is complete as it is", args.engine));
         return Ok(Exit::SUCCEEDED);

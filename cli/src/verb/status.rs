@@ -12,7 +12,7 @@ use super::jobs;
 use crate::api::Api;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::live::follow::{Following, Heard};
 use crate::live::waiting;
 use crate::output::{Format, Output};
@@ -39,7 +39,7 @@ pub(crate) struct StatusArgs {
     watch: bool,
 }
 
-pub(crate) async fn run(args: StatusArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: StatusArgs, session: &Session) -> OrFailure<Exit> {
     let api = session.api().await?;
     let application = api.get(&args.application).await?;
     if args.watch {
@@ -60,7 +60,7 @@ fn print(application: &Application, session: &Session) {
     }
 }
 
-async fn watch(named: Named, first: Application, session: &Session, api: Api) -> Outcome<Exit> {
+async fn watch(named: Named, first: Application, session: &Session, api: Api) -> OrFailure<Exit> {
     let named = Named::exactly(named.id, first.generation);
     let mut following = Following::new(api, session.clock.clone(), named.clone());
     following.state();

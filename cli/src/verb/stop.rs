@@ -7,7 +7,7 @@ use super::savepoint::{Wish, WishArgs, repeat};
 use crate::api::requester;
 use crate::application::Named;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::session::Session;
 use crate::verb::wait::{self, For};
 
@@ -34,7 +34,7 @@ pub(crate) struct StopArgs {
     wish: WishArgs,
 }
 
-pub(crate) async fn run(args: StopArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: StopArgs, session: &Session) -> OrFailure<Exit> {
     let request = StopRequest {
         application_id: args.application.id.to_string(),
         generation: args.application.generation_or_latest(),

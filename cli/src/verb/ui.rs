@@ -12,7 +12,7 @@ use crate::api::Api;
 use crate::application::Named;
 use crate::engine;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::session::Session;
 
 const HOST: &str = "127.0.0.1";
@@ -34,7 +34,7 @@ pub(crate) struct UiArgs {
     port: u16,
 }
 
-pub(crate) async fn run(args: UiArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: UiArgs, session: &Session) -> OrFailure<Exit> {
     let page = Page::new(args.application, session).await?;
     let shutdown = Shutdown::on_signals()?;
     let incoming = session.transport.listen(&Endpoint::Tcp(HOST.to_owned(), args.port)).await?;
@@ -62,7 +62,7 @@ struct Page {
 }
 
 impl Page {
-    async fn new(application: Named, session: &Session) -> Outcome<Self> {
+    async fn new(application: Named, session: &Session) -> OrFailure<Self> {
         let api = session.api().await?;
         let peer = Mutex::new(find(&api, &application).await?);
         Ok(Self { api, application, transport: session.transport.clone(), peer })
@@ -116,7 +116,7 @@ fn is_this_machine(host: &HeaderValue) -> bool {
 }
 
 /// The endpoint at which the engine of this application serves its page.
-async fn find(api: &Api, application: &Named) -> Outcome<Endpoint> {
+async fn find(api: &Api, application: &Named) -> OrFailure<Endpoint> {
     let application = api.get(application).await?;
     let cluster = application.cluster.unwrap_or_default();
     let Some(page) = engine::page(&cluster.engine) else {

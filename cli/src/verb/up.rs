@@ -9,12 +9,12 @@ use chassis::transport::Endpoint;
 
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::host::file::Given;
 use crate::host::retention::RetentionArgs;
 use crate::host::room::RoomArgs;
 use crate::host::service::{Reach, make_directory};
-use crate::host::up::{self, Settings};
+use crate::host::up::{self, Upkeep};
 use crate::host::{self, SERVICES};
 use crate::session::Session;
 
@@ -82,7 +82,7 @@ impl GivenArgs {
     }
 }
 
-pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: UpArgs, session: &Session) -> OrFailure<Exit> {
     make_directory(session.places.state()).map_err(|error| {
         Failure::of_state(format!("{}: {error}", session.places.state().display()))
     })?;
@@ -99,7 +99,7 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> Outcome<Exit> {
     )?
     .running_as(run_as);
     let shutdown = Shutdown::on_signals()?;
-    let settings =
-        Settings { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
-    up::run(reach, settings, shutdown, |text| session.out.talk(text)).await
+    let upkeep =
+        Upkeep { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
+    up::run(reach, upkeep, shutdown, |text| session.out.talk(text)).await
 }

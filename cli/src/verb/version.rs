@@ -2,7 +2,7 @@
 
 use crate::engine;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::OrFailure;
 use crate::host::build;
 use crate::host::file::HostFile;
 use crate::session::Session;
@@ -12,7 +12,7 @@ use crate::session::Session;
 #[command(before_help = "  mainspring version -o json")]
 pub(crate) struct VersionArgs {}
 
-pub(crate) async fn run(_: VersionArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(_: VersionArgs, session: &Session) -> OrFailure<Exit> {
     let host = HostFile::read(&session.places.host_file()).ok().flatten();
     let found = |name| engine::find(name).map(|path| path.display().to_string());
     let engines = ["datafusion", "flink"].map(|name| (name, found(name)));

@@ -13,7 +13,7 @@ use crate::application::Named;
 use crate::chosen::{self, Choice, Chosen, exactly, say_which};
 use crate::duration;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
 use crate::{interrupt, json, words};
@@ -67,7 +67,7 @@ impl FromStr for For {
     }
 }
 
-pub(crate) async fn run(args: WaitArgs, session: &Session) -> Outcome<Exit> {
+pub(crate) async fn run(args: WaitArgs, session: &Session) -> OrFailure<Exit> {
     match args.chosen.choose(&session.api().await?).await? {
         Choice::One(named) => until(&named, &args.wait_for, args.timeout, session).await,
         Choice::Many(applications) => {
@@ -84,8 +84,8 @@ pub(crate) async fn until_all(
     what: &For,
     limit: Option<Duration>,
     session: &Session,
-) -> Outcome<Exit> {
-    let all: Vec<Named> = applications.iter().map(exactly).collect::<Outcome<_>>()?;
+) -> OrFailure<Exit> {
+    let all: Vec<Named> = applications.iter().map(exactly).collect::<OrFailure<_>>()?;
     let clock = &session.clock;
     let end = limit.map(|limit| clock.boot() + limit);
     let leave = interrupt::Interrupts::new()?;
@@ -125,7 +125,7 @@ pub(crate) async fn until(
     what: &For,
     limit: Option<Duration>,
     session: &Session,
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     let leave = interrupt::Interrupts::new()?;
     tokio::select! {
         application = met(named, what, limit, session) => answer(named, what, &application?, session),
@@ -142,7 +142,7 @@ pub(crate) async fn met(
     what: &For,
     limit: Option<Duration>,
     session: &Session,
-) -> Outcome<Application> {
+) -> OrFailure<Application> {
     let clock = &session.clock;
     let end = limit.map(|limit| clock.boot() + limit);
     let (wait_for, job_name) = match what {
@@ -206,7 +206,7 @@ fn answer(
     what: &For,
     application: &Application,
     session: &Session,
-) -> Outcome<Exit> {
+) -> OrFailure<Exit> {
     match session.out.format {
         Format::Json | Format::Jsonl => session.out.answer(json::line(application)),
         Format::Yaml => session.out.answer(json::yaml(application, true)),

@@ -25,7 +25,7 @@ use crate::environment::Environment;
 use crate::executor::{ByHand, Ended, Executor, Refusal};
 
 /// What outlives a runner.
-pub(super) struct Record {
+pub(super) struct MemoryRecord {
     engine: ByHand,
     /// The stored graph and the end of each job, by name.
     pub(super) jobs: Mutex<HashMap<String, (Bytes, Ended)>>,
@@ -34,8 +34,8 @@ pub(super) struct Record {
 }
 
 /// One runner, on a socket in a directory of its own.
-pub(super) struct Runner {
-    record: Arc<Record>,
+pub(super) struct MemoryRunner {
+    record: Arc<MemoryRecord>,
     re_execution: bool,
     /// The names that this attempt has used.
     used: Mutex<Vec<String>>,
@@ -44,14 +44,14 @@ pub(super) struct Runner {
 /// A record, and the socket where one runner after the other serves it.
 pub(super) struct World {
     root: tempfile::TempDir,
-    pub(super) record: Arc<Record>,
+    pub(super) record: Arc<MemoryRecord>,
     serving: Mutex<Option<(Shutdown, JoinHandle<()>)>>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let record = Record {
+        let record = MemoryRecord {
             engine: ByHand::new(Arc::new(SystemClock)).unwrap(),
             jobs: Mutex::default(),
             journal: Mutex::default(),
@@ -81,7 +81,8 @@ impl World {
     /// Ends the runner that serves, if there is one, and starts the next one.
     pub(super) async fn serve(&self, re_execution: bool) {
         self.stop().await;
-        let runner = Runner { record: self.record.clone(), re_execution, used: Mutex::default() };
+        let runner =
+            MemoryRunner { record: self.record.clone(), re_execution, used: Mutex::default() };
         let clock: SharedClock = Arc::new(SystemClock);
         let key = DeploymentKey::from_bytes([7; 32]);
         let shutdown = Shutdown::new();
@@ -132,7 +133,7 @@ fn none<T>() -> Result<Response<T>, Status> {
     Err(Problem::new(Reason::Internal, "no program of these tests asks for it").into_status())
 }
 
-impl Runner {
+impl MemoryRunner {
     async fn job(&self, name: String, graph: Bytes) -> Result<Ended, Status> {
         {
             let mut used = self.used.lock().unwrap();
@@ -156,7 +157,7 @@ impl Runner {
 }
 
 #[tonic::async_trait]
-impl ExecutionService for Runner {
+impl ExecutionService for MemoryRunner {
     type ExecuteStream = Answers<ExecuteResponse>;
     type WatchJobStream = Answers<WatchJobResponse>;
     type ReadResultStream = Answers<ReadResultResponse>;

@@ -20,7 +20,7 @@ use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
 
 /// One file of the application, as its spec names it.
-struct Named {
+struct NamedFile {
     uri: Uri,
     name: String,
     digest: Option<Digest>,
@@ -55,7 +55,10 @@ pub(super) async fn fetch(shared: &Arc<Shared>) -> Performed {
 
 /// The files of the application, the program first. main() finds the files under their names, so no
 /// two may be equal.
-fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<Named>, Failure> {
+fn named(
+    spec: &api::ApplicationSpec,
+    record: &jobgraph::Record,
+) -> Result<Vec<NamedFile>, Failure> {
     let none = Vec::new();
     let pinned = record.application.as_ref().map_or(&none, |application| &application.artifacts);
     let program = spec.program.clone().unwrap_or_default();
@@ -84,7 +87,7 @@ fn named(spec: &api::ApplicationSpec, record: &jobgraph::Record) -> Result<Vec<N
         }
         let known = pinned.iter().find(|pinned| pinned.uri == reference.uri && pinned.name == name);
         let digest = known.map_or(&reference.digest, |pinned| &pinned.digest);
-        files.push(Named {
+        files.push(NamedFile {
             uri: reference.uri.clone().into(),
             digest: digest.parse().ok(),
             pinned: known.is_some(),
@@ -105,7 +108,7 @@ fn last_part(uri: &str) -> String {
 /// and links the file into this attempt's directory.
 async fn fetch_one(
     shared: &Shared,
-    file: &Named,
+    file: &NamedFile,
     kept: &Path,
     directory: &Path,
 ) -> PortResult<engine::LocalArtifact> {

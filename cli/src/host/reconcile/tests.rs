@@ -103,7 +103,7 @@ async fn what_is_not_seen_is_over_only_if_the_record_says_so() {
     stage.record.forgot("forgotten");
     stage.record.forgot("forgotten-by-now");
     let moment = reconciler.moment();
-    reconciler.wanted.note(&application("forgotten-by-now", false), moment);
+    reconciler.agenda.note(&application("forgotten-by-now", false), moment);
 
     let seen = HashSet::from([reference("seen")]);
     let known = ["over", "submitted-since", "seen", "forgotten", "somebody-else-s"].map(reference);

@@ -14,7 +14,7 @@ const A_WHILE: Duration = Duration::from_secs(1);
 
 /// The jobs that the story has not told to their end yet.
 #[derive(Debug)]
-pub(super) struct Jobs {
+pub(super) struct UntoldJobs {
     directory: PathBuf,
     /// The command that reads what a job's processes print, without the role; `None` where that
     /// output is not kept.
@@ -28,7 +28,7 @@ pub(super) struct Jobs {
     publishing: ByName<String>,
 }
 
-impl Jobs {
+impl UntoldJobs {
     pub(super) fn new(directory: PathBuf, logs: Option<String>) -> Self {
         Self {
             directory,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use chassis::clock::{ManualClock, SystemClock};
 use chassis::transport::OsTransport;
 use client::places::Places;
-use proto::api::{Outcome as Ending, Phase};
+use proto::api::{Outcome, Phase};
 
 use super::*;
 use crate::api::puppet::{Puppet, soon};
 use crate::host::lock::HostLock;
-use crate::output::{Color, Progress};
+use crate::output::{Color, Verbosity};
 
 fn clean() -> Application {
     let mut application = Application {
@@ -21,7 +21,7 @@ fn clean() -> Application {
         ..Application::default()
     };
     application.set_phase(Phase::Ended);
-    application.set_outcome(Ending::Succeeded);
+    application.set_outcome(Outcome::Succeeded);
     application
 }
 
@@ -38,7 +38,7 @@ async fn watched(output_ends: bool) -> (Duration, String) {
     if output_ends {
         record.ends_output();
     }
-    let out = Output::new(Format::Table, Color::Never, Progress::Plain, false);
+    let out = Output::new(Format::Table, Color::Never, Verbosity::Plain, false);
     let session = Session { out, places, clock: clock.clone(), transport: Arc::new(OsTransport) };
     let watched = Watched {
         application: clean(),

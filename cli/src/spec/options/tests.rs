@@ -13,7 +13,7 @@ fn build(
     line: &str,
     base: ApplicationSpec,
     program: Option<&str>,
-) -> Outcome<(ApplicationSpec, Secrets, &'static str)> {
+) -> OrFailure<(ApplicationSpec, Secrets, &'static str)> {
     let only = Only::try_parse_from(std::iter::once("run").chain(line.split_whitespace())).unwrap();
     only.options.build(
         base,

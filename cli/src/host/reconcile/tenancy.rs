@@ -29,7 +29,7 @@ pub(super) enum Room {
 }
 
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Tenancy {
     pub(super) room: Room,
     pub(super) submitted: Submitted,
     pub(super) share: String,
@@ -40,7 +40,7 @@ pub(super) struct Standing {
     gave_up: bool,
 }
 
-impl Standing {
+impl Tenancy {
     pub(super) fn new(application: &Application, terms: &Terms) -> Self {
         let submitted = application.submitted_at.unwrap_or_default();
         Self {

@@ -12,7 +12,7 @@ use proto::api::Application;
 
 use super::Work;
 use super::admission::{Shares, Terms, Waiting};
-use super::standing::{Moment, Room, Standing};
+use super::tenancy::{Moment, Room, Tenancy};
 
 /// The pauses after a question that lifecycle refused.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One question to lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct Question {
     pub(super) application: ApplicationRef,
     /// Whether the contenders are to be ended, rather than kept.
     pub(super) clean: bool,
@@ -53,7 +53,7 @@ struct Entry {
     retry_at: Boot,
     backoff: Backoff,
     /// How the application stands with the room; it means nothing once the application is clean.
-    standing: Standing,
+    tenancy: Tenancy,
 }
 
 impl Entry {
@@ -68,7 +68,7 @@ impl Entry {
             asking: false,
             retry_at: now,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
-            standing: Standing::new(application, terms),
+            tenancy: Tenancy::new(application, terms),
         }
     }
 
@@ -83,7 +83,7 @@ impl Entry {
 
     /// Whether lifecycle is to be asked.
     fn is_open(&self) -> bool {
-        !self.done && !self.asking && (self.clean || self.standing.room != Room::Waits)
+        !self.done && !self.asking && (self.clean || self.tenancy.room != Room::Waits)
     }
 }
 
@@ -106,12 +106,12 @@ pub(crate) struct InLine {
 
 /// All applications that the host has something to do for.
 ///
-/// The reconciler tells [`Wanted`] what the record and lifecycle say, and asks lifecycle what
-/// [`Wanted::due`] answers. A question that lifecycle has confirmed is not asked again until the
-/// application changes, or until [`Wanted::doubt`] has everything asked for again. An application
+/// The reconciler tells [`Agenda`] what the record and lifecycle say, and asks lifecycle what
+/// [`Agenda::due`] answers. A question that lifecycle has confirmed is not asked again until the
+/// application changes, or until [`Agenda::doubt`] has everything asked for again. An application
 /// leaves once lifecycle has confirmed the end of its contenders, or once the record lacks it.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct Agenda {
     terms: Terms,
     shares: Shares,
     entries: HashMap<ApplicationRef, Entry>,
@@ -119,7 +119,7 @@ pub(super) struct Wanted {
     finished: u64,
 }
 
-impl Wanted {
+impl Agenda {
     pub(super) fn new(terms: Terms) -> Self {
         Self { terms, shares: Shares::default(), entries: HashMap::new(), finished: 0 }
     }
@@ -144,8 +144,8 @@ impl Wanted {
     /// in, and they do not wait again.
     pub(super) fn have_contenders(&mut self, known: &HashSet<ApplicationRef>) {
         let entries = self.entries.iter_mut().filter(|(key, _)| known.contains(key));
-        for (_, entry) in entries.filter(|(_, entry)| entry.standing.room == Room::Waits) {
-            entry.standing.room = Room::Runs;
+        for (_, entry) in entries.filter(|(_, entry)| entry.tenancy.room == Room::Waits) {
+            entry.tenancy.room = Room::Runs;
         }
     }
 
@@ -155,7 +155,7 @@ impl Wanted {
         let now = moment.boot;
         let entry =
             self.entries.entry(key).or_insert_with(|| Entry::new(application, &self.terms, now));
-        entry.standing.note(application, moment);
+        entry.tenancy.note(application, moment);
         let wish = application.desired.as_ref().map_or(0, |desired| desired.revision);
         if std::mem::replace(&mut entry.wish, wish) != wish {
             entry.done = false;
@@ -196,14 +196,14 @@ impl Wanted {
     }
 
     /// The questions to ask now; each of them counts as under way from here on.
-    pub(super) fn due(&mut self, now: Boot) -> Vec<Ask> {
+    pub(super) fn due(&mut self, now: Boot) -> Vec<Question> {
         self.let_in(now);
         let due =
             self.entries.iter_mut().filter(|(_, entry)| entry.is_open() && entry.retry_at <= now);
         due.map(|(key, entry)| {
             entry.asking = true;
             let first = !std::mem::replace(&mut entry.asked, true);
-            Ask {
+            Question {
                 application: key.clone(),
                 clean: entry.clean,
                 count: entry.count,
@@ -218,26 +218,26 @@ impl Wanted {
     /// Gives the free room to the applications whose turn it is.
     fn let_in(&mut self, now: Boot) {
         let max = self.terms.max_running;
-        let ending = self.unclean().filter(|(_, entry)| entry.standing.room == Room::Ends).count();
+        let ending = self.unclean().filter(|(_, entry)| entry.tenancy.room == Room::Ends).count();
         let to_end = self.entries.values_mut().filter(|entry| !entry.clean);
-        let to_end = to_end.filter(|entry| entry.standing.waits_for_its_end(now));
-        to_end.take(max.saturating_sub(ending)).for_each(|entry| entry.standing.room = Room::Ends);
+        let to_end = to_end.filter(|entry| entry.tenancy.waits_for_its_end(now));
+        to_end.take(max.saturating_sub(ending)).for_each(|entry| entry.tenancy.room = Room::Ends);
 
         let room =
-            max.saturating_sub(self.unclean().filter(|(_, entry)| entry.standing.runs()).count());
-        if room == 0 || !self.unclean().any(|(_, entry)| entry.standing.waits(now)) {
+            max.saturating_sub(self.unclean().filter(|(_, entry)| entry.tenancy.runs()).count());
+        if room == 0 || !self.unclean().any(|(_, entry)| entry.tenancy.waits(now)) {
             return;
         }
         let next = self.turns(&self.running(), now);
         let next: Vec<_> = next.into_iter().take(room).map(|one| one.application.clone()).collect();
         for application in next {
             if let Some(entry) = self.entries.get_mut(&application) {
-                entry.standing.room = Room::Runs;
-                self.shares.served(&entry.standing.share);
+                entry.tenancy.room = Room::Runs;
+                self.shares.served(&entry.tenancy.share);
             }
         }
         let there: HashSet<_> =
-            self.entries.values().map(|entry| entry.standing.share.as_str()).collect();
+            self.entries.values().map(|entry| entry.tenancy.share.as_str()).collect();
         self.shares.keep(|share| there.contains(share));
     }
 
@@ -248,18 +248,18 @@ impl Wanted {
     /// How many applications of each share have room.
     fn running(&self) -> HashMap<&str, usize> {
         let mut running = HashMap::new();
-        for (_, entry) in self.unclean().filter(|(_, entry)| entry.standing.runs()) {
-            *running.entry(entry.standing.share.as_str()).or_default() += 1;
+        for (_, entry) in self.unclean().filter(|(_, entry)| entry.tenancy.runs()) {
+            *running.entry(entry.tenancy.share.as_str()).or_default() += 1;
         }
         running
     }
 
     fn turns<'a>(&'a self, running: &HashMap<&'a str, usize>, now: Boot) -> Vec<Waiting<'a>> {
-        let waiting = self.unclean().filter(|(_, entry)| entry.standing.waits(now));
-        let waiting = waiting.map(|(application, Entry { standing, .. })| Waiting {
-            submitted: standing.submitted,
+        let waiting = self.unclean().filter(|(_, entry)| entry.tenancy.waits(now));
+        let waiting = waiting.map(|(application, Entry { tenancy, .. })| Waiting {
+            submitted: tenancy.submitted,
             application,
-            share: &standing.share,
+            share: &tenancy.share,
         });
         self.shares.turns(waiting, running)
     }
@@ -277,7 +277,7 @@ impl Wanted {
     }
 
     /// Takes in the answer to a question.
-    pub(super) fn answered(&mut self, ask: &Ask, confirmed: bool, now: Boot) {
+    pub(super) fn answered(&mut self, ask: &Question, confirmed: bool, now: Boot) {
         let Some(entry) = self.entries.get_mut(&ask.application) else { return };
         entry.asking = false;
         if !confirmed {
