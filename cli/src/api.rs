@@ -1,8 +1,5 @@
 //! What the verbs ask of jobgraph-store's `ApplicationsService`, in the command line's own words.
 
-#[cfg(test)]
-pub(crate) mod puppet;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -212,3 +209,6 @@ fn name_of(uid: u32) -> Option<String> {
         entries.find(|entry| entry.get(2).is_some_and(|number| number.parse() == Ok(uid)))?;
     entry.first().map(|&name| name.to_owned())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -219,7 +219,7 @@ mod tests {
     use proto::api::{Leadership, Observation, Outcome};
 
     use super::*;
-    use crate::api::puppet::Puppet;
+    use crate::api::tests::puppet::Puppet;
 
     fn application(id: &str, generation: u64, age_seconds: i64, now: i64) -> Application {
         Application {

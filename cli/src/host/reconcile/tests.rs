@@ -11,7 +11,7 @@ use proto::Generation;
 use proto::api::{Application, SnapshotEnd};
 
 use super::*;
-use crate::api::puppet::{Puppet, soon};
+use crate::api::tests::puppet::{Puppet, soon};
 
 struct Stage {
     record: Puppet,

@@ -8,7 +8,7 @@ use client::places::Places;
 use proto::api::{Outcome, Phase};
 
 use super::*;
-use crate::api::puppet::{Puppet, soon};
+use crate::api::tests::puppet::{Puppet, soon};
 use crate::host::lock::HostLock;
 use crate::output::{Color, Verbosity};
 

@@ -1,5 +1,5 @@
-//! For tests: a record that shows what the test put into it, behind the real wire, and tells on a
-//! watch what the test tells it to.
+//! A record that shows what the test put into it, behind the real wire, and tells on a watch what
+//! the test tells it to.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use proto::api::{
 use proto::{Problem, Reason};
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use crate::api::Api;
 
 /// The longest that a test waits for anything here.
 const LONG: Duration = Duration::from_secs(20);

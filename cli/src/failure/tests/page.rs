@@ -5,8 +5,8 @@ use proto::api::Outcome;
 use proto::{Problem, Reason};
 use tonic::Code;
 
-use super::Failure;
 use crate::exit::Exit;
+use crate::failure::Failure;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
 
