@@ -29,10 +29,11 @@ const MAX_JOURNAL_KEY_BYTES: usize = 256;
 
 /// This very process as the engine.
 pub(crate) struct ByHand {
-    inner: Arc<Inner>,
+    inner: Arc<ThisProcess>,
 }
 
-struct Inner {
+/// What the jobs of this process share.
+struct ThisProcess {
     /// The application, with a random generation, so that the parts of two runs are told apart.
     application: ApplicationRef,
     /// The directory of results and of what is spilled; gone with the process.
@@ -57,7 +58,7 @@ struct Known {
 
 impl ByHand {
     pub(crate) fn new(clock: SharedClock) -> io::Result<Self> {
-        let inner = Inner {
+        let inner = ThisProcess {
             application: ApplicationRef {
                 id: "by-hand".parse().expect("it is a well-formed id"),
                 generation: Generation(rand::random()),
@@ -72,7 +73,7 @@ impl ByHand {
     }
 }
 
-impl Inner {
+impl ThisProcess {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
