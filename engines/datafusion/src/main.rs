@@ -12,11 +12,12 @@ use chassis::telemetry::{self, TelemetryArgs, fields, trace};
 use chassis::transport::{Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::execution::Execution;
+use client::payloads::Payloads;
+use client::record::RecordClient;
 use mainspring_datafusion::execute::{self, RunContext};
 use mainspring_datafusion::graph::JobGraph;
 use mainspring_datafusion::sql_main::{self, SqlMain};
-use mainspring_datafusion::worker::{self, GrpcRecord};
-use mainspring_datafusion::{describe, publish, rows, table};
+use mainspring_datafusion::{describe, publish, rows, table, worker};
 use tracing::Instrument as _;
 
 /// The embedded engine of mainspring: runs SQL scripts and job graphs with DataFusion. Started by
@@ -139,8 +140,9 @@ async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Resul
                 store,
                 Some(tokens.own),
             );
-            let record = Arc::new(GrpcRecord::new(channel, config.cluster.fence()));
-            worker::serve(config, tokens.leader, record, transport, clock, shutdown)
+            let record = Arc::new(RecordClient::new(channel.clone()));
+            let payloads = Payloads::new(channel);
+            worker::serve(config, tokens.leader, record, payloads, transport, clock, shutdown)
                 .await
                 .map_err(anyhow::Error::from_boxed)?;
         }

@@ -4,7 +4,7 @@ mod config;
 mod job;
 mod jobs;
 mod queries;
-pub mod record;
+mod results;
 
 use std::sync::Arc;
 
@@ -14,12 +14,17 @@ use chassis::credential::Credential;
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
+use client::payloads::Payloads;
+use record::Record;
 
 pub use config::Config;
-pub use record::{GrpcRecord, Record};
 
 /// Serves `JobsService` until the shutdown begins, or until a later incarnation supersedes this
 /// one. Calls must carry the `leader`'s token.
+///
+/// Graphs come out of the `payloads` of the record, and results go there; the `record` is told how
+/// jobs ended, and says which epoch leads. Every call of either may be repeated, and is while the
+/// store is away.
 ///
 /// Jobs that still run when the shutdown begins are dropped without an end, because only the next
 /// incarnation of the cluster may run them again.
@@ -27,6 +32,7 @@ pub async fn serve(
     config: Config,
     leader: Credential,
     record: Arc<dyn Record>,
+    payloads: Payloads,
     transport: SharedTransport,
     clock: SharedClock,
     shutdown: Shutdown,
@@ -34,7 +40,7 @@ pub async fn serve(
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let endpoint = config.cluster.endpoint.clone();
     let queries = queries::Queries::start()?;
-    let worker = jobs::Jobs::new(config, queries, record, clock.clone(), tasks.handle());
+    let worker = jobs::Jobs::new(config, queries, record, payloads, clock.clone(), tasks.handle());
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "worker",

@@ -1,5 +1,5 @@
-//! Through the wire: `DescribeService` and `JobsService` on real sockets, and `sql-main` as a
-//! process of its own.
+//! Through the wire: `DescribeService` and `JobsService` on real sockets, the worker over the real
+//! store, and `sql-main` as a process of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,10 +9,10 @@
 
 #[path = "grpc/describe.rs"]
 mod describe;
-#[path = "grpc/record.rs"]
-mod record;
 #[path = "grpc/script.rs"]
 mod script;
+#[path = "grpc/store.rs"]
+mod store;
 #[path = "grpc/worker.rs"]
 mod worker;
 
@@ -27,8 +27,12 @@ fn clock() -> SharedClock {
     Arc::new(SystemClock)
 }
 
+fn key() -> DeploymentKey {
+    DeploymentKey::from_bytes([7; 32])
+}
+
 fn token(principal: Principal) -> Credential {
-    DeploymentKey::from_bytes([7; 32]).mint(&principal)
+    key().mint(&principal)
 }
 
 fn channel(endpoint: &Endpoint, token: Option<Credential>) -> GrpcChannel {

@@ -4,23 +4,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::record::Standing;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::Tasks;
 use chassis::telemetry::{fields, trace};
 use client::error::CallError;
+use client::payloads::Payloads;
 use jobs_service::Submission;
 use proto::JobId;
 use proto::engine::EngineJobState;
 use proto::job::JobEnd;
+use record::{Record, Standing};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::config::Config;
 use super::queries::Queries;
-use super::record::Record;
+use super::results;
 use crate::error::JobError;
 use crate::execute::{self, JobOutput, ProgressGauge, RunContext};
 use crate::graph::JobGraph;
@@ -35,6 +36,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Workshop {
     pub(super) config: Config,
     pub(super) record: Arc<dyn Record>,
+    pub(super) payloads: Payloads,
     pub(super) clock: SharedClock,
     pub(super) tasks: Tasks,
     /// The threads that jobs run on.
@@ -101,7 +103,7 @@ async fn until_recorded(workshop: &Workshop, job: Submission, run: Run) -> Resul
             let mut end = wire::succeeded(output, elapsed);
             if let Some(result) = &output.result {
                 let (digest, size) =
-                    patiently(workshop, || workshop.record.put_result(&result.path)).await?;
+                    patiently(workshop, || results::keep(&workshop.payloads, &result.path)).await?;
                 end.result_digest = digest.to_string();
                 end.result_size_bytes = size;
             }
@@ -144,8 +146,11 @@ async fn record(
     output: Option<JobOutput>,
 ) -> Result<(), CallError> {
     let outcome = end.outcome();
-    let Standing { recorded, stands } =
-        patiently(workshop, || workshop.record.end(id, end.clone())).await?;
+    let fence = workshop.config.cluster.fence();
+    let Standing { recorded, stands } = patiently(workshop, || async {
+        workshop.record.job_ended(&fence, id, end.clone()).await.map_err(CallError::from)
+    })
+    .await?;
     tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");
     let ours = recorded || stands.manifest == end.manifest;
     if let (false, Some(output)) = (ours, output) {

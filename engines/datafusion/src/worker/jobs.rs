@@ -7,16 +7,18 @@ use async_trait::async_trait;
 use chassis::clock::{Boot, Clock as _, SharedClock};
 use chassis::tasks::Tasks;
 use client::error::CallError;
+use client::payloads::Payloads;
 use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::{EpochFence, JobId, Reason};
+use record::Record;
+use record::limits::MAX_GRAPH_BYTES;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::job::{self, Run, Workshop};
 use super::queries::Queries;
-use super::record::Record;
 use crate::error::GraphError;
 use crate::execute::ProgressGauge;
 use crate::graph::JobGraph;
@@ -53,13 +55,14 @@ impl Jobs {
         config: Config,
         queries: Queries,
         record: Arc<dyn Record>,
+        payloads: Payloads,
         clock: SharedClock,
         tasks: Tasks,
     ) -> Self {
         let turns = Arc::new(Semaphore::new(config.jobs_at_once.max(1)));
         let orders = Orders::new(config.cluster.fence());
-        let workshop = Arc::new(Workshop { config, queries, record, clock, tasks, turns });
-        Self(Arc::new(Inner { orders, workshop, jobs: Mutex::default() }))
+        let workshop = Workshop { config, queries, record, payloads, clock, tasks, turns };
+        Self(Arc::new(Inner { orders, workshop: Arc::new(workshop), jobs: Mutex::default() }))
     }
 }
 
@@ -74,7 +77,7 @@ impl Cluster for Jobs {
     }
 
     async fn leads(&self, fence: &EpochFence) -> Result<bool, CallError> {
-        self.0.workshop.record.holds(fence.clone()).await
+        Ok(self.0.workshop.record.confirm_epoch(fence).await?.holds)
     }
 
     /// Does nothing, because this process knows every job that it has begun.
@@ -86,7 +89,7 @@ impl Cluster for Jobs {
         if self.0.jobs().contains_key(&job.id) {
             return Ok(true);
         }
-        let bytes = self.0.workshop.record.graph(job.graph).await?;
+        let bytes = self.0.workshop.payloads.get_bytes(job.graph, MAX_GRAPH_BYTES).await?;
         let graph = JobGraph::decode(&bytes)?;
         let progress = ProgressGauge::default();
         let cancel = CancellationToken::new();
