@@ -13,6 +13,7 @@ mod session;
 mod submission;
 mod unclean;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::BoxError;
@@ -23,6 +24,7 @@ use chassis::transport::SharedTransport;
 use client::payloads::Payloads;
 use client::record::RecordClient;
 use jobs_service::Tokens;
+use record::Record;
 
 use board::{Board, Tenancy};
 use ends::Ends;
@@ -53,7 +55,8 @@ pub async fn serve(
         config.cluster.store.clone(),
         Some(tokens.own.clone()),
     );
-    let (record, payloads) = (RecordClient::new(store.clone()), Payloads::new(store));
+    let record: Arc<dyn Record> = Arc::new(RecordClient::new(store.clone()));
+    let payloads = Payloads::new(store);
     let (rest, tenancy) = match &place {
         Place::Own { rest, .. } => (rest.clone(), Tenancy::Own),
         Place::Session { rest } => (rest.clone(), Tenancy::Session),

@@ -13,12 +13,11 @@ use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use client::error::CallError;
 use client::payloads::Payloads;
-use client::record::RecordClient;
 use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
 use proto::{EpochFence, IncarnationFence, JobId, Reason};
-use record::Record as _;
+use record::Record;
 use record::limits::MAX_GRAPH_BYTES;
 use tokio::sync::watch;
 
@@ -56,7 +55,7 @@ pub(crate) struct Board(Arc<Inner>);
 struct Inner {
     orders: Orders,
     tenancy: Tenancy,
-    record: RecordClient,
+    record: Arc<dyn Record>,
     payloads: Payloads,
     jobmanager: JobManager,
     clock: SharedClock,
@@ -81,7 +80,7 @@ impl Board {
     pub(crate) fn new(
         fence: IncarnationFence,
         tenancy: Tenancy,
-        record: RecordClient,
+        record: Arc<dyn Record>,
         payloads: Payloads,
         jobmanager: JobManager,
         clock: SharedClock,

@@ -1,12 +1,13 @@
 //! The commit point of a job: its end goes from Flink's words into the record.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use client::error::CallError;
 use client::payloads::Payloads;
-use client::record::RecordClient;
 use proto::job::{JobEnd, JobOutcome, ResultKind};
 use proto::{Digest, IncarnationFence, JobId, Reason};
-use record::Record as _;
+use record::Record;
 
 use super::board::{Board, Tenancy};
 use crate::answer;
@@ -16,7 +17,7 @@ use crate::jobmanager::{Ended, elapsed};
 #[derive(Clone)]
 pub(super) struct Ends {
     pub(super) fence: IncarnationFence,
-    pub(super) record: RecordClient,
+    pub(super) record: Arc<dyn Record>,
     pub(super) payloads: Payloads,
     pub(super) board: Board,
 }

@@ -13,7 +13,6 @@ use client::error::CallError;
 use http::{StatusCode, header};
 use proto::job::{Checkpoint, JobOutcome};
 use proto::{JobId, Reason};
-use record::Record as _;
 use serde::{Deserialize, Serialize};
 
 use super::ends::{self, Ends};

@@ -7,7 +7,6 @@ use chassis::clock::Clock as _;
 use client::error::CallError;
 use jobs_service::{Refusal, Trigger};
 use proto::JobId;
-use record::Record as _;
 
 use super::Board;
 use crate::jobmanager::{Readiness, Taken, Triggered};

@@ -11,6 +11,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chassis::clock::SystemClock;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
+use client::record::RecordClient;
 use jobs_service::Trigger;
 use proto::{ApplicationRef, Epoch, Generation, Incarnation, TriggerId};
 use serde_json::{Value, json};
@@ -114,7 +115,7 @@ async fn board(script: Script) -> (Board, Scripted) {
     let board = Board::new(
         fence,
         Tenancy::Own,
-        RecordClient::new(store.clone()),
+        Arc::new(RecordClient::new(store.clone())),
         Payloads::new(store),
         jobmanager,
         clock,

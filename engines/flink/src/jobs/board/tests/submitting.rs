@@ -1,4 +1,4 @@
-//! A submission whose payloads are damaged in the record.
+//! A submission over the real record, whose payloads come damaged.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -11,15 +11,21 @@ use chassis::credential::{DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use jobgraph_store::blobs::memory::MemoryBlobs;
+use jobgraph_store::service::Service;
+use jobgraph_store::store::memory::MemoryMetadata;
 use prost::Message;
-use proto::Digest;
-use proto::jobgraph::{GetPayloadRequest, GetPayloadResponse, ReadCheckpointsResponse};
+use proto::jobgraph::{
+    BeginClusterRequest, GetPayloadRequest, GetPayloadResponse, PutJobGraphRequest,
+};
+use proto::{Digest, api};
+use record::Holder;
 use tonic::Status;
 
 use super::*;
 use crate::graph::GraphFile;
 
-/// The payloads that the record gives out, by digest.
+/// The payloads that the store gives out, by digest.
 type Held = Arc<HashMap<String, Bytes>>;
 
 /// The forms that a JobManager was sent whole.
@@ -40,16 +46,44 @@ fn grpc(message: &impl Message) -> Response {
     ([("content-type", "application/grpc")], body).into_response()
 }
 
-/// The two methods of the record that a submission needs.
-fn record(held: Held) -> Router {
+/// The record over memory, with a job of the one cluster there; it is led by epoch 1.
+async fn record(clock: SharedClock) -> (Arc<dyn Record>, IncarnationFence, JobId) {
+    let (metadata, blobs) = (MemoryMetadata::default(), MemoryBlobs::default());
+    let store = Service::new(Arc::new(metadata), Arc::new(blobs), clock);
+    let program = api::Program { uri: "/programs/orders.jar".into(), ..Default::default() };
+    let spec = api::ApplicationSpec {
+        application_id: "orders".into(),
+        program: Some(program),
+        engine: "flink".into(),
+        ..Default::default()
+    };
+    let wish =
+        api::SubmitRequest { request_id: "a wish".into(), spec: Some(spec), ..Default::default() };
+    store.submit(wish).await.unwrap();
+    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
+    let leader = EpochFence { application: application.clone(), epoch: Epoch(1) };
+    store.begin_attempt(&leader, &Holder::new("runner-0", 1), "").await.unwrap();
+    let cluster = BeginClusterRequest { request_id: "a cluster".into(), ..Default::default() };
+    let begun = store.begin_cluster(&leader, cluster).await.unwrap();
+    let graph = store.put_bytes(Bytes::from_static(b"a graph")).await.unwrap();
+    let call = PutJobGraphRequest {
+        call_id: "a call".into(),
+        name: "orders".into(),
+        graph_digest: graph.to_string(),
+        ..Default::default()
+    };
+    let job = store.put_job_graph(&leader, call).await.unwrap().job.unwrap();
+    let fence = IncarnationFence { application, incarnation: Incarnation(begun.incarnation) };
+    (Arc::new(store), fence, job.job_id.parse().unwrap())
+}
+
+/// A store that does not look at what it gives out.
+fn payloads(held: Held) -> Router {
     let payload = async move |request: Bytes| {
         let asked = GetPayloadRequest::decode(request.slice(5..)).unwrap();
         grpc(&GetPayloadResponse { chunk: held[&asked.digest].clone() })
     };
-    let checkpoints = async move || grpc(&ReadCheckpointsResponse::default());
-    Router::new()
-        .route("/mainspring.jobgraph.v1.PayloadService/GetPayload", post(payload))
-        .route("/mainspring.jobgraph.v1.RecordService/ReadCheckpoints", post(checkpoints))
+    Router::new().route("/mainspring.jobgraph.v1.PayloadService/GetPayload", post(payload))
 }
 
 /// A JobManager without jobs, which refuses a form that is not whole.
@@ -67,17 +101,18 @@ fn jobmanager(uploads: Uploads) -> Router {
         .route("/jobs", post(taken))
 }
 
-/// Submits a job with one jar, after `damage` has changed what the record gives out. Answers what
+/// Submits a job with one jar, after `damage` has changed what the store gives out. Answers what
 /// came of the submission, and what was uploaded.
 async fn submitted(
     damage: impl FnOnce(&mut HashMap<String, Bytes>, Digest, Digest),
 ) -> (Result<bool, Refusal>, Uploads) {
     let (transport, clock): (SharedTransport, SharedClock) =
         (Arc::new(OsTransport), Arc::new(SystemClock));
+    let (record, fence, job) = record(clock.clone()).await;
     let jar = Bytes::from_static(b"the jar");
     let (name, digest, size_bytes) = ("app.jar".to_owned(), Digest::of(&jar), 7);
     let files = vec![GraphFile { name, digest, size_bytes, entry: None }];
-    let graph = JobGraph { job: job(), plan: Bytes::from_static(b"the plan"), files }.encode();
+    let graph = JobGraph { job, plan: Bytes::from_static(b"the plan"), files }.encode();
     let (of_graph, of_jar) = (Digest::of(&graph), digest);
     let mut held = HashMap::from([(of_graph.to_string(), graph), (of_jar.to_string(), jar)]);
     damage(&mut held, of_graph, of_jar);
@@ -92,7 +127,7 @@ async fn submitted(
         transport: transport.clone(),
         clock: clock.clone(),
         authenticator: Authenticator::new(key),
-        routes: record(Arc::new(held)).into(),
+        routes: payloads(Arc::new(held)).into(),
         shutdown: Shutdown::new(),
         limits: Limits::default(),
     });
@@ -106,14 +141,11 @@ async fn submitted(
     let router = crate::served::served(jobmanager(uploads.clone()));
     tokio::spawn(chassis::http::serve(incoming, router, clock.clone(), Shutdown::new()));
 
-    let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(1) };
-    let fence = IncarnationFence { application, incarnation: Incarnation(1) };
     let jobmanager = JobManager::new(transport, clock.clone(), peer);
-    let (record, payloads) = (RecordClient::new(store.clone()), Payloads::new(store));
-    let board = Board::new(fence, Tenancy::Own, record, payloads, jobmanager, clock);
+    let board = Board::new(fence, Tenancy::Own, record, Payloads::new(store), jobmanager, clock);
     board.orders().adopt(Epoch(1)).unwrap();
     let submission = Submission {
-        id: job(),
+        id: job,
         name: "orders".into(),
         graph: of_graph,
         epoch: Epoch(1),
