@@ -12,8 +12,8 @@ use proto::engine::LocalArtifact;
 use serde::{Deserialize, Serialize};
 
 use crate::home::{FLINK_VERSION, Home};
+use crate::plugins::{self, Plugin};
 use crate::settings::BadSetting;
-use crate::setup::plugin::{self, Plugin};
 
 /// The setting for plugins, separated by commas: the names that Flink has for them, or absolute
 /// paths of a directory of jars or of a jar.
@@ -172,7 +172,7 @@ fn find(text: &str, home: &Home) -> Result<Option<(String, PathBuf)>, String> {
         }
         return Err(format!(
             "Flink {FLINK_VERSION} has no plugin '{text}', only {}; another one is named by its directory's absolute path",
-            plugin::names()
+            plugins::names()
         ));
     };
     let jar = home.installed_plugins().join(plugin.file_name());

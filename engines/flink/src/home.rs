@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::additions::Additions;
 use crate::java_home::{FEATURE_VERSION, JavaHome};
 use crate::role::{Loading, Role};
 use crate::sources;
@@ -118,11 +117,11 @@ impl Home {
         })
     }
 
-    /// The home with what an application adds. An archive of classes still fits, because the class
-    /// path that it was made with comes first.
+    /// The home with what an application adds to the class path, each entry with a colon before it.
+    /// An archive of classes still fits, because the class path that it was made with comes first.
     #[must_use]
-    pub(crate) fn with(mut self, additions: &Additions) -> Self {
-        self.added = additions.class_path();
+    pub(crate) fn with(mut self, added: OsString) -> Self {
+        self.added = added;
         self
     }
 

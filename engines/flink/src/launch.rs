@@ -56,7 +56,7 @@ pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
     let text = fs::read(&file).with_context(|| file.display().to_string())?;
     let cluster: Cluster =
         serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
-    let home = home.with(&cluster.additions);
+    let home = home.with(cluster.additions.class_path());
     let plugins =
         cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
     let configuration = configuration(place, &cluster)?;

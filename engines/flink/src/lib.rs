@@ -30,6 +30,7 @@ pub mod jvm;
 pub mod launch;
 pub mod memory;
 pub mod plan;
+mod plugins;
 pub mod role;
 mod served;
 pub mod session;

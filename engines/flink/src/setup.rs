@@ -8,7 +8,7 @@ mod command;
 mod jar;
 mod jdk;
 mod known;
-pub(crate) mod plugin;
+mod plugin;
 mod rpc;
 mod wheel;
 
@@ -21,6 +21,7 @@ use chassis::disk;
 
 use crate::home::{self, FLINK_VERSION, Home, HomeError, OUR_JAR};
 use crate::java_home::{FEATURE_VERSION, JavaHome};
+use crate::plugins::{self, Plugin};
 
 /// Options of `setup`.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,8 +33,8 @@ pub struct Args {
     #[arg(long)]
     pub no_archives: bool,
     /// Also installs this file system, such as s3-fs-hadoop; may be repeated
-    #[arg(long = "plugin", value_name = "NAME", value_parser = plugin::parse, conflicts_with = "check")]
-    plugins: Vec<plugin::Plugin>,
+    #[arg(long = "plugin", value_name = "NAME", value_parser = plugins::parse, conflicts_with = "check")]
+    plugins: Vec<Plugin>,
 }
 
 /// Sets Flink up, or says that it is.

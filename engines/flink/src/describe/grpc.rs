@@ -250,7 +250,7 @@ impl DescribeService for Describe {
         })?;
         program::check(&jar.name, Path::new(&jar.path)).map_err(program_status)?;
         let additions = additions(&spec, &request.artifacts, &home)?;
-        let home = home.with(&additions);
+        let home = home.with(additions.class_path());
         let plugins =
             std::env::current_dir().and_then(|directory| additions.plugins_in(&directory, &home));
         let plugins = plugins.map_err(|error| {

@@ -1,6 +1,5 @@
-//! The file systems that Flink has as plugins, each a jar of its own that its libraries come
-//! without. They are installed one by one, because they are large and an application needs one of
-//! them or none.
+//! Installs Flink's plugins one by one, because they are large and an application needs one of them
+//! or none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,68 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{command, jdk};
 use crate::home::{self, FLINK_VERSION};
 use crate::java_home::JavaHome;
-
-/// A jar that set-up installs when it is asked to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plugin {
-    /// The name, as in `-D flink.plugins=s3-fs-hadoop`.
-    pub(crate) name: &'static str,
-    sha256: &'static str,
-    megabytes: u32,
-}
-
-/// The plugins of this version of Flink.
-pub(crate) const PLUGINS: [Plugin; 5] = [
-    Plugin {
-        name: "azure-fs-hadoop",
-        sha256: "f35db4433c30215f74bc26b310c6dd2f03418543ec58abaf31c5ce41a74e267a",
-        megabytes: 28,
-    },
-    Plugin {
-        name: "gs-fs-hadoop",
-        sha256: "4089f99fcfe5e5326f4060a755aae06b6b38de60aaa0cbd05f8a06e92c968907",
-        megabytes: 74,
-    },
-    Plugin {
-        name: "oss-fs-hadoop",
-        sha256: "60f6166809c7607ab4ff94e4f8d8a42104088fdba9e1c155da4a92beedbd275d",
-        megabytes: 27,
-    },
-    Plugin {
-        name: "s3-fs-hadoop",
-        sha256: "5a3de2daac49e9df1783367391f994dace3bfa18c168b45c3d4563decca7d3d0",
-        megabytes: 32,
-    },
-    Plugin {
-        name: "s3-fs-presto",
-        sha256: "ab017e92278a2fe1f41872dfe6d0ef0a5fcd32322cf79ae4c81934cabec2e3a3",
-        megabytes: 97,
-    },
-];
-
-impl Plugin {
-    /// The plugin of this name, which may also be written as on Flink's own pages:
-    /// `flink-s3-fs-hadoop`.
-    pub(crate) fn named(text: &str) -> Option<Self> {
-        let short = text.strip_prefix("flink-").unwrap_or(text);
-        let short = short.strip_suffix(&format!("-{FLINK_VERSION}.jar")).unwrap_or(short);
-        PLUGINS.into_iter().find(|plugin| plugin.name == short)
-    }
-
-    pub(crate) fn file_name(self) -> String {
-        format!("flink-{}-{FLINK_VERSION}.jar", self.name)
-    }
-}
-
-/// All names, for people.
-pub(crate) fn names() -> String {
-    PLUGINS.map(|plugin| plugin.name).join(", ")
-}
-
-/// The plugin of this name, for clap.
-pub(super) fn parse(text: &str) -> Result<Plugin, String> {
-    Plugin::named(text).ok_or_else(|| format!("Flink {FLINK_VERSION} has these: {}", names()))
-}
+use crate::plugins::Plugin;
 
 /// Installs a plugin beside the homes, which all use the same one, unless it is there.
 pub(super) fn provide(plugin: Plugin) -> anyhow::Result<()> {
@@ -128,17 +66,4 @@ fn fetch(plugin: Plugin, work: &Path) -> anyhow::Result<PathBuf> {
         plugin.sha256
     );
     Ok(fetched)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugin_has_the_names_that_flinks_own_pages_give_it() {
-        for text in ["s3-fs-hadoop", "flink-s3-fs-hadoop", "flink-s3-fs-hadoop-2.3.0.jar"] {
-            assert_eq!(Plugin::named(text).map(|plugin| plugin.name), Some("s3-fs-hadoop"));
-        }
-        assert_eq!(Plugin::named("s3"), None);
-    }
 }
