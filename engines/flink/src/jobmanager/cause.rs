@@ -26,6 +26,52 @@ pub(super) fn cause_of(stack: &str) -> String {
     cause.or_else(|| stack.lines().next()).unwrap_or_default().trim().to_owned()
 }
 
+/// Why something failed: a Java exception.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct FailureCause {
+    #[serde(default)]
+    class: String,
+    #[serde(default)]
+    stack_trace: String,
+}
+
+impl FailureCause {
+    /// The root cause; where no text tells it, the exception's class.
+    pub(super) fn root(self) -> String {
+        let cause = cause_of(&self.stack_trace);
+        if cause.is_empty() { self.class } else { cause }
+    }
+}
+
+/// What a job's failures were, the latest one first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Exceptions {
+    exception_history: History,
+}
+
+#[derive(Deserialize)]
+struct History {
+    #[serde(default)]
+    entries: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(default)]
+    stacktrace: String,
+}
+
+impl Exceptions {
+    /// The root cause of the latest failure; `None` where there was none, or none that says
+    /// anything.
+    pub(super) fn latest(self) -> Option<String> {
+        let latest = self.exception_history.entries.into_iter().next()?;
+        Some(cause_of(&latest.stacktrace)).filter(|cause| !cause.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use jobs_service::Trigger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::cause::cause_of;
+use super::cause::FailureCause;
 
 /// The path and the body of the request for a savepoint.
 pub(super) fn request(trigger: &Trigger) -> (String, Value) {
@@ -45,7 +45,7 @@ pub(crate) enum Triggered {
 
 /// Flink's answer to a question about a savepoint.
 #[derive(Deserialize)]
-pub(crate) struct Status {
+pub(super) struct SavepointStatus {
     status: Id,
     operation: Option<Operation>,
 }
@@ -59,20 +59,11 @@ struct Id {
 #[serde(rename_all = "kebab-case")]
 struct Operation {
     location: Option<String>,
-    failure_cause: Option<Failure>,
+    failure_cause: Option<FailureCause>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Failure {
-    #[serde(default)]
-    class: String,
-    #[serde(default)]
-    stack_trace: String,
-}
-
-impl From<Status> for Triggered {
-    fn from(answer: Status) -> Self {
+impl From<SavepointStatus> for Triggered {
+    fn from(answer: SavepointStatus) -> Self {
         if answer.status.id != "COMPLETED" {
             return Self::UnderWay;
         }
@@ -81,10 +72,7 @@ impl From<Status> for Triggered {
         let Some(operation) = answer.operation else { return nothing() };
         match (operation.location, operation.failure_cause) {
             (Some(location), _) => Self::Done(Taken::At(location)),
-            (None, Some(failure)) => {
-                let cause = cause_of(&failure.stack_trace);
-                Self::Done(Taken::Failed(if cause.is_empty() { failure.class } else { cause }))
-            }
+            (None, Some(failure)) => Self::Done(Taken::Failed(failure.root())),
             (None, None) => nothing(),
         }
     }
@@ -97,7 +85,7 @@ mod tests {
     use super::*;
 
     fn read(answer: Value) -> Triggered {
-        serde_json::from_value::<Status>(answer).unwrap().into()
+        serde_json::from_value::<SavepointStatus>(answer).unwrap().into()
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use super::submission;
 use crate::graph::JobGraph;
-use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Readiness, Taken};
+use crate::jobmanager::{JobManager, JobManagerError, Listed, Look, Stage, Taken};
 use pace::Pace;
 
 /// How long the last counters of a job may take.
@@ -243,7 +243,7 @@ impl Board {
         for job in self.running() {
             let text = job.to_string();
             if !listed.iter().any(|listed| listed.jid == text)
-                && self.0.jobmanager.readiness(job).await? == Readiness::Unknown
+                && self.0.jobmanager.stage(job).await? == Stage::Unknown
             {
                 tracing::warn!({ chassis::telemetry::fields::JOB_ID } = %job, "the session cluster does not know the job any more");
                 self.set(job, EngineJobState::Lost);

@@ -9,7 +9,7 @@ use jobs_service::{Refusal, Trigger};
 use proto::JobId;
 
 use super::Board;
-use crate::jobmanager::{Readiness, Taken, Triggered};
+use crate::jobmanager::{Stage, Taken, Triggered};
 
 /// How long a question about a savepoint is held while the answer is "not yet".
 const HOLD: Duration = Duration::from_secs(10);
@@ -27,25 +27,25 @@ impl Board {
             match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
                 Triggered::Done(taken) => return Ok(Some(taken)),
                 Triggered::UnderWay => {}
-                Triggered::Unknown => match self.0.jobmanager.readiness(savepoint.job).await? {
-                    Readiness::Runs => {
+                Triggered::Unknown => match self.0.jobmanager.stage(savepoint.job).await? {
+                    Stage::Runs => {
                         if let Some(failed) = self.trigger(savepoint).await? {
                             return Ok(Some(failed));
                         }
                     }
                     // A trigger now would be a savepoint that fails.
-                    Readiness::Starts => {}
-                    Readiness::Over => {
+                    Stage::Starts => {}
+                    Stage::Over => {
                         return Ok(Some(Taken::Failed(
                             "the job had ended before it was taken".to_owned(),
                         )));
                     }
-                    Readiness::Unknown if self.ended(savepoint.job).await? => {
+                    Stage::Unknown if self.ended(savepoint.job).await? => {
                         return Ok(Some(Taken::Failed(
                             "the job had ended before it was taken".to_owned(),
                         )));
                     }
-                    Readiness::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
+                    Stage::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
                 },
             }
             if self.0.clock.boot() >= until {

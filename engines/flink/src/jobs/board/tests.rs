@@ -17,7 +17,6 @@ use proto::{ApplicationRef, Epoch, Generation, Incarnation, TriggerId};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::jobmanager::{Taken, Tasks};
 
 /// What the JobManager answers next to each kind of question; the last answer stays.
 #[derive(Default)]
@@ -200,11 +199,10 @@ async fn a_job_waits_until_one_of_its_tasks_has_a_slot() {
     let (board, _) = board(Script::default()).await;
     let mut waits = Vec::new();
     for (state, scheduled) in [("CREATED", 0), ("RUNNING", 2), ("RUNNING", 1), ("RUNNING", 2)] {
-        let tasks = Tasks { total: 2, created: 0, scheduled };
-        board
-            .take_over(&[Listed { jid: job().to_string(), state: state.to_owned(), tasks }])
-            .await
-            .unwrap();
+        let tasks = json!({"total": 2, "created": 0, "scheduled": scheduled});
+        let listed = json!({"jid": job().to_string(), "state": state, "tasks": tasks});
+        let listed: Listed = serde_json::from_value(listed).unwrap();
+        board.take_over(&[listed]).await.unwrap();
         waits.push(board.statuses()[0].progress.unwrap().waiting);
     }
     assert_eq!(waits, [true, true, false, false], "a restarted one has run");
