@@ -3,7 +3,7 @@
 //! Nothing is written here where a reader of the target would see it; [`crate::publish`] does that
 //! once the job's end is in the record.
 
-mod progress;
+mod counters;
 mod rows;
 mod stage;
 
@@ -18,7 +18,7 @@ use crate::graph::{JobGraph, JobKind};
 use crate::manifest::Output;
 use crate::session;
 
-pub use progress::{Progress, ProgressGauge};
+pub use counters::{Counters, ProgressGauge};
 
 /// The memory of a job without a setting: 512 MiB, beyond which the job spills.
 pub const DEFAULT_MEMORY_LIMIT_BYTES: usize = 512 << 20;
@@ -83,7 +83,7 @@ pub struct JobOutput {
     /// The staged files of a COPY or INSERT.
     pub outputs: Vec<Output>,
     /// The final counters.
-    pub progress: Progress,
+    pub progress: Counters,
 }
 
 /// The rows of a SELECT as an Arrow IPC stream.

@@ -53,7 +53,7 @@ enum Command {
     Rows {
         /// The shape of the rows
         #[arg(long, default_value = "table")]
-        format: rows::Format,
+        format: rows::Shape,
     },
     /// Runs one stored graph and publishes its output, without a record: for tests and for looking
     /// into a graph

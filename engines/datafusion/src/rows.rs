@@ -12,7 +12,7 @@ use crate::table;
 
 /// The shape of printed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum Shape {
     /// Aligned columns and a count.
     Table,
     /// A header and a line for each row.
@@ -23,11 +23,11 @@ pub enum Format {
 
 /// Prints an Arrow IPC stream. A reader that has gone away is no error. Every format but the table
 /// is printed while the stream is read.
-pub fn print(out: &mut impl Write, stream: impl Read, format: Format) -> io::Result<()> {
+pub fn print(out: &mut impl Write, stream: impl Read, format: Shape) -> io::Result<()> {
     let printed = match format {
-        Format::Table => table::print_stream(out, stream),
-        Format::Csv => csv(out, stream).map_err(io_error),
-        Format::Json => json(out, stream).map_err(io_error),
+        Shape::Table => table::print_stream(out, stream),
+        Shape::Csv => csv(out, stream).map_err(io_error),
+        Shape::Json => json(out, stream).map_err(io_error),
     };
     match printed {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -87,7 +87,7 @@ mod tests {
         writer.into_inner().unwrap()
     }
 
-    fn printed(with_rows: bool, format: Format) -> String {
+    fn printed(with_rows: bool, format: Shape) -> String {
         let mut out = Vec::new();
         print(&mut out, stream(with_rows).as_slice(), format).unwrap();
         String::from_utf8(out).unwrap()
@@ -96,19 +96,19 @@ mod tests {
     #[test]
     fn rows_are_a_table_csv_or_json() {
         assert_eq!(
-            printed(true, Format::Table),
+            printed(true, Shape::Table),
             "carrier | flights\n--------+--------\nUA      |    4637\n        |       1\n(2 rows)\n"
         );
-        assert_eq!(printed(true, Format::Csv), "carrier,flights\nUA,4637\n,1\n");
+        assert_eq!(printed(true, Shape::Csv), "carrier,flights\nUA,4637\n,1\n");
         assert_eq!(
-            printed(true, Format::Json),
+            printed(true, Shape::Json),
             "{\"carrier\":\"UA\",\"flights\":4637}\n{\"flights\":1}\n"
         );
     }
 
     #[test]
     fn no_rows_are_a_header_or_nothing() {
-        assert_eq!(printed(false, Format::Csv), "carrier,flights\n");
-        assert_eq!(printed(false, Format::Json), "");
+        assert_eq!(printed(false, Shape::Csv), "carrier,flights\n");
+        assert_eq!(printed(false, Shape::Json), "");
     }
 }

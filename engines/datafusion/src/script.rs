@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 pub(crate) use diagnostic::nearest;
-pub use diagnostic::{Known, SqlError};
+pub use diagnostic::{KnownNames, SqlError};
 pub use paths::Paths;
 
 /// The depth to which expressions may nest; the stacks of [`crate::execute::runtime`] are large
@@ -225,9 +225,9 @@ impl Piece {
         let ast = parsed.pop_front().ok_or_else(|| at_start("no statement here".to_owned()))?;
 
         let width = slice.split_whitespace().next().map_or(1, |word| word.chars().count());
-        let kind = classify::classify(&ast).map_err(|refusal| {
-            SqlError::at(file, text, start.line, start.column, width, refusal.message)
-                .with_help(refusal.help)
+        let kind = classify::classify(&ast).map_err(|unfit| {
+            SqlError::at(file, text, start.line, start.column, width, unfit.message)
+                .with_help(unfit.help)
         })?;
         let kind = match (kind, self.name) {
             (StatementKind::Job { returns_rows, .. }, Some((name, line, column))) => {

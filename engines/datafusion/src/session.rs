@@ -15,7 +15,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::defaults::config;
 use crate::error::GraphError;
 use crate::graph::{JobGraph, Origin};
-use crate::script::{Known, Paths, Script, ScriptStatement, SqlError, StatementKind};
+use crate::script::{KnownNames, Paths, Script, ScriptStatement, SqlError, StatementKind};
 
 /// The part of a job's memory, as its reciprocal, that each sort keeps back at most.
 const SORT_RESERVE_SHARE: usize = 16;
@@ -176,7 +176,7 @@ impl ScriptSession {
         SqlError::from_planner(&script.file, &script.text, start, error, &self.known())
     }
 
-    fn known(&self) -> Known {
+    fn known(&self) -> KnownNames {
         let mut tables = Vec::new();
         for catalog in self.context.catalog_names() {
             let Some(catalog) = self.context.catalog(&catalog) else { continue };
@@ -191,6 +191,6 @@ impl ScriptSession {
         let scalar = state.scalar_functions().keys();
         let functions =
             scalar.chain(state.aggregate_functions().keys()).chain(state.window_functions().keys());
-        Known { tables, functions: functions.cloned().collect() }
+        KnownNames { tables, functions: functions.cloned().collect() }
     }
 }

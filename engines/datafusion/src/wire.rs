@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::job::{self, JobEnd, JobOutcome, Manifest};
 
 use crate::error::JobError;
-use crate::execute::{JobOutput, Progress};
+use crate::execute::{Counters, JobOutput};
 use crate::manifest::{Output, StagedFile};
 
 /// The proto's output as this crate's.
@@ -49,12 +49,12 @@ pub fn manifest(outputs: &[Output]) -> Manifest {
 }
 
 /// The counters with the time since the job began.
-pub fn progress(progress: Progress, elapsed: Duration) -> job::Progress {
+pub fn progress(counters: Counters, elapsed: Duration) -> job::Progress {
     job::Progress {
-        rows_in: progress.rows_in,
-        rows_out: progress.rows_out,
-        bytes_in: progress.bytes_in,
-        bytes_out: progress.bytes_out,
+        rows_in: counters.rows_in,
+        rows_out: counters.rows_out,
+        bytes_in: counters.bytes_in,
+        bytes_out: counters.bytes_out,
         elapsed: prost_types::Duration::try_from(elapsed).ok(),
         ..job::Progress::default()
     }
@@ -71,7 +71,7 @@ pub fn succeeded(output: &JobOutput, elapsed: Duration) -> JobEnd {
 }
 
 /// The end of a job that did not succeed; `reached` is how far the job came.
-pub fn failed(error: &JobError, reached: Progress, elapsed: Duration) -> JobEnd {
+pub fn failed(error: &JobError, reached: Counters, elapsed: Duration) -> JobEnd {
     let outcome = if matches!(error, JobError::Cancelled) {
         JobOutcome::Cancelled
     } else {

@@ -1,8 +1,8 @@
 //! The one role of a datafusion cluster: the worker runs jobs and tells the record how they ended.
 
+mod board;
 mod config;
 mod job;
-mod jobs;
 mod queries;
 mod results;
 
@@ -40,7 +40,7 @@ pub async fn serve(
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let endpoint = config.cluster.endpoint.clone();
     let queries = queries::Queries::start()?;
-    let worker = jobs::Jobs::new(config, queries, record, payloads, clock.clone(), tasks.handle());
+    let board = board::Board::new(config, queries, record, payloads, clock.clone(), tasks.handle());
     let limits = Limits::default();
     let server = chassis::server::bind(Serve {
         name: "worker",
@@ -48,7 +48,7 @@ pub async fn serve(
         transport,
         clock,
         authenticator: Authenticator::holding(leader),
-        routes: jobs_service::routes(worker),
+        routes: jobs_service::routes(board),
         shutdown,
         limits,
     })

@@ -4,7 +4,7 @@
 
 use anyhow::Context as _;
 use mainspring_flink::home::Home;
-use mainspring_flink::jvm::{Memory, arguments};
+use mainspring_flink::jvm::{JvmLimits, arguments};
 use mainspring_flink::role::{Loading, Role};
 
 fn main() -> anyhow::Result<()> {
@@ -15,14 +15,14 @@ fn main() -> anyhow::Result<()> {
         .context("the first argument is jobmanager, taskmanager or main")?;
     let mib =
         |at: usize| given.get(at).map(|text| text.parse::<u64>().map(|mib| mib << 20)).transpose();
-    let memory = Memory {
+    let limits = JvmLimits {
         heap: mib(1)?.context("the second argument is the heap in MiB")?,
         direct: mib(2)?,
         metaspace: None,
     };
     let home = Home::find()?;
     println!("{}", home.java().display());
-    for argument in arguments(role, &home, &memory, Loading::ProgramFirst, &[]) {
+    for argument in arguments(role, &home, &limits, Loading::ProgramFirst, &[]) {
         println!("{}", argument.display());
     }
     Ok(())

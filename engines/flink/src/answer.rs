@@ -11,35 +11,28 @@ use serde::Deserialize;
 /// and the last of them. main() has had those rows already.
 const OF_COLLECT: [&str; 2] = ["dataStreamCollect_", "*anonymous_collect$"];
 
-/// The answer to `GET /jobs/ID/execution-result`.
+/// The answer to `GET /jobs/ID/execution-result`, as far as it is needed here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Answer {
-    job_execution_result: Ended,
+struct Answer {
+    job_execution_result: Accumulators,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Ended {
+struct Accumulators {
     #[serde(default)]
     accumulator_results: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
-impl Answer {
-    /// Reads as much of the answer as is needed here.
-    pub(crate) fn read(answer: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(answer)
-    }
-
-    /// Whether anything in the answer is for people.
-    pub(crate) fn kind(&self) -> ResultKind {
-        let is_flinks_own =
-            |name: &String| OF_COLLECT.iter().any(|prefix| name.starts_with(prefix));
-        if self.job_execution_result.accumulator_results.keys().all(is_flinks_own) {
-            ResultKind::Answer
-        } else {
-            ResultKind::Values
-        }
+/// Whether anything in the answer is for people; nothing is in one that cannot be read.
+pub(crate) fn kind(answer: &[u8]) -> ResultKind {
+    let Ok(answer) = serde_json::from_slice::<Answer>(answer) else { return ResultKind::Answer };
+    let is_flinks_own = |name: &String| OF_COLLECT.iter().any(|prefix| name.starts_with(prefix));
+    if answer.job_execution_result.accumulator_results.keys().all(is_flinks_own) {
+        ResultKind::Answer
+    } else {
+        ResultKind::Values
     }
 }
 
@@ -47,20 +40,22 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn kind(accumulators: &str) -> ResultKind {
+    fn kind_with(accumulators: &str) -> ResultKind {
         let answer = format!(
             r#"{{"status":{{"id":"COMPLETED"}},"job-execution-result":{{"application-status":"SUCCEEDED","accumulator-results":{accumulators}}}}}"#
         );
-        Answer::read(answer.as_bytes()).unwrap().kind()
+        kind(answer.as_bytes())
     }
 
     #[test]
     fn values_of_the_program_are_told_apart_from_what_flink_needs_itself() {
-        assert_eq!(kind("{}"), ResultKind::Answer);
+        assert_eq!(kind_with("{}"), ResultKind::Answer);
         assert_eq!(
-            kind(r#"{"*anonymous_collect$1*":"rO0=","dataStreamCollect_8":"rO0="}"#),
+            kind_with(r#"{"*anonymous_collect$1*":"rO0=","dataStreamCollect_8":"rO0="}"#),
             ResultKind::Answer
         );
-        assert_eq!(kind(r#"{"*anonymous_collect$1*":"rO0=","lines":"rO0="}"#), ResultKind::Values);
+        let with_lines = r#"{"*anonymous_collect$1*":"rO0=","lines":"rO0="}"#;
+        assert_eq!(kind_with(with_lines), ResultKind::Values);
+        assert_eq!(kind(b"no JSON"), ResultKind::Answer);
     }
 }

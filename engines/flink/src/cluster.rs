@@ -14,7 +14,7 @@ pub const INCOMPLETE_EXIT: u8 = 3;
 
 /// A cluster of one application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
+pub struct ClusterSpec {
     /// The settings as the user gave them.
     pub settings: Settings,
     /// What the settings add to Flink.

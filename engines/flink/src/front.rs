@@ -138,25 +138,25 @@ async fn authorize(State(front): State<Front>, request: Request, next: Next) -> 
         next.run(request).await
     } else {
         let message = "this is the front of a mainspring application: only its main() may call it";
-        Refusal::new(StatusCode::UNAUTHORIZED, message).into_response()
+        ErrorAnswer::new(StatusCode::UNAUTHORIZED, message).into_response()
     }
 }
 
 /// An answer that Flink's client shows to the program: an error with a text.
 #[derive(Debug)]
-struct Refusal {
+struct ErrorAnswer {
     status: StatusCode,
     reason: String,
     message: String,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, reason: String::new(), message: message.into() }
     }
 }
 
-impl From<CallError> for Refusal {
+impl From<CallError> for ErrorAnswer {
     fn from(error: CallError) -> Self {
         use proto::Code;
         let status = match error.code() {
@@ -174,7 +174,7 @@ impl From<CallError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
         // Flink's client takes this field for an error, and no other.
         (self.status, Json(serde_json::json!({ "errors": [self.message] }))).into_response()

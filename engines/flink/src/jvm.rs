@@ -61,7 +61,7 @@ fn collector(role: Role, heap: u64) -> &'static str {
 
 /// The limits of a JVM, in bytes. A limit that is `None` is the JVM's own choice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct JvmLimits {
     /// The heap: in a cluster its least and its most, as Flink's scripts have it; for main() only
     /// its most.
     pub heap: u64,
@@ -77,7 +77,7 @@ pub struct Memory {
 pub fn arguments(
     role: Role,
     home: &Home,
-    memory: &Memory,
+    limits: &JvmLimits,
     loading: Loading,
     more: &[String],
 ) -> Vec<OsString> {
@@ -86,7 +86,7 @@ pub fn arguments(
     let archive = archive.is_file().then(|| with_path("-XX:SharedArchiveFile=", &archive));
     let archive = archive.into_iter().chain(["-Xshare:auto".into()]);
     let mut all =
-        with_class(role, home, memory, loading, archive.chain(more.iter().map(OsString::from)));
+        with_class(role, home, limits, loading, archive.chain(more.iter().map(OsString::from)));
     let ours = all.iter().position(|argument| argument.to_str().is_some_and(chooses_collector));
     if let Some(ours) = ours.filter(|_| more.iter().any(|argument| chooses_collector(argument))) {
         all.remove(ours);
@@ -95,13 +95,13 @@ pub fn arguments(
 }
 
 /// The same as [`arguments`], for a JVM that leaves its archive when it ends.
-pub(crate) fn recording_arguments(role: Role, home: &Home, memory: &Memory) -> Vec<OsString> {
+pub(crate) fn recording_arguments(role: Role, home: &Home, limits: &JvmLimits) -> Vec<OsString> {
     let archive = with_path("-XX:ArchiveClassesAtExit=", &home.archive(role.name()));
     // A JVM that is ended at once writes no archive.
     with_class(
         role,
         home,
-        memory,
+        limits,
         Loading::ProgramFirst,
         [archive, "-Dmainspring.end-in-order=true".into()],
     )
@@ -116,24 +116,24 @@ fn with_path(flag: &str, path: &Path) -> OsString {
 fn with_class(
     role: Role,
     home: &Home,
-    memory: &Memory,
+    limits: &JvmLimits,
     loading: Loading,
     more: impl IntoIterator<Item = OsString>,
 ) -> Vec<OsString> {
-    let mut all = flags(role, memory);
+    let mut all = flags(role, limits);
     all.extend(more);
     all.extend(["-cp".into(), home.class_path(role, loading), role.class().into()]);
     all
 }
 
-fn flags(role: Role, memory: &Memory) -> Vec<OsString> {
-    let mut all = vec![format!("-Xmx{}", memory.heap)];
+fn flags(role: Role, limits: &JvmLimits) -> Vec<OsString> {
+    let mut all = vec![format!("-Xmx{}", limits.heap)];
     if role != Role::Main {
-        all.push(format!("-Xms{}", memory.heap));
+        all.push(format!("-Xms{}", limits.heap));
     }
-    all.extend(memory.direct.map(|bytes| format!("-XX:MaxDirectMemorySize={bytes}")));
-    all.extend(memory.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
-    all.push(collector(role, memory.heap).to_owned());
+    all.extend(limits.direct.map(|bytes| format!("-XX:MaxDirectMemorySize={bytes}")));
+    all.extend(limits.metaspace.map(|bytes| format!("-XX:MaxMetaspaceSize={bytes}")));
+    all.push(collector(role, limits.heap).to_owned());
     all.extend(of_role(role).iter().map(ToString::to_string));
     // Most of what the compilers take up by default is merely warm from starting, and is not called
     // any more once everything has started. The code that records go through is called so often
@@ -156,13 +156,13 @@ mod tests {
     use std::ffi::OsString;
     use std::fs;
 
-    use super::{Memory, arguments, flags};
+    use super::{JvmLimits, arguments, flags};
     use crate::home::Home;
     use crate::java_home::JavaHome;
     use crate::java_options::chooses_collector;
     use crate::role::{Loading, Role};
 
-    const SMALL: Memory = Memory { heap: 1 << 26, direct: None, metaspace: None };
+    const SMALL: JvmLimits = JvmLimits { heap: 1 << 26, direct: None, metaspace: None };
 
     fn has(all: &[OsString], start: &str) -> bool {
         all.iter().any(|argument| argument.to_string_lossy().starts_with(start))
@@ -180,12 +180,15 @@ mod tests {
     #[test]
     fn a_taskmanager_with_a_large_heap_has_pauses_that_do_not_grow_with_it() {
         let pauses_grow =
-            |role, heap| has(&flags(role, &Memory { heap, ..SMALL }), "-XX:+UseParallelGC");
+            |role, heap| has(&flags(role, &JvmLimits { heap, ..SMALL }), "-XX:+UseParallelGC");
         assert!(
             pauses_grow(Role::TaskManager, 512 << 20)
                 && !pauses_grow(Role::TaskManager, (512 << 20) + 1)
         );
-        assert!(has(&flags(Role::TaskManager, &Memory { heap: 8 << 30, ..SMALL }), "-XX:+UseG1GC"));
+        assert!(has(
+            &flags(Role::TaskManager, &JvmLimits { heap: 8 << 30, ..SMALL }),
+            "-XX:+UseG1GC"
+        ));
     }
 
     #[test]

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, ClusterSpec};
 use crate::home::Home;
-use crate::jvm::{self, Memory};
+use crate::jvm::{self, JvmLimits};
 use crate::role::{Loading, Role};
 use crate::settings::SLOT_PATIENCE;
 
@@ -30,8 +29,8 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const SAVEPOINTS: &str = "savepoints";
 
 /// Where a JVM of the cluster runs, as the substrate says.
-#[derive(Args, Clone, Debug)]
-pub struct Place {
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
     /// Directory of this process
     #[arg(long, env = "MAINSPRING_WORK_DIR")]
     pub work_dir: PathBuf,
@@ -50,32 +49,32 @@ pub struct Place {
 }
 
 /// Writes the configuration and becomes the JVM; returns only if that fails.
-pub fn launch(role: Role, place: &Place) -> Result<std::convert::Infallible> {
+pub fn launch(role: Role, args: &Args) -> Result<std::convert::Infallible> {
     let home = Home::find()?;
-    let file = place.work_dir.join(cluster::FILE);
+    let file = args.work_dir.join(cluster::FILE);
     let text = fs::read(&file).with_context(|| file.display().to_string())?;
-    let cluster: Cluster =
+    let cluster: ClusterSpec =
         serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
     let home = home.with(cluster.additions.class_path());
     let plugins =
-        cluster.additions.plugins_in(&place.work_dir, &home).context("link Flink's plugins")?;
-    let configuration = configuration(place, &cluster)?;
-    let directory = place.work_dir.join("conf");
+        cluster.additions.plugins_in(&args.work_dir, &home).context("link Flink's plugins")?;
+    let configuration = configuration(args, &cluster)?;
+    let directory = args.work_dir.join("conf");
     // main() would look here for what the program's operators write to a relative path, and here it
     // outlives the cluster.
     let outputs = Path::new(&cluster.output_directory);
-    for made in [&directory, &place.work_dir.join(TMP), outputs] {
+    for made in [&directory, &args.work_dir.join(TMP), outputs] {
         fs::create_dir_all(made).with_context(|| made.display().to_string())?;
     }
     let file = directory.join("config.yaml");
     fs::write(&file, yaml(&configuration)?).with_context(|| file.display().to_string())?;
     let mut command = Command::new(home.java());
     command
-        .args(files_of_its_own(&place.work_dir))
+        .args(files_of_its_own(&args.work_dir))
         .args(jvm::arguments(
             role,
             &home,
-            &memory(role, &cluster),
+            &limits(role, &cluster),
             loading(&cluster),
             cluster.settings.java_options.of(role),
         ))
@@ -125,18 +124,18 @@ fn files_of_its_own(work: &Path) -> [String; 2] {
 }
 
 /// How classes are found. A program that says so in its settings gets exactly Flink's way.
-fn loading(cluster: &Cluster) -> Loading {
+fn loading(cluster: &ClusterSpec) -> Loading {
     let is_said = cluster.settings.flink.keys().any(|key| key.starts_with("classloader."));
     if is_said { Loading::AsFlinkDoes } else { Loading::ProgramFirst }
 }
 
-fn memory(role: Role, cluster: &Cluster) -> Memory {
+fn limits(role: Role, cluster: &ClusterSpec) -> JvmLimits {
     let (jobmanager, taskmanager) = (&cluster.settings.jobmanager, &cluster.settings.taskmanager);
     match role {
         Role::JobManager => {
-            Memory { heap: jobmanager.heap, direct: None, metaspace: Some(jobmanager.metaspace) }
+            JvmLimits { heap: jobmanager.heap, direct: None, metaspace: Some(jobmanager.metaspace) }
         }
-        _ => Memory {
+        _ => JvmLimits {
             heap: taskmanager.heap(),
             direct: Some(taskmanager.direct()),
             metaspace: Some(taskmanager.metaspace),
@@ -146,14 +145,14 @@ fn memory(role: Role, cluster: &Cluster) -> Memory {
 
 /// Flink's configuration: the user's settings, under those that make this process a part of the
 /// cluster.
-fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, String>> {
+fn configuration(args: &Args, cluster: &ClusterSpec) -> Result<BTreeMap<String, String>> {
     let of = |address: &str| {
         let (host, port) =
             address.rsplit_once(':').ok_or_else(|| anyhow!("{address:?} is no host:port"))?;
         Ok::<_, anyhow::Error>((host.to_owned(), port.to_owned()))
     };
-    let ((rpc_host, rpc_port), (rest_host, rest_port)) = (of(&place.rpc)?, of(&place.rest)?);
-    let work = |name: &str| place.work_dir.join(name).to_string_lossy().into_owned();
+    let ((rpc_host, rpc_port), (rest_host, rest_port)) = (of(&args.rpc)?, of(&args.rest)?);
+    let work = |name: &str| args.work_dir.join(name).to_string_lossy().into_owned();
     let state = |name: &str| url(&Path::new(&cluster.state_directory).join(name));
     let defaults = [
         ("execution.checkpointing.dir", state(CHECKPOINTS)),
@@ -182,7 +181,7 @@ fn configuration(place: &Place, cluster: &Cluster) -> Result<BTreeMap<String, St
         ("high-availability.jobmanager.port", rpc_port),
         ("high-availability.type", "io.mainspring.flink.MainspringHaServicesFactory".to_owned()),
         ("high-availability.storageDir", url(Path::new(&work("ha")))),
-        ("high-availability.cluster-id", format!("{}-{}", place.application, place.incarnation)),
+        ("high-availability.cluster-id", format!("{}-{}", args.application, args.incarnation)),
         ("rest.address", rest_host.clone()),
         ("rest.port", rest_port.clone()),
         ("rest.bind-address", rest_host),
@@ -234,20 +233,20 @@ mod tests {
         let given =
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::read(&given, 2).unwrap();
-        let cluster = Cluster {
+        let cluster = ClusterSpec {
             settings,
             additions: Additions::default(),
             state_directory: "/state".into(),
             output_directory: "/outputs".into(),
         };
-        let place = Place {
+        let args = Args {
             work_dir: "/work".into(),
             application: "orders".into(),
             incarnation: 3,
             rpc: "127.0.0.1:6123".into(),
             rest: "127.0.0.1:8081".into(),
         };
-        configuration(&place, &cluster).unwrap()
+        configuration(&args, &cluster).unwrap()
     }
 
     #[test]

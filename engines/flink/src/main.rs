@@ -35,9 +35,9 @@ enum Command {
     /// Acts on the JobManager of one cluster, and keeps its checkpoints and ends in the record
     Jobs(jobs::Config),
     /// Becomes the JobManager of a cluster
-    Jobmanager(launch::Place),
+    Jobmanager(launch::Args),
     /// Becomes a TaskManager of a cluster
-    Taskmanager(launch::Place),
+    Taskmanager(launch::Args),
     /// Prints what a job's execute() returned, as it is kept (stdin): for `mainspring result`
     #[command(hide = true)]
     Rows {
@@ -52,11 +52,11 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Setup(args) => setup::run(&args),
-        Command::Jobmanager(place) => {
-            launch::launch(Role::JobManager, &place).map(|never| match never {})
+        Command::Jobmanager(args) => {
+            launch::launch(Role::JobManager, &args).map(|never| match never {})
         }
-        Command::Taskmanager(place) => {
-            launch::launch(Role::TaskManager, &place).map(|never| match never {})
+        Command::Taskmanager(args) => {
+            launch::launch(Role::TaskManager, &args).map(|never| match never {})
         }
         Command::Rows { format } => launch::print_values(format).map(|never| match never {}),
         Command::Describe(config) => {

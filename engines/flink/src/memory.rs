@@ -56,14 +56,14 @@ pub struct TaskManagerMemory {
     pub overhead: u64,
 }
 
-/// A share of a whole, within limits.
-struct Share {
+/// A portion of a whole, within limits.
+struct Portion {
     fraction: f64,
     min: u64,
     max: u64,
 }
 
-impl Share {
+impl Portion {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -92,7 +92,7 @@ impl Reader<'_> {
         bytes::parse(text).map(Some).map_err(|why| BadMemory { key, why })
     }
 
-    fn share(&self, name: &str, fraction: f64, min: u64, max: u64) -> Result<Share, BadMemory> {
+    fn portion(&self, name: &str, fraction: f64, min: u64, max: u64) -> Result<Portion, BadMemory> {
         let key = self.key(&format!("{name}.fraction"));
         let fraction = match self.settings.get(&key) {
             None => fraction,
@@ -108,7 +108,7 @@ impl Reader<'_> {
         };
         let min = self.size(&format!("{name}.min"))?.unwrap_or(min);
         let max = self.size(&format!("{name}.max"))?.unwrap_or(max);
-        Ok(Share { fraction, min, max })
+        Ok(Portion { fraction, min, max })
     }
 
     fn too_small(&self, name: &str, whole: u64, needed: u64) -> BadMemory {
@@ -119,22 +119,22 @@ impl Reader<'_> {
         }
     }
 
-    fn overhead(&self) -> Result<Share, BadMemory> {
-        self.share("jvm-overhead", 0.1, 192 * MIB, 1024 * MIB)
+    fn overhead(&self) -> Result<Portion, BadMemory> {
+        self.portion("jvm-overhead", 0.1, 192 * MIB, 1024 * MIB)
     }
 }
 
-/// The overhead of a JVM whose other parts are known. Its share is one of the whole, which includes
-/// the overhead.
+/// The overhead of a JVM whose other parts are known. Its portion is one of the whole, which
+/// includes the overhead.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "sizes of memory are far below 2^52"
 )]
-fn overhead_beside(share: &Share, others: u64) -> u64 {
-    let derived = (others as f64 * share.fraction / (1.0 - share.fraction)) as u64;
-    derived.clamp(share.min.min(share.max), share.max)
+fn overhead_beside(portion: &Portion, others: u64) -> u64 {
+    let derived = (others as f64 * portion.fraction / (1.0 - portion.fraction)) as u64;
+    derived.clamp(portion.min.min(portion.max), portion.max)
 }
 
 impl JobManagerMemory {
@@ -175,9 +175,9 @@ impl TaskManagerMemory {
         let framework_off_heap = or("framework.off-heap.size", 128 * MIB)?;
         let task_off_heap = or("task.off-heap.size", 0)?;
         let metaspace = or("jvm-metaspace.size", 256 * MIB)?;
-        let overhead_share = reader.overhead()?;
-        let network_share = reader.share("network", 0.1, 160 * MIB, u64::MAX)?;
-        let managed_share = reader.share("managed", 0.4, 0, u64::MAX)?;
+        let overhead_portion = reader.overhead()?;
+        let network_portion = reader.portion("network", 0.1, 160 * MIB, u64::MAX)?;
+        let managed_portion = reader.portion("managed", 0.4, 0, u64::MAX)?;
         let managed = reader.size("managed.size")?;
         let task_heap = reader.size("task.heap.size")?;
 
@@ -186,7 +186,7 @@ impl TaskManagerMemory {
             (Some(task_heap), Some(managed), None) => {
                 let others =
                     framework_heap + task_heap + framework_off_heap + task_off_heap + managed;
-                let network = overhead_beside(&network_share, others);
+                let network = overhead_beside(&network_portion, others);
                 Whole::Flink(others + network)
             }
             (_, _, Some(flink)) => Whole::Flink(flink),
@@ -194,10 +194,10 @@ impl TaskManagerMemory {
         };
         let (name, flink, overhead) = match whole {
             Whole::Flink(flink) => {
-                ("flink.size", flink, overhead_beside(&overhead_share, flink + metaspace))
+                ("flink.size", flink, overhead_beside(&overhead_portion, flink + metaspace))
             }
             Whole::Process(process) => {
-                let overhead = overhead_share.of(process);
+                let overhead = overhead_portion.of(process);
                 let others = metaspace + overhead;
                 let flink = process
                     .checked_sub(others)
@@ -205,8 +205,8 @@ impl TaskManagerMemory {
                 ("process.size", flink, overhead)
             }
         };
-        let network = network_share.of(flink);
-        let managed = managed.unwrap_or_else(|| managed_share.of(flink));
+        let network = network_portion.of(flink);
+        let managed = managed.unwrap_or_else(|| managed_portion.of(flink));
         let fixed = framework_heap + framework_off_heap + task_off_heap + network + managed;
         let task_heap = match (task_heap, flink.checked_sub(fixed)) {
             (Some(named), Some(left)) if named <= left => named,

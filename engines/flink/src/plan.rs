@@ -8,13 +8,13 @@ use serde::Deserialize;
 use crate::role::Role;
 
 #[derive(Deserialize)]
-struct Plan {
+struct StreamPlan {
     #[serde(default)]
-    nodes: Vec<Node>,
+    nodes: Vec<StreamNode>,
 }
 
 #[derive(Deserialize)]
-struct Node {
+struct StreamNode {
     id: serde_json::Value,
     #[serde(default)]
     r#type: String,
@@ -38,7 +38,7 @@ struct Predecessor {
 pub fn describe(json: &str, prints: bool) -> GraphDescription {
     let prints_in = if prints { Role::TaskManager.name().to_owned() } else { String::new() };
     let mut description = GraphDescription { prints_in, ..GraphDescription::default() };
-    let Ok(plan) = serde_json::from_str::<Plan>(json) else { return description };
+    let Ok(plan) = serde_json::from_str::<StreamPlan>(json) else { return description };
     let numbers: BTreeMap<String, u32> =
         (0..).zip(&plan.nodes).map(|(number, node)| (node.id.to_string(), number)).collect();
     for (number, node) in (0..).zip(plan.nodes) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::java_options::{self, JavaOptions};
 use crate::memory::{BadMemory, JobManagerMemory, TaskManagerMemory};
 
-pub(crate) use known::Known;
+pub(crate) use known::KnownSettings;
 
 /// The settings of this engine, which Flink does not see.
 const OURS: [&str; 7] = [

@@ -9,7 +9,7 @@ use proto::engine::JobStatus;
 use proto::{Digest, Epoch, EpochFence, JobId, TriggerId};
 
 use crate::orders::Orders;
-use crate::refusal::Refusal;
+use crate::refusal::OrderRefusal;
 
 /// The jobs of one incarnation of an application's cluster, as an engine runs them. Clones are the
 /// same cluster.
@@ -38,16 +38,16 @@ pub trait Cluster: Clone + Send + Sync + 'static {
 
     /// Finds out what runs here, before a new leader is told of it. `submitted` are the jobs that
     /// this leader knows to have been submitted here and not to have ended.
-    async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), Refusal>;
+    async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), OrderRefusal>;
 
     /// Starts a job unless its id is known; `true` if it was known.
-    async fn submit(&self, job: Submission) -> Result<bool, Refusal>;
+    async fn submit(&self, job: NewJob) -> Result<bool, OrderRefusal>;
 
     /// Asks a job to end; a job that has ended stays as it is.
-    async fn cancel(&self, job: JobId) -> Result<(), Refusal>;
+    async fn cancel(&self, job: JobId) -> Result<(), OrderRefusal>;
 
     /// Has a savepoint taken, once for each trigger id; a repeat answers what became of the first.
-    async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, Refusal>;
+    async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, OrderRefusal>;
 
     /// All jobs in their present state.
     fn statuses(&self) -> Vec<JobStatus>;
@@ -59,7 +59,7 @@ pub trait Cluster: Clone + Send + Sync + 'static {
 
 /// A job that is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
+pub struct NewJob {
     /// The job's id, which the leader has chosen.
     pub id: JobId,
     /// The job's name, for people.

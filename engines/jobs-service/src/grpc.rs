@@ -20,9 +20,9 @@ use proto::{EpochFence, Incarnation, JobId};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::cluster::{Cluster, Savepoint, Submission, Trigger};
+use crate::cluster::{Cluster, NewJob, Savepoint, Trigger};
 use crate::orders::NotTaken;
-use crate::refusal::Refusal;
+use crate::refusal::OrderRefusal;
 
 /// The pause between looks at counters that move, which makes at most four reports a second.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -41,13 +41,13 @@ struct Service<C>(C);
 
 impl<C: Cluster> Service<C> {
     /// The fence of the call, if its leader is to be obeyed.
-    fn obeyed(&self, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, Refusal> {
+    fn obeyed(&self, fence: Option<proto::fences::EpochFence>) -> Result<EpochFence, OrderRefusal> {
         let fence = fence.try_into()?;
         self.0.orders().check(&fence)?;
         Ok(fence)
     }
 
-    async fn take_over(&self, request: AdoptRequest) -> Result<Vec<JobStatus>, Refusal> {
+    async fn take_over(&self, request: AdoptRequest) -> Result<Vec<JobStatus>, OrderRefusal> {
         let (cluster, orders) = (&self.0, self.0.orders());
         let fence: EpochFence = request.fence.try_into()?;
         let submitted =
@@ -63,9 +63,9 @@ impl<C: Cluster> Service<C> {
         Ok(cluster.statuses().into_iter().filter(is_here).collect())
     }
 
-    async fn start(&self, request: SubmitRequest) -> Result<bool, Refusal> {
+    async fn start(&self, request: SubmitRequest) -> Result<bool, OrderRefusal> {
         let fence = self.obeyed(request.fence)?;
-        let job = Submission {
+        let job = NewJob {
             id: request.job_id.parse()?,
             name: request.name,
             graph: request.graph_digest.parse()?,
@@ -75,7 +75,7 @@ impl<C: Cluster> Service<C> {
         self.0.submit(job).await
     }
 
-    async fn end(&self, request: CancelRequest) -> Result<(), Refusal> {
+    async fn end(&self, request: CancelRequest) -> Result<(), OrderRefusal> {
         self.obeyed(request.fence)?;
         let job: JobId = request.job_id.parse()?;
         self.0.cancel(job).await?;
@@ -83,7 +83,7 @@ impl<C: Cluster> Service<C> {
         Ok(())
     }
 
-    async fn save(&self, request: SavepointRequest) -> Result<Savepoint, Refusal> {
+    async fn save(&self, request: SavepointRequest) -> Result<Savepoint, OrderRefusal> {
         let fence = self.obeyed(request.fence)?;
         let trigger = Trigger {
             job: request.job_id.parse()?,
@@ -159,7 +159,7 @@ async fn report<C: Cluster>(
     let mut sent: BTreeMap<String, JobStatus> = BTreeMap::new();
     loop {
         changes.borrow_and_update();
-        cluster.orders().check(&fence).map_err(Refusal::from)?;
+        cluster.orders().check(&fence).map_err(OrderRefusal::from)?;
         for job in cluster.statuses() {
             if sent.get(&job.job_id) == Some(&job) {
                 continue;

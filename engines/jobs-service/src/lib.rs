@@ -9,7 +9,7 @@ mod orders;
 mod refusal;
 
 pub use args::{ClusterArgs, Tokens};
-pub use cluster::{Cluster, Savepoint, Submission, Trigger};
+pub use cluster::{Cluster, NewJob, Savepoint, Trigger};
 pub use grpc::routes;
 pub use orders::{NotTaken, Orders};
-pub use refusal::Refusal;
+pub use refusal::OrderRefusal;

@@ -7,7 +7,7 @@ use crate::orders::NotTaken;
 
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum OrderRefusal {
     /// The caller may not give orders here, or means another cluster.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),

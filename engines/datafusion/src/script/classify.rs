@@ -8,19 +8,19 @@ use datafusion::sql::sqlparser::ast::{
 use super::StatementKind;
 
 /// Why a statement is not accepted, and what to write instead.
-pub(super) struct Refusal {
+pub(super) struct Unfit {
     pub(super) message: String,
     pub(super) help: String,
 }
 
-fn refuse<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { message: message.into(), help: help.into() })
+fn refuse<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit { message: message.into(), help: help.into() })
 }
 
 const ROWS: StatementKind = StatementKind::Job { name: None, returns_rows: true };
 const FILES: StatementKind = StatementKind::Job { name: None, returns_rows: false };
 
-pub(super) fn classify(statement: &Statement) -> Result<StatementKind, Refusal> {
+pub(super) fn classify(statement: &Statement) -> Result<StatementKind, Unfit> {
     match statement {
         Statement::CreateExternalTable(table) => external_table(table),
         Statement::CopyTo(_) => Ok(FILES),
@@ -33,7 +33,7 @@ pub(super) fn classify(statement: &Statement) -> Result<StatementKind, Refusal> 
     }
 }
 
-fn standard(sql: &Sql) -> Result<StatementKind, Refusal> {
+fn standard(sql: &Sql) -> Result<StatementKind, Unfit> {
     match sql {
         Sql::Query(_) => Ok(ROWS),
         Sql::Insert(insert) => insert_into(insert),
@@ -97,7 +97,7 @@ fn standard(sql: &Sql) -> Result<StatementKind, Refusal> {
     }
 }
 
-fn external_table(table: &CreateExternalTable) -> Result<StatementKind, Refusal> {
+fn external_table(table: &CreateExternalTable) -> Result<StatementKind, Unfit> {
     if table.unbounded {
         return refuse(
             "unbounded tables are not supported: a job of this engine ends",
@@ -114,7 +114,7 @@ fn external_table(table: &CreateExternalTable) -> Result<StatementKind, Refusal>
     Ok(StatementKind::Setup)
 }
 
-fn create_table(table: &CreateTable) -> Result<StatementKind, Refusal> {
+fn create_table(table: &CreateTable) -> Result<StatementKind, Unfit> {
     if table.query.is_some() {
         return refuse(
             "CREATE TABLE … AS keeps its rows in the memory of main(), where no job can see them",
@@ -127,7 +127,7 @@ fn create_table(table: &CreateTable) -> Result<StatementKind, Refusal> {
     )
 }
 
-fn insert_into(insert: &Insert) -> Result<StatementKind, Refusal> {
+fn insert_into(insert: &Insert) -> Result<StatementKind, Unfit> {
     if insert.overwrite || insert.replace_into || insert.on.is_some() || insert.or.is_some() {
         return refuse(
             "only plain INSERT INTO is supported: files are only ever added",
@@ -137,7 +137,7 @@ fn insert_into(insert: &Insert) -> Result<StatementKind, Refusal> {
     Ok(FILES)
 }
 
-fn set_variable(set: &Set) -> Result<StatementKind, Refusal> {
+fn set_variable(set: &Set) -> Result<StatementKind, Unfit> {
     match set {
         Set::SingleAssignment { variable, values, .. } => {
             let value = values.first().map(ToString::to_string).unwrap_or_default();
@@ -151,7 +151,7 @@ fn set_variable(set: &Set) -> Result<StatementKind, Refusal> {
     }
 }
 
-fn setting(name: &str, value: &str) -> Result<StatementKind, Refusal> {
+fn setting(name: &str, value: &str) -> Result<StatementKind, Unfit> {
     let name = name.to_ascii_lowercase();
     if name == "datafusion.execution.listing_table_ignore_subdirectory"
         && !value.eq_ignore_ascii_case("true")

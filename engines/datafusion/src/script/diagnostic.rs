@@ -58,7 +58,7 @@ impl fmt::Display for SqlError {
 
 /// The names that exist, for messages about one that does not.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownNames {
     /// The tables and views of the session.
     pub tables: Vec<String>,
     /// The functions of the engine.
@@ -132,7 +132,7 @@ impl SqlError {
         text: &str,
         start: (u64, u64),
         error: &DataFusionError,
-        known: &Known,
+        known: &KnownNames,
     ) -> Self {
         let diagnostic = error.diagnostic();
         let span = diagnostic.and_then(|d| d.span);
@@ -156,7 +156,7 @@ impl SqlError {
     }
 }
 
-fn help_for(message: &str, error: &DataFusionError, known: &Known) -> Option<String> {
+fn help_for(message: &str, error: &DataFusionError, known: &KnownNames) -> Option<String> {
     if let DataFusionError::SchemaError(inner, _) = error.find_root()
         && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
     {

@@ -10,7 +10,7 @@ use chassis::tasks::Tasks;
 use chassis::telemetry::{fields, trace};
 use client::error::CallError;
 use client::payloads::Payloads;
-use jobs_service::Submission;
+use jobs_service::NewJob;
 use proto::JobId;
 use proto::engine::EngineJobState;
 use proto::job::JobEnd;
@@ -54,7 +54,7 @@ pub(super) struct Run {
     pub(super) tell: Box<dyn Fn(EngineJobState) + Send + Sync>,
 }
 
-pub(super) fn spawn(workshop: Arc<Workshop>, job: Submission, run: Run) {
+pub(super) fn spawn(workshop: Arc<Workshop>, job: NewJob, run: Run) {
     let own = workshop.config.cluster.fence();
     let span = tracing::info_span!(
         parent: None,
@@ -82,7 +82,7 @@ pub(super) fn spawn(workshop: Arc<Workshop>, job: Submission, run: Run) {
 
 /// Runs the job and records its end. An error ends the process, because the record refuses an end
 /// for good once a later incarnation has superseded this one.
-async fn until_recorded(workshop: &Workshop, job: Submission, run: Run) -> Result<(), CallError> {
+async fn until_recorded(workshop: &Workshop, job: NewJob, run: Run) -> Result<(), CallError> {
     let Run { graph, progress, cancel, tell } = run;
     let began = workshop.clock.boot();
     let work_dir = workshop.config.work_dir.join(format!("job-{}", job.id));

@@ -21,13 +21,13 @@ use tonic::{Request, Response, Status};
 use super::program::{self, ProgramError};
 use super::sweep;
 use crate::additions::Additions;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, ClusterSpec};
 use crate::home::{FLINK_VERSION, Home};
 use crate::jobmanager::JobManager;
-use crate::jvm::{self, Memory};
+use crate::jvm::{self, JvmLimits};
 use crate::role::{self, Loading};
 use crate::session::{self, Session};
-use crate::settings::{BadSetting, Known, Settings};
+use crate::settings::{BadSetting, KnownSettings, Settings};
 
 /// The engine's name.
 pub const ENGINE: &str = "flink";
@@ -168,7 +168,7 @@ impl DescribeService for Describe {
         ];
         whole.extend(settings.takes_jobs_early().then(|| "--early".to_owned()));
         let memory = (settings.jobmanager.process, settings.taskmanager.process);
-        let cluster = Cluster {
+        let cluster = ClusterSpec {
             settings,
             additions,
             state_directory: request.state_directory,
@@ -257,8 +257,8 @@ impl DescribeService for Describe {
             let text = format!("cannot link Flink's plugins: {error}");
             Problem::new(Reason::OutputNotWritable, text).into_status()
         })?;
-        let memory = Memory { heap: settings.main_heap, direct: None, metaspace: None };
-        let warnings = Known::read(&home.known_settings()).warnings(&settings.flink);
+        let limits = JvmLimits { heap: settings.main_heap, direct: None, metaspace: None };
+        let warnings = KnownSettings::read(&home.known_settings()).warnings(&settings.flink);
         // A session cluster may get more TaskManagers at any time, so that no width is told.
         let width = if session.is_none() { settings.width() } else { Vec::new() };
         let mut flink: BTreeMap<String, String> = settings.flink;
@@ -268,7 +268,7 @@ impl DescribeService for Describe {
         let jvm = jvm::arguments(
             main,
             &home,
-            &memory,
+            &limits,
             Loading::ProgramFirst,
             settings.java_options.of(main),
         );

@@ -16,7 +16,7 @@ use proto::job::{JobEnd, JobOutcome};
 use serde_json::{Value, json};
 
 use super::views::View;
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 use crate::json::Json;
 
 /// How long a question is held while the answer is "not yet", because the client would ask again 50
@@ -31,7 +31,7 @@ const MAX_RESULT_BYTES: usize = 64 << 20;
 pub(super) async fn status(
     State(front): State<Front>,
     Path(job): Path<String>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let view = look(&front, parse(&job)?, |view| {
         !view.unknown && (view.end.is_some() || view.state >= EngineJobState::Starting)
     })
@@ -53,7 +53,7 @@ pub(super) async fn status(
 pub(super) async fn execution_result(
     State(front): State<Front>,
     Path(job): Path<String>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let job = parse(&job)?;
     let view = look(&front, job, |view| view.end.is_some()).await?;
     let Some(end) = view.end else {
@@ -69,14 +69,18 @@ pub(super) async fn execution_result(
         body.extend_from_slice(&chunk);
         if body.len() > MAX_RESULT_BYTES {
             let text = format!("the result of job {job} has more than {MAX_RESULT_BYTES} bytes");
-            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+            return Err(ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, text));
         }
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], body.freeze()).into_response())
 }
 
 /// Waits for a view that says enough; answers the last view when that takes too long.
-async fn look(front: &Front, job: JobId, enough: impl Fn(&View) -> bool) -> Result<View, Refusal> {
+async fn look(
+    front: &Front,
+    job: JobId,
+    enough: impl Fn(&View) -> bool,
+) -> Result<View, ErrorAnswer> {
     let mut views = front.0.views.of(job);
     let seen = views.wait_for(|view| view.refused.is_some() || enough(view));
     let seen = match timeout(&front.0.clock, HOLD, seen).await {
@@ -110,7 +114,8 @@ fn ended_elsewhere(job: JobId, end: &JobEnd) -> Value {
     })
 }
 
-pub(super) fn parse(job: &str) -> Result<JobId, Refusal> {
-    job.parse()
-        .map_err(|error: proto::InvalidId| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
+pub(super) fn parse(job: &str) -> Result<JobId, ErrorAnswer> {
+    job.parse().map_err(|error: proto::InvalidId| {
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, error.to_string())
+    })
 }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::answers::parse;
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 use crate::json::Json;
 
 /// `PATCH /jobs/ID?mode=cancel`.
@@ -13,13 +13,13 @@ pub(super) async fn cancel(
     State(front): State<Front>,
     Path(job): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let query = query.unwrap_or_default();
     match query.split('&').find_map(|pair| pair.strip_prefix("mode=")) {
         None | Some("cancel") => {}
         Some(other) => {
             let text = format!("mode={other} is not there any more: use stop with a savepoint");
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+            return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, text));
         }
     }
     front.0.execution.cancel_job(parse(&job)?, "main() asked for it").await?;

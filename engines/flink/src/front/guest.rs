@@ -8,7 +8,7 @@ use http::{Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 
 /// The largest list of jobs that is read, in bytes.
 const MAX_LIST_BYTES: usize = 64 << 20;
@@ -23,11 +23,15 @@ pub(super) enum Share {
 }
 
 /// Whether main() may ask for this, and which part of the answer it is shown.
-pub(super) fn share(front: &Front, method: &Method, path: &str) -> Result<Share, Refusal> {
+pub(super) fn share(front: &Front, method: &Method, path: &str) -> Result<Share, ErrorAnswer> {
     share_of(method, path, |job| job.parse().is_ok_and(|job| front.0.assigned.of(job).is_some()))
 }
 
-fn share_of(method: &Method, path: &str, is_own: impl Fn(&str) -> bool) -> Result<Share, Refusal> {
+fn share_of(
+    method: &Method,
+    path: &str,
+    is_own: impl Fn(&str) -> bool,
+) -> Result<Share, ErrorAnswer> {
     let path = path.split('?').next().unwrap_or_default();
     let path = path.strip_prefix("/v1/").or_else(|| path.strip_prefix('/')).unwrap_or(path);
     let parts: Vec<&str> = path.split('/').collect();
@@ -38,21 +42,22 @@ fn share_of(method: &Method, path: &str, is_own: impl Fn(&str) -> bool) -> Resul
         (_, ["jobs", job, ..]) => {
             let text =
                 format!("this application has no job {job}, and does not see those of others");
-            Err(Refusal::new(StatusCode::NOT_FOUND, text))
+            Err(ErrorAnswer::new(StatusCode::NOT_FOUND, text))
         }
         _ => {
             let text = format!(
                 "{method} /{path} concerns everybody who uses this session cluster: ask it directly"
             );
-            Err(Refusal::new(StatusCode::FORBIDDEN, text))
+            Err(ErrorAnswer::new(StatusCode::FORBIDDEN, text))
         }
     }
 }
 
 /// A list of jobs, without those of others.
-pub(super) async fn own_jobs(front: &Front, answer: Response) -> Result<Response, Refusal> {
+pub(super) async fn own_jobs(front: &Front, answer: Response) -> Result<Response, ErrorAnswer> {
     let (mut parts, body) = answer.into_parts();
-    let broken = |error: &dyn ToString| Refusal::new(StatusCode::BAD_GATEWAY, error.to_string());
+    let broken =
+        |error: &dyn ToString| ErrorAnswer::new(StatusCode::BAD_GATEWAY, error.to_string());
     let bytes = collect(body.map_err(BoxError::from).boxed_unsync(), MAX_LIST_BYTES)
         .await
         .map_err(|e| broken(&e))?;
@@ -79,7 +84,7 @@ mod tests {
     fn main_asks_about_its_own_jobs_and_changes_nothing_of_others() {
         let asked = |method: &str, path: &str| {
             let method: Method = method.parse().unwrap();
-            share_of(&method, path, |job| job == "own").map_err(|refusal| refusal.status.as_u16())
+            share_of(&method, path, |job| job == "own").map_err(|error| error.status.as_u16())
         };
         for (method, path, expected) in [
             ("GET", "/v1/jobs", Ok(Share::OwnJobs)),

@@ -11,7 +11,7 @@ use http::{HeaderName, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use super::guest::{self, Share};
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 use crate::session;
 use chassis::http::{endpoint, full, send};
 
@@ -32,11 +32,11 @@ pub(super) async fn pass(State(front): State<Front>, request: Request) -> Respon
     let until = front.0.clock.boot() + HOLD;
     match forward(&front, request, until).await {
         Ok(answer) => answer,
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-async fn forward(front: &Front, request: Request, until: Boot) -> Result<Response, Refusal> {
+async fn forward(front: &Front, request: Request, until: Boot) -> Result<Response, ErrorAnswer> {
     let (mut parts, body) = request.into_parts();
     // The token is for the front; the JobManager has nothing to do with it.
     parts.headers.remove(header::AUTHORIZATION);
@@ -44,8 +44,9 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
         parts.headers.remove(name);
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    parts.uri =
-        path.parse().map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
+    parts.uri = path
+        .parse()
+        .map_err(|_| ErrorAnswer::new(StatusCode::BAD_REQUEST, "the path is malformed"))?;
     let length = parts
         .headers
         .get(header::CONTENT_LENGTH)
@@ -57,7 +58,7 @@ async fn forward(front: &Front, request: Request, until: Boot) -> Result<Respons
         let bytes = body
             .collect()
             .await
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            .map_err(|error| ErrorAnswer::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         held = Some(bytes.to_bytes());
     } else {
         streamed = Some(body.map_err(BoxError::from).boxed_unsync());
@@ -106,7 +107,7 @@ struct Peer {
 }
 
 /// Waits for a JobManager, and answers where the present one serves.
-async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, Refusal> {
+async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, ErrorAnswer> {
     loop {
         let cluster = front.0.execution.cluster().await?;
         for (name, is_shared) in [(session::ADDRESS, true), ("jobmanager/rest", false)] {
@@ -123,6 +124,6 @@ async fn jobmanager(front: &Front, until: Boot) -> Result<Peer, Refusal> {
     }
 }
 
-fn away(text: &str) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+fn away(text: &str) -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answers::parse;
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 use crate::json::Json;
 
 /// `SavepointTriggerRequestBody` of Flink's REST API.
@@ -39,10 +39,10 @@ pub(super) async fn take(
     State(front): State<Front>,
     Path(job): Path<String>,
     Json(asked): Json<Take>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     if asked.cancel_job == Some(true) {
         let text = "cancel-job=true is not there any more: use stop with a savepoint";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+        return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, text));
     }
     let request = RequestSavepointRequest {
         request_id: asked.trigger_id.unwrap_or_else(any_id),
@@ -59,7 +59,7 @@ pub(super) async fn stop(
     State(front): State<Front>,
     Path(job): Path<String>,
     Json(asked): Json<Stop>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let request = RequestSavepointRequest {
         request_id: asked.trigger_id.unwrap_or_else(any_id),
         job_id: parse(&job)?.to_string(),
@@ -76,7 +76,7 @@ fn any_id() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }
 
-async fn wish(front: &Front, request: RequestSavepointRequest) -> Result<Response, Refusal> {
+async fn wish(front: &Front, request: RequestSavepointRequest) -> Result<Response, ErrorAnswer> {
     let id = request.request_id.clone();
     front.0.execution.request_savepoint(request).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "request-id": id }))).into_response())
@@ -86,13 +86,13 @@ async fn wish(front: &Front, request: RequestSavepointRequest) -> Result<Respons
 pub(super) async fn status(
     State(front): State<Front>,
     Path((job, trigger)): Path<(String, String)>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let Some(savepoint) = front.0.execution.savepoint(parse(&job)?, &trigger).await? else {
         return Ok(Json(told("IN_PROGRESS", Value::Null)).into_response());
     };
     if savepoint.pointer.is_empty() {
         // Flink would answer with a Java object; its client takes a text as well.
-        return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, savepoint.message));
+        return Err(ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, savepoint.message));
     }
     Ok(Json(told("COMPLETED", json!({ "location": savepoint.pointer }))).into_response())
 }

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use super::assigned::Call;
-use super::{Front, Refusal};
+use super::{ErrorAnswer, Front};
 use crate::graph::{GraphFile, JobGraph};
 use crate::json::Json;
 use crate::plan;
@@ -24,7 +24,7 @@ use crate::plan;
 /// The name that Flink's client gives to the plan's file, before the 32 hex digits of the job's id.
 const PLAN_PREFIX: &str = "flink-executionPlan-";
 
-/// The part of the form that says which file has which purpose.
+/// The name of that part of the form which says which file has which purpose.
 const REQUEST_PART: &str = "request";
 
 /// The name of a bug that a test can plant.
@@ -45,33 +45,34 @@ pub(super) struct Ask {
 pub(super) async fn assign(
     State(front): State<Front>,
     Json(ask): Json<Ask>,
-) -> Result<Json<serde_json::Value>, OwnRefusal> {
+) -> Result<Json<serde_json::Value>, OwnErrorAnswer> {
     let (job, _) = front
         .0
         .execution
         .assign_job(&ask.call_id, &ask.name, plan::describe(&ask.plan, ask.prints))
         .await
-        .map_err(|error| OwnRefusal(error.into()))?;
+        .map_err(|error| OwnErrorAnswer(error.into()))?;
     let Ask { call_id, name, plan, prints } = ask;
     let call = Call { job: job.to_string(), call_id, name, plan, prints };
-    front.0.assigned.keep(call).map_err(|error| OwnRefusal(not_kept(error)))?;
+    front.0.assigned.keep(call).map_err(|error| OwnErrorAnswer(not_kept(error)))?;
     Ok(Json(serde_json::json!({ "job_id": job.to_string() })))
 }
 
-/// A refusal for mainspring's own part of main()'s JVM, which takes a reason as well.
-pub(super) struct OwnRefusal(Refusal);
+/// An error for mainspring's own part of main()'s JVM, which takes a reason as well.
+pub(super) struct OwnErrorAnswer(ErrorAnswer);
 
-impl IntoResponse for OwnRefusal {
+impl IntoResponse for OwnErrorAnswer {
     fn into_response(self) -> Response {
-        let Refusal { status, reason, message } = self.0;
+        let ErrorAnswer { status, reason, message } = self.0;
         (status, Json(serde_json::json!({ "reason": reason, "message": message }))).into_response()
     }
 }
 
-/// `JobSubmitRequestBody` of Flink's REST API.
+/// The part of the form that says which file has which purpose: `JobSubmitRequestBody` of Flink's
+/// REST API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Form {
+struct RequestPart {
     /// The name in the client of Flink 2.3; others call it `jobGraphFileName`.
     #[serde(alias = "jobGraphFileName")]
     execution_plan_file_name: String,
@@ -92,7 +93,7 @@ struct Artifact {
 pub(super) async fn submit(
     State(front): State<Front>,
     form: Multipart,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     let spool = Spool::new(&front.0.directory).map_err(not_kept)?;
     let received = receive(form, &spool).await?;
     let job = received.job()?;
@@ -100,7 +101,7 @@ pub(super) async fn submit(
         let text = format!(
             "job {job} was not announced: submit through Flink's execute() with execution.target=mainspring"
         );
-        Refusal::new(StatusCode::BAD_REQUEST, text)
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, text)
     })?;
     let mut files = Vec::new();
     for (name, entry) in received.named()? {
@@ -123,15 +124,17 @@ pub(super) async fn submit(
         Some(Err(error)) => return Err(error.into()),
         Some(Ok(other)) => {
             let text = format!("the runner answered {other:?} before it accepted the job");
-            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+            return Err(ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, text));
         }
-        None => return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the runner is away")),
+        None => {
+            return Err(ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "the runner is away"));
+        }
     };
     if accepted.job_id != job.to_string() && !chassis::failpoint::is_planted(REPEAT_IS_ANOTHER_JOB)
     {
         let text =
             format!("the record knows this call as job {}, its plan says {job}", accepted.job_id);
-        return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+        return Err(ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
     chassis::failpoint::hit("front.job-stored").await;
     // The job is in the record, and the call has to stay open until the job's end, because the
@@ -159,7 +162,7 @@ fn call_id(front: &Front, call: &Call) -> String {
 /// A form that was received. Its files lie in the spool.
 #[derive(Default)]
 struct Received {
-    request: Option<Form>,
+    request: Option<RequestPart>,
     /// The files, by the names that the request part uses.
     files: HashMap<String, SpooledFile>,
     plan: Option<(String, Bytes)>,
@@ -172,35 +175,35 @@ struct SpooledFile {
 }
 
 impl Received {
-    fn form(&self) -> Result<&Form, Refusal> {
+    fn request(&self) -> Result<&RequestPart, ErrorAnswer> {
         self.request.as_ref().ok_or_else(|| missing(REQUEST_PART))
     }
 
     /// The job's id, which is in the name of the plan's file, before the digits of a temporary
     /// file.
-    fn job(&self) -> Result<JobId, Refusal> {
-        let name = &self.form()?.execution_plan_file_name;
+    fn job(&self) -> Result<JobId, ErrorAnswer> {
+        let name = &self.request()?.execution_plan_file_name;
         let id = name
             .strip_prefix(PLAN_PREFIX)
             .and_then(|rest| rest.get(..32))
             .and_then(|id| id.parse().ok());
         id.ok_or_else(|| {
-            Refusal::new(
+            ErrorAnswer::new(
                 StatusCode::BAD_REQUEST,
                 format!("the plan's file {name:?} does not name its job"),
             )
         })
     }
 
-    fn plan(&self) -> Result<Bytes, Refusal> {
+    fn plan(&self) -> Result<Bytes, ErrorAnswer> {
         self.plan.as_ref().map(|(_, bytes)| bytes.clone()).ok_or_else(|| missing("the plan"))
     }
 
     /// The files beside the plan, each with the cache entry that it is.
-    fn named(&self) -> Result<Vec<(String, Option<String>)>, Refusal> {
-        let form = self.form()?;
-        let jars = form.job_jar_file_names.iter().map(|name| (name.clone(), None));
-        let artifacts = form
+    fn named(&self) -> Result<Vec<(String, Option<String>)>, ErrorAnswer> {
+        let request = self.request()?;
+        let jars = request.job_jar_file_names.iter().map(|name| (name.clone(), None));
+        let artifacts = request
             .job_artifact_file_names
             .iter()
             .map(|artifact| (artifact.file_name.clone(), Some(artifact.entry_name.clone())));
@@ -208,16 +211,19 @@ impl Received {
     }
 }
 
-async fn receive(mut form: Multipart, spool: &Spool) -> Result<Received, Refusal> {
+async fn receive(mut form: Multipart, spool: &Spool) -> Result<Received, ErrorAnswer> {
     let broken = |error: axum::extract::multipart::MultipartError| {
-        Refusal::new(StatusCode::BAD_REQUEST, format!("the form is broken: {error}"))
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, format!("the form is broken: {error}"))
     };
     let mut received = Received::default();
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some(REQUEST_PART) {
             let text = field.bytes().await.map_err(broken)?;
             let parsed = serde_json::from_slice(&text).map_err(|error| {
-                Refusal::new(StatusCode::BAD_REQUEST, format!("the form's request part: {error}"))
+                ErrorAnswer::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("the form's request part: {error}"),
+                )
             })?;
             received.request = Some(parsed);
             continue;
@@ -232,7 +238,7 @@ async fn receive(mut form: Multipart, spool: &Spool) -> Result<Received, Refusal
                         "the plan has more than {MAX_GRAPH_BYTES} bytes: a collection in the program is part of it; \
                          read large data from files"
                     );
-                    return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+                    return Err(ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, text));
                 }
             }
             received.plan = Some((name, plan.freeze()));
@@ -293,10 +299,13 @@ impl Writing {
     }
 }
 
-fn missing(what: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, format!("the form lacks {what}"))
+fn missing(what: &str) -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::BAD_REQUEST, format!("the form lacks {what}"))
 }
 
-fn not_kept(error: std::io::Error) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the upload cannot be kept: {error}"))
+fn not_kept(error: std::io::Error) -> ErrorAnswer {
+    ErrorAnswer::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        format!("the upload cannot be kept: {error}"),
+    )
 }

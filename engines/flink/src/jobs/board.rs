@@ -13,7 +13,7 @@ use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use client::error::CallError;
 use client::payloads::Payloads;
-use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
+use jobs_service::{Cluster, NewJob, OrderRefusal, Orders, Savepoint, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::job::Progress;
 use proto::{EpochFence, IncarnationFence, JobId, Reason};
@@ -59,13 +59,13 @@ struct Inner {
     payloads: Payloads,
     jobmanager: JobManager,
     clock: SharedClock,
-    jobs: Mutex<BTreeMap<JobId, Known>>,
+    jobs: Mutex<BTreeMap<JobId, KnownJob>>,
     /// Only one submission at a time, because the JobManager must not get the same job twice.
     submitting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Default, PartialEq)]
-struct Known {
+struct KnownJob {
     state: EngineJobState,
     progress: Progress,
     /// How many of Flink's restarts were seen.
@@ -112,7 +112,7 @@ impl Board {
         }
     }
 
-    async fn known(&self, job: JobId) -> Result<bool, Refusal> {
+    async fn known(&self, job: JobId) -> Result<bool, OrderRefusal> {
         self.refresh().await?;
         let listed = self.jobs().get(&job).is_some_and(|known| known.state != EngineJobState::Lost);
         Ok(listed || self.ended(job).await?)
@@ -228,7 +228,7 @@ impl Board {
     }
 
     /// Takes over what the JobManager lists.
-    async fn refresh(&self) -> Result<(), Refusal> {
+    async fn refresh(&self) -> Result<(), OrderRefusal> {
         let listed = self.0.jobmanager.jobs().await?;
         self.take_over(&listed).await?;
         if self.0.tenancy == Tenancy::Session {
@@ -239,7 +239,7 @@ impl Board {
 
     /// Finds lost jobs. A job that is not listed was submitted a moment ago, or is lost, so that
     /// the JobManager is asked for it by name.
-    async fn look_for_missing(&self, listed: &[Listed]) -> Result<(), Refusal> {
+    async fn look_for_missing(&self, listed: &[Listed]) -> Result<(), OrderRefusal> {
         for job in self.running() {
             let text = job.to_string();
             if !listed.iter().any(|listed| listed.jid == text)
@@ -256,7 +256,7 @@ impl Board {
         self.0.tenancy == Tenancy::Own || self.jobs().contains_key(&job)
     }
 
-    async fn take_over(&self, listed: &[Listed]) -> Result<(), Refusal> {
+    async fn take_over(&self, listed: &[Listed]) -> Result<(), OrderRefusal> {
         for listed in listed {
             let Some(id) = listed.jid.parse::<JobId>().ok().filter(|id| self.is_ours(*id)) else {
                 continue;
@@ -290,7 +290,7 @@ impl Board {
         });
     }
 
-    fn update(&self, job: JobId, change: impl FnOnce(&mut Known)) {
+    fn update(&self, job: JobId, change: impl FnOnce(&mut KnownJob)) {
         let changed = {
             let mut jobs = self.jobs();
             let known = jobs.entry(job).or_default();
@@ -303,7 +303,7 @@ impl Board {
         }
     }
 
-    fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Known>> {
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, KnownJob>> {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,7 +325,7 @@ impl Cluster for Board {
     /// Asks what the JobManager knows. A JobManager that cannot be asked is no reason to call a job
     /// lost, so that this is an error. In a session cluster, which may be away for longer than a
     /// leader is patient, a submitted job counts as known until the JobManager denies it.
-    async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), Refusal> {
+    async fn take_stock(&self, submitted: Vec<JobId>) -> Result<(), OrderRefusal> {
         match self.0.tenancy {
             Tenancy::Own => self.refresh().await,
             Tenancy::Session => {
@@ -338,7 +338,7 @@ impl Cluster for Board {
 
     /// Hands a job to the JobManager unless the JobManager has it or its end is recorded; `true` in
     /// these two cases.
-    async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
+    async fn submit(&self, job: NewJob) -> Result<bool, OrderRefusal> {
         let _alone = self.0.submitting.lock().await;
         if self.known(job.id).await? {
             return Ok(true);
@@ -360,7 +360,7 @@ impl Cluster for Board {
                 return Err(unreadable.clone().into());
             }
             return Err(if error.is_final() {
-                Refusal::Never { reason: Reason::GraphUnreadable, message: error.to_string() }
+                OrderRefusal::Never { reason: Reason::GraphUnreadable, message: error.to_string() }
             } else {
                 error.into()
             });
@@ -371,16 +371,16 @@ impl Cluster for Board {
     }
 
     /// Asks a job to end; a job that has ended stays as it is.
-    async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
+    async fn cancel(&self, job: JobId) -> Result<(), OrderRefusal> {
         match self.0.jobmanager.cancel(job).await {
             Err(JobManagerError::Refused { status: http::StatusCode::NOT_FOUND, .. }) => {
-                if self.ended(job).await? { Ok(()) } else { Err(Refusal::UnknownJob(job)) }
+                if self.ended(job).await? { Ok(()) } else { Err(OrderRefusal::UnknownJob(job)) }
             }
             answered => Ok(answered?),
         }
     }
 
-    async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, Refusal> {
+    async fn savepoint(&self, trigger: Trigger) -> Result<Savepoint, OrderRefusal> {
         Ok(match self.take(&trigger).await? {
             None => Savepoint::Pending,
             Some(Taken::At(pointer)) => Savepoint::Taken(pointer),
@@ -389,7 +389,7 @@ impl Cluster for Board {
     }
 
     fn statuses(&self) -> Vec<JobStatus> {
-        let status = |(id, known): (&JobId, &Known)| JobStatus {
+        let status = |(id, known): (&JobId, &KnownJob)| JobStatus {
             job_id: id.to_string(),
             state: known.state.into(),
             progress: Some(Progress {

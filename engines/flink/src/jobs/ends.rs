@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::error::CallError;
 use client::payloads::Payloads;
-use proto::job::{JobEnd, JobOutcome, ResultKind};
+use proto::job::{JobEnd, JobOutcome};
 use proto::{Digest, IncarnationFence, JobId, Reason};
 use record::Record;
 
@@ -51,8 +51,7 @@ impl Ends {
             _ => Reason::JobFailed.as_str(),
         };
         let result: Bytes = ended.answer;
-        let result_kind =
-            answer::Answer::read(&result).map_or(ResultKind::Answer, |answer| answer.kind());
+        let result_kind = answer::kind(&result);
         let digest = Digest::of(&result);
         let size = result.len() as u64;
         self.payloads.put_bytes(digest, result).await?;

@@ -29,21 +29,21 @@ pub(super) struct Ha {
 }
 
 #[derive(Serialize)]
-struct JobState {
+struct ResumePoint {
     ended: bool,
-    checkpoints: Vec<Kept>,
+    checkpoints: Vec<KeptCheckpoint>,
     next_checkpoint_id: u64,
 }
 
 #[derive(Serialize)]
-struct Kept {
+struct KeptCheckpoint {
     id: u64,
     #[serde(flatten)]
-    pointer: Pointer,
+    pointer: CheckpointPointer,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Pointer {
+struct CheckpointPointer {
     pointer: String,
     created_ms: i64,
     completed_ms: i64,
@@ -72,24 +72,24 @@ struct End {
 }
 
 /// Why a call was not answered as it asks.
-enum Refused {
+enum HaError {
     Malformed(String),
     Record(CallError),
 }
 
-impl From<CallError> for Refused {
+impl From<CallError> for HaError {
     fn from(error: CallError) -> Self {
         Self::Record(error)
     }
 }
 
-impl From<record::Error> for Refused {
+impl From<record::Error> for HaError {
     fn from(error: record::Error) -> Self {
         Self::Record(error.into())
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HaError {
     fn into_response(self) -> Response {
         let (status, reason, message) = match self {
             Self::Malformed(message) => (StatusCode::BAD_REQUEST, None, message),
@@ -125,7 +125,7 @@ fn is_final(error: &CallError) -> bool {
     )
 }
 
-type Answer = Result<Json<serde_json::Value>, Refused>;
+type Reply = Result<Json<serde_json::Value>, HaError>;
 
 /// The routes, for holders of the incarnation's token.
 pub(super) fn router(ha: Ha) -> Router {
@@ -150,22 +150,22 @@ async fn authorize(State(ha): State<Ha>, request: Request, next: Next) -> Respon
     }
 }
 
-fn job(text: &str) -> Result<JobId, Refused> {
-    text.parse().map_err(|error: proto::InvalidId| Refused::Malformed(error.to_string()))
+fn job(text: &str) -> Result<JobId, HaError> {
+    text.parse().map_err(|error: proto::InvalidId| HaError::Malformed(error.to_string()))
 }
 
-fn done() -> Answer {
+fn done() -> Reply {
     Ok(Json(serde_json::json!({})))
 }
 
-async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobState>, Refused> {
+async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<ResumePoint>, HaError> {
     let kept = ha.ends.record.read_checkpoints(&ha.ends.fence, job(&id)?).await?;
     let checkpoints = kept.checkpoints.into_iter().map(|checkpoint| {
         let discarded_after =
             checkpoint.discarded_after().map(|outcome| outcome.as_str_name().to_owned()).collect();
-        Kept {
+        KeptCheckpoint {
             id: checkpoint.id,
-            pointer: Pointer {
+            pointer: CheckpointPointer {
                 pointer: checkpoint.pointer,
                 created_ms: checkpoint.created_at.map(millis).unwrap_or_default(),
                 completed_ms: checkpoint.completed_at.map(millis).unwrap_or_default(),
@@ -174,7 +174,7 @@ async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobSt
             },
         }
     });
-    Ok(Json(JobState {
+    Ok(Json(ResumePoint {
         ended: kept.ended,
         checkpoints: checkpoints.collect(),
         next_checkpoint_id: kept.next_checkpoint_id.max(1),
@@ -184,10 +184,10 @@ async fn read(State(ha): State<Ha>, Path(id): Path<String>) -> Result<Json<JobSt
 async fn add(
     State(ha): State<Ha>,
     Path((id, checkpoint)): Path<(String, u64)>,
-    Json(pointer): Json<Pointer>,
-) -> Answer {
+    Json(pointer): Json<CheckpointPointer>,
+) -> Reply {
     let outcome = |name: &String| {
-        let unknown = || Refused::Malformed(format!("{name:?} is no outcome of a job"));
+        let unknown = || HaError::Malformed(format!("{name:?} is no outcome of a job"));
         JobOutcome::from_str_name(name).map(i32::from).ok_or_else(unknown)
     };
     let checkpoint = Checkpoint {
@@ -202,7 +202,7 @@ async fn add(
     done()
 }
 
-async fn remove(State(ha): State<Ha>, Path((id, checkpoint)): Path<(String, u64)>) -> Answer {
+async fn remove(State(ha): State<Ha>, Path((id, checkpoint)): Path<(String, u64)>) -> Reply {
     ha.ends.record.remove_checkpoint(&ha.ends.fence, job(&id)?, checkpoint).await?;
     done()
 }
@@ -211,13 +211,13 @@ async fn advance(
     State(ha): State<Ha>,
     Path(id): Path<String>,
     Json(Counter { next }): Json<Counter>,
-) -> Answer {
+) -> Reply {
     ha.ends.record.advance_checkpoint_id(&ha.ends.fence, job(&id)?, next).await?;
     done()
 }
 
 /// Records an end; Flink cleans up after this has been answered.
-async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>) -> Answer {
+async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>) -> Reply {
     let job = job(&id)?;
     let ended = Ended {
         status: end.status,
@@ -225,7 +225,7 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
         cause: end.message,
         answer: end.execution_result.into(),
     };
-    let outcome = ends::outcome(&ended).map_err(|error| Refused::Malformed(error.to_string()))?;
+    let outcome = ends::outcome(&ended).map_err(|error| HaError::Malformed(error.to_string()))?;
     ha.unclean.ends(job);
     if let Err(error) = ha.ends.record(job, outcome, ended).await {
         if is_final(&error) {
@@ -237,7 +237,7 @@ async fn end(State(ha): State<Ha>, Path(id): Path<String>, Json(end): Json<End>)
 }
 
 /// Notes that Flink has removed what was the job's own.
-async fn clean(State(ha): State<Ha>, Path(id): Path<String>) -> Answer {
+async fn clean(State(ha): State<Ha>, Path(id): Path<String>) -> Reply {
     ha.unclean.is_clean(job(&id)?);
     done()
 }

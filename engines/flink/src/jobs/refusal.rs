@@ -1,12 +1,12 @@
 //! Errors of this engine as refusals of `JobsService`.
 
-use jobs_service::Refusal;
+use jobs_service::OrderRefusal;
 use proto::Reason;
 
 use crate::graph::GraphError;
 use crate::jobmanager::JobManagerError;
 
-impl From<GraphError> for Refusal {
+impl From<GraphError> for OrderRefusal {
     fn from(error: GraphError) -> Self {
         Self::Never { reason: Reason::GraphUnreadable, message: error.to_string() }
     }
@@ -14,7 +14,7 @@ impl From<GraphError> for Refusal {
 
 /// A refusal for now. A caller that knows what the JobManager refuses for good says so itself,
 /// because only there it is known whose fault that is.
-impl From<JobManagerError> for Refusal {
+impl From<JobManagerError> for OrderRefusal {
     fn from(error: JobManagerError) -> Self {
         Self::NotNow(error.to_string())
     }

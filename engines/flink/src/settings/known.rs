@@ -28,13 +28,13 @@ const OF_OTHERS: [&str; 16] = [
 const NEAR: usize = 2;
 
 /// The names of Flink's settings.
-pub(crate) struct Known<'a> {
+pub(crate) struct KnownSettings<'a> {
     names: Vec<&'a str>,
     /// What the names of settings begin with that end in a part of the user's own.
     families: Vec<&'a str>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownSettings<'a> {
     /// Reads a text with one name a line; `<…>` stands for a part of the user's own.
     pub(crate) fn read(text: &'a str) -> Self {
         let (families, names): (Vec<&str>, Vec<&str>) =
@@ -108,7 +108,7 @@ mod tests {
             ("kubernetes.clusterid", Some("did you mean 'kubernetes.cluster-id'?")),
         ] {
             let given = [(name.to_owned(), "17".to_owned())].into();
-            let warnings = Known::read(NAMES).warnings(&given);
+            let warnings = KnownSettings::read(NAMES).warnings(&given);
             match told {
                 None => assert_eq!(warnings, Vec::<String>::new(), "{name}"),
                 Some(told) => {
@@ -119,7 +119,7 @@ mod tests {
                 }
             }
             assert_eq!(
-                Known::read("").warnings(&given),
+                KnownSettings::read("").warnings(&given),
                 Vec::<String>::new(),
                 "nothing is known of Flink's"
             );

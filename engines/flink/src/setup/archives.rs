@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::{command, remove};
 use crate::home::Home;
 use crate::java_home::JavaHome;
-use crate::jvm::{self, Memory};
+use crate::jvm::{self, JvmLimits};
 use crate::role::{Loading, Role};
 
 const MIB: u64 = 1 << 20;
@@ -35,7 +35,7 @@ pub(super) fn make(root: &Path, java: &JavaHome) -> anyhow::Result<()> {
         [(Role::JobManager, vec![]), (Role::TaskManager, vec![]), (Role::Main, program(&home))]
     {
         arguments.push(home.java().into());
-        arguments.extend(jvm::recording_arguments(role, &home, &memory(role)));
+        arguments.extend(jvm::recording_arguments(role, &home, &limits(role)));
         arguments.extend(more);
         arguments.push(";".into());
     }
@@ -64,14 +64,14 @@ fn program(home: &Home) -> Vec<OsString> {
     vec!["--jar".into(), home.our_jar().into(), "--class".into(), class.into()]
 }
 
-fn memory(role: Role) -> Memory {
+fn limits(role: Role) -> JvmLimits {
     match role {
-        Role::JobManager => Memory { heap: 512 * MIB, ..Memory::default() },
+        Role::JobManager => JvmLimits { heap: 512 * MIB, ..JvmLimits::default() },
         // The same sizes as in the rehearsal's configuration.
         Role::TaskManager => {
-            Memory { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) }
+            JvmLimits { heap: 256 * MIB, direct: Some(192 * MIB), metaspace: Some(256 * MIB) }
         }
-        Role::Main => Memory { heap: 256 * MIB, ..Memory::default() },
+        Role::Main => JvmLimits { heap: 256 * MIB, ..JvmLimits::default() },
     }
 }
 

@@ -4,27 +4,29 @@ use proto::{Problem, Reason};
 use tonic::Status;
 
 use crate::orders::NotTaken;
-use crate::refusal::Refusal;
+use crate::refusal::OrderRefusal;
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
+impl From<OrderRefusal> for Status {
+    fn from(refusal: OrderRefusal) -> Self {
         let text = refusal.to_string();
         let problem = |reason| Problem::new(reason, text);
         match refusal {
-            Refusal::NotTaken(NotTaken::NotHere { .. }) => problem(Reason::IncarnationSuperseded),
-            Refusal::NotTaken(NotTaken::NotAdopted(_)) => problem(Reason::NotAdopted),
-            Refusal::NotTaken(NotTaken::Superseded { .. } | NotTaken::NotLeader(_)) => {
+            OrderRefusal::NotTaken(NotTaken::NotHere { .. }) => {
+                problem(Reason::IncarnationSuperseded)
+            }
+            OrderRefusal::NotTaken(NotTaken::NotAdopted(_)) => problem(Reason::NotAdopted),
+            OrderRefusal::NotTaken(NotTaken::Superseded { .. } | NotTaken::NotLeader(_)) => {
                 problem(Reason::EpochSuperseded)
             }
-            Refusal::Malformed(_) => problem(Reason::IdMalformed),
-            Refusal::UnknownJob(_) => problem(Reason::JobNotFound),
-            Refusal::Never { reason, .. } => problem(reason),
-            Refusal::NotNow(_) => problem(Reason::ClusterUnavailable),
-            Refusal::Record(error) if error.is_retryable() || error.reason().is_none() => {
+            OrderRefusal::Malformed(_) => problem(Reason::IdMalformed),
+            OrderRefusal::UnknownJob(_) => problem(Reason::JobNotFound),
+            OrderRefusal::Never { reason, .. } => problem(reason),
+            OrderRefusal::NotNow(_) => problem(Reason::ClusterUnavailable),
+            OrderRefusal::Record(error) if error.is_retryable() || error.reason().is_none() => {
                 problem(Reason::StoreUnavailable)
             }
             // A refusal of the store's own, such as an epoch that it does not know, is passed on as it is.
-            Refusal::Record(error) => return error.status().clone(),
+            OrderRefusal::Record(error) => return error.status().clone(),
         }
         .into_status()
     }

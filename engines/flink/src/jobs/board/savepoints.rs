@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::clock::Clock as _;
 use client::error::CallError;
-use jobs_service::{Refusal, Trigger};
+use jobs_service::{OrderRefusal, Trigger};
 use proto::JobId;
 
 use super::Board;
@@ -21,7 +21,7 @@ impl Board {
     /// Has a savepoint taken, once for each trigger id. The trigger id is Flink's own, so that the
     /// JobManager holds all that is known of a savepoint. Answers `None` if its outcome is still
     /// not known after `HOLD`.
-    pub(super) async fn take(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+    pub(super) async fn take(&self, savepoint: &Trigger) -> Result<Option<Taken>, OrderRefusal> {
         let until = self.0.clock.boot() + HOLD;
         loop {
             match self.0.jobmanager.savepoint(savepoint.job, savepoint.id).await? {
@@ -45,7 +45,7 @@ impl Board {
                             "the job had ended before it was taken".to_owned(),
                         )));
                     }
-                    Stage::Unknown => return Err(Refusal::UnknownJob(savepoint.job)),
+                    Stage::Unknown => return Err(OrderRefusal::UnknownJob(savepoint.job)),
                 },
             }
             if self.0.clock.boot() >= until {
@@ -56,7 +56,7 @@ impl Board {
     }
 
     /// Triggers the savepoint; `None` once that is done, or how it failed.
-    async fn trigger(&self, savepoint: &Trigger) -> Result<Option<Taken>, Refusal> {
+    async fn trigger(&self, savepoint: &Trigger) -> Result<Option<Taken>, OrderRefusal> {
         // The leader may have changed while this call waited for the tasks to run.
         self.0.orders.not_superseded(savepoint.epoch)?;
         match self.0.jobmanager.trigger(savepoint).await {

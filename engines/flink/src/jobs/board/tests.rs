@@ -189,7 +189,7 @@ async fn nobody_triggers_a_savepoint_who_was_superseded_meanwhile() {
     };
     let (board, script) = board(script).await;
     board.orders().adopt(Epoch(2)).unwrap();
-    assert!(matches!(board.take(&trigger(true)).await, Err(Refusal::NotTaken(_))));
+    assert!(matches!(board.take(&trigger(true)).await, Err(OrderRefusal::NotTaken(_))));
     assert_eq!(triggered(&script), [""; 0]);
 }
 

@@ -105,7 +105,7 @@ fn jobmanager(uploads: Uploads) -> Router {
 /// came of the submission, and what was uploaded.
 async fn submitted(
     damage: impl FnOnce(&mut HashMap<String, Bytes>, Digest, Digest),
-) -> (Result<bool, Refusal>, Uploads) {
+) -> (Result<bool, OrderRefusal>, Uploads) {
     let (transport, clock): (SharedTransport, SharedClock) =
         (Arc::new(OsTransport), Arc::new(SystemClock));
     let (record, fence, job) = record(clock.clone()).await;
@@ -144,7 +144,7 @@ async fn submitted(
     let jobmanager = JobManager::new(transport, clock.clone(), peer);
     let board = Board::new(fence, Tenancy::Own, record, Payloads::new(store), jobmanager, clock);
     board.orders().adopt(Epoch(1)).unwrap();
-    let submission = Submission {
+    let submission = NewJob {
         id: job,
         name: "orders".into(),
         graph: of_graph,

@@ -8,7 +8,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 /// Counters of a job; 0 where DataFusion does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct Counters {
     /// Rows read from files.
     pub rows_in: u64,
     /// Rows returned or written.
@@ -37,23 +37,23 @@ struct Gauge {
 
 impl ProgressGauge {
     /// The counters now.
-    pub fn snapshot(&self) -> Progress {
+    pub fn snapshot(&self) -> Counters {
         let gauge = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut progress = Progress {
+        let mut counters = Counters {
             rows_out: gauge.rows_out,
             bytes_out: gauge.bytes_out,
-            ..Progress::default()
+            ..Counters::default()
         };
         for (plan, writes) in &gauge.plans {
             if *writes {
                 // The sink's own count appears only when the sink is done, whereas what flows into
                 // it is counted live.
-                progress.rows_out +=
+                counters.rows_out +=
                     plan.children().iter().map(|child| output_rows(child.as_ref())).sum::<u64>();
             }
-            add_scans(plan.as_ref(), &mut progress);
+            add_scans(plan.as_ref(), &mut counters);
         }
-        progress
+        counters
     }
 
     pub(super) fn watch(&self, plan: Arc<dyn ExecutionPlan>, writes: bool) {
@@ -96,14 +96,14 @@ fn output_rows(plan: &dyn ExecutionPlan) -> u64 {
     }
 }
 
-fn add_scans(plan: &dyn ExecutionPlan, progress: &mut Progress) {
+fn add_scans(plan: &dyn ExecutionPlan, counters: &mut Counters) {
     if let Some(source) = plan.downcast_ref::<DataSourceExec>()
         && let Some(scan) = source.data_source().downcast_ref::<FileScanConfig>()
     {
         let metrics = plan.metrics().unwrap_or_default();
         let rows = metrics.output_rows().unwrap_or(0) as u64;
-        progress.rows_in += rows;
-        progress.bytes_in += match metrics.sum_by_name("bytes_scanned") {
+        counters.rows_in += rows;
+        counters.bytes_in += match metrics.sum_by_name("bytes_scanned") {
             Some(bytes) => bytes.as_usize() as u64,
             None if rows > 0 => {
                 scan.file_groups.iter().flat_map(|g| g.iter()).map(file_bytes).sum()
@@ -112,7 +112,7 @@ fn add_scans(plan: &dyn ExecutionPlan, progress: &mut Progress) {
         };
     }
     for child in plan.children() {
-        add_scans(child.as_ref(), progress);
+        add_scans(child.as_ref(), counters);
     }
 }
 

@@ -8,7 +8,7 @@ use chassis::clock::{Boot, Clock as _, SharedClock};
 use chassis::tasks::Tasks;
 use client::error::CallError;
 use client::payloads::Payloads;
-use jobs_service::{Cluster, Orders, Refusal, Savepoint, Submission, Trigger};
+use jobs_service::{Cluster, NewJob, OrderRefusal, Orders, Savepoint, Trigger};
 use proto::engine::{EngineJobState, JobStatus};
 use proto::{EpochFence, JobId, Reason};
 use record::Record;
@@ -33,7 +33,7 @@ const NO_SAVEPOINTS: &str = "the datafusion engine has no savepoints: its jobs e
 /// end too. Nothing of this list survives the process: its death begins a new incarnation, which
 /// gets its jobs from the leader anew.
 #[derive(Clone)]
-pub(crate) struct Jobs(Arc<Inner>);
+pub(crate) struct Board(Arc<Inner>);
 
 struct Inner {
     orders: Orders,
@@ -50,7 +50,7 @@ struct Job {
     finished: Option<Boot>,
 }
 
-impl Jobs {
+impl Board {
     pub(crate) fn new(
         config: Config,
         queries: Queries,
@@ -67,7 +67,7 @@ impl Jobs {
 }
 
 #[async_trait]
-impl Cluster for Jobs {
+impl Cluster for Board {
     fn orders(&self) -> &Orders {
         &self.0.orders
     }
@@ -81,11 +81,11 @@ impl Cluster for Jobs {
     }
 
     /// Does nothing, because this process knows every job that it has begun.
-    async fn take_stock(&self, _submitted: Vec<JobId>) -> Result<(), Refusal> {
+    async fn take_stock(&self, _submitted: Vec<JobId>) -> Result<(), OrderRefusal> {
         Ok(())
     }
 
-    async fn submit(&self, job: Submission) -> Result<bool, Refusal> {
+    async fn submit(&self, job: NewJob) -> Result<bool, OrderRefusal> {
         if self.0.jobs().contains_key(&job.id) {
             return Ok(true);
         }
@@ -122,13 +122,13 @@ impl Cluster for Jobs {
         Ok(false)
     }
 
-    async fn cancel(&self, job: JobId) -> Result<(), Refusal> {
-        self.0.jobs().get(&job).ok_or(Refusal::UnknownJob(job))?.cancel.cancel();
+    async fn cancel(&self, job: JobId) -> Result<(), OrderRefusal> {
+        self.0.jobs().get(&job).ok_or(OrderRefusal::UnknownJob(job))?.cancel.cancel();
         Ok(())
     }
 
-    async fn savepoint(&self, _trigger: Trigger) -> Result<Savepoint, Refusal> {
-        Err(Refusal::Never {
+    async fn savepoint(&self, _trigger: Trigger) -> Result<Savepoint, OrderRefusal> {
+        Err(OrderRefusal::Never {
             reason: Reason::SavepointUnsupported,
             message: NO_SAVEPOINTS.to_owned(),
         })
@@ -170,7 +170,7 @@ impl Inner {
     }
 }
 
-impl From<GraphError> for Refusal {
+impl From<GraphError> for OrderRefusal {
     fn from(error: GraphError) -> Self {
         Self::Never { reason: error.reason(), message: error.to_string() }
     }
