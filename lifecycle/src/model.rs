@@ -422,4 +422,4 @@ pub fn contenders_to_change(present: &[u64], count: u32) -> (Vec<u64>, Vec<u64>)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,9 +1,7 @@
 //! Where processes run. An engine describes processes, a substrate realises them, and neither knows
 //! the other.
 
-pub mod laws;
 mod local;
-mod memory;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +15,6 @@ use crate::model::{self, Order, RoleSpec, Scope, Slot};
 use crate::record::LogSource;
 
 pub use local::Local;
-pub use memory::Memory;
 
 /// What a substrate could not do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,11 +51,12 @@ pub enum Adopted {
 /// [`Slot`] and start alone. The substrate does not decide: which process is to run, and what
 /// follows from an exit, is lifecycle's to say.
 ///
-/// Laws (see [`laws`]): what `start` has returned is found by `adopt` with the same order until it
-/// is released, also by another instance of the substrate; dropping a [`Live`] ends nothing by
-/// itself; after `sweep` nothing of the group lives, and nothing else was touched; a process that
-/// cannot be started answers an exit with a `start_error`; output is gone only after
-/// `forget_output` or `empty_outbox`: `sweep` moves what is left of it to the outbox.
+/// Laws, which `tests/support/laws.rs` states as tests for any substrate: what `start` has returned
+/// is found by `adopt` with the same order until it is released, also by another instance of the
+/// substrate; dropping a [`Live`] ends nothing by itself; after `sweep` nothing of the group lives,
+/// and nothing else was touched; a process that cannot be started answers an exit with a
+/// `start_error`; output is gone only after `forget_output` or `empty_outbox`: `sweep` moves what
+/// is left of it to the outbox.
 #[async_trait]
 pub trait Substrate: Send + Sync + 'static {
     /// Where the process of this order will serve: the same for every caller.

@@ -1,6 +1,10 @@
 //! Lifecycle through the wire, on processes and a record in memory.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/laws.rs"]
+mod laws;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "grpc/outbox.rs"]
 mod outbox;
 #[path = "support/wire.rs"]
@@ -14,7 +18,7 @@ use client::lifecycle::Provisioning;
 use client::tether::Exit;
 use futures::StreamExt as _;
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Substrate as _, laws};
+use lifecycle::substrate::Substrate as _;
 use proto::engine::{RestartPolicy, Role};
 use proto::lifecycle::{ProvisionContendersRequest, RoleState};
 use proto::{Epoch, Incarnation, Reason};
@@ -515,7 +519,7 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn the_memory_substrate_obeys_the_laws() {
-    let memory = lifecycle::substrate::Memory::new();
+    let memory = memory::Memory::new();
     let subject = laws::Subject {
         substrate: std::sync::Arc::new(memory.clone()),
         another: std::sync::Arc::new(memory),

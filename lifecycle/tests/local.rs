@@ -2,6 +2,8 @@
 //! is killed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "support/laws.rs"]
+mod laws;
 #[path = "support/tether_process.rs"]
 mod tether_process;
 
@@ -20,7 +22,7 @@ use futures::StreamExt as _;
 use lifecycle::model::{Order, RoleFile, Scope};
 use lifecycle::record::{LogSource, MemoryRecord};
 use lifecycle::service::{Contenders, Lifecycle};
-use lifecycle::substrate::{Adopted, Live, Local, Substrate, laws};
+use lifecycle::substrate::{Adopted, Live, Local, Substrate};
 use rustix::process::Signal;
 
 /// A time longer than anything here takes.

@@ -2,6 +2,12 @@
 //! have to notice.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/laws.rs"]
+mod laws;
+#[allow(dead_code, reason = "no mutant needs a process that crashes")]
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +16,9 @@ use chassis::clock::{SharedClock, SystemClock};
 use client::tether::{Exit, LastWords};
 use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{
-    Addresses, Adopted, Live, Memory, Output, Substrate, SubstrateError, laws,
-};
+use lifecycle::substrate::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
+
+use memory::Memory;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Broken {

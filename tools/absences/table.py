@@ -256,8 +256,6 @@ ABSENCES = [
             "leader-elector/src/grpc.rs": "a lease of seconds",
             "leader-elector/src/service.rs": "a campaign that was asked for above",
             "lifecycle/src/service/detail.rs": "plain data as JSON",
-            "lifecycle/src/substrate/laws.rs": "laws: tests that ship with the crate",
-            "lifecycle/src/substrate/memory.rs": "a channel whose other end is held",
             "lifecycle/src/tether/tree.rs": "a child that was started with pipes",
             "sdk/src/executor/by_hand.rs": "a constant",
         },

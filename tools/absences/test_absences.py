@@ -208,7 +208,8 @@ class Shipped(unittest.TestCase):
             ("e2e/src/host.rs", True),
             ("client/examples/past.rs", True),
             ("examples/delays/src/main.rs", False),
-            ("lifecycle/src/substrate/laws.rs", False),
+            ("lifecycle/tests/support/laws.rs", True),
+            ("lifecycle/src/substrate.rs", False),
             ("jobgraph-store/src/store/memory.rs", False),
         ]:
             with self.subTest(name):

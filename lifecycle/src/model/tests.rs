@@ -11,7 +11,8 @@ fn slot() -> Slot {
     }
 }
 
-pub(super) fn role(name: &str) -> RoleSpec {
+/// A role with nothing special about it.
+pub(crate) fn role(name: &str) -> RoleSpec {
     RoleSpec {
         name: name.into(),
         command: vec!["/bin/worker".into()],

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock};
 use lifecycle::record::{LogSource, RecordError};
-use lifecycle::substrate::{Substrate as _, laws};
+use lifecycle::substrate::Substrate as _;
 use proto::Incarnation;
 
+use crate::laws;
 use crate::wire::{Wire, fence, role, within};
 
 /// A cluster of one worker whose last words are in the outbox, because the record does not take

@@ -15,11 +15,12 @@ use futures::StreamExt as _;
 use lifecycle::grpc;
 use lifecycle::record::MemoryRecord;
 use lifecycle::service::Lifecycle;
-use lifecycle::substrate::Memory;
 use proto::engine::{RestartPolicy, Role};
 use proto::lifecycle::ClusterReady;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::memory::Memory;
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);

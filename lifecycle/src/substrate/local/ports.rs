@@ -58,12 +58,12 @@ mod tests {
     use chassis::transport::OsTransport;
 
     use super::*;
-    use crate::substrate::laws;
+    use crate::model;
 
     #[tokio::test]
     async fn what_is_chosen_can_be_bound() {
         let transport: SharedTransport = Arc::new(OsTransport);
-        let mut role = laws::role("jobmanager", "");
+        let mut role = model::tests::role("jobmanager");
         role.ports = vec!["rpc".into(), "rest".into()];
         let chosen = choose(&transport, &[role]).await.unwrap();
         for address in chosen.values() {

@@ -104,12 +104,11 @@ mod tests {
     use futures::StreamExt as _;
 
     use super::*;
-    use crate::model::Port;
-    use crate::substrate::laws;
+    use crate::model::{self, Port};
 
     /// A role with one port, `rest`, at this number.
     fn role(probe: Probe, port: u16) -> RoleSpec {
-        let mut role = laws::role("jobmanager", "");
+        let mut role = model::tests::role("jobmanager");
         role.ports.push("rest".into());
         role.addresses.insert("jobmanager/rest".into(), format!("127.0.0.1:{port}"));
         role.probe = probe;

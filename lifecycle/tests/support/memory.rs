@@ -1,6 +1,6 @@
-//! Processes that exist in memory only, for simulations and tests. They run scripts of a few words,
-//! so that one plan runs on both substrates: `echo TEXT`, `exit CODE` and `sleep` (for ever),
-//! separated by `; ` and given as `/bin/sh -c SCRIPT`.
+//! Processes that exist in memory only. They run scripts of a few words, so that one plan runs on
+//! both substrates: `echo TEXT`, `exit CODE` and `sleep` (for ever), separated by `; ` and given as
+//! `/bin/sh -c SCRIPT`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use client::tether::{Chunk, Exit, LastWords, Stream};
 use futures::StreamExt as _;
+use lifecycle::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
+use lifecycle::record::LogSource;
+use lifecycle::substrate::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
 use tokio::sync::watch;
-
-use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
-use crate::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
-use crate::record::LogSource;
 
 /// A substrate whose processes are entries in a table. Clones share the table, like two lifecycles
 /// on one machine.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Table>>);
+pub(crate) struct Memory(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
@@ -43,19 +42,19 @@ struct Process {
 
 impl Memory {
     /// An empty machine.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The keys of the processes that live, such as `orders/4/cluster/9/worker/0`.
-    pub fn living(&self) -> Vec<String> {
+    pub(crate) fn living(&self) -> Vec<String> {
         let table = self.table();
         let living = table.processes.iter().filter(|(_, process)| process.exit.borrow().is_none());
         living.map(|((key, _), _)| key.clone()).collect()
     }
 
     /// Lets a living process exit in this way; `false` if there is none with this key.
-    pub fn crash(&self, key: &str, exit: Exit) -> bool {
+    pub(crate) fn crash(&self, key: &str, exit: Exit) -> bool {
         let table = self.table();
         let of_key = table
             .processes
@@ -67,12 +66,12 @@ impl Memory {
 
     /// Sets whether processes answer as soon as they are started, which they do unless told
     /// otherwise.
-    pub fn set_answering_at_start(&self, answering: bool) {
+    pub(crate) fn set_answering_at_start(&self, answering: bool) {
         self.table().silent_at_start = !answering;
     }
 
     /// Sets whether a living process answers when it is asked.
-    pub fn set_answering(&self, key: &str, answering: bool) {
+    pub(crate) fn set_answering(&self, key: &str, answering: bool) {
         for ((k, _), process) in &mut self.table().processes {
             if k == key {
                 process.answering = answering;

@@ -1,10 +1,5 @@
 //! The laws of a [`Substrate`] as tests, for any backend. Each panics with the law's name when the
 //! law is broken.
-#![allow(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "tests that ship with the crate"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,28 +9,27 @@ use chassis::clock::{SharedClock, timeout};
 use client::places::Kind;
 use client::tether::Exit;
 use futures::StreamExt as _;
+use lifecycle::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
+use lifecycle::record::LogSource;
+use lifecycle::substrate::{Adopted, Live, Output, Substrate};
 use proto::{ApplicationRef, Generation, Incarnation};
-
-use super::{Adopted, Live, Output, Substrate};
-use crate::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
-use crate::record::LogSource;
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
 
 /// Two instances of a substrate on one machine, like a lifecycle and the one after it.
 #[derive(Clone)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The instance that starts processes.
-    pub substrate: Arc<dyn Substrate>,
+    pub(crate) substrate: Arc<dyn Substrate>,
     /// The instance that finds them.
-    pub another: Arc<dyn Substrate>,
+    pub(crate) another: Arc<dyn Substrate>,
     /// The clock that bounds the waits.
-    pub clock: SharedClock,
+    pub(crate) clock: SharedClock,
 }
 
 /// All laws, one after the other. The subject starts with nothing running.
-pub async fn all(subject: &Subject) {
+pub(crate) async fn all(subject: &Subject) {
     an_exit_is_told_to_everybody_and_again(subject).await;
     an_end_leaves_nothing_and_a_grace_lets_it_speak(subject).await;
     what_cannot_be_started_says_why(subject).await;
@@ -49,7 +43,7 @@ pub async fn all(subject: &Subject) {
 }
 
 /// Every caller that waits is told the same exit.
-pub async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
+async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
     let live = subject.start(&order(1, "exit 3")).await;
     let (one, other) = subject.within(futures::future::join(live.exited(), live.exited())).await;
     assert_eq!((one.code, &one), (Some(3), &other), "an exit is told to everybody");
@@ -59,7 +53,7 @@ pub async fn an_exit_is_told_to_everybody_and_again(subject: &Subject) {
 }
 
 /// After `end` nothing of the process lives.
-pub async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) {
+async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) {
     for (grace, signal) in [(Duration::ZERO, 9), (LONG, 15)] {
         let live = subject.start(&order(2, "sleep 1000")).await;
         assert!(live.answers().await && live.pid() > 0, "what runs answers");
@@ -76,7 +70,7 @@ pub async fn an_end_leaves_nothing_and_a_grace_lets_it_speak(subject: &Subject) 
 }
 
 /// An error of `start` means that nothing was started, and says why.
-pub async fn what_cannot_be_started_says_why(subject: &Subject) {
+async fn what_cannot_be_started_says_why(subject: &Subject) {
     let mut order = order(3, "");
     order.role.command = vec!["/nonexistent/program".into()];
     let error =
@@ -85,7 +79,7 @@ pub async fn what_cannot_be_started_says_why(subject: &Subject) {
 }
 
 /// Dropping a handle ends nothing; another instance finds the process.
-pub async fn a_process_outlives_its_handle_and_is_found_by_another_instance(subject: &Subject) {
+async fn a_process_outlives_its_handle_and_is_found_by_another_instance(subject: &Subject) {
     let order = order(4, "sleep 1000");
     let live = subject.start(&order).await;
     let pid = live.pid();
@@ -97,13 +91,13 @@ pub async fn a_process_outlives_its_handle_and_is_found_by_another_instance(subj
 }
 
 /// A start that never was is gone, with an unknown exit.
-pub async fn what_was_never_started_is_gone(subject: &Subject) {
+async fn what_was_never_started_is_gone(subject: &Subject) {
     let gone = subject.adopt(&order(5, "sleep 1000")).await.err().expect("nothing is there");
     assert_eq!(gone, Exit::default());
 }
 
 /// Output is read from any offset, while the process lives and after its keeper has gone.
-pub async fn output_comes_from_any_offset_live_and_afterwards(subject: &Subject) {
+async fn output_comes_from_any_offset_live_and_afterwards(subject: &Subject) {
     let order = order(6, "echo one; echo two; sleep 1000");
     let live = subject.start(&order).await;
     let mut output = live.output(0).await.expect("it lives");
@@ -122,7 +116,7 @@ pub async fn output_comes_from_any_offset_live_and_afterwards(subject: &Subject)
 }
 
 /// A sweep ends the groups in its scope, whichever instance has started them, and touches no other.
-pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) {
+async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) {
     let orders: Vec<Order> = (10..=12).map(|number| order(number, "sleep 1000")).collect();
     let mut lives = Vec::new();
     for order in &orders {
@@ -157,7 +151,7 @@ pub async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) 
 }
 
 /// A sweep removes no word of output: only the caller that has brought it into the record does.
-pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subject) {
+async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subject) {
     for order in
         [order(20, "echo one; echo two; exit 0"), contender(20, "echo one; echo two; exit 0")]
     {
@@ -185,7 +179,7 @@ pub async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &
 
 /// A process that is started again and again takes no room for output that is needed no more, and
 /// no word of an earlier start is lost for that.
-pub async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
+async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
     let first = order(21, "echo words; exit 0");
     let starts: Vec<Order> = (1..=4).map(|start| Order { start, ..first.clone() }).collect();
     for order in &starts {
@@ -204,7 +198,7 @@ pub async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
 }
 
 /// Each named port of each role, and nothing else, is given an address that no other port has.
-pub async fn every_named_port_has_an_address_of_its_own(subject: &Subject) {
+async fn every_named_port_has_an_address_of_its_own(subject: &Subject) {
     let mut roles = vec![role("jobmanager", ""), role("jobs", ""), role("taskmanager", "")];
     roles[0].ports = vec!["rest".into(), "rpc".into()];
     roles[1].ports = vec!["rest".into()];
@@ -241,8 +235,8 @@ impl Subject {
 }
 
 /// The worker of an incarnation, as `/bin/sh -c SCRIPT`. The script consists of the words that
-/// [`super::Memory`] knows.
-pub fn order(incarnation: u64, script: &str) -> Order {
+/// `Memory` knows.
+pub(crate) fn order(incarnation: u64, script: &str) -> Order {
     let application =
         ApplicationRef { id: "orders".parse().expect("an id"), generation: Generation(4) };
     let group = GroupId { application, kind: Kind::Cluster, number: incarnation };
@@ -251,7 +245,7 @@ pub fn order(incarnation: u64, script: &str) -> Order {
 }
 
 /// A contender, as `/bin/sh -c SCRIPT`.
-pub fn contender(index: u64, script: &str) -> Order {
+pub(crate) fn contender(index: u64, script: &str) -> Order {
     let mut order = order(index, script);
     order.slot.group.kind = Kind::Contender;
     (order.slot.role, order.role.name) = ("contender".into(), "contender".into());
@@ -260,7 +254,7 @@ pub fn contender(index: u64, script: &str) -> Order {
 }
 
 /// A role that is ready as soon as it runs and is never started again.
-pub fn role(name: &str, script: &str) -> RoleSpec {
+fn role(name: &str, script: &str) -> RoleSpec {
     RoleSpec {
         name: name.into(),
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
