@@ -22,6 +22,7 @@ use chassis::server::{self, Authenticator, Limits, Serve};
 use chassis::tasks::{Shutdown, TaskSet};
 use chassis::transport::SharedTransport;
 use client::outbox::Outbox;
+use client::record::RecordClient;
 
 use config::Args;
 use record::Store;
@@ -54,7 +55,8 @@ pub async fn serve(
         args.store(),
         Some(key.mint(&Principal::Deployment)),
     );
-    let record = Arc::new(Store::new(store_channel, clock.clone()));
+    let record = Arc::new(RecordClient::new(store_channel.clone()));
+    let record = Store::new(record, store_channel, clock.clone());
     // The outbox is made now, while there is room for a directory.
     if let Err(error) = Outbox::new(&places).make() {
         tracing::warn!("the outbox cannot be made: {error}");

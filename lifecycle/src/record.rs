@@ -1,12 +1,10 @@
 //! What lifecycle keeps elsewhere: intents and tombstones of processes, their output, and the one
 //! question whether an epoch still holds. Lifecycle itself stores nothing.
 
-mod memory;
 mod store;
 
 use std::fmt;
 
-use async_trait::async_trait;
 use chassis::tasks::OwnedTask;
 use client::places::Kind;
 use client::tether::Chunk;
@@ -15,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::model::Slot;
 
-pub use memory::MemoryRecord;
 pub use store::Store;
 
 /// Why the record did not do what it was asked.
@@ -142,29 +139,6 @@ pub struct Log {
     pub acknowledged: watch::Receiver<u64>,
     /// Carries both directions; the task is cut with the log.
     pub(crate) _pump: OwnedTask<()>,
-}
-
-/// The record, as far as lifecycle needs it.
-///
-/// The service writes an intent before every start and a tombstone after every end, because
-/// lifecycle itself stores nothing: a lifecycle that is killed, or one on another host, learns here
-/// what may live. All calls may be repeated, so an unknown outcome is one to repeat.
-#[async_trait]
-pub trait Record: Send + Sync + 'static {
-    /// Refuses an epoch that holds no more.
-    async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError>;
-
-    /// Keeps or replaces an intent, fenced by `epoch` if there is one.
-    async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError>;
-
-    /// All intents of processes whose key begins with the prefix.
-    async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError>;
-
-    /// Forgets the intents whose key begins with the prefix.
-    async fn forget(&self, key_prefix: &str) -> Result<(), RecordError>;
-
-    /// Opens a log to append to.
-    async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError>;
 }
 
 /// The kind of process that a word in the record means.

@@ -24,7 +24,7 @@ use crate::model::{
     Addresses, DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender,
     check_plan, contenders_to_change,
 };
-use crate::record::Record;
+use crate::record::Store;
 use crate::substrate::Substrate;
 use minder::Minder;
 
@@ -81,7 +81,7 @@ pub struct Lifecycle(Arc<Inner>);
 
 struct Inner {
     substrate: Arc<dyn Substrate>,
-    record: Arc<dyn Record>,
+    record: Store,
     clock: SharedClock,
     tasks: Tasks,
     state: Mutex<Known>,
@@ -103,7 +103,7 @@ impl Lifecycle {
     /// is answered.
     pub fn new(
         substrate: Arc<dyn Substrate>,
-        record: Arc<dyn Record>,
+        record: Store,
         clock: SharedClock,
         tasks: Tasks,
     ) -> Self {

@@ -1,6 +1,10 @@
-//! Lifecycle through the wire, on processes and a record in memory.
+//! Lifecycle through the wire, on processes in memory and over a real record.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "grpc/contenders.rs"]
+mod contenders;
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/laws.rs"]
 mod laws;
 #[path = "support/memory.rs"]
@@ -12,7 +16,6 @@ mod wire;
 
 use std::time::Duration;
 
-use chassis::clock::Clock as _;
 use chassis::credential::Kind;
 use client::lifecycle::Provisioning;
 use client::tether::Exit;
@@ -20,15 +23,16 @@ use futures::StreamExt as _;
 use lifecycle::record::LogSource;
 use lifecycle::substrate::Substrate as _;
 use proto::engine::{RestartPolicy, Role};
-use proto::lifecycle::{ProvisionContendersRequest, RoleState};
-use proto::{Epoch, Incarnation, Reason};
+use proto::lifecycle::RoleState;
+use proto::{Incarnation, Reason};
 use tonic::Code;
 
+use contenders::contenders;
 use wire::{Wire, application, fence, role, within};
 
 #[tokio::test]
 async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let helper = Role { serves_jobs: false, replicas: 2, ..role("helper", "sleep 1000") };
     let plan = vec![role("worker", "sleep 1000"), helper];
     let mut answers =
@@ -46,7 +50,7 @@ async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
     assert!(seen.contains(&("helper-1".into(), RoleState::Ready)));
     assert_eq!(ready.roles.len(), 3);
     assert_eq!(ready.jobs_endpoint, "unix:/memory/orders/4/cluster/1/worker/0");
-    assert_eq!(wire.record.keys(), wire.memory.living(), "an intent for each process");
+    assert_eq!(wire.record.keys().await, wire.memory.living(), "an intent for each process");
 
     let again = wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     assert_eq!(again, ready, "a repeat answers ready at once");
@@ -55,11 +59,11 @@ async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
 
 #[tokio::test]
 async fn a_higher_incarnation_ends_every_lower_one_first_and_a_lower_one_is_refused() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     wire.provision(&fence(1), 3, vec![role("worker", "sleep 1000")]).await.unwrap();
     assert_eq!(wire.memory.living(), ["orders/4/cluster/3/worker/0"]);
-    assert_eq!(wire.record.keys(), ["orders/4/cluster/3/worker/0"]);
+    assert_eq!(wire.record.keys().await, ["orders/4/cluster/3/worker/0"]);
     let refused =
         wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded));
@@ -76,7 +80,7 @@ async fn named_ports_stay_for_an_incarnation_and_are_new_for_the_next() {
         };
         vec![role("worker", "sleep 1000"), jobmanager]
     };
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let ready = wire.provision(&fence(1), 1, plan()).await.unwrap();
     let mut names: Vec<&String> = ready.addresses.keys().collect();
     names.sort();
@@ -91,7 +95,7 @@ async fn named_ports_stay_for_an_incarnation_and_are_new_for_the_next() {
 
 #[tokio::test]
 async fn a_plan_with_a_port_that_nobody_could_find_is_refused_by_name() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let many =
         Role { ports: vec!["rest".into()], replicas: 2, serves_jobs: false, ..role("helper", "") };
     let probe = proto::engine::readiness::Probe::TcpPortName("rest".into());
@@ -107,9 +111,10 @@ async fn a_plan_with_a_port_that_nobody_could_find_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_superseded_epoch_starts_and_ends_nothing() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
+    wire.record.begin(5).await;
     wire.provision(&fence(5), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
-    wire.record.begin(&application().id, Epoch(6));
+    wire.record.begin(6).await;
     let refused =
         wire.provision(&fence(5), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(
@@ -124,8 +129,9 @@ async fn a_superseded_epoch_starts_and_ends_nothing() {
 
 #[tokio::test]
 async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_one_may() {
-    let wire = Wire::new();
-    wire.record.set_read_only(true);
+    let wire = Wire::new().await;
+    wire.record.begin(5).await;
+    wire.record.backend.set_read_only(true);
     let first = tokio::spawn({
         let client = wire.client.clone();
         async move {
@@ -139,9 +145,9 @@ async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_o
         }
     });
     while within(wire.client.list_processes(None)).await.unwrap().is_empty() {}
-    wire.record.begin(&application().id, Epoch(6));
-    wire.record.set_read_only(false);
-    wire.advance_until("the first one is told", || first.is_finished()).await;
+    wire.record.begin(6).await;
+    wire.record.backend.set_read_only(false);
+    wire.advance_until("the first one is told", async || first.is_finished()).await;
     let refused = within(first).await.unwrap().unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::EpochSuperseded));
     assert!(wire.memory.living().is_empty());
@@ -151,7 +157,7 @@ async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_o
 
 #[tokio::test]
 async fn a_role_that_exits_before_it_is_ready_is_named_with_its_exit() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let refused =
         wire.provision(&fence(1), 1, vec![role("worker", "echo no; exit 3")]).await.unwrap_err();
     assert_eq!(
@@ -169,7 +175,7 @@ async fn a_role_that_exits_before_it_is_ready_is_named_with_its_exit() {
 
 #[tokio::test]
 async fn a_role_that_is_never_ready_is_given_up_by_name() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let key = "orders/4/cluster/1/worker/0";
     let never = Role {
         readiness: Some(proto::engine::Readiness {
@@ -192,7 +198,7 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
             }
         }
     });
-    wire.until("it runs", || wire.memory.living() == [key]).await;
+    wire.until("it runs", async || wire.memory.living() == [key]).await;
     while !provision.is_finished() {
         wire.clock.advance(Duration::from_millis(500));
         tokio::task::yield_now().await;
@@ -208,7 +214,7 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
 
 #[tokio::test]
 async fn a_plan_that_contradicts_itself_is_refused_by_field_before_anything_is_started() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let unset = Role { restart: RestartPolicy::Unspecified.into(), ..role("worker", "sleep 1000") };
     for (plan, field) in [
         (vec![], "roles"),
@@ -227,7 +233,7 @@ async fn a_plan_that_contradicts_itself_is_refused_by_field_before_anything_is_s
 
 #[tokio::test]
 async fn a_watch_tells_of_a_death_and_of_the_end() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     let mut watch =
         Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
@@ -259,7 +265,7 @@ async fn a_watch_tells_of_a_death_and_of_the_end() {
 
 #[tokio::test]
 async fn a_role_that_ends_at_once_is_given_no_grace_and_the_others_are() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let helper = Role { serves_jobs: false, ends_at_once: true, ..role("helper", "sleep 1000") };
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000"), helper]).await.unwrap();
     let mut watch =
@@ -277,7 +283,7 @@ async fn a_role_that_ends_at_once_is_given_no_grace_and_the_others_are() {
 
 #[tokio::test]
 async fn a_role_that_is_always_restarted_is() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let always = Role { restart: RestartPolicy::Always.into(), ..role("worker", "sleep 1000") };
     wire.provision(&fence(1), 1, vec![always]).await.unwrap();
     let key = "orders/4/cluster/1/worker/0";
@@ -294,7 +300,7 @@ async fn a_role_that_is_always_restarted_is() {
 
 #[tokio::test]
 async fn a_role_that_is_always_restarted_may_say_that_the_cluster_cannot_go_on() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let always = Role {
         restart: RestartPolicy::Always.into(),
         fatal_exit_codes: vec![3],
@@ -311,7 +317,7 @@ async fn a_role_that_is_always_restarted_may_say_that_the_cluster_cannot_go_on()
 
 #[tokio::test]
 async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")])
         .await
         .unwrap();
@@ -326,10 +332,10 @@ async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
             [""; 0]
         );
         assert!(wire.memory.living().is_empty());
-        assert!(wire.record.keys().is_empty(), "no record is left");
+        assert!(wire.record.keys().await.is_empty(), "no record is left");
     }
     let source = LogSource::new(&laws::order(1, "").slot, 1);
-    assert_eq!(wire.record.log(&source), (b"last words\n".to_vec(), true));
+    assert_eq!(wire.record.log(&source).await, (b"last words\n".to_vec(), true));
     assert_eq!(wire.memory.outbox().await, [], "what is in the record waits for nobody");
     let refused =
         wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap_err();
@@ -338,9 +344,9 @@ async fn a_teardown_ends_exactly_one_incarnation_after_its_output_is_kept() {
 
 #[tokio::test]
 async fn while_the_record_is_away_nothing_is_started_and_callers_are_told_to_wait() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
-    wire.record.set_away(true);
+    wire.record.backend.set_away(true);
     let refused =
         wire.provision(&fence(1), 2, vec![role("worker", "sleep 1000")]).await.unwrap_err();
     assert_eq!(
@@ -353,116 +359,9 @@ async fn while_the_record_is_away_nothing_is_started_and_callers_are_told_to_wai
     assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"]);
 }
 
-fn contenders(count: u32, script: &str) -> ProvisionContendersRequest {
-    ProvisionContendersRequest {
-        application: Some(application().into()),
-        count,
-        role: Some(Role {
-            serves_jobs: false,
-            fatal_exit_codes: vec![2, 78],
-            ..role("contender", script)
-        }),
-        traceparent: String::new(),
-        done_exit_codes: vec![0, 1, 3, 4],
-        wish: 0,
-    }
-}
-
-#[tokio::test]
-async fn a_contender_that_gave_up_is_started_again_for_a_new_wish_and_for_nothing_else() {
-    let mut wire = Wire::new();
-    let ask = async |wire: &Wire, wish| {
-        let wanted = ProvisionContendersRequest { wish, ..contenders(1, "sleep 1000") };
-        within(wire.client.provision_contenders(wanted)).await.unwrap()
-    };
-    let key = "orders/4/contender/0/contender/0";
-    ask(&wire, 3).await;
-    wire.until("it runs", || wire.memory.living() == [key]).await;
-    assert!(wire.memory.crash(key, Exit { code: Some(78), ..Exit::default() }));
-    let gave_up = async |wire: &Wire| {
-        let processes = within(wire.client.list_processes(Some(&application()))).await.unwrap();
-        processes[0].status.as_ref().unwrap().gave_up
-    };
-    while !gave_up(&wire).await {}
-    wire.until("the record knows", || wire.record.gave_up() == [key]).await;
-
-    for _ in 0..2 {
-        for _ in 0..5 {
-            wire.clock.advance(Duration::from_secs(60));
-            ask(&wire, 3).await;
-        }
-        assert!(wire.memory.living().is_empty(), "neither time nor a repeat starts it again");
-        wire = wire.killed_and_started_again();
-        ask(&wire, 3).await;
-        assert!(gave_up(&wire).await, "another lifecycle knows it, too");
-    }
-    ask(&wire, 4).await;
-    wire.until("somebody wishes something", || wire.memory.living() == [key]).await;
-    assert!(wire.record.gave_up().is_empty());
-    assert_eq!(within(wire.client.teardown_contenders(&application())).await.unwrap(), [""; 0]);
-}
-
-#[tokio::test]
-async fn contenders_are_kept_until_they_are_done() {
-    let wire = Wire::new();
-    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
-    let keys = ["orders/4/contender/0/contender/0", "orders/4/contender/1/contender/0"];
-    wire.until("both run", || wire.memory.living() == keys).await;
-    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
-
-    assert!(wire.memory.crash(keys[0], Exit { signal: Some(9), ..Exit::default() }));
-    wire.advance_until("it is started again", || wire.memory.living() == keys).await;
-    assert!(wire.memory.crash(keys[0], Exit { code: Some(70), ..Exit::default() }));
-    wire.advance_until("our own failure is no end", || wire.memory.living() == keys).await;
-    assert!(wire.memory.crash(keys[0], Exit { code: Some(3), ..Exit::default() }));
-    wire.until("it is known to be done", || wire.memory.living() == keys[1..]).await;
-    let done = async || {
-        let processes = wire.client.list_processes(Some(&application())).await.unwrap();
-        processes[0].status.as_ref().unwrap().exit_code == Some(3)
-    };
-    while !within(done()).await {}
-
-    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
-    assert_eq!(wire.memory.living(), &keys[1..], "a repeat right after does not start it again");
-    wire.clock.advance(Duration::from_secs(11));
-    within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
-    wire.until("who asks later knows better", || wire.memory.living() == keys).await;
-
-    within(wire.client.provision_contenders(contenders(1, "sleep 1000"))).await.unwrap();
-    assert_eq!(wire.memory.living(), &keys[..1]);
-    assert_eq!(within(wire.client.teardown_contenders(&application())).await.unwrap(), [""; 0]);
-    assert!(wire.memory.living().is_empty() && wire.record.keys().is_empty());
-    assert_eq!(within(wire.client.list_processes(None)).await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_contender_that_is_silent_for_too_long_is_killed_and_started_again() {
-    let wire = Wire::new();
-    within(wire.client.provision_contenders(contenders(1, "sleep 1000"))).await.unwrap();
-    let key = "orders/4/contender/0/contender/0";
-    let status = async || {
-        let processes = wire.client.list_processes(None).await.unwrap();
-        processes[0].status.clone().unwrap()
-    };
-    while within(status()).await.state() != RoleState::Ready {}
-    // The contender answers, so an hour changes nothing.
-    for _ in 0..1200 {
-        wire.clock.advance(Duration::from_secs(3));
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(within(status()).await.starts, 1);
-    wire.memory.set_answering(key, false);
-    let silent_since = wire.clock.boot();
-    while within(status()).await.starts < 2 {
-        wire.clock.advance(Duration::from_secs(1));
-    }
-    let silent = wire.clock.boot().saturating_duration_since(silent_since);
-    assert!(silent >= Duration::from_secs(27), "{silent:?}");
-}
-
 #[tokio::test]
 async fn every_method_opens_for_whom_the_table_says_and_for_their_own_application() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     let clock: chassis::clock::SharedClock = std::sync::Arc::new(chassis::clock::SystemClock);
     let service = "mainspring.lifecycle.v1.LifecycleService";
     let tried =
@@ -471,28 +370,11 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
 }
 
 #[tokio::test]
-async fn a_contender_lists_and_starts_no_contenders() {
-    let wire = Wire::new();
-    let contender = wire.as_contender();
-    let refused = within(contender.list_processes(None)).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), refused.reason()),
-        (Code::PermissionDenied, Some(Reason::CredentialScope))
-    );
-    let refused =
-        within(contender.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap_err();
-    assert_eq!(refused.reason(), Some(Reason::CredentialScope));
-    // The contender may end clusters of its own application.
-    let ended = within(contender.teardown(&fence(1), Incarnation(1), Duration::ZERO)).await;
-    assert_eq!(ended.unwrap(), [""; 0]);
-}
-
-#[tokio::test]
 async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
-    let wire = Wire::new();
+    let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "echo before; sleep 1000")]).await.unwrap();
     within(wire.client.provision_contenders(contenders(2, "sleep 1000"))).await.unwrap();
-    wire.until("all run", || wire.memory.living().len() == 3).await;
+    wire.until("all run", async || wire.memory.living().len() == 3).await;
     let before = within(wire.client.list_processes(None)).await.unwrap();
     let wire = wire.killed_and_started_again();
     // A contender died while lifecycle was away.
@@ -504,7 +386,8 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
         before[0].status.as_ref().map(|status| status.pid),
         "the same process"
     );
-    wire.advance_until("the contender is started again", || wire.memory.living().len() == 3).await;
+    wire.advance_until("the contender is started again", async || wire.memory.living().len() == 3)
+        .await;
     wire.memory.crash("orders/4/cluster/1/worker/0", Exit { code: Some(2), ..Exit::default() });
     let mut watch =
         Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
@@ -514,7 +397,7 @@ async fn a_lifecycle_that_was_killed_goes_on_where_it_was() {
         [""; 0]
     );
     let source = LogSource::new(&laws::order(1, "").slot, 1);
-    assert_eq!(wire.record.log(&source), (b"before\n".to_vec(), true), "each byte once");
+    assert_eq!(wire.record.log(&source).await, (b"before\n".to_vec(), true), "each byte once");
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 //! is killed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[allow(dead_code, reason = "this binary needs only a part of it")]
+#[path = "support/host.rs"]
+mod host;
 #[path = "support/laws.rs"]
 mod laws;
 #[path = "support/tether_process.rs"]
@@ -20,10 +23,12 @@ use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
 use futures::StreamExt as _;
 use lifecycle::model::{Order, RoleFile, Scope};
-use lifecycle::record::{LogSource, MemoryRecord};
+use lifecycle::record::LogSource;
 use lifecycle::service::{Contenders, Lifecycle};
 use lifecycle::substrate::{Adopted, Live, Local, Substrate};
 use rustix::process::Signal;
+
+use host::Host;
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -81,9 +86,9 @@ impl Machine {
         process_tree::marked(|mark| mark.state == state).unwrap()
     }
 
-    async fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
+    async fn until(&self, what: &str, mut reached: impl AsyncFnMut() -> bool) {
         let end = self.clock.boot() + LONG;
-        while !reached() {
+        while !reached().await {
             assert!(
                 self.clock.boot() < end,
                 "never came true: {what}; there is {:?}",
@@ -124,7 +129,7 @@ async fn the_local_substrate_obeys_the_laws() {
         clock: machine.clock.clone(),
     };
     laws::all(&subject).await;
-    machine.until("every tether leaves", || machine.marked().is_empty()).await;
+    machine.until("every tether leaves", async || machine.marked().is_empty()).await;
 }
 
 #[tokio::test]
@@ -219,7 +224,9 @@ async fn a_process_whose_tether_is_killed_is_ended_and_its_exit_is_unknown() {
     assert!(!exit.is_its_own());
     assert!(other.answers().await);
     let left = || machine.marked().into_iter().map(|(_, mark)| mark.number).collect::<Vec<_>>();
-    machine.until("only the other is left", || left().iter().all(|number| *number == 2)).await;
+    machine
+        .until("only the other is left", async || left().iter().all(|number| *number == 2))
+        .await;
     assert!(matches!(within(machine.local().adopt(&order)).await, Adopted::Gone(_)));
 }
 
@@ -232,22 +239,18 @@ async fn a_tether_that_hangs_is_ended_by_force_and_its_process_with_it() {
     drop(live);
     Process::of(tether).unwrap().signal(Signal::STOP);
     machine
-        .until("it hangs", || Process::of(tether).is_some_and(|process| process.is_stopped()))
+        .until("it hangs", async || Process::of(tether).is_some_and(|process| process.is_stopped()))
         .await;
     assert!(matches!(within(machine.local().adopt(&order)).await, Adopted::Gone(_)));
-    machine.until("both are gone", || machine.marked().is_empty()).await;
+    machine.until("both are gone", async || machine.marked().is_empty()).await;
     assert!(Process::of(pid).is_none_or(|process| process.is_zombie()));
 }
 
 /// A lifecycle in this process; dropping the tasks is its kill -9.
-fn lifecycle(machine: &Machine, record: &MemoryRecord) -> (Lifecycle, TaskSet) {
+fn lifecycle(machine: &Machine, record: &Host) -> (Lifecycle, TaskSet) {
     let tasks = TaskSet::new(Shutdown::new(), machine.clock.clone());
-    let service = Lifecycle::new(
-        machine.local(),
-        Arc::new(record.clone()),
-        machine.clock.clone(),
-        tasks.handle(),
-    );
+    let service =
+        Lifecycle::new(machine.local(), record.store(), machine.clock.clone(), tasks.handle());
     tasks.spawn_job("adoption", service.clone().adopt());
     (service, tasks)
 }
@@ -256,8 +259,8 @@ fn lifecycle(machine: &Machine, record: &MemoryRecord) -> (Lifecycle, TaskSet) {
 async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_next_and_its_words_are_kept()
  {
     let machine = Machine::new();
-    let record = MemoryRecord::new();
     let order = laws::contender(0, "echo hello; sleep 1000");
+    let record = Host::with(&order.slot.group.application).await;
     let wish = Contenders {
         application: order.slot.group.application.clone(),
         count: 1,
@@ -267,7 +270,9 @@ async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_n
     let (first, tasks) = lifecycle(&machine, &record);
     within(first.provision_contenders(wish.clone())).await.unwrap();
     let source = |start| LogSource::new(&order.slot, start);
-    machine.until("its words are kept", || record.log(&source(1)).0 == b"hello\n").await;
+    machine
+        .until("its words are kept", async || record.log(&source(1)).await.0 == b"hello\n")
+        .await;
     let pid = within(first.list(None)).await.unwrap()[0].1.pid;
     drop((first, tasks));
 
@@ -283,9 +288,11 @@ async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_n
     );
 
     Process::of(pid).unwrap().signal(Signal::KILL);
-    machine.until("the next one speaks", || record.log(&source(2)).0 == b"hello\n").await;
+    machine
+        .until("the next one speaks", async || record.log(&source(2)).await.0 == b"hello\n")
+        .await;
     assert_eq!(
-        record.log(&source(1)),
+        record.log(&source(1)).await,
         (b"hello\n".to_vec(), true),
         "each word once, and all of them"
     );
@@ -293,8 +300,8 @@ async fn a_contender_outlives_its_lifecycle_is_killed_and_started_again_by_the_n
 
     let left = within(second.teardown_contenders(&order.slot.group.application)).await.unwrap();
     assert_eq!(left, Vec::<String>::new());
-    machine.until("nothing is left", || machine.marked().is_empty()).await;
-    assert!(record.keys().is_empty());
+    machine.until("nothing is left", async || machine.marked().is_empty()).await;
+    assert!(record.keys().await.is_empty());
     assert!(
         !machine.places.application_work(&order.slot.group.application).exists(),
         "nothing is kept"

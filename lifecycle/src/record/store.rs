@@ -1,16 +1,15 @@
 //! The record in jobgraph-store, over the wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::record::Record as _;
-use async_trait::async_trait;
+use ::record::Record;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
 use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
 use client::processes::Processes;
-use client::record::RecordClient;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
@@ -18,8 +17,7 @@ use proto::{ApplicationRef, Code, Epoch, EpochFence, Problem, Reason};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, Record, RecordError, kind_of,
-    wire_source,
+    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, RecordError, kind_of, wire_source,
 };
 use crate::model::{GroupId, Slot};
 
@@ -29,21 +27,64 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many batches of output may wait for the store.
 const BATCHES_AHEAD: usize = 4;
 
-/// The record as jobgraph-store serves it.
+/// The record as jobgraph-store serves it, as far as lifecycle needs it. Clones share the
+/// connection.
+///
+/// The service writes an intent before every start and a tombstone after every end, because
+/// lifecycle itself stores nothing: a lifecycle that is killed, or one on another host, learns here
+/// what may live. All calls may be repeated, so an unknown outcome is one to repeat.
 #[derive(Clone)]
 pub struct Store {
-    records: RecordClient,
+    record: Arc<dyn Record>,
     processes: Processes,
     logs: Logs,
     clock: SharedClock,
 }
 
 impl Store {
-    /// The record over a channel that carries the deployment's credential.
-    pub fn new(channel: GrpcChannel, clock: SharedClock) -> Self {
-        let (records, processes) =
-            (RecordClient::new(channel.clone()), Processes::new(channel.clone()));
-        Self { records, processes, logs: Logs::new(channel), clock }
+    /// The record that answers for epochs, and the processes and logs that are kept beside it, over
+    /// a channel that carries the deployment's credential.
+    pub fn new(record: Arc<dyn Record>, channel: GrpcChannel, clock: SharedClock) -> Self {
+        let (processes, logs) = (Processes::new(channel.clone()), Logs::new(channel));
+        Self { record, processes, logs, clock }
+    }
+
+    /// Refuses an epoch that holds no more.
+    pub async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError> {
+        let confirm = self.record.confirm_epoch(fence).map_err(CallError::from);
+        let confirmed = self.call(Some(fence), confirm).await?;
+        if confirmed.holds {
+            return Ok(());
+        }
+        Err(RecordError::Superseded { fence: fence.clone(), current: Epoch(confirmed.current) })
+    }
+
+    /// Keeps or replaces an intent, fenced by `epoch` if there is one.
+    pub async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
+        let application = intent.slot.group.application.clone();
+        let fence = epoch.map(|epoch| EpochFence { application, epoch });
+        self.call(fence.as_ref(), self.processes.put(wire_intent(intent), epoch)).await
+    }
+
+    /// All intents of processes whose key begins with the prefix.
+    pub async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError> {
+        let processes = self.call(None, self.processes.list(key_prefix)).await?;
+        Ok(processes.into_iter().filter_map(read_intent).collect())
+    }
+
+    /// Forgets the intents whose key begins with the prefix.
+    pub async fn forget(&self, key_prefix: &str) -> Result<(), RecordError> {
+        self.call(None, self.processes.delete(key_prefix)).await
+    }
+
+    /// Opens a log to append to.
+    pub async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
+        let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
+        let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
+        let (acknowledge, acknowledged) = watch::channel(from);
+        // The pump ends when the connection breaks, too.
+        let pump = owned("log", pump(stream, taken, acknowledge));
+        Ok(Log { batches, acknowledged, _pump: pump })
     }
 
     async fn call<T>(
@@ -79,42 +120,6 @@ fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
         }
         _ if error.reason() == Some(Reason::ApplicationNotFound) => RecordError::Unknown(text),
         _ => RecordError::Refused(text),
-    }
-}
-
-#[async_trait]
-impl Record for Store {
-    async fn confirm_epoch(&self, fence: &EpochFence) -> Result<(), RecordError> {
-        let confirm = self.records.confirm_epoch(fence).map_err(CallError::from);
-        let confirmed = self.call(Some(fence), confirm).await?;
-        if confirmed.holds {
-            return Ok(());
-        }
-        Err(RecordError::Superseded { fence: fence.clone(), current: Epoch(confirmed.current) })
-    }
-
-    async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
-        let application = intent.slot.group.application.clone();
-        let fence = epoch.map(|epoch| EpochFence { application, epoch });
-        self.call(fence.as_ref(), self.processes.put(wire_intent(intent), epoch)).await
-    }
-
-    async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError> {
-        let processes = self.call(None, self.processes.list(key_prefix)).await?;
-        Ok(processes.into_iter().filter_map(read_intent).collect())
-    }
-
-    async fn forget(&self, key_prefix: &str) -> Result<(), RecordError> {
-        self.call(None, self.processes.delete(key_prefix)).await
-    }
-
-    async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
-        let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
-        let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
-        let (acknowledge, acknowledged) = watch::channel(from);
-        // The pump ends when the connection breaks, too.
-        let pump = owned("log", pump(stream, taken, acknowledge));
-        Ok(Log { batches, acknowledged, _pump: pump })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::model::{
     FIRST_READY_PAUSE, Fate, LONG_LIFE, LONGEST_READY_PAUSE, Order, Restart, STDERR_TAIL_BYTES,
     State, Watchdog, after_exit, watchdog,
 };
-use crate::record::{Intent, IntentState, LogSource, Record, RecordError};
+use crate::record::{Intent, IntentState, LogSource, RecordError, Store};
 use crate::substrate::{Adopted, Live, Substrate};
 
 /// How long an end may wait until the output is in the record.
@@ -44,7 +44,7 @@ pub(super) struct Minder {
     /// The epoch that fences the first start.
     pub(super) epoch: Option<Epoch>,
     pub(super) substrate: Arc<dyn Substrate>,
-    pub(super) record: Arc<dyn Record>,
+    pub(super) record: Store,
     pub(super) clock: SharedClock,
     pub(super) shutdown: Shutdown,
     pub(super) stop: watch::Receiver<Option<Duration>>,

@@ -11,7 +11,7 @@ use client::tether::Chunk;
 use futures::StreamExt as _;
 
 use crate::model::Order;
-use crate::record::{COMPLETE, Log, LogBatch, LogSource, Record, RecordError};
+use crate::record::{COMPLETE, Log, LogBatch, LogSource, RecordError, Store};
 use crate::substrate::{Live, Output, Substrate, SubstrateError};
 
 /// How many chunks go into one batch, at most: with 64 KiB each, a batch stays below a message's
@@ -31,7 +31,7 @@ pub(super) struct Shipping {
     pub(super) source: LogSource,
     pub(super) origin: Origin,
     pub(super) substrate: Arc<dyn Substrate>,
-    pub(super) record: Arc<dyn Record>,
+    pub(super) record: Store,
     pub(super) clock: SharedClock,
 }
 

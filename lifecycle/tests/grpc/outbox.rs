@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock};
-use lifecycle::record::{LogSource, RecordError};
+use jobgraph_store::store::StoreError;
+use lifecycle::record::LogSource;
 use lifecycle::substrate::Substrate as _;
 use proto::Incarnation;
 
@@ -13,8 +14,8 @@ use crate::wire::{Wire, fence, role, within};
 /// A cluster of one worker whose last words are in the outbox, because the record does not take
 /// any.
 async fn torn_down_with_words_left() -> (Wire, LogSource) {
-    let wire = Wire::new();
-    wire.record.set_deaf(true);
+    let wire = Wire::new().await;
+    wire.record.backend.set_deaf(true);
     wire.provision(&fence(1), 1, vec![role("worker", "echo last words; sleep 1000")])
         .await
         .unwrap();
@@ -23,10 +24,10 @@ async fn torn_down_with_words_left() -> (Wire, LogSource) {
         tokio::spawn(
             async move { client.teardown(&fence(1), Incarnation(1), Duration::ZERO).await },
         );
-    wire.advance_until("it is torn down", || teardown.is_finished()).await;
+    wire.advance_until("it is torn down", async || teardown.is_finished()).await;
     assert_eq!(teardown.await.unwrap().unwrap(), [""; 0]);
     let source = LogSource::new(&laws::order(1, "").slot, 1);
-    assert_eq!(wire.record.log(&source).0, b"");
+    assert_eq!(wire.record.log(&source).await.0, b"");
     (wire, source)
 }
 
@@ -36,9 +37,9 @@ async fn words_that_the_record_did_not_take_in_time_get_there_after_their_proces
     let (wire, source) = torn_down_with_words_left().await;
     // The lifecycle that ended the worker dies; the next one knows of nothing but the words.
     let wire = wire.killed_and_started_again();
-    wire.record.set_deaf(false);
-    wire.advance_until("they are there", || {
-        wire.record.log(&source) == (b"last words\n".to_vec(), true)
+    wire.record.backend.set_deaf(false);
+    wire.advance_until("they are there", async || {
+        wire.record.log(&source).await == (b"last words\n".to_vec(), true)
     })
     .await;
     outbox_is_empty(&wire).await;
@@ -59,13 +60,17 @@ async fn outbox_is_empty(wire: &Wire) {
 async fn words_of_an_application_that_the_record_does_not_know_are_dropped_and_refused_ones_are_not()
  {
     let (wire, source) = torn_down_with_words_left().await;
-    wire.record.refuse_output(Some(RecordError::Refused("it is no log of ours".to_owned())));
-    let offered = wire.record.logs_opened();
-    wire.advance_until("they were refused", || wire.record.logs_opened() >= offered + 3).await;
+    let why = StoreError::Damaged { file: "record".into(), why: "it was overwritten".into() };
+    wire.record.backend.refuse_output(Some(why));
+    let refused = || wire.record.backend.outputs_refused();
+    let before = refused();
+    wire.advance_until("they were refused", async || refused() >= before + 3).await;
     let left = wire.memory.outbox().await;
     assert_eq!(left, std::slice::from_ref(&source), "what refuses them may still be mended");
 
-    wire.record.refuse_output(Some(RecordError::Unknown("orders@4".to_owned())));
+    // The record is whole again, and has forgotten the application.
+    wire.record.forget(1).await;
+    wire.record.backend.refuse_output(None);
     outbox_is_empty(&wire).await;
-    assert_eq!(wire.record.log(&source).0, b"");
+    assert_eq!(wire.record.log(&source).await.0, b"");
 }

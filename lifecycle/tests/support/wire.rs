@@ -1,4 +1,5 @@
-//! One lifecycle in process, over a socket of its own, on a clock that moves when a test says so.
+//! One lifecycle in process, over a socket and a record of its own, on a clock that moves when a
+//! test says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,14 @@ use client::error::CallError;
 use client::lifecycle::{Lifecycle as Client, Provisioning};
 use futures::StreamExt as _;
 use lifecycle::grpc;
-use lifecycle::record::MemoryRecord;
+use lifecycle::record::Store;
 use lifecycle::service::Lifecycle;
 use proto::engine::{RestartPolicy, Role};
 use proto::lifecycle::ClusterReady;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::host::Host;
 use crate::memory::Memory;
 
 /// A time longer than anything here takes.
@@ -30,7 +32,7 @@ const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
 pub(crate) struct Wire {
     pub(crate) client: Client,
     pub(crate) memory: Memory,
-    pub(crate) record: MemoryRecord,
+    pub(crate) record: Host,
     pub(crate) clock: Arc<ManualClock>,
     endpoint: Endpoint,
     directory: Arc<tempfile::TempDir>,
@@ -39,8 +41,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new() -> Self {
-        Self::start(Memory::new(), MemoryRecord::new(), Arc::new(tempfile::tempdir().unwrap()), "a")
+    /// A lifecycle whose application is led with epoch 1.
+    pub(crate) async fn new() -> Self {
+        let record = Host::with(&application()).await;
+        record.begin(1).await;
+        Self::start(Memory::new(), record, Arc::new(tempfile::tempdir().unwrap()), "a")
     }
 
     /// The same machine and record under another lifecycle.
@@ -52,15 +57,10 @@ impl Wire {
         Self::start(memory, record, directory, &name)
     }
 
-    fn start(
-        memory: Memory,
-        record: MemoryRecord,
-        directory: Arc<tempfile::TempDir>,
-        name: &str,
-    ) -> Self {
+    fn start(memory: Memory, record: Host, directory: Arc<tempfile::TempDir>, name: &str) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join(format!("{name}.sock")));
         let clock = Arc::new(ManualClock::new());
-        let process = run(endpoint.clone(), memory.clone(), record.clone(), clock.clone());
+        let process = run(endpoint.clone(), memory.clone(), record.store(), clock.clone());
         let process = AbortOnDropHandle::new(tokio::spawn(process));
         let client = connect(&endpoint, KEY.mint(&Principal::Deployment));
         Self { client, memory, record, clock, endpoint, directory, _process: process }
@@ -96,18 +96,18 @@ impl Wire {
     }
 
     /// Waits until `reached`, without letting time pass.
-    pub(crate) async fn until(&self, what: &str, reached: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, what: &str, reached: impl AsyncFnMut() -> bool) {
         self.poll(what, Duration::ZERO, reached).await;
     }
 
     /// Lets time pass until `reached`.
-    pub(crate) async fn advance_until(&self, what: &str, reached: impl FnMut() -> bool) {
+    pub(crate) async fn advance_until(&self, what: &str, reached: impl AsyncFnMut() -> bool) {
         self.poll(what, Duration::from_millis(50), reached).await;
     }
 
-    async fn poll(&self, what: &str, step: Duration, mut reached: impl FnMut() -> bool) {
+    async fn poll(&self, what: &str, step: Duration, mut reached: impl AsyncFnMut() -> bool) {
         let end = SystemClock.boot() + LONG;
-        while !reached() {
+        while !reached().await {
             assert!(SystemClock.boot() < end, "never came true: {what}");
             self.clock.advance(step);
             SystemClock.sleep(Duration::from_millis(1)).await;
@@ -124,10 +124,10 @@ fn connect(endpoint: &Endpoint, credential: Credential) -> Client {
     Client::new(channel::connect(Arc::new(OsTransport), clock, endpoint.clone(), Some(credential)))
 }
 
-async fn run(endpoint: Endpoint, memory: Memory, record: MemoryRecord, clock: Arc<ManualClock>) {
+async fn run(endpoint: Endpoint, memory: Memory, record: Store, clock: Arc<ManualClock>) {
     let shutdown = Shutdown::new();
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
-    let service = Lifecycle::new(Arc::new(memory), Arc::new(record), clock.clone(), tasks.handle());
+    let service = Lifecycle::new(Arc::new(memory), record, clock.clone(), tasks.handle());
     let server = server::bind(Serve {
         name: "lifecycle",
         endpoints: vec![endpoint],

@@ -1,0 +1,192 @@
+//! A jobgraph-store in this process, over memory and behind a socket of its own. What tests ask of
+//! it is what the record holds.
+
+#[path = "faults.rs"]
+mod faults;
+
+use std::sync::Arc;
+
+use chassis::BoxError;
+use chassis::channel::{self, GrpcChannel};
+use chassis::clock::{SharedClock, SystemClock};
+use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::{self, Authenticator, Limits, Serve};
+use chassis::tasks::{OwnedTask, Shutdown, owned};
+use chassis::transport::{Endpoint, OsTransport};
+use client::processes::Processes;
+use client::record::RecordClient;
+use jobgraph_store::blobs::memory::MemoryBlobs;
+use jobgraph_store::keys::{Kind as _, head, log};
+use jobgraph_store::service::Service;
+use jobgraph_store::store::{Metadata as _, Operation, Read, Transaction};
+use lifecycle::record::{LogSource, Store};
+use proto::jobgraph::{self, Process, ProcessState};
+use proto::{ApplicationRef, Epoch, EpochFence, api};
+use record::{ApplicationEnd, Holder, Record as _};
+
+use faults::Faulty;
+
+const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
+
+/// A store that holds one application.
+pub(crate) struct Host {
+    /// The backend, whose faults a test switches on.
+    pub(crate) backend: Arc<Faulty>,
+    application: ApplicationRef,
+    service: Service,
+    processes: Processes,
+    endpoint: Endpoint,
+    /// The socket is in here.
+    _directory: tempfile::TempDir,
+    _server: OwnedTask<Result<(), BoxError>>,
+}
+
+impl Host {
+    /// A store in which this application was submitted. Its earlier generations are forgotten.
+    pub(crate) async fn with(application: &ApplicationRef) -> Self {
+        let backend = Arc::new(Faulty::default());
+        let service = Service::new(backend.clone(), Arc::new(MemoryBlobs::default()), system());
+        let directory = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
+        let server = server::bind(Serve {
+            name: "jobgraph-store",
+            endpoints: vec![endpoint.clone()],
+            transport: Arc::new(OsTransport),
+            clock: system(),
+            authenticator: Authenticator::new(KEY),
+            routes: jobgraph_store::grpc::routes(&service, &KEY),
+            shutdown: Shutdown::new(),
+            limits: Limits::default(),
+        });
+        let host = Self {
+            backend,
+            application: application.clone(),
+            processes: Processes::new(connect(&endpoint)),
+            service,
+            endpoint,
+            _directory: directory,
+            _server: owned("store", server.await.unwrap().run()),
+        };
+        host.submit().await;
+        host
+    }
+
+    async fn submit(&self) {
+        let ApplicationRef { id, generation } = &self.application;
+        let before = head::Head { latest_generation: generation.get() - 1 };
+        let operations = vec![Operation::Put(head::key(id), before.to_stored())];
+        let transaction = Transaction { operations, ..Transaction::default() };
+        self.backend.commit(transaction).await.unwrap();
+        let spec = api::ApplicationSpec {
+            application_id: id.to_string(),
+            program: Some(api::Program { uri: "/a/b.sql".into(), ..Default::default() }),
+            engine: "datafusion".into(),
+            ..Default::default()
+        };
+        let request = api::SubmitRequest {
+            request_id: "a wish".into(),
+            spec: Some(spec),
+            ..Default::default()
+        };
+        let submitted = self.service.submit(request).await.unwrap();
+        assert_eq!(submitted.application.generation, generation.get());
+    }
+
+    /// The record as a lifecycle uses it, over a connection of its own. Its calls are bounded by
+    /// the system's clock: a test that lets hours pass takes none of the time that a socket needs.
+    pub(crate) fn store(&self) -> Store {
+        let channel = connect(&self.endpoint);
+        Store::new(Arc::new(RecordClient::new(channel.clone())), channel, system())
+    }
+
+    fn fence(&self, epoch: u64) -> EpochFence {
+        EpochFence { application: self.application.clone(), epoch: Epoch(epoch) }
+    }
+
+    /// Has a leader with this epoch begin.
+    pub(crate) async fn begin(&self, epoch: u64) {
+        let holder = Holder::new("runner-0", 1);
+        self.service.begin_attempt(&self.fence(epoch), &holder, "").await.unwrap();
+    }
+
+    /// Ends the application as the leader with this epoch, and forgets it.
+    pub(crate) async fn forget(&self, epoch: u64) {
+        let fence = self.fence(epoch);
+        let end = ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "");
+        self.service.end(&fence, end, 0).await.unwrap();
+        self.service.mark_clean(&fence, Vec::new()).await.unwrap();
+        let ApplicationRef { id, generation } = &self.application;
+        self.service.forget(id, generation.get(), 0, false).await.unwrap();
+    }
+
+    /// The keys of all processes.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        self.keys_of(|_| true).await
+    }
+
+    /// The keys of the processes that are gone and have a tombstone.
+    pub(crate) async fn buried(&self) -> Vec<String> {
+        self.keys_of(|process| process.state() == ProcessState::Gone).await
+    }
+
+    /// The keys of the contenders that gave up.
+    pub(crate) async fn gave_up(&self) -> Vec<String> {
+        self.keys_of(|process| process.state() == ProcessState::GaveUp).await
+    }
+
+    async fn keys_of(&self, wanted: impl Fn(&Process) -> bool) -> Vec<String> {
+        let processes = self.processes.list("").await.unwrap();
+        let mut keys: Vec<String> =
+            processes.into_iter().filter(wanted).map(|process| process.key).collect();
+        keys.sort();
+        keys
+    }
+
+    /// What a source has said, and whether that is all. The backend is asked, because the lines
+    /// that people are shown do not tell which start of a process has written them.
+    pub(crate) async fn log(&self, source: &LogSource) -> (Vec<u8>, bool) {
+        // Lines that wait for a chunk get one now.
+        self.service.flush_logs().await.unwrap();
+        let of_source = jobgraph::LogSource {
+            role: source.role.clone(),
+            replica: source.replica,
+            number: source.number,
+            start: source.start,
+            ..Default::default()
+        };
+        let reads = vec![
+            Read::all(log::chunk_prefix(&source.application)),
+            Read::Key(log::source_key(&source.application, &of_source)),
+        ];
+        let view = self.backend.kept.read(reads, None).await.unwrap();
+        let mut said = Vec::new();
+        for (_, stored) in &view.answers[0] {
+            let chunk = log::LogChunk::from_stored(&stored.value).unwrap();
+            let lines = log::ChunkBody::from_stored(&chunk.body).unwrap().lines;
+            for line in lines.iter().filter(|line| is_of(line, source)) {
+                said.extend_from_slice(&line.text);
+                if !line.partial {
+                    said.push(b'\n');
+                }
+            }
+        }
+        let state = view.answers[1].first().map(|(_, stored)| &stored.value);
+        let state = state.map(|value| log::SourceState::from_stored(value).unwrap());
+        (said, state.is_some_and(|state| state.complete))
+    }
+}
+
+fn is_of(line: &log::StoredLine, source: &LogSource) -> bool {
+    let LogSource { role, replica, number, start, .. } = source;
+    line.role == *role
+        && (line.replica, line.source_number, line.start) == (*replica, *number, *start)
+}
+
+fn connect(endpoint: &Endpoint) -> GrpcChannel {
+    let credential = KEY.mint(&Principal::Deployment);
+    channel::connect(Arc::new(OsTransport), system(), endpoint.clone(), Some(credential))
+}
+
+fn system() -> SharedClock {
+    Arc::new(SystemClock)
+}
