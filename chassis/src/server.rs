@@ -1,6 +1,7 @@
 //! The server stack: one function that binds, one that serves. Every service gets the same layers,
 //! health and reflection from here, and adds nothing of its own around its methods.
 
+mod around;
 mod authenticate;
 mod authorize;
 mod catch_panic;
@@ -8,7 +9,7 @@ mod connection;
 mod deadline;
 mod end_streams;
 mod health;
-mod overload;
+mod limit;
 mod reflection;
 mod stack;
 mod trace;

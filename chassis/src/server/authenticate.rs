@@ -1,16 +1,14 @@
 //! Who calls: this layer verifies the credential, asks the table whether it opens the method, and
 //! leaves the [`Principal`] in the request's extensions.
 
-use std::convert::Infallible;
-use std::task::{Context, Poll};
+use std::future::ready;
 
-use futures::future::{Either, Ready, ready};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use proto::{Problem, Reason};
 use tonic::Status;
-use tower::{Layer, Service};
 
+use super::around::{Answering, Around, Below};
 use super::authorize::may_enter;
 use super::{Call, Reply};
 use crate::credential::{Credential, DeploymentKey, Principal};
@@ -19,11 +17,11 @@ use crate::credential::{Credential, DeploymentKey, Principal};
 /// given.
 #[derive(Debug, Clone)]
 pub struct Authenticator {
-    known: Known,
+    trusted: Trusted,
 }
 
 #[derive(Debug, Clone)]
-enum Known {
+enum Trusted {
     Key(DeploymentKey),
     Token(Credential),
 }
@@ -31,19 +29,19 @@ enum Known {
 impl Authenticator {
     /// Takes every credential that was minted with this key.
     pub fn new(key: DeploymentKey) -> Self {
-        Self { known: Known::Key(key) }
+        Self { trusted: Trusted::Key(key) }
     }
 
     /// Takes exactly this token: for processes that must not have the key (runners, tethers,
     /// engines). What the token says is not verified, because its holder was given it at birth.
     pub fn holding(token: Credential) -> Self {
-        Self { known: Known::Token(token) }
+        Self { trusted: Trusted::Token(token) }
     }
 
     fn verify(&self, token: &str) -> Option<Principal> {
-        match &self.known {
-            Known::Key(key) => key.verify(token),
-            Known::Token(held) => held.matches(token).then(|| held.claims()).flatten(),
+        match &self.trusted {
+            Trusted::Key(key) => key.verify(token),
+            Trusted::Token(held) => held.matches(token).then(|| held.claims()).flatten(),
         }
     }
 
@@ -80,59 +78,39 @@ pub(super) fn is_exempt(method: &str) -> bool {
     EXEMPT.iter().any(|service| method.starts_with(service))
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct AuthenticateLayer {
+#[derive(Clone)]
+pub(super) struct Authenticate {
     authenticator: Authenticator,
 }
 
-impl AuthenticateLayer {
+impl Authenticate {
     pub(super) fn new(authenticator: Authenticator) -> Self {
         Self { authenticator }
     }
-}
 
-impl<S> Layer<S> for AuthenticateLayer {
-    type Service = Authenticate<S>;
-
-    fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate { inner, authenticator: self.authenticator.clone() }
+    /// The caller, if its credential opens the method.
+    fn admitted(&self, call: &Call) -> Result<Principal, Status> {
+        let caller = self.authenticator.principal(call.headers())?;
+        // A method that does not stand in the table is not open by mistake.
+        may_enter(call.uri().path(), &caller)?;
+        Ok(caller)
     }
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Authenticate<S> {
-    inner: S,
-    authenticator: Authenticator,
-}
-
-impl<S> Service<Call> for Authenticate<S>
-where
-    S: Service<Call, Response = Reply, Error = Infallible>,
-{
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Reply, Infallible>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut call: Call) -> Self::Future {
+impl Around for Authenticate {
+    fn around<S: Below>(&self, below: &mut S, mut call: Call) -> Answering {
         if !is_exempt(call.uri().path()) {
-            let caller = self.authenticator.principal(call.headers());
-            // A method that does not stand in the table is not open by mistake.
-            let entered =
-                caller.and_then(|caller| may_enter(call.uri().path(), &caller).map(|()| caller));
-            match entered {
+            match self.admitted(&call) {
                 Ok(caller) => {
                     call.extensions_mut().insert(caller);
                 }
                 Err(refusal) => {
                     tracing::debug!("refused: {}", refusal.message());
-                    return Either::Right(ready(Ok(refusal.into_http())));
+                    let refusal: Reply = refusal.into_http();
+                    return Box::pin(ready(Ok(refusal)));
                 }
             }
         }
-        Either::Left(self.inner.call(call))
+        Box::pin(below.call(call))
     }
 }

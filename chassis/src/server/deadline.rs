@@ -2,17 +2,14 @@
 //! want.
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use http::HeaderMap;
 use proto::{Problem, Reason};
-use tower::{Layer, Service};
 
-use super::{Call, Reply};
+use super::Call;
+use super::around::{Answering, Around, Below};
 use crate::clock::{SharedClock, timeout};
 
 /// How long a unary call may take when its caller set no deadline.
@@ -22,54 +19,28 @@ pub const UNARY_DEADLINE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone)]
-pub(super) struct DeadlineLayer {
+pub(super) struct Deadline {
     clock: SharedClock,
     unary: Arc<HashSet<String>>,
     default: Duration,
 }
 
-impl DeadlineLayer {
+impl Deadline {
     /// `unary` are the paths of the methods that get a deadline.
     pub(super) fn new(clock: SharedClock, unary: Arc<HashSet<String>>, default: Duration) -> Self {
         Self { clock, unary, default }
     }
 }
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
-
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner, layer: self.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Deadline<S> {
-    inner: S,
-    layer: DeadlineLayer,
-}
-
-impl<S> Service<Call> for Deadline<S>
-where
-    S: Service<Call, Response = Reply, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+impl Around for Deadline {
+    fn around<S: Below>(&self, below: &mut S, call: Call) -> Answering {
         let method = call.uri().path();
-        if !self.layer.unary.contains(method) {
-            return Box::pin(self.inner.call(call));
+        if !self.unary.contains(method) {
+            return Box::pin(below.call(call));
         }
-        let after = of_caller(call.headers()).unwrap_or(self.layer.default).min(LONGEST);
-        let (method, clock) = (method.to_owned(), self.layer.clock.clone());
-        let answer = self.inner.call(call);
+        let after = of_caller(call.headers()).unwrap_or(self.default).min(LONGEST);
+        let (method, clock) = (method.to_owned(), self.clock.clone());
+        let answer = below.call(call);
         Box::pin(async move {
             timeout(&clock, after, answer).await.unwrap_or_else(|_| {
                 let text = format!(

@@ -1,63 +1,35 @@
 //! Streams end when the process does: a subscriber is told `Unavailable` and connects again,
 //! instead of holding up the shutdown for ever.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
 
+use super::around::{Answering, Around, Below};
 use super::{Call, Reply};
 use crate::tasks::Shutdown;
 
-#[derive(Debug, Clone)]
-pub(super) struct EndStreamsLayer {
+#[derive(Clone)]
+pub(super) struct EndStreams {
     shutdown: Shutdown,
 }
 
-impl EndStreamsLayer {
+impl EndStreams {
     pub(super) fn new(shutdown: Shutdown) -> Self {
         Self { shutdown }
     }
 }
 
-impl<S> Layer<S> for EndStreamsLayer {
-    type Service = EndStreams<S>;
-
-    fn layer(&self, inner: S) -> EndStreams<S> {
-        EndStreams { inner, shutdown: self.shutdown.clone() }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct EndStreams<S> {
-    inner: S,
-    shutdown: Shutdown,
-}
-
-impl<S> Service<Call> for EndStreams<S>
-where
-    S: Service<Call, Response = Reply, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+impl Around for EndStreams {
+    fn around<S: Below>(&self, below: &mut S, call: Call) -> Answering {
         let shutdown = self.shutdown.clone();
-        let answer = self.inner.call(call);
+        let answer = below.call(call);
         Box::pin(async move {
             let (parts, inner) = answer.await?.into_parts();
             let shutdown = Box::pin(shutdown.token().cancelled_owned());

@@ -4,23 +4,21 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use tonic::service::Routes;
 use tower::ServiceBuilder;
-use tower::limit::ConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
 use tower::util::BoxCloneSyncService;
 
-use super::authenticate::{AuthenticateLayer, Authenticator};
-use super::catch_panic::CatchPanicLayer;
-use super::deadline::DeadlineLayer;
-use super::end_streams::EndStreamsLayer;
-use super::overload::AnswerOverloadLayer;
+use super::around::around;
+use super::authenticate::{Authenticate, Authenticator};
+use super::catch_panic::CatchPanic;
+use super::deadline::Deadline;
+use super::end_streams::EndStreams;
+use super::limit::Limit;
 use super::reflection;
-use super::trace::TraceLayer;
-use super::withhold::WithholdLayer;
+use super::trace::Trace;
+use super::withhold::Withhold;
 use super::{Call, Limits, Reply};
-use crate::BoxError;
 use crate::clock::SharedClock;
 use crate::tasks::Shutdown;
 
@@ -35,39 +33,34 @@ pub(super) fn stack(
     clock: SharedClock,
     ending: Shutdown,
     limits: Limits,
-) -> Result<Stack, BoxError> {
+) -> Result<Stack, DecodeError> {
     let routes = reflection::add(routes).prepare();
     let unary = Arc::new(unary_methods()?);
     let stack = ServiceBuilder::new()
         // The topmost layer, so that a panic anywhere below is the failure of one call and not of
         // the connection.
-        .layer(CatchPanicLayer)
+        .layer(around(CatchPanic))
         // Above every layer that can refuse, so that refusals too are on the caller's trace.
-        .layer(TraceLayer)
-        // Below the trace: this layer turns what the next two refuse into an answer.
-        .layer(AnswerOverloadLayer)
-        // Directly above the limit: this layer refuses instead of queueing, because a queue only
-        // makes every caller late.
-        .layer(LoadShedLayer::new())
+        .layer(around(Trace))
         // Above all work that is done for a call, credentials included, so that a flood costs next
         // to nothing.
-        .layer(ConcurrencyLimitLayer::new(limits.calls))
+        .layer(around(Limit::new(limits.calls)))
         // Below the limit, so that the time counts from where work begins; above every layer that
         // may wait.
-        .layer(DeadlineLayer::new(clock, unary, limits.unary_deadline))
+        .layer(around(Deadline::new(clock, unary, limits.unary_deadline)))
         // Nothing below this layer runs for a stranger.
-        .layer(AuthenticateLayer::new(authenticator))
+        .layer(around(Authenticate::new(authenticator)))
         // Outside `Withhold`, so that the ending of a stream is not taken for the method's.
-        .layer(EndStreamsLayer::new(ending))
+        .layer(around(EndStreams::new(ending)))
         // Next to the methods: this layer sees exactly what they answered, also in the trailers of
         // a stream.
-        .layer(WithholdLayer)
+        .layer(around(Withhold))
         .service(routes);
     Ok(BoxCloneSyncService::new(stack))
 }
 
 /// The methods of mainspring that are no streams, as `/package.Service/Method`.
-fn unary_methods() -> Result<HashSet<String>, BoxError> {
+fn unary_methods() -> Result<HashSet<String>, DecodeError> {
     let files = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET)?;
     let mut unary = HashSet::new();
     for file in &files.file {

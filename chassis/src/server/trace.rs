@@ -5,55 +5,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::around::{Answering, Around, Below};
 use super::withhold::TraceId;
 use super::{Call, Reply, authenticate};
 use crate::telemetry::{fields, trace};
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TraceLayer;
+#[derive(Clone, Copy)]
+pub(super) struct Trace;
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = Trace<S>;
-
-    fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Trace<S> {
-    inner: S,
-}
-
-impl<S> Service<Call> for Trace<S>
-where
-    S: Service<Call, Response = Reply>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
-{
-    type Response = Reply;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Reply, S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+impl Around for Trace {
+    fn around<S: Below>(&self, below: &mut S, call: Call) -> Answering {
         let span = span(&call);
         if let Some(context) = trace::extract(call.headers()) {
             trace::set_parent(&span, context);
         }
-        let answer = span.in_scope(|| self.inner.call(call));
+        let answer = span.in_scope(|| below.call(call));
         let until_answered = span.clone();
         let answered = async move {
             let (parts, body) = answer.await?.into_parts();

@@ -2,19 +2,17 @@
 //! caller gets the id under which the text is found there. What tonic itself refuses gets its
 //! stable reason here.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use proto::{Problem, Reason};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
+use super::around::{Answering, Around, Below};
 use super::{Call, Reply};
 use crate::telemetry::fields;
 
@@ -23,38 +21,13 @@ use crate::telemetry::fields;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceId(pub String);
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct WithholdLayer;
+#[derive(Clone, Copy)]
+pub(super) struct Withhold;
 
-impl<S> Layer<S> for WithholdLayer {
-    type Service = Withhold<S>;
-
-    fn layer(&self, inner: S) -> Withhold<S> {
-        Withhold { inner }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Withhold<S> {
-    inner: S,
-}
-
-impl<S> Service<Call> for Withhold<S>
-where
-    S: Service<Call, Response = Reply, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, call: Call) -> Self::Future {
+impl Around for Withhold {
+    fn around<S: Below>(&self, below: &mut S, call: Call) -> Answering {
         let trace_id = call.extensions().get::<TraceId>().cloned().unwrap_or_default();
-        let answer = self.inner.call(call);
+        let answer = below.call(call);
         Box::pin(async move {
             let (mut parts, body) = answer.await?.into_parts();
             replace(&mut parts.headers, &trace_id);
