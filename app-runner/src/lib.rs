@@ -21,7 +21,7 @@ use anyhow::{Context as _, anyhow};
 use chassis::channel;
 use chassis::clock::SharedClock;
 use chassis::credential::Credential;
-use chassis::server::{Authenticator, Limits, Serve};
+use chassis::server::{self, Authenticator, Footing};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, SharedTransport};
 use proto::Reason;
@@ -43,21 +43,17 @@ use crate::service::{Contender, Identity};
 /// application's (0 succeeded, 1 failed, 3 cancelled, 4 deadline exceeded), or 70 when this
 /// contender is to be started again. An error that is a [`GaveUp`] would come again with each
 /// start.
-pub async fn serve(
-    args: Args,
-    transport: SharedTransport,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> anyhow::Result<u8> {
+pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<u8> {
     let places = args.places();
     let credential = Credential::from_file(&args.token_file).map_err(unusable_token)?;
     let keyring = Keyring::default();
     let mainspring =
         std::env::current_exe().context("cannot find the executable of this process")?;
-    let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring);
     // Probes are answered until the contender has left.
-    let closed = Shutdown::new();
-    let health = health(&args, &transport, &clock, credential, &closed).await?;
+    let probed = Footing { shutdown: Shutdown::new(), ..footing.clone() };
+    let Footing { transport, clock, shutdown } = footing;
+    let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring);
+    let health = health(&args, &probed, credential).await?;
     let front = Arc::new(GrpcFront::new(places, transport, clock, keyring));
     let identity = Identity { application: args.application(), holder: args.contender.clone() };
     let contender = Contender::new(identity, ports, front, shutdown);
@@ -68,7 +64,7 @@ pub async fn serve(
         }),
         ended = health => Err(anyhow!("the health endpoint ended: {ended:?}")),
     };
-    closed.begin();
+    probed.shutdown.begin();
     code
 }
 
@@ -83,30 +79,20 @@ fn unusable_token(error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// Answers health probes until the shutdown. Where no endpoint was given, no probes are answered
-/// and the future stays pending for ever.
+/// Answers health probes until the shutdown of the footing. Where no endpoint was given, no probes
+/// are answered and the future stays pending for ever.
 async fn health(
     args: &Args,
-    transport: &SharedTransport,
-    clock: &SharedClock,
+    footing: &Footing,
     credential: Credential,
-    shutdown: &Shutdown,
 ) -> anyhow::Result<impl Future<Output = Result<(), chassis::BoxError>> + use<>> {
     let server = match args.listen.clone() {
         None => None,
         Some(endpoint) => {
-            let serve = Serve {
-                name: Args::SERVICE,
-                endpoints: vec![endpoint],
-                transport: transport.clone(),
-                clock: clock.clone(),
-                // Probes show no token, and this server serves nothing else.
-                authenticator: Authenticator::holding(credential),
-                routes: Routes::default(),
-                shutdown: shutdown.clone(),
-                limits: Limits::default(),
-            };
-            Some(chassis::server::bind(serve).await.map_err(|error| anyhow!(error))?)
+            // Probes show no token, and this server serves nothing else.
+            let authenticator = Authenticator::holding(credential);
+            let (name, routes) = (Args::SERVICE, Routes::default());
+            Some(server::bind(footing.serve(name, vec![endpoint], authenticator, routes)).await?)
         }
     };
     Ok(async move {

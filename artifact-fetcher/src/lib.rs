@@ -17,11 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
-use chassis::server::{Authenticator, Limits, Serve};
-use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::SharedTransport;
+use chassis::server::{Authenticator, Footing};
 use client::places::Places;
 
 use crate::config::Args;
@@ -33,34 +30,19 @@ pub const NAME: &str = "artifact-fetcher";
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until the shutdown begins.
-pub async fn serve(
-    args: Args,
-    transport: SharedTransport,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
+    let clock = &footing.clock;
     let places = Places::new(&args.state_dir);
     let directory = places.service_state(NAME);
     let cache = cache::Cache::open(&directory, args.cache_limit, clock.clone())
         .with_context(|| format!("the artifact cache {}", directory.display()))?;
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let tasks = footing.tasks();
     let sources = source::Sources::local_and_http(clock.clone()).context("the HTTP client")?;
     let fetcher = service::Fetcher::new(Arc::new(cache), sources, tasks.handle(), clock.clone());
     let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
-    let server = chassis::server::bind(Serve {
-        name: NAME,
-        endpoints: vec![listen],
-        transport,
-        clock,
-        authenticator: Authenticator::new(key),
-        routes: grpc::routes(fetcher),
-        shutdown,
-        limits: Limits::default(),
-    })
-    .await
-    .map_err(anyhow::Error::from_boxed)?;
-    tasks.spawn("server", server.run());
-    tasks.run(GRACE).await?;
-    Ok(())
+    let authenticator = Authenticator::new(key);
+    let server = footing.serve(NAME, vec![listen], authenticator, grpc::routes(fetcher));
+    server.spawn(&tasks).await?;
+    Ok(tasks.run(GRACE).await?)
 }

@@ -2,9 +2,10 @@
 //! supervised tasks, shutdown, telemetry. This crate knows no job: nothing here could name what the
 //! service is for.
 //!
-//! The shape of a service's `serve`: [`telemetry::init`] → open the state → [`server::bind`] →
-//! spawn the parts on a [`tasks::TaskSet`] → [`tasks::TaskSet::run`] until a signal or a failed
-//! part → [`telemetry::TelemetryGuard::shutdown`].
+//! The shape of a service's process: [`telemetry::init`] → open the state →
+//! [`server::Footing::serve`] → spawn the server and the other parts on
+//! [`server::Footing::tasks`] → [`tasks::TaskSet::run`] until a signal or a failed part →
+//! [`telemetry::TelemetryGuard::shutdown`].
 
 pub mod backoff;
 pub mod channel;

@@ -8,6 +8,7 @@ mod catch_panic;
 mod connection;
 mod deadline;
 mod end_streams;
+mod footing;
 mod health;
 mod limit;
 mod reflection;
@@ -15,8 +16,10 @@ mod stack;
 mod trace;
 mod withhold;
 
+use std::io;
 use std::time::Duration;
 
+use prost::DecodeError;
 use tonic::service::Routes;
 
 use crate::BoxError;
@@ -31,6 +34,7 @@ pub use authorize::{
     require_incarnation, require_own,
 };
 pub use deadline::UNARY_DEADLINE;
+pub use footing::Footing;
 pub use health::Health;
 pub use withhold::TraceId;
 
@@ -99,12 +103,26 @@ pub struct Server {
     limits: Limits,
 }
 
+/// Why a server could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The server was given no endpoint.
+    #[error("{0} has no endpoint to listen on")]
+    NoEndpoint(&'static str),
+    /// The system does not let the server listen there.
+    #[error(transparent)]
+    Listen(#[from] io::Error),
+    /// The descriptors of the contract are not of this build.
+    #[error(transparent)]
+    Descriptors(#[from] DecodeError),
+}
+
 /// Binds every endpoint and puts the stack together. If this fails, no endpoint stays bound.
-pub async fn bind(serve: Serve) -> Result<Server, BoxError> {
+pub async fn bind(serve: Serve) -> Result<Server, BindError> {
     let Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits } =
         serve;
     if endpoints.is_empty() {
-        return Err(format!("{name} has no endpoint to listen on").into());
+        return Err(BindError::NoEndpoint(name));
     }
     let (health, routes) = health::add(routes);
     let ending = Shutdown::new();

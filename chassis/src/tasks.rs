@@ -18,6 +18,7 @@ mod watchdog;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,9 +73,9 @@ impl From<TaskFailed> for tonic::Status {
 
 /// The tasks of one process, or of a part of it with an end of its own.
 ///
-/// [`spawn`](Tasks::spawn) is for parts that live as long as the process,
-/// [`spawn_job`](Tasks::spawn_job) for work that ends by itself. Either kind ends the process by an
-/// error or a panic. No task outlives the set: dropping the set cuts what is left.
+/// [`spawn`](Tasks::spawn) and [`spawn_loop`](Tasks::spawn_loop) are for parts that live as long as
+/// the process, [`spawn_job`](Tasks::spawn_job) for work that ends by itself. Each kind ends the
+/// process by an error or a panic. No task outlives the set: dropping the set cuts what is left.
 #[derive(Debug)]
 pub struct TaskSet {
     tasks: Tasks,
@@ -169,6 +170,14 @@ impl TaskSet {
         E: Into<BoxError>,
     {
         self.tasks.spawn_job(name, task);
+    }
+
+    /// See [`Tasks::spawn_loop`].
+    pub fn spawn_loop<F>(&self, name: impl Into<String>, turns: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn_loop(name, turns);
     }
 
     /// Runs until the shutdown begins or a task ends badly (which begins the shutdown), then waits
@@ -268,6 +277,19 @@ impl Tasks {
         E: Into<BoxError>,
     {
         self.start(name.into(), task, false);
+    }
+
+    /// Spawns a part of the process that never ends by itself: the shutdown cuts it where it waits.
+    /// Its return and its panic end the process.
+    pub fn spawn_loop<F>(&self, name: impl Into<String>, turns: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shutdown = self.0.shutdown.token();
+        self.spawn(name, async move {
+            shutdown.run_until_cancelled(turns).await;
+            Ok::<_, Infallible>(())
+        });
     }
 
     /// The shutdown that the tasks live under.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::{SharedClock, SystemClock};
+use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::telemetry::{self, TelemetryArgs};
 use chassis::transport::{NetworkArgs, SharedTransport};
@@ -150,22 +151,14 @@ impl Part {
 
     /// Runs the service until a signal ends it, and answers the exit code.
     async fn run(self, transport: SharedTransport) -> anyhow::Result<u8> {
-        let clock = Arc::new(SystemClock);
-        let shutdown = Shutdown::on_signals()?;
+        let (clock, shutdown) = (Arc::new(SystemClock), Shutdown::on_signals()?);
+        let footing = Footing { transport, clock, shutdown };
         match self {
-            Self::ArtifactFetcher(args) => {
-                artifact_fetcher::serve(args, transport, clock, shutdown).await?
-            }
-            Self::LeaderElector(args) => {
-                leader_elector::serve(args, transport, clock, shutdown).await?
-            }
-            Self::JobgraphStore(args) => {
-                jobgraph_store::serve(args, transport, clock, shutdown).await?
-            }
-            Self::Lifecycle(args) => lifecycle::serve(args, transport, clock, shutdown).await?,
-            Self::AppRunner(args) => {
-                return app_runner::serve(args, transport, clock, shutdown).await;
-            }
+            Self::ArtifactFetcher(args) => artifact_fetcher::serve(args, footing).await?,
+            Self::LeaderElector(args) => leader_elector::serve(args, footing).await?,
+            Self::JobgraphStore(args) => jobgraph_store::serve(args, footing).await?,
+            Self::Lifecycle(args) => lifecycle::serve(args, footing).await?,
+            Self::AppRunner(args) => return app_runner::serve(args, footing).await,
         }
         Ok(Exit::SUCCEEDED.code())
     }

@@ -20,13 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::run_as::{self, RunAs, Share};
-use chassis::server::{Authenticator, Limits, Serve};
-use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::{Endpoint, SharedTransport};
+use chassis::server::{Authenticator, Footing, Limits, Serve};
+use chassis::transport::Endpoint;
 use client::places::Places;
 
 use crate::blobs::fs::FsBlobs;
@@ -73,12 +71,7 @@ fn open_to_clusters(places: &Places) -> anyhow::Result<()> {
 }
 
 /// Serves the record of one state directory until `shutdown`.
-pub async fn serve(
-    args: Args,
-    transport: SharedTransport,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let places = args.places();
     let state = places.service_state(Args::SERVICE);
     disk::make_directories(&state, 0o700)
@@ -94,53 +87,29 @@ pub async fn serve(
     let blobs =
         FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
     let metadata = Arc::new(metadata);
-    let service = Service::new(metadata.clone(), Arc::new(blobs), clock.clone());
+    let service = Service::new(metadata.clone(), Arc::new(blobs), footing.clock.clone());
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");
     }
-    let server = chassis::server::bind(Serve {
-        name: Args::SERVICE,
-        endpoints: endpoints(&args)?,
-        transport,
-        clock: clock.clone(),
-        routes: grpc::routes(&service, &key),
-        authenticator: Authenticator::new(key),
-        shutdown: shutdown.clone(),
+    let (routes, authenticator) = (grpc::routes(&service, &key), Authenticator::new(key));
+    let server = Serve {
         limits: Limits { grace: GRACE, ..Limits::default() },
-    })
-    .await
-    .map_err(|error| anyhow!(error))?;
+        ..footing.serve(Args::SERVICE, endpoints(&args)?, authenticator, routes)
+    };
+    let tasks = footing.tasks();
+    server.spawn(&tasks).await?;
     open_to_clusters(&places)?;
-    let tasks = TaskSet::new(shutdown.clone(), clock);
-    tasks.spawn("grpc", server.run());
-    tasks.spawn("sweep", {
-        let (service, shutdown) = (service.clone(), shutdown.clone());
-        async move {
-            tokio::select! {
-                () = service.keep_sweeping() => {}
-                () = shutdown.begun() => {}
-            }
-            Ok::<_, std::convert::Infallible>(())
-        }
+    tasks.spawn_loop("sweep", {
+        let service = service.clone();
+        async move { service.keep_sweeping().await }
     });
-    tasks.spawn("past", {
-        let (service, shutdown) = (service.clone(), shutdown.clone());
+    tasks.spawn_loop("past", {
+        let service = service.clone();
         let past = Duration::from_secs(args.past_seconds.into());
-        async move {
-            tokio::select! {
-                () = service.keep_past(past) => {}
-                () = shutdown.begun() => {}
-            }
-            Ok::<_, std::convert::Infallible>(())
-        }
+        async move { service.keep_past(past).await }
     });
-    tasks.spawn("record-writer", async move {
-        tokio::select! {
-            () = metadata.ended() => Err("the record's writer has ended"),
-            () = shutdown.begun() => Ok(()),
-        }
-    });
+    tasks.spawn_loop("record-writer", async move { metadata.ended().await });
     let ended = tasks.run(GRACE * 2).await;
     // Lines that were taken and not acknowledged would be shipped again; lines that can be made
     // durable now need not be.

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use chassis::channel::connect;
 use chassis::clock::{Clock as _, SystemClock, timeout};
 use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::applications::Applications;
@@ -38,9 +39,12 @@ fn the_service_itself() {
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
     let (state_dir, run_as) = (state_dir.into(), Default::default());
     let args = jobgraph_store::config::Args { listen, state_dir, past_seconds: 900, run_as };
-    let serve =
-        jobgraph_store::serve(args, Arc::new(OsTransport), Arc::new(SystemClock), Shutdown::new());
-    runtime.block_on(serve).unwrap();
+    let footing = Footing {
+        transport: Arc::new(OsTransport),
+        clock: Arc::new(SystemClock),
+        shutdown: Shutdown::new(),
+    };
+    runtime.block_on(jobgraph_store::serve(args, footing)).unwrap();
 }
 
 /// The process of a service, which is killed when this value is dropped, also by a failed

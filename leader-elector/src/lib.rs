@@ -17,12 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::clock::SharedClock;
 use chassis::credential::DeploymentKey;
 use chassis::disk;
-use chassis::server::{Authenticator, Limits, Serve};
-use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::SharedTransport;
+use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::places::Places;
 
 use config::Args;
@@ -42,12 +39,8 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until the shutdown begins. Conversations then end, and their contenders are not taken for
 /// gone.
-pub async fn serve(
-    args: Args,
-    transport: SharedTransport,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
+    let Footing { clock, shutdown, .. } = &footing;
     let places = Places::new(&args.state_dir);
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let directory = places.service_state(NAME);
@@ -57,23 +50,16 @@ pub async fn serve(
     let election =
         EmbeddedElection::new(ledger, Arc::new(FileLocks), clock.clone(), args.lease(), boot_id()?);
     let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.clone());
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
-    let server = chassis::server::bind(Serve {
-        name: NAME,
-        endpoints: vec![args.listen.unwrap_or_else(|| places.service_endpoint(NAME))],
-        transport,
-        clock,
-        authenticator: Authenticator::new(key),
-        routes: grpc::routes(elector),
-        shutdown,
+    let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
+    let authenticator = Authenticator::new(key);
+    let server = Serve {
         limits: Limits { connections: CONNECTIONS, grace: GRACE, ..Limits::default() },
-    })
-    .await
-    .map_err(anyhow::Error::from_boxed)?;
-    tasks.spawn("server", server.run());
+        ..footing.serve(NAME, vec![listen], authenticator, grpc::routes(elector))
+    };
+    let tasks = footing.tasks();
+    server.spawn(&tasks).await?;
     // The server keeps a grace period of its own, and this one is above it.
-    tasks.run(GRACE * 2).await?;
-    Ok(())
+    Ok(tasks.run(GRACE * 2).await?)
 }
 
 /// The id of this machine's present boot.

@@ -16,11 +16,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::channel;
-use chassis::clock::SharedClock;
 use chassis::credential::{DeploymentKey, Principal};
-use chassis::server::{self, Authenticator, Limits, Serve};
-use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::SharedTransport;
+use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::outbox::Outbox;
 use client::record::RecordClient;
 
@@ -37,12 +34,8 @@ const UNARY_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Serves lifecycle until `shutdown`. The processes that lifecycle has started go on without it,
 /// for as long as the tethers' grace.
-pub async fn serve(
-    args: Args,
-    transport: SharedTransport,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
+    let Footing { transport, clock, .. } = &footing;
     let places = args.places();
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let mainspring = match &args.mainspring {
@@ -71,23 +64,15 @@ pub async fn serve(
         clock.clone(),
     );
     let substrate = Arc::new(substrate.running_as(args.run_as.given()));
-    let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+    let tasks = footing.tasks();
     let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
-    let server = server::bind(Serve {
-        name: "lifecycle",
-        endpoints: vec![args.listen()],
-        transport,
-        clock,
-        authenticator: Authenticator::new(key),
-        routes: grpc::routes(service.clone()),
-        shutdown,
+    let (routes, authenticator) = (grpc::routes(service.clone()), Authenticator::new(key));
+    let server = Serve {
         limits: Limits { unary_deadline: UNARY_DEADLINE, ..Limits::default() },
-    })
-    .await
-    .map_err(|error| anyhow::anyhow!(error))?;
-    tasks.spawn("server", server.run());
+        ..footing.serve("lifecycle", vec![args.listen()], authenticator, routes)
+    };
+    server.spawn(&tasks).await?;
     tasks.spawn_job("outbox", service.clone().ship_outbox());
     tasks.spawn_job("adoption", service.adopt());
-    tasks.run(GRACE).await?;
-    Ok(())
+    Ok(tasks.run(GRACE).await?)
 }

@@ -14,6 +14,7 @@ use artifact_fetcher::config::Args;
 use chassis::channel::{self, GrpcChannel};
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
+use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
 use client::artifacts::{Artifacts, Wanted};
@@ -51,12 +52,9 @@ async fn fixture_at(clock: SharedClock, cache_limit: u64) -> Fixture {
     };
     let shutdown = Shutdown::new();
     let transport = Arc::new(OsTransport);
-    let serving = tokio::spawn(artifact_fetcher::serve(
-        args,
-        transport.clone(),
-        clock.clone(),
-        shutdown.clone(),
-    ));
+    let footing =
+        Footing { transport: transport.clone(), clock: clock.clone(), shutdown: shutdown.clone() };
+    let serving = tokio::spawn(artifact_fetcher::serve(args, footing));
     let key =
         DeploymentKey::load_or_create(&Places::new(directory.path()).deployment_key()).unwrap();
     let channel =

@@ -39,6 +39,18 @@ async fn a_part_that_returns_early_takes_the_process_down_with_its_name() {
 }
 
 #[tokio::test]
+async fn a_loop_is_cut_by_the_shutdown_and_may_not_return_before_it() {
+    let (tasks, shutdown, _) = set();
+    tasks.spawn_loop("sweeper", pending());
+    shutdown.begin();
+    assert_eq!(tasks.run(GRACE).await, Ok(()));
+
+    let (tasks, ..) = set();
+    tasks.spawn_loop("sweeper", async {});
+    assert_eq!(tasks.run(GRACE).await, failed("sweeper", HowItEnded::Returned));
+}
+
+#[tokio::test]
 async fn an_error_and_a_panic_are_told_apart_and_name_their_task() {
     let (tasks, ..) = set();
     tasks.spawn_job("fetch", async { Err(io::Error::other("disk on fire")) });

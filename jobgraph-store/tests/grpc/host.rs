@@ -8,6 +8,7 @@ use std::time::Duration;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::admission::Admission;
@@ -57,8 +58,9 @@ impl Host {
         self.shutdown = Shutdown::new();
         let (listen, state_dir) = (Some(self.endpoint.clone()), self.directory.path().to_owned());
         let args = Args { listen, state_dir, past_seconds: 900, run_as: Default::default() };
-        let serve = jobgraph_store::serve(args, transport(), clock(), self.shutdown.clone());
-        self.server = Some(tokio::spawn(serve));
+        let shutdown = self.shutdown.clone();
+        let footing = Footing { transport: transport(), clock: clock(), shutdown };
+        self.server = Some(tokio::spawn(jobgraph_store::serve(args, footing)));
         let version = async {
             while self.applications().version().await.is_err() {
                 clock().sleep(Duration::from_millis(2)).await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chassis::channel::{GrpcChannel, connect};
 use chassis::clock::{SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::election::{Candidacy, Election, Leadership};
@@ -67,11 +68,14 @@ fn args(state_dir: PathBuf) -> Args {
     Args { listen, state_dir, lease_ms: u64::try_from(LEASE.as_millis()).unwrap() }
 }
 
+fn footing(shutdown: Shutdown) -> Footing {
+    Footing { transport: transport(), clock: clock(), shutdown }
+}
+
 /// What a child does. Returns at once in a process that is no child.
 pub(crate) async fn serve_as_child() {
     if let Some(state) = std::env::var_os(CHILD) {
-        let serve =
-            leader_elector::serve(args(state.into()), transport(), clock(), Shutdown::new());
+        let serve = leader_elector::serve(args(state.into()), footing(Shutdown::new()));
         serve.await.unwrap();
     }
 }
@@ -99,8 +103,7 @@ impl Host {
 
     pub(crate) async fn start_here(&mut self) {
         let shutdown = Shutdown::new();
-        let serve =
-            leader_elector::serve(args(self.path("")), transport(), clock(), shutdown.clone());
+        let serve = leader_elector::serve(args(self.path("")), footing(shutdown.clone()));
         self.server = Server::Here(shutdown, tokio::spawn(serve));
         self.answers().await;
     }
