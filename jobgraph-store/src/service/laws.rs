@@ -22,7 +22,7 @@ use proto::{
 };
 use tokio::task::JoinHandle;
 
-use crate::store::laws::Verdict;
+use crate::store::laws::{Verdict, ensure};
 use face::{Answer, Face};
 use gate::Gate;
 
@@ -36,15 +36,6 @@ pub(crate) struct Court {
     /// The service over the same backends, for what no caller can ask.
     inside: super::Service,
 }
-
-macro_rules! ensure {
-    ($holds:expr, $($text:tt)*) => {
-        if !$holds {
-            return Err(format!($($text)*));
-        }
-    };
-}
-pub(crate) use ensure;
 
 /// The words for a refusal of a call that should not be refused.
 fn wrongly(what: &str) -> impl FnOnce(proto::Reason) -> String + use<'_> {

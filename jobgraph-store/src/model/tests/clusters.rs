@@ -1,0 +1,85 @@
+//! The incarnations of a cluster, and what is said of them.
+
+use proto::{Incarnation, api, jobgraph};
+
+use super::{fence, graph, led, made};
+use crate::model::{Draft, Refusal, cluster, job};
+
+#[test]
+fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
+    let mut draft = led(1);
+    let begin = |draft: &mut Draft, request_id: &str| {
+        let request =
+            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        cluster::begin(draft, &fence(1), &request)
+    };
+    for n in 1..=3 {
+        let begun = begin(&mut draft, &format!("c{n}")).unwrap();
+        assert_eq!((begun.incarnation, begun.barren_incarnations), (u64::from(n), n));
+    }
+    let mut fourth = draft.clone();
+    assert!(matches!(begin(&mut fourth, "c4"), Err(Refusal::ClusterKeepsDying { count: 3, .. })));
+    // A job's end in the third incarnation starts the count anew.
+    let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
+    let cluster = proto::IncarnationFence {
+        application: draft.facts.application.clone(),
+        incarnation: Incarnation(3),
+    };
+    let failed =
+        proto::job::JobEnd { outcome: proto::job::JobOutcome::Failed.into(), ..Default::default() };
+    assert!(job::ended(&mut draft, &cluster, made(&put), &failed).unwrap().0);
+    assert_eq!(begin(&mut draft, "c4").unwrap().barren_incarnations, 1);
+}
+
+#[test]
+fn what_died_in_one_cluster_says_nothing_of_the_next() {
+    let mut draft = led(1);
+    let begin = |draft: &mut Draft, request_id: &str| {
+        let request =
+            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        cluster::begin(draft, &fence(1), &request).unwrap();
+    };
+    let live = |draft: &Draft| {
+        let conditions = &draft.facts.state.application().conditions;
+        conditions.iter().find(|known| known.r#type == "ProcessesLive").map(api::Condition::status)
+    };
+    begin(&mut draft, "c1");
+    assert_eq!(live(&draft), None);
+    draft.condition("ProcessesLive", api::ConditionStatus::False, "", "taskmanager-0: restart 1");
+    begin(&mut draft, "c2");
+    assert_eq!(live(&draft), Some(api::ConditionStatus::True));
+}
+
+#[test]
+fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
+    let mut draft = led(1);
+    let begin = jobgraph::BeginClusterRequest { request_id: "c".into(), ..Default::default() };
+    cluster::begin(&mut draft, &fence(1), &begin).unwrap();
+    let say = |draft: &mut Draft, incarnation, state: api::ClusterState| {
+        let jobs_endpoint = "unix:/jobs".into();
+        let request = jobgraph::RecordClusterRequest {
+            incarnation,
+            state: state.into(),
+            jobs_endpoint,
+            ..Default::default()
+        };
+        cluster::record(draft, &fence(1), &request)
+    };
+    say(&mut draft, 1, api::ClusterState::Ready).unwrap();
+    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "unix:/jobs");
+    say(&mut draft, 1, api::ClusterState::Gone).unwrap();
+    say(&mut draft, 1, api::ClusterState::Ready).unwrap();
+    assert_eq!(
+        draft.facts.state.application().cluster.as_ref().unwrap().state(),
+        api::ClusterState::Gone
+    );
+    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "");
+    assert!(matches!(
+        say(&mut draft, 2, api::ClusterState::Ready),
+        Err(Refusal::IncarnationSuperseded { current: 1, .. })
+    ));
+    assert!(matches!(
+        say(&mut draft, 1, api::ClusterState::Unspecified),
+        Err(Refusal::RequestInvalid(_))
+    ));
+}
