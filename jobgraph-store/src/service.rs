@@ -18,6 +18,8 @@ mod planted;
 mod processes;
 pub mod queue;
 mod record;
+#[cfg(test)]
+pub(crate) mod sample;
 mod submit;
 mod sweep;
 mod to_its_end;

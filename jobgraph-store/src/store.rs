@@ -9,6 +9,8 @@ pub mod memory;
 pub(crate) mod laws;
 #[cfg(test)]
 pub(crate) mod mutants;
+#[cfg(test)]
+pub(crate) mod over;
 
 use std::fmt;
 

@@ -2,12 +2,8 @@
 //! caller gets the id under which the text is found there. What tonic itself refuses gets its
 //! stable reason here.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use proto::{Problem, Reason};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -31,7 +27,13 @@ impl Around for Withhold {
         Box::pin(async move {
             let (mut parts, body) = answer.await?.into_parts();
             replace(&mut parts.headers, &trace_id);
-            Ok(Reply::from_parts(parts, Body::new(Withheld { inner: body, trace_id })))
+            let body = body.map_frame(move |mut frame| {
+                if let Some(trailers) = frame.trailers_mut() {
+                    replace(trailers, &trace_id);
+                }
+                frame
+            });
+            Ok(Reply::from_parts(parts, Body::new(body)))
         })
     }
 }
@@ -72,37 +74,5 @@ fn replace(headers: &mut HeaderMap, trace_id: &TraceId) {
     }
     if replaced.add_header(headers).is_err() {
         tracing::debug!("a status that does not fit into headers");
-    }
-}
-
-/// A body whose trailers tell no secrets either.
-struct Withheld {
-    inner: Body,
-    trace_id: TraceId,
-}
-
-impl http_body::Body for Withheld {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &mut frame
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            replace(trailers, &self.trace_id);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

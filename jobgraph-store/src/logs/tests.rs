@@ -15,8 +15,10 @@ use super::*;
 use crate::blobs::Blobs as _;
 use crate::blobs::memory::MemoryBlobs;
 use crate::service::Service;
+use crate::service::sample::submitted;
 use crate::store::memory::MemoryMetadata;
-use crate::store::{Change, Commit, Metadata, Read, StoreError, Transaction, View};
+use crate::store::over::Over;
+use crate::store::{Commit, Metadata, Read, StoreError, Transaction, View};
 
 /// A backend that counts the entries that it gives out, and that takes nothing while its disk is
 /// full.
@@ -34,7 +36,11 @@ impl Watched {
 }
 
 #[async_trait]
-impl Metadata for Watched {
+impl Over for Watched {
+    fn below(&self) -> &dyn Metadata {
+        &*self.inner
+    }
+
     async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
         let view = self.inner.read(reads, at).await?;
         self.entries.fetch_add(view.answers.iter().map(Vec::len).sum(), Ordering::Relaxed);
@@ -46,18 +52,6 @@ impl Metadata for Watched {
             return Err(StoreError::Full("no room".into()));
         }
         self.inner.commit(transaction).await
-    }
-
-    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.inner.changes(after, limit).await
-    }
-
-    fn revisions(&self) -> watch::Receiver<u64> {
-        self.inner.revisions()
-    }
-
-    async fn compact(&self, before: u64) -> Result<(), StoreError> {
-        self.inner.compact(before).await
     }
 }
 
@@ -74,24 +68,8 @@ async fn bench(kept_bytes: u64) -> Bench {
         (Arc::new(MemoryMetadata::default()), MemoryBlobs::default(), Arc::new(ManualClock::new()));
     let mut service = Service::new(metadata.clone(), Arc::new(blobs.clone()), clock.clone());
     service.logs = Logs::keeping(kept_bytes);
-    let program = Some(api::Program { uri: "/a.sql".into(), ..Default::default() });
-    let spec = api::ApplicationSpec {
-        application_id: "logs".into(),
-        program,
-        engine: "e".into(),
-        ..Default::default()
-    };
-    let request =
-        api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-    let made = service.submit(request).await.unwrap().application;
-    let generation = proto::Generation(made.generation);
-    Bench {
-        service,
-        blobs,
-        metadata,
-        clock,
-        application: ApplicationRef { id: "logs".parse().unwrap(), generation },
-    }
+    let application = submitted(&service, "logs").await;
+    Bench { service, blobs, metadata, clock, application }
 }
 
 fn main_of(number: u64) -> jobgraph::LogSource {

@@ -213,6 +213,7 @@ mod tests {
 
     use super::*;
     use crate::blobs::memory::MemoryBlobs;
+    use crate::service::sample::submitted;
     use crate::store::memory::MemoryMetadata;
 
     /// Another caller may commit between a caller's read and its question. Such a commit was missed
@@ -225,18 +226,7 @@ mod tests {
             Arc::new(MemoryBlobs::default()),
             clock.clone(),
         );
-        let program = Some(api::Program { uri: "/a.sql".into(), ..Default::default() });
-        let spec = api::ApplicationSpec {
-            application_id: "orders".into(),
-            program,
-            engine: "e".into(),
-            ..Default::default()
-        };
-        let request =
-            api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-        let generation =
-            proto::Generation(service.submit(request).await.unwrap().application.generation);
-        let application = ApplicationRef { id: "orders".parse().unwrap(), generation };
+        let application = submitted(&service, "orders").await;
         let mut revisions = service.metadata.revisions();
         let seen = *revisions.borrow_and_update();
         let within = Duration::from_secs(5);

@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, IncarnationFence, JobId,
-    api, job, jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId, job, jobgraph,
 };
 use tokio::task::JoinHandle;
 
+use super::sample::{reference, request};
 use crate::store::laws::{Verdict, ensure};
 use face::{Answer, Face};
 use gate::Gate;
@@ -61,24 +61,6 @@ fn fence(application: &ApplicationRef, epoch: u64) -> EpochFence {
 
 fn incarnation(application: &ApplicationRef, number: u64) -> IncarnationFence {
     IncarnationFence { application: application.clone(), incarnation: Incarnation(number) }
-}
-
-fn request(request_id: &str, id: &str) -> api::SubmitRequest {
-    let program = api::Program { uri: "/a/b.sql".into(), ..Default::default() };
-    let spec = api::ApplicationSpec {
-        application_id: id.into(),
-        program: Some(program),
-        engine: "datafusion".into(),
-        ..Default::default()
-    };
-    api::SubmitRequest { request_id: request_id.into(), spec: Some(spec), ..Default::default() }
-}
-
-fn reference(application: &api::Application) -> ApplicationRef {
-    ApplicationRef {
-        id: application.application_id.parse().unwrap(),
-        generation: Generation(application.generation),
-    }
 }
 
 fn succeeded(message: &str) -> job::JobEnd {
@@ -140,6 +122,12 @@ impl Court {
         };
         let job = lead.await.map_err(wrongly("an ordinary run"))?;
         Ok((application, fence, job))
+    }
+
+    /// The first cluster tells that the job has succeeded.
+    async fn job_ends(&self, application: &ApplicationRef, job: JobId) -> Verdict {
+        let ended = self.face.job_ended(&incarnation(application, 1), job, succeeded("")).await;
+        ended.map(drop).map_err(wrongly("an end"))
     }
 }
 

@@ -192,6 +192,7 @@ mod tests {
     use super::*;
     use crate::blobs::memory::MemoryBlobs;
     use crate::service::Service;
+    use crate::service::sample::submitted;
     use crate::store::memory::MemoryMetadata;
 
     #[tokio::test]
@@ -199,17 +200,7 @@ mod tests {
         let (metadata, blobs) =
             (Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()));
         let service = Service::new(metadata, blobs, Arc::new(ManualClock::new()));
-        let spec = api::ApplicationSpec {
-            application_id: "live".into(),
-            program: Some(api::Program { uri: "/a.sql".into(), ..Default::default() }),
-            engine: "e".into(),
-            ..Default::default()
-        };
-        let request =
-            api::SubmitRequest { request_id: "r".into(), spec: Some(spec), ..Default::default() };
-        let made = service.submit(request).await.unwrap().application;
-        let generation = proto::Generation(made.generation);
-        let application = ApplicationRef { id: "live".parse().unwrap(), generation };
+        let application = submitted(&service, "live").await;
         let fence = EpochFence { application, epoch: Epoch(1) };
         service.begin_attempt(&fence, &Holder::new("runner-0", 7), "").await.unwrap();
         let beat = jobgraph::BeatRequest::default();

@@ -1,7 +1,7 @@
 //! A store in this process, with its own state directory, its own socket, and the key to mint every
 //! credential.
 
-use record::{Holder, Record as _};
+use record::{ApplicationEnd, Holder, Record as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +126,12 @@ impl Host {
         let fence = fence(&app, 1);
         self.record().begin_attempt(&fence, &Holder::new("runner-0", 1), "").await.unwrap();
         (app, fence)
+    }
+
+    /// Ends an application by its leader's word, as failed.
+    pub(crate) async fn fails(&self, fence: &EpochFence) {
+        let end = ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3");
+        self.record().end(fence, end, 0).await.unwrap();
     }
 
     fn owner(&self) -> Caller {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use proto::{ApplicationRef, Reason, api, jobgraph};
-use record::{ApplicationEnd, Record as _};
+use record::Record as _;
 
 use crate::host::{Host, reference, spec, submit_request};
 
@@ -107,10 +107,7 @@ async fn lines_are_chosen_by_role_attempt_time_and_number() {
     let (mut stream, _) = host.logs().append(source(&app, "main", 3)).await.unwrap();
     stream.send(vec![chunk(4, "stdout", "bye\n", 40)]).await.unwrap();
     stream.finish().await.unwrap();
-    host.record()
-        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0)
-        .await
-        .unwrap();
+    host.fails(&fence).await;
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let followed: Vec<Vec<api::LogLine>> = follower.try_collect().await.unwrap();
     let followed: Vec<&[u8]> = followed.iter().flatten().map(|line| &line.text[..]).collect();
@@ -158,10 +155,7 @@ async fn output_is_taken_after_clean_and_after_somebody_called_it_complete() {
     let (mut stream, _) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     stream.send(vec![chunk(4, "stdout", "one\n", 1)]).await.unwrap();
     stream.finish().await.unwrap();
-    host.record()
-        .end(&fence, ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", ""), 0)
-        .await
-        .unwrap();
+    host.fails(&fence).await;
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let (mut stream, offset) = host.logs().append(source(&app, "main", 1)).await.unwrap();
     assert_eq!(offset, 4);

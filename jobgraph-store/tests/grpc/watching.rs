@@ -1,6 +1,6 @@
 //! Watching, waiting, staleness: an old state is never shown as if it were new.
 
-use record::{ApplicationEnd, Holder, Record as _};
+use record::{Holder, Record as _};
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SystemClock, timeout};
@@ -153,14 +153,7 @@ async fn lists_are_filtered_and_newest_first() {
         1,
     );
     host.record().begin_attempt(&first, &Holder::new("runner-0", 1), "").await.unwrap();
-    host.record()
-        .end(
-            &first,
-            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
-            0,
-        )
-        .await
-        .unwrap();
+    host.fails(&first).await;
     host.record().mark_clean(&first, Vec::new()).await.unwrap();
     applications.submit(submit_request("again", spec("app-0"))).await.unwrap();
     let names = async |request: api::ListRequest| {
@@ -205,14 +198,7 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
             applications.wait(&id, None, WaitFor::Ended, "", Duration::from_secs(20)).await
         })
     };
-    host.record()
-        .end(
-            &fence,
-            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
-            0,
-        )
-        .await
-        .unwrap();
+    host.fails(&fence).await;
     let (seen, met) = waiting.await.unwrap().unwrap();
     assert!(
         met && seen.outcome() == api::Outcome::Failed && seen.message == "main() exited with 3"
@@ -232,14 +218,7 @@ async fn a_wait_answers_when_it_is_so_and_the_state_when_its_time_is_over() {
 /// Makes an application clean by its leader's words.
 async fn clean(host: &Host, id: &str) -> (proto::ApplicationRef, u64) {
     let (app, fence) = host.led(id).await;
-    host.record()
-        .end(
-            &fence,
-            ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "main() exited with 3"),
-            0,
-        )
-        .await
-        .unwrap();
+    host.fails(&fence).await;
     host.record().mark_clean(&fence, Vec::new()).await.unwrap();
     let revision = host.applications().get(&app.id, None).await.unwrap().revision;
     (app, revision)

@@ -10,7 +10,11 @@ struct Slow {
 }
 
 #[async_trait]
-impl Metadata for Slow {
+impl Over for Slow {
+    fn below(&self) -> &dyn Metadata {
+        &*self.inner
+    }
+
     async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
         let looks_for_a_chunk = reads.iter().any(|read| matches!(read, Read::Last { .. }));
         let view = self.inner.read(reads, at).await?;
@@ -19,22 +23,6 @@ impl Metadata for Slow {
             let _ = self.keeps.subscribe().wait_for(|keeps| !keeps).await;
         }
         Ok(view)
-    }
-
-    async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError> {
-        self.inner.commit(transaction).await
-    }
-
-    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.inner.changes(after, limit).await
-    }
-
-    fn revisions(&self) -> watch::Receiver<u64> {
-        self.inner.revisions()
-    }
-
-    async fn compact(&self, before: u64) -> Result<(), StoreError> {
-        self.inner.compact(before).await
     }
 }
 

@@ -6,6 +6,10 @@ use proto::{Digest, api, jobgraph};
 use super::{draft, fence, led, phase};
 use crate::model::{Draft, Refusal, attempt, contender, ending};
 
+fn exited(code: i32) -> MainExit {
+    MainExit { code: Some(code), ..MainExit::default() }
+}
+
 #[test]
 fn the_phase_follows_main_through_a_take_over() {
     let mut draft = led(1);
@@ -20,13 +24,7 @@ fn the_phase_follows_main_through_a_take_over() {
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
     let main = draft.facts.state.application().main.clone().unwrap();
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
-    attempt::main_ended(
-        &mut draft,
-        &fence(2),
-        &MainExit { code: Some(0), ..MainExit::default() },
-        "",
-    )
-    .unwrap();
+    attempt::main_ended(&mut draft, &fence(2), &exited(0), "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
     attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing, "main() that has ended is not executed again");
@@ -59,46 +57,22 @@ fn a_publish_may_be_given_up_once_main_and_all_jobs_have_ended() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert!(ending::abandon(&mut draft, "", "me@here").is_err(), "main() runs");
-    attempt::main_ended(
-        &mut draft,
-        &fence(1),
-        &MainExit { code: Some(0), ..MainExit::default() },
-        "",
-    )
-    .unwrap();
+    attempt::main_ended(&mut draft, &fence(1), &exited(0), "").unwrap();
     ending::abandon(&mut draft, "", "me@here").unwrap();
 }
 
 #[test]
 fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
-    attempt::main_ended(
-        &mut draft,
-        &fence(1),
-        &MainExit { code: Some(0), ..MainExit::default() },
-        "",
-    )
-    .unwrap();
+    attempt::main_ended(&mut draft, &fence(1), &exited(0), "").unwrap();
     assert!(
         draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
         "never started"
     );
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
-    attempt::main_ended(
-        &mut draft,
-        &fence(1),
-        &MainExit { code: Some(3), ..MainExit::default() },
-        "é".repeat(5000).as_str(),
-    )
-    .unwrap();
-    attempt::main_ended(
-        &mut draft,
-        &fence(1),
-        &MainExit { code: Some(0), ..MainExit::default() },
-        "",
-    )
-    .unwrap();
+    attempt::main_ended(&mut draft, &fence(1), &exited(3), "é".repeat(5000).as_str()).unwrap();
+    attempt::main_ended(&mut draft, &fence(1), &exited(0), "").unwrap();
     assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
     assert!(
         draft.facts.state.stderr_tail.len() <= 4096
@@ -112,13 +86,7 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     let tail = "compiling\nno column \"dep_dely\"\n\n";
-    attempt::main_ended(
-        &mut draft,
-        &fence(1),
-        &MainExit { code: Some(3), ..MainExit::default() },
-        tail,
-    )
-    .unwrap();
+    attempt::main_ended(&mut draft, &fence(1), &exited(3), tail).unwrap();
     attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
     let end = ApplicationEnd {
         outcome: api::Outcome::Failed,

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use chassis::clock::{SharedClock, SystemClock};
 use proto::jobgraph;
-use tokio::sync::watch;
 
 use super::*;
 use crate::blobs::memory::MemoryBlobs;
 use crate::keys::generation::GenerationState;
 use crate::keys::tests::{app, samples};
 use crate::store::memory::MemoryMetadata;
-use crate::store::{Change, Metadata, StoreError, View};
+use crate::store::over::Over;
+use crate::store::{Metadata, StoreError};
 
 /// What becomes of each kind of record when the generation that it is about is forgotten. A new
 /// kind has to be entered here, with a sample in `keys/tests.rs`.
@@ -159,9 +159,9 @@ impl Mortal {
 }
 
 #[async_trait]
-impl Metadata for Mortal {
-    async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
-        self.inner.read(reads, at).await
+impl Over for Mortal {
+    fn below(&self) -> &dyn Metadata {
+        &*self.inner
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError> {
@@ -169,18 +169,6 @@ impl Metadata for Mortal {
             return Err(StoreError::Unavailable("it has died".into()));
         }
         self.inner.commit(transaction).await
-    }
-
-    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.inner.changes(after, limit).await
-    }
-
-    async fn compact(&self, before: u64) -> Result<(), StoreError> {
-        self.inner.compact(before).await
-    }
-
-    fn revisions(&self) -> watch::Receiver<u64> {
-        self.inner.revisions()
     }
 }
 

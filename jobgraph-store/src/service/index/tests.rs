@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
-use proto::api;
 
 use super::*;
 use crate::blobs::memory::MemoryBlobs;
 use crate::keys::tests::app;
 use crate::service::forget::tests::Mortal;
 use crate::service::list::Filter;
+use crate::service::sample::submitted;
 use crate::store::Metadata;
 use crate::store::memory::MemoryMetadata;
 
@@ -73,23 +73,8 @@ async fn a_record_of_an_older_build_is_indexed_once() {
 async fn whatever_is_not_indexed_is_found_also_in_the_middle_of_it() {
     let metadata = Arc::new(MemoryMetadata::default());
     let service = service(&metadata);
-    let submit = async |n: usize| {
-        let program = Some(api::Program { uri: "/a.sql".into(), ..Default::default() });
-        let spec = api::ApplicationSpec {
-            application_id: format!("a-{n}"),
-            program,
-            engine: "e".into(),
-            ..Default::default()
-        };
-        let request = api::SubmitRequest {
-            request_id: format!("r-{n}"),
-            spec: Some(spec),
-            ..Default::default()
-        };
-        service.submit(request).await.unwrap();
-    };
     for n in 0..100 {
-        submit(n).await;
+        submitted(&service, &format!("a-{n}")).await;
     }
     // The record as an older build leaves it: the newest 90 places are bare, and no index knows
     // their generations.

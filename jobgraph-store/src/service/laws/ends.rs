@@ -1,8 +1,11 @@
 //! Laws of ends: of jobs and of applications.
 
 use bytes::Bytes;
-use proto::{Incarnation, Reason, api, job};
+use proto::{EpochFence, Incarnation, Reason, api, job};
+use tokio::task::JoinHandle;
 
+use super::face::Answer;
+use super::gate::Held;
 use super::{
     Court, Verdict, answered, ensure, fence, graph, incarnation, kept_as, succeeded, with_output,
     wrongly,
@@ -71,20 +74,24 @@ pub(super) async fn a_lost_job_says_so(court: &Court) -> Verdict {
     Ok(())
 }
 
+/// An end of the application that is decided and held back before its commit, and what its leader
+/// is told in the end.
+async fn decided_end(
+    court: &Court,
+    leader: &EpochFence,
+) -> (Held, JoinHandle<Answer<api::Outcome>>) {
+    let mut held = court.gate.hold("/state");
+    let (face, leader) = (court.face.clone(), leader.clone());
+    let end = tokio::spawn(async move { face.end(&leader, api::Outcome::Succeeded, 0).await });
+    held.reached().await;
+    (held, end)
+}
+
 /// A cancel that is acknowledged while the end is being written is not overtaken by the end.
 pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("cancelled").await?;
-    court
-        .face
-        .job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
-    let mut held = court.gate.hold("/state");
-    let end = {
-        let (face, leader) = (court.face.clone(), leader.clone());
-        tokio::spawn(async move { face.end(&leader, api::Outcome::Succeeded, 0).await })
-    };
-    held.reached().await;
+    court.job_ends(&application, job).await?;
+    let (held, end) = decided_end(court, &leader).await;
     ensure!(court.face.cancel(&application).await == Ok(false), "a cancel was refused");
     ensure!(
         court.face.cancel(&application).await == Ok(true),
@@ -123,11 +130,7 @@ pub(super) async fn a_cancel_before_the_end_decides_it(court: &Court) -> Verdict
 /// Once the end is recorded it never changes, even if another write was on its way.
 pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("too-late").await?;
-    court
-        .face
-        .job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&application, job).await?;
     let mut held = court.gate.hold("/desired");
     let cancel = {
         let (face, application) = (court.face.clone(), application.clone());
@@ -157,17 +160,8 @@ pub(super) async fn a_cancel_after_the_end_is_refused(court: &Court) -> Verdict 
 pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     let bytes = Bytes::from_static(b"graph");
     let (application, leader, job) = court.running("slip").await?;
-    court
-        .face
-        .job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
-    let mut held = court.gate.hold("/state");
-    let end = {
-        let (face, leader) = (court.face.clone(), leader.clone());
-        tokio::spawn(async move { face.end(&leader, api::Outcome::Succeeded, 0).await })
-    };
-    held.reached().await;
+    court.job_ends(&application, job).await?;
+    let (held, end) = decided_end(court, &leader).await;
     let second = court
         .face
         .put_graph(&leader, graph("second", "call-2", 1, &bytes))
@@ -178,11 +172,7 @@ pub(super) async fn no_job_slips_in_beside_the_end(court: &Court) -> Verdict {
     ensure!(end == Err(Reason::JobsNotEnded), "an end decided without a job came to {end:?}");
     let second = kept_as(&second)?;
     court.face.submitted(&leader, second, Incarnation(1)).await.map_err(wrongly("a submission"))?;
-    court
-        .face
-        .job_ended(&incarnation(&application, 1), second, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&application, second).await?;
     let mut held = court.gate.hold("/job/");
     let third = {
         let (face, leader, bytes) = (court.face.clone(), leader.clone(), bytes.clone());

@@ -79,9 +79,7 @@ pub(super) async fn only_what_is_clean(court: &Court) -> Verdict {
     let (application, leader, job) = court.running("unclean").await?;
     let running = face.forget(&application, 0).await;
     ensure!(running == Err(Reason::NotClean), "forgetting what runs came to {running:?}");
-    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&application, job).await?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     let dirty = face.forget(&application, 0).await;
     ensure!(dirty == Err(Reason::NotClean), "forgetting what is being cleaned came to {dirty:?}");
@@ -289,9 +287,7 @@ pub(super) async fn the_index_is_the_truth(court: &Court) -> Verdict {
     }
     let (_, leader, job) = court.running("ends").await?;
     check("submitted").await?;
-    face.job_ended(&incarnation(&leader.application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&leader.application, job).await?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     check("dirty").await?;
     face.mark_clean(&leader).await.map_err(wrongly("clean"))?;

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use crate::store::{Change, Commit, Key, Metadata, Operation, Read, StoreError, Transaction, View};
+use crate::store::over::Over;
+use crate::store::{Commit, Key, Metadata, Operation, Read, StoreError, Transaction};
 
 /// The armed gate: it holds the first commit that changes a key with this part in it.
 struct Armed {
@@ -60,9 +61,9 @@ impl Held {
 }
 
 #[async_trait]
-impl Metadata for Gate {
-    async fn read(&self, reads: Vec<Read>, at: Option<u64>) -> Result<View, StoreError> {
-        self.inner.read(reads, at).await
+impl Over for Gate {
+    fn below(&self) -> &dyn Metadata {
+        &*self.inner
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Commit, StoreError> {
@@ -86,17 +87,5 @@ impl Metadata for Gate {
             armed.release.await.expect("the law lets it go on");
         }
         self.inner.commit(transaction).await
-    }
-
-    async fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
-        self.inner.changes(after, limit).await
-    }
-
-    async fn compact(&self, before: u64) -> Result<(), StoreError> {
-        self.inner.compact(before).await
-    }
-
-    fn revisions(&self) -> watch::Receiver<u64> {
-        self.inner.revisions()
     }
 }

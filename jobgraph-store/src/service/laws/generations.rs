@@ -25,9 +25,7 @@ pub(super) async fn begins_only_after_a_clean_one(court: &Court) -> Verdict {
         reused == Err(Reason::RequestIdReused),
         "a request id with other content came to {reused:?}"
     );
-    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&application, job).await?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     let dirty = face.submit(again("r3", api::IfExists::Fail)).await.map(|_| ());
     ensure!(
@@ -104,9 +102,7 @@ pub(super) async fn two_submissions_make_one(court: &Court) -> Verdict {
 pub(super) async fn an_older_one_is_never_run_again(court: &Court) -> Verdict {
     let face = &court.face;
     let (application, leader, job) = court.running("older").await?;
-    face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-        .await
-        .map_err(wrongly("an end"))?;
+    court.job_ends(&application, job).await?;
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     let dirty = face
         .begin_attempt(&fence(&application, 2), "runner-1")

@@ -136,9 +136,7 @@ pub(super) async fn files_are_kept_until_clean(court: &Court) -> Verdict {
         ensure!(kept.as_ref() == Ok(file), "a file that a graph needs was swept: {kept:?}");
     }
     for job in [first, second] {
-        face.job_ended(&incarnation(&application, 1), job, succeeded(""))
-            .await
-            .map_err(wrongly("an end"))?;
+        court.job_ends(&application, job).await?;
     }
     face.end(&leader, api::Outcome::Succeeded, 0).await.map_err(wrongly("the end"))?;
     ensure!(face.read_payload(Digest::of(&jar)).await.is_ok(), "a file went before clean");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::Epoch;
 
 use super::rig::{LEASE, Rig, Verdict, enter, renewed, so};
+use crate::election::{Campaign, Election};
 use crate::model::{Cause, Enter, Standing};
 
 const LOCK: &str = "/apps/orders@1/main.lock";
@@ -19,6 +20,22 @@ fn locking(holder: &str) -> Enter {
 
 fn resuming(holder: &str, epoch: Epoch) -> Enter {
     Enter { resume: Some(epoch), ..locking(holder) }
+}
+
+/// Just before a lease is over the holder takes its epoch up again, and has a whole lease anew.
+async fn resumed_in_time(
+    rig: &Rig,
+    election: &dyn Election,
+    mut standby: Box<dyn Campaign>,
+    epoch: Epoch,
+) -> Verdict {
+    rig.advance(LEASE - STEP);
+    rig.waits(&mut standby).await?;
+    let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
+    so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")?;
+    rig.advance(LEASE - STEP);
+    rig.waits(&mut standby).await?;
+    renewed(&mut again).await
 }
 
 pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
@@ -64,15 +81,9 @@ pub(super) async fn a_holder_resumes_within_its_lease(rig: &Rig) -> Verdict {
     let election = rig.open();
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
-    let mut standby = election.enter(enter("runner-1")).await.unwrap();
+    let standby = election.enter(enter("runner-1")).await.unwrap();
     drop(leader);
-    rig.advance(LEASE - STEP);
-    rig.waits(&mut standby).await?;
-    let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
-    so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")?;
-    rig.advance(LEASE - STEP);
-    rig.waits(&mut standby).await?;
-    renewed(&mut again).await
+    resumed_in_time(rig, &*election, standby, epoch).await
 }
 
 pub(super) async fn a_holder_resumes_after_a_restart(rig: &Rig) -> Verdict {
@@ -85,13 +96,7 @@ pub(super) async fn a_holder_resumes_after_a_restart(rig: &Rig) -> Verdict {
     let election = rig.open();
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     rig.waits(&mut standby).await?;
-    rig.advance(LEASE - STEP);
-    rig.waits(&mut standby).await?;
-    let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
-    so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")?;
-    rig.advance(LEASE - STEP);
-    rig.waits(&mut standby).await?;
-    renewed(&mut again).await
+    resumed_in_time(rig, &*election, standby, epoch).await
 }
 
 pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
