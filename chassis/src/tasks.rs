@@ -92,11 +92,11 @@ struct Inner {
     shutdown: Shutdown,
     /// Holds at most one message per task.
     ended: mpsc::UnboundedSender<Ended>,
-    live: Mutex<Live>,
+    roster: Mutex<Roster>,
 }
 
 #[derive(Debug, Default)]
-struct Live {
+struct Roster {
     next: u64,
     tasks: BTreeMap<u64, (String, AbortHandle)>,
     /// Whether the set is gone: the end of a task that begins now would not be noticed.
@@ -145,7 +145,7 @@ impl TaskSet {
     /// An empty set that ends when `shutdown` begins.
     pub fn new(shutdown: Shutdown, clock: SharedClock) -> Self {
         let (sender, ended) = mpsc::unbounded_channel();
-        let inner = Inner { shutdown, ended: sender, live: Mutex::default() };
+        let inner = Inner { shutdown, ended: sender, roster: Mutex::default() };
         Self { tasks: Tasks(Arc::new(inner)), clock: SharedClockDebug(clock), ended }
     }
 
@@ -193,9 +193,9 @@ impl TaskSet {
                 shutdown.begin();
             }
         }
-        tracing::debug!("shutting down: waiting for {} task(s)", self.tasks.live().tasks.len());
+        tracing::debug!("shutting down: waiting for {} task(s)", self.tasks.roster().tasks.len());
         let rest = async {
-            while !self.tasks.live().tasks.is_empty() {
+            while !self.tasks.roster().tasks.is_empty() {
                 if let Some(ended) = self.ended.recv().await
                     && let Some(failed) = self.tasks.note(ended)
                     && verdict.is_ok()
@@ -206,7 +206,7 @@ impl TaskSet {
         };
         if timeout(&self.clock.0, grace, rest).await.is_err() {
             // The drop of `self` cuts these tasks.
-            for (name, _) in self.tasks.live().tasks.values() {
+            for (name, _) in self.tasks.roster().tasks.values() {
                 tracing::warn!(task = %name, "cut: did not end within {grace:?}");
                 if verdict.is_ok() {
                     verdict = Err(TaskFailed { task: name.clone(), how: HowItEnded::Cut });
@@ -235,7 +235,7 @@ impl TaskSet {
     /// Cuts all tasks, and returns when they are gone with everything that they held.
     pub async fn cut(mut self) {
         self.abort();
-        while !self.tasks.live().tasks.is_empty() {
+        while !self.tasks.roster().tasks.is_empty() {
             if let Some(ended) = self.ended.recv().await {
                 self.tasks.note(ended);
             }
@@ -244,9 +244,9 @@ impl TaskSet {
 
     fn abort(&self) {
         self.tasks.0.shutdown.begin();
-        let mut live = self.tasks.live();
-        live.closed = true;
-        for (_, task) in live.tasks.values() {
+        let mut roster = self.tasks.roster();
+        roster.closed = true;
+        for (_, task) in roster.tasks.values() {
             task.abort();
         }
     }
@@ -305,13 +305,13 @@ impl Tasks {
         let span = tracing::debug_span!("task", name = %name);
         // The lock is held over the spawn, so that a task that ends at once is in the list before
         // its end is noted.
-        let mut live = self.live();
-        if live.closed {
+        let mut roster = self.roster();
+        if roster.closed {
             tracing::debug!(task = %name, "not begun: all that it would belong to has ended");
             return;
         }
-        let id = live.next;
-        live.next += 1;
+        let id = roster.next;
+        roster.next += 1;
         let tells = Tells { inner: self.0.clone(), id, name: name.clone(), how: None };
         let run = async move {
             // The task is taken first and so dropped first, also when it is cut before it began:
@@ -328,11 +328,11 @@ impl Tasks {
             tells.of(how);
         };
         let task = spawn(run.instrument(span));
-        live.tasks.insert(id, (name, task.abort_handle()));
+        roster.tasks.insert(id, (name, task.abort_handle()));
     }
 
     fn note(&self, ended: Ended) -> Option<TaskFailed> {
-        self.live().tasks.remove(&ended.id);
+        self.roster().tasks.remove(&ended.id);
         let Some(how) = ended.how else {
             tracing::debug!(task = %ended.name, "ended");
             return None;
@@ -342,8 +342,8 @@ impl Tasks {
         Some(failed)
     }
 
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.0.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,12 +21,15 @@ use proto::jobgraph::log_service_server::LogServiceServer;
 use proto::jobgraph::payload_service_server::PayloadServiceServer;
 use proto::jobgraph::process_service_server::ProcessServiceServer;
 use proto::jobgraph::record_service_server::RecordServiceServer;
-use tonic::Status;
 use tonic::service::Routes;
+use tonic::{Response, Status};
 
 use self::mint::Mint;
 use crate::error::Error;
 use crate::service::Service;
+
+/// The answer to a call, or the status of its refusal.
+type Answer<T> = Result<Response<T>, Status>;
 
 /// The stream of a call that is answered in parts.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -18,7 +18,7 @@ use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use crate::keys::log::StoredLine;
-use chunk::Known;
+use chunk::Chunk;
 use lines::SourceLines;
 
 pub use append::Appender;
@@ -60,7 +60,7 @@ struct AppLog {
     durable: watch::Sender<u64>,
     /// The lock of the one writer of chunks, and the chunks that there are, once the writer has
     /// looked.
-    flushing: tokio::sync::Mutex<Option<Vec<Known>>>,
+    flushing: tokio::sync::Mutex<Option<Vec<Chunk>>>,
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
-//! What a write does to a record: facts come in; changed facts and events come out, or a refusal.
+//! What a write does to a record: the dossier of a generation comes in; the changed dossier and
+//! events come out, or a refusal.
 //!
-//! There is no I/O and no clock here. The caller reads the facts at one revision and commits the
-//! difference with compares on what was read; when those facts have moved meanwhile, the caller
+//! There is no I/O and no clock here. The caller reads the dossier at one revision and commits the
+//! difference with compares on what was read; when a part of it has moved meanwhile, the caller
 //! reads and decides again.
 
 pub mod attempt;
@@ -37,10 +38,10 @@ pub use refusal::Refusal;
 
 /// What the record holds about one generation, all as of one revision.
 ///
-/// The decisions about a generation rest on these facts. The caller reads them before each
-/// decision, and again after each conflict.
+/// The decisions about a generation rest on its dossier. The caller reads it before each decision,
+/// and again after each conflict.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub struct Dossier {
     /// The application and its generation.
     pub application: ApplicationRef,
     /// The latest generation of the id.
@@ -63,7 +64,7 @@ pub struct Facts {
     pub checkpoints: BTreeMap<JobId, Checkpoints>,
 }
 
-impl Facts {
+impl Dossier {
     /// Whether the outcome is decided.
     pub fn is_terminal(&self) -> bool {
         self.state.application().terminal
@@ -119,14 +120,14 @@ impl Facts {
     }
 }
 
-/// Facts that one write changes, and the events that tell of the change.
+/// A dossier that one write changes, and the events that tell of the change.
 ///
-/// A decision changes the draft in place. The caller compares the draft with the facts it began
+/// A decision changes the draft in place. The caller compares the draft with the dossier it began
 /// with and commits only the parts that differ, with the events, in one transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
-    /// The facts as the write leaves them.
-    pub facts: Facts,
+    /// The dossier as the write leaves it.
+    pub dossier: Dossier,
     /// What happened; the commit numbers these events.
     pub events: Vec<api::Event>,
     /// The instant of the write, by the wall clock.
@@ -135,8 +136,8 @@ pub struct Draft {
 
 impl Draft {
     /// A draft in which nothing has changed yet.
-    pub fn new(facts: Facts, now: SystemTime) -> Self {
-        Self { facts, events: Vec::new(), now }
+    pub fn new(dossier: Dossier, now: SystemTime) -> Self {
+        Self { dossier, events: Vec::new(), now }
     }
 
     fn at(&self) -> Option<Timestamp> {
@@ -144,7 +145,7 @@ impl Draft {
     }
 
     fn app(&mut self) -> &mut api::Application {
-        self.facts.state.application_mut()
+        self.dossier.state.application_mut()
     }
 
     /// Sets a condition; the time at which a value was first seen is kept.
@@ -155,7 +156,7 @@ impl Draft {
         reason: &str,
         message: &str,
     ) {
-        let source = self.facts.attempt.holder.clone();
+        let source = self.dossier.attempt.holder.clone();
         let observed_at = self.at();
         let message = cut(message.into(), 1024);
         let conditions = &mut self.app().conditions;

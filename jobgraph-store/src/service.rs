@@ -1,4 +1,4 @@
-//! The verbs of the record. Each verb reads the facts with their revisions, decides without I/O,
+//! The verbs of the record. Each verb reads the dossier with its revisions, decides without I/O,
 //! and commits once with compares on what was read.
 
 mod applications;

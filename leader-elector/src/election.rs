@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use proto::{ApplicationId, EpochFence};
 
 use crate::error::Error;
-use crate::model::{Cause, Enter, Standing, View};
+use crate::model::{Cause, Enter, Position, View};
 
 /// Campaigns for the leadership of applications.
 ///
@@ -55,9 +55,9 @@ pub trait Election: Send + Sync + 'static {
 /// that the holder's stream broke; [`leave_open`](Self::leave_open) is the other way to part.
 #[async_trait]
 pub trait Campaign: Send {
-    /// The standing of this entry: at once at the first call, then whenever it changes. Cancel
+    /// The position of this entry: at once at the first call, then whenever it changes. Cancel
     /// safe.
-    async fn next(&mut self) -> Result<Standing, Error>;
+    async fn next(&mut self) -> Result<Position, Error>;
 
     /// Renews the lease of a leader, in answer to the leader's own message. The inner `Err` says
     /// why the entry leads no more.

@@ -82,9 +82,9 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What an entry stands for right now.
+/// The position of an entry in its campaign, right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Position {
     /// The entry waits for the present leader, if there is one.
     Standby(Option<Leader>),
     /// The entry leads.
@@ -161,11 +161,11 @@ enum Seat {
         grant: Grant,
         entry: Option<(EntryId, Enter)>,
     },
-    Held(Held),
+    Held(Tenure),
 }
 
 #[derive(Debug)]
-struct Held {
+struct Tenure {
     /// The entry with the open stream; `None` after a restart of the elector and after a break.
     stream: Option<EntryId>,
     /// Whether this elector itself saw the stream break.
@@ -195,7 +195,7 @@ impl Office {
             } else if last.boot_id != boot_id {
                 office.ended = Some(Cause::ProcessGone);
             } else {
-                office.seat = Seat::Held(Held {
+                office.seat = Seat::Held(Tenure {
                     stream: None,
                     broken: false,
                     lock_file: None,
@@ -356,8 +356,12 @@ impl Office {
                     Some((id, enter)) => {
                         let until = now + self.lease;
                         let lock_file = enter.lock_file;
-                        self.seat =
-                            Seat::Held(Held { stream: Some(id), broken: false, lock_file, until });
+                        self.seat = Seat::Held(Tenure {
+                            stream: Some(id),
+                            broken: false,
+                            lock_file,
+                            until,
+                        });
                     }
                 }
             }
@@ -375,16 +379,16 @@ impl Office {
         }
     }
 
-    /// The present standing of an entry.
-    pub fn standing(&self, id: EntryId) -> Standing {
+    /// The present position of an entry.
+    pub fn position(&self, id: EntryId) -> Position {
         if let Some((_, cause)) = self.lost.iter().find(|(lost, _)| *lost == id) {
-            return Standing::Lost(*cause);
+            return Position::Lost(*cause);
         }
         match (&self.seat, &self.last) {
             (Seat::Held(held), Some(last)) if held.stream == Some(id) => {
-                Standing::Elected(Elected { epoch: last.epoch, previous: self.previous })
+                Position::Elected(Elected { epoch: last.epoch, previous: self.previous })
             }
-            _ => Standing::Standby(self.leader()),
+            _ => Position::Standby(self.leader()),
         }
     }
 

@@ -10,7 +10,7 @@ use proto::{ApplicationId, EpochFence};
 
 use crate::election::{Campaign, Election};
 use crate::error::Error;
-use crate::model::{Elected, Enter, Leader, Standing, View};
+use crate::model::{Elected, Enter, Leader, Position, View};
 
 /// A standby hears once in so many leases who leads.
 const STANDBY_EVERY_LEASES: u32 = 2;
@@ -66,16 +66,16 @@ impl Elector {
             return Err(Error::ShuttingDown);
         }
         let campaign = self.election.enter(enter).await?;
-        let talk = Talk {
+        let conversation = Conversation {
             service: self.clone(),
             campaign: Some(campaign),
             renewals,
             waiting_for: None,
             leads: false,
         };
-        Ok(futures::stream::unfold(talk, |mut talk| async move {
-            let answer = talk.answer().await?;
-            Some((answer, talk))
+        Ok(futures::stream::unfold(conversation, |mut conversation| async move {
+            let answer = conversation.answer().await?;
+            Some((answer, conversation))
         })
         .boxed())
     }
@@ -103,7 +103,7 @@ impl Elector {
 }
 
 /// One contender's conversation: renewals come in and answers go out, until one side ends it.
-struct Talk {
+struct Conversation {
     service: Elector,
     /// `None` once the last word is said.
     campaign: Option<Box<dyn Campaign>>,
@@ -113,45 +113,45 @@ struct Talk {
     leads: bool,
 }
 
-enum Heard {
+enum Event {
     Shutdown,
     Renewal(Option<Result<u64, Error>>),
-    News(Result<Standing, Error>),
+    News(Result<Position, Error>),
     StillWaiting,
 }
 
-impl Talk {
+impl Conversation {
     /// The next answer; `None` after the last one, and when the holder's stream broke.
     async fn answer(&mut self) -> Option<Result<Answer, Error>> {
         loop {
             let campaign = self.campaign.as_mut()?;
             let clock = &self.service.clock;
             let again = clock.sleep(self.service.lease * STANDBY_EVERY_LEASES);
-            let heard = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                () = self.service.shutdown.begun() => Heard::Shutdown,
+                () = self.service.shutdown.begun() => Event::Shutdown,
                 // Renewals come before news: a renewal that has arrived was sent before the lease
                 // is judged.
-                renewal = self.renewals.next() => Heard::Renewal(renewal),
-                standing = campaign.next() => Heard::News(standing),
-                () = again, if self.waiting_for.is_some() => Heard::StillWaiting,
+                renewal = self.renewals.next() => Event::Renewal(renewal),
+                position = campaign.next() => Event::News(position),
+                () = again, if self.waiting_for.is_some() => Event::StillWaiting,
             };
-            match heard {
-                Heard::Shutdown => {
+            match event {
+                Event::Shutdown => {
                     self.campaign.take()?.leave_open();
                     return Some(Err(Error::ShuttingDown));
                 }
-                Heard::Renewal(None | Some(Err(_))) => {
+                Event::Renewal(None | Some(Err(_))) => {
                     self.campaign = None;
                     return None;
                 }
-                Heard::Renewal(Some(Ok(sequence))) => return Some(self.renew(sequence).await),
-                Heard::News(standing) => {
-                    if let Some(answer) = self.news(standing) {
+                Event::Renewal(Some(Ok(sequence))) => return Some(self.renew(sequence).await),
+                Event::News(position) => {
+                    if let Some(answer) = self.news(position) {
                         return Some(answer);
                     }
                 }
-                Heard::StillWaiting => {
+                Event::StillWaiting => {
                     return self.waiting_for.clone().map(|leader| Ok(Answer::Standby(leader)));
                 }
             }
@@ -177,18 +177,18 @@ impl Talk {
         }
     }
 
-    fn news(&mut self, standing: Result<Standing, Error>) -> Option<Result<Answer, Error>> {
-        match standing {
-            Ok(Standing::Standby(leader)) => {
+    fn news(&mut self, position: Result<Position, Error>) -> Option<Result<Answer, Error>> {
+        match position {
+            Ok(Position::Standby(leader)) => {
                 self.waiting_for = Some(leader.clone());
                 Some(Ok(Answer::Standby(leader)))
             }
-            Ok(Standing::Elected(elected)) => {
+            Ok(Position::Elected(elected)) => {
                 self.waiting_for = None;
                 self.leads = true;
                 Some(Ok(Answer::Elected(elected, self.service.lease)))
             }
-            Ok(Standing::Lost(cause)) => {
+            Ok(Position::Lost(cause)) => {
                 self.campaign = None;
                 Some(Ok(Answer::Lost(cause.to_string())))
             }

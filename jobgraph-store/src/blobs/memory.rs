@@ -23,7 +23,7 @@ impl MemoryBlobs {
 #[async_trait]
 impl Blobs for MemoryBlobs {
     async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
-        Ok(Box::new(Writer { blobs: self.clone(), digest, bytes: BytesMut::new() }))
+        Ok(Box::new(MemoryWriter { blobs: self.clone(), digest, bytes: BytesMut::new() }))
     }
 
     async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
@@ -50,14 +50,14 @@ impl Blobs for MemoryBlobs {
     }
 }
 
-struct Writer {
+struct MemoryWriter {
     blobs: MemoryBlobs,
     digest: Digest,
     bytes: BytesMut,
 }
 
 #[async_trait]
-impl BlobWriter for Writer {
+impl BlobWriter for MemoryWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
         self.bytes.extend_from_slice(&bytes);
         Ok(())

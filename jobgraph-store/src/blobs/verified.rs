@@ -58,7 +58,7 @@ impl Verified {
     /// payload of a single part, as most are, is refused before any of its bytes are given out. The
     /// reading holds at most two parts in memory.
     pub async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
-        let reading = Reading {
+        let reading = Verifying {
             parts: self.blobs.read(digest, 0).await?,
             hasher: Sha256::new(),
             held: None,
@@ -105,7 +105,7 @@ impl Verified {
 }
 
 /// One reading, from the payload's beginning, because the digest needs every byte.
-struct Reading {
+struct Verifying {
     parts: BlobStream,
     hasher: Sha256,
     /// The part that has passed the hasher and waits for the part behind it.
@@ -115,7 +115,7 @@ struct Reading {
     ended: bool,
 }
 
-impl Reading {
+impl Verifying {
     async fn next(
         &mut self,
         verified: &Verified,

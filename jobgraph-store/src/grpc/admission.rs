@@ -3,16 +3,16 @@
 use chassis::server::require_deployment;
 use proto::jobgraph::admission_service_server::AdmissionService;
 use proto::jobgraph::{ReportQueueRequest, ReportQueueResponse};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
-use super::Wire;
+use super::{Answer, Wire};
 
 #[tonic::async_trait]
 impl AdmissionService for Wire {
     async fn report_queue(
         &self,
         request: Request<ReportQueueRequest>,
-    ) -> Result<Response<ReportQueueResponse>, Status> {
+    ) -> Answer<ReportQueueResponse> {
         require_deployment(&request)?;
         self.0.queue.report(request.into_inner());
         Ok(Response::new(ReportQueueResponse {}))

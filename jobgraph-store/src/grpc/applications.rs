@@ -9,14 +9,12 @@ use proto::api::{self, watch_response};
 use proto::{ApplicationId, InvalidId};
 use tonic::{Request, Response, Status};
 
-use super::{Answers, Wire, answers};
+use super::{Answer, Answers, Wire, answers};
 use crate::error::Error;
 use crate::logs::LogFilter;
 use crate::model::Refusal;
 use crate::service::list::Filter;
 use crate::service::{Snapshot, WatchItem};
-
-type Answer<T> = Result<Response<T>, Status>;
 
 fn id(text: &str) -> Result<ApplicationId, Status> {
     text.parse().map_err(|invalid: InvalidId| Status::from(Refusal::from(invalid)))

@@ -10,7 +10,7 @@ use proto::{ApplicationRef, InvalidId, Problem, Reason};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Wire};
+use super::{Answer, Answers, Wire};
 use crate::error::Error;
 use crate::logs::Appender;
 use crate::model::Refusal;
@@ -28,7 +28,7 @@ impl LogService for Wire {
     async fn append_logs(
         &self,
         request: Request<Streaming<AppendLogsRequest>>,
-    ) -> Result<Response<Self::AppendLogsStream>, Status> {
+    ) -> Answer<Self::AppendLogsStream> {
         let (service, caller) = (self.0.clone(), principal(&request)?.clone());
         let mut requests = request.into_inner();
         let answers = fed("output", ROOM, |feed| async move {

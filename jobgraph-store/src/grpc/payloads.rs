@@ -10,11 +10,9 @@ use proto::jobgraph::{self, put_payload_request::Part};
 use proto::{Digest, InvalidId};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Wire, answers};
+use super::{Answer, Answers, Wire, answers};
 use crate::error::Error;
 use crate::model::Refusal;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 fn digest(text: &str) -> Result<Digest, Status> {
     text.parse().map_err(|invalid: InvalidId| Refusal::from(invalid).into())

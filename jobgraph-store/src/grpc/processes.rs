@@ -5,10 +5,8 @@ use proto::jobgraph::process_service_server::ProcessService;
 use proto::{ApplicationRef, Epoch, EpochFence, InvalidId, jobgraph};
 use tonic::{Request, Response, Status};
 
-use super::Wire;
+use super::{Answer, Wire};
 use crate::model::Refusal;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl ProcessService for Wire {

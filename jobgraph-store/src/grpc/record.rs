@@ -10,10 +10,8 @@ use proto::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, Wire};
+use super::{Answer, Answers, Wire};
 use crate::model::Refusal;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 fn valid<T>(parsed: Result<T, InvalidId>) -> Result<T, Status> {
     parsed.map_err(|invalid| Refusal::from(invalid).into())

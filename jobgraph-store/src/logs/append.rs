@@ -10,7 +10,7 @@ use chassis::clock::Boot;
 use proto::{ApplicationRef, Digest, jobgraph};
 use tokio::sync::watch;
 
-use super::chunk::{Body, Known};
+use super::chunk::{Body, Chunk};
 use super::lines::SourceLines;
 use super::{AppLog, LogState};
 use crate::error::Error;
@@ -159,7 +159,7 @@ impl Service {
         &self,
         application: &ApplicationRef,
         log: &AppLog,
-        chunks: &mut Option<Vec<Known>>,
+        chunks: &mut Option<Vec<Chunk>>,
     ) -> Result<bool, Error> {
         let Some(part) = Part::of(&mut log.state()) else { return Ok(false) };
         let known = match chunks {
@@ -205,7 +205,7 @@ impl Service {
             put(chunk_key(application, first_line), chunk.to_stored());
             head.kept_bytes += stored_bytes;
             head.last_line = last_line;
-            new = Some(Known { first_line, stored_bytes });
+            new = Some(Chunk { first_line, stored_bytes });
         }
         for (source, _, state) in &part.sources {
             put(Key::from(source.clone()), state.to_stored());

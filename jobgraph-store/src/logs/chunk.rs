@@ -5,7 +5,7 @@ use proto::Digest;
 
 /// One of the chunks that the record has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct Chunk {
     pub(super) first_line: u64,
     pub(super) stored_bytes: u64,
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use proto::{ApplicationRef, Digest};
 
-use super::chunk::{Body, Known};
+use super::chunk::{Body, Chunk};
 use crate::error::Error;
 use crate::keys::Kind as _;
 use crate::keys::log::{ChunkBody, LogChunk, LogHead, chunk_key, chunk_prefix, head_key};
@@ -27,7 +27,7 @@ const MERGED_AT_ONCE: usize = 32;
 const PART_OF_KEPT: u64 = 64;
 
 /// How many of the latest chunks are to become one; 0: none.
-fn to_merge(chunks: &[Known], kept_bytes: u64) -> usize {
+fn to_merge(chunks: &[Chunk], kept_bytes: u64) -> usize {
     let limit = kept_bytes / PART_OF_KEPT;
     let mut smaller = 0;
     for size in SIZES {
@@ -53,11 +53,11 @@ impl Service {
     pub(super) async fn known_chunks(
         &self,
         application: &ApplicationRef,
-    ) -> Result<Vec<Known>, Error> {
+    ) -> Result<Vec<Chunk>, Error> {
         let view = self.metadata.read(vec![Read::all(chunk_prefix(application))], None).await?;
         let known = |stored: &Bytes| {
             let LogChunk { first_line, stored_bytes, .. } = LogChunk::from_stored(stored)?;
-            Ok(Known { first_line, stored_bytes })
+            Ok(Chunk { first_line, stored_bytes })
         };
         view.answers[0].iter().map(|(_, stored)| known(&stored.value)).collect()
     }
@@ -67,7 +67,7 @@ impl Service {
     pub(super) async fn merge_chunks(
         &self,
         application: &ApplicationRef,
-        chunks: &mut Vec<Known>,
+        chunks: &mut Vec<Chunk>,
     ) -> Result<(), Error> {
         let count = to_merge(chunks, self.logs.kept_bytes);
         let Some(at) = chunks.len().checked_sub(count).filter(|_| count > 0) else { return Ok(()) };
@@ -117,7 +117,7 @@ impl Service {
             return Err(Error::Contended(key.to_string()));
         }
         chunks.truncate(at);
-        chunks.push(Known { first_line, stored_bytes });
+        chunks.push(Chunk { first_line, stored_bytes });
         for digest in replaced {
             self.sweep(digest).await?;
         }
@@ -131,15 +131,15 @@ mod tests {
 
     const KEPT: u64 = 64 * 1024 * 1024;
 
-    fn add(chunks: &mut Vec<Known>, first_line: u64, stored_bytes: u64) -> u64 {
-        chunks.push(Known { first_line, stored_bytes });
+    fn add(chunks: &mut Vec<Chunk>, first_line: u64, stored_bytes: u64) -> u64 {
+        chunks.push(Chunk { first_line, stored_bytes });
         let count = to_merge(chunks, KEPT);
         if count == 0 {
             return 0;
         }
-        let merged: Vec<Known> = chunks.drain(chunks.len() - count..).collect();
+        let merged: Vec<Chunk> = chunks.drain(chunks.len() - count..).collect();
         let stored_bytes = merged.iter().map(|chunk| chunk.stored_bytes).sum();
-        chunks.push(Known { first_line: merged[0].first_line, stored_bytes });
+        chunks.push(Chunk { first_line: merged[0].first_line, stored_bytes });
         stored_bytes
     }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn large_chunks_are_left_alone_and_a_merged_one_is_a_small_part_of_what_is_kept() {
-        let many = |stored_bytes| vec![Known { first_line: 1, stored_bytes }; 40];
+        let many = |stored_bytes| vec![Chunk { first_line: 1, stored_bytes }; 40];
         assert_eq!(to_merge(&many(64 * 1024), KEPT), 0);
         assert_eq!(to_merge(&many(60 * 1024), KEPT), 17, "a megabyte of 64");
         assert_eq!(to_merge(&many(1000), 40_000), 0);

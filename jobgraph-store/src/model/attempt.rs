@@ -25,18 +25,18 @@ pub fn begin(
     pid: u32,
     cause: &str,
 ) -> Result<jobgraph::Disposition, Refusal> {
-    let facts = &draft.facts;
-    if facts.is_clean() || facts.head.latest() != fence.application.generation {
+    let dossier = &draft.dossier;
+    if dossier.is_clean() || dossier.head.latest() != fence.application.generation {
         return Ok(jobgraph::Disposition::Clean);
     }
-    let known = &facts.attempt;
+    let known = &dossier.attempt;
     let again = known.admits(fence.application.generation, fence.epoch)
         && known.holder == holder
         && known.holder_pid == pid;
     if !again {
         if fence.epoch.get() <= known.epoch {
             return Err(Refusal::EpochSuperseded {
-                application: facts.application.clone(),
+                application: dossier.application.clone(),
                 epoch: fence.epoch.get(),
                 current: known.epoch,
                 holder: known.holder.clone(),
@@ -44,10 +44,10 @@ pub fn begin(
         }
         lead(draft, fence, holder, pid, cause);
     }
-    let facts = &draft.facts;
-    Ok(if facts.is_terminal() {
+    let dossier = &draft.dossier;
+    Ok(if dossier.is_terminal() {
         jobgraph::Disposition::Dirty
-    } else if facts.state.record.as_ref().is_some_and(|record| record.main_epoch > 0) {
+    } else if dossier.state.record.as_ref().is_some_and(|record| record.main_epoch > 0) {
         jobgraph::Disposition::Resume
     } else {
         jobgraph::Disposition::Fresh
@@ -55,7 +55,7 @@ pub fn begin(
 }
 
 fn lead(draft: &mut Draft, fence: &EpochFence, holder: &str, pid: u32, cause: &str) {
-    let attempt = &mut draft.facts.attempt;
+    let attempt = &mut draft.dossier.attempt;
     attempt.epoch = fence.epoch.get();
     attempt.generation = fence.application.generation.get();
     attempt.holder = holder.into();
@@ -95,25 +95,25 @@ pub fn pin(
     fence: &EpochFence,
     artifacts: &[api::PinnedArtifact],
 ) -> Result<Vec<api::PinnedArtifact>, Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     let mut new = Vec::new();
     for artifact in artifacts {
         if !draft
-            .facts
+            .dossier
             .artifacts
             .pinned
             .iter()
             .any(|known| known.name == artifact.name && known.uri == artifact.uri)
         {
-            draft.facts.artifacts.pinned.push(artifact.clone());
+            draft.dossier.artifacts.pinned.push(artifact.clone());
             new.push(artifact.clone());
         }
     }
     if new.is_empty() {
         return Ok(new);
     }
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
     for artifact in new.iter().take(TOLD_ARTIFACTS) {
         draft.tell(
@@ -137,17 +137,17 @@ pub fn main_starting(
     fence: &EpochFence,
     tether_endpoint: &str,
 ) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    draft.dossier.check_epoch(fence)?;
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
-    let record = draft.facts.state.record_mut();
+    let record = draft.dossier.state.record_mut();
     if record.main_epoch == fence.epoch.get() && record.main_tether_endpoint == tether_endpoint {
         return Ok(());
     }
     record.main_epoch = fence.epoch.get();
     record.main_tether_endpoint = tether_endpoint.into();
-    draft.facts.state.stderr_tail.clear();
+    draft.dossier.state.stderr_tail.clear();
     let app = draft.app();
     let before = app.main.take().unwrap_or_default();
     app.main = Some(api::Main {
@@ -162,9 +162,9 @@ pub fn main_starting(
 
 /// Records that main() runs with this process id.
 pub fn main_running(draft: &mut Draft, fence: &EpochFence, pid: u32) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     let now = draft.at();
-    let app = draft.facts.state.application_mut();
+    let app = draft.dossier.state.application_mut();
     let main = app.main.get_or_insert_default();
     if main.state() != api::MainState::Starting {
         // The call is a repeat, or the end of this main() is recorded already.
@@ -215,9 +215,9 @@ pub fn main_ended(
     exit: &MainExit,
     stderr_tail: &str,
 ) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     let now = timestamp(draft.now);
-    let app = draft.facts.state.application_mut();
+    let app = draft.dossier.state.application_mut();
     let main = app.main.get_or_insert_default();
     if main.state() == api::MainState::Ended || main.state() == api::MainState::Unspecified {
         return Ok(());
@@ -232,7 +232,7 @@ pub fn main_ended(
         app.set_phase(api::Phase::Finishing);
     }
     let tail = kept_tail(stderr_tail);
-    draft.facts.state.stderr_tail = tail.into();
+    draft.dossier.state.stderr_tail = tail.into();
     tell_end(draft, "ended", told(exit), exit, (pid, execution), tail);
     Ok(())
 }
@@ -247,11 +247,11 @@ pub fn main_killed(
     stderr_tail: &str,
     kills: u32,
 ) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    draft.dossier.check_epoch(fence)?;
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
-    let app = draft.facts.state.application_mut();
+    let app = draft.dossier.state.application_mut();
     let main = app.main.get_or_insert_default();
     let is_over = matches!(main.state(), api::MainState::Ended | api::MainState::Unspecified);
     if is_over || kills <= main.kills {

@@ -6,7 +6,7 @@ use prost::Message as _;
 use proto::jobgraph::ReadCheckpointsResponse;
 use proto::{IncarnationFence, JobId, job};
 
-use super::{Draft, Facts, Refusal, savepoint};
+use super::{Dossier, Draft, Refusal, savepoint};
 use crate::keys::checkpoint::Checkpoints;
 
 /// How many checkpoints of one job are kept at once.
@@ -21,14 +21,14 @@ const MAX_KEPT_BYTES: usize = 60 * 1024;
 
 /// What the current incarnation resumes a job from.
 pub fn resume(
-    facts: &Facts,
+    dossier: &Dossier,
     fence: &IncarnationFence,
     id: JobId,
 ) -> Result<ReadCheckpointsResponse, Refusal> {
-    facts.check_incarnation(fence)?;
-    let ended = facts.job(id)?.shown().end.is_some();
-    let known = facts.checkpoints.get(&id).cloned().unwrap_or_default();
-    let stopping = savepoint::stopping(facts, id);
+    dossier.check_incarnation(fence)?;
+    let ended = dossier.job(id)?.shown().end.is_some();
+    let known = dossier.checkpoints.get(&id).cloned().unwrap_or_default();
+    let stopping = savepoint::stopping(dossier, id);
     Ok(ReadCheckpointsResponse {
         ended,
         checkpoints: known.kept,
@@ -53,7 +53,7 @@ pub fn add(
             checkpoint.id
         )));
     }
-    let mut kept = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
+    let mut kept = draft.dossier.checkpoints.get(&id).cloned().unwrap_or_default();
     match kept.kept.binary_search_by_key(&checkpoint.id, |known| known.id) {
         Ok(at) => kept.kept[at] = checkpoint.clone(),
         Err(at) => kept.kept.insert(at, checkpoint.clone()),
@@ -63,7 +63,7 @@ pub fn add(
     if kept.kept.len() > MAX_KEPT || bytes > MAX_KEPT_BYTES {
         let (count, most, most_bytes) = (kept.kept.len(), MAX_KEPT, MAX_KEPT_BYTES);
         return Err(Refusal::TooManyCheckpoints {
-            application: draft.facts.application.clone(),
+            application: draft.dossier.application.clone(),
             job: name,
             count,
             bytes,
@@ -71,9 +71,9 @@ pub fn add(
             most_bytes,
         });
     }
-    draft.facts.checkpoints.insert(id, kept);
+    draft.dossier.checkpoints.insert(id, kept);
     if draft
-        .facts
+        .dossier
         .state
         .application()
         .cluster
@@ -95,9 +95,9 @@ pub fn remove(
     id: JobId,
     number: u64,
 ) -> Result<(), Refusal> {
-    draft.facts.check_incarnation(fence)?;
-    draft.facts.job(id)?;
-    if let Some(known) = draft.facts.checkpoints.get_mut(&id) {
+    draft.dossier.check_incarnation(fence)?;
+    draft.dossier.job(id)?;
+    if let Some(known) = draft.dossier.checkpoints.get_mut(&id) {
         known.kept.retain(|checkpoint| checkpoint.id != number);
     }
     Ok(())
@@ -111,12 +111,12 @@ pub fn advance(
     next: u64,
 ) -> Result<u64, Refusal> {
     writable(draft, fence, id)?;
-    let mut known = draft.facts.checkpoints.get(&id).cloned().unwrap_or_default();
+    let mut known = draft.dossier.checkpoints.get(&id).cloned().unwrap_or_default();
     raise(&mut known, next);
     let stands = known.next_id.max(1);
     // A counter that says nothing is not kept.
     if known != Checkpoints::default() {
-        draft.facts.checkpoints.insert(id, known);
+        draft.dossier.checkpoints.insert(id, known);
     }
     Ok(stands)
 }
@@ -128,10 +128,10 @@ fn raise(known: &mut Checkpoints, next: u64) {
 /// Checks that the current incarnation writes, and that the application has not ended; answers the
 /// job's name.
 fn writable(draft: &Draft, fence: &IncarnationFence, id: JobId) -> Result<String, Refusal> {
-    draft.facts.check_incarnation(fence)?;
-    let name = draft.facts.job(id)?.shown().name.clone();
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    draft.dossier.check_incarnation(fence)?;
+    let name = draft.dossier.job(id)?.shown().name.clone();
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
     Ok(name)
 }

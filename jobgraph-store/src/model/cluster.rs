@@ -28,32 +28,36 @@ pub fn begin(
     fence: &EpochFence,
     request: &jobgraph::BeginClusterRequest,
 ) -> Result<jobgraph::BeginClusterResponse, Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     if request.request_id.is_empty() {
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
     }
-    let facts = &mut draft.facts;
-    let barren =
-        facts.state.application().cluster.as_ref().map_or(0, |cluster| cluster.barren_incarnations);
-    if facts.cluster.generation == fence.application.generation.get()
-        && facts.cluster.request_id == request.request_id
+    let dossier = &mut draft.dossier;
+    let barren = dossier
+        .state
+        .application()
+        .cluster
+        .as_ref()
+        .map_or(0, |cluster| cluster.barren_incarnations);
+    if dossier.cluster.generation == fence.application.generation.get()
+        && dossier.cluster.request_id == request.request_id
     {
-        return Ok(begun(facts.cluster.incarnation, barren));
+        return Ok(begun(dossier.cluster.incarnation, barren));
     }
-    if facts.is_terminal() {
-        return Err(facts.already_ended());
+    if dossier.is_terminal() {
+        return Err(dossier.already_ended());
     }
     if barren >= MAX_BARREN {
         return Err(Refusal::ClusterKeepsDying {
-            application: facts.application.clone(),
+            application: dossier.application.clone(),
             count: barren,
         });
     }
-    facts.cluster.incarnation += 1;
-    facts.cluster.generation = fence.application.generation.get();
-    facts.cluster.request_id.clone_from(&request.request_id);
-    let begun = begun(facts.cluster.incarnation, barren + 1);
-    let record = facts.state.record_mut();
+    dossier.cluster.incarnation += 1;
+    dossier.cluster.generation = fence.application.generation.get();
+    dossier.cluster.request_id.clone_from(&request.request_id);
+    let begun = begun(dossier.cluster.incarnation, barren + 1);
+    let record = dossier.state.record_mut();
     record.cluster_request_id.clone_from(&request.request_id);
     record.jobs_endpoint.clear();
     draft.app().cluster = Some(api::Cluster {
@@ -88,10 +92,10 @@ pub fn record(
     fence: &EpochFence,
     request: &jobgraph::RecordClusterRequest,
 ) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    let facts = &mut draft.facts;
-    if !facts.cluster.admits(fence.application.generation, Incarnation(request.incarnation)) {
-        return Err(facts.incarnation_superseded(request.incarnation));
+    draft.dossier.check_epoch(fence)?;
+    let dossier = &mut draft.dossier;
+    if !dossier.cluster.admits(fence.application.generation, Incarnation(request.incarnation)) {
+        return Err(dossier.incarnation_superseded(request.incarnation));
     }
     let state = api::ClusterState::try_from(request.state).unwrap_or_default();
     let word = match state {
@@ -104,7 +108,7 @@ pub fn record(
         api::ClusterState::Ready => "ready",
         api::ClusterState::Gone => "gone",
     };
-    let record = facts.state.record_mut();
+    let record = dossier.state.record_mut();
     let endpoint =
         if state == api::ClusterState::Gone { "" } else { request.jobs_endpoint.as_str() };
     let cluster = record.application.get_or_insert_default().cluster.get_or_insert_default();

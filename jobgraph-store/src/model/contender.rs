@@ -16,7 +16,7 @@ const WHY_BYTES: usize = 512;
 /// started. Once the application is clean, the end of a contender is no news.
 pub fn tell(draft: &mut Draft, number: u64, gave_up: Option<&str>) {
     let name = format!("runner-{number}");
-    let conditions = &draft.facts.state.application().conditions;
+    let conditions = &draft.dossier.state.application().conditions;
     let known = conditions.iter().find(|known| known.r#type == CONDITION).cloned();
     let is_false =
         known.as_ref().is_some_and(|known| known.status() == api::ConditionStatus::False);
@@ -27,10 +27,10 @@ pub fn tell(draft: &mut Draft, number: u64, gave_up: Option<&str>) {
         }
         return;
     };
-    if draft.facts.is_clean() {
+    if draft.dossier.is_clean() {
         return;
     }
-    let application = &draft.facts.application;
+    let application = &draft.dossier.application;
     let message = format!(
         "{name} gave up and is not started again: {}; help: correct that, then mainspring down and any verb start it again, \
          and so does a new wish, such as mainspring cancel {application}",

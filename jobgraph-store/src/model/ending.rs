@@ -18,13 +18,13 @@ const MAX_LEFTOVER_BYTES: usize = 512;
 
 /// Asks for a cancel. `true`: a cancel was asked for before.
 pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<bool, Refusal> {
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
-    if draft.facts.desired.cancel {
+    if draft.dossier.desired.cancel {
         return Ok(true);
     }
-    draft.facts.desired.cancel = true;
+    draft.dossier.desired.cancel = true;
     ask(draft, reason, requested_by);
     let said = if reason.is_empty() {
         "cancel requested".into()
@@ -39,16 +39,17 @@ pub fn cancel(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<boo
 
 /// Asks for the end of a teardown or a publish that cannot finish.
 pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<(), Refusal> {
-    if draft.facts.is_clean() {
-        return Err(draft.facts.already_ended());
+    if draft.dossier.is_clean() {
+        return Err(draft.dossier.already_ended());
     }
-    if !draft.facts.is_terminal() && !draft.facts.desired.cancel && !is_only_unpublished(draft) {
-        return Err(Refusal::NotEnded(draft.facts.application.clone()));
+    if !draft.dossier.is_terminal() && !draft.dossier.desired.cancel && !is_only_unpublished(draft)
+    {
+        return Err(Refusal::NotEnded(draft.dossier.application.clone()));
     }
-    if draft.facts.desired.abandon {
+    if draft.dossier.desired.abandon {
         return Ok(());
     }
-    draft.facts.desired.abandon = true;
+    draft.dossier.desired.abandon = true;
     ask(draft, reason, requested_by);
     let telling = Telling::new(
         "warning",
@@ -63,14 +64,14 @@ pub fn abandon(draft: &mut Draft, reason: &str, requested_by: &str) -> Result<()
 
 /// Whether main() and all jobs have ended, so that only outputs are left to be put in their places.
 fn is_only_unpublished(draft: &Draft) -> bool {
-    let main = draft.facts.state.application().main.as_ref().map(api::Main::state);
+    let main = draft.dossier.state.application().main.as_ref().map(api::Main::state);
     main == Some(api::MainState::Ended)
-        && draft.facts.jobs.values().all(|job| job.shown().end.is_some())
+        && draft.dossier.jobs.values().all(|job| job.shown().end.is_some())
 }
 
 fn ask(draft: &mut Draft, reason: &str, requested_by: &str) {
     let now = draft.at();
-    let desired = &mut draft.facts.desired;
+    let desired = &mut draft.dossier.desired;
     desired.reason = cut(reason.into(), MAX_MESSAGE_BYTES);
     desired.requested_by = cut(requested_by.into(), 256);
     desired.requested_at = now;
@@ -84,9 +85,9 @@ pub fn end(
     end: ApplicationEnd,
     desired_revision: u64,
 ) -> Result<ApplicationEnd, Refusal> {
-    draft.facts.check_epoch(fence)?;
-    if draft.facts.is_terminal() {
-        let stands = draft.facts.state.application();
+    draft.dossier.check_epoch(fence)?;
+    if draft.dossier.is_terminal() {
+        let stands = draft.dossier.state.application();
         return Ok(ApplicationEnd {
             outcome: stands.outcome(),
             reason: stands.reason.clone(),
@@ -96,8 +97,8 @@ pub fn end(
     if end.outcome == api::Outcome::Unspecified {
         return Err(Refusal::RequestInvalid("outcome is not set, or not one of this build".into()));
     }
-    let application = draft.facts.application.clone();
-    let desired = &draft.facts.desired;
+    let application = draft.dossier.application.clone();
+    let desired = &draft.dossier.desired;
     if desired.revision != desired_revision {
         let (seen, current) = (desired_revision, desired.revision);
         return Err(Refusal::RevisionMoved {
@@ -109,10 +110,10 @@ pub fn end(
     }
     if !desired.abandon {
         check_jobs(draft)?;
-        savepoint::check_settled(&draft.facts)?;
+        savepoint::check_settled(&draft.dossier)?;
     }
     let end =
-        if draft.facts.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
+        if draft.dossier.desired.cancel { cancelled(draft, end) } else { with_tail(draft, end) };
     let end = ApplicationEnd { message: cut(end.message, MAX_MESSAGE_BYTES), ..end };
     let now = draft.at();
     let app = draft.app();
@@ -129,7 +130,7 @@ pub fn end(
         main.set_state(api::MainState::Ended);
         main.ended_at = main.ended_at.or(now);
     }
-    for job in draft.facts.jobs.values_mut() {
+    for job in draft.dossier.jobs.values_mut() {
         // A job is still publishing only if the application was abandoned: no leader publishes it
         // any more.
         if job.shown().state() == api::JobState::Publishing {
@@ -144,8 +145,8 @@ pub fn end(
 }
 
 fn check_jobs(draft: &Draft) -> Result<(), Refusal> {
-    let application = draft.facts.application.clone();
-    let jobs = || draft.facts.jobs.values().map(|job| job.shown());
+    let application = draft.dossier.application.clone();
+    let jobs = || draft.dossier.jobs.values().map(|job| job.shown());
     let no_end: Vec<String> =
         jobs().filter(|job| job.end.is_none()).map(|job| job.name.clone()).collect();
     if !no_end.is_empty() {
@@ -164,7 +165,7 @@ fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
     if end.outcome == api::Outcome::Cancelled {
         return end;
     }
-    let asked = &draft.facts.desired;
+    let asked = &draft.dossier.desired;
     let message = match (asked.requested_by.as_str(), asked.reason.as_str()) {
         ("", "") => "a cancel was requested".into(),
         ("", reason) => format!("a cancel was requested: {reason}"),
@@ -183,7 +184,7 @@ fn cancelled(draft: &Draft, end: ApplicationEnd) -> ApplicationEnd {
 fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     let of_main =
         [Reason::MainExited.as_str(), Reason::MainKilled.as_str()].contains(&end.reason.as_str());
-    let last = draft.facts.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
+    let last = draft.dossier.state.stderr_tail.lines().rev().find(|line| !line.trim().is_empty());
     if let Some(last) = last.filter(|last| of_main && !end.message.contains(*last)) {
         end.message = format!("{}: {last}", end.message);
     }
@@ -197,12 +198,12 @@ pub fn mark_clean(
     fence: &EpochFence,
     leftovers: &[String],
 ) -> Result<bool, Refusal> {
-    draft.facts.check_epoch(fence)?;
-    if draft.facts.is_clean() {
+    draft.dossier.check_epoch(fence)?;
+    if draft.dossier.is_clean() {
         return Ok(false);
     }
-    if !draft.facts.is_terminal() {
-        return Err(Refusal::NotEnded(draft.facts.application.clone()));
+    if !draft.dossier.is_terminal() {
+        return Err(Refusal::NotEnded(draft.dossier.application.clone()));
     }
     let now = draft.at();
     let app = draft.app();

@@ -56,18 +56,18 @@ impl Telling {
 impl Draft {
     /// Adds an event of a leader's write, with the leader as its source.
     pub(crate) fn tell(&mut self, telling: Telling) {
-        let source = self.facts.attempt.holder.clone();
+        let source = self.dossier.attempt.holder.clone();
         self.tell_from(
             telling,
             if source.is_empty() { "record".into() } else { source },
-            self.facts.attempt.epoch,
+            self.dossier.attempt.epoch,
         );
     }
 
     /// Adds an event with its source; epoch 0 when no leader was involved.
     pub(crate) fn tell_from(&mut self, Telling(mut event): Telling, source: String, epoch: u64) {
-        event.application_id = self.facts.application.id.to_string();
-        event.generation = self.facts.application.generation.get();
+        event.application_id = self.dossier.application.id.to_string();
+        event.generation = self.dossier.application.generation.get();
         event.at = self.at();
         event.source = source;
         event.epoch = epoch;

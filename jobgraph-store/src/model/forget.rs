@@ -3,7 +3,7 @@
 
 use proto::{ApplicationRef, Digest, jobgraph};
 
-use super::{Facts, Refusal, timestamp};
+use super::{Dossier, Refusal, timestamp};
 use crate::keys::forgetting::{self, Forgetting};
 use crate::keys::payload::{self, Use};
 use crate::keys::{
@@ -18,13 +18,13 @@ const NAMED: usize = 5;
 /// caller looked at it. `seen` and `shown` are revisions of what people see of the generation; with
 /// `seen` 0 any state is taken.
 pub fn decide(
-    facts: &Facts,
+    dossier: &Dossier,
     processes: &[jobgraph::Process],
     seen: u64,
     shown: u64,
 ) -> Result<(), Refusal> {
-    let application = facts.application.clone();
-    if !facts.is_clean() {
+    let application = dossier.application.clone();
+    if !dossier.is_clean() {
         return Err(Refusal::NotClean(application));
     }
     if seen > 0 && seen != shown {
@@ -52,15 +52,15 @@ pub fn decide(
 
 /// The commit from which on the generation is gone. Without spec and state no verb shows the
 /// generation and no write to it commits; the mark says that the rest is still to go.
-pub fn mark(facts: &Facts, now: std::time::SystemTime) -> Vec<Operation> {
-    let application = &facts.application;
+pub fn mark(dossier: &Dossier, now: std::time::SystemTime) -> Vec<Operation> {
+    let application = &dossier.application;
     let gone = [
         generation::spec_key(application),
         generation::state_key(application),
         desired::key(application),
         artifacts::key(application),
         secrets::key(application),
-        listing::key(application, facts.spec.submitted()),
+        listing::key(application, dossier.spec.submitted()),
         // The mark may be there if an older build has written the generation's end.
         unclean::key(application),
     ];

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proto::{EpochFence, JobId, jobgraph};
 
 use super::likeness;
-use super::{Facts, Refusal};
+use super::{Dossier, Refusal};
 use crate::keys::job::StoredJob;
 
 /// What one call of an attempt says of the job that it asks for.
@@ -47,10 +47,10 @@ impl Asked<'_> {
     }
 
     /// The job that this call's name stands for.
-    pub(super) fn by_name(&self, facts: &Facts) -> Result<Identity, Refusal> {
+    pub(super) fn by_name(&self, dossier: &Dossier) -> Result<Identity, Refusal> {
         let name = self.name();
-        let occurrence = self.occurrence(facts, &name)?;
-        let id = JobId::derive(&facts.application, &facts.spec.uid, &name, occurrence);
+        let occurrence = self.occurrence(dossier, &name)?;
+        let id = JobId::derive(&dossier.application, &dossier.spec.uid, &name, occurrence);
         Ok(Identity { id, name, occurrence })
     }
 
@@ -58,8 +58,8 @@ impl Asked<'_> {
     /// assigned stands, because the graph may carry the job's id already: calls arrive in another
     /// order than they were assigned in, and earlier ones may never arrive. No two calls of one
     /// attempt share an occurrence.
-    fn occurrence(&self, facts: &Facts, name: &str) -> Result<u32, Refusal> {
-        let taken: BTreeSet<u32> = facts
+    fn occurrence(&self, dossier: &Dossier, name: &str) -> Result<u32, Refusal> {
+        let taken: BTreeSet<u32> = dossier
             .jobs
             .values()
             .filter(|job| job.shown().name == name && self.is_taken(job))
@@ -79,11 +79,11 @@ impl Asked<'_> {
         let by_position = |job: &StoredJob| {
             job.shown().name == name && job.call.as_ref().is_some_and(|call| call.by_position)
         };
-        if facts.jobs.values().any(|job| self.is_taken(job) && by_position(job)) {
+        if dossier.jobs.values().any(|job| self.is_taken(job) && by_position(job)) {
             // The record took an earlier call, under another name, for this job, and was wrong.
-            return Err(self.diverged(facts, name.into(), name.into()));
+            return Err(self.diverged(dossier, name.into(), name.into()));
         }
-        Err(Refusal::JobNameTaken { application: facts.application.clone(), name: name.into() })
+        Err(Refusal::JobNameTaken { application: dossier.application.clone(), name: name.into() })
     }
 
     /// Whether another call of this attempt has asked for the job.
@@ -92,14 +92,14 @@ impl Asked<'_> {
     }
 
     /// What the call of this ordinal made in an earlier attempt, unless ordinals tell nothing.
-    pub(super) fn there(&self, facts: &Facts, name: &str) -> There {
-        if self.request.overlapped || facts.state.overlapped {
+    pub(super) fn there(&self, dossier: &Dossier, name: &str) -> There {
+        if self.request.overlapped || dossier.state.overlapped {
             return There::Nothing;
         }
         let there = |(_, job): &(&JobId, &StoredJob)| {
             job.shown().ordinal == self.request.ordinal && !self.is_taken(job)
         };
-        let Some((id, job)) = facts.jobs.iter().find(there) else { return There::Nothing };
+        let Some((id, job)) = dossier.jobs.iter().find(there) else { return There::Nothing };
         let same = !job.shape.is_empty() && job.shape == self.shape();
         if same && likeness::alike(name, &job.shown().name) {
             There::SameJob(*id)
@@ -110,17 +110,17 @@ impl Asked<'_> {
 
     /// The job that the runner was told before the graph was made, because the graph carries the
     /// job's id. No other call of this attempt may have taken the job.
-    pub(super) fn told(&self, facts: &Facts, id: JobId, name: &str) -> Result<JobId, Refusal> {
-        let job = facts.job(id)?;
+    pub(super) fn told(&self, dossier: &Dossier, id: JobId, name: &str) -> Result<JobId, Refusal> {
+        let job = dossier.job(id)?;
         if self.is_taken(job) {
-            return Err(self.diverged(facts, name.into(), job.shown().name.clone()));
+            return Err(self.diverged(dossier, name.into(), job.shown().name.clone()));
         }
         Ok(id)
     }
 
-    pub(super) fn diverged(&self, facts: &Facts, asked: String, recorded: String) -> Refusal {
+    pub(super) fn diverged(&self, dossier: &Dossier, asked: String, recorded: String) -> Refusal {
         Refusal::MainDiverged {
-            application: facts.application.clone(),
+            application: dossier.application.clone(),
             ordinal: self.request.ordinal,
             asked,
             recorded,
@@ -131,11 +131,11 @@ impl Asked<'_> {
 /// Which job a call will be for. A call that is going to be refused is answered the job that its
 /// name stands for; the refusal comes when the graph is put.
 pub fn find(
-    facts: &Facts,
+    dossier: &Dossier,
     fence: &EpochFence,
     request: jobgraph::FindJobRequest,
 ) -> Result<JobId, Refusal> {
-    facts.check_epoch(fence)?;
+    dossier.check_epoch(fence)?;
     let request = jobgraph::PutJobGraphRequest {
         call_id: request.call_id,
         name: request.name,
@@ -150,20 +150,20 @@ pub fn find(
     let repeated = |job: &StoredJob| {
         asked.is_taken(job) && job.call.as_ref().is_some_and(|call| call.id == request.call_id)
     };
-    if let Some((id, _)) = facts.jobs.iter().find(|(_, job)| repeated(job)) {
+    if let Some((id, _)) = dossier.jobs.iter().find(|(_, job)| repeated(job)) {
         return Ok(*id);
     }
-    let Identity { id, name, .. } = match asked.by_name(facts) {
+    let Identity { id, name, .. } = match asked.by_name(dossier) {
         Err(Refusal::JobNameTaken { .. } | Refusal::MainDiverged { .. }) => {
             let (name, occurrence) = (asked.name(), request.occurrence.unwrap_or_default());
-            return Ok(JobId::derive(&facts.application, &facts.spec.uid, &name, occurrence));
+            return Ok(JobId::derive(&dossier.application, &dossier.spec.uid, &name, occurrence));
         }
         identity => identity?,
     };
-    if facts.jobs.contains_key(&id) {
+    if dossier.jobs.contains_key(&id) {
         return Ok(id);
     }
-    Ok(match asked.there(facts, &name) {
+    Ok(match asked.there(dossier, &name) {
         There::SameJob(there) => there,
         There::Nothing | There::Other(_) => id,
     })

@@ -48,7 +48,7 @@ pub fn put_graph(
     fence: &EpochFence,
     request: &jobgraph::PutJobGraphRequest,
 ) -> Result<Put, Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     let digest: Digest = request.graph_digest.parse()?;
     let files = files(request)?;
     if request.call_id.is_empty() {
@@ -58,30 +58,31 @@ pub fn put_graph(
     let repeated = |job: &&StoredJob| {
         job.call.as_ref().is_some_and(|call| call.id == request.call_id && call.epoch == epoch)
     };
-    if let Some(StoredJob { job, call: Some(call), .. }) = draft.facts.jobs.values().find(repeated)
+    if let Some(StoredJob { job, call: Some(call), .. }) =
+        draft.dossier.jobs.values().find(repeated)
     {
         let job = job.clone().unwrap_or_default();
         let Call { found, diverged, by_position, .. } = *call;
         return Ok(Put { job, found, diverged, by_position, made: None });
     }
-    if draft.facts.is_terminal() {
-        return Err(Refusal::ApplicationEnding(draft.facts.application.clone()));
+    if draft.dossier.is_terminal() {
+        return Err(Refusal::ApplicationEnding(draft.dossier.application.clone()));
     }
     let asked = Asked { request, epoch };
-    let Identity { id, name, occurrence } = asked.by_name(&draft.facts)?;
+    let Identity { id, name, occurrence } = asked.by_name(&draft.dossier)?;
     if request.overlapped {
-        draft.facts.state.overlapped = true;
+        draft.dossier.state.overlapped = true;
     }
     let told = Some(&request.job_id).filter(|told| !told.is_empty());
     let told: Option<JobId> = told.map(|told| told.parse()).transpose()?;
     if let Some(told) = told.filter(|told| *told != id) {
-        let told = asked.told(&draft.facts, told, &name)?;
+        let told = asked.told(&draft.dossier, told, &name)?;
         return Ok(found(draft, told, asked, digest, Some(&name)));
     }
-    if draft.facts.jobs.contains_key(&id) {
+    if draft.dossier.jobs.contains_key(&id) {
         return Ok(found(draft, id, asked, digest, None));
     }
-    match asked.there(&draft.facts, &name) {
+    match asked.there(&draft.dossier, &name) {
         There::Nothing => {}
         There::SameJob(there) if told.is_none() => {
             return Ok(found(draft, there, asked, digest, Some(&name)));
@@ -89,10 +90,10 @@ pub fn put_graph(
         // The graph carries the id of its own name already, so it cannot stand for the recorded
         // job.
         There::SameJob(there) => {
-            let recorded = draft.facts.job(there)?.shown().name.clone();
-            return Err(asked.diverged(&draft.facts, name, recorded));
+            let recorded = draft.dossier.job(there)?.shown().name.clone();
+            return Err(asked.diverged(&draft.dossier, name, recorded));
         }
-        There::Other(recorded) => return Err(asked.diverged(&draft.facts, name, recorded)),
+        There::Other(recorded) => return Err(asked.diverged(&draft.dossier, name, recorded)),
     }
     let needs =
         [(digest, Use::Graph)].into_iter().chain(files.iter().map(|file| (*file, Use::Artifact)));
@@ -117,8 +118,8 @@ pub fn put_graph(
         staging_locations: request.staging_locations.clone(),
         payload_digests: files.iter().map(Digest::to_string).collect(),
     };
-    draft.facts.jobs.insert(id, stored);
-    draft.facts.state.jobs += 1;
+    draft.dossier.jobs.insert(id, stored);
+    draft.dossier.state.jobs += 1;
     draft.tell(
         Telling::new("job", format!("{}: graph stored", one_line(&name)))
             .job(&job.job_id)
@@ -153,7 +154,7 @@ fn files(request: &jobgraph::PutJobGraphRequest) -> Result<BTreeSet<Digest>, Ref
 /// Answers a call for a recorded job. `asked` is the name in the call, if the job has another one.
 fn found(draft: &mut Draft, id: JobId, of: Asked<'_>, digest: Digest, asked: Option<&str>) -> Put {
     let (request, by_position) = (of.request, asked.is_some());
-    let stored = draft.facts.jobs.entry(id).or_default();
+    let stored = draft.dossier.jobs.entry(id).or_default();
     let diverged = if request.graph_bytes_vary {
         !stored.shape.is_empty() && stored.shape != of.shape()
     } else {
@@ -218,16 +219,16 @@ pub fn submitted(
     id: JobId,
     incarnation: Incarnation,
 ) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    let current = draft.facts.cluster.admits(fence.application.generation, incarnation);
-    let known = draft.facts.job(id)?.shown();
+    draft.dossier.check_epoch(fence)?;
+    let current = draft.dossier.cluster.admits(fence.application.generation, incarnation);
+    let known = draft.dossier.job(id)?.shown();
     if known.end.is_some() || (known.submissions > 0 && known.incarnation == incarnation.get()) {
         return Ok(());
     }
     if !current {
-        return Err(draft.facts.incarnation_superseded(incarnation.get()));
+        return Err(draft.dossier.incarnation_superseded(incarnation.get()));
     }
-    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    let job = draft.dossier.jobs.entry(id).or_default().shown_mut();
     job.incarnation = incarnation.get();
     job.submissions += 1;
     job.set_state(api::JobState::Running);
@@ -251,7 +252,7 @@ pub fn ended(
     id: JobId,
     end: &job::JobEnd,
 ) -> Result<(bool, job::JobEnd), Refusal> {
-    draft.facts.check_incarnation(fence)?;
+    draft.dossier.check_incarnation(fence)?;
     let answer = end_once(draft, id, end, fence.incarnation.get())?;
     if answer.0
         && let Some(cluster) = draft.app().cluster.as_mut()
@@ -268,7 +269,7 @@ pub fn ended_by_leader(
     id: JobId,
     end: &job::JobEnd,
 ) -> Result<(bool, job::JobEnd), Refusal> {
-    draft.facts.check_epoch(fence)?;
+    draft.dossier.check_epoch(fence)?;
     if end.outcome() == job::JobOutcome::Succeeded {
         return Err(Refusal::RequestInvalid("only a cluster knows that a job succeeded".into()));
     }
@@ -302,19 +303,19 @@ fn end_once(
     }
     let (message, savepoint) = (
         cut(end.message.clone(), MAX_MESSAGE_BYTES),
-        savepoint::stopped_with(&draft.facts, id, end),
+        savepoint::stopped_with(&draft.dossier, id, end),
     );
     let end = &job::JobEnd { message, savepoint, ..end.clone() };
-    if let Some(stands) = &draft.facts.job(id)?.shown().end {
+    if let Some(stands) = &draft.dossier.job(id)?.shown().end {
         return Ok((stands == end, stands.clone()));
     }
-    if draft.facts.is_terminal() {
+    if draft.dossier.is_terminal() {
         // The job was given up with its application: an end now would have outputs that no leader
         // publishes.
-        return Err(draft.facts.already_ended());
+        return Err(draft.dossier.already_ended());
     }
     let now = draft.at();
-    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    let job = draft.dossier.jobs.entry(id).or_default().shown_mut();
     let publish = has_outputs(end);
     job.end = Some(end.clone());
     job.ended_at = now;
@@ -352,19 +353,19 @@ fn end_once(
 
 /// Records that all outputs of a committed end stand at their final names.
 pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    let known = draft.facts.job(id)?.shown();
+    draft.dossier.check_epoch(fence)?;
+    let known = draft.dossier.job(id)?.shown();
     let Some(end) = known.end.clone().filter(|end| end.outcome() == job::JobOutcome::Succeeded)
     else {
         return Err(Refusal::JobsNotEnded {
-            application: draft.facts.application.clone(),
+            application: draft.dossier.application.clone(),
             jobs: vec![known.name.clone()],
         });
     };
     if known.published {
         return Ok(());
     }
-    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+    let job = draft.dossier.jobs.entry(id).or_default().shown_mut();
     job.published = true;
     job.set_state(api::JobState::Ended);
     let (name, job_id) = (job.name.clone(), job.job_id.clone());
@@ -372,7 +373,7 @@ pub fn published(draft: &mut Draft, fence: &EpochFence, id: JobId) -> Result<(),
         let job = job.shown();
         !job.published && job.end.as_ref().is_some_and(has_outputs)
     };
-    if has_outputs(&end) && !draft.facts.jobs.values().any(unpublished) {
+    if has_outputs(&end) && !draft.dossier.jobs.values().any(unpublished) {
         draft.condition("Published", api::ConditionStatus::True, "", "");
     }
     let mut telling = Telling::new("published", format!("{}: published", one_line(&name)))

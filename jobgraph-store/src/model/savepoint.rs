@@ -5,7 +5,7 @@
 use proto::{EpochFence, JobId, TriggerId, api, job};
 
 use super::event::Telling;
-use super::{Draft, Facts, Refusal, cut};
+use super::{Dossier, Draft, Refusal, cut};
 use crate::keys::job::StoredJob;
 
 /// How many wishes are kept; the oldest settled ones make room.
@@ -38,9 +38,9 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
     check(&wish)?;
     wish.reason = cut(wish.reason, MAX_TEXT_BYTES);
     wish.requested_by = cut(wish.requested_by, 256);
-    let application = draft.facts.application.clone();
+    let application = draft.dossier.application.clone();
     if let Some(known) =
-        draft.facts.desired.savepoints.iter().find(|w| w.request_id == wish.request_id)
+        draft.dossier.desired.savepoints.iter().find(|w| w.request_id == wish.request_id)
     {
         let content = |wish: &api::SavepointWish| {
             (wish.job.clone(), wish.directory.clone(), wish.stop, wish.drain, wish.format.clone())
@@ -50,10 +50,10 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
         }
         return Err(Refusal::RequestIdReused { request_id: wish.request_id, application });
     }
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
-    let jobs = running(&draft.facts, &wish.job)?;
+    let jobs = running(&draft.dossier, &wish.job)?;
     if jobs.len() > MAX_JOBS {
         let count = jobs.len();
         let why = format!(
@@ -65,7 +65,7 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
     wish.job_ids = jobs.iter().map(JobId::to_string).collect();
     wish.requested_at = draft.at();
     let names: Vec<&str> =
-        jobs.iter().map(|id| draft.facts.jobs[id].shown().name.as_str()).collect();
+        jobs.iter().map(|id| draft.dossier.jobs[id].shown().name.as_str()).collect();
     let what = if wish.stop { "stop with a savepoint requested" } else { "savepoint requested" };
     let because =
         if wish.reason.is_empty() { String::new() } else { format!(" ({})", wish.reason) };
@@ -75,9 +75,9 @@ pub fn ask(draft: &mut Draft, mut wish: api::SavepointWish) -> Result<bool, Refu
         .with("stop", wish.stop)
         .with("requested_by", &wish.requested_by)
         .with("reason", &wish.reason);
-    draft.facts.desired.savepoints.push(wish);
+    draft.dossier.desired.savepoints.push(wish);
     // The revision moves, so that an end that was decided without this wish does not commit.
-    draft.facts.desired.revision += 1;
+    draft.dossier.desired.revision += 1;
     draft.tell_from(telling, "record".into(), 0);
     Ok(false)
 }
@@ -102,14 +102,14 @@ fn check(wish: &api::SavepointWish) -> Result<(), Refusal> {
 }
 
 /// The jobs that a wish is for: all jobs without an end, or those of them with this id or name.
-fn running(facts: &Facts, named: &str) -> Result<Vec<JobId>, Refusal> {
+fn running(dossier: &Dossier, named: &str) -> Result<Vec<JobId>, Refusal> {
     let meant = |id: &JobId, job: &StoredJob| {
         named.is_empty()
             || job.shown().name == named
             || named.parse().is_ok_and(|named: JobId| named == *id)
     };
-    let all: Vec<_> = facts.jobs.iter().filter(|(id, job)| meant(id, job)).collect();
-    let (application, job) = (facts.application.clone(), named.to_owned());
+    let all: Vec<_> = dossier.jobs.iter().filter(|(id, job)| meant(id, job)).collect();
+    let (application, job) = (dossier.application.clone(), named.to_owned());
     if all.is_empty() && !named.is_empty() {
         return Err(Refusal::JobNotFound { application, job });
     }
@@ -120,46 +120,46 @@ fn running(facts: &Facts, named: &str) -> Result<Vec<JobId>, Refusal> {
 
 /// Forgets the oldest settled wishes, so that one more wish can be kept.
 fn make_room(draft: &mut Draft) -> Result<(), Refusal> {
-    while draft.facts.desired.savepoints.len() >= MAX_WISHES {
-        let facts = &draft.facts;
-        let is_settled = |wish: &api::SavepointWish| pending_of(facts, wish).next().is_none();
-        let Some(oldest) = facts.desired.savepoints.iter().position(is_settled) else {
+    while draft.dossier.desired.savepoints.len() >= MAX_WISHES {
+        let dossier = &draft.dossier;
+        let is_settled = |wish: &api::SavepointWish| pending_of(dossier, wish).next().is_none();
+        let Some(oldest) = dossier.desired.savepoints.iter().position(is_settled) else {
             return Err(Refusal::TooManySavepoints {
-                application: facts.application.clone(),
+                application: dossier.application.clone(),
                 most: MAX_WISHES,
             });
         };
-        draft.facts.desired.savepoints.remove(oldest);
+        draft.dossier.desired.savepoints.remove(oldest);
     }
     Ok(())
 }
 
 /// The jobs of a wish that have no result, each with the id that its savepoint is taken under.
 fn pending_of<'a>(
-    facts: &'a Facts,
+    dossier: &'a Dossier,
     wish: &'a api::SavepointWish,
 ) -> impl Iterator<Item = (JobId, TriggerId)> + 'a {
     let ids = wish.job_ids.iter().filter_map(|id| id.parse().ok());
     ids.filter_map(|id: JobId| {
         let trigger = TriggerId::derive(&wish.request_id, id);
-        let job = facts.jobs.get(&id)?.shown();
+        let job = dossier.jobs.get(&id)?.shown();
         let word = trigger.to_string();
         (!job.savepoints.iter().any(|known| known.trigger_id == word)).then_some((id, trigger))
     })
 }
 
 /// All savepoints that were asked for and have no result.
-pub fn pending(facts: &Facts) -> impl Iterator<Item = (&api::SavepointWish, JobId, TriggerId)> {
-    facts
+pub fn pending(dossier: &Dossier) -> impl Iterator<Item = (&api::SavepointWish, JobId, TriggerId)> {
+    dossier
         .desired
         .savepoints
         .iter()
-        .flat_map(|wish| pending_of(facts, wish).map(move |(job, trigger)| (wish, job, trigger)))
+        .flat_map(|wish| pending_of(dossier, wish).map(move |(job, trigger)| (wish, job, trigger)))
 }
 
 /// The savepoint that a job is to be stopped with, as long as that savepoint has no result.
-pub fn stopping(facts: &Facts, id: JobId) -> Option<TriggerId> {
-    pending(facts).find(|(wish, job, _)| wish.stop && *job == id).map(|(_, _, trigger)| trigger)
+pub fn stopping(dossier: &Dossier, id: JobId) -> Option<TriggerId> {
+    pending(dossier).find(|(wish, job, _)| wish.stop && *job == id).map(|(_, _, trigger)| trigger)
 }
 
 /// Records what became of a savepoint, by the leader's word. The first result stands; the answer is
@@ -170,16 +170,16 @@ pub fn settle(
     id: JobId,
     result: &job::Savepoint,
 ) -> Result<(bool, job::Savepoint), Refusal> {
-    draft.facts.check_epoch(fence)?;
-    let known = draft.facts.job(id)?.shown();
+    draft.dossier.check_epoch(fence)?;
+    let known = draft.dossier.job(id)?.shown();
     if let Some(stands) =
         known.savepoints.iter().find(|known| known.trigger_id == result.trigger_id)
     {
         let same = (&stands.pointer, &stands.reason) == (&result.pointer, &result.reason);
         return Ok((same, stands.clone()));
     }
-    if draft.facts.is_terminal() {
-        return Err(draft.facts.already_ended());
+    if draft.dossier.is_terminal() {
+        return Err(draft.dossier.already_ended());
     }
     let bytes = result.pointer.len();
     if (bytes == 0) == result.reason.is_empty() || bytes > MAX_POINTER_BYTES {
@@ -188,7 +188,7 @@ pub fn settle(
             result.reason
         )));
     }
-    let asked = pending(&draft.facts)
+    let asked = pending(&draft.dossier)
         .find(|(_, job, trigger)| *job == id && trigger.to_string() == result.trigger_id);
     let Some((wish, _, _)) = asked else {
         let why = format!("savepoint {:?} of job {id} was not asked for", result.trigger_id);
@@ -201,8 +201,8 @@ pub fn settle(
         settled_at: draft.at(),
         ..result.clone()
     };
-    let source = draft.facts.attempt.holder.clone();
-    let epoch = draft.facts.attempt.epoch;
+    let source = draft.dossier.attempt.holder.clone();
+    let epoch = draft.dossier.attempt.epoch;
     keep(draft, id, settled.clone(), source, epoch);
     Ok((true, settled))
 }
@@ -213,7 +213,7 @@ pub(super) fn settle_with_end(draft: &mut Draft, id: JobId, end: &job::JobEnd, i
     if end.savepoint.is_empty() {
         return;
     }
-    let asked = pending(&draft.facts).find(|(wish, job, _)| wish.stop && *job == id);
+    let asked = pending(&draft.dossier).find(|(wish, job, _)| wish.stop && *job == id);
     let Some((wish, _, trigger)) = asked else { return };
     let settled = job::Savepoint {
         trigger_id: trigger.to_string(),
@@ -229,9 +229,9 @@ pub(super) fn settle_with_end(draft: &mut Draft, id: JobId, end: &job::JobEnd, i
 /// The savepoint that a job was stopped with: the cluster's word, or what the leader was told
 /// before the cluster said anything. A pointer that is too long is left out, because the end counts
 /// for more.
-pub(super) fn stopped_with(facts: &Facts, id: JobId, end: &job::JobEnd) -> String {
+pub(super) fn stopped_with(dossier: &Dossier, id: JobId, end: &job::JobEnd) -> String {
     if end.savepoint.is_empty() && end.outcome() == job::JobOutcome::Succeeded {
-        let results = facts.jobs.get(&id).into_iter().flat_map(|job| &job.shown().savepoints);
+        let results = dossier.jobs.get(&id).into_iter().flat_map(|job| &job.shown().savepoints);
         let stopped = results.rev().find(|result| result.stop && !result.pointer.is_empty());
         return stopped.map(|result| result.pointer.clone()).unwrap_or_default();
     }
@@ -240,8 +240,8 @@ pub(super) fn stopped_with(facts: &Facts, id: JobId, end: &job::JobEnd) -> Strin
 
 fn keep(draft: &mut Draft, id: JobId, settled: job::Savepoint, source: String, epoch: u64) {
     let kept: Vec<String> =
-        draft.facts.desired.savepoints.iter().map(|wish| wish.request_id.clone()).collect();
-    let job = draft.facts.jobs.entry(id).or_default().shown_mut();
+        draft.dossier.desired.savepoints.iter().map(|wish| wish.request_id.clone()).collect();
+    let job = draft.dossier.jobs.entry(id).or_default().shown_mut();
     job.savepoints.push(settled.clone());
     // A result whose wish is still kept stays: without the result the wish would look unsettled
     // again.
@@ -269,11 +269,11 @@ fn keep(draft: &mut Draft, id: JobId, settled: job::Savepoint, source: String, e
 }
 
 /// Refuses the end of an application while a savepoint that was asked for has no result.
-pub(super) fn check_settled(facts: &Facts) -> Result<(), Refusal> {
+pub(super) fn check_settled(dossier: &Dossier) -> Result<(), Refusal> {
     let jobs: Vec<String> =
-        pending(facts).map(|(_, id, _)| facts.jobs[&id].shown().name.clone()).collect();
+        pending(dossier).map(|(_, id, _)| dossier.jobs[&id].shown().name.clone()).collect();
     if jobs.is_empty() {
         return Ok(());
     }
-    Err(Refusal::SavepointPending { application: facts.application.clone(), jobs })
+    Err(Refusal::SavepointPending { application: dossier.application.clone(), jobs })
 }

@@ -16,7 +16,7 @@ use super::*;
 
 fn draft() -> Draft {
     let application = ApplicationRef { id: "orders".parse().unwrap(), generation: Generation(2) };
-    let facts = Facts {
+    let dossier = Dossier {
         application,
         head: Head { latest_generation: 2 },
         attempt: AttemptFence::default(),
@@ -28,11 +28,11 @@ fn draft() -> Draft {
         jobs: BTreeMap::new(),
         checkpoints: BTreeMap::new(),
     };
-    Draft::new(facts, UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+    Draft::new(dossier, UNIX_EPOCH + Duration::from_secs(1_767_225_600))
 }
 
 fn fence(epoch: u64) -> EpochFence {
-    EpochFence { application: draft().facts.application, epoch: Epoch(epoch) }
+    EpochFence { application: draft().dossier.application, epoch: Epoch(epoch) }
 }
 
 fn led(epoch: u64) -> Draft {
@@ -58,7 +58,7 @@ fn made(put: &job::Put) -> JobId {
 
 /// The phase that people see.
 fn phase(draft: &Draft) -> api::Phase {
-    draft.facts.state.application().phase()
+    draft.dossier.state.application().phase()
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn whatever_an_engine_says_fits_into_the_record() {
     };
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
     ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000]).unwrap();
-    let largest = prost::Message::encoded_len(&draft.facts.state)
-        .max(prost::Message::encoded_len(&draft.facts.jobs[&made(&put)]));
+    let largest = prost::Message::encoded_len(&draft.dossier.state)
+        .max(prost::Message::encoded_len(&draft.dossier.jobs[&made(&put)]));
     assert!(largest < crate::store::MAX_VALUE_BYTES, "{largest} bytes");
     assert!(
         draft.events.len() < 90

@@ -10,7 +10,7 @@ use super::write::Guard;
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::job;
-use crate::model::{Facts, Refusal, ending, job as job_model, savepoint, view};
+use crate::model::{Dossier, Refusal, ending, job as job_model, savepoint, view};
 use crate::store::Read;
 
 /// The longest time that one call waits.
@@ -44,7 +44,7 @@ impl Service {
             loop {
                 let seen = *revisions.borrow_and_update();
                 let loaded = self.load(&application, None).await?;
-                match holds(&loaded.facts, wanted, job_name) {
+                match holds(&loaded.dossier, wanted, job_name) {
                     Some(met) => return Ok::<_, Error>((loaded, met)),
                     None => self.changed(&application, &mut revisions, seen).await?,
                 }
@@ -109,7 +109,7 @@ impl Service {
     ) -> Result<(api::Job, api::GraphDescription), Error> {
         let application = self.resolve(id, generation).await?;
         let loaded = self.load(&application, None).await?;
-        let (job, shown) = find_job(&loaded.facts, named)?;
+        let (job, shown) = find_job(&loaded.dossier, named)?;
         let view =
             self.metadata.read(vec![Read::Key(job::graph_key(&application, job))], None).await?;
         Ok((shown, load::one(&view, 0)?.unwrap_or_default()))
@@ -124,7 +124,7 @@ impl Service {
     ) -> Result<PayloadStream, Error> {
         let application = self.resolve(id, generation).await?;
         let loaded = self.load(&application, None).await?;
-        let (_, job) = find_job(&loaded.facts, named)?;
+        let (_, job) = find_job(&loaded.dossier, named)?;
         let Some(end) = job.end else {
             return Err(Refusal::ResultNotReady { application, job: job.name }.into());
         };
@@ -164,20 +164,20 @@ impl Service {
 }
 
 /// A job by its id or its name; of several equal names, the last occurrence.
-fn find_job(facts: &Facts, named: &str) -> Result<(JobId, api::Job), Refusal> {
-    let by_id = named.parse::<JobId>().ok().and_then(|id| facts.jobs.get_key_value(&id));
+fn find_job(dossier: &Dossier, named: &str) -> Result<(JobId, api::Job), Refusal> {
+    let by_id = named.parse::<JobId>().ok().and_then(|id| dossier.jobs.get_key_value(&id));
     let by_name = || {
-        let jobs = facts.jobs.iter().filter(|(_, job)| job.shown().name == named);
+        let jobs = dossier.jobs.iter().filter(|(_, job)| job.shown().name == named);
         jobs.max_by_key(|(_, job)| job.shown().occurrence)
     };
-    by_id.or_else(by_name).map(|(id, job)| (*id, view::shown_job(facts, *id, job))).ok_or_else(
-        || Refusal::JobNotFound { application: facts.application.clone(), job: named.into() },
+    by_id.or_else(by_name).map(|(id, job)| (*id, view::shown_job(dossier, *id, job))).ok_or_else(
+        || Refusal::JobNotFound { application: dossier.application.clone(), job: named.into() },
     )
 }
 
 /// Whether the condition holds; `None`: it can still come to hold.
-fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
-    let state = facts.state.application();
+fn holds(dossier: &Dossier, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
+    let state = dossier.state.application();
     let met = match wanted {
         api::WaitFor::Unspecified | api::WaitFor::Clean => state.clean,
         api::WaitFor::Running => {
@@ -185,7 +185,7 @@ fn holds(facts: &Facts, wanted: api::WaitFor, job_name: &str) -> Option<bool> {
         }
         api::WaitFor::Ended => state.terminal,
         api::WaitFor::Job => {
-            let done = facts.jobs.values().map(|job| job.shown()).any(|job| {
+            let done = dossier.jobs.values().map(|job| job.shown()).any(|job| {
                 job.name == job_name
                     && job
                         .end

@@ -58,7 +58,7 @@ impl Service {
                 loaded => loaded?,
             };
             let processes = self.list_processes(&process::of_generation(&application)).await?;
-            forget::decide(&loaded.facts, &processes, seen_revision, loaded.shown)?;
+            forget::decide(&loaded.dossier, &processes, seen_revision, loaded.shown)?;
             if validate_only {
                 return Ok(Forgotten { application, earlier: false });
             }
@@ -84,11 +84,11 @@ impl Service {
 
     /// Marks a generation as forgotten. `false`: another writer was faster.
     async fn mark_forgotten(&self, loaded: &Loaded) -> Result<bool, Error> {
-        let application = &loaded.facts.application;
+        let application = &loaded.dossier.application;
         let read = [generation::spec_key(application), generation::state_key(application)];
         let compare = |key: Key| Compare { revision: loaded.revisions.get(&key).copied(), key };
         let compares = read.map(compare).to_vec();
-        let operations = forget::mark(&loaded.facts, self.clock.wall());
+        let operations = forget::mark(&loaded.dossier, self.clock.wall());
         let committed = self.commit(Transaction { compares, operations }).await?;
         chassis::failpoint::hit("store.half-forgotten").await;
         Ok(matches!(committed, Commit::Committed(_)))

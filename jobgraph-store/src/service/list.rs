@@ -10,7 +10,7 @@ use super::{Service, load};
 use crate::error::Error;
 use crate::keys::unclean::{self, Unclean};
 use crate::keys::{Kind as _, generation, head, listing};
-use crate::model::{Facts, Refusal, timestamp};
+use crate::model::{Dossier, Refusal, timestamp};
 use crate::store::{Key, Read};
 
 /// The most applications of a page.
@@ -76,12 +76,13 @@ impl Service {
             let each: Vec<_> = places.iter().map(named).collect::<Result<_, _>>()?;
             let mut loaded = self.load_all(&each, revision).await?.into_iter().peekable();
             for (place, application) in places.into_iter().zip(each) {
-                let Some(loaded) = loaded.next_if(|loaded| loaded.facts.application == application)
+                let Some(loaded) =
+                    loaded.next_if(|loaded| loaded.dossier.application == application)
                 else {
                     continue;
                 };
                 let queued = self.queue.place(&application).is_some();
-                if filter.passes(&loaded.facts, queued) {
+                if filter.passes(&loaded.dossier, queued) {
                     if applications.len() == limit {
                         // One more application passes than the page holds, so there is a next page
                         // after the last one on this page.
@@ -160,21 +161,21 @@ impl Filter {
         Self { phases, ..Self::default() }
     }
 
-    fn passes(&self, facts: &Facts, queued: bool) -> bool {
-        let state = facts.state.application();
+    fn passes(&self, dossier: &Dossier, queued: bool) -> bool {
+        let state = dossier.state.application();
         let later = |time: &Option<prost_types::Timestamp>, since: SystemTime| {
             let since = timestamp(since);
             time.is_some_and(|time| (time.seconds, time.nanos) >= (since.seconds, since.nanos))
         };
         let recent = |since| {
-            later(&facts.spec.submitted_at, since)
+            later(&dossier.spec.submitted_at, since)
                 || !state.clean
                 || later(&state.cleaned_at, since)
         };
-        (!self.latest_only || facts.head.latest() == facts.application.generation)
+        (!self.latest_only || dossier.head.latest() == dossier.application.generation)
             && self.shows(state.phase(), queued)
             && self.since.is_none_or(recent)
-            && self.labels.iter().all(|(key, value)| facts.spec.labels.get(key) == Some(value))
+            && self.labels.iter().all(|(key, value)| dossier.spec.labels.get(key) == Some(value))
     }
 
     /// Whether the phase is asked for. An application that has no leader yet is SUBMITTED whether

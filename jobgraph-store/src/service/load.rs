@@ -1,4 +1,4 @@
-//! Reading the facts of one generation at one revision.
+//! Reading the dossier of one generation at one revision.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use proto::{ApplicationId, ApplicationRef, Generation, api};
 use super::Service;
 use crate::error::Error;
 use crate::keys::{Kind, artifacts, checkpoint, desired, fence, generation, head, job};
-use crate::model::{Facts, Refusal, view};
+use crate::model::{Dossier, Refusal, view};
 use crate::store::{Key, Read, Stored, View};
 
-/// How many reads the facts of a generation take.
+/// How many reads the dossier of a generation takes.
 const PARTS: usize = 10;
 
-/// The facts of a generation, with the revisions that they were read at.
+/// The dossier of a generation, with the revisions that its parts were read at.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The facts that decisions rest on.
-    pub facts: Facts,
+    /// What decisions rest on.
+    pub dossier: Dossier,
     /// The number of the last event.
     pub sequence: head::EventSequence,
     /// Which commit wrote each key that was read; a key that is not in here was absent.
     pub revisions: BTreeMap<Key, u64>,
-    /// The revision that all facts are of.
+    /// The revision that the dossier is of.
     pub at: u64,
     /// The last revision that changed what people see of the generation.
     pub shown: u64,
@@ -91,9 +91,9 @@ impl Service {
     /// The application as its leader sees it. Nothing is masked, because the leader has the files
     /// fetched.
     fn whole(&self, loaded: &Loaded) -> api::Application {
-        let mut whole = view::application(&loaded.facts, loaded.shown);
-        self.live.complete(&loaded.facts.application, &mut whole);
-        self.queue.complete(&loaded.facts.application, &mut whole);
+        let mut whole = view::application(&loaded.dossier, loaded.shown);
+        self.live.complete(&loaded.dossier.application, &mut whole);
+        self.queue.complete(&loaded.dossier.application, &mut whole);
         whole
     }
 
@@ -104,7 +104,7 @@ impl Service {
     ) -> Result<proto::jobgraph::Record, Error> {
         let mut whole = self.whole(loaded);
         self.whole_ends(&mut whole.jobs).await?;
-        Ok(view::record(&loaded.facts, whole))
+        Ok(view::record(&loaded.dossier, whole))
     }
 }
 
@@ -125,7 +125,7 @@ fn parts(application: &ApplicationRef) -> [Read; PARTS] {
     ]
 }
 
-/// The answers to [`parts`], as facts.
+/// The answers to [`parts`], as a dossier.
 fn loaded(
     application: &ApplicationRef,
     answers: &[Vec<(Key, Stored)>],
@@ -133,7 +133,7 @@ fn loaded(
 ) -> Result<Loaded, Error> {
     let head: head::Head = first(answers, 0)?.unwrap_or_default();
     let Some(spec) = first(answers, 4)? else { return Err(absent(application, &head).into()) };
-    let facts = Facts {
+    let dossier = Dossier {
         application: application.clone(),
         head,
         attempt: first(answers, 1)?.unwrap_or_default(),
@@ -152,7 +152,7 @@ fn loaded(
         answers[4..9].iter().flatten().map(|(_, stored)| stored.revision).max().unwrap_or(0);
     let revisions =
         answers.iter().flatten().map(|(key, stored)| (key.clone(), stored.revision)).collect();
-    Ok(Loaded { facts, sequence, revisions, at, shown })
+    Ok(Loaded { dossier, sequence, revisions, at, shown })
 }
 
 /// Why a generation is absent. If its id has reached the number, the generation was forgotten.

@@ -4,26 +4,26 @@
 use chassis::failpoint;
 use proto::IncarnationFence;
 
-use crate::model::{Facts, Refusal};
+use crate::model::{Dossier, Refusal};
 
 /// The planted bug: a checkpoint pointer is fenced by the epoch of the leader that began the
 /// cluster, as if a leader decided it. Then the cluster of a leader that died cannot checkpoint any
 /// more.
 pub(super) fn pointers_fenced_by_epoch(
-    facts: &Facts,
+    dossier: &Dossier,
     fence: &IncarnationFence,
 ) -> Result<(), Refusal> {
     if !failpoint::is_planted("store.pointers-fenced-by-epoch") {
         return Ok(());
     }
     // The request id of a cluster begins with the epoch of the leader that asked for it.
-    let begun_by = facts.cluster.request_id.split('.').next();
-    if begun_by == Some(facts.attempt.epoch.to_string().as_str()) {
+    let begun_by = dossier.cluster.request_id.split('.').next();
+    if begun_by == Some(dossier.attempt.epoch.to_string().as_str()) {
         return Ok(());
     }
-    let (incarnation, current) = (fence.incarnation.get(), facts.cluster.incarnation);
+    let (incarnation, current) = (fence.incarnation.get(), dossier.cluster.incarnation);
     Err(Refusal::IncarnationSuperseded {
-        application: facts.application.clone(),
+        application: dossier.application.clone(),
         incarnation,
         current,
     })

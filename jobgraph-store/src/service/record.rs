@@ -83,7 +83,7 @@ impl Record for Service {
         let (last, before) = digests.split_at(digests.len().min(ARTIFACTS_AT_ONCE));
         for digests in before.chunks(ARTIFACTS_AT_ONCE) {
             self.write_with(&fence.application, Guard::Epoch, |draft| {
-                draft.facts.check_epoch(fence)?;
+                draft.dossier.check_epoch(fence)?;
                 Ok(((), pointing(draft, digests)))
             })
             .await?;
@@ -93,7 +93,7 @@ impl Record for Service {
             attempt::pin(draft, fence, &artifacts)?;
             Ok(((), extra))
         });
-        Ok(pin.await?.1.facts.artifacts.pinned)
+        Ok(pin.await?.1.dossier.artifacts.pinned)
     }
 
     async fn begin_cluster(
@@ -150,7 +150,7 @@ impl Record for Service {
         request: jobgraph::FindJobRequest,
     ) -> Answer<JobId> {
         let found =
-            identity::find(&self.load(&fence.application, None).await?.facts, fence, request);
+            identity::find(&self.load(&fence.application, None).await?.dossier, fence, request);
         Ok(found.map_err(Error::from)?)
     }
 
@@ -218,7 +218,7 @@ impl Record for Service {
         job: JobId,
     ) -> Answer<jobgraph::ReadCheckpointsResponse> {
         let resume =
-            checkpoint::resume(&self.load(&fence.application, None).await?.facts, fence, job);
+            checkpoint::resume(&self.load(&fence.application, None).await?.dossier, fence, job);
         Ok(resume.map_err(Error::from)?)
     }
 
@@ -229,7 +229,7 @@ impl Record for Service {
         checkpoint: job::Checkpoint,
     ) -> Answer<()> {
         self.write(&fence.application, Guard::Incarnation, |draft| {
-            planted::pointers_fenced_by_epoch(&draft.facts, fence)?;
+            planted::pointers_fenced_by_epoch(&draft.dossier, fence)?;
             checkpoint::add(draft, fence, job, &checkpoint)
         })
         .await?;
@@ -267,7 +267,7 @@ impl Record for Service {
         wish: api::SavepointWish,
     ) -> Answer<bool> {
         let write = self.write(&fence.application, Guard::Epoch, |draft| {
-            draft.facts.check_epoch(fence)?;
+            draft.dossier.check_epoch(fence)?;
             savepoint::ask(draft, wish.clone())
         });
         Ok(write.await?.0)
@@ -320,9 +320,9 @@ impl Record for Service {
             })
             .await?;
         self.live.forget(application);
-        let (service, facts) = (self.clone(), loaded.facts);
+        let (service, dossier) = (self.clone(), loaded.dossier);
         let released =
-            to_its_end("release", async move { service.release_artifacts(&facts).await });
+            to_its_end("release", async move { service.release_artifacts(&dossier).await });
         if let Err(error) = released.await.flatten() {
             // The periodic sweep releases them later.
             tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
@@ -373,7 +373,7 @@ impl Record for Service {
 
 /// Pointers to those of these payloads that no pinned artifact has yet.
 fn pointing(draft: &Draft, digests: &[Digest]) -> Extra {
-    let pinned = &draft.facts.artifacts.pinned;
+    let pinned = &draft.dossier.artifacts.pinned;
     let new = digests
         .iter()
         .filter(|digest| !pinned.iter().any(|known| known.digest == digest.to_string()));

@@ -10,7 +10,7 @@ use crate::keys::unclean::{self, Unclean};
 use crate::keys::{Kind, event, generation, head, listing, request, secrets};
 use crate::model::event::Telling;
 use crate::model::submit::{Known, New, Submission};
-use crate::model::{Draft, Facts, Refusal, spec, submit};
+use crate::model::{Dossier, Draft, Refusal, spec, submit};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// What a submission came to.
@@ -94,7 +94,7 @@ impl Service {
         };
         let known = Known {
             accepted,
-            latest_clean: latest.as_ref().is_none_or(|latest| latest.facts.is_clean()),
+            latest_clean: latest.as_ref().is_none_or(|latest| latest.dossier.is_clean()),
             latest_forgotten: head.latest_generation > 0 && latest.is_none(),
             head,
         };
@@ -170,14 +170,14 @@ fn unless_forgotten(loaded: Result<Loaded, Error>) -> Result<Option<Loaded>, Err
 
 /// The application that a submission would make, for a submission that is only checked.
 fn planned(new: &New) -> api::Application {
-    let mut shown = crate::model::view::application(&facts(new), 0);
+    let mut shown = crate::model::view::application(&dossier(new), 0);
     proto::uri::mask_application(&mut shown);
     shown.desired = None;
     shown
 }
 
-fn facts(new: &New) -> Facts {
-    Facts {
+fn dossier(new: &New) -> Dossier {
+    Dossier {
         application: new.application.clone(),
         head: head::Head { latest_generation: new.application.generation.get() },
         attempt: Default::default(),
@@ -198,12 +198,12 @@ fn create(
     now: std::time::SystemTime,
 ) {
     let application = &new.application;
-    let mut draft = Draft::new(facts(new), now);
+    let mut draft = Draft::new(dossier(new), now);
     let telling = Telling::new("submitted", format!("{application} submitted"))
         .with("requested_by", &new.spec.requested_by);
     draft.tell_from(telling, "record".into(), 0);
     let mut put = |key, value| transaction.operations.push(Operation::Put(key, value));
-    put(head::key(&application.id), draft.facts.head.to_stored());
+    put(head::key(&application.id), draft.dossier.head.to_stored());
     put(generation::spec_key(application), new.spec.to_stored());
     put(generation::state_key(application), new.state.to_stored());
     put(crate::keys::desired::key(application), api::Desired::default().to_stored());

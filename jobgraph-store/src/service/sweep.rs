@@ -13,7 +13,7 @@ use crate::blobs::BlobInfo;
 use crate::error::Error;
 use crate::keys::payload::{self, Reference, SweepMark, Use};
 use crate::keys::{Kind, generation};
-use crate::model::Facts;
+use crate::model::Dossier;
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
 
 /// A payload that no record points to is left alone this long, because its pointer may be on its
@@ -153,9 +153,9 @@ impl Service {
 
     /// Frees the payloads of a clean generation's artifacts, and of the files that its graphs
     /// needed.
-    pub(crate) async fn release_artifacts(&self, facts: &Facts) -> Result<(), Error> {
-        let pinned = facts.artifacts.pinned.iter().map(|artifact| &artifact.digest);
-        let needed = facts.jobs.values().flat_map(|job| &job.payload_digests);
+    pub(crate) async fn release_artifacts(&self, dossier: &Dossier) -> Result<(), Error> {
+        let pinned = dossier.artifacts.pinned.iter().map(|artifact| &artifact.digest);
+        let needed = dossier.jobs.values().flat_map(|job| &job.payload_digests);
         let digests: BTreeSet<&String> = pinned.chain(needed).collect();
         for digest in digests {
             self.sweep(digest.parse()?).await?;

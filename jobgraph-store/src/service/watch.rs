@@ -238,7 +238,7 @@ impl Service {
                 let record = self.record_of(&loaded).await?;
                 feed.send(record).await;
             }
-            if loaded.facts.is_clean() {
+            if loaded.dossier.is_clean() {
                 return Ok(());
             }
             self.changed(application, &mut revisions, seen).await?;

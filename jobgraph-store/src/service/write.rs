@@ -31,7 +31,7 @@ pub(crate) enum Guard {
     Client,
 }
 
-/// What a write adds to the change of the facts.
+/// What a write adds to the changes of the dossier.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
     /// Payloads that the record points to from now on.
@@ -41,7 +41,7 @@ pub(crate) struct Extra {
 }
 
 impl Service {
-    /// A write that needs only the facts.
+    /// A write that needs only the dossier.
     pub(crate) async fn write<T>(
         &self,
         application: &ApplicationRef,
@@ -67,7 +67,7 @@ impl Service {
         let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(20));
         for _ in 0..TRIES {
             let loaded = self.load(application, None).await?;
-            let mut draft = Draft::new(loaded.facts.clone(), self.clock.wall());
+            let mut draft = Draft::new(loaded.dossier.clone(), self.clock.wall());
             let (answer, extra) = decide(&mut draft)?;
             let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
                 return Ok((answer, loaded));
@@ -79,13 +79,13 @@ impl Service {
                 }
                 Commit::Committed(revision) => revision,
             };
-            let attempt = &draft.facts.attempt;
+            let attempt = &draft.dossier.attempt;
             if guard == Guard::Epoch && self.live.wrote(application, attempt.epoch, &attempt.holder)
             {
                 self.forget_if_clean(application).await?;
             }
-            let shown = if draft.facts == loaded.facts { loaded.shown } else { revision };
-            return Ok((answer, Loaded { facts: draft.facts, shown, at: revision, ..loaded }));
+            let shown = if draft.dossier == loaded.dossier { loaded.shown } else { revision };
+            return Ok((answer, Loaded { dossier: draft.dossier, shown, at: revision, ..loaded }));
         }
         Err(Error::Contended(application.to_string()))
     }
@@ -106,26 +106,26 @@ impl Service {
         draft: &Draft,
         extra: Extra,
     ) -> Result<Option<Transaction>, Error> {
-        let (old, new) = (&loaded.facts, &draft.facts);
+        let (old, new) = (&loaded.dossier, &draft.dossier);
         let (application, id) = (&old.application, &old.application.id);
-        let mut change = Change::new(loaded);
-        change.part(fence::attempt_key(id), &old.attempt, &new.attempt);
-        change.part(fence::cluster_key(id), &old.cluster, &new.cluster);
-        change.part(generation::state_key(application), &old.state, &new.state);
-        change.part(desired::key(application), &old.desired, &new.desired);
-        change.part(artifacts::key(application), &old.artifacts, &new.artifacts);
+        let mut changes = Changes::new(loaded);
+        changes.part(fence::attempt_key(id), &old.attempt, &new.attempt);
+        changes.part(fence::cluster_key(id), &old.cluster, &new.cluster);
+        changes.part(generation::state_key(application), &old.state, &new.state);
+        changes.part(desired::key(application), &old.desired, &new.desired);
+        changes.part(artifacts::key(application), &old.artifacts, &new.artifacts);
         for (job, now) in &new.jobs {
             if old.jobs.get(job) != Some(now) {
-                change.put(job::key(application, *job), now.to_stored());
+                changes.put(job::key(application, *job), now.to_stored());
             }
         }
         for (job, now) in &new.checkpoints {
             if old.checkpoints.get(job) != Some(now) {
-                change.put(checkpoint::key(application, *job), now.to_stored());
+                changes.put(checkpoint::key(application, *job), now.to_stored());
             }
         }
         let told = !draft.events.is_empty();
-        if change.transaction.operations.is_empty()
+        if changes.transaction.operations.is_empty()
             && !told
             && extra.operations.is_empty()
             && extra.pointers.is_empty()
@@ -139,23 +139,23 @@ impl Service {
                 let mut told = told.clone();
                 told.event_id = sequence.last;
                 // The key is new: the sequence is compared, so no other writer has this number.
-                change
+                changes
                     .transaction
                     .operations
                     .push(Operation::Put(event::key(id, sequence.last), told.to_stored()));
             }
-            change.put(head::sequence_key(id), sequence.to_stored());
+            changes.put(head::sequence_key(id), sequence.to_stored());
         }
         match guard {
-            Guard::Epoch => change.compare(fence::attempt_key(id)),
-            Guard::Incarnation => change.compare(fence::cluster_key(id)),
+            Guard::Epoch => changes.compare(fence::attempt_key(id)),
+            Guard::Incarnation => changes.compare(fence::cluster_key(id)),
             Guard::Client => {}
         }
         // Every decision rests on these keys, whether it changes them or not.
-        change.compare(head::key(id));
-        change.compare(generation::state_key(application));
-        change.compare(desired::key(application));
-        let mut transaction = change.transaction;
+        changes.compare(head::key(id));
+        changes.compare(generation::state_key(application));
+        changes.compare(desired::key(application));
+        let mut transaction = changes.transaction;
         self.point(application, extra.pointers, &mut transaction).await?;
         transaction.operations.extend(extra.operations);
         Ok(Some(transaction))
@@ -196,12 +196,12 @@ impl Service {
 }
 
 /// Changes of parts that were read, each compared with the revision that was seen.
-struct Change<'a> {
+struct Changes<'a> {
     loaded: &'a Loaded,
     transaction: Transaction,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Changes<'a> {
     fn new(loaded: &'a Loaded) -> Self {
         Self { loaded, transaction: Transaction::default() }
     }

@@ -40,14 +40,14 @@ impl EmbeddedLedger {
 
     /// Runs `work` on the open file while no other call uses it. An error closes the file, so that
     /// the next call opens it anew.
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Refused>) -> Result<T, Error> {
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, NotDone>) -> Result<T, Error> {
         let mut database = self.lock();
         if database.is_none() {
             *database = Some(open(&self.path)?);
         }
         let open = database.as_ref().expect("the file was opened above");
         let done = redb_file::guarded(&self.path, || {
-            work(open).map_err(|Refused(error)| FileError::of(&self.path, error))
+            work(open).map_err(|NotDone(error)| FileError::of(&self.path, error))
         });
         done.map_err(|error| {
             if let Some(open) = database.take() {
@@ -73,9 +73,9 @@ fn open(path: &Path) -> Result<Database, Error> {
 }
 
 /// An error of redb. What was attempted did not happen.
-struct Refused(redb::Error);
+struct NotDone(redb::Error);
 
-impl<E: Into<redb::Error>> From<E> for Refused {
+impl<E: Into<redb::Error>> From<E> for NotDone {
     fn from(error: E) -> Self {
         Self(error.into())
     }

@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::lock::Locks;
 use super::{Campaign, Election, Observation};
 use crate::error::Error;
-use crate::model::{Cause, Enter, EntryId, Office, Standing, View};
+use crate::model::{Cause, Enter, EntryId, Office, Position, View};
 use desk::Desk;
 
 /// An elector over a ledger.
@@ -133,21 +133,21 @@ struct SingleCampaign<L: Ledger> {
     desk: Arc<Desk<L>>,
     application: ApplicationId,
     id: EntryId,
-    told: Option<Standing>,
+    told: Option<Position>,
     left_open: bool,
 }
 
 #[async_trait]
 impl<L: Ledger> Campaign for SingleCampaign<L> {
-    async fn next(&mut self) -> Result<Standing, Error> {
+    async fn next(&mut self) -> Result<Position, Error> {
         let mut changes = self.desk.changes();
         loop {
             changes.borrow_and_update();
             let wake = self.desk.settle().await?;
-            let standing = self.desk.standing(self.id);
-            if self.told.as_ref() != Some(&standing) {
-                self.told = Some(standing.clone());
-                return Ok(standing);
+            let position = self.desk.position(self.id);
+            if self.told.as_ref() != Some(&position) {
+                self.told = Some(position.clone());
+                return Ok(position);
             }
             self.desk.wait(&mut changes, wake).await;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::clock::Boot;
 use proto::{ApplicationRef, Epoch, Generation};
 
-use super::{Cause, Enter, Entered, EntryId, Grant, Leader, Office, Standing};
+use super::{Cause, Enter, Entered, EntryId, Grant, Leader, Office, Position};
 
 const LEASE: Duration = Duration::from_secs(2);
 const START: Boot = Boot::from_nanos(1_000_000_000_000);
@@ -35,14 +35,14 @@ fn nobody_leads_before_the_grant_is_on_disk() {
     office.enter(START, EntryId(2), enter("runner-1"));
     let grant = office.propose(START, "boot", 7).unwrap();
     assert_eq!((grant.epoch, grant.holder.as_str()), (Epoch(1), "runner-0"));
-    assert_eq!(office.standing(EntryId(1)), Standing::Standby(None));
+    assert_eq!(office.position(EntryId(1)), Position::Standby(None));
     assert_eq!(office.propose(START, "boot", 7), None, "one write at a time");
     office.granted(START);
     assert!(
-        matches!(office.standing(EntryId(1)), Standing::Elected(elected) if elected.epoch == Epoch(1))
+        matches!(office.position(EntryId(1)), Position::Elected(elected) if elected.epoch == Epoch(1))
     );
     let leader = Leader { holder: "runner-0".into(), epoch: Epoch(1), since_unix_ms: 7 };
-    assert_eq!(office.standing(EntryId(2)), Standing::Standby(Some(leader)));
+    assert_eq!(office.position(EntryId(2)), Position::Standby(Some(leader)));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_lease_ends_at_its_last_renewal_plus_the_lease_and_not_a_moment_sooner() {
     assert_eq!(office.wake_at(), Some(after(3999)));
     assert!(!office.expire(after(3998)));
     assert!(office.expire(after(3999)));
-    assert_eq!(office.standing(EntryId(1)), Standing::Lost(Cause::LeaseExpired));
+    assert_eq!(office.position(EntryId(1)), Position::Lost(Cause::LeaseExpired));
     assert_eq!(office.renew(after(4000), EntryId(1)), Err(Cause::LeaseExpired));
 }
 
@@ -92,9 +92,9 @@ fn a_resumed_stream_takes_over_from_one_that_is_still_open() {
     let (mut office, grant) = led();
     let resume = Enter { resume: Some(grant.epoch), ..enter("runner-0") };
     assert_eq!(office.enter(after(100), EntryId(2), resume), Entered::Resumed);
-    assert_eq!(office.standing(EntryId(1)), Standing::Lost(Cause::Resumed));
+    assert_eq!(office.position(EntryId(1)), Position::Lost(Cause::Resumed));
     assert!(
-        matches!(office.standing(EntryId(2)), Standing::Elected(elected) if elected.epoch == grant.epoch)
+        matches!(office.position(EntryId(2)), Position::Elected(elected) if elected.epoch == grant.epoch)
     );
     // The end of the earlier stream says nothing about the holder.
     office.broke(EntryId(1));
@@ -117,7 +117,7 @@ fn a_restart_waits_only_for_an_unresigned_holder_of_this_boot() {
         if let Some(proposed) = proposed {
             office.granted(after(1));
             assert_eq!(proposed.epoch, Epoch(2));
-            let Standing::Elected(elected) = office.standing(EntryId(9)) else { panic!("elected") };
+            let Position::Elected(elected) = office.position(EntryId(9)) else { panic!("elected") };
             assert_eq!(elected.previous, Some((Epoch(1), why.unwrap())));
         } else {
             assert_eq!(office.wake_at(), Some(after(2000)));
@@ -146,9 +146,9 @@ fn a_resignation_counts_when_it_is_on_disk_and_only_for_its_own_epoch() {
     assert_eq!(office.resign(START, Epoch(1), "runner-1"), None);
     let written = office.resign(START, Epoch(1), "runner-0").unwrap();
     assert_eq!(written, Grant { resigned: true, ..grant });
-    assert!(matches!(office.standing(EntryId(1)), Standing::Elected(_)), "not on disk yet");
+    assert!(matches!(office.position(EntryId(1)), Position::Elected(_)), "not on disk yet");
     office.resigned(Epoch(1));
-    assert_eq!(office.standing(EntryId(1)), Standing::Lost(Cause::Resigned));
+    assert_eq!(office.position(EntryId(1)), Position::Lost(Cause::Resigned));
     office.resigned(Epoch(1));
     assert_eq!(office.resign(START, Epoch(1), "runner-0"), None);
 }

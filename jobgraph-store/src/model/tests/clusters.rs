@@ -22,7 +22,7 @@ fn three_clusters_in_a_row_that_come_to_nothing_are_the_last_ones() {
     // A job's end in the third incarnation starts the count anew.
     let put = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap();
     let cluster = proto::IncarnationFence {
-        application: draft.facts.application.clone(),
+        application: draft.dossier.application.clone(),
         incarnation: Incarnation(3),
     };
     let failed =
@@ -40,7 +40,7 @@ fn what_died_in_one_cluster_says_nothing_of_the_next() {
         cluster::begin(draft, &fence(1), &request).unwrap();
     };
     let live = |draft: &Draft| {
-        let conditions = &draft.facts.state.application().conditions;
+        let conditions = &draft.dossier.state.application().conditions;
         conditions.iter().find(|known| known.r#type == "ProcessesLive").map(api::Condition::status)
     };
     begin(&mut draft, "c1");
@@ -66,14 +66,14 @@ fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
         cluster::record(draft, &fence(1), &request)
     };
     say(&mut draft, 1, api::ClusterState::Ready).unwrap();
-    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "unix:/jobs");
+    assert_eq!(draft.dossier.state.record.as_ref().unwrap().jobs_endpoint, "unix:/jobs");
     say(&mut draft, 1, api::ClusterState::Gone).unwrap();
     say(&mut draft, 1, api::ClusterState::Ready).unwrap();
     assert_eq!(
-        draft.facts.state.application().cluster.as_ref().unwrap().state(),
+        draft.dossier.state.application().cluster.as_ref().unwrap().state(),
         api::ClusterState::Gone
     );
-    assert_eq!(draft.facts.state.record.as_ref().unwrap().jobs_endpoint, "");
+    assert_eq!(draft.dossier.state.record.as_ref().unwrap().jobs_endpoint, "");
     assert!(matches!(
         say(&mut draft, 2, api::ClusterState::Ready),
         Err(Refusal::IncarnationSuperseded { current: 1, .. })

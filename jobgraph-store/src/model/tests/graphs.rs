@@ -81,7 +81,7 @@ fn find(draft: &Draft, epoch: u64, request: &jobgraph::PutJobGraphRequest) -> Jo
         description: request.description.clone(),
         ..Default::default()
     };
-    identity::find(&draft.facts, &fence(epoch), request).unwrap()
+    identity::find(&draft.dossier, &fence(epoch), request).unwrap()
 }
 
 const OPERATORS: [&str; 3] = ["Source: in", "Map", "Sink: out"];

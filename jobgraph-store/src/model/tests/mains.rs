@@ -22,7 +22,7 @@ fn the_phase_follows_main_through_a_take_over() {
     assert_eq!((disposition, phase(&draft)), (jobgraph::Disposition::Resume, api::Phase::Starting));
     attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
-    let main = draft.facts.state.application().main.clone().unwrap();
+    let main = draft.dossier.state.application().main.clone().unwrap();
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
     attempt::main_ended(&mut draft, &fence(2), &exited(0), "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
@@ -45,7 +45,7 @@ fn nothing_is_said_to_run_of_what_has_ended() {
         message: String::new(),
     };
     ending::end(&mut draft, &fence(2), end, 0).unwrap();
-    let main = draft.facts.state.application().main.clone().unwrap();
+    let main = draft.dossier.state.application().main.clone().unwrap();
     assert_eq!((main.state(), main.exit_code, main.signal), (api::MainState::Ended, None, None));
     assert!(main.ended_at.is_some());
 }
@@ -66,17 +66,17 @@ fn the_first_end_of_an_execution_stays() {
     let mut draft = led(1);
     attempt::main_ended(&mut draft, &fence(1), &exited(0), "").unwrap();
     assert!(
-        draft.facts.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
+        draft.dossier.state.application().main.as_ref().is_none_or(|main| main.exit_code.is_none()),
         "never started"
     );
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     attempt::main_ended(&mut draft, &fence(1), &exited(3), "é".repeat(5000).as_str()).unwrap();
     attempt::main_ended(&mut draft, &fence(1), &exited(0), "").unwrap();
-    assert_eq!(draft.facts.state.application().main.as_ref().unwrap().exit_code, Some(3));
+    assert_eq!(draft.dossier.state.application().main.as_ref().unwrap().exit_code, Some(3));
     assert!(
-        draft.facts.state.stderr_tail.len() <= 4096
-            && draft.facts.state.stderr_tail.starts_with('é')
+        draft.dossier.state.stderr_tail.len() <= 4096
+            && draft.dossier.state.stderr_tail.starts_with('é')
     );
 }
 
@@ -112,7 +112,7 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     attempt::main_killed(&mut draft, &fence(1), &killed(), "", 1).unwrap();
     attempt::main_killed(&mut draft, &fence(1), &killed(), "", 1).unwrap();
-    let main = |draft: &Draft| draft.facts.state.application().main.clone().unwrap();
+    let main = |draft: &Draft| draft.dossier.state.application().main.clone().unwrap();
     assert_eq!((main(&draft).kills, phase(&draft)), (1, api::Phase::Starting));
     assert_eq!((main(&draft).state(), main(&draft).signal), (api::MainState::Starting, None));
     let killed_events = draft
@@ -144,7 +144,7 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
 #[test]
 fn a_contender_that_gave_up_is_seen_until_it_is_started_again() {
     let trouble = |draft: &Draft| {
-        let conditions = &draft.facts.state.application().conditions;
+        let conditions = &draft.dossier.state.application().conditions;
         let is_false = |c: &&api::Condition| c.status() == api::ConditionStatus::False;
         conditions.iter().find(is_false).map(|c| (c.reason.clone(), c.message.clone()))
     };

@@ -18,7 +18,7 @@ impl Service {
     ) -> Result<(bool, job::JobEnd), Error> {
         // A superseded cluster is refused before anything is put, so that it leaves no payload
         // behind.
-        self.load(&fence.application, None).await?.facts.check_incarnation(fence)?;
+        self.load(&fence.application, None).await?.dossier.check_incarnation(fence)?;
         let mut tries = 0;
         loop {
             tries += 1;

@@ -34,14 +34,14 @@ impl Service {
             return Err(Refusal::RequestInvalid(text).into());
         }
         let write = self.write(&fence.application, Guard::Epoch, |draft| {
-            draft.facts.check_epoch(fence)?;
+            draft.dossier.check_epoch(fence)?;
             for seen in conditions {
                 draft.condition(&seen.r#type, seen.status(), &seen.reason, &seen.message);
             }
             for event in events {
                 let (at, source) = (event.at, event.source.clone());
                 let source =
-                    if source.is_empty() { draft.facts.attempt.holder.clone() } else { source };
+                    if source.is_empty() { draft.dossier.attempt.holder.clone() } else { source };
                 draft.tell_from(Telling::of(event.clone()), source, fence.epoch.get());
                 if let (Some(told), Some(at)) = (draft.events.last_mut(), at) {
                     told.at = Some(at);

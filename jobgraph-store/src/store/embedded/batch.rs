@@ -3,7 +3,7 @@
 use redb::ReadableTable;
 
 use super::tables::{
-    Before, Changed, DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, number,
+    Before, Changed, DATA, HISTORY, LOG, NUMBERS, NotDone, OLDEST, REVISION, number,
 };
 use crate::store::{Key, Operation, Transaction};
 
@@ -25,7 +25,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    pub(super) fn conflict(&self, transaction: &Transaction) -> Result<Option<Key>, Refused> {
+    pub(super) fn conflict(&self, transaction: &Transaction) -> Result<Option<Key>, NotDone> {
         for compare in &transaction.compares {
             let revision = self.data.get(compare.key.as_bytes())?.map(|guard| guard.value().0);
             if revision != compare.revision {
@@ -39,7 +39,7 @@ impl<'t> Tables<'t> {
         &mut self,
         transaction: &Transaction,
         revision: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), NotDone> {
         for (position, operation) in (0..).zip(&transaction.operations) {
             let key = operation.key().as_bytes();
             let before = match operation {
@@ -57,21 +57,21 @@ impl<'t> Tables<'t> {
     }
 
     /// Records the latest revision and forgets the past beyond the last `kept` ones.
-    pub(super) fn finish(&mut self, revision: u64, kept: u64) -> Result<(), Refused> {
+    pub(super) fn finish(&mut self, revision: u64, kept: u64) -> Result<(), NotDone> {
         self.numbers.insert(REVISION, revision)?;
         self.forget_until(revision.saturating_sub(kept))
     }
 
     /// Forgets at most `step` more revisions of the past below `before`. `true`: more are left to
     /// forget.
-    pub(super) fn forget_some(&mut self, before: u64, step: u64) -> Result<bool, Refused> {
+    pub(super) fn forget_some(&mut self, before: u64, step: u64) -> Result<bool, NotDone> {
         let before = before.min(number(&self.numbers, REVISION)?);
         let wanted = before.min(number(&self.numbers, OLDEST)?.saturating_add(step));
         self.forget_until(wanted)?;
         Ok(wanted < before)
     }
 
-    fn forget_until(&mut self, wanted: u64) -> Result<(), Refused> {
+    fn forget_until(&mut self, wanted: u64) -> Result<(), NotDone> {
         if wanted <= number(&self.numbers, OLDEST)? {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use redb::Database;
 
 use super::batch::Tables;
 use super::file::RecordFile;
-use super::tables::Refused;
+use super::tables::NotDone;
 use crate::store::StoreError;
 
 /// With fewer free bytes than this, the copying is not worth its time.
@@ -46,7 +46,7 @@ impl RecordFile {
     }
 }
 
-fn used_bytes(database: &Database) -> Result<u64, Refused> {
+fn used_bytes(database: &Database) -> Result<u64, NotDone> {
     let write = database.begin_write()?;
     let stats = write.stats()?;
     write.abort()?;

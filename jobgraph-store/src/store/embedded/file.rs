@@ -12,7 +12,7 @@ use redb::{Database, Durability, ReadableDatabase as _};
 use redb_file::FileError;
 
 use super::batch::Tables;
-use super::tables::{DATA, HISTORY, LOG, NUMBERS, OLDEST, REVISION, Refused, Why, number};
+use super::tables::{DATA, HISTORY, LOG, NUMBERS, NotDone, OLDEST, REVISION, Why, number};
 use crate::store::{Change, Commit, Key, Read, StoreError, Stored, Transaction, View};
 
 /// Bytes of pages kept in memory: the record of a busy host is a few MiB, and its hot part much
@@ -131,14 +131,14 @@ impl RecordFile {
     /// Runs work on redb, and names the file in its errors.
     pub(super) fn guarded<T>(
         &self,
-        work: impl FnOnce() -> Result<T, Refused>,
+        work: impl FnOnce() -> Result<T, NotDone>,
     ) -> Result<T, StoreError> {
         let path = &self.opener.path;
-        let refused = |Refused(refused)| match refused {
+        let failed = |NotDone(why)| match why {
             Why::Redb(error) => Err(FileError::of(path, error)),
             Why::Said(error) => Ok(Err(error)),
         };
-        redb_file::guarded(path, || work().map(Ok).or_else(refused))?
+        redb_file::guarded(path, || work().map(Ok).or_else(failed))?
     }
 
     pub(super) fn database(&self) -> Result<&Database, StoreError> {
@@ -157,7 +157,7 @@ impl RecordFile {
         database: &Database,
         reads: &[Read],
         at: Option<u64>,
-    ) -> Result<View, Refused> {
+    ) -> Result<View, NotDone> {
         let transaction = database.begin_read()?;
         let numbers = transaction.open_table(NUMBERS)?;
         let latest = number(&numbers, REVISION)?;
@@ -202,7 +202,7 @@ impl RecordFile {
 
     pub(super) fn changes(&self, after: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
         let database = self.database()?;
-        let list = || -> Result<Vec<Change>, Refused> {
+        let list = || -> Result<Vec<Change>, NotDone> {
             let transaction = database.begin_read()?;
             let numbers = transaction.open_table(NUMBERS)?;
             kept(after, number(&numbers, OLDEST)?, number(&numbers, REVISION)?)?;
@@ -229,7 +229,7 @@ impl RecordFile {
         let failed = |error| Failed { error, reached: before, outcomes: None };
         (self.opener.room)().map_err(failed)?;
         let database = self.database().map_err(failed)?;
-        let attempt = || -> Result<(redb::WriteTransaction, Vec<Commit>, u64), Refused> {
+        let attempt = || -> Result<(redb::WriteTransaction, Vec<Commit>, u64), NotDone> {
             let mut write = database.begin_write()?;
             write.set_durability(Durability::Immediate)?;
             let mut revision = before;
@@ -276,7 +276,7 @@ fn fill(database: &Database) -> Result<(), redb::Error> {
 }
 
 /// The latest revision. The tables are made here if the opener of a test has made none.
-fn prepare(database: &Database) -> Result<u64, Refused> {
+fn prepare(database: &Database) -> Result<u64, NotDone> {
     match database.begin_read()?.open_table(NUMBERS) {
         Ok(numbers) => return number(&numbers, REVISION),
         Err(redb::TableError::TableDoesNotExist(_)) => {}
@@ -286,9 +286,9 @@ fn prepare(database: &Database) -> Result<u64, Refused> {
     Ok(0)
 }
 
-fn kept(asked: u64, oldest: u64, latest: u64) -> Result<(), Refused> {
+fn kept(asked: u64, oldest: u64, latest: u64) -> Result<(), NotDone> {
     if asked < oldest || asked > latest {
-        return Err(Refused(Why::Said(StoreError::Compacted { asked, oldest })));
+        return Err(NotDone(Why::Said(StoreError::Compacted { asked, oldest })));
     }
     Ok(())
 }
@@ -301,7 +301,7 @@ type History = redb::ReadOnlyTable<super::tables::Changed, super::tables::Before
 type Data = redb::ReadOnlyTable<&'static [u8], (u64, &'static [u8])>;
 
 /// The value of the key at `at`, if the key changed since; the inner `None`: the key was absent.
-fn value_before(history: &History, key: &Key, at: u64) -> Result<Option<Option<Stored>>, Refused> {
+fn value_before(history: &History, key: &Key, at: u64) -> Result<Option<Option<Stored>>, NotDone> {
     let first = history.range((key.as_bytes(), at + 1)..=(key.as_bytes(), u64::MAX))?.next();
     Ok(first.transpose()?.map(|(_, before)| before.value().map(stored)))
 }
@@ -311,7 +311,7 @@ fn replaced(
     history: &History,
     prefix: &Key,
     at: u64,
-) -> Result<BTreeMap<Key, Option<Stored>>, Refused> {
+) -> Result<BTreeMap<Key, Option<Stored>>, NotDone> {
     let mut then = BTreeMap::new();
     for entry in history.range((prefix.as_bytes(), 0)..)? {
         let (changed, before) = entry?;
@@ -328,7 +328,7 @@ fn replaced(
 }
 
 /// The last key, now, that has this prefix and is not beyond `until`.
-fn last(data: &Data, prefix: &Key, until: &Key) -> Result<Vec<(Key, Stored)>, Refused> {
+fn last(data: &Data, prefix: &Key, until: &Key) -> Result<Vec<(Key, Stored)>, NotDone> {
     if until < prefix {
         return Ok(Vec::new());
     }
@@ -350,7 +350,7 @@ fn range(
     prefix: &Key,
     after: Option<&Key>,
     limit: usize,
-) -> Result<Vec<(Key, Stored)>, Refused> {
+) -> Result<Vec<(Key, Stored)>, NotDone> {
     let start = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),

@@ -28,7 +28,7 @@ pub(super) const OLDEST: &str = "oldest";
 
 /// The work did not happen.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) Why);
+pub(super) struct NotDone(pub(super) Why);
 
 /// Why the work did not happen.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) enum Why {
     Said(StoreError),
 }
 
-impl<E: Into<redb::Error>> From<E> for Refused {
+impl<E: Into<redb::Error>> From<E> for NotDone {
     fn from(error: E) -> Self {
         Self(Why::Redb(error.into()))
     }
@@ -62,6 +62,6 @@ impl From<FileError> for StoreError {
 pub(super) fn number(
     numbers: &impl ReadableTable<&'static str, u64>,
     name: &str,
-) -> Result<u64, Refused> {
+) -> Result<u64, NotDone> {
     Ok(numbers.get(name)?.map_or(0, |guard| guard.value()))
 }

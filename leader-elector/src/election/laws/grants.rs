@@ -4,7 +4,7 @@
 use proto::Epoch;
 
 use super::rig::{LEASE, Rig, Verdict, application, enter, fence, so};
-use crate::model::{Cause, Enter, Standing};
+use crate::model::{Cause, Enter, Position};
 
 pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
     let mut last = Epoch(0);
@@ -68,7 +68,7 @@ pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict 
     )?;
     let told = rig.heard(&mut leader).await;
     so(
-        told == Some(Standing::Lost(Cause::Resigned)),
+        told == Some(Position::Lost(Cause::Resigned)),
         format!("the earlier leader heard {told:?}"),
     )?;
     so(!election.resign(&fence(epoch), "runner-0").await.unwrap(), "resigned twice")

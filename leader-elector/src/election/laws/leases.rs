@@ -8,7 +8,7 @@ use proto::Epoch;
 
 use super::rig::{LEASE, Rig, Verdict, enter, renewed, so};
 use crate::election::{Campaign, Election};
-use crate::model::{Cause, Enter, Standing};
+use crate::model::{Cause, Enter, Position};
 
 const LOCK: &str = "/apps/orders@1/main.lock";
 /// Time passes in steps of this length, and every campaign listens between two of them.
@@ -51,7 +51,7 @@ pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
         told = rig.heard(&mut leader).await.or(told);
     }
     so(
-        told == Some(Standing::Lost(Cause::LeaseExpired)),
+        told == Some(Position::Lost(Cause::LeaseExpired)),
         format!("the silent holder heard {told:?}"),
     )?;
     let elected = rig.won(&mut standby).await?;
@@ -107,7 +107,7 @@ pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
     rig.advance(LEASE);
     let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
     let told = rig.heard(&mut again).await;
-    so(matches!(told, Some(Standing::Lost(_))), format!("resuming after the lease: {told:?}"))?;
+    so(matches!(told, Some(Position::Lost(_))), format!("resuming after the lease: {told:?}"))?;
     let mut next = election.enter(enter("runner-1")).await.unwrap();
     let epoch_after = rig.won(&mut next).await?.epoch;
     drop((again, next, election));
@@ -115,7 +115,7 @@ pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
     let mut once_more = election.enter(resuming("runner-0", epoch)).await.unwrap();
     let told = rig.heard(&mut once_more).await;
     so(
-        matches!(told, Some(Standing::Lost(_))),
+        matches!(told, Some(Position::Lost(_))),
         format!("resuming {epoch} although {epoch_after} is: {told:?}"),
     )
 }
@@ -127,7 +127,7 @@ pub(super) async fn only_the_holder_resumes(rig: &Rig) -> Verdict {
     for wrong in [resuming("runner-1", epoch), resuming("runner-0", epoch.next())] {
         let mut other = election.enter(wrong).await.unwrap();
         let told = rig.heard(&mut other).await;
-        so(matches!(told, Some(Standing::Lost(_))), format!("somebody else resumed: {told:?}"))?;
+        so(matches!(told, Some(Position::Lost(_))), format!("somebody else resumed: {told:?}"))?;
     }
     // A second process under the holder's name does not know the epoch, so it waits like every
     // other contender.

@@ -17,7 +17,7 @@ use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::single::Single;
 use crate::election::{Campaign, Election, Observation};
 use crate::error::Error;
-use crate::model::{Cause, Elected, Enter, Grant, Standing};
+use crate::model::{Cause, Elected, Enter, Grant, Position};
 
 type Mutant = (&'static str, Rig);
 
@@ -205,23 +205,23 @@ struct WrappedCampaign {
     resume: Option<Epoch>,
     /// The lock was free from the beginning, before the stream broke.
     free: bool,
-    believed: Option<Standing>,
+    believed: Option<Position>,
 }
 
 #[async_trait]
 impl Campaign for WrappedCampaign {
-    async fn next(&mut self) -> Result<Standing, Error> {
+    async fn next(&mut self) -> Result<Position, Error> {
         if self.quirk == Quirk::BelievesEveryResume
             && let Some(epoch) = self.resume.take()
         {
-            return Ok(Standing::Elected(Elected { epoch, previous: None }));
+            return Ok(Position::Elected(Elected { epoch, previous: None }));
         }
         if let Some(enter) = self.late.take() {
             self.inner = Some(self.election.enter(enter).await?);
         }
         if self.quirk == Quirk::Breaks
             && self.free
-            && matches!(self.believed, Some(Standing::Elected(_)))
+            && matches!(self.believed, Some(Position::Elected(_)))
         {
             self.inner = None;
         }
@@ -230,11 +230,11 @@ impl Campaign for WrappedCampaign {
                 if self.quirk == Quirk::RenewsByItself {
                     let _ = inner.renew().await?;
                 }
-                let standing = inner.next().await?;
-                self.believed = Some(standing.clone());
-                Ok(standing)
+                let position = inner.next().await?;
+                self.believed = Some(position.clone());
+                Ok(position)
             }
-            None => Ok(Standing::Lost(Cause::LeaseExpired)),
+            None => Ok(Position::Lost(Cause::LeaseExpired)),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::election::embedded::{EmbeddedElection, EmbeddedLedger};
 use crate::election::lock::Locks;
 use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::{Campaign, Election};
-use crate::model::{Cause, Elected, Enter, Standing};
+use crate::model::{Cause, Elected, Enter, Position};
 
 /// The outcome of a law: `Err` says how the law was broken.
 pub(super) type Verdict = Result<(), String>;
@@ -90,22 +90,22 @@ impl Rig {
     }
 
     /// What a campaign has come to when it has nothing more to say; `None` if nothing has changed.
-    pub(super) async fn heard(&self, campaign: &mut Box<dyn Campaign>) -> Option<Standing> {
+    pub(super) async fn heard(&self, campaign: &mut Box<dyn Campaign>) -> Option<Position> {
         let mut last = None;
         loop {
             let quiet = self.clock.wait_for_sleepers(1);
             let patient = timeout(&SystemClock, Duration::from_secs(10), async {
                 tokio::select! {
                     biased;
-                    standing = campaign.next() => Some(standing.unwrap()),
+                    position = campaign.next() => Some(position.unwrap()),
                     // The campaign sleeps until its next instant, so no news is on the way.
                     () = quiet => None,
                 }
             });
             match patient.await.expect("a campaign is neither quiet nor says anything") {
-                Some(standing) => {
-                    let lost = matches!(standing, Standing::Lost(_));
-                    last = Some(standing);
+                Some(position) => {
+                    let lost = matches!(position, Position::Lost(_));
+                    last = Some(position);
                     if lost {
                         return last;
                     }
@@ -118,7 +118,7 @@ impl Rig {
     /// The epoch that the campaign has won by now; an error if it has won none.
     pub(super) async fn won(&self, campaign: &mut Box<dyn Campaign>) -> Result<Elected, String> {
         match self.heard(campaign).await {
-            Some(Standing::Elected(elected)) => Ok(elected),
+            Some(Position::Elected(elected)) => Ok(elected),
             other => Err(format!("expected to be elected, is {other:?}")),
         }
     }
@@ -126,7 +126,7 @@ impl Rig {
     /// Fails if the campaign is elected by now.
     pub(super) async fn waits(&self, campaign: &mut Box<dyn Campaign>) -> Verdict {
         match self.heard(campaign).await {
-            None | Some(Standing::Standby(_)) => Ok(()),
+            None | Some(Position::Standby(_)) => Ok(()),
             other => Err(format!("expected to wait, is {other:?}")),
         }
     }

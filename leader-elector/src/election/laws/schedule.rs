@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::rig::{LEASE, Rig, Verdict, enter, so};
 use crate::election::{Campaign, Election};
-use crate::model::{Enter, Standing};
+use crate::model::{Enter, Position};
 
 const SEEDS: u64 = 20;
 const STEPS: usize = 150;
@@ -95,9 +95,9 @@ async fn act(
         return Ok(());
     };
     match rig.heard(campaign).await {
-        Some(Standing::Elected(elected)) => who.elected = Some(elected.epoch),
-        Some(Standing::Lost(_)) => return who.lost(),
-        Some(Standing::Standby(_)) | None => {}
+        Some(Position::Elected(elected)) => who.elected = Some(elected.epoch),
+        Some(Position::Lost(_)) => return who.lost(),
+        Some(Position::Standby(_)) | None => {}
     }
     let Some(epoch) = who.elected else { return Ok(()) };
     let sent = *who.on_the_way.get_or_insert_with(|| rig.clock.boot());

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Shared;
 use crate::election::ledger::Ledger;
 use crate::error::Error;
-use crate::model::{Cause, Enter, Entered, EntryId, Grant, Office, Standing, View};
+use crate::model::{Cause, Enter, Entered, EntryId, Grant, Office, Position, View};
 
 /// How often the elector looks at the lock of a holder whose stream broke.
 const PROBE_EVERY: Duration = Duration::from_millis(25);
@@ -34,8 +34,8 @@ impl<L: Ledger> Desk<L> {
         self.changed.subscribe()
     }
 
-    pub(super) fn standing(&self, id: EntryId) -> Standing {
-        self.office().standing(id)
+    pub(super) fn position(&self, id: EntryId) -> Position {
+        self.office().position(id)
     }
 
     pub(super) fn view(&self) -> View {
