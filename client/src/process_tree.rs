@@ -8,7 +8,7 @@ use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chassis::clock::{Clock as _, SharedClock};
+use chassis::clock::{Boot, Clock as _, SharedClock};
 use proto::{ApplicationId, Epoch};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -70,6 +70,15 @@ impl Process {
         let value =
             entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         String::from_utf8(value.to_vec()).ok()
+    }
+
+    /// Whether the process is a tether: this executable, started as one. A program that only calls
+    /// itself so is none.
+    fn is_tether(&self) -> bool {
+        let executable = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        line.split(|&byte| byte == 0).nth(1) == Some(b"tether")
+            && executable(&self.pid.to_string()).is_some_and(|its| Some(its) == executable("self"))
     }
 
     /// Identifies the process for as long as the machine is up.
@@ -175,8 +184,8 @@ pub fn marked(wanted: impl Fn(&OwnerMark) -> bool) -> io::Result<Vec<(Process, O
 
 /// Ends every tree with a marked process that `wanted` accepts, with SIGKILL, so that frozen
 /// processes end too. The processes below come first, and the tethers last, because a process
-/// without a mark is found only while its tether lives. The call asks again until nothing is left,
-/// at most for `within`, and answers what is left.
+/// without a mark is found only while its tether lives; they are ended as [`Ending`] says. The call
+/// asks again until nothing is left, at most for `within`, and answers what is left.
 pub async fn kill_marked(
     wanted: impl Fn(&Process, &OwnerMark) -> bool,
     clock: &SharedClock,
@@ -187,6 +196,7 @@ pub async fn kill_marked(
     const PATIENT_ROUNDS: u32 = 50;
     let end = clock.boot() + within;
     let mut condemned: HashSet<(u32, u64)> = HashSet::new();
+    let mut ending = Ending::default();
     let mut pause = Duration::from_millis(1);
     for round in 0_u32.. {
         let processes = all()?;
@@ -209,13 +219,46 @@ pub async fn kill_marked(
             doomed.iter().partition(|p| pids.contains(&p.parent));
         let targets = if inner.is_empty() || round >= PATIENT_ROUNDS { &doomed } else { &inner };
         tracing::debug!("ending {} process(es) below {} root(s)", targets.len(), roots.len());
-        for process in targets {
-            process.signal(Signal::KILL);
-        }
+        ending.pass(targets, clock.boot());
         clock.sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
     }
     Ok(Vec::new())
+}
+
+/// How long a tether that is asked to leave may take to keep what its tree said last, which is in
+/// the pipes and nowhere else.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Ends processes by force, pass by pass: with SIGKILL, and a tether with SIGTERM, so that it reads
+/// what its tree said last. A tether that is still there after [`LAST_WORDS`] is killed, too.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// When each tether was asked.
+    asked: HashMap<(u32, u64), Boot>,
+}
+
+impl Ending {
+    /// Sends every one of these processes what is due at this instant.
+    pub fn pass(&mut self, processes: &[Process], now: Boot) {
+        let (tethers, others): (Vec<&Process>, Vec<&Process>) =
+            processes.iter().partition(|process| process.is_tether());
+        // The trees come first: a tether that goes on would let a frozen one go on.
+        for process in others {
+            process.signal(Signal::KILL);
+        }
+        for tether in tethers {
+            let asked = self.asked.entry(tether.identity()).or_insert_with(|| {
+                tether.signal(Signal::TERM);
+                // A tether that is stopped hears nothing.
+                tether.signal(Signal::CONT);
+                now
+            });
+            if now >= *asked + LAST_WORDS {
+                tether.signal(Signal::KILL);
+            }
+        }
+    }
 }
 
 /// What a leader does before it starts main(): it ends every tree of an attempt of this

@@ -4,11 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use e2e::disk::{Disk, in_a_namespace};
-use e2e::process::{eventually, signal};
+use e2e::process::{eventually, is_gone, signal};
 use e2e::{Host, Running};
 
 fn program(host: &Host, name: &str, script: &str) -> String {
@@ -69,8 +68,9 @@ fn main_yields_to_the_services_of_its_host() {
     assert!(main > service || service == 19, "main() has {main}, the store {service}");
 }
 
-#[test]
-fn what_main_said_last_is_not_lost_with_its_runner() {
+/// Kills the runner of a main() whose last words the record has not heard. They have to be in the
+/// record at the end, once.
+fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     let host = Host::new();
     let speaks = "echo \"begun $MAINSPRING_EPOCH\"; while [ ! -e \"$1/go\" ]; do sleep 0.02; done
         echo \"last words $MAINSPRING_EPOCH\"; : > \"$1/said-$MAINSPRING_EPOCH\"
@@ -82,15 +82,23 @@ fn what_main_said_last_is_not_lost_with_its_runner() {
     eventually("the record knows main()", || host.status("heir")["main"]["pid"].as_u64().is_some());
     let status = host.status("heir");
     let leader = u32::try_from(status["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
-    let first = format!("/proc/{}", status["main"]["pid"]);
+    let main = u32::try_from(status["main"]["pid"].as_u64().unwrap()).unwrap();
+    let tether = parent_of(main);
     let store = host.pid_of("jobgraph-store").unwrap();
     // The record hears nothing of what main() prints now.
     signal(store, "STOP");
+    if tether_is_late {
+        // What main() prints stays in the pipe, which only the tether reads.
+        signal(tether, "STOP");
+    }
     std::fs::write(scratch.join("go"), "").unwrap();
     eventually("it is said", || scratch.join("said-1").exists());
     signal(leader, "KILL");
+    if tether_is_late {
+        signal(main, "KILL");
+    }
     // The tether ends main(), which until then might come to its own end.
-    eventually("main() has ended with its runner", || !Path::new(&first).exists());
+    eventually("main() has ended with its runner", || is_gone(main));
     signal(store, "CONT");
     std::fs::write(scratch.join("end"), "").unwrap();
     let run = run.finish().exits(0);
@@ -106,6 +114,21 @@ fn what_main_said_last_is_not_lost_with_its_runner() {
     }
     let outbox = std::fs::read_dir(host.state().join("outbox")).unwrap();
     assert_eq!(outbox.count(), 0, "it is in the record, so it goes");
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_main_said_last_is_not_lost_with_its_runner() {
+    the_runner_dies_after_the_last_words(false);
+}
+
+#[test]
+fn what_main_said_last_is_not_lost_when_its_tether_is_late() {
+    the_runner_dies_after_the_last_words(true);
 }
 
 #[test]

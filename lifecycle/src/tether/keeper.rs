@@ -10,6 +10,7 @@ use std::time::Duration;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
 use chassis::disk;
 use chassis::tasks::{OwnedTask, owned};
+use client::process_tree::Ending;
 use client::tether::{Exit, TetherSpec};
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -87,6 +88,7 @@ pub(crate) struct Keeper {
     /// The claim whose owner has seen the exit.
     seen_by: Option<u64>,
     survivors: HashSet<(u32, u64)>,
+    ending: Ending,
     output: Option<(OwnedTask<io::Result<()>>, CancellationToken)>,
     kill_pause: Duration,
     child_signal: Signals,
@@ -121,6 +123,7 @@ impl Keeper {
             exit: Exit::default(),
             seen_by: None,
             survivors: HashSet::new(),
+            ending: Ending::default(),
             output: None,
             kill_pause: Duration::from_millis(1),
             child_signal: signal(SignalKind::child())?,
@@ -134,7 +137,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let kept = self.keep().await;
         if kept.is_err() {
-            while tree::kill().is_ok_and(|hit| !hit.is_empty()) {
+            while tree::kill(&mut self.ending, self.clock.boot()).is_ok_and(|hit| !hit.is_empty()) {
                 self.clock.sleep(Duration::from_millis(5)).await;
             }
         }
@@ -303,7 +306,7 @@ impl Keeper {
                     self.leash.terminated();
                 }
                 Action::Kill => {
-                    let hit = tree::kill()?;
+                    let hit = tree::kill(&mut self.ending, now)?;
                     if self.leash.has_exited() {
                         self.survivors
                             .extend(hit.iter().map(|process| (process.pid, process.start_ticks)));

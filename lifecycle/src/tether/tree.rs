@@ -8,8 +8,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use chassis::clock::Boot;
 use chassis::run_as::Identity;
-use client::process_tree::{self, Process};
+use client::process_tree::{self, Ending, Process};
 use client::tether::{OWNER_VARIABLE, TetherSpec};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -180,11 +181,9 @@ pub(crate) fn thaw() -> io::Result<()> {
     Ok(())
 }
 
-/// One pass of SIGKILL over everything below the tether; answers the processes that it hit.
-pub(crate) fn kill() -> io::Result<Vec<Process>> {
+/// One pass of an ending over everything below the tether; answers the processes that it hit.
+pub(crate) fn kill(ending: &mut Ending, now: Boot) -> io::Result<Vec<Process>> {
     let living = living()?;
-    for process in &living {
-        process.signal(Signal::KILL);
-    }
+    ending.pass(&living, now);
     Ok(living)
 }
