@@ -8,6 +8,7 @@
 )]
 
 pub mod disk;
+pub mod etcd;
 pub mod flink;
 pub mod host;
 pub mod http;
