@@ -19,11 +19,12 @@ CRATES = {
     "record": ["proto"],
     "chassis": ["proto"],
     "redb-file": ["chassis"],
+    "etcd": ["chassis"],
     "client": ["chassis", "proto", "record"],
     "app-runner": ["chassis", "client", "proto", "record"],
     "artifact-fetcher": ["chassis", "client", "proto"],
-    "jobgraph-store": ["chassis", "client", "proto", "record", "redb-file"],
-    "leader-elector": ["chassis", "client", "proto", "redb-file"],
+    "jobgraph-store": ["chassis", "client", "etcd", "proto", "record", "redb-file"],
+    "leader-elector": ["chassis", "client", "etcd", "proto", "redb-file"],
     "lifecycle": ["chassis", "client", "proto", "record"],
     "jobs-service": ["chassis", "client", "proto", "record"],
     "mainspring-datafusion": ["chassis", "client", "jobs-service", "proto", "record"],
@@ -39,6 +40,7 @@ CRATES = {
 FOR_TESTS = {
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
+    "e2e": "starts an etcd for the laws of the backends on it",
     "jobgraph-store": "the tests of its callers run over the real record",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",
@@ -49,6 +51,7 @@ FOR_TESTS = {
 LIBRARIES = {
     "datafusion": ["mainspring-datafusion", "mainspring-sdk"],
     "redb": ["jobgraph-store", "leader-elector", "redb-file"],
+    "etcd-client": ["etcd", "jobgraph-store", "leader-elector"],
     "opendal": ["jobgraph-store"],
     "reqwest": ["artifact-fetcher"],
     "axum": ["mainspring-flink"],
@@ -85,7 +88,7 @@ class Absence:
 
 GRPC = r"/grpc(\.rs$|/)"
 MODEL = r"/model(\.rs$|/.*\.rs$)"
-GENERATED = r"\b\w+_(?:client|server)::"
+GENERATED = r"\b(?!etcd_)\w+_(?:client|server)::"
 
 ABSENCES = [
     Absence(
@@ -110,6 +113,7 @@ ABSENCES = [
             "proto/": "makes and holds the generated modules, and what a refusal is on the wire",
             "chassis/src/": "the server and client stacks",
             "client/src/": "the typed clients",
+            "etcd/src/error.rs": "etcd's refusals are read from a status",
             "record/src/error.rs": "the record's errors are read from a status and become one",
             "app-runner/src/error.rs": "asks for one gRPC code",
             "app-runner/src/lib.rs": "builds the routes that grpc.rs could build",
@@ -132,6 +136,17 @@ ABSENCES = [
         r"\bDatabase::(?:builder|create|open)|\bredb::Builder\b",
         "open the file through `redb-file`, which looks whether it is whole",
         {"redb-file/src/lib.rs": "opens the files of store and elector"},
+    ),
+    Absence(
+        "etcd",
+        r"\betcd_client::",
+        "call etcd in the backend of the store or of the elector, through the crate `etcd`",
+        {
+            "etcd/src/": "finds a member that answers",
+            "jobgraph-store/src/store/etcd/": "the record's transactions",
+            "jobgraph-store/src/store/etcd.rs": "the record's transactions",
+            "leader-elector/src/election/etcd/board.rs": "the transactions of elections",
+        },
     ),
     Absence(
         "renames",

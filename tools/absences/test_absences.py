@@ -30,6 +30,7 @@ FAULTS = {
     "wire": ("cli/src/api.rs", "", "use tonic::Status;\n"),
     "refusals": ("lifecycle/src/error.rs", "", "impl From<Error> for Status {}\n"),
     "redb-file": ("jobgraph-store/src/examine.rs", "", "fn look() { Database::open(path); }\n"),
+    "etcd": ("jobgraph-store/src/service.rs", "", "use etcd_client::Client;\n"),
     "renames": ("jobgraph-store/src/blobs/fs.rs", "", "fn keep() { fs::rename(new, old); }\n"),
     "processes": ("app-runner/src/service.rs", "", "use std::process::{Child, Command};\n"),
     "sockets": ("app-runner/src/grpc.rs", "", "use tokio::net::UnixListener;\n"),

@@ -1,0 +1,119 @@
+//! Why etcd did not do what it was asked, in the terms of what the caller does about it.
+
+use std::error::Error as _;
+
+use chassis::clock::Elapsed;
+use tonic::{Code, Status};
+
+/// What etcd says when its data base has reached its quota.
+const NO_SPACE: &str = "database space exceeded";
+
+/// What etcd says of a revision that it keeps no longer.
+const COMPACTED: &str = "required revision has been compacted";
+
+/// What etcd says of a revision that it has not reached.
+const FUTURE: &str = "required revision is a future revision";
+
+/// A call that etcd did not answer as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No member answered. Whether a write has happened is unknown.
+    #[error("etcd does not answer: {0}")]
+    Away(String),
+    /// The quota of etcd's data base is used up. A write was not done before and will not be done
+    /// later, but it may have been done: etcd says this also of the write that used the quota up.
+    #[error("etcd has no room: {0}")]
+    Full(String),
+    /// The revision is compacted.
+    #[error("etcd keeps that revision no longer")]
+    Compacted,
+    /// The revision has not been reached.
+    #[error("etcd has not reached that revision")]
+    Future,
+    /// etcd refuses the call, and would refuse it again. A write was not done.
+    #[error("etcd refuses the call: {0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// Whether another member, or a later call, may answer.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+
+    fn of_status(status: &Status) -> Self {
+        let text = status.message().to_owned();
+        match status.code() {
+            Code::ResourceExhausted if text.contains(NO_SPACE) => Self::Full(text),
+            Code::OutOfRange if text.contains(COMPACTED) => Self::Compacted,
+            Code::OutOfRange if text.contains(FUTURE) => Self::Future,
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::NotFound
+            | Code::OutOfRange
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented => Self::Refused(text),
+            // A member answers Unavailable also for a write that was proposed and not confirmed in
+            // time, so none of these codes says that a write has not happened.
+            _ => Self::Away(text),
+        }
+    }
+}
+
+impl From<etcd_client::Error> for Error {
+    fn from(error: etcd_client::Error) -> Self {
+        use etcd_client::Error as Client;
+        match error {
+            Client::GRpcStatus(status) => Self::of_status(&status),
+            Client::InvalidArgs(_)
+            | Client::InvalidUri(_)
+            | Client::InvalidMetadataValue(_)
+            | Client::Utf8Error(_)
+            | Client::EndpointsNotManaged => Self::Refused(error.to_string()),
+            _ => Self::Away(match error.source() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<Elapsed> for Error {
+    fn from(elapsed: Elapsed) -> Self {
+        Self::Away(elapsed.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_says_that_nothing_happened() {
+        for (status, expected) in [
+            (Status::resource_exhausted("etcdserver: mvcc: database space exceeded"), "full"),
+            (Status::resource_exhausted("etcdserver: too many requests"), "away"),
+            (Status::out_of_range("etcdserver: mvcc: required revision has been compacted"), "old"),
+            (
+                Status::out_of_range("etcdserver: mvcc: required revision is a future revision"),
+                "future",
+            ),
+            (Status::permission_denied("etcdserver: permission denied"), "refused"),
+            (Status::invalid_argument("etcdserver: request is too large"), "refused"),
+            (Status::unavailable("etcdserver: request timed out"), "away"),
+            (Status::unknown("the connection broke"), "away"),
+            (Status::deadline_exceeded("too late"), "away"),
+        ] {
+            let error = Error::from(etcd_client::Error::GRpcStatus(status.clone()));
+            let kind = match error {
+                Error::Away(_) => "away",
+                Error::Full(_) => "full",
+                Error::Compacted => "old",
+                Error::Future => "future",
+                Error::Refused(_) => "refused",
+            };
+            assert_eq!(kind, expected, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A call, and the member that it goes to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chassis::backoff::Backoff;
+use chassis::channel;
+use chassis::clock::{Clock as _, SharedClock, timeout};
+use chassis::transport::SharedTransport;
+use etcd_client::{Channel, Client, ConnectOptions, WatchClient};
+use tower::util::BoxCloneSyncService;
+
+use crate::config::Member;
+use crate::error::Error;
+
+/// The largest answer to a call that is read, in bytes: a page of values.
+pub const MAX_ANSWER_BYTES: usize = 128 << 20;
+
+/// The largest message of a watch that is read, in bytes. etcd tells at most 1,000 revisions at
+/// once, each of at most the 1.5 MiB that it takes of one request. A watch that refused such a
+/// message would get it again for ever.
+const MAX_TOLD_BYTES: usize = 1_536 << 20;
+
+/// How long one member has for an answer. An election of etcd's own leader takes one to two
+/// seconds, during which a member holds a call.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// The first pause after a member did not answer.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause between two members.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The members of one etcd cluster, and the one of them that calls go to at present.
+///
+/// Every member answers for the whole cluster, so calls stay with one member until that member
+/// fails. Each member has a connection that is made anew when the member is called again.
+#[derive(Clone)]
+pub struct Etcd(Arc<Shared>);
+
+struct Shared {
+    members: Vec<(Member, Client)>,
+    at: AtomicUsize,
+    clock: SharedClock,
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.members.iter().map(|(member, _)| member)).finish()
+    }
+}
+
+impl Etcd {
+    /// The way to these members. Nothing is connected yet. The call has to come inside the runtime.
+    pub async fn new(
+        members: &[Member],
+        transport: &SharedTransport,
+        clock: &SharedClock,
+    ) -> Result<Self, Error> {
+        let mut clients = Vec::with_capacity(members.len());
+        for member in members {
+            let channel =
+                channel::connect(transport.clone(), clock.clone(), member.endpoint().clone(), None);
+            let channel = tower::util::MapErr::new(channel, tower::BoxError::from);
+            let channel = Channel::Custom(BoxCloneSyncService::new(channel));
+            // A member that has lost the others refuses, instead of answering from the past or
+            // holding a watch that hears of nothing.
+            let options = ConnectOptions::new().with_require_leader(true);
+            clients.push((member.clone(), Client::from_channel(channel, Some(options)).await?));
+        }
+        if clients.is_empty() {
+            return Err(Error::Refused("no member is named".to_owned()));
+        }
+        Ok(Self(Arc::new(Shared {
+            members: clients,
+            at: AtomicUsize::new(0),
+            clock: clock.clone(),
+        })))
+    }
+
+    /// The clock that waits count by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    /// Calls until a member answers, for at most `patience`. For what may be done twice: another
+    /// member may be called although an earlier one has done it.
+    pub async fn call<T, F>(
+        &self,
+        patience: Duration,
+        call: impl Fn(Client) -> F + Send + Sync,
+    ) -> Result<T, Error>
+    where
+        T: Send,
+        F: Future<Output = Result<T, etcd_client::Error>> + Send,
+    {
+        let until = self.0.clock.boot() + patience;
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
+        loop {
+            let answer = self.once(&call).await;
+            match answer {
+                Err(error) if error.is_away() && self.0.clock.boot() < until => {
+                    tracing::debug!(%error, "another member of etcd is asked");
+                    self.0.clock.sleep(backoff.next_delay()).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Calls the present member once. A member that does not answer is left: the next call goes to
+    /// another one. [`Error::Away`] leaves open whether a write has happened.
+    pub async fn once<T, F>(&self, call: impl Fn(Client) -> F + Send + Sync) -> Result<T, Error>
+    where
+        T: Send,
+        F: Future<Output = Result<T, etcd_client::Error>> + Send,
+    {
+        let (at, client) = self.present();
+        let answer = match timeout(&self.0.clock, ATTEMPT, call(client)).await {
+            Ok(answer) => answer.map_err(Error::from),
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        if answer.as_ref().is_err_and(Error::is_away) {
+            self.leave(at);
+        }
+        answer
+    }
+
+    /// The number of the member that calls go to, and its client.
+    pub(crate) fn present(&self) -> (usize, Client) {
+        let at = self.0.at.load(Ordering::Relaxed) % self.0.members.len();
+        (at, self.0.members[at].1.clone())
+    }
+
+    /// Leaves a member that did not answer, unless another call has left that member already.
+    pub(crate) fn leave(&self, at: usize) {
+        let next = (at + 1) % self.0.members.len();
+        let left = self.0.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
+        if left.is_ok() && next != at {
+            let (member, next) = (&self.0.members[at].0, &self.0.members[next].0);
+            tracing::info!(%member, %next, "a member of etcd does not answer; the next is asked");
+        }
+    }
+}
+
+/// The part of a client that watches, with room for large answers.
+pub(crate) fn watch(client: &Client) -> WatchClient {
+    client.watch_client().max_decoding_message_size(MAX_TOLD_BYTES)
+}
