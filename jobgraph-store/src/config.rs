@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chassis::run_as::RunAsArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
+use etcd::EtcdArgs;
 
 /// Settings of `mainspring serve jobgraph-store`.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,9 +15,13 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
-    /// Where the record is kept, in `jobgraph-store/` below it.
+    /// Where the record is kept, in `jobgraph-store/` below it; with an etcd only its payloads.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
+
+    /// The etcd that keeps the metadata.
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 
     /// How many seconds back changes can be watched from, and pages of a list be read on; never
     /// more than the last 10,000 changes.

@@ -5,6 +5,7 @@
 //! [`model`] without I/O, and the decision is committed in [`service`] as one transaction against
 //! the backend behind [`store`]; bytes are kept behind [`blobs`].
 
+mod backend;
 pub mod blobs;
 pub mod config;
 pub mod error;
@@ -19,7 +20,7 @@ pub mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::run_as::{self, RunAs, Share};
@@ -30,8 +31,6 @@ use client::places::Places;
 use crate::blobs::fs::FsBlobs;
 use crate::config::Args;
 use crate::service::Service;
-use crate::store::StoreError;
-use crate::store::embedded::EmbeddedMetadata;
 
 /// How long calls may take to finish once the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(5);
@@ -77,17 +76,11 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     disk::make_directories(&state, 0o700)
         .with_context(|| format!("cannot make {}", state.display()))?;
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
-    examine::not_lost(&state).map_err(|lost| anyhow!(lost))?;
-    let metadata = EmbeddedMetadata::open(&state.join(examine::RECORD)).map_err(|error| {
-        if matches!(error, StoreError::Damaged { .. }) {
-            return anyhow!(examine::with_remedy(&error, &state));
-        }
-        anyhow!(error).context("cannot open the record")
-    })?;
+    let tasks = footing.tasks();
+    let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
     let blobs =
         FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
-    let metadata = Arc::new(metadata);
-    let service = Service::new(metadata.clone(), Arc::new(blobs), footing.clock.clone());
+    let service = Service::new(metadata, Arc::new(blobs), footing.clock.clone());
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");
@@ -97,7 +90,6 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         limits: Limits { grace: GRACE, ..Limits::default() },
         ..footing.serve(Args::SERVICE, endpoints(&args)?, authenticator, routes)
     };
-    let tasks = footing.tasks();
     server.spawn(&tasks).await?;
     open_to_clusters(&places)?;
     tasks.spawn_loop("sweep", {
@@ -109,7 +101,6 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         let past = Duration::from_secs(args.past_seconds.into());
         async move { service.keep_past(past).await }
     });
-    tasks.spawn_loop("record-writer", async move { metadata.ended().await });
     let ended = tasks.run(GRACE * 2).await;
     // Lines that were taken and not acknowledged would be shipped again; lines that can be made
     // durable now need not be.

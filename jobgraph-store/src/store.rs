@@ -3,6 +3,7 @@
 //! states them as tests for any backend.
 
 pub mod embedded;
+pub mod etcd;
 pub mod memory;
 
 #[cfg(test)]
@@ -23,6 +24,9 @@ pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 /// A transaction has fewer compares than this, and fewer operations.
 pub const MAX_OPERATIONS: usize = 100;
+
+/// The values of a transaction have at most so many bytes together.
+pub const MAX_TRANSACTION_BYTES: usize = 1024 * 1024;
 
 /// How many revisions back a backend answers [`Metadata::changes`] and reads at an old revision.
 pub const KEPT_REVISIONS: u64 = 10_000;
@@ -178,15 +182,21 @@ impl Transaction {
                 "{count} operations; a transaction has fewer than {MAX_OPERATIONS}"
             )));
         }
+        let mut bytes = 0;
         for operation in &self.operations {
-            if let Operation::Put(key, value) = operation
-                && value.len() >= MAX_VALUE_BYTES
-            {
+            let Operation::Put(key, value) = operation else { continue };
+            bytes += value.len();
+            if value.len() >= MAX_VALUE_BYTES {
                 return Err(StoreError::TooLarge(format!(
                     "{} bytes at {key}; a value has fewer than {MAX_VALUE_BYTES}",
                     value.len()
                 )));
             }
+        }
+        if bytes > MAX_TRANSACTION_BYTES {
+            return Err(StoreError::TooLarge(format!(
+                "{bytes} bytes; a transaction has at most {MAX_TRANSACTION_BYTES}"
+            )));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::applications::Applications;
 use client::payloads::Payloads;
 use client::record::RecordClient;
+use etcd::EtcdArgs;
 use futures::TryStreamExt as _;
 use proto::{Digest, api};
 
@@ -38,7 +39,13 @@ fn the_service_itself() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
     let (state_dir, run_as) = (state_dir.into(), Default::default());
-    let args = jobgraph_store::config::Args { listen, state_dir, past_seconds: 900, run_as };
+    let args = jobgraph_store::config::Args {
+        listen,
+        state_dir,
+        etcd: EtcdArgs::default(),
+        past_seconds: 900,
+        run_as,
+    };
     let footing = Footing {
         transport: Arc::new(OsTransport),
         clock: Arc::new(SystemClock),

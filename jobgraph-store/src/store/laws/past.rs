@@ -1,6 +1,6 @@
 //! The laws of reading and watching: what the past says, and how far back it goes.
 
-use super::{Bed, KEPT, Verdict, committed, ensure, get, key, put};
+use super::{Bed, KEPT, Verdict, committed, ensure, get, key, put, shown};
 use crate::store::{Change, Key, Operation, Read, StoreError};
 
 /// Law 5: the answers of one read belong together, and the past can be read.
@@ -34,7 +34,6 @@ pub(crate) async fn a_watch_has_no_gap_and_no_duplicate(bed: &mut dyn Bed) -> Ve
     let store = bed.open().await;
     let mut expected: Vec<Change> = Vec::new();
     let mut heard: Vec<Change> = Vec::new();
-    let mut shown = store.revisions();
     let mut seen = 0;
     for n in 0..30_u32 {
         let mut operations = vec![put("n", &n.to_string())];
@@ -52,12 +51,9 @@ pub(crate) async fn a_watch_has_no_gap_and_no_duplicate(bed: &mut dyn Bed) -> Ve
             .collect();
         let revision = committed(&*store, operations).await?;
         expected.extend(keys.into_iter().map(|key| Change { revision, key }));
+        shown(&*store, revision).await?;
         ensure!(
-            shown.has_changed().unwrap_or(false),
-            "revision {revision} is answered and not shown"
-        );
-        ensure!(
-            *shown.borrow_and_update() == revision,
+            *store.revisions().borrow() == revision,
             "another revision than {revision} is shown"
         );
         if n % 4 == 3 {
@@ -84,7 +80,10 @@ pub(crate) async fn what_is_no_longer_kept_is_said(bed: &mut dyn Bed) -> Verdict
         last =
             committed(&*store, vec![put("n", &n.to_string()), put(&format!("k{n}"), "x")]).await?;
     }
-    for early in [0, last - KEPT * 2, last - KEPT - 1] {
+    shown(&*store, last).await?;
+    let early =
+        if bed.keeps_a_number() { vec![0, last - KEPT * 2, last - KEPT - 1] } else { vec![] };
+    for early in early {
         let changes = store.changes(early, 1).await;
         ensure!(
             matches!(changes, Err(StoreError::Compacted { .. })),
@@ -155,9 +154,10 @@ pub(crate) async fn what_was_given_up_is_gone_and_the_rest_untouched(bed: &mut d
     }
     let store = bed.open().await;
     store.compact(last + 100).await.map_err(|error| error.to_string())?;
-    let changes = store.changes(last, usize::MAX).await;
+    let latest = *store.revisions().borrow();
+    let changes = store.changes(latest, usize::MAX).await;
     ensure!(changes == Ok(Vec::new()), "changes after the latest came to {changes:?}");
     let next = committed(&*store, vec![put("n", "next")]).await?;
-    ensure!(next == last + 1, "revision {next} follows {last}");
+    ensure!(next > latest, "revision {next} follows {latest}");
     Ok(())
 }
