@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::transport::Endpoint;
+use etcd::EtcdArgs;
 
 /// Settings of the leader-elector.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,7 +17,11 @@ pub struct Args {
     /// read from it.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
-    /// How long a silent leader keeps its leadership, in milliseconds (500 to 60000).
+    /// The etcd that keeps the grants, for the electors of several hosts.
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
+    /// How long a silent leader keeps its leadership, in milliseconds (500 to 60000); etcd rounds
+    /// it up to whole seconds, and grants no less than its own minimum.
     #[arg(long, env = "MAINSPRING_LEASE_MS", value_name = "MS", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub lease_ms: u64,

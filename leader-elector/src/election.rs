@@ -5,6 +5,7 @@
 //! every grant when the process ends.
 
 pub mod embedded;
+pub mod etcd;
 pub mod ledger;
 pub mod lock;
 pub mod memory;

@@ -53,6 +53,14 @@ pub enum Error {
         /// What is wrong with the grant.
         why: String,
     },
+    /// etcd, which keeps the grants, does not do as asked.
+    #[error("{why}")]
+    Etcd {
+        /// What etcd said, or that it did not answer.
+        why: String,
+        /// etcd has no room.
+        full: bool,
+    },
     /// The elector is ending; another one will answer.
     #[error("the elector is shutting down")]
     ShuttingDown,

@@ -142,13 +142,13 @@ fn said(answer: Answer) -> CampaignResponse {
                 leader.map_or_else(Default::default, |leader| (leader.holder, leader.epoch.get()));
             Said::Standby(wire::Standby { leader, epoch })
         }
-        Answer::Elected(elected, lease) => {
+        Answer::Elected(elected) => {
             let (previous_epoch, cause) = match elected.previous {
                 Some((epoch, cause)) => (epoch.get(), cause.to_string()),
                 None => (0, String::new()),
             };
-            let lease =
-                prost_types::Duration::try_from(lease).expect("a lease is seconds, not centuries");
+            let lease = prost_types::Duration::try_from(elected.lease)
+                .expect("a lease is seconds, not centuries");
             Said::Elected(wire::Elected {
                 epoch: elected.epoch.get(),
                 lease: Some(lease),

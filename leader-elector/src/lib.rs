@@ -21,9 +21,12 @@ use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::places::Places;
+use etcd::Etcd;
 
 use config::Args;
+use election::Election;
 use election::embedded::{EmbeddedElection, EmbeddedLedger};
+use election::etcd::EtcdElection;
 use election::lock::FileLocks;
 use service::Elector;
 
@@ -43,13 +46,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let Footing { clock, shutdown, .. } = &footing;
     let places = Places::new(&args.state_dir);
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
-    let directory = places.service_state(NAME);
-    disk::make_directories(&directory, 0o700)
-        .with_context(|| format!("cannot make {}", directory.display()))?;
-    let ledger = EmbeddedLedger::open(directory.join(examine::LEDGER))?;
-    let election =
-        EmbeddedElection::new(ledger, Arc::new(FileLocks), clock.clone(), args.lease(), boot_id()?);
-    let elector = Elector::new(Arc::new(election), clock.clone(), args.lease(), shutdown.clone());
+    let election = election(&args, &places, &footing).await?;
+    let elector = Elector::new(election, clock.clone(), args.lease(), shutdown.clone());
     let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
     let authenticator = Authenticator::new(key);
     let server = Serve {
@@ -60,6 +58,27 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     server.spawn(&tasks).await?;
     // The server keeps a grace period of its own, and this one is above it.
     Ok(tasks.run(GRACE * 2).await?)
+}
+
+/// The election over what keeps the grants: etcd, or a file of this host.
+async fn election(
+    args: &Args,
+    places: &Places,
+    footing: &Footing,
+) -> anyhow::Result<Arc<dyn Election>> {
+    let (locks, clock, lease) = (Arc::new(FileLocks), footing.clock.clone(), args.lease());
+    if args.etcd.is_given() {
+        let etcd = Etcd::new(&args.etcd.members, &footing.transport, &footing.clock).await?;
+        let election = EtcdElection::open(etcd, &args.etcd.prefix, locks, clock, lease)
+            .await
+            .context("cannot read the elections on etcd")?;
+        return Ok(Arc::new(election));
+    }
+    let directory = places.service_state(NAME);
+    disk::make_directories(&directory, 0o700)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let ledger = EmbeddedLedger::open(directory.join(examine::LEDGER))?;
+    Ok(Arc::new(EmbeddedElection::new(ledger, locks, clock, lease, boot_id()?)))
 }
 
 /// The id of this machine's present boot.

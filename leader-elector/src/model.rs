@@ -56,7 +56,7 @@ pub struct Grant {
 }
 
 /// Why a leadership ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The holder gave the leadership up.
     Resigned,
@@ -111,6 +111,9 @@ pub struct Elected {
     pub epoch: Epoch,
     /// The epoch before, and why it ended; `None` for the first.
     pub previous: Option<(Epoch, Cause)>,
+    /// How long the leadership lasts after a renewal: what was granted, which may be more than what
+    /// the elector is set to.
+    pub lease: Duration,
 }
 
 /// What an observer sees.
@@ -386,7 +389,8 @@ impl Office {
         }
         match (&self.seat, &self.last) {
             (Seat::Held(held), Some(last)) if held.stream == Some(id) => {
-                Position::Elected(Elected { epoch: last.epoch, previous: self.previous })
+                let (epoch, previous, lease) = (last.epoch, self.previous, self.lease);
+                Position::Elected(Elected { epoch, previous, lease })
             }
             _ => Position::Standby(self.leader()),
         }

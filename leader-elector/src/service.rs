@@ -20,9 +20,9 @@ const STANDBY_EVERY_LEASES: u32 = 2;
 pub enum Answer {
     /// The contender waits for this leader, if there is one.
     Standby(Option<Leader>),
-    /// The contender leads, for as long as each renewal reaches the elector within this lease of
-    /// the last one.
-    Elected(Elected, Duration),
+    /// The contender leads, for as long as each renewal reaches the elector within the lease of the
+    /// last one.
+    Elected(Elected),
     /// The renewal of this number was taken.
     Renewed(u64),
     /// The contender leads no more, and why. This is the last word.
@@ -186,7 +186,7 @@ impl Conversation {
             Ok(Position::Elected(elected)) => {
                 self.waiting_for = None;
                 self.leads = true;
-                Some(Ok(Answer::Elected(elected, self.service.lease)))
+                Some(Ok(Answer::Elected(elected)))
             }
             Ok(Position::Lost(cause)) => {
                 self.campaign = None;

@@ -8,7 +8,9 @@ mod rig;
 mod schedule;
 
 use futures::future::LocalBoxFuture;
-use rig::{Rig, Verdict};
+use rig::{Rig, Server, Verdict, enter, fence, renewed, so};
+
+use crate::model::{Cause, Enter, Position};
 
 /// A law and its name.
 type Law = (&'static str, for<'a> fn(&'a Rig) -> LocalBoxFuture<'a, Verdict>);
@@ -63,6 +65,56 @@ async fn the_memory_backend_keeps_the_laws() {
 #[tokio::test]
 async fn the_embedded_backend_keeps_the_laws() {
     all_hold(Rig::embedded).await;
+}
+
+/// The laws run beside each other, because most of their time is waiting. The law that restarts
+/// the server has one of its own.
+#[tokio::test]
+async fn the_etcd_backend_keeps_the_laws() {
+    let shared = Server::start();
+    let verdicts = LAWS.iter().enumerate().map(|(number, (name, law))| {
+        let restarts = *name == "4 a holder resumes after a restart";
+        let server = if restarts { Server::start() } else { shared.clone() };
+        async move {
+            let rig = Rig::etcd(server, format!("/law-{number}"));
+            law(&rig).await.map_err(|broken| format!("law {name}: {broken}"))
+        }
+    });
+    let broken: Vec<String> =
+        futures::future::join_all(verdicts).await.into_iter().filter_map(Result::err).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Electors on one etcd are one elector to a holder: its epoch, how the epoch ended, and whose turn
+/// is next.
+#[tokio::test]
+async fn a_holder_goes_on_through_another_elector() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/two".to_owned());
+    let resuming = |epoch| Enter { resume: Some(epoch), ..enter("runner-0") };
+    let (left, right) = (rig.open().await, rig.open().await);
+    let mut leader = left.enter(enter("runner-0")).await.map_err(|error| error.to_string())?;
+    let epoch = rig.won(&mut leader).await?.epoch;
+    let mut standby = right.enter(enter("runner-1")).await.map_err(|error| error.to_string())?;
+    rig.waits(&mut standby).await?;
+    drop((leader, left));
+    let mut again = right.enter(resuming(epoch)).await.map_err(|error| error.to_string())?;
+    so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")?;
+    renewed(&mut again).await?;
+    rig.waits(&mut standby).await?;
+    let resigned = right.resign(&fence(epoch), "runner-0").await;
+    so(resigned == Ok(true), format!("resigning came to {resigned:?}"))?;
+    let next = rig.won(&mut standby).await?;
+    so(next.previous == Some((epoch, Cause::Resigned)), format!("previous: {:?}", next.previous))?;
+    let told = rig.heard(&mut again).await;
+    so(told == Some(Position::Lost(Cause::Resigned)), format!("the holder heard {told:?}"))?;
+    // One that was refused to resume, and still listens, has no turn.
+    let mut refused = right.enter(resuming(epoch)).await.map_err(|error| error.to_string())?;
+    let told = rig.heard(&mut refused).await;
+    so(matches!(told, Some(Position::Lost(_))), format!("resuming {epoch}: {told:?}"))?;
+    let mut last = right.enter(enter("runner-2")).await.map_err(|error| error.to_string())?;
+    let resigned = right.resign(&fence(next.epoch), "runner-1").await;
+    so(resigned == Ok(true), format!("resigning came to {resigned:?}"))?;
+    so(rig.won(&mut last).await?.epoch > next.epoch, "an epoch did not grow")
 }
 
 #[tokio::test]

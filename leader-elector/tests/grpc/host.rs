@@ -65,7 +65,8 @@ pub(crate) struct Host {
 
 fn args(state_dir: PathBuf) -> Args {
     let listen = Some(Endpoint::Unix(state_dir.join("elector.sock")));
-    Args { listen, state_dir, lease_ms: u64::try_from(LEASE.as_millis()).unwrap() }
+    let lease_ms = u64::try_from(LEASE.as_millis()).unwrap();
+    Args { listen, state_dir, etcd: Default::default(), lease_ms }
 }
 
 fn footing(shutdown: Shutdown) -> Footing {

@@ -3,19 +3,19 @@
 
 use proto::Epoch;
 
-use super::rig::{LEASE, Rig, Verdict, application, enter, fence, so};
+use super::rig::{Rig, Verdict, application, enter, fence, so};
 use crate::model::{Cause, Enter, Position};
 
 pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
     let mut last = Epoch(0);
-    for round in 1..=6 {
+    for round in 1..=rig.generations() {
         // Every other round has a new elector process and a new generation of the application.
-        let election = rig.open();
+        let election = rig.open().await;
         for holder in ["runner-0", "runner-1"] {
             let generation = application(round);
             let mut campaign =
                 election.enter(Enter { application: generation, ..enter(holder) }).await.unwrap();
-            rig.advance(LEASE);
+            rig.advance(rig.lease).await;
             let epoch = rig.won(&mut campaign).await?.epoch;
             so(epoch > last, format!("epoch {epoch} after {last}"))?;
             last = epoch;
@@ -28,7 +28,7 @@ pub(super) async fn epochs_only_grow(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn an_epoch_is_above_at_least(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut first =
         election.enter(Enter { at_least: Epoch(41), ..enter("runner-0") }).await.unwrap();
     let epoch = rig.won(&mut first).await?.epoch;
@@ -46,7 +46,7 @@ pub(super) async fn an_epoch_is_above_at_least(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
@@ -75,12 +75,12 @@ pub(super) async fn whoever_resigned_is_succeeded_at_once(rig: &Rig) -> Verdict 
 }
 
 pub(super) async fn resigned_is_resigned_after_a_restart(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     so(election.resign(&fence(epoch), "runner-0").await.unwrap(), "the leader could not resign")?;
     drop((leader, election));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut next = election.enter(enter("runner-1")).await.unwrap();
     let elected = rig.won(&mut next).await?;
     so(
@@ -90,7 +90,7 @@ pub(super) async fn resigned_is_resigned_after_a_restart(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn who_waits_is_granted_in_order(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let mut epoch = rig.won(&mut leader).await?.epoch;
     let mut standbys = Vec::new();

@@ -2,17 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::time::Duration;
 
 use proto::Epoch;
 
-use super::rig::{LEASE, Rig, Verdict, enter, renewed, so};
+use super::rig::{Rig, Verdict, enter, renewed, so};
 use crate::election::{Campaign, Election};
 use crate::model::{Cause, Enter, Position};
 
 const LOCK: &str = "/apps/orders@1/main.lock";
-/// Time passes in steps of this length, and every campaign listens between two of them.
-const STEP: Duration = Duration::from_millis(250);
 
 fn locking(holder: &str) -> Enter {
     Enter { lock_file: Some(LOCK.into()), ..enter(holder) }
@@ -29,27 +26,28 @@ async fn resumed_in_time(
     mut standby: Box<dyn Campaign>,
     epoch: Epoch,
 ) -> Verdict {
-    rig.advance(LEASE - STEP);
+    rig.advance(rig.lease - rig.step()).await;
     rig.waits(&mut standby).await?;
     let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
     so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")?;
-    rig.advance(LEASE - STEP);
+    rig.advance(rig.lease - rig.step()).await;
     rig.waits(&mut standby).await?;
     renewed(&mut again).await
 }
 
 pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     let mut told = None;
     for _ in 0..8 {
         rig.waits(&mut standby).await?;
-        rig.advance(STEP);
+        rig.advance(rig.step()).await;
         // The leader listens, and does not renew.
         told = rig.heard(&mut leader).await.or(told);
     }
+    let told = rig.last_word(&mut leader, told).await;
     so(
         told == Some(Position::Lost(Cause::LeaseExpired)),
         format!("the silent holder heard {told:?}"),
@@ -64,12 +62,12 @@ pub(super) async fn a_silent_holder_loses(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn a_renewing_holder_stays(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     rig.won(&mut leader).await?;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
-    for _ in 0..40 {
-        rig.advance(LEASE / 4);
+    for _ in 0..rig.rounds() {
+        rig.advance(rig.lease / 4).await;
         renewed(&mut leader).await?;
         rig.waits(&mut standby).await?;
     }
@@ -78,7 +76,7 @@ pub(super) async fn a_renewing_holder_stays(rig: &Rig) -> Verdict {
 
 pub(super) async fn a_holder_resumes_within_its_lease(rig: &Rig) -> Verdict {
     rig.locks.hold(Path::new(LOCK));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     let standby = election.enter(enter("runner-1")).await.unwrap();
@@ -87,31 +85,31 @@ pub(super) async fn a_holder_resumes_within_its_lease(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn a_holder_resumes_after_a_restart(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     drop((leader, election));
-    // However long the elector is away, a lease is counted from its return.
-    rig.advance(LEASE * 10);
-    let election = rig.open();
+    // However long what keeps the leases is away, a lease is counted from its return.
+    rig.away(rig.lease * 10).await;
+    let election = rig.open().await;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     rig.waits(&mut standby).await?;
     resumed_in_time(rig, &*election, standby, epoch).await
 }
 
 pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     drop(leader);
-    rig.advance(LEASE);
+    rig.outlast_the_lease().await;
     let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
     let told = rig.heard(&mut again).await;
     so(matches!(told, Some(Position::Lost(_))), format!("resuming after the lease: {told:?}"))?;
     let mut next = election.enter(enter("runner-1")).await.unwrap();
     let epoch_after = rig.won(&mut next).await?.epoch;
     drop((again, next, election));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut once_more = election.enter(resuming("runner-0", epoch)).await.unwrap();
     let told = rig.heard(&mut once_more).await;
     so(
@@ -121,7 +119,7 @@ pub(super) async fn nobody_resumes_after_the_lease(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn only_the_holder_resumes(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(enter("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     for wrong in [resuming("runner-1", epoch), resuming("runner-0", epoch.next())] {
@@ -138,7 +136,7 @@ pub(super) async fn only_the_holder_resumes(rig: &Rig) -> Verdict {
 
 pub(super) async fn a_break_and_a_free_lock_free_early(rig: &Rig) -> Verdict {
     rig.locks.hold(Path::new(LOCK));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
@@ -146,7 +144,7 @@ pub(super) async fn a_break_and_a_free_lock_free_early(rig: &Rig) -> Verdict {
     rig.waits(&mut standby).await?;
     rig.locks.release(Path::new(LOCK));
     // The lock becomes free long before the lease's end.
-    rig.advance(LEASE / 16);
+    rig.advance(rig.lease / 16).await;
     let elected = rig.won(&mut standby).await?;
     so(
         elected.previous == Some((epoch, Cause::ProcessGone)),
@@ -156,14 +154,14 @@ pub(super) async fn a_break_and_a_free_lock_free_early(rig: &Rig) -> Verdict {
 
 pub(super) async fn a_held_lock_frees_nothing(rig: &Rig) -> Verdict {
     rig.locks.hold(Path::new(LOCK));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     rig.won(&mut leader).await?;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     drop(leader);
-    rig.advance(LEASE / 2);
+    rig.advance(rig.lease / 2).await;
     rig.waits(&mut standby).await?;
-    rig.advance(LEASE / 2);
+    rig.advance(rig.lease / 2).await;
     rig.won(&mut standby).await.map(drop)?;
     // A holder without a lock is never taken for gone before its lease ends.
     drop(standby);
@@ -172,12 +170,12 @@ pub(super) async fn a_held_lock_frees_nothing(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn a_free_lock_alone_frees_nothing(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     rig.won(&mut leader).await?;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     for _ in 0..7 {
-        rig.advance(STEP);
+        rig.advance(rig.step()).await;
         // The holder's stream is open and only its lock is free: main() may not have started yet.
         rig.heard(&mut leader).await;
         rig.waits(&mut standby).await?;
@@ -186,18 +184,18 @@ pub(super) async fn a_free_lock_alone_frees_nothing(rig: &Rig) -> Verdict {
 }
 
 pub(super) async fn a_restart_is_no_break(rig: &Rig) -> Verdict {
-    let election = rig.open();
+    let election = rig.open().await;
     let mut leader = election.enter(locking("runner-0")).await.unwrap();
     let epoch = rig.won(&mut leader).await?.epoch;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
     // The elector ends: it lets go of the stream itself, and the lock is free.
     leader.leave_open();
-    rig.advance(LEASE / 16);
+    rig.advance(rig.lease / 16).await;
     rig.waits(&mut standby).await?;
     drop((standby, election));
-    let election = rig.open();
+    let election = rig.open().await;
     let mut standby = election.enter(enter("runner-1")).await.unwrap();
-    rig.advance(LEASE / 2);
+    rig.advance(rig.lease / 2).await;
     rig.waits(&mut standby).await?;
     let mut again = election.enter(resuming("runner-0", epoch)).await.unwrap();
     so(rig.won(&mut again).await?.epoch == epoch, "it resumed another epoch")

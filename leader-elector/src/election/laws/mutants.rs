@@ -69,7 +69,7 @@ fn forgetful() -> Rig {
 fn unresigning() -> Rig {
     let ledger = MemoryLedger::default();
     let open: Open = Box::new(move |rig| {
-        let (locks, clock) = (rig.locks.clone(), rig.clock.clone());
+        let (locks, clock) = (rig.locks.clone(), rig.manual().clone());
         Arc::new(Single::new(Unresigning(ledger.clone()), locks, clock, LEASE, BOOT.into()))
     });
     Rig::new(open)
@@ -79,14 +79,20 @@ fn with_locks(free: bool) -> Rig {
     let ledger = MemoryLedger::default();
     Rig::new(Box::new(move |rig| {
         let locks = Arc::new(SameLocks(free));
-        Arc::new(MemoryElection::new(ledger.clone(), locks, rig.clock.clone(), LEASE, BOOT.into()))
+        Arc::new(MemoryElection::new(
+            ledger.clone(),
+            locks,
+            rig.manual().clone(),
+            LEASE,
+            BOOT.into(),
+        ))
     }))
 }
 
 fn with_clock() -> Rig {
     let ledger = MemoryLedger::default();
     Rig::new(Box::new(move |rig| {
-        let clock = Arc::new(FastClock(rig.clock.clone()));
+        let clock = Arc::new(FastClock(rig.manual().clone()));
         Arc::new(MemoryElection::new(ledger.clone(), rig.locks.clone(), clock, LEASE, BOOT.into()))
     }))
 }
@@ -214,7 +220,7 @@ impl Campaign for WrappedCampaign {
         if self.quirk == Quirk::BelievesEveryResume
             && let Some(epoch) = self.resume.take()
         {
-            return Ok(Position::Elected(Elected { epoch, previous: None }));
+            return Ok(Position::Elected(Elected { epoch, previous: None, lease: LEASE }));
         }
         if let Some(enter) = self.late.take() {
             self.inner = Some(self.election.enter(enter).await?);

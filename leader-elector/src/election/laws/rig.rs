@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chassis::clock::{ManualClock, SharedClock, SystemClock, timeout};
+use chassis::clock::{Boot, Clock as _, ManualClock, SharedClock, SystemClock, timeout};
+use chassis::transport::{OsTransport, SharedTransport};
+use etcd::Etcd;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation};
 use tempfile::TempDir;
 
 use crate::election::embedded::{EmbeddedElection, EmbeddedLedger};
+use crate::election::etcd::EtcdElection;
 use crate::election::lock::Locks;
 use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::{Campaign, Election};
@@ -22,6 +25,8 @@ pub(super) type Verdict = Result<(), String>;
 
 /// The lease of every rig.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
+/// How long a campaign over etcd is listened to until it has nothing to say.
+const QUIET: Duration = Duration::from_millis(100);
 /// The id of the machine's present boot.
 pub(super) const BOOT: &str = "this-boot";
 
@@ -47,16 +52,104 @@ impl Locks for TestLocks {
 
 pub(super) type Open = Box<dyn Fn(&Rig) -> Arc<dyn Election>>;
 
+/// What the time of a rig is.
+enum Time {
+    /// The law moves a clock that nothing else moves.
+    Manual(Arc<ManualClock>),
+    /// The machine's own time, which also passes on the etcd that keeps the leases.
+    Real(Arc<Server>, String),
+}
+
+/// A real etcd that keeps the leases of one law, or of several below different prefixes.
+pub(super) struct Server(Mutex<e2e::etcd::Etcd>);
+
+impl Server {
+    pub(super) fn start() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start())))
+    }
+}
+
 /// The elector under test and the world around it.
 pub(super) struct Rig {
-    pub(super) clock: Arc<ManualClock>,
+    pub(super) clock: SharedClock,
     pub(super) locks: Arc<TestLocks>,
+    pub(super) lease: Duration,
+    /// Until when time has passed by the law's own account.
+    passed: Mutex<Boot>,
+    time: Time,
     open: Open,
 }
 
 impl Rig {
     pub(super) fn new(open: Open) -> Self {
-        Self { clock: Arc::new(ManualClock::new()), locks: Arc::default(), open }
+        let clock = Arc::new(ManualClock::new());
+        let locks = Arc::default();
+        Self {
+            clock: clock.clone(),
+            locks,
+            lease: LEASE,
+            passed: Mutex::default(),
+            time: Time::Manual(clock),
+            open,
+        }
+    }
+
+    /// A rig over a real etcd, below a prefix. A lease is long there, so that a busy machine does
+    /// not outlast it where a law says that it lasts.
+    pub(super) fn etcd(server: Arc<Server>, prefix: String) -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            locks: Arc::default(),
+            lease: LEASE * 5,
+            passed: Mutex::new(SystemClock.boot()),
+            time: Time::Real(server, prefix),
+            open: Box::new(|_| panic!("a rig over etcd opens its elector itself")),
+        }
+    }
+
+    /// The clock that only the law moves.
+    pub(super) fn manual(&self) -> &Arc<ManualClock> {
+        match &self.time {
+            Time::Manual(clock) => clock,
+            Time::Real(..) => panic!("this rig has the machine's own time"),
+        }
+    }
+
+    /// Time passes in steps of this length, and every campaign listens between two of them.
+    pub(super) fn step(&self) -> Duration {
+        self.lease / 8
+    }
+
+    /// How many random lives a law tries.
+    pub(super) fn lives(&self) -> u64 {
+        match self.time {
+            Time::Manual(_) => 20,
+            Time::Real(..) => 1,
+        }
+    }
+
+    /// How many generations of an application a law tries.
+    pub(super) fn generations(&self) -> u64 {
+        match self.time {
+            Time::Manual(_) => 6,
+            Time::Real(..) => 2,
+        }
+    }
+
+    /// How many steps a random life has.
+    pub(super) fn steps(&self) -> usize {
+        match self.time {
+            Time::Manual(_) => 150,
+            Time::Real(..) => 25,
+        }
+    }
+
+    /// How often a law repeats what has to go well each time.
+    pub(super) fn rounds(&self) -> u32 {
+        match self.time {
+            Time::Manual(_) => 40,
+            Time::Real(..) => 6,
+        }
     }
 
     pub(super) fn memory() -> Self {
@@ -68,38 +161,69 @@ impl Rig {
         let dir = TempDir::new().unwrap();
         Self::new(Box::new(move |rig| {
             let ledger = EmbeddedLedger::open(dir.path().join("grants.redb")).unwrap();
-            let (locks, clock) = (rig.locks.clone(), rig.clock.clone());
+            let (locks, clock) = (rig.locks.clone(), rig.manual().clone());
             Arc::new(EmbeddedElection::new(ledger, locks, clock, LEASE, BOOT.into()))
         }))
     }
 
     /// An elector in memory over a ledger that outlives the elector.
     pub(super) fn over(&self, ledger: MemoryLedger) -> Arc<dyn Election> {
-        let clock: SharedClock = self.clock.clone();
+        let clock: SharedClock = self.manual().clone();
         Arc::new(MemoryElection::new(ledger, self.locks.clone(), clock, LEASE, BOOT.into()))
     }
 
     /// Starts an elector on what the previous one has left. The previous elector and its campaigns
     /// have to be dropped first.
-    pub(super) fn open(&self) -> Arc<dyn Election> {
-        (self.open)(self)
+    pub(super) async fn open(&self) -> Arc<dyn Election> {
+        let Time::Real(server, prefix) = &self.time else { return (self.open)(self) };
+        let address = server.0.lock().unwrap().address().to_owned();
+        let transport: SharedTransport = Arc::new(OsTransport);
+        let etcd = Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap();
+        let (locks, clock) = (self.locks.clone(), self.clock.clone());
+        Arc::new(EtcdElection::open(etcd, prefix, locks, clock, self.lease).await.unwrap())
     }
 
-    pub(super) fn advance(&self, by: Duration) {
-        self.clock.advance(by);
+    /// Lets time pass. Of the machine's own time some has passed while the law was listening.
+    pub(super) async fn advance(&self, by: Duration) {
+        if let Time::Manual(clock) = &self.time {
+            return clock.advance(by);
+        }
+        let until = {
+            let mut passed = self.passed.lock().unwrap();
+            *passed += by;
+            *passed
+        };
+        self.clock.sleep_until(until).await;
+    }
+
+    /// Lets a lease pass, and what etcd may take until it looks at it.
+    pub(super) async fn outlast_the_lease(&self) {
+        if matches!(self.time, Time::Manual(_)) {
+            return self.advance(self.lease).await;
+        }
+        self.clock.sleep(self.lease * 5 / 4).await;
+        *self.passed.lock().unwrap() = self.clock.boot();
+    }
+
+    /// What keeps the leases is away for so long; a real one only for as long as it takes to start
+    /// it again.
+    pub(super) async fn away(&self, time: Duration) {
+        match &self.time {
+            Time::Manual(clock) => clock.advance(time),
+            Time::Real(server, _) => server.0.lock().unwrap().restart(),
+        }
     }
 
     /// What a campaign has come to when it has nothing more to say; `None` if nothing has changed.
     pub(super) async fn heard(&self, campaign: &mut Box<dyn Campaign>) -> Option<Position> {
         let mut last = None;
         loop {
-            let quiet = self.clock.wait_for_sleepers(1);
             let patient = timeout(&SystemClock, Duration::from_secs(10), async {
                 tokio::select! {
                     biased;
                     position = campaign.next() => Some(position.unwrap()),
-                    // The campaign sleeps until its next instant, so no news is on the way.
-                    () = quiet => None,
+                    // No news is on the way.
+                    () = self.quiet() => None,
                 }
             });
             match patient.await.expect("a campaign is neither quiet nor says anything") {
@@ -115,11 +239,47 @@ impl Rig {
         }
     }
 
+    /// Waits until a campaign that says nothing will say nothing: it sleeps until its next instant,
+    /// or some time has passed.
+    async fn quiet(&self) {
+        match &self.time {
+            Time::Manual(clock) => clock.wait_for_sleepers(1).await,
+            Time::Real(..) => self.clock.sleep(QUIET).await,
+        }
+    }
+
+    /// Hears a campaign whose lease ends about now until it has said its last word. `told` is what
+    /// it has said so far.
+    pub(super) async fn last_word(
+        &self,
+        campaign: &mut Box<dyn Campaign>,
+        mut told: Option<Position>,
+    ) -> Option<Position> {
+        let until = self.clock.boot() + self.tolerance();
+        while !matches!(told, Some(Position::Lost(_))) && self.clock.boot() < until {
+            told = self.heard(campaign).await.or(told);
+        }
+        told
+    }
+
+    /// How much later than at its instant something may happen: etcd looks at its leases twice a
+    /// second, and on a busy machine later.
+    fn tolerance(&self) -> Duration {
+        match self.time {
+            Time::Manual(_) => Duration::ZERO,
+            Time::Real(..) => self.lease * 2,
+        }
+    }
+
     /// The epoch that the campaign has won by now; an error if it has won none.
     pub(super) async fn won(&self, campaign: &mut Box<dyn Campaign>) -> Result<Elected, String> {
-        match self.heard(campaign).await {
-            Some(Position::Elected(elected)) => Ok(elected),
-            other => Err(format!("expected to be elected, is {other:?}")),
+        let until = self.clock.boot() + self.tolerance();
+        loop {
+            match self.heard(campaign).await {
+                Some(Position::Elected(elected)) => return Ok(elected),
+                None | Some(Position::Standby(_)) if self.clock.boot() < until => {}
+                other => return Err(format!("expected to be elected, is {other:?}")),
+            }
         }
     }
 

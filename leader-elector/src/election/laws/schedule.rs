@@ -11,12 +11,9 @@ use proto::Epoch;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::rig::{LEASE, Rig, Verdict, enter, so};
+use super::rig::{Rig, Verdict, enter, so};
 use crate::election::{Campaign, Election};
 use crate::model::{Enter, Position};
-
-const SEEDS: u64 = 20;
-const STEPS: usize = 150;
 
 /// One contender process, judging for itself whether it leads.
 struct Contender {
@@ -32,17 +29,17 @@ struct Contender {
 }
 
 pub(super) async fn at_most_one_holder_at_a_time(rig: &Rig) -> Verdict {
-    for seed in 0..SEEDS {
+    for seed in 0..rig.lives() {
         one_life(rig, seed).await.map_err(|broken| format!("seed {seed}: {broken}"))?;
         // Every lease of the life before has run out.
-        rig.advance(LEASE * 4);
+        rig.advance(rig.lease * 4).await;
     }
     Ok(())
 }
 
 async fn one_life(rig: &Rig, seed: u64) -> Verdict {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut election = Some(rig.open());
+    let mut election = Some(rig.open().await);
     let mut contenders: Vec<Contender> = (0..3)
         .map(|n| Contender {
             name: format!("runner-{n}"),
@@ -54,10 +51,10 @@ async fn one_life(rig: &Rig, seed: u64) -> Verdict {
         })
         .collect();
     let mut highest = Epoch(0);
-    for _ in 0..STEPS {
+    for _ in 0..rig.steps() {
         let at = random.random_range(0..contenders.len());
         match random.random_range(0..100) {
-            0..35 => rig.advance(LEASE.mul_f64(random.random_range(0.0..0.4))),
+            0..35 => rig.advance(rig.lease.mul_f64(random.random_range(0.0..0.4))).await,
             35..85 => {
                 act(rig, election.as_ref().unwrap(), &mut contenders[at], &mut random).await?
             }
@@ -68,8 +65,8 @@ async fn one_life(rig: &Rig, seed: u64) -> Verdict {
                     contender.campaign = None;
                 }
                 election = None;
-                rig.advance(Duration::from_millis(random.random_range(0..500)));
-                election.replace(rig.open());
+                rig.advance(Duration::from_millis(random.random_range(0..500))).await;
+                election.replace(rig.open().await);
             }
         }
         highest = alone(rig, &contenders, highest)?;
@@ -106,7 +103,7 @@ async fn act(
     }
     who.on_the_way = None;
     match campaign.renew().await.unwrap() {
-        Ok(()) => who.claim = Some((epoch, sent + LEASE * 3 / 4)),
+        Ok(()) => who.claim = Some((epoch, sent + rig.lease * 3 / 4)),
         Err(_) => who.lost()?,
     }
     Ok(())
