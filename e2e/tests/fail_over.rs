@@ -3,81 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "support/squares.rs"]
+mod squares;
+
 use std::path::Path;
 
+use e2e::Host;
 use e2e::process::{eventually, signal};
-use e2e::{Finished, Host};
-
-/// Two jobs: one writes, the other reads back.
-const SCRIPT: &str = "\
--- job: squares
-COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(value)) TO 'squares/' STORED AS PARQUET;
--- job: report
-SELECT 14 AS sum;
-";
-
-/// Runs the script on a host with two contenders and one failpoint armed.
-fn run_with(point: &str, action: &str) -> (Host, Finished) {
-    let (host, marker) = Host::new().with_failpoint(point, action);
-    let script = host.file("squares.sql", SCRIPT);
-    let out = host.scratch().join("out");
-    let run = host.run(&[
-        "run",
-        "--application-id",
-        "squares",
-        "--contenders",
-        "2",
-        "--output",
-        out.to_str().unwrap(),
-        &script,
-    ]);
-    assert!(marker.exists(), "{point} was never reached\n{}", run.stderr);
-    (host, run)
-}
-
-/// Checks that there is one end and one result, that each job ended once, and that nothing is left.
-#[track_caller]
-fn ended_once(host: &Host, run: Finished) {
-    run.exits(0);
-    let status = host.status("squares");
-    assert_eq!(status["outcome"], "OUTCOME_SUCCEEDED");
-    assert_eq!(status["clean"], true);
-    let events = host.events("squares");
-    let count = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
-    assert_eq!((count("ended"), count("clean")), (1, 1), "{events:#?}");
-    for job in ["squares", "report"] {
-        let ends = events.iter().filter(|event| {
-            event["kind"] == "job"
-                && event["attributes"]["name"] == job
-                && event["attributes"]["state"] == "ended"
-        });
-        assert_eq!(ends.count(), 1, "{job}: {events:#?}");
-    }
-    assert_eq!(parts(&host.scratch().join("out/squares")), 1);
-    host.down();
-}
-
-/// How many files are published, beside the marker that they are all there. Anything else in the
-/// directory is a failure.
-#[track_caller]
-fn parts(directory: &Path) -> usize {
-    let mut names: Vec<_> = std::fs::read_dir(directory)
-        .unwrap()
-        .flatten()
-        .map(|f| f.file_name().into_string().unwrap())
-        .collect();
-    let marker = names.iter().position(|name| name == "_SUCCESS");
-    names.remove(marker.unwrap_or_else(|| panic!("not marked: {names:?}")));
-    assert!(names.iter().all(|name| name.starts_with("part-")), "{names:?}");
-    names.len()
-}
+use squares::{ended_once, run_with, start};
 
 /// Makes one test for each place where the leader is killed.
 macro_rules! the_leader_is_killed {
     ($($test:ident at $point:literal)*) => {$(
         #[test]
         fn $test() {
-            let (host, run) = run_with($point, "kill");
+            let (host, run) = run_with(Host::new(), $point, "kill");
             ended_once(&host, run);
         }
     )*};
@@ -95,7 +35,7 @@ the_leader_is_killed! {
 
 #[test]
 fn a_leader_that_hangs_is_replaced_and_its_main_is_frozen() {
-    let (host, run) = run_with("runner.job-running", "stop");
+    let (host, run) = run_with(Host::new(), "runner.job-running", "stop");
     ended_once(&host, run);
 }
 
@@ -126,19 +66,7 @@ fn an_artifact_has_the_same_path_in_every_attempt() {
 /// Kills one process of the host while the leader is held at a point, then lets it go on.
 fn kill_under_a_running_application(service: &str) {
     let (host, marker) = Host::new().with_failpoint("runner.job-running", "hold");
-    let script = host.file("squares.sql", SCRIPT);
-    let out = host.scratch().join("out");
-    let arguments = [
-        "run",
-        "--application-id",
-        "squares",
-        "--contenders",
-        "2",
-        "--output",
-        out.to_str().unwrap(),
-        &script,
-    ];
-    let run = host.start(&arguments);
+    let run = start(&host);
     eventually("the leader is held", || marker.exists());
     let pid = host.pid_of(service).expect("host.json names it");
     signal(pid, "KILL");
@@ -179,7 +107,7 @@ fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
     // The failpoint holds before main() is answered, so that main() still waits when it is killed.
     let (host, marker) = host.with_failpoint("runner.job-ended", "hold");
-    let script = host.file("squares.sql", SCRIPT);
+    let script = host.file("squares.sql", squares::SCRIPT);
     let out = host.scratch().join("out");
     let run = host.start(&[
         "run",

@@ -1,0 +1,74 @@
+//! An application of two jobs that has one right outcome, whatever dies under it.
+
+use std::path::Path;
+
+use e2e::{Finished, Host, Running};
+
+/// Two jobs: one writes, the other reads back.
+pub(crate) const SCRIPT: &str = "\
+-- job: squares
+COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(value)) TO 'squares/' STORED AS PARQUET;
+-- job: report
+SELECT 14 AS sum;
+";
+
+/// Starts the script with two contenders.
+pub(crate) fn start(host: &Host) -> Running {
+    let script = host.file("squares.sql", SCRIPT);
+    let out = host.scratch().join("out");
+    host.start(&[
+        "run",
+        "--application-id",
+        "squares",
+        "--contenders",
+        "2",
+        "--output",
+        out.to_str().unwrap(),
+        &script,
+    ])
+}
+
+/// Runs the script with one failpoint armed.
+pub(crate) fn run_with(host: Host, point: &str, action: &str) -> (Host, Finished) {
+    let (host, marker) = host.with_failpoint(point, action);
+    let run = start(&host).finish();
+    assert!(marker.exists(), "{point} was never reached\n{}", run.stderr);
+    (host, run)
+}
+
+/// Checks that there is one end and one result, that each job ended once, and that nothing is left.
+#[track_caller]
+pub(crate) fn ended_once(host: &Host, run: Finished) {
+    run.exits(0);
+    let status = host.status("squares");
+    assert_eq!(status["outcome"], "OUTCOME_SUCCEEDED");
+    assert_eq!(status["clean"], true);
+    let events = host.events("squares");
+    let count = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!((count("ended"), count("clean")), (1, 1), "{events:#?}");
+    for job in ["squares", "report"] {
+        let ends = events.iter().filter(|event| {
+            event["kind"] == "job"
+                && event["attributes"]["name"] == job
+                && event["attributes"]["state"] == "ended"
+        });
+        assert_eq!(ends.count(), 1, "{job}: {events:#?}");
+    }
+    assert_eq!(parts(&host.scratch().join("out/squares")), 1);
+    host.down();
+}
+
+/// How many files are published, beside the marker that they are all there. Anything else in the
+/// directory is a failure.
+#[track_caller]
+fn parts(directory: &Path) -> usize {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .map(|f| f.file_name().into_string().unwrap())
+        .collect();
+    let marker = names.iter().position(|name| name == "_SUCCESS");
+    names.remove(marker.unwrap_or_else(|| panic!("not marked: {names:?}")));
+    assert!(names.iter().all(|name| name.starts_with("part-")), "{names:?}");
+    names.len()
+}
