@@ -1,4 +1,4 @@
-//! A real etcd for a test: one member, its own directory, gone with the value.
+//! A real etcd for a test, of one member or of three: directories of its own, gone with the value.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -13,13 +13,16 @@ const READY: Duration = Duration::from_secs(60);
 /// How often two ports are tried, because another process may take one meanwhile.
 const TRIES: usize = 5;
 
-/// One member that is a whole cluster.
+/// One member: a whole cluster by itself, or one of several.
 pub struct Etcd {
     // The process goes before its directory does.
     running: Option<Running>,
     directory: tempfile::TempDir,
+    name: String,
     client: String,
     peer: String,
+    /// The members of the cluster as etcd names them; empty for this member alone.
+    together: String,
     arguments: Vec<String>,
 }
 
@@ -33,10 +36,8 @@ impl Etcd {
     /// A member that serves, with further arguments of etcd's own.
     #[track_caller]
     pub fn start_with(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory for etcd");
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (client, peer) = (free_address(), free_address());
-        let mut etcd = Self { directory, client, peer, arguments, running: None };
+        let mut etcd = Self::member("test".to_owned());
+        etcd.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         for _ in 0..TRIES {
             etcd.launch();
             if etcd.is_ready() {
@@ -45,6 +46,18 @@ impl Etcd {
             (etcd.client, etcd.peer) = (free_address(), free_address());
         }
         panic!("etcd does not start: {}", etcd.directory.path().display());
+    }
+
+    fn member(name: String) -> Self {
+        Self {
+            running: None,
+            directory: tempfile::tempdir().expect("a directory for etcd"),
+            name,
+            client: free_address(),
+            peer: free_address(),
+            together: String::new(),
+            arguments: Vec::new(),
+        }
     }
 
     /// Where the member serves, as `host:port`.
@@ -81,9 +94,11 @@ impl Etcd {
     fn launch(&mut self) {
         let mut command = Command::new("etcd");
         let (client, peer) = (format!("http://{}", self.client), format!("http://{}", self.peer));
+        let alone = format!("{}={peer}", self.name);
+        let together = if self.together.is_empty() { &alone } else { &self.together };
         command
-            .args(["--name", "test", "--log-level", "error", "--logger", "zap"])
-            .args(["--initial-cluster", &format!("test={peer}")])
+            .args(["--name", &self.name, "--log-level", "error", "--logger", "zap"])
+            .args(["--initial-cluster", together])
             .args(["--initial-advertise-peer-urls", &peer, "--listen-peer-urls", &peer])
             .args(["--advertise-client-urls", &client, "--listen-client-urls", &client])
             .arg("--data-dir")
@@ -102,6 +117,54 @@ impl Etcd {
             ready || !running.is_running()
         });
         ready
+    }
+}
+
+/// Three members of one cluster.
+pub struct Cluster {
+    members: [Etcd; 3],
+}
+
+impl Cluster {
+    /// Three members that serve.
+    #[track_caller]
+    pub fn start() -> Self {
+        for _ in 0..TRIES {
+            let mut members = [0, 1, 2].map(|number| Etcd::member(format!("member-{number}")));
+            let names: Vec<String> = members
+                .iter()
+                .map(|member| format!("{}=http://{}", member.name, member.peer))
+                .collect();
+            for member in &mut members {
+                member.together = names.join(",");
+                member.launch();
+            }
+            if members.iter_mut().all(Etcd::is_ready) {
+                return Self { members };
+            }
+        }
+        panic!("three members of etcd do not start");
+    }
+
+    /// The members as a setting names them.
+    pub fn addresses(&self) -> String {
+        self.members.each_ref().map(|member| format!("http://{}", member.address())).join(",")
+    }
+
+    /// One of the members.
+    pub fn member(&mut self, number: usize) -> &mut Etcd {
+        &mut self.members[number]
+    }
+
+    /// Starts all members that were killed.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        let killed: Vec<&mut Etcd> =
+            self.members.iter_mut().filter(|member| member.running.is_none()).collect();
+        for member in killed {
+            member.launch();
+        }
+        assert!(self.members.iter_mut().all(Etcd::is_ready), "etcd does not start again");
     }
 }
 

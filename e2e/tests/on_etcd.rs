@@ -6,12 +6,17 @@
 #[path = "support/squares.rs"]
 mod squares;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use e2e::Host;
-use e2e::etcd::Etcd;
+use e2e::etcd::{Cluster, Etcd};
 use e2e::process::{eventually, signal};
 use squares::{ended_once, run_with, start};
+
+/// How long two of three members are gone: several leases, and less than the holder's patience.
+const QUORUM_LOST: Duration = Duration::from_secs(12);
 
 /// A host whose metadata are on this etcd.
 fn host_on(etcd: &Etcd) -> Host {
@@ -66,6 +71,64 @@ fn etcd_is_killed_and_comes_back() {
     etcd.restart();
     std::fs::write(marker.with_extension("go"), "").unwrap();
     ended_once(&host, run.finish());
+}
+
+/// Each member in turn is gone for a while: the one that the host speaks to, and the one that leads
+/// among the members.
+#[test]
+fn any_member_of_three_may_be_killed() {
+    let mut cluster = Cluster::start();
+    let (host, marker) = Host::new()
+        .with("MAINSPRING_ETCD", cluster.addresses())
+        .with_failpoint("runner.job-running", "hold");
+    let run = start(&host);
+    eventually("the leader is held", || marker.exists());
+    for number in 0..3 {
+        cluster.member(number).kill();
+        eventually("the record answers", || {
+            host.run(&["status", "squares", "-o", "json"]).code == 0
+        });
+        cluster.restart();
+    }
+    cluster.member(0).kill();
+    std::fs::write(marker.with_extension("go"), "").unwrap();
+    ended_once(&host, run.finish());
+}
+
+/// Two of three members are gone for several leases: main() is frozen, and goes on under the same
+/// epoch, because etcd keeps a lease while it cannot decide.
+#[test]
+fn a_quorum_that_is_lost_costs_no_take_over() {
+    let mut cluster = Cluster::start();
+    let host = Host::new().with("MAINSPRING_ETCD", cluster.addresses());
+    let program = host.file("patient", "#!/bin/sh\nexec sleep 1000\n");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["run", "-d", "--application-id", "patient", "--contenders", "2", &program];
+    host.run(&arguments).exits(0);
+    host.run(&["wait", "patient", "--for", "running"]).exits(0);
+    let before = host.status("patient");
+    let main = u32::try_from(before["main"]["pid"].as_u64().unwrap()).unwrap();
+
+    cluster.member(0).kill();
+    cluster.member(1).kill();
+    eventually("main() is frozen", || state_of(main) == Some('T'));
+    std::thread::sleep(QUORUM_LOST);
+    assert_eq!(state_of(main), Some('T'), "it is kept, frozen");
+    cluster.restart();
+
+    eventually("main() goes on", || state_of(main) == Some('S'));
+    let after = host.status("patient");
+    for field in ["epoch", "leader", "leaderPid", "ordinal"] {
+        assert_eq!(after["leadership"][field], before["leadership"][field], "{field}: {after:#}");
+    }
+    assert_eq!(after["main"]["executions"], 1, "{after:#}");
+    host.run(&["cancel", "patient", "--wait"]).exits(3);
+}
+
+/// The state of a process, such as `S` or `T`; `None` once it is gone.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 #[test]
