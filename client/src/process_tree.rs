@@ -231,7 +231,7 @@ pub async fn kill_marked(
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Ends processes by force, pass by pass: with SIGKILL, and a tether with SIGTERM, so that it reads
-/// what its tree said last. A tether that is still there after [`LAST_WORDS`] is killed, too.
+/// what its tree said last. A tether that is still there three seconds later is killed, too.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// When each tether was asked.
