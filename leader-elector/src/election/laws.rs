@@ -8,7 +8,8 @@ mod rig;
 mod schedule;
 
 use futures::future::LocalBoxFuture;
-use rig::{Rig, Server, Verdict, enter, fence, renewed, so};
+use proto::{ApplicationId, ApplicationRef};
+use rig::{Rig, Server, Verdict, application, enter, fence, renewed, so};
 
 use crate::model::{Cause, Enter, Position};
 
@@ -83,6 +84,30 @@ async fn the_etcd_backend_keeps_the_laws() {
     let broken: Vec<String> =
         futures::future::join_all(verdicts).await.into_iter().filter_map(Result::err).collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Two electors that see a free seat at the same time both try to take it for a contender of their
+/// own. One of them does.
+#[tokio::test]
+async fn electors_that_race_for_a_seat_elect_one() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/race".to_owned());
+    let (left, right) = (rig.open().await, rig.open().await);
+    for number in 0..40_u32 {
+        let of = |holder: &str| {
+            let id = format!("race-{number}").parse::<ApplicationId>();
+            let id = id.map_err(|error| error.to_string())?;
+            let application = ApplicationRef { id, ..application(1) };
+            Ok::<_, String>(Enter { application, ..enter(holder) })
+        };
+        let mut one = left.enter(of("left")?).await.map_err(|error| error.to_string())?;
+        let mut other = right.enter(of("right")?).await.map_err(|error| error.to_string())?;
+        let (one, other) = tokio::join!(one.next(), other.next());
+        let positions = [one, other].map(|position| position.map_err(|error| error.to_string()));
+        let elected =
+            positions.iter().filter(|position| matches!(position, Ok(Position::Elected(_))));
+        so(elected.count() == 1, format!("race {number}: {positions:?}"))?;
+    }
+    Ok(())
 }
 
 /// Electors on one etcd are one elector to a holder: its epoch, how the epoch ended, and whose turn
