@@ -28,6 +28,10 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// which are frozen as long.
 const PATIENCE_LEASES: u32 = 15;
 
+/// The task holds on at least so long, however short the lease is: an etcd that has lost its quorum
+/// keeps every lease until a person has brought a member back.
+pub(super) const SHORTEST_PATIENCE: Duration = Duration::from_secs(120);
+
 /// What the campaign of an elected contender hands out.
 #[derive(Debug)]
 pub(super) struct Won {
@@ -71,8 +75,9 @@ impl Term {
     /// When the task gives the epoch up although the elector has said nothing. An epoch on which
     /// the holder has not acted yet has no patience, because nothing depends on it.
     fn given_up_at(&self) -> Boot {
-        let patience = if self.told.is_some() { PATIENCE_LEASES } else { 0 };
-        self.acknowledged + self.lease * (1 + patience)
+        let patience = (self.lease * PATIENCE_LEASES).max(SHORTEST_PATIENCE);
+        let patience = if self.told.is_some() { patience } else { Duration::ZERO };
+        self.acknowledged + self.lease + patience
     }
 
     /// How long one try to resume may take. It is short against the lease for which a restarted

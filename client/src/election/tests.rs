@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::holder::SHORTEST_PATIENCE;
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(4);
@@ -224,7 +225,7 @@ async fn past_the_deadline_a_silent_elector_is_waited_for_until_it_says_somethin
     let until = sent_at + LEASE * 2 + LEASE * 3 / 4;
     soon(lease.wait_for(|lease| *lease == Lease::Until(until))).await.unwrap();
 
-    stage.clock.advance(LEASE * 16 - Duration::from_nanos(1));
+    stage.clock.advance(LEASE + SHORTEST_PATIENCE - Duration::from_nanos(1));
     assert_eq!(*lease.borrow(), Lease::Until(until));
     stage.clock.advance(Duration::from_nanos(1));
     assert_eq!(soon(leadership.lost()).await, "lease expired");
@@ -298,7 +299,7 @@ async fn an_elector_that_stays_away_is_given_up_in_the_end() {
     drop(elector);
     let (_silent, enter) = stage.entered().await;
     assert_eq!(enter.resume_epoch, 7);
-    stage.clock.advance(LEASE * 16);
+    stage.clock.advance(LEASE + SHORTEST_PATIENCE);
     assert_eq!(soon(leadership.lost()).await, "lease expired");
     assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4);
 }
