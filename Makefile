@@ -45,7 +45,7 @@ check: ## formatting, contract, licences and bans, absences, clippy, documentati
 
 install: ## a release build, installed with completions and man pages: PREFIX=/usr/local, DESTDIR= for packages
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries))
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace --no-default-features $(binaries))
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install $(release)
 
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some

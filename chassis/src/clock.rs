@@ -3,6 +3,7 @@
 //! which goes on while the machine sleeps and never jumps; wall time is for people and for the
 //! absolute instants in the record.
 
+#[cfg(any(test, feature = "testing"))]
 mod manual;
 mod system;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use futures::future::{Either, select};
 
+#[cfg(any(test, feature = "testing"))]
 pub use manual::ManualClock;
 pub use system::SystemClock;
 

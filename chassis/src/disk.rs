@@ -16,6 +16,7 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
         )
     };
     File::open(directory).and_then(|open| open.sync_all()).map_err(about)?;
+    #[cfg(any(test, feature = "testing"))]
     watched::note(directory);
     Ok(())
 }
@@ -74,6 +75,7 @@ fn directory_of(path: &Path) -> &Path {
 
 /// Which directories were made durable, for tests: a lost sync shows in nothing else but a machine
 /// that lost its power.
+#[cfg(any(test, feature = "testing"))]
 pub mod watched {
     use std::path::{Path, PathBuf};
     use std::sync::{Mutex, PoisonError};

@@ -2,6 +2,7 @@
 //! that no record points to is swept.
 
 pub mod fs;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod verified;
 

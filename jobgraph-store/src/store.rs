@@ -4,6 +4,7 @@
 
 pub mod embedded;
 pub mod etcd;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The seam: who leads an application, since which epoch.
 //!
 //! The backends differ only in where grants are kept: [`embedded`] is one elector process with a
-//! small database of its own, and [`memory`] is the same process without a disk, which forgets
-//! every grant when the process ends.
+//! small database of its own, and [`mod@etcd`] is any number of electors over one etcd. Tests have
+//! the embedded one without a disk, too.
 
 pub mod embedded;
 pub mod etcd;
 pub mod ledger;
 pub mod lock;
-pub mod memory;
+#[cfg(test)]
+pub(crate) mod memory;
 pub mod single;
 
 use async_trait::async_trait;

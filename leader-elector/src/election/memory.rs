@@ -1,4 +1,4 @@
-//! A ledger without a disk, for simulations and tests. Clones share what was written, which is how
+//! A ledger without a disk, for tests. Clones share what was written, which is how
 //! a ledger outlives an elector.
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::error::Error;
 use crate::model::Grant;
 
 /// An elector that keeps its grants in memory.
-pub type MemoryElection = Single<MemoryLedger>;
+pub(crate) type MemoryElection = Single<MemoryLedger>;
 
 /// Grants in memory.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryLedger(Arc<Mutex<BTreeMap<ApplicationId, Grant>>>);
+pub(crate) struct MemoryLedger(Arc<Mutex<BTreeMap<ApplicationId, Grant>>>);
 
 impl Ledger for MemoryLedger {
     fn read(&self, application: &ApplicationId) -> Result<Option<Grant>, Error> {
