@@ -11,7 +11,7 @@ SERVICES = ["app-runner", "artifact-fetcher", "jobgraph-store", "leader-elector"
 ENGINES = ["jobs-service", "mainspring-datafusion", "mainspring-flink"]
 
 # The crates that only tests link, so all that they hold is test code.
-OF_TESTS = ["e2e", "trespass"]
+OF_TESTS = ["e2e", "sim", "trespass"]
 
 # The crates of the workspace that each crate depends on, in what ships.
 CRATES = {
@@ -32,6 +32,7 @@ CRATES = {
     "mainspring-sdk": ["chassis", "client", "mainspring-datafusion", "proto"],
     "mainspring": [*SERVICES, "chassis", "client", "proto"],
     "delays": ["mainspring-sdk"],
+    "sim": ["chassis"],
     "trespass": ["chassis", "proto"],
     "e2e": [],
 }
@@ -44,6 +45,7 @@ FOR_TESTS = {
     "jobgraph-store": "the tests of its callers run over the real record",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",
+    "sim": "serves an etcd in memory, on a clock that a law moves",
     "trespass": "tries every method of a service with every kind of token",
 }
 
@@ -51,7 +53,7 @@ FOR_TESTS = {
 LIBRARIES = {
     "datafusion": ["mainspring-datafusion", "mainspring-sdk"],
     "redb": ["jobgraph-store", "leader-elector", "redb-file"],
-    "etcd-client": ["etcd", "jobgraph-store", "leader-elector"],
+    "etcd-client": ["etcd", "jobgraph-store", "leader-elector", "sim"],
     "opendal": ["jobgraph-store"],
     "reqwest": ["artifact-fetcher"],
     "axum": ["mainspring-flink"],
