@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod in_memory;
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
