@@ -8,7 +8,7 @@ mod rig;
 mod schedule;
 
 use futures::future::LocalBoxFuture;
-use proto::{ApplicationId, ApplicationRef};
+use proto::{ApplicationId, ApplicationRef, Epoch};
 use rig::{Rig, Server, Verdict, application, enter, fence, renewed, so};
 
 use crate::model::{Cause, Enter, Position};
@@ -68,6 +68,11 @@ async fn the_embedded_backend_keeps_the_laws() {
     all_hold(Rig::embedded).await;
 }
 
+#[tokio::test]
+async fn the_etcd_backend_keeps_the_laws_by_a_clock_that_they_move() {
+    all_hold(Rig::in_memory).await;
+}
+
 /// The laws run beside each other, because most of their time is waiting. The law that restarts
 /// the server has one of its own.
 #[tokio::test]
@@ -106,6 +111,29 @@ async fn electors_that_race_for_a_seat_elect_one() -> Verdict {
         let elected =
             positions.iter().filter(|position| matches!(position, Ok(Position::Elected(_))));
         so(elected.count() == 1, format!("race {number}: {positions:?}"))?;
+    }
+    Ok(())
+}
+
+/// A seat is taken by two writes, a lease and a transaction. Whichever of their answers gets lost, the
+/// contender leads, and has used up one epoch.
+#[tokio::test]
+async fn a_seat_is_taken_once_whichever_answers_are_lost() -> Verdict {
+    for lost in [0..1, 1..2, 1..4, 0..3] {
+        let rig = Rig::in_memory();
+        let election = rig.open().await;
+        rig.lose_answers(lost.clone());
+        let mut leader =
+            election.enter(enter("runner-0")).await.map_err(|error| error.to_string())?;
+        rig.heard(&mut leader).await;
+        // Long enough to ask again, and shorter than the lease.
+        rig.advance(rig.lease / 2).await;
+        let elected = rig.won(&mut leader).await.map_err(|why| format!("{lost:?} lost: {why}"))?;
+        so(elected.epoch == Epoch(1), format!("{lost:?} lost: epoch {}", elected.epoch))?;
+        let mut standby =
+            election.enter(enter("runner-1")).await.map_err(|error| error.to_string())?;
+        rig.waits(&mut standby).await?;
+        renewed(&mut leader).await?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 //! and locks that the law holds.
 #![allow(clippy::unwrap_used)]
 
+mod in_memory;
+
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +22,7 @@ use crate::election::lock::Locks;
 use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::{Campaign, Election};
 use crate::model::{Cause, Elected, Enter, Position};
+use in_memory::{InMemory, settle};
 
 /// The outcome of a law: `Err` says how the law was broken.
 pub(super) type Verdict = Result<(), String>;
@@ -56,6 +60,8 @@ pub(super) type Open = Box<dyn Fn(&Rig) -> Arc<dyn Election>>;
 enum Time {
     /// The law moves a clock that nothing else moves.
     Manual(Arc<ManualClock>),
+    /// The law moves a clock that an in-memory etcd keeps the leases by.
+    InMemory(Box<InMemory>),
     /// The machine's own time, which also passes on the etcd that keeps the leases.
     Real(Arc<Server>, String),
 }
@@ -107,11 +113,32 @@ impl Rig {
         }
     }
 
+    /// A rig over an in-memory etcd.
+    pub(super) fn in_memory() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        Self {
+            clock: clock.clone(),
+            locks: Arc::default(),
+            lease: LEASE,
+            passed: Mutex::default(),
+            time: Time::InMemory(Box::new(InMemory::new(clock))),
+            open: Box::new(|_| panic!("a rig over etcd opens its elector itself")),
+        }
+    }
+
+    /// The in-memory etcd does these of the next writes and does not answer them.
+    pub(super) fn lose_answers(&self, writes: Range<usize>) {
+        match &self.time {
+            Time::InMemory(in_memory) => in_memory.lose_answers(writes),
+            Time::Manual(_) | Time::Real(..) => panic!("this rig loses no answers"),
+        }
+    }
+
     /// The clock that only the law moves.
     pub(super) fn manual(&self) -> &Arc<ManualClock> {
         match &self.time {
             Time::Manual(clock) => clock,
-            Time::Real(..) => panic!("this rig has the machine's own time"),
+            Time::InMemory(_) | Time::Real(..) => panic!("this rig has an etcd of its own"),
         }
     }
 
@@ -124,6 +151,7 @@ impl Rig {
     pub(super) fn lives(&self) -> u64 {
         match self.time {
             Time::Manual(_) => 20,
+            Time::InMemory(_) => 6,
             Time::Real(..) => 1,
         }
     }
@@ -131,7 +159,7 @@ impl Rig {
     /// How many generations of an application a law tries.
     pub(super) fn generations(&self) -> u64 {
         match self.time {
-            Time::Manual(_) => 6,
+            Time::Manual(_) | Time::InMemory(_) => 6,
             Time::Real(..) => 2,
         }
     }
@@ -139,7 +167,7 @@ impl Rig {
     /// How many steps a random life has.
     pub(super) fn steps(&self) -> usize {
         match self.time {
-            Time::Manual(_) => 150,
+            Time::Manual(_) | Time::InMemory(_) => 150,
             Time::Real(..) => 25,
         }
     }
@@ -147,7 +175,7 @@ impl Rig {
     /// How often a law repeats what has to go well each time.
     pub(super) fn rounds(&self) -> u32 {
         match self.time {
-            Time::Manual(_) => 40,
+            Time::Manual(_) | Time::InMemory(_) => 40,
             Time::Real(..) => 6,
         }
     }
@@ -175,18 +203,26 @@ impl Rig {
     /// Starts an elector on what the previous one has left. The previous elector and its campaigns
     /// have to be dropped first.
     pub(super) async fn open(&self) -> Arc<dyn Election> {
-        let Time::Real(server, prefix) = &self.time else { return (self.open)(self) };
-        let address = server.0.lock().unwrap().address().to_owned();
-        let transport: SharedTransport = Arc::new(OsTransport);
-        let etcd = Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap();
+        let (etcd, prefix) = match &self.time {
+            Time::Manual(_) => return (self.open)(self),
+            Time::InMemory(in_memory) => (in_memory.etcd().await, "/laws"),
+            Time::Real(server, prefix) => {
+                let address = server.0.lock().unwrap().address().to_owned();
+                let transport: SharedTransport = Arc::new(OsTransport);
+                let members: [etcd::Member; 1] = [address.parse().unwrap()];
+                (Etcd::new(&members, &transport, &self.clock).await.unwrap(), prefix.as_str())
+            }
+        };
         let (locks, clock) = (self.locks.clone(), self.clock.clone());
         Arc::new(EtcdElection::open(etcd, prefix, locks, clock, self.lease).await.unwrap())
     }
 
     /// Lets time pass. Of the machine's own time some has passed while the law was listening.
     pub(super) async fn advance(&self, by: Duration) {
-        if let Time::Manual(clock) = &self.time {
-            return clock.advance(by);
+        match &self.time {
+            Time::Manual(clock) => return clock.advance(by),
+            Time::InMemory(in_memory) => return in_memory.advance(by).await,
+            Time::Real(..) => {}
         }
         let until = {
             let mut passed = self.passed.lock().unwrap();
@@ -198,7 +234,7 @@ impl Rig {
 
     /// Lets a lease pass, and what etcd may take until it looks at it.
     pub(super) async fn outlast_the_lease(&self) {
-        if matches!(self.time, Time::Manual(_)) {
+        if matches!(self.time, Time::Manual(_) | Time::InMemory(_)) {
             return self.advance(self.lease).await;
         }
         self.clock.sleep(self.lease * 5 / 4).await;
@@ -210,6 +246,7 @@ impl Rig {
     pub(super) async fn away(&self, time: Duration) {
         match &self.time {
             Time::Manual(clock) => clock.advance(time),
+            Time::InMemory(in_memory) => in_memory.away(time).await,
             Time::Real(server, _) => server.0.lock().unwrap().restart(),
         }
     }
@@ -240,10 +277,11 @@ impl Rig {
     }
 
     /// Waits until a campaign that says nothing will say nothing: it sleeps until its next instant,
-    /// or some time has passed.
+    /// or all tasks do, or some time has passed.
     async fn quiet(&self) {
         match &self.time {
             Time::Manual(clock) => clock.wait_for_sleepers(1).await,
+            Time::InMemory(_) => settle().await,
             Time::Real(..) => self.clock.sleep(QUIET).await,
         }
     }
@@ -266,7 +304,7 @@ impl Rig {
     /// second, and on a busy machine later.
     fn tolerance(&self) -> Duration {
         match self.time {
-            Time::Manual(_) => Duration::ZERO,
+            Time::Manual(_) | Time::InMemory(_) => Duration::ZERO,
             Time::Real(..) => self.lease * 2,
         }
     }
