@@ -101,6 +101,17 @@ fn a_transaction_is_one_revision_and_compares_what_was_before_it() {
     assert_eq!(state.txn(&txn), Err(Refusal::DuplicateKey));
 }
 
+/// Which of two reasons etcd names depends on whether the put is by itself.
+#[test]
+fn a_put_without_its_lease_and_its_key_is_refused_for_the_lease_and_in_a_transaction_for_the_key() {
+    let mut state = State::default();
+    let lacking = Put { lease: 7, keep_value: true, ..put("a", "") };
+    assert_eq!(state.put(&lacking), Err(Refusal::LeaseNotFound));
+    let txn = Txn { success: vec![Operation::Put(lacking)], ..Txn::default() };
+    assert_eq!(state.txn(&txn), Err(Refusal::KeyNotFound));
+    assert_eq!(state.revision(), 1);
+}
+
 /// etcd takes a put for compatible with a deletion in a later inner transaction.
 #[test]
 fn two_changes_of_a_key_in_one_revision_are_two_events() {

@@ -68,7 +68,8 @@ impl State {
     pub fn put(&mut self, put: &Put) -> Result<PutDone, Refusal> {
         check::put(put)?;
         self.within_space(true, |state| {
-            state.may_put(put)?;
+            state.has_lease_of(put)?;
+            state.has_what_stays(put)?;
             Ok(state.write(|writing| writing.put(put)))
         })
     }
@@ -101,7 +102,11 @@ impl State {
                     asked if asked < self.history.compacted() => return Err(Refusal::Compacted),
                     _ => {}
                 },
-                Step::Put(put) => self.may_put(put)?,
+                // A put by itself looks for its lease first.
+                Step::Put(put) => {
+                    self.has_what_stays(put)?;
+                    self.has_lease_of(put)?;
+                }
                 Step::Delete(_) => {}
                 Step::Txn(inner) => self.may_do(inner)?,
             }
@@ -109,15 +114,15 @@ impl State {
         Ok(())
     }
 
-    fn may_put(&self, put: &Put) -> Result<(), Refusal> {
-        if put.lease != 0 && !self.leases.has(put.lease) {
-            return Err(Refusal::LeaseNotFound);
-        }
-        let keeps = put.keep_value || put.keep_lease;
-        if keeps && self.history.at(&put.key, self.revision()).is_none() {
-            return Err(Refusal::KeyNotFound);
-        }
-        Ok(())
+    fn has_lease_of(&self, put: &Put) -> Result<(), Refusal> {
+        let has = put.lease == 0 || self.leases.has(put.lease);
+        if has { Ok(()) } else { Err(Refusal::LeaseNotFound) }
+    }
+
+    fn has_what_stays(&self, put: &Put) -> Result<(), Refusal> {
+        let stays = put.keep_value || put.keep_lease;
+        let has = !stays || self.history.at(&put.key, self.revision()).is_some();
+        if has { Ok(()) } else { Err(Refusal::KeyNotFound) }
     }
 
     /// Writes in one revision, which there is only if something changes.
