@@ -7,6 +7,8 @@ mod ask;
 mod tell;
 mod watcher;
 
+use std::time::Duration;
+
 use chassis::clock::{SystemClock, timeout};
 use etcd_client::{
     Client, LeaseGrantOptions, LeaseTimeToLiveOptions, Txn, TxnOp, WatchFilterType, WatchOptions,
@@ -18,6 +20,9 @@ use watcher::{TOLD_WITHIN, Watcher};
 
 /// The letter of the key that only the test puts. All wide watchers hear of it.
 const MARK: char = 'z';
+
+/// How long an etcd may take over one step, with all that its watchers hear meanwhile.
+const DONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the steps came to.
 type Told = Vec<String>;
@@ -43,10 +48,12 @@ pub(crate) async fn run(
     let (client, leases, watchers) = (client.clone(), Vec::new(), Vec::new());
     let mut side = Side { client, prefix, base, leases, watchers, told: Vec::new() };
     for step in script {
-        let told = side.step(step).await?;
+        let told = timeout(&SystemClock, DONE_WITHIN, side.step(step)).await;
+        let told = told.map_err(|elapsed| format!("{step:?}: {elapsed}"))??;
         side.told.push(told);
     }
-    side.finish().await
+    let told = timeout(&SystemClock, DONE_WITHIN, side.finish()).await;
+    told.map_err(|elapsed| format!("the last keys: {elapsed}"))?
 }
 
 impl Side {

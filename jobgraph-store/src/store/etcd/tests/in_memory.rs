@@ -78,7 +78,9 @@ async fn a_commit_happens_once_however_many_of_its_answers_are_lost() {
     let view = store.read(vec![Read::Key(Key::from("count".to_owned()))], None).await.unwrap();
     let (_, stored) = &view.answers[0][0];
     assert_eq!((&stored.value[..], Some(stored.revision)), (&b"5"[..], last));
-    store.revisions().wait_for(|shown| Some(*shown) >= last).await.unwrap();
+    let mut revisions = store.revisions();
+    let shown = revisions.wait_for(|shown| Some(*shown) >= last);
+    timeout(&SystemClock, Duration::from_secs(20), shown).await.unwrap().unwrap();
     assert_eq!(store.changes(0, usize::MAX).await.unwrap().len(), 6);
 }
 
