@@ -1,9 +1,10 @@
-//! The payload seam: bytes by digest. A payload that a record points to is never changed; a payload
+//! The payload seam: bytes by name. A payload that a record points to is never changed; a payload
 //! that no record points to is swept.
 
 pub mod fs;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod name;
 pub mod verified;
 
 use std::time::SystemTime;
@@ -12,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use proto::Digest;
+
+pub use name::BlobName;
 
 /// Why bytes were not stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +44,7 @@ pub enum BlobError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobInfo {
     /// The blob's name.
-    pub digest: Digest,
+    pub name: BlobName,
     /// When the blob was put; `None` where the backend does not know.
     pub modified: Option<SystemTime>,
 }
@@ -52,8 +55,9 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 /// A backend of payloads.
 ///
 /// The store reaches every backend through [`verified::Verified`], so a backend only moves bytes:
-/// it does not compare them with their name. The service decides when a payload may be removed; a
-/// backend removes what it is told to remove.
+/// it does not compare them with the digest in their name. The service decides when a payload may
+/// be removed; a backend removes what it is told to remove, and nothing of another name, also when
+/// only the number differs.
 ///
 /// Laws: a blob is visible whole or not at all, also after a crash. Once `finish` has returned, the
 /// blob is durable. Putting a blob that is there already is harmless and replaces it. Removing a
@@ -63,19 +67,19 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 pub trait Blobs: Send + Sync + 'static {
     /// Begins to write a blob. A writer that is dropped before `finish` leaves nothing that is
     /// visible.
-    async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError>;
+    async fn writer(&self, name: BlobName) -> Result<Box<dyn BlobWriter>, BlobError>;
 
     /// The size of a blob in bytes; `None` if there is no such blob.
-    async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError>;
+    async fn stat(&self, name: BlobName) -> Result<Option<u64>, BlobError>;
 
     /// The bytes of a blob from `offset` on.
-    async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError>;
+    async fn read(&self, name: BlobName, offset: u64) -> Result<BlobStream, BlobError>;
 
     /// Where a person finds the blob.
-    fn place(&self, digest: Digest) -> String;
+    fn place(&self, name: BlobName) -> String;
 
     /// Removes a blob.
-    async fn remove(&self, digest: Digest) -> Result<(), BlobError>;
+    async fn remove(&self, name: BlobName) -> Result<(), BlobError>;
 
     /// All blobs, in any order.
     async fn list(&self) -> Result<Vec<BlobInfo>, BlobError>;

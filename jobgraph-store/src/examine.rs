@@ -11,6 +11,8 @@ use proto::Digest;
 use redb_file::FileError;
 use sha2::{Digest as _, Sha256};
 
+use crate::blobs::BlobName;
+
 /// The metadata's file in the store's directory.
 pub const RECORD: &str = "record.redb";
 
@@ -154,8 +156,8 @@ fn files(directory: &Path) -> io::Result<Vec<(Digest, PathBuf)>> {
         }
         for file in entries(&below.path())? {
             let name = file.file_name();
-            let digest = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
-            files.extend(digest.map(|digest| (digest, file.path())));
+            let name = name.to_str().and_then(BlobName::parse);
+            files.extend(name.map(|name| (name.digest, file.path())));
         }
     }
     Ok(files)

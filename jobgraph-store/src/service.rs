@@ -17,6 +17,7 @@ pub mod payloads;
 mod planted;
 mod processes;
 pub mod queue;
+mod recent;
 mod record;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -35,7 +36,9 @@ use crate::blobs::verified::Verified;
 use crate::logs::Logs;
 use crate::store::Metadata;
 use live::Live;
+use marks::Lonely;
 use queue::Queue;
+use recent::Recent;
 
 pub use forget::Forgotten;
 pub use load::Loaded;
@@ -57,10 +60,13 @@ pub struct Service {
     pub(crate) live: Live,
     pub(crate) queue: Queue,
     pub(crate) logs: Logs,
-    /// One sweep at a time: a mark that says *sweeping* while this lock is free was left by a
-    /// process that died.
-    pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
+    /// The numbers in the names that payloads were seen under.
+    pub(crate) names: Recent<u64>,
+    pub(crate) lonely: Lonely,
 }
+
+/// How many payloads are known by their names.
+const NAMES_KEPT: usize = 4096;
 
 impl Service {
     /// The record over these backends.
@@ -74,7 +80,8 @@ impl Service {
             live,
             queue,
             logs: Logs::default(),
-            sweeping: Arc::default(),
+            names: Recent::with_room(NAMES_KEPT),
+            lonely: Lonely::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Payloads as files, through OpenDAL: each is written beside its place, synced, and renamed to `<2
-//! hex>/<64 hex>`. A directory is made at its first payload. A payload is durable once its
-//! directory is synced, and the directory's own name is durable once the directory above is synced.
+//! Payloads as files, through OpenDAL: each is written beside its place, synced, and renamed to
+//! its [place](BlobName::place). A directory is made at its first payload. A payload is durable
+//! once its directory is synced, and the directory's own name is durable once the directory above
+//! is synced.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
@@ -14,9 +15,8 @@ use bytes::Bytes;
 use chassis::disk;
 use futures::{StreamExt as _, TryStreamExt as _};
 use opendal::{Operator, Writer, services};
-use proto::Digest;
 
-use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// A payload is read in parts of this size, in bytes.
 const PART_BYTES: usize = 1024 * 1024;
@@ -57,11 +57,6 @@ impl FsBlobs {
     }
 }
 
-fn path(digest: Digest) -> String {
-    let hex = digest.to_hex();
-    format!("{}/{hex}", &hex[..2])
-}
-
 fn full(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -87,8 +82,8 @@ fn failed(error: &opendal::Error) -> BlobError {
 
 #[async_trait]
 impl Blobs for FsBlobs {
-    async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
-        let path = path(digest);
+    async fn writer(&self, name: BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let path = name.place();
         let writer = self.operator.writer(&path).await.map_err(|error| failed(&error))?;
         let directory = self.root.join(&path[..2]);
         let number = usize::from_str_radix(&path[..2], 16)
@@ -97,22 +92,22 @@ impl Blobs for FsBlobs {
         Ok(Box::new(FsWriter { writer, root, directory, number, durable }))
     }
 
-    async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
-        match self.operator.stat(&path(digest)).await {
+    async fn stat(&self, name: BlobName) -> Result<Option<u64>, BlobError> {
+        match self.operator.stat(&name.place()).await {
             Ok(found) => Ok(Some(found.content_length())),
             Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&error)),
         }
     }
 
-    async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
-        let size = self.stat(digest).await?.ok_or(BlobError::Missing(digest))?;
+    async fn read(&self, name: BlobName, offset: u64) -> Result<BlobStream, BlobError> {
+        let size = self.stat(name).await?.ok_or(BlobError::Missing(name.digest))?;
         if offset >= size {
             return Ok(futures::stream::empty().boxed());
         }
         let reader = self
             .operator
-            .reader_with(&path(digest))
+            .reader_with(&name.place())
             .chunk(PART_BYTES)
             .await
             .map_err(|error| failed(&error))?;
@@ -120,12 +115,12 @@ impl Blobs for FsBlobs {
         Ok(bytes.map_err(|error| BlobError::Failed(error.to_string())).boxed())
     }
 
-    fn place(&self, digest: Digest) -> String {
-        self.root.join(path(digest)).display().to_string()
+    fn place(&self, name: BlobName) -> String {
+        self.root.join(name.place()).display().to_string()
     }
 
-    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
-        self.operator.delete(&path(digest)).await.map_err(|error| failed(&error))
+    async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
+        self.operator.delete(&name.place()).await.map_err(|error| failed(&error))
     }
 
     async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
@@ -133,8 +128,8 @@ impl Blobs for FsBlobs {
             self.operator.lister_with("").recursive(true).await.map_err(|error| failed(&error))?;
         let mut blobs = Vec::new();
         while let Some(entry) = entries.try_next().await.map_err(|error| failed(&error))? {
-            let Ok(digest) = format!("sha256:{}", entry.name()).parse() else { continue };
-            if entry.path() != path(digest) {
+            let Some(name) = BlobName::parse(entry.name()) else { continue };
+            if entry.path() != name.place() {
                 continue;
             }
             let found = match self.operator.stat(entry.path()).await {
@@ -142,7 +137,7 @@ impl Blobs for FsBlobs {
                 Err(error) if error.kind() == opendal::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(&error)),
             };
-            blobs.push(BlobInfo { digest, modified: found.last_modified().map(SystemTime::from) });
+            blobs.push(BlobInfo { name, modified: found.last_modified().map(SystemTime::from) });
         }
         Ok(blobs)
     }
@@ -198,6 +193,8 @@ impl BlobWriter for FsWriter {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proto::Digest;
+
     use super::*;
 
     /// A payload that was acknowledged survives a machine that loses its power: the file, its name,
@@ -210,7 +207,7 @@ mod tests {
         let blobs = FsBlobs::open(&root).unwrap();
         let put = async |bytes: &'static [u8]| {
             let digest = Digest::of(bytes);
-            let mut writer = blobs.writer(digest).await.unwrap();
+            let mut writer = blobs.writer(digest.into()).await.unwrap();
             writer.write(bytes.into()).await.unwrap();
             writer.finish().await.unwrap();
             root.join(&digest.to_hex()[..2])
@@ -228,7 +225,7 @@ mod tests {
         // An earlier process has made this directory and may not have made its name durable.
         let again = FsBlobs::open(&root).unwrap();
         let opened = disk::watched::syncs_of(&root);
-        let mut writer = again.writer(Digest::of(b"bytes")).await.unwrap();
+        let mut writer = again.writer(Digest::of(b"bytes").into()).await.unwrap();
         writer.write(Bytes::from_static(b"bytes")).await.unwrap();
         writer.finish().await.unwrap();
         assert_eq!(disk::watched::syncs_of(&root), opened + 1);

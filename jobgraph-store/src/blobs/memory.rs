@@ -6,53 +6,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use proto::Digest;
 
-use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// Payloads that live as long as this value and its clones.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryBlobs(Arc<Mutex<BTreeMap<Digest, Bytes>>>);
+pub struct MemoryBlobs(Arc<Mutex<BTreeMap<BlobName, Bytes>>>);
 
 impl MemoryBlobs {
-    fn blobs(&self) -> MutexGuard<'_, BTreeMap<Digest, Bytes>> {
+    fn blobs(&self) -> MutexGuard<'_, BTreeMap<BlobName, Bytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Blobs for MemoryBlobs {
-    async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
-        Ok(Box::new(MemoryWriter { blobs: self.clone(), digest, bytes: BytesMut::new() }))
+    async fn writer(&self, name: BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        Ok(Box::new(MemoryWriter { blobs: self.clone(), name, bytes: BytesMut::new() }))
     }
 
-    async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
-        Ok(self.blobs().get(&digest).map(|bytes| bytes.len() as u64))
+    async fn stat(&self, name: BlobName) -> Result<Option<u64>, BlobError> {
+        Ok(self.blobs().get(&name).map(|bytes| bytes.len() as u64))
     }
 
-    async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
-        let bytes = self.blobs().get(&digest).cloned().ok_or(BlobError::Missing(digest))?;
+    async fn read(&self, name: BlobName, offset: u64) -> Result<BlobStream, BlobError> {
+        let bytes = self.blobs().get(&name).cloned().ok_or(BlobError::Missing(name.digest))?;
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         Ok(futures::stream::iter([Ok(bytes.slice(begin..))]).boxed())
     }
 
-    fn place(&self, digest: Digest) -> String {
-        format!("memory:{digest}")
+    fn place(&self, name: BlobName) -> String {
+        format!("memory:{name}")
     }
 
-    async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
-        self.blobs().remove(&digest);
+    async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
+        self.blobs().remove(&name);
         Ok(())
     }
 
     async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
-        Ok(self.blobs().keys().map(|&digest| BlobInfo { digest, modified: None }).collect())
+        Ok(self.blobs().keys().map(|&name| BlobInfo { name, modified: None }).collect())
     }
 }
 
 struct MemoryWriter {
     blobs: MemoryBlobs,
-    digest: Digest,
+    name: BlobName,
     bytes: BytesMut,
 }
 
@@ -64,7 +63,7 @@ impl BlobWriter for MemoryWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), BlobError> {
-        self.blobs.blobs().insert(self.digest, self.bytes.freeze());
+        self.blobs.blobs().insert(self.name, self.bytes.freeze());
         Ok(())
     }
 

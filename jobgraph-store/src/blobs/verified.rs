@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use proto::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// The payloads of any backend, verified.
 ///
@@ -27,9 +27,9 @@ pub struct Verified {
     damaged: Damaged,
 }
 
-type Damaged = Arc<Mutex<BTreeSet<Digest>>>;
+type Damaged = Arc<Mutex<BTreeSet<BlobName>>>;
 
-fn lock(damaged: &Damaged) -> MutexGuard<'_, BTreeSet<Digest>> {
+fn lock(damaged: &Damaged) -> MutexGuard<'_, BTreeSet<BlobName>> {
     damaged.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -40,26 +40,26 @@ impl Verified {
     }
 
     /// Begins to write a payload, also in place of a damaged one.
-    pub async fn writer(&self, digest: Digest) -> Result<Box<dyn BlobWriter>, BlobError> {
-        let writer = self.blobs.writer(digest).await?;
-        Ok(Box::new(Mending { writer, digest, damaged: self.damaged.clone() }))
+    pub async fn writer(&self, name: BlobName) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let writer = self.blobs.writer(name).await?;
+        Ok(Box::new(Mending { writer, name, damaged: self.damaged.clone() }))
     }
 
     /// The size of a payload in bytes; `None` if the payload is not there or is known to be
     /// damaged.
-    pub async fn stat(&self, digest: Digest) -> Result<Option<u64>, BlobError> {
-        if lock(&self.damaged).contains(&digest) {
+    pub async fn stat(&self, name: BlobName) -> Result<Option<u64>, BlobError> {
+        if lock(&self.damaged).contains(&name) {
             return Ok(None);
         }
-        self.blobs.stat(digest).await
+        self.blobs.stat(name).await
     }
 
     /// The bytes from `offset` on, in parts. A damaged payload ends in [`BlobError::Damaged`]. A
     /// payload of a single part, as most are, is refused before any of its bytes are given out. The
     /// reading holds at most two parts in memory.
-    pub async fn read(&self, digest: Digest, offset: u64) -> Result<BlobStream, BlobError> {
+    pub async fn read(&self, name: BlobName, offset: u64) -> Result<BlobStream, BlobError> {
         let reading = Verifying {
-            parts: self.blobs.read(digest, 0).await?,
+            parts: self.blobs.read(name, 0).await?,
             hasher: Sha256::new(),
             held: None,
             skip: offset,
@@ -68,7 +68,7 @@ impl Verified {
         let verified = self.clone();
         let mut parts = futures::stream::try_unfold(reading, move |mut reading| {
             let verified = verified.clone();
-            async move { Ok(reading.next(&verified, digest).await?.map(|part| (part, reading))) }
+            async move { Ok(reading.next(&verified, name).await?.map(|part| (part, reading))) }
         })
         .boxed();
         let first = parts.try_next().await?;
@@ -76,18 +76,14 @@ impl Verified {
     }
 
     /// All bytes of a payload that is known to be small.
-    pub async fn read_whole(&self, digest: Digest) -> Result<Bytes, BlobError> {
-        let gather = |mut bytes: BytesMut, part: Bytes| async move {
-            bytes.extend_from_slice(&part);
-            Ok(bytes)
-        };
-        Ok(self.read(digest, 0).await?.try_fold(BytesMut::new(), gather).await?.freeze())
+    pub async fn read_whole(&self, name: BlobName) -> Result<Bytes, BlobError> {
+        whole(self.read(name, 0).await?).await
     }
 
     /// Removes a payload.
-    pub async fn remove(&self, digest: Digest) -> Result<(), BlobError> {
-        self.blobs.remove(digest).await?;
-        lock(&self.damaged).remove(&digest);
+    pub async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
+        self.blobs.remove(name).await?;
+        lock(&self.damaged).remove(&name);
         Ok(())
     }
 
@@ -96,12 +92,21 @@ impl Verified {
         self.blobs.list().await
     }
 
-    fn found_damaged(&self, digest: Digest, why: String) -> BlobError {
-        let file = self.blobs.place(digest);
+    fn found_damaged(&self, name: BlobName, why: String) -> BlobError {
+        let (file, digest) = (self.blobs.place(name), name.digest);
         tracing::error!(%digest, file, "a payload is damaged: {why}");
-        lock(&self.damaged).insert(digest);
+        lock(&self.damaged).insert(name);
         BlobError::Damaged { digest, file, why }
     }
+}
+
+/// All bytes of a stream that is known to be short.
+pub async fn whole(parts: BlobStream) -> Result<Bytes, BlobError> {
+    let gather = |mut bytes: BytesMut, part: Bytes| async move {
+        bytes.extend_from_slice(&part);
+        Ok(bytes)
+    };
+    Ok(parts.try_fold(BytesMut::new(), gather).await?.freeze())
 }
 
 /// One reading, from the payload's beginning, because the digest needs every byte.
@@ -119,7 +124,7 @@ impl Verifying {
     async fn next(
         &mut self,
         verified: &Verified,
-        digest: Digest,
+        name: BlobName,
     ) -> Result<Option<Bytes>, BlobError> {
         while !self.ended {
             let ready = match self.parts.try_next().await? {
@@ -130,10 +135,12 @@ impl Verifying {
                 None => {
                     self.ended = true;
                     let is = Digest::from_bytes(self.hasher.clone().finalize().into());
-                    if is != digest {
-                        let why = format!("its bytes have the digest {is}, not {digest}");
-                        return Err(verified.found_damaged(digest, why));
+                    if is != name.digest {
+                        let why = format!("its bytes have the digest {is}, not {}", name.digest);
+                        return Err(verified.found_damaged(name, why));
                     }
+                    // Another store may have mended the payload.
+                    lock(&verified.damaged).remove(&name);
                     self.held.take()
                 }
             };
@@ -152,7 +159,7 @@ impl Verifying {
 /// A writer whose payload counts as whole again once the writer has finished.
 struct Mending {
     writer: Box<dyn BlobWriter>,
-    digest: Digest,
+    name: BlobName,
     damaged: Damaged,
 }
 
@@ -164,7 +171,7 @@ impl BlobWriter for Mending {
 
     async fn finish(self: Box<Self>) -> Result<(), BlobError> {
         self.writer.finish().await?;
-        lock(&self.damaged).remove(&self.digest);
+        lock(&self.damaged).remove(&self.name);
         Ok(())
     }
 

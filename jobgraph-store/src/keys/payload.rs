@@ -1,11 +1,12 @@
-//! `p/<digest>/ref/<who>`: a record points to a payload. `p/<digest>/sweep`: whether the payload is
-//! being removed.
+//! `p/<digest>/ref/<who>`: a record points to a payload. `p/<digest>/sweep`: under which name the
+//! payload lies, and whether it is being swept. `sweeps`: the number that names of new payloads
+//! carry.
 //!
 //! A pointer is written only with a compare on a sweep mark *that is there*; where there is no
 //! mark, the writer makes one first. No revision is used twice, so a pointer that was on its way
 //! through a whole sweep never commits, whether the sweep moved the mark or removed it. That is why
 //! a mark may be removed with its payload: only a compare on the absence of a mark could be
-//! deceived.
+//! deceived. `service/sweep.rs` has the whole argument.
 
 use proto::{ApplicationRef, Digest};
 
@@ -85,14 +86,18 @@ pub fn reference_prefix(digest: Digest) -> Key {
 }
 
 /// The mark that pointers and sweeps of one payload are compared with.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct SweepMark {
-    /// The number of sweeps of the payload so far.
+    /// How many sweeps have kept the payload because a record points to it.
     #[prost(uint64, tag = "1")]
-    pub number: u64,
+    pub kept: u64,
     /// Whether a sweep is under way.
     #[prost(bool, tag = "2")]
     pub sweeping: bool,
+    /// The number in the name that the payload lies under. Marks of older builds have none, which
+    /// reads as 0, and so do the names of their payloads.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
 }
 
 impl Kind for SweepMark {
@@ -114,4 +119,25 @@ pub fn marked(key: &Key) -> Option<Digest> {
 /// The key of a payload's mark.
 pub fn sweep_key(digest: Digest) -> Key {
     format!("p/{}/sweep", digest.to_hex()).into()
+}
+
+/// The number that the names of new payloads carry.
+///
+/// A mark takes the number of the instant at which it is made. A mark is removed only once the
+/// number is above the mark's own; so no two marks of a payload ever have the same number, and no
+/// two payloads the same name.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Sweeps {
+    /// The number, which only grows.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+
+impl Kind for Sweeps {
+    const NAME: &'static str = "number of new payloads";
+}
+
+/// The key of the number.
+pub fn sweeps_key() -> Key {
+    Key::from("sweeps".to_owned())
 }

@@ -254,8 +254,14 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "sweep",
             payload::sweep_key(digest),
-            payload::SweepMark { number: 4, sweeping: true }.to_stored(),
+            payload::SweepMark { kept: 4, sweeping: true, number: 0 }.to_stored(),
         ),
+        (
+            "sweep of a numbered payload",
+            payload::sweep_key(Digest::of(b"other bytes")),
+            payload::SweepMark { kept: 4, sweeping: true, number: 9 }.to_stored(),
+        ),
+        ("sweeps", payload::sweeps_key(), payload::Sweeps { number: 9 }.to_stored()),
         (
             "process",
             process::key("orders/1/cluster/1/worker/0"),

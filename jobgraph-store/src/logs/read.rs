@@ -229,7 +229,7 @@ impl Service {
             return Ok(ChunkBody::from_stored(&chunk.body)?.lines);
         }
         let digest: Digest = chunk.digest.parse()?;
-        Ok(ChunkBody::from_stored(&self.blobs.read_whole(digest).await?)?.lines)
+        Ok(ChunkBody::from_stored(&self.read_payload(digest).await?)?.lines)
     }
 }
 

@@ -60,7 +60,7 @@ impl Service {
     /// The end as the cluster gave it, its manifest read back from the payloads.
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
-        let manifest = job::Manifest::decode(self.blobs.read_whole(digest).await?)
+        let manifest = job::Manifest::decode(self.read_payload(digest).await?)
             .map_err(|error| Error::Internal(format!("manifest {digest}: {error}")))?;
         Ok(job::JobEnd { manifest: Some(manifest), ..end })
     }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
 use super::Service;
-use crate::blobs::BlobStream;
+use crate::blobs::{BlobError, BlobName, BlobStream, verified};
 use crate::error::Error;
 use crate::keys::payload;
 use crate::model::Refusal;
@@ -38,11 +38,12 @@ impl Service {
         E: From<Error>,
     {
         let error = |error| E::from(Error::from(error));
-        self.end_sweep(digest).await?;
-        if self.blobs.stat(digest).await.map_err(error)? == Some(size) {
+        // The mark comes before the bytes, because it says under which name they are looked for.
+        let name = self.name_to_put(digest).await?;
+        if self.blobs.stat(name).await.map_err(error)? == Some(size) {
             return Ok(true);
         }
-        let mut writer = self.blobs.writer(digest).await.map_err(error)?;
+        let mut writer = self.blobs.writer(name).await.map_err(error)?;
         let mut hasher = Sha256::new();
         let mut written: u64 = 0;
         loop {
@@ -85,12 +86,7 @@ impl Service {
             })
             .into());
         }
-        // A caller that points to the payload needs its mark. The mark is made here, while the
-        // bytes become durable, because no caller has to wait for it then.
-        let digests = [digest];
-        let (finished, marked) = futures::join!(writer.finish(), self.marked(&digests));
-        finished.map_err(error)?;
-        marked?;
+        writer.finish().await.map_err(error)?;
         Ok(false)
     }
 
@@ -136,8 +132,29 @@ impl Service {
 
     /// The bytes from `offset` on, verified on their way: a damaged payload is refused or ends in
     /// an error, and never looks whole.
+    ///
+    /// The name that this store knows the payload by is tried first, because a blob of any name is
+    /// the payload if its bytes are; only where it is gone the record is asked.
     pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
-        Ok(self.blobs.read(digest, offset).await?)
+        if let Some(number) = self.names.get(digest) {
+            match self.blobs.read(BlobName { digest, number }, offset).await {
+                Err(BlobError::Missing(_)) => {}
+                read => return Ok(read?),
+            }
+        }
+        let name = self.name_of(digest).await?;
+        match self.blobs.read(name, offset).await {
+            // An older build may have pointed to the payload without a mark.
+            Err(BlobError::Missing(_)) if name.number > 0 => {
+                Ok(self.blobs.read(digest.into(), offset).await?)
+            }
+            read => Ok(read?),
+        }
+    }
+
+    /// All bytes of a payload that is known to be small.
+    pub(crate) async fn read_payload(&self, digest: Digest) -> Result<Bytes, Error> {
+        Ok(verified::whole(self.get_payload(digest, 0).await?).await?)
     }
 
     /// Whether the record of one generation points to these bytes.
@@ -157,9 +174,9 @@ impl Service {
     /// Those of these payloads that are here.
     pub async fn stat_payloads(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
         let mut present = Vec::new();
-        for digest in digests {
-            if self.blobs.stat(*digest).await?.is_some() {
-                present.push(*digest);
+        for name in self.names_of(digests).await? {
+            if self.blobs.stat(name).await?.is_some() {
+                present.push(name.digest);
             }
         }
         Ok(present)

@@ -1,6 +1,62 @@
-//! Sweeping payloads that no record points to. The mark says *sweeping* before the references are
-//! read again; afterwards the mark has gone with the payload or has a number one higher. A pointer
-//! that was being written meanwhile compares the mark and does not commit.
+//! Sweeping payloads that no record points to, beside any number of stores over the same record
+//! and the same blobs.
+//!
+//! # What there is
+//!
+//! For each payload *d*: a mark *M* with a number *n*, or no mark; references; and blobs, whose
+//! names are *(d, n)*. For the whole record: the number *S*, which only grows. The bytes that
+//! references to *d* mean lie at *(d, n)* with the number of the mark.
+//!
+//! # The steps
+//!
+//! Each step that writes the record is one commit with compares; each may be taken by any store, at
+//! any time, also by several stores at once.
+//!
+//! - *Make*: where there is no mark, put *M* with *n* = *S*. Compares that there is no *M*, and the
+//!   revision of *S*.
+//! - *Put*: write the blob *(d, n)*, *n* being the number of a mark that was read.
+//! - *Point*: having read a mark that is not sweeping and then seen the blob *(d, n)*, put a
+//!   reference. Compares the revision of *M*.
+//! - *Condemn*: put *M* as sweeping, with the same *n*. Compares the revision of *M*.
+//! - *Keep*: having seen a sweeping mark, put *M* as not sweeping, with the same *n*. Compares the
+//!   revision of *M*.
+//! - *Raise*: put *S* one higher. Compares the revision of *S*.
+//! - *Drop*: having seen a sweeping mark, and later that nothing points to *d* and that *S* is
+//!   above *n*, delete *M*. Compares the revision of *M*.
+//! - *Remove*: having dropped *(d, n)*, remove that blob. This step is no commit, and no store
+//!   waits for it.
+//!
+//! # Why no payload that is pointed to is removed
+//!
+//! 1. *At the instant of a drop nothing points to d.* The drop's compare holds, and no revision is
+//!    used twice; so *M* was the same sweeping mark from the read that saw it until the drop. A
+//!    point compares the revision of a mark that is not sweeping, so none committed in between; and
+//!    the look at the references came after that read.
+//! 2. *No number of d comes twice.* A drop leaves *S* above *n*, and a make takes *S* as it is at
+//!    its commit. Condemn and keep do not change *n*.
+//! 3. So once *(d, n)* is dropped, no mark ever has that number again, and no reference will ever
+//!    mean that blob. A remove hits nothing that is needed, *however late it comes*: also when its
+//!    store was stopped for an hour after the drop, and others have put and pointed to *d* since.
+//! 4. A point commits only while *M* is as it was before the blob was seen. By 3 the blob was not
+//!    removed until then, and by 1 it will not be dropped while the reference is there.
+//!
+//! No step needs to know whether the store that took the step before is alive. A mark that says
+//! *sweeping* is a fact about the record and not about a process: whichever store meets it keeps or
+//! drops, and of several only the first one's commit holds. No step rests on a clock: the age of a
+//! blob only spares a payload whose pointer is on its way from being put twice, so a clock that is
+//! wrong costs bytes on the wire and nothing else.
+//!
+//! # What a store that dies leaves
+//!
+//! After a condemn: a sweeping mark, which the next put or sweep ends. After a drop: a blob that no
+//! mark names, a *leftover*. After a make: a mark without a blob. The periodic sweep finds both.
+//! A leftover *(d, k)* is removed once, at one revision, *S* is above *k* and no mark of *d* has the
+//! number *k*: by 2 none ever will. It is kept as long as something points to *d* and *d* does not
+//! lie under its mark's name, which happens only where an older build pointed without a mark, or
+//! where the record was restored from a copy that is older than its blobs.
+//!
+//! Readers need none of this: the bytes of every blob pass their digest on the way out, so a reader
+//! may take them from any name that it finds them under.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -8,13 +64,15 @@ use std::time::Duration;
 use proto::{ApplicationRef, Digest, Generation};
 
 use super::load::revision_of;
+use super::marks::name;
+use super::write::TRIES;
 use super::{Service, load};
-use crate::blobs::BlobInfo;
+use crate::blobs::{BlobInfo, BlobName};
 use crate::error::Error;
-use crate::keys::payload::{self, Reference, SweepMark, Use};
+use crate::keys::payload::{self, Reference, SweepMark, Sweeps, Use};
 use crate::keys::{Kind, generation};
 use crate::model::Dossier;
-use crate::store::{Commit, Compare, Operation, Read, Transaction};
+use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 
 /// A payload that no record points to is left alone this long, because its pointer may be on its
 /// way.
@@ -22,6 +80,15 @@ pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 
 /// How often the store looks at all payloads.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// What the record says of a payload at one revision.
+struct Seen {
+    /// The mark and the revision that wrote it.
+    mark: Option<(SweepMark, u64)>,
+    /// The number that new payloads get.
+    sweeps: u64,
+    references: Vec<(Key, Stored)>,
+}
 
 impl Service {
     /// Sweeps again and again. The first sweep comes some time after the start, because a store
@@ -45,71 +112,148 @@ impl Service {
     pub async fn sweep_all(&self, kept: Duration) -> Result<usize, Error> {
         let now = self.clock.wall();
         let mut removed = 0;
-        let mut present = HashSet::new();
-        for BlobInfo { digest, modified } in self.blobs.list().await? {
-            present.insert(digest);
+        let listed = self.blobs.list().await?;
+        let present: HashSet<BlobName> = listed.iter().map(|blob| blob.name).collect();
+        for BlobInfo { name, modified } in listed {
             let age =
                 modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
-            if age >= kept && self.sweep(digest).await? {
+            if age >= kept && self.sweep_blob(name, &present).await? {
                 removed += 1;
             }
         }
-        self.prune_marks(&present).await?;
+        self.prune_marks(&present, kept).await?;
         Ok(removed)
     }
 
-    /// Removes one payload if no record points to it. `true`: the payload is gone.
+    /// Removes one payload if no record points to it. `true`: this call has removed it.
     pub async fn sweep(&self, digest: Digest) -> Result<bool, Error> {
-        let _alone = self.sweeping.lock().await;
+        let seen = self.see(digest).await?;
+        self.sweep_seen(digest, &seen).await
+    }
+
+    async fn see(&self, digest: Digest) -> Result<Seen, Error> {
+        let reads = vec![
+            Read::Key(payload::sweep_key(digest)),
+            Read::Key(payload::sweeps_key()),
+            Read::all(payload::reference_prefix(digest)),
+        ];
+        let mut view = self.metadata.read(reads, None).await?;
+        let mark = load::one::<SweepMark>(&view, 0)?.zip(revision_of(&view, 0));
+        let sweeps = load::one::<Sweeps>(&view, 1)?.unwrap_or_default().number;
+        Ok(Seen { mark, sweeps, references: view.answers.pop().unwrap_or_default() })
+    }
+
+    async fn sweep_seen(&self, digest: Digest, seen: &Seen) -> Result<bool, Error> {
+        let Some((mark, revision)) = seen.mark else { return Ok(false) };
+        let referenced = self.drop_dead(&seen.references).await? > 0;
+        if mark.sweeping {
+            return self.end_sweep(digest, mark, revision).await;
+        }
+        if referenced {
+            return Ok(false);
+        }
+        let condemned = SweepMark { sweeping: true, ..mark };
+        match self.mark(digest, revision, &condemned).await? {
+            Some(revision) => self.end_sweep(digest, condemned, revision).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends a sweep that the mark of this revision says is under way, whichever store has begun it.
+    /// `true`: the payload is removed.
+    pub(super) async fn end_sweep(
+        &self,
+        digest: Digest,
+        mark: SweepMark,
+        condemned: u64,
+    ) -> Result<bool, Error> {
+        // While the mark is of this revision, no pointer to the payload commits; the pointers that
+        // did commit are seen.
+        let prefix = payload::reference_prefix(digest);
+        let reads =
+            vec![Read::Range { prefix, after: None, limit: 1 }, Read::Key(payload::sweeps_key())];
+        let view = self.metadata.read(reads, None).await?;
+        if !view.answers[0].is_empty() {
+            let kept = SweepMark { kept: mark.kept.saturating_add(1), sweeping: false, ..mark };
+            self.mark(digest, condemned, &kept).await?;
+            return Ok(false);
+        }
+        if load::one::<Sweeps>(&view, 1)?.unwrap_or_default().number <= mark.number {
+            self.raise_above(mark.number).await?;
+        }
         let key = payload::sweep_key(digest);
-        let view = self
-            .metadata
-            .read(vec![Read::Key(key.clone()), Read::all(payload::reference_prefix(digest))], None)
-            .await?;
-        let mark: SweepMark = load::one(&view, 0)?.unwrap_or_default();
-        let referenced = self.drop_dead(&view.answers[1]).await? > 0;
-        if referenced && !mark.sweeping {
-            return Ok(false);
+        let compares = vec![Compare { key: key.clone(), revision: Some(condemned) }];
+        let dropping = Transaction { compares, operations: vec![Operation::Delete(key)] };
+        match self.commit(dropping).await? {
+            Commit::Committed(_) => {
+                self.blobs.remove(name(digest, mark)).await?;
+                Ok(true)
+            }
+            // Another store has ended this sweep.
+            Commit::Conflict(_) => Ok(false),
         }
-        let sweeping = SweepMark { number: mark.number, sweeping: true };
-        let Some(marked) = self.mark(digest, revision_of(&view, 0), &sweeping).await? else {
-            return Ok(false);
-        };
-        // From here on no pointer to the payload commits; the pointers that did commit are seen.
-        let references =
-            self.metadata.read(vec![Read::all(payload::reference_prefix(digest))], None).await?;
-        let unused = references.answers[0].is_empty();
-        if unused {
-            self.blobs.remove(digest).await?;
-        }
-        if unused {
-            // The mark goes with the payload.
-            let compares = vec![Compare { key: key.clone(), revision: Some(marked) }];
-            self.commit(Transaction { compares, operations: vec![Operation::Delete(key)] }).await?;
-        } else {
-            let swept = SweepMark { number: mark.number + 1, sweeping: false };
-            self.mark(digest, Some(marked), &swept).await?;
-        }
-        Ok(unused)
     }
 
-    /// Ends a sweep that a process which died has left half done.
-    pub(crate) async fn end_sweep(&self, digest: Digest) -> Result<(), Error> {
-        let view = self.metadata.read(vec![Read::Key(payload::sweep_key(digest))], None).await?;
-        if load::one::<SweepMark>(&view, 0)?.is_some_and(|mark| mark.sweeping) {
-            self.sweep(digest).await?;
+    /// Makes the number of new payloads higher than this one.
+    async fn raise_above(&self, number: u64) -> Result<(), Error> {
+        let key = payload::sweeps_key();
+        for _ in 0..TRIES {
+            let view = self.metadata.read(vec![Read::Key(key.clone())], None).await?;
+            if load::one::<Sweeps>(&view, 0)?.unwrap_or_default().number > number {
+                return Ok(());
+            }
+            let compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
+            let raised = Sweeps { number: number.saturating_add(1) };
+            let operations = vec![Operation::Put(key.clone(), raised.to_stored())];
+            // The outcome does not matter, because the number that is there now is read again.
+            self.commit(Transaction { compares, operations }).await?;
         }
-        Ok(())
+        Err(Error::Contended("the number of new payloads".into()))
     }
 
+    /// Sweeps the payload that lies under a name.
+    async fn sweep_blob(&self, name: BlobName, present: &HashSet<BlobName>) -> Result<bool, Error> {
+        let seen = self.see(name.digest).await?;
+        if seen.mark.is_some_and(|(mark, _)| mark.number == name.number) {
+            return self.sweep_seen(name.digest, &seen).await;
+        }
+        self.remove_leftover(name, seen, present).await
+    }
+
+    /// Removes a blob that no mark names and none will name.
+    async fn remove_leftover(
+        &self,
+        blob: BlobName,
+        mut seen: Seen,
+        present: &HashSet<BlobName>,
+    ) -> Result<bool, Error> {
+        if seen.sweeps <= blob.number {
+            self.raise_above(blob.number).await?;
+            seen = self.see(blob.digest).await?;
+        }
+        let current = seen.mark.map(|(mark, _)| name(blob.digest, mark));
+        if current == Some(blob) {
+            // A mark was made meanwhile.
+            return Ok(false);
+        }
+        let lies_elsewhere = current.is_some_and(|current| present.contains(&current));
+        if !seen.references.is_empty() && !lies_elsewhere {
+            return Ok(false);
+        }
+        self.blobs.remove(blob).await?;
+        Ok(true)
+    }
+
+    /// Puts another mark in the place of the one of this revision, and answers its revision; `None`
+    /// if another writer was faster.
     async fn mark(
         &self,
         digest: Digest,
-        seen: Option<u64>,
+        seen: u64,
         mark: &SweepMark,
     ) -> Result<Option<u64>, Error> {
         let key = payload::sweep_key(digest);
-        let compares = vec![Compare { key: key.clone(), revision: seen }];
+        let compares = vec![Compare { key: key.clone(), revision: Some(seen) }];
         let operations = vec![Operation::Put(key, mark.to_stored())];
         Ok(match self.commit(Transaction { compares, operations }).await? {
             Commit::Committed(revision) => Some(revision),
@@ -119,10 +263,7 @@ impl Service {
 
     /// Removes references to artifacts whose generation is clean; answers how many references are
     /// left.
-    async fn drop_dead(
-        &self,
-        references: &[(crate::store::Key, crate::store::Stored)],
-    ) -> Result<usize, Error> {
+    async fn drop_dead(&self, references: &[(Key, Stored)]) -> Result<usize, Error> {
         let mut left = 0;
         for (key, stored) in references {
             let reference = Reference::from_stored(&stored.value)?;
@@ -163,3 +304,6 @@ impl Service {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -26,7 +26,8 @@ fn refused(error: Error) -> PortError {
 impl World {
     /// Puts other bytes of the same size in the place of a payload, or the right ones again.
     pub(super) async fn overwrite(&self, digest: Digest, bytes: Bytes) {
-        let mut writer = self.blobs.writer(digest).await.expect("memory does not refuse");
+        let name = self.store.name_of(digest).await.expect("memory does not refuse");
+        let mut writer = self.blobs.writer(name).await.expect("memory does not refuse");
         writer.write(bytes).await.expect("memory does not refuse");
         writer.finish().await.expect("memory does not refuse");
     }

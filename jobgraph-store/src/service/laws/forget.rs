@@ -321,6 +321,8 @@ pub(super) async fn marks_go_with_their_payloads(court: &Court) -> Verdict {
     court.inside.marked(&[lone]).await.map_err(|error| error.to_string())?;
     let kept = std::time::Duration::from_secs(3600);
     court.inside.sweep_all(kept).await.map_err(|error| error.to_string())?;
+    ensure!(marked(court).await.contains(&lone), "the mark of what is being put has gone");
+    court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
     ensure!(!marked(court).await.contains(&lone), "the mark of what is not there stays");
     let view = court.inside.metadata.read(vec![Read::all(payload::prefix())], None).await;
     let left = view.map_err(|error| error.to_string())?.answers.remove(0);

@@ -182,6 +182,7 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::Loses("^f/"), &["what_is_forgotten_is_gone_for_everybody"]),
     (Fault::Loses("/request/"), &["what_is_forgotten_is_gone_for_everybody"]),
     (Fault::Loses("/sweep"), &["marks_go_with_their_payloads"]),
+    (Fault::Loses("^sweeps"), &["marks_go_with_their_payloads"]),
     (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
 ];
 
