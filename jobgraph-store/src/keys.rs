@@ -6,6 +6,7 @@
 //! `a/<id>/g/<16 hex>/`.
 
 pub mod artifacts;
+pub mod caretaker;
 pub mod checkpoint;
 pub mod desired;
 pub mod event;

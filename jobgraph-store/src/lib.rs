@@ -92,9 +92,9 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     };
     server.spawn(&tasks).await?;
     open_to_clusters(&places)?;
-    tasks.spawn_loop("sweep", {
+    tasks.spawn_loop("caretaker", {
         let service = service.clone();
-        async move { service.keep_sweeping().await }
+        async move { service.keep_house().await }
     });
     tasks.spawn_loop("past", {
         let service = service.clone();
@@ -106,6 +106,9 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     // durable now need not be.
     if let Err(error) = service.flush_logs().await {
         tracing::warn!(%error, "output that was not durable yet is shipped again");
+    }
+    if let Err(error) = service.leave_chores().await {
+        tracing::debug!(%error, "another store takes the chores over later");
     }
     Ok(ended?)
 }

@@ -2,6 +2,7 @@
 //! and commits once with compares on what was read.
 
 mod applications;
+mod caretaker;
 mod events;
 mod forget;
 mod index;
@@ -35,6 +36,7 @@ use crate::blobs::Blobs;
 use crate::blobs::verified::Verified;
 use crate::logs::Logs;
 use crate::store::Metadata;
+use caretaker::Watched;
 use live::Live;
 use marks::Lonely;
 use queue::Queue;
@@ -63,6 +65,7 @@ pub struct Service {
     /// The numbers in the names that payloads were seen under.
     pub(crate) names: Recent<u64>,
     pub(crate) lonely: Lonely,
+    pub(crate) caretaker: Watched,
 }
 
 /// How many payloads are known by their names.
@@ -82,6 +85,7 @@ impl Service {
             logs: Logs::default(),
             names: Recent::with_room(NAMES_KEPT),
             lonely: Lonely::default(),
+            caretaker: Watched::default(),
         }
     }
 }

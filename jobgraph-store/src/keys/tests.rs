@@ -262,6 +262,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
             payload::SweepMark { kept: 4, sweeping: true, number: 9 }.to_stored(),
         ),
         ("sweeps", payload::sweeps_key(), payload::Sweeps { number: 9 }.to_stored()),
+        ("caretaker", caretaker::key(), caretaker::Caretaker { host: text("here") }.to_stored()),
         (
             "process",
             process::key("orders/1/cluster/1/worker/0"),

@@ -99,6 +99,17 @@ impl Live {
         self.heard().len()
     }
 
+    /// The applications whose leaders were not heard of for so long.
+    pub(crate) fn silent_for(&self, long: Duration) -> Vec<ApplicationRef> {
+        let now = self.clock.boot();
+        let heard = self.heard();
+        let silent = heard
+            .iter()
+            .filter(|(_, heard)| now.saturating_duration_since(heard.at) >= long)
+            .map(|(application, _)| application.clone());
+        silent.collect()
+    }
+
     /// Forgets the leader of an application of which nothing more will be heard.
     pub fn forget(&self, application: &ApplicationRef) {
         self.heard().remove(application);

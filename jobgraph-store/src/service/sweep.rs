@@ -78,9 +78,6 @@ use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 /// way.
 pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 
-/// How often the store looks at all payloads.
-pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(600);
-
 /// What the record says of a payload at one revision.
 struct Seen {
     /// The mark and the revision that wrote it.
@@ -91,22 +88,6 @@ struct Seen {
 }
 
 impl Service {
-    /// Sweeps again and again. The first sweep comes some time after the start, because a store
-    /// that starts has better things to do.
-    pub async fn keep_sweeping(&self) {
-        loop {
-            if let Err(error) = self.finish_forgetting().await {
-                tracing::warn!(%error, "what is half forgotten stays for now");
-            }
-            self.clock.sleep(SWEEP_EVERY).await;
-            match self.sweep_all(UNREFERENCED_KEPT).await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "swept payloads that nothing points to"),
-                Err(error) => tracing::warn!(%error, "payloads could not be swept"),
-            }
-        }
-    }
-
     /// Removes every payload that no record points to and that is older than `kept`; answers how
     /// many.
     pub async fn sweep_all(&self, kept: Duration) -> Result<usize, Error> {

@@ -49,6 +49,7 @@ const FATES: &[(&str, Fate)] = &[
     // This is the mark of another payload.
     ("sweep of a numbered payload", Fate::IsNoneOfIts),
     ("sweeps", Fate::Stays),
+    ("caretaker", Fate::Stays),
     ("process", Fate::Goes),
     ("request", Fate::Goes),
     ("secrets", Fate::Goes),
