@@ -31,6 +31,7 @@ mod write;
 use std::sync::Arc;
 
 use chassis::clock::SharedClock;
+use proto::job;
 
 use crate::blobs::Blobs;
 use crate::blobs::verified::Verified;
@@ -64,6 +65,8 @@ pub struct Service {
     pub(crate) logs: Logs,
     /// The numbers in the names that payloads were seen under.
     pub(crate) names: Recent<u64>,
+    /// Manifests that were read from payloads.
+    pub(crate) manifests: Recent<Arc<job::Manifest>>,
     pub(crate) lonely: Lonely,
     pub(crate) caretaker: Watched,
 }
@@ -84,6 +87,7 @@ impl Service {
             queue,
             logs: Logs::default(),
             names: Recent::with_room(NAMES_KEPT),
+            manifests: Recent::with_room(manifest::KEPT_BYTES),
             lonely: Lonely::default(),
             caretaker: Watched::default(),
         }

@@ -2,6 +2,8 @@
 //! payload, blob first and pointer second, and the record keeps its counts. Leaders and clusters do
 //! not notice, because they are answered the whole manifest.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 use proto::{Digest, api, job};
 
@@ -20,6 +22,10 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// How many bytes the manifests of published jobs may add to a leader's record. No leader publishes
 /// by these any more.
 const PUBLISHED_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many bytes of manifests stay in memory, as they are encoded. A leader reads its record after
+/// each change, and the payloads may be on the other side of a network.
+pub(super) const KEPT_BYTES: usize = 2 * MAX_BYTES;
 
 impl Service {
     /// The end as the record keeps it: a manifest that is too large for the record is put into the
@@ -60,17 +66,34 @@ impl Service {
     /// The end as the cluster gave it, its manifest read back from the payloads.
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
-        let manifest = job::Manifest::decode(self.read_payload(digest).await?)
+        let manifest = match self.manifests.get(digest) {
+            Some(known) => known,
+            None => self.read_manifest(digest).await?,
+        };
+        Ok(job::JobEnd { manifest: Some(job::Manifest::clone(&manifest)), ..end })
+    }
+
+    async fn read_manifest(&self, digest: Digest) -> Result<Arc<job::Manifest>, Error> {
+        let bytes = self.read_payload(digest).await?;
+        let weight = bytes.len();
+        let manifest = job::Manifest::decode(bytes)
             .map_err(|error| Error::Internal(format!("manifest {digest}: {error}")))?;
-        Ok(job::JobEnd { manifest: Some(manifest), ..end })
+        let manifest = Arc::new(manifest);
+        self.manifests.put(digest, manifest.clone(), weight);
+        Ok(manifest)
     }
 
     /// Makes the ends of jobs whole for a leader: those that the leader has to publish, and as many
     /// others as there is room for.
     pub(crate) async fn whole_ends(&self, jobs: &mut [api::Job]) -> Result<(), Error> {
-        let mut room = PUBLISHED_BYTES;
+        let (mut room, mut is_used_up) = (PUBLISHED_BYTES, false);
         for job in jobs {
             let Some(end) = job.end.take() else { continue };
+            if job.published && is_used_up {
+                // The payload is not read in vain.
+                job.end = Some(end);
+                continue;
+            }
             let whole = match self.whole_end(end.clone()).await {
                 Ok(whole) => whole,
                 Err(error @ (Error::Unavailable(_) | Error::Full(_))) => return Err(error),
@@ -84,6 +107,7 @@ impl Service {
             };
             let bytes = whole.manifest.as_ref().map_or(0, job::Manifest::encoded_len);
             let fits = !job.published || bytes <= room;
+            is_used_up |= !fits;
             if job.published && fits {
                 room -= bytes;
             }

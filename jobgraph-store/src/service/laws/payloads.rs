@@ -2,6 +2,7 @@
 
 use ::record::Record as _;
 use bytes::Bytes;
+use prost::Message as _;
 use proto::{Digest, Reason, api};
 
 use super::{Court, Verdict, ensure, fence, graph, incarnation, succeeded, with_manifest, wrongly};
@@ -183,7 +184,11 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
         other.is_ok_and(|(recorded, stands)| !recorded && stands == end),
         "another manifest is not told the one that stands"
     );
+    // A store that has read the list once has no need of the payload, but others have.
+    let list = Bytes::from(end.manifest.as_ref().unwrap().encode_to_vec());
     court.inside.sweep_all(std::time::Duration::ZERO).await.map_err(|error| error.to_string())?;
+    let swept = face.read_payload(Digest::of(&list)).await;
+    ensure!(swept.as_ref() == Ok(&list), "the list of files was swept");
     let begun = face
         .begin_attempt(&fence(&application, 2), "runner-1")
         .await
@@ -211,5 +216,7 @@ pub(super) async fn a_job_may_stage_many_files(court: &Court) -> Verdict {
     let record = court.inside.read(&application).await.map_err(|error| error.to_string())?;
     let kept = record.application.unwrap().jobs.remove(0).end;
     ensure!(kept == Some(end), "the manifest is gone after clean");
+    let kept = face.read_payload(Digest::of(&list)).await;
+    ensure!(kept.as_ref() == Ok(&list), "the list of files is gone after clean");
     Ok(())
 }
