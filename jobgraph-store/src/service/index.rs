@@ -1,6 +1,6 @@
 //! Indexes for records of older builds: the marks of what is not clean (`u/`), and the requests of
-//! each generation (`…/request/`). The store brings both up to date when it opens the record,
-//! before any caller writes.
+//! each generation (`…/request/`). A store brings both up to date when it opens the record, before
+//! it serves any caller; other stores of this build may write meanwhile.
 //!
 //! The list says of each generation whether the indexes know it. An older build writes at the new
 //! end of the list and does not say so. So the work ends at the first place that says so, and goes
@@ -8,14 +8,16 @@
 
 use proto::ApplicationRef;
 
+use super::load::revision_of;
+use super::write::TRIES;
 use super::{Service, load};
 use crate::error::Error;
+use crate::keys::Kind as _;
 use crate::keys::generation::{GenerationState, spec_key, state_key};
 use crate::keys::listing::{self, Listed};
 use crate::keys::request::{self, AcceptedRequest, AnsweredWith};
 use crate::keys::unclean::{self, Unclean};
-use crate::keys::{Kind as _, generation};
-use crate::store::{Compare, Key, Operation, Read, Stored, Transaction};
+use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 
 /// How many places are read at once.
 const READ_AHEAD: usize = 512;
@@ -25,7 +27,7 @@ const INDEXED_AT_ONCE: usize = 40;
 
 impl Service {
     /// Indexes what an older build has written, and answers how many generations that were. No
-    /// other caller may write meanwhile.
+    /// store of an older build may write meanwhile.
     pub async fn index(&self) -> Result<usize, Error> {
         self.drop_cleaned().await?;
         let mut places = self.places_without_index().await?;
@@ -79,19 +81,39 @@ impl Service {
 
     async fn index_some(&self, places: &[Key]) -> Result<(), Error> {
         let each = places.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-        let reads = each.iter().map(|application| Read::Key(state_key(application))).collect();
-        let view = self.metadata.read(reads, None).await?;
-        let mut operations = Vec::new();
-        for (index, (place, application)) in places.iter().zip(&each).enumerate() {
-            let state: GenerationState = load::one(&view, index)?.unwrap_or_default();
-            if !state.application().clean {
-                let unclean = Unclean { place: place.to_string() };
-                operations.push(Operation::Put(unclean::key(application), unclean.to_stored()));
+        for _ in 0..TRIES {
+            let states = each.iter().map(state_key);
+            let reads = states.chain(places.iter().cloned()).map(Read::Key).collect();
+            let view = self.metadata.read(reads, None).await?;
+            let mut transaction = Transaction::default();
+            for (index, (place, application)) in places.iter().zip(&each).enumerate() {
+                // Another store may forget the generation meanwhile, or make it clean.
+                let Some(listed) = revision_of(&view, each.len() + index) else { continue };
+                let seen = revision_of(&view, index);
+                transaction.compares.extend([
+                    Compare { key: place.clone(), revision: Some(listed) },
+                    Compare { key: state_key(application), revision: seen },
+                ]);
+                let state: GenerationState = load::one(&view, index)?.unwrap_or_default();
+                if !state.application().clean {
+                    let unclean = Unclean { place: place.to_string() };
+                    let put = Operation::Put(unclean::key(application), unclean.to_stored());
+                    transaction.operations.push(put);
+                }
+                let indexed = Listed { indexed: true }.to_stored();
+                transaction.operations.push(Operation::Put(place.clone(), indexed));
             }
-            operations.push(Operation::Put(place.clone(), Listed { indexed: true }.to_stored()));
+            if self.is_done(transaction).await? {
+                return Ok(());
+            }
         }
-        self.commit(Transaction { compares: Vec::new(), operations }).await?;
-        Ok(())
+        Err(contended())
+    }
+
+    /// Commits; `false`: another writer was faster.
+    async fn is_done(&self, transaction: Transaction) -> Result<bool, Error> {
+        Ok(transaction.operations.is_empty()
+            || matches!(self.commit(transaction).await?, Commit::Committed(_)))
     }
 
     /// Names every request beside its generation.
@@ -114,20 +136,30 @@ impl Service {
             .iter()
             .map(|(_, stored)| answered(stored))
             .collect::<Result<Vec<_>, Error>>()?;
-        let reads = each.iter().map(|application| Read::Key(spec_key(application))).collect();
-        let view = self.metadata.read(reads, None).await?;
-        let mut operations = Vec::new();
-        for (index, ((request, _), application)) in requests.iter().zip(&each).enumerate() {
-            if load::one::<generation::GenerationSpec>(&view, index)?.is_some() {
+        for _ in 0..TRIES {
+            let reads = each.iter().map(|application| Read::Key(spec_key(application))).collect();
+            let view = self.metadata.read(reads, None).await?;
+            let mut transaction = Transaction::default();
+            for (index, ((request, _), application)) in requests.iter().zip(&each).enumerate() {
+                // Another store may forget the generation meanwhile.
+                let Some(spec) = revision_of(&view, index) else { continue };
+                let compare = Compare { key: spec_key(application), revision: Some(spec) };
+                if !transaction.compares.contains(&compare) {
+                    transaction.compares.push(compare);
+                }
                 let key = request::of_generation_key(application, request);
-                operations.push(Operation::Put(key, AnsweredWith {}.to_stored()));
+                transaction.operations.push(Operation::Put(key, AnsweredWith {}.to_stored()));
+            }
+            if self.is_done(transaction).await? {
+                return Ok(());
             }
         }
-        if !operations.is_empty() {
-            self.commit(Transaction { compares: Vec::<Compare>::new(), operations }).await?;
-        }
-        Ok(())
+        Err(contended())
     }
+}
+
+fn contended() -> Error {
+    Error::Contended("what an older build has written".into())
 }
 
 fn named(place: &Key) -> Result<ApplicationRef, Error> {
