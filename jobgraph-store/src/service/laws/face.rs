@@ -1,11 +1,12 @@
 //! The record as its callers see it, in the words of the laws. The laws ask the service itself, or
-//! ask through the wire.
+//! ask through the wire; they ask one store, or several stores in turn.
 
 pub(crate) mod direct;
 pub(crate) mod wired;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::record::{ApplicationEnd, Error, Holder, MainEnd, MainExit, Record, Refused};
 use async_trait::async_trait;
@@ -19,8 +20,19 @@ use proto::{
 pub(crate) type Answer<T> = Result<T, Reason>;
 
 /// What the laws ask of the record, and of the verbs that stand beside it.
+///
+/// Over several stores, each call goes to the next one. So whatever a caller does in two calls, it
+/// does through two stores.
 #[derive(Clone)]
 pub(crate) struct Face {
+    stores: Vec<Store>,
+    /// How many calls there were.
+    calls: Arc<AtomicUsize>,
+}
+
+/// One store, as its callers reach it.
+#[derive(Clone)]
+struct Store {
     record: Arc<dyn Record>,
     beside: Arc<dyn Beside>,
 }
@@ -58,7 +70,7 @@ impl Deref for Face {
     type Target = dyn Beside;
 
     fn deref(&self) -> &Self::Target {
-        &*self.beside
+        &*self.next().beside
     }
 }
 
@@ -68,7 +80,22 @@ fn why<R: Refused>(error: Error<R>) -> Reason {
 
 impl Face {
     pub(crate) fn new(record: impl Record + 'static, beside: impl Beside + 'static) -> Self {
-        Self { record: Arc::new(record), beside: Arc::new(beside) }
+        let store = Store { record: Arc::new(record), beside: Arc::new(beside) };
+        Self { stores: vec![store], calls: Arc::default() }
+    }
+
+    /// The stores of both faces.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.stores.extend(other.stores);
+        self
+    }
+
+    fn next(&self) -> &Store {
+        &self.stores[self.calls.fetch_add(1, Ordering::Relaxed) % self.stores.len()]
+    }
+
+    fn record(&self) -> &dyn Record {
+        &*self.next().record
     }
 
     pub(crate) async fn begin_attempt(
@@ -77,7 +104,7 @@ impl Face {
         holder: &str,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
         let holder = Holder { name: holder.into(), pid: 1 };
-        self.record.begin_attempt(fence, &holder, "").await.map_err(why)
+        self.record().begin_attempt(fence, &holder, "").await.map_err(why)
     }
 
     pub(crate) async fn pin(
@@ -85,7 +112,7 @@ impl Face {
         fence: &EpochFence,
         artifacts: Vec<api::PinnedArtifact>,
     ) -> Answer<Vec<api::PinnedArtifact>> {
-        self.record.pin_artifacts(fence, artifacts).await.map_err(why)
+        self.record().pin_artifacts(fence, artifacts).await.map_err(why)
     }
 
     pub(crate) async fn begin_cluster(
@@ -95,7 +122,7 @@ impl Face {
     ) -> Answer<jobgraph::BeginClusterResponse> {
         let request =
             jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
-        self.record.begin_cluster(fence, request).await.map_err(why)
+        self.record().begin_cluster(fence, request).await.map_err(why)
     }
 
     pub(crate) async fn cluster_ready(
@@ -109,20 +136,20 @@ impl Face {
             jobs_endpoint: "unix:/jobs".into(),
             ..Default::default()
         };
-        self.record.record_cluster(fence, ready).await.map_err(why)
+        self.record().record_cluster(fence, ready).await.map_err(why)
     }
 
     pub(crate) async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()> {
-        self.record.main_starting(fence, tether).await.map_err(why)
+        self.record().main_starting(fence, tether).await.map_err(why)
     }
 
     pub(crate) async fn main_running(&self, fence: &EpochFence, pid: u32) -> Answer<()> {
-        self.record.main_running(fence, pid).await.map_err(why)
+        self.record().main_running(fence, pid).await.map_err(why)
     }
 
     pub(crate) async fn main_ended(&self, fence: &EpochFence, code: i32) -> Answer<()> {
         let exit = MainExit { code: Some(code), ..MainExit::default() };
-        self.record.main_ended(fence, MainEnd { exit, ..MainEnd::default() }).await.map_err(why)
+        self.record().main_ended(fence, MainEnd { exit, ..MainEnd::default() }).await.map_err(why)
     }
 
     pub(crate) async fn put_graph(
@@ -130,7 +157,7 @@ impl Face {
         fence: &EpochFence,
         request: jobgraph::PutJobGraphRequest,
     ) -> Answer<jobgraph::PutJobGraphResponse> {
-        self.record.put_job_graph(fence, request).await.map_err(why)
+        self.record().put_job_graph(fence, request).await.map_err(why)
     }
 
     pub(crate) async fn submitted(
@@ -139,7 +166,7 @@ impl Face {
         job: JobId,
         incarnation: Incarnation,
     ) -> Answer<()> {
-        self.record.job_submitted(fence, job, incarnation).await.map_err(why)
+        self.record().job_submitted(fence, job, incarnation).await.map_err(why)
     }
 
     pub(crate) async fn job_ended(
@@ -148,7 +175,7 @@ impl Face {
         job: JobId,
         end: job::JobEnd,
     ) -> Answer<(bool, job::JobEnd)> {
-        let standing = self.record.job_ended(fence, job, end).await.map_err(why)?;
+        let standing = self.record().job_ended(fence, job, end).await.map_err(why)?;
         Ok((standing.recorded, standing.stands))
     }
 
@@ -158,7 +185,7 @@ impl Face {
         job: JobId,
         end: job::JobEnd,
     ) -> Answer<(bool, job::JobEnd)> {
-        let standing = self.record.leader_job_ended(fence, job, end).await.map_err(why)?;
+        let standing = self.record().leader_job_ended(fence, job, end).await.map_err(why)?;
         Ok((standing.recorded, standing.stands))
     }
 
@@ -168,7 +195,7 @@ impl Face {
         fence: &IncarnationFence,
         job: JobId,
     ) -> Answer<(bool, Vec<job::Checkpoint>, u64)> {
-        let resume = self.record.read_checkpoints(fence, job).await.map_err(why)?;
+        let resume = self.record().read_checkpoints(fence, job).await.map_err(why)?;
         Ok((resume.ended, resume.checkpoints, resume.next_checkpoint_id))
     }
 
@@ -178,7 +205,7 @@ impl Face {
         job: JobId,
         kept: job::Checkpoint,
     ) -> Answer<()> {
-        self.record.add_checkpoint(fence, job, kept).await.map_err(why)
+        self.record().add_checkpoint(fence, job, kept).await.map_err(why)
     }
 
     pub(crate) async fn remove_checkpoint(
@@ -187,7 +214,7 @@ impl Face {
         job: JobId,
         id: u64,
     ) -> Answer<()> {
-        self.record.remove_checkpoint(fence, job, id).await.map_err(why)
+        self.record().remove_checkpoint(fence, job, id).await.map_err(why)
     }
 
     pub(crate) async fn advance_checkpoint_id(
@@ -196,7 +223,7 @@ impl Face {
         job: JobId,
         next: u64,
     ) -> Answer<u64> {
-        self.record.advance_checkpoint_id(fence, job, next).await.map_err(why)
+        self.record().advance_checkpoint_id(fence, job, next).await.map_err(why)
     }
 
     /// Answers whether this result was recorded, and the pointer that stands.
@@ -210,17 +237,17 @@ impl Face {
         let trigger_id = trigger.to_string();
         let savepoint =
             job::Savepoint { trigger_id, pointer: pointer.into(), ..Default::default() };
-        let settled = self.record.savepoint_settled(fence, job, savepoint).await.map_err(why)?;
+        let settled = self.record().savepoint_settled(fence, job, savepoint).await.map_err(why)?;
         Ok((settled.recorded, settled.stands.pointer))
     }
 
     /// Answers the savepoint that the cluster is to stop the job with.
     pub(crate) async fn stopping(&self, fence: &IncarnationFence, job: JobId) -> Answer<String> {
-        Ok(self.record.read_checkpoints(fence, job).await.map_err(why)?.stop_trigger_id)
+        Ok(self.record().read_checkpoints(fence, job).await.map_err(why)?.stop_trigger_id)
     }
 
     pub(crate) async fn published(&self, fence: &EpochFence, job: JobId) -> Answer<()> {
-        self.record.published(fence, job).await.map_err(why)
+        self.record().published(fence, job).await.map_err(why)
     }
 
     pub(crate) async fn end(
@@ -230,11 +257,11 @@ impl Face {
         desired: u64,
     ) -> Answer<api::Outcome> {
         let end = ApplicationEnd { outcome, ..ApplicationEnd::default() };
-        Ok(self.record.end(fence, end, desired).await.map_err(why)?.outcome)
+        Ok(self.record().end(fence, end, desired).await.map_err(why)?.outcome)
     }
 
     pub(crate) async fn mark_clean(&self, fence: &EpochFence) -> Answer<()> {
-        self.record.mark_clean(fence, Vec::new()).await.map_err(why)
+        self.record().mark_clean(fence, Vec::new()).await.map_err(why)
     }
 
     pub(crate) async fn journal(
@@ -243,13 +270,13 @@ impl Face {
         key: &str,
         value: Option<Bytes>,
     ) -> Answer<(Option<Bytes>, bool)> {
-        let step = self.record.journal(fence, key, value).await.map_err(why)?;
+        let step = self.record().journal(fence, key, value).await.map_err(why)?;
         Ok((step.value, step.found))
     }
 
     pub(crate) async fn append_event(&self, fence: &EpochFence, message: &str) -> Answer<()> {
         let event =
             api::Event { kind: "warning".into(), message: message.into(), ..Default::default() };
-        self.record.append_events(fence, vec![event], Vec::new()).await.map_err(why)
+        self.record().append_events(fence, vec![event], Vec::new()).await.map_err(why)
     }
 }

@@ -19,7 +19,7 @@ struct Armed {
 /// The backend behind the gate.
 pub(crate) struct Gate {
     inner: Arc<dyn Metadata>,
-    armed: Mutex<Option<Armed>>,
+    armed: Arc<Mutex<Option<Armed>>>,
 }
 
 /// A commit that is to be held, as the law that armed the gate sees it.
@@ -30,7 +30,13 @@ pub(crate) struct Held {
 
 impl Gate {
     pub(crate) fn new(inner: Arc<dyn Metadata>) -> Self {
-        Self { inner, armed: Mutex::default() }
+        Self { inner, armed: Arc::default() }
+    }
+
+    /// The gate of another store's backend over the same record: what one gate is told to hold is
+    /// held at whichever gate it comes to first.
+    pub(crate) fn beside(&self, inner: Arc<dyn Metadata>) -> Self {
+        Self { inner, armed: self.armed.clone() }
     }
 
     /// The keys that begin with `prefix`, now.

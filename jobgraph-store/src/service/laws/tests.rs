@@ -1,4 +1,4 @@
-//! The laws over both backends and both faces; and every law over faults.
+//! The laws over the backends and both faces, of one store and of two; and every law over faults.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use crate::blobs::memory::MemoryBlobs;
 use crate::service::Service;
 use crate::service::laws::face::direct::Direct;
 use crate::service::laws::face::wired::Wired;
+use crate::service::sample::on_etcd;
 use crate::store::Metadata;
 use crate::store::embedded::EmbeddedMetadata;
 use crate::store::memory::MemoryMetadata;
 use crate::store::mutants::{Fault, Mutant};
 use chassis::clock::{SystemClock, timeout};
+use futures::StreamExt as _;
 
 /// A law that takes longer than this hangs.
 const BOUND: Duration = Duration::from_secs(30);
@@ -30,6 +32,30 @@ async fn over(
         Face::new(inside.clone(), Direct(inside.clone()))
     };
     Court { face, gate, inside }
+}
+
+/// A court of two stores, each with its own way to the record and both with the same payloads. The
+/// laws ask them in turn.
+async fn of_two(
+    metadata: [Arc<dyn Metadata>; 2],
+    blobs: Arc<dyn crate::blobs::Blobs>,
+    wired: bool,
+) -> Court {
+    let [left, right] = metadata;
+    let Court { face, gate, inside } = over(left, blobs.clone(), wired).await;
+    let beside = Arc::new(gate.beside(right));
+    let other = if wired {
+        Wired::face(beside, blobs).await
+    } else {
+        let other = Service::new(beside, blobs, Arc::new(SystemClock));
+        Face::new(other.clone(), Direct(other))
+    };
+    Court { face: face.and(other), gate, inside }
+}
+
+async fn two_in_memory(wired: bool) -> Court {
+    let metadata = Arc::new(MemoryMetadata::default());
+    of_two([metadata.clone(), metadata], Arc::new(MemoryBlobs::default()), wired).await
 }
 
 async fn in_memory(wired: bool) -> Court {
@@ -63,6 +89,22 @@ macro_rules! laws {
             $(#[tokio::test]
             async fn $law() {
                 assert_eq!(super::verdict(stringify!($law), &super::in_memory(true).await).await, Ok(()));
+            })*
+        }
+
+        mod two_stores_in_memory_directly {
+            $(#[tokio::test]
+            async fn $law() {
+                let court = super::two_in_memory(false).await;
+                assert_eq!(super::verdict(stringify!($law), &court).await, Ok(()));
+            })*
+        }
+
+        mod two_stores_in_memory_through_the_wire {
+            $(#[tokio::test]
+            async fn $law() {
+                let court = super::two_in_memory(true).await;
+                assert_eq!(super::verdict(stringify!($law), &court).await, Ok(()));
             })*
         }
 
@@ -185,6 +227,29 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::Loses("^sweeps"), &["marks_go_with_their_payloads"]),
     (Fault::Loses("^r/"), &["a_generation_begins_only_after_a_clean_one"]),
 ];
+
+/// How many laws are judged at the same time on one etcd.
+const AT_ONCE: usize = 4;
+
+/// Two stores over a real etcd, each with a connection and a watch of its own. Every law gets a
+/// record of its own there.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_law_holds_of_two_stores_on_etcd() {
+    let server = e2e::etcd::Etcd::start();
+    let server = &server;
+    let judged = ALL.iter().copied().map(|law| async move {
+        let prefix = format!("/{law}");
+        let left = on_etcd(server, &prefix, "left").await;
+        let metadata = [left, on_etcd(server, &prefix, "right").await];
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Arc::new(FsBlobs::open(directory.path()).unwrap());
+        let court = of_two(metadata, blobs, false).await;
+        (law, verdict(law, &court).await)
+    });
+    let judged: Vec<_> = futures::stream::iter(judged).buffer_unordered(AT_ONCE).collect().await;
+    let broken: Vec<_> = judged.into_iter().filter(|(_, verdict)| verdict.is_err()).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
 
 #[tokio::test]
 async fn every_fault_is_seen_by_its_laws_and_every_law_sees_a_fault() {

@@ -1,21 +1,23 @@
 //! Every interleaving of a sweep with a writer that puts the same payload and points to it, step by
 //! step, each of them a store of its own over one record and the same blobs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::clock::ManualClock;
+use chassis::clock::{Clock as _, ManualClock, SystemClock};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
+use crate::blobs::fs::FsBlobs;
 use crate::blobs::memory::MemoryBlobs;
 use crate::blobs::{BlobError, BlobStream, BlobWriter, Blobs};
 use crate::keys::tests::app;
 use crate::model::Refusal;
+use crate::service::sample::on_etcd;
 use crate::store::memory::MemoryMetadata;
 use crate::store::over::Over;
 use crate::store::{Metadata, StoreError, View};
@@ -331,6 +333,40 @@ async fn a_writer_that_dies_anywhere_leaves_nothing_for_good_or_what_it_pointed_
         steps += 1;
     }
     assert!(steps > 4, "a writer has only {steps} steps");
+}
+
+/// The real thing: one store sweeps again and again, while another puts the payload, points to it, and
+/// lets it go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_etcd_that_sweeps_again_and_again_takes_nothing_that_another_points_to() {
+    let (server, directory) = (e2e::etcd::Etcd::start(), tempfile::tempdir().unwrap());
+    let blobs = FsBlobs::open(directory.path()).unwrap();
+    let store = async |name: &str| {
+        let metadata = on_etcd(&server, "/swept", name).await;
+        Service::new(metadata, Arc::new(blobs.clone()), Arc::new(SystemClock))
+    };
+    let (left, right) = (store("left").await, store("right").await);
+    let sweeping = tokio::spawn({
+        let left = left.clone();
+        async move {
+            // Some pauses are long enough for a writer to come to its end in between.
+            for pause in (0..20).cycle() {
+                left.sweep_all(Duration::ZERO).await.unwrap();
+                SystemClock.sleep(Duration::from_millis(pause)).await;
+            }
+        }
+    });
+    for round in 0..100 {
+        writer(right.clone()).await;
+        for store in [&left, &right] {
+            assert_eq!(store.read_payload(digest()).await, Ok(bytes()), "round {round}");
+        }
+        let reference = payload::reference_key(digest(), &app(), Use::Graph);
+        let operations = vec![Operation::Delete(reference)];
+        right.commit(Transaction { compares: Vec::new(), operations }).await.unwrap();
+    }
+    assert!(!sweeping.is_finished(), "the sweeping store failed");
+    sweeping.abort();
 }
 
 /// A record of an older build, whose payload has no mark.
