@@ -112,7 +112,12 @@ impl Blobs for FsBlobs {
             .await
             .map_err(|error| failed(&error))?;
         let bytes = reader.into_bytes_stream(offset..size).await.map_err(|error| failed(&error))?;
-        Ok(bytes.map_err(|error| BlobError::Failed(error.to_string())).boxed())
+        let broken = move |error: std::io::Error| match error.kind() {
+            // The payload was removed between the two calls.
+            ErrorKind::NotFound => BlobError::Missing(name.digest),
+            _ => BlobError::Failed(error.to_string()),
+        };
+        Ok(bytes.map_err(broken).boxed())
     }
 
     fn place(&self, name: BlobName) -> String {
@@ -128,10 +133,7 @@ impl Blobs for FsBlobs {
             self.operator.lister_with("").recursive(true).await.map_err(|error| failed(&error))?;
         let mut blobs = Vec::new();
         while let Some(entry) = entries.try_next().await.map_err(|error| failed(&error))? {
-            let Some(name) = BlobName::parse(entry.name()) else { continue };
-            if entry.path() != name.place() {
-                continue;
-            }
+            let Some(name) = BlobName::at(entry.path()) else { continue };
             let found = match self.operator.stat(entry.path()).await {
                 Ok(found) => found,
                 Err(error) if error.kind() == opendal::ErrorKind::NotFound => continue,

@@ -37,6 +37,12 @@ impl BlobName {
         let name = self.to_string();
         format!("{}/{name}", &name[..2])
     }
+
+    /// The blob that has this place below the root; `None` for what is no blob.
+    pub fn at(place: &str) -> Option<Self> {
+        let (_, name) = place.split_once('/')?;
+        Self::parse(name).filter(|name| name.place() == place)
+    }
 }
 
 impl From<Digest> for BlobName {
@@ -68,6 +74,8 @@ mod tests {
             let name = BlobName { digest, number };
             assert_eq!(BlobName::parse(&name.to_string()), Some(name));
             assert_eq!(name.place(), format!("{}/{name}", &hex[..2]));
+            assert_eq!(BlobName::at(&name.place()), Some(name));
+            assert_eq!(BlobName::at(&format!("unfinished/{name}")), None);
         }
         assert_eq!(BlobName::from(digest).to_string(), hex, "payloads of older builds");
         let upper = hex.to_uppercase();
