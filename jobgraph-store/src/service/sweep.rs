@@ -59,7 +59,7 @@
 //! may take them from any name that it finds them under.
 
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proto::{ApplicationRef, Digest, Generation};
 
@@ -67,7 +67,7 @@ use super::load::revision_of;
 use super::marks::name;
 use super::write::TRIES;
 use super::{Service, load};
-use crate::blobs::{BlobInfo, BlobName};
+use crate::blobs::BlobName;
 use crate::error::Error;
 use crate::keys::payload::{self, Reference, SweepMark, Sweeps, Use};
 use crate::keys::{Kind, generation};
@@ -78,7 +78,11 @@ use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 /// way.
 pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 
+/// How many payloads are looked up in the record at once.
+const SEEN_AT_ONCE: usize = 64;
+
 /// What the record says of a payload at one revision.
+#[derive(Debug, Default)]
 struct Seen {
     /// The mark and the revision that wrote it.
     mark: Option<(SweepMark, u64)>,
@@ -95,11 +99,15 @@ impl Service {
         let mut removed = 0;
         let listed = self.blobs.list().await?;
         let present: HashSet<BlobName> = listed.iter().map(|blob| blob.name).collect();
-        for BlobInfo { name, modified } in listed {
-            let age =
-                modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
-            if age >= kept && self.sweep_blob(name, &present).await? {
-                removed += 1;
+        let age = |modified: Option<SystemTime>| {
+            modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default()
+        };
+        let due = listed.iter().filter(|blob| age(blob.modified) >= kept).map(|blob| blob.name);
+        let due: Vec<BlobName> = due.collect();
+        for names in due.chunks(SEEN_AT_ONCE) {
+            let digests: Vec<Digest> = names.iter().map(|name| name.digest).collect();
+            for (name, seen) in names.iter().zip(self.see_all(&digests).await?) {
+                removed += usize::from(self.sweep_blob(*name, seen, &present).await?);
             }
         }
         self.prune_marks(&present, kept).await?;
@@ -113,15 +121,25 @@ impl Service {
     }
 
     async fn see(&self, digest: Digest) -> Result<Seen, Error> {
-        let reads = vec![
-            Read::Key(payload::sweep_key(digest)),
-            Read::Key(payload::sweeps_key()),
-            Read::all(payload::reference_prefix(digest)),
-        ];
-        let mut view = self.metadata.read(reads, None).await?;
-        let mark = load::one::<SweepMark>(&view, 0)?.zip(revision_of(&view, 0));
-        let sweeps = load::one::<Sweeps>(&view, 1)?.unwrap_or_default().number;
-        Ok(Seen { mark, sweeps, references: view.answers.pop().unwrap_or_default() })
+        Ok(self.see_all(&[digest]).await?.pop().unwrap_or_default())
+    }
+
+    async fn see_all(&self, digests: &[Digest]) -> Result<Vec<Seen>, Error> {
+        let mut reads = vec![Read::Key(payload::sweeps_key())];
+        reads.extend(digests.iter().flat_map(|digest| {
+            let references = Read::all(payload::reference_prefix(*digest));
+            [Read::Key(payload::sweep_key(*digest)), references]
+        }));
+        let view = self.metadata.read(reads, None).await?;
+        let sweeps = load::one::<Sweeps>(&view, 0)?.unwrap_or_default().number;
+        let mut all = Vec::with_capacity(digests.len());
+        for index in 0..digests.len() {
+            let at = 1 + 2 * index;
+            let mark = load::one::<SweepMark>(&view, at)?.zip(revision_of(&view, at));
+            let references = view.answers.get(at + 1).cloned().unwrap_or_default();
+            all.push(Seen { mark, sweeps, references });
+        }
+        Ok(all)
     }
 
     async fn sweep_seen(&self, digest: Digest, seen: &Seen) -> Result<bool, Error> {
@@ -192,9 +210,15 @@ impl Service {
         Err(Error::Contended("the number of new payloads".into()))
     }
 
-    /// Sweeps the payload that lies under a name.
-    async fn sweep_blob(&self, name: BlobName, present: &HashSet<BlobName>) -> Result<bool, Error> {
-        let seen = self.see(name.digest).await?;
+    /// Sweeps the payload that lies under a name, of which the record has said so much. What it has
+    /// said may be old by now: a mark that has moved is a conflict, and what makes a blob a leftover
+    /// stays so.
+    async fn sweep_blob(
+        &self,
+        name: BlobName,
+        seen: Seen,
+        present: &HashSet<BlobName>,
+    ) -> Result<bool, Error> {
         if seen.mark.is_some_and(|(mark, _)| mark.number == name.number) {
             return self.sweep_seen(name.digest, &seen).await;
         }

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::blobs::fs::FsBlobs;
 use crate::blobs::memory::MemoryBlobs;
-use crate::blobs::{BlobError, BlobStream, BlobWriter, Blobs};
+use crate::blobs::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 use crate::keys::tests::app;
 use crate::model::Refusal;
 use crate::service::sample::on_etcd;
@@ -399,4 +399,28 @@ async fn a_blob_of_a_number_that_is_still_to_come_goes_and_the_number_never_come
     let store = world.calm();
     store.put_bytes(bytes()).await.unwrap();
     assert_eq!(store.name_of(digest()).await, Ok(BlobName { digest: digest(), number: 8 }));
+}
+
+/// More payloads than are looked up at once, and two of them are pointed to.
+#[tokio::test]
+async fn of_many_payloads_those_stay_that_are_pointed_to() {
+    let world = World::default();
+    let store = world.calm();
+    let payloads: Vec<Bytes> = (0..2 * SEEN_AT_ONCE + 5).map(|n| n.to_string().into()).collect();
+    for bytes in &payloads {
+        store.put_bytes(bytes.clone()).await.unwrap();
+    }
+    let needed = [0, SEEN_AT_ONCE].map(|at| Digest::of(&payloads[at]));
+    for digest in needed {
+        let mut transaction = Transaction::default();
+        store.point(&app(), vec![(digest, Use::Graph)], &mut transaction).await.unwrap();
+        store.commit(transaction).await.unwrap();
+    }
+    assert_eq!(store.sweep_all(Duration::ZERO).await, Ok(payloads.len() - 2));
+    let left = world.blobs.list().await.unwrap();
+    let mut left: Vec<Digest> = left.into_iter().map(|blob| blob.name.digest).collect();
+    let mut needed = needed.to_vec();
+    left.sort_unstable();
+    needed.sort_unstable();
+    assert_eq!(left, needed);
 }
