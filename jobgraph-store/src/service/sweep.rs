@@ -50,8 +50,8 @@
 //!
 //! After a condemn: a sweeping mark, which the next put or sweep ends. After a drop: a blob that no
 //! mark names, a *leftover*. After a make: a mark without a blob. The periodic sweep finds both.
-//! A leftover *(d, k)* is removed once, at one revision, *S* is above *k* and no mark of *d* has the
-//! number *k*: by 2 none ever will. It is kept as long as something points to *d* and *d* does not
+//! A leftover *(d, k)* is removed once, at one revision, *S* is above *k* and no mark of *d* has
+//! the number *k*: by 2 none ever will. It is kept as long as something points to *d* and *d* does not
 //! lie under its mark's name, which happens only where an older build pointed without a mark, or
 //! where the record was restored from a copy that is older than its blobs.
 //!
@@ -78,8 +78,9 @@ use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 /// way.
 pub(crate) const UNREFERENCED_KEPT: Duration = Duration::from_secs(3600);
 
-/// How many payloads are looked up in the record at once.
-const SEEN_AT_ONCE: usize = 64;
+/// How many payloads are looked up in the record at once: with two reads for each and one more,
+/// etcd is asked in one transaction.
+const SEEN_AT_ONCE: usize = 48;
 
 /// What the record says of a payload at one revision.
 #[derive(Debug, Default)]
@@ -143,8 +144,8 @@ impl Service {
     }
 
     async fn sweep_seen(&self, digest: Digest, seen: &Seen) -> Result<bool, Error> {
-        let Some((mark, revision)) = seen.mark else { return Ok(false) };
         let referenced = self.drop_dead(&seen.references).await? > 0;
+        let Some((mark, revision)) = seen.mark else { return Ok(false) };
         if mark.sweeping {
             return self.end_sweep(digest, mark, revision).await;
         }
@@ -211,8 +212,8 @@ impl Service {
     }
 
     /// Sweeps the payload that lies under a name, of which the record has said so much. What it has
-    /// said may be old by now: a mark that has moved is a conflict, and what makes a blob a leftover
-    /// stays so.
+    /// said may be old by now: a mark that has moved is a conflict, and what makes a blob a
+    /// leftover stays so.
     async fn sweep_blob(
         &self,
         name: BlobName,
@@ -242,7 +243,8 @@ impl Service {
             return Ok(false);
         }
         let lies_elsewhere = current.is_some_and(|current| present.contains(&current));
-        if !seen.references.is_empty() && !lies_elsewhere {
+        let referenced = self.drop_dead(&seen.references).await? > 0;
+        if referenced && !lies_elsewhere {
             return Ok(false);
         }
         self.blobs.remove(blob).await?;
