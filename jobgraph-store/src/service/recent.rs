@@ -1,5 +1,5 @@
-//! What was learnt of payloads lately, by their digest: a bounded memory whose loss costs a read and
-//! nothing else.
+//! What was learnt of payloads lately, by their digest: a bounded memory whose loss costs a read
+//! and nothing else.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -73,8 +73,8 @@ fn every_kind_of_record_knows_whether_it_is_forgotten() {
     let names: Vec<&str> = samples().into_iter().map(|(name, ..)| name).collect();
     let decided: Vec<&str> = FATES.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, decided, "a sample has no fate, or a fate no sample");
-    // `job with files`, `listed and indexed` and `sweep of a numbered payload` are second samples of
-    // a kind.
+    // `job with files`, `listed and indexed` and `sweep of a numbered payload` are second samples
+    // of a kind.
     assert_eq!(declared, names.len() - 3, "a kind of record has no sample in keys/tests.rs");
 }
 

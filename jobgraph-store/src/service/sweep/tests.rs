@@ -229,12 +229,15 @@ impl Schedules {
     }
 }
 
+/// The number is raised before, because the two steps that raise it make half a million
+/// interleavings of these ten thousand. The test below has them.
 #[tokio::test]
 async fn no_interleaving_of_a_sweep_and_a_writer_removes_what_is_pointed_to() {
     let (mut schedules, mut count) = (Schedules::default(), 0);
     loop {
         let world = World::default();
         world.calm().put_bytes(bytes()).await.unwrap();
+        world.calm().raise_above(0).await.unwrap();
         let actors = vec![sweeper(world.stepped()), writer(world.stepped())];
         interleave(actors, |of| schedules.choose(of)).await;
         world.is_whole(&format!("{:?}", schedules.choices)).await;
@@ -335,8 +338,8 @@ async fn a_writer_that_dies_anywhere_leaves_nothing_for_good_or_what_it_pointed_
     assert!(steps > 4, "a writer has only {steps} steps");
 }
 
-/// The real thing: one store sweeps again and again, while another puts the payload, points to it, and
-/// lets it go.
+/// The real thing: one store sweeps again and again, while another puts the payload, points to it,
+/// and lets it go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_on_etcd_that_sweeps_again_and_again_takes_nothing_that_another_points_to() {
     let (server, directory) = (e2e::etcd::Etcd::start(), tempfile::tempdir().unwrap());
