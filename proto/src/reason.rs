@@ -87,6 +87,9 @@ reasons! {
     CredentialScope "CREDENTIAL_SCOPE" PermissionDenied
         "The credential is for something else: another attempt, cluster or service."
         "this credential is for something narrower: call with the deployment's key instead"
+    CertificateInvalid "CERTIFICATE_INVALID" Unavailable retry
+        "One side of a TLS connection does not accept the certificate of the other; nothing was done."
+        "mainspring certs show tells names, CA and end of a certificate; mainspring doctor looks at this process's own; renewed files take effect by themselves"
 
     // what was asked
     IdMalformed "ID_MALFORMED" InvalidArgument

@@ -55,6 +55,7 @@ fn met(reason: Reason) -> Met {
     use Reason as R;
     match reason {
         R::CredentialMissing | R::CredentialInvalid | R::CredentialScope => Called,
+        R::CertificateInvalid => Called,
         R::IdMalformed
         | R::RequestInvalid
         | R::SpecInvalid
