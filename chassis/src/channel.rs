@@ -25,7 +25,7 @@ use tower::Service;
 use crate::clock::{SharedClock, timeout};
 use crate::credential::Credential;
 use crate::telemetry::trace;
-use crate::transport::{Endpoint, SharedTransport};
+use crate::transport::{Endpoint, SharedTransport, Untrusted};
 
 /// How long connecting may take; a call that needs a connection fails after it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,7 +166,12 @@ fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
             return Problem::new(Reason::TimedOut, text).into_status();
         }
         if at.is::<ConnectError>() {
-            return Status::unavailable(innermost(at));
+            let text = innermost(at);
+            return if Untrusted::is_cause_of(at) {
+                Problem::new(Reason::CertificateInvalid, text).into_status()
+            } else {
+                Status::unavailable(text)
+            };
         }
         cause = at.source();
     }

@@ -129,7 +129,7 @@ pub async fn bind(serve: Serve) -> Result<Server, BindError> {
     let stack = stack::stack(routes, authenticator, clock.clone(), ending.clone(), limits)?;
     let mut incoming = Vec::with_capacity(endpoints.len());
     for endpoint in &endpoints {
-        let bound = transport.listen(endpoint).await?;
+        let bound = transport.listen_trusted(endpoint).await?;
         tracing::debug!({ crate::telemetry::fields::ENDPOINT } = %bound.endpoint(), "{name} listens");
         incoming.push(bound);
     }

@@ -1,9 +1,11 @@
 //! The network as a seam: an [`Endpoint`] is a name, and a [`Transport`] listens on it and connects
 //! to it. Sockets are bound and connected only in [`OsTransport`]'s file; a simulation brings a
-//! transport of its own.
+//! transport of its own. [`Tls`] is a layer over another transport.
 
+mod foreign;
 mod network;
 mod os;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -19,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-pub use network::{INSECURE_NETWORK_VARIABLE, NetworkArgs};
+pub use foreign::Foreign;
+pub use network::{INSECURE_NETWORK_VARIABLE, NetworkArgs, TLS_VARIABLE};
 pub use os::{InsecureNetwork, MAX_SOCKET_PATH_BYTES, OsTransport};
+pub use tls::{Tls, TlsClient, TlsFiles, Untrusted};
 
 /// A transport that is handed down from `main` or from a simulation.
 pub type SharedTransport = Arc<dyn Transport>;
@@ -97,9 +101,14 @@ impl From<Endpoint> for String {
 /// Servers and channels reach the network only through the transport that `main` hands them, so
 /// that a test or a simulation can put another in its place.
 ///
-/// Laws: after `listen` has returned, a `connect` to [`Incoming::endpoint`] succeeds while the
-/// `Incoming` lives; a second `listen` on a living endpoint fails; `connect` to an endpoint where
-/// no process listens fails instead of waiting.
+/// `listen` and `connect` carry the bytes of any protocol as they are: Flink's REST, a page for a
+/// browser. The services of a deployment speak to each other through `listen_trusted` and
+/// `connect_trusted`, where a layer such as [`Tls`] may guard the wire, and both sides need the
+/// same one.
+///
+/// Laws: after `listen` or `listen_trusted` has returned, the `connect` of the same kind to
+/// [`Incoming::endpoint`] succeeds while the `Incoming` is read from; a second `listen` on a living
+/// endpoint fails; connecting to an endpoint where no process listens fails instead of waiting.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Binds the endpoint; the connections come out of the stream.
@@ -109,10 +118,21 @@ pub trait Transport: Send + Sync + 'static {
     /// [`crate::clock::timeout`].
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo>;
 
-    /// Connects for what carries a credential: refused where the credential could be read on the
-    /// way.
+    /// Binds the endpoint of a service of this deployment, whose callers send credentials.
+    async fn listen_trusted(&self, endpoint: &Endpoint) -> io::Result<Incoming> {
+        self.listen(endpoint).await
+    }
+
+    /// Connects to a service of this deployment, for what carries a credential: refused where the
+    /// credential could be read on the way.
     async fn connect_trusted(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
         self.connect(endpoint).await
+    }
+
+    /// Connects to a server that is not of this deployment, for what must not be read on the way:
+    /// the bytes go as they are, and the connection is refused where they could be read.
+    async fn connect_private(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        self.connect_trusted(endpoint).await
     }
 }
 

@@ -77,7 +77,11 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     let code = runtime.block_on(async {
         let telemetry = telemetry::init(name, &serve.telemetry);
         chassis::panics::log();
-        let ended = serve.service.run(serve.network.transport()).await;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let ended = match serve.network.transport(&clock) {
+            Ok(transport) => serve.service.run(transport).await,
+            Err(error) => Err(error.into()),
+        };
         if let Err(error) = &ended {
             tracing::error!("{name}: {error:#}");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
-use chassis::transport::{OsTransport, SharedTransport};
+use chassis::transport::{NetworkArgs, SharedTransport};
 use client::places::Places;
 use proto::Reason;
 
@@ -77,11 +77,14 @@ pub(crate) struct Session {
 impl Session {
     /// A session with these options; nothing is read or written yet.
     pub(crate) fn new(common: &Common) -> OrFailure<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let network =
+            NetworkArgs::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Self {
             out: Output::new(common.format, common.color, common.progress, common.quiet),
             places: Places::new(state_directory(common.state_dir.clone())?),
-            clock: Arc::new(SystemClock),
-            transport: Arc::new(OsTransport),
+            transport: network.lenient_transport(&clock),
+            clock,
         })
     }
 

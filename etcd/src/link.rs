@@ -8,7 +8,7 @@ use std::time::Duration;
 use chassis::backoff::Backoff;
 use chassis::channel;
 use chassis::clock::{Clock as _, SharedClock, timeout};
-use chassis::transport::SharedTransport;
+use chassis::transport::{Foreign, SharedTransport};
 use etcd_client::{Channel, Client, ConnectOptions, WatchClient};
 use tower::util::BoxCloneSyncService;
 
@@ -61,8 +61,10 @@ impl Etcd {
     ) -> Result<Self, Error> {
         let mut clients = Vec::with_capacity(members.len());
         for member in members {
+            // A member is no service of the deployment, so the deployment's TLS is not its own.
+            let transport = Arc::new(Foreign(transport.clone()));
             let channel =
-                channel::connect(transport.clone(), clock.clone(), member.endpoint().clone(), None);
+                channel::connect(transport, clock.clone(), member.endpoint().clone(), None);
             let channel = tower::util::MapErr::new(channel, tower::BoxError::from);
             let channel = Channel::Custom(BoxCloneSyncService::new(channel));
             // A member that has lost the others refuses, instead of answering from the past or

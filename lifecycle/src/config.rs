@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chassis::run_as::RunAsArgs;
-use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE};
+use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
 use chassis::{environment, telemetry};
 use client::places::Places;
 
@@ -55,8 +55,9 @@ impl Args {
 }
 
 /// The variables of lifecycle's own environment that processes get: to find programs and places, to
-/// log, to be tested. Variables that begin with `OTEL_` come on top, to trace.
-const HANDED_ON: [&str; 13] = [
+/// log, to be tested. Variables that begin with `OTEL_` come on top, to trace. The certificates of
+/// the host go only to those that need them.
+const HANDED_ON: [&str; 14] = [
     "PATH",
     "HOME",
     "USER",
@@ -69,6 +70,7 @@ const HANDED_ON: [&str; 13] = [
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
     INSECURE_NETWORK_VARIABLE,
+    TLS_VARIABLE,
     "RUST_BACKTRACE",
 ];
 

@@ -57,6 +57,8 @@ LIBRARIES = {
     "opendal": ["jobgraph-store"],
     "reqwest": ["artifact-fetcher"],
     "axum": ["mainspring-flink"],
+    "rustls": ["chassis"],
+    "tokio-rustls": ["chassis"],
 }
 
 # The files that every service has, below its directory.

@@ -55,23 +55,44 @@ impl Transport for InsecureNetwork {
     }
 }
 
+/// The same sockets below a layer that guards what it sends, so that they may reach everywhere and
+/// nothing has to be said about plain text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct GuardedNetwork;
+
+#[async_trait]
+impl Transport for GuardedNetwork {
+    async fn listen(&self, endpoint: &Endpoint) -> io::Result<Incoming> {
+        listen(endpoint, Reach::Guarded).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        connect(endpoint, Reach::Guarded).await
+    }
+}
+
 /// How far TCP may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
+    /// Plain text, where no other machine can read it.
     ThisMachine,
+    /// Plain text, because the operator has said so.
     Anywhere,
+    /// What a layer above has made unreadable.
+    Guarded,
 }
 
 impl Reach {
     fn admits(self, address: SocketAddr) -> io::Result<()> {
-        if self == Self::Anywhere || is_loopback(address) {
+        if self != Self::ThisMachine || is_loopback(address) {
             return Ok(());
         }
         Err(io::Error::new(
             ErrorKind::PermissionDenied,
             format!(
                 "{address} is beyond this machine, and what is sent there in plain text can be read and changed on the \
-                 way, credentials included: use 127.0.0.1 or a unix socket, or say --insecure-network"
+                 way, credentials included: use 127.0.0.1 or a unix socket, guard it with --tls DIR, or say \
+                 --insecure-network"
             ),
         ))
     }
@@ -189,7 +210,7 @@ async fn listen_tcp(host: &str, port: u16, reach: Reach) -> io::Result<Incoming>
     addresses.iter().try_for_each(|address| reach.admits(*address))?;
     let listener = TcpListener::bind(addresses.as_slice()).await?;
     let address = listener.local_addr()?;
-    if !is_loopback(address) {
+    if reach == Reach::Anywhere && !is_loopback(address) {
         tracing::warn!(
             "{address} is served in plain text: credentials and data can be read on the way"
         );

@@ -4,11 +4,16 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Endpoint, Incoming, InsecureNetwork, MAX_SOCKET_PATH_BYTES, OsTransport, Transport};
+use super::{
+    Endpoint, Incoming, InsecureNetwork, MAX_SOCKET_PATH_BYTES, NetworkArgs, OsTransport,
+    Transport, Untrusted,
+};
+use crate::clock::{ManualClock, SharedClock};
 
 fn unix(path: impl Into<PathBuf>) -> Endpoint {
     Endpoint::Unix(path.into())
@@ -161,4 +166,25 @@ async fn a_credential_is_not_sent_to_another_machine_in_plain_text() {
     assert!(refused.to_string().contains(&there.to_string()), "{refused}");
     OsTransport.connect(&there).await.expect("what carries no credential goes anywhere");
     InsecureNetwork.connect_trusted(&there).await.unwrap();
+}
+
+#[tokio::test]
+async fn certificates_of_no_use_stop_a_service_and_only_the_tcp_of_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: SharedClock = Arc::new(ManualClock::new());
+    let args = |tls: PathBuf| NetworkArgs { tls: Some(tls), insecure_network: false };
+    let relative = args("certs".into()).transport(&clock).err().unwrap();
+    assert!(relative.to_string().contains("absolute directory"), "{relative}");
+    let absent = args(dir.path().join("certs"));
+    let error = absent.clone().transport(&clock).err().unwrap();
+    assert!(error.to_string().contains("certs/ca.crt"), "{error}");
+    assert!(absent.examine(&clock).unwrap().is_err());
+
+    let lenient = absent.lenient_transport(&clock);
+    let mut unix = lenient.listen_trusted(&unix(dir.path().join("a.sock"))).await.unwrap();
+    exchange(&mut unix).await;
+    let there = Endpoint::Tcp("127.0.0.1".into(), 7);
+    let error = lenient.connect_trusted(&there).await.unwrap_err();
+    assert!(Untrusted::is_cause_of(&error), "{error}");
+    assert!(error.to_string().contains("certs/ca.crt"), "{error}");
 }

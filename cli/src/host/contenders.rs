@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
-use chassis::transport::INSECURE_NETWORK_VARIABLE;
+use chassis::transport::{INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
 use chassis::{environment, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
@@ -34,7 +34,7 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// The variables of the host that a contender needs to find places and programs, to log, and to be
 /// tested. What tracing needs begins with `OTEL_` and is added apart.
-const HANDED_ON: [&str; 14] = [
+const HANDED_ON: [&str; 15] = [
     "PATH",
     "HOME",
     "USER",
@@ -48,6 +48,7 @@ const HANDED_ON: [&str; 14] = [
     "MAINSPRING_LOG_FORMAT",
     "MAINSPRING_FAILPOINTS",
     INSECURE_NETWORK_VARIABLE,
+    TLS_VARIABLE,
     "RUST_BACKTRACE",
 ];
 

@@ -9,7 +9,7 @@ use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::Credential;
 use chassis::tasks::{Shutdown, owned};
 use chassis::telemetry::{self, TelemetryArgs, fields, trace};
-use chassis::transport::{Endpoint, NetworkArgs, SharedTransport};
+use chassis::transport::{Endpoint, NetworkArgs};
 use clap::{Parser, Subcommand};
 use client::execution::Execution;
 use client::payloads::Payloads;
@@ -109,7 +109,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         { fields::INCARNATION } = of_environment("MAINSPRING_INCARNATION"),
     );
     trace::continue_from_environment(&span);
-    let done = dispatch(args.command, args.network.transport()).instrument(span).await;
+    let done = dispatch(args.command, args.network).instrument(span).await;
     guard.shutdown().await;
     done
 }
@@ -120,11 +120,12 @@ fn of_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Result<ExitCode> {
+async fn dispatch(command: Command, network: NetworkArgs) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     match command {
         Command::Describe { endpoint, token_file } => {
             let token = Credential::from_file(&token_file)?;
+            let transport = network.transport(&clock)?;
             let shutdown = Shutdown::on_signals()?;
             describe::serve(endpoint, token, transport, clock, shutdown)
                 .await
@@ -132,6 +133,7 @@ async fn dispatch(command: Command, transport: SharedTransport) -> anyhow::Resul
         }
         Command::Worker(config) => {
             let tokens = config.cluster.tokens()?;
+            let transport = network.transport(&clock)?;
             let shutdown = Shutdown::on_signals()?;
             let store = config.cluster.store.clone();
             let channel = chassis::channel::connect(

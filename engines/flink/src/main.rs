@@ -100,7 +100,11 @@ fn served(
             { fields::INCARNATION } = of_environment("MAINSPRING_INCARNATION"),
         );
         trace::continue_from_environment(&span);
-        let done = serve(service, network.transport()).instrument(span).await;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let done = match network.transport(&clock) {
+            Ok(transport) => serve(service, transport).instrument(span).await,
+            Err(error) => Err(error.into()),
+        };
         guard.shutdown().await;
         done.map(|()| ExitCode::SUCCESS)
     })

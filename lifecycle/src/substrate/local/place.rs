@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chassis::credential::{DeploymentKey, Kept, Principal};
-use chassis::transport::Endpoint;
+use chassis::transport::{Endpoint, TLS_VARIABLE};
 use client::places::{Kind, Places};
 use client::tether::{TetherSpec, WORK_DIR_VARIABLE, default_lock_wait_ms};
 
@@ -243,6 +243,12 @@ impl Place {
         let group = &order.slot.group;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut env = inherited.clone();
+        let store = ground.store(self.is_apart);
+        // The private key of the host's certificates is for processes that speak to a service by
+        // TCP. Another user may not read that key.
+        if self.is_apart || matches!(store, Endpoint::Unix(_)) {
+            env.remove(TLS_VARIABLE);
+        }
         let becomes = if self.is_apart { ground.becomes(order, &mut env) } else { None };
         env.extend(order.role.environment.clone());
         env.extend(order.role.port_variables());
@@ -250,7 +256,7 @@ impl Place {
         let mut ours = vec![
             ("MAINSPRING_ENDPOINT", endpoint),
             ("MAINSPRING_TOKEN_FILE", text(&self.token_file())),
-            ("MAINSPRING_STORE", ground.store(self.is_apart).to_string()),
+            ("MAINSPRING_STORE", store.to_string()),
             ("MAINSPRING_APPLICATION", group.application.id.to_string()),
             ("MAINSPRING_GENERATION", group.application.generation.to_string()),
             (WORK_DIR_VARIABLE, text(&self.work)),

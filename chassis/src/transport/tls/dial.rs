@@ -1,0 +1,73 @@
+//! The client's half of a handshake.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+
+use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncBufRead as _;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::super::{BoxedIo, Endpoint};
+use super::accept::HANDSHAKE;
+use super::explain::of_server;
+use super::material::Material;
+use crate::clock::{SharedClock, timeout};
+
+/// Guards a connection to `endpoint`, whose server has to be `host` by its certificate.
+pub(super) async fn guarded(
+    io: BoxedIo,
+    endpoint: &Endpoint,
+    host: &str,
+    material: &Material,
+    clock: &SharedClock,
+) -> io::Result<BoxedIo> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        let text = format!("cannot connect to {endpoint} by TLS: {host:?} is no name: {error}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })?;
+    let connector = TlsConnector::from(material.client.clone());
+    let understanding = async {
+        let mut stream = connector.connect(name, io).await?;
+        accepted(&mut stream).await?;
+        Ok::<_, io::Error>(BoxedIo::new(stream))
+    };
+    match timeout(clock, HANDSHAKE, understanding).await {
+        Ok(done) => done.map_err(|error| of_server(endpoint, &material.files, &error)),
+        Err(elapsed) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("cannot connect to {endpoint} by TLS: {elapsed}"),
+        )),
+    }
+}
+
+/// Waits until the server has accepted the client's certificate, or has refused it. The server of
+/// TLS 1.3 looks at the certificate when the client counts the handshake as done; its word after
+/// that is a ticket, or what it has to say itself. Nothing is sent before, so a refusal cannot be
+/// overtaken by the reset of a connection with unread bytes.
+async fn accepted(stream: &mut TlsStream<BoxedIo>) -> io::Result<()> {
+    poll_fn(|cx| {
+        let read = match Pin::new(&mut *stream).poll_fill_buf(cx) {
+            Poll::Ready(Ok(bytes)) => Some(Ok(bytes.is_empty())),
+            Poll::Ready(Err(error)) => Some(Err(error)),
+            Poll::Pending => None,
+        };
+        match read {
+            Some(Ok(false)) => Poll::Ready(Ok(())),
+            Some(Ok(true)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None if has_word(stream) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn has_word(stream: &TlsStream<BoxedIo>) -> bool {
+    let (_, session) = stream.get_ref();
+    session.protocol_version() != Some(ProtocolVersion::TLSv1_3)
+        || session.tls13_tickets_received() > 0
+}
