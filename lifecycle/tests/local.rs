@@ -18,7 +18,7 @@ use std::time::Duration;
 use chassis::clock::{Clock as _, SharedClock, SystemClock, timeout};
 use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::tasks::{Shutdown, TaskSet};
-use chassis::transport::{Endpoint, OsTransport};
+use chassis::transport::{Endpoint, OsTransport, TLS_VARIABLE};
 use client::places::Places;
 use client::process_tree::{self, OwnerMark, Process};
 use futures::StreamExt as _;
@@ -39,26 +39,31 @@ struct Machine {
     directory: tempfile::TempDir,
     places: Places,
     clock: SharedClock,
+    store: Endpoint,
 }
 
 impl Machine {
     fn new() -> Self {
+        Self::with_store(Endpoint::Unix("/store.sock".into()))
+    }
+
+    fn with_store(store: Endpoint) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let places = Places::new(directory.path().join("state"));
-        Self { places, directory, clock: Arc::new(SystemClock) }
+        Self { places, directory, clock: Arc::new(SystemClock), store }
     }
 
     fn local(&self) -> Arc<Local> {
         let executable = tether_process::executable(self.directory.path());
-        let store = Endpoint::Unix("/store.sock".into());
-        let inherited = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let inherited = [("PATH", "/usr/bin:/bin"), (TLS_VARIABLE, "/certs")];
+        let inherited = inherited.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (transport, clock) = (Arc::new(OsTransport), self.clock.clone());
         Arc::new(Local::new(
             self.places.clone(),
             KEY,
             executable,
-            store,
-            inherited,
+            self.store.clone(),
+            BTreeMap::from(inherited),
             transport,
             clock,
         ))
@@ -182,6 +187,16 @@ async fn a_role_gets_its_files_its_token_and_what_it_needs_to_know() {
     assert!(!said.contains("MAINSPRING_STATE_DIR"), "a cluster must not find the deployment's key");
     within(machine.local().sweep(&Scope::Group(order.slot.group.clone()))).await;
     assert!(!work.exists() && !work.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn a_cluster_has_the_hosts_certificates_only_to_reach_its_store_by_tcp() {
+    let order = laws::order(9, "env");
+    let said = Machine::new().said(&order).await;
+    assert!(!said.contains(TLS_VARIABLE), "{said}");
+    let elsewhere = Machine::with_store(Endpoint::Tcp("store.example".into(), 7070));
+    let said = elsewhere.said(&order).await;
+    assert!(said.lines().any(|line| line == "MAINSPRING_TLS=/certs"), "{said}");
 }
 
 #[tokio::test]
