@@ -41,6 +41,7 @@ Host
   down                   end the host and its services
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
+  certs                  certificates that guard TCP between machines
   completions            completions for bash, zsh or fish
   man                    the manual's pages
   version                versions and builds

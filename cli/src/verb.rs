@@ -3,6 +3,7 @@
 pub(crate) mod abandon;
 pub(crate) mod attach;
 pub(crate) mod cancel;
+pub(crate) mod certs;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod down;
@@ -75,6 +76,8 @@ pub(crate) enum Verb {
     Setup(setup::SetupArgs),
     /// What is where, and what is wrong with it
     Doctor(doctor::DoctorArgs),
+    /// Certificates that guard TCP between machines
+    Certs(certs::CertsArgs),
     /// Completions of verbs and options for a shell
     Completions(completions::CompletionsArgs),
     /// The manual's pages
@@ -114,6 +117,7 @@ pub(crate) async fn perform(
         Verb::Down(args) => down::run(args, session).await,
         Verb::Setup(args) => setup::run(args, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
+        Verb::Certs(args) => certs::run(args, session).await,
         Verb::Version(args) => version::run(args, session).await,
     }
 }

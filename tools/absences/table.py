@@ -59,6 +59,8 @@ LIBRARIES = {
     "axum": ["mainspring-flink"],
     "rustls": ["chassis"],
     "tokio-rustls": ["chassis"],
+    "rcgen": ["mainspring"],
+    "x509-parser": ["mainspring"],
 }
 
 # The files that every service has, below its directory.

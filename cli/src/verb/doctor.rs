@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chassis::clock::Clock as _;
 use chassis::credential::DeploymentKey;
+use chassis::transport::{NetworkArgs, TlsFiles};
 use client::outbox::Outbox;
 use client::process_tree;
 use serde_json::json;
@@ -25,9 +26,13 @@ use crate::serve;
 use crate::session::Session;
 use crate::table::size;
 use crate::usage::{self, Usage};
+use crate::verb::certs::facts::{self, Facts};
 
 /// How long payloads are digested unless all of them are asked for; that is enough for 10 GB or so.
 const DIGEST_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many days before its end a certificate has to be renewed.
+const RENEW_DAYS: i64 = 14;
 
 /// The free bytes below which a disk counts as full.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -53,6 +58,7 @@ struct Finding {
 
 pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> {
     let mut findings = vec![binary(), engine(), flink(session).await, state(session), key(session)];
+    findings.extend(certificates(session));
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
     findings.push(up(session)?);
     findings.extend(services(session).await?);
@@ -183,6 +189,41 @@ fn key(session: &Session) -> Finding {
         Err(error) => Some(error.to_string()),
     };
     Finding { what: "deployment key", text: path.display().to_string(), problem }
+}
+
+/// The certificates that this host's processes take from its environment, where TLS is on. A
+/// process reads them in the same way, so what it would find wrong shows here first.
+fn certificates(session: &Session) -> Option<Finding> {
+    let network = NetworkArgs::of_environment().ok()?;
+    let shown = network.tls.as_ref()?.display().to_string();
+    let what = "certificates";
+    let read = |files: TlsFiles| -> Result<Facts, String> {
+        let (certificate, _) = files.own.ok_or("there is no certificate")?;
+        let pem = fs::read(&certificate).map_err(|error| error.to_string())?;
+        let own = facts::of_pem(&pem, session.clock.wall())?.into_iter().next();
+        own.ok_or_else(|| "it holds no certificate".to_owned())
+    };
+    let examined = network.examine(&session.clock)?.map_err(|error| error.to_string());
+    Some(match examined.and_then(read) {
+        Ok(own) => {
+            let text = format!(
+                "{shown}: {} ({}), until {}, of {}",
+                own.subject,
+                own.purpose,
+                own.last_day(),
+                own.issuer
+            );
+            let problem = (own.days_left < RENEW_DAYS).then(|| {
+                format!(
+                    "it ends in {} days: renew it (mainspring certs issue); running services take \
+                     it up by themselves",
+                    own.days_left
+                )
+            });
+            Finding { what, text, problem }
+        }
+        Err(problem) => Finding { what, text: shown, problem: Some(problem) },
+    })
 }
 
 /// What the services keep, whether the services run or not.

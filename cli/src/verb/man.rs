@@ -43,16 +43,17 @@ fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
 }
 
 /// The names and texts of a command's pages, its own first. The page of a verb's other name leads
-/// to the verb's page.
+/// to the verb's page; an action of a verb has a page of its own.
 fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     command.build();
-    let page = |name: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {
-        let command = command.clone().bin_name(name.replacen('-', " ", 1)).display_name(name);
+    let page = |called: &[&str], command: &Command| -> io::Result<(String, Vec<u8>)> {
+        let name = called.join("-");
+        let command = command.clone().bin_name(called.join(" ")).display_name(name.as_str());
         let mut text = Vec::new();
         Man::new(with_examples(command)).render(&mut text)?;
         Ok((format!("{name}.1"), text))
     };
-    let mut pages = vec![page("mainspring", &command)?];
+    let mut pages = vec![page(&["mainspring"], &command)?];
     for verb in command.get_subcommands() {
         let name = format!("mainspring-{}", verb.get_name());
         for alias in verb.get_visible_aliases() {
@@ -61,7 +62,10 @@ fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
                 format!(".so man1/{name}.1\n").into_bytes(),
             ));
         }
-        pages.push(page(&name, verb)?);
+        pages.push(page(&["mainspring", verb.get_name()], verb)?);
+        for action in verb.get_subcommands() {
+            pages.push(page(&["mainspring", verb.get_name(), action.get_name()], action)?);
+        }
     }
     Ok(pages)
 }
