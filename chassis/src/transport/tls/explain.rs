@@ -36,7 +36,11 @@ impl Untrusted {
 
 /// What is wrong with a certificate or a key, in a few words.
 pub(super) fn text(error: &Error) -> String {
-    let Error::InvalidCertificate(bad) = error else { return error.to_string() };
+    let bad = match error {
+        Error::InvalidCertificate(bad) => bad,
+        Error::InconsistentKeys(_) => return "it is not the key of the certificate".to_owned(),
+        other => return other.to_string(),
+    };
     match bad {
         Bad::ExpiredContext { time, not_after } => {
             let ago = time.as_secs().saturating_sub(not_after.as_secs());
@@ -85,19 +89,16 @@ pub(super) fn of_own_certificate(path: &Path, ca: &Path, error: &Error) -> io::E
 
 /// The client's error for a server that it could not come to an understanding with.
 pub(super) fn of_server(endpoint: &Endpoint, files: &TlsFiles, error: &io::Error) -> io::Error {
-    let failed = |why: String| {
-        let text = format!("cannot connect to {endpoint} by TLS: {why}");
-        io::Error::new(error.kind(), Untrusted(text))
-    };
+    let told = |why: &str| format!("cannot connect to {endpoint} by TLS: {why}");
     let Some(cause) = cause(error) else {
-        return match error.kind() {
-            ErrorKind::UnexpectedEof => {
-                failed("it ended the connection during the handshake; its log says why".to_owned())
-            }
-            kind => io::Error::new(kind, format!("cannot connect to {endpoint} by TLS: {error}")),
+        // The connection broke, as that of a server which ends does: no certificate is to blame.
+        let text = match error.kind() {
+            ErrorKind::UnexpectedEof => told("it ended the connection; its log may say why"),
+            _ => told(&error.to_string()),
         };
+        return io::Error::new(error.kind(), text);
     };
-    failed(match cause {
+    let why = match cause {
         Error::InvalidCertificate(bad) => {
             let way_out = match bad {
                 Bad::NotValidForNameContext { .. } => {
@@ -121,7 +122,8 @@ pub(super) fn of_server(endpoint: &Endpoint, files: &TlsFiles, error: &io::Error
                 .to_owned()
         }
         other => other.to_string(),
-    })
+    };
+    io::Error::new(error.kind(), Untrusted(told(&why)))
 }
 
 /// What a server means by the alert with which it ends a handshake.

@@ -43,7 +43,7 @@ impl TlsFiles {
     }
 }
 
-/// The bytes of a file that anybody may read.
+/// The bytes of a file that every user may read.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path).map_err(|error| about(path, error.kind(), error))
 }
