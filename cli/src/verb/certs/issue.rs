@@ -83,8 +83,8 @@ fn write(own: &Path, ca: &str, issued: &Issued) -> std::io::Result<()> {
     files::put(&own.join(CERTIFICATE), &issued.certificate, files::OPEN)
 }
 
-/// Has the files read as a process reads them: a CA that has expired, or that the key is not of,
-/// shows here and not on the first host.
+/// Has the files read as a process reads them: a CA's key that is not of its certificate shows here
+/// and not on the first host.
 fn check(own: &Path, session: &Session) -> OrFailure<()> {
     let tls = std::path::absolute(own)?;
     let network = NetworkArgs { tls: Some(tls), insecure_network: false };

@@ -116,7 +116,7 @@ fn of_process(file: &Path, session: &Session) -> Option<String> {
     if file.file_name()? != CERTIFICATE {
         return None;
     }
-    let directory = std::path::absolute(file.parent()?).ok()?;
+    let directory = std::path::absolute(file).ok()?.parent()?.to_owned();
     let network = NetworkArgs { tls: Some(directory), insecure_network: false };
     network.examine(&session.clock)?.err().map(|error| error.to_string())
 }
