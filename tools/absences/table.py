@@ -40,7 +40,7 @@ CRATES = {
 FOR_TESTS = {
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
-    "e2e": "starts an etcd for the laws of the backends on it",
+    "e2e": "starts an etcd and an S3 server for the laws of the backends on them",
     "jobgraph-store": "the tests of its callers run over the real record",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",
@@ -53,7 +53,8 @@ LIBRARIES = {
     "redb": ["jobgraph-store", "leader-elector", "redb-file"],
     "etcd-client": ["etcd", "jobgraph-store", "leader-elector"],
     "opendal": ["jobgraph-store"],
-    "reqwest": ["artifact-fetcher"],
+    "opendal-http-transport-reqwest": ["jobgraph-store"],
+    "reqwest": ["artifact-fetcher", "jobgraph-store"],
     "axum": ["mainspring-flink"],
 }
 
@@ -228,6 +229,7 @@ ABSENCES = [
             "engines/datafusion/src/describe/grpc.rs": "publishes and sweeps files; awaited",
             "engines/flink/src/describe/grpc.rs": "sweeps directories; awaited",
             "jobgraph-store/src/blobs/fs.rs": "syncs files; awaited",
+            "jobgraph-store/src/blobs/fs/mount.rs": "looks at a mount, which may hang; awaited",
             "jobgraph-store/src/examine.rs": "looks at every payload, within a bound; awaited",
             "jobgraph-store/src/store/embedded.rs": "the one writer, whose end is the process's",
             "leader-elector/src/election/single/desk.rs": "writes a grant durably; awaited",

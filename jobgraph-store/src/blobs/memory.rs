@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use proto::Digest;
 
-use super::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+use super::{BlobEntries, BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 
 /// Payloads that live as long as this value and its clones.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +45,10 @@ impl Blobs for MemoryBlobs {
         Ok(())
     }
 
-    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
-        Ok(self.blobs().keys().map(|&digest| BlobInfo { digest, modified: None }).collect())
+    fn entries(&self) -> BlobEntries {
+        let digests: Vec<Digest> = self.blobs().keys().copied().collect();
+        let found = digests.into_iter().map(|digest| Ok(BlobInfo { digest, modified: None }));
+        futures::stream::iter(found).boxed()
     }
 }
 
