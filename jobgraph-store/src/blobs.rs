@@ -9,6 +9,9 @@ pub mod s3;
 pub(crate) mod shared;
 pub mod verified;
 
+#[cfg(test)]
+mod laws;
+
 use std::time::SystemTime;
 
 use async_trait::async_trait;

@@ -234,3 +234,6 @@ impl Shared for S3Blobs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

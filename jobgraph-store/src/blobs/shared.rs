@@ -183,3 +183,6 @@ async fn write(
     let operations = vec![Operation::Put(key, written.into())];
     Ok(metadata.commit(Transaction { compares, operations }).await?)
 }
+
+#[cfg(test)]
+mod tests;
