@@ -47,7 +47,8 @@ struct Known {
     location: String,
     /// What the place says the payloads belong to: a number drawn for this record.
     owner: String,
-    /// Whether the place has said so once. From then on a place that does not is another one.
+    /// Whether the place has said so once, and could be used. From then on a place that does not
+    /// say so is another one. Until then no payload is there, and the record may take another place.
     settled: bool,
 }
 
@@ -61,7 +62,9 @@ pub(crate) async fn open(
 ) -> anyhow::Result<Arc<dyn Blobs>> {
     let local = state.join(examine::PAYLOADS);
     let Some(target) = settings.target()? else {
-        if let Some((known, _)) = read(metadata).await? {
+        if let Some((known, _)) = read(metadata).await?
+            && known.settled
+        {
             bail!(
                 "the payloads of this record are at {}, and no place is named; name it with \
                  MAINSPRING_BLOBS",
@@ -86,7 +89,6 @@ pub(crate) async fn open(
             Target::Bucket(bucket) => Arc::new(S3Blobs::open(&bucket)?),
         };
         own(&*blobs, metadata, &location).await?;
-        probe(&*blobs).await?;
         anyhow::Ok(blobs)
     };
     let opened = timeout(clock, REACHED_WITHIN, opening).await;
@@ -118,7 +120,7 @@ async fn probe(blobs: &dyn Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the place this record's, or refuses it.
+/// Makes the place this record's and looks whether it can be used, or refuses it.
 async fn own(blobs: &dyn Shared, metadata: &dyn Metadata, location: &str) -> anyhow::Result<()> {
     // Each turn is a step of one store, so the loop ends when no other store starts.
     loop {
@@ -135,11 +137,17 @@ async fn own(blobs: &dyn Shared, metadata: &dyn Metadata, location: &str) -> any
             write(metadata, &known, None).await?;
             continue;
         };
-        ensure!(
-            known.location == location,
-            "the payloads of this record are at {}; name that place with MAINSPRING_BLOBS",
-            known.location
-        );
+        if known.location != location {
+            ensure!(
+                !known.settled,
+                "the payloads of this record are at {}; name that place with MAINSPRING_BLOBS",
+                known.location
+            );
+            // The number stays, so that a place which has it already is still this record's.
+            let other = Known { location: location.to_owned(), ..known };
+            write(metadata, &other, Some(revision)).await?;
+            continue;
+        }
         match owner {
             Some(owner) if owner == known.owner => {}
             Some(other) => bail!(
@@ -156,10 +164,15 @@ async fn own(blobs: &dyn Shared, metadata: &dyn Metadata, location: &str) -> any
                 continue;
             }
         }
+        // A place that cannot be used must not bind the record, so the look comes first.
+        probe(blobs).await?;
         if known.settled {
             return Ok(());
         }
-        write(metadata, &Known { settled: true, ..known }, Some(revision)).await?;
+        let settled = Known { settled: true, ..known };
+        if let Commit::Committed(_) = write(metadata, &settled, Some(revision)).await? {
+            return Ok(());
+        }
     }
 }
 
@@ -171,7 +184,7 @@ async fn read(metadata: &dyn Metadata) -> anyhow::Result<Option<(Known, u64)>> {
     Ok(Some((known, stored.revision)))
 }
 
-/// Writes unless another store has; the caller looks again in both cases.
+/// Writes unless another store has.
 async fn write(
     metadata: &dyn Metadata,
     known: &Known,

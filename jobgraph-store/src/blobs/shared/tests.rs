@@ -100,6 +100,22 @@ async fn a_store_that_died_while_it_took_the_place_goes_on() {
     assert_eq!((known.owner.as_str(), known.settled), ("drawn", true));
 }
 
+/// Two records began to take one place at the same time, or the place could not be used.
+#[tokio::test]
+async fn a_record_that_did_not_get_its_place_may_take_another() {
+    let (one, taken, free) = (Store::new(), place(), place());
+    Store::new().open(Some(taken.path())).await.unwrap();
+    let location = format!("file://{}", taken.path().display());
+    let known = Known { location, owner: "drawn".to_owned(), settled: false };
+    write(&*one.record, &known, None).await.unwrap();
+    let refused = one.refused(Some(taken.path())).await;
+    assert!(refused.contains("belong to another record"), "{refused}");
+    one.open(None).await.unwrap();
+    one.open(Some(free.path())).await.unwrap();
+    let refused = one.refused(Some(taken.path())).await;
+    assert!(refused.contains(&*free.path().to_string_lossy()), "{refused}");
+}
+
 #[tokio::test]
 async fn payloads_in_the_state_directory_are_not_left_behind() {
     let (one, mount) = (Store::new(), place());
