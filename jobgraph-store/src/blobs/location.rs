@@ -16,8 +16,9 @@ const ANY_REGION: &str = "us-east-1";
 /// Where the payloads of the record are, and how they are reached.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct BlobsArgs {
-    /// Where all stores of the record find its payloads: `file:///mnt/shared/mainspring` for a mount
-    /// that all hosts have, or `s3://bucket/prefix`; without it they are in the state directory
+    /// Where all stores of the record find its payloads: `file:///mnt/shared/mainspring` for a
+    /// mount that all hosts have, or `s3://bucket/prefix`; without it they are in the state
+    /// directory
     #[arg(long = "blobs", env = "MAINSPRING_BLOBS", value_name = "URI")]
     pub location: Option<Location>,
 
@@ -156,6 +157,12 @@ impl BlobsArgs {
 
     fn credentials_of(&self, bucket: &str) -> anyhow::Result<Credentials> {
         if let Some(file) = &self.credentials {
+            ensure!(
+                file.is_absolute(),
+                "{} is no absolute path, and a host works in /: name the file with credentials by \
+                 its whole path",
+                file.display()
+            );
             return Credentials::read(file)
                 .with_context(|| format!("cannot take credentials from {}", file.display()));
         }

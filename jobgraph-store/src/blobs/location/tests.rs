@@ -94,6 +94,8 @@ fn credentials_come_from_the_default_section_of_a_file() {
     let file = directory.path().join("credentials");
     let args = BlobsArgs { credentials: Some(file.clone()), ..bucket() };
     assert!(refused(&args).contains("credentials"), "there is no such file");
+    let relative = BlobsArgs { credentials: Some("credentials".into()), ..bucket() };
+    assert!(refused(&relative).contains("no absolute path"));
     std::fs::write(
         &file,
         "[other]\naws_access_key_id = wrong\n\n[default]\n# aws_session_token = old\n\
