@@ -32,10 +32,11 @@ const WRITE_BYTES: usize = 8 * 1024 * 1024;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one call without a body may take.
+/// How long a question for a payload's size may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one part may take on its way, and a service to make one object of all parts.
+/// How long every other call may take: a part on its way, or a service that makes one object of all
+/// parts.
 const PART_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often a call is made again that failed for a reason that may pass.

@@ -94,8 +94,10 @@ impl BlobWriter for S3Writer {
             (writer, written)
         };
         let (upload, written) = self.take().step(step).await?;
+        // After a failure it is not known which bytes are missing, so the upload ends here.
+        written.map_err(|error| failed(&self.location, &error))?;
         self.upload = upload;
-        written.map_err(|error| failed(&self.location, &error))
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), BlobError> {
@@ -109,10 +111,8 @@ impl BlobWriter for S3Writer {
                 upload.0 = None;
                 Ok(())
             }
-            Err(error) => {
-                upload.give_up().await;
-                Err(failed(&self.location, &error))
-            }
+            // The upload is given up beside the caller, who need not wait to hear why.
+            Err(error) => Err(failed(&self.location, &error)),
         }
     }
 
