@@ -27,7 +27,7 @@ run: build ## build, then run the example application examples/flights/carriers.
 	@$(bin)/mainspring run-application -t local examples/flights/carriers.sql
 
 test: build ## all tests; the last line is the sum. ARGS='…' goes to cargo nextest run
-	@$(with_tools); etcd=$$(tools/setup etcd); PATH="$$etcd:$$PATH"; exec tools/run_tests.py --bin $(bin) $(cargo_flags) -- $(ARGS)
+	@$(with_tools); etcd=$$(tools/setup etcd); s3=$$(tools/setup s3); PATH="$$etcd:$$s3:$$PATH"; exec tools/run_tests.py --bin $(bin) $(cargo_flags) -- $(ARGS)
 
 check: ## formatting, contract, licences and bans, absences, clippy, documentation; a warning is an error
 	@tools/setup build

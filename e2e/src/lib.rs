@@ -13,6 +13,7 @@ pub mod flink;
 pub mod host;
 pub mod http;
 pub mod process;
+pub mod s3;
 
 pub use host::Host;
 pub use process::{Finished, Running};

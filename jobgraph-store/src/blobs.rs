@@ -2,15 +2,23 @@
 //! that no record points to is swept.
 
 pub mod fs;
+mod layout;
+pub mod location;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod name;
+pub mod s3;
+pub(crate) mod shared;
 pub mod verified;
+
+#[cfg(test)]
+mod laws;
 
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 use proto::Digest;
 
@@ -52,6 +60,9 @@ pub struct BlobInfo {
 /// Bytes in parts, in order.
 pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 
+/// Blobs one by one, in any order, as a listing finds them.
+pub type BlobEntries = BoxStream<'static, Result<BlobInfo, BlobError>>;
+
 /// A backend of payloads.
 ///
 /// The store reaches every backend through [`verified::Verified`], so a backend only moves bytes:
@@ -60,9 +71,10 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, BlobError>>;
 /// only the number differs.
 ///
 /// Laws: a blob is visible whole or not at all, also after a crash. Once `finish` has returned, the
-/// blob is durable. Putting a blob that is there already is harmless and replaces it. Removing a
-/// blob that is not there is no error. The writer of a blob has hashed its bytes, and every reader
-/// verifies them.
+/// blob is durable, and every store that shares the backend reads it, lists it and knows its size.
+/// Putting a blob that is there already is harmless and replaces it. Removing a blob that is not
+/// there is no error. What one store writes is not disturbed by another that opens the same
+/// backend. The writer of a blob has hashed its bytes, and every reader verifies them.
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Begins to write a blob. A writer that is dropped before `finish` leaves nothing that is
@@ -81,8 +93,14 @@ pub trait Blobs: Send + Sync + 'static {
     /// Removes a blob.
     async fn remove(&self, name: BlobName) -> Result<(), BlobError>;
 
-    /// All blobs, in any order.
-    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError>;
+    /// All blobs, in any order. They come as the backend finds them, page by page, so that no
+    /// listing has to be in memory as a whole.
+    fn entries(&self) -> BlobEntries;
+
+    /// All blobs at once, in any order.
+    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
+        self.entries().try_collect().await
+    }
 }
 
 /// A blob that is being written.

@@ -7,6 +7,8 @@ use chassis::transport::Endpoint;
 use client::places::Places;
 use etcd::EtcdArgs;
 
+use crate::blobs::location::BlobsArgs;
+
 /// Settings of `mainspring serve jobgraph-store`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -15,13 +17,18 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
-    /// Where the record is kept, in `jobgraph-store/` below it; with an etcd only its payloads.
+    /// Where the record is kept, in `jobgraph-store/` below it; with an etcd only its payloads, and
+    /// with a place of their own not even those.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
     /// The etcd that keeps the metadata.
     #[command(flatten)]
     pub etcd: EtcdArgs,
+
+    /// The place of the payloads.
+    #[command(flatten)]
+    pub blobs: BlobsArgs,
 
     /// How many seconds back changes can be watched from, and pages of a list be read on; never
     /// more than the last 10,000 changes.

@@ -141,7 +141,7 @@ fn look_at_payloads(
 }
 
 /// All payloads below a directory, without those that are being written.
-fn files(directory: &Path) -> io::Result<Vec<(Digest, PathBuf)>> {
+pub(crate) fn files(directory: &Path) -> io::Result<Vec<(Digest, PathBuf)>> {
     let entries = |directory: &Path| match fs::read_dir(directory) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

@@ -17,7 +17,6 @@ pub mod model;
 pub mod service;
 pub mod store;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,7 +27,6 @@ use chassis::server::{Authenticator, Footing, Limits, Serve};
 use chassis::transport::Endpoint;
 use client::places::Places;
 
-use crate::blobs::fs::FsBlobs;
 use crate::config::Args;
 use crate::service::Service;
 
@@ -78,9 +76,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let tasks = footing.tasks();
     let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
-    let blobs =
-        FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
-    let service = Service::new(metadata, Arc::new(blobs), footing.clock.clone());
+    let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
+    let service = Service::new(metadata, blobs, footing.clock.clone());
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");

@@ -26,6 +26,7 @@ use client::payloads::Payloads;
 use client::record::RecordClient;
 use etcd::EtcdArgs;
 use futures::TryStreamExt as _;
+use jobgraph_store::blobs::location::BlobsArgs;
 use proto::{Digest, api};
 
 /// The variable that names the state directory for the child.
@@ -43,6 +44,7 @@ fn the_service_itself() {
         listen,
         state_dir,
         etcd: EtcdArgs::default(),
+        blobs: BlobsArgs::default(),
         past_seconds: 900,
         run_as,
     };

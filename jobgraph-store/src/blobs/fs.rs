@@ -2,8 +2,13 @@
 //! its [place](BlobName::place). A directory is made at its first payload. A payload is durable
 //! once its directory is synced, and the directory's own name is durable once the directory above
 //! is synced.
+//!
+//! The directory belongs to one store, or it is on a mount that several stores share.
+
+mod mount;
 
 use std::error::Error as _;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +18,16 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::disk;
-use futures::{StreamExt as _, TryStreamExt as _};
-use opendal::{Operator, Writer, services};
+use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use opendal::{Entry, Operator, Writer, services};
 
-use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
+use super::{BlobEntries, BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// A payload is read in parts of this size, in bytes.
 const PART_BYTES: usize = 1024 * 1024;
+
+/// Where payloads are written before they have their names, below the root.
+const UNFINISHED: &str = "unfinished";
 
 /// Payloads as files below one directory.
 #[derive(Debug, Clone)]
@@ -30,21 +38,24 @@ pub struct FsBlobs {
     /// there need not be durable, because the process that made it may have died before it synced
     /// the name.
     durable: Arc<[AtomicBool; 256]>,
+    /// A shared root stays open, because a mount with an open file is not taken away by an
+    /// `umount`, and the payloads would go on below the empty mount point.
+    _mount: Option<Arc<File>>,
 }
 
 impl FsBlobs {
-    /// Opens the payloads below `root`, which is made if it is not there. Payloads that an earlier
-    /// process left half-written are removed.
+    /// Opens the payloads below `root` for this store alone. The directory is made if it is not
+    /// there, and payloads that an earlier process left half-written are removed.
     pub fn open(root: &Path) -> Result<Self, BlobError> {
-        let beside = root.join("unfinished");
-        let about = |error: &std::io::Error| match full(error.kind()) {
-            true => BlobError::Full(format!("{}: {error}", root.display())),
-            false => BlobError::Failed(format!("{}: {error}", root.display())),
-        };
+        let beside = root.join(UNFINISHED);
         match std::fs::remove_dir_all(&beside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(about(&error)),
-            _ => disk::make_directories(&beside, 0o700).map_err(|error| about(&error))?,
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(about(root, &error)),
+            _ => disk::make_directories(&beside, 0o700).map_err(|error| about(root, &error))?,
         }
+        Self::over(root, &beside, None)
+    }
+
+    fn over(root: &Path, beside: &Path, mount: Option<Arc<File>>) -> Result<Self, BlobError> {
         let service = services::Fs::default()
             .root(&root.to_string_lossy())
             .atomic_write_dir(&beside.to_string_lossy());
@@ -53,7 +64,15 @@ impl FsBlobs {
             operator,
             root: root.to_owned(),
             durable: Arc::new([const { AtomicBool::new(false) }; 256]),
+            _mount: mount,
         })
+    }
+}
+
+fn about(root: &Path, error: &std::io::Error) -> BlobError {
+    match full(error.kind()) {
+        true => BlobError::Full(format!("{}: {error}", root.display())),
+        false => BlobError::Failed(format!("{}: {error}", root.display())),
     }
 }
 
@@ -128,20 +147,32 @@ impl Blobs for FsBlobs {
         self.operator.delete(&name.place()).await.map_err(|error| failed(&error))
     }
 
-    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
-        let mut entries =
-            self.operator.lister_with("").recursive(true).await.map_err(|error| failed(&error))?;
-        let mut blobs = Vec::new();
-        while let Some(entry) = entries.try_next().await.map_err(|error| failed(&error))? {
-            let Some(name) = BlobName::at(entry.path()) else { continue };
-            let found = match self.operator.stat(entry.path()).await {
-                Ok(found) => found,
-                Err(error) if error.kind() == opendal::ErrorKind::NotFound => continue,
-                Err(error) => return Err(failed(&error)),
-            };
-            blobs.push(BlobInfo { name, modified: found.last_modified().map(SystemTime::from) });
+    fn entries(&self) -> BlobEntries {
+        let operator = self.operator.clone();
+        let listing = async move {
+            let entries = operator
+                .lister_with("")
+                .recursive(true)
+                .await
+                .map_err(|error| failed(&error))?
+                .map_err(|error| failed(&error));
+            Ok::<_, BlobError>(entries.try_filter_map(move |entry| found(operator.clone(), entry)))
+        };
+        listing.try_flatten_stream().boxed()
+    }
+}
+
+/// The payload of an entry of a listing, if it is one and is still there. A directory tells names
+/// only, so the file is asked for its time.
+async fn found(operator: Operator, entry: Entry) -> Result<Option<BlobInfo>, BlobError> {
+    let Some(name) = BlobName::at(entry.path()) else { return Ok(None) };
+    match operator.stat(entry.path()).await {
+        Ok(found) => {
+            let modified = found.last_modified().map(SystemTime::from);
+            Ok(Some(BlobInfo { name, modified }))
         }
-        Ok(blobs)
+        Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(&error)),
     }
 }
 
@@ -185,9 +216,9 @@ impl BlobWriter for FsWriter {
     }
 
     async fn abort(mut self: Box<Self>) {
-        // A file that cannot be removed now is removed when the next process opens the directory.
+        // A file that cannot be removed now is removed by a process that opens the directory later.
         if let Err(error) = self.writer.abort().await {
-            tracing::debug!(%error, "an unfinished payload stays until the next start");
+            tracing::debug!(%error, "an unfinished payload stays for now");
         }
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
-use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
+use super::{BlobEntries, BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// Payloads that live as long as this value and its clones.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +44,10 @@ impl Blobs for MemoryBlobs {
         Ok(())
     }
 
-    async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
-        Ok(self.blobs().keys().map(|&name| BlobInfo { name, modified: None }).collect())
+    fn entries(&self) -> BlobEntries {
+        let names: Vec<BlobName> = self.blobs().keys().copied().collect();
+        let found = names.into_iter().map(|name| Ok(BlobInfo { name, modified: None }));
+        futures::stream::iter(found).boxed()
     }
 }
 

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use proto::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::{BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
+use super::{BlobEntries, BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// The payloads of any backend, verified.
 ///
@@ -87,7 +87,12 @@ impl Verified {
         Ok(())
     }
 
-    /// All payloads, in any order.
+    /// All payloads, in any order, as the backend finds them.
+    pub fn entries(&self) -> BlobEntries {
+        self.blobs.entries()
+    }
+
+    /// All payloads at once, in any order.
     pub async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
         self.blobs.list().await
     }

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::blobs::fs::FsBlobs;
 use crate::blobs::memory::MemoryBlobs;
-use crate::blobs::{BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
+use crate::blobs::{BlobEntries, BlobError, BlobInfo, BlobStream, BlobWriter, Blobs};
 use crate::keys::tests::app;
 use crate::model::Refusal;
 use crate::service::sample::on_etcd;
@@ -76,6 +76,10 @@ impl Blobs for SteppedBlobs {
     async fn remove(&self, name: BlobName) -> Result<(), BlobError> {
         futures::pending!();
         self.0.remove(name).await
+    }
+
+    fn entries(&self) -> BlobEntries {
+        self.0.entries()
     }
 
     async fn list(&self) -> Result<Vec<BlobInfo>, BlobError> {
