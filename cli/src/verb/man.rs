@@ -43,16 +43,16 @@ fn write(directory: &Path, pages: &[(String, Vec<u8>)]) -> io::Result<()> {
 }
 
 /// The names and texts of a command's pages, its own first. The page of a verb's other name leads
-/// to the verb's page.
+/// to the verb's page, and a verb of verbs has a page for each of them.
 fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     command.build();
-    let page = |name: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {
-        let command = command.clone().bin_name(name.replacen('-', " ", 1)).display_name(name);
+    let page = |name: &str, words: &str, command: &Command| -> io::Result<(String, Vec<u8>)> {
+        let command = command.clone().bin_name(words).display_name(name);
         let mut text = Vec::new();
         Man::new(with_examples(command)).render(&mut text)?;
         Ok((format!("{name}.1"), text))
     };
-    let mut pages = vec![page("mainspring", &command)?];
+    let mut pages = vec![page("mainspring", "mainspring", &command)?];
     for verb in command.get_subcommands() {
         let name = format!("mainspring-{}", verb.get_name());
         for alias in verb.get_visible_aliases() {
@@ -61,7 +61,12 @@ fn pages(mut command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
                 format!(".so man1/{name}.1\n").into_bytes(),
             ));
         }
-        pages.push(page(&name, verb)?);
+        let words = format!("mainspring {}", verb.get_name());
+        pages.push(page(&name, &words, verb)?);
+        for inner in verb.get_subcommands() {
+            let inner_name = format!("{name}-{}", inner.get_name());
+            pages.push(page(&inner_name, &format!("{words} {}", inner.get_name()), inner)?);
+        }
     }
     Ok(pages)
 }
@@ -94,6 +99,7 @@ mod tests {
             );
             assert!(text.contains("Examples:"), "{name}: {text}");
         }
+        assert!(pages.iter().any(|(name, _)| name == "mainspring-context-add.1"));
         let alias = pages.iter().find(|(name, _)| name == "mainspring-run.1").unwrap();
         assert_eq!(alias.1, b".so man1/mainspring-run-application.1\n");
         assert_eq!(pages[0].0, "mainspring.1");

@@ -183,7 +183,7 @@ pub(crate) async fn met(
                     return Err(error.into());
                 }
                 clock.sleep(backoff.next_delay()).await;
-                api = session.api().await?;
+                api = session.api_again().await?;
             }
             Err(error) => return Err(error.into()),
         }
