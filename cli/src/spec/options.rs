@@ -225,8 +225,8 @@ fn output_directory(text: &str) -> Result<PathBuf, String> {
 impl SpecOptions {
     /// Builds the spec: `base` (from a file, or empty) with what the options say. Relative paths
     /// begin at `directory`. `inherited` are the variables that `--env` may name, `added` those by
-    /// which the processes' own machine adds to Flink. The last part of the answer is the suffix or kind from which the
-    /// engine was concluded, empty if the user named the engine.
+    /// which the processes' own machine adds to Flink. The last part of the answer is the suffix or
+    /// kind from which the engine was concluded, empty if the user named the engine.
     pub(crate) fn build(
         self,
         base: ApplicationSpec,
