@@ -7,6 +7,8 @@ mod show;
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::context::file::{self, Contexts};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -67,4 +69,10 @@ fn contexts() -> OrFailure<(PathBuf, Contexts)> {
     let path = path()?;
     let contexts = file::read(&path)?;
     Ok((path, contexts))
+}
+
+/// The JSON document as YAML.
+fn yaml(document: &Value) -> OrFailure<String> {
+    serde_saphyr::to_string(document)
+        .map_err(|error| Failure::internal(format!("the document is no YAML: {error}")))
 }

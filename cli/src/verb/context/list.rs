@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::contexts;
+use super::{contexts, yaml};
 use crate::context::file::Context;
 use crate::context::{LOCAL, in_use};
 use crate::exit::Exit;
-use crate::failure::{Failure, OrFailure};
+use crate::failure::OrFailure;
 use crate::output::Format;
 use crate::session::Session;
 use crate::table::Table;
@@ -20,26 +20,21 @@ pub(super) fn run(_: &ListArgs, session: &Session) -> OrFailure<Exit> {
     let (path, contexts) = contexts()?;
     let in_use = in_use(&session.asked, &contexts)?;
     let out = &session.out;
+    let document = json!({
+        "file": path.display().to_string(),
+        "current": contexts.current,
+        "inUse": in_use,
+        "contexts": contexts.contexts,
+    });
     match out.format {
-        Format::Json => {
-            let document = json!({
-                "file": path.display().to_string(),
-                "current": contexts.current,
-                "inUse": in_use,
-                "contexts": contexts.contexts,
-            });
-            out.answer(format!("{document}\n"));
-        }
+        Format::Json => out.answer(format!("{document}\n")),
         Format::Jsonl => {
             contexts
                 .contexts
                 .iter()
                 .for_each(|context| out.answer(format!("{}\n", json!(context))));
         }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(&contexts);
-            out.answer(text.map_err(|error| Failure::internal(error.to_string()))?);
-        }
+        Format::Yaml => out.answer(yaml(&document)?),
         Format::Name => {
             out.answer(format!("{LOCAL}\n"));
             contexts.contexts.iter().for_each(|context| out.answer(format!("{}\n", context.name)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{contexts, list};
+use super::{contexts, list, yaml};
 use crate::context::file::Context;
 use crate::context::{Elsewhere, LOCAL, in_use, unknown};
 use crate::exit::Exit;
@@ -64,21 +64,23 @@ pub(super) fn problem(failure: &Failure) -> String {
 fn print(context: &Context, answers: &[(String, Answer)], out: &Output) -> OrFailure<()> {
     match out.format {
         Format::Json | Format::Jsonl => {
-            let mut document = serde_json::to_value(context)
-                .map_err(|error| Failure::internal(error.to_string()))?;
-            if !answers.is_empty() {
-                document["answers"] = answers.iter().map(answer_document).collect();
-            }
-            out.answer(format!("{document}\n"));
+            out.answer(format!("{}\n", document(context, answers)?));
         }
-        Format::Yaml => {
-            let text = serde_saphyr::to_string(context);
-            out.answer(text.map_err(|error| Failure::internal(error.to_string()))?);
-        }
+        Format::Yaml => out.answer(yaml(&document(context, answers)?)?),
         Format::Name => out.answer(format!("{}\n", context.name)),
         Format::Table | Format::Wide => out.answer(render(context, answers, out)),
     }
     Ok(())
+}
+
+fn document(context: &Context, answers: &[(String, Answer)]) -> OrFailure<Value> {
+    // A path that is not UTF-8 has no JSON.
+    let mut document = serde_json::to_value(context)
+        .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))?;
+    if !answers.is_empty() {
+        document["answers"] = answers.iter().map(answer_document).collect();
+    }
+    Ok(document)
 }
 
 fn answer_document((endpoint, answer): &(String, Answer)) -> Value {
