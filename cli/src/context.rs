@@ -110,14 +110,16 @@ impl Elsewhere {
         }
     }
 
-    /// A channel to a host that answers now, after a call to one has failed. For a while no host
-    /// has to answer.
+    /// A channel to a host that answers now, after a call to one has failed: to another one, if
+    /// another one answers. For a while, and for `at_most`, no host has to answer.
     pub(crate) async fn channel_again(
         &self,
+        at_most: Duration,
         clock: &SharedClock,
         out: &Output,
     ) -> OrFailure<GrpcChannel> {
-        self.answering(AWAY, clock, out).await
+        self.hosts(clock).await?.turn_away();
+        self.answering(AWAY.min(at_most), clock, out).await
     }
 
     async fn answering(

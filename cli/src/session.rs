@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
@@ -142,10 +143,10 @@ impl Session {
     }
 
     /// The API after a call has failed: of the host, which is started again if it has gone; with a
-    /// context, of a host that answers now.
-    pub(crate) async fn api_again(&self) -> OrFailure<Api> {
+    /// context, of a host that answers now, for which the caller waits for `at_most`.
+    pub(crate) async fn api_again(&self, at_most: Duration) -> OrFailure<Api> {
         let Some(elsewhere) = &self.elsewhere else { return self.api().await };
-        let channel = elsewhere.channel_again(&self.clock, &self.out).await?;
+        let channel = elsewhere.channel_again(at_most, &self.clock, &self.out).await?;
         Ok(Api::new(channel, self.clock.clone()))
     }
 

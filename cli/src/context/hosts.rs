@@ -31,7 +31,8 @@ pub(super) struct Hosts {
     credential: Credential,
     transport: SharedTransport,
     clock: SharedClock,
-    /// The position of the endpoint that answered last.
+    /// The position of the endpoint that is asked first: the one that answered last, unless a call
+    /// to it has failed since.
     kept: AtomicUsize,
 }
 
@@ -58,6 +59,13 @@ impl Hosts {
             Arc::new(Onward { hosts: self.clone(), begun: AtomicBool::new(false) })
         };
         self.first_answer(onward).await
+    }
+
+    /// Has another host asked first, because a call to the kept one has failed. A store says its
+    /// version also when its record is away, so that otherwise that store would be kept.
+    pub(super) fn turn_away(&self) {
+        let next = (self.kept.load(Ordering::Relaxed) + 1) % self.endpoints.len();
+        self.kept.store(next, Ordering::Relaxed);
     }
 
     /// What each host says, in the order of the endpoints.

@@ -159,7 +159,10 @@ impl Wish {
                         return Ok(application);
                     }
                 }
-                Err(error) if error.is_retryable() => api = session.api_again().await?,
+                Err(error) if error.is_retryable() => {
+                    let left = end.saturating_duration_since(clock.boot());
+                    api = session.api_again(left).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
             if clock.boot() >= end {

@@ -50,6 +50,17 @@ async fn the_first_host_that_answers_is_kept_and_dead_and_silent_ones_cost_littl
 }
 
 #[tokio::test]
+async fn after_a_failed_call_another_host_is_asked_first() {
+    let (first, second) = (Puppet::new(clock()).await, Puppet::new(clock()).await);
+    let hosts = hosts(&[&first.endpoint, &second.endpoint], &first.credential);
+    // Both answer, the second one by refusing the credential.
+    for expected in [&first.endpoint, &second.endpoint, &first.endpoint] {
+        assert_eq!(soon(hosts.channel()).await.ok().unwrap().endpoint(), expected);
+        hosts.turn_away();
+    }
+}
+
+#[tokio::test]
 async fn where_none_answers_each_is_named_with_what_became_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let ((silent, _incoming), dead) = (silent(directory.path()).await, nobody(directory.path()));
