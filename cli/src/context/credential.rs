@@ -72,7 +72,8 @@ fn from_file(path: &Path) -> OrFailure<Credential> {
 }
 
 /// The token that a command prints. The command's stderr is this command's, and what it prints to
-/// stdout is shown nowhere.
+/// stdout is shown nowhere. What is no token goes nowhere either: a command that prints the
+/// deployment's key, or a word such as `null`, would have it sent to the hosts.
 async fn printed_by(
     program: &str,
     arguments: &[String],
@@ -120,13 +121,10 @@ async fn printed_by(
     if !status.success() {
         return failed(format!("failed ({status})"), alone);
     }
-    let token = String::from_utf8(text).ok().and_then(|text| Credential::new(text.trim()).ok());
-    match token {
+    let printed = String::from_utf8(text).ok().and_then(|text| Credential::new(text.trim()).ok());
+    match printed.filter(|token| token.claims().is_some()) {
         Some(token) => Ok(token),
-        None => {
-            let most = Credential::MAX_BYTES;
-            failed(format!("printed no token: one word of at most {most} bytes"), alone)
-        }
+        None => failed("printed no token that a deployment's key makes".to_owned(), alone),
     }
 }
 
@@ -194,6 +192,8 @@ mod tests {
         for (script, says) in [
             ("echo hush; exit 3", "failed (exit status: 3)"),
             ("echo hush hush", "printed no token"),
+            ("echo hush", "printed no token"),
+            ("printf 07%.0s $(seq 32)", "printed no token"),
             ("true", "printed no token"),
             ("exec yes", "failed (signal: 13"),
         ] {
