@@ -37,18 +37,18 @@ Change
   abandon                give up a teardown or a publish that cannot finish
   forget                 forget applications that are over
 Host
-  up                     run the host in the foreground (the verbs above start it by themselves)
+  up                     run the host in the foreground (the verbs above start it); its parts are serve and tether
   down                   end the host and its services
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
   certs                  certificates that guard TCP between machines
+  context                the ways to other hosts: list, show, use, add, remove
   completions            completions for bash, zsh or fish
   man                    the manual's pages
   version                versions and builds
 
 `mainspring VERB --help` shows a verb's options. Each option --some-name is also read from MAINSPRING_SOME_NAME.
-On every verb: --state-dir DIR, -o table|wide|name|json|jsonl|yaml, --color WHEN, --progress HOW, -q, --log LEVELS.
-The parts of the host are verbs too: mainspring serve --help, mainspring tether --help.
+On every verb: --context NAME, --state-dir DIR, -o table|wide|name|json|jsonl|yaml, --color, --progress, -q, --log.
 ";
 
 /// The `mainspring` command.
@@ -80,7 +80,9 @@ pub(crate) fn parse(
     arguments: Vec<std::ffi::OsString>,
 ) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.common.state_dir_given = matches.value_source("state_dir").into();
+    Ok(cli)
 }
 
 fn with_twins(command: clap::Command) -> clap::Command {
@@ -131,6 +133,17 @@ mod tests {
                 "{} is not in the help",
                 verb.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn every_verb_says_in_the_guide_what_it_does_with_a_context() {
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides/contexts.md");
+        let guide = std::fs::read_to_string(guide).expect("the guide is there");
+        let (_, table) = guide.split_once("## What each verb does").expect("it has the table");
+        for verb in command().get_subcommands() {
+            let name = verb.get_visible_aliases().next().unwrap_or(verb.get_name());
+            assert!(table.contains(&format!("`{name}`")), "{name} is not in the guide");
         }
     }
 

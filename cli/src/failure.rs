@@ -1,6 +1,8 @@
 //! What a verb could not do, as the user sees it: `error[REASON]: …`, the thing, the value,
 //! `help:`; or the same as JSON.
 
+mod elsewhere;
+
 use std::fmt::Write as _;
 use std::ops::{Deref, DerefMut};
 

@@ -6,6 +6,7 @@ mod application;
 mod args;
 mod ask;
 mod chosen;
+mod context;
 mod duration;
 mod ending;
 mod engine;
@@ -69,7 +70,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_understood(&error, json).code()),
     };
-    let session = match Session::new(&cli.common) {
+    let session = match Session::new(&cli.common, cli.verb.is_about_a_host()) {
         Ok(session) => session,
         Err(failure) => return early(&failure, json),
     };

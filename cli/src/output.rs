@@ -90,6 +90,8 @@ pub(crate) struct Output {
     quiet: bool,
     color_talk: bool,
     color_answer: bool,
+    /// The context that the command talks to.
+    context: Option<String>,
     closed: AtomicBool,
     #[cfg(test)]
     passed_on: std::sync::Mutex<Vec<u8>>,
@@ -111,10 +113,17 @@ impl Output {
             quiet,
             color_talk: colored(io::stderr().is_terminal()),
             color_answer: colored(io::stdout().is_terminal()),
+            context: None,
             closed: AtomicBool::new(false),
             #[cfg(test)]
             passed_on: std::sync::Mutex::default(),
         }
+    }
+
+    /// The same output of a command that talks to a context.
+    #[must_use]
+    pub(crate) fn about(self, context: Option<&str>) -> Self {
+        Self { context: context.map(str::to_owned), ..self }
     }
 
     /// Writes to stdout, as it is.
@@ -165,6 +174,8 @@ impl Output {
 
     /// Writes an error to stderr, in every case.
     pub(crate) fn fail(&self, failure: &Failure) {
+        let met = self.context.as_deref().map(|context| failure.clone().met_in(context));
+        let failure = met.as_ref().unwrap_or(failure);
         let text = if self.format.is_json() {
             format!("{}\n", failure.to_json())
         } else {

@@ -1,7 +1,9 @@
-//! What a verb works with: its output, the places of files, and the way to the host.
+//! What a verb works with: its output, the places of files, and the way to the host: this
+//! machine's own, or the hosts of a context.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
@@ -10,6 +12,7 @@ use client::places::Places;
 use proto::Reason;
 
 use crate::api::Api;
+use crate::context::{self, Asked, Elsewhere, Origin};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
 use crate::host::file::Given;
@@ -21,6 +24,19 @@ use crate::output::{Color, Format, Output, Verbosity};
 /// The options that every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
+    /// The context whose hosts are asked, or local for this machine's host
+    ///
+    /// Default: the current one of the file of contexts (mainspring context list), unless
+    /// --state-dir is given; without such a file, local.
+    #[arg(
+        long,
+        value_name = "NAME",
+        global = true,
+        hide_short_help = true,
+        help_heading = "On every verb"
+    )]
+    pub(crate) context: Option<String>,
+
     /// Where the host keeps everything
     ///
     /// Default: $XDG_STATE_HOME/mainspring, or ~/.local/state/mainspring.
@@ -64,7 +80,15 @@ pub(crate) struct Common {
     /// Say nothing but answers and errors
     #[arg(short, long, global = true, help_heading = "On every verb")]
     pub(crate) quiet: bool,
+
+    /// Where the state directory was given.
+    #[arg(skip)]
+    pub(crate) state_dir_given: Origin,
 }
+
+/// The state directory of a command that is not about this machine's host: nothing can be made or
+/// found there, so that a verb which forgets to ask where it is does nothing to that host.
+const NOWHERE: &str = "/dev/null/mainspring";
 
 /// One invocation of the command.
 pub(crate) struct Session {
@@ -72,43 +96,86 @@ pub(crate) struct Session {
     pub(crate) places: Places,
     pub(crate) clock: SharedClock,
     pub(crate) transport: SharedTransport,
+    /// What was said about which host is meant.
+    pub(crate) asked: Asked,
+    /// The hosts of the context that was chosen; `None` for this machine's host.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 impl Session {
-    /// A session with these options; nothing is read or written yet.
-    pub(crate) fn new(common: &Common) -> OrFailure<Self> {
+    /// A session with these options. Nothing is read or written yet but the file of contexts, and
+    /// that only if the verb is about a host.
+    pub(crate) fn new(common: &Common, about_a_host: bool) -> OrFailure<Self> {
+        let asked = Asked { context: common.context.clone(), state_dir: common.state_dir_given };
+        let elsewhere = if about_a_host { context::chosen(&asked)? } else { None };
+        let here = about_a_host && elsewhere.is_none();
+        let state = if here { state_directory(common.state_dir.clone())? } else { NOWHERE.into() };
         let clock: SharedClock = Arc::new(SystemClock);
         let network =
             NetworkArgs::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
+        let out = Output::new(common.format, common.color, common.progress, common.quiet);
         Ok(Self {
-            out: Output::new(common.format, common.color, common.progress, common.quiet),
-            places: Places::new(state_directory(common.state_dir.clone())?),
+            out: out.about(elsewhere.as_ref().map(Elsewhere::name)),
+            places: Places::new(state),
             transport: network.lenient_transport(&clock),
             clock,
+            asked,
+            elsewhere,
         })
     }
 
-    /// The API of the host, which is started if there is none.
+    /// The name of the context whose hosts are asked; `None` for this machine's host.
+    pub(crate) fn context(&self) -> Option<&str> {
+        self.elsewhere.as_ref().map(Elsewhere::name)
+    }
+
+    /// Refuses a verb that is about this machine where the hosts of a context are meant. `why` says
+    /// what the verb does to this machine.
+    pub(crate) fn only_here(&self, verb: &str, why: &str) -> OrFailure<()> {
+        let Some(context) = self.context() else { return Ok(()) };
+        let text = format!("`{verb}` {why}, and context {context} is about other hosts");
+        Err(Failure::usage(text).help(format!(
+            "run it on one of those hosts; --context {} means this machine",
+            context::LOCAL
+        )))
+    }
+
+    /// The API of the host, which is started if there is none; with a context, of one of its hosts.
     pub(crate) async fn api(&self) -> OrFailure<Api> {
         Ok(self.started_api().await?.0)
     }
 
+    /// The API after a call has failed: of the host, which is started again if it has gone; with a
+    /// context, of a host that answers now, for which the caller waits for `at_most`.
+    pub(crate) async fn api_again(&self, at_most: Duration) -> OrFailure<Api> {
+        let Some(elsewhere) = &self.elsewhere else { return self.api().await };
+        let channel = elsewhere.channel_again(at_most, &self.clock, &self.out).await?;
+        Ok(Api::new(channel, self.clock.clone()))
+    }
+
     /// The API of the host, and whether and in which time it had to be started.
     pub(crate) async fn started_api(&self) -> OrFailure<(Api, Started)> {
+        if let Some(elsewhere) = &self.elsewhere {
+            let channel = elsewhere.channel(&self.clock, &self.out).await?;
+            return Ok((Api::new(channel, self.clock.clone()), Started(None)));
+        }
         let started = host::ensure(&self.places, &self.clock).await?;
         Ok((self.api_of_running_host()?, started))
     }
 
-    /// Starts the host again if it has gone away. What is wrong with the host is reported by the
-    /// next call, which fails.
+    /// Starts this machine's host again if it has gone away. What is wrong with the host is reported
+    /// by the next call, which fails. The hosts of a context are kept by others.
     pub(crate) async fn keep_host(&self) {
+        if self.elsewhere.is_some() {
+            return;
+        }
         if let Err(failure) = host::ensure(&self.places, &self.clock).await {
             tracing::warn!("{}", failure.message);
         }
     }
 
-    /// The API of the host that runs; calls fail if there is none.
-    pub(crate) fn api_of_running_host(&self) -> OrFailure<Api> {
+    /// The API of this machine's host, if it runs; calls fail if there is none.
+    fn api_of_running_host(&self) -> OrFailure<Api> {
         let key = DeploymentKey::load(&self.places.deployment_key()).map_err(|error| {
             Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string())
         })?;

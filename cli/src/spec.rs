@@ -9,7 +9,7 @@ pub(crate) mod pointer;
 mod variables;
 
 pub(crate) use file::read;
-pub(crate) use local::check;
+pub(crate) use local::{check, of_this_directory};
 pub(crate) use options::SpecOptions;
 pub(crate) use variables::secrets;
 

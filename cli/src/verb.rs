@@ -5,6 +5,7 @@ pub(crate) mod attach;
 pub(crate) mod cancel;
 pub(crate) mod certs;
 pub(crate) mod completions;
+pub(crate) mod context;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
@@ -78,12 +79,22 @@ pub(crate) enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Certificates that guard TCP between machines
     Certs(certs::CertsArgs),
+    /// The ways to other hosts
+    Context(context::ContextArgs),
     /// Completions of verbs and options for a shell
     Completions(completions::CompletionsArgs),
     /// The manual's pages
     Man(man::ManArgs),
     /// Versions and builds
     Version(version::VersionArgs),
+}
+
+impl Verb {
+    /// Whether the verb asks a host, or is about one. The others do their work with any file of
+    /// contexts, also with a damaged one.
+    pub(crate) fn is_about_a_host(&self) -> bool {
+        !matches!(self, Self::Certs(_) | Self::Completions(_) | Self::Context(_) | Self::Man(_))
+    }
 }
 
 /// Performs the verb. `command` is the whole command, for the verbs that describe it.
@@ -118,6 +129,7 @@ pub(crate) async fn perform(
         Verb::Setup(args) => setup::run(args, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
         Verb::Certs(args) => certs::run(args, session).await,
+        Verb::Context(args) => context::run(args, session).await,
         Verb::Version(args) => version::run(args, session).await,
     }
 }

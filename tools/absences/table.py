@@ -183,6 +183,7 @@ ABSENCES = [
             "cli/src/host/ensure.rs": "starts `up`, which outlives its caller",
             "cli/src/host/service.rs": "starts the services of the host, which outlive `up`",
             "cli/src/engine.rs": "asks an engine's executable, which ends with the command",
+            "cli/src/context/credential.rs": "a context's command, which ends with this one",
             "engines/flink/src/launch.rs": "becomes a JVM, under the tether it has",
             "engines/flink/src/setup/command.rs": "set-up runs compilers and installers",
         },

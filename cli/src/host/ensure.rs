@@ -215,8 +215,15 @@ fn start(places: &Places) -> OrFailure<(Child, u64)> {
     Ok((command.spawn()?, said_from))
 }
 
-/// Whether the variable is the twin of an option that says how one command prints.
+/// Whether the variable is the twin of an option that says how one command prints, or which host
+/// the command asks.
 fn is_option_of_a_verb(variable: &str) -> bool {
-    ["MAINSPRING_FORMAT", "MAINSPRING_QUIET", "MAINSPRING_COLOR", "MAINSPRING_PROGRESS"]
-        .contains(&variable)
+    [
+        "MAINSPRING_FORMAT",
+        "MAINSPRING_QUIET",
+        "MAINSPRING_COLOR",
+        "MAINSPRING_PROGRESS",
+        "MAINSPRING_CONTEXT",
+    ]
+    .contains(&variable)
 }

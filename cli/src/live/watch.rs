@@ -241,7 +241,8 @@ impl<'a> Watch<'a> {
             self.told_end = true;
             self.tell(&self.story.end(&self.last_known));
         }
-        if !self.last_known.clean && crate::host::is_gone(&self.session.places) {
+        let here = self.session.elsewhere.is_none();
+        if here && !self.last_known.clean && crate::host::is_gone(&self.session.places) {
             self.look_after_host();
         }
         let elapsed = self.elapsed();
@@ -267,10 +268,10 @@ impl<'a> Watch<'a> {
         self.look_after_host();
     }
 
-    /// Starts the host again if it has gone, because the application needs the processes that the
-    /// host keeps.
+    /// Starts this machine's host again if it has gone, because the application needs the processes
+    /// that the host keeps. The hosts of a context are kept by others.
     fn look_after_host(&mut self) {
-        if self.calls.is_empty() {
+        if self.session.elsewhere.is_none() && self.calls.is_empty() {
             let (places, clock) = (self.session.places.clone(), self.session.clock.clone());
             self.calls.spawn(async move {
                 match crate::host::ensure(&places, &clock).await {

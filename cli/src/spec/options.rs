@@ -1,5 +1,7 @@
 //! The options of `run` that say what runs, in Flink's words where Flink has them.
 
+mod elsewhere;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -222,8 +224,9 @@ fn output_directory(text: &str) -> Result<PathBuf, String> {
 
 impl SpecOptions {
     /// Builds the spec: `base` (from a file, or empty) with what the options say. Relative paths
-    /// begin at `directory`. The last part of the answer is the suffix or kind from which the
-    /// engine was concluded, empty if the user named the engine.
+    /// begin at `directory`. `inherited` are the variables that `--env` may name, `added` those by
+    /// which the processes' own machine adds to Flink. The last part of the answer is the suffix or
+    /// kind from which the engine was concluded, empty if the user named the engine.
     pub(crate) fn build(
         self,
         base: ApplicationSpec,
@@ -231,6 +234,7 @@ impl SpecOptions {
         arguments: Vec<String>,
         directory: &Path,
         inherited: impl Fn(&str) -> Option<String>,
+        added: impl Fn(&str) -> Option<String>,
     ) -> OrFailure<(ApplicationSpec, Secrets, &'static str)> {
         self.refuse_what_has_no_meaning()?;
         let environment = variables::environment(&self.env_files, &self.env, &inherited)
@@ -294,7 +298,7 @@ impl SpecOptions {
             spec.engine = engine.to_owned();
             from = concluded;
         }
-        additions::add(&mut spec, &self.libraries, directory, inherited)?;
+        additions::add(&mut spec, &self.libraries, directory, added)?;
         if spec.target.is_empty() {
             spec.target = target::LOCAL.to_owned();
         }

@@ -38,13 +38,20 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Result<Pointer, String> {
 /// The place of savepoints, or of one of them, in Flink's spelling: a path becomes absolute, a URI
 /// stays as it is, also `file:/x`.
 pub(crate) fn place(text: &str, directory: &Path) -> String {
-    let is_uri =
-        text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")));
-    if is_uri {
+    if is_uri_of_place(text) {
         return text.to_owned();
     }
     let path = without_dots(&directory.join(text));
     format!("file://{}", path.display())
+}
+
+/// Whether a place is a path that begins at the current directory of this machine.
+pub(crate) fn is_relative_place(text: &str) -> bool {
+    !is_uri_of_place(text) && Path::new(text).is_relative()
+}
+
+fn is_uri_of_place(text: &str) -> bool {
+    text.split_once(":/").is_some_and(|(scheme, _)| has_scheme(&format!("{scheme}://")))
 }
 
 /// Whether a text has a scheme, such as `a://`; a colon in a file's name makes none.
@@ -122,6 +129,8 @@ mod tests {
             ("a b", "file:///home/me/a b"),
         ] {
             assert_eq!(place(text, Path::new("/home/me")), expected, "{text}");
+            let is_relative = text.starts_with(['s', '.', 'a']) && !text.starts_with("s3:");
+            assert_eq!(is_relative_place(text), is_relative, "{text}");
         }
     }
 }

@@ -57,6 +57,7 @@ struct Finding {
 }
 
 pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("doctor", "looks at the files and processes of this machine")?;
     let mut findings = vec![binary(), engine(), flink(session).await, state(session), key(session)];
     findings.extend(certificates(session));
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);

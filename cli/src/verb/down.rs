@@ -50,6 +50,7 @@ pub(crate) struct DownArgs {
 }
 
 pub(crate) async fn run(args: DownArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("down", "ends the host of this machine")?;
     let places = &session.places;
     if !places.state().exists() {
         session.out.talk(format!("nothing is there: {}", places.state().display()));

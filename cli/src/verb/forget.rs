@@ -36,7 +36,8 @@ const AT_ONCE: usize = 8;
 ///
 /// What is forgotten is gone for good: its record, events, logs and results, and what it wrote to
 /// the default place (outputs/ID@GENERATION in the state directory). Files elsewhere are not
-/// touched. The ID can be submitted anew, as its next generation.
+/// touched. The ID can be submitted anew, as its next generation. With a context, the hosts remove
+/// such output within the hour.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "  mainspring forget orders@3\n  mainspring forget --older-than 30d --keep 10 -l team=orders --dry-run"
@@ -116,10 +117,12 @@ pub(crate) async fn run(args: ForgetArgs, session: &Session) -> OrFailure<Exit> 
     }
     let generations = plural(chosen.len() as u64, "generation");
     if !args.dry_run && chosen.len() > 1 {
-        let outputs = session.places.state().join("outputs");
+        let outputs = match session.context() {
+            None => session.places.state().join("outputs").display().to_string(),
+            Some(context) => format!("outputs in the state directories of {context}"),
+        };
         let what = format!(
-            "this forgets {generations} for good: record, logs, results, and what they wrote below {}",
-            outputs.display()
+            "this forgets {generations} for good: record, logs, results, and what they wrote below {outputs}"
         );
         ask::sure(&what, args.yes)?;
     }
@@ -214,7 +217,8 @@ async fn forget_one(
         // processes.
         session.clock.sleep(backoff.next_delay()).await;
     }
-    if !dry_run {
+    // What is below the state directory of another host, that host removes by itself.
+    if !dry_run && session.elsewhere.is_none() {
         remove(past.application, session).await;
     }
     Ok(())

@@ -98,6 +98,7 @@ mod tests {
             );
             assert!(text.contains("Examples:"), "{name}: {text}");
         }
+        assert!(pages.iter().any(|(name, _)| name == "mainspring-context-add.1"));
         let alias = pages.iter().find(|(name, _)| name == "mainspring-run.1").unwrap();
         assert_eq!(alias.1, b".so man1/mainspring-run-application.1\n");
         assert_eq!(pages[0].0, "mainspring.1");

@@ -137,16 +137,27 @@ pub(crate) async fn run(
 ) -> OrFailure<Exit> {
     let base = args.spec.file.as_deref().map(spec::read).transpose()?.unwrap_or_default();
     let directory = std::env::current_dir()?;
+    let context = session.context();
+    if let Some(context) = context {
+        args.spec.refuse_paths_of_here(context)?;
+    }
     let inherited = |name: &str| std::env::var(name).ok();
-    let (spec, secrets, from) =
-        args.spec.build(base, args.program.as_deref(), args.arguments, &directory, inherited)?;
+    let added = |name: &str| if context.is_some() { None } else { inherited(name) };
+    let (spec, secrets, from) = args.spec.build(
+        base,
+        args.program.as_deref(),
+        args.arguments,
+        &directory,
+        inherited,
+        added,
+    )?;
     for option in left_to_main {
         let program = args.program.as_deref().unwrap_or("the program");
         session.out.talk(format!(
             "note: {option} goes to main(); put it before {program} to mean mainspring's"
         ));
     }
-    spec::check(&spec)?;
+    spec::check(&spec, context)?;
     if args.dry_run {
         let mut masked = spec.clone();
         proto::uri::mask_spec(&mut masked);

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
 use crate::output::Format;
 use crate::session::Session;
-use crate::spec::pointer;
+use crate::spec::{self, pointer};
 use crate::{duration, interrupt, json, words};
 
 /// Have a savepoint taken of the jobs that run.
@@ -61,8 +61,13 @@ pub(crate) struct WishArgs {
 
 impl WishArgs {
     /// The directory as the engine's processes understand it, whose current directory is another
-    /// one.
-    pub(crate) fn directory(&self) -> OrFailure<String> {
+    /// one, and which are perhaps on other hosts.
+    pub(crate) fn directory(&self, session: &Session) -> OrFailure<String> {
+        if let (Some(text), Some(context)) = (&self.directory, session.context())
+            && pointer::is_relative_place(text)
+        {
+            return Err(spec::of_this_directory("--dir", text, context));
+        }
         let here = std::env::current_dir()?;
         Ok(self.directory.as_deref().map(|text| pointer::place(text, &here)).unwrap_or_default())
     }
@@ -78,7 +83,7 @@ pub(crate) async fn run(args: SavepointArgs, session: &Session) -> OrFailure<Exi
         generation: args.application.generation_or_latest(),
         request_id: args.wish.request_id(),
         job: args.job.unwrap_or_default(),
-        directory: args.wish.directory()?,
+        directory: args.wish.directory(session)?,
         reason: args.wish.reason.clone(),
         requested_by: requester(),
         format: args.wish.savepoint_type.clone(),
@@ -154,7 +159,10 @@ impl Wish {
                         return Ok(application);
                     }
                 }
-                Err(error) if error.is_retryable() => api = session.api().await?,
+                Err(error) if error.is_retryable() => {
+                    let left = end.saturating_duration_since(clock.boot());
+                    api = session.api_again(left).await?;
+                }
                 Err(error) => return Err(error.into()),
             }
             if clock.boot() >= end {

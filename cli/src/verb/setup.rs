@@ -27,6 +27,7 @@ pub(crate) struct SetupArgs {
 }
 
 pub(crate) async fn run(args: SetupArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("setup", "installs software on this machine")?;
     if engine::needs_no_setup(&args.engine) {
         session.out.talk(format!("{} is complete as it is", args.engine));
         return Ok(Exit::SUCCEEDED);

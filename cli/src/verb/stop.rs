@@ -40,7 +40,7 @@ pub(crate) async fn run(args: StopArgs, session: &Session) -> OrFailure<Exit> {
         generation: args.application.generation_or_latest(),
         request_id: args.wish.request_id(),
         drain: args.drain,
-        directory: args.wish.directory()?,
+        directory: args.wish.directory(session)?,
         reason: args.wish.reason.clone(),
         requested_by: requester(),
         format: args.wish.savepoint_type.clone(),

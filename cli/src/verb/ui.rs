@@ -35,6 +35,7 @@ pub(crate) struct UiArgs {
 }
 
 pub(crate) async fn run(args: UiArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("ui", "serves a page of processes of this machine")?;
     let page = Page::new(args.application, session).await?;
     let shutdown = Shutdown::on_signals()?;
     let incoming = session.transport.listen(&Endpoint::Tcp(HOST.to_owned(), args.port)).await?;

@@ -83,6 +83,7 @@ impl GivenArgs {
 }
 
 pub(crate) async fn run(args: UpArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("up", "is the host of this machine")?;
     make_directory(session.places.state()).map_err(|error| {
         Failure::of_state(format!("{}: {error}", session.places.state().display()))
     })?;

@@ -1,4 +1,7 @@
-//! `version` prints the versions and builds of this executable and of the host that runs.
+//! `version` prints the versions and builds of this executable and of the host that runs; with a
+//! context, of the store that answers.
+
+use serde_json::{Value, json};
 
 use crate::engine;
 use crate::exit::Exit;
@@ -13,7 +16,7 @@ use crate::session::Session;
 pub(crate) struct VersionArgs {}
 
 pub(crate) async fn run(_: VersionArgs, session: &Session) -> OrFailure<Exit> {
-    let host = HostFile::read(&session.places.host_file()).ok().flatten();
+    let host = host(session).await;
     let found = |name| engine::find(name).map(|path| path.display().to_string());
     let engines = ["datafusion", "flink"].map(|name| (name, found(name)));
     if session.out.format.is_table() {
@@ -23,10 +26,13 @@ pub(crate) async fn run(_: VersionArgs, session: &Session) -> OrFailure<Exit> {
             build::ours(),
             proto::PROTOCOL
         );
-        if let Some(host) = &host {
+        if let Ok(Some(host)) = &host {
+            let word = |name: &str| host[name].as_str().unwrap_or_default();
             text.push_str(&format!(
                 "host       {} (build {}, protocol {})\n",
-                host.version, host.build, host.protocol
+                word("version"),
+                word("build"),
+                host["protocol"]
             ));
         }
         for (name, path) in &engines {
@@ -34,14 +40,29 @@ pub(crate) async fn run(_: VersionArgs, session: &Session) -> OrFailure<Exit> {
         }
         session.out.answer(text);
     } else {
-        let document = serde_json::json!({
+        let document = json!({
             "version": build::VERSION,
             "build": build::ours(),
             "protocol": proto::PROTOCOL,
-            "host": host,
+            "host": host.as_ref().ok().cloned().flatten(),
             "engines": std::collections::BTreeMap::from(engines),
         });
         session.out.answer(format!("{document}\n"));
     }
-    Ok(Exit::SUCCEEDED)
+    host.map(|_| Exit::SUCCEEDED)
+}
+
+/// What the host says about itself, with `version`, `build` and `protocol`; `None` if this machine's
+/// host does not run.
+async fn host(session: &Session) -> OrFailure<Option<Value>> {
+    if session.elsewhere.is_none() {
+        let file = HostFile::read(&session.places.host_file()).ok().flatten();
+        return Ok(file.and_then(|file| serde_json::to_value(file).ok()));
+    }
+    let store = session.api().await?.version().await?;
+    Ok(Some(json!({
+        "version": store.version,
+        "build": store.build,
+        "protocol": store.protocol,
+    })))
 }

@@ -183,7 +183,8 @@ pub(crate) async fn met(
                     return Err(error.into());
                 }
                 clock.sleep(backoff.next_delay()).await;
-                api = session.api().await?;
+                let left = end.map(|end| end.saturating_duration_since(clock.boot()));
+                api = session.api_again(left.unwrap_or(Duration::MAX)).await?;
             }
             Err(error) => return Err(error.into()),
         }

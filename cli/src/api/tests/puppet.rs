@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::channel::connect;
 use chassis::clock::{SharedClock, SystemClock, timeout};
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::{Credential, DeploymentKey, Principal};
 use chassis::server::{Authenticator, Limits, Serve};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport};
@@ -58,6 +58,9 @@ struct Held {
 /// A record in this process, whose server ends when this value is dropped.
 pub(crate) struct Puppet {
     pub(crate) api: Api,
+    /// Where it serves, and what opens its methods.
+    pub(crate) endpoint: Endpoint,
+    pub(crate) credential: Credential,
     held: Held,
     watches: UnboundedReceiver<Telling>,
     shutdown: Shutdown,
@@ -92,8 +95,14 @@ impl Puppet {
         .await
         .unwrap();
         tokio::spawn(server.run());
-        let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
-        Self { api: Api::new(channel, clock), held, watches, shutdown, _directory: directory }
+        let channel = connect(
+            Arc::new(OsTransport),
+            clock.clone(),
+            endpoint.clone(),
+            Some(credential.clone()),
+        );
+        let api = Api::new(channel, clock);
+        Self { api, endpoint, credential, held, watches, shutdown, _directory: directory }
     }
 
     /// Adds an application that is older than all that the record holds.
@@ -198,6 +207,13 @@ serve! {
             let nothing = futures::stream::once(end).filter_map(|_| futures::future::ready(None));
             Ok(Response::new(nothing.boxed()))
         }
+
+        async fn get_version(
+            &self,
+            _: Request<GetVersionRequest>,
+        ) -> Result<Response<GetVersionResponse>, Status> {
+            Ok(Response::new(GetVersionResponse::default()))
+        }
     }
     submit: SubmitRequest => SubmitResponse,
     wait: WaitRequest => WaitResponse,
@@ -208,5 +224,4 @@ serve! {
     forget: ForgetRequest => ForgetResponse,
     read_result: ReadResultRequest => Self::ReadResultStream,
     get_graph: GetGraphRequest => GetGraphResponse,
-    get_version: GetVersionRequest => GetVersionResponse,
 }

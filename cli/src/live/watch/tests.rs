@@ -9,6 +9,7 @@ use proto::api::{Outcome, Phase};
 
 use super::*;
 use crate::api::tests::puppet::{Puppet, soon};
+use crate::context::Asked;
 use crate::host::lock::HostLock;
 use crate::output::{Color, Verbosity};
 
@@ -39,7 +40,14 @@ async fn watched(output_ends: bool) -> (Duration, String) {
         record.ends_output();
     }
     let out = Output::new(Format::Table, Color::Never, Verbosity::Plain, false);
-    let session = Session { out, places, clock: clock.clone(), transport: Arc::new(OsTransport) };
+    let session = Session {
+        out,
+        places,
+        clock: clock.clone(),
+        transport: Arc::new(OsTransport),
+        asked: Asked::default(),
+        elsewhere: None,
+    };
     let watched = Watched {
         application: clean(),
         on_interrupt: OnInterrupt::Detach,

@@ -21,6 +21,7 @@ fn build(
         vec!["--year".into(), "2013".into()],
         Path::new("/home/me"),
         |_| None,
+        |_| None,
     )
 }
 
