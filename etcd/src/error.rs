@@ -14,6 +14,9 @@ const COMPACTED: &str = "required revision has been compacted";
 /// What etcd says of a revision that it has not reached.
 const FUTURE: &str = "required revision is a future revision";
 
+/// What etcd says of a lease that has ended, and its client of one that is not renewed.
+const LEASE_GONE: &str = "lease not found";
+
 /// A call that etcd did not answer as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,6 +33,9 @@ pub enum Error {
     /// The revision has not been reached.
     #[error("etcd has not reached that revision")]
     Future,
+    /// The lease has ended, or there never was one with this id. A write was not done.
+    #[error("etcd has no such lease")]
+    LeaseGone,
     /// etcd refuses the call, and would refuse it again. A write was not done.
     #[error("etcd refuses the call: {0}")]
     Refused(String),
@@ -47,6 +53,7 @@ impl Error {
             Code::ResourceExhausted if text.contains(NO_SPACE) => Self::Full(text),
             Code::OutOfRange if text.contains(COMPACTED) => Self::Compacted,
             Code::OutOfRange if text.contains(FUTURE) => Self::Future,
+            Code::NotFound if text.contains(LEASE_GONE) => Self::LeaseGone,
             Code::InvalidArgument
             | Code::FailedPrecondition
             | Code::NotFound
@@ -66,6 +73,7 @@ impl From<etcd_client::Error> for Error {
         use etcd_client::Error as Client;
         match error {
             Client::GRpcStatus(status) => Self::of_status(&status),
+            Client::LeaseKeepAliveError(ref why) if why == LEASE_GONE => Self::LeaseGone,
             Client::InvalidArgs(_)
             | Client::InvalidUri(_)
             | Client::InvalidMetadataValue(_)
@@ -99,6 +107,8 @@ mod tests {
                 Status::out_of_range("etcdserver: mvcc: required revision is a future revision"),
                 "future",
             ),
+            (Status::not_found("etcdserver: requested lease not found"), "lease gone"),
+            (Status::not_found("etcdserver: member not found"), "refused"),
             (Status::permission_denied("etcdserver: permission denied"), "refused"),
             (Status::invalid_argument("etcdserver: request is too large"), "refused"),
             (Status::unavailable("etcdserver: request timed out"), "away"),
@@ -111,9 +121,17 @@ mod tests {
                 Error::Full(_) => "full",
                 Error::Compacted => "old",
                 Error::Future => "future",
+                Error::LeaseGone => "lease gone",
                 Error::Refused(_) => "refused",
             };
             assert_eq!(kind, expected, "{status:?}");
         }
+    }
+    #[test]
+    fn a_lease_that_is_not_renewed_any_more_is_gone() {
+        let error = etcd_client::Error::LeaseKeepAliveError("lease not found".to_owned());
+        assert_eq!(Error::from(error), Error::LeaseGone);
+        let error = etcd_client::Error::LeaseKeepAliveError("channel closed".to_owned());
+        assert!(Error::from(error).is_away());
     }
 }

@@ -15,8 +15,8 @@ use tower::util::BoxCloneSyncService;
 use crate::config::Member;
 use crate::error::Error;
 
-/// The largest answer to a call that is read, in bytes: a page of values.
-pub const MAX_ANSWER_BYTES: usize = 128 << 20;
+/// The largest answer to a transaction that is read, in bytes: a page of values.
+pub(crate) const MAX_ANSWER_BYTES: usize = 128 << 20;
 
 /// The largest message of a watch that is read, in bytes. etcd tells at most 1,000 revisions at
 /// once, each of at most the 1.5 MiB that it takes of one request. A watch that refused such a

@@ -14,11 +14,11 @@ mod slots;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::etcd::{Error, Etcd, Heard, Watch};
+use ::etcd::{Error, Etcd, Heard, Watch, revision_of};
 use async_trait::async_trait;
 use chassis::clock::{Clock as _, timeout};
 use chassis::tasks::{OwnedTask, owned};
-use etcd_client::{Client, Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::watch;
 
 use super::{
@@ -88,7 +88,7 @@ impl EtcdMetadata {
             transaction.compares.iter().map(|compare| self.keys.look(&compare.key)).collect();
         seen.push(slot.look());
         let txn = Txn::new().when(compares).and_then(operations).or_else(seen);
-        let answer = match self.etcd.once(|client| transact(client, txn.clone())).await {
+        let answer = match self.etcd.transact_once(&txn).await {
             Ok(answer) => answer,
             // The answer is lost, and the commit not necessarily.
             Err(error) if error.is_away() => return slot.resolve(&self.etcd, before).await,
@@ -105,9 +105,9 @@ impl EtcdMetadata {
             }
         };
         if answer.succeeded() {
-            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            slot.is_at(u64_of(revision));
-            return Ok(Attempted::Done(u64_of(revision)));
+            let revision = u64_of(revision_of(&answer));
+            slot.is_at(revision);
+            return Ok(Attempted::Done(revision));
         }
         let mut seen = answer.op_responses().into_iter().map(seen_revision);
         let conflict = transaction
@@ -176,10 +176,7 @@ impl EtcdMetadata {
     /// The revision of the last commit up to this revision, or 0: each commit puts a slot.
     async fn last_commit(&self, until: u64) -> Result<u64, Error> {
         let look = self.keys.latest_slot(i64_of(until.max(FIRST_REVISION)));
-        let answer = self
-            .etcd
-            .call(PATIENCE, |client| transact(client, Txn::new().and_then(vec![look.clone()])))
-            .await?;
+        let answer = self.etcd.transact(PATIENCE, &Txn::new().and_then(vec![look])).await?;
         Ok(answer.op_responses().into_iter().next().and_then(seen_revision).unwrap_or_default())
     }
 }
@@ -274,22 +271,12 @@ async fn follow(mut watch: Watch, keys: Arc<Keys>, past: Arc<Past>) {
 
 /// The latest revision of etcd, and the id of its cluster.
 async fn latest(etcd: &Etcd, keys: &Keys) -> Result<(u64, u64), Error> {
-    let look = keys.look_at(0);
-    let answer = etcd
-        .call(PATIENCE, |client| transact(client, Txn::new().and_then(vec![look.clone()])))
-        .await?;
+    let look = Txn::new().and_then(vec![keys.look_at(0)]);
+    let answer = etcd.transact(PATIENCE, &look).await?;
     Ok(answer
         .header()
         .map(|header| (u64_of(header.revision()), header.cluster_id()))
         .unwrap_or_default())
-}
-
-async fn transact(
-    client: Client,
-    txn: Txn,
-) -> Result<etcd_client::TxnResponse, etcd_client::Error> {
-    let mut kv = client.kv_client().max_decoding_message_size(::etcd::MAX_ANSWER_BYTES);
-    kv.txn(txn).await
 }
 
 /// The revision of the key that was looked at.
@@ -301,9 +288,11 @@ fn seen_revision(answer: TxnOpResponse) -> Option<u64> {
 fn store_error(error: Error) -> StoreError {
     match error {
         Error::Full(_) => StoreError::Full(error.to_string()),
-        Error::Away(_) | Error::Compacted | Error::Future | Error::Refused(_) => {
-            StoreError::Unavailable(error.to_string())
-        }
+        Error::Away(_)
+        | Error::Compacted
+        | Error::Future
+        | Error::LeaseGone
+        | Error::Refused(_) => StoreError::Unavailable(error.to_string()),
     }
 }
 

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::etcd::{Error as EtcdError, Etcd, Heard, Lease, Watch};
+use ::etcd::{Error as EtcdError, Etcd, Heard, Lease, Watch, revision_of};
 use chassis::clock::Clock as _;
 use chassis::tasks::{OwnedTask, owned};
-use etcd_client::{
-    Compare, CompareOp, EventType, GetOptions, KeyValue, PutOptions, ResponseHeader,
-};
+use etcd_client::{Compare, CompareOp, EventType, GetOptions, KeyValue, PutOptions};
 use etcd_client::{Txn, TxnOp, TxnOpResponse, TxnResponse};
 use proto::ApplicationId;
 use serde::de::DeserializeOwned;
@@ -44,6 +42,17 @@ pub(super) struct Led {
     pub(super) lease: i64,
     /// The revision of its key.
     pub(super) revision: i64,
+}
+
+/// What came of taking a seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Take<T> {
+    /// The seat is taken.
+    Taken(T),
+    /// The seat is not as it was seen: another contender was first.
+    Beaten,
+    /// The lease ended before the seat was taken under it.
+    TooLate,
 }
 
 /// The seats of all applications.
@@ -89,19 +98,18 @@ impl Board {
     /// The seat as it is now.
     pub(super) async fn look(&self, application: &ApplicationId) -> Result<Seat, Error> {
         let look = Txn::new().and_then(self.looks(application));
-        let answer = self.etcd.call(PATIENCE, |client| transact(client, look.clone())).await?;
+        let answer = self.etcd.transact(PATIENCE, &look).await?;
         seat_of(&answer)
     }
 
     /// Gives the seat to this term, under this lease, if no contender has it and the counter is
-    /// where `seen` says. Answers the revision of the leader's key; `None` if another contender was
-    /// first.
+    /// where `seen` says. Answers the revision of the leader's key.
     pub(super) async fn take(
         &self,
         term: &Term,
         seen: Option<i64>,
         lease: &Lease,
-    ) -> Result<Option<i64>, Error> {
+    ) -> Result<Take<i64>, Error> {
         let id = &term.application.id;
         let (leader, last) = (self.keys.name(id, Part::Leader), self.keys.name(id, Part::Last));
         let counted = Last { epoch: term.epoch, ended: None };
@@ -117,19 +125,20 @@ impl Board {
             .or_else(self.looks(id));
         // A second transaction after a lost answer finds the key of the first one, whose lease no
         // other contender has.
-        let answer = self.etcd.call(PATIENCE, |client| transact(client, txn.clone())).await;
         let ours = |seat: Seat| seat.leader.filter(|led| led.lease == lease.id());
-        match answer {
-            Ok(answer) if answer.succeeded() => {
-                Ok(Some(answer.header().map_or(0, ResponseHeader::revision)))
-            }
-            Ok(answer) => Ok(ours(seat_of(&answer)?).map(|led| led.revision)),
+        match self.etcd.transact(PATIENCE, &txn).await {
+            Ok(answer) if answer.succeeded() => Ok(Take::Taken(revision_of(&answer))),
+            Ok(answer) => Ok(match ours(seat_of(&answer)?) {
+                Some(led) => Take::Taken(led.revision),
+                None => Take::Beaten,
+            }),
             // The transaction that uses up etcd's room is done, and answered like those that are
             // not.
             Err(full @ EtcdError::Full(_)) => match ours(self.look(id).await?) {
-                Some(led) => Ok(Some(led.revision)),
+                Some(led) => Ok(Take::Taken(led.revision)),
                 None => Err(full.into()),
             },
+            Err(EtcdError::LeaseGone) => Ok(Take::TooLate),
             Err(error) => Err(error.into()),
         }
     }
@@ -150,7 +159,7 @@ impl Board {
                 TxnOp::put(self.keys.name(application, Part::Last), written(&ended)?, None),
             ])
             .or_else(self.looks(application));
-        let answer = self.etcd.call(PATIENCE, |client| transact(client, txn.clone())).await;
+        let answer = self.etcd.transact(PATIENCE, &txn).await;
         let is_ended = |seat: Seat| seat.last.is_some_and(|(last, _)| last == ended);
         let done = match answer {
             Ok(answer) => answer.succeeded() || is_ended(seat_of(&answer)?),
@@ -198,9 +207,9 @@ async fn list(etcd: &Etcd, keys: &Keys) -> Result<(BTreeMap<ApplicationId, Seat>
         let options =
             GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
         let page = Txn::new().and_then(vec![TxnOp::get(begin.clone(), Some(options))]);
-        let answer = etcd.call(PATIENCE, |client| transact(client, page.clone())).await?;
+        let answer = etcd.transact(PATIENCE, &page).await?;
         if revision == 0 {
-            revision = answer.header().map_or(0, ResponseHeader::revision);
+            revision = revision_of(&answer);
         }
         let Some(TxnOpResponse::Get(got)) = answer.op_responses().into_iter().next() else {
             return Ok((seats, revision));
@@ -286,16 +295,4 @@ fn read<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, Error> {
 
 fn written<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| Error::Internal(error.to_string()))
-}
-
-async fn transact(
-    client: etcd_client::Client,
-    txn: Txn,
-) -> Result<TxnResponse, etcd_client::Error> {
-    client.kv_client().max_decoding_message_size(::etcd::MAX_ANSWER_BYTES).txn(txn).await
-}
-
-/// The error of a lease that ended before its key was put.
-pub(super) fn lease_is_gone(error: &Error) -> bool {
-    matches!(error, Error::Etcd { why, .. } if why.contains("lease not found"))
 }

@@ -11,7 +11,7 @@ use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::fields;
 use proto::ApplicationId;
 
-use super::board::{Led, Seat, lease_is_gone};
+use super::board::{Led, Seat, Take};
 use super::desk::Broken;
 use super::keys::Term;
 use super::{PATIENCE, Shared};
@@ -36,18 +36,9 @@ enum State {
     Waits,
     /// The seat is being taken, which looked free at this revision. The task goes on when a call of
     /// [`Campaign::next`] is cut off.
-    Takes(OwnedTask<Result<Taken, Error>>, i64),
+    Takes(OwnedTask<Result<Take<Leads>, Error>>, i64),
     Leads(Leads),
     Lost(Cause),
-}
-
-/// What came of taking a seat.
-enum Taken {
-    Won(Leads),
-    /// The seat is not as it was seen: another contender was first.
-    Beaten,
-    /// The lease ended before the seat was taken under it.
-    TooLate,
 }
 
 /// What a leader's entry knows of its leadership.
@@ -146,12 +137,12 @@ impl EtcdCampaign {
                     let taken = taking.await.map_err(|failed| Error::Internal(failed.to_string()));
                     self.state = State::Waits;
                     match taken?? {
-                        Taken::Won(leads) => {
+                        Take::Taken(leads) => {
                             self.shared.desks.lead(&application, self.id);
                             self.state = State::Leads(leads);
                         }
-                        Taken::Beaten => self.beaten_at = seen_at,
-                        Taken::TooLate => {}
+                        Take::Beaten => self.beaten_at = seen_at,
+                        Take::TooLate => {}
                     }
                 }
                 State::Waits => {
@@ -185,7 +176,7 @@ impl EtcdCampaign {
 }
 
 /// Takes a seat that was seen to be free.
-async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Error> {
+async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Take<Leads>, Error> {
     let (lease, granted) = Lease::grant(&shared.etcd, shared.lease, PATIENCE).await?;
     let highest =
         seen.last.as_ref().map_or(enter.at_least, |(last, _)| last.epoch.max(enter.at_least));
@@ -201,16 +192,15 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Er
     };
     failpoint::hit("elector.before-grant").await;
     let counted = seen.last.as_ref().map(|(_, revision)| *revision);
-    let revision = match shared.board.take(&term, counted, &lease).await {
-        Ok(Some(revision)) => revision,
-        Err(error) if lease_is_gone(&error) => return Ok(Taken::TooLate),
-        Ok(None) => {
+    let revision = match shared.board.take(&term, counted, &lease).await? {
+        Take::Taken(revision) => revision,
+        Take::Beaten => {
             if let Err(error) = lease.revoke(PATIENCE).await {
                 tracing::debug!(%error, "a lease without a key runs out by itself");
             }
-            return Ok(Taken::Beaten);
+            return Ok(Take::Beaten);
         }
-        Err(error) => return Err(error),
+        Take::TooLate => return Ok(Take::TooLate),
     };
     failpoint::hit("elector.after-grant").await;
     tracing::info!(
@@ -220,7 +210,7 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Er
         "elected"
     );
     let elected = Elected { epoch: term.epoch, previous, lease: granted };
-    Ok(Taken::Won(Leads { elected, lease, revision }))
+    Ok(Take::Taken(Leads { elected, lease, revision }))
 }
 
 fn leader(led: &Led) -> Leader {
