@@ -65,7 +65,12 @@ pub(super) struct Server(Mutex<e2e::etcd::Etcd>);
 
 impl Server {
     pub(super) fn start() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start())))
+        Self::start_with(&[])
+    }
+
+    /// A server with further arguments of etcd's own.
+    pub(super) fn start_with(arguments: &[&str]) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start_with(arguments))))
     }
 }
 
@@ -175,12 +180,18 @@ impl Rig {
     /// Starts an elector on what the previous one has left. The previous elector and its campaigns
     /// have to be dropped first.
     pub(super) async fn open(&self) -> Arc<dyn Election> {
-        let Time::Real(server, prefix) = &self.time else { return (self.open)(self) };
-        let address = server.0.lock().unwrap().address().to_owned();
-        let transport: SharedTransport = Arc::new(OsTransport);
-        let etcd = Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap();
+        let Time::Real(_, prefix) = &self.time else { return (self.open)(self) };
+        let etcd = self.client().await;
         let (locks, clock) = (self.locks.clone(), self.clock.clone());
         Arc::new(EtcdElection::open(etcd, prefix, locks, clock, self.lease).await.unwrap())
+    }
+
+    /// A client of the etcd that keeps the leases.
+    pub(super) async fn client(&self) -> Etcd {
+        let Time::Real(server, _) = &self.time else { panic!("this rig has no etcd") };
+        let address = server.0.lock().unwrap().address().to_owned();
+        let transport: SharedTransport = Arc::new(OsTransport);
+        Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap()
     }
 
     /// Lets time pass. Of the machine's own time some has passed while the law was listening.
