@@ -4,6 +4,7 @@
 
 mod network;
 mod os;
+mod tls_client;
 
 use std::fmt;
 use std::io;
@@ -21,6 +22,7 @@ use tonic::transport::server::Connected;
 
 pub use network::{INSECURE_NETWORK_VARIABLE, NetworkArgs};
 pub use os::{InsecureNetwork, MAX_SOCKET_PATH_BYTES, OsTransport};
+pub use tls_client::{InvalidTls, TlsClient, TlsFiles};
 
 /// A transport that is handed down from `main` or from a simulation.
 pub type SharedTransport = Arc<dyn Transport>;

@@ -9,6 +9,7 @@ mod squares;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use e2e::certificates::Authority;
 use e2e::etcd::{Cluster, Etcd};
 use e2e::process::{eventually, state_of};
 use e2e::{Finished, Host, Running};
@@ -115,6 +116,41 @@ fn a_quorum_that_is_lost_costs_no_take_over() {
     }
     assert_eq!(after["main"]["executions"], 1, "{after:#}");
     host.run(&["cancel", "patient", "--wait"]).exits(3);
+}
+
+#[test]
+fn a_host_shows_etcd_its_certificate() {
+    let authority = Authority::new();
+    let etcd = Etcd::start_secured(&authority, &authority.sign("etcd", "127.0.0.1"));
+    let own = authority.sign("host", "host.test");
+    let mut host = Host::new().with("MAINSPRING_ETCD", format!("https://{}", etcd.address()));
+    for (variable, file) in [
+        ("MAINSPRING_ETCD_CA", authority.file()),
+        ("MAINSPRING_ETCD_CERT", own.certificate),
+        ("MAINSPRING_ETCD_KEY", own.key),
+    ] {
+        host = host.with(variable, file.to_str().unwrap());
+    }
+    let run = start(&host).finish();
+    ended_once(&host, run);
+}
+
+#[test]
+fn a_host_tells_etcd_its_user_and_nobody_the_password() {
+    let etcd = Etcd::start_with(&["--bcrypt-cost", "4"]);
+    etcd.ask_for_user("the-host", "correct horse");
+    let host = host_on(&etcd).with("MAINSPRING_ETCD_USER", "the-host");
+    let password = host.file("password", "wrong horse\n");
+    let host = host.with("MAINSPRING_ETCD_PASSWORD_FILE", password.clone());
+    let refused = host.run(&["list"]).says("the password of etcd's user the-host in");
+    assert!(!refused.stderr.contains("wrong horse"), "{}", refused.stderr);
+    std::fs::write(&password, "correct horse\n").unwrap();
+    let run = start(&host).finish();
+    ended_once(&host, run);
+    for log in ["up.log", "jobgraph-store/log", "leader-elector/log"] {
+        let text = std::fs::read_to_string(host.state().join(log)).unwrap();
+        assert!(!text.contains("horse"), "{log} tells a password:\n{text}");
+    }
 }
 
 /// Runs a statement on a host, and ends the host.

@@ -105,15 +105,18 @@ impl Lease {
             Some(stream) => *stream,
             None => {
                 let (at, client) = self.etcd.present();
-                return match client.lease_client().keep_alive(self.id).await {
+                let opening = async {
+                    let token = self.etcd.token(at).await?;
+                    let opened = client.lease_client().keep_alive(self.id).await;
+                    opened.map_err(|error| self.etcd.judge(at, token, error.into()))
+                };
+                return match opening.await {
                     Ok((keeper, answers)) => {
                         self.stream = Some(Box::new((at, keeper, answers)));
                         Ok(true)
                     }
-                    Err(error) => match Error::from(error) {
-                        Error::LeaseGone => Ok(false),
-                        error => Err(self.broke(at, error)),
-                    },
+                    Err(Error::LeaseGone) => Ok(false),
+                    Err(error) => Err(self.broke(at, error)),
                 };
             }
         };
@@ -133,9 +136,7 @@ impl Lease {
     }
 
     fn broke(&self, at: usize, error: Error) -> Error {
-        if error.is_away() {
-            self.etcd.leave(at);
-        }
+        self.etcd.broke(at, &error);
         error
     }
 

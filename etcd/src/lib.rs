@@ -10,6 +10,7 @@ mod error;
 mod lease;
 mod link;
 mod transact;
+mod user;
 mod watch;
 
 pub use config::{EtcdArgs, InvalidMember, Member};

@@ -102,7 +102,7 @@ async fn on_etcd(
         Some(place) => place.writer.clone(),
         None => hex::encode(rand::random::<[u8; 8]>()),
     };
-    let etcd = Etcd::new(&settings.members, &footing.transport, &footing.clock).await?;
+    let etcd = Etcd::of(settings, &footing.transport, &footing.clock).await?;
     let metadata = EtcdMetadata::open(etcd, &settings.prefix, &writer)
         .await
         .with_context(|| format!("cannot open the record on etcd at {}", named(settings)))?;

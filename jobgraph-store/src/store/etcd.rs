@@ -288,11 +288,7 @@ fn seen_revision(answer: TxnOpResponse) -> Option<u64> {
 fn store_error(error: Error) -> StoreError {
     match error {
         Error::Full(_) => StoreError::Full(error.to_string()),
-        Error::Away(_)
-        | Error::Compacted
-        | Error::Future
-        | Error::LeaseGone
-        | Error::Refused(_) => StoreError::Unavailable(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
     }
 }
 
