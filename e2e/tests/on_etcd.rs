@@ -16,7 +16,7 @@ use e2e::{Finished, Host, Running};
 use squares::{ended_once, kill_under_a_running_application, run_with, start};
 
 /// How long two of three members are gone: many leases, and less than the holder's patience.
-const QUORUM_LOST: Duration = Duration::from_secs(45);
+const QUORUM_LOST: Duration = Duration::from_secs(60);
 
 /// A host whose metadata are on this etcd.
 fn host_on(etcd: &Etcd) -> Host {

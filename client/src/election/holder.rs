@@ -26,11 +26,13 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how many leases past its end the task holds on to an epoch while the elector does not
 /// answer. The holder does not act meanwhile; the bound is for the processes that it has started,
 /// which are frozen as long.
-const PATIENCE_LEASES: u32 = 15;
-
-/// The task holds on at least so long, however short the lease is: an etcd that has lost its quorum
-/// keeps every lease until a person has brought a member back.
-pub(super) const SHORTEST_PATIENCE: Duration = Duration::from_secs(120);
+///
+/// The leases that count are those that were granted, because a granted lease is what holder and
+/// elector both know of how slow their deployment may be: etcd grants none that is shorter than one
+/// and a half of its own elections, 2 s by default. An etcd that has lost its quorum keeps every
+/// lease until a person has brought a member back, so sixty of the shortest are two minutes, in
+/// which a person or a supervisor brings one back.
+pub(super) const PATIENCE_LEASES: u32 = 60;
 
 /// What the campaign of an elected contender hands out.
 #[derive(Debug)]
@@ -75,9 +77,8 @@ impl Term {
     /// When the task gives the epoch up although the elector has said nothing. An epoch on which
     /// the holder has not acted yet has no patience, because nothing depends on it.
     fn given_up_at(&self) -> Boot {
-        let patience = (self.lease * PATIENCE_LEASES).max(SHORTEST_PATIENCE);
-        let patience = if self.told.is_some() { patience } else { Duration::ZERO };
-        self.acknowledged + self.lease + patience
+        let leases = if self.told.is_some() { PATIENCE_LEASES } else { 0 };
+        self.acknowledged + self.lease + self.lease * leases
     }
 
     /// How long one try to resume may take. It is short against the lease for which a restarted
@@ -258,7 +259,9 @@ impl Holder {
                 told.gate.pass().await;
             }
             match timeout(&clock, term.resume_timeout(), self.resumed(term.epoch)).await {
-                Ok(Ok(Ok(talk))) => {
+                Ok(Ok(Ok((talk, lease)))) => {
+                    // The elector may have been set to another lease while it was away.
+                    term.lease = lease;
                     self.acknowledged(term, talk.entered_at);
                     return Ok(talk);
                 }
@@ -273,12 +276,15 @@ impl Holder {
         }
     }
 
-    /// One try to resume. The inner error is the cause that the elector gives for the loss.
-    async fn resumed(&self, epoch: Epoch) -> Result<Result<Talk, String>, CallError> {
+    /// One try to resume, and the lease of the epoch from now on. The inner error is the cause that
+    /// the elector gives for the loss.
+    async fn resumed(&self, epoch: Epoch) -> Result<Result<(Talk, Duration), String>, CallError> {
         let mut talk = Talk::open(&self.election, &self.candidacy, Some(epoch)).await?;
         loop {
             match talk.hear().await? {
-                Heard::Elected { epoch: resumed, .. } if resumed == epoch => return Ok(Ok(talk)),
+                Heard::Elected { epoch: resumed, lease, .. } if resumed == epoch => {
+                    return Ok(Ok((talk, lease)));
+                }
                 Heard::Elected { epoch: other, .. } => {
                     return Ok(Err(format!("epoch {other} was granted instead")));
                 }

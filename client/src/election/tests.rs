@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::holder::SHORTEST_PATIENCE;
+use super::holder::PATIENCE_LEASES;
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(4);
@@ -162,7 +162,11 @@ impl Conversation {
     }
 
     async fn elect(&self, epoch: u64) {
-        let lease = Some(prost_types::Duration::try_from(LEASE).unwrap());
+        self.elect_for(epoch, LEASE).await;
+    }
+
+    async fn elect_for(&self, epoch: u64, lease: Duration) {
+        let lease = Some(prost_types::Duration::try_from(lease).unwrap());
         self.say(Said::Elected(Elected {
             epoch,
             lease,
@@ -225,7 +229,7 @@ async fn past_the_deadline_a_silent_elector_is_waited_for_until_it_says_somethin
     let until = sent_at + LEASE * 2 + LEASE * 3 / 4;
     soon(lease.wait_for(|lease| *lease == Lease::Until(until))).await.unwrap();
 
-    stage.clock.advance(LEASE + SHORTEST_PATIENCE - Duration::from_nanos(1));
+    stage.clock.advance(LEASE + LEASE * PATIENCE_LEASES - Duration::from_nanos(1));
     assert_eq!(*lease.borrow(), Lease::Until(until));
     stage.clock.advance(Duration::from_nanos(1));
     assert_eq!(soon(leadership.lost()).await, "lease expired");
@@ -299,9 +303,29 @@ async fn an_elector_that_stays_away_is_given_up_in_the_end() {
     drop(elector);
     let (_silent, enter) = stage.entered().await;
     assert_eq!(enter.resume_epoch, 7);
-    stage.clock.advance(LEASE + SHORTEST_PATIENCE);
+    stage.clock.advance(LEASE + LEASE * PATIENCE_LEASES);
     assert_eq!(soon(leadership.lost()).await, "lease expired");
     assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4);
+}
+
+/// An elector that was set to another lease while it was away says so to a holder that resumes.
+#[tokio::test]
+async fn the_lease_that_was_granted_last_is_what_the_holder_counts_by() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    let mut deadline = leadership.deadline();
+    stage.clock.advance(LEASE / 2);
+    drop(elector);
+    let (mut elector, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7);
+    let (granted, resumed_at) = (LEASE * 3, stage.clock.boot());
+    elector.elect_for(7, granted).await;
+    soon(deadline.wait_for(|until| *until == resumed_at + granted * 3 / 4)).await.unwrap();
+    assert_eq!(elector.renewal().await, 1);
+    stage.clock.advance(granted + granted * PATIENCE_LEASES - Duration::from_nanos(1));
+    assert!(matches!(*leadership.lease().borrow(), Lease::Until(_)), "it is waited for");
+    stage.clock.advance(Duration::from_nanos(1));
+    assert_eq!(soon(leadership.lost()).await, "lease expired");
 }
 
 #[tokio::test]
