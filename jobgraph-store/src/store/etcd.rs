@@ -6,6 +6,7 @@
 //! commit whose answer was lost (`etcd/slots.rs`), and the changes that a store follows
 //! (`etcd/past.rs`).
 
+mod compaction;
 mod keys;
 mod past;
 mod reads;
@@ -25,6 +26,7 @@ use super::{
     Change, Commit, Compare, KEPT_REVISIONS, Metadata, Operation, Read, StoreError, Transaction,
     View,
 };
+use compaction::Compaction;
 use keys::Keys;
 use past::{Log, Past};
 use slots::{Attempted, Slot, Slots};
@@ -46,6 +48,7 @@ pub struct EtcdMetadata {
     cluster: u64,
     keys: Arc<Keys>,
     slots: Slots,
+    compaction: Compaction,
     past: Arc<Past>,
     /// Follows the record for as long as the backend is there.
     _follower: OwnedTask<()>,
@@ -60,8 +63,8 @@ impl EtcdMetadata {
         let past = Arc::new(Past::since(revision, KEPT_REVISIONS));
         let watch = Watch::new(etcd.clone(), keys.record(), i64_of(revision + 1));
         let follower = owned("record-follower", follow(watch, keys.clone(), past.clone()));
-        let slots = Slots::of(&keys, writer);
-        Ok(Self { etcd, cluster, keys, slots, past, _follower: follower })
+        let (slots, compaction) = (Slots::of(&keys, writer), Compaction::of(writer));
+        Ok(Self { etcd, cluster, keys, slots, compaction, past, _follower: follower })
     }
 
     /// The id of the etcd cluster.
@@ -231,20 +234,19 @@ impl Metadata for EtcdMetadata {
     async fn compact(&self, before: u64) -> Result<(), StoreError> {
         let (now, _) = latest(&self.etcd, &self.keys).await.map_err(store_error)?;
         let before = before.min(now);
-        let compacted = self
-            .etcd
-            .call(PATIENCE, |client| async move {
+        let ours = self.compaction.is_ours(&self.etcd, &self.keys, before).await;
+        if ours.map_err(store_error)? {
+            let compacted = self.etcd.call(PATIENCE, |client| async move {
                 client.kv_client().compact(i64_of(before), None).await
-            })
-            .await;
-        match compacted {
-            // Another store was first, or an earlier call whose answer was lost.
-            Ok(_) | Err(Error::Compacted) => {
-                self.past.give_up(before);
-                Ok(())
+            });
+            match compacted.await {
+                // An earlier call, whose answer was lost, was first, or another store.
+                Ok(_) | Err(Error::Compacted) => {}
+                Err(error) => return Err(store_error(error)),
             }
-            Err(error) => Err(store_error(error)),
         }
+        self.past.give_up(before);
+        Ok(())
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {

@@ -230,8 +230,8 @@ fn compare(name: &[u8], revision: u64) -> Compare {
     Compare::mod_revision(name, CompareOp::Equal, i64_of(revision))
 }
 
-/// The value and the revision of the slot that the last operation looked at.
-fn found(answers: Vec<TxnOpResponse>) -> Option<(Vec<u8>, u64)> {
+/// The value and the revision of the key that the last operation looked at.
+pub(super) fn found(answers: Vec<TxnOpResponse>) -> Option<(Vec<u8>, u64)> {
     let Some(TxnOpResponse::Get(mut got)) = answers.into_iter().next_back() else { return None };
     let kv = got.take_kvs().into_iter().next()?;
     let revision = u64_of(kv.mod_revision());

@@ -150,6 +150,35 @@ async fn a_long_range_is_read_page_by_page_at_one_revision() {
     assert_eq!(view.answers[1][0].0.to_string(), "p/01234");
 }
 
+/// Two stores of one record would otherwise give up the shorter of their pasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_store_compacts_for_all() {
+    let bed = EtcdBed::new();
+    let (left, right) = (bed.store("left").await, bed.store("right").await);
+    let mut revisions = Vec::new();
+    for n in 0..6 {
+        let operations = vec![put("n", &n.to_string())];
+        let transaction = Transaction { compares: Vec::new(), operations };
+        let Commit::Committed(revision) = left.commit(transaction).await.unwrap() else {
+            panic!("an unconditional commit met a conflict");
+        };
+        revisions.push(revision);
+    }
+    let reads = || vec![Read::Key(Key::from("n".to_owned()))];
+    // A store that has given up nothing itself sees what etcd has kept.
+    let third = bed.store("third").await;
+    let is_kept = async |revision| third.read(reads(), Some(revision)).await.is_ok();
+    left.compact(revisions[2]).await.unwrap();
+    assert!(!is_kept(revisions[1]).await, "the first store that compacts does it for all");
+    right.compact(revisions[4]).await.unwrap();
+    assert!(is_kept(revisions[3]).await, "the other store compacts nothing");
+    let own = right.read(reads(), Some(revisions[3])).await;
+    assert!(matches!(own, Err(StoreError::Compacted { .. })), "it has given up: {own:?}");
+    left.compact(revisions[4]).await.unwrap();
+    assert!(!is_kept(revisions[3]).await, "the one that compacts goes on");
+    assert!(is_kept(revisions[4]).await, "what is not given up stays");
+}
+
 /// etcd answers a lack of room also to writes that it has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_did_not_happen_is_answered_as_full() {
