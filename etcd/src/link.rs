@@ -117,9 +117,11 @@ impl Etcd {
         F: Future<Output = Result<T, etcd_client::Error>> + Send,
     {
         let until = self.0.clock.boot() + patience;
+        // There is time for another member when one is silent.
+        let attempt = ATTEMPT.min(patience / 2);
         let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
         loop {
-            let answer = self.once(&call).await;
+            let answer = self.once_within(attempt, &call).await;
             match answer {
                 Err(error) if error.is_away() && self.0.clock.boot() < until => {
                     tracing::debug!(%error, "another member of etcd is asked");
@@ -137,12 +139,24 @@ impl Etcd {
         T: Send,
         F: Future<Output = Result<T, etcd_client::Error>> + Send,
     {
+        self.once_within(ATTEMPT, call).await
+    }
+
+    async fn once_within<T, F>(
+        &self,
+        attempt: Duration,
+        call: impl Fn(Client) -> F + Send + Sync,
+    ) -> Result<T, Error>
+    where
+        T: Send,
+        F: Future<Output = Result<T, etcd_client::Error>> + Send,
+    {
         let (at, client) = self.present();
         let asked = async {
             let token = self.token(at).await?;
             call(client).await.map_err(|error| self.judge(at, token, error.into()))
         };
-        let answer = match timeout(&self.0.clock, ATTEMPT, asked).await {
+        let answer = match timeout(&self.0.clock, attempt, asked).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(elapsed.into()),
         };

@@ -1,4 +1,4 @@
-//! One contender's entry, and one observer's look, over the board.
+//! One contender's entry, over the board.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -9,15 +9,16 @@ use chassis::clock::Clock as _;
 use chassis::failpoint;
 use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::fields;
-use proto::ApplicationId;
 
-use super::board::{Led, Seat, Take};
+use super::board::{Take, revoke};
 use super::desk::Broken;
+use super::give_back::Abandoned;
 use super::keys::Term;
+use super::seats::{Led, Seat};
 use super::{PATIENCE, Shared};
-use crate::election::{Campaign, Observation};
+use crate::election::Campaign;
 use crate::error::Error;
-use crate::model::{Cause, Elected, Enter, EntryId, Leader, Position, View};
+use crate::model::{Cause, Elected, Enter, EntryId, Position};
 
 /// One contender's entry.
 pub(super) struct EtcdCampaign {
@@ -42,11 +43,17 @@ enum State {
 }
 
 /// What a leader's entry knows of its leadership.
-struct Leads {
+pub(super) struct Leads {
     elected: Elected,
     lease: Lease,
-    /// The revision of the leader's key.
-    revision: i64,
+    led: Led,
+}
+
+impl Leads {
+    /// The leadership, as etcd has it.
+    pub(super) fn led(&self) -> &Led {
+        &self.led
+    }
 }
 
 impl EtcdCampaign {
@@ -76,7 +83,7 @@ impl EtcdCampaign {
 
     async fn resume(&self) -> Result<State, Error> {
         let (application, holder) = (&self.enter.application.id, &self.enter.holder);
-        let seat = self.shared.board.look(application).await?;
+        let seat = self.shared.board.look(application, PATIENCE).await?;
         let ours =
             |led: &Led| Some(led.term.epoch) == self.enter.resume && led.term.holder == *holder;
         let Some(led) = seat.leader.clone().filter(ours) else {
@@ -93,7 +100,7 @@ impl EtcdCampaign {
         tracing::info!({ fields::APP_ID } = %self.enter.application, holder, "resumes");
         let (epoch, previous) = (led.term.epoch, led.term.previous);
         let elected = Elected { epoch, previous, lease: granted };
-        Ok(State::Leads(Leads { elected, lease, revision: led.revision }))
+        Ok(State::Leads(Leads { elected, lease, led }))
     }
 
     /// Why the entry's epoch, or the one that it would resume, holds no more.
@@ -114,17 +121,23 @@ impl EtcdCampaign {
     }
 
     /// Loses the leadership if this elector has heard that it is lost.
-    fn note_loss(&mut self) {
-        let State::Leads(leads) = &self.state else { return };
+    fn note_loss(&mut self) -> Result<(), Error> {
+        let State::Leads(leads) = &self.state else { return Ok(()) };
         let application = &self.enter.application.id;
         let (seat, at) = self.shared.board.seat(application);
         let ours = |led: &Led| led.lease == leads.lease.id();
         // The board may not have heard yet of the grant itself.
-        if at >= leads.revision && !seat.leader.as_ref().is_some_and(ours) {
-            self.state = State::Lost(self.cause(&seat));
-        } else if !self.shared.desks.leads(application, self.id) {
+        if at >= leads.led.revision {
+            let seat = seat?;
+            if !seat.leader.as_ref().is_some_and(ours) {
+                self.state = State::Lost(self.cause(&seat));
+                return Ok(());
+            }
+        }
+        if !self.shared.desks.leads(application, self.id) {
             self.state = State::Lost(Cause::Resumed);
         }
+        Ok(())
     }
 
     /// Lets happen what is due for this entry.
@@ -147,15 +160,16 @@ impl EtcdCampaign {
                 }
                 State::Waits => {
                     let (seat, at) = self.shared.board.seat(&application);
+                    let seat = seat?;
                     let is_free = seat.leader.is_none() && at > self.beaten_at;
                     if !is_free || !self.shared.desks.is_first(&application, self.id) {
                         return Ok(());
                     }
-                    let take = take(self.shared.clone(), self.enter.clone(), seat);
+                    let take = take(self.shared.clone(), self.enter.clone(), self.id, seat);
                     self.state = State::Takes(owned("take-seat", take), at);
                 }
                 State::Leads(_) => {
-                    self.note_loss();
+                    self.note_loss()?;
                     return Ok(());
                 }
                 State::Lost(_) => return Ok(()),
@@ -163,20 +177,25 @@ impl EtcdCampaign {
         }
     }
 
-    fn position(&self) -> Position {
-        match &self.state {
+    fn position(&self) -> Result<Position, Error> {
+        Ok(match &self.state {
             State::Leads(leads) => Position::Elected(leads.elected.clone()),
             State::Lost(cause) => Position::Lost(*cause),
             State::Waits | State::Takes(..) => {
                 let (seat, _) = self.shared.board.seat(&self.enter.application.id);
-                Position::Standby(seat.leader.as_ref().map(leader))
+                Position::Standby(seat?.leader.as_ref().map(Led::leader))
             }
-        }
+        })
     }
 }
 
-/// Takes a seat that was seen to be free.
-async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Take<Leads>, Error> {
+/// Takes a seat that was seen to be free, for an entry.
+async fn take(
+    shared: Arc<Shared>,
+    enter: Enter,
+    entry: EntryId,
+    seen: Seat,
+) -> Result<Take<Leads>, Error> {
     let (lease, granted) = Lease::grant(&shared.etcd, shared.lease, PATIENCE).await?;
     let highest =
         seen.last.as_ref().map_or(enter.at_least, |(last, _)| last.epoch.max(enter.at_least));
@@ -192,12 +211,15 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Take<Lead
     };
     failpoint::hit("elector.before-grant").await;
     let counted = seen.last.as_ref().map(|(_, revision)| *revision);
-    let revision = match shared.board.take(&term, counted, &lease).await? {
-        Take::Taken(revision) => revision,
+    // An entry that has gone needs no seat, and no epoch is used up for it.
+    if !shared.desks.is_first(&enter.application.id, entry) {
+        revoke(lease).await;
+        return Ok(Take::Beaten);
+    }
+    let led = match shared.board.take(&term, counted, &lease).await? {
+        Take::Taken(led) => led,
         Take::Beaten => {
-            if let Err(error) = lease.revoke(PATIENCE).await {
-                tracing::debug!(%error, "a lease without a key runs out by itself");
-            }
+            revoke(lease).await;
             return Ok(Take::Beaten);
         }
         Take::TooLate => return Ok(Take::TooLate),
@@ -210,15 +232,7 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Take<Lead
         "elected"
     );
     let elected = Elected { epoch: term.epoch, previous, lease: granted };
-    Ok(Take::Taken(Leads { elected, lease, revision }))
-}
-
-fn leader(led: &Led) -> Leader {
-    Leader {
-        holder: led.term.holder.clone(),
-        epoch: led.term.epoch,
-        since_unix_ms: led.term.since_unix_ms,
-    }
+    Ok(Take::Taken(Leads { elected, lease, led }))
 }
 
 #[async_trait]
@@ -230,7 +244,7 @@ impl Campaign for EtcdCampaign {
             board.borrow_and_update();
             desks.borrow_and_update();
             self.settle().await?;
-            let position = self.position();
+            let position = self.position()?;
             if self.told.as_ref() != Some(&position) {
                 self.told = Some(position.clone());
                 return Ok(position);
@@ -244,19 +258,24 @@ impl Campaign for EtcdCampaign {
     }
 
     async fn renew(&mut self) -> Result<Result<(), Cause>, Error> {
-        self.note_loss();
+        self.note_loss()?;
         let leads = match &mut self.state {
             State::Leads(leads) => leads,
             State::Lost(cause) => return Ok(Err(*cause)),
             State::Waits | State::Takes(..) => return Ok(Err(Cause::Superseded)),
         };
-        let seat = match leads.lease.renew(self.shared.lease / 2).await {
-            Ok(true) => return Ok(Ok(())),
-            Ok(false) => self.shared.board.look(&self.enter.application.id).await,
-            Err(error) => Err(error.into()),
-        };
-        match seat {
-            Ok(seat) => {
+        // A lease outlives its key if the key is deleted by hand, and what the board has heard of
+        // may be late. So the key is looked at with each renewal, after the holder has sent it.
+        let (patience, id) = (self.shared.lease / 2, leads.lease.id());
+        let (renewed, seat) = tokio::join!(
+            leads.lease.renew(patience),
+            self.shared.board.look(&self.enter.application.id, patience)
+        );
+        match renewed.map_err(Error::from).and_then(|renewed| Ok((renewed, seat?))) {
+            Ok((true, seat)) if seat.leader.as_ref().is_some_and(|led| led.lease == id) => {
+                Ok(Ok(()))
+            }
+            Ok((_, seat)) => {
                 let cause = self.cause(&seat);
                 self.state = State::Lost(cause);
                 Ok(Err(cause))
@@ -276,49 +295,21 @@ impl Campaign for EtcdCampaign {
 
 impl Drop for EtcdCampaign {
     fn drop(&mut self) {
-        let broken = match &self.state {
+        let application = &self.enter.application.id;
+        let broken = match std::mem::replace(&mut self.state, State::Waits) {
             State::Leads(leads) if !self.left_open => {
-                let (epoch, revision) = (leads.elected.epoch, leads.revision);
+                let (epoch, revision) = (leads.elected.epoch, leads.led.revision);
                 self.enter.lock_file.clone().map(|lock| Broken { epoch, revision, lock })
+            }
+            State::Takes(taking, _) => {
+                let abandoned = Abandoned { application: application.clone(), taking };
+                if self.shared.abandoned.try_send(abandoned).is_err() {
+                    tracing::debug!(%application, "a seat that nothing holds is free after a lease");
+                }
+                None
             }
             _ => None,
         };
-        self.shared.desks.leave(&self.enter.application.id, self.id, broken);
-    }
-}
-
-/// One observer's look.
-pub(super) struct EtcdObservation {
-    shared: Arc<Shared>,
-    application: ApplicationId,
-    told: Option<View>,
-}
-
-impl EtcdObservation {
-    pub(super) fn of(shared: Arc<Shared>, application: ApplicationId) -> Self {
-        Self { shared, application, told: None }
-    }
-}
-
-#[async_trait]
-impl Observation for EtcdObservation {
-    async fn next(&mut self) -> Result<View, Error> {
-        let mut board = self.shared.board.changes();
-        let mut desks = self.shared.desks.changes();
-        loop {
-            board.borrow_and_update();
-            desks.borrow_and_update();
-            let (seat, _) = self.shared.board.seat(&self.application);
-            let standbys = self.shared.desks.waiting(&self.application);
-            let view = View { leader: seat.leader.as_ref().map(leader), standbys };
-            if self.told.as_ref() != Some(&view) {
-                self.told = Some(view.clone());
-                return Ok(view);
-            }
-            tokio::select! {
-                _ = board.changed() => {}
-                _ = desks.changed() => {}
-            }
-        }
+        self.shared.desks.leave(application, self.id, broken);
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::etcd::{Error as EtcdError, Etcd, revision_of};
-use chassis::clock::Clock as _;
+use chassis::clock::{Clock as _, timeout};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions, DeleteOptions};
 use etcd_client::{Txn, TxnOp};
+use proto::Epoch;
 
-use super::rig::{Rig, Server, Verdict, enter, fence, renewed, so};
+use super::rig::{Rig, Server, Verdict, application, enter, fence, renewed, so};
 use crate::election::{Campaign, Election};
-use crate::model::Enter;
+use crate::error::Error;
+use crate::model::{Enter, Position};
 
 /// How long a call of a test may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,4 +86,82 @@ async fn a_leader_stays_while_etcd_has_no_room() -> Verdict {
     so(resigned == Ok(true), format!("resigning came to {resigned:?}"))?;
     let next = rig.won(&mut standby).await?;
     so(next.epoch > epoch, format!("epoch {} follows {epoch}", next.epoch))
+}
+
+/// A lease outlives its key when the key is deleted by hand. A holder that renews after that must
+/// not be told that it leads, whether this elector has heard of the deletion or not.
+#[tokio::test]
+async fn a_leader_whose_key_is_deleted_is_told_so_by_its_next_renewal() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/deleted".to_owned());
+    let (elector, etcd) = (rig.open().await, rig.client().await);
+    let mut epoch = Epoch(0);
+    for round in 0..20 {
+        let mut leader = entered(&elector, enter("runner-0")).await?;
+        let won = rig.won(&mut leader).await?.epoch;
+        so(won > epoch, format!("round {round}: epoch {won} follows {epoch}"))?;
+        epoch = won;
+        renewed(&mut leader).await?;
+        let delete = TxnOp::delete("/deleted/election/orders/leader", None);
+        etcd.transact(PATIENCE, &Txn::new().and_then(vec![delete])).await.unwrap();
+        let renewed = leader.renew().await;
+        so(matches!(renewed, Ok(Err(_))), format!("round {round}: renewing came to {renewed:?}"))?;
+    }
+    Ok(())
+}
+
+/// A contender may go at any moment of its election, also when etcd has given it the seat and no
+/// answer has arrived. The next contender does not wait for the lease of a leader that is not there.
+#[tokio::test]
+async fn a_contender_that_goes_while_it_is_elected_holds_no_seat() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/gone".to_owned());
+    let elector = rig.open().await;
+    for round in 0..24_u32 {
+        let mut gone = entered(&elector, enter("runner-0")).await?;
+        let heard = timeout(&rig.clock, Duration::from_micros(500) * round, async {
+            loop {
+                if let Position::Elected(elected) = gone.next().await.unwrap() {
+                    return elected;
+                }
+            }
+        });
+        let heard = heard.await;
+        drop(gone);
+        // One that has heard that it leads has its lease, unless it gives the seat up.
+        if let Ok(elected) = heard {
+            let resigned = elector.resign(&fence(elected.epoch), "runner-0").await;
+            so(resigned == Ok(true), format!("resigning came to {resigned:?}"))?;
+        }
+        let mut next = entered(&elector, enter("runner-1")).await?;
+        let begin = rig.clock.boot();
+        let won = rig.won(&mut next).await?;
+        let took = rig.clock.boot().saturating_duration_since(begin);
+        so(took < rig.lease / 2, format!("round {round}: the next contender waited for {took:?}"))?;
+        let resigned = elector.resign(&fence(won.epoch), "runner-1").await;
+        so(resigned == Ok(true), format!("resigning came to {resigned:?}"))?;
+    }
+    Ok(())
+}
+
+/// A key that cannot be read is no free seat: contenders and observers are told its name.
+#[tokio::test]
+async fn an_unreadable_key_is_named_to_all_that_ask() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/unreadable".to_owned());
+    let etcd = rig.client().await;
+    for key in ["/unreadable/election/orders/leader", "/unreadable/election/orders/last"] {
+        let put = TxnOp::put(key, "no JSON", None);
+        etcd.transact(PATIENCE, &Txn::new().and_then(vec![put])).await.unwrap();
+        let elector = rig.open().await;
+        let mut contender = entered(&elector, enter("runner-0")).await?;
+        let position = contender.next().await;
+        let mut observer = elector.observe(&application(1).id).await.unwrap();
+        for told in [position.map(drop), observer.next().await.map(drop)] {
+            let named =
+                matches!(&told, Err(Error::KeyUnreadable { key: named, .. }) if named == key);
+            so(named, format!("{key}: it came to {told:?}"))?;
+        }
+        let delete = TxnOp::delete(key, None);
+        etcd.transact(PATIENCE, &Txn::new().and_then(vec![delete])).await.unwrap();
+    }
+    let elector = rig.open().await;
+    rig.won(&mut entered(&elector, enter("runner-0")).await?).await.map(drop)
 }
