@@ -187,6 +187,19 @@ fn a_record_on_etcd_is_not_left_for_one_in_a_file_or_on_another_etcd() {
 }
 
 #[test]
+fn payloads_of_a_record_on_etcd_are_not_taken_for_those_of_a_new_one() {
+    let etcd = Etcd::start();
+    let host = host_on(&etcd);
+    run_one(&host);
+    let place = host.state().join("jobgraph-store/record.etcd");
+    let kept = std::fs::read(&place).unwrap();
+    std::fs::remove_file(&place).unwrap();
+    host.run(&["list"]).says("record.etcd is gone").says("restore it from a copy");
+    std::fs::write(&place, kept).unwrap();
+    host.run(&["list"]).exits(0);
+}
+
+#[test]
 fn a_second_state_directory_needs_a_prefix_of_its_own() {
     let etcd = Etcd::start();
     run_one(&host_on(&etcd));

@@ -99,6 +99,9 @@ impl Reading {
             options = options.with_range(end.clone());
         }
         if self.last {
+            // etcd sorts by reading all keys of the range, and answers one. Pieces of one
+            // generation's output are what is asked for so, and there are about a thousand of them
+            // at most: 64 MiB are kept, and pieces are merged until they have 64 KiB.
             options = options.with_sort(SortTarget::Key, SortOrder::Descend);
         }
         TxnOp::get(self.begin.clone(), Some(options))
