@@ -136,7 +136,7 @@ fn a_host_shows_etcd_its_certificate() {
 }
 
 #[test]
-fn a_host_tells_etcd_its_user_and_nobody_the_password() {
+fn a_host_tells_its_password_to_etcd_alone() {
     let etcd = Etcd::start_with(&["--bcrypt-cost", "4"]);
     etcd.ask_for_user("the-host", "correct horse");
     let host = host_on(&etcd).with("MAINSPRING_ETCD_USER", "the-host");

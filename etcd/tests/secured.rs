@@ -19,7 +19,7 @@ const HOST: &str = "127.0.0.1";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a call is tried that must not work.
-const BRIEF: Duration = Duration::from_millis(500);
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// The settings for a member that trusts this authority.
 fn settings(server: &e2e::etcd::Etcd, authority: &Authority, own: Option<&Signed>) -> EtcdArgs {

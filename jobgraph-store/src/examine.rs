@@ -76,8 +76,8 @@ pub(crate) fn not_lost(state: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the record {} is gone, and beside it lie {kept} payloads that it knew (of a record on etcd, \
-         {PLACE} is gone, which says where it is); {}",
+        "the record {} is gone, and beside it lie {kept} payloads that it knew (of a record on \
+         etcd, {PLACE} is gone, which says where it is); {}",
         record.display(),
         remedy(state)
     ))

@@ -55,8 +55,8 @@ pub enum Error {
     },
     /// A key of an election on etcd cannot be read, and the elector does not guess who leads.
     #[error(
-        "the key {key} on etcd is unreadable: {why}; end the application's contenders and remove it \
-         (etcdctl del {key}): epochs go on above those in the record"
+        "the key {key} on etcd is unreadable: {why}; end the application's contenders and remove \
+         it (etcdctl del {key}): epochs go on above those in the record"
     )]
     KeyUnreadable {
         /// The name of the key.

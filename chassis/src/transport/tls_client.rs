@@ -36,8 +36,8 @@ pub struct InvalidTls {
     pub why: String,
 }
 
-/// A transport whose TCP connections speak TLS, so that what is sent can be neither read nor changed
-/// on the way: it also carries credentials to another machine. It only calls.
+/// A transport whose TCP connections speak TLS. What is sent can be neither read nor changed on the
+/// way, so that this transport also carries credentials to another machine. It only calls.
 pub struct TlsClient {
     below: SharedTransport,
     files: TlsFiles,

@@ -304,7 +304,7 @@ impl Drop for EtcdCampaign {
             State::Takes(taking, _) => {
                 let abandoned = Abandoned { application: application.clone(), taking };
                 if self.shared.abandoned.try_send(abandoned).is_err() {
-                    tracing::debug!(%application, "a seat that nothing holds is free after a lease");
+                    tracing::debug!(%application, "a seat without a holder is left to its lease");
                 }
                 None
             }

@@ -33,7 +33,7 @@ pub(super) async fn keep_giving(shared: Arc<Shared>, mut abandoned: mpsc::Receiv
         let Ok(Ok(Take::Taken(leads))) = taking.await else { continue };
         // No contender has heard of the epoch, so nothing is done under it.
         if let Err(error) = shared.board.end(&application, leads.led(), Cause::Resigned).await {
-            tracing::debug!(%error, %application, "a seat that nothing holds is free after a lease");
+            tracing::debug!(%error, %application, "a seat without a holder is left to its lease");
         }
     }
 }

@@ -110,7 +110,7 @@ async fn a_leader_whose_key_is_deleted_is_told_so_by_its_next_renewal() -> Verdi
 }
 
 /// A contender may go at any moment of its election, also when etcd has given it the seat and no
-/// answer has arrived. The next contender does not wait for the lease of a leader that is not there.
+/// answer has arrived. The next contender does not wait for the lease of a leader that is gone.
 #[tokio::test]
 async fn a_contender_that_goes_while_it_is_elected_holds_no_seat() -> Verdict {
     let rig = Rig::etcd(Server::start(), "/gone".to_owned());
