@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::etcd::{Etcd, Heard, Watch, revision_of};
+use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
 use etcd_client::{EventType, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use proto::ApplicationId;
@@ -20,8 +21,11 @@ use crate::model::Leader;
 /// How many keys are read at once when a board is opened.
 const PAGE: i64 = 1_000;
 
-/// The pause before elections are listed again that could not be listed.
-const RELIST_PAUSE: Duration = Duration::from_millis(200);
+/// The first pause before elections are listed again that could not be listed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause before elections are listed again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What etcd says of one application's leadership.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,9 +112,10 @@ impl Seats {
                 }
                 Heard::Lost(lost) => {
                     tracing::warn!(lost, "changes of elections are lost to this elector: it lags");
+                    let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
                     while let Err(error) = self.relist(&etcd, &keys, &mut watch).await {
                         tracing::warn!(%error, "elections are listed again");
-                        etcd.clock().sleep(RELIST_PAUSE).await;
+                        etcd.clock().sleep(backoff.next_delay()).await;
                     }
                 }
             }
