@@ -52,6 +52,8 @@ pub struct EtcdMetadata {
     past: Arc<Past>,
     /// Follows the record for as long as the backend is there.
     _follower: OwnedTask<()>,
+    /// Says that the backend is there, if it is the one that compacts.
+    _mover: OwnedTask<()>,
 }
 
 impl EtcdMetadata {
@@ -63,8 +65,19 @@ impl EtcdMetadata {
         let past = Arc::new(Past::since(revision, KEPT_REVISIONS));
         let watch = Watch::new(etcd.clone(), keys.record(), i64_of(revision + 1));
         let follower = owned("record-follower", follow(watch, keys.clone(), past.clone()));
+        let moving = compaction::keep_moving(etcd.clone(), keys.clone(), writer.to_owned());
+        let mover = owned("compaction-entry", moving);
         let (slots, compaction) = (Slots::of(&keys, writer), Compaction::of(writer));
-        Ok(Self { etcd, cluster, keys, slots, compaction, past, _follower: follower })
+        Ok(Self {
+            etcd,
+            cluster,
+            keys,
+            slots,
+            compaction,
+            past,
+            _follower: follower,
+            _mover: mover,
+        })
     }
 
     /// The id of the etcd cluster.

@@ -1,14 +1,17 @@
 //! Which store compacts.
 //!
 //! etcd has one past, which all stores of a record read, so one of them gives it up for all: the
-//! one whose name is in the entry `compacted`, for as long as that entry moves. Nothing depends on
-//! there being one, because to compact twice is harmless. Two would give up the shorter of their
-//! pasts, whatever the other one was told to keep.
+//! one whose name is in the entry `compacted`, for as long as that entry moves. The store that is
+//! named moves the entry for as long as it runs, whether there is something to give up or not: how
+//! seldom there is depends on its past, which the others do not know. Nothing depends on there
+//! being one, because to compact twice is harmless. Two would give up the shorter of their pasts,
+//! whatever the other one was told to keep.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::etcd::{Error, Etcd};
+use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _};
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,10 @@ use super::{PATIENCE, i64_of};
 /// How long the entry may stand still, while there is something to compact, until another store
 /// takes it over. etcd has room for the past of as long.
 const STANDS_STILL: Duration = Duration::from_secs(30 * 60);
+
+/// The longest pause between two moves of the entry. It is short against [`STANDS_STILL`], so that
+/// neither a restart nor an etcd that is away for a while looks like a store that is gone.
+const MOVES_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// Who compacts, and up to where it has.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +58,7 @@ impl Compaction {
         keys: &Keys,
         before: u64,
     ) -> Result<bool, Error> {
-        let look = || TxnOp::get(keys.compacted(), None);
-        let answer = etcd.transact(PATIENCE, &Txn::new().and_then(vec![look()])).await?;
-        let seen = found(answer.op_responses());
-        let revision = seen.as_ref().map_or(0, |(_, revision)| *revision);
-        // An entry that cannot be read names no store.
-        let entry: Option<Compacted> =
-            seen.and_then(|(value, _)| serde_json::from_slice(&value).ok());
+        let (entry, revision) = look(etcd, keys).await?;
         match &entry {
             Some(entry) if entry.writer == self.writer => {}
             // The other store has done so, or it will: its entry moves.
@@ -67,15 +68,10 @@ impl Compaction {
         }
         let until = entry.map_or(before, |entry| entry.until.max(before));
         let ours = Compacted { writer: self.writer.clone(), until };
-        let ours = serde_json::to_vec(&ours).map_err(|why| Error::Refused(why.to_string()))?;
-        let take = Txn::new()
-            .when(vec![Compare::mod_revision(keys.compacted(), CompareOp::Equal, i64_of(revision))])
-            .and_then(vec![TxnOp::put(keys.compacted(), ours.clone(), None)])
-            .or_else(vec![look()]);
-        match etcd.transact(PATIENCE, &take).await {
-            Ok(answer) if answer.succeeded() => Ok(true),
-            // Another store was first, or an earlier call of this one, whose answer was lost.
-            Ok(answer) => Ok(found(answer.op_responses()).is_some_and(|(value, _)| value == ours)),
+        match put(etcd, keys, revision, ours).await {
+            // Another store was first; or this one, by a call whose answer was lost, or because it
+            // moved the entry meanwhile.
+            Ok(entry) => Ok(entry.is_some_and(|entry| entry.writer == self.writer)),
             // To compact is how there will be room again.
             Err(Error::Full(_)) => Ok(true),
             Err(error) => Err(error),
@@ -93,6 +89,66 @@ impl Compaction {
             }
         }
     }
+}
+
+/// Moves the entry, if it names this store, for as long as the store runs.
+pub(super) async fn keep_moving(etcd: Etcd, keys: Arc<Keys>, writer: String) {
+    let mut pauses = Backoff::new(MOVES_WITHIN, MOVES_WITHIN);
+    loop {
+        if let Err(error) = move_on(&etcd, &keys, &writer).await {
+            tracing::debug!(%error, "the entry of the store that compacts is not moved for now");
+        }
+        etcd.clock().sleep(pauses.next_delay()).await;
+    }
+}
+
+/// Moves the entry once, if it names this store.
+pub(super) async fn move_on(etcd: &Etcd, keys: &Keys, writer: &str) -> Result<(), Error> {
+    if let (Some(entry), revision) = look(etcd, keys).await?
+        && entry.writer == writer
+    {
+        // An entry that is not where it was seen has moved, which is all that is wanted.
+        put(etcd, keys, revision, entry).await?;
+    }
+    Ok(())
+}
+
+/// The entry, and the revision that put it.
+async fn look(etcd: &Etcd, keys: &Keys) -> Result<(Option<Compacted>, u64), Error> {
+    let look = Txn::new().and_then(vec![look_at(keys)]);
+    let answer = etcd.transact(PATIENCE, &look).await?;
+    Ok(entry_of(found(answer.op_responses())))
+}
+
+/// Puts the entry if the one that is there is of this revision. Answers the entry that is there
+/// now.
+async fn put(
+    etcd: &Etcd,
+    keys: &Keys,
+    seen_at: u64,
+    entry: Compacted,
+) -> Result<Option<Compacted>, Error> {
+    let value = serde_json::to_vec(&entry).map_err(|why| Error::Refused(why.to_string()))?;
+    let is_there = Compare::mod_revision(keys.compacted(), CompareOp::Equal, i64_of(seen_at));
+    let txn = Txn::new()
+        .when(vec![is_there])
+        .and_then(vec![TxnOp::put(keys.compacted(), value, None)])
+        .or_else(vec![look_at(keys)]);
+    let answer = etcd.transact(PATIENCE, &txn).await?;
+    if answer.succeeded() {
+        return Ok(Some(entry));
+    }
+    Ok(entry_of(found(answer.op_responses())).0)
+}
+
+fn look_at(keys: &Keys) -> TxnOp {
+    TxnOp::get(keys.compacted(), None)
+}
+
+/// What was found as the entry, and its revision, 0 if there is none. An entry that cannot be read
+/// names no store.
+fn entry_of(found: Option<(Vec<u8>, u64)>) -> (Option<Compacted>, u64) {
+    found.map_or((None, 0), |(value, revision)| (serde_json::from_slice(&value).ok(), revision))
 }
 
 #[cfg(test)]

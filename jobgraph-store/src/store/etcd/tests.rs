@@ -179,6 +179,33 @@ async fn one_store_compacts_for_all() {
     assert!(is_kept(revisions[4]).await, "what is not given up stays");
 }
 
+/// The revision of the entry that says which store compacts.
+async fn entry_at(store: &EtcdMetadata) -> Option<u64> {
+    let look = Txn::new().and_then(vec![TxnOp::get(store.keys.compacted(), None)]);
+    let answer = store.etcd.transact(PATIENCE, &look).await.unwrap();
+    answer.op_responses().into_iter().next().and_then(seen_revision)
+}
+
+/// A store with a long past has nothing to give up for hours, and a store that was started again
+/// has not either. Its entry would stand still, and another store would give up its past.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_that_compacts_moves_its_entry_without_anything_to_give_up() {
+    let bed = EtcdBed::new();
+    let right = bed.store("right").await;
+    let taken = Compaction::of("left").is_ours(&right.etcd, &right.keys, 1).await.unwrap();
+    assert!(taken, "no other store compacts");
+    let begin = entry_at(&right).await;
+    compaction::move_on(&right.etcd, &right.keys, "right").await.unwrap();
+    assert_eq!(entry_at(&right).await, begin, "another store leaves the entry where it is");
+    let _left = bed.store("left").await;
+    let moves = async {
+        while entry_at(&right).await == begin {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(&SystemClock, Duration::from_secs(20), moves).await.expect("the entry moves");
+}
+
 /// etcd answers a lack of room also to writes that it has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_did_not_happen_is_answered_as_full() {
