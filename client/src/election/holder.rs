@@ -260,8 +260,11 @@ impl Holder {
             }
             match timeout(&clock, term.resume_timeout(), self.resumed(term.epoch)).await {
                 Ok(Ok(Ok((talk, lease)))) => {
-                    // The elector may have been set to another lease while it was away.
-                    term.lease = lease;
+                    // The elector may have been set to another lease while it was away. One that
+                    // names none has said nothing of it.
+                    if !lease.is_zero() {
+                        term.lease = lease;
+                    }
                     self.acknowledged(term, talk.entered_at);
                     return Ok(talk);
                 }

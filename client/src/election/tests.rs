@@ -166,7 +166,10 @@ impl Conversation {
     }
 
     async fn elect_for(&self, epoch: u64, lease: Duration) {
-        let lease = Some(prost_types::Duration::try_from(lease).unwrap());
+        self.elect_with(epoch, Some(prost_types::Duration::try_from(lease).unwrap())).await;
+    }
+
+    async fn elect_with(&self, epoch: u64, lease: Option<prost_types::Duration>) {
         self.say(Said::Elected(Elected {
             epoch,
             lease,
@@ -326,6 +329,21 @@ async fn the_lease_that_was_granted_last_is_what_the_holder_counts_by() {
     assert!(matches!(*leadership.lease().borrow(), Lease::Until(_)), "it is waited for");
     stage.clock.advance(Duration::from_nanos(1));
     assert_eq!(soon(leadership.lost()).await, "lease expired");
+}
+
+/// A holder that counted by a lease of zero would never act again, and would renew without a pause.
+#[tokio::test]
+async fn an_elector_that_names_no_lease_leaves_the_one_that_was_granted() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    let mut deadline = leadership.deadline();
+    stage.clock.advance(LEASE / 2);
+    drop(elector);
+    let (elector, _) = stage.entered().await;
+    let resumed_at = stage.clock.boot();
+    elector.elect_with(7, None).await;
+    soon(deadline.changed()).await.unwrap();
+    assert_eq!(*deadline.borrow(), resumed_at + LEASE * 3 / 4);
 }
 
 #[tokio::test]
