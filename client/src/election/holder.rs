@@ -28,11 +28,14 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// which are frozen as long.
 ///
 /// The leases that count are those that were granted, because a granted lease is what holder and
-/// elector both know of how slow their deployment may be: etcd grants none that is shorter than one
-/// and a half of its own elections, 2 s by default. An etcd that has lost its quorum keeps every
-/// lease until a person has brought a member back, so sixty of the shortest are two minutes, in
-/// which a person or a supervisor brings one back.
-pub(super) const PATIENCE_LEASES: u32 = 60;
+/// elector both know of how slow their deployment may be. Fifteen of them cover a slow one; sixty
+/// leases of a minute would keep main() frozen for an hour.
+pub(super) const PATIENCE_LEASES: u32 = 15;
+
+/// The task holds on at least so long, however short the lease is. An etcd that has lost its quorum
+/// keeps every lease until a person has brought a member back, and the time that a person needs
+/// does not grow with the lease.
+pub(super) const SHORTEST_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the campaign of an elected contender hands out.
 #[derive(Debug)]
@@ -77,8 +80,9 @@ impl Term {
     /// When the task gives the epoch up although the elector has said nothing. An epoch on which
     /// the holder has not acted yet has no patience, because nothing depends on it.
     fn given_up_at(&self) -> Boot {
-        let leases = if self.told.is_some() { PATIENCE_LEASES } else { 0 };
-        self.acknowledged + self.lease + self.lease * leases
+        let patience = (self.lease * PATIENCE_LEASES).max(SHORTEST_PATIENCE);
+        let patience = if self.told.is_some() { patience } else { Duration::ZERO };
+        self.acknowledged + self.lease + patience
     }
 
     /// How long one try to resume may take. It is short against the lease for which a restarted
