@@ -67,6 +67,20 @@ impl Board {
         seat_of(&answer)
     }
 
+    /// The seat as it is now; `None` if etcd does not answer within `patience`.
+    pub(super) async fn look_briefly(
+        &self,
+        application: &ApplicationId,
+        patience: Duration,
+    ) -> Result<Option<Seat>, Error> {
+        let look = Txn::new().and_then(self.looks(application));
+        match self.etcd.transact(patience, &look).await {
+            Ok(answer) => seat_of(&answer).map(Some),
+            Err(error) if error.is_away() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Gives the seat to this term, under this lease, if no contender has it and the counter is
     /// where `seen` says.
     pub(super) async fn take(

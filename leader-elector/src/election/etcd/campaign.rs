@@ -5,10 +5,11 @@ use std::time::UNIX_EPOCH;
 
 use ::etcd::Lease;
 use async_trait::async_trait;
-use chassis::clock::Clock as _;
+use chassis::clock::{Boot, Clock as _};
 use chassis::failpoint;
 use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::fields;
+use proto::ApplicationId;
 
 use super::board::{Take, revoke};
 use super::desk::Broken;
@@ -47,6 +48,8 @@ pub(super) struct Leads {
     elected: Elected,
     lease: Lease,
     led: Led,
+    /// When the leader's key was known to be there.
+    looked_at: Boot,
 }
 
 impl Leads {
@@ -83,6 +86,7 @@ impl EtcdCampaign {
 
     async fn resume(&self) -> Result<State, Error> {
         let (application, holder) = (&self.enter.application.id, &self.enter.holder);
+        let looked_at = self.shared.clock.boot();
         let seat = self.shared.board.look(application, PATIENCE).await?;
         let ours =
             |led: &Led| Some(led.term.epoch) == self.enter.resume && led.term.holder == *holder;
@@ -100,7 +104,7 @@ impl EtcdCampaign {
         tracing::info!({ fields::APP_ID } = %self.enter.application, holder, "resumes");
         let (epoch, previous) = (led.term.epoch, led.term.previous);
         let elected = Elected { epoch, previous, lease: granted };
-        Ok(State::Leads(Leads { elected, lease, led }))
+        Ok(State::Leads(Leads { elected, lease, led, looked_at }))
     }
 
     /// Why the entry's epoch, or the one that it would resume, holds no more.
@@ -216,6 +220,7 @@ async fn take(
         revoke(lease).await;
         return Ok(Take::Beaten);
     }
+    let looked_at = shared.clock.boot();
     let led = match shared.board.take(&term, counted, &lease).await? {
         Take::Taken(led) => led,
         Take::Beaten => {
@@ -232,7 +237,40 @@ async fn take(
         "elected"
     );
     let elected = Elected { epoch: term.epoch, previous, lease: granted };
-    Ok(Take::Taken(Leads { elected, lease, led }))
+    Ok(Take::Taken(Leads { elected, lease, led, looked_at }))
+}
+
+/// Renews a leader's lease. Answers the seat if the leadership is lost.
+///
+/// A lease outlives its key if the key is deleted by hand, and what the board has heard of may be
+/// late. So the key is looked at once in each granted lease, after the holder has sent its renewal;
+/// at each renewal that would cost etcd four times as many reads.
+async fn renew(
+    shared: &Shared,
+    application: &ApplicationId,
+    leads: &mut Leads,
+) -> Result<Option<Seat>, Error> {
+    let now = shared.clock.boot();
+    let is_due = now >= leads.looked_at + leads.elected.lease;
+    let look = async {
+        if !is_due {
+            return Ok(None);
+        }
+        // Renewals are answered one after the other, and a quarter of a lease apart, so a look that
+        // is in vain must not take that long.
+        shared.board.look_briefly(application, shared.lease / 8).await
+    };
+    let (renewed, seat) = tokio::join!(leads.lease.renew(shared.lease / 2), look);
+    if !renewed? {
+        return shared.board.look(application, PATIENCE).await.map(Some);
+    }
+    // The lease was renewed, so a look in vain says nothing about the holder; the next renewal
+    // looks again.
+    let Some(seat) = seat? else { return Ok(None) };
+    leads.looked_at = now;
+    let id = leads.lease.id();
+    let is_there = seat.leader.as_ref().is_some_and(|led| led.lease == id);
+    Ok((!is_there).then_some(seat))
 }
 
 #[async_trait]
@@ -264,18 +302,9 @@ impl Campaign for EtcdCampaign {
             State::Lost(cause) => return Ok(Err(*cause)),
             State::Waits | State::Takes(..) => return Ok(Err(Cause::Superseded)),
         };
-        // A lease outlives its key if the key is deleted by hand, and what the board has heard of
-        // may be late. So the key is looked at with each renewal, after the holder has sent it.
-        let (patience, id) = (self.shared.lease / 2, leads.lease.id());
-        let (renewed, seat) = tokio::join!(
-            leads.lease.renew(patience),
-            self.shared.board.look(&self.enter.application.id, patience)
-        );
-        match renewed.map_err(Error::from).and_then(|renewed| Ok((renewed, seat?))) {
-            Ok((true, seat)) if seat.leader.as_ref().is_some_and(|led| led.lease == id) => {
-                Ok(Ok(()))
-            }
-            Ok((_, seat)) => {
+        match renew(&self.shared, &self.enter.application.id, leads).await {
+            Ok(None) => Ok(Ok(())),
+            Ok(Some(seat)) => {
                 let cause = self.cause(&seat);
                 self.state = State::Lost(cause);
                 Ok(Err(cause))

@@ -72,6 +72,11 @@ impl Server {
     pub(super) fn start_with(arguments: &[&str]) -> Arc<Self> {
         Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start_with(arguments))))
     }
+
+    /// Where the server serves, as `host:port`.
+    pub(super) fn address(&self) -> String {
+        self.0.lock().unwrap().address().to_owned()
+    }
 }
 
 /// The elector under test and the world around it.
@@ -189,7 +194,7 @@ impl Rig {
     /// A client of the etcd that keeps the leases.
     pub(super) async fn client(&self) -> Etcd {
         let Time::Real(server, _) = &self.time else { panic!("this rig has no etcd") };
-        let address = server.0.lock().unwrap().address().to_owned();
+        let address = server.address();
         let transport: SharedTransport = Arc::new(OsTransport);
         Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap()
     }
