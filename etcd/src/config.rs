@@ -191,6 +191,7 @@ mod tests {
             assert!(text.parse::<Member>().is_err(), "{text}");
         }
     }
+
     /// What etcd's settings come to, over a transport that nothing is sent on.
     fn refusal(settings: &EtcdArgs) -> Option<String> {
         let below: SharedTransport = Arc::new(chassis::transport::OsTransport);

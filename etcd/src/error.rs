@@ -178,6 +178,7 @@ mod tests {
             assert_eq!(kind, expected, "{status:?}");
         }
     }
+
     #[test]
     fn a_lease_that_is_not_renewed_any_more_is_gone() {
         let error = etcd_client::Error::LeaseKeepAliveError("lease not found".to_owned());
