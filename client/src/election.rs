@@ -225,8 +225,8 @@ impl Leadership {
     }
 
     /// Until when the holder may act: three quarters of the lease after the last acknowledged
-    /// renewal was sent. The deadline only grows, and the holder hands each value to main()'s
-    /// tether.
+    /// renewal was sent. The deadline grows with each renewal, unless the elector has come back
+    /// with a shorter lease. The holder hands each value to main()'s tether.
     pub fn deadline(&self) -> watch::Receiver<Boot> {
         self.won.deadline.clone()
     }

@@ -4,6 +4,9 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::certificates::{Authority, Signed};
 use crate::http;
 use crate::process::{Running, eventually_within, signal};
 
@@ -13,6 +16,10 @@ const READY: Duration = Duration::from_secs(60);
 /// How often two ports are tried, because another process may take one meanwhile.
 const TRIES: usize = 5;
 
+/// What the keys of a deployment begin with, and the first key after all of them, in base 64:
+/// `/mainspring/` and `/mainspring0`.
+const DEPLOYMENT: [&str; 2] = ["L21haW5zcHJpbmcv", "L21haW5zcHJpbmcw"];
+
 /// One member: a whole cluster by itself, or one of several.
 pub struct Etcd {
     // The process goes before its directory does.
@@ -21,6 +28,8 @@ pub struct Etcd {
     name: String,
     client: String,
     peer: String,
+    /// Where a member that speaks TLS to its clients says in plain text whether it is well.
+    health: Option<String>,
     /// The members of the cluster as etcd names them; empty for this member alone.
     together: String,
     arguments: Vec<String>,
@@ -38,14 +47,37 @@ impl Etcd {
     pub fn start_with(arguments: &[&str]) -> Self {
         let mut etcd = Self::member("test".to_owned());
         etcd.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        for _ in 0..TRIES {
-            etcd.launch();
-            if etcd.is_ready() {
-                return etcd;
-            }
-            (etcd.client, etcd.peer) = (free_address(), free_address());
+        etcd.started()
+    }
+
+    /// A member that speaks TLS alone, shows this certificate, and takes clients that show one of
+    /// the authority's.
+    #[track_caller]
+    pub fn start_secured(authority: &Authority, server: &Signed) -> Self {
+        let mut etcd = Self::member("test".to_owned());
+        etcd.health = Some(free_address());
+        etcd.arguments = vec!["--client-cert-auth".to_owned()];
+        for (option, file) in [
+            ("trusted-ca-file", authority.file()),
+            ("cert-file", server.certificate.clone()),
+            ("key-file", server.key.clone()),
+        ] {
+            etcd.arguments.push(format!("--{option}={}", file.display()));
         }
-        panic!("etcd does not start: {}", etcd.directory.path().display());
+        etcd.started()
+    }
+
+    #[track_caller]
+    fn started(mut self) -> Self {
+        for _ in 0..TRIES {
+            self.launch();
+            if self.is_ready() {
+                return self;
+            }
+            (self.client, self.peer) = (free_address(), free_address());
+            self.health = self.health.as_ref().map(|_| free_address());
+        }
+        panic!("etcd does not start: {}", self.directory.path().display());
     }
 
     fn member(name: String) -> Self {
@@ -55,6 +87,7 @@ impl Etcd {
             name,
             client: free_address(),
             peer: free_address(),
+            health: None,
             together: String::new(),
             arguments: Vec::new(),
         }
@@ -91,9 +124,33 @@ impl Etcd {
         signal(self.pid(), if hold { "STOP" } else { "CONT" });
     }
 
+    /// Lets the member take calls of users alone from now on. The one with this name may read and
+    /// write what is below `/mainspring/`.
+    #[track_caller]
+    pub fn ask_for_user(&self, name: &str, password: &str) {
+        let [key, range_end] = DEPLOYMENT;
+        let permission = json!({ "permType": "READWRITE", "key": key, "range_end": range_end });
+        for (path, body) in [
+            ("user/add", json!({ "name": "root", "password": "of the operator" })),
+            ("user/grant", json!({ "user": "root", "role": "root" })),
+            ("role/add", json!({ "name": "deployment" })),
+            ("role/grant", json!({ "name": "deployment", "perm": permission })),
+            ("user/add", json!({ "name": name, "password": password })),
+            ("user/grant", json!({ "user": name, "role": "deployment" })),
+            ("enable", json!({})),
+        ] {
+            let path = format!("/v3/auth/{path}");
+            let answer = http::tell(&self.client, "POST", &path, &body.to_string());
+            let answer = answer.expect("etcd answers");
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
+    }
+
     fn launch(&mut self) {
         let mut command = Command::new("etcd");
-        let (client, peer) = (format!("http://{}", self.client), format!("http://{}", self.peer));
+        let scheme = if self.health.is_some() { "https" } else { "http" };
+        let client = format!("{scheme}://{}", self.client);
+        let peer = format!("http://{}", self.peer);
         let alone = format!("{}={peer}", self.name);
         let together = if self.together.is_empty() { &alone } else { &self.together };
         command
@@ -104,6 +161,7 @@ impl Etcd {
             .arg("--data-dir")
             .arg(self.directory.path().join("data"))
             .args(&self.arguments)
+            .args(self.health.iter().map(|at| format!("--listen-metrics-urls=http://{at}")))
             .stdin(Stdio::null());
         self.running = Some(Running::start(command));
     }
@@ -111,9 +169,9 @@ impl Etcd {
     fn is_ready(&mut self) -> bool {
         let running = self.running.as_mut().expect("etcd was launched");
         let mut ready = false;
-        let client = &self.client;
+        let asked = self.health.as_ref().unwrap_or(&self.client);
         eventually_within(READY, "etcd serves", || {
-            ready = http::ask(client, "GET", "/health").is_ok_and(|answer| answer.status == 200);
+            ready = http::ask(asked, "GET", "/health").is_ok_and(|answer| answer.status == 200);
             ready || !running.is_running()
         });
         ready

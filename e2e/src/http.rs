@@ -28,11 +28,17 @@ impl Answer {
 /// Asks a server at `host:port`; an error when no process listens there, or when the one that does
 /// speaks no HTTP.
 pub fn ask(address: &str, method: &str, path: &str) -> std::io::Result<Answer> {
+    tell(address, method, path, "")
+}
+
+/// As [`ask`], with a body.
+pub fn tell(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SILENCE))?;
+    let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     )?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

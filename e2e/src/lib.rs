@@ -7,6 +7,7 @@
     reason = "tests start processes and wait by the machine's own clock"
 )]
 
+pub mod certificates;
 pub mod disk;
 pub mod etcd;
 pub mod flink;

@@ -164,6 +164,14 @@ pub fn is_gone(pid: u32) -> bool {
     std::fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
+/// The state of a process as `ps` names it, such as `S` (it waits) or `T` (it is stopped); `None`
+/// once it is gone.
+pub fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the state is the first field after it.
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// Waits until `condition` holds.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {

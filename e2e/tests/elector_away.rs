@@ -7,17 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use e2e::Host;
-use e2e::process::{eventually, signal};
+use e2e::process::{eventually, signal, state_of};
 
 /// The embedded elector's lease.
 const LEASE: Duration = Duration::from_secs(2);
-
-/// The state of a process, such as `S` or `T`; `None` once it is gone.
-fn state_of(pid: u64) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the state is the first field after it.
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
 
 #[test]
 fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
@@ -43,7 +36,7 @@ fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
     host.run(&arguments).exits(0);
     host.run(&["wait", "patient", "--for", "running"]).exits(0);
     let before = host.status("patient");
-    let main = before["main"]["pid"].as_u64().unwrap();
+    let main = u32::try_from(before["main"]["pid"].as_u64().unwrap()).unwrap();
 
     let (up, elector) = (host.pid_of("up").unwrap(), host.pid_of("leader-elector").unwrap());
     // `up` is stopped, so that it does not start the elector again for now.

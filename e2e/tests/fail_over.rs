@@ -6,11 +6,9 @@
 #[path = "support/squares.rs"]
 mod squares;
 
-use std::path::Path;
-
 use e2e::Host;
 use e2e::process::{eventually, signal};
-use squares::{ended_once, run_with, start};
+use squares::{ended_once, kill_under_a_running_application, run_with};
 
 /// Makes one test for each place where the leader is killed.
 macro_rules! the_leader_is_killed {
@@ -63,41 +61,29 @@ fn an_artifact_has_the_same_path_in_every_attempt() {
     }
 }
 
-/// Kills one process of the host while the leader is held at a point, then lets it go on.
-fn kill_under_a_running_application(service: &str) {
-    let (host, marker) = Host::new().with_failpoint("runner.job-running", "hold");
-    let run = start(&host);
-    eventually("the leader is held", || marker.exists());
-    let pid = host.pid_of(service).expect("host.json names it");
-    signal(pid, "KILL");
-    eventually("it is gone", || !Path::new(&format!("/proc/{pid}/cwd")).exists());
-    std::fs::write(marker.with_extension("go"), "").unwrap();
-    ended_once(&host, run.finish());
-}
-
 #[test]
 fn the_store_is_killed() {
-    kill_under_a_running_application("jobgraph-store");
+    kill_under_a_running_application(Host::new(), "jobgraph-store");
 }
 
 #[test]
 fn the_elector_is_killed() {
-    kill_under_a_running_application("leader-elector");
+    kill_under_a_running_application(Host::new(), "leader-elector");
 }
 
 #[test]
 fn the_fetcher_is_killed() {
-    kill_under_a_running_application("artifact-fetcher");
+    kill_under_a_running_application(Host::new(), "artifact-fetcher");
 }
 
 #[test]
 fn lifecycle_is_killed() {
-    kill_under_a_running_application("lifecycle");
+    kill_under_a_running_application(Host::new(), "lifecycle");
 }
 
 #[test]
 fn up_is_killed() {
-    kill_under_a_running_application("up");
+    kill_under_a_running_application(Host::new(), "up");
 }
 
 /// The kernel's OOM killer kills a main() like this: the running job goes on, and the main() that

@@ -7,16 +7,16 @@
 mod squares;
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
-use e2e::Host;
+use e2e::certificates::Authority;
 use e2e::etcd::{Cluster, Etcd};
-use e2e::process::{eventually, signal};
-use squares::{ended_once, run_with, start};
+use e2e::process::{eventually, state_of};
+use e2e::{Finished, Host, Running};
+use squares::{ended_once, kill_under_a_running_application, run_with, start};
 
 /// How long two of three members are gone: many leases, and less than the holder's patience.
-const QUORUM_LOST: Duration = Duration::from_secs(45);
+const QUORUM_LOST: Duration = Duration::from_secs(60);
 
 /// A host whose metadata are on this etcd.
 fn host_on(etcd: &Etcd) -> Host {
@@ -24,13 +24,17 @@ fn host_on(etcd: &Etcd) -> Host {
 }
 
 #[test]
-fn leaders_are_killed_and_the_next_host_on_the_same_etcd_has_the_history() {
-    let etcd = Etcd::start();
+fn leaders_are_killed() {
     for point in ["runner.before-main", "runner.job-running", "runner.before-clean"] {
         let etcd = Etcd::start();
         let (host, run) = run_with(host_on(&etcd), point, "kill");
         ended_once(&host, run);
     }
+}
+
+#[test]
+fn a_host_that_is_started_again_has_the_history() {
+    let etcd = Etcd::start();
     let host = host_on(&etcd);
     let run = start(&host).finish();
     ended_once(&host, run);
@@ -39,27 +43,16 @@ fn leaders_are_killed_and_the_next_host_on_the_same_etcd_has_the_history() {
     assert_eq!(listed["applications"][0]["applicationId"], "squares", "{listed:#}");
 }
 
-/// Kills one process of the host while the leader is held at a point, then lets it go on.
-fn kill_under_a_running_application(service: &str) {
-    let etcd = Etcd::start();
-    let (host, marker) = host_on(&etcd).with_failpoint("runner.job-running", "hold");
-    let run = start(&host);
-    eventually("the leader is held", || marker.exists());
-    let pid = host.pid_of(service).expect("host.json names it");
-    signal(pid, "KILL");
-    eventually("it is gone", || !Path::new(&format!("/proc/{pid}/cwd")).exists());
-    std::fs::write(marker.with_extension("go"), "").unwrap();
-    ended_once(&host, run.finish());
-}
-
 #[test]
 fn the_store_is_killed() {
-    kill_under_a_running_application("jobgraph-store");
+    let etcd = Etcd::start();
+    kill_under_a_running_application(host_on(&etcd), "jobgraph-store");
 }
 
 #[test]
 fn the_elector_is_killed() {
-    kill_under_a_running_application("leader-elector");
+    let etcd = Etcd::start();
+    kill_under_a_running_application(host_on(&etcd), "leader-elector");
 }
 
 #[test]
@@ -125,35 +118,91 @@ fn a_quorum_that_is_lost_costs_no_take_over() {
     host.run(&["cancel", "patient", "--wait"]).exits(3);
 }
 
-/// The state of a process, such as `S` or `T`; `None` once it is gone.
-fn state_of(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+#[test]
+fn a_host_shows_etcd_its_certificate() {
+    let authority = Authority::new();
+    let etcd = Etcd::start_secured(&authority, &authority.sign("etcd", "127.0.0.1"));
+    let own = authority.sign("host", "host.test");
+    let mut host = Host::new().with("MAINSPRING_ETCD", format!("https://{}", etcd.address()));
+    for (variable, file) in [
+        ("MAINSPRING_ETCD_CA", authority.file()),
+        ("MAINSPRING_ETCD_CERT", own.certificate),
+        ("MAINSPRING_ETCD_KEY", own.key),
+    ] {
+        host = host.with(variable, file.to_str().unwrap());
+    }
+    let run = start(&host).finish();
+    ended_once(&host, run);
 }
 
 #[test]
-fn a_state_directory_keeps_to_where_its_record_is() {
+fn a_host_tells_its_password_to_etcd_alone() {
+    let etcd = Etcd::start_with(&["--bcrypt-cost", "4"]);
+    etcd.ask_for_user("the-host", "correct horse");
+    let host = host_on(&etcd).with("MAINSPRING_ETCD_USER", "the-host");
+    let password = host.file("password", "wrong horse\n");
+    let host = host.with("MAINSPRING_ETCD_PASSWORD_FILE", password.clone());
+    let refused = host.run(&["list"]).says("the password of etcd's user the-host in");
+    assert!(!refused.stderr.contains("wrong horse"), "{}", refused.stderr);
+    std::fs::write(&password, "correct horse\n").unwrap();
+    let run = start(&host).finish();
+    ended_once(&host, run);
+    for log in ["up.log", "jobgraph-store/log", "leader-elector/log"] {
+        let text = std::fs::read_to_string(host.state().join(log)).unwrap();
+        assert!(!text.contains("horse"), "{log} tells a password:\n{text}");
+    }
+}
+
+/// Runs a statement on a host, and ends the host.
+fn run_one(host: &Host) {
+    let script = host.file("one.sql", "SELECT 1 AS one;");
+    host.run(&["run", &script]).exits(0);
+    host.down();
+}
+
+/// Lists the applications of a host whose etcd is another one than before, or none.
+fn list_with(host: &Host, etcd: Option<&Etcd>) -> Finished {
+    let mut command = host.command(&["list"]);
+    match etcd {
+        Some(etcd) => command.env("MAINSPRING_ETCD", etcd.address()),
+        None => command.env_remove("MAINSPRING_ETCD"),
+    };
+    Running::start(command).finish()
+}
+
+#[test]
+fn a_record_in_a_file_is_not_left_for_one_on_etcd() {
+    let (host, etcd) = (Host::new(), Etcd::start());
+    run_one(&host);
+    list_with(&host, Some(&etcd)).says("is in the file").says("leave MAINSPRING_ETCD out");
+}
+
+#[test]
+fn a_record_on_etcd_is_not_left_for_one_in_a_file_or_on_another_etcd() {
+    let (etcd, another) = (Etcd::start(), Etcd::start());
+    let host = host_on(&etcd);
+    run_one(&host);
+    list_with(&host, None).says("is on etcd below /mainspring");
+    list_with(&host, Some(&another)).says("name the right members");
+}
+
+#[test]
+fn payloads_of_a_record_on_etcd_are_not_taken_for_those_of_a_new_one() {
     let etcd = Etcd::start();
-    let in_a_file = Host::new();
-    let script = in_a_file.file("one.sql", "SELECT 1 AS one;");
-    in_a_file.run(&["run", &script]).exits(0);
-    in_a_file.down();
-    let mut moved = in_a_file.command(&["list"]);
-    moved.env("MAINSPRING_ETCD", etcd.address());
-    e2e::Running::start(moved).finish().says("is in the file").says("leave MAINSPRING_ETCD out");
+    let host = host_on(&etcd);
+    run_one(&host);
+    let place = host.state().join("jobgraph-store/record.etcd");
+    let kept = std::fs::read(&place).unwrap();
+    std::fs::remove_file(&place).unwrap();
+    host.run(&["list"]).says("record.etcd is gone").says("restore it from a copy");
+    std::fs::write(&place, kept).unwrap();
+    host.run(&["list"]).exits(0);
+}
 
-    let on_etcd = host_on(&etcd);
-    let script = on_etcd.file("one.sql", "SELECT 1 AS one;");
-    on_etcd.run(&["run", &script]).exits(0);
-    on_etcd.down();
-    let mut moved = on_etcd.command(&["list"]);
-    moved.env_remove("MAINSPRING_ETCD");
-    e2e::Running::start(moved).finish().says("is on etcd below /mainspring");
-    let another = Etcd::start();
-    let mut moved = on_etcd.command(&["list"]);
-    moved.env("MAINSPRING_ETCD", another.address());
-    e2e::Running::start(moved).finish().says("name the right members");
-
+#[test]
+fn a_second_state_directory_needs_a_prefix_of_its_own() {
+    let etcd = Etcd::start();
+    run_one(&host_on(&etcd));
     let second = host_on(&etcd);
     second.run(&["list"]).says("belongs to the host").says("MAINSPRING_ETCD_PREFIX");
     let second = second.with("MAINSPRING_ETCD_PREFIX", "/second");

@@ -4,14 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use e2e::Host;
-use e2e::process::{eventually, signal};
-
-/// The state of a process, such as `S` or `T`; `None` once it is gone.
-fn state_of(pid: u64) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the state is the first field after it.
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
+use e2e::process::{eventually, signal, state_of};
 
 fn age(status: &serde_json::Value) -> u64 {
     status["observation"]["ageMillis"].as_str().unwrap().parse().unwrap()
@@ -28,7 +21,7 @@ fn a_leader_that_hangs_is_stale_and_its_main_is_frozen_until_somebody_leads() {
     let before = host.status("hung");
     assert_eq!(before["observation"]["stale"], false, "{before:#}");
     let leader = u32::try_from(before["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
-    let main = before["main"]["pid"].as_u64().unwrap();
+    let main = u32::try_from(before["main"]["pid"].as_u64().unwrap()).unwrap();
     signal(leader, "STOP");
 
     eventually("main() is frozen", || state_of(main) == Some('T'));

@@ -14,6 +14,23 @@ const COMPACTED: &str = "required revision has been compacted";
 /// What etcd says of a revision that it has not reached.
 const FUTURE: &str = "required revision is a future revision";
 
+/// What etcd says of a call whose token it does not know (any more), of one without a token, and of
+/// one whose token is older than the users that etcd has now.
+const NOT_ADMITTED: [&str; 3] =
+    ["invalid auth token", "user name is empty", "revision of auth store is old"];
+
+/// What etcd says of a password, or a user, that it does not know.
+const WRONG_PASSWORD: &str = "invalid user ID or password";
+
+/// What an etcd that asks for no user says when it is told one.
+const ASKS_FOR_NO_USER: &str = "authentication is not enabled";
+
+/// What etcd says of a key that the user may not touch.
+const NOT_PERMITTED: &str = "permission denied";
+
+/// What etcd says of a lease that has ended, and its client of one that is not renewed.
+const LEASE_GONE: &str = "lease not found";
+
 /// A call that etcd did not answer as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,6 +47,16 @@ pub enum Error {
     /// The revision has not been reached.
     #[error("etcd has not reached that revision")]
     Future,
+    /// The lease has ended, or there never was one with this id. A write was not done.
+    #[error("etcd has no such lease")]
+    LeaseGone,
+    /// The member does not know the user of the call, or knows its token no more. A write was not
+    /// done; the next call brings a new token.
+    #[error("etcd does not know the user of the call: {0}")]
+    NotAdmitted(String),
+    /// A setting has to be mended: the text names the setting, and what to do. Nothing was done.
+    #[error("{0}")]
+    Setting(String),
     /// etcd refuses the call, and would refuse it again. A write was not done.
     #[error("etcd refuses the call: {0}")]
     Refused(String),
@@ -38,7 +65,29 @@ pub enum Error {
 impl Error {
     /// Whether another member, or a later call, may answer.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::NotAdmitted(_))
+    }
+
+    /// Whether etcd does not take the password.
+    pub(crate) fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Refused(why) if why.contains(WRONG_PASSWORD))
+    }
+
+    /// Whether etcd asks for no user.
+    pub(crate) fn is_without_users(&self) -> bool {
+        matches!(self, Self::Refused(why) if why.contains(ASKS_FOR_NO_USER))
+    }
+
+    /// Why a member has ended a watch. The member says so in words alone.
+    pub(crate) fn of_ended_watch(why: &str) -> Self {
+        let text = format!("the watch was ended: {why}");
+        if NOT_ADMITTED.iter().any(|known| why.contains(*known)) {
+            Self::NotAdmitted(text)
+        } else if why.contains(NOT_PERMITTED) {
+            Self::Refused(text)
+        } else {
+            Self::Away(text)
+        }
     }
 
     fn of_status(status: &Status) -> Self {
@@ -47,12 +96,16 @@ impl Error {
             Code::ResourceExhausted if text.contains(NO_SPACE) => Self::Full(text),
             Code::OutOfRange if text.contains(COMPACTED) => Self::Compacted,
             Code::OutOfRange if text.contains(FUTURE) => Self::Future,
+            Code::NotFound if text.contains(LEASE_GONE) => Self::LeaseGone,
+            Code::Unauthenticated => Self::NotAdmitted(text),
+            Code::InvalidArgument if NOT_ADMITTED.iter().any(|known| text.contains(*known)) => {
+                Self::NotAdmitted(text)
+            }
             Code::InvalidArgument
             | Code::FailedPrecondition
             | Code::NotFound
             | Code::OutOfRange
             | Code::PermissionDenied
-            | Code::Unauthenticated
             | Code::Unimplemented => Self::Refused(text),
             // A member answers Unavailable also for a write that was proposed and not confirmed in
             // time, so none of these codes says that a write has not happened.
@@ -66,6 +119,7 @@ impl From<etcd_client::Error> for Error {
         use etcd_client::Error as Client;
         match error {
             Client::GRpcStatus(status) => Self::of_status(&status),
+            Client::LeaseKeepAliveError(ref why) if why == LEASE_GONE => Self::LeaseGone,
             Client::InvalidArgs(_)
             | Client::InvalidUri(_)
             | Client::InvalidMetadataValue(_)
@@ -99,7 +153,12 @@ mod tests {
                 Status::out_of_range("etcdserver: mvcc: required revision is a future revision"),
                 "future",
             ),
+            (Status::not_found("etcdserver: requested lease not found"), "lease gone"),
+            (Status::not_found("etcdserver: member not found"), "refused"),
             (Status::permission_denied("etcdserver: permission denied"), "refused"),
+            (Status::unauthenticated("etcdserver: invalid auth token"), "not admitted"),
+            (Status::invalid_argument("etcdserver: user name is empty"), "not admitted"),
+            (Status::invalid_argument("etcdserver: revision of auth store is old"), "not admitted"),
             (Status::invalid_argument("etcdserver: request is too large"), "refused"),
             (Status::unavailable("etcdserver: request timed out"), "away"),
             (Status::unknown("the connection broke"), "away"),
@@ -111,9 +170,20 @@ mod tests {
                 Error::Full(_) => "full",
                 Error::Compacted => "old",
                 Error::Future => "future",
+                Error::LeaseGone => "lease gone",
+                Error::NotAdmitted(_) => "not admitted",
+                Error::Setting(_) => "setting",
                 Error::Refused(_) => "refused",
             };
             assert_eq!(kind, expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_any_more_is_gone() {
+        let error = etcd_client::Error::LeaseKeepAliveError("lease not found".to_owned());
+        assert_eq!(Error::from(error), Error::LeaseGone);
+        let error = etcd_client::Error::LeaseKeepAliveError("channel closed".to_owned());
+        assert!(Error::from(error).is_away());
     }
 }

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, timeout};
 use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
 
 use crate::error::Error;
 use crate::link::Etcd;
 
-/// How etcd names a lease that has ended.
-const NOT_FOUND: &str = "lease not found";
+/// The first pause before a renewal is tried again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest pause before a renewal is tried again. It is short, because a holder has only the
+/// rest of its lease.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A lease by its id, and the stream that renews it.
 ///
@@ -74,6 +79,7 @@ impl Lease {
     pub async fn renew(&mut self, patience: Duration) -> Result<bool, Error> {
         let clock = self.etcd.clock().clone();
         let until = clock.boot() + patience;
+        let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
         loop {
             let at = self.stream.as_ref().map_or_else(|| self.etcd.present().0, |stream| stream.0);
             // There is time for another member when this one is silent.
@@ -85,7 +91,7 @@ impl Lease {
                 Err(error) if error.is_away() && clock.boot() < until => {
                     // The stream is gone, and the member that had it is left.
                     tracing::debug!(%error, lease = self.id, "a renewal is tried again");
-                    clock.sleep(Duration::from_millis(20)).await;
+                    clock.sleep(backoff.next_delay()).await;
                 }
                 renewed => return renewed,
             }
@@ -99,15 +105,18 @@ impl Lease {
             Some(stream) => *stream,
             None => {
                 let (at, client) = self.etcd.present();
-                return match client.lease_client().keep_alive(self.id).await {
+                let opening = async {
+                    let token = self.etcd.token(at).await?;
+                    let opened = client.lease_client().keep_alive(self.id).await;
+                    opened.map_err(|error| self.etcd.judge(at, token, error.into()))
+                };
+                return match opening.await {
                     Ok((keeper, answers)) => {
                         self.stream = Some(Box::new((at, keeper, answers)));
                         Ok(true)
                     }
-                    Err(etcd_client::Error::LeaseKeepAliveError(why)) if why == NOT_FOUND => {
-                        Ok(false)
-                    }
-                    Err(error) => Err(self.broke(at, error.into())),
+                    Err(Error::LeaseGone) => Ok(false),
+                    Err(error) => Err(self.broke(at, error)),
                 };
             }
         };
@@ -127,9 +136,7 @@ impl Lease {
     }
 
     fn broke(&self, at: usize, error: Error) -> Error {
-        if error.is_away() {
-            self.etcd.leave(at);
-        }
+        self.etcd.broke(at, &error);
         error
     }
 
@@ -141,8 +148,7 @@ impl Lease {
             .call(patience, |client| async move { client.lease_client().revoke(id).await })
             .await;
         match revoked {
-            Ok(_) => Ok(()),
-            Err(Error::Refused(why)) if why.contains("lease not found") => Ok(()),
+            Ok(_) | Err(Error::LeaseGone) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -9,10 +9,13 @@ mod config;
 mod error;
 mod lease;
 mod link;
+mod transact;
+mod user;
 mod watch;
 
 pub use config::{EtcdArgs, InvalidMember, Member};
 pub use error::Error;
 pub use lease::Lease;
-pub use link::{Etcd, MAX_ANSWER_BYTES};
+pub use link::Etcd;
+pub use transact::revision_of;
 pub use watch::{Heard, Watch};

@@ -42,7 +42,8 @@ pub struct Watch {
     etcd: Etcd,
     prefix: Vec<u8>,
     next: i64,
-    stream: Option<(usize, WatchStream)>,
+    /// The member that tells, the token that it took, and what it tells.
+    stream: Option<(usize, u64, WatchStream)>,
     backoff: Backoff,
     asked: bool,
 }
@@ -69,11 +70,12 @@ impl Watch {
 
     /// One message of the stream. `None` for a message that tells nothing.
     async fn step(&mut self) -> Result<Option<Heard>, Error> {
-        let clock = self.etcd.clock().clone();
-        let (_, stream) = match &mut self.stream {
+        let etcd = self.etcd.clone();
+        let clock = etcd.clock();
+        let (at, token, stream) = match &mut self.stream {
             Some(stream) => stream,
             stream => {
-                let (at, client) = self.etcd.present();
+                let (at, client) = etcd.present();
                 // The last revision that was heard is asked for once more. etcd refuses it exactly
                 // if something after it is compacted; it does not refuse the compacted revision
                 // itself, of which deletions may be gone. And etcd gives no sign of life on a
@@ -81,22 +83,28 @@ impl Watch {
                 let from = self.next.saturating_sub(1).max(FIRST_REVISION);
                 let options = WatchOptions::new().with_prefix().with_start_revision(from);
                 let prefix = self.prefix.clone();
-                let opened = async { watch(&client).watch(prefix, Some(options)).await };
-                let opened = match timeout(&clock, OPENING, opened).await {
-                    Ok(opened) => opened.map_err(Error::from),
+                let opening = async {
+                    let token = etcd.token(at).await?;
+                    let opened = watch(&client).watch(prefix, Some(options)).await;
+                    let opened = opened.map_err(|error| etcd.judge(at, token, error.into()))?;
+                    Ok::<_, Error>((at, token, opened))
+                };
+                let opened = match timeout(clock, OPENING, opening).await {
+                    Ok(opened) => opened,
                     Err(silence) => Err(silence.into()),
                 };
                 self.asked = false;
                 match opened {
-                    Ok(opened) => stream.insert((at, opened)),
+                    Ok(opened) => stream.insert(opened),
                     Err(error) => {
-                        self.etcd.leave(at);
+                        etcd.broke(at, &error);
                         return Err(error);
                     }
                 }
             }
         };
-        let message = match timeout(&clock, SILENCE, stream.message()).await {
+        let (at, token) = (*at, *token);
+        let message = match timeout(clock, SILENCE, stream.message()).await {
             Ok(message) => message?.ok_or_else(|| Error::Away("the watch ended".to_owned()))?,
             Err(silence) if self.asked => return Err(silence.into()),
             Err(_) => {
@@ -115,7 +123,7 @@ impl Watch {
             return Ok(Some(Heard::Lost(lost)));
         }
         if message.canceled() {
-            return Err(Error::Away(format!("the watch was ended: {}", message.cancel_reason())));
+            return Err(etcd.judge(at, token, Error::of_ended_watch(message.cancel_reason())));
         }
         self.backoff.reset();
         let revision = |event: &Event| event.kv().map_or(0, KeyValue::mod_revision);
@@ -132,8 +140,8 @@ impl Watch {
         } else {
             tracing::warn!(%error, next = self.next, "etcd refuses a watch, which is opened again");
         }
-        if let Some((at, _)) = self.stream.take() {
-            self.etcd.leave(at);
+        if let Some((at, ..)) = self.stream.take() {
+            self.etcd.broke(at, error);
         }
         let pause = self.backoff.next_delay();
         self.etcd.clock().sleep(pause).await;

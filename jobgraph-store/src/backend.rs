@@ -100,9 +100,12 @@ async fn on_etcd(
     let known = read_place(&state.join(PLACE))?;
     let writer = match &known {
         Some(place) => place.writer.clone(),
-        None => hex::encode(rand::random::<[u8; 8]>()),
+        None => {
+            examine::not_lost(state).map_err(|lost| anyhow!(lost))?;
+            hex::encode(rand::random::<[u8; 8]>())
+        }
     };
-    let etcd = Etcd::new(&settings.members, &footing.transport, &footing.clock).await?;
+    let etcd = Etcd::of(settings, &footing.transport, &footing.clock).await?;
     let metadata = EtcdMetadata::open(etcd, &settings.prefix, &writer)
         .await
         .with_context(|| format!("cannot open the record on etcd at {}", named(settings)))?;
@@ -111,8 +114,10 @@ async fn on_etcd(
         prefix: settings.prefix.clone(),
         writer,
     };
-    match known {
-        Some(known) if known != place => bail!(
+    if let Some(known) = &known
+        && *known != place
+    {
+        bail!(
             "the record of {} is on etcd cluster {} below {}, and the etcd at {} is cluster {} \
              with the prefix {}; name the right members and prefix, or choose another state \
              directory",
@@ -122,26 +127,38 @@ async fn on_etcd(
             named(settings),
             place.cluster,
             place.prefix
-        ),
-        Some(_) => claim(&metadata, state, &place).await?,
-        None => {
-            // The name comes to the disk before it comes to etcd, because a claim under a name that
-            // was lost could not be taken for this directory's own.
-            let file = state.join(PLACE);
-            write_place(&file, &place)?;
-            if let Err(refused) = claim(&metadata, state, &place).await {
-                fs::remove_file(&file)
-                    .with_context(|| format!("cannot remove {}", file.display()))?;
-                return Err(refused);
-            }
+        );
+    }
+    let file = state.join(PLACE);
+    if known.is_none() {
+        // The name comes to the disk before it comes to etcd, because a claim under a name that was
+        // lost could not be taken for this directory's own. The name also stays when the claim
+        // fails, which may have been taken all the same.
+        write_place(&file, &place)?;
+    }
+    if let Some(owner) = claim(&metadata, state, &place).await? {
+        if known.is_none() {
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         }
+        bail!(
+            "the record on etcd below {} belongs to the host {} with the state directory {}; give \
+             this host another MAINSPRING_ETCD_PREFIX",
+            place.prefix,
+            owner.host,
+            owner.state
+        );
     }
     Ok(metadata)
 }
 
-/// Refuses a record that another state directory has. Its payloads are below that directory, and
-/// two hosts would both take the clusters of one application for theirs.
-async fn claim(metadata: &EtcdMetadata, state: &Path, place: &Place) -> anyhow::Result<()> {
+/// Claims a record for a state directory, and answers the directory that has it, if it is another
+/// one: its payloads are below that directory, and two hosts would both take the clusters of one
+/// application for theirs.
+async fn claim(
+    metadata: &EtcdMetadata,
+    state: &Path,
+    place: &Place,
+) -> anyhow::Result<Option<Owner>> {
     let key = Key::from(OWNER.to_owned());
     let ours = Owner {
         writer: place.writer.clone(),
@@ -155,23 +172,14 @@ async fn claim(metadata: &EtcdMetadata, state: &Path, place: &Place) -> anyhow::
             let owner: Owner = serde_json::from_slice(&stored.value).with_context(|| {
                 format!("who has the record below {} is unreadable", place.prefix)
             })?;
-            if owner.writer == ours.writer {
-                return Ok(());
-            }
-            bail!(
-                "the record on etcd below {} belongs to the host {} with the state directory {}; \
-                 give this host another MAINSPRING_ETCD_PREFIX",
-                place.prefix,
-                owner.host,
-                owner.state
-            );
+            return Ok(Some(owner).filter(|owner| owner.writer != ours.writer));
         }
         let claim = Transaction {
             compares: vec![Compare { key: key.clone(), revision: None }],
             operations: vec![Operation::Put(key.clone(), written.clone().into())],
         };
         if let Commit::Committed(_) = metadata.commit(claim).await? {
-            return Ok(());
+            return Ok(None);
         }
     }
 }

@@ -64,11 +64,13 @@ pub async fn payloads(state: &Path, clock: &SharedClock, within: Duration) -> Op
     }
 }
 
-/// Refuses a directory that has payloads and no record. A new record beside payloads of an earlier
-/// one would say that nothing ever ran, and would sweep them.
+/// Refuses a directory that has payloads and neither a record nor the file that says where on etcd
+/// the record is. Another record beside payloads of an earlier one would say that nothing ever ran,
+/// and would sweep them.
 pub(crate) fn not_lost(state: &Path) -> Result<(), String> {
     let record = state.join(RECORD);
-    if record.try_exists().unwrap_or(true) {
+    let is_there = |file: &str| state.join(file).try_exists().unwrap_or(true);
+    if is_there(RECORD) || is_there(PLACE) {
         return Ok(());
     }
     let kept = files(&state.join(PAYLOADS)).map_err(|error| error.to_string())?.len();
@@ -76,7 +78,8 @@ pub(crate) fn not_lost(state: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the record {} is gone, and beside it lie {kept} payloads that it knew; {}",
+        "the record {} is gone, and beside it lie {kept} payloads that it knew (of a record on \
+         etcd, {PLACE} is gone, which says where it is); {}",
         record.display(),
         remedy(state)
     ))

@@ -108,7 +108,8 @@ pub enum Read {
         /// At most so many keys are read.
         limit: usize,
     },
-    /// The last key that begins with `prefix` and is not beyond `until`.
+    /// The last key that begins with `prefix` and is not beyond `until`. A backend may have to look
+    /// at all of them, so a caller keeps no more than a few thousand below one prefix.
     Last {
         /// What the key begins with.
         prefix: Key,

@@ -53,6 +53,17 @@ pub enum Error {
         /// What is wrong with the grant.
         why: String,
     },
+    /// A key of an election on etcd cannot be read, and the elector does not guess who leads.
+    #[error(
+        "the key {key} on etcd is unreadable: {why}; end the application's contenders and remove \
+         it (etcdctl del {key}): epochs go on above those in the record"
+    )]
+    KeyUnreadable {
+        /// The name of the key.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+    },
     /// etcd, which keeps the grants, does not do as asked.
     #[error("{why}")]
     Etcd {

@@ -68,7 +68,7 @@ async fn election(
 ) -> anyhow::Result<Arc<dyn Election>> {
     let (locks, clock, lease) = (Arc::new(FileLocks), footing.clock.clone(), args.lease());
     if args.etcd.is_given() {
-        let etcd = Etcd::new(&args.etcd.members, &footing.transport, &footing.clock).await?;
+        let etcd = Etcd::of(&args.etcd, &footing.transport, &footing.clock).await?;
         let election = EtcdElection::open(etcd, &args.etcd.prefix, locks, clock, lease)
             .await
             .context("cannot read the elections on etcd")?;

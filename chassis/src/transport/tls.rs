@@ -91,18 +91,21 @@ impl Transport for Tls {
     }
 }
 
-/// The client's half alone, for a server that is not of this deployment: every TCP connection is
-/// TLS, and the certificate of the client is optional.
+/// The client's half alone, for a server that is not of this deployment, such as etcd: every TCP
+/// connection is TLS, and the certificate of the client is optional. That server judges it by a CA
+/// of its own choice.
 pub struct TlsClient {
     below: SharedTransport,
-    kept: Kept,
+    files: TlsFiles,
     clock: SharedClock,
 }
 
 impl TlsClient {
-    /// Reads the files, as [`Tls::new`] does. `below` has to let the guarded bytes out.
+    /// Reads the files, which have to be of use. They are read anew for each connection, so that
+    /// certificates which are renewed in time need no restart.
     pub fn new(below: SharedTransport, files: TlsFiles, clock: SharedClock) -> io::Result<Self> {
-        Ok(Self { below, kept: Kept::read(files, clock.clone())?, clock })
+        material::of_stranger(&files, &clock)?;
+        Ok(Self { below, files, clock })
     }
 }
 
@@ -116,13 +119,12 @@ impl Transport for TlsClient {
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<BoxedIo> {
+        let Endpoint::Tcp(host, _) = endpoint else {
+            return self.below.connect_private(endpoint).await;
+        };
+        let client = material::of_stranger(&self.files, &self.clock)?;
         let io = self.below.connect(endpoint).await?;
-        match endpoint {
-            Endpoint::Unix(_) => Ok(io),
-            Endpoint::Tcp(host, _) => {
-                dial::guarded(io, endpoint, host, &self.kept.now(), &self.clock).await
-            }
-        }
+        dial::to_stranger(io, endpoint, host, client, &self.files, &self.clock).await
     }
 }
 

@@ -26,10 +26,15 @@ const ENTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how many leases past its end the task holds on to an epoch while the elector does not
 /// answer. The holder does not act meanwhile; the bound is for the processes that it has started,
 /// which are frozen as long.
-const PATIENCE_LEASES: u32 = 15;
+///
+/// The leases that count are those that were granted, because a granted lease is what holder and
+/// elector both know of how slow their deployment may be. Fifteen of them cover a slow one; sixty
+/// leases of a minute would keep main() frozen for an hour.
+pub(super) const PATIENCE_LEASES: u32 = 15;
 
-/// The task holds on at least so long, however short the lease is: an etcd that has lost its quorum
-/// keeps every lease until a person has brought a member back.
+/// The task holds on at least so long, however short the lease is. An etcd that has lost its quorum
+/// keeps every lease until a person has brought a member back, and the time that a person needs
+/// does not grow with the lease.
 pub(super) const SHORTEST_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the campaign of an elected contender hands out.
@@ -258,7 +263,12 @@ impl Holder {
                 told.gate.pass().await;
             }
             match timeout(&clock, term.resume_timeout(), self.resumed(term.epoch)).await {
-                Ok(Ok(Ok(talk))) => {
+                Ok(Ok(Ok((talk, lease)))) => {
+                    // The elector may have been set to another lease while it was away. One that
+                    // names none has said nothing of it.
+                    if !lease.is_zero() {
+                        term.lease = lease;
+                    }
                     self.acknowledged(term, talk.entered_at);
                     return Ok(talk);
                 }
@@ -273,12 +283,15 @@ impl Holder {
         }
     }
 
-    /// One try to resume. The inner error is the cause that the elector gives for the loss.
-    async fn resumed(&self, epoch: Epoch) -> Result<Result<Talk, String>, CallError> {
+    /// One try to resume, and the lease of the epoch from now on. The inner error is the cause that
+    /// the elector gives for the loss.
+    async fn resumed(&self, epoch: Epoch) -> Result<Result<(Talk, Duration), String>, CallError> {
         let mut talk = Talk::open(&self.election, &self.candidacy, Some(epoch)).await?;
         loop {
             match talk.hear().await? {
-                Heard::Elected { epoch: resumed, .. } if resumed == epoch => return Ok(Ok(talk)),
+                Heard::Elected { epoch: resumed, lease, .. } if resumed == epoch => {
+                    return Ok(Ok((talk, lease)));
+                }
                 Heard::Elected { epoch: other, .. } => {
                     return Ok(Err(format!("epoch {other} was granted instead")));
                 }

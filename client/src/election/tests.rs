@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::holder::SHORTEST_PATIENCE;
+use super::holder::{PATIENCE_LEASES, SHORTEST_PATIENCE};
 use super::*;
 
 const LEASE: Duration = Duration::from_secs(4);
@@ -162,7 +162,14 @@ impl Conversation {
     }
 
     async fn elect(&self, epoch: u64) {
-        let lease = Some(prost_types::Duration::try_from(LEASE).unwrap());
+        self.elect_for(epoch, LEASE).await;
+    }
+
+    async fn elect_for(&self, epoch: u64, lease: Duration) {
+        self.elect_with(epoch, Some(prost_types::Duration::try_from(lease).unwrap())).await;
+    }
+
+    async fn elect_with(&self, epoch: u64, lease: Option<prost_types::Duration>) {
         self.say(Said::Elected(Elected {
             epoch,
             lease,
@@ -302,6 +309,43 @@ async fn an_elector_that_stays_away_is_given_up_in_the_end() {
     stage.clock.advance(LEASE + SHORTEST_PATIENCE);
     assert_eq!(soon(leadership.lost()).await, "lease expired");
     assert_eq!(*leadership.deadline().borrow(), sent_at + LEASE * 3 / 4);
+}
+
+/// An elector that was set to another lease while it was away says so to a holder that resumes.
+#[tokio::test]
+async fn the_lease_that_was_granted_last_is_what_the_holder_counts_by() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    let mut deadline = leadership.deadline();
+    stage.clock.advance(LEASE / 2);
+    drop(elector);
+    let (mut elector, enter) = stage.entered().await;
+    assert_eq!(enter.resume_epoch, 7);
+    let (granted, resumed_at) = (LEASE * 3, stage.clock.boot());
+    elector.elect_for(7, granted).await;
+    soon(deadline.wait_for(|until| *until == resumed_at + granted * 3 / 4)).await.unwrap();
+    assert_eq!(elector.renewal().await, 1);
+    let patience = granted * PATIENCE_LEASES;
+    assert!(patience > SHORTEST_PATIENCE, "the leases are what counts here");
+    stage.clock.advance(granted + patience - Duration::from_nanos(1));
+    assert!(matches!(*leadership.lease().borrow(), Lease::Until(_)), "it is waited for");
+    stage.clock.advance(Duration::from_nanos(1));
+    assert_eq!(soon(leadership.lost()).await, "lease expired");
+}
+
+/// A holder that counted by a lease of zero would never act again, and would renew without a pause.
+#[tokio::test]
+async fn an_elector_that_names_no_lease_leaves_the_one_that_was_granted() {
+    let mut stage = Stage::new().await;
+    let (leadership, elector, _) = stage.led().await;
+    let mut deadline = leadership.deadline();
+    stage.clock.advance(LEASE / 2);
+    drop(elector);
+    let (elector, _) = stage.entered().await;
+    let resumed_at = stage.clock.boot();
+    elector.elect_with(7, None).await;
+    soon(deadline.changed()).await.unwrap();
+    assert_eq!(*deadline.borrow(), resumed_at + LEASE * 3 / 4);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use e2e::process::{eventually, is_gone, signal};
 use e2e::{Finished, Host, Running};
 
 /// Two jobs: one writes, the other reads back.
@@ -34,6 +35,20 @@ pub(crate) fn run_with(host: Host, point: &str, action: &str) -> (Host, Finished
     let run = start(&host).finish();
     assert!(marker.exists(), "{point} was never reached\n{}", run.stderr);
     (host, run)
+}
+
+/// Kills one process of the host while the leader is held at a point, then lets it go on. The
+/// application has its one right outcome.
+#[track_caller]
+pub(crate) fn kill_under_a_running_application(host: Host, service: &str) {
+    let (host, marker) = host.with_failpoint("runner.job-running", "hold");
+    let run = start(&host);
+    eventually("the leader is held", || marker.exists());
+    let pid = host.pid_of(service).expect("host.json names it");
+    signal(pid, "KILL");
+    eventually("it is gone", || is_gone(pid));
+    std::fs::write(marker.with_extension("go"), "").unwrap();
+    ended_once(&host, run.finish());
 }
 
 /// Checks that there is one end and one result, that each job ended once, and that nothing is left.

@@ -11,10 +11,10 @@ use client::execution::Execution;
 use client::record::RecordClient;
 use client::tether::Tether;
 use e2e::Host;
-use e2e::process::{eventually, signal};
+use e2e::process::{eventually, signal, state_of};
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Reason};
 
-use crate::waiting::{Waiting, channel, clock, key, service, state_of};
+use crate::waiting::{Waiting, channel, clock, key, service};
 
 /// Where each service of the contract is served while an application runs. The services of its
 /// cluster and its attempt are found by their sockets.

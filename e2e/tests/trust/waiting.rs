@@ -28,12 +28,6 @@ pub(crate) fn environment(pid: u32) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// The state of a process, such as `S` or `T`; `None` once it is gone.
-pub(crate) fn state_of(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
-}
-
 /// Writes an executable shell script and returns its path.
 pub(crate) fn program(host: &Host, name: &str, script: &str) -> String {
     let program = host.file(name, &format!("#!/bin/sh\n{script}\n"));

@@ -63,4 +63,7 @@ async fn damage_is_named_file_by_file_and_a_lost_record_is_no_new_one() {
     let [record, _] = look(state.path()).await;
     let said = record.unwrap().unwrap_err();
     assert!(said.contains("record.redb is gone, and beside it lie 2 payloads"), "{said}");
+    assert!(not_lost(state.path()).is_err());
+    fs::write(state.path().join(PLACE), b"{}").unwrap();
+    assert_eq!(not_lost(state.path()), Ok(()), "the record is on etcd");
 }

@@ -6,6 +6,7 @@
 //! commit whose answer was lost (`etcd/slots.rs`), and the changes that a store follows
 //! (`etcd/past.rs`).
 
+mod compaction;
 mod keys;
 mod past;
 mod reads;
@@ -14,17 +15,18 @@ mod slots;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::etcd::{Error, Etcd, Heard, Watch};
+use ::etcd::{Error, Etcd, Heard, Watch, revision_of};
 use async_trait::async_trait;
 use chassis::clock::{Clock as _, timeout};
 use chassis::tasks::{OwnedTask, owned};
-use etcd_client::{Client, Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::watch;
 
 use super::{
     Change, Commit, Compare, KEPT_REVISIONS, Metadata, Operation, Read, StoreError, Transaction,
     View,
 };
+use compaction::Compaction;
 use keys::Keys;
 use past::{Log, Past};
 use slots::{Attempted, Slot, Slots};
@@ -46,9 +48,12 @@ pub struct EtcdMetadata {
     cluster: u64,
     keys: Arc<Keys>,
     slots: Slots,
+    compaction: Compaction,
     past: Arc<Past>,
     /// Follows the record for as long as the backend is there.
     _follower: OwnedTask<()>,
+    /// Says that the backend is there, if it is the one that compacts.
+    _mover: OwnedTask<()>,
 }
 
 impl EtcdMetadata {
@@ -60,8 +65,19 @@ impl EtcdMetadata {
         let past = Arc::new(Past::since(revision, KEPT_REVISIONS));
         let watch = Watch::new(etcd.clone(), keys.record(), i64_of(revision + 1));
         let follower = owned("record-follower", follow(watch, keys.clone(), past.clone()));
-        let slots = Slots::of(&keys, writer);
-        Ok(Self { etcd, cluster, keys, slots, past, _follower: follower })
+        let moving = compaction::keep_moving(etcd.clone(), keys.clone(), writer.to_owned());
+        let mover = owned("compaction-entry", moving);
+        let (slots, compaction) = (Slots::of(&keys, writer), Compaction::of(writer));
+        Ok(Self {
+            etcd,
+            cluster,
+            keys,
+            slots,
+            compaction,
+            past,
+            _follower: follower,
+            _mover: mover,
+        })
     }
 
     /// The id of the etcd cluster.
@@ -88,7 +104,7 @@ impl EtcdMetadata {
             transaction.compares.iter().map(|compare| self.keys.look(&compare.key)).collect();
         seen.push(slot.look());
         let txn = Txn::new().when(compares).and_then(operations).or_else(seen);
-        let answer = match self.etcd.once(|client| transact(client, txn.clone())).await {
+        let answer = match self.etcd.transact_once(&txn).await {
             Ok(answer) => answer,
             // The answer is lost, and the commit not necessarily.
             Err(error) if error.is_away() => return slot.resolve(&self.etcd, before).await,
@@ -105,9 +121,9 @@ impl EtcdMetadata {
             }
         };
         if answer.succeeded() {
-            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            slot.is_at(u64_of(revision));
-            return Ok(Attempted::Done(u64_of(revision)));
+            let revision = u64_of(revision_of(&answer));
+            slot.is_at(revision);
+            return Ok(Attempted::Done(revision));
         }
         let mut seen = answer.op_responses().into_iter().map(seen_revision);
         let conflict = transaction
@@ -176,10 +192,7 @@ impl EtcdMetadata {
     /// The revision of the last commit up to this revision, or 0: each commit puts a slot.
     async fn last_commit(&self, until: u64) -> Result<u64, Error> {
         let look = self.keys.latest_slot(i64_of(until.max(FIRST_REVISION)));
-        let answer = self
-            .etcd
-            .call(PATIENCE, |client| transact(client, Txn::new().and_then(vec![look.clone()])))
-            .await?;
+        let answer = self.etcd.transact(PATIENCE, &Txn::new().and_then(vec![look])).await?;
         Ok(answer.op_responses().into_iter().next().and_then(seen_revision).unwrap_or_default())
     }
 }
@@ -234,20 +247,19 @@ impl Metadata for EtcdMetadata {
     async fn compact(&self, before: u64) -> Result<(), StoreError> {
         let (now, _) = latest(&self.etcd, &self.keys).await.map_err(store_error)?;
         let before = before.min(now);
-        let compacted = self
-            .etcd
-            .call(PATIENCE, |client| async move {
+        let ours = self.compaction.is_ours(&self.etcd, &self.keys, before).await;
+        if ours.map_err(store_error)? {
+            let compacted = self.etcd.call(PATIENCE, |client| async move {
                 client.kv_client().compact(i64_of(before), None).await
-            })
-            .await;
-        match compacted {
-            // Another store was first, or an earlier call whose answer was lost.
-            Ok(_) | Err(Error::Compacted) => {
-                self.past.give_up(before);
-                Ok(())
+            });
+            match compacted.await {
+                // An earlier call, whose answer was lost, was first, or another store.
+                Ok(_) | Err(Error::Compacted) => {}
+                Err(error) => return Err(store_error(error)),
             }
-            Err(error) => Err(store_error(error)),
         }
+        self.past.give_up(before);
+        Ok(())
     }
 
     fn revisions(&self) -> watch::Receiver<u64> {
@@ -274,22 +286,12 @@ async fn follow(mut watch: Watch, keys: Arc<Keys>, past: Arc<Past>) {
 
 /// The latest revision of etcd, and the id of its cluster.
 async fn latest(etcd: &Etcd, keys: &Keys) -> Result<(u64, u64), Error> {
-    let look = keys.look_at(0);
-    let answer = etcd
-        .call(PATIENCE, |client| transact(client, Txn::new().and_then(vec![look.clone()])))
-        .await?;
+    let look = Txn::new().and_then(vec![keys.look_at(0)]);
+    let answer = etcd.transact(PATIENCE, &look).await?;
     Ok(answer
         .header()
         .map(|header| (u64_of(header.revision()), header.cluster_id()))
         .unwrap_or_default())
-}
-
-async fn transact(
-    client: Client,
-    txn: Txn,
-) -> Result<etcd_client::TxnResponse, etcd_client::Error> {
-    let mut kv = client.kv_client().max_decoding_message_size(::etcd::MAX_ANSWER_BYTES);
-    kv.txn(txn).await
 }
 
 /// The revision of the key that was looked at.
@@ -301,9 +303,7 @@ fn seen_revision(answer: TxnOpResponse) -> Option<u64> {
 fn store_error(error: Error) -> StoreError {
     match error {
         Error::Full(_) => StoreError::Full(error.to_string()),
-        Error::Away(_) | Error::Compacted | Error::Future | Error::Refused(_) => {
-            StoreError::Unavailable(error.to_string())
-        }
+        _ => StoreError::Unavailable(error.to_string()),
     }
 }
 

@@ -9,8 +9,11 @@
 mod board;
 mod campaign;
 mod desk;
+mod give_back;
 mod keys;
+mod observation;
 mod probe;
+mod seats;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +23,17 @@ use async_trait::async_trait;
 use chassis::clock::SharedClock;
 use chassis::tasks::{OwnedTask, owned};
 use proto::{ApplicationId, EpochFence};
+use tokio::sync::mpsc;
 
 use super::lock::Locks;
 use super::{Campaign, Election, Observation};
 use crate::error::Error;
 use crate::model::{Cause, Enter};
 use board::Board;
-use campaign::{EtcdCampaign, EtcdObservation};
+use campaign::EtcdCampaign;
 use desk::Desks;
+use give_back::{ABANDONED, Abandoned};
+use observation::EtcdObservation;
 
 /// How long a call goes from member to member. An election of etcd's own leader takes one to two
 /// seconds.
@@ -38,6 +44,8 @@ pub struct EtcdElection {
     shared: Arc<Shared>,
     /// Looks at locks for as long as the elector is there.
     _probe: OwnedTask<()>,
+    /// Gives seats back for as long as the elector is there.
+    _give_back: OwnedTask<()>,
 }
 
 /// What all campaigns of one elector have in common.
@@ -45,6 +53,8 @@ struct Shared {
     etcd: Etcd,
     board: Board,
     desks: Desks,
+    /// Where an entry that goes leaves the seat that is being taken for it.
+    abandoned: mpsc::Sender<Abandoned>,
     locks: Arc<dyn Locks>,
     clock: SharedClock,
     lease: Duration,
@@ -63,9 +73,11 @@ impl EtcdElection {
     ) -> Result<Self, Error> {
         let board = Board::open(etcd.clone(), prefix).await?;
         let desks = Desks::default();
-        let shared = Arc::new(Shared { etcd, board, desks, locks, clock, lease });
+        let (abandoned, left) = mpsc::channel(ABANDONED);
+        let shared = Arc::new(Shared { etcd, board, desks, abandoned, locks, clock, lease });
         let probe = owned("election-probe", probe::keep_probing(shared.clone()));
-        Ok(Self { shared, _probe: probe })
+        let give_back = owned("election-give-back", give_back::keep_giving(shared.clone(), left));
+        Ok(Self { shared, _probe: probe, _give_back: give_back })
     }
 }
 
@@ -81,7 +93,7 @@ impl Election for EtcdElection {
 
     async fn resign(&self, fence: &EpochFence, holder: &str) -> Result<bool, Error> {
         let id = &fence.application.id;
-        let seat = self.shared.board.look(id).await?;
+        let seat = self.shared.board.look(id, PATIENCE).await?;
         let Some(led) =
             seat.leader.filter(|led| led.term.epoch == fence.epoch && led.term.holder == holder)
         else {

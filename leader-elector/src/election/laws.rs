@@ -4,6 +4,7 @@
 mod grants;
 mod leases;
 mod mutants;
+mod on_etcd;
 mod rig;
 mod schedule;
 

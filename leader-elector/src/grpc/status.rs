@@ -31,6 +31,9 @@ impl From<Error> for Status {
                     .metadata("path", path.display())
                     .metadata("application_id", application)
             }
+            Error::KeyUnreadable { key, .. } => {
+                Problem::new(Reason::DataCorrupt, message).metadata("key", key)
+            }
             Error::Etcd { full: true, .. } => Problem::new(Reason::StoreFull, message)
                 .help("compact and defragment etcd or raise its quota, then clear its alarm"),
             Error::Etcd { .. } => Problem::new(Reason::StoreUnavailable, message),

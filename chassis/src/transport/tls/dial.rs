@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
-use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
 use tokio::io::AsyncBufRead as _;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -14,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::super::{BoxedIo, Endpoint};
 use super::accept::HANDSHAKE;
 use super::explain::of_server;
+use super::files::TlsFiles;
 use super::material::Material;
 use crate::clock::{SharedClock, timeout};
 
@@ -25,18 +27,46 @@ pub(super) async fn guarded(
     material: &Material,
     clock: &SharedClock,
 ) -> io::Result<BoxedIo> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-        let text = format!("cannot connect to {endpoint} by TLS: {host:?} is no name: {error}");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })?;
+    let name = name(endpoint, host)?;
     let connector = TlsConnector::from(material.client.clone());
     let understanding = async {
         let mut stream = connector.connect(name, io).await?;
         accepted(&mut stream).await?;
         Ok::<_, io::Error>(BoxedIo::new(stream))
     };
-    match timeout(clock, HANDSHAKE, understanding).await {
-        Ok(done) => done.map_err(|error| of_server(endpoint, &material.files, &error)),
+    bounded(understanding, endpoint, &material.files, clock).await
+}
+
+/// Guards a connection to a server that is not of this deployment. Such a server need not say that
+/// it has accepted the client's certificate, so its word is not waited for.
+pub(super) async fn to_stranger(
+    io: BoxedIo,
+    endpoint: &Endpoint,
+    host: &str,
+    client: Arc<ClientConfig>,
+    files: &TlsFiles,
+    clock: &SharedClock,
+) -> io::Result<BoxedIo> {
+    let name = name(endpoint, host)?;
+    let connected = TlsConnector::from(client).connect(name, io);
+    bounded(async { connected.await.map(BoxedIo::new) }, endpoint, files, clock).await
+}
+
+fn name(endpoint: &Endpoint, host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(|error| {
+        let text = format!("cannot connect to {endpoint} by TLS: {host:?} is no name: {error}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+async fn bounded(
+    handshake: impl Future<Output = io::Result<BoxedIo>> + Send,
+    endpoint: &Endpoint,
+    files: &TlsFiles,
+    clock: &SharedClock,
+) -> io::Result<BoxedIo> {
+    match timeout(clock, HANDSHAKE, handshake).await {
+        Ok(done) => done.map_err(|error| of_server(endpoint, files, &error)),
         Err(elapsed) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("cannot connect to {endpoint} by TLS: {elapsed}"),

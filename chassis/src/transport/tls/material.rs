@@ -93,6 +93,22 @@ impl Material {
     }
 }
 
+/// What a client needs of a server that is not of this deployment.
+pub(super) fn of_stranger(files: &TlsFiles, clock: &SharedClock) -> io::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_details(provider, Arc::new(WallTime(clock.clone())))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| about(&files.ca, ErrorKind::InvalidData, error))?
+        .with_root_certificates(roots(files)?);
+    let client = match &files.own {
+        None => client.with_no_client_auth(),
+        Some((_, key)) => client
+            .with_client_auth_cert(chain(files)?, private_key(files)?)
+            .map_err(|error| about(key, ErrorKind::InvalidData, text(&error)))?,
+    };
+    Ok(Arc::new(over_http2(client)))
+}
+
 fn over_http2(mut client: ClientConfig) -> ClientConfig {
     client.alpn_protocols = vec![HTTP2.to_vec()];
     client

@@ -21,7 +21,7 @@ use tonic::Code;
 
 use super::super::{BoxedIo, Endpoint, Foreign, Incoming, OsTransport, SharedTransport, Transport};
 use super::accept::HANDSHAKE;
-use super::{Tls, TlsClient, TlsFiles, Untrusted};
+use super::{Tls, TlsFiles, Untrusted};
 use crate::clock::{Clock as _, ManualClock, SharedClock};
 use authority::{Authority, BOTH, write};
 
@@ -163,7 +163,8 @@ async fn a_client_without_a_certificate_is_refused_when_it_connects() {
     let place = Place::new();
     let mut server = place.server().await;
     let files = TlsFiles { own: None, ..TlsFiles::of_directory(place.directory.path()) };
-    let stranger = TlsClient::new(Arc::new(OsTransport), files, place.clock()).unwrap();
+    let [plain, below]: [SharedTransport; 2] = [Arc::new(OsTransport), Arc::new(OsTransport)];
+    let stranger = Tls::new(plain, below, files, place.clock()).unwrap();
     let told = refused(&mut server, &stranger).await;
     assert!(told.contains("without a certificate") && told.contains("--tls"), "{told}");
     converse(connected(&mut server, &place.tls()).await).await;

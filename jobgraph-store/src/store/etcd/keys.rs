@@ -12,6 +12,7 @@ use super::u64_of;
 #[derive(Debug)]
 pub(super) struct Keys {
     record: Vec<u8>,
+    compacted: Vec<u8>,
 }
 
 /// The letter that data are kept below.
@@ -23,7 +24,15 @@ const SLOTS: &[u8] = b"w/";
 impl Keys {
     /// The names of the deployment with this prefix.
     pub(super) fn below(prefix: &str) -> Self {
-        Self { record: format!("{}/record/", prefix.trim_end_matches('/')).into_bytes() }
+        let prefix = prefix.trim_end_matches('/');
+        let named = |rest: &str| format!("{prefix}{rest}").into_bytes();
+        Self { record: named("/record/"), compacted: named("/compacted") }
+    }
+
+    /// What the entry is called that says which store compacts. It is beside the record, because it
+    /// is no change of the record.
+    pub(super) fn compacted(&self) -> Vec<u8> {
+        self.compacted.clone()
     }
 
     /// What all keys of the record begin with.

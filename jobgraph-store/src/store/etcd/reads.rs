@@ -1,12 +1,13 @@
 //! Reads at one instant: transactions of etcd that only read, page after page.
 
+use ::etcd::revision_of;
 use bytes::Bytes;
-use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget, Txn, TxnOp};
-use etcd_client::{ResponseHeader, TxnOpResponse};
+use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
+use etcd_client::{Txn, TxnOp, TxnOpResponse};
 
 use super::super::{Key, Read, Stored, View};
 use super::keys::Keys;
-use super::{Error, Etcd, FIRST_REVISION, PATIENCE, i64_of, transact, u64_of};
+use super::{Error, Etcd, FIRST_REVISION, PATIENCE, i64_of, u64_of};
 
 /// How many reads go into one transaction. etcd takes 128 by default.
 const AT_ONCE: usize = 100;
@@ -46,10 +47,8 @@ pub(super) async fn read(
         if operations.is_empty() {
             operations.push(keys.look_at(revision.map_or(0, i64_of)));
         }
-        let txn = Txn::new().and_then(operations);
-        let answer = etcd.call(PATIENCE, |client| transact(client, txn.clone())).await?;
-        let answered_at = u64_of(answer.header().map_or(0, ResponseHeader::revision));
-        revision.get_or_insert(answered_at);
+        let answer = etcd.transact(PATIENCE, &Txn::new().and_then(operations)).await?;
+        revision.get_or_insert(u64_of(revision_of(&answer)));
         first = false;
         let mut further = Vec::new();
         for (reading, response) in batch.into_iter().zip(answer.op_responses()) {
@@ -100,6 +99,9 @@ impl Reading {
             options = options.with_range(end.clone());
         }
         if self.last {
+            // etcd sorts by reading all keys of the range, and answers one. Pieces of one
+            // generation's output are what is asked for so, and there are about a thousand of them
+            // at most: 64 MiB are kept, and pieces are merged until they have 64 KiB.
             options = options.with_sort(SortTarget::Key, SortOrder::Descend);
         }
         TxnOp::get(self.begin.clone(), Some(options))

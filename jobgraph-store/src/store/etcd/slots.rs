@@ -14,12 +14,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, ResponseHeader, Txn, TxnOp, TxnOpResponse};
+use ::etcd::revision_of;
+use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::Key;
 use super::keys::Keys;
-use super::{Error, Etcd, PATIENCE, i64_of, transact, u64_of};
+use super::{Error, Etcd, PATIENCE, i64_of, u64_of};
 
 /// How many commits of one store are under way at a time.
 const SLOTS: usize = 64;
@@ -140,9 +141,9 @@ impl Slot {
             .when(vec![compare(&self.name, before)])
             .and_then(vec![TxnOp::put(self.name.clone(), void.clone(), None)])
             .or_else(vec![self.look()]);
-        let seen = match etcd.call(SEARCH, |client| transact(client, replace.clone())).await {
+        let seen = match etcd.transact(SEARCH, &replace).await {
             Ok(answer) if answer.succeeded() => {
-                self.is_at(u64_of(answer.header().map_or(0, ResponseHeader::revision)));
+                self.is_at(u64_of(revision_of(&answer)));
                 return Ok(Attempted::Not);
             }
             Ok(answer) => found(answer.op_responses()),
@@ -193,7 +194,7 @@ impl Slot {
     /// The value of the slot, and the revision that put it.
     async fn seen(&self, etcd: &Etcd, patience: Duration) -> Result<Option<(Vec<u8>, u64)>, Error> {
         let look = Txn::new().and_then(vec![self.look()]);
-        let seen = etcd.call(patience, |client| transact(client, look.clone())).await?;
+        let seen = etcd.transact(patience, &look).await?;
         Ok(found(seen.op_responses()))
     }
 
@@ -229,8 +230,8 @@ fn compare(name: &[u8], revision: u64) -> Compare {
     Compare::mod_revision(name, CompareOp::Equal, i64_of(revision))
 }
 
-/// The value and the revision of the slot that the last operation looked at.
-fn found(answers: Vec<TxnOpResponse>) -> Option<(Vec<u8>, u64)> {
+/// The value and the revision of the key that the last operation looked at.
+pub(super) fn found(answers: Vec<TxnOpResponse>) -> Option<(Vec<u8>, u64)> {
     let Some(TxnOpResponse::Get(mut got)) = answers.into_iter().next_back() else { return None };
     let kv = got.take_kvs().into_iter().next()?;
     let revision = u64_of(kv.mod_revision());

@@ -152,6 +152,62 @@ async fn a_long_range_is_read_page_by_page_at_one_revision() {
     assert_eq!(view.answers[1][0].0.to_string(), "p/01234");
 }
 
+/// Two stores of one record would otherwise give up the shorter of their pasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_store_compacts_for_all() {
+    let bed = EtcdBed::new();
+    let (left, right) = (bed.store("left").await, bed.store("right").await);
+    let mut revisions = Vec::new();
+    for n in 0..6 {
+        let operations = vec![put("n", &n.to_string())];
+        let transaction = Transaction { compares: Vec::new(), operations };
+        let Commit::Committed(revision) = left.commit(transaction).await.unwrap() else {
+            panic!("an unconditional commit met a conflict");
+        };
+        revisions.push(revision);
+    }
+    let reads = || vec![Read::Key(Key::from("n".to_owned()))];
+    // A store that has given up nothing itself sees what etcd has kept.
+    let third = bed.store("third").await;
+    let is_kept = async |revision| third.read(reads(), Some(revision)).await.is_ok();
+    left.compact(revisions[2]).await.unwrap();
+    assert!(!is_kept(revisions[1]).await, "the first store that compacts does it for all");
+    right.compact(revisions[4]).await.unwrap();
+    assert!(is_kept(revisions[3]).await, "the other store compacts nothing");
+    let own = right.read(reads(), Some(revisions[3])).await;
+    assert!(matches!(own, Err(StoreError::Compacted { .. })), "it has given up: {own:?}");
+    left.compact(revisions[4]).await.unwrap();
+    assert!(!is_kept(revisions[3]).await, "the one that compacts goes on");
+    assert!(is_kept(revisions[4]).await, "what is not given up stays");
+}
+
+/// The revision of the entry that says which store compacts.
+async fn entry_at(store: &EtcdMetadata) -> Option<u64> {
+    let look = Txn::new().and_then(vec![TxnOp::get(store.keys.compacted(), None)]);
+    let answer = store.etcd.transact(PATIENCE, &look).await.unwrap();
+    answer.op_responses().into_iter().next().and_then(seen_revision)
+}
+
+/// A store with a long past has nothing to give up for hours, and a store that was started again
+/// has not either. Its entry would stand still, and another store would give up its past.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_that_compacts_moves_its_entry_without_anything_to_give_up() {
+    let bed = EtcdBed::new();
+    let right = bed.store("right").await;
+    let taken = Compaction::of("left").is_ours(&right.etcd, &right.keys, 1).await.unwrap();
+    assert!(taken, "no other store compacts");
+    let begin = entry_at(&right).await;
+    compaction::move_on(&right.etcd, &right.keys, "right").await.unwrap();
+    assert_eq!(entry_at(&right).await, begin, "another store leaves the entry where it is");
+    let _left = bed.store("left").await;
+    let moves = async {
+        while entry_at(&right).await == begin {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(&SystemClock, Duration::from_secs(20), moves).await.expect("the entry moves");
+}
+
 /// etcd answers a lack of room also to writes that it has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_did_not_happen_is_answered_as_full() {

@@ -1,23 +1,25 @@
-//! One contender's entry, and one observer's look, over the board.
+//! One contender's entry, over the board.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use ::etcd::Lease;
 use async_trait::async_trait;
-use chassis::clock::Clock as _;
+use chassis::clock::{Boot, Clock as _};
 use chassis::failpoint;
 use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::fields;
 use proto::ApplicationId;
 
-use super::board::{Led, Seat, lease_is_gone};
+use super::board::{Take, revoke};
 use super::desk::Broken;
+use super::give_back::Abandoned;
 use super::keys::Term;
+use super::seats::{Led, Seat};
 use super::{PATIENCE, Shared};
-use crate::election::{Campaign, Observation};
+use crate::election::Campaign;
 use crate::error::Error;
-use crate::model::{Cause, Elected, Enter, EntryId, Leader, Position, View};
+use crate::model::{Cause, Elected, Enter, EntryId, Position};
 
 /// One contender's entry.
 pub(super) struct EtcdCampaign {
@@ -36,26 +38,25 @@ enum State {
     Waits,
     /// The seat is being taken, which looked free at this revision. The task goes on when a call of
     /// [`Campaign::next`] is cut off.
-    Takes(OwnedTask<Result<Taken, Error>>, i64),
+    Takes(OwnedTask<Result<Take<Leads>, Error>>, i64),
     Leads(Leads),
     Lost(Cause),
 }
 
-/// What came of taking a seat.
-enum Taken {
-    Won(Leads),
-    /// The seat is not as it was seen: another contender was first.
-    Beaten,
-    /// The lease ended before the seat was taken under it.
-    TooLate,
-}
-
 /// What a leader's entry knows of its leadership.
-struct Leads {
+pub(super) struct Leads {
     elected: Elected,
     lease: Lease,
-    /// The revision of the leader's key.
-    revision: i64,
+    led: Led,
+    /// When the leader's key was known to be there.
+    looked_at: Boot,
+}
+
+impl Leads {
+    /// The leadership, as etcd has it.
+    pub(super) fn led(&self) -> &Led {
+        &self.led
+    }
 }
 
 impl EtcdCampaign {
@@ -85,7 +86,8 @@ impl EtcdCampaign {
 
     async fn resume(&self) -> Result<State, Error> {
         let (application, holder) = (&self.enter.application.id, &self.enter.holder);
-        let seat = self.shared.board.look(application).await?;
+        let looked_at = self.shared.clock.boot();
+        let seat = self.shared.board.look(application, PATIENCE).await?;
         let ours =
             |led: &Led| Some(led.term.epoch) == self.enter.resume && led.term.holder == *holder;
         let Some(led) = seat.leader.clone().filter(ours) else {
@@ -102,7 +104,7 @@ impl EtcdCampaign {
         tracing::info!({ fields::APP_ID } = %self.enter.application, holder, "resumes");
         let (epoch, previous) = (led.term.epoch, led.term.previous);
         let elected = Elected { epoch, previous, lease: granted };
-        Ok(State::Leads(Leads { elected, lease, revision: led.revision }))
+        Ok(State::Leads(Leads { elected, lease, led, looked_at }))
     }
 
     /// Why the entry's epoch, or the one that it would resume, holds no more.
@@ -123,17 +125,23 @@ impl EtcdCampaign {
     }
 
     /// Loses the leadership if this elector has heard that it is lost.
-    fn note_loss(&mut self) {
-        let State::Leads(leads) = &self.state else { return };
+    fn note_loss(&mut self) -> Result<(), Error> {
+        let State::Leads(leads) = &self.state else { return Ok(()) };
         let application = &self.enter.application.id;
         let (seat, at) = self.shared.board.seat(application);
         let ours = |led: &Led| led.lease == leads.lease.id();
         // The board may not have heard yet of the grant itself.
-        if at >= leads.revision && !seat.leader.as_ref().is_some_and(ours) {
-            self.state = State::Lost(self.cause(&seat));
-        } else if !self.shared.desks.leads(application, self.id) {
+        if at >= leads.led.revision {
+            let seat = seat?;
+            if !seat.leader.as_ref().is_some_and(ours) {
+                self.state = State::Lost(self.cause(&seat));
+                return Ok(());
+            }
+        }
+        if !self.shared.desks.leads(application, self.id) {
             self.state = State::Lost(Cause::Resumed);
         }
+        Ok(())
     }
 
     /// Lets happen what is due for this entry.
@@ -146,25 +154,26 @@ impl EtcdCampaign {
                     let taken = taking.await.map_err(|failed| Error::Internal(failed.to_string()));
                     self.state = State::Waits;
                     match taken?? {
-                        Taken::Won(leads) => {
+                        Take::Taken(leads) => {
                             self.shared.desks.lead(&application, self.id);
                             self.state = State::Leads(leads);
                         }
-                        Taken::Beaten => self.beaten_at = seen_at,
-                        Taken::TooLate => {}
+                        Take::Beaten => self.beaten_at = seen_at,
+                        Take::TooLate => {}
                     }
                 }
                 State::Waits => {
                     let (seat, at) = self.shared.board.seat(&application);
+                    let seat = seat?;
                     let is_free = seat.leader.is_none() && at > self.beaten_at;
                     if !is_free || !self.shared.desks.is_first(&application, self.id) {
                         return Ok(());
                     }
-                    let take = take(self.shared.clone(), self.enter.clone(), seat);
+                    let take = take(self.shared.clone(), self.enter.clone(), self.id, seat);
                     self.state = State::Takes(owned("take-seat", take), at);
                 }
                 State::Leads(_) => {
-                    self.note_loss();
+                    self.note_loss()?;
                     return Ok(());
                 }
                 State::Lost(_) => return Ok(()),
@@ -172,20 +181,25 @@ impl EtcdCampaign {
         }
     }
 
-    fn position(&self) -> Position {
-        match &self.state {
+    fn position(&self) -> Result<Position, Error> {
+        Ok(match &self.state {
             State::Leads(leads) => Position::Elected(leads.elected.clone()),
             State::Lost(cause) => Position::Lost(*cause),
             State::Waits | State::Takes(..) => {
                 let (seat, _) = self.shared.board.seat(&self.enter.application.id);
-                Position::Standby(seat.leader.as_ref().map(leader))
+                Position::Standby(seat?.leader.as_ref().map(Led::leader))
             }
-        }
+        })
     }
 }
 
-/// Takes a seat that was seen to be free.
-async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Error> {
+/// Takes a seat that was seen to be free, for an entry.
+async fn take(
+    shared: Arc<Shared>,
+    enter: Enter,
+    entry: EntryId,
+    seen: Seat,
+) -> Result<Take<Leads>, Error> {
     let (lease, granted) = Lease::grant(&shared.etcd, shared.lease, PATIENCE).await?;
     let highest =
         seen.last.as_ref().map_or(enter.at_least, |(last, _)| last.epoch.max(enter.at_least));
@@ -201,16 +215,19 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Er
     };
     failpoint::hit("elector.before-grant").await;
     let counted = seen.last.as_ref().map(|(_, revision)| *revision);
-    let revision = match shared.board.take(&term, counted, &lease).await {
-        Ok(Some(revision)) => revision,
-        Err(error) if lease_is_gone(&error) => return Ok(Taken::TooLate),
-        Ok(None) => {
-            if let Err(error) = lease.revoke(PATIENCE).await {
-                tracing::debug!(%error, "a lease without a key runs out by itself");
-            }
-            return Ok(Taken::Beaten);
+    // An entry that has gone needs no seat, and no epoch is used up for it.
+    if !shared.desks.is_first(&enter.application.id, entry) {
+        revoke(lease).await;
+        return Ok(Take::Beaten);
+    }
+    let looked_at = shared.clock.boot();
+    let led = match shared.board.take(&term, counted, &lease).await? {
+        Take::Taken(led) => led,
+        Take::Beaten => {
+            revoke(lease).await;
+            return Ok(Take::Beaten);
         }
-        Err(error) => return Err(error),
+        Take::TooLate => return Ok(Take::TooLate),
     };
     failpoint::hit("elector.after-grant").await;
     tracing::info!(
@@ -220,15 +237,40 @@ async fn take(shared: Arc<Shared>, enter: Enter, seen: Seat) -> Result<Taken, Er
         "elected"
     );
     let elected = Elected { epoch: term.epoch, previous, lease: granted };
-    Ok(Taken::Won(Leads { elected, lease, revision }))
+    Ok(Take::Taken(Leads { elected, lease, led, looked_at }))
 }
 
-fn leader(led: &Led) -> Leader {
-    Leader {
-        holder: led.term.holder.clone(),
-        epoch: led.term.epoch,
-        since_unix_ms: led.term.since_unix_ms,
+/// Renews a leader's lease. Answers the seat if the leadership is lost.
+///
+/// A lease outlives its key if the key is deleted by hand, and what the board has heard of may be
+/// late. So the key is looked at once in each granted lease, after the holder has sent its renewal;
+/// at each renewal that would cost etcd four times as many reads.
+async fn renew(
+    shared: &Shared,
+    application: &ApplicationId,
+    leads: &mut Leads,
+) -> Result<Option<Seat>, Error> {
+    let now = shared.clock.boot();
+    let is_due = now >= leads.looked_at + leads.elected.lease;
+    let look = async {
+        if !is_due {
+            return Ok(None);
+        }
+        // Renewals are answered one after the other, and a quarter of a lease apart, so a look that
+        // is in vain must not take that long.
+        shared.board.look_briefly(application, shared.lease / 8).await
+    };
+    let (renewed, seat) = tokio::join!(leads.lease.renew(shared.lease / 2), look);
+    if !renewed? {
+        return shared.board.look(application, PATIENCE).await.map(Some);
     }
+    // The lease was renewed, so a look in vain says nothing about the holder; the next renewal
+    // looks again.
+    let Some(seat) = seat? else { return Ok(None) };
+    leads.looked_at = now;
+    let id = leads.lease.id();
+    let is_there = seat.leader.as_ref().is_some_and(|led| led.lease == id);
+    Ok((!is_there).then_some(seat))
 }
 
 #[async_trait]
@@ -240,7 +282,7 @@ impl Campaign for EtcdCampaign {
             board.borrow_and_update();
             desks.borrow_and_update();
             self.settle().await?;
-            let position = self.position();
+            let position = self.position()?;
             if self.told.as_ref() != Some(&position) {
                 self.told = Some(position.clone());
                 return Ok(position);
@@ -254,19 +296,15 @@ impl Campaign for EtcdCampaign {
     }
 
     async fn renew(&mut self) -> Result<Result<(), Cause>, Error> {
-        self.note_loss();
+        self.note_loss()?;
         let leads = match &mut self.state {
             State::Leads(leads) => leads,
             State::Lost(cause) => return Ok(Err(*cause)),
             State::Waits | State::Takes(..) => return Ok(Err(Cause::Superseded)),
         };
-        let seat = match leads.lease.renew(self.shared.lease / 2).await {
-            Ok(true) => return Ok(Ok(())),
-            Ok(false) => self.shared.board.look(&self.enter.application.id).await,
-            Err(error) => Err(error.into()),
-        };
-        match seat {
-            Ok(seat) => {
+        match renew(&self.shared, &self.enter.application.id, leads).await {
+            Ok(None) => Ok(Ok(())),
+            Ok(Some(seat)) => {
                 let cause = self.cause(&seat);
                 self.state = State::Lost(cause);
                 Ok(Err(cause))
@@ -286,49 +324,21 @@ impl Campaign for EtcdCampaign {
 
 impl Drop for EtcdCampaign {
     fn drop(&mut self) {
-        let broken = match &self.state {
+        let application = &self.enter.application.id;
+        let broken = match std::mem::replace(&mut self.state, State::Waits) {
             State::Leads(leads) if !self.left_open => {
-                let (epoch, revision) = (leads.elected.epoch, leads.revision);
+                let (epoch, revision) = (leads.elected.epoch, leads.led.revision);
                 self.enter.lock_file.clone().map(|lock| Broken { epoch, revision, lock })
+            }
+            State::Takes(taking, _) => {
+                let abandoned = Abandoned { application: application.clone(), taking };
+                if self.shared.abandoned.try_send(abandoned).is_err() {
+                    tracing::debug!(%application, "a seat without a holder is left to its lease");
+                }
+                None
             }
             _ => None,
         };
-        self.shared.desks.leave(&self.enter.application.id, self.id, broken);
-    }
-}
-
-/// One observer's look.
-pub(super) struct EtcdObservation {
-    shared: Arc<Shared>,
-    application: ApplicationId,
-    told: Option<View>,
-}
-
-impl EtcdObservation {
-    pub(super) fn of(shared: Arc<Shared>, application: ApplicationId) -> Self {
-        Self { shared, application, told: None }
-    }
-}
-
-#[async_trait]
-impl Observation for EtcdObservation {
-    async fn next(&mut self) -> Result<View, Error> {
-        let mut board = self.shared.board.changes();
-        let mut desks = self.shared.desks.changes();
-        loop {
-            board.borrow_and_update();
-            desks.borrow_and_update();
-            let (seat, _) = self.shared.board.seat(&self.application);
-            let standbys = self.shared.desks.waiting(&self.application);
-            let view = View { leader: seat.leader.as_ref().map(leader), standbys };
-            if self.told.as_ref() != Some(&view) {
-                self.told = Some(view.clone());
-                return Ok(view);
-            }
-            tokio::select! {
-                _ = board.changed() => {}
-                _ = desks.changed() => {}
-            }
-        }
+        self.shared.desks.leave(application, self.id, broken);
     }
 }

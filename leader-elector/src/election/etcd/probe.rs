@@ -43,7 +43,7 @@ pub(super) async fn keep_probing(shared: Arc<Shared>) {
 
 async fn probe(shared: &Shared, application: &ApplicationId, broken: &Broken) -> Result<(), Error> {
     let (seat, at) = shared.board.seat(application);
-    match seat.leader {
+    match seat?.leader {
         Some(led) if led.term.epoch == broken.epoch => {
             // The holder may have resumed here since the break.
             let is_back = !shared.desks.is_broken(application, broken);

@@ -71,7 +71,17 @@ pub(super) struct Server(Mutex<e2e::etcd::Etcd>);
 
 impl Server {
     pub(super) fn start() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start())))
+        Self::start_with(&[])
+    }
+
+    /// A server with further arguments of etcd's own.
+    pub(super) fn start_with(arguments: &[&str]) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(e2e::etcd::Etcd::start_with(arguments))))
+    }
+
+    /// Where the server serves, as `host:port`.
+    pub(super) fn address(&self) -> String {
+        self.0.lock().unwrap().address().to_owned()
     }
 }
 
@@ -206,15 +216,18 @@ impl Rig {
         let (etcd, prefix) = match &self.time {
             Time::Manual(_) => return (self.open)(self),
             Time::InMemory(in_memory) => (in_memory.etcd().await, "/laws"),
-            Time::Real(server, prefix) => {
-                let address = server.0.lock().unwrap().address().to_owned();
-                let transport: SharedTransport = Arc::new(OsTransport);
-                let members: [etcd::Member; 1] = [address.parse().unwrap()];
-                (Etcd::new(&members, &transport, &self.clock).await.unwrap(), prefix.as_str())
-            }
+            Time::Real(_, prefix) => (self.client().await, prefix.as_str()),
         };
         let (locks, clock) = (self.locks.clone(), self.clock.clone());
         Arc::new(EtcdElection::open(etcd, prefix, locks, clock, self.lease).await.unwrap())
+    }
+
+    /// A client of the etcd that keeps the leases.
+    pub(super) async fn client(&self) -> Etcd {
+        let Time::Real(server, _) = &self.time else { panic!("this rig has no etcd") };
+        let address = server.address();
+        let transport: SharedTransport = Arc::new(OsTransport);
+        Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap()
     }
 
     /// Lets time pass. Of the machine's own time some has passed while the law was listening.
