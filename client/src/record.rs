@@ -76,6 +76,7 @@ impl Record for RecordClient {
             holder: holder.name.clone(),
             holder_pid: holder.pid,
             cause: cause.to_owned(),
+            place: holder.place.clone().map(Into::into),
         };
         Ok(self.service().begin_attempt(call(request)).await?.into_inner())
     }

@@ -6,7 +6,7 @@ use chassis::server::{check_own, principal, require_incarnation, require_own};
 use futures::StreamExt as _;
 use proto::jobgraph::record_service_server::RecordService;
 use proto::{
-    EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph,
+    EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Place, api, fences, job, jobgraph,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -77,8 +77,9 @@ impl RecordService for Wire {
         request: Request<jobgraph::BeginAttemptRequest>,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, .. } = request.into_inner();
-        let holder = Holder { name: holder, pid: holder_pid };
+        let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, place, .. } =
+            request.into_inner();
+        let holder = Holder::new(holder, holder_pid).at(valid(Place::read(place))?);
         let mut begun = self.0.begin_attempt(&fence, &holder, &cause).await?;
         if begun.disposition() != jobgraph::Disposition::Clean {
             let application = begun.record.as_ref().and_then(|record| record.application.as_ref());

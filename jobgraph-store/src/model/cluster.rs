@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{EpochFence, Incarnation, api, jobgraph};
+use proto::{EpochFence, Incarnation, Place, api, jobgraph};
 
 use super::event::Telling;
 use super::{Draft, Refusal};
@@ -32,6 +32,7 @@ pub fn begin(
     if request.request_id.is_empty() {
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
     }
+    let place = Place::read(request.place.clone())?;
     let dossier = &mut draft.dossier;
     let barren = dossier
         .state
@@ -56,9 +57,11 @@ pub fn begin(
     dossier.cluster.incarnation += 1;
     dossier.cluster.generation = fence.application.generation.get();
     dossier.cluster.request_id.clone_from(&request.request_id);
+    dossier.cluster.place = place.clone().map(Into::into);
     let begun = begun(dossier.cluster.incarnation, barren + 1);
     let record = dossier.state.record_mut();
     record.cluster_request_id.clone_from(&request.request_id);
+    record.cluster_place = place.clone().map(Into::into);
     record.jobs_endpoint.clear();
     draft.app().cluster = Some(api::Cluster {
         incarnation: begun.incarnation,
@@ -69,6 +72,7 @@ pub fn begin(
         ready_roles: HashMap::new(),
         barren_incarnations: begun.barren_incarnations,
         addresses: HashMap::new(),
+        host: place.map(|place| place.to_string()).unwrap_or_default(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
     // What died of an earlier incarnation says nothing of these processes.

@@ -9,7 +9,7 @@ mod submissions;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use ::record::ApplicationEnd;
+use ::record::{ApplicationEnd, Holder};
 use proto::{Digest, Epoch, EpochFence, Generation, jobgraph};
 
 use super::*;
@@ -37,7 +37,7 @@ fn fence(epoch: u64) -> EpochFence {
 
 fn led(epoch: u64) -> Draft {
     let mut draft = draft();
-    attempt::begin(&mut draft, &fence(epoch), "runner-0", 41, "").unwrap();
+    attempt::begin(&mut draft, &fence(epoch), &Holder::new("runner-0", 41), "").unwrap();
     draft
 }
 

@@ -13,7 +13,7 @@ use client::processes::Processes;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Code, Epoch, EpochFence, Problem, Reason};
+use proto::{ApplicationRef, Code, Epoch, EpochFence, Place, Problem, Reason};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -39,14 +39,21 @@ pub struct Store {
     processes: Processes,
     logs: Logs,
     clock: SharedClock,
+    place: Place,
 }
 
 impl Store {
     /// The record that answers for epochs, and the processes and logs that are kept beside it, over
-    /// a channel that carries the deployment's credential.
-    pub fn new(record: Arc<dyn Record>, channel: GrpcChannel, clock: SharedClock) -> Self {
+    /// a channel that carries the deployment's credential. `place` is the host whose processes are
+    /// kept.
+    pub fn new(
+        record: Arc<dyn Record>,
+        channel: GrpcChannel,
+        clock: SharedClock,
+        place: Place,
+    ) -> Self {
         let (processes, logs) = (Processes::new(channel.clone()), Logs::new(channel));
-        Self { record, processes, logs, clock }
+        Self { record, processes, logs, clock, place }
     }
 
     /// Refuses an epoch that holds no more.
@@ -63,7 +70,7 @@ impl Store {
     pub async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
         let application = intent.slot.group.application.clone();
         let fence = epoch.map(|epoch| EpochFence { application, epoch });
-        self.call(fence.as_ref(), self.processes.put(wire_intent(intent), epoch)).await
+        self.call(fence.as_ref(), self.processes.put(wire_intent(intent, &self.place), epoch)).await
     }
 
     /// All intents of processes whose key begins with the prefix.
@@ -156,7 +163,7 @@ async fn pump(
     }
 }
 
-fn wire_intent(intent: &Intent) -> Process {
+fn wire_intent(intent: &Intent, place: &Place) -> Process {
     let state = match intent.state {
         IntentState::Intended => ProcessState::Intended,
         IntentState::Gone => ProcessState::Gone,
@@ -175,6 +182,7 @@ fn wire_intent(intent: &Intent) -> Process {
         endpoint: intent.endpoint.clone(),
         detail: intent.detail.clone().into(),
         exit: intent.exit.clone(),
+        place: Some(place.clone().into()),
     }
 }
 

@@ -21,7 +21,7 @@ use jobgraph_store::service::Service;
 use jobgraph_store::store::{Metadata as _, Operation, Read, Transaction};
 use lifecycle::record::{LogSource, Store};
 use proto::jobgraph::{self, Process, ProcessState};
-use proto::{ApplicationRef, Epoch, EpochFence, api};
+use proto::{ApplicationRef, Epoch, EpochFence, Place, PlaceUid, api};
 use record::{ApplicationEnd, Holder, Record as _};
 
 use faults::Faulty;
@@ -96,7 +96,8 @@ impl Host {
     /// the system's clock: a test that lets hours pass takes none of the time that a socket needs.
     pub(crate) fn store(&self) -> Store {
         let channel = connect(&self.endpoint);
-        Store::new(Arc::new(RecordClient::new(channel.clone())), channel, system())
+        let record = Arc::new(RecordClient::new(channel.clone()));
+        Store::new(record, channel, system(), here())
     }
 
     fn fence(&self, epoch: u64) -> EpochFence {
@@ -185,6 +186,11 @@ fn is_of(line: &log::StoredLine, source: &LogSource) -> bool {
 fn connect(endpoint: &Endpoint) -> GrpcChannel {
     let credential = KEY.mint(&Principal::Deployment);
     channel::connect(Arc::new(OsTransport), system(), endpoint.clone(), Some(credential))
+}
+
+/// The host that the tests' lifecycles run on.
+pub(crate) fn here() -> Place {
+    Place::host("here", PlaceUid::from_bytes([1; 8])).unwrap()
 }
 
 fn system() -> SharedClock {

@@ -76,7 +76,7 @@ impl Face {
         fence: &EpochFence,
         holder: &str,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
-        let holder = Holder { name: holder.into(), pid: 1 };
+        let holder = Holder::new(holder, 1);
         self.record.begin_attempt(fence, &holder, "").await.map_err(why)
     }
 
