@@ -80,7 +80,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
     let blobs =
         FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
-    let service = Service::new(metadata, Arc::new(blobs), footing.clock.clone());
+    let service = Service::new(metadata, Arc::new(blobs), footing.clock.clone()).at(places.host()?);
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");

@@ -29,6 +29,7 @@ mod write;
 use std::sync::Arc;
 
 use chassis::clock::SharedClock;
+use proto::Place;
 
 use crate::blobs::Blobs;
 use crate::blobs::verified::Verified;
@@ -60,6 +61,8 @@ pub struct Service {
     /// One sweep at a time: a mark that says *sweeping* while this lock is free was left by a
     /// process that died.
     pub(crate) sweeping: Arc<tokio::sync::Mutex<()>>,
+    /// The host that this process runs on; `None` if it has no name.
+    pub(crate) place: Option<Place>,
 }
 
 impl Service {
@@ -75,7 +78,14 @@ impl Service {
             queue,
             logs: Logs::default(),
             sweeping: Arc::default(),
+            place: None,
         }
+    }
+
+    /// The same record on this host: an older build that named no place meant this one.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 }
 

@@ -230,6 +230,10 @@ pub enum Fate {
     NotReady(Duration),
     /// A later leader forbade the start: the epoch of the group's leader, and the one that holds.
     Superseded(u64, u64),
+    /// Another incarnation, this one, is the current one, so no process of this cluster is started.
+    Over(u64),
+    /// The incarnation belongs to another host, as the record said.
+    Elsewhere(String),
     /// The process was asked to end, and nothing of it is left.
     Stopped,
 }
@@ -353,7 +357,8 @@ pub fn phase(statuses: &[Status]) -> Phase {
         Phase::Gone
     } else if any(|fate| {
         matches!(fate, Fate::Failed | Fate::GaveUp | Fate::NotReady(_) | Fate::Superseded(..))
-    }) {
+    }) || any(|fate| matches!(fate, Fate::Over(_) | Fate::Elsewhere(_)))
+    {
         Phase::Failed
     } else if statuses.iter().all(|status| status.state == State::Ready) {
         Phase::Ready

@@ -299,6 +299,37 @@ async fn a_role_that_is_always_restarted_is() {
 }
 
 #[tokio::test]
+async fn nothing_of_an_incarnation_that_the_record_does_not_have_is_started() {
+    let wire = Wire::new().await;
+    let plan = vec![role("worker", "sleep 1000")];
+    let answers = wire.client.provision(&fence(1), Incarnation(7), plan, "").await.unwrap();
+    let refused =
+        within(answers.filter_map(|answer| async move { answer.err() }).boxed().next()).await;
+    assert_eq!(refused.unwrap().reason(), Some(Reason::IncarnationSuperseded));
+    assert!(wire.memory.living().is_empty());
+}
+
+#[tokio::test]
+async fn a_process_of_a_superseded_incarnation_is_not_started_again() {
+    let wire = Wire::new().await;
+    let always = Role { restart: RestartPolicy::Always.into(), ..role("worker", "sleep 1000") };
+    wire.provision(&fence(1), 1, vec![always]).await.unwrap();
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    within(watch.next()).await.unwrap().unwrap();
+    // The leader has begun another incarnation, and has not asked for its processes yet.
+    wire.record.incarnation(2).await;
+    let key = "orders/4/cluster/1/worker/0";
+    assert!(wire.memory.crash(key, Exit { code: Some(1), ..Exit::default() }));
+    let given_up =
+        tokio::spawn(async move { while !watch.next().await.unwrap().unwrap().failed {} });
+    wire.advance_until("it is given up", async || given_up.is_finished()).await;
+    assert!(wire.memory.living().is_empty());
+    let processes = within(wire.client.list_processes(None)).await.unwrap();
+    assert_eq!(processes[0].status.as_ref().unwrap().starts, 1);
+}
+
+#[tokio::test]
 async fn a_role_that_is_always_restarted_may_say_that_the_cluster_cannot_go_on() {
     let wire = Wire::new().await;
     let always = Role {

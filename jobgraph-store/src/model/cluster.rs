@@ -43,6 +43,12 @@ pub fn begin(
     if dossier.cluster.generation == fence.application.generation.get()
         && dossier.cluster.request_id == request.request_id
     {
+        // The place of an incarnation never changes, so one wish cannot be for two places.
+        let begun_at = Place::read(dossier.cluster.place.clone())?;
+        if begun_at.as_ref().map(Place::uid) != place.as_ref().map(Place::uid) {
+            let why = format!("request_id {:?} was for another place", request.request_id);
+            return Err(Refusal::RequestInvalid(why));
+        }
         return Ok(begun(dossier.cluster.incarnation, barren));
     }
     if dossier.is_terminal() {

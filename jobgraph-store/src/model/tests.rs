@@ -5,6 +5,7 @@
 mod clusters;
 mod graphs;
 mod mains;
+mod processes;
 mod submissions;
 
 use std::time::{Duration, UNIX_EPOCH};

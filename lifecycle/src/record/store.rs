@@ -13,7 +13,7 @@ use client::processes::Processes;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Code, Epoch, EpochFence, Place, Problem, Reason};
+use proto::{ApplicationRef, Code, Epoch, EpochFence, Incarnation, Place, Problem, Reason};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -110,16 +110,18 @@ impl Store {
 /// outcome is one to repeat.
 fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
     let text = error.message().to_owned();
+    let number = |key: &str| -> u64 {
+        let problem = Problem::from_status(error.status());
+        problem.metadata.get(key).and_then(|number| number.parse().ok()).unwrap_or_default()
+    };
     match (error.reason(), fence) {
         (Some(Reason::EpochSuperseded), Some(fence)) => {
-            let problem = Problem::from_status(error.status());
-            let current = problem
-                .metadata
-                .get("epoch")
-                .and_then(|epoch| epoch.parse().ok())
-                .unwrap_or_default();
-            RecordError::Superseded { fence: fence.clone(), current: Epoch(current) }
+            RecordError::Superseded { fence: fence.clone(), current: Epoch(number("epoch")) }
         }
+        (Some(Reason::IncarnationSuperseded), _) => {
+            RecordError::IncarnationOver { current: Incarnation(number("incarnation")) }
+        }
+        (Some(Reason::IncarnationElsewhere), _) => RecordError::Elsewhere(text),
         _ if error.is_retryable() => RecordError::Away(text),
         // Another writer has changed the record, or the store is ending or has no room right now.
         _ if matches!(error.code(), Code::Aborted | Code::Cancelled | Code::ResourceExhausted) => {
@@ -229,6 +231,11 @@ mod tests {
             (Reason::ApplicationNotFound, RecordError::Unknown(text.clone())),
             (Reason::EpochSuperseded, RecordError::Refused(text.clone())),
             (Reason::CredentialScope, RecordError::Refused(text.clone())),
+            (
+                Reason::IncarnationSuperseded,
+                RecordError::IncarnationOver { current: Incarnation(0) },
+            ),
+            (Reason::IncarnationElsewhere, RecordError::Elsewhere(text.clone())),
             (Reason::StoreFull, RecordError::Away(text.clone())),
             (Reason::StoreUnavailable, RecordError::Away(text)),
         ] {

@@ -16,7 +16,7 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::processes::Processes;
 use client::record::RecordClient;
 use jobgraph_store::blobs::memory::MemoryBlobs;
-use jobgraph_store::keys::{Kind as _, head, log};
+use jobgraph_store::keys::{Kind as _, fence, head, log};
 use jobgraph_store::service::Service;
 use jobgraph_store::store::{Metadata as _, Operation, Read, Transaction};
 use lifecycle::record::{LogSource, Store};
@@ -108,6 +108,27 @@ impl Host {
     pub(crate) async fn begin(&self, epoch: u64) {
         let holder = Holder::new("runner-0", 1);
         self.service.begin_attempt(&self.fence(epoch), &holder, "").await.unwrap();
+    }
+
+    /// Has this incarnation be the current one, unless a higher one is: what a leader does before it
+    /// asks for the cluster. The fence is written as `BeginCluster` leaves it, because a leader does
+    /// not choose the number.
+    pub(crate) async fn incarnation(&self, number: u64) {
+        let key = fence::cluster_key(&self.application.id);
+        let view = self.backend.kept.read(vec![Read::Key(key.clone())], None).await.unwrap();
+        let known = view.answers[0].first();
+        let known = known.map(|(_, known)| fence::ClusterFence::from_stored(&known.value).unwrap());
+        if known.is_none_or(|known| known.incarnation < number) {
+            let begun = fence::ClusterFence {
+                incarnation: number,
+                generation: self.application.generation.get(),
+                place: Some(here().into()),
+                ..Default::default()
+            };
+            let operations = vec![Operation::Put(key, begun.to_stored())];
+            let transaction = Transaction { operations, ..Transaction::default() };
+            self.backend.kept.commit(transaction).await.unwrap();
+        }
     }
 
     /// Ends the application as the leader with this epoch, and forgets it.

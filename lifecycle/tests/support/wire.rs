@@ -41,10 +41,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A lifecycle whose application is led with epoch 1.
+    /// A lifecycle whose application is led with epoch 1 and has incarnation 1.
     pub(crate) async fn new() -> Self {
         let record = Host::with(&application()).await;
         record.begin(1).await;
+        record.incarnation(1).await;
         Self::start(Memory::new(), record, Arc::new(tempfile::tempdir().unwrap()), "a")
     }
 
@@ -76,13 +77,14 @@ impl Wire {
         connect(&self.endpoint, KEY.mint(&contender))
     }
 
-    /// Provisions until ready or refused.
+    /// Provisions until ready or refused, once the record has the incarnation.
     pub(crate) async fn provision(
         &self,
         fence: &EpochFence,
         incarnation: u64,
         roles: Vec<Role>,
     ) -> Result<ClusterReady, CallError> {
+        self.record.incarnation(incarnation).await;
         within(async {
             let answers = self.client.provision(fence, Incarnation(incarnation), roles, "").await?;
             let mut answers = Box::pin(answers);
