@@ -66,6 +66,15 @@ pub struct Intent {
     pub state: IntentState,
 }
 
+/// An intent, and how the record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The intent.
+    pub intent: Intent,
+    /// Whether an older build has kept it, under a key that names no host.
+    pub is_old: bool,
+}
+
 /// Whether a process may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntentState {

@@ -245,8 +245,7 @@ impl Lifecycle {
         }
         // The sweep also finds contenders that this lifecycle did not know of.
         left.extend(self.0.substrate.sweep(&scope).await);
-        let ApplicationRef { id, generation } = application;
-        self.0.record.forget(&format!("{id}/{generation}/{}/", Kind::Contender.as_str())).await?;
+        self.0.record.forget_contenders(application).await?;
         left.sort();
         left.dedup();
         Ok(left)
@@ -339,7 +338,7 @@ impl Lifecycle {
         }
         failpoint::hit("lifecycle.in-teardown").await;
         let left = self.0.substrate.sweep(&Scope::Group(id.clone())).await;
-        self.0.record.forget(&id.key_prefix()).await?;
+        self.0.record.forget(id).await?;
         self.known().groups.remove(id);
         tracing::info!("{id}: gone");
         Ok(left)

@@ -11,6 +11,8 @@ mod laws;
 mod memory;
 #[path = "grpc/outbox.rs"]
 mod outbox;
+#[path = "grpc/two_hosts.rs"]
+mod two_hosts;
 #[path = "support/wire.rs"]
 mod wire;
 

@@ -4,7 +4,7 @@ mod grounds;
 
 use std::time::UNIX_EPOCH;
 
-use proto::{ApplicationRef, EpochFence, Place, jobgraph};
+use proto::{ApplicationRef, EpochFence, Place, PlaceUid, jobgraph};
 
 use super::load::revision_of;
 use super::write::{Guard, TRIES};
@@ -43,7 +43,13 @@ impl Service {
             );
             return Err(Refusal::RequestInvalid(why).into());
         }
-        Place::read(process.place.clone()).map_err(Refusal::from)?;
+        if let Some(place) = Place::read(process.place.clone()).map_err(Refusal::from)? {
+            let uid = place.uid().to_string();
+            if process.key.split('/').nth(2) != Some(uid.as_str()) {
+                let why = format!("process.key {:?} is not of its place {uid}", process.key);
+                return Err(Refusal::RequestInvalid(why).into());
+            }
+        }
         self.keep_process(&process, fence).await?;
         self.tell_of_contender(&process).await
     }
@@ -118,6 +124,22 @@ impl Service {
         let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
         stored.sort_by_key(|process| process.first_put);
         Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
+    }
+
+    /// Processes of one place whose key begins with `prefix`, oldest first. A build that named no
+    /// place meant the host of this store.
+    pub async fn list_processes_at(
+        &self,
+        prefix: &str,
+        place: PlaceUid,
+    ) -> Result<Vec<jobgraph::Process>, Error> {
+        let own = self.place.as_ref().map(Place::uid);
+        let mut processes = self.list_processes(prefix).await?;
+        processes.retain(|process| match &process.place {
+            Some(known) => known.uid.parse::<PlaceUid>().is_ok_and(|uid| uid == place),
+            None => own == Some(place),
+        });
+        Ok(processes)
     }
 
     /// Forgets the processes whose key begins with `prefix`.

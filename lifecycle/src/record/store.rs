@@ -9,17 +9,22 @@ use chassis::clock::{SharedClock, timeout};
 use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
+use client::places::Kind;
 use client::processes::Processes;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Code, Epoch, EpochFence, Incarnation, Place, Problem, Reason};
+use proto::{
+    ApplicationRef, Code, Epoch, EpochFence, Incarnation, IncarnationFence, Place, PlaceUid,
+    Problem, Reason,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, RecordError, kind_of, wire_source,
+    COMPLETE, Intent, IntentState, Kept, Log, LogBatch, LogSource, RecordError, kind_of,
+    wire_source,
 };
-use crate::model::{GroupId, Slot};
+use crate::model::{GroupId, Slot, kind_prefix_at};
 
 /// How long one call may take. The callers try again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,14 +78,37 @@ impl Store {
         self.call(fence.as_ref(), self.processes.put(wire_intent(intent, &self.place), epoch)).await
     }
 
-    /// All intents of processes whose key begins with the prefix.
-    pub async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError> {
-        let processes = self.call(None, self.processes.list(key_prefix)).await?;
-        Ok(processes.into_iter().filter_map(read_intent).collect())
+    /// All intents of this host, oldest first.
+    pub async fn list(&self) -> Result<Vec<Kept>, RecordError> {
+        let host = self.place.uid();
+        let processes = self.call(None, self.processes.list_at("", host)).await?;
+        Ok(processes.into_iter().filter_map(|process| read_intent(process, host)).collect())
     }
 
-    /// Forgets the intents whose key begins with the prefix.
-    pub async fn forget(&self, key_prefix: &str) -> Result<(), RecordError> {
+    /// Whether this cluster is of the current incarnation of its application.
+    pub async fn is_current(&self, cluster: &GroupId) -> Result<bool, RecordError> {
+        let (application, incarnation) = (cluster.application.clone(), Incarnation(cluster.number));
+        let fence = IncarnationFence { application, incarnation };
+        let confirm = self.record.confirm_incarnation(&fence).map_err(CallError::from);
+        Ok(self.call(None, confirm).await?.holds)
+    }
+
+    /// Forgets the intents of a group on this host.
+    pub async fn forget(&self, group: &GroupId) -> Result<(), RecordError> {
+        self.delete(&group.key_prefix_at(self.place.uid())).await
+    }
+
+    /// Forgets the intents of all contenders of an application on this host.
+    pub async fn forget_contenders(&self, application: &ApplicationRef) -> Result<(), RecordError> {
+        self.delete(&kind_prefix_at(application, Kind::Contender, self.place.uid())).await
+    }
+
+    /// Forgets the intents of a group that an older build has kept, under keys that name no host.
+    pub async fn forget_old(&self, group: &GroupId) -> Result<(), RecordError> {
+        self.delete(&group.key_prefix()).await
+    }
+
+    async fn delete(&self, key_prefix: &str) -> Result<(), RecordError> {
         self.call(None, self.processes.delete(key_prefix)).await
     }
 
@@ -172,7 +200,7 @@ fn wire_intent(intent: &Intent, place: &Place) -> Process {
         IntentState::GaveUp => ProcessState::GaveUp,
     };
     Process {
-        key: intent.slot.key(),
+        key: intent.slot.key_at(place.uid()),
         application: Some(intent.slot.group.application.clone().into()),
         kind: intent.slot.group.kind.as_str().to_owned(),
         number: intent.slot.group.number,
@@ -188,9 +216,13 @@ fn wire_intent(intent: &Intent, place: &Place) -> Process {
     }
 }
 
-/// The intent in a record; `None` for a record that this build cannot read: a newer lifecycle has
-/// written the record and minds its process.
-fn read_intent(process: Process) -> Option<Intent> {
+/// The intent in a record; `None` for a record that this build cannot read (a newer lifecycle has
+/// written the record and minds its process) and for one of another host.
+fn read_intent(process: Process, host: PlaceUid) -> Option<Kept> {
+    let place = Place::read(process.place.clone()).ok()?;
+    if place.is_some_and(|place| place.uid() != host) {
+        return None;
+    }
     let state = match process.state() {
         ProcessState::Gone => IntentState::Gone,
         ProcessState::GaveUp => IntentState::GaveUp,
@@ -198,15 +230,18 @@ fn read_intent(process: Process) -> Option<Intent> {
     };
     let application: ApplicationRef = process.application.try_into().ok()?;
     let group = GroupId { application, kind: kind_of(&process.kind)?, number: process.number };
-    Some(Intent {
-        slot: Slot { group, role: process.role, replica: process.replica },
+    let slot = Slot { group, role: process.role, replica: process.replica };
+    let is_old = process.key != slot.key_at(host);
+    let intent = Intent {
+        slot,
         start: process.starts,
         keeper: process.tether_endpoint,
         endpoint: process.endpoint,
         detail: process.detail.into(),
         exit: process.exit,
         state,
-    })
+    };
+    Some(Kept { intent, is_old })
 }
 
 fn wire_chunk(chunk: Chunk) -> OutputChunk {

@@ -16,7 +16,7 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::processes::Processes;
 use client::record::RecordClient;
 use jobgraph_store::blobs::memory::MemoryBlobs;
-use jobgraph_store::keys::{Kind as _, fence, head, log};
+use jobgraph_store::keys::{Kind as _, fence, head, log, process};
 use jobgraph_store::service::Service;
 use jobgraph_store::store::{Metadata as _, Operation, Read, Transaction};
 use lifecycle::record::{LogSource, Store};
@@ -46,6 +46,7 @@ impl Host {
     pub(crate) async fn with(application: &ApplicationRef) -> Self {
         let backend = Arc::new(Faulty::default());
         let service = Service::new(backend.clone(), Arc::new(MemoryBlobs::default()), system());
+        let service = service.at(here());
         let directory = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
         let server = server::bind(Serve {
@@ -92,12 +93,13 @@ impl Host {
         assert_eq!(submitted.application.generation, generation.get());
     }
 
-    /// The record as a lifecycle uses it, over a connection of its own. Its calls are bounded by
-    /// the system's clock: a test that lets hours pass takes none of the time that a socket needs.
-    pub(crate) fn store(&self) -> Store {
+    /// The record as a lifecycle on this host uses it, over a connection of its own. Its calls are
+    /// bounded by the system's clock: a test that lets hours pass takes none of the time that a
+    /// socket needs.
+    pub(crate) fn store(&self, place: Place) -> Store {
         let channel = connect(&self.endpoint);
         let record = Arc::new(RecordClient::new(channel.clone()));
-        Store::new(record, channel, system(), here())
+        Store::new(record, channel, system(), place)
     }
 
     fn fence(&self, epoch: u64) -> EpochFence {
@@ -156,12 +158,42 @@ impl Host {
         self.keys_of(|process| process.state() == ProcessState::GaveUp).await
     }
 
+    /// The keys of the processes of one host.
+    pub(crate) async fn keys_at(&self, place: &Place) -> Vec<String> {
+        let wire = Some(place.clone().into());
+        self.keys_of(|process| process.place == wire).await
+    }
+
+    /// The keys of these processes as they are on their host, without its uid.
     async fn keys_of(&self, wanted: impl Fn(&Process) -> bool) -> Vec<String> {
         let processes = self.processes.list("").await.unwrap();
-        let mut keys: Vec<String> =
-            processes.into_iter().filter(wanted).map(|process| process.key).collect();
+        let on_host = |process: Process| {
+            let mut parts: Vec<&str> = process.key.split('/').collect();
+            let uid = process.place.as_ref().map_or("no host", |place| place.uid.as_str());
+            assert_eq!(parts.remove(2), uid, "{}", process.key);
+            parts.join("/")
+        };
+        let mut keys: Vec<String> = processes.into_iter().filter(wanted).map(on_host).collect();
         keys.sort();
         keys
+    }
+
+    /// Rewrites the processes as an older build has kept them: under keys that name no host.
+    pub(crate) async fn keep_as_an_older_build(&self) {
+        let processes = Read::all(process::key(""));
+        let view = self.backend.kept.read(vec![processes], None).await.unwrap();
+        let mut operations = Vec::new();
+        for (key, stored) in &view.answers[0] {
+            let mut stored = process::StoredProcess::from_stored(&stored.value).unwrap();
+            let kept = stored.process.as_mut().unwrap();
+            let uid = format!("{}/", kept.place.take().unwrap().uid);
+            kept.key = kept.key.replacen(&uid, "", 1);
+            let old = process::key(&kept.key);
+            operations.push(Operation::Delete(key.clone()));
+            operations.push(Operation::Put(old, stored.to_stored()));
+        }
+        let transaction = Transaction { operations, ..Transaction::default() };
+        self.backend.kept.commit(transaction).await.unwrap();
     }
 
     /// What a source has said, and whether that is all. The backend is asked, because the lines

@@ -11,8 +11,9 @@ fn worker(
     starts: u32,
     place: Option<&Place>,
 ) -> jobgraph::Process {
+    let host = place.map(|place| format!("{}/", place.uid())).unwrap_or_default();
     jobgraph::Process {
-        key: format!("{}/1/cluster/{incarnation}/worker/0", application.id),
+        key: format!("{}/1/{host}cluster/{incarnation}/worker/0", application.id),
         application: Some(application.clone().into()),
         kind: "cluster".into(),
         number: incarnation,
