@@ -37,12 +37,14 @@ pub struct Standing<T> {
 }
 
 /// Whether a fence holds, and the number that does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
     /// The number that was asked about is the current one.
     pub holds: bool,
     /// The current epoch or incarnation; 0 if none has begun.
     pub current: u64,
+    /// Where the current incarnation runs; `None` if that is not known, and for an epoch.
+    pub place: Option<Place>,
 }
 
 /// How the process that runs main() ended.

@@ -365,7 +365,7 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmEpochResponse> {
         let fence = epoch(request.get_ref().fence.clone())?;
         require_own(&request, &fence.application)?;
-        let Confirmed { holds, current } = self.0.confirm_epoch(&fence).await?;
+        let Confirmed { holds, current, .. } = self.0.confirm_epoch(&fence).await?;
         Ok(Response::new(jobgraph::ConfirmEpochResponse { holds, current_epoch: current }))
     }
 
@@ -375,9 +375,11 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmIncarnationResponse> {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
-        let Confirmed { holds, current } = self.0.confirm_incarnation(&fence).await?;
-        let answer =
-            jobgraph::ConfirmIncarnationResponse { current: holds, current_incarnation: current };
-        Ok(Response::new(answer))
+        let Confirmed { holds, current, place } = self.0.confirm_incarnation(&fence).await?;
+        Ok(Response::new(jobgraph::ConfirmIncarnationResponse {
+            current: holds,
+            current_incarnation: current,
+            place: place.map(Into::into),
+        }))
     }
 }

@@ -24,7 +24,11 @@ async fn the_record_says_where_a_leader_and_its_cluster_run() {
     };
     record.begin_cluster(&leader, begin.clone()).await.unwrap();
     let read = record.read(&app).await.unwrap();
-    assert_eq!(read.cluster_place, Some(place.into()));
+    assert_eq!(read.cluster_place, Some(place.clone().into()));
+    let incarnation = proto::Incarnation(1);
+    let cluster = proto::IncarnationFence { application: app.clone(), incarnation };
+    let confirmed = record.confirm_incarnation(&cluster).await.unwrap();
+    assert_eq!((confirmed.holds, confirmed.place), (true, Some(place)));
     let shown = read.application.unwrap();
     assert_eq!(shown.leadership.unwrap().host, "a-1");
     assert_eq!(shown.cluster.unwrap().host, "a-1");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::record::Record;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
+use chassis::failpoint;
 use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
@@ -85,12 +86,26 @@ impl Store {
         Ok(processes.into_iter().filter_map(|process| read_intent(process, host)).collect())
     }
 
-    /// Whether this cluster is of the current incarnation of its application.
-    pub async fn is_current(&self, cluster: &GroupId) -> Result<bool, RecordError> {
+    /// Refuses a cluster that is not of the current incarnation of its application, or whose
+    /// incarnation was begun on another host.
+    pub async fn confirm_cluster(&self, cluster: &GroupId) -> Result<(), RecordError> {
         let (application, incarnation) = (cluster.application.clone(), Incarnation(cluster.number));
         let fence = IncarnationFence { application, incarnation };
         let confirm = self.record.confirm_incarnation(&fence).map_err(CallError::from);
-        Ok(self.call(None, confirm).await?.holds)
+        let confirmed = self.call(None, confirm).await?;
+        if !confirmed.holds {
+            return Err(RecordError::IncarnationOver { current: Incarnation(confirmed.current) });
+        }
+        match confirmed.place {
+            // A test plants the bug to see that it would be noticed.
+            Some(place)
+                if place.uid() != self.place.uid()
+                    && !failpoint::is_planted("places.same-incarnation") =>
+            {
+                Err(RecordError::Elsewhere(format!("{cluster} runs on {place}, not on this host")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Forgets the intents of a group on this host.

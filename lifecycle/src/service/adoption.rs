@@ -62,12 +62,12 @@ impl Lifecycle {
     }
 
     /// Whether the group is minded further, for as long as the record takes to say so; `None` at a
-    /// shutdown. What the record refuses to keep cannot be minded and is over.
+    /// shutdown. What the record refuses is over.
     async fn goes_on(&self, left: &Left) -> Option<bool> {
         let mut backoff = backoff();
         loop {
             match self.confirm(left).await {
-                Ok(goes_on) => return Some(goes_on),
+                Ok(()) => return Some(true),
                 Err(RecordError::Away(why)) => tracing::debug!("{}: it waits: {why}", left.id),
                 Err(refused) => {
                     tracing::warn!("{}: it is ended: {refused}", left.id);
@@ -80,13 +80,12 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the record whether the group is the current one, and moves what an older build has
+    /// Asks the record whether a cluster is the current one here, and moves what an older build has
     /// kept. The old keys go once the new ones are there, and all of this may be repeated.
-    async fn confirm(&self, left: &Left) -> Result<bool, RecordError> {
+    async fn confirm(&self, left: &Left) -> Result<(), RecordError> {
         let record = &self.0.record;
-        if left.id.kind == Kind::Cluster && !record.is_current(&left.id).await? {
-            tracing::info!("{}: another incarnation has begun; it is ended", left.id);
-            return Ok(false);
+        if left.id.kind == Kind::Cluster {
+            record.confirm_cluster(&left.id).await?;
         }
         if left.is_old {
             for intent in &left.intents {
@@ -94,7 +93,7 @@ impl Lifecycle {
             }
             record.forget_old(&left.id).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn adopt_one(&self, intent: Intent) {

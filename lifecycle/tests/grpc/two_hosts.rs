@@ -82,6 +82,7 @@ async fn an_incarnation_is_started_on_its_own_host_only() {
     assert_eq!(refused.reason(), Some(Reason::IncarnationElsewhere));
     assert!(refused.message().contains("here"), "{refused}");
     assert!(other.memory.living().is_empty());
+    assert!(minded(&other).await.is_empty(), "nothing is kept of what was refused");
     one.provision(&fence(1), 1, vec![always("worker")]).await.unwrap();
     assert_eq!(one.memory.living(), [WORKER]);
 }
