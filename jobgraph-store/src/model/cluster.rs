@@ -43,9 +43,11 @@ pub fn begin(
     if dossier.cluster.generation == fence.application.generation.get()
         && dossier.cluster.request_id == request.request_id
     {
-        // The place of an incarnation never changes, so one wish cannot be for two places.
+        // The place of an incarnation never changes, so one wish cannot be for two places. Where an
+        // older build has begun the incarnation or repeats the wish, there is no place to compare,
+        // and the answer moves nothing: intents are compared with what was begun.
         let begun_at = Place::read(dossier.cluster.place.clone())?;
-        if begun_at.as_ref().map(Place::uid) != place.as_ref().map(Place::uid) {
+        if begun_at.zip(place).is_some_and(|(begun_at, place)| begun_at.uid() != place.uid()) {
             let why = format!("request_id {:?} was for another place", request.request_id);
             return Err(Refusal::RequestInvalid(why));
         }
