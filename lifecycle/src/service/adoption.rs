@@ -62,15 +62,20 @@ impl Lifecycle {
     }
 
     /// Whether the group is minded further, for as long as the record takes to say so; `None` at a
-    /// shutdown. What the record refuses is over.
+    /// shutdown. Only what the record says is over is ended: another refusal says nothing of the
+    /// group, and no process is started without an intent that the record takes.
     async fn goes_on(&self, left: &Left) -> Option<bool> {
         let mut backoff = backoff();
         loop {
             match self.confirm(left).await {
                 Ok(()) => return Some(true),
                 Err(RecordError::Away(why)) => tracing::debug!("{}: it waits: {why}", left.id),
-                Err(refused) => {
-                    tracing::warn!("{}: it is ended: {refused}", left.id);
+                Err(RecordError::Refused(why)) => {
+                    tracing::error!("{}: it is minded without a check: {why}", left.id);
+                    return Some(true);
+                }
+                Err(over) => {
+                    tracing::warn!("{}: it is ended: {over}", left.id);
                     return Some(false);
                 }
             }
