@@ -24,7 +24,7 @@ use chassis::credential::Credential;
 use chassis::server::{self, Authenticator, Footing};
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, SharedTransport};
-use proto::Reason;
+use proto::{Place, Reason};
 use tonic::service::Routes;
 
 use crate::config::Args;
@@ -52,7 +52,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<u8> {
     // Probes are answered until the contender has left.
     let probed = Footing { shutdown: Shutdown::new(), ..footing.clone() };
     let Footing { transport, clock, shutdown } = footing;
-    let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring);
+    let place = places.host()?;
+    let ports = ports(&args, mainspring, &transport, &clock, &credential, &keyring, place);
     let health = health(&args, &probed, credential).await?;
     let front = Arc::new(GrpcFront::new(places, transport, clock, keyring));
     let identity = Identity { application: args.application(), holder: args.contender.clone() };
@@ -111,6 +112,7 @@ fn ports(
     clock: &SharedClock,
     credential: &Credential,
     keyring: &Keyring,
+    place: Place,
 ) -> Ports {
     let to = |given: Option<&Endpoint>, service: &str| {
         let credential = Some(credential.clone());
@@ -146,6 +148,7 @@ fn ports(
         main: Arc::new(TetheredMain::new(tethers, client::logs::Logs::new(store))),
         workspace: Arc::new(LocalWorkspace::new(args.places(), keyring.clone())),
         clock: clock.clone(),
+        place: Some(place),
     }
 }
 

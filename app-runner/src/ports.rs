@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use ::record::Record;
 use chassis::clock::SharedClock;
+use proto::Place;
 
 use crate::error::PortError;
 use artifacts::Artifacts;
@@ -64,4 +65,7 @@ pub struct Ports {
     pub workspace: Arc<dyn Workspace>,
     /// The clock of all waits.
     pub clock: SharedClock,
+    /// This host, whose lifecycle starts the processes of this leader's clusters; `None` if it has
+    /// no name.
+    pub place: Option<Place>,
 }

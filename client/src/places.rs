@@ -2,6 +2,8 @@
 //! holds sockets, because the path of a socket may have 107 bytes only. Every process computes the
 //! same paths from the state directory alone.
 
+mod host_id;
+
 use std::path::{Path, PathBuf};
 
 use chassis::run_as::RunAs;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
-use proto::Epoch;
 use proto::jobgraph::process_service_client::ProcessServiceClient;
 use proto::jobgraph::{DeleteProcessesRequest, ListProcessesRequest, Process, PutProcessRequest};
+use proto::{Epoch, PlaceUid};
 
 use crate::error::CallError;
 
@@ -46,7 +46,21 @@ impl Processes {
 
     /// The processes whose key begins with this prefix, oldest first.
     pub async fn list(&self, key_prefix: &str) -> Result<Vec<Process>, CallError> {
-        let request = ListProcessesRequest { key_prefix: key_prefix.to_owned() };
+        self.listed(key_prefix, String::new()).await
+    }
+
+    /// The processes at this place whose key begins with this prefix, oldest first. Those of a
+    /// build that named no place are at the place of the store.
+    pub async fn list_at(
+        &self,
+        key_prefix: &str,
+        place: PlaceUid,
+    ) -> Result<Vec<Process>, CallError> {
+        self.listed(key_prefix, place.to_string()).await
+    }
+
+    async fn listed(&self, key_prefix: &str, place_uid: String) -> Result<Vec<Process>, CallError> {
+        let request = ListProcessesRequest { key_prefix: key_prefix.to_owned(), place_uid };
         Ok(self.inner.clone().list_processes(call(request)).await?.into_inner().processes)
     }
 

@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use proto::job::{Checkpoint, JobEnd, Savepoint};
 use proto::jobgraph::record_service_client::RecordServiceClient;
 use proto::{
-    ApplicationRef, EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Problem, Reason,
-    api, jobgraph,
+    ApplicationRef, EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Place, Problem,
+    Reason, api, jobgraph,
 };
 use record::{
     Answer, ApplicationEnd, Beats, ClusterRefused, Confirmed, EndRefused, GraphRefused, Holder,
@@ -76,6 +76,7 @@ impl Record for RecordClient {
             holder: holder.name.clone(),
             holder_pid: holder.pid,
             cause: cause.to_owned(),
+            place: holder.place.clone().map(Into::into),
         };
         Ok(self.service().begin_attempt(call(request)).await?.into_inner())
     }
@@ -354,12 +355,14 @@ impl Record for RecordClient {
     async fn confirm_epoch(&self, fence: &EpochFence) -> Answer<Confirmed> {
         let request = jobgraph::ConfirmEpochRequest { fence: Some(fence.clone().into()) };
         let answer = self.service().confirm_epoch(call(request)).await?.into_inner();
-        Ok(Confirmed { holds: answer.holds, current: answer.current_epoch })
+        Ok(Confirmed { holds: answer.holds, current: answer.current_epoch, place: None })
     }
 
     async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Answer<Confirmed> {
         let request = jobgraph::ConfirmIncarnationRequest { fence: Some(fence.clone().into()) };
         let answer = self.service().confirm_incarnation(call(request)).await?.into_inner();
-        Ok(Confirmed { holds: answer.current, current: answer.current_incarnation })
+        let malformed = |invalid: InvalidId| Problem::new(Reason::Internal, invalid.to_string());
+        let place = Place::read(answer.place).map_err(malformed)?;
+        Ok(Confirmed { holds: answer.current, current: answer.current_incarnation, place })
     }
 }

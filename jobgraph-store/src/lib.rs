@@ -77,7 +77,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let tasks = footing.tasks();
     let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
-    let service = Service::new(metadata, blobs, footing.clock.clone());
+    let service = Service::new(metadata, blobs, footing.clock.clone()).at(places.host()?);
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");

@@ -31,7 +31,7 @@ mod write;
 use std::sync::Arc;
 
 use chassis::clock::SharedClock;
-use proto::job;
+use proto::{Place, job};
 
 use crate::blobs::Blobs;
 use crate::blobs::verified::Verified;
@@ -69,6 +69,8 @@ pub struct Service {
     pub(crate) manifests: Recent<Arc<job::Manifest>>,
     pub(crate) lonely: Lonely,
     pub(crate) caretaker: Watched,
+    /// The host that this process runs on; `None` if it has no name.
+    pub(crate) place: Option<Place>,
 }
 
 /// How many payloads are known by their names.
@@ -90,7 +92,14 @@ impl Service {
             manifests: Recent::with_room(manifest::KEPT_BYTES),
             lonely: Lonely::default(),
             caretaker: Watched::default(),
+            place: None,
         }
+    }
+
+    /// The same record on this host: an older build that named no place meant this one.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 }
 

@@ -7,6 +7,8 @@ mod callers;
 mod doors;
 #[path = "grpc/host.rs"]
 mod host;
+#[path = "grpc/hosts.rs"]
+mod hosts;
 #[path = "grpc/logs.rs"]
 mod logs;
 #[path = "grpc/manifest.rs"]

@@ -30,6 +30,9 @@ pub enum Error {
         /// The highest incarnation that this lifecycle knows.
         current: Incarnation,
     },
+    /// The incarnation belongs to another host, which alone starts its processes.
+    #[error("{0}")]
+    IncarnationElsewhere(String),
     /// The plan contradicts itself.
     #[error("the plan cannot be realised: {0}")]
     PlanInvalid(#[from] InvalidPlan),
@@ -87,6 +90,9 @@ impl From<RecordError> for Error {
             RecordError::Superseded { fence, current } => {
                 Self::EpochSuperseded { fence, current: current.get() }
             }
+            RecordError::Elsewhere(text) => Self::IncarnationElsewhere(text),
+            // Only the intent of a process is refused for its incarnation, and its minder says so.
+            error @ RecordError::IncarnationOver { .. } => Self::RecordRefused(error.to_string()),
             RecordError::Refused(text) | RecordError::Unknown(text) => Self::RecordRefused(text),
         }
     }

@@ -16,7 +16,7 @@ use proto::lifecycle::{
     RoleState, RoleStatus, TeardownContendersRequest, TeardownContendersResponse, TeardownRequest,
     TeardownResponse, WatchClusterRequest, WatchClusterResponse, provision_response,
 };
-use proto::{ApplicationRef, EpochFence};
+use proto::{ApplicationRef, EpochFence, Incarnation};
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status as Refusal};
@@ -62,7 +62,8 @@ impl LifecycleService for Grpc {
             traceparent: request.traceparent,
         };
         let group = self.service.provision(wish).await?;
-        Ok(Response::new(Box::pin(follow(&group, fence))))
+        let wished = (fence, incarnation);
+        Ok(Response::new(Box::pin(follow(&group, wished))))
     }
 
     async fn watch_cluster(
@@ -162,7 +163,8 @@ fn application(wire: Option<proto::fences::ApplicationRef>) -> Result<Applicatio
 struct Follower {
     board: watch::Receiver<Vec<Status>>,
     addresses: Addresses,
-    fence: EpochFence,
+    /// The leader that asked, and the incarnation that it asked for.
+    wished: (EpochFence, Incarnation),
     told: Vec<Status>,
     ended: bool,
 }
@@ -171,10 +173,10 @@ struct Follower {
 /// not be ready.
 fn follow(
     group: &Group,
-    fence: EpochFence,
+    wished: (EpochFence, Incarnation),
 ) -> impl Stream<Item = Result<ProvisionResponse, Refusal>> + use<> {
     let (board, addresses) = (group.watch(), group.addresses());
-    let follower = Follower { board, addresses, fence, told: Vec::new(), ended: false };
+    let follower = Follower { board, addresses, wished, told: Vec::new(), ended: false };
     futures::stream::unfold(follower, |mut follower| async move {
         let answer = follower.next().await?;
         Some((answer, follower))
@@ -213,7 +215,7 @@ impl Follower {
                 }
                 Phase::Failed | Phase::Gone => {
                     self.ended = true;
-                    return Some(Err(why_failed(&statuses, &self.fence).into()));
+                    return Some(Err(why_failed(&statuses, &self.wished).into()));
                 }
             }
             if self.board.changed().await.is_err() {
@@ -225,7 +227,7 @@ impl Follower {
 }
 
 /// Why a group will not become ready.
-fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
+fn why_failed(statuses: &[Status], (fence, incarnation): &(EpochFence, Incarnation)) -> Error {
     for status in statuses {
         let status = Box::new(status.clone());
         match &status.fate {
@@ -242,6 +244,14 @@ fn why_failed(statuses: &[Status], fence: &EpochFence) -> Error {
             Fate::Superseded(_, current) => {
                 return Error::EpochSuperseded { fence: fence.clone(), current: *current };
             }
+            Fate::Over(current) => {
+                return Error::IncarnationSuperseded {
+                    application: fence.application.clone(),
+                    incarnation: *incarnation,
+                    current: Incarnation(*current),
+                };
+            }
+            Fate::Elsewhere(why) => return Error::IncarnationElsewhere(why.clone()),
             Fate::Open | Fate::Done | Fate::GaveUp | Fate::Stopped => {}
         }
     }

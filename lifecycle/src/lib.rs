@@ -49,7 +49,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         Some(key.mint(&Principal::Deployment)),
     );
     let record = Arc::new(RecordClient::new(store_channel.clone()));
-    let record = Store::new(record, store_channel, clock.clone());
+    let record = Store::new(record, store_channel, clock.clone(), places.host()?);
     // The outbox is made now, while there is room for a directory.
     if let Err(error) = Outbox::new(&places).make() {
         tracing::warn!("the outbox cannot be made: {error}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chassis::clock::Boot;
 use client::places::Kind;
 use client::tether::{Exit, LastWords};
-use proto::{ApplicationId, ApplicationRef, Incarnation};
+use proto::{ApplicationId, ApplicationRef, Incarnation, PlaceUid};
 use serde::{Deserialize, Serialize};
 
 pub use plan::{InvalidPlan, check_contender, check_plan};
@@ -28,12 +28,26 @@ pub struct GroupId {
 }
 
 impl GroupId {
-    /// What the keys of the group's processes begin with:
+    /// What the names of the group's processes begin with on their host:
     /// `<application>/<generation>/<kind>/<number>/`.
     pub fn key_prefix(&self) -> String {
         let ApplicationRef { id, generation } = &self.application;
         format!("{id}/{generation}/{}/{}/", self.kind.as_str(), self.number)
     }
+
+    /// What the keys of the group's processes begin with in the record, where each host has keys of
+    /// its own: `<application>/<generation>/<uid of the host>/<kind>/<number>/`.
+    pub fn key_prefix_at(&self, host: PlaceUid) -> String {
+        let Self { application, kind, number } = self;
+        format!("{}{number}/", kind_prefix_at(application, *kind, host))
+    }
+}
+
+/// What the keys of all processes of a kind begin with in the record:
+/// `<application>/<generation>/<uid of the host>/<kind>/`.
+pub fn kind_prefix_at(application: &ApplicationRef, kind: Kind, host: PlaceUid) -> String {
+    let ApplicationRef { id, generation } = application;
+    format!("{id}/{generation}/{host}/{}/", kind.as_str())
 }
 
 impl fmt::Display for GroupId {
@@ -55,10 +69,17 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The key of the process in the record:
-    /// `<application>/<generation>/<kind>/<number>/<role>/<replica>`.
+    /// The name of the process on its host:
+    /// `<application>/<generation>/<kind>/<number>/<role>/<replica>`. Older builds had it for the
+    /// key in the record.
     pub fn key(&self) -> String {
         format!("{}{}/{}", self.group.key_prefix(), self.role, self.replica)
+    }
+
+    /// The key of the process in the record:
+    /// `<application>/<generation>/<uid of the host>/<kind>/<number>/<role>/<replica>`.
+    pub fn key_at(&self, host: PlaceUid) -> String {
+        format!("{}{}/{}", self.group.key_prefix_at(host), self.role, self.replica)
     }
 
     /// The name of the process among people and in file names, such as `worker-0`.
@@ -230,6 +251,10 @@ pub enum Fate {
     NotReady(Duration),
     /// A later leader forbade the start: the epoch of the group's leader, and the one that holds.
     Superseded(u64, u64),
+    /// Another incarnation, this one, is the current one, so no process of this cluster is started.
+    Over(u64),
+    /// The incarnation belongs to another host, as the record said.
+    Elsewhere(String),
     /// The process was asked to end, and nothing of it is left.
     Stopped,
 }
@@ -353,7 +378,8 @@ pub fn phase(statuses: &[Status]) -> Phase {
         Phase::Gone
     } else if any(|fate| {
         matches!(fate, Fate::Failed | Fate::GaveUp | Fate::NotReady(_) | Fate::Superseded(..))
-    }) {
+    }) || any(|fate| matches!(fate, Fate::Over(_) | Fate::Elsewhere(_)))
+    {
         Phase::Failed
     } else if statuses.iter().all(|status| status.state == State::Ready) {
         Phase::Ready

@@ -8,7 +8,7 @@ use std::fmt;
 use chassis::tasks::OwnedTask;
 use client::places::Kind;
 use client::tether::Chunk;
-use proto::{ApplicationRef, Epoch, EpochFence, jobgraph};
+use proto::{ApplicationRef, Epoch, EpochFence, Incarnation, jobgraph};
 use tokio::sync::{mpsc, watch};
 
 use crate::model::Slot;
@@ -29,6 +29,15 @@ pub enum RecordError {
         /// The epoch that holds; 0 if the record did not say.
         current: Epoch,
     },
+    /// Another incarnation is the current one: no process of this one is started again.
+    #[error("the incarnation is over: {current} is the current one")]
+    IncarnationOver {
+        /// The current incarnation; 0 if the record did not say.
+        current: Incarnation,
+    },
+    /// The incarnation belongs to another host.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The record knows no such application, and will not.
     #[error("the record knows no such application: {0}")]
     Unknown(String),
@@ -55,6 +64,15 @@ pub struct Intent {
     pub exit: String,
     /// Whether the process may live.
     pub state: IntentState,
+}
+
+/// An intent, and how the record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The intent.
+    pub intent: Intent,
+    /// Whether an older build has kept it, under a key that names no host.
+    pub is_old: bool,
 }
 
 /// Whether a process may live.

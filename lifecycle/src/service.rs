@@ -24,7 +24,7 @@ use crate::model::{
     Addresses, DONE_RESTS, Fate, GroupId, Order, RoleSpec, Scope, Slot, Status, check_contender,
     check_plan, contenders_to_change,
 };
-use crate::record::Store;
+use crate::record::{RecordError, Store};
 use crate::substrate::Substrate;
 use minder::Minder;
 
@@ -113,7 +113,8 @@ impl Lifecycle {
 
     /// Realises an incarnation, or finds the one that is realised; the caller follows the board.
     /// Law: from the moment this call returns, nothing of a lower incarnation lives, and nothing
-    /// was started for a superseded epoch.
+    /// was started for a superseded epoch. An incarnation that the record does not have here changes
+    /// nothing.
     pub(crate) async fn provision(&self, mut wish: Provision) -> Result<Arc<Group>, Error> {
         check_plan(&wish.roles)?;
         self.wait_for_adoption().await?;
@@ -132,6 +133,15 @@ impl Lifecycle {
             });
         }
         let id = GroupId { application, kind: Kind::Cluster, number };
+        // The intents of the processes are compared with the same fence when they are written. Here
+        // the answer comes before anything of a lower incarnation is ended.
+        match self.0.record.confirm_cluster(&id).await {
+            Err(RecordError::IncarnationOver { current }) => {
+                let (application, incarnation) = (id.application, wish.incarnation);
+                return Err(Error::IncarnationSuperseded { application, incarnation, current });
+            }
+            confirmed => confirmed?,
+        }
         if self.was_refused_to_an_earlier_leader(&id, wish.fence.epoch) {
             self.end_group(&id, Duration::ZERO).await?;
         }
@@ -245,8 +255,7 @@ impl Lifecycle {
         }
         // The sweep also finds contenders that this lifecycle did not know of.
         left.extend(self.0.substrate.sweep(&scope).await);
-        let ApplicationRef { id, generation } = application;
-        self.0.record.forget(&format!("{id}/{generation}/{}/", Kind::Contender.as_str())).await?;
+        self.0.record.forget_contenders(application).await?;
         left.sort();
         left.dedup();
         Ok(left)
@@ -339,7 +348,7 @@ impl Lifecycle {
         }
         failpoint::hit("lifecycle.in-teardown").await;
         let left = self.0.substrate.sweep(&Scope::Group(id.clone())).await;
-        self.0.record.forget(&id.key_prefix()).await?;
+        self.0.record.forget(id).await?;
         self.known().groups.remove(id);
         tracing::info!("{id}: gone");
         Ok(left)

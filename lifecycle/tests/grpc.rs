@@ -11,6 +11,8 @@ mod laws;
 mod memory;
 #[path = "grpc/outbox.rs"]
 mod outbox;
+#[path = "grpc/two_hosts.rs"]
+mod two_hosts;
 #[path = "support/wire.rs"]
 mod wire;
 
@@ -296,6 +298,37 @@ async fn a_role_that_is_always_restarted_is() {
     while !within(started_again()).await {
         wire.clock.advance(Duration::from_millis(50));
     }
+}
+
+#[tokio::test]
+async fn an_incarnation_that_the_record_does_not_have_changes_nothing() {
+    let wire = Wire::new().await;
+    wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
+    let plan = vec![role("worker", "sleep 1000")];
+    let asked = within(wire.client.provision(&fence(1), Incarnation(7), plan, "")).await;
+    let refused = asked.map(drop).unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded));
+    assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"], "the lower one goes on");
+}
+
+#[tokio::test]
+async fn a_process_of_a_superseded_incarnation_is_not_started_again() {
+    let wire = Wire::new().await;
+    let always = Role { restart: RestartPolicy::Always.into(), ..role("worker", "sleep 1000") };
+    wire.provision(&fence(1), 1, vec![always]).await.unwrap();
+    let mut watch =
+        Box::pin(wire.client.watch_cluster(&application(), Incarnation(1)).await.unwrap());
+    within(watch.next()).await.unwrap().unwrap();
+    // The leader has begun another incarnation, and has not asked for its processes yet.
+    wire.record.incarnation(2).await;
+    let key = "orders/4/cluster/1/worker/0";
+    assert!(wire.memory.crash(key, Exit { code: Some(1), ..Exit::default() }));
+    let given_up =
+        tokio::spawn(async move { while !watch.next().await.unwrap().unwrap().failed {} });
+    wire.advance_until("it is given up", async || given_up.is_finished()).await;
+    assert!(wire.memory.living().is_empty());
+    let processes = within(wire.client.list_processes(None)).await.unwrap();
+    assert_eq!(processes[0].status.as_ref().unwrap().starts, 1);
 }
 
 #[tokio::test]

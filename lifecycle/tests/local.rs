@@ -28,7 +28,7 @@ use lifecycle::service::{Contenders, Lifecycle};
 use lifecycle::substrate::{Adopted, Live, Local, Substrate};
 use rustix::process::Signal;
 
-use host::Host;
+use host::{Host, here};
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -264,8 +264,12 @@ async fn a_tether_that_hangs_is_ended_by_force_and_its_process_with_it() {
 /// A lifecycle in this process; dropping the tasks is its kill -9.
 fn lifecycle(machine: &Machine, record: &Host) -> (Lifecycle, TaskSet) {
     let tasks = TaskSet::new(Shutdown::new(), machine.clock.clone());
-    let service =
-        Lifecycle::new(machine.local(), record.store(), machine.clock.clone(), tasks.handle());
+    let service = Lifecycle::new(
+        machine.local(),
+        record.store(here()),
+        machine.clock.clone(),
+        tasks.handle(),
+    );
     tasks.spawn_job("adoption", service.clone().adopt());
     (service, tasks)
 }

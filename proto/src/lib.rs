@@ -4,6 +4,7 @@
 
 pub mod fence;
 pub mod id;
+pub mod place;
 pub mod problem;
 pub mod reason;
 pub mod target;
@@ -14,6 +15,7 @@ pub use id::{
     ApplicationId, ApplicationRef, Digest, Epoch, Generation, Incarnation, InvalidId, JobId,
     TriggerId,
 };
+pub use place::{Place, PlaceUid};
 pub use problem::Problem;
 pub use reason::Reason;
 /// What a caller does about a refusal: the first thing that a [`Problem`] says.

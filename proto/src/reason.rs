@@ -177,6 +177,9 @@ reasons! {
     IncarnationSuperseded "INCARNATION_SUPERSEDED" FailedPrecondition
         "A later incarnation of the cluster has begun: stop."
         "nothing to do: a later one is at work"
+    IncarnationElsewhere "INCARNATION_ELSEWHERE" FailedPrecondition
+        "The incarnation of the cluster belongs to another host, which alone starts its processes."
+        "nothing to do: the leader begins another incarnation on its own host"
     RevisionMoved "REVISION_MOVED" Aborted
         "The record changed since it was read: read again."
         "another process changed the record at the same moment: try again"

@@ -1,7 +1,7 @@
 //! What the record is told and what it answers, where a message of the contract would say too much
 //! or too little.
 
-use proto::api;
+use proto::{Place, api};
 
 /// The process that leads: the record shows it, and knows a repeated call by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,12 +10,20 @@ pub struct Holder {
     pub name: String,
     /// Its process id on its host.
     pub pid: u32,
+    /// The host; `None` if it is not known.
+    pub place: Option<Place>,
 }
 
 impl Holder {
-    /// A holder of this name and process id.
+    /// A holder of this name and process id, on a host that is not known.
     pub fn new(name: impl Into<String>, pid: u32) -> Self {
-        Self { name: name.into(), pid }
+        Self { name: name.into(), pid, place: None }
+    }
+
+    /// The same holder on this host.
+    #[must_use]
+    pub fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
     }
 }
 
@@ -29,12 +37,14 @@ pub struct Standing<T> {
 }
 
 /// Whether a fence holds, and the number that does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
     /// The number that was asked about is the current one.
     pub holds: bool,
     /// The current epoch or incarnation; 0 if none has begun.
     pub current: u64,
+    /// Where the current incarnation runs; `None` if that is not known, and for an epoch.
+    pub place: Option<Place>,
 }
 
 /// How the process that runs main() ended.

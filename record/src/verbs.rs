@@ -204,6 +204,6 @@ pub trait Record: Send + Sync {
     /// Whether this epoch is the one that writes.
     async fn confirm_epoch(&self, fence: &EpochFence) -> Answer<Confirmed>;
 
-    /// Whether this incarnation is the one that writes.
+    /// Whether this incarnation is the one that writes, and where it runs.
     async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Answer<Confirmed>;
 }

@@ -148,6 +148,7 @@ impl World {
             main: this.clone(),
             workspace: this,
             clock: self.clock.clone(),
+            place: None,
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) async fn begin(
     holder: &str,
     cause: &str,
 ) -> PortResult<Begun> {
-    let holder = Holder::new(holder, std::process::id());
+    let holder = Holder::new(holder, std::process::id()).at(ports.place.clone());
     let begun = ports.record.begin_attempt(fence, &holder, cause).await?;
     let is_clean = match begun.disposition() {
         jobgraph::Disposition::Clean => true,
@@ -68,6 +68,7 @@ pub(super) async fn begin_cluster(
         engine: engine.name.clone(),
         engine_version: engine.version.clone(),
         engine_path: engine.path.clone(),
+        place: ports.place.clone().map(Into::into),
     };
     let begun = match or_refused(ports.record.begin_cluster(fence, request).await)? {
         Ok(begun) => begun,

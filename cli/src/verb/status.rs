@@ -311,6 +311,7 @@ mod tests {
                 leader_pid: 7,
                 standbys: vec!["runner-1".into()],
                 since: None,
+                host: String::new(),
             }),
             observation: Some(Observation {
                 source: "runner-0".into(),

@@ -2,7 +2,7 @@
 
 use chassis::server::require_deployment;
 use proto::jobgraph::process_service_server::ProcessService;
-use proto::{ApplicationRef, Epoch, EpochFence, InvalidId, jobgraph};
+use proto::{ApplicationRef, Epoch, EpochFence, InvalidId, PlaceUid, jobgraph};
 use tonic::{Request, Response, Status};
 
 use super::{Answer, Wire};
@@ -30,7 +30,14 @@ impl ProcessService for Wire {
         request: Request<jobgraph::ListProcessesRequest>,
     ) -> Answer<jobgraph::ListProcessesResponse> {
         require_deployment(&request)?;
-        let processes = self.0.list_processes(&request.into_inner().key_prefix).await?;
+        let jobgraph::ListProcessesRequest { key_prefix, place_uid } = request.into_inner();
+        let processes = if place_uid.is_empty() {
+            self.0.list_processes(&key_prefix).await?
+        } else {
+            let place: Result<PlaceUid, InvalidId> = place_uid.parse();
+            let place = place.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+            self.0.list_processes_at(&key_prefix, place).await?
+        };
         Ok(Response::new(jobgraph::ListProcessesResponse { processes }))
     }
 

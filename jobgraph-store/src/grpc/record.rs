@@ -6,7 +6,7 @@ use chassis::server::{check_own, principal, require_incarnation, require_own};
 use futures::StreamExt as _;
 use proto::jobgraph::record_service_server::RecordService;
 use proto::{
-    EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, api, fences, job, jobgraph,
+    EpochFence, Incarnation, IncarnationFence, InvalidId, JobId, Place, api, fences, job, jobgraph,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -77,8 +77,9 @@ impl RecordService for Wire {
         request: Request<jobgraph::BeginAttemptRequest>,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
         let fence = led(&request, request.get_ref().fence.clone())?;
-        let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, .. } = request.into_inner();
-        let holder = Holder { name: holder, pid: holder_pid };
+        let jobgraph::BeginAttemptRequest { holder, holder_pid, cause, place, .. } =
+            request.into_inner();
+        let holder = Holder::new(holder, holder_pid).at(valid(Place::read(place))?);
         let mut begun = self.0.begin_attempt(&fence, &holder, &cause).await?;
         if begun.disposition() != jobgraph::Disposition::Clean {
             let application = begun.record.as_ref().and_then(|record| record.application.as_ref());
@@ -364,7 +365,7 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmEpochResponse> {
         let fence = epoch(request.get_ref().fence.clone())?;
         require_own(&request, &fence.application)?;
-        let Confirmed { holds, current } = self.0.confirm_epoch(&fence).await?;
+        let Confirmed { holds, current, .. } = self.0.confirm_epoch(&fence).await?;
         Ok(Response::new(jobgraph::ConfirmEpochResponse { holds, current_epoch: current }))
     }
 
@@ -374,9 +375,11 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmIncarnationResponse> {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
-        let Confirmed { holds, current } = self.0.confirm_incarnation(&fence).await?;
-        let answer =
-            jobgraph::ConfirmIncarnationResponse { current: holds, current_incarnation: current };
-        Ok(Response::new(answer))
+        let Confirmed { holds, current, place } = self.0.confirm_incarnation(&fence).await?;
+        Ok(Response::new(jobgraph::ConfirmIncarnationResponse {
+            current: holds,
+            current_incarnation: current,
+            place: place.map(Into::into),
+        }))
     }
 }

@@ -106,6 +106,9 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::IncarnationSuperseded { application, current, .. } => {
             of(Reason::IncarnationSuperseded, application).metadata("incarnation", current)
         }
+        Refusal::IncarnationElsewhere { application, place, .. } => {
+            of(Reason::IncarnationElsewhere, application).metadata("place", place)
+        }
         Refusal::RevisionMoved { application, current, .. } => {
             of(Reason::RevisionMoved, application).metadata("revision", current)
         }

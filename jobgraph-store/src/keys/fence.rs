@@ -1,7 +1,7 @@
 //! `a/<id>/attempt` and `a/<id>/cluster`: the two fences. Every fenced write compares one of them
 //! inside its commit. Only `BeginAttempt` and `BeginCluster` write them.
 
-use proto::{ApplicationId, Epoch, Generation, Incarnation};
+use proto::{ApplicationId, Epoch, Generation, Incarnation, fences};
 
 use super::Kind;
 use crate::store::Key;
@@ -24,6 +24,9 @@ pub struct AttemptFence {
     /// The process id of that contender.
     #[prost(uint32, tag = "4")]
     pub holder_pid: u32,
+    /// Where that contender runs; absent in what an older build has written.
+    #[prost(message, optional, tag = "5")]
+    pub place: Option<fences::Place>,
 }
 
 impl AttemptFence {
@@ -57,6 +60,9 @@ pub struct ClusterFence {
     /// The request that began this incarnation; the same request again is answered the same.
     #[prost(string, tag = "3")]
     pub request_id: String,
+    /// Where the processes of this incarnation run; absent in what an older build has written.
+    #[prost(message, optional, tag = "4")]
+    pub place: Option<fences::Place>,
 }
 
 impl ClusterFence {

@@ -1,4 +1,5 @@
-//! `x/<key>`: intents and tombstones of processes, as lifecycle names them.
+//! `x/<key>`: intents and tombstones of processes, as the lifecycle of each host names them. The
+//! third part of a key is the uid of the host; in what an older build has written there is none.
 
 use proto::{ApplicationRef, jobgraph};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proto::job as ends;
-use proto::{Digest, JobId, api, jobgraph};
+use proto::{Digest, JobId, api, fences, jobgraph};
 
 use super::*;
 
@@ -88,14 +88,20 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
                 generation: 31,
                 holder: text("runner-0"),
                 holder_pid: 41,
+                place: None,
             }
             .to_stored(),
         ),
         (
             "cluster",
             fence::cluster_key(id),
-            fence::ClusterFence { incarnation: 2, generation: 31, request_id: text("c1") }
-                .to_stored(),
+            fence::ClusterFence {
+                incarnation: 2,
+                generation: 31,
+                request_id: text("c1"),
+                place: None,
+            }
+            .to_stored(),
         ),
         (
             "spec",
@@ -311,6 +317,27 @@ fn version_1_is_what_it_was() {
     assert_eq!(now, golden);
 }
 
+/// The place came later than the rest of version 1, and what has none is stored as before.
+#[test]
+fn a_place_is_stored_as_it_was() {
+    let place = Some(fences::Place {
+        kind: "host".into(),
+        name: "a-1".into(),
+        uid: "0123456789abcdef".into(),
+    });
+    let stored = "0a04686f73741203612d311a1030313233343536373839616263646566";
+    let attempt =
+        fence::AttemptFence { epoch: 7, place: place.clone(), ..Default::default() }.to_stored();
+    assert_eq!(hex::encode(attempt), format!("0108072a1d{stored}"));
+    let cluster =
+        fence::ClusterFence { incarnation: 2, place: place.clone(), ..Default::default() }
+            .to_stored();
+    assert_eq!(hex::encode(cluster), format!("010802221d{stored}"));
+    let process = Some(jobgraph::Process { place, ..Default::default() });
+    let process = process::StoredProcess { process, first_put: 8 }.to_stored();
+    assert_eq!(hex::encode(process), format!("010a1f6a1d{stored}1008"));
+}
+
 #[test]
 fn what_another_version_wrote_is_refused() {
     let stored = head::Head { latest_generation: 3 }.to_stored();
@@ -345,7 +372,7 @@ fn no_two_kinds_share_a_key_and_only_what_is_shown_belongs_to_a_generation() {
 proptest! {
     #[test]
     fn numbers_and_texts_read_back(number in any::<u64>(), text in ".*", bytes in any::<Vec<u8>>(), flag in any::<bool>()) {
-        let attempt = fence::AttemptFence { epoch: number, generation: !number, holder: text.clone(), holder_pid: 3 };
+        let attempt = fence::AttemptFence { epoch: number, generation: !number, holder: text.clone(), holder_pid: 3, place: None };
         prop_assert_eq!(fence::AttemptFence::from_stored(&attempt.to_stored()).unwrap(), attempt);
         let checkpoints = checkpoints(number, &text);
         prop_assert_eq!(checkpoint::Checkpoints::from_stored(&checkpoints.to_stored()).unwrap(), checkpoints);

@@ -2,7 +2,7 @@
 //! main() ended.
 
 use proto::{EpochFence, api, jobgraph};
-use record::MainExit;
+use record::{Holder, MainExit};
 
 use super::event::Telling;
 use super::{Draft, Refusal, cut, timestamp};
@@ -21,8 +21,7 @@ const SENDER_BYTES: usize = 256;
 pub fn begin(
     draft: &mut Draft,
     fence: &EpochFence,
-    holder: &str,
-    pid: u32,
+    holder: &Holder,
     cause: &str,
 ) -> Result<jobgraph::Disposition, Refusal> {
     let dossier = &draft.dossier;
@@ -31,8 +30,8 @@ pub fn begin(
     }
     let known = &dossier.attempt;
     let again = known.admits(fence.application.generation, fence.epoch)
-        && known.holder == holder
-        && known.holder_pid == pid;
+        && known.holder == holder.name
+        && known.holder_pid == holder.pid;
     if !again {
         if fence.epoch.get() <= known.epoch {
             return Err(Refusal::EpochSuperseded {
@@ -42,7 +41,7 @@ pub fn begin(
                 holder: known.holder.clone(),
             });
         }
-        lead(draft, fence, holder, pid, cause);
+        lead(draft, fence, holder, cause);
     }
     let dossier = &draft.dossier;
     Ok(if dossier.is_terminal() {
@@ -54,35 +53,35 @@ pub fn begin(
     })
 }
 
-fn lead(draft: &mut Draft, fence: &EpochFence, holder: &str, pid: u32, cause: &str) {
+fn lead(draft: &mut Draft, fence: &EpochFence, holder: &Holder, cause: &str) {
+    let Holder { name, pid, place } = holder;
     let attempt = &mut draft.dossier.attempt;
     attempt.epoch = fence.epoch.get();
     attempt.generation = fence.application.generation.get();
-    attempt.holder = holder.into();
-    attempt.holder_pid = pid;
+    attempt.holder.clone_from(name);
+    attempt.holder_pid = *pid;
+    attempt.place = place.clone().map(Into::into);
     let since = draft.at();
     let app = draft.app();
     let main_ended = app.main.as_ref().is_some_and(|main| main.state() == api::MainState::Ended);
     let leadership = app.leadership.get_or_insert_default();
     leadership.epoch = fence.epoch.get();
     leadership.ordinal += 1;
-    leadership.leader = holder.into();
-    leadership.leader_pid = pid;
+    leadership.leader.clone_from(name);
+    leadership.leader_pid = *pid;
+    leadership.host = place.as_ref().map(ToString::to_string).unwrap_or_default();
     leadership.since = since;
     let ordinal = leadership.ordinal;
     if !app.terminal {
         app.set_phase(if main_ended { api::Phase::Finishing } else { api::Phase::Starting });
     }
     draft.condition("Led", api::ConditionStatus::True, "", "");
-    let message = if ordinal == 1 {
-        format!("{holder} leads")
-    } else {
-        format!("{holder} took over: {cause}")
-    };
+    let message =
+        if ordinal == 1 { format!("{name} leads") } else { format!("{name} took over: {cause}") };
     draft.tell(
         Telling::new("leader", message)
-            .with("holder", holder)
-            .with("pid", pid)
+            .with("holder", name)
+            .with("pid", *pid)
             .with("ordinal", ordinal)
             .with("cause", cause),
     );

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{EpochFence, Incarnation, api, jobgraph};
+use proto::{EpochFence, Incarnation, Place, api, jobgraph};
 
 use super::event::Telling;
 use super::{Draft, Refusal};
@@ -32,6 +32,7 @@ pub fn begin(
     if request.request_id.is_empty() {
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
     }
+    let place = Place::read(request.place.clone())?;
     let dossier = &mut draft.dossier;
     let barren = dossier
         .state
@@ -42,6 +43,14 @@ pub fn begin(
     if dossier.cluster.generation == fence.application.generation.get()
         && dossier.cluster.request_id == request.request_id
     {
+        // The place of an incarnation never changes, so one wish cannot be for two places. Where an
+        // older build has begun the incarnation or repeats the wish, there is no place to compare,
+        // and the answer moves nothing: intents are compared with what was begun.
+        let begun_at = Place::read(dossier.cluster.place.clone())?;
+        if begun_at.zip(place).is_some_and(|(begun_at, place)| begun_at.uid() != place.uid()) {
+            let why = format!("request_id {:?} was for another place", request.request_id);
+            return Err(Refusal::RequestInvalid(why));
+        }
         return Ok(begun(dossier.cluster.incarnation, barren));
     }
     if dossier.is_terminal() {
@@ -56,9 +65,11 @@ pub fn begin(
     dossier.cluster.incarnation += 1;
     dossier.cluster.generation = fence.application.generation.get();
     dossier.cluster.request_id.clone_from(&request.request_id);
+    dossier.cluster.place = place.clone().map(Into::into);
     let begun = begun(dossier.cluster.incarnation, barren + 1);
     let record = dossier.state.record_mut();
     record.cluster_request_id.clone_from(&request.request_id);
+    record.cluster_place = place.clone().map(Into::into);
     record.jobs_endpoint.clear();
     draft.app().cluster = Some(api::Cluster {
         incarnation: begun.incarnation,
@@ -69,6 +80,7 @@ pub fn begin(
         ready_roles: HashMap::new(),
         barren_incarnations: begun.barren_incarnations,
         addresses: HashMap::new(),
+        host: place.map(|place| place.to_string()).unwrap_or_default(),
     });
     draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
     // What died of an earlier incarnation says nothing of these processes.

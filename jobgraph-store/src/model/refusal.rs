@@ -107,6 +107,16 @@ pub enum Refusal {
         /// The incarnation in the record.
         current: u64,
     },
+    /// The incarnation belongs to another place, which alone starts its processes.
+    #[error("incarnation {incarnation} of {application} runs on {place}, and on no other host")]
+    IncarnationElsewhere {
+        /// The application that the cluster belongs to.
+        application: ApplicationRef,
+        /// The incarnation.
+        incarnation: u64,
+        /// The name of its place.
+        place: String,
+    },
     /// What the caller decided on has changed.
     #[error(
         "{what} of {application} changed: revision {seen} was read, {current} is recorded; read it again"

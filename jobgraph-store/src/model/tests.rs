@@ -5,11 +5,12 @@
 mod clusters;
 mod graphs;
 mod mains;
+mod processes;
 mod submissions;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use ::record::ApplicationEnd;
+use ::record::{ApplicationEnd, Holder};
 use proto::{Digest, Epoch, EpochFence, Generation, jobgraph};
 
 use super::*;
@@ -37,7 +38,7 @@ fn fence(epoch: u64) -> EpochFence {
 
 fn led(epoch: u64) -> Draft {
     let mut draft = draft();
-    attempt::begin(&mut draft, &fence(epoch), "runner-0", 41, "").unwrap();
+    attempt::begin(&mut draft, &fence(epoch), &Holder::new("runner-0", 41), "").unwrap();
     draft
 }
 

@@ -10,6 +10,7 @@ mod forget;
 mod gate;
 mod generations;
 mod payloads;
+mod places;
 mod savepoints;
 mod tests;
 
@@ -142,6 +143,12 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         }
         "an_epoch_begins_once_and_only_upwards" => {
             fences::an_epoch_begins_once_and_only_upwards(court).await
+        }
+        "an_intent_of_a_superseded_cluster_never_commits" => {
+            places::no_intent_of_a_superseded_cluster(court).await
+        }
+        "an_intent_at_another_place_never_commits" => {
+            places::no_intent_at_another_place(court).await
         }
         "a_cluster_ends_its_job_without_a_leader" => {
             fences::a_cluster_ends_its_job_without_a_leader(court).await

@@ -6,6 +6,12 @@ use proto::IncarnationFence;
 
 use crate::model::{Dossier, Refusal};
 
+/// The planted bug: an intent of a cluster is kept although another incarnation, or another place,
+/// is the one that may start processes.
+pub(super) fn intents_are_unfenced() -> bool {
+    failpoint::is_planted("places.same-incarnation")
+}
+
 /// The planted bug: a checkpoint pointer is fenced by the epoch of the leader that began the
 /// cluster, as if a leader decided it. Then the cluster of a leader that died cannot checkpoint any
 /// more.

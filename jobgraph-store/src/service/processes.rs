@@ -1,16 +1,19 @@
 //! Intents and tombstones of processes.
 
+mod grounds;
+
 use std::time::UNIX_EPOCH;
 
-use proto::{ApplicationRef, EpochFence, jobgraph};
+use proto::{ApplicationRef, EpochFence, Place, PlaceUid, jobgraph};
 
 use super::load::revision_of;
 use super::write::{Guard, TRIES};
 use super::{Service, load};
 use crate::error::Error;
-use crate::keys::{Kind, fence, generation, head, process};
+use crate::keys::{Kind, process};
 use crate::model::{Refusal, contender};
 use crate::store::{Commit, Compare, Operation, Read, Transaction};
+use grounds::{Admission, Grounds};
 
 /// The largest detail of a process, in bytes.
 pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
@@ -23,7 +26,8 @@ const REMOVED_AT_ONCE: usize = 90;
 
 impl Service {
     /// Keeps one process under its key. With a fence, the write commits only while the fence admits
-    /// it, like a leader's write.
+    /// it, like a leader's write. An intent of a cluster commits only while its incarnation is the
+    /// current one and its place that of the incarnation, with and without a fence.
     pub async fn put_process(
         &self,
         process: jobgraph::Process,
@@ -38,6 +42,13 @@ impl Service {
                 process.detail.len()
             );
             return Err(Refusal::RequestInvalid(why).into());
+        }
+        if let Some(place) = Place::read(process.place.clone()).map_err(Refusal::from)? {
+            let uid = place.uid().to_string();
+            if process.key.split('/').nth(2) != Some(uid.as_str()) {
+                let why = format!("process.key {:?} is not of its place {uid}", process.key);
+                return Err(Refusal::RequestInvalid(why).into());
+            }
         }
         self.keep_process(&process, fence).await?;
         self.tell_of_contender(&process).await
@@ -70,59 +81,27 @@ impl Service {
         fence: Option<&EpochFence>,
     ) -> Result<(), Error> {
         let key = process::key(&process.key);
-        let application = ApplicationRef::try_from(process.application.clone()).ok();
+        let application = match fence {
+            Some(fence) => Some(fence.application.clone()),
+            None => ApplicationRef::try_from(process.application.clone()).ok(),
+        };
         for _ in 0..TRIES {
-            let mut reads = vec![Read::Key(key.clone())];
-            reads.extend(fence.map(|fence| Read::Key(fence::attempt_key(&fence.application.id))));
-            let of_record = reads.len();
-            reads.extend(application.iter().flat_map(|application| {
-                [generation::spec_key(application), head::key(&application.id)].map(Read::Key)
-            }));
+            let grounds = application.iter().flat_map(Grounds::keys);
+            let reads = std::iter::once(key.clone()).chain(grounds).map(Read::Key).collect();
             let view = self.metadata.read(reads, None).await?;
             let known: Option<process::StoredProcess> = load::one(&view, 0)?;
+            let mut compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
+            if let Some(application) = &application {
+                let grounds = Grounds::read(application, &view, 1)?;
+                match grounds.admit(process, fence, self.place.as_ref())? {
+                    Admission::Kept(on) => compares.extend(on),
+                    Admission::NotNeeded => return Ok(()),
+                }
+            }
             if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process))
                 && fence.is_none()
             {
                 return Ok(());
-            }
-            let mut compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
-            if let Some(application) = &application {
-                let head: head::Head = load::one(&view, of_record + 1)?.unwrap_or_default();
-                match revision_of(&view, of_record) {
-                    // The generation may be forgotten meanwhile; then no process of it may be
-                    // written again.
-                    Some(spec) => compares.push(Compare {
-                        key: generation::spec_key(application),
-                        revision: Some(spec),
-                    }),
-                    None => match load::absent(application, &head) {
-                        Refusal::Forgotten(_)
-                            if process.state() != jobgraph::ProcessState::Intended =>
-                        {
-                            return Ok(());
-                        }
-                        forgotten @ Refusal::Forgotten(_) => return Err(forgotten.into()),
-                        // Lifecycle may work for an application that another record holds.
-                        _ => {}
-                    },
-                }
-            }
-            if let Some(fence) = fence {
-                let attempt: fence::AttemptFence = load::one(&view, 1)?.unwrap_or_default();
-                if !attempt.admits(fence.application.generation, fence.epoch) {
-                    let (application, epoch) = (fence.application.clone(), fence.epoch.get());
-                    let refusal = Refusal::EpochSuperseded {
-                        application,
-                        epoch,
-                        current: attempt.epoch,
-                        holder: attempt.holder,
-                    };
-                    return Err(refusal.into());
-                }
-                compares.push(Compare {
-                    key: fence::attempt_key(&fence.application.id),
-                    revision: revision_of(&view, 1),
-                });
             }
             let now = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
             let first_put =
@@ -145,6 +124,22 @@ impl Service {
         let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
         stored.sort_by_key(|process| process.first_put);
         Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
+    }
+
+    /// Processes of one place whose key begins with `prefix`, oldest first. A build that named no
+    /// place meant the host of this store.
+    pub async fn list_processes_at(
+        &self,
+        prefix: &str,
+        place: PlaceUid,
+    ) -> Result<Vec<jobgraph::Process>, Error> {
+        let own = self.place.as_ref().map(Place::uid);
+        let mut processes = self.list_processes(prefix).await?;
+        processes.retain(|process| match &process.place {
+            Some(known) => known.uid.parse::<PlaceUid>().is_ok_and(|uid| uid == place),
+            None => own == Some(place),
+        });
+        Ok(processes)
     }
 
     /// Forgets the processes whose key begins with `prefix`.

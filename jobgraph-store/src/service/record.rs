@@ -54,7 +54,7 @@ impl Record for Service {
     ) -> Answer<jobgraph::BeginAttemptResponse> {
         let (disposition, loaded) = self
             .write(&fence.application, Guard::Epoch, |draft| {
-                attempt::begin(draft, fence, &holder.name, holder.pid, cause)
+                attempt::begin(draft, fence, holder, cause)
             })
             .await?;
         let read =

@@ -15,10 +15,11 @@ use client::admission::Admission;
 use client::applications::Applications;
 use client::logs::Logs;
 use client::payloads::Payloads;
+use client::places::Places;
 use client::processes::Processes;
 use client::record::RecordClient;
 use jobgraph_store::config::Args;
-use proto::{ApplicationRef, Epoch, EpochFence, Generation, api};
+use proto::{ApplicationRef, Epoch, EpochFence, Generation, Place, api};
 use tokio::task::JoinHandle;
 
 pub(crate) struct Host {
@@ -82,6 +83,11 @@ impl Host {
             .expect("it ends")
             .unwrap()
             .unwrap();
+    }
+
+    /// The host that the store runs on.
+    pub(crate) fn place(&self) -> Place {
+        Places::new(self.directory.path()).host().unwrap()
     }
 
     /// Where the store keeps a payload.

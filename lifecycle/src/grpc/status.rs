@@ -17,6 +17,7 @@ impl From<Error> for Status {
                 let problem = problem(Reason::IncarnationSuperseded);
                 problem.metadata("incarnation", current.get())
             }
+            Error::IncarnationElsewhere(_) => problem(Reason::IncarnationElsewhere),
             Error::PlanInvalid(invalid) => {
                 problem(Reason::PlanInvalid).field(invalid.field, invalid.why)
             }

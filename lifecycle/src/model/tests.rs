@@ -35,6 +35,9 @@ pub(crate) fn role(name: &str) -> RoleSpec {
 fn keys_are_what_the_record_keeps_them_by() {
     assert_eq!(slot().key(), "orders/4/cluster/9/worker/1");
     assert!(slot().key().starts_with(&slot().group.key_prefix()));
+    let host = PlaceUid::from_bytes([0xa1; 8]);
+    assert_eq!(slot().key_at(host), "orders/4/a1a1a1a1a1a1a1a1/cluster/9/worker/1");
+    assert!(slot().key_at(host).starts_with(&slot().group.key_prefix_at(host)));
 }
 
 #[test]

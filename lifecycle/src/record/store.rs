@@ -6,20 +6,26 @@ use std::time::Duration;
 use ::record::Record;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
+use chassis::failpoint;
 use chassis::tasks::owned;
 use client::error::CallError;
 use client::logs::{LogStream, Logs};
+use client::places::Kind;
 use client::processes::Processes;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
 use proto::jobgraph::{OutputChunk, Process, ProcessState};
-use proto::{ApplicationRef, Code, Epoch, EpochFence, Problem, Reason};
+use proto::{
+    ApplicationRef, Code, Epoch, EpochFence, Incarnation, IncarnationFence, Place, PlaceUid,
+    Problem, Reason,
+};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    COMPLETE, Intent, IntentState, Log, LogBatch, LogSource, RecordError, kind_of, wire_source,
+    COMPLETE, Intent, IntentState, Kept, Log, LogBatch, LogSource, RecordError, kind_of,
+    wire_source,
 };
-use crate::model::{GroupId, Slot};
+use crate::model::{GroupId, Slot, kind_prefix_at};
 
 /// How long one call may take. The callers try again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,14 +45,21 @@ pub struct Store {
     processes: Processes,
     logs: Logs,
     clock: SharedClock,
+    place: Place,
 }
 
 impl Store {
     /// The record that answers for epochs, and the processes and logs that are kept beside it, over
-    /// a channel that carries the deployment's credential.
-    pub fn new(record: Arc<dyn Record>, channel: GrpcChannel, clock: SharedClock) -> Self {
+    /// a channel that carries the deployment's credential. `place` is the host whose processes are
+    /// kept.
+    pub fn new(
+        record: Arc<dyn Record>,
+        channel: GrpcChannel,
+        clock: SharedClock,
+        place: Place,
+    ) -> Self {
         let (processes, logs) = (Processes::new(channel.clone()), Logs::new(channel));
-        Self { record, processes, logs, clock }
+        Self { record, processes, logs, clock, place }
     }
 
     /// Refuses an epoch that holds no more.
@@ -63,17 +76,54 @@ impl Store {
     pub async fn put(&self, intent: &Intent, epoch: Option<Epoch>) -> Result<(), RecordError> {
         let application = intent.slot.group.application.clone();
         let fence = epoch.map(|epoch| EpochFence { application, epoch });
-        self.call(fence.as_ref(), self.processes.put(wire_intent(intent), epoch)).await
+        self.call(fence.as_ref(), self.processes.put(wire_intent(intent, &self.place), epoch)).await
     }
 
-    /// All intents of processes whose key begins with the prefix.
-    pub async fn list(&self, key_prefix: &str) -> Result<Vec<Intent>, RecordError> {
-        let processes = self.call(None, self.processes.list(key_prefix)).await?;
-        Ok(processes.into_iter().filter_map(read_intent).collect())
+    /// All intents of this host, oldest first.
+    pub async fn list(&self) -> Result<Vec<Kept>, RecordError> {
+        let host = self.place.uid();
+        let processes = self.call(None, self.processes.list_at("", host)).await?;
+        Ok(processes.into_iter().filter_map(|process| read_intent(process, host)).collect())
     }
 
-    /// Forgets the intents whose key begins with the prefix.
-    pub async fn forget(&self, key_prefix: &str) -> Result<(), RecordError> {
+    /// Refuses a cluster that is not of the current incarnation of its application, or whose
+    /// incarnation was begun on another host.
+    pub async fn confirm_cluster(&self, cluster: &GroupId) -> Result<(), RecordError> {
+        let (application, incarnation) = (cluster.application.clone(), Incarnation(cluster.number));
+        let fence = IncarnationFence { application, incarnation };
+        let confirm = self.record.confirm_incarnation(&fence).map_err(CallError::from);
+        let confirmed = self.call(None, confirm).await?;
+        if !confirmed.holds {
+            return Err(RecordError::IncarnationOver { current: Incarnation(confirmed.current) });
+        }
+        match confirmed.place {
+            // A test plants the bug to see that it would be noticed.
+            Some(place)
+                if place.uid() != self.place.uid()
+                    && !failpoint::is_planted("places.same-incarnation") =>
+            {
+                Err(RecordError::Elsewhere(format!("{cluster} runs on {place}, not on this host")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets the intents of a group on this host.
+    pub async fn forget(&self, group: &GroupId) -> Result<(), RecordError> {
+        self.delete(&group.key_prefix_at(self.place.uid())).await
+    }
+
+    /// Forgets the intents of all contenders of an application on this host.
+    pub async fn forget_contenders(&self, application: &ApplicationRef) -> Result<(), RecordError> {
+        self.delete(&kind_prefix_at(application, Kind::Contender, self.place.uid())).await
+    }
+
+    /// Forgets the intents of a group that an older build has kept, under keys that name no host.
+    pub async fn forget_old(&self, group: &GroupId) -> Result<(), RecordError> {
+        self.delete(&group.key_prefix()).await
+    }
+
+    async fn delete(&self, key_prefix: &str) -> Result<(), RecordError> {
         self.call(None, self.processes.delete(key_prefix)).await
     }
 
@@ -103,16 +153,18 @@ impl Store {
 /// outcome is one to repeat.
 fn refusal(error: &CallError, fence: Option<&EpochFence>) -> RecordError {
     let text = error.message().to_owned();
+    let number = |key: &str| -> u64 {
+        let problem = Problem::from_status(error.status());
+        problem.metadata.get(key).and_then(|number| number.parse().ok()).unwrap_or_default()
+    };
     match (error.reason(), fence) {
         (Some(Reason::EpochSuperseded), Some(fence)) => {
-            let problem = Problem::from_status(error.status());
-            let current = problem
-                .metadata
-                .get("epoch")
-                .and_then(|epoch| epoch.parse().ok())
-                .unwrap_or_default();
-            RecordError::Superseded { fence: fence.clone(), current: Epoch(current) }
+            RecordError::Superseded { fence: fence.clone(), current: Epoch(number("epoch")) }
         }
+        (Some(Reason::IncarnationSuperseded), _) => {
+            RecordError::IncarnationOver { current: Incarnation(number("incarnation")) }
+        }
+        (Some(Reason::IncarnationElsewhere), _) => RecordError::Elsewhere(text),
         _ if error.is_retryable() => RecordError::Away(text),
         // Another writer has changed the record, or the store is ending or has no room right now.
         _ if matches!(error.code(), Code::Aborted | Code::Cancelled | Code::ResourceExhausted) => {
@@ -156,14 +208,14 @@ async fn pump(
     }
 }
 
-fn wire_intent(intent: &Intent) -> Process {
+fn wire_intent(intent: &Intent, place: &Place) -> Process {
     let state = match intent.state {
         IntentState::Intended => ProcessState::Intended,
         IntentState::Gone => ProcessState::Gone,
         IntentState::GaveUp => ProcessState::GaveUp,
     };
     Process {
-        key: intent.slot.key(),
+        key: intent.slot.key_at(place.uid()),
         application: Some(intent.slot.group.application.clone().into()),
         kind: intent.slot.group.kind.as_str().to_owned(),
         number: intent.slot.group.number,
@@ -175,12 +227,17 @@ fn wire_intent(intent: &Intent) -> Process {
         endpoint: intent.endpoint.clone(),
         detail: intent.detail.clone().into(),
         exit: intent.exit.clone(),
+        place: Some(place.clone().into()),
     }
 }
 
-/// The intent in a record; `None` for a record that this build cannot read: a newer lifecycle has
-/// written the record and minds its process.
-fn read_intent(process: Process) -> Option<Intent> {
+/// The intent in a record; `None` for a record that this build cannot read (a newer lifecycle has
+/// written the record and minds its process) and for one of another host.
+fn read_intent(process: Process, host: PlaceUid) -> Option<Kept> {
+    let place = Place::read(process.place.clone()).ok()?;
+    if place.is_some_and(|place| place.uid() != host) {
+        return None;
+    }
     let state = match process.state() {
         ProcessState::Gone => IntentState::Gone,
         ProcessState::GaveUp => IntentState::GaveUp,
@@ -188,15 +245,18 @@ fn read_intent(process: Process) -> Option<Intent> {
     };
     let application: ApplicationRef = process.application.try_into().ok()?;
     let group = GroupId { application, kind: kind_of(&process.kind)?, number: process.number };
-    Some(Intent {
-        slot: Slot { group, role: process.role, replica: process.replica },
+    let slot = Slot { group, role: process.role, replica: process.replica };
+    let is_old = process.key != slot.key_at(host);
+    let intent = Intent {
+        slot,
         start: process.starts,
         keeper: process.tether_endpoint,
         endpoint: process.endpoint,
         detail: process.detail.into(),
         exit: process.exit,
         state,
-    })
+    };
+    Some(Kept { intent, is_old })
 }
 
 fn wire_chunk(chunk: Chunk) -> OutputChunk {
@@ -221,6 +281,11 @@ mod tests {
             (Reason::ApplicationNotFound, RecordError::Unknown(text.clone())),
             (Reason::EpochSuperseded, RecordError::Refused(text.clone())),
             (Reason::CredentialScope, RecordError::Refused(text.clone())),
+            (
+                Reason::IncarnationSuperseded,
+                RecordError::IncarnationOver { current: Incarnation(0) },
+            ),
+            (Reason::IncarnationElsewhere, RecordError::Elsewhere(text.clone())),
             (Reason::StoreFull, RecordError::Away(text.clone())),
             (Reason::StoreUnavailable, RecordError::Away(text)),
         ] {

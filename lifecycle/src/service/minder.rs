@@ -147,6 +147,10 @@ impl Minder {
                 Err(RecordError::Superseded { fence, current }) => {
                     return Err(Some(Fate::Superseded(fence.epoch.get(), current.get())));
                 }
+                Err(RecordError::IncarnationOver { current }) => {
+                    return Err(Some(Fate::Over(current.get())));
+                }
+                Err(RecordError::Elsewhere(why)) => return Err(Some(Fate::Elsewhere(why))),
                 Err(RecordError::Refused(why) | RecordError::Unknown(why)) => {
                     let exit = Exit { start_error: why, ..Exit::default() };
                     self.group.update(self.place, |status| status.exit = Some(exit));

@@ -16,12 +16,12 @@ use chassis::transport::{Endpoint, OsTransport};
 use client::processes::Processes;
 use client::record::RecordClient;
 use jobgraph_store::blobs::memory::MemoryBlobs;
-use jobgraph_store::keys::{Kind as _, head, log};
+use jobgraph_store::keys::{Kind as _, fence, head, log, process};
 use jobgraph_store::service::Service;
 use jobgraph_store::store::{Metadata as _, Operation, Read, Transaction};
 use lifecycle::record::{LogSource, Store};
 use proto::jobgraph::{self, Process, ProcessState};
-use proto::{ApplicationRef, Epoch, EpochFence, api};
+use proto::{ApplicationRef, Epoch, EpochFence, Place, PlaceUid, api};
 use record::{ApplicationEnd, Holder, Record as _};
 
 use faults::Faulty;
@@ -46,6 +46,7 @@ impl Host {
     pub(crate) async fn with(application: &ApplicationRef) -> Self {
         let backend = Arc::new(Faulty::default());
         let service = Service::new(backend.clone(), Arc::new(MemoryBlobs::default()), system());
+        let service = service.at(here());
         let directory = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
         let server = server::bind(Serve {
@@ -92,11 +93,13 @@ impl Host {
         assert_eq!(submitted.application.generation, generation.get());
     }
 
-    /// The record as a lifecycle uses it, over a connection of its own. Its calls are bounded by
-    /// the system's clock: a test that lets hours pass takes none of the time that a socket needs.
-    pub(crate) fn store(&self) -> Store {
+    /// The record as a lifecycle on this host uses it, over a connection of its own. Its calls are
+    /// bounded by the system's clock: a test that lets hours pass takes none of the time that a
+    /// socket needs.
+    pub(crate) fn store(&self, place: Place) -> Store {
         let channel = connect(&self.endpoint);
-        Store::new(Arc::new(RecordClient::new(channel.clone())), channel, system())
+        let record = Arc::new(RecordClient::new(channel.clone()));
+        Store::new(record, channel, system(), place)
     }
 
     fn fence(&self, epoch: u64) -> EpochFence {
@@ -107,6 +110,27 @@ impl Host {
     pub(crate) async fn begin(&self, epoch: u64) {
         let holder = Holder::new("runner-0", 1);
         self.service.begin_attempt(&self.fence(epoch), &holder, "").await.unwrap();
+    }
+
+    /// Has this incarnation be the current one, unless a higher one is: what a leader does before it
+    /// asks for the cluster. The fence is written as `BeginCluster` leaves it, because a leader does
+    /// not choose the number.
+    pub(crate) async fn incarnation(&self, number: u64) {
+        let key = fence::cluster_key(&self.application.id);
+        let view = self.backend.kept.read(vec![Read::Key(key.clone())], None).await.unwrap();
+        let known = view.answers[0].first();
+        let known = known.map(|(_, known)| fence::ClusterFence::from_stored(&known.value).unwrap());
+        if known.is_none_or(|known| known.incarnation < number) {
+            let begun = fence::ClusterFence {
+                incarnation: number,
+                generation: self.application.generation.get(),
+                place: Some(here().into()),
+                ..Default::default()
+            };
+            let operations = vec![Operation::Put(key, begun.to_stored())];
+            let transaction = Transaction { operations, ..Transaction::default() };
+            self.backend.kept.commit(transaction).await.unwrap();
+        }
     }
 
     /// Ends the application as the leader with this epoch, and forgets it.
@@ -134,12 +158,42 @@ impl Host {
         self.keys_of(|process| process.state() == ProcessState::GaveUp).await
     }
 
+    /// The keys of the processes of one host.
+    pub(crate) async fn keys_at(&self, place: &Place) -> Vec<String> {
+        let wire = Some(place.clone().into());
+        self.keys_of(|process| process.place == wire).await
+    }
+
+    /// The keys of these processes as they are on their host, without its uid.
     async fn keys_of(&self, wanted: impl Fn(&Process) -> bool) -> Vec<String> {
         let processes = self.processes.list("").await.unwrap();
-        let mut keys: Vec<String> =
-            processes.into_iter().filter(wanted).map(|process| process.key).collect();
+        let on_host = |process: Process| {
+            let mut parts: Vec<&str> = process.key.split('/').collect();
+            let uid = process.place.as_ref().map_or("no host", |place| place.uid.as_str());
+            assert_eq!(parts.remove(2), uid, "{}", process.key);
+            parts.join("/")
+        };
+        let mut keys: Vec<String> = processes.into_iter().filter(wanted).map(on_host).collect();
         keys.sort();
         keys
+    }
+
+    /// Rewrites the processes as an older build has kept them: under keys that name no host.
+    pub(crate) async fn keep_as_an_older_build(&self) {
+        let processes = Read::all(process::key(""));
+        let view = self.backend.kept.read(vec![processes], None).await.unwrap();
+        let mut operations = Vec::new();
+        for (key, stored) in &view.answers[0] {
+            let mut stored = process::StoredProcess::from_stored(&stored.value).unwrap();
+            let kept = stored.process.as_mut().unwrap();
+            let uid = format!("{}/", kept.place.take().unwrap().uid);
+            kept.key = kept.key.replacen(&uid, "", 1);
+            let old = process::key(&kept.key);
+            operations.push(Operation::Delete(key.clone()));
+            operations.push(Operation::Put(old, stored.to_stored()));
+        }
+        let transaction = Transaction { operations, ..Transaction::default() };
+        self.backend.kept.commit(transaction).await.unwrap();
     }
 
     /// What a source has said, and whether that is all. The backend is asked, because the lines
@@ -185,6 +239,11 @@ fn is_of(line: &log::StoredLine, source: &LogSource) -> bool {
 fn connect(endpoint: &Endpoint) -> GrpcChannel {
     let credential = KEY.mint(&Principal::Deployment);
     channel::connect(Arc::new(OsTransport), system(), endpoint.clone(), Some(credential))
+}
+
+/// The host that the tests' lifecycles run on.
+pub(crate) fn here() -> Place {
+    Place::host("here", PlaceUid::from_bytes([1; 8])).unwrap()
 }
 
 fn system() -> SharedClock {

@@ -18,10 +18,10 @@ use lifecycle::record::Store;
 use lifecycle::service::Lifecycle;
 use proto::engine::{RestartPolicy, Role};
 use proto::lifecycle::ClusterReady;
-use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation};
+use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation, Place};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::host::Host;
+use crate::host::{Host, here};
 use crate::memory::Memory;
 
 /// A time longer than anything here takes.
@@ -32,8 +32,9 @@ const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
 pub(crate) struct Wire {
     pub(crate) client: Client,
     pub(crate) memory: Memory,
-    pub(crate) record: Host,
+    pub(crate) record: Arc<Host>,
     pub(crate) clock: Arc<ManualClock>,
+    place: Place,
     endpoint: Endpoint,
     directory: Arc<tempfile::TempDir>,
     /// Everything that runs; dropping it is a kill -9.
@@ -41,29 +42,46 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A lifecycle whose application is led with epoch 1.
+    /// A lifecycle whose application is led with epoch 1 and has incarnation 1.
     pub(crate) async fn new() -> Self {
         let record = Host::with(&application()).await;
         record.begin(1).await;
-        Self::start(Memory::new(), record, Arc::new(tempfile::tempdir().unwrap()), "a")
+        record.incarnation(1).await;
+        Self::start(Arc::new(record), here())
+    }
+
+    /// A lifecycle on another host, over the same record.
+    pub(crate) fn on_another_host(&self, place: Place) -> Self {
+        Self::start(self.record.clone(), place)
+    }
+
+    fn start(record: Arc<Host>, place: Place) -> Self {
+        Self::begin(Memory::new(), record, place, Arc::new(tempfile::tempdir().unwrap()), "a")
     }
 
     /// The same machine and record under another lifecycle.
     pub(crate) fn killed_and_started_again(self) -> Self {
-        let Self { memory, record, directory, endpoint, .. } = self;
+        let Self { memory, record, place, directory, endpoint, .. } = self;
         // Each lifecycle has a socket of its own, because the socket before may not be closed yet.
         let Endpoint::Unix(before) = endpoint else { unreachable!("it listens on a unix socket") };
         let name = format!("{}b", before.file_stem().unwrap_or_default().to_string_lossy());
-        Self::start(memory, record, directory, &name)
+        Self::begin(memory, record, place, directory, &name)
     }
 
-    fn start(memory: Memory, record: Host, directory: Arc<tempfile::TempDir>, name: &str) -> Self {
+    fn begin(
+        memory: Memory,
+        record: Arc<Host>,
+        place: Place,
+        directory: Arc<tempfile::TempDir>,
+        name: &str,
+    ) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join(format!("{name}.sock")));
         let clock = Arc::new(ManualClock::new());
-        let process = run(endpoint.clone(), memory.clone(), record.store(), clock.clone());
+        let store = record.store(place.clone());
+        let process = run(endpoint.clone(), memory.clone(), store, clock.clone());
         let process = AbortOnDropHandle::new(tokio::spawn(process));
         let client = connect(&endpoint, KEY.mint(&Principal::Deployment));
-        Self { client, memory, record, clock, endpoint, directory, _process: process }
+        Self { client, memory, record, clock, place, endpoint, directory, _process: process }
     }
 
     pub(crate) fn channel(&self) -> GrpcChannel {
@@ -76,13 +94,14 @@ impl Wire {
         connect(&self.endpoint, KEY.mint(&contender))
     }
 
-    /// Provisions until ready or refused.
+    /// Provisions until ready or refused, once the record has the incarnation.
     pub(crate) async fn provision(
         &self,
         fence: &EpochFence,
         incarnation: u64,
         roles: Vec<Role>,
     ) -> Result<ClusterReady, CallError> {
+        self.record.incarnation(incarnation).await;
         within(async {
             let answers = self.client.provision(fence, Incarnation(incarnation), roles, "").await?;
             let mut answers = Box::pin(answers);

@@ -97,7 +97,8 @@ fn met(reason: Reason) -> Met {
         R::Cancelled => Ended(Exit::of(Outcome::Cancelled)),
         R::DeadlineExceeded => Ended(Exit::of(Outcome::DeadlineExceeded)),
 
-        R::EpochSuperseded | R::IncarnationSuperseded | R::RevisionMoved | R::NotAdopted => Inside,
+        R::EpochSuperseded | R::IncarnationSuperseded | R::IncarnationElsewhere => Inside,
+        R::RevisionMoved | R::NotAdopted => Inside,
         R::JobsNotEnded | R::OutputNotPublished | R::SavepointPending | R::TooManyCheckpoints => {
             Inside
         }

@@ -1,6 +1,6 @@
 //! The incarnations of a cluster, and what is said of them.
 
-use proto::{Incarnation, api, jobgraph};
+use proto::{Incarnation, Place, PlaceUid, api, jobgraph};
 
 use super::{fence, graph, led, made};
 use crate::model::{Draft, Refusal, cluster, job};
@@ -82,4 +82,31 @@ fn the_cluster_that_is_known_to_be_gone_does_not_come_back() {
         say(&mut draft, 1, api::ClusterState::Unspecified),
         Err(Refusal::RequestInvalid(_))
     ));
+}
+
+#[test]
+fn a_repeat_by_an_older_build_moves_no_cluster_and_one_for_another_place_is_refused() {
+    let at = |byte: u8| Some(Place::host("a", PlaceUid::from_bytes([byte; 8])).unwrap());
+    let begin = |draft: &mut Draft, place: Option<Place>| {
+        let request = jobgraph::BeginClusterRequest {
+            request_id: "c".into(),
+            place: place.map(Into::into),
+            ..Default::default()
+        };
+        cluster::begin(draft, &fence(1), &request).map(|begun| begun.incarnation)
+    };
+    for (first, again, answered) in [
+        (None, None, true),
+        (None, at(1), true),
+        (at(1), None, true),
+        (at(1), at(1), true),
+        (at(1), at(2), false),
+    ] {
+        let mut draft = led(1);
+        assert_eq!(begin(&mut draft, first.clone()).ok(), Some(1));
+        let begun = draft.dossier.cluster.clone();
+        let repeated = begin(&mut draft, again.clone());
+        assert_eq!(repeated.ok(), answered.then_some(1), "{first:?}, then {again:?}");
+        assert_eq!(draft.dossier.cluster, begun);
+    }
 }

@@ -1,5 +1,6 @@
 //! Which job a graph is: found by its name or its place, new, or of another program.
 
+use ::record::Holder;
 use proto::{Digest, JobId, api, jobgraph};
 
 use super::{fence, graph, led, made};
@@ -35,7 +36,7 @@ fn a_re_executed_main_finds_its_jobs_by_name_and_diverges_only_where_nothing_fit
             .unwrap();
             assert!(!put.found && put.made.is_some());
         }
-        attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+        attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
         let request = jobgraph::PutJobGraphRequest { overlapped, ..graph("again", name, ordinal) };
         let put = job::put_graph(&mut draft, &fence(2), &request);
         match get {
@@ -95,7 +96,7 @@ fn taken_over() -> (Draft, [JobId; 2]) {
         let (call, name) = jobs[n as usize];
         made(&job::put_graph(&mut draft, &fence(1), &described(call, name, n, &OPERATORS)).unwrap())
     });
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     (draft, made)
 }
 
@@ -233,7 +234,7 @@ fn once_calls_overlapped_ordinals_tell_nothing_any_more() {
     let mut draft = led(1);
     let overlapped = jobgraph::PutJobGraphRequest { overlapped: true, ..graph("1", "a", 0) };
     job::put_graph(&mut draft, &fence(1), &overlapped).unwrap();
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     assert!(job::put_graph(&mut draft, &fence(2), &graph("2", "c", 0)).unwrap().made.is_some());
 }
 
@@ -241,7 +242,7 @@ fn once_calls_overlapped_ordinals_tell_nothing_any_more() {
 fn another_graph_under_a_known_name_is_shown_and_the_stored_one_runs() {
     let mut draft = led(1);
     let stored = job::put_graph(&mut draft, &fence(1), &graph("1", "a", 0)).unwrap().job;
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     let other = Digest::of(b"other").to_string();
     let request =
         jobgraph::PutJobGraphRequest { graph_digest: other.clone(), ..graph("2", "a", 0) };
@@ -266,7 +267,7 @@ fn equal_names_are_taken_or_counted_as_the_engine_wants() {
     let second = job::put_graph(&mut draft, &fence(1), &allowed("2", 1)).unwrap();
     assert_eq!(second.job.occurrence, 1);
     // The next attempt counts the occurrences anew, and finds the jobs.
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     for (call, occurrence) in [("3", 0), ("4", 1)] {
         let found = job::put_graph(&mut draft, &fence(2), &allowed(call, occurrence)).unwrap();
         assert!(found.found && found.job.occurrence == occurrence);

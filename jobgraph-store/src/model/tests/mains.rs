@@ -1,6 +1,6 @@
 //! How the executions of main() fare, from one attempt to the next.
 
-use ::record::{ApplicationEnd, MainExit};
+use ::record::{ApplicationEnd, Holder, MainExit};
 use proto::{Digest, api, jobgraph};
 
 use super::{draft, fence, led, phase};
@@ -17,8 +17,8 @@ fn the_phase_follows_main_through_a_take_over() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     assert_eq!(phase(&draft), api::Phase::Running);
-    let disposition =
-        attempt::begin(&mut draft, &fence(2), "runner-1", 42, "lease expired").unwrap();
+    let successor = Holder::new("runner-1", 42);
+    let disposition = attempt::begin(&mut draft, &fence(2), &successor, "lease expired").unwrap();
     assert_eq!((disposition, phase(&draft)), (jobgraph::Disposition::Resume, api::Phase::Starting));
     attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();
@@ -26,7 +26,7 @@ fn the_phase_follows_main_through_a_take_over() {
     assert_eq!((main.executions, main.pid, phase(&draft)), (2, 8, api::Phase::Running));
     attempt::main_ended(&mut draft, &fence(2), &exited(0), "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing);
-    attempt::begin(&mut draft, &fence(3), "runner-0", 43, "").unwrap();
+    attempt::begin(&mut draft, &fence(3), &Holder::new("runner-0", 43), "").unwrap();
     assert_eq!(phase(&draft), api::Phase::Finishing, "main() that has ended is not executed again");
     let told: Vec<&str> = draft.events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(told, ["leader", "main", "leader", "main", "main", "leader"]);
@@ -38,7 +38,7 @@ fn nothing_is_said_to_run_of_what_has_ended() {
     attempt::main_starting(&mut draft, &fence(1), "unix:/1").unwrap();
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     // The attempt was cut off and main() was not executed again: no process saw how main() ended.
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     let end = ApplicationEnd {
         outcome: api::Outcome::Failed,
         reason: "R".into(),
@@ -87,7 +87,7 @@ fn the_end_of_a_failed_main_says_its_last_word_also_when_a_successor_records_it(
     attempt::main_running(&mut draft, &fence(1), 7).unwrap();
     let tail = "compiling\nno column \"dep_dely\"\n\n";
     attempt::main_ended(&mut draft, &fence(1), &exited(3), tail).unwrap();
-    attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    attempt::begin(&mut draft, &fence(2), &Holder::new("runner-1", 42), "").unwrap();
     let end = ApplicationEnd {
         outcome: api::Outcome::Failed,
         reason: "MAIN_EXITED".into(),
@@ -123,7 +123,8 @@ fn a_main_that_was_killed_has_not_ended_and_is_counted_through_take_overs() {
     let expected = "main() was ended by signal 9, sent by the kernel's OOM killer; it is executed again (kill 1)";
     assert_eq!(told, [expected], "a repeat is told once");
 
-    let disposition = attempt::begin(&mut draft, &fence(2), "runner-1", 42, "").unwrap();
+    let successor = Holder::new("runner-1", 42);
+    let disposition = attempt::begin(&mut draft, &fence(2), &successor, "").unwrap();
     assert_eq!((disposition, phase(&draft)), (jobgraph::Disposition::Resume, api::Phase::Starting));
     attempt::main_starting(&mut draft, &fence(2), "unix:/2").unwrap();
     attempt::main_running(&mut draft, &fence(2), 8).unwrap();

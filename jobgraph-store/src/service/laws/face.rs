@@ -12,8 +12,8 @@ use ::record::{ApplicationEnd, Error, Holder, MainEnd, MainExit, Record, Refused
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::{
-    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, TriggerId,
-    api, job, jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId, Place, Reason,
+    TriggerId, api, job, jobgraph,
 };
 
 /// An answer, or the reason of its refusal.
@@ -62,6 +62,8 @@ pub(crate) trait Beside: Send + Sync {
         request_id: &str,
         directory: &str,
     ) -> Answer<bool>;
+    /// Keeps a process as lifecycle does, fenced by the epoch if there is one.
+    async fn put_process(&self, process: jobgraph::Process, epoch: Option<Epoch>) -> Answer<()>;
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
     async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
 }
@@ -103,7 +105,7 @@ impl Face {
         fence: &EpochFence,
         holder: &str,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
-        let holder = Holder { name: holder.into(), pid: 1 };
+        let holder = Holder::new(holder, 1);
         self.record().begin_attempt(fence, &holder, "").await.map_err(why)
     }
 
@@ -120,8 +122,20 @@ impl Face {
         fence: &EpochFence,
         request_id: &str,
     ) -> Answer<jobgraph::BeginClusterResponse> {
-        let request =
-            jobgraph::BeginClusterRequest { request_id: request_id.into(), ..Default::default() };
+        self.begin_cluster_at(fence, request_id, None).await
+    }
+
+    pub(crate) async fn begin_cluster_at(
+        &self,
+        fence: &EpochFence,
+        request_id: &str,
+        place: Option<&Place>,
+    ) -> Answer<jobgraph::BeginClusterResponse> {
+        let request = jobgraph::BeginClusterRequest {
+            request_id: request_id.into(),
+            place: place.cloned().map(Into::into),
+            ..Default::default()
+        };
         self.record().begin_cluster(fence, request).await.map_err(why)
     }
 

@@ -130,6 +130,8 @@ laws! {
     once_an_attempt_has_begun_no_lower_epoch_commits
     once_a_cluster_has_begun_no_lower_incarnation_commits
     an_epoch_begins_once_and_only_upwards
+    an_intent_of_a_superseded_cluster_never_commits
+    an_intent_at_another_place_never_commits
     a_cluster_ends_its_job_without_a_leader
     the_first_end_of_a_job_wins
     a_cancel_before_the_end_decides_it
@@ -173,6 +175,8 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "once_an_attempt_has_begun_no_lower_epoch_commits",
             "once_a_cluster_has_begun_no_lower_incarnation_commits",
             "an_epoch_begins_once_and_only_upwards",
+            "an_intent_of_a_superseded_cluster_never_commits",
+            "an_intent_at_another_place_never_commits",
             "the_first_end_of_a_job_wins",
             "a_cancel_before_the_end_decides_it",
             "a_cancel_after_the_end_is_refused",

@@ -1,10 +1,11 @@
 //! Signs of life, and whether a fence holds.
 
 use ::record::Confirmed;
-use proto::{ApplicationRef, EpochFence, IncarnationFence, jobgraph};
+use proto::{ApplicationRef, EpochFence, IncarnationFence, Place, jobgraph};
 
 use crate::error::Error;
 use crate::keys::{fence, generation};
+use crate::model::Refusal;
 use crate::service::{Service, load};
 use crate::store::Read;
 
@@ -48,10 +49,11 @@ impl Service {
             .await?;
         let known: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
         let holds = known.admits(fence.application.generation, fence.epoch);
-        Ok(Confirmed { holds, current: known.epoch })
+        Ok(Confirmed { holds, current: known.epoch, place: None })
     }
 
-    /// Whether this incarnation is the current one, and which one is.
+    /// Whether this incarnation is the current one, which one is, and where. A build that named no
+    /// place meant this host.
     pub(super) async fn incarnation_holds(
         &self,
         fence: &IncarnationFence,
@@ -62,6 +64,8 @@ impl Service {
             .await?;
         let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
         let holds = known.admits(fence.application.generation, fence.incarnation);
-        Ok(Confirmed { holds, current: known.incarnation })
+        let place = Place::read(known.place).map_err(Refusal::from)?;
+        let place = place.or_else(|| self.place.clone());
+        Ok(Confirmed { holds, current: known.incarnation, place })
     }
 }

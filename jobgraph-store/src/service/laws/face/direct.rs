@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use proto::{ApplicationRef, Digest, Reason, api};
+use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason, api, jobgraph};
 
 use super::{Answer, Beside};
 use crate::error::Error;
@@ -100,6 +100,12 @@ impl Beside for Direct {
         let wish = api::SavepointWish { request_id, directory, ..Default::default() };
         let asked = self.0.ask_for_savepoints(&application.id, application.generation.get(), &wish);
         Ok(asked.await.map_err(why)?.1)
+    }
+
+    async fn put_process(&self, process: jobgraph::Process, epoch: Option<Epoch>) -> Answer<()> {
+        let application = ApplicationRef::try_from(process.application.clone()).expect("it is set");
+        let fence = epoch.map(|epoch| EpochFence { application, epoch });
+        self.0.put_process(process, fence.as_ref()).await.map_err(why)
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {

@@ -13,9 +13,10 @@ use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::applications::Applications;
 use client::error::CallError;
 use client::payloads::Payloads;
+use client::processes::Processes;
 use client::record::RecordClient;
 use futures::TryStreamExt as _;
-use proto::{ApplicationRef, Digest, Reason, api};
+use proto::{ApplicationRef, Digest, Epoch, Reason, api, jobgraph};
 
 use super::{Answer, Beside, Face};
 use crate::blobs::Blobs;
@@ -26,6 +27,7 @@ use crate::store::Metadata;
 pub(crate) struct Wired {
     applications: Applications,
     payloads: Payloads,
+    processes: Processes,
     shutdown: Shutdown,
     _directory: tempfile::TempDir,
 }
@@ -51,8 +53,11 @@ impl Wired {
         tokio::spawn(server.await.expect("a free socket").run());
         let channel = connect(transport, clock, endpoint, Some(key.mint(&Principal::Deployment)));
         let record = RecordClient::new(channel.clone());
-        let (applications, payloads) = (Applications::new(channel.clone()), Payloads::new(channel));
-        Face::new(record, Self { applications, payloads, shutdown, _directory: directory })
+        let (applications, payloads) =
+            (Applications::new(channel.clone()), Payloads::new(channel.clone()));
+        let processes = Processes::new(channel);
+        let beside = Self { applications, payloads, processes, shutdown, _directory: directory };
+        Face::new(record, beside)
     }
 }
 
@@ -158,6 +163,10 @@ impl Beside for Wired {
             ..Default::default()
         };
         Ok(self.applications.request_savepoint(request).await.map_err(said)?.1)
+    }
+
+    async fn put_process(&self, process: jobgraph::Process, epoch: Option<Epoch>) -> Answer<()> {
+        self.processes.put(process, epoch).await.map_err(said)
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
