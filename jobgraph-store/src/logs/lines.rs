@@ -20,7 +20,7 @@ const MAX_BOUNDARIES: usize = 4096;
 
 /// The lines of one source.
 ///
-/// Each stream of the source brings bytes from the safe offset on; this type puts them together to
+/// Each stream of the source brings bytes from a safe offset on; this type puts them together to
 /// lines and leaves out the lines that an earlier stream has brought. The offset that is
 /// acknowledged is always one at which no line was open, so that a successor which starts there
 /// sees whole lines.
@@ -75,11 +75,12 @@ impl SourceLines {
         }
     }
 
-    /// Lets a new stream take over. The stream goes on from the safe offset, which is the answer;
-    /// lines beyond the offset that are known already are left out.
+    /// Lets a new stream take over. The stream goes on from the offset that the record has, which
+    /// is the answer; lines beyond the offset that are known already are left out.
     pub(super) fn attach(&mut self, writer: u64) -> u64 {
         self.writer = writer;
         self.open = Default::default();
+        self.safe = self.written.acknowledged_offset;
         self.seen = self.safe;
         self.last = self.safe;
         // The boundaries beyond the safe offset are found again, at the same lines.
@@ -87,9 +88,11 @@ impl SourceLines {
         self.safe
     }
 
-    /// The offset up to which all output is durable.
+    /// The offset up to which the record says that all output is durable. What is acknowledged may
+    /// be removed where it came from, and the next stream, at this store or another, begins where
+    /// the record says.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.safe
+        self.written.acknowledged_offset
     }
 
     /// The state to store for the source once its lines up to this position are durable.
@@ -107,8 +110,10 @@ impl SourceLines {
     /// Whether there is more to store than is stored.
     pub(super) fn is_dirty(&self) -> bool {
         // New offsets alone wait for the next lines, because nothing is lost when that output comes
-        // again.
-        self.state_after(0).complete != self.written.complete
+        // again; but no line comes after the last one.
+        let now = self.state_after(0);
+        now.complete != self.written.complete
+            || (now.complete && now.acknowledged_offset > self.written.acknowledged_offset)
     }
 
     /// Takes a chunk; its whole lines go to `lines`, without numbers.
@@ -365,6 +370,32 @@ mod tests {
         assert_eq!(texts(&lines), ["c"]);
         store(&mut source, &lines, 1);
         assert_eq!((source.acknowledged(), source.state_after(0).lines_after), (6, 0));
+    }
+
+    #[test]
+    fn only_what_the_record_says_is_acknowledged() {
+        let (mut before, mut lines) = (source(), Vec::new());
+        before.take(&chunk(2, "stdout", "a\n"), &mut lines);
+        before.take(&chunk(5, "stdout", "b\nc"), &mut lines);
+        let state = before.state_after(4);
+        assert_eq!((state.acknowledged_offset, state.last_position), (2, 4));
+        let mut after = SourceLines::new(&main(), &state);
+        after.attach(1);
+        after.take(&chunk(4, "stdout", "b\n"), &mut lines);
+        after.advance();
+        assert_eq!(after.acknowledged(), 2, "the record does not know that 4 is an end of a line");
+        after.complete(9, &mut lines);
+        let state = after.state_after(0);
+        assert!(after.is_dirty() && state.complete);
+        after.stored(0, &state);
+        assert_eq!((after.acknowledged(), after.is_dirty()), (4, false));
+        // The same, where the record has the mark of the end already: nothing else would follow.
+        let ended = SourceState { acknowledged_offset: 2, ..state };
+        let mut again = SourceLines::new(&main(), &ended);
+        again.attach(1);
+        again.take(&chunk(4, "stdout", "b\n"), &mut lines);
+        again.complete(9, &mut lines);
+        assert!(again.is_dirty());
     }
 
     #[test]
