@@ -100,11 +100,31 @@ impl SourceLines {
         let durable = self.durable.max(position).min(self.emitted);
         let safe = self.boundaries.iter().take_while(|(_, last)| *last <= durable).last();
         SourceState {
-            acknowledged_offset: safe.map_or(self.safe, |(offset, _)| *offset),
+            acknowledged_offset: safe.map_or(self.safe, |(offset, _)| self.safe.max(*offset)),
             complete: self.complete && durable == self.emitted,
             last_position: durable,
             lines_after: self.skip,
         }
+    }
+
+    /// Whether the line with this position is known to be in a chunk.
+    pub(super) fn has_durable(&self, position: u64) -> bool {
+        position <= self.durable
+    }
+
+    /// Takes note of what the record says of the source. Another store may have written it: then
+    /// lines up to the recorded position are durable, whether this store has seen them or not, and
+    /// are not given out any more.
+    pub(super) fn learn(&mut self, stored: &SourceState) {
+        if *stored == self.written {
+            return;
+        }
+        self.emitted = self.emitted.max(stored.last_position);
+        self.skip = self.skip.min(stored.lines_after);
+        // The record's word that the source is complete holds unless more has come here.
+        self.complete |= stored.complete && stored.acknowledged_offset >= self.seen;
+        self.safe = self.safe.max(stored.acknowledged_offset);
+        self.stored(stored.last_position, stored);
     }
 
     /// Whether there is more to store than is stored.
@@ -180,7 +200,7 @@ impl SourceLines {
         while let Some((offset, _)) =
             self.boundaries.pop_front_if(|(_, last)| *last <= self.durable)
         {
-            self.safe = offset;
+            self.safe = self.safe.max(offset);
         }
     }
 
@@ -370,6 +390,47 @@ mod tests {
         assert_eq!(texts(&lines), ["c"]);
         store(&mut source, &lines, 1);
         assert_eq!((source.acknowledged(), source.state_after(0).lines_after), (6, 0));
+    }
+
+    /// What the record says once another store has these lines, and has seen the end of them.
+    fn elsewhere(chunks: &[OutputChunk], complete: bool) -> SourceState {
+        let (mut source, mut lines) = (source(), Vec::new());
+        for chunk in chunks {
+            source.take(chunk, &mut lines);
+        }
+        if complete {
+            source.complete(9, &mut lines);
+        }
+        source.state_after(u64::MAX)
+    }
+
+    #[test]
+    fn lines_that_another_store_has_kept_are_durable_here_and_do_not_come_again() {
+        let (mut source, mut lines) = (source(), Vec::new());
+        source.take(&chunk(6, "stdout", "one\ntw"), &mut lines);
+        source.learn(&elsewhere(&[chunk(14, "stdout", "one\ntwo\nthree\n")], false));
+        assert!(source.has_durable(14) && !source.has_durable(15));
+        assert_eq!((source.acknowledged(), source.is_dirty()), (14, false));
+        // The stream goes on from where it is, with lines that are known and one that is not.
+        source.take(&chunk(19, "stdout", "o\nthree\nfour\n"), &mut lines);
+        assert_eq!(texts(&lines), ["one", "four"]);
+        store(&mut source, &lines, 2);
+        assert_eq!(source.acknowledged(), 19);
+    }
+
+    #[test]
+    fn what_the_record_says_is_never_taken_back() {
+        let (mut source, mut lines) = (source(), Vec::new());
+        source.take(&chunk(4, "stdout", "one\n"), &mut lines);
+        source.take(&chunk(12, "stdout", "two\nthr"), &mut lines);
+        source.learn(&elsewhere(&[chunk(8, "stdout", "one\ntwo\n")], true));
+        let state = source.state_after(0);
+        assert_eq!((state.acknowledged_offset, state.last_position), (8, 8));
+        assert!(!state.complete && source.is_dirty(), "more has come here");
+        // A stream that has brought nothing yet does not take the other one's end back.
+        let mut behind = SourceLines::new(&main(), &SourceState::default());
+        behind.learn(&elsewhere(&[chunk(8, "stdout", "one\ntwo\n")], true));
+        assert!(behind.state_after(0).complete && !behind.is_dirty());
     }
 
     #[test]
