@@ -81,6 +81,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let blobs =
         FsBlobs::open(&state.join(examine::PAYLOADS)).context("cannot open the payloads")?;
     let service = Service::new(metadata, Arc::new(blobs), footing.clock.clone());
+    // Other stores may write the same record there, and have readers of it.
+    let service = if args.etcd.is_given() { service.shared() } else { service };
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");

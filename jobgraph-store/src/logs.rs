@@ -29,6 +29,7 @@ use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use crate::keys::log::StoredLine;
+use crate::service::Service;
 use chunk::Chunks;
 use lines::SourceLines;
 
@@ -44,8 +45,13 @@ const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 /// What a line costs beside its text, in bytes of memory.
 const LINE_OVERHEAD: usize = 64;
 
-/// How long lines wait for a chunk at most.
+/// How long lines wait for a chunk at most, where all readers read from this store's memory.
 const CHUNK_AFTER: Duration = Duration::from_secs(5);
+
+/// How long lines wait for a chunk at most, where another store may have a reader. That reader sees
+/// a line only once the line is durable. An application that always prints costs a commit a second
+/// for each host that it prints on; one that prints a line now and then costs what it costs anyway.
+const SHARED_CHUNK_AFTER: Duration = Duration::from_secs(1);
 
 /// The output that is being written or followed.
 ///
@@ -56,6 +62,7 @@ const CHUNK_AFTER: Duration = Duration::from_secs(5);
 pub struct Logs {
     open: Arc<Mutex<HashMap<ApplicationRef, Arc<AppLog>>>>,
     kept_bytes: u64,
+    chunk_after: Duration,
 }
 
 impl Default for Logs {
@@ -174,7 +181,7 @@ impl LogState {
 impl Logs {
     /// An empty value that keeps so many bytes of chunks of each generation.
     pub fn keeping(kept_bytes: u64) -> Self {
-        Self { open: Arc::default(), kept_bytes }
+        Self { open: Arc::default(), kept_bytes, chunk_after: CHUNK_AFTER }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<ApplicationRef, Arc<AppLog>>> {
@@ -194,6 +201,15 @@ impl Logs {
         if all.get(application).is_some_and(|log| Arc::strong_count(log) == 1) {
             all.remove(application);
         }
+    }
+}
+
+impl Service {
+    /// The record of a store that other stores may share. Output becomes durable sooner, because a
+    /// reader at another store waits for that.
+    pub fn shared(mut self) -> Self {
+        self.logs.chunk_after = SHARED_CHUNK_AFTER;
+        self
     }
 }
 

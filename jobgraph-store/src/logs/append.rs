@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
+use chassis::tasks::{OwnedTask, owned};
 use proto::{ApplicationRef, jobgraph};
 use tokio::sync::watch;
 
 use super::lines::SourceLines;
 use super::part::CHUNK_BYTES;
-use super::{AppLog, CHUNK_AFTER, LogState};
+use super::{AppLog, LogState};
 use crate::error::Error;
 use crate::keys::log::{LogHead, head_key, source_key};
 use crate::model::Refusal;
@@ -36,6 +37,8 @@ pub struct Appender {
     source: String,
     writer: u64,
     durable: watch::Receiver<u64>,
+    /// The writing of chunks that has begun because lines were old enough.
+    flushing: Option<OwnedTask<Result<(), Error>>>,
 }
 
 impl Service {
@@ -74,6 +77,7 @@ impl Service {
             source: name,
             writer,
             durable,
+            flushing: None,
         };
         Ok((appender, offset))
     }
@@ -146,17 +150,35 @@ impl Appender {
     /// Waits until lines became durable, through this stream or another, and makes lines durable
     /// when they are old enough.
     pub async fn durable(&mut self) -> Result<(), Error> {
-        let due = self.log.state().pending_since.map(|since| since + CHUNK_AFTER);
-        let clock = self.service.clock.clone();
-        let flush = async move {
-            match due {
-                Some(due) => clock.sleep_until(due).await,
-                None => std::future::pending().await,
-            }
+        let Self { service, application, log, durable, flushing, .. } = self;
+        let old_enough = async {
+            let task = match flushing {
+                Some(task) => task,
+                None => {
+                    let since = log.state().pending_since;
+                    let Some(since) = since else { return std::future::pending().await };
+                    let due = since + service.logs.chunk_after;
+                    // A sleep gives the thread back even if its instant is past, and then the
+                    // caller's next message may come first each time.
+                    if service.clock.boot() < due {
+                        service.clock.sleep_until(due).await;
+                    }
+                    // What has begun goes on when the caller turns to its next message. Messages
+                    // that come faster than the record takes a chunk would cut it each time.
+                    let (service, application, log) =
+                        (service.clone(), application.clone(), log.clone());
+                    flushing.insert(owned("flush of output", async move {
+                        service.flush_due(&application, &log).await
+                    }))
+                }
+            };
+            let flushed = task.await.map_err(Error::from).flatten();
+            *flushing = None;
+            flushed
         };
         tokio::select! {
-            changed = self.durable.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into())),
-            () = flush => self.flush().await,
+            changed = durable.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into())),
+            flushed = old_enough => flushed,
         }
     }
 
@@ -169,7 +191,11 @@ impl Appender {
     /// with them, and the shipper brings them again.
     pub async fn finish(self) -> Result<(), Error> {
         let flushed = self.flush().await;
-        let Self { service, application, log, source, writer, durable } = self;
+        let Self { service, application, log, source, writer, durable, flushing } = self;
+        if let Some(flushing) = flushing {
+            // The task has the log open. Its lines are written by now, or will not be.
+            let _ = flushing.await;
+        }
         if flushed.is_ok() {
             log.state().sources.retain(|name, lines| *name != source || lines.writer != writer);
         }

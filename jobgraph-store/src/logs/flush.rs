@@ -71,6 +71,21 @@ impl Service {
         self.flush_all(application, log, &mut chunks).await
     }
 
+    /// Makes lines durable if they are old enough by the time that no other task writes. Each
+    /// stream of a generation asks for this at the same time.
+    pub(super) async fn flush_due(
+        &self,
+        application: &ApplicationRef,
+        log: &AppLog,
+    ) -> Result<(), Error> {
+        let mut chunks = log.flushing.lock().await;
+        let due = log.state().pending_since.map(|since| since + self.logs.chunk_after);
+        if due.is_some_and(|due| due <= self.clock.boot()) {
+            self.flush_all(application, log, &mut chunks).await?;
+        }
+        Ok(())
+    }
+
     async fn flush_all(
         &self,
         application: &ApplicationRef,

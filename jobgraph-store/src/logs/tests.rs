@@ -2,6 +2,7 @@
 
 mod at_once;
 mod court;
+mod due;
 mod histories;
 mod meeting;
 mod two_stores;
