@@ -78,6 +78,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
     let service = Service::new(metadata, blobs, footing.clock.clone()).at(places.host()?);
+    // Other stores may write the same record there, and have readers of it.
+    let service = if args.etcd.is_given() { service.shared() } else { service };
     let indexed = service.index().await.context("cannot index what an older build has written")?;
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");

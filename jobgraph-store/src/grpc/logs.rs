@@ -125,7 +125,8 @@ async fn take(
                 return Ok(());
             }
         }
-        let acknowledged = appender.acknowledged();
+        // A later stream of the source may have ended, and then this store knows of no offset.
+        let acknowledged = appender.acknowledged().max(told);
         if acknowledged > told || complete {
             told = acknowledged;
             feed.send(AppendLogsResponse { acknowledged_offset: told }).await;

@@ -6,7 +6,9 @@ use proto::{ApplicationRef, jobgraph};
 use super::Kind;
 use crate::store::Key;
 
-/// What is left of a generation's output, and what was dropped.
+/// What is left of a generation's output, and what was dropped. Every commit that writes lines,
+/// chunks or the state of a source compares the head and writes it anew, so that several stores do
+/// not write over each other's lines.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LogHead {
     /// Bytes of the chunks that are kept.
@@ -90,7 +92,9 @@ impl Kind for ChunkBody {
 /// One line of output.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct StoredLine {
-    /// The line's number in its generation, from 1.
+    /// The line's number in its generation, from 1. In a chunk this is the number that the line had
+    /// when the chunk's lines were encoded; if another store was faster, the commit gave it a later
+    /// one. The numbers of a chunk's lines are `first_line` and those after it.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// When the tether saw the line, in nanoseconds since 1970.

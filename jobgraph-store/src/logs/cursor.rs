@@ -1,7 +1,8 @@
 //! Where a reader stands. A number alone is not enough: lines that were shown before they were
-//! durable get other numbers when the store dies and their output comes again beside the output of
-//! other sources. So a cursor holds a number that is durable, and for each source whose lines were
-//! shown beyond that number the position of the last line shown.
+//! durable get other numbers when another store's lines become durable first, or when the store
+//! dies and their output comes again beside the output of other sources. So a cursor holds a number
+//! that is durable, and for each source whose lines were shown beyond that number the position of
+//! the last line shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,7 @@ pub(super) struct Cursor {
     /// Lines up to this number have passed.
     line: u64,
     /// For each source, the position up to which its lines have passed, and the number of the line
-    /// that showed it, if this life of the store gave that number.
+    /// that showed it, if the line has that number still.
     beyond: BTreeMap<Source, (u64, Option<u64>)>,
 }
 
@@ -38,6 +39,14 @@ impl Cursor {
         self.line = self.line.max(passed.min(durable));
         let line = self.line;
         self.beyond.retain(|_, (_, number)| number.is_none_or(|number| number > line));
+    }
+
+    /// Notes that lines which are not durable have other numbers from now on. The reader goes on
+    /// behind the last durable line, and the positions tell which lines have passed.
+    pub(super) fn renumbered(&mut self) {
+        for (_, number) in self.beyond.values_mut() {
+            *number = None;
+        }
     }
 
     /// Goes on past a line that the reader wants; `false` when the reader has been shown the line
@@ -149,6 +158,20 @@ mod tests {
         assert_eq!(cursor.to_string(), "1/worker/7/0/0/a");
         cursor.settle(2, 2);
         assert_eq!(cursor.to_string(), "2");
+    }
+
+    #[test]
+    fn lines_that_another_store_comes_before_are_known_by_their_positions() {
+        let mut cursor = Cursor::default();
+        cursor.pass(&line("main", 1, 10), 1);
+        cursor.pass(&line("main", 2, 20), 1);
+        // Another store's lines 2 and 3 are durable first, so line 2 is line 4 now.
+        cursor.renumbered();
+        cursor.settle(1, 3);
+        assert!(cursor.pass(&line("worker", 2, 5), 3) && cursor.pass(&line("worker", 3, 9), 3));
+        cursor.settle(3, 3);
+        assert!(!cursor.pass(&line("main", 4, 20), 3), "the line was shown as line 2");
+        assert!(cursor.pass(&line("main", 5, 30), 3));
     }
 
     #[test]

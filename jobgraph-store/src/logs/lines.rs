@@ -20,7 +20,7 @@ const MAX_BOUNDARIES: usize = 4096;
 
 /// The lines of one source.
 ///
-/// Each stream of the source brings bytes from the safe offset on; this type puts them together to
+/// Each stream of the source brings bytes from a safe offset on; this type puts them together to
 /// lines and leaves out the lines that an earlier stream has brought. The offset that is
 /// acknowledged is always one at which no line was open, so that a successor which starts there
 /// sees whole lines.
@@ -75,11 +75,12 @@ impl SourceLines {
         }
     }
 
-    /// Lets a new stream take over. The stream goes on from the safe offset, which is the answer;
-    /// lines beyond the offset that are known already are left out.
+    /// Lets a new stream take over. The stream goes on from the offset that the record has, which
+    /// is the answer; lines beyond the offset that are known already are left out.
     pub(super) fn attach(&mut self, writer: u64) -> u64 {
         self.writer = writer;
         self.open = Default::default();
+        self.safe = self.written.acknowledged_offset;
         self.seen = self.safe;
         self.last = self.safe;
         // The boundaries beyond the safe offset are found again, at the same lines.
@@ -87,9 +88,11 @@ impl SourceLines {
         self.safe
     }
 
-    /// The offset up to which all output is durable.
+    /// The offset up to which the record says that all output is durable. What is acknowledged may
+    /// be removed where it came from, and the next stream, at this store or another, begins where
+    /// the record says.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.safe
+        self.written.acknowledged_offset
     }
 
     /// The state to store for the source once its lines up to this position are durable.
@@ -97,18 +100,40 @@ impl SourceLines {
         let durable = self.durable.max(position).min(self.emitted);
         let safe = self.boundaries.iter().take_while(|(_, last)| *last <= durable).last();
         SourceState {
-            acknowledged_offset: safe.map_or(self.safe, |(offset, _)| *offset),
+            acknowledged_offset: safe.map_or(self.safe, |(offset, _)| self.safe.max(*offset)),
             complete: self.complete && durable == self.emitted,
             last_position: durable,
             lines_after: self.skip,
         }
     }
 
+    /// Whether the line with this position is known to be in a chunk.
+    pub(super) fn has_durable(&self, position: u64) -> bool {
+        position <= self.durable
+    }
+
+    /// Takes note of what the record says of the source. Another store may have written it: then
+    /// lines up to the recorded position are durable, whether this store has seen them or not, and
+    /// are not given out any more.
+    pub(super) fn learn(&mut self, stored: &SourceState) {
+        if *stored == self.written {
+            return;
+        }
+        self.emitted = self.emitted.max(stored.last_position);
+        self.skip = self.skip.min(stored.lines_after);
+        // The record's word that the source is complete holds unless more has come here.
+        self.complete |= stored.complete && stored.acknowledged_offset >= self.seen;
+        self.safe = self.safe.max(stored.acknowledged_offset);
+        self.stored(stored.last_position, stored);
+    }
+
     /// Whether there is more to store than is stored.
     pub(super) fn is_dirty(&self) -> bool {
         // New offsets alone wait for the next lines, because nothing is lost when that output comes
-        // again.
-        self.state_after(0).complete != self.written.complete
+        // again; but no line comes after the last one.
+        let now = self.state_after(0);
+        now.complete != self.written.complete
+            || (now.complete && now.acknowledged_offset > self.written.acknowledged_offset)
     }
 
     /// Takes a chunk; its whole lines go to `lines`, without numbers.
@@ -175,7 +200,7 @@ impl SourceLines {
         while let Some((offset, _)) =
             self.boundaries.pop_front_if(|(_, last)| *last <= self.durable)
         {
-            self.safe = offset;
+            self.safe = self.safe.max(offset);
         }
     }
 
@@ -365,6 +390,73 @@ mod tests {
         assert_eq!(texts(&lines), ["c"]);
         store(&mut source, &lines, 1);
         assert_eq!((source.acknowledged(), source.state_after(0).lines_after), (6, 0));
+    }
+
+    /// What the record says once another store has these lines, and has seen the end of them.
+    fn elsewhere(chunks: &[OutputChunk], complete: bool) -> SourceState {
+        let (mut source, mut lines) = (source(), Vec::new());
+        for chunk in chunks {
+            source.take(chunk, &mut lines);
+        }
+        if complete {
+            source.complete(9, &mut lines);
+        }
+        source.state_after(u64::MAX)
+    }
+
+    #[test]
+    fn lines_that_another_store_has_kept_are_durable_here_and_do_not_come_again() {
+        let (mut source, mut lines) = (source(), Vec::new());
+        source.take(&chunk(6, "stdout", "one\ntw"), &mut lines);
+        source.learn(&elsewhere(&[chunk(14, "stdout", "one\ntwo\nthree\n")], false));
+        assert!(source.has_durable(14) && !source.has_durable(15));
+        assert_eq!((source.acknowledged(), source.is_dirty()), (14, false));
+        // The stream goes on from where it is, with lines that are known and one that is not.
+        source.take(&chunk(19, "stdout", "o\nthree\nfour\n"), &mut lines);
+        assert_eq!(texts(&lines), ["one", "four"]);
+        store(&mut source, &lines, 2);
+        assert_eq!(source.acknowledged(), 19);
+    }
+
+    #[test]
+    fn what_the_record_says_is_never_taken_back() {
+        let (mut source, mut lines) = (source(), Vec::new());
+        source.take(&chunk(4, "stdout", "one\n"), &mut lines);
+        source.take(&chunk(12, "stdout", "two\nthr"), &mut lines);
+        source.learn(&elsewhere(&[chunk(8, "stdout", "one\ntwo\n")], true));
+        let state = source.state_after(0);
+        assert_eq!((state.acknowledged_offset, state.last_position), (8, 8));
+        assert!(!state.complete && source.is_dirty(), "more has come here");
+        // A stream that has brought nothing yet does not take the other one's end back.
+        let mut behind = SourceLines::new(&main(), &SourceState::default());
+        behind.learn(&elsewhere(&[chunk(8, "stdout", "one\ntwo\n")], true));
+        assert!(behind.state_after(0).complete && !behind.is_dirty());
+    }
+
+    #[test]
+    fn only_what_the_record_says_is_acknowledged() {
+        let (mut before, mut lines) = (source(), Vec::new());
+        before.take(&chunk(2, "stdout", "a\n"), &mut lines);
+        before.take(&chunk(5, "stdout", "b\nc"), &mut lines);
+        let state = before.state_after(4);
+        assert_eq!((state.acknowledged_offset, state.last_position), (2, 4));
+        let mut after = SourceLines::new(&main(), &state);
+        after.attach(1);
+        after.take(&chunk(4, "stdout", "b\n"), &mut lines);
+        after.advance();
+        assert_eq!(after.acknowledged(), 2, "the record does not know that 4 is an end of a line");
+        after.complete(9, &mut lines);
+        let state = after.state_after(0);
+        assert!(after.is_dirty() && state.complete);
+        after.stored(0, &state);
+        assert_eq!((after.acknowledged(), after.is_dirty()), (4, false));
+        // The same, where the record has the mark of the end already: nothing else would follow.
+        let ended = SourceState { acknowledged_offset: 2, ..state };
+        let mut again = SourceLines::new(&main(), &ended);
+        again.attach(1);
+        again.take(&chunk(4, "stdout", "b\n"), &mut lines);
+        again.complete(9, &mut lines);
+        assert!(again.is_dirty());
     }
 
     #[test]

@@ -1,34 +1,25 @@
 //! Reading output: from chunks and from memory, in the order of line numbers, and on as lines come.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chassis::tasks::{Feed, fed};
 use futures::Stream;
-use proto::{ApplicationId, ApplicationRef, Digest, api};
+use proto::{ApplicationId, ApplicationRef, api};
 
 use super::AppLog;
 use super::cursor::Cursor;
+use super::next::{BATCH_BYTES, Lines, Place};
 use crate::error::Error;
-use crate::keys::Kind as _;
 use crate::keys::generation::{GenerationState, state_key};
-use crate::keys::log::{
-    ChunkBody, LogChunk, LogHead, StoredLine, chunk_key, chunk_prefix, head_key,
-};
+use crate::keys::generation_of;
+use crate::keys::log::{LogHead, StoredLine, head_key};
 use crate::model::Refusal;
-use crate::service::Service;
-use crate::store::Read;
-
-/// How many bytes of lines travel together.
-const BATCH_BYTES: usize = 256 * 1024;
+use crate::service::{Service, one};
+use crate::store::{Key, Read};
 
 /// How many batches are on their way to a reader.
 const ROOM: usize = 4;
-
-/// How often a chunk is looked up anew that was merged after its pointer was read and before its
-/// lines were.
-const LOOKED_UP: usize = 4;
 
 /// Which lines the reader wants.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -108,12 +99,12 @@ impl Service {
     async fn feed_logs(
         &self,
         application: &ApplicationRef,
-        log: &Arc<AppLog>,
-        mut at: Cursor,
+        log: &AppLog,
+        cursor: Cursor,
         filter: &LogFilter,
         feed: &Feed<Vec<api::LogLine>>,
     ) -> Result<(), Error> {
-        let mut after = at.line();
+        let mut place = Place::at(cursor, log);
         let mut last = log.last.subscribe();
         let mut revisions = self.metadata.revisions();
         let mut tail = (filter.tail > 0).then(VecDeque::new);
@@ -122,18 +113,21 @@ impl Service {
             last.borrow_and_update();
             let revision = *revisions.borrow_and_update();
             // The question is asked before lines are read, so that the lines that were written
-            // before clean are read below. The answer changes with the record, not with each line.
+            // before clean are read below, whichever store has written them. The answer changes
+            // with the record, not with each line.
             if asked_at.replace(revision) != Some(revision) {
-                clean = self.is_clean_now(application).await?;
+                let last_line;
+                (clean, last_line) = self.clean_and_last_line(application).await?;
+                if log.state().durable_line < last_line {
+                    self.catch_up(application, log, last_line).await?;
+                }
             }
-            while let Some(lines) = self.lines_after(application, log, after).await? {
-                let durable = *log.durable.borrow();
-                at.settle(after, durable);
-                after = lines.last().map_or(after, |line| line.number);
+            while let Some(next) = self.next_lines(application, log, &mut place).await? {
+                let Lines { lines, durable } = next;
                 let wanted = lines.into_iter().filter(|line| filter.is_wanted(line));
                 let new = wanted.filter_map(|line| {
-                    let is_new = at.pass(&line, durable) && filter.is_in_time(&line);
-                    is_new.then(|| shown(line, at.to_string()))
+                    let is_new = place.cursor.pass(&line, durable) && filter.is_in_time(&line);
+                    is_new.then(|| shown(line, place.cursor.to_string()))
                 });
                 match &mut tail {
                     Some(kept) => {
@@ -150,103 +144,26 @@ impl Service {
             if !filter.follow || clean || over {
                 return Ok(());
             }
+            let head = head_key(application);
+            let written =
+                |key: &Key| *key == head || generation_of(key).as_ref() == Some(application);
             tokio::select! {
                 changed = last.changed() => changed.map_err(|_| Error::Unavailable("the log is closed".into()))?,
-                changed = self.changed(application, &mut revisions, revision) => changed?,
+                changed = self.changed_where(written, &mut revisions, revision) => changed?,
             }
         }
     }
 
-    async fn is_clean_now(&self, application: &ApplicationRef) -> Result<bool, Error> {
-        let view = self.metadata.read(vec![Read::Key(state_key(application))], None).await?;
-        Ok(crate::service::one::<GenerationState>(&view, 0)?
-            .is_none_or(|state| state.application().clean))
-    }
-
-    /// The next lines; `None` if there are none yet.
-    async fn lines_after(
+    /// Whether the application is clean, and the number of the last line that is durable then.
+    async fn clean_and_last_line(
         &self,
         application: &ApplicationRef,
-        log: &AppLog,
-        after: u64,
-    ) -> Result<Option<Vec<StoredLine>>, Error> {
-        if let Some(lines) = in_memory(log, after) {
-            return Ok(Some(lines));
-        }
-        let mut looked_up = 0;
-        let (chunk, lost_bytes, mut lines) = loop {
-            let Some((chunk, lost_bytes)) = self.chunk_after(application, after).await? else {
-                // The line became durable and left memory in between, or there is no such line.
-                return Ok(in_memory(log, after));
-            };
-            match self.read_chunk(&chunk).await {
-                Ok(lines) => break (chunk, lost_bytes, lines),
-                // The chunk was merged with others meanwhile, or dropped.
-                Err(Error::Refused(Refusal::PayloadMissing(_))) if looked_up < LOOKED_UP => {
-                    looked_up += 1
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        lines.retain(|line| line.number > after);
-        if chunk.first_line > after + 1
-            && let Some(first) = lines.first_mut()
-        {
-            first.lost_before += lost_bytes;
-        }
-        Ok(if lines.is_empty() { None } else { Some(lines) })
-    }
-
-    /// The chunk with the first kept line after this one, and how many bytes of output were dropped
-    /// for room.
-    async fn chunk_after(
-        &self,
-        application: &ApplicationRef,
-        after: u64,
-    ) -> Result<Option<(LogChunk, u64)>, Error> {
-        let (prefix, key) = (chunk_prefix(application), chunk_key(application, after));
-        let reads = vec![
-            Read::Key(head_key(application)),
-            // This read finds the chunk that holds the line, whose rest comes next; the line may
-            // also be that chunk's last one.
-            Read::Last { prefix: prefix.clone(), until: key.clone() },
-            Read::Range { prefix, after: Some(key), limit: 1 },
-        ];
+    ) -> Result<(bool, u64), Error> {
+        let reads = vec![Read::Key(state_key(application)), Read::Key(head_key(application))];
         let view = self.metadata.read(reads, None).await?;
-        let head: LogHead = crate::service::one(&view, 0)?.unwrap_or_default();
-        for (_, stored) in view.answers[1..].iter().flatten() {
-            let chunk = LogChunk::from_stored(&stored.value)?;
-            if chunk.last_line > after {
-                return Ok(Some((chunk, head.lost_bytes)));
-            }
-        }
-        Ok(None)
+        let clean = one::<GenerationState>(&view, 0)?.is_none_or(|state| state.application().clean);
+        Ok((clean, one::<LogHead>(&view, 1)?.unwrap_or_default().last_line))
     }
-
-    /// The lines of a chunk.
-    pub(super) async fn read_chunk(&self, chunk: &LogChunk) -> Result<Vec<StoredLine>, Error> {
-        if chunk.digest.is_empty() {
-            return Ok(ChunkBody::from_stored(&chunk.body)?.lines);
-        }
-        let digest: Digest = chunk.digest.parse()?;
-        Ok(ChunkBody::from_stored(&self.read_payload(digest).await?)?.lines)
-    }
-}
-
-/// The lines after this one, if the next line is in memory.
-fn in_memory(log: &AppLog, after: u64) -> Option<Vec<StoredLine>> {
-    let state = log.state();
-    let first = state.tail.front()?.1.number;
-    if first > after + 1 {
-        return None;
-    }
-    let begin = usize::try_from(after + 1 - first).ok()?;
-    let mut bytes = 0;
-    let lines = state.tail.iter().skip(begin).map(|(_, line)| line.clone()).take_while(|line| {
-        bytes += line.text.len();
-        bytes <= 4 * BATCH_BYTES
-    });
-    Some(lines.collect::<Vec<_>>()).filter(|lines| !lines.is_empty())
 }
 
 async fn send(feed: &Feed<Vec<api::LogLine>>, lines: impl IntoIterator<Item = api::LogLine>) {

@@ -1,6 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod at_once;
+mod court;
+mod due;
+mod histories;
 mod meeting;
+mod two_stores;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,18 +25,20 @@ use crate::store::memory::MemoryMetadata;
 use crate::store::over::Over;
 use crate::store::{Commit, Metadata, Read, StoreError, Transaction, View};
 
-/// A backend that counts the entries that it gives out, and that takes nothing while its disk is
-/// full.
+/// A backend that counts the entries that it gives out and the commits that it takes. It takes
+/// nothing while its disk is full.
 struct Watched {
     inner: Arc<MemoryMetadata>,
     entries: AtomicUsize,
+    commits: AtomicUsize,
     is_full: AtomicBool,
 }
 
 impl Watched {
     fn over(inner: &Arc<MemoryMetadata>) -> Arc<Self> {
-        let (entries, is_full) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { inner: inner.clone(), entries, is_full })
+        let (entries, commits) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_full = AtomicBool::new(false);
+        Arc::new(Self { inner: inner.clone(), entries, commits, is_full })
     }
 }
 
@@ -51,6 +58,7 @@ impl Over for Watched {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::Full("no room".into()));
         }
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.inner.commit(transaction).await
     }
 }
@@ -267,7 +275,7 @@ async fn a_stream_that_says_a_word_now_and_then_makes_a_few_keys_and_payloads() 
         let payloads = bench.blobs.list().await.unwrap().len();
         assert!(n >= 50 || payloads == 0, "{payloads} payloads for {n} lines");
     }
-    let chunks = bench.service.known_chunks(&bench.application).await.unwrap();
+    let chunks = bench.service.known_chunks(&bench.application).await.unwrap().chunks;
     assert!(chunks.len() < 60, "{} chunks", chunks.len());
     assert!(bench.blobs.list().await.unwrap().len() < 20);
     appender.finish().await.unwrap();
@@ -293,7 +301,8 @@ async fn a_reader_within_a_chunk_reads_no_other_chunks_to_find_it() {
         appender.flush().await.unwrap();
     }
     appender.finish().await.unwrap();
-    assert_eq!(bench.service.known_chunks(&bench.application).await.unwrap().len(), 60);
+    let chunks = bench.service.known_chunks(&bench.application).await.unwrap().chunks;
+    assert_eq!(chunks.len(), 60);
     let metadata = Watched::over(&bench.metadata);
     let again = Service::new(metadata.clone(), Arc::new(bench.blobs.clone()), bench.clock.clone());
     // The reader begins in the middle of the last chunk but one.

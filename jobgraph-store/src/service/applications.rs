@@ -9,9 +9,9 @@ use super::payloads::PayloadStream;
 use super::write::Guard;
 use super::{Service, load};
 use crate::error::Error;
-use crate::keys::job;
+use crate::keys::{self, job};
 use crate::model::{Dossier, Refusal, ending, job as job_model, savepoint, view};
-use crate::store::Read;
+use crate::store::{Key, Read};
 
 /// The longest time that one call waits.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(600);
@@ -141,6 +141,18 @@ impl Service {
         &self,
         application: &ApplicationRef,
         revisions: &mut tokio::sync::watch::Receiver<u64>,
+        seen: u64,
+    ) -> Result<(), Error> {
+        let is_shown = |key: &Key| keys::generation_of(key).as_ref() == Some(application);
+        self.changed_where(is_shown, revisions, seen).await
+    }
+
+    /// Returns once one of the keys that concern the caller may have changed after the revision
+    /// `seen`, which the caller knew before it read.
+    pub(crate) async fn changed_where(
+        &self,
+        concerns: impl Fn(&Key) -> bool + Send,
+        revisions: &mut tokio::sync::watch::Receiver<u64>,
         mut seen: u64,
     ) -> Result<(), Error> {
         let gone = || Error::Unavailable("the record is closed".into());
@@ -148,14 +160,11 @@ impl Service {
             let now = *revisions.wait_for(|now| *now > seen).await.map_err(|_| gone())?;
             let changes = match self.metadata.changes(seen, usize::MAX).await {
                 Ok(changes) => changes,
-                // So many commits happened that one of them may have changed this application.
+                // So many commits happened that one of them may concern the caller.
                 Err(crate::store::StoreError::Compacted { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            if changes
-                .iter()
-                .any(|change| crate::keys::generation_of(&change.key).as_ref() == Some(application))
-            {
+            if changes.iter().any(|change| concerns(&change.key)) {
                 return Ok(());
             }
             seen = now;
