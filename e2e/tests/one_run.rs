@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::process::Command;
+use std::time::Duration;
 
+use e2e::process::signal;
 use e2e::{Host, example, repository};
 
 /// The answer of `carriers.sql`, computed without any SQL engine.
@@ -98,6 +100,37 @@ fn an_id_lives_again_as_a_new_generation_only_when_it_is_clean() {
     }
     assert_eq!(host.status("again")["generation"], "2");
     assert_eq!(host.status("again@1")["outcome"], "OUTCOME_SUCCEEDED");
+}
+
+/// A busy machine may give a process no time for a while; so may a slow disk.
+#[test]
+fn a_host_whose_store_gets_no_time_at_its_start_is_waited_for() {
+    let (host, run, store) = (0..10)
+        .find_map(|_| {
+            let host = Host::new();
+            let script = host.file("one.sql", "SELECT 1 AS one;");
+            let run = host.start(&["run", &script]);
+            let store = |(pid, line): (u32, String)| line.contains("jobgraph-store").then_some(pid);
+            let store = loop {
+                if let Some(pid) = host.alive().into_iter().find_map(store) {
+                    break pid;
+                }
+            };
+            signal(store, "STOP");
+            // On a store that was ready before it was stopped, the command would wait for a call.
+            let is_early = !host.state().join("host.json").exists();
+            if !is_early {
+                signal(store, "CONT");
+                host.down();
+            }
+            is_early.then_some((host, run, store))
+        })
+        .expect("a store is found before its host is ready");
+    std::thread::sleep(Duration::from_secs(35));
+    signal(store, "CONT");
+    let run = run.finish().exits(0);
+    assert!(run.stdout.contains('1'), "{}", run.stdout);
+    host.down();
 }
 
 #[test]

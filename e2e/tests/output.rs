@@ -78,12 +78,14 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     let speaks = program(&host, "speaks", speaks);
     let scratch = host.scratch().to_owned();
     let run = host.start(&["run", "--application-id", "heir", &speaks, scratch.to_str().unwrap()]);
-    eventually("main() has begun", || run.stdout().contains("begun 1"));
-    eventually("the record knows main()", || host.status("heir")["main"]["pid"].as_u64().is_some());
-    let status = host.status("heir");
-    let leader = u32::try_from(status["leadership"]["leaderPid"].as_u64().unwrap()).unwrap();
-    let main = u32::try_from(status["main"]["pid"].as_u64().unwrap()).unwrap();
-    let tether = parent_of(main);
+    // On a busy machine a leader may lose its lease before anything is done to it.
+    let mut leads = None;
+    eventually("main() has begun, and the record knows its process", || {
+        leads = the_living_main(&host.status("heir"))
+            .filter(|leads| run.stdout().contains(&format!("begun {}\n", leads.epoch)));
+        leads.is_some()
+    });
+    let Leads { epoch, leader, main, tether } = leads.unwrap();
     let store = host.pid_of("jobgraph-store").unwrap();
     // The record hears nothing of what main() prints now.
     signal(store, "STOP");
@@ -92,7 +94,7 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
         signal(tether, "STOP");
     }
     std::fs::write(scratch.join("go"), "").unwrap();
-    eventually("it is said", || scratch.join("said-1").exists());
+    eventually("it is said", || scratch.join(format!("said-{epoch}")).exists());
     signal(leader, "KILL");
     if tether_is_late {
         signal(main, "KILL");
@@ -103,7 +105,11 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     std::fs::write(scratch.join("end"), "").unwrap();
     let run = run.finish().exits(0);
     let kept = logged(&host, "heir");
-    for words in ["last words 1\n", "last words 2\n", "done\n"] {
+    let heir = (epoch + 1..epoch + 10)
+        .find(|epoch| scratch.join(format!("said-{epoch}")).exists())
+        .unwrap_or_else(|| panic!("no other main() spoke:\n{kept}\n--- stderr\n{}", run.stderr));
+    let words = [epoch, heir].map(|epoch| format!("last words {epoch}\n"));
+    for words in [words[0].as_str(), words[1].as_str(), "done\n"] {
         assert_eq!(
             kept.matches(words).count(),
             1,
@@ -116,9 +122,29 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     assert_eq!(outbox.count(), 0, "it is in the record, so it goes");
 }
 
-fn parent_of(pid: u32) -> u32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+/// The processes of one leadership.
+struct Leads {
+    epoch: u64,
+    leader: u32,
+    main: u32,
+    tether: u32,
+}
+
+/// The processes that a status shows, if main() lives and is of the leader that is shown.
+fn the_living_main(status: &serde_json::Value) -> Option<Leads> {
+    let (leadership, main) = (&status["leadership"], &status["main"]);
+    let epoch = leadership["epoch"].as_str()?.parse().ok()?;
+    let pid = |pid: &serde_json::Value| u32::try_from(pid.as_u64()?).ok();
+    let (leader, main) = (pid(&leadership["leaderPid"])?, pid(&main["pid"])?);
+    let environment = std::fs::read_to_string(format!("/proc/{main}/environ")).ok()?;
+    let mut variables = environment.split('\0');
+    variables.find(|variable| *variable == format!("MAINSPRING_EPOCH={epoch}"))?;
+    Some(Leads { epoch, leader, main, tether: parent_of(main)? })
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[test]

@@ -21,8 +21,13 @@ use super::{build, log_file};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
 
-/// How long a host may take until it is ready.
-const READY: Duration = Duration::from_secs(30);
+/// How long a host may take until it is ready. A host whose service fails to start says so and ends
+/// long before, so this bound is for a machine that has no time for its processes: it has room for
+/// two starts, in each of which a service may take [`service::START`].
+const READY: Duration = Duration::from_secs(150);
+
+/// How long a host of another build may take to leave.
+const LEAVES: Duration = Duration::from_secs(30);
 
 /// How often `host.json` is looked for.
 const LOOK: Duration = Duration::from_millis(3);
@@ -119,7 +124,7 @@ async fn replace(file: &HostFile, clock: &SharedClock) {
     if let Some(process) = file.process() {
         process.signal(Signal::TERM);
         // A host that does not leave is used if its protocol fits, which the caller checks next.
-        let _ = chassis::clock::timeout(clock, READY, service::ended(clock, &process)).await;
+        let _ = chassis::clock::timeout(clock, LEAVES, service::ended(clock, &process)).await;
     }
 }
 

@@ -27,8 +27,9 @@ use super::file::{Given, KeptBy, ServiceEntry};
 use super::{build, log_file};
 use crate::failure::{Failure, OrFailure};
 
-/// How long a service may take until it is ready.
-pub(crate) const START: Duration = Duration::from_secs(20);
+/// How long a service may take until it is ready. A service that cannot start ends and is seen at
+/// once; only one that gets no time from its machine, or from its disk, is waited for so long.
+pub(crate) const START: Duration = Duration::from_secs(60);
 
 /// How long a service may take to leave when it is asked to; then it is killed.
 const LEAVE: Duration = Duration::from_secs(10);
