@@ -11,7 +11,7 @@ use std::path::Path;
 use e2e::Host;
 use e2e::process::eventually;
 use e2e::s3::S3;
-use squares::{ended_once, run_with, start};
+use squares::{ended_once, kill_under_a_running_application, run_with, start};
 
 /// A host whose payloads are in the bucket of this service.
 fn host_on(s3: &S3) -> Host {
@@ -53,6 +53,12 @@ fn leaders_are_killed_and_the_payloads_are_in_the_bucket() {
     }
     runs_and_is_read_again(&host_on(&s3));
     assert!(payloads_below(&s3.objects().join("mainspring")) > 0);
+}
+
+#[test]
+fn the_store_is_killed_and_finds_its_payloads_in_the_bucket() {
+    let s3 = S3::start();
+    kill_under_a_running_application(host_on(&s3), "jobgraph-store");
 }
 
 #[test]
