@@ -80,6 +80,7 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     let run = host.start(&["run", "--application-id", "heir", &speaks, scratch.to_str().unwrap()]);
     // On a busy machine a leader may lose its lease before anything is done to it.
     let mut leads = None;
+    eventually("main() speaks", || run.stdout().contains("begun"));
     eventually("main() has begun, and the record knows its process", || {
         leads = the_living_main(&host.status("heir"))
             .filter(|leads| run.stdout().contains(&format!("begun {}\n", leads.epoch)));

@@ -121,11 +121,13 @@ fn failed(location: &str, error: &Error) -> BlobError {
     if FULL.iter().any(|word| why.contains(word)) {
         return BlobError::Full(format!("{location}: {why}"));
     }
+    // Services have codes of their own for a key that they do not know.
+    let is_unknown_key = why.to_lowercase().contains("access key");
     let remedy = match error.kind() {
         ErrorKind::ConfigInvalid => {
             "; is there such a bucket? make it, or name another with MAINSPRING_BLOBS"
         }
-        ErrorKind::PermissionDenied => {
+        kind if kind == ErrorKind::PermissionDenied || is_unknown_key => {
             "; the credentials have to be right, and to allow to list the bucket and to get, put \
              and delete its objects"
         }

@@ -1,6 +1,6 @@
 //! The laws ask through a socket, with the clients that every process uses.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +23,9 @@ use crate::blobs::Blobs;
 use crate::service::Service;
 use crate::store::Metadata;
 
+/// The key of all stores, because several of them serve one deployment.
+static KEY: LazyLock<DeploymentKey> = LazyLock::new(DeploymentKey::generate);
+
 /// The clients, and the server that they call.
 pub(crate) struct Wired {
     applications: Applications,
@@ -38,7 +41,7 @@ impl Wired {
         let transport: SharedTransport = Arc::new(OsTransport);
         let directory = tempfile::tempdir().expect("a temporary directory");
         let endpoint = Endpoint::Unix(directory.path().join("store.sock"));
-        let key = DeploymentKey::generate();
+        let key = KEY.clone();
         let shutdown = Shutdown::new();
         let server = chassis::server::bind(Serve {
             name: "jobgraph-store",
