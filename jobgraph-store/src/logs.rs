@@ -29,7 +29,6 @@ use proto::ApplicationRef;
 use tokio::sync::watch;
 
 use crate::keys::log::StoredLine;
-use crate::service::Service;
 use chunk::Chunks;
 use lines::SourceLines;
 
@@ -179,6 +178,12 @@ impl LogState {
 }
 
 impl Logs {
+    /// The same output, of a record that other stores may share: it becomes durable sooner, because
+    /// a reader at another store waits for that.
+    pub(crate) fn shared(self) -> Self {
+        Self { chunk_after: SHARED_CHUNK_AFTER, ..self }
+    }
+
     /// An empty value that keeps so many bytes of chunks of each generation.
     pub fn keeping(kept_bytes: u64) -> Self {
         Self { open: Arc::default(), kept_bytes, chunk_after: CHUNK_AFTER }
@@ -201,15 +206,6 @@ impl Logs {
         if all.get(application).is_some_and(|log| Arc::strong_count(log) == 1) {
             all.remove(application);
         }
-    }
-}
-
-impl Service {
-    /// The record of a store that other stores may share. Output becomes durable sooner, because a
-    /// reader at another store waits for that.
-    pub fn shared(mut self) -> Self {
-        self.logs.chunk_after = SHARED_CHUNK_AFTER;
-        self
     }
 }
 

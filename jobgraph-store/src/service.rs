@@ -96,6 +96,12 @@ impl Service {
         }
     }
 
+    /// The same record, which other stores may write and read beside this one.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { logs: self.logs.shared(), ..self }
+    }
+
     /// The same record on this host: an older build that named no place meant this one.
     #[must_use]
     pub fn at(self, place: Place) -> Self {

@@ -15,9 +15,8 @@ use opendal::{Entry, Error, ErrorKind, HttpTransporter, OperationContext, Operat
 use opendal_http_transport_reqwest::ReqwestTransport;
 use upload::S3Writer;
 
-use super::layout::OWNER;
+use super::layout::{OWNER, Shared};
 use super::location::Bucket;
-use super::shared::Shared;
 use super::{BlobEntries, BlobError, BlobInfo, BlobName, BlobStream, BlobWriter, Blobs};
 
 /// A payload is read in parts of this size, in bytes: each is a call of its own, so a larger part

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chassis::clock::{SharedClock, timeout};
 use futures::TryStreamExt as _;
@@ -17,9 +16,10 @@ use proto::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::fs::FsBlobs;
+use super::layout::Shared;
 use super::location::{BlobsArgs, Target};
 use super::s3::S3Blobs;
-use super::{BlobError, BlobName, Blobs};
+use super::{BlobName, Blobs};
 use crate::examine;
 use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, Transaction};
 
@@ -29,16 +29,6 @@ const KEY: &str = "payloads";
 /// How long a look at the payloads' place may take at the start: less than a host waits for its
 /// store, so that the store itself says what is wrong.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
-
-/// Payloads in a place that several stores reach.
-#[async_trait]
-pub(crate) trait Shared: Blobs {
-    /// The record that the payloads belong to, as that record set it.
-    async fn owner(&self) -> Result<Option<String>, BlobError>;
-
-    /// Says which record the payloads belong to, unless that is said already.
-    async fn set_owner(&self, owner: &str) -> Result<(), BlobError>;
-}
 
 /// Where the payloads of a record are, as the record knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

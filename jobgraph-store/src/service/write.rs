@@ -8,7 +8,7 @@ use proto::{ApplicationRef, Digest};
 
 use super::Service;
 use super::load::Loaded;
-use super::marks::name;
+use crate::blobs::BlobName;
 use crate::error::Error;
 use crate::keys::payload::{self, Use};
 use crate::keys::{Kind, artifacts, checkpoint, desired, event, fence, generation, head, job};
@@ -179,7 +179,9 @@ impl Service {
         let marks = self.marked(&digests).await?;
         let mut missing = Vec::new();
         for ((digest, used), (mark, revision)) in pointers.into_iter().zip(marks) {
-            if mark.sweeping || self.blobs.stat(name(digest, mark)).await?.is_none() {
+            if mark.sweeping
+                || self.blobs.stat(BlobName { digest, number: mark.number }).await?.is_none()
+            {
                 missing.push(digest.to_string());
                 continue;
             }

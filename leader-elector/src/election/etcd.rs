@@ -30,9 +30,9 @@ use super::{Campaign, Election, Observation};
 use crate::error::Error;
 use crate::model::{Cause, Enter};
 use board::Board;
-use campaign::EtcdCampaign;
+use campaign::{Abandoned, EtcdCampaign};
 use desk::Desks;
-use give_back::{ABANDONED, Abandoned};
+use give_back::ABANDONED;
 use observation::EtcdObservation;
 
 /// How long a call goes from member to member. An election of etcd's own leader takes one to two

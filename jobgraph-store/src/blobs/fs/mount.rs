@@ -11,8 +11,7 @@ use chassis::disk;
 
 use super::{FsBlobs, UNFINISHED, about};
 use crate::blobs::BlobError;
-use crate::blobs::layout::OWNER;
-use crate::blobs::shared::Shared;
+use crate::blobs::layout::{OWNER, Shared};
 
 /// What has not changed for so long was left by a store that is gone. No payload takes as long to
 /// be written.

@@ -13,7 +13,6 @@ use proto::ApplicationId;
 
 use super::board::{Take, revoke};
 use super::desk::Broken;
-use super::give_back::Abandoned;
 use super::keys::Term;
 use super::seats::{Led, Seat};
 use super::{PATIENCE, Shared};
@@ -41,6 +40,14 @@ enum State {
     Takes(OwnedTask<Result<Take<Leads>, Error>>, i64),
     Leads(Leads),
     Lost(Cause),
+}
+
+/// A seat that is being taken for an entry that has gone, and the application that it is for.
+pub(super) struct Abandoned {
+    /// The application.
+    pub(super) application: ApplicationId,
+    /// What takes the seat.
+    pub(super) taking: OwnedTask<Result<Take<Leads>, Error>>,
 }
 
 /// What a leader's entry knows of its leadership.

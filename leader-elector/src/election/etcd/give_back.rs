@@ -6,26 +6,15 @@
 
 use std::sync::Arc;
 
-use chassis::tasks::OwnedTask;
-use proto::ApplicationId;
 use tokio::sync::mpsc;
 
 use super::Shared;
 use super::board::Take;
-use super::campaign::Leads;
-use crate::error::Error;
+use super::campaign::Abandoned;
 use crate::model::Cause;
 
 /// How many seats may be on their way back. Beyond that a seat is free when its lease has run out.
 pub(super) const ABANDONED: usize = 1_024;
-
-/// A seat that is being taken, and the application that it is for.
-pub(super) struct Abandoned {
-    /// The application.
-    pub(super) application: ApplicationId,
-    /// What takes the seat.
-    pub(super) taking: OwnedTask<Result<Take<Leads>, Error>>,
-}
 
 /// Gives such seats back, for as long as the elector is there.
 pub(super) async fn keep_giving(shared: Arc<Shared>, mut abandoned: mpsc::Receiver<Abandoned>) {
