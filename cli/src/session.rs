@@ -163,8 +163,8 @@ impl Session {
         Ok((self.api_of_running_host()?, started))
     }
 
-    /// Starts this machine's host again if it has gone away. What is wrong with the host is reported
-    /// by the next call, which fails. The hosts of a context are kept by others.
+    /// Starts this machine's host again if it has gone away. What is wrong with the host is
+    /// reported by the next call, which fails. The hosts of a context are kept by others.
     pub(crate) async fn keep_host(&self) {
         if self.elsewhere.is_some() {
             return;

@@ -113,8 +113,8 @@ impl Lifecycle {
 
     /// Realises an incarnation, or finds the one that is realised; the caller follows the board.
     /// Law: from the moment this call returns, nothing of a lower incarnation lives, and nothing
-    /// was started for a superseded epoch. An incarnation that the record does not have here changes
-    /// nothing.
+    /// was started for a superseded epoch. An incarnation that the record does not have here
+    /// changes nothing.
     pub(crate) async fn provision(&self, mut wish: Provision) -> Result<Arc<Group>, Error> {
         check_plan(&wish.roles)?;
         self.wait_for_adoption().await?;

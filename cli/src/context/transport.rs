@@ -45,7 +45,8 @@ fn over_tls(
 ) -> OrFailure<SharedTransport> {
     let TlsFiles { ca, cert, key } = files.clone();
     let files = transport::TlsFiles { ca, own: Some((cert, key)) };
-    // Nothing but what TLS guards goes through the second transport, so that one may reach anywhere.
+    // Nothing but what TLS guards goes through the second transport, so that one may reach
+    // anywhere.
     let tls = Tls::new(Arc::new(OsTransport), Arc::new(InsecureNetwork), files, clock.clone())
         .map_err(|error| Failure::usage(format!("context {}: {error}", context.name)))?;
     Ok(Arc::new(tls))

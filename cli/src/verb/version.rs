@@ -52,8 +52,8 @@ pub(crate) async fn run(_: VersionArgs, session: &Session) -> OrFailure<Exit> {
     host.map(|_| Exit::SUCCEEDED)
 }
 
-/// What the host says about itself, with `version`, `build` and `protocol`; `None` if this machine's
-/// host does not run.
+/// What the host says about itself, with `version`, `build` and `protocol`; `None` if this
+/// machine's host does not run.
 async fn host(session: &Session) -> OrFailure<Option<Value>> {
     if session.elsewhere.is_none() {
         let file = HostFile::read(&session.places.host_file()).ok().flatten();

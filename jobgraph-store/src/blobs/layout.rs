@@ -1,6 +1,6 @@
-//! What lies below the root of a backend that has names, beside payloads. All such backends have the
-//! same layout, [`BlobName::place`](super::BlobName::place), so payloads go from one to another by a
-//! plain copy.
+//! What lies below the root of a backend that has names, beside payloads. All such backends have
+//! the same layout, [`BlobName::place`](super::BlobName::place), so payloads go from one to another
+//! by a plain copy.
 
 use async_trait::async_trait;
 

@@ -38,7 +38,8 @@ struct Known {
     /// What the place says the payloads belong to: a number drawn for this record.
     owner: String,
     /// Whether the place has said so once, and could be used. From then on a place that does not
-    /// say so is another one. Until then no payload is there, and the record may take another place.
+    /// say so is another one. Until then no payload is there, and the record may take another
+    /// place.
     settled: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What goes into the record at once: lines, and how far their sources are then. Pure: no I/O and no
-//! clock.
+//! What goes into the record at once: lines, and how far their sources are then. Pure: no I/O and
+//! no clock.
 
 use chassis::clock::Boot;
 

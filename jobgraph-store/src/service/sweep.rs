@@ -49,9 +49,9 @@
 //! # What a store that dies leaves
 //!
 //! After a condemn: a sweeping mark, which the next put or sweep ends. After a drop: a blob that no
-//! mark names, a *leftover*. After a make: a mark without a blob. The periodic sweep finds both.
-//! A leftover *(d, k)* is removed once, at one revision, *S* is above *k* and no mark of *d* has
-//! the number *k*: by 2 none ever will. It is kept as long as something points to *d* and *d* does not
+//! mark names, a *leftover*. After a make: a mark without a blob. The periodic sweep finds both. A
+//! leftover *(d, k)* is removed once, at one revision, *S* is above *k* and no mark of *d* has the
+//! number *k*: by 2 none ever will. It is kept as long as something points to *d* and *d* does not
 //! lie under its mark's name, which happens only where an older build pointed without a mark, or
 //! where the record was restored from a copy that is older than its blobs.
 //!

@@ -112,9 +112,9 @@ impl Host {
         self.service.begin_attempt(&self.fence(epoch), &holder, "").await.unwrap();
     }
 
-    /// Has this incarnation be the current one, unless a higher one is: what a leader does before it
-    /// asks for the cluster. The fence is written as `BeginCluster` leaves it, because a leader does
-    /// not choose the number.
+    /// Has this incarnation be the current one, unless a higher one is: what a leader does before
+    /// it asks for the cluster. The fence is written as `BeginCluster` leaves it, because a leader
+    /// does not choose the number.
     pub(crate) async fn incarnation(&self, number: u64) {
         let key = fence::cluster_key(&self.application.id);
         let view = self.backend.kept.read(vec![Read::Key(key.clone())], None).await.unwrap();

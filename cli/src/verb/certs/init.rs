@@ -16,8 +16,8 @@ const TEN_YEARS: u32 = 3_653;
 
 /// Make a CA for development
 ///
-/// Its key, DIR/ca/ca.key, signs for whole deployments: keep it secret, and on no host. A CA that is
-/// there already stays.
+/// Its key, DIR/ca/ca.key, signs for whole deployments: keep it secret, and on no host. A CA that
+/// is there already stays.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring certs init --dir certs")]
 pub(super) struct InitArgs {}

@@ -15,8 +15,8 @@ use crate::session::Session;
 /// Add a context, after its hosts were asked
 ///
 /// One of the hosts has to answer, and none may refuse the credential. The file is written anew,
-/// without its comments, and is yours alone; it names the credential and does not hold it. Paths are
-/// relative to the current directory, and are written down as absolute ones.
+/// without its comments, and is yours alone; it names the credential and does not hold it. Paths
+/// are relative to the current directory, and are written down as absolute ones.
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = "  mainspring context add prod tcp://h1:7070 tcp://h2:7070 --ca ca.pem --cert me.pem --key me.key --credential-file deployment.key\n  \
