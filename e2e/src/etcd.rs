@@ -1,20 +1,12 @@
 //! A real etcd for a test, of one member or of three: directories of its own, gone with the value.
 
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::certificates::{Authority, Signed};
 use crate::http;
-use crate::process::{Running, eventually_within, signal};
-
-/// How long a member may take to answer: one to two seconds on an idle machine.
-const READY: Duration = Duration::from_secs(60);
-
-/// How often two ports are tried, because another process may take one meanwhile.
-const TRIES: usize = 5;
+use crate::server::{Server, TRIES, free_address};
 
 /// What the keys of a deployment begin with, and the first key after all of them, in base 64:
 /// `/mainspring/` and `/mainspring0`.
@@ -23,7 +15,7 @@ const DEPLOYMENT: [&str; 2] = ["L21haW5zcHJpbmcv", "L21haW5zcHJpbmcw"];
 /// One member: a whole cluster by itself, or one of several.
 pub struct Etcd {
     // The process goes before its directory does.
-    running: Option<Running>,
+    server: Server,
     directory: tempfile::TempDir,
     name: String,
     client: String,
@@ -82,7 +74,7 @@ impl Etcd {
 
     fn member(name: String) -> Self {
         Self {
-            running: None,
+            server: Server::new("etcd"),
             directory: tempfile::tempdir().expect("a directory for etcd"),
             name,
             client: free_address(),
@@ -100,15 +92,12 @@ impl Etcd {
 
     /// The member's process; it changes when the member is started again.
     pub fn pid(&self) -> u32 {
-        self.running.as_ref().expect("etcd runs").pid()
+        self.server.pid()
     }
 
     /// Ends the member as a power cut does, without starting it again.
     pub fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.signal("KILL");
-            let _ = running.finish();
-        }
+        self.server.kill();
     }
 
     /// Starts the member again, with what it had written.
@@ -121,7 +110,7 @@ impl Etcd {
 
     /// Holds the member, which neither answers nor breaks a connection, or lets it go on.
     pub fn hold(&self, hold: bool) {
-        signal(self.pid(), if hold { "STOP" } else { "CONT" });
+        self.server.hold(hold);
     }
 
     /// Lets the member take calls of users alone from now on. The one with this name may read and
@@ -163,18 +152,11 @@ impl Etcd {
             .args(&self.arguments)
             .args(self.health.iter().map(|at| format!("--listen-metrics-urls=http://{at}")))
             .stdin(Stdio::null());
-        self.running = Some(Running::start(command));
+        self.server.launch(command);
     }
 
     fn is_ready(&mut self) -> bool {
-        let running = self.running.as_mut().expect("etcd was launched");
-        let mut ready = false;
-        let asked = self.health.as_ref().unwrap_or(&self.client);
-        eventually_within(READY, "etcd serves", || {
-            ready = http::ask(asked, "GET", "/health").is_ok_and(|answer| answer.status == 200);
-            ready || !running.is_running()
-        });
-        ready
+        self.server.answers(self.health.as_ref().unwrap_or(&self.client), "/health")
     }
 }
 
@@ -218,16 +200,10 @@ impl Cluster {
     #[track_caller]
     pub fn restart(&mut self) {
         let killed: Vec<&mut Etcd> =
-            self.members.iter_mut().filter(|member| member.running.is_none()).collect();
+            self.members.iter_mut().filter(|member| !member.server.was_launched()).collect();
         for member in killed {
             member.launch();
         }
         assert!(self.members.iter_mut().all(Etcd::is_ready), "etcd does not start again");
     }
-}
-
-/// An address of the loopback interface that no process listens on at present.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").to_string()
 }

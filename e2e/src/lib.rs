@@ -15,6 +15,7 @@ pub mod host;
 pub mod http;
 pub mod process;
 pub mod s3;
+mod server;
 
 pub use host::Host;
 pub use process::{Finished, Running};

@@ -1,13 +1,10 @@
 //! A real S3 service for a test, with one bucket: it checks every signature, keeps objects as files
 //! of a directory of its own, and is gone with the value.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::http;
-use crate::process::{Running, eventually_within, signal};
+use crate::server::{Server, TRIES, free_address};
 
 /// The one bucket.
 pub const BUCKET: &str = "payloads";
@@ -18,19 +15,13 @@ pub const ACCESS_KEY_ID: &str = "of-the-test";
 /// The key that opens the bucket.
 pub const SECRET_ACCESS_KEY: &str = "known-to-the-test-alone";
 
-/// How long the service may take to answer: a moment on an idle machine.
-const READY: Duration = Duration::from_secs(60);
-
-/// How often a port is tried, because another process may take one meanwhile.
-const TRIES: usize = 5;
-
 /// The path that the service says at whether it serves. No bucket has such a name.
 const HEALTH: &str = "/-health";
 
 /// A service with one bucket.
 pub struct S3 {
     // The process goes before its directory does.
-    running: Option<Running>,
+    server: Server,
     directory: tempfile::TempDir,
     address: String,
 }
@@ -40,7 +31,8 @@ impl S3 {
     #[track_caller]
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory for the service");
-        let mut s3 = Self { running: None, directory, address: free_address() };
+        let server = Server::new("versitygw");
+        let mut s3 = Self { server, directory, address: free_address() };
         for made in [s3.objects(), s3.about_objects()] {
             std::fs::create_dir_all(&made).expect("a directory below a new one");
         }
@@ -85,10 +77,7 @@ impl S3 {
 
     /// Ends the service as a power cut does, without starting it again.
     pub fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.signal("KILL");
-            let _ = running.finish();
-        }
+        self.server.kill();
     }
 
     /// Starts the service again, at the same place and with what it had.
@@ -101,8 +90,7 @@ impl S3 {
 
     /// Holds the service, which neither answers nor breaks a connection, or lets it go on.
     pub fn hold(&self, hold: bool) {
-        let pid = self.running.as_ref().expect("the service runs").pid();
-        signal(pid, if hold { "STOP" } else { "CONT" });
+        self.server.hold(hold);
     }
 
     fn all_buckets(&self) -> PathBuf {
@@ -125,23 +113,10 @@ impl S3 {
             .arg(self.about_objects())
             .arg(self.all_buckets())
             .stdin(Stdio::null());
-        self.running = Some(Running::start(command));
+        self.server.launch(command);
     }
 
     fn is_ready(&mut self) -> bool {
-        let running = self.running.as_mut().expect("the service was launched");
-        let mut ready = false;
-        let address = &self.address;
-        eventually_within(READY, "versitygw serves", || {
-            ready = http::ask(address, "GET", HEALTH).is_ok_and(|answer| answer.status == 200);
-            ready || !running.is_running()
-        });
-        ready
+        self.server.answers(&self.address, HEALTH)
     }
-}
-
-/// An address of the loopback interface that no process listens on at present.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").to_string()
 }

@@ -120,7 +120,7 @@ fn a_quorum_that_is_lost_costs_no_take_over() {
 
 #[test]
 fn a_host_shows_etcd_its_certificate() {
-    let authority = Authority::new();
+    let authority = Authority::new("the CA");
     let etcd = Etcd::start_secured(&authority, &authority.sign("etcd", "127.0.0.1"));
     let own = authority.sign("host", "host.test");
     let mut host = Host::new().with("MAINSPRING_ETCD", format!("https://{}", etcd.address()));

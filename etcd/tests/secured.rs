@@ -45,7 +45,7 @@ async fn put(etcd: &Etcd, patience: Duration) -> Result<(), Error> {
 
 #[tokio::test]
 async fn a_client_that_shows_a_certificate_of_the_authority_is_served_and_no_other() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let [authority, stranger] = ["the CA", "another CA"].map(Authority::new);
     let server = e2e::etcd::Etcd::start_secured(&authority, &authority.sign("etcd", HOST));
     let own = authority.sign("deployment", "deployment.test");
     let etcd = reached(&settings(&server, &authority, Some(&own)), OsTransport).await;
@@ -60,7 +60,7 @@ async fn a_client_that_shows_a_certificate_of_the_authority_is_served_and_no_oth
 
 #[tokio::test]
 async fn a_server_that_is_not_who_it_should_be_is_told_nothing() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let [authority, stranger] = ["the CA", "another CA"].map(Authority::new);
     let own = authority.sign("deployment", "deployment.test");
     let elsewhere = authority.sign("elsewhere", "elsewhere.test");
     let here = authority.sign("etcd", HOST);
@@ -75,7 +75,7 @@ async fn a_server_that_is_not_who_it_should_be_is_told_nothing() {
 
 #[tokio::test]
 async fn certificates_that_are_renewed_need_no_restart() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let [authority, stranger] = ["the CA", "another CA"].map(Authority::new);
     let server = e2e::etcd::Etcd::start_secured(&authority, &authority.sign("etcd", HOST));
     let own = stranger.sign("deployment", "deployment.test");
     let etcd = reached(&settings(&server, &authority, Some(&own)), OsTransport).await;
@@ -106,7 +106,7 @@ impl Transport for Elsewhere {
 
 #[tokio::test]
 async fn only_what_speaks_tls_leaves_the_machine() {
-    let authority = Authority::new();
+    let authority = Authority::new("the CA");
     let server = e2e::etcd::Etcd::start_secured(&authority, &authority.sign("etcd", HOST));
     let own = authority.sign("deployment", "deployment.test");
     let etcd = reached(&settings(&server, &authority, Some(&own)), Elsewhere).await;

@@ -41,7 +41,7 @@ CRATES = {
 FOR_TESTS = {
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
-    "e2e": "starts an etcd and an S3 server for the laws of the backends on them",
+    "e2e": "starts the servers of backends, and issues certificates",
     "jobgraph-store": "the tests of its callers run over the real record",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",

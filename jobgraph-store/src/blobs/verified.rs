@@ -75,8 +75,9 @@ impl Verified {
         Ok(futures::stream::iter(first.map(Ok)).chain(parts).boxed())
     }
 
-    /// All bytes of a payload that is known to be small.
-    pub async fn read_whole(&self, name: BlobName) -> Result<Bytes, BlobError> {
+    /// All bytes of a payload.
+    #[cfg(test)]
+    pub(crate) async fn read_whole(&self, name: BlobName) -> Result<Bytes, BlobError> {
         whole(self.read(name, 0).await?).await
     }
 

@@ -101,7 +101,7 @@ impl Service {
                 return Ok(Some(place.passes(known)));
             }
             let (last_line, found) = self.chunk_after(application, place.after).await?;
-            let is_known = |found: &Found| found.chunk.last_line.max(place.after) <= known.durable;
+            let is_known = |found: &Found| found.chunk.last_line <= known.durable;
             if last_line > known.durable && !found.as_ref().is_some_and(is_known) {
                 // Another store has written lines. What is in memory goes behind them first, so
                 // that the numbers beyond the chunk are those of the same log.

@@ -1,7 +1,6 @@
 //! Who comes in, who is told why not, and how certificates are renewed.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-mod authority;
 mod renewal;
 
 use std::io::{self, ErrorKind};
@@ -10,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use e2e::certificates::{Authority, BOTH, Issued, Purpose, write};
 use futures::StreamExt as _;
 use proto::Reason;
 use proto::election::ResignRequest;
 use proto::election::election_service_client::ElectionServiceClient;
-use rcgen::ExtendedKeyUsagePurpose;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
@@ -23,7 +22,6 @@ use super::super::{BoxedIo, Endpoint, Foreign, Incoming, OsTransport, SharedTran
 use super::accept::HANDSHAKE;
 use super::{Tls, TlsFiles, Untrusted};
 use crate::clock::{Clock as _, ManualClock, SharedClock};
-use authority::{Authority, BOTH, write};
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -111,7 +109,7 @@ async fn refused(server: &mut Incoming, client: &dyn Transport) -> String {
 }
 
 /// A client of this certificate, which trusts these CAs.
-fn client(place: &Place, name: &str, cas: &[&Authority], own: &authority::Issued) -> Tls {
+fn client(place: &Place, name: &str, cas: &[&Authority], own: &Issued) -> Tls {
     let directory = place.beside(name);
     let cas: String = cas.iter().map(|ca| ca.pem.as_str()).collect();
     write(&directory, &cas, own);
@@ -189,7 +187,7 @@ async fn a_client_of_another_ca_is_refused_by_both_sides() {
 async fn a_certificate_for_a_server_alone_lets_no_client_in() {
     let place = Place::new();
     let directory = place.beside("server-only");
-    let own = place.authority.issue(&["127.0.0.1"], &[ExtendedKeyUsagePurpose::ServerAuth], None);
+    let own = place.authority.issue(&["127.0.0.1"], &[Purpose::ServerAuth], None);
     write(&directory, &place.authority.pem, &own);
     let error = tls(&directory, place.clock()).err().unwrap();
     assert!(error.to_string().contains("another purpose"), "{error}");
@@ -198,7 +196,7 @@ async fn a_certificate_for_a_server_alone_lets_no_client_in() {
 #[tokio::test]
 async fn a_clients_certificate_does_not_make_a_server() {
     let place = Place::new();
-    let own = place.authority.issue(&[], &[ExtendedKeyUsagePurpose::ClientAuth], None);
+    let own = place.authority.issue(&[], &[Purpose::ClientAuth], None);
     let laptop = client(&place, "laptop", &[&place.authority], &own);
     let error = laptop.listen_trusted(&here()).await.unwrap_err();
     assert!(error.to_string().contains("cannot be a server's"), "{error}");

@@ -54,10 +54,10 @@ async fn files_that_are_broken_or_of_no_use_leave_the_earlier_certificates() {
     let directory = place.directory.path();
     let key = std::fs::read_to_string(directory.join("tls.key")).unwrap();
     let expired = Some(place.clock.wall() - Duration::from_secs(60));
-    let of_a_client = [ExtendedKeyUsagePurpose::ClientAuth];
+    let of_a_client = [Purpose::ClientAuth];
     let ca = place.authority.pem.clone();
     for issued in [
-        authority::Issued { certificate: "half of a certif".to_owned(), key },
+        Issued { certificate: "half of a certif".to_owned(), key },
         place.authority.issue(&["127.0.0.1"], &BOTH, expired),
         place.authority.issue(&[], &of_a_client, None),
     ] {
