@@ -16,6 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use caller::Caller;
 use e2e::Host;
+use e2e::certificates::Authority;
 use e2e::process::eventually;
 use wire::{Files, Relay, nobody};
 
@@ -146,6 +147,36 @@ fn a_store_that_listens_on_tcp_is_all_that_answers_need() {
     let listed = caller.prod(&["list", "-o", "json"]).exits(0).json();
     assert_eq!(listed["applications"], serde_json::json!([]));
     caller.prod(&["status", "orders"]).exits(7).says("error[APPLICATION_NOT_FOUND]");
+    caller.has_started_nothing();
+    drop(store);
+}
+
+#[test]
+fn a_context_with_certificates_is_answered_and_one_of_another_ca_is_not() {
+    let [ours, theirs] = ["this deployment's CA", "another CA"].map(Authority::new);
+    let caller = Caller::new();
+    let tls = caller.home().join("of-the-host");
+    ours.equip(&tls);
+    let host = Host::new().with("MAINSPRING_TLS", tls.to_str().unwrap());
+    std::fs::create_dir(host.state()).unwrap();
+    let endpoint = nobody();
+    let state = host.state().display().to_string();
+    let store =
+        host.start(&["serve", "jobgraph-store", "--state-dir", &state, "--listen", &endpoint]);
+    eventually("the key is made", || host.state().join("deployment.key").exists());
+    let credential = caller.key_of(&host);
+    let add = |name: &str, authority: &Authority| {
+        let own = authority.sign(name, "laptop.test");
+        let files = [authority.file(), own.certificate, own.key];
+        let [ca, cert, key] = files.each_ref().map(|file| file.to_str().unwrap());
+        let wire = ["--ca", ca, "--cert", cert, "--key", key, "--credential-file", &credential];
+        caller.run(&[&["context", "add", name, &endpoint][..], &wire].concat())
+    };
+    eventually("the store answers", || add("ours", &ours).code == 0);
+    let listed = caller.run(&["--context", "ours", "list", "-o", "json"]).exits(0).json();
+    assert_eq!(listed["applications"], serde_json::json!([]));
+    let refused = add("theirs", &theirs);
+    assert!(refused.code != 0 && refused.stderr.contains("another CA"), "{}", refused.stderr);
     caller.has_started_nothing();
     drop(store);
 }
