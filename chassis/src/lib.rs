@@ -18,6 +18,7 @@ pub mod http;
 pub mod panics;
 pub mod run_as;
 pub mod server;
+pub mod shared_dir;
 pub mod tasks;
 pub mod telemetry;
 pub mod transport;

@@ -93,7 +93,8 @@ fn source_of(name: &str) -> Option<LogSource> {
     let role = from_the_end.next()?.to_owned();
     let generation = proto::Generation(generation.parse().ok()?);
     let application = ApplicationRef { id: id.parse().ok()?, generation };
-    Some(LogSource { application: Some(application.into()), role, replica, number, start })
+    let host = String::new();
+    Some(LogSource { application: Some(application.into()), role, replica, number, start, host })
 }
 
 #[cfg(test)]
@@ -114,6 +115,7 @@ mod tests {
             number: 7,
             replica: 1,
             start: 2,
+            host: String::new(),
         };
         let output = state.path().join("work/main");
         fs::create_dir_all(&output).unwrap();

@@ -18,6 +18,8 @@ pub struct Places {
     runtime: PathBuf,
     /// The directory below which processes work that run as another user.
     open: Option<PathBuf>,
+    /// The directory that all hosts of the deployment see, where there are several.
+    shared: Option<PathBuf>,
 }
 
 /// The kinds of processes that a tether starts. The kind is part of owner marks and of socket
@@ -54,7 +56,7 @@ impl Places {
                 .join(format!("mainspring-{}", rustix::process::getuid().as_raw())),
         };
         let runtime = base.join(state_mark(&state));
-        Self { state, runtime, open: None }
+        Self { state, runtime, open: None, shared: None }
     }
 
     /// The places of a host whose applications run as a user of their own: their processes may
@@ -65,6 +67,23 @@ impl Places {
         Self { open, ..self }
     }
 
+    /// The places of one of several hosts: what an application needs on each of them is below this
+    /// directory, which all of them see.
+    #[must_use]
+    pub fn sharing(self, shared: Option<PathBuf>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// The directory that all hosts of the deployment see; `None` where there is one host.
+    pub fn shared(&self) -> Option<&Path> {
+        self.shared.as_deref()
+    }
+
+    /// Whether this host is one of several.
+    pub fn are_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// The places that the processes of applications may enter: working directories, outputs,
     /// checkpoints and sockets. They are the state directory and the runtime directory themselves,
     /// unless such processes run as a user of their own.
@@ -72,7 +91,12 @@ impl Places {
     pub fn open(&self) -> Self {
         match &self.open {
             None => self.clone(),
-            Some(open) => Self { state: open.clone(), runtime: open.join("s"), open: None },
+            Some(open) => Self {
+                state: open.clone(),
+                runtime: open.join("s"),
+                open: None,
+                shared: self.shared.clone(),
+            },
         }
     }
 
@@ -139,16 +163,29 @@ impl Places {
         self.state.join("work").join(application.to_string())
     }
 
-    /// The default place of an application's relative outputs:
-    /// `<state>/outputs/<id>@<generation>/`.
+    /// The default place of an application's relative outputs: `<root>/outputs/<id>@<generation>/`.
+    /// The root is the directory that the hosts share, or else the state directory.
     pub fn outputs(&self, application: &ApplicationRef) -> PathBuf {
-        self.state.join("outputs").join(application.to_string())
+        self.root().join("outputs").join(application.to_string())
     }
 
     /// What an application's clusters keep beyond their incarnations, checkpoints above all:
-    /// `<state>/checkpoints/<id>@<generation>/`.
+    /// `<root>/checkpoints/<id>@<generation>/`.
     pub fn checkpoints(&self, application: &ApplicationRef) -> PathBuf {
-        self.state.join("checkpoints").join(application.to_string())
+        self.root().join("checkpoints").join(application.to_string())
+    }
+
+    /// Where an application's artifacts are for all of its attempts. Their paths get into job
+    /// graphs, which a leader on another host submits as they are.
+    pub fn artifacts(&self, application: &ApplicationRef) -> PathBuf {
+        match &self.shared {
+            Some(shared) => shared.join("artifacts").join(application.to_string()),
+            None => self.application_work(application).join("artifacts"),
+        }
+    }
+
+    fn root(&self) -> &Path {
+        self.shared.as_deref().unwrap_or(&self.state)
     }
 
     /// The directory of the sockets of one (application, generation, kind, number). Its path is

@@ -125,12 +125,13 @@ pub(crate) fn wire_source(source: &LogSource) -> jobgraph::LogSource {
         replica: source.replica,
         number: source.number,
         start: source.start,
+        host: String::new(),
     }
 }
 
 /// The source that the wire names; `None` if it names no application.
 pub(crate) fn read_source(wire: jobgraph::LogSource) -> Option<LogSource> {
-    let jobgraph::LogSource { application, role, replica, number, start } = wire;
+    let jobgraph::LogSource { application, role, replica, number, start, .. } = wire;
     Some(LogSource { application: application.try_into().ok()?, role, replica, number, start })
 }
 

@@ -180,6 +180,9 @@ reasons! {
     IncarnationElsewhere "INCARNATION_ELSEWHERE" FailedPrecondition
         "The incarnation of the cluster belongs to another host, which alone starts its processes."
         "nothing to do: the leader begins another incarnation on its own host"
+    PlacesNotReleased "PLACES_NOT_RELEASED" FailedPrecondition
+        "Another host has not ended yet what it ran of this application's clusters."
+        "start that host again; if it never comes back: mainspring host give-up NAME, or for one application mainspring abandon ID"
     RevisionMoved "REVISION_MOVED" Aborted
         "The record changed since it was read: read again."
         "another process changed the record at the same moment: try again"
@@ -216,6 +219,23 @@ reasons! {
     JournalValueTooLarge "JOURNAL_VALUE_TOO_LARGE" InvalidArgument
         "A once() value is over its limit."
         "keep large values in a file and its name in the once() step"
+
+    // hosts
+    HostNameTaken "HOST_NAME_TAKEN" AlreadyExists
+        "Another host of the deployment has this name."
+        "end the other host; a host gets a name of its own with a new state directory"
+    HostNotFound "HOST_NOT_FOUND" NotFound
+        "The deployment has no such host, and the record knows no process of one."
+        "mainspring host list shows the hosts by name"
+    HostLives "HOST_LIVES" FailedPrecondition
+        "The host is there, and ends by itself what it runs."
+        "only a host that never comes back is given up: end this one with mainspring down"
+    HostSuperseded "HOST_SUPERSEDED" Aborted
+        "Another process attends as this host."
+        "one state directory is one host: a copy of it needs to be made anew (remove its host-id file while nothing runs)"
+    LocationLocal "LOCATION_LOCAL" InvalidArgument
+        "The path is of one host, and the deployment has several."
+        "name a path below the directory that the hosts share (MAINSPRING_SHARED_DIR), or a URL"
 
     // artifacts
     ArtifactUriInvalid "ARTIFACT_URI_INVALID" InvalidArgument

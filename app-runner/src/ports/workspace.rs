@@ -68,9 +68,6 @@ pub trait Workspace: Send + Sync {
 /// The file that main() and its descendants hold locked, in the application's work directory.
 pub const MAIN_LOCK: &str = "main.lock";
 
-/// The directory of the application's files for all attempts, below its work directory.
-const ARTIFACTS: &str = "artifacts";
-
 /// The directories of applications below the state directory.
 #[derive(Debug, Clone)]
 pub struct LocalWorkspace {
@@ -165,7 +162,7 @@ impl Workspace for LocalWorkspace {
     }
 
     async fn artifacts(&self, application: &ApplicationRef) -> PortResult<PathBuf> {
-        let directory = self.places.open().application_work(application).join(ARTIFACTS);
+        let directory = self.places.open().artifacts(application);
         self.open_directory(&directory, application, ALL, 0o750)?;
         Ok(directory)
     }
@@ -224,10 +221,11 @@ impl Workspace for LocalWorkspace {
         if self.places.are_apart() {
             leftovers.extend(remove_attempts(&self.places, application, &work));
         }
-        if let Err(error) = fs::remove_dir_all(work.join(ARTIFACTS))
+        let artifacts = open.artifacts(application);
+        if let Err(error) = fs::remove_dir_all(&artifacts)
             && error.kind() != ErrorKind::NotFound
         {
-            leftovers.push(format!("{}: {error}", work.join(ARTIFACTS).display()));
+            leftovers.push(format!("{}: {error}", artifacts.display()));
         }
         let own = self.places.application_work(application);
         leftovers.extend(remove_attempts(&self.places, application, &own));

@@ -67,5 +67,6 @@ pub(in crate::ports) fn source(fence: &EpochFence) -> LogSource {
         replica: 0,
         number: fence.epoch.get(),
         start: 0,
+        host: String::new(),
     }
 }

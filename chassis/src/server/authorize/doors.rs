@@ -98,7 +98,7 @@ pub(crate) const DOORS: [Doors; 17] = [
     Doors {
         service: "mainspring.jobgraph.v1.ProcessService",
         who: &[],
-        methods: &["PutProcess", "ListProcesses", "DeleteProcesses"],
+        methods: &["PutProcess", "ListProcesses", "DeleteProcesses", "GiveUpPlace"],
     },
     Doors {
         service: "mainspring.jobgraph.v1.AdmissionService",
@@ -109,6 +109,11 @@ pub(crate) const DOORS: [Doors; 17] = [
         service: "mainspring.election.v1.ElectionService",
         who: &[Kind::Contender],
         methods: &["Campaign", "Observe", "Resign"],
+    },
+    Doors {
+        service: "mainspring.election.v1.HostsService",
+        who: &[],
+        methods: &["Attend", "ListHosts"],
     },
     Doors {
         service: "mainspring.artifact.v1.ArtifactService",
