@@ -6,7 +6,10 @@ use std::time::Duration;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use proto::jobgraph::process_service_client::ProcessServiceClient;
-use proto::jobgraph::{DeleteProcessesRequest, ListProcessesRequest, Process, PutProcessRequest};
+use proto::jobgraph::{
+    DeleteProcessesRequest, GiveUpPlaceRequest, GiveUpPlaceResponse, ListProcessesRequest, Process,
+    PutProcessRequest,
+};
 use proto::{Epoch, PlaceUid};
 
 use crate::error::CallError;
@@ -69,5 +72,23 @@ impl Processes {
         let request = DeleteProcessesRequest { key_prefix: key_prefix.to_owned() };
         self.inner.clone().delete_processes(call(request)).await?;
         Ok(())
+    }
+
+    /// Forgets every process of a place that will never come back, and tells the applications that
+    /// had some there. `requested_by` is user@host; the caller vouches for it that nothing lives at
+    /// the place. The answer says how many processes were forgotten, and which applications had a
+    /// cluster's among them.
+    pub async fn give_up_place(
+        &self,
+        place: PlaceUid,
+        requested_by: &str,
+        reason: &str,
+    ) -> Result<GiveUpPlaceResponse, CallError> {
+        let request = GiveUpPlaceRequest {
+            place_uid: place.to_string(),
+            requested_by: requested_by.to_owned(),
+            reason: reason.to_owned(),
+        };
+        Ok(self.inner.clone().give_up_place(call(request)).await?.into_inner())
     }
 }

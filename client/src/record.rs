@@ -355,14 +355,20 @@ impl Record for RecordClient {
     async fn confirm_epoch(&self, fence: &EpochFence) -> Answer<Confirmed> {
         let request = jobgraph::ConfirmEpochRequest { fence: Some(fence.clone().into()) };
         let answer = self.service().confirm_epoch(call(request)).await?.into_inner();
-        Ok(Confirmed { holds: answer.holds, current: answer.current_epoch, place: None })
+        let (holds, current) = (answer.holds, answer.current_epoch);
+        Ok(Confirmed { holds, current, ..Confirmed::default() })
     }
 
     async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Answer<Confirmed> {
         let request = jobgraph::ConfirmIncarnationRequest { fence: Some(fence.clone().into()) };
         let answer = self.service().confirm_incarnation(call(request)).await?.into_inner();
         let malformed = |invalid: InvalidId| Problem::new(Reason::Internal, invalid.to_string());
-        let place = Place::read(answer.place).map_err(malformed)?;
-        Ok(Confirmed { holds: answer.current, current: answer.current_incarnation, place })
+        Ok(Confirmed {
+            holds: answer.current,
+            current: answer.current_incarnation,
+            place: Place::read(answer.place).map_err(malformed)?,
+            application_ended: answer.application_ended,
+            leader_place: Place::read(answer.leader_place).map_err(malformed)?,
+        })
     }
 }

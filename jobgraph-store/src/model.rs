@@ -15,6 +15,7 @@ pub mod forget;
 pub mod identity;
 pub mod job;
 mod likeness;
+pub mod place;
 pub mod process;
 pub mod refusal;
 pub mod savepoint;

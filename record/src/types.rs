@@ -37,7 +37,7 @@ pub struct Standing<T> {
 }
 
 /// Whether a fence holds, and the number that does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmed {
     /// The number that was asked about is the current one.
     pub holds: bool,
@@ -45,6 +45,11 @@ pub struct Confirmed {
     pub current: u64,
     /// Where the current incarnation runs; `None` if that is not known, and for an epoch.
     pub place: Option<Place>,
+    /// Whether the end of the application is recorded, so that no leader needs the cluster any
+    /// more; not said of an epoch.
+    pub application_ended: bool,
+    /// Where the latest leader runs, who ends clusters of its own place; `None` as above.
+    pub leader_place: Option<Place>,
 }
 
 /// How the process that runs main() ended.

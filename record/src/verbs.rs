@@ -175,7 +175,8 @@ pub trait Record: Send + Sync {
     ) -> Answer<ApplicationEnd, EndRefused>;
 
     /// Says that nothing is left to do for the generation, but for `leftovers`, which were given
-    /// up.
+    /// up. Fails as PLACES_NOT_RELEASED while processes of its clusters may live at another place
+    /// than the leader's.
     async fn mark_clean(&self, fence: &EpochFence, leftovers: Vec<String>) -> Answer<()>;
 
     /// One step of `once(key, …)`: reads its value, or keeps this one if there is none.
@@ -204,6 +205,7 @@ pub trait Record: Send + Sync {
     /// Whether this epoch is the one that writes.
     async fn confirm_epoch(&self, fence: &EpochFence) -> Answer<Confirmed>;
 
-    /// Whether this incarnation is the one that writes, and where it runs.
+    /// Whether this incarnation is the current one of a generation that is not clean, where it
+    /// runs, and whether a leader needs it still.
     async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Answer<Confirmed>;
 }

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Answer, Wire};
 use crate::model::Refusal;
+use crate::service::GivenUp;
 
 #[tonic::async_trait]
 impl ProcessService for Wire {
@@ -55,5 +56,21 @@ impl ProcessService for Wire {
         }
         self.0.delete_processes(&prefix).await?;
         Ok(Response::new(jobgraph::DeleteProcessesResponse {}))
+    }
+
+    async fn give_up_place(
+        &self,
+        request: Request<jobgraph::GiveUpPlaceRequest>,
+    ) -> Answer<jobgraph::GiveUpPlaceResponse> {
+        require_deployment(&request)?;
+        let jobgraph::GiveUpPlaceRequest { place_uid, requested_by, reason } = request.into_inner();
+        let place: Result<PlaceUid, InvalidId> = place_uid.parse();
+        let place = place.map_err(|invalid| Status::from(Refusal::from(invalid)))?;
+        let GivenUp { processes, applications } =
+            self.0.give_up_place(place, &requested_by, &reason).await?;
+        Ok(Response::new(jobgraph::GiveUpPlaceResponse {
+            processes: u32::try_from(processes).unwrap_or(u32::MAX),
+            applications: applications.into_iter().map(Into::into).collect(),
+        }))
     }
 }

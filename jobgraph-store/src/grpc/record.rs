@@ -375,11 +375,14 @@ impl RecordService for Wire {
     ) -> Answer<jobgraph::ConfirmIncarnationResponse> {
         let fence: IncarnationFence = valid(request.get_ref().fence.clone().try_into())?;
         require_cluster(&request, &fence)?;
-        let Confirmed { holds, current, place } = self.0.confirm_incarnation(&fence).await?;
+        let Confirmed { holds, current, place, application_ended, leader_place } =
+            self.0.confirm_incarnation(&fence).await?;
         Ok(Response::new(jobgraph::ConfirmIncarnationResponse {
             current: holds,
             current_incarnation: current,
             place: place.map(Into::into),
+            application_ended,
+            leader_place: leader_place.map(Into::into),
         }))
     }
 }

@@ -109,6 +109,14 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::IncarnationElsewhere { application, place, .. } => {
             of(Reason::IncarnationElsewhere, application).metadata("place", place)
         }
+        Refusal::PlacesNotReleased { application, places } => {
+            let problem =
+                of(Reason::PlacesNotReleased, application).metadata("places", places.join(","));
+            problem.help(format!(
+                "start that host again; if it never comes back: mainspring host give-up NAME, or \
+                 for one application mainspring abandon {application}"
+            ))
+        }
         Refusal::RevisionMoved { application, current, .. } => {
             of(Reason::RevisionMoved, application).metadata("revision", current)
         }

@@ -128,6 +128,18 @@ pub struct StoredLine {
     /// Which start of that process wrote the line.
     #[prost(uint32, tag = "11")]
     pub start: u32,
+    /// The host of that process, where numbers of several hosts are to be kept apart; else empty.
+    #[prost(string, tag = "12")]
+    pub host: String,
+}
+
+impl StoredLine {
+    /// The role as people and readers name it: `worker`, or `a-1/contender` where processes of
+    /// several hosts have one number.
+    pub fn shown_role(&self) -> String {
+        let Self { host, role, .. } = self;
+        if host.is_empty() { role.clone() } else { format!("{host}/{role}") }
+    }
 }
 
 /// How far one source's output is durable.
@@ -153,8 +165,14 @@ impl Kind for SourceState {
     const NAME: &'static str = "log source";
 }
 
-/// The key of a source's state.
+/// The key of a source's state. The host is the last part, and is left out where the source names
+/// none, so that such a source has the key that it always had.
 pub fn source_key(application: &ApplicationRef, source: &jobgraph::LogSource) -> Key {
-    let jobgraph::LogSource { role, replica, number, start, .. } = source;
-    super::of_generation(application, &format!("log/source/{role}/{number:016x}/{replica}/{start}"))
+    let jobgraph::LogSource { role, replica, number, start, host, .. } = source;
+    let mut key = format!("log/source/{role}/{number:016x}/{replica}/{start}");
+    if !host.is_empty() {
+        key.push('/');
+        key.push_str(host);
+    }
+    super::of_generation(application, &key)
 }

@@ -76,6 +76,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         position: 44,
         replica: 1,
         start: 2,
+        host: String::new(),
     };
     vec![
         ("head", head::key(id), head::Head { latest_generation: 31 }.to_stored()),
@@ -336,6 +337,25 @@ fn a_place_is_stored_as_it_was() {
     let process = Some(jobgraph::Process { place, ..Default::default() });
     let process = process::StoredProcess { process, first_put: 8 }.to_stored();
     assert_eq!(hex::encode(process), format!("010a1f6a1d{stored}1008"));
+}
+
+/// The host came later than the rest of version 1, and what names none is stored as before.
+#[test]
+fn a_source_that_names_its_host_has_a_key_of_its_own() {
+    let source = jobgraph::LogSource {
+        role: "contender".into(),
+        number: 1,
+        replica: 2,
+        start: 3,
+        ..Default::default()
+    };
+    let on = |host: &str| jobgraph::LogSource { host: host.into(), ..source.clone() };
+    let begin = "a/orders-7k2m/g/000000000000001f/log/source/contender/0000000000000001/2/3";
+    assert_eq!(log::source_key(&app(), &source).to_string(), begin);
+    assert_eq!(log::source_key(&app(), &on("a-1")).to_string(), format!("{begin}/a-1"));
+    assert_ne!(log::source_key(&app(), &on("a-1")), log::source_key(&app(), &on("b")));
+    let line = log::StoredLine { number: 9, host: "a-1".into(), ..Default::default() };
+    assert_eq!(hex::encode(line.encode_to_vec()), "08096203612d31");
 }
 
 #[test]

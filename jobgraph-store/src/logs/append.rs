@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use chassis::tasks::{OwnedTask, owned};
-use proto::{ApplicationRef, jobgraph};
+use proto::{ApplicationRef, Place, jobgraph};
 use tokio::sync::watch;
 
 use super::lines::SourceLines;
@@ -52,6 +52,11 @@ impl Service {
         if source.role.is_empty() || source.role.contains('/') {
             return Err(
                 Refusal::RequestInvalid(format!("{:?} is no name of a role", source.role)).into()
+            );
+        }
+        if source.host.contains('/') || source.host.len() > Place::MAX_NAME_BYTES {
+            return Err(
+                Refusal::RequestInvalid(format!("{:?} is no name of a host", source.host)).into()
             );
         }
         let log = self.log_of(application).await?;

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use crate::keys::log::StoredLine;
 
-/// The process that wrote a line: role, epoch or incarnation, replica, start.
-type Source = (String, u64, u32, u32);
+/// The process that wrote a line: host, role, epoch or incarnation, replica, start.
+type Source = (String, String, u64, u32, u32);
 
 /// A reader's place, and what the reader has been shown beyond it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Cursor {
 }
 
 fn source(line: &StoredLine) -> Source {
-    (line.role.clone(), line.source_number, line.replica, line.start)
+    (line.host.clone(), line.role.clone(), line.source_number, line.replica, line.start)
 }
 
 impl Cursor {
@@ -79,10 +79,14 @@ pub(super) struct NoCursor;
 
 impl fmt::Display for Cursor {
     /// Writes the number, such as `1f`, and for each source beyond it
-    /// `/role/number/replica/start/position`; all numbers are in hex.
+    /// `/role/number/replica/start/position`, with `//host` before it where the source names its
+    /// host; all numbers are in hex. No role is empty, so an empty part tells that a host follows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.line)?;
-        for ((role, number, replica, start), (position, _)) in &self.beyond {
+        for ((host, role, number, replica, start), (position, _)) in &self.beyond {
+            if !host.is_empty() {
+                write!(f, "//{host}")?;
+            }
             write!(f, "/{role}/{number:x}/{replica:x}/{start:x}/{position:x}")?;
         }
         Ok(())
@@ -97,12 +101,13 @@ impl FromStr for Cursor {
         let small = |text: &str| u32::from_str_radix(text, 16).map_err(|_| NoCursor);
         let mut parts = text.split('/');
         let line = hex(parts.next().ok_or(NoCursor)?)?;
-        let rest: Vec<&str> = parts.collect();
         let mut beyond = BTreeMap::new();
-        for source in rest.chunks(5) {
-            let [role, number, replica, start, position] = source else { return Err(NoCursor) };
-            let source = ((*role).to_owned(), hex(number)?, small(replica)?, small(start)?);
-            beyond.insert(source, (hex(position)?, None));
+        while let Some(first) = parts.next() {
+            let mut next = || parts.next().ok_or(NoCursor);
+            let (host, role) = if first.is_empty() { (next()?, next()?) } else { ("", first) };
+            let (number, replica, start) = (hex(next()?)?, small(next()?)?, small(next()?)?);
+            let source = (host.to_owned(), role.to_owned(), number, replica, start);
+            beyond.insert(source, (hex(next()?)?, None));
         }
         Ok(Self { line, beyond })
     }
@@ -175,8 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn processes_of_two_hosts_with_one_number_are_two_sources() {
+        let of = |host: &str, number, position| StoredLine {
+            host: host.into(),
+            ..line("contender", number, position)
+        };
+        let mut cursor = Cursor::default();
+        assert!(cursor.pass(&of("a-1", 1, 30), 0) && cursor.pass(&of("b.2", 2, 10), 0));
+        assert!(cursor.pass(&of("", 3, 20), 0), "an older lifecycle names no host");
+        let text = cursor.to_string();
+        assert_eq!(text, "0/contender/7/0/0/14//a-1/contender/7/0/0/1e//b.2/contender/7/0/0/a");
+        let mut again: Cursor = text.parse().unwrap();
+        assert_eq!(again.to_string(), text);
+        assert!(!again.pass(&of("b.2", 1, 10), 0) && again.pass(&of("b.2", 2, 20), 0));
+        assert!(!again.pass(&of("a-1", 3, 30), 0), "the line was shown before");
+    }
+
+    #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in ["", "no cursor", "1/main", "1/main/1/0/0/x", "1/main/1/0/0/3/extra"] {
+        for text in
+            ["", "no cursor", "1/main", "1/main/1/0/0/x", "1/main/1/0/0/3/extra", "1//", "1//a/b/1"]
+        {
             assert_eq!(text.parse::<Cursor>(), Err(NoCursor), "{text:?}");
         }
     }

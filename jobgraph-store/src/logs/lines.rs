@@ -247,6 +247,7 @@ impl SourceLines {
             position,
             replica: self.source.replica,
             start: self.source.start,
+            host: self.source.host.clone(),
         });
     }
 }

@@ -39,9 +39,13 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    /// Whether the line is of a source that the reader wants.
+    /// Whether the line is of a source that the reader wants. A role stands for all hosts, and with
+    /// a host for that one.
     fn is_wanted(&self, line: &StoredLine) -> bool {
-        (self.roles.is_empty() || self.roles.contains(&line.role))
+        let is_named = |role: &String| {
+            *role == line.role || (!line.host.is_empty() && *role == line.shown_role())
+        };
+        (self.roles.is_empty() || self.roles.iter().any(is_named))
             && (self.attempt == 0 || (line.role == "main" && line.source_number == self.attempt))
     }
 
@@ -188,7 +192,7 @@ fn shown(line: StoredLine, cursor: String) -> api::LogLine {
     api::LogLine {
         cursor,
         at: Some(prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(0) }),
-        role: line.role,
+        role: line.shown_role(),
         number: line.source_number,
         stream: if line.stderr { "stderr" } else { "stdout" }.into(),
         text: line.text,

@@ -146,6 +146,7 @@ pub fn main_starting(
     }
     record.main_epoch = fence.epoch.get();
     record.main_tether_endpoint = tether_endpoint.into();
+    record.main_place.clone_from(&draft.dossier.attempt.place);
     draft.dossier.state.stderr_tail.clear();
     let app = draft.app();
     let before = app.main.take().unwrap_or_default();

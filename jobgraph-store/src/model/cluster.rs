@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proto::{EpochFence, Incarnation, Place, api, jobgraph};
 
 use super::event::Telling;
-use super::{Draft, Refusal};
+use super::{Dossier, Draft, Refusal};
 
 /// After so many incarnations in a row without a job's end or a checkpoint, no further one is
 /// begun.
@@ -19,6 +19,17 @@ const PROCESSES_LIVE: &str = "ProcessesLive";
 /// wire.
 fn begun(incarnation: u64, barren_incarnations: u32) -> jobgraph::BeginClusterResponse {
     jobgraph::BeginClusterResponse { incarnation, barren_incarnations, jobs_token: String::new() }
+}
+
+/// Whether the current incarnation stands, as far as is known, and is not of this place. A cluster
+/// of a build that named no place counts as one that died.
+fn is_taken_over(dossier: &Dossier, place: Option<&Place>) -> Result<bool, Refusal> {
+    let cluster = dossier.state.application().cluster.as_ref();
+    let state = cluster.map(api::Cluster::state).unwrap_or_default();
+    let stands = matches!(state, api::ClusterState::Starting | api::ClusterState::Ready);
+    let known = dossier.state.record.as_ref().and_then(|record| record.cluster_place.clone());
+    let moves = |(known, place): (Place, &Place)| known.uid() != place.uid();
+    Ok(stands && Place::read(known)?.zip(place).is_some_and(moves))
 }
 
 /// Begins a new incarnation. This is the one writer of the cluster's fence. The same request is
@@ -56,6 +67,9 @@ pub fn begin(
     if dossier.is_terminal() {
         return Err(dossier.already_ended());
     }
+    // What is replaced by a cluster of another place did not die; its leader did.
+    let barren =
+        if is_taken_over(dossier, place.as_ref())? { barren.saturating_sub(1) } else { barren };
     if barren >= MAX_BARREN {
         return Err(Refusal::ClusterKeepsDying {
             application: dossier.application.clone(),

@@ -5,6 +5,7 @@ use record::ApplicationEnd;
 
 use super::event::{Telling, outcome_word};
 use super::job::has_outputs;
+use super::place::Share;
 use super::{Draft, Refusal, cut, savepoint};
 
 /// The longest message of an end, in bytes.
@@ -191,12 +192,14 @@ fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     end
 }
 
-/// Records that nothing is left to do, except for what was given up. `true`: the generation was not
-/// clean before.
+/// Records that nothing is left to do, except for what was given up. `elsewhere` has the shares of
+/// other places than the leader's: clean waits for them, unless the application is abandoned.
+/// `true`: the generation was not clean before.
 pub fn mark_clean(
     draft: &mut Draft,
     fence: &EpochFence,
     leftovers: &[String],
+    elsewhere: &[Share],
 ) -> Result<bool, Refusal> {
     draft.dossier.check_epoch(fence)?;
     if draft.dossier.is_clean() {
@@ -205,6 +208,14 @@ pub fn mark_clean(
     if !draft.dossier.is_terminal() {
         return Err(Refusal::NotEnded(draft.dossier.application.clone()));
     }
+    if !elsewhere.is_empty() && !draft.dossier.desired.abandon {
+        let places = elsewhere.iter().map(Share::name).collect();
+        let application = draft.dossier.application.clone();
+        return Err(Refusal::PlacesNotReleased { application, places });
+    }
+    // The intents of these places stay, so that a place which comes back ends what it runs.
+    let shares = elsewhere.iter().map(Share::leftover);
+    let leftovers: Vec<String> = shares.chain(leftovers.iter().cloned()).collect();
     let now = draft.at();
     let app = draft.app();
     app.clean = true;
@@ -220,7 +231,7 @@ pub fn mark_clean(
             Telling::new("leftover", format!("left for good: {leftover}")).with("what", leftover),
         );
     }
-    let (torn_down, left) = match leftovers {
+    let (torn_down, left) = match leftovers.as_slice() {
         [] => (api::ConditionStatus::True, String::new()),
         left => (api::ConditionStatus::False, format!("left for good: {}", left.join(", "))),
     };

@@ -1,9 +1,9 @@
 //! What it takes to forget a generation: whether the generation may be forgotten, what goes with
 //! the commit that marks it, and what a key of the generation has elsewhere in the record.
 
-use proto::{ApplicationRef, Digest, jobgraph};
+use proto::{ApplicationRef, Digest, Place, jobgraph};
 
-use super::{Dossier, Refusal, timestamp};
+use super::{Dossier, Refusal, place, process, timestamp};
 use crate::keys::forgetting::{self, Forgetting};
 use crate::keys::payload::{self, Use};
 use crate::keys::{
@@ -16,10 +16,11 @@ const NAMED: usize = 5;
 
 /// Refuses to forget a generation for which something is left to do, or which has changed since the
 /// caller looked at it. `seen` and `shown` are revisions of what people see of the generation; with
-/// `seen` 0 any state is taken.
+/// `seen` 0 any state is taken. `own` is the host that an older build meant, which named no place.
 pub fn decide(
     dossier: &Dossier,
     processes: &[jobgraph::Process],
+    own: Option<&Place>,
     seen: u64,
     shown: u64,
 ) -> Result<(), Refusal> {
@@ -35,13 +36,15 @@ pub fn decide(
             current: shown,
         });
     }
+    let leader = place::of_leader(&dossier.attempt, own)?;
+    // The end of an abandoned application has told of these; they outlive the generation.
+    let is_given_up = |known: &jobgraph::Process| {
+        dossier.desired.abandon
+            && process::is_intended_for_cluster(known)
+            && leader.as_ref().is_some_and(|leader| !process::is_at(known, leader.uid(), own))
+    };
     // By the record of such a process a restarted lifecycle knows what may live.
-    let live = processes.iter().filter(|process| {
-        matches!(
-            process.state(),
-            jobgraph::ProcessState::Intended | jobgraph::ProcessState::Unspecified
-        )
-    });
+    let live = processes.iter().filter(|known| process::may_live(known) && !is_given_up(known));
     let processes: Vec<String> = live.map(|process| process.key.clone()).take(NAMED).collect();
     if processes.is_empty() {
         Ok(())

@@ -4,7 +4,7 @@
 //! refused here is never started: no process of an incarnation that another one has replaced, and
 //! none at a second place, however long its lifecycle was away.
 
-use proto::{ApplicationRef, Place, jobgraph};
+use proto::{ApplicationRef, Place, PlaceUid, jobgraph};
 
 use super::Refusal;
 use crate::keys::fence::ClusterFence;
@@ -15,8 +15,22 @@ const CLUSTER: &str = "cluster";
 /// Whether the process is of a cluster and may live. A tombstone says that nothing lives, which is
 /// true under any incarnation.
 pub fn is_intended_for_cluster(process: &jobgraph::Process) -> bool {
-    use jobgraph::ProcessState::{GaveUp, Gone};
-    process.kind == CLUSTER && !matches!(process.state(), Gone | GaveUp)
+    process.kind == CLUSTER && may_live(process)
+}
+
+/// Whether the process is at this place. `own` is the host that an older build meant, which named
+/// no place.
+pub fn is_at(process: &jobgraph::Process, place: PlaceUid, own: Option<&Place>) -> bool {
+    match &process.place {
+        Some(known) => known.uid.parse::<PlaceUid>().is_ok_and(|uid| uid == place),
+        None => own.map(Place::uid) == Some(place),
+    }
+}
+
+/// Whether the process may live: it is intended, or an older build has not said what it is.
+pub fn may_live(process: &jobgraph::Process) -> bool {
+    use jobgraph::ProcessState::{Intended, Unspecified};
+    matches!(process.state(), Intended | Unspecified)
 }
 
 /// Refuses an intent that is not of the current incarnation at its place. `own` is the host that an

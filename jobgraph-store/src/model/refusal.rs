@@ -117,6 +117,17 @@ pub enum Refusal {
         /// The name of its place.
         place: String,
     },
+    /// The application is not clean, because other places than the leader's have not forgotten what
+    /// they may run.
+    #[error(
+        "{application} is not clean: host {} has not ended yet what it ran of its clusters", .places.join(", host ")
+    )]
+    PlacesNotReleased {
+        /// The application that was to become clean.
+        application: ApplicationRef,
+        /// The names of those places.
+        places: Vec<String>,
+    },
     /// What the caller decided on has changed.
     #[error(
         "{what} of {application} changed: revision {seen} was read, {current} is recorded; read it again"

@@ -81,7 +81,7 @@ fn whatever_an_engine_says_fits_into_the_record() {
         message: said.clone(),
     };
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
-    ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000]).unwrap();
+    ending::mark_clean(&mut draft, &fence(1), &vec![said; 1000], &[]).unwrap();
     let largest = prost::Message::encoded_len(&draft.dossier.state)
         .max(prost::Message::encoded_len(&draft.dossier.jobs[&made(&put)]));
     assert!(largest < crate::store::MAX_VALUE_BYTES, "{largest} bytes");

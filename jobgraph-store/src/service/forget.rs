@@ -58,7 +58,8 @@ impl Service {
                 loaded => loaded?,
             };
             let processes = self.list_processes(&process::of_generation(&application)).await?;
-            forget::decide(&loaded.dossier, &processes, seen_revision, loaded.shown)?;
+            let own = self.place.as_ref();
+            forget::decide(&loaded.dossier, &processes, own, seen_revision, loaded.shown)?;
             if validate_only {
                 return Ok(Forgotten { application, earlier: false });
             }
@@ -108,7 +109,7 @@ impl Service {
         }
         let mut unused = BTreeSet::new();
         while self.forget_some(application, &mut unused).await? {}
-        self.delete_processes(&process::of_generation(application)).await?;
+        self.forget_processes(application).await?;
         self.forget_events(application).await?;
         let operations = vec![Operation::Delete(mark)];
         self.commit(Transaction { compares: Vec::new(), operations }).await?;

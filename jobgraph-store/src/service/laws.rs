@@ -12,6 +12,7 @@ mod generations;
 mod payloads;
 mod places;
 mod savepoints;
+mod shares;
 mod tests;
 
 use std::sync::Arc;
@@ -149,6 +150,21 @@ pub(crate) async fn judge(law: &str, court: &Court) -> Verdict {
         }
         "an_intent_at_another_place_never_commits" => {
             places::no_intent_at_another_place(court).await
+        }
+        "a_cluster_that_moves_with_its_leader_has_not_died" => {
+            places::a_cluster_that_moves_has_not_died(court).await
+        }
+        "the_record_says_where_processes_may_live" => places::the_record_says_where(court).await,
+        "an_incarnation_says_whether_a_leader_needs_it" => {
+            places::who_needs_an_incarnation(court).await
+        }
+        "a_place_that_was_given_up_has_nothing_and_all_are_told" => {
+            places::what_was_given_up(court).await
+        }
+        "clean_waits_for_every_other_place" => shares::clean_waits(court).await,
+        "nothing_of_what_is_clean_is_started" => shares::nothing_is_started(court).await,
+        "an_abandoned_application_names_what_it_left_elsewhere" => {
+            shares::what_was_abandoned(court).await
         }
         "a_cluster_ends_its_job_without_a_leader" => {
             fences::a_cluster_ends_its_job_without_a_leader(court).await

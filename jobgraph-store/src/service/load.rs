@@ -56,6 +56,18 @@ impl Service {
         loaded(application, &view.answers, view.revision)
     }
 
+    /// Reads a generation now, and at the same instant what else a decision rests on.
+    pub(crate) async fn load_beside(
+        &self,
+        application: &ApplicationRef,
+        beside: &[Read],
+    ) -> Result<(Loaded, Vec<Vec<(Key, Stored)>>), Error> {
+        let reads = parts(application).into_iter().chain(beside.iter().cloned()).collect();
+        let mut view = self.metadata.read(reads, None).await?;
+        let loaded = loaded(application, &view.answers, view.revision)?;
+        Ok((loaded, view.answers.split_off(PARTS)))
+    }
+
     /// Reads several generations at once, as of one revision. Generations that are gone are left
     /// out; the others keep their order.
     pub(crate) async fn load_all(
@@ -104,7 +116,10 @@ impl Service {
     ) -> Result<proto::jobgraph::Record, Error> {
         let mut whole = self.whole(loaded);
         self.whole_ends(&mut whole.jobs).await?;
-        Ok(view::record(&loaded.dossier, whole))
+        let mut record = view::record(&loaded.dossier, whole);
+        // What lifecycles keep is beside the dossier: it is no part of what watchers are told of.
+        record.cluster_places = self.cluster_places(&loaded.dossier.application).await?;
+        Ok(record)
     }
 }
 
@@ -125,7 +140,7 @@ fn parts(application: &ApplicationRef) -> [Read; PARTS] {
     ]
 }
 
-/// The answers to [`parts`], as a dossier.
+/// The answers to [`parts`] as a dossier, with the revisions of those and of what else was read.
 fn loaded(
     application: &ApplicationRef,
     answers: &[Vec<(Key, Stored)>],

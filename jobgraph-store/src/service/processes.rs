@@ -1,19 +1,22 @@
 //! Intents and tombstones of processes.
 
+mod giving_up;
 mod grounds;
 
 use std::time::UNIX_EPOCH;
 
-use proto::{ApplicationRef, EpochFence, Place, PlaceUid, jobgraph};
+use proto::{ApplicationRef, EpochFence, Place, PlaceUid, fences, jobgraph};
 
 use super::load::revision_of;
 use super::write::{Guard, TRIES};
 use super::{Service, load};
 use crate::error::Error;
 use crate::keys::{Kind, process};
-use crate::model::{Refusal, contender};
-use crate::store::{Commit, Compare, Operation, Read, Transaction};
+use crate::model::{Refusal, contender, place, process as model_process};
+use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 use grounds::{Admission, Grounds};
+
+pub use giving_up::GivenUp;
 
 /// The largest detail of a process, in bytes.
 pub(crate) const MAX_DETAIL_BYTES: usize = 32 * 1024;
@@ -90,14 +93,15 @@ impl Service {
             let reads = std::iter::once(key.clone()).chain(grounds).map(Read::Key).collect();
             let view = self.metadata.read(reads, None).await?;
             let known: Option<process::StoredProcess> = load::one(&view, 0)?;
-            let mut compares = vec![Compare { key: key.clone(), revision: revision_of(&view, 0) }];
+            let mut keep = Transaction::default();
             if let Some(application) = &application {
                 let grounds = Grounds::read(application, &view, 1)?;
                 match grounds.admit(process, fence, self.place.as_ref())? {
-                    Admission::Kept(on) => compares.extend(on),
+                    Admission::Kept(with) => keep = with,
                     Admission::NotNeeded => return Ok(()),
                 }
             }
+            keep.compares.push(Compare { key: key.clone(), revision: revision_of(&view, 0) });
             if known.as_ref().is_some_and(|known| known.process.as_ref() == Some(process))
                 && fence.is_none()
             {
@@ -107,8 +111,8 @@ impl Service {
             let first_put =
                 known.map_or(u64::try_from(now).unwrap_or(u64::MAX), |known| known.first_put);
             let stored = process::StoredProcess { process: Some(process.clone()), first_put };
-            let operations = vec![Operation::Put(key.clone(), stored.to_stored())];
-            if let Commit::Committed(_) = self.commit(Transaction { compares, operations }).await? {
+            keep.operations.push(Operation::Put(key.clone(), stored.to_stored()));
+            if let Commit::Committed(_) = self.commit(keep).await? {
                 return Ok(());
             }
         }
@@ -118,12 +122,7 @@ impl Service {
     /// Processes whose key begins with `prefix`, oldest first.
     pub async fn list_processes(&self, prefix: &str) -> Result<Vec<jobgraph::Process>, Error> {
         let view = self.metadata.read(vec![Read::all(process::key(prefix))], None).await?;
-        let stored = view.answers[0]
-            .iter()
-            .map(|(_, stored)| process::StoredProcess::from_stored(&stored.value));
-        let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
-        stored.sort_by_key(|process| process.first_put);
-        Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
+        stored(&view.answers[0])
     }
 
     /// Processes of one place whose key begins with `prefix`, oldest first. A build that named no
@@ -133,13 +132,44 @@ impl Service {
         prefix: &str,
         place: PlaceUid,
     ) -> Result<Vec<jobgraph::Process>, Error> {
-        let own = self.place.as_ref().map(Place::uid);
         let mut processes = self.list_processes(prefix).await?;
-        processes.retain(|process| match &process.place {
-            Some(known) => known.uid.parse::<PlaceUid>().is_ok_and(|uid| uid == place),
-            None => own == Some(place),
-        });
+        processes.retain(|process| model_process::is_at(process, place, self.place.as_ref()));
         Ok(processes)
+    }
+
+    /// The places where processes of any cluster of the generation may live, by what is kept now.
+    pub(super) async fn cluster_places(
+        &self,
+        application: &ApplicationRef,
+    ) -> Result<Vec<fences::Place>, Error> {
+        let processes = self.list_processes(&process::of_generation(application)).await?;
+        let shares = place::shares(&processes, self.place.as_ref())?;
+        Ok(shares.into_iter().filter_map(|share| share.place).map(Into::into).collect())
+    }
+
+    /// Forgets the processes of a generation that is forgotten, but for the intents of clusters
+    /// that an abandoned application has left elsewhere. By such an intent a place that comes back
+    /// knows what it has to end; then the place forgets the intent.
+    pub(super) async fn forget_processes(&self, application: &ApplicationRef) -> Result<(), Error> {
+        let prefix = process::key(&process::of_generation(application));
+        let mut after = None;
+        loop {
+            let read = Read::Range { prefix: prefix.clone(), after, limit: REMOVED_AT_ONCE };
+            let mut view = self.metadata.read(vec![read], None).await?;
+            let entries = view.answers.pop().unwrap_or_default();
+            let Some((last, _)) = entries.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let mut operations = Vec::new();
+            for (key, stored) in &entries {
+                let known = process::StoredProcess::from_stored(&stored.value)?.process;
+                if !known.as_ref().is_some_and(model_process::is_intended_for_cluster) {
+                    operations.push(Operation::Delete(key.clone()));
+                }
+            }
+            if !operations.is_empty() {
+                self.commit(Transaction { compares: Vec::new(), operations }).await?;
+            }
+        }
     }
 
     /// Forgets the processes whose key begins with `prefix`.
@@ -156,4 +186,13 @@ impl Service {
             self.commit(Transaction { compares: Vec::new(), operations }).await?;
         }
     }
+}
+
+/// The processes of an answer, oldest first.
+pub(super) fn stored(entries: &[(Key, Stored)]) -> Result<Vec<jobgraph::Process>, Error> {
+    let decoded = |entry: &Stored| process::StoredProcess::from_stored(&entry.value);
+    let stored = entries.iter().map(|(_, entry)| decoded(entry));
+    let mut stored = stored.collect::<Result<Vec<_>, _>>()?;
+    stored.sort_by_key(|process| process.first_put);
+    Ok(stored.into_iter().filter_map(|stored| stored.process).collect())
 }

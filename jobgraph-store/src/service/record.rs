@@ -1,6 +1,7 @@
 //! What leaders and clusters write. [`Record`] is the conversation, and the service is the
 //! implementation that keeps it; the other one is the client, which relays it.
 
+mod clean;
 mod ends;
 mod signs;
 mod steps;
@@ -18,16 +19,15 @@ use proto::{
     ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph,
 };
 
-use super::to_its_end::to_its_end;
 use super::write::{Extra, Guard};
 use super::{Service, load, planted};
 use crate::error::Error;
 use crate::keys::payload::Use;
-use crate::keys::{secrets, unclean};
+use crate::keys::secrets;
 use crate::model::{
     Draft, attempt, checkpoint, cluster, ending, identity, job as job_model, savepoint,
 };
-use crate::store::{Operation, Read};
+use crate::store::Read;
 
 /// How many artifacts' payloads are pointed to in one commit.
 const ARTIFACTS_AT_ONCE: usize = 32;
@@ -306,28 +306,8 @@ impl Record for Service {
         Ok(write.await?.0)
     }
 
-    /// Marks the generation clean. The same commit removes its secrets and its mark of what is not
-    /// clean; the payloads of artifacts are released right after it.
     async fn mark_clean(&self, fence: &EpochFence, leftovers: Vec<String>) -> Answer<()> {
-        let application = &fence.application;
-        let (_, loaded) = self
-            .write_with(application, Guard::Epoch, |draft| {
-                let new = ending::mark_clean(draft, fence, &leftovers)?;
-                let over = [secrets::key(application), unclean::key(application)];
-                let operations =
-                    if new { over.map(Operation::Delete).to_vec() } else { Vec::new() };
-                Ok(((), Extra { pointers: Vec::new(), operations }))
-            })
-            .await?;
-        self.live.forget(application);
-        let (service, dossier) = (self.clone(), loaded.dossier);
-        let released =
-            to_its_end("release", async move { service.release_artifacts(&dossier).await });
-        if let Err(error) = released.await.flatten() {
-            // The periodic sweep releases them later.
-            tracing::warn!(%error, %application, "payloads of artifacts are not released yet");
-        }
-        Ok(())
+        Ok(self.clean(fence, &leftovers).await?)
     }
 
     async fn journal(
@@ -377,7 +357,8 @@ fn pointing(draft: &Draft, digests: &[Digest]) -> Extra {
     let new = digests
         .iter()
         .filter(|digest| !pinned.iter().any(|known| known.digest == digest.to_string()));
-    Extra { pointers: new.map(|digest| (*digest, Use::Artifact)).collect(), operations: Vec::new() }
+    let pointers = new.map(|digest| (*digest, Use::Artifact)).collect();
+    Extra { pointers, ..Extra::default() }
 }
 
 /// The description as it is kept: one that is too large loses details first, then the statement,

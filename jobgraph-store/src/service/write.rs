@@ -13,7 +13,10 @@ use crate::error::Error;
 use crate::keys::payload::{self, Use};
 use crate::keys::{Kind, artifacts, checkpoint, desired, event, fence, generation, head, job};
 use crate::model::{Draft, Refusal};
-use crate::store::{Commit, Compare, Key, Operation, Transaction};
+use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
+
+/// The answers to what is read beside the dossier, at the same instant.
+pub(crate) type Beside = [Vec<(Key, Stored)>];
 
 /// How often a decision is made anew after a conflict.
 pub(super) const TRIES: usize = 32;
@@ -39,6 +42,9 @@ pub(crate) struct Extra {
     pub(crate) pointers: Vec<(Digest, Use)>,
     /// Further changes, of keys that only grow or are only removed.
     pub(crate) operations: Vec<Operation>,
+    /// Keys beside the dossier that the decision rests on: the commit compares them as they were
+    /// read.
+    pub(crate) compares: Vec<Key>,
 }
 
 impl Service {
@@ -65,11 +71,27 @@ impl Service {
     where
         T: Send,
     {
+        let decide = |draft: &mut Draft, _: &Beside| decide(draft).map_err(Error::from);
+        self.write_beside(application, guard, &[], decide).await
+    }
+
+    /// A write whose decision rests on more than the dossier. What is read beside the dossier is
+    /// compared only where the decision names its key.
+    pub(crate) async fn write_beside<T>(
+        &self,
+        application: &ApplicationRef,
+        guard: Guard,
+        beside: &[Read],
+        decide: impl Fn(&mut Draft, &Beside) -> Result<(T, Extra), Error> + Send + Sync,
+    ) -> Result<(T, Loaded), Error>
+    where
+        T: Send,
+    {
         let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(20));
         for _ in 0..TRIES {
-            let loaded = self.load(application, None).await?;
+            let (loaded, read) = self.load_beside(application, beside).await?;
             let mut draft = Draft::new(loaded.dossier.clone(), self.clock.wall());
-            let (answer, extra) = decide(&mut draft)?;
+            let (answer, extra) = decide(&mut draft, &read)?;
             let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
                 return Ok((answer, loaded));
             };
@@ -156,6 +178,9 @@ impl Service {
         changes.compare(head::key(id));
         changes.compare(generation::state_key(application));
         changes.compare(desired::key(application));
+        for key in extra.compares {
+            changes.compare(key);
+        }
         let mut transaction = changes.transaction;
         self.point(application, extra.pointers, &mut transaction).await?;
         transaction.operations.extend(extra.operations);

@@ -164,3 +164,30 @@ async fn output_is_taken_after_clean_and_after_somebody_called_it_complete() {
     assert_eq!(texts(&host, read("late")).await, ["one", "two"]);
     host.stop().await;
 }
+
+/// Two hosts number their contenders alike. Red without the host in `source_key`: the second
+/// contender is answered the offset of the first, and its line is taken for a known one.
+#[tokio::test]
+async fn contenders_of_two_hosts_with_one_number_are_two_sources() {
+    let host = Host::start().await;
+    let (app, _) = host.led("hosts").await;
+    let on = |name: &str| jobgraph::LogSource { host: name.into(), ..source(&app, "contender", 0) };
+    for (name, text) in [("a-1", "of a\n"), ("b", "of b\n"), ("", "alone\n")] {
+        let (mut stream, offset) = host.logs().append(on(name)).await.unwrap();
+        assert_eq!(offset, 0, "{name}");
+        stream.send(vec![chunk(text.len() as u64, "stdout", text, 1)]).await.unwrap();
+        stream.finish().await.unwrap();
+    }
+    let batches: Vec<Vec<api::LogLine>> =
+        host.applications().read_logs(read("hosts")).await.unwrap().try_collect().await.unwrap();
+    let lines = batches.concat();
+    let named: Vec<&str> = lines.iter().map(|line| line.role.as_str()).collect();
+    assert_eq!(named, ["a-1/contender", "b/contender", "contender"]);
+    for (role, expected) in [("contender", 3), ("b/contender", 1), ("a-1/main", 0)] {
+        let of_role = api::ReadLogsRequest { roles: vec![role.into()], ..read("hosts") };
+        assert_eq!(texts(&host, of_role).await.len(), expected, "{role}");
+    }
+    let odd = host.logs().append(on("a/b")).await.map(drop).unwrap_err();
+    assert_eq!(odd.reason(), Some(Reason::RequestInvalid));
+    host.stop().await;
+}

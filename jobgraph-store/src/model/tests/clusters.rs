@@ -110,3 +110,32 @@ fn a_repeat_by_an_older_build_moves_no_cluster_and_one_for_another_place_is_refu
         assert_eq!(draft.dossier.cluster, begun);
     }
 }
+
+#[test]
+fn only_a_cluster_that_stands_on_another_known_host_is_taken_over() {
+    let at = |byte: u8| Some(Place::host("a", PlaceUid::from_bytes([byte; 8])).unwrap());
+    let begin = |draft: &mut Draft, request_id: &str, place: Option<Place>| {
+        let request = jobgraph::BeginClusterRequest {
+            request_id: request_id.into(),
+            place: place.map(Into::into),
+            ..Default::default()
+        };
+        cluster::begin(draft, &fence(1), &request).unwrap().barren_incarnations
+    };
+    for (first, second, counted) in [
+        (at(1), at(2), 1),
+        (at(1), at(1), 2),
+        // An older build does not tell where it began a cluster.
+        (None, at(2), 2),
+        (at(1), None, 2),
+    ] {
+        let mut draft = led(1);
+        begin(&mut draft, "c1", first.clone());
+        assert_eq!(begin(&mut draft, "c2", second.clone()), counted, "{first:?}, then {second:?}");
+    }
+    // A cluster that had a checkpoint or an end counted for nothing before.
+    let mut draft = led(1);
+    begin(&mut draft, "c1", at(1));
+    draft.app().cluster.as_mut().unwrap().barren_incarnations = 0;
+    assert_eq!(begin(&mut draft, "c2", at(2)), 1);
+}

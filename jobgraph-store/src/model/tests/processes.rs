@@ -1,10 +1,10 @@
-//! Which processes of a cluster may be intended, and where.
+//! Which processes of a cluster may be intended, and where; and which places have a share.
 
-use proto::{Place, PlaceUid, fences, jobgraph};
+use proto::{Place, PlaceUid, api, fences, jobgraph};
 
-use super::draft;
+use super::{draft, fence, led};
 use crate::keys::fence::ClusterFence;
-use crate::model::{Refusal, process};
+use crate::model::{Refusal, ending, place as shares, process};
 
 fn place(name: &str, byte: u8) -> Place {
     Place::host(name, PlaceUid::from_bytes([byte; 8])).unwrap()
@@ -79,4 +79,78 @@ fn an_intent_starts_something_and_a_tombstone_does_not() {
             jobgraph::Process { kind: kind.into(), state: state.into(), ..Default::default() };
         assert_eq!(process::is_intended_for_cluster(&process), starts, "{kind} {state:?}");
     }
+}
+
+/// An intent of this incarnation, or what became of it.
+fn of_cluster(
+    number: u64,
+    place: Option<&Place>,
+    state: jobgraph::ProcessState,
+) -> jobgraph::Process {
+    jobgraph::Process {
+        kind: "cluster".into(),
+        number,
+        state: state.into(),
+        place: place.and_then(wire),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_place_has_a_share_while_it_may_run_something_and_a_leader_minds_other_places_only() {
+    use jobgraph::ProcessState::{Gone, Intended};
+    let (here, there) = (place("here", 1), place("there", 2));
+    let processes = [
+        of_cluster(1, Some(&there), Intended),
+        of_cluster(3, Some(&there), Intended),
+        of_cluster(2, Some(&there), Gone),
+        of_cluster(4, Some(&here), Intended),
+        of_cluster(4, None, Intended),
+        jobgraph::Process {
+            kind: "contender".into(),
+            ..of_cluster(0, Some(&place("third", 3)), Intended)
+        },
+    ];
+    let leftovers = |leader: Option<&Place>, own: Option<&Place>| {
+        let mut dossier = draft().dossier;
+        dossier.attempt.place = leader.and_then(wire);
+        let elsewhere = shares::elsewhere(&dossier, &processes, own).unwrap();
+        elsewhere.iter().map(shares::Share::leftover).collect::<Vec<_>>()
+    };
+    let left_there = "host there: processes of incarnations 1, 3 may live there";
+    let left_here = "host here: processes of incarnation 4 may live there";
+    // An older build that named no place meant the record's own, in an intent and as a leader.
+    assert_eq!(leftovers(Some(&here), Some(&here)), [left_there]);
+    assert_eq!(leftovers(None, Some(&here)), [left_there]);
+    assert_eq!(leftovers(Some(&there), Some(&here)), [left_here]);
+    // A record without a place of its own does not guess.
+    let nameless = "host without a name: processes of incarnation 4 may live there";
+    assert_eq!(leftovers(Some(&here), None), [nameless, left_there]);
+    assert_eq!(leftovers(None, None), [left_here, left_there]);
+}
+
+#[test]
+fn clean_waits_for_places_unless_the_application_is_abandoned_and_then_names_them_first() {
+    let share = shares::Share { place: Some(place("there", 2)), incarnations: [7].into() };
+    let elsewhere = std::slice::from_ref(&share);
+    let mut draft = led(1);
+    let clean = ending::mark_clean(&mut draft, &fence(1), &[], elsewhere);
+    assert!(matches!(clean, Err(Refusal::NotEnded(_))), "{clean:?}");
+    let end = ::record::ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "");
+    ending::end(&mut draft, &fence(1), end, 0).unwrap();
+    let before = draft.clone();
+    let clean = ending::mark_clean(&mut draft, &fence(1), &[], elsewhere);
+    let named = |refused: &Refusal| {
+        matches!(refused, Refusal::PlacesNotReleased { places, .. } if *places == ["there"])
+    };
+    assert!(clean.as_ref().is_err_and(named), "{clean:?}");
+    assert_eq!(draft, before);
+    ending::abandon(&mut draft, "", "me@here").unwrap();
+    let pid = "pid 812".to_owned();
+    let leftovers = std::slice::from_ref(&pid);
+    assert_eq!(ending::mark_clean(&mut draft, &fence(1), leftovers, elsewhere), Ok(true));
+    let shown = draft.dossier.state.application();
+    assert!(shown.clean);
+    assert_eq!(shown.leftovers, [share.leftover(), pid]);
+    assert_eq!(ending::mark_clean(&mut draft, &fence(1), &[], elsewhere), Ok(false), "a repeat");
 }

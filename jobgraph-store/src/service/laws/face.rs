@@ -8,12 +8,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ::record::{ApplicationEnd, Error, Holder, MainEnd, MainExit, Record, Refused};
+use ::record::{ApplicationEnd, Confirmed, Error, Holder, MainEnd, MainExit, Record, Refused};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId, Place, Reason,
-    TriggerId, api, job, jobgraph,
+    ApplicationRef, Digest, Epoch, EpochFence, Incarnation, IncarnationFence, JobId, Place,
+    PlaceUid, Reason, TriggerId, api, job, jobgraph,
 };
 
 /// An answer, or the reason of its refusal.
@@ -64,6 +64,10 @@ pub(crate) trait Beside: Send + Sync {
     ) -> Answer<bool>;
     /// Keeps a process as lifecycle does, fenced by the epoch if there is one.
     async fn put_process(&self, process: jobgraph::Process, epoch: Option<Epoch>) -> Answer<()>;
+    async fn list_processes(&self, key_prefix: &str) -> Answer<Vec<jobgraph::Process>>;
+    async fn delete_processes(&self, key_prefix: &str) -> Answer<()>;
+    /// Answers how many processes were forgotten, and the applications with a cluster's.
+    async fn give_up(&self, place: PlaceUid) -> Answer<(usize, Vec<ApplicationRef>)>;
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool>;
     async fn read_payload(&self, digest: Digest) -> Answer<Bytes>;
 }
@@ -105,8 +109,25 @@ impl Face {
         fence: &EpochFence,
         holder: &str,
     ) -> Answer<jobgraph::BeginAttemptResponse> {
-        let holder = Holder::new(holder, 1);
+        self.begin_attempt_at(fence, holder, None).await
+    }
+
+    pub(crate) async fn begin_attempt_at(
+        &self,
+        fence: &EpochFence,
+        holder: &str,
+        place: Option<&Place>,
+    ) -> Answer<jobgraph::BeginAttemptResponse> {
+        let holder = Holder::new(holder, 1).at(place.cloned());
         self.record().begin_attempt(fence, &holder, "").await.map_err(why)
+    }
+
+    pub(crate) async fn read(&self, application: &ApplicationRef) -> Answer<jobgraph::Record> {
+        self.record().read(application).await.map_err(why)
+    }
+
+    pub(crate) async fn confirm_incarnation(&self, fence: &IncarnationFence) -> Answer<Confirmed> {
+        self.record().confirm_incarnation(fence).await.map_err(why)
     }
 
     pub(crate) async fn pin(
@@ -144,13 +165,22 @@ impl Face {
         fence: &EpochFence,
         incarnation: Incarnation,
     ) -> Answer<()> {
-        let ready = jobgraph::RecordClusterRequest {
+        self.cluster_is(fence, incarnation, api::ClusterState::Ready).await
+    }
+
+    pub(crate) async fn cluster_is(
+        &self,
+        fence: &EpochFence,
+        incarnation: Incarnation,
+        state: api::ClusterState,
+    ) -> Answer<()> {
+        let request = jobgraph::RecordClusterRequest {
             incarnation: incarnation.get(),
-            state: api::ClusterState::Ready.into(),
+            state: state.into(),
             jobs_endpoint: "unix:/jobs".into(),
             ..Default::default()
         };
-        self.record().record_cluster(fence, ready).await.map_err(why)
+        self.record().record_cluster(fence, request).await.map_err(why)
     }
 
     pub(crate) async fn main_starting(&self, fence: &EpochFence, tether: &str) -> Answer<()> {

@@ -132,6 +132,13 @@ laws! {
     an_epoch_begins_once_and_only_upwards
     an_intent_of_a_superseded_cluster_never_commits
     an_intent_at_another_place_never_commits
+    a_cluster_that_moves_with_its_leader_has_not_died
+    the_record_says_where_processes_may_live
+    an_incarnation_says_whether_a_leader_needs_it
+    a_place_that_was_given_up_has_nothing_and_all_are_told
+    clean_waits_for_every_other_place
+    nothing_of_what_is_clean_is_started
+    an_abandoned_application_names_what_it_left_elsewhere
     a_cluster_ends_its_job_without_a_leader
     the_first_end_of_a_job_wins
     a_cancel_before_the_end_decides_it
@@ -177,6 +184,8 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "an_epoch_begins_once_and_only_upwards",
             "an_intent_of_a_superseded_cluster_never_commits",
             "an_intent_at_another_place_never_commits",
+            "clean_waits_for_every_other_place",
+            "nothing_of_what_is_clean_is_started",
             "the_first_end_of_a_job_wins",
             "a_cancel_before_the_end_decides_it",
             "a_cancel_after_the_end_is_refused",
@@ -225,6 +234,15 @@ const FAULTS: &[(Fault, &[&str])] = &[
         ],
     ),
     (Fault::Loses("^u/"), &["the_index_of_what_is_not_clean_is_the_truth"]),
+    (
+        Fault::Loses("^x/"),
+        &[
+            "the_record_says_where_processes_may_live",
+            "a_place_that_was_given_up_has_nothing_and_all_are_told",
+            "clean_waits_for_every_other_place",
+            "an_abandoned_application_names_what_it_left_elsewhere",
+        ],
+    ),
     (Fault::Loses("^f/"), &["what_is_forgotten_is_gone_for_everybody"]),
     (Fault::Loses("/request/"), &["what_is_forgotten_is_gone_for_everybody"]),
     (Fault::Loses("/sweep"), &["marks_go_with_their_payloads"]),

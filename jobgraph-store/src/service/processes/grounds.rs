@@ -1,15 +1,21 @@
 //! What the record says of an application decides whether a process of it is kept. The commit
 //! compares every key that the decision rests on.
+//!
+//! A leader may mark the application clean at the same time, and has to see every intent at another
+//! place than its own. `service/record/clean.rs` has the argument; what an intent does for it is in
+//! `admit_unclean`.
 
 use proto::{ApplicationRef, EpochFence, Place, jobgraph};
 
 use crate::error::Error;
 use crate::keys::fence::{AttemptFence, ClusterFence};
-use crate::keys::{fence, generation, head};
-use crate::model::{Refusal, process};
+use crate::keys::generation::GenerationState;
+use crate::keys::unclean::Unclean;
+use crate::keys::{Kind as _, fence, generation, head, process as stored, unclean};
+use crate::model::{Refusal, place, process};
 use crate::service::load::{absent, one, revision_of};
 use crate::service::planted;
-use crate::store::{Compare, Key, View};
+use crate::store::{Compare, Key, Operation, Transaction, View};
 
 /// What the record says of an application, each part with the revision that it was read at.
 pub(super) struct Grounds<'a> {
@@ -18,12 +24,14 @@ pub(super) struct Grounds<'a> {
     head: head::Head,
     attempt: (AttemptFence, Option<u64>),
     cluster: (ClusterFence, Option<u64>),
+    unclean: (Option<Unclean>, Option<u64>),
+    state: GenerationState,
 }
 
 /// Whether a process is kept.
 pub(super) enum Admission {
-    /// The process is kept by a commit that compares these keys.
-    Kept(Vec<Compare>),
+    /// The process is kept by a commit that does this as well, under these compares.
+    Kept(Transaction),
     /// There is nothing to keep: the process is gone, and so is what the record held of its
     /// application.
     NotNeeded,
@@ -31,13 +39,15 @@ pub(super) enum Admission {
 
 impl<'a> Grounds<'a> {
     /// The keys that the grounds are read from, in this order.
-    pub(super) fn keys(application: &ApplicationRef) -> [Key; 4] {
+    pub(super) fn keys(application: &ApplicationRef) -> [Key; 6] {
         let id = &application.id;
         [
             generation::spec_key(application),
             head::key(id),
             fence::attempt_key(id),
             fence::cluster_key(id),
+            unclean::key(application),
+            generation::state_key(application),
         ]
     }
 
@@ -53,18 +63,22 @@ impl<'a> Grounds<'a> {
             head: one(view, first + 1)?.unwrap_or_default(),
             attempt: (one(view, first + 2)?.unwrap_or_default(), revision_of(view, first + 2)),
             cluster: (one(view, first + 3)?.unwrap_or_default(), revision_of(view, first + 3)),
+            unclean: (one(view, first + 4)?, revision_of(view, first + 4)),
+            state: one(view, first + 5)?.unwrap_or_default(),
         })
     }
 
     /// Whether the process may be kept. With a fence, only while the fence admits the leader; an
-    /// intent of a cluster, only while the cluster's fence names its incarnation and its place.
+    /// intent of a cluster, only while the cluster's fence names its incarnation and its place, and
+    /// the generation is not clean.
     pub(super) fn admit(
         &self,
         process: &jobgraph::Process,
         leader: Option<&EpochFence>,
         own: Option<&Place>,
     ) -> Result<Admission, Error> {
-        let mut compares = Vec::new();
+        let mut kept = Transaction::default();
+        let compares = &mut kept.compares;
         match self.spec {
             // The generation may be forgotten meanwhile; then no process of it may be written
             // again.
@@ -85,12 +99,46 @@ impl<'a> Grounds<'a> {
             compares.push(self.admit_leader(leader)?);
         }
         if process::is_intended_for_cluster(process) && !planted::intents_are_unfenced() {
+            // A leader that marks the generation clean looks for intents below these keys only.
+            if !process.key.starts_with(&stored::of_generation(self.application)) {
+                let why = format!("process.key {:?} is not of {}", process.key, self.application);
+                return Err(Refusal::RequestInvalid(why).into());
+            }
             let (cluster, revision) = &self.cluster;
             process::admit(self.application, process, cluster, own)?;
             let key = fence::cluster_key(&self.application.id);
             compares.push(Compare { key, revision: *revision });
+            self.admit_unclean(process, own, &mut kept)?;
         }
-        Ok(Admission::Kept(compares))
+        Ok(Admission::Kept(kept))
+    }
+
+    /// Refuses an intent of a generation that is clean. An intent at another place than the latest
+    /// leader's writes the mark of what is not clean anew, for that leader to see.
+    fn admit_unclean(
+        &self,
+        process: &jobgraph::Process,
+        own: Option<&Place>,
+        kept: &mut Transaction,
+    ) -> Result<(), Refusal> {
+        let key = unclean::key(self.application);
+        let (Some(mark), revision) = &self.unclean else {
+            let (application, ended) = (self.application.clone(), self.state.application());
+            let (outcome, reason) = (ended.outcome(), ended.reason.clone());
+            return Err(Refusal::AlreadyEnded { application, outcome, reason });
+        };
+        kept.compares.push(Compare { key: key.clone(), revision: *revision });
+        let (attempt, revision) = &self.attempt;
+        let leader = Compare { key: fence::attempt_key(&self.application.id), revision: *revision };
+        if !kept.compares.contains(&leader) {
+            kept.compares.push(leader);
+        }
+        let asked = Place::read(process.place.clone())?;
+        let leader = place::of_leader(attempt, own)?;
+        if asked.as_ref().or(own).map(Place::uid) != leader.as_ref().map(Place::uid) {
+            kept.operations.push(Operation::Put(key, mark.to_stored()));
+        }
+        Ok(())
     }
 
     fn admit_leader(&self, leader: &EpochFence) -> Result<Compare, Refusal> {

@@ -5,7 +5,7 @@ use proto::{ApplicationRef, EpochFence, IncarnationFence, Place, jobgraph};
 
 use crate::error::Error;
 use crate::keys::{fence, generation};
-use crate::model::Refusal;
+use crate::model::{Refusal, place};
 use crate::service::{Service, load};
 use crate::store::Read;
 
@@ -49,23 +49,35 @@ impl Service {
             .await?;
         let known: fence::AttemptFence = load::one(&view, 0)?.unwrap_or_default();
         let holds = known.admits(fence.application.generation, fence.epoch);
-        Ok(Confirmed { holds, current: known.epoch, place: None })
+        Ok(Confirmed { holds, current: known.epoch, ..Confirmed::default() })
     }
 
-    /// Whether this incarnation is the current one, which one is, and where. A build that named no
-    /// place meant this host.
+    /// Whether this incarnation is the current one of a generation that is not clean, which one is,
+    /// and where; and whether a leader needs the cluster still. A build that named no place meant
+    /// this host. The record itself is read, because a host ends what it runs on this word.
     pub(super) async fn incarnation_holds(
         &self,
         fence: &IncarnationFence,
     ) -> Result<Confirmed, Error> {
-        let view = self
-            .metadata
-            .read(vec![Read::Key(fence::cluster_key(&fence.application.id))], None)
-            .await?;
+        let (application, id) = (&fence.application, &fence.application.id);
+        let keys =
+            [fence::cluster_key(id), fence::attempt_key(id), generation::state_key(application)];
+        let view = self.metadata.read(keys.map(Read::Key).to_vec(), None).await?;
         let known: fence::ClusterFence = load::one(&view, 0)?.unwrap_or_default();
-        let holds = known.admits(fence.application.generation, fence.incarnation);
-        let place = Place::read(known.place).map_err(Refusal::from)?;
-        let place = place.or_else(|| self.place.clone());
-        Ok(Confirmed { holds, current: known.incarnation, place })
+        let attempt: fence::AttemptFence = load::one(&view, 1)?.unwrap_or_default();
+        let state: Option<generation::GenerationState> = load::one(&view, 2)?;
+        // A generation that was forgotten was clean before.
+        let (ended, clean) = state.as_ref().map_or((true, true), |state| {
+            let application = state.application();
+            (application.terminal, application.clean)
+        });
+        let place = Place::read(known.place.clone()).map_err(Refusal::from)?;
+        Ok(Confirmed {
+            holds: known.admits(application.generation, fence.incarnation) && !clean,
+            current: known.incarnation,
+            place: place.or_else(|| self.place.clone()),
+            application_ended: ended,
+            leader_place: place::of_leader(&attempt, self.place.as_ref())?,
+        })
     }
 }

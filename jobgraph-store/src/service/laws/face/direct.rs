@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use proto::{ApplicationRef, Digest, Epoch, EpochFence, Reason, api, jobgraph};
+use proto::{ApplicationRef, Digest, Epoch, EpochFence, PlaceUid, Reason, api, jobgraph};
 
 use super::{Answer, Beside};
 use crate::error::Error;
@@ -106,6 +106,19 @@ impl Beside for Direct {
         let application = ApplicationRef::try_from(process.application.clone()).expect("it is set");
         let fence = epoch.map(|epoch| EpochFence { application, epoch });
         self.0.put_process(process, fence.as_ref()).await.map_err(why)
+    }
+
+    async fn list_processes(&self, key_prefix: &str) -> Answer<Vec<jobgraph::Process>> {
+        self.0.list_processes(key_prefix).await.map_err(why)
+    }
+
+    async fn delete_processes(&self, key_prefix: &str) -> Answer<()> {
+        self.0.delete_processes(key_prefix).await.map_err(why)
+    }
+
+    async fn give_up(&self, place: PlaceUid) -> Answer<(usize, Vec<ApplicationRef>)> {
+        let given_up = self.0.give_up_place(place, "me@here", "it burnt").await.map_err(why)?;
+        Ok((given_up.processes, given_up.applications))
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {

@@ -16,7 +16,7 @@ use client::payloads::Payloads;
 use client::processes::Processes;
 use client::record::RecordClient;
 use futures::TryStreamExt as _;
-use proto::{ApplicationRef, Digest, Epoch, Reason, api, jobgraph};
+use proto::{ApplicationRef, Digest, Epoch, PlaceUid, Reason, api, jobgraph};
 
 use super::{Answer, Beside, Face};
 use crate::blobs::Blobs;
@@ -170,6 +170,22 @@ impl Beside for Wired {
 
     async fn put_process(&self, process: jobgraph::Process, epoch: Option<Epoch>) -> Answer<()> {
         self.processes.put(process, epoch).await.map_err(said)
+    }
+
+    async fn list_processes(&self, key_prefix: &str) -> Answer<Vec<jobgraph::Process>> {
+        self.processes.list(key_prefix).await.map_err(said)
+    }
+
+    async fn delete_processes(&self, key_prefix: &str) -> Answer<()> {
+        self.processes.delete(key_prefix).await.map_err(said)
+    }
+
+    async fn give_up(&self, place: PlaceUid) -> Answer<(usize, Vec<ApplicationRef>)> {
+        let given_up = self.processes.give_up_place(place, "me@here", "it burnt").await;
+        let given_up = given_up.map_err(said)?;
+        let named = given_up.applications.into_iter().map(ApplicationRef::try_from);
+        let named: Result<Vec<_>, _> = named.collect();
+        Ok((given_up.processes as usize, named.expect("what was given up has a name")))
     }
 
     async fn put_payload(&self, bytes: Bytes) -> Answer<bool> {
