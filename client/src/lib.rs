@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod applications;
 pub mod artifacts;
+pub mod attempts;
 pub mod boxed;
 pub mod describe;
 pub mod election;

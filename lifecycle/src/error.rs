@@ -91,8 +91,11 @@ impl From<RecordError> for Error {
                 Self::EpochSuperseded { fence, current: current.get() }
             }
             RecordError::Elsewhere(text) => Self::IncarnationElsewhere(text),
-            // Only the intent of a process is refused for its incarnation, and its minder says so.
-            error @ RecordError::IncarnationOver { .. } => Self::RecordRefused(error.to_string()),
+            // Only the intent of a process is refused for its incarnation, and its minder says so;
+            // and a cluster that is not needed is refused where it is asked for.
+            error @ (RecordError::IncarnationOver { .. } | RecordError::Unneeded(_)) => {
+                Self::RecordRefused(error.to_string())
+            }
             RecordError::Refused(text) | RecordError::Unknown(text) => Self::RecordRefused(text),
         }
     }

@@ -48,8 +48,9 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         args.store(),
         Some(key.mint(&Principal::Deployment)),
     );
+    let (host, is_shared) = (places.host()?, places.are_shared());
     let record = Arc::new(RecordClient::new(store_channel.clone()));
-    let record = Store::new(record, store_channel, clock.clone(), places.host()?);
+    let record = Store::new(record, store_channel, clock.clone(), host.clone()).shared(is_shared);
     // The outbox is made now, while there is room for a directory.
     if let Err(error) = Outbox::new(&places).make() {
         tracing::warn!("the outbox cannot be made: {error}");
@@ -63,7 +64,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         transport.clone(),
         clock.clone(),
     );
-    let substrate = Arc::new(substrate.running_as(args.run_as.given()));
+    let substrate = Arc::new(substrate.running_as(args.run_as.given()).on(&host));
     let tasks = footing.tasks();
     let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
     let (routes, authenticator) = (grpc::routes(service.clone()), Authenticator::new(key));
@@ -73,6 +74,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     };
     server.spawn(&tasks).await?;
     tasks.spawn_job("outbox", service.clone().ship_outbox());
+    tasks.spawn_loop("following", service.clone().follow_record());
     tasks.spawn_job("adoption", service.adopt());
     Ok(tasks.run(GRACE).await?)
 }

@@ -16,14 +16,15 @@ use serde::{Deserialize, Serialize};
 pub use plan::{InvalidPlan, check_contender, check_plan};
 pub use port::{Addresses, Port, port_keys};
 
-/// The processes that live and end together: one incarnation of a cluster, or one contender.
+/// The processes that live and end together: one incarnation of a cluster, or one contender. An
+/// attempt is such a group, too, whose processes its runner has started.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GroupId {
     /// The application that the processes belong to.
     pub application: ApplicationRef,
-    /// [`Kind::Cluster`] or [`Kind::Contender`].
+    /// [`Kind::Cluster`] or [`Kind::Contender`] of what is minded here.
     pub kind: Kind,
-    /// The incarnation, or the index of the contender.
+    /// The incarnation, the index of the contender, or the epoch.
     pub number: u64,
 }
 
@@ -196,6 +197,8 @@ pub enum Scope {
     ClustersBelow(ApplicationId, Incarnation),
     /// All contenders of one generation.
     Contenders(ApplicationRef),
+    /// All attempts of one generation: main()s whose runners are gone.
+    Attempts(ApplicationRef),
 }
 
 impl Scope {
@@ -208,6 +211,7 @@ impl Scope {
                 *kind == Kind::Cluster && application.id == *id && *number < incarnation.get()
             }
             Self::Contenders(of) => *kind == Kind::Contender && application == of,
+            Self::Attempts(of) => *kind == Kind::Attempt && application == of,
         }
     }
 }

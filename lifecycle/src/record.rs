@@ -38,12 +38,29 @@ pub enum RecordError {
     /// The incarnation belongs to another host.
     #[error("{0}")]
     Elsewhere(String),
+    /// No other incarnation has replaced this one, and yet nothing of it is to live here any more.
+    #[error("nothing of it is needed: {0}")]
+    Unneeded(String),
     /// The record knows no such application, and will not.
     #[error("the record knows no such application: {0}")]
     Unknown(String),
     /// The record refuses the call, and would refuse it again.
     #[error("the record refuses the call: {0}")]
     Refused(String),
+}
+
+impl RecordError {
+    /// Whether the record has said by this that nothing of a cluster is to live here. Otherwise it
+    /// has said nothing of the cluster.
+    pub(crate) fn says_over(&self) -> bool {
+        match self {
+            Self::IncarnationOver { .. }
+            | Self::Elsewhere(_)
+            | Self::Unneeded(_)
+            | Self::Unknown(_) => true,
+            Self::Away(_) | Self::Superseded { .. } | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// An intent says that a process may live. It is written before the process is started.
@@ -108,6 +125,12 @@ impl LogSource {
         let application = group.application.clone();
         Self { application, role: role.clone(), replica: *replica, number: group.number, start }
     }
+
+    /// Whether the output is a contender's, whose number is of its host. The role says so, because
+    /// it is all that is known of a source in the outbox.
+    fn is_of_contender(&self) -> bool {
+        self.role == Kind::Contender.as_str()
+    }
 }
 
 impl fmt::Display for LogSource {
@@ -117,7 +140,7 @@ impl fmt::Display for LogSource {
     }
 }
 
-/// The source as the wire names it.
+/// The source as the wire names it among those of one host.
 pub(crate) fn wire_source(source: &LogSource) -> jobgraph::LogSource {
     jobgraph::LogSource {
         application: Some(source.application.clone().into()),
@@ -161,6 +184,6 @@ pub struct Log {
 }
 
 /// The kind of process that a word in the record means.
-pub(crate) fn kind_of(word: &str) -> Option<Kind> {
+fn kind_of(word: &str) -> Option<Kind> {
     [Kind::Cluster, Kind::Contender].into_iter().find(|kind| kind.as_str() == word)
 }

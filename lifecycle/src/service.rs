@@ -2,6 +2,7 @@
 
 mod adoption;
 mod detail;
+mod following;
 mod group;
 mod minder;
 mod outbox;
@@ -25,7 +26,7 @@ use crate::model::{
     check_plan, contenders_to_change,
 };
 use crate::record::{RecordError, Store};
-use crate::substrate::Substrate;
+use crate::substrate::{Leftovers, Substrate};
 use minder::Minder;
 
 pub use detail::Detail;
@@ -92,7 +93,7 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     groups: HashMap<GroupId, Arc<Group>>,
-    /// The highest incarnation of an application that was torn down here, which does not come back.
+    /// The highest incarnation of an application that was ended here for good.
     torn_down: HashMap<ApplicationId, u64>,
     /// The lock of each application, because its processes are changed by one call at a time.
     locks: HashMap<ApplicationId, Arc<tokio::sync::Mutex<()>>>,
@@ -135,12 +136,14 @@ impl Lifecycle {
         let id = GroupId { application, kind: Kind::Cluster, number };
         // The intents of the processes are compared with the same fence when they are written. Here
         // the answer comes before anything of a lower incarnation is ended.
-        match self.0.record.confirm_cluster(&id).await {
-            Err(RecordError::IncarnationOver { current }) => {
-                let (application, incarnation) = (id.application, wish.incarnation);
-                return Err(Error::IncarnationSuperseded { application, incarnation, current });
-            }
-            confirmed => confirmed?,
+        let over = match self.0.record.confirm_cluster(&id).await {
+            Err(RecordError::IncarnationOver { current }) => Some(current),
+            Err(RecordError::Unneeded(_)) => Some(wish.incarnation),
+            confirmed => confirmed.map(|()| None)?,
+        };
+        if let Some(current) = over {
+            let (application, incarnation) = (id.application, wish.incarnation);
+            return Err(Error::IncarnationSuperseded { application, incarnation, current });
         }
         if self.was_refused_to_an_earlier_leader(&id, wish.fence.epoch) {
             self.end_group(&id, Duration::ZERO).await?;
@@ -195,11 +198,8 @@ impl Lifecycle {
             kind: Kind::Cluster,
             number: incarnation.get(),
         };
-        let left = self.end_group(&id, grace).await?;
-        let mut known = self.known();
-        let torn_down = known.torn_down.entry(fence.application.id.clone()).or_default();
-        *torn_down = (*torn_down).max(incarnation.get());
-        Ok(left)
+        self.will_not_come_back(&id);
+        self.end_group(&id, grace).await
     }
 
     /// Keeps that many contenders running, and answers what is known of them right now.
@@ -237,7 +237,8 @@ impl Lifecycle {
     }
 
     /// Ends what is left of an application's contenders, and answers what could not be ended or
-    /// removed.
+    /// removed. Once the record says that nothing is left to do for the application, what attempts
+    /// left on this host goes, too: no contender of any host needs it any more.
     pub async fn teardown_contenders(
         &self,
         application: &ApplicationRef,
@@ -254,11 +255,28 @@ impl Lifecycle {
             left.extend(ended?);
         }
         // The sweep also finds contenders that this lifecycle did not know of.
-        left.extend(self.0.substrate.sweep(&scope).await);
+        left.extend(self.0.substrate.sweep(&scope).await.lines());
+        if self.is_over(application).await? {
+            let attempts = Scope::Attempts(application.clone());
+            left.extend(self.0.substrate.sweep(&attempts).await.lines());
+        }
         self.0.record.forget_contenders(application).await?;
         left.sort();
         left.dedup();
         Ok(left)
+    }
+
+    /// Whether the record says that nothing is left to do for an application. A record that does
+    /// not say so, although it answers, keeps what attempts left where it is.
+    async fn is_over(&self, application: &ApplicationRef) -> Result<bool, Error> {
+        match self.0.record.is_over(application).await {
+            Ok(over) => Ok(over),
+            Err(error @ RecordError::Away(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!("{application}: what attempts left here stays: {error}");
+                Ok(false)
+            }
+        }
     }
 
     /// All minded processes, of one application or of all, in the order of their keys.
@@ -326,7 +344,7 @@ impl Lifecycle {
             left.extend(self.end_group(&lower, LOWER_GRACE).await?);
         }
         if incarnation > Incarnation(1) {
-            left.extend(self.0.substrate.sweep(&scope).await);
+            left.extend(self.0.substrate.sweep(&scope).await.lines());
         }
         for line in left {
             // The rest can do no harm: the store takes nothing from a lower incarnation.
@@ -335,8 +353,24 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Ends a group, whether it is minded or not, and forgets it everywhere.
+    /// Keeps that an incarnation has been ended for good, before it is: from here on a call for it
+    /// is refused, however late the call comes.
+    fn will_not_come_back(&self, cluster: &GroupId) {
+        let mut known = self.known();
+        let torn_down = known.torn_down.entry(cluster.application.id.clone()).or_default();
+        *torn_down = (*torn_down).max(cluster.number);
+    }
+
+    /// Ends a group, whether it is minded or not, and forgets it everywhere. Answers what could not
+    /// be ended or removed.
     async fn end_group(&self, id: &GroupId, grace: Duration) -> Result<Vec<String>, Error> {
+        let left = self.end_processes(id, grace).await?;
+        self.forget_group(id).await?;
+        Ok(left.lines())
+    }
+
+    /// Ends the processes of a group, whether they are minded or not, and removes what they left.
+    async fn end_processes(&self, id: &GroupId, grace: Duration) -> Result<Leftovers, Error> {
         if let Some(group) = self.group(id) {
             group.stop(grace);
             if timeout(&self.0.clock, grace + END_WAIT, group.gone()).await.is_err() {
@@ -347,11 +381,15 @@ impl Lifecycle {
             }
         }
         failpoint::hit("lifecycle.in-teardown").await;
-        let left = self.0.substrate.sweep(&Scope::Group(id.clone())).await;
+        Ok(self.0.substrate.sweep(&Scope::Group(id.clone())).await)
+    }
+
+    /// Forgets a group that was ended, in the record and here.
+    async fn forget_group(&self, id: &GroupId) -> Result<(), Error> {
         self.0.record.forget(id).await?;
         self.known().groups.remove(id);
         tracing::info!("{id}: gone");
-        Ok(left)
+        Ok(())
     }
 
     /// Whether the group was begun for a leader that had been superseded by then. The leader with

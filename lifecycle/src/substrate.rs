@@ -43,6 +43,24 @@ pub enum Adopted {
     Gone(Exit),
 }
 
+/// What a sweep could not do, one line each; empty when all is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The processes that live on, such as `pid 812 (worker-0)`, or why they cannot be found.
+    pub alive: Vec<String>,
+    /// The files that are still there, each with the reason.
+    pub files: Vec<String>,
+}
+
+impl Leftovers {
+    /// All lines, as people are told them.
+    pub fn lines(self) -> Vec<String> {
+        let Self { mut alive, files } = self;
+        alive.extend(files);
+        alive
+    }
+}
+
 /// Starts processes, finds them again, and makes sure that they are gone.
 ///
 /// The minders of lifecycle call the substrate, one minder per process. A lifecycle can be killed
@@ -95,8 +113,8 @@ pub trait Substrate: Send + Sync + 'static {
     async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords;
 
     /// Ends by force what lives of these groups, and removes what they left. Answers what could not
-    /// be ended or removed, one line each, such as `pid 812 (worker-0)`. Bounded.
-    async fn sweep(&self, scope: &Scope) -> Vec<String>;
+    /// be ended or removed. Bounded.
+    async fn sweep(&self, scope: &Scope) -> Leftovers;
 }
 
 /// A process that was started or adopted.

@@ -3,6 +3,8 @@
 
 #[path = "grpc/contenders.rs"]
 mod contenders;
+#[path = "grpc/following.rs"]
+mod following;
 #[path = "support/host.rs"]
 mod host;
 #[path = "support/laws.rs"]

@@ -1,7 +1,9 @@
-//! The local substrate with real tethers: its laws, what a process is given, and a lifecycle that
-//! is killed.
+//! The local substrate with real tethers: its laws, what a process is given, a lifecycle that is
+//! killed, and two of them over one record.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "local/attempts.rs"]
+mod attempts;
 #[allow(dead_code, reason = "this binary needs only a part of it")]
 #[path = "support/host.rs"]
 mod host;
@@ -9,6 +11,8 @@ mod host;
 mod laws;
 #[path = "support/tether_process.rs"]
 mod tether_process;
+#[path = "local/two_hosts.rs"]
+mod two_hosts;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,12 +57,20 @@ impl Machine {
         Self { places, directory, clock: Arc::new(SystemClock), store }
     }
 
+    /// One of several hosts.
+    fn of_several() -> Self {
+        let mut machine = Self::new();
+        let shared = machine.directory.path().join("shared");
+        machine.places = machine.places.clone().sharing(Some(shared));
+        machine
+    }
+
     fn local(&self) -> Arc<Local> {
         let executable = tether_process::executable(self.directory.path());
         let inherited = [("PATH", "/usr/bin:/bin"), (TLS_VARIABLE, "/certs")];
         let inherited = inherited.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (transport, clock) = (Arc::new(OsTransport), self.clock.clone());
-        Arc::new(Local::new(
+        let local = Local::new(
             self.places.clone(),
             KEY,
             executable,
@@ -66,7 +78,8 @@ impl Machine {
             BTreeMap::from(inherited),
             transport,
             clock,
-        ))
+        );
+        Arc::new(local.on(&here()))
     }
 
     async fn start(&self, order: &Order) -> Arc<dyn Live> {
@@ -214,6 +227,12 @@ async fn a_contender_finds_the_state_directory_and_its_name() {
         KEY.verify(token.expose()),
         Some(Principal::Contender { application: "orders".into(), generation: 4 })
     );
+}
+
+#[tokio::test]
+async fn a_contender_of_one_of_several_hosts_has_the_hosts_name() {
+    let said = Machine::of_several().said(&laws::contender(2, "env")).await;
+    assert!(said.lines().any(|said| said == "MAINSPRING_CONTENDER=here/runner-2"), "{said}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use chassis::clock::{SharedClock, SystemClock};
 use client::tether::{Exit, LastWords};
 use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Addresses, Adopted, Live, Output, Substrate, SubstrateError};
+use lifecycle::substrate::{Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError};
 
 use memory::Memory;
 
@@ -25,6 +25,7 @@ enum Broken {
     Nothing,
     SweepDoesNothing,
     SweepTakesContendersToo,
+    SweepOfAttemptsTakesAContender,
     SweepTakesTheIncarnationItself,
     AdoptFindsNothing,
     AdoptStartsAgain,
@@ -124,10 +125,14 @@ impl Substrate for Mutant {
         self.memory.last_words(order, max_bytes).await
     }
 
-    async fn sweep(&self, scope: &Scope) -> Vec<String> {
+    async fn sweep(&self, scope: &Scope) -> Leftovers {
         match (self.broken, scope) {
-            (Broken::SweepDoesNothing, _) => return Vec::new(),
+            (Broken::SweepDoesNothing, _) => return Leftovers::default(),
             (Broken::SweepTakesContendersToo, Scope::ClustersBelow(..)) => {
+                let contender = laws::contender(10, "").slot.group;
+                self.memory.sweep(&Scope::Group(contender)).await;
+            }
+            (Broken::SweepOfAttemptsTakesAContender, Scope::Attempts(_)) => {
                 let contender = laws::contender(10, "").slot.group;
                 self.memory.sweep(&Scope::Group(contender)).await;
             }
@@ -208,6 +213,7 @@ async fn every_broken_promise_is_noticed() {
     for broken in [
         Broken::SweepDoesNothing,
         Broken::SweepTakesContendersToo,
+        Broken::SweepOfAttemptsTakesAContender,
         Broken::SweepTakesTheIncarnationItself,
         Broken::AdoptFindsNothing,
         Broken::AdoptStartsAgain,

@@ -1,9 +1,6 @@
 //! Directories on this host: main()'s working directory, and beside it the places that main() has
 //! no business with.
 
-mod places;
-mod remains;
-
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
@@ -12,6 +9,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chassis::run_as::{RunAs, Share, make_way, share_with};
+use client::attempts;
 use client::outbox::Outbox;
 use client::places::Places;
 use futures::StreamExt as _;
@@ -24,11 +22,9 @@ use tokio::io::AsyncWriteExt as _;
 use super::PortResult;
 use super::keyring::Keyring;
 use crate::error::PortError;
-use remains::remove_attempts;
 
-pub use places::AttemptPlaces;
-pub(super) use places::source;
-pub(super) use remains::rescue_output;
+pub use client::attempts::{AttemptPlaces, MAIN_LOCK};
+pub(super) use client::attempts::{rescue_output, source};
 
 /// The directories of one application's attempts. The runner makes those of its own attempt, and
 /// removes those of all attempts when the application is cleaned up. Output that is not in the
@@ -64,9 +60,6 @@ pub trait Workspace: Send + Sync {
     /// The directory where the application's clusters keep what outlives an incarnation.
     fn checkpoints(&self, application: &ApplicationRef) -> PathBuf;
 }
-
-/// The file that main() and its descendants hold locked, in the application's work directory.
-pub const MAIN_LOCK: &str = "main.lock";
 
 /// The directories of applications below the state directory.
 #[derive(Debug, Clone)]
@@ -215,20 +208,13 @@ impl Workspace for LocalWorkspace {
     }
 
     async fn remove(&self, application: &ApplicationRef) -> Vec<String> {
-        let open = self.places.open();
-        let work = open.application_work(application);
-        let mut leftovers = rescue_output(&self.places, application, None);
-        if self.places.are_apart() {
-            leftovers.extend(remove_attempts(&self.places, application, &work));
-        }
-        let artifacts = open.artifacts(application);
+        let mut leftovers = attempts::remove(&self.places, application);
+        let artifacts = self.places.open().artifacts(application);
         if let Err(error) = fs::remove_dir_all(&artifacts)
             && error.kind() != ErrorKind::NotFound
         {
             leftovers.push(format!("{}: {error}", artifacts.display()));
         }
-        let own = self.places.application_work(application);
-        leftovers.extend(remove_attempts(&self.places, application, &own));
         leftovers
     }
 

@@ -14,7 +14,8 @@ use client::places::Kind;
 use client::processes::Processes;
 use client::tether::Chunk;
 use futures::TryFutureExt as _;
-use proto::jobgraph::{OutputChunk, Process, ProcessState};
+use proto::jobgraph::{self, OutputChunk, Process, ProcessState};
+use proto::reason::FORGOTTEN;
 use proto::{
     ApplicationRef, Code, Epoch, EpochFence, Incarnation, IncarnationFence, Place, PlaceUid,
     Problem, Reason,
@@ -36,9 +37,9 @@ const BATCHES_AHEAD: usize = 4;
 /// The record as jobgraph-store serves it, as far as lifecycle needs it. Clones share the
 /// connection.
 ///
-/// The service writes an intent before every start and a tombstone after every end, because
-/// lifecycle itself stores nothing: a lifecycle that is killed, or one on another host, learns here
-/// what may live. All calls may be repeated, so an unknown outcome is one to repeat.
+/// The service writes an intent before every start, and after an end it writes a tombstone or
+/// forgets the intent, because lifecycle itself stores nothing: a lifecycle that is killed, or one
+/// on another host, learns here what may live. All calls may be repeated, so an unknown outcome is one to repeat.
 #[derive(Clone)]
 pub struct Store {
     record: Arc<dyn Record>,
@@ -46,6 +47,8 @@ pub struct Store {
     logs: Logs,
     clock: SharedClock,
     place: Place,
+    /// Whether the deployment has other hosts, too.
+    is_shared: bool,
 }
 
 impl Store {
@@ -59,7 +62,14 @@ impl Store {
         place: Place,
     ) -> Self {
         let (processes, logs) = (Processes::new(channel.clone()), Logs::new(channel));
-        Self { record, processes, logs, clock, place }
+        Self { record, processes, logs, clock, place, is_shared: false }
+    }
+
+    /// The record of a deployment with several hosts, or with this one alone. Each of several hosts
+    /// counts contenders of its own, so their output is told apart by the host's name.
+    #[must_use]
+    pub fn shared(self, is_shared: bool) -> Self {
+        Self { is_shared, ..self }
     }
 
     /// Refuses an epoch that holds no more.
@@ -86,26 +96,49 @@ impl Store {
         Ok(processes.into_iter().filter_map(|process| read_intent(process, host)).collect())
     }
 
-    /// Refuses a cluster that is not of the current incarnation of its application, or whose
-    /// incarnation was begun on another host.
+    /// Refuses a cluster that is not of the current incarnation of its application, one whose
+    /// incarnation was begun on another host, and one that no leader needs: its application is
+    /// clean, or its application has ended and is cleaned up from another host. A leader on this
+    /// host ends its cluster itself.
     pub async fn confirm_cluster(&self, cluster: &GroupId) -> Result<(), RecordError> {
         let (application, incarnation) = (cluster.application.clone(), Incarnation(cluster.number));
         let fence = IncarnationFence { application, incarnation };
         let confirm = self.record.confirm_incarnation(&fence).map_err(CallError::from);
         let confirmed = self.call(None, confirm).await?;
+        if !confirmed.holds && confirmed.application_ended && confirmed.current == cluster.number {
+            return Err(RecordError::Unneeded("its application is clean".to_owned()));
+        }
         if !confirmed.holds {
             return Err(RecordError::IncarnationOver { current: Incarnation(confirmed.current) });
         }
-        match confirmed.place {
-            // A test plants the bug to see that it would be noticed.
-            Some(place)
-                if place.uid() != self.place.uid()
-                    && !failpoint::is_planted("places.same-incarnation") =>
-            {
-                Err(RecordError::Elsewhere(format!("{cluster} runs on {place}, not on this host")))
+        // A test plants the bug to see that it would be noticed.
+        if let Some(place) = confirmed.place
+            && place.uid() != self.place.uid()
+            && !failpoint::is_planted("places.same-incarnation")
+        {
+            let why = format!("{cluster} runs on {place}, not on this host");
+            return Err(RecordError::Elsewhere(why));
+        }
+        match confirmed.leader_place {
+            Some(leader) if confirmed.application_ended && leader.uid() != self.place.uid() => {
+                let why = format!("its application has ended, and is led on {leader}");
+                Err(RecordError::Unneeded(why))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is left to do for a generation: it is clean, or it was, and is forgotten. A
+    /// generation that this record has never held is another record's, and is refused.
+    pub async fn is_over(&self, application: &ApplicationRef) -> Result<bool, RecordError> {
+        let asked = async {
+            match self.record.read(application).await.map_err(CallError::from) {
+                Ok(record) => Ok(record.application.is_some_and(|shown| shown.clean)),
+                Err(error) if is_forgotten(&error) => Ok(true),
+                Err(error) => Err(error),
+            }
+        };
+        self.call(None, asked).await
     }
 
     /// Forgets the intents of a group on this host.
@@ -129,12 +162,19 @@ impl Store {
 
     /// Opens a log to append to.
     pub async fn open_log(&self, source: &LogSource) -> Result<Log, RecordError> {
-        let (stream, from) = self.call(None, self.logs.append(wire_source(source))).await?;
+        let (stream, from) = self.call(None, self.logs.append(self.named(source))).await?;
         let (batches, taken) = mpsc::channel(BATCHES_AHEAD);
         let (acknowledge, acknowledged) = watch::channel(from);
         // The pump ends when the connection breaks, too.
         let pump = owned("log", pump(stream, taken, acknowledge));
         Ok(Log { batches, acknowledged, _pump: pump })
+    }
+
+    /// The source as it is named among those of all hosts.
+    fn named(&self, source: &LogSource) -> jobgraph::LogSource {
+        let is_of_host = self.is_shared && source.is_of_contender();
+        let host = if is_of_host { self.place.name().to_owned() } else { String::new() };
+        jobgraph::LogSource { host, ..wire_source(source) }
     }
 
     async fn call<T>(
@@ -147,6 +187,12 @@ impl Store {
             .unwrap_or_else(|elapsed| Err(CallError::new(Code::Unavailable, elapsed.to_string())));
         answer.map_err(|error| refusal(&error, fence))
     }
+}
+
+/// Whether the error says that the record once held the application that was asked for.
+fn is_forgotten(error: &CallError) -> bool {
+    error.reason() == Some(Reason::ApplicationNotFound)
+        && Problem::from_status(error.status()).metadata.contains_key(FORGOTTEN)
 }
 
 /// What an error of the store means. All that lifecycle writes may be repeated, so an unknown

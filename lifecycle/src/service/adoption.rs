@@ -1,5 +1,5 @@
 //! After a start, everything that the record says may live on this host is found and minded again,
-//! once what is over has been ended.
+//! once what is over has been ended: replaced, or of no use to any leader.
 
 mod left;
 
@@ -19,8 +19,9 @@ use left::{Left, by_group};
 
 impl Lifecycle {
     /// Finds what an earlier lifecycle of this host has left, for as long as the record takes to
-    /// answer. Calls wait for this. Clusters that another incarnation has replaced meanwhile are
-    /// ended before anything is minded: nothing of them is started again.
+    /// answer. Calls wait for this. Clusters that another incarnation has replaced meanwhile, and
+    /// those that no leader needs any more, are ended before anything is minded: nothing of them is
+    /// started again.
     pub async fn adopt(self) -> Result<(), BoxError> {
         let mut backoff = backoff();
         let kept = loop {
@@ -85,8 +86,9 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the record whether a cluster is the current one here, and moves what an older build has
-    /// kept. The old keys go once the new ones are there, and all of this may be repeated.
+    /// Asks the record whether a cluster is the current one here and needed, and moves what an
+    /// older build has kept. The old keys go once the new ones are there, and all of this may be
+    /// repeated.
     async fn confirm(&self, left: &Left) -> Result<(), RecordError> {
         let record = &self.0.record;
         if left.id.kind == Kind::Cluster {
@@ -136,9 +138,16 @@ impl Lifecycle {
     }
 
     /// Ends what is left of a group that does not go on, then forgets it, for as long as the record
-    /// takes to do that: no caller asks for the group any more. `false` at a shutdown.
+    /// takes to do that: no caller asks for the group any more. `false` at a shutdown. A cluster
+    /// with a process that withstands its end is not forgotten yet: the task that follows the
+    /// record tries again to end it.
     async fn bury_left(&self, left: &Left) -> bool {
-        self.sweep(&left.id).await;
+        let lives = self.sweep(&left.id).await;
+        if lives && left.id.kind == Kind::Cluster {
+            self.will_not_come_back(&left.id);
+            self.group_or_new(&left.id);
+            return true;
+        }
         let mut backoff = backoff();
         loop {
             match self.forget(left).await {
@@ -160,10 +169,14 @@ impl Lifecycle {
         if left.is_old { self.0.record.forget_old(&left.id).await } else { Ok(()) }
     }
 
-    async fn sweep(&self, group: &GroupId) {
-        for line in self.0.substrate.sweep(&Scope::Group(group.clone())).await {
+    /// Ends what lives of a group by force, and answers whether something lives on.
+    async fn sweep(&self, group: &GroupId) -> bool {
+        let left = self.0.substrate.sweep(&Scope::Group(group.clone())).await;
+        let lives = !left.alive.is_empty();
+        for line in left.lines() {
             tracing::error!("{group}: left over: {line}");
         }
+        lives
     }
 
     /// Ends what is left of a group and forgets it. A part that cannot be ended now is left to the

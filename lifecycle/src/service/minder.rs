@@ -10,6 +10,7 @@ use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
 use chassis::tasks::{OwnedTask, Shutdown, owned};
 use chassis::telemetry::trace;
 use chassis::{BoxError, failpoint};
+use client::places::Kind;
 use client::tether::Exit;
 use proto::Epoch;
 use tokio::sync::watch;
@@ -151,7 +152,11 @@ impl Minder {
                     return Err(Some(Fate::Over(current.get())));
                 }
                 Err(RecordError::Elsewhere(why)) => return Err(Some(Fate::Elsewhere(why))),
-                Err(RecordError::Refused(why) | RecordError::Unknown(why)) => {
+                Err(
+                    RecordError::Refused(why)
+                    | RecordError::Unknown(why)
+                    | RecordError::Unneeded(why),
+                ) => {
                     let exit = Exit { start_error: why, ..Exit::default() };
                     self.group.update(self.place, |status| status.exit = Some(exit));
                     return Err(Some(Fate::Failed));
@@ -190,7 +195,11 @@ impl Minder {
             Turn::Exited(exit) => Some(self.exited(exit, Some(&*live), None).await),
             Turn::Shutdown => None,
             Turn::Stop(grace) => {
-                self.bury(String::new()).await;
+                // Of a cluster, the intent stays until its group is forgotten: the record takes
+                // the intent for the word that something may live on this host.
+                if self.order.slot.group.kind == Kind::Contender {
+                    self.bury(String::new()).await;
+                }
                 let grace = if self.order.role.ends_at_once { Duration::ZERO } else { grace };
                 let exit = live.end(grace).await;
                 Some(self.exited(exit, Some(&*live), Some(Fate::Stopped)).await)

@@ -19,18 +19,21 @@ use chassis::clock::{SharedClock, timeout};
 use chassis::credential::DeploymentKey;
 use chassis::run_as::RunAs;
 use chassis::transport::{Endpoint, SharedTransport};
+use client::attempts;
 use client::outbox::Outbox;
-use client::places::Places;
+use client::places::{Kind, Places};
 use client::process_tree::{self, OwnerMark, Process};
 use client::tether::{
     self, Exit, LastWords, OutputReader, Tether, TetherEvent, WORK_DIR_VARIABLE, output,
 };
 use futures::StreamExt as _;
-use proto::{ApplicationRef, Generation};
+use proto::{ApplicationRef, Generation, Place as Host};
 
-use super::{Addresses, Adopted, Live, Output, Substrate, SubstrateError, leftover, unremoved};
+use super::{
+    Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError, leftover, unremoved,
+};
 use crate::model::{self, GroupId, Order, RoleSpec, Scope, Slot};
-use crate::record::{LogSource, kind_of, read_source, wire_source};
+use crate::record::{LogSource, read_source, wire_source};
 use ground::Ground;
 use live::LocalLive;
 use place::Place;
@@ -54,6 +57,8 @@ pub struct Local {
     key: DeploymentKey,
     mainspring: PathBuf,
     ground: Ground,
+    /// The name of this host, where the deployment has several.
+    host: Option<String>,
     inherited: BTreeMap<String, String>,
     transport: SharedTransport,
     clock: SharedClock,
@@ -74,7 +79,15 @@ impl Local {
     ) -> Self {
         let outbox = Outbox::new(&places);
         let ground = Ground::new(&places, None, store);
-        Self { places, outbox, key, mainspring, ground, inherited, transport, clock }
+        Self { places, outbox, key, mainspring, ground, host: None, inherited, transport, clock }
+    }
+
+    /// The same substrate on this host. Where the deployment has several, contenders are called by
+    /// their host, because each host counts its own.
+    #[must_use]
+    pub fn on(self, host: &Host) -> Self {
+        let host = self.places.are_shared().then(|| host.name().to_owned());
+        Self { host, ..self }
     }
 
     /// The same substrate, with clusters that run as a user of their own.
@@ -131,7 +144,9 @@ impl Local {
             id: mark.application.parse().ok()?,
             generation: Generation(mark.generation),
         };
-        Some(GroupId { application, kind: kind_of(&mark.kind)?, number: mark.number })
+        let kinds = [Kind::Attempt, Kind::Cluster, Kind::Contender];
+        let kind = kinds.into_iter().find(|kind| kind.as_str() == mark.kind)?;
+        Some(GroupId { application, kind, number: mark.number })
     }
 
     /// Ends every process with an owner mark that `wanted` accepts.
@@ -173,6 +188,20 @@ impl Local {
             rescued.map_err(|error| unremoved(&output, &error))
         });
         rescued.filter_map(Result::err).collect()
+    }
+
+    /// Removes what the attempts of a generation left, none of which lives. No campaign for a
+    /// generation that is over needs the lock of its main().
+    fn remove_attempts(&self, application: &ApplicationRef) -> Vec<String> {
+        let mut left = attempts::remove(&self.places, application);
+        let lock = self.places.application_work(application).join(attempts::MAIN_LOCK);
+        match fs::remove_file(&lock) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                left.push(unremoved(&lock, &error))
+            }
+            _ => {}
+        }
+        left
     }
 
     /// The exit of a process whose tether is gone. Nothing of the process is left afterwards.
@@ -234,7 +263,8 @@ impl Substrate for Local {
                 let _ = fs::remove_dir_all(output);
             }
         }
-        let spec = place.spec(order, &self.inherited, &self.places, &self.key, &self.ground);
+        let host = self.host.as_deref();
+        let spec = place.spec(order, host, &self.inherited, &self.places, &self.key, &self.ground);
         let tether =
             tether::spawn(&spec, &self.mainspring, self.transport.clone(), self.clock.clone())
                 .await
@@ -304,11 +334,11 @@ impl Substrate for Local {
         read.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    async fn sweep(&self, scope: &Scope) -> Vec<String> {
+    async fn sweep(&self, scope: &Scope) -> Leftovers {
         let marked = |_: &Process, mark: &OwnerMark| {
             self.group_of(mark).is_some_and(|group| scope.holds(&group))
         };
-        let mut left = self.kill(marked, None).await;
+        let mut left = Leftovers { alive: self.kill(marked, None).await, files: Vec::new() };
         for group in place::groups(&self.places, scope) {
             let mut directories =
                 vec![self.places.sockets(&group.application, group.kind, group.number)];
@@ -321,17 +351,22 @@ impl Substrate for Local {
                 directories.push(open.sockets(&group.application, group.kind, group.number));
                 directories.push(place::group_directory(&open, &group));
             }
-            left.extend(unsaved);
+            left.files.extend(unsaved);
             for directory in directories {
                 match fs::remove_dir_all(&directory) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        left.push(unremoved(&directory, &error))
+                        left.files.push(unremoved(&directory, &error))
                     }
                     _ => {}
                 }
             }
         }
-        if let Scope::Contenders(application) = scope {
+        if let Scope::Attempts(application) = scope
+            && left.alive.is_empty()
+        {
+            left.files.extend(self.remove_attempts(application));
+        }
+        if let Scope::Contenders(application) | Scope::Attempts(application) = scope {
             // The directories are empty now, unless another service keeps something for the
             // application; then the removal fails, as it should.
             let _ = fs::remove_dir(self.places.application_work(application));

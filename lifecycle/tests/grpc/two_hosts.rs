@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use client::tether::Exit;
+use bytes::Bytes;
+use client::tether::{Chunk, Exit, Stream};
+use lifecycle::record::{COMPLETE, LogBatch, LogSource, Store};
 use proto::engine::{RestartPolicy, Role};
-use proto::{Incarnation, Place, PlaceUid, Reason};
+use proto::{Incarnation, Reason};
 
 use crate::contenders::contenders;
-use crate::host::here;
+use crate::host::{Host, here, there};
+use crate::laws;
 use crate::wire::{Wire, application, fence, role, within};
 
 /// The process of the first incarnation.
@@ -16,10 +19,6 @@ const WORKER: &str = "orders/4/cluster/1/worker/0";
 
 /// A contender, as each host has one.
 const CONTENDER: &str = "orders/4/contender/0/contender/0";
-
-fn there() -> Place {
-    Place::host("there", PlaceUid::from_bytes([2; 8])).unwrap()
-}
 
 /// A role that is started again whenever it exits, as all of Flink's are.
 fn always(name: &str) -> Role {
@@ -72,6 +71,38 @@ async fn a_lifecycle_adopts_ends_and_forgets_nothing_of_another_host() {
     let one = one.killed_and_started_again();
     one.advance_until("all is found", async || minded(&one).await == before).await;
     assert_eq!(one.memory.living(), [WORKER, CONTENDER], "nothing was started again");
+}
+
+/// Brings all that a source has ever said into the record, from the first word on.
+async fn say(store: &Store, source: &LogSource) {
+    let mut log = within(store.open_log(source)).await.unwrap();
+    assert_eq!(*log.acknowledged.borrow(), 0, "{source}: another source is taken for this one");
+    let words = Bytes::from_static(b"words\n");
+    let chunk = Chunk {
+        next_offset: words.len() as u64,
+        stream: Stream::Stdout,
+        data: words,
+        lost_before: 0,
+        unix_nanos: 0,
+    };
+    log.batches.send(LogBatch { chunks: vec![chunk], complete: true }).await.unwrap();
+    within(log.acknowledged.wait_for(|durable| *durable == COMPLETE)).await.unwrap();
+}
+
+#[tokio::test]
+async fn output_of_contenders_names_its_host_where_there_are_several() {
+    let record = Host::with(&application()).await;
+    let contender = LogSource::new(&laws::contender(0, "").slot, 1);
+    let worker = LogSource::new(&laws::order(1, "").slot, 1);
+    say(&record.shared_store(here()), &contender).await;
+    say(&record.shared_store(there()), &contender).await;
+    say(&record.shared_store(there()), &worker).await;
+    let is_complete = async |host: &str, source: &LogSource| record.log_at(host, source).await.1;
+    assert!(is_complete("here", &contender).await && is_complete("there", &contender).await);
+    assert!(!is_complete("", &contender).await, "one host alone names none");
+    assert!(is_complete("", &worker).await, "an incarnation is of one host");
+    say(&record.store(here()), &contender).await;
+    assert!(is_complete("", &contender).await);
 }
 
 #[tokio::test]

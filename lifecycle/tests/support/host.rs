@@ -106,16 +106,31 @@ impl Host {
         EpochFence { application: self.application.clone(), epoch: Epoch(epoch) }
     }
 
-    /// Has a leader with this epoch begin.
+    /// The same, for one of several hosts.
+    pub(crate) fn shared_store(&self, place: Place) -> Store {
+        self.store(place).shared(true)
+    }
+
+    /// Has a leader with this epoch begin here.
     pub(crate) async fn begin(&self, epoch: u64) {
-        let holder = Holder::new("runner-0", 1);
+        self.begin_at(epoch, here()).await;
+    }
+
+    /// Has a leader with this epoch begin on that host.
+    pub(crate) async fn begin_at(&self, epoch: u64, place: Place) {
+        let holder = Holder::new("runner-0", 1).at(Some(place));
         self.service.begin_attempt(&self.fence(epoch), &holder, "").await.unwrap();
     }
 
-    /// Has this incarnation be the current one, unless a higher one is: what a leader does before
-    /// it asks for the cluster. The fence is written as `BeginCluster` leaves it, because a leader
-    /// does not choose the number.
+    /// Has this incarnation be the current one here, unless a higher one is: what a leader does
+    /// before it asks for the cluster.
     pub(crate) async fn incarnation(&self, number: u64) {
+        self.incarnation_at(number, here()).await;
+    }
+
+    /// Has this incarnation be the current one on that host, unless a higher one is. The fence is
+    /// written as `BeginCluster` leaves it, because a leader does not choose the number.
+    pub(crate) async fn incarnation_at(&self, number: u64, place: Place) {
         let key = fence::cluster_key(&self.application.id);
         let view = self.backend.kept.read(vec![Read::Key(key.clone())], None).await.unwrap();
         let known = view.answers[0].first();
@@ -124,7 +139,7 @@ impl Host {
             let begun = fence::ClusterFence {
                 incarnation: number,
                 generation: self.application.generation.get(),
-                place: Some(here().into()),
+                place: Some(place.into()),
                 ..Default::default()
             };
             let operations = vec![Operation::Put(key, begun.to_stored())];
@@ -133,12 +148,21 @@ impl Host {
         }
     }
 
+    /// Ends the application as the leader with this epoch.
+    pub(crate) async fn end(&self, epoch: u64) {
+        let end = ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "");
+        self.service.end(&self.fence(epoch), end, 0).await.unwrap();
+    }
+
+    /// Says as the leader with this epoch that the application, which has ended, is clean.
+    pub(crate) async fn mark_clean(&self, epoch: u64) {
+        self.service.mark_clean(&self.fence(epoch), Vec::new()).await.unwrap();
+    }
+
     /// Ends the application as the leader with this epoch, and forgets it.
     pub(crate) async fn forget(&self, epoch: u64) {
-        let fence = self.fence(epoch);
-        let end = ApplicationEnd::new(api::Outcome::Failed, "MAIN_EXITED", "");
-        self.service.end(&fence, end, 0).await.unwrap();
-        self.service.mark_clean(&fence, Vec::new()).await.unwrap();
+        self.end(epoch).await;
+        self.mark_clean(epoch).await;
         let ApplicationRef { id, generation } = &self.application;
         self.service.forget(id, generation.get(), 0, false).await.unwrap();
     }
@@ -162,6 +186,13 @@ impl Host {
     pub(crate) async fn keys_at(&self, place: &Place) -> Vec<String> {
         let wire = Some(place.clone().into());
         self.keys_of(|process| process.place == wire).await
+    }
+
+    /// The keys of the processes of one host that may live.
+    pub(crate) async fn intended_at(&self, place: &Place) -> Vec<String> {
+        let wire = Some(place.clone().into());
+        let may_live = |process: &Process| process.state() == ProcessState::Intended;
+        self.keys_of(|process| process.place == wire && may_live(process)).await
     }
 
     /// The keys of these processes as they are on their host, without its uid.
@@ -199,6 +230,11 @@ impl Host {
     /// What a source has said, and whether that is all. The backend is asked, because the lines
     /// that people are shown do not tell which start of a process has written them.
     pub(crate) async fn log(&self, source: &LogSource) -> (Vec<u8>, bool) {
+        self.log_at("", source).await
+    }
+
+    /// The same for a source that names its host.
+    pub(crate) async fn log_at(&self, host: &str, source: &LogSource) -> (Vec<u8>, bool) {
         // Lines that wait for a chunk get one now.
         self.service.flush_logs().await.unwrap();
         let of_source = jobgraph::LogSource {
@@ -206,6 +242,7 @@ impl Host {
             replica: source.replica,
             number: source.number,
             start: source.start,
+            host: host.to_owned(),
             ..Default::default()
         };
         let reads = vec![
@@ -244,6 +281,11 @@ fn connect(endpoint: &Endpoint) -> GrpcChannel {
 /// The host that the tests' lifecycles run on.
 pub(crate) fn here() -> Place {
     Place::host("here", PlaceUid::from_bytes([1; 8])).unwrap()
+}
+
+/// Another host.
+pub(crate) fn there() -> Place {
+    Place::host("there", PlaceUid::from_bytes([2; 8])).unwrap()
 }
 
 fn system() -> SharedClock {

@@ -11,7 +11,7 @@ use client::tether::Exit;
 use futures::StreamExt as _;
 use lifecycle::model::{GroupId, Order, Probe, Restart, RoleSpec, Scope, Slot};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Adopted, Live, Output, Substrate};
+use lifecycle::substrate::{Adopted, Leftovers, Live, Output, Substrate};
 use proto::{ApplicationRef, Generation, Incarnation};
 
 /// A time longer than anything here takes.
@@ -126,26 +126,30 @@ async fn a_sweep_ends_all_of_its_groups_and_nothing_else(subject: &Subject) {
     let kept = subject.start(&contender).await;
 
     let group = Scope::Group(orders[0].slot.group.clone());
-    assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+    assert_eq!(subject.within(subject.another.sweep(&group)).await, Leftovers::default());
     assert!(subject.within(lives[0].exited()).await.code.is_none(), "the group has ended");
     assert!(lives[1].answers().await && kept.answers().await, "others have not");
 
     let id = contender.slot.group.application.id.clone();
     let below = Scope::ClustersBelow(id, Incarnation(12));
-    assert_eq!(subject.within(subject.another.sweep(&below)).await, Vec::<String>::new());
+    assert_eq!(subject.within(subject.another.sweep(&below)).await, Leftovers::default());
     subject.within(lives[1].exited()).await;
     assert!(lives[2].answers().await, "the incarnation itself goes on");
     assert!(kept.answers().await, "a contender is no incarnation");
 
+    let attempts = Scope::Attempts(contender.slot.group.application.clone());
+    assert_eq!(subject.within(subject.another.sweep(&attempts)).await, Leftovers::default());
+    assert!(lives[2].answers().await && kept.answers().await, "neither is an attempt");
+
     let contenders = Scope::Contenders(contender.slot.group.application.clone());
-    assert_eq!(subject.within(subject.another.sweep(&contenders)).await, Vec::<String>::new());
+    assert_eq!(subject.within(subject.another.sweep(&contenders)).await, Leftovers::default());
     subject.within(kept.exited()).await;
     assert!(lives[2].answers().await, "an incarnation is no contender");
     let last = Scope::Group(orders[2].slot.group.clone());
-    assert_eq!(subject.within(subject.another.sweep(&last)).await, Vec::<String>::new());
+    assert_eq!(subject.within(subject.another.sweep(&last)).await, Leftovers::default());
     assert_eq!(
         subject.within(subject.another.sweep(&last)).await,
-        Vec::<String>::new(),
+        Leftovers::default(),
         "sweeping again is harmless"
     );
 }
@@ -162,7 +166,7 @@ async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subj
         live.release().await;
         let is_there = async || subject.another.outbox().await.contains(&source);
         assert!(!is_there().await, "it is where it was said");
-        assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+        assert_eq!(subject.within(subject.another.sweep(&group)).await, Leftovers::default());
         assert!(is_there().await);
         assert_eq!(subject.read(subject.substrate.outbox_output(&source, 4).await).await, b"two\n");
         subject.substrate.empty_outbox(&source).await;
@@ -172,7 +176,7 @@ async fn what_was_said_outlives_a_sweep_until_it_is_in_the_record(subject: &Subj
         subject.within(live.exited()).await;
         live.release().await;
         subject.substrate.forget_output(&order).await;
-        assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+        assert_eq!(subject.within(subject.another.sweep(&group)).await, Leftovers::default());
         assert!(!is_there().await, "nothing was left of it");
     }
 }
@@ -188,7 +192,7 @@ async fn what_earlier_starts_have_said_outlives_them(subject: &Subject) {
         live.release().await;
     }
     let group = Scope::Group(first.slot.group.clone());
-    assert_eq!(subject.within(subject.another.sweep(&group)).await, Vec::<String>::new());
+    assert_eq!(subject.within(subject.another.sweep(&group)).await, Leftovers::default());
     for order in &starts {
         let source = LogSource::new(&order.slot, order.start);
         let kept = subject.another.outbox_output(&source, 0).await;

@@ -35,6 +35,7 @@ pub(crate) struct Wire {
     pub(crate) record: Arc<Host>,
     pub(crate) clock: Arc<ManualClock>,
     place: Place,
+    follows: bool,
     endpoint: Endpoint,
     directory: Arc<tempfile::TempDir>,
     /// Everything that runs; dropping it is a kill -9.
@@ -44,44 +45,59 @@ pub(crate) struct Wire {
 impl Wire {
     /// A lifecycle whose application is led with epoch 1 and has incarnation 1.
     pub(crate) async fn new() -> Self {
-        let record = Host::with(&application()).await;
-        record.begin(1).await;
-        record.incarnation(1).await;
-        Self::start(Arc::new(record), here())
+        Self::start(first_incarnation().await, here(), false)
+    }
+
+    /// The same, with a lifecycle that follows the record. Most tests let time pass as they need
+    /// it, and look at what is over before anything is done about it.
+    pub(crate) async fn following() -> Self {
+        Self::start(first_incarnation().await, here(), true)
     }
 
     /// A lifecycle on another host, over the same record.
     pub(crate) fn on_another_host(&self, place: Place) -> Self {
-        Self::start(self.record.clone(), place)
+        Self::start(self.record.clone(), place, self.follows)
     }
 
-    fn start(record: Arc<Host>, place: Place) -> Self {
-        Self::begin(Memory::new(), record, place, Arc::new(tempfile::tempdir().unwrap()), "a")
+    fn start(record: Arc<Host>, place: Place, follows: bool) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::begin(Memory::new(), record, place, follows, directory, "a")
     }
 
     /// The same machine and record under another lifecycle.
     pub(crate) fn killed_and_started_again(self) -> Self {
-        let Self { memory, record, place, directory, endpoint, .. } = self;
+        let Self { memory, record, place, follows, directory, endpoint, .. } = self;
         // Each lifecycle has a socket of its own, because the socket before may not be closed yet.
         let Endpoint::Unix(before) = endpoint else { unreachable!("it listens on a unix socket") };
         let name = format!("{}b", before.file_stem().unwrap_or_default().to_string_lossy());
-        Self::begin(memory, record, place, directory, &name)
+        Self::begin(memory, record, place, follows, directory, &name)
     }
 
     fn begin(
         memory: Memory,
         record: Arc<Host>,
         place: Place,
+        follows: bool,
         directory: Arc<tempfile::TempDir>,
         name: &str,
     ) -> Self {
         let endpoint = Endpoint::Unix(directory.path().join(format!("{name}.sock")));
         let clock = Arc::new(ManualClock::new());
         let store = record.store(place.clone());
-        let process = run(endpoint.clone(), memory.clone(), store, clock.clone());
+        let process = run(endpoint.clone(), memory.clone(), store, follows, clock.clone());
         let process = AbortOnDropHandle::new(tokio::spawn(process));
         let client = connect(&endpoint, KEY.mint(&Principal::Deployment));
-        Self { client, memory, record, clock, place, endpoint, directory, _process: process }
+        Self {
+            client,
+            memory,
+            record,
+            clock,
+            place,
+            follows,
+            endpoint,
+            directory,
+            _process: process,
+        }
     }
 
     pub(crate) fn channel(&self) -> GrpcChannel {
@@ -143,7 +159,13 @@ fn connect(endpoint: &Endpoint, credential: Credential) -> Client {
     Client::new(channel::connect(Arc::new(OsTransport), clock, endpoint.clone(), Some(credential)))
 }
 
-async fn run(endpoint: Endpoint, memory: Memory, record: Store, clock: Arc<ManualClock>) {
+async fn run(
+    endpoint: Endpoint,
+    memory: Memory,
+    record: Store,
+    follows: bool,
+    clock: Arc<ManualClock>,
+) {
     let shutdown = Shutdown::new();
     let tasks = TaskSet::new(shutdown.clone(), clock.clone());
     let service = Lifecycle::new(Arc::new(memory), record, clock.clone(), tasks.handle());
@@ -159,8 +181,19 @@ async fn run(endpoint: Endpoint, memory: Memory, record: Store, clock: Arc<Manua
     });
     tasks.spawn("server", server.await.unwrap().run());
     tasks.spawn_job("outbox", service.clone().ship_outbox());
+    if follows {
+        tasks.spawn_loop("following", service.clone().follow_record());
+    }
     tasks.spawn_job("adoption", service.adopt());
     tasks.run(Duration::ZERO).await.unwrap();
+}
+
+/// A record whose application is led with epoch 1 and has incarnation 1, both here.
+async fn first_incarnation() -> Arc<Host> {
+    let record = Host::with(&application()).await;
+    record.begin(1).await;
+    record.incarnation(1).await;
+    Arc::new(record)
 }
 
 pub(crate) fn application() -> ApplicationRef {

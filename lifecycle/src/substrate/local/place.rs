@@ -69,7 +69,8 @@ pub(super) fn group_directory(places: &Places, group: &GroupId) -> PathBuf {
 pub(super) fn groups(places: &Places, scope: &Scope) -> Vec<GroupId> {
     match scope {
         Scope::Group(group) => vec![group.clone()],
-        Scope::ClustersBelow(..) => Vec::new(),
+        // What attempts leave is where their runners have put it.
+        Scope::ClustersBelow(..) | Scope::Attempts(_) => Vec::new(),
         Scope::Contenders(application) => {
             let prefix = format!("{}-", Kind::Contender.as_str());
             let numbers = names(&places.application_work(application))
@@ -231,10 +232,12 @@ impl Place {
         numbers.filter(|number| *number < start).collect()
     }
 
-    /// The spec that the process's tether is started with.
+    /// The spec that the process's tether is started with. `host` is this host's name, where the
+    /// deployment has several.
     pub(super) fn spec(
         &self,
         order: &Order,
+        host: Option<&str>,
         inherited: &BTreeMap<String, String>,
         places: &Places,
         key: &DeploymentKey,
@@ -263,7 +266,7 @@ impl Place {
         ];
         match group.kind {
             Kind::Contender => ours.extend([
-                ("MAINSPRING_CONTENDER", format!("runner-{}", group.number)),
+                ("MAINSPRING_CONTENDER", contender(host, group.number)),
                 ("MAINSPRING_STATE_DIR", text(places.state())),
             ]),
             Kind::Cluster | Kind::Attempt => {
@@ -293,6 +296,14 @@ impl Place {
             yields: group.kind != Kind::Contender,
             owner_mark: places.owner_mark(&group.application, group.kind, group.number),
         }
+    }
+}
+
+/// The name of a contender among those of its application.
+fn contender(host: Option<&str>, index: u64) -> String {
+    match host {
+        Some(host) => format!("{host}/runner-{index}"),
+        None => format!("runner-{index}"),
     }
 }
 

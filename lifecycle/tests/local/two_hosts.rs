@@ -1,0 +1,147 @@
+//! Two hosts over one record, each with a state directory and processes of its own: what is over on
+//! one because of the other ends there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::channel;
+use chassis::clock::{Clock as _, ManualClock};
+use chassis::credential::Principal;
+use chassis::server::{self, Authenticator, Limits, Serve};
+use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::{Endpoint, OsTransport};
+use client::lifecycle::{Lifecycle as Client, Provisioning};
+use futures::StreamExt as _;
+use lifecycle::grpc;
+use lifecycle::record::LogSource;
+use lifecycle::service::Lifecycle;
+use proto::engine::{RestartPolicy, Role};
+use proto::{ApplicationRef, Epoch, EpochFence, Incarnation, Place};
+
+use crate::host::{Host, here, there};
+use crate::{KEY, Machine, laws, within};
+
+fn application() -> ApplicationRef {
+    laws::order(1, "").slot.group.application
+}
+
+/// A machine with a lifecycle, whose clock moves when a test says so. The processes live by the
+/// system's clock.
+struct OneHost {
+    /// Everything that lifecycle does. It is cut before the machine ends what runs.
+    _tasks: TaskSet,
+    machine: Machine,
+    client: Client,
+    clock: Arc<ManualClock>,
+}
+
+impl OneHost {
+    async fn new(record: &Host, place: Place) -> Self {
+        let machine = Machine::of_several();
+        let (shutdown, clock) = (Shutdown::new(), Arc::new(ManualClock::new()));
+        let tasks = TaskSet::new(shutdown.clone(), clock.clone());
+        let store = record.shared_store(place);
+        let service = Lifecycle::new(machine.local(), store, clock.clone(), tasks.handle());
+        let endpoint = Endpoint::Unix(machine.directory.path().join("lifecycle.sock"));
+        let server = server::bind(Serve {
+            name: "lifecycle",
+            endpoints: vec![endpoint.clone()],
+            transport: Arc::new(OsTransport),
+            clock: machine.clock.clone(),
+            authenticator: Authenticator::new(KEY),
+            routes: grpc::routes(service.clone()),
+            shutdown,
+            limits: Limits::default(),
+        });
+        tasks.spawn("server", server.await.unwrap().run());
+        tasks.spawn_job("outbox", service.clone().ship_outbox());
+        tasks.spawn_loop("following", service.clone().follow_record());
+        tasks.spawn_job("adoption", service.adopt());
+        let credential = Some(KEY.mint(&Principal::Deployment));
+        let channel =
+            channel::connect(Arc::new(OsTransport), machine.clock.clone(), endpoint, credential);
+        Self { _tasks: tasks, machine, client: Client::new(channel), clock }
+    }
+
+    /// Has a cluster of one worker run.
+    async fn provision(&self, epoch: u64, incarnation: u64) {
+        let fence = EpochFence { application: application(), epoch: Epoch(epoch) };
+        let worker = Role {
+            name: "worker".into(),
+            command: ["/bin/sh", "-c", "echo words; sleep 1000"].map(str::to_owned).to_vec(),
+            replicas: 1,
+            restart: RestartPolicy::Always.into(),
+            serves_jobs: true,
+            ..Role::default()
+        };
+        within(async {
+            let incarnation = Incarnation(incarnation);
+            let answers = self.client.provision(&fence, incarnation, vec![worker], "").await;
+            let mut answers = Box::pin(answers.unwrap());
+            while !matches!(answers.next().await.unwrap().unwrap(), Provisioning::Ready(_)) {}
+        })
+        .await;
+    }
+
+    /// Lets time pass until `reached`.
+    async fn advance_until(&self, what: &str, mut reached: impl AsyncFnMut() -> bool) {
+        let after_a_while = async || {
+            self.clock.advance(Duration::from_millis(50));
+            reached().await
+        };
+        self.machine.until(what, after_a_while).await;
+    }
+
+    /// Lets time pass until the record says that no cluster may live on this host, and looks then
+    /// that nothing of one does.
+    async fn ends_before_it_is_forgotten(&self, record: &Host, place: &Place) {
+        let is_forgotten = async || {
+            // The record is asked first: what it has forgotten has to be gone by then.
+            let forgotten = record.intended_at(place).await.is_empty();
+            assert!(!forgotten || self.machine.marked().is_empty(), "{:?}", self.machine.marked());
+            forgotten
+        };
+        self.advance_until("it is forgotten", is_forgotten).await;
+        let work = self.machine.places.application_work(&application());
+        assert!(!work.join("cluster-1").exists(), "its directory is removed");
+    }
+}
+
+/// Two hosts over one record. The first incarnation runs on the first host.
+async fn two_hosts() -> (Host, OneHost, OneHost) {
+    let record = Host::with(&application()).await;
+    record.begin(1).await;
+    record.incarnation(1).await;
+    let one = OneHost::new(&record, here()).await;
+    let other = OneHost::new(&record, there()).await;
+    one.provision(1, 1).await;
+    assert_eq!(record.keys_at(&here()).await, ["orders/4/cluster/1/worker/0"]);
+    (record, one, other)
+}
+
+#[tokio::test]
+async fn a_cluster_is_ended_once_another_host_has_replaced_it_and_forgotten_when_nothing_lives() {
+    let (record, one, other) = two_hosts().await;
+    record.begin_at(2, there()).await;
+    record.incarnation_at(2, there()).await;
+    other.provision(2, 2).await;
+    one.ends_before_it_is_forgotten(&record, &here()).await;
+    let words = LogSource::new(&laws::order(1, "").slot, 1);
+    let are_kept = async || record.log(&words).await == (b"words\n".to_vec(), true);
+    one.advance_until("what it said is in the record", are_kept).await;
+
+    let end = other.clock.boot() + Duration::from_secs(15);
+    other.advance_until("time has passed", async || other.clock.boot() >= end).await;
+    assert_eq!(record.keys_at(&there()).await, ["orders/4/cluster/2/worker/0"]);
+    assert!(!other.machine.marked().is_empty(), "the other host's cluster goes on");
+}
+
+#[tokio::test]
+async fn a_cluster_of_an_ended_application_is_released_for_the_leader_on_another_host() {
+    let (record, one, _other) = two_hosts().await;
+    record.end(1).await;
+    record.begin_at(2, there()).await;
+    one.ends_before_it_is_forgotten(&record, &here()).await;
+    // Nothing of another place is in the way any more.
+    record.mark_clean(2).await;
+}
