@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_GENERATION", value_name = "N", value_parser = generation)]
     pub generation: Generation,
 
-    /// Unique name of this contender among those of the application
+    /// Unique name of this contender among those of the application, on all hosts
     #[arg(long, env = "MAINSPRING_CONTENDER", value_name = "NAME", default_value = "runner-0")]
     pub contender: String,
 

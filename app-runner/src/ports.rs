@@ -24,9 +24,10 @@ use std::sync::Arc;
 
 use ::record::Record;
 use chassis::clock::SharedClock;
-use proto::Place;
+use proto::{Place, jobgraph};
 
 use crate::error::PortError;
+use crate::model::Recorded;
 use artifacts::Artifacts;
 use election::Election;
 use engine::Engine;
@@ -68,4 +69,11 @@ pub struct Ports {
     /// This host, whose lifecycle starts the processes of this leader's clusters; `None` if it has
     /// no name.
     pub place: Option<Place>,
+}
+
+impl Ports {
+    /// What decisions need of a record, as it looks from this runner's host.
+    pub fn recorded(&self, record: &jobgraph::Record) -> PortResult<Recorded> {
+        view::record(record, self.place.as_ref())
+    }
 }

@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::Leave;
 use crate::ports::election::Leadership;
-use crate::ports::{PortResult, Ports, view};
+use crate::ports::{PortResult, Ports};
 use crate::service::execution::MainService;
 use crate::service::retry::patiently;
 use crate::service::shared::Tenure;
@@ -54,7 +54,8 @@ pub trait Front: Send + Sync {
 pub struct Identity {
     /// The one application that this contender may lead.
     pub application: ApplicationRef,
-    /// The contender's unique name, such as `runner-0`.
+    /// The contender's unique name, such as `runner-0`, or `node-7/runner-0` on one of several
+    /// hosts. Nothing but messages and comparisons is made of the name.
     pub holder: String,
 }
 
@@ -108,7 +109,7 @@ impl Contender {
         loop {
             let record = self.read().await?;
             let Some(record) = record else { return Ok(EXIT_RESTART) };
-            let now = view::record(&record)?;
+            let now = self.ports.recorded(&record)?;
             if now.clean {
                 return Ok(exit_code(&now));
             }
@@ -180,7 +181,7 @@ impl Contender {
         loop {
             if let Ok(mut changes) = self.ports.record.watch(&self.identity.application).await {
                 while let Some(Ok(record)) = changes.next().await {
-                    if let Ok(record) = view::record(&record)
+                    if let Ok(record) = self.ports.recorded(&record)
                         && record.clean
                     {
                         return exit_code(&record);
@@ -218,7 +219,7 @@ impl Contender {
                 return Err(error);
             }
         };
-        let record = view::record(&begun.record)?;
+        let record = self.ports.recorded(&begun.record)?;
         if begun.is_clean {
             leadership.resign().await;
             return Ok(Next::Exit(exit_code(&record)));

@@ -1,4 +1,5 @@
-//! An application that has ended and is not clean: its leader removes what is left of it.
+//! An application that has ended and is not clean: its leader removes what is left of it, and waits
+//! for other hosts to end what they ran of it.
 
 use proto::Incarnation;
 
@@ -15,20 +16,28 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
         wanted.push(Decision::EndPrevious);
     }
     let abandon = facts.record.desired.abandon;
-    let incarnation = facts.record.cluster.incarnation;
+    let cluster = &facts.record.cluster;
+    let incarnation = cluster.incarnation;
     // An abandoned teardown is tried once: what that try could not remove is recorded as left.
     let torn_down = facts.torn_down.is_done()
         || incarnation == Incarnation(0)
+        || cluster.elsewhere.is_some()
         || (abandon && !facts.leftovers.is_empty());
+    // What lives on another host is ended by that host alone. Of an abandoned application the
+    // record itself names such hosts among what is left.
+    let held = !facts.record.held_by.is_empty() && !abandon;
     if !torn_down {
         wanted.push(Decision::Teardown { incarnation });
+    } else if held {
+        wanted.push(Decision::AwaitPlaces);
     }
+    let no_cluster_lives = torn_down && !held;
     if !facts.released.is_done() {
         wanted.push(Decision::Release);
     }
     let swept = facts.swept.is_done() || !needs_sweep(&facts.record);
-    if torn_down && !swept {
-        // The current incarnation may stage until it is torn down.
+    if no_cluster_lives && !swept {
+        // An incarnation may stage until it is torn down.
         let next =
             if facts.describing.is_done() { Decision::Sweep } else { Decision::StartDescribe };
         wanted.push(next);
@@ -37,7 +46,7 @@ pub(super) fn decide(facts: &Facts) -> Vec<Decision> {
         wanted.push(Decision::EndDescribe);
     }
     let shipped = facts.output_shipped.is_done();
-    let mut nothing_lives = torn_down && swept && shipped && !facts.main_may_live();
+    let mut nothing_lives = no_cluster_lives && swept && shipped && !facts.main_may_live();
     nothing_lives &= facts.is_previous_settled() && facts.describe_ended.is_done();
     if nothing_lives && !facts.work_removed.is_done() {
         wanted.push(Decision::RemoveWork);

@@ -100,7 +100,7 @@ pub enum Decision {
         /// The job whose output is published.
         job: JobId,
     },
-    /// Ends every process tree of an earlier attempt.
+    /// Ends every process tree of an earlier attempt on this host.
     EndPrevious,
     /// Records that main() starts, then starts it under its tether.
     StartMain,
@@ -133,6 +133,8 @@ pub enum Decision {
         /// The incarnation whose processes end.
         incarnation: Incarnation,
     },
+    /// Waits until the lifecycles of other hosts have ended what they ran of earlier incarnations.
+    AwaitPlaces,
     /// Removes staged output that no job will commit, and checkpoints that are not to outlive their
     /// jobs.
     Sweep,
@@ -197,6 +199,7 @@ impl Decision {
                 | Self::RecordEnd { .. }
                 | Self::ExecuteAgain { .. }
                 | Self::Teardown { .. }
+                | Self::AwaitPlaces
                 | Self::Sweep
         )
     }

@@ -5,7 +5,7 @@ use proto::Reason;
 use super::decision::Decision;
 use super::facts::{Cluster, Facts, Main};
 use super::failure::Failure;
-use super::recorded::{ClusterState, JobOutcome, Outcome};
+use super::recorded::{JobOutcome, Outcome};
 use super::running::publish;
 use super::savepoints;
 
@@ -59,7 +59,8 @@ pub(super) fn decide(facts: &Facts, (outcome, why): &(Outcome, Failure)) -> Vec<
 }
 
 /// The cluster is asked to end its jobs and has a bounded time to record their ends. Where there is
-/// no cluster to ask, or the time has passed, the leader records the ends.
+/// no cluster to ask, as where it is on another host, or the time has passed, the leader records
+/// the ends.
 fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
     for (id, _) in facts.record.open_jobs() {
         let cancelled = |message: &str| Decision::EndJob {
@@ -81,7 +82,7 @@ fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
                 }
                 push_once(wanted, Decision::CancelBound { incarnation: *incarnation });
             }
-            Cluster::Unasked if facts.record.cluster.state == ClusterState::Ready => {
+            Cluster::Unasked if facts.record.cluster.may_be_adopted() => {
                 let recorded = &facts.record.cluster;
                 let endpoint = recorded.jobs_endpoint.clone();
                 push_once(wanted, Decision::Adopt { incarnation: recorded.incarnation, endpoint });

@@ -38,9 +38,10 @@ pub enum Fact {
     Describing,
     /// The plan of the cluster and the launch of main() are known.
     Described,
-    /// No process tree of an earlier attempt lives.
+    /// No process tree of an earlier attempt lives on this host.
     PreviousEnded {
-        /// The earlier main() had ended by itself, with exit code 0.
+        /// The earlier main() had ended by itself, with exit code 0. Of a main() on another host
+        /// that is never known.
         finished: bool,
     },
     /// A process tree of an earlier attempt could not be ended. The step is tried again.
@@ -181,6 +182,12 @@ impl Facts {
     /// Takes one fact into what is known.
     pub fn apply(&mut self, fact: Fact) {
         match fact {
+            // This attempt asked nothing of an incarnation that another host has.
+            Fact::ClusterReady { incarnation, .. }
+            | Fact::Adopted { incarnation, .. }
+            | Fact::NotAdopted(incarnation)
+            | Fact::ClusterDied { incarnation, .. }
+                if self.is_elsewhere(incarnation) => {}
             Fact::Record(record) => self.record.merge(*record),
             Fact::Suspended(suspended) => self.suspended = suspended,
             Fact::DeadlinePassed => self.pass_deadline(),
@@ -276,16 +283,17 @@ impl Facts {
         if !self.is_cut_off() {
             return;
         }
-        if finished {
+        let elsewhere = self.record.main.elsewhere.as_ref();
+        // How a main() of another host ended cannot be seen from here.
+        if finished && elsewhere.is_none() {
             self.main = Main::Exited(exit::exited(0));
         } else if self.record.not_repeatable {
-            self.judge(
-                Outcome::Failed,
-                Failure::new(
-                    Reason::MainNotRepeatable,
-                    "its leader was lost while main() ran, and on_failover is `fail`: main() is not executed again",
-                ),
+            let host = elsewhere.map(|host| format!(" on host {host}")).unwrap_or_default();
+            let message = format!(
+                "its leader was lost while main() ran{host}, and on_failover is `fail`: main() is not \
+                 executed again"
             );
+            self.judge(Outcome::Failed, Failure::new(Reason::MainNotRepeatable, message));
         }
     }
 
@@ -295,6 +303,8 @@ impl Facts {
         self.record.cluster.incarnation = incarnation;
         self.record.cluster.state = ClusterState::Starting;
         self.record.cluster.jobs_endpoint.clear();
+        // A leader begins clusters on its own host.
+        self.record.cluster.elsewhere = None;
         for job in self.jobs.values_mut() {
             job.cancel_sent = false;
         }
@@ -359,6 +369,12 @@ impl Facts {
         }
     }
 
+    /// Whether the record has the incarnation on another host.
+    fn is_elsewhere(&self, incarnation: Incarnation) -> bool {
+        let recorded = &self.record.cluster;
+        recorded.incarnation == incarnation && recorded.elsewhere.is_some()
+    }
+
     fn is_live(&self, incarnation: Incarnation) -> bool {
         matches!(&self.cluster, Cluster::Live { incarnation: live, .. } if *live == incarnation)
     }
@@ -393,6 +409,7 @@ impl Facts {
             self.main = Main::Recorded(exit.clone());
             self.record.main.state = MainState::Ended;
             self.record.main.epoch = self.epoch;
+            self.record.main.elsewhere = None;
             self.record.main.exit = Some(exit);
         }
     }

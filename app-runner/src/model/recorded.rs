@@ -67,6 +67,9 @@ pub struct Recorded {
     pub lost_is_final: bool,
     /// The current incarnation.
     pub cluster: RecordedCluster,
+    /// The names of the hosts where processes of any incarnation may live that no teardown of this
+    /// leader ends: their own lifecycles do.
+    pub held_by: Vec<String>,
     /// The last main().
     pub main: RecordedMain,
     /// All jobs by id.
@@ -132,6 +135,17 @@ pub struct RecordedCluster {
     pub state: ClusterState,
     /// Where the jobs of the incarnation are served; empty before it is ready.
     pub jobs_endpoint: String,
+    /// The name of the host where the incarnation was begun, if that is another host than this
+    /// leader's. Only that host's lifecycle starts and ends its processes.
+    pub elsewhere: Option<String>,
+}
+
+impl RecordedCluster {
+    /// Whether a leader that knows the record alone may call the cluster: one that was ready, on
+    /// the leader's own host.
+    pub fn may_be_adopted(&self) -> bool {
+        self.state == ClusterState::Ready && self.elsewhere.is_none()
+    }
 }
 
 /// The state of the last main().
@@ -153,6 +167,9 @@ pub struct RecordedMain {
     pub state: MainState,
     /// The attempt that started the last main().
     pub epoch: Epoch,
+    /// The name of the host where the last main() was started, if that is another host than this
+    /// leader's: neither its processes nor what they left can be seen from here.
+    pub elsewhere: Option<String>,
     /// How the last main() exited, once it has ended.
     pub exit: Option<MainExit>,
     /// Whether main() ended after the application's deadline.

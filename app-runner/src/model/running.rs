@@ -188,24 +188,34 @@ fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
 
 /// The first step of a leader that has not asked the cluster yet: all that it can go by is what the
 /// record says of the cluster.
+///
+/// An incarnation of another host is neither called nor provisioned nor said to be gone, because
+/// nothing is known of its processes here and only its own host may start them. The leader begins
+/// the next incarnation on this host at once, and no death is counted. Its open jobs are submitted
+/// to the new cluster, as after a death. Of a session cluster (target `static`) only the process
+/// that serves jobs has an incarnation and a host. The new one finds the jobs that run in the
+/// session cluster, since they were submitted under their static ids, and tells of them when it is
+/// adopted; a job that the session cluster does not know is lost, as it is after a death.
 fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
     let recorded = &facts.record.cluster;
     let incarnation = recorded.incarnation;
-    match recorded.state {
-        ClusterState::Ready => {
-            wanted.push(Decision::Adopt { incarnation, endpoint: recorded.jobs_endpoint.clone() });
+    let cause = match (recorded.state, &recorded.elsewhere) {
+        (ClusterState::None, _) => String::new(),
+        (ClusterState::Gone, _) => format!("incarnation {incarnation} was gone"),
+        (ClusterState::Starting | ClusterState::Ready, Some(host)) => {
+            format!("incarnation {incarnation} is on host {host}, which another leader had")
         }
-        ClusterState::Starting if facts.described.is_done() => {
-            wanted.push(Decision::Provision { incarnation })
+        (ClusterState::Ready, None) => {
+            let endpoint = recorded.jobs_endpoint.clone();
+            return wanted.push(Decision::Adopt { incarnation, endpoint });
         }
-        ClusterState::None | ClusterState::Gone if facts.described.is_done() => {
-            let cause = match recorded.state {
-                ClusterState::None => String::new(),
-                _ => format!("incarnation {incarnation} was gone"),
-            };
-            wanted.push(Decision::BeginCluster { cause, deaths: 0 });
+        (ClusterState::Starting, None) if facts.described.is_done() => {
+            return wanted.push(Decision::Provision { incarnation });
         }
-        ClusterState::None | ClusterState::Gone | ClusterState::Starting => {}
+        (ClusterState::Starting, None) => return,
+    };
+    if facts.described.is_done() {
+        wanted.push(Decision::BeginCluster { cause, deaths: 0 });
     }
 }
 

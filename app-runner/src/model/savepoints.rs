@@ -6,7 +6,6 @@ use proto::Reason;
 use super::decision::Decision;
 use super::facts::{Cluster, Facts};
 use super::failure::Failure;
-use super::recorded::ClusterState;
 
 /// Asks the cluster that knows the job for each savepoint without a result, also once the job has
 /// ended, because the savepoint may have been taken just before the end. The id of a savepoint
@@ -21,7 +20,7 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
             }
             // An earlier leader may have had the savepoint taken, and no other step asks this
             // cluster any more.
-            Cluster::Unasked if ended && facts.record.cluster.state == ClusterState::Ready => {
+            Cluster::Unasked if ended && facts.record.cluster.may_be_adopted() => {
                 let recorded = &facts.record.cluster;
                 let endpoint = recorded.jobs_endpoint.clone();
                 let adopt = Decision::Adopt { incarnation: recorded.incarnation, endpoint };
@@ -37,8 +36,13 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
                 }
             }
             _ if ended => {
-                let why =
-                    Failure::new(Reason::SavepointFailed, "the job ended before it was taken");
+                let message = match (&facts.cluster, &facts.record.cluster.elsewhere) {
+                    (Cluster::Unasked, Some(host)) => {
+                        format!("the job ended on host {host}, where it may have been taken unseen")
+                    }
+                    _ => "the job ended before it was taken".to_owned(),
+                };
+                let why = Failure::new(Reason::SavepointFailed, message);
                 wanted.push(Decision::RefuseSavepoint { wish: wish.clone(), why });
             }
             // The job is on its way to a cluster.

@@ -2,6 +2,8 @@
 mod arrows;
 mod crash;
 mod ends;
+mod hosts;
+mod places;
 mod savepoints;
 mod world;
 

@@ -1,5 +1,5 @@
-//! One host for tests: the real record over memory, an elector, a cluster whose jobs do what they
-//! are told, and a main() that is a function.
+//! One host for tests, or several: the real record over memory, an elector, clusters whose jobs do
+//! what they are told, and a main() that is a function.
 
 mod cluster;
 mod election;
@@ -26,8 +26,8 @@ use jobgraph_store::blobs::memory::MemoryBlobs;
 use jobgraph_store::service::Service;
 use jobgraph_store::store::memory::MemoryMetadata;
 use proto::{
-    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Problem, Reason,
-    api, job,
+    ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Place, PlaceUid,
+    Problem, Reason, api, job,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -61,9 +61,11 @@ pub enum Behaviour {
     Run,
 }
 
-/// One host with one application. Clones are the same host.
+/// One host with one application. Clones are the same host; [`at`](Self::at) is another one.
 #[derive(Clone)]
 pub struct World {
+    /// This host, where there are several.
+    place: Option<Place>,
     state: Arc<Mutex<WorldState>>,
     store: Service,
     blobs: MemoryBlobs,
@@ -87,11 +89,13 @@ struct WorldState {
     /// How often a file was put into the record.
     files_put: usize,
     behaviours: BTreeMap<String, Behaviour>,
-    cluster: Option<cluster::Processes>,
+    /// The cluster of each host.
+    clusters: BTreeMap<Option<PlaceUid>, cluster::Processes>,
     /// The jobs that a cluster has ended.
     ended: BTreeSet<(Incarnation, JobId)>,
     executions: BTreeMap<Epoch, MainService>,
-    mains: BTreeMap<Epoch, watch::Sender<main::Fate>>,
+    /// The main()s by host and attempt.
+    mains: BTreeMap<(Option<PlaceUid>, Epoch), watch::Sender<main::Fate>>,
     done: Vec<String>,
     /// The application, each time that the engine was told of it.
     subjects: Vec<Subject>,
@@ -121,6 +125,7 @@ impl World {
         let made = store.submit(request).await.expect("the spec can be submitted").application;
         let id = made.application_id.parse().expect("the record gives valid ids");
         Self {
+            place: None,
             state: Arc::default(),
             store,
             blobs,
@@ -131,6 +136,12 @@ impl World {
             clock,
             program,
         }
+    }
+
+    /// Another host of the same deployment: it has the record and the elector in common with this
+    /// one, and processes of its own.
+    pub fn at(&self, place: Place) -> Self {
+        Self { place: Some(place), ..self.clone() }
     }
 
     /// The whole host as the ports of one runner.
@@ -148,7 +159,7 @@ impl World {
             main: this.clone(),
             workspace: this,
             clock: self.clock.clone(),
-            place: None,
+            place: self.place.clone(),
         }
     }
 
@@ -202,6 +213,13 @@ impl World {
         let ApplicationRef { id, generation } = &self.application;
         let cancel = self.store.cancel(id, generation.get(), "enough", "me@here");
         cancel.await.expect("the application can be cancelled");
+    }
+
+    /// Gives up what cannot be removed.
+    pub async fn abandon(&self) {
+        let ApplicationRef { id, generation } = &self.application;
+        let abandon = self.store.abandon(id, generation.get(), "enough", "me@here");
+        abandon.await.expect("the application can be abandoned");
     }
 
     /// Asks for a savepoint of every job that runs, or for their stop with one.
@@ -261,6 +279,11 @@ impl World {
 
     fn lock(&self) -> MutexGuard<'_, WorldState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the processes of this host are found by.
+    fn host(&self) -> Option<PlaceUid> {
+        self.place.as_ref().map(Place::uid)
     }
 }
 

@@ -1,19 +1,24 @@
 //! The wire's record in the words of the model.
 
+mod places;
+
 use std::collections::BTreeMap;
 
 use ::record::MainExit;
-use proto::{Epoch, Incarnation, JobId, TriggerId, api, job, jobgraph};
+use proto::{Epoch, Incarnation, InvalidId, JobId, Place, TriggerId, api, job, jobgraph};
 
 use crate::error::PortError;
 use crate::model::{
     ClusterState, Desired, JobOutcome, MainState, Outcome, Recorded, RecordedCluster, RecordedJob,
     RecordedJobEnd, RecordedMain, Wish,
 };
+use places::Places;
 
-/// What decisions need of a record. A malformed id of a job or of a graph is refused. A value that
-/// this build does not know counts as one that was not given.
-pub fn record(wire: &jobgraph::Record) -> Result<Recorded, PortError> {
+/// What decisions need of a record, as the runner at the place `own` sees it. A malformed id of a
+/// job, of a graph or of a place is refused. A value that this build does not know counts as one
+/// that was not given.
+pub fn record(wire: &jobgraph::Record, own: Option<&Place>) -> Result<Recorded, PortError> {
+    let places = Places::seen_from(own);
     let empty = api::Application::default();
     let application = wire.application.as_ref().unwrap_or(&empty);
     let spec = application.spec.clone().unwrap_or_default();
@@ -24,6 +29,9 @@ pub fn record(wire: &jobgraph::Record) -> Result<Recorded, PortError> {
         let (id, job) = job(wire, main_ended_at)?;
         jobs.insert(id, job);
     }
+    let elsewhere = places.other_of_cluster(wire.cluster_place.as_ref()).map_err(malformed)?;
+    let held_by = places.holding(&wire.cluster_places, elsewhere.is_some()).map_err(malformed)?;
+    let main_elsewhere = places.other(wire.main_place.as_ref()).map_err(malformed)?;
     Ok(Recorded {
         revision: application.revision,
         terminal: application.terminal,
@@ -33,10 +41,15 @@ pub fn record(wire: &jobgraph::Record) -> Result<Recorded, PortError> {
         pinned: application.artifacts.len() >= wanted_artifacts,
         not_repeatable: spec.on_failover() == api::OnFailover::Fail,
         lost_is_final: lost_is_final(&spec),
-        cluster: cluster(wire, application.cluster.as_ref()),
-        main: main(wire.main_epoch, application),
+        cluster: cluster(wire, application.cluster.as_ref(), elsewhere),
+        held_by,
+        main: main(wire.main_epoch, application, main_elsewhere),
         jobs,
     })
+}
+
+fn malformed(invalid: InvalidId) -> PortError {
+    PortError::refused(proto::Reason::IdMalformed, invalid.to_string())
 }
 
 /// Whether a lost job stays lost. In a static cluster it does: such a cluster keeps nothing for the
@@ -53,8 +66,6 @@ pub fn job(
     wire: &api::Job,
     main_ended_at: Option<Timestamp>,
 ) -> Result<(JobId, RecordedJob), PortError> {
-    let malformed =
-        |error: proto::InvalidId| PortError::refused(proto::Reason::IdMalformed, error.to_string());
     let id: JobId = wire.job_id.parse().map_err(malformed)?;
     let later = |a: Timestamp, b: Timestamp| (a.seconds, a.nanos) > (b.seconds, b.nanos);
     let ended_before_main = match (wire.ended_at, main_ended_at) {
@@ -163,7 +174,11 @@ fn wishes(wire: &api::SavepointWish) -> impl Iterator<Item = Wish> {
     })
 }
 
-fn cluster(record: &jobgraph::Record, wire: Option<&api::Cluster>) -> RecordedCluster {
+fn cluster(
+    record: &jobgraph::Record,
+    wire: Option<&api::Cluster>,
+    elsewhere: Option<String>,
+) -> RecordedCluster {
     let Some(wire) = wire.filter(|cluster| cluster.incarnation != 0) else {
         return RecordedCluster::default();
     };
@@ -176,10 +191,11 @@ fn cluster(record: &jobgraph::Record, wire: Option<&api::Cluster>) -> RecordedCl
         incarnation: Incarnation(wire.incarnation),
         state,
         jobs_endpoint: record.jobs_endpoint.clone(),
+        elsewhere,
     }
 }
 
-fn main(epoch: u64, application: &api::Application) -> RecordedMain {
+fn main(epoch: u64, application: &api::Application, elsewhere: Option<String>) -> RecordedMain {
     let Some(wire) = &application.main else { return RecordedMain::default() };
     let state = match wire.state() {
         api::MainState::Unspecified => MainState::Never,
@@ -198,5 +214,6 @@ fn main(epoch: u64, application: &api::Application) -> RecordedMain {
         signal: wire.signal,
         signal_sender: wire.signal_sender.clone(),
     });
-    RecordedMain { state, epoch: Epoch(epoch), exit, ended_after_deadline, kills: wire.kills }
+    let kills = wire.kills;
+    RecordedMain { state, epoch: Epoch(epoch), elsewhere, exit, ended_after_deadline, kills }
 }

@@ -193,12 +193,13 @@ impl Shared {
     }
 
     /// Reads the record anew: its watch shows a write a moment after the writer was answered.
-    pub(super) async fn refresh(&self) -> PortResult<()> {
+    pub(super) async fn refresh(&self) -> PortResult<Arc<jobgraph::Record>> {
         let record = self
             .patiently("read the record", || self.ports.record.read(self.application()))
             .await?;
-        self.keep_record(&Arc::new(record));
-        Ok(())
+        let record = Arc::new(record);
+        self.keep_record(&record);
+        Ok(record)
     }
 
     pub(super) fn attempt_id(&self) -> AttemptId {

@@ -6,6 +6,7 @@ mod assigned;
 mod deaths;
 mod failover;
 mod liveness;
+mod places;
 mod runs;
 mod savepoints;
 

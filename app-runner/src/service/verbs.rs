@@ -17,7 +17,7 @@ use proto::{JobId, Reason, api};
 use super::shared::Shared;
 use crate::error::{PortError, PortErrorKind};
 use crate::model::{Decision, Fact, Leave};
-use crate::ports::{PortResult, view};
+use crate::ports::PortResult;
 
 /// The time between two tries of what cannot be done right now and no other process may try.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
             ending::record(shared, *outcome, why, *desired_revision).await
         }
         Decision::Teardown { incarnation } => ending::teardown(shared, *incarnation).await,
+        Decision::AwaitPlaces => ending::await_places(shared).await,
         Decision::Sweep => Ok(ending::sweep(shared).await),
         Decision::EndDescribe => Ok(ending::end_describe(shared).await),
         Decision::Release => ending::release(shared).await,
@@ -105,14 +106,7 @@ async fn unanswered(shared: &Shared, decision: &Decision, error: PortError) -> V
 
 /// The record as it is now, for a decision that rested on an older one.
 async fn read_again(shared: &Shared) -> Vec<Fact> {
-    let read = shared
-        .patiently("read the record", || shared.ports.record.read(shared.application()))
-        .await;
-    match read.and_then(|record| {
-        let record = Arc::new(record);
-        shared.keep_record(&record);
-        view::record(&record)
-    }) {
+    match shared.refresh().await.and_then(|record| shared.ports.recorded(&record)) {
         Ok(record) => vec![Fact::Record(Box::new(record))],
         Err(error) => {
             tracing::error!("cannot read the record: {error}");

@@ -42,7 +42,8 @@ pub(super) fn all(shared: &Arc<Shared>, shutdown: Shutdown) -> Vec<Watcher> {
     ]
 }
 
-/// What is listened to while an incarnation is live.
+/// What is listened to while an incarnation is live. Only an incarnation of this host is ever
+/// adopted, so this host's lifecycle knows its processes.
 pub(super) fn of_cluster(shared: &Arc<Shared>, incarnation: Incarnation) -> Vec<Watcher> {
     let (watched, gone) = (shared.clone(), shared.clone());
     let cluster = Box::pin(async move {
@@ -87,7 +88,7 @@ async fn record(shared: Arc<Shared>) {
                     backoff.reset();
                     let record = Arc::new(record);
                     shared.keep_record(&record);
-                    match view::record(&record) {
+                    match shared.ports.recorded(&record) {
                         Ok(record) => shared.tell(Fact::Record(Box::new(record))).await,
                         Err(error) => {
                             tracing::error!("the record cannot be read by this build: {error}")

@@ -100,6 +100,7 @@ fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_los
         incarnation: Incarnation(3),
         state: ClusterState::Ready,
         jobs_endpoint: "unix:/jobs-3".into(),
+        elsewhere: None,
     };
     record.main =
         RecordedMain { state: MainState::Begun, epoch: Epoch(4), ..RecordedMain::default() };

@@ -3,19 +3,19 @@
 use super::world::{Led, World};
 use super::*;
 
-const NEVER: usize = usize::MAX;
+pub(super) const NEVER: usize = usize::MAX;
 
 /// The orders in which things that are wanted at once may come to happen.
-const ORDERS: [fn(usize) -> usize; 3] =
+pub(super) const ORDERS: [fn(usize) -> usize; 3] =
     [|_| 0, |_| usize::MAX - 7, |step| step.wrapping_mul(0x9E37_79B9) >> 7];
 
 /// How many steps an undisturbed run takes.
-fn length(world: &World, order: fn(usize) -> usize) -> usize {
+pub(super) fn length(world: &World, order: fn(usize) -> usize) -> usize {
     (0..1000).find(|&steps| world.clone().lead(1, steps, order) != Led::Crashed).unwrap()
 }
 
 /// What holds at the end of every run, however many leaders the run took.
-fn check(world: &World, outcome: Outcome, context: &str) {
+pub(super) fn check(world: &World, outcome: Outcome, context: &str) {
     assert_eq!(world.application_ends, [outcome], "one end: {context}");
     assert!(world.record.clean, "{context}");
     assert!(world.ends.values().all(|&times| times == 1), "an ended job ran again: {context}");

@@ -84,12 +84,19 @@ fn a_job_that_has_ended_is_asked_for_where_it_ran_and_otherwise_it_is_said_that_
         incarnation: Incarnation(1),
         state: ClusterState::Ready,
         jobs_endpoint: "unix:/jobs".into(),
+        elsewhere: None,
     };
     record.desired.savepoints = vec![wish.clone()];
-    let mut facts = leader(record);
+    let mut facts = leader(record.clone());
     assert_eq!(wants(&facts), ["Adopt"]);
     facts.apply(Fact::NotAdopted(Incarnation(1)));
     assert_eq!(wants(&facts), ["RefuseSavepoint"]);
+
+    // A leader on another host asks nothing, and says where the savepoint may be.
+    record.cluster.elsewhere = Some("node-7".into());
+    let decisions = decide(&leader(record));
+    let [Decision::RefuseSavepoint { why, .. }] = &decisions[..] else { panic!("{decisions:?}") };
+    assert!(why.message.contains("on host node-7"), "{}", why.message);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto::Incarnation;
 
+use super::hosts::Hosts;
 use super::*;
 
 /// What main() executes, one after the other, each time from the beginning.
@@ -15,8 +16,7 @@ const SCRIPT: [&str; 2] = ["clean", "report"];
 #[derive(Debug, Clone, Default)]
 pub(super) struct World {
     pub(super) record: Recorded,
-    /// The processes of the current incarnation and the jobs that they know.
-    cluster: Option<(Incarnation, BTreeSet<JobId>)>,
+    pub(super) hosts: Hosts,
     main: Option<MainRun>,
     /// The exit file of the last main(), if that main() ended by itself.
     exited: Option<i32>,
@@ -66,12 +66,12 @@ impl World {
     /// Runs one leader until it leaves or has taken `steps` steps. `pick` chooses among what is
     /// wanted at once.
     pub(super) fn lead(&mut self, epoch: u64, steps: usize, pick: impl Fn(usize) -> usize) -> Led {
-        let mut facts = Facts::new(Epoch(epoch), self.record.clone());
+        let mut facts = Facts::new(Epoch(epoch), self.seen());
         (self.describe_ended, self.under_way) = (false, Vec::new());
         for step in 0..10_000 {
             if self.cancel_at.is_some_and(|at| at == step) {
                 self.cancel();
-                facts.apply(Fact::Record(Box::new(self.record.clone())));
+                facts.apply(Fact::Record(Box::new(self.seen())));
             }
             if self.kill_at.is_some_and(|at| at == step) {
                 self.kill_main(&mut facts);
@@ -83,10 +83,11 @@ impl World {
             if step >= steps {
                 return Led::Crashed;
             }
-            // A bound that runs is no step of the leader's: it passes when nothing else happens.
-            let begins = decisions.iter().filter(|d| {
-                !matches!(d, Decision::CancelBound { .. }) && !self.under_way.contains(d)
-            });
+            // A bound that runs is no step of the leader's, and no wait for other hosts is: they
+            // are over when nothing else happens.
+            let waits =
+                |d: &Decision| matches!(d, Decision::CancelBound { .. } | Decision::AwaitPlaces);
+            let begins = decisions.iter().filter(|d| !waits(d) && !self.under_way.contains(d));
             let steps: Vec<_> = begins.chain(&self.under_way).cloned().collect();
             if steps.is_empty() {
                 for fact in self.something_happens(&facts) {
@@ -109,9 +110,14 @@ impl World {
                     self.under_way.push(decision);
                 }
             }
-            facts.apply(Fact::Record(Box::new(self.record.clone())));
+            facts.apply(Fact::Record(Box::new(self.seen())));
         }
         panic!("it never ends: {:?}", decide(&facts));
+    }
+
+    /// The record as the leader sees it.
+    fn seen(&self) -> Recorded {
+        self.hosts.seen(&self.record)
     }
 
     fn check_begin(&self, facts: &Facts, decision: &Decision) {
@@ -133,11 +139,18 @@ impl World {
                     Decision::StartDescribe => !self.describe_ended,
                     _ => false,
                 };
-                let alive = self.main.is_some() || self.describing || self.cluster.is_some();
+                let alive = self.main.is_some() || self.describing || self.hosts.a_cluster_runs();
                 assert!(
                     !alive && !self.under_way.iter().any(may_start),
                     "{decision:?} before all is gone"
                 );
+                assert!(!self.hosts.is_held_elsewhere(), "{decision:?} while another host holds");
+            }
+            Decision::Adopt { incarnation, .. }
+            | Decision::RecordGone { incarnation, .. }
+            | Decision::Teardown { incarnation } => {
+                let is_here = self.hosts.is_here(*incarnation) || self.hosts.bug.is_some();
+                assert!(is_here, "{decision:?} of another host's cluster");
             }
             _ => {}
         }
@@ -148,7 +161,7 @@ impl World {
         self.main = None;
         self.describing = false;
         if with_cluster {
-            self.cluster = None;
+            *self.hosts.cluster() = None;
         }
     }
 
@@ -232,12 +245,10 @@ impl World {
                 }
             }
         }
-        let running = self.cluster.as_ref().and_then(|(_, jobs)| jobs.iter().next().copied());
-        if let Some(job) = running {
-            if let Some((_, jobs)) = &mut self.cluster {
-                jobs.remove(&job);
-            }
-            if self.job(job).end.is_none() {
+        if let Some((incarnation, job)) = self.hosts.finish_a_job() {
+            // The record refuses what a superseded cluster says.
+            let counts = incarnation == self.record.cluster.incarnation;
+            if counts && self.job(job).end.is_none() {
                 *self.ends.entry(job).or_default() += 1;
                 self.end_job(job, JobOutcome::Succeeded);
             }
@@ -245,6 +256,9 @@ impl World {
         }
         if self.main.is_none() && facts.output_shipped == Step::Pending {
             return vec![Fact::OutputShipped];
+        }
+        if self.hosts.end_what_is_over(&self.record) {
+            return Vec::new();
         }
         vec![Fact::CancelBoundPassed]
     }
@@ -266,6 +280,7 @@ impl World {
                 assert!(!self.record.terminal, "a cluster for an application that has ended");
                 self.record.cluster.incarnation = self.record.cluster.incarnation.next();
                 self.record.cluster.state = ClusterState::Starting;
+                self.hosts.begin(self.record.cluster.incarnation);
                 vec![Fact::ClusterBegun(self.record.cluster.incarnation)]
             }
             Decision::Provision { incarnation } => {
@@ -273,18 +288,20 @@ impl World {
                     incarnation, self.record.cluster.incarnation,
                     "processes of another incarnation"
                 );
-                if self.cluster.as_ref().is_none_or(|(of, _)| *of != incarnation) {
+                self.hosts.intend(incarnation);
+                let cluster = self.hosts.cluster();
+                if cluster.as_ref().is_none_or(|(of, _)| *of != incarnation) {
                     if facts.record.cluster.state == ClusterState::Ready {
                         return vec![Fact::ClusterDied {
                             incarnation,
                             message: "its processes are gone".into(),
                         }];
                     }
-                    self.cluster = Some((incarnation, BTreeSet::new()));
+                    *cluster = Some((incarnation, BTreeSet::new()));
                 }
                 vec![Fact::ClusterReady { incarnation, endpoint: "unix:/jobs".into() }]
             }
-            Decision::Adopt { incarnation, endpoint } => match &self.cluster {
+            Decision::Adopt { incarnation, endpoint } => match self.hosts.cluster() {
                 Some((of, jobs)) if *of == incarnation => {
                     // The cluster that ran an ended job knows the job.
                     let ended = self
@@ -313,7 +330,7 @@ impl World {
             Decision::Submit { job, incarnation } => {
                 assert!(self.job(job).end.is_none(), "a job that has ended runs again");
                 assert!(facts.record.jobs.contains_key(&job), "a job that is not stored runs");
-                let (of, jobs) = self.cluster.as_mut().expect("a live cluster");
+                let (of, jobs) = self.hosts.cluster().as_mut().expect("a live cluster");
                 assert_eq!(*of, incarnation);
                 jobs.insert(job);
                 *self.begun.entry(job).or_default() += 1;
@@ -323,7 +340,7 @@ impl World {
                 vec![Fact::Submitted { job, incarnation }]
             }
             Decision::CancelJob { job, .. } => {
-                if let Some((_, jobs)) = &mut self.cluster {
+                if let Some((_, jobs)) = self.hosts.cluster() {
                     jobs.remove(&job);
                 }
                 self.end_job(job, JobOutcome::Cancelled);
@@ -338,10 +355,14 @@ impl World {
                 self.job(job).published = true;
                 vec![Fact::Published(job)]
             }
-            Decision::EndPrevious => vec![Fact::PreviousEnded { finished: self.exited == Some(0) }],
+            Decision::EndPrevious => {
+                let finished = self.exited == Some(0) && self.hosts.had_main();
+                vec![Fact::PreviousEnded { finished }]
+            }
             Decision::StartMain => {
                 assert!(!self.record.terminal, "main() of an application that has ended");
                 self.executions += 1;
+                self.hosts.start_main();
                 (self.main, self.exited) = (Some(MainRun::default()), None);
                 let kills = self.record.main.kills;
                 let (state, epoch) = (MainState::Begun, facts.epoch);
@@ -370,12 +391,12 @@ impl World {
                 self.end(outcome, desired_revision)
             }
             Decision::Teardown { .. } => {
-                self.cluster = None;
+                self.hosts.tear_down();
                 vec![Fact::TornDown { leftovers: Vec::new() }]
             }
             Decision::Sweep => {
                 assert!(
-                    self.describing && self.cluster.is_none(),
+                    self.describing && !self.hosts.a_cluster_runs(),
                     "swept while somebody may stage"
                 );
                 vec![Fact::Swept { leftovers: Vec::new() }]
@@ -392,7 +413,7 @@ impl World {
                 vec![Fact::Clean]
             }
             Decision::Savepoint { wish, incarnation } => {
-                let (of, _) = self.cluster.as_ref().expect("a live cluster");
+                let (of, _) = self.hosts.cluster().as_ref().expect("a live cluster");
                 assert_eq!(*of, incarnation);
                 if self.taken.insert(wish.trigger, incarnation).is_some_and(|by| by == incarnation)
                 {
@@ -402,7 +423,7 @@ impl World {
                     self.savepoints += 1;
                 }
                 if wish.stop && self.job(wish.job).end.is_none() {
-                    if let Some((_, jobs)) = &mut self.cluster {
+                    if let Some((_, jobs)) = self.hosts.cluster() {
                         jobs.remove(&wish.job);
                     }
                     *self.ends.entry(wish.job).or_default() += 1;
@@ -411,7 +432,9 @@ impl World {
                 self.settle(&wish)
             }
             Decision::RefuseSavepoint { wish, .. } => self.settle(&wish),
-            Decision::CancelBound { .. } | Decision::Leave(_) => unreachable!("not carried out"),
+            Decision::CancelBound { .. } | Decision::AwaitPlaces | Decision::Leave(_) => {
+                unreachable!("not carried out")
+            }
         }
     }
 

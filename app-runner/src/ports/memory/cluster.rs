@@ -1,15 +1,17 @@
-//! A cluster whose jobs do what their names were told to do.
+//! A cluster whose jobs do what their names were told to do. Where there are several hosts, each
+//! has a cluster of its own, with an intent in the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::record::{Answer, Record as _};
+use ::record::{Answer, Nothing, Record as _};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use proto::{
-    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Reason, engine, job,
+    ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, Place, PlaceUid,
+    Reason, engine, job, jobgraph,
 };
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -31,9 +33,14 @@ pub(super) struct Processes {
 }
 
 impl WorldState {
-    /// The processes of an incarnation, if they run.
-    fn running(&mut self, incarnation: Incarnation) -> PortResult<&mut Processes> {
-        let cluster = self.cluster.as_mut().filter(|cluster| cluster.incarnation == incarnation);
+    /// The processes of an incarnation, if they run on this host. A cluster listens to its host.
+    fn running(
+        &mut self,
+        host: Option<PlaceUid>,
+        incarnation: Incarnation,
+    ) -> PortResult<&mut Processes> {
+        let cluster = self.clusters.get_mut(&host);
+        let cluster = cluster.filter(|cluster| cluster.incarnation == incarnation);
         cluster.ok_or_else(|| PortError::away("no such cluster listens"))
     }
 }
@@ -41,7 +48,7 @@ impl WorldState {
 impl World {
     /// Kills the cluster's processes.
     pub fn kill_cluster(&self) {
-        if let Some(cluster) = self.lock().cluster.take() {
+        if let Some(cluster) = self.lock().clusters.remove(&self.host()) {
             cluster.news.send_replace(ClusterNews::Failed("worker-0 signal 9".to_owned()));
         }
     }
@@ -49,9 +56,56 @@ impl World {
     /// Lets a process of the cluster die that is started again. `count` is how often it has died by
     /// now.
     pub fn process_died(&self, process: &str, count: u32, cause: &str) {
-        if let Some(cluster) = &self.lock().cluster {
+        if let Some(cluster) = self.lock().clusters.get(&self.host()) {
             let death = Death { process: process.to_owned(), count, cause: cause.to_owned() };
             cluster.news.send_replace(ClusterNews::Lives(vec![death]));
+        }
+    }
+
+    /// Ends this host's cluster and forgets its intents, as the lifecycle of a host does once the
+    /// cluster is needed no more.
+    pub async fn release_clusters(&self) {
+        self.lock().clusters.remove(&self.host());
+        if let Some(place) = &self.place {
+            let prefix = self.intents_at(place);
+            self.store.delete_processes(&prefix).await.expect("memory does not refuse");
+        }
+    }
+
+    /// Whether a cluster runs on this host.
+    pub fn has_cluster(&self) -> bool {
+        self.lock().clusters.contains_key(&self.host())
+    }
+
+    /// Keeps the intent of the cluster's one process, as lifecycle does before each start. A host
+    /// without a name keeps none.
+    async fn intend(&self, fence: &EpochFence, incarnation: Incarnation) -> PortResult<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let process = jobgraph::Process {
+            key: format!("{}{incarnation}/worker/0", self.intents_at(place)),
+            application: Some(fence.application.clone().into()),
+            kind: "cluster".to_owned(),
+            number: incarnation.get(),
+            role: "worker".to_owned(),
+            starts: 1,
+            state: jobgraph::ProcessState::Intended.into(),
+            place: Some(place.clone().into()),
+            ..jobgraph::Process::default()
+        };
+        let kept = self.store.put_process(process, Some(fence)).await;
+        kept.map_err(|error| ::record::Error::<Nothing>::from(error).into())
+    }
+
+    fn intents_at(&self, place: &Place) -> String {
+        let ApplicationRef { id, generation } = &self.application;
+        format!("{id}/{generation}/{}/cluster/", place.uid())
+    }
+
+    /// What is noted of a thing that was done on this host.
+    fn here(&self, what: &str, incarnation: Incarnation) -> String {
+        match &self.place {
+            Some(place) => format!("{what} {incarnation} on {place}"),
+            None => format!("{what} {incarnation}"),
         }
     }
 
@@ -145,22 +199,25 @@ impl World {
 impl Substrate for World {
     async fn provision(
         &self,
-        _fence: &EpochFence,
+        fence: &EpochFence,
         incarnation: Incarnation,
         _plan: &engine::Plan,
         _traceparent: &str,
         _deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
-        let mut state = self.lock();
-        if state.cluster.as_ref().is_none_or(|cluster| cluster.incarnation != incarnation) {
+        self.intend(fence, incarnation).await?;
+        let (host, mut state) = (self.host(), self.lock());
+        let known = state.clusters.get(&host);
+        if known.is_none_or(|cluster| cluster.incarnation != incarnation) {
             let news = watch::Sender::new(ClusterNews::Lives(Vec::new()));
-            state.cluster = Some(Processes {
+            let cluster = Processes {
                 incarnation,
                 jobs: BTreeMap::new(),
                 savepoints: BTreeMap::new(),
                 news,
-            });
-            state.note(format!("cluster {incarnation}"));
+            };
+            state.clusters.insert(host, cluster);
+            state.note(self.here("cluster", incarnation));
         }
         Ok(ReadyCluster {
             jobs_endpoint: format!("memory:{incarnation}"),
@@ -174,7 +231,8 @@ impl Substrate for World {
         incarnation: Incarnation,
     ) -> PortResult<BoxStream<'static, PortResult<ClusterNews>>> {
         let state = self.lock();
-        match state.cluster.as_ref().filter(|cluster| cluster.incarnation == incarnation) {
+        let cluster = state.clusters.get(&self.host());
+        match cluster.filter(|cluster| cluster.incarnation == incarnation) {
             Some(cluster) => Ok(WatchStream::new(cluster.news.subscribe()).map(Ok).boxed()),
             None => Ok(stream::iter([Ok(ClusterNews::Failed("it is gone".to_owned()))]).boxed()),
         }
@@ -185,9 +243,8 @@ impl Substrate for World {
         _fence: &EpochFence,
         incarnation: Incarnation,
     ) -> PortResult<Vec<String>> {
-        let mut state = self.lock();
-        state.cluster = None;
-        state.note(format!("teardown {incarnation}"));
+        self.release_clusters().await;
+        self.lock().note(self.here("teardown", incarnation));
         Ok(Vec::new())
     }
 }
@@ -201,7 +258,7 @@ impl Jobs for World {
         _endpoint: &str,
         _submitted: &[JobId],
     ) -> PortResult<BTreeSet<JobId>> {
-        Ok(self.lock().running(incarnation)?.jobs.keys().copied().collect())
+        Ok(self.lock().running(self.host(), incarnation)?.jobs.keys().copied().collect())
     }
 
     async fn submit(&self, incarnation: Incarnation, job: &Submission) -> PortResult<()> {
@@ -213,7 +270,7 @@ impl Jobs for World {
         }
         let behaviour = {
             let mut state = self.lock();
-            let cluster = state.running(incarnation)?;
+            let cluster = state.running(self.host(), incarnation)?;
             if cluster.jobs.insert(job.job, job.name.clone()).is_some() {
                 return Ok(());
             }
@@ -230,7 +287,7 @@ impl Jobs for World {
     }
 
     async fn cancel(&self, incarnation: Incarnation, job: JobId, _reason: &str) -> PortResult<()> {
-        let name = self.lock().running(incarnation)?.jobs.get(&job).cloned();
+        let name = self.lock().running(self.host(), incarnation)?.jobs.get(&job).cloned();
         let name = name.ok_or_else(|| PortError::refused(Reason::JobNotFound, job.to_string()))?;
         self.end(incarnation, job, &name, job::JobOutcome::Cancelled).await;
         Ok(())
@@ -253,7 +310,7 @@ impl Jobs for World {
                     "this engine has no savepoints",
                 ));
             }
-            let cluster = state.running(incarnation)?;
+            let cluster = state.running(self.host(), incarnation)?;
             let name = cluster.jobs.get(&wish.job).cloned();
             let name =
                 name.ok_or_else(|| PortError::refused(Reason::JobNotFound, wish.job.to_string()))?;

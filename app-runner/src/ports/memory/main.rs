@@ -28,9 +28,11 @@ pub(super) enum Fate {
 }
 
 impl World {
-    /// How many main()s run.
+    /// How many main()s run on this host.
     pub fn live_mains(&self) -> usize {
-        self.lock().mains.values().filter(|fate| *fate.borrow() == Fate::Runs).count()
+        let (host, state) = (self.host(), self.lock());
+        let here = state.mains.iter().filter(|((of, _), _)| *of == host);
+        here.filter(|(_, fate)| *fate.borrow() == Fate::Runs).count()
     }
 
     /// Kills the tether of the main() that runs, as an out-of-memory killer may.
@@ -49,16 +51,20 @@ impl World {
     }
 
     fn end_mains(&self, fate: Fate) {
-        for of in self.lock().mains.values() {
-            of.send_if_modified(|now| {
-                *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs
-            });
+        let host = self.host();
+        for ((of, _), known) in &self.lock().mains {
+            if *of == host {
+                known.send_if_modified(|now| {
+                    *now == Fate::Runs && std::mem::replace(now, fate) == Fate::Runs
+                });
+            }
         }
     }
 
     fn kill_up_to(&self, epoch: Epoch) {
-        for (of, fate) in &self.lock().mains {
-            if *of <= epoch {
+        let host = self.host();
+        for ((of, begun), fate) in &self.lock().mains {
+            if *of == host && *begun <= epoch {
                 fate.send_if_modified(|now| {
                     *now == Fate::Runs && std::mem::replace(now, Fate::Stopped) == Fate::Runs
                 });
@@ -88,8 +94,8 @@ impl MainProcess for World {
         previous: Option<&PreviousMain>,
     ) -> PortResult<bool> {
         self.kill_up_to(Epoch(fence.epoch.get() - 1));
-        let state = self.lock();
-        let fate = previous.and_then(|previous| state.mains.get(&previous.epoch));
+        let (host, state) = (self.host(), self.lock());
+        let fate = previous.and_then(|previous| state.mains.get(&(host, previous.epoch)));
         Ok(fate.is_some_and(|fate| *fate.borrow() == Fate::Exited(0)))
     }
 
@@ -104,7 +110,7 @@ impl MainProcess for World {
             let mut state = self.lock();
             let execution = state.executions.get(&epoch).cloned();
             let fate = watch::Sender::new(Fate::Runs);
-            state.mains.insert(epoch, fate.clone());
+            state.mains.insert((self.host(), epoch), fate.clone());
             state.note("main");
             (Started { execution, environment: launch.environment }, fate)
         };

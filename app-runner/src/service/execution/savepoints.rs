@@ -21,7 +21,7 @@ impl MainService {
                 self.shared.ports.record.request_savepoint(&self.shared.fence, wish.clone())
             })
             .await?;
-        self.shared.refresh().await
+        self.shared.refresh().await.map(drop)
     }
 
     /// The result of a savepoint that was asked for; `None` while the savepoint is being taken.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::record::{ApplicationEnd, EndRefused};
+use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
-use proto::{Incarnation, Reason, api, engine, job};
+use proto::{ApplicationRef, Incarnation, Reason, api, engine, job};
 
 use super::{Complaint, PAUSE, Performed, complain, read_again};
 use crate::error::PortErrorKind;
@@ -17,6 +18,13 @@ use crate::service::shared::Shared;
 
 /// The pause before the record is read again when its last view lacks a job that came in just now.
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// The pauses, shortest and longest, before the record is asked again which hosts hold processes.
+/// Their lifecycles look every 5 s at what they have to end.
+const PLACES_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// How long other hosts may take before people are told that the application waits for them.
+const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(5);
 
 /// How often a sweep of staging is tried before the staging is recorded as left.
 const SWEEP_TRIES: u32 = 5;
@@ -95,6 +103,39 @@ pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> 
         shared.ports.clock.sleep(PAUSE).await;
     }
     Ok(vec![Fact::TornDown { leftovers }])
+}
+
+/// Asks the record until no other host holds processes of the application's clusters. The driver
+/// drops the decision when the application is abandoned.
+pub(super) async fn await_places(shared: &Arc<Shared>) -> Performed {
+    let clock = &shared.ports.clock;
+    let tell_at = clock.boot() + TELL_OF_PLACES_AFTER;
+    let mut pauses = Backoff::new(PLACES_AGAIN.0, PLACES_AGAIN.1);
+    loop {
+        // No watch tells of a host that has ended what it ran.
+        let record = shared.ports.recorded(&shared.refresh().await?)?;
+        if record.held_by.is_empty() {
+            return Ok(vec![Fact::Record(Box::new(record))]);
+        }
+        if clock.boot() >= tell_at {
+            let text = held(&record.held_by, shared.application());
+            let (kind, reason) = ("leftover", Reason::PlacesNotReleased);
+            let complaint = Complaint { condition: "TornDown", kind, reason, text, job: None };
+            complain(shared, complaint).await;
+        }
+        clock.sleep(pauses.next_delay()).await;
+    }
+}
+
+/// Which hosts an application waits for before it is clean, and the ways out.
+fn held(hosts: &[String], application: &ApplicationRef) -> String {
+    let (names, one) = (hosts.join(", "), hosts.len() == 1);
+    let (host, has, that) = if one { ("host", "has", "it") } else { ("hosts", "have", "one") };
+    format!(
+        "{host} {names} {has} not ended yet what ran there of this application's clusters; help: \
+         start {host} {names} again; if {that} never comes back: mainspring host give-up NAME, or \
+         for this application alone: mainspring abandon {application}"
+    )
 }
 
 pub(super) async fn sweep(shared: &Arc<Shared>) -> Vec<Fact> {
@@ -221,6 +262,8 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Performed {
     chassis::failpoint::hit("runner.before-clean").await;
+    // A host may hold processes that no view of the record has shown. Then this is refused and the
+    // record read again, which leads back to the wait for that host.
     let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
     shared.patiently("mark the application clean", mark).await?;
     Ok(vec![Fact::Clean])

@@ -25,15 +25,15 @@ const SHORTEST_KILL_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_KILL_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn end_previous(shared: &Arc<Shared>) -> Performed {
-    let previous = {
-        let record = shared.record.borrow();
-        (record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get()).then(|| {
-            PreviousMain {
-                epoch: Epoch(record.main_epoch),
-                tether_endpoint: record.main_tether_endpoint.clone(),
-            }
-        })
-    };
+    let record = shared.record.borrow().clone();
+    // A main() of another host has its tether there, which freezes it past its leader's lease and
+    // ends it. What that main() still asks for is refused by the fence.
+    let is_here = shared.ports.recorded(&record)?.main.elsewhere.is_none();
+    let is_earlier = record.main_epoch != 0 && record.main_epoch < shared.fence.epoch.get();
+    let previous = (is_here && is_earlier).then(|| PreviousMain {
+        epoch: Epoch(record.main_epoch),
+        tether_endpoint: record.main_tether_endpoint.clone(),
+    });
     let error = match shared.ports.main.end_previous(&shared.fence, previous.as_ref()).await {
         Ok(finished) => return Ok(vec![Fact::PreviousEnded { finished }]),
         Err(error) => error.message,
