@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chassis::run_as::RunAsArgs;
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
 use chassis::{environment, telemetry};
 use client::places::Places;
@@ -31,12 +32,16 @@ pub struct Args {
     /// The users that clusters run as
     #[command(flatten)]
     pub run_as: RunAsArgs,
+
+    /// What this host shares with the others
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 impl Args {
     /// The places of the state directory.
     pub fn places(&self) -> Places {
-        Places::new(&self.state_dir)
+        Places::new(&self.state_dir).sharing(self.shared.shared_dir.clone())
     }
 
     /// The endpoint to listen on.
