@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chassis::run_as::RunAsArgs;
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
 use proto::{ApplicationId, ApplicationRef, Generation};
@@ -32,6 +33,10 @@ pub struct Args {
     /// Whom main() runs as
     #[command(flatten)]
     pub run_as: RunAsArgs,
+
+    /// What this host shares with the others
+    #[command(flatten)]
+    pub shared: SharedArgs,
 
     /// Where to answer health probes: unix:/path or tcp://host:port. Default: nowhere
     #[arg(long, env = "MAINSPRING_ENDPOINT", value_name = "ENDPOINT")]
@@ -68,7 +73,9 @@ impl Args {
 
     /// The places of this host.
     pub fn places(&self) -> Places {
-        Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
+        Places::new(self.state_dir.clone())
+            .for_run_as(self.run_as.given().as_ref())
+            .sharing(self.shared.shared_dir.clone())
     }
 
     /// The application and generation that this contender contends for.
@@ -140,7 +147,10 @@ mod tests {
         };
         let args = parse(&[]).unwrap();
         assert_eq!(args.application().to_string(), "orders@4");
-        for wrong in [["--listen", "nowhere"], ["--store", "tcp://host"]] {
+        assert!(!args.places().are_shared());
+        for wrong in
+            [["--listen", "nowhere"], ["--store", "tcp://host"], ["--shared-dir", "shared"]]
+        {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
         for (application, generation, state) in
@@ -151,5 +161,28 @@ mod tests {
             let wrong: Vec<_> = wrong.collect();
             assert!(Command::try_parse_from(&wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    /// A leader on another host needs the outputs and checkpoints under the same paths.
+    #[test]
+    fn what_a_successor_needs_is_in_the_directory_that_the_hosts_share() {
+        let arguments = [
+            "serve",
+            "--application",
+            "orders",
+            "--generation",
+            "4",
+            "--state-dir",
+            "/state",
+            "--token-file",
+            "/t",
+            "--shared-dir",
+            "/mnt/shared",
+        ];
+        let args = Command::try_parse_from(arguments).unwrap().args;
+        let (places, of) = (args.places(), args.application());
+        assert_eq!(places.outputs(&of), Path::new("/mnt/shared/outputs/orders@4"));
+        assert_eq!(places.checkpoints(&of), Path::new("/mnt/shared/checkpoints/orders@4"));
+        assert_eq!(places.application_work(&of), Path::new("/state/work/orders@4"));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::Endpoint;
+use client::places::Places;
 
 /// Fetches artifacts and keeps them by digest.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,6 +22,17 @@ pub struct Args {
     /// `20GiB` or `500MB`. What a live application uses stays.
     #[arg(long, env = "MAINSPRING_CACHE_LIMIT", value_name = "SIZE", default_value = "20GiB", value_parser = size)]
     pub cache_limit: u64,
+
+    /// What this host shares with the others; each has a cache of its own.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+}
+
+impl Args {
+    /// The places of the state directory.
+    pub fn places(&self) -> Places {
+        Places::new(&self.state_dir).sharing(self.shared.shared_dir.clone())
+    }
 }
 
 /// Parses a size with a unit into bytes.

@@ -17,9 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::credential::DeploymentKey;
 use chassis::server::{Authenticator, Footing};
-use client::places::Places;
 
 use crate::config::Args;
 
@@ -32,11 +30,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Serves until the shutdown begins.
 pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let clock = &footing.clock;
-    let places = Places::new(&args.state_dir);
+    let places = args.places();
     let directory = places.service_state(NAME);
     let cache = cache::Cache::open(&directory, args.cache_limit, clock.clone())
         .with_context(|| format!("the artifact cache {}", directory.display()))?;
-    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let key = places.key()?;
     let tasks = footing.tasks();
     let sources = source::Sources::local_and_http(clock.clone()).context("the HTTP client")?;
     let fetcher = service::Fetcher::new(Arc::new(cache), sources, tasks.handle(), clock.clone());

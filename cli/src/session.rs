@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::{NetworkArgs, SharedTransport};
 use client::places::Places;
 use proto::Reason;
@@ -109,14 +110,20 @@ impl Session {
         let asked = Asked { context: common.context.clone(), state_dir: common.state_dir_given };
         let elsewhere = if about_a_host { context::chosen(&asked)? } else { None };
         let here = about_a_host && elsewhere.is_none();
-        let state = if here { state_directory(common.state_dir.clone())? } else { NOWHERE.into() };
+        let places = if here {
+            let shared = SharedArgs::of_environment()
+                .map_err(|error| Failure::usage(error.to_string()))?;
+            Places::new(state_directory(common.state_dir.clone())?).sharing(shared.shared_dir)
+        } else {
+            Places::new(NOWHERE)
+        };
         let clock: SharedClock = Arc::new(SystemClock);
         let network =
             NetworkArgs::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
         let out = Output::new(common.format, common.color, common.progress, common.quiet);
         Ok(Self {
             out: out.about(elsewhere.as_ref().map(Elsewhere::name)),
-            places: Places::new(state),
+            places,
             transport: network.lenient_transport(&clock),
             clock,
             asked,

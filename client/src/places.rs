@@ -3,6 +3,7 @@
 //! same paths from the state directory alone.
 
 mod host_id;
+mod key;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,10 @@
 //! Where the metadata of the record are: in one file of this host, or on etcd, as the settings say.
 //!
 //! A state directory belongs to one of the two, and to one record on etcd. A store that was started
-//! with other settings would otherwise show a record in which nothing ever ran.
+//! with other settings would otherwise show a record in which nothing ever ran. [`claim`] has whose
+//! a record on etcd is.
+
+mod claim;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -9,31 +12,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::server::Footing;
 use chassis::tasks::TaskSet;
+use client::places::Places;
 use etcd::{Etcd, EtcdArgs};
-use rustix::system::uname;
 use serde::{Deserialize, Serialize};
 
+use self::claim::{Claimant, Claimed};
+use crate::config::Args;
 use crate::examine::{self, PLACE};
 use crate::store::embedded::EmbeddedMetadata;
 use crate::store::etcd::EtcdMetadata;
-use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, StoreError, Transaction};
-
-/// The key that says which state directory has a record on etcd.
-const OWNER: &str = "owner";
-
-/// The state directory that has a record on etcd.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    /// The name that its store writes under.
-    writer: String,
-    /// The name of its machine, for people.
-    host: String,
-    /// Where it is on that machine, for people.
-    state: String,
-}
+use crate::store::{Metadata, StoreError};
 
 /// The record on etcd that a state directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,23 +38,27 @@ struct Place {
     writer: String,
 }
 
-/// Opens the metadata in the store's directory, or on etcd. What the backend needs to be kept
-/// running becomes one of the tasks.
+/// Opens the metadata in the store's directory, or on etcd, and reads the deployment's key, which
+/// is made where the record knows none. What the backend needs to be kept running becomes one of
+/// the tasks.
 pub(crate) async fn open(
+    args: &Args,
     state: &Path,
-    etcd: &EtcdArgs,
     footing: &Footing,
     tasks: &TaskSet,
-) -> anyhow::Result<Arc<dyn Metadata>> {
-    if etcd.is_given() {
-        return Ok(Arc::new(on_etcd(state, etcd, footing).await?));
+) -> anyhow::Result<(Arc<dyn Metadata>, DeploymentKey)> {
+    let places = args.places();
+    if args.etcd.is_given() {
+        let (metadata, key) = on_etcd(state, &args.etcd, &places, footing).await?;
+        return Ok((Arc::new(metadata) as Arc<dyn Metadata>, key));
     }
+    let key = places.key()?;
     let file = Arc::new(in_file(state)?);
     tasks.spawn_loop("record-writer", {
         let file = file.clone();
         async move { file.ended().await }
     });
-    Ok(file)
+    Ok((file as Arc<dyn Metadata>, key))
 }
 
 fn in_file(state: &Path) -> anyhow::Result<EmbeddedMetadata> {
@@ -86,8 +82,9 @@ fn in_file(state: &Path) -> anyhow::Result<EmbeddedMetadata> {
 async fn on_etcd(
     state: &Path,
     settings: &EtcdArgs,
+    places: &Places,
     footing: &Footing,
-) -> anyhow::Result<EtcdMetadata> {
+) -> anyhow::Result<(EtcdMetadata, DeploymentKey)> {
     let file = state.join(examine::RECORD);
     if file.try_exists().unwrap_or(true) {
         bail!(
@@ -136,50 +133,15 @@ async fn on_etcd(
         // fails, which may have been taken all the same.
         write_place(&file, &place)?;
     }
-    if let Some(owner) = claim(&metadata, state, &place).await? {
-        if known.is_none() {
-            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        }
-        bail!(
-            "the record on etcd below {} belongs to the host {} with the state directory {}; give \
-             this host another MAINSPRING_ETCD_PREFIX",
-            place.prefix,
-            owner.host,
-            owner.state
-        );
-    }
-    Ok(metadata)
-}
-
-/// Claims a record for a state directory, and answers the directory that has it, if it is another
-/// one: its payloads are below that directory, and two hosts would both take the clusters of one
-/// application for theirs.
-async fn claim(
-    metadata: &EtcdMetadata,
-    state: &Path,
-    place: &Place,
-) -> anyhow::Result<Option<Owner>> {
-    let key = Key::from(OWNER.to_owned());
-    let ours = Owner {
-        writer: place.writer.clone(),
-        host: uname().nodename().to_string_lossy().into_owned(),
-        state: state.display().to_string(),
-    };
-    let written = serde_json::to_vec(&ours).context("an owner is plain text")?;
-    loop {
-        let view = metadata.read(vec![Read::Key(key.clone())], None).await?;
-        if let Some((_, stored)) = view.answers.into_iter().flatten().next() {
-            let owner: Owner = serde_json::from_slice(&stored.value).with_context(|| {
-                format!("who has the record below {} is unreadable", place.prefix)
-            })?;
-            return Ok(Some(owner).filter(|owner| owner.writer != ours.writer));
-        }
-        let claim = Transaction {
-            compares: vec![Compare { key: key.clone(), revision: None }],
-            operations: vec![Operation::Put(key.clone(), written.clone().into())],
-        };
-        if let Commit::Committed(_) = metadata.commit(claim).await? {
-            return Ok(None);
+    let claimant = Claimant { writer: &place.writer, prefix: &place.prefix, places };
+    match claim::claim(&metadata, &claimant).await? {
+        Claimed::Ours(key) => Ok((metadata, key)),
+        Claimed::Refused(why) => {
+            if known.is_none() {
+                fs::remove_file(&file)
+                    .with_context(|| format!("cannot remove {}", file.display()))?;
+            }
+            Err(anyhow!(why))
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use chassis::run_as::RunAsArgs;
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::Endpoint;
 use client::places::Places;
 use etcd::EtcdArgs;
@@ -38,6 +40,10 @@ pub struct Args {
     /// The user that clusters run as; such clusters are served at a socket of their own
     #[command(flatten)]
     pub run_as: RunAsArgs,
+
+    /// What this host shares with the others; it is looked at before the store serves
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 impl Args {
@@ -46,7 +52,31 @@ impl Args {
 
     /// The places of the host that this store serves.
     pub fn places(&self) -> Places {
-        Places::new(self.state_dir.clone()).for_run_as(self.run_as.given().as_ref())
+        Places::new(self.state_dir.clone())
+            .for_run_as(self.run_as.given().as_ref())
+            .sharing(self.shared.shared_dir.clone())
+    }
+
+    /// Refuses settings that do not go together.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let Some(shared) = &self.shared.shared_dir else { return Ok(()) };
+        let shared = shared.display();
+        ensure!(
+            self.etcd.is_given(),
+            "hosts that share {shared} have one record, and no etcd is named: name its members \
+             with MAINSPRING_ETCD, or leave MAINSPRING_SHARED_DIR out"
+        );
+        ensure!(
+            self.blobs.location.is_some(),
+            "hosts that share {shared} have one record, and no place for its payloads is named: \
+             name one with MAINSPRING_BLOBS, or leave MAINSPRING_SHARED_DIR out"
+        );
+        ensure!(
+            self.run_as.run_as.is_none(),
+            "programs of hosts that share {shared} cannot run as another user yet, because each \
+             host computes the groups that keep them apart: leave MAINSPRING_RUN_AS out"
+        );
+        Ok(())
     }
 
     /// The endpoint that the store listens at.
@@ -54,5 +84,46 @@ impl Args {
         self.listen
             .clone()
             .unwrap_or_else(|| Endpoint::Unix(self.places().service_socket(Self::SERVICE)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn refusal(options: &[&str]) -> Option<String> {
+        let always = ["serve", "--state-dir", "/state"];
+        let command = Command::try_parse_from(always.iter().chain(options)).unwrap();
+        command.args.check().err().map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn hosts_that_share_a_directory_share_a_record_and_its_payloads() {
+        let (etcd, blobs) =
+            (["--etcd", "http://10.0.0.1:2379"], ["--blobs", "file:///mnt/payloads"]);
+        let shared = ["--shared-dir", "/mnt/shared"];
+        assert_eq!(refusal(&[]), None);
+        assert_eq!(refusal(&etcd), None);
+        assert_eq!(refusal(&[shared, etcd, blobs].concat()), None);
+        // Every machine has this user.
+        let run_as = ["--run-as", "nobody"];
+        for (options, named) in [
+            (shared.to_vec(), "MAINSPRING_ETCD"),
+            ([shared, blobs].concat(), "MAINSPRING_ETCD"),
+            ([shared, etcd].concat(), "MAINSPRING_BLOBS"),
+            ([shared, etcd, blobs, run_as].concat(), "MAINSPRING_RUN_AS"),
+        ] {
+            let refused = refusal(&options).unwrap();
+            assert!(refused.contains(named) && refused.contains("/mnt/shared"), "{refused}");
+        }
     }
 }

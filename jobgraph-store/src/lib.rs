@@ -15,12 +15,12 @@ pub mod keys;
 pub mod logs;
 pub mod model;
 pub mod service;
+mod shared_dir;
 pub mod store;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::run_as::{self, RunAs, Share};
 use chassis::server::{Authenticator, Footing, Limits, Serve};
@@ -69,15 +69,20 @@ fn open_to_clusters(places: &Places) -> anyhow::Result<()> {
 
 /// Serves the record of one state directory until `shutdown`.
 pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
+    args.check()?;
     let places = args.places();
+    if let Some(shared) = places.shared() {
+        shared_dir::open(shared, &footing.clock).await?;
+    }
     let state = places.service_state(Args::SERVICE);
     disk::make_directories(&state, 0o700)
         .with_context(|| format!("cannot make {}", state.display()))?;
-    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let tasks = footing.tasks();
-    let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
+    let (metadata, key) = backend::open(&args, &state, &footing, &tasks).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
-    let service = Service::new(metadata, blobs, footing.clock.clone()).at(places.host()?);
+    let service = Service::new(metadata, blobs, footing.clock.clone())
+        .at(places.host()?)
+        .sharing(places.shared());
     // Other stores may write the same record there, and have readers of it.
     let service = if args.etcd.is_given() { service.shared() } else { service };
     let indexed = service.index().await.context("cannot index what an older build has written")?;

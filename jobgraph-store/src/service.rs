@@ -28,6 +28,7 @@ mod to_its_end;
 mod watch;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chassis::clock::SharedClock;
@@ -72,6 +73,8 @@ pub struct Service {
     pub(crate) caretaker: Watched,
     /// The host that this process runs on; `None` if it has no name.
     pub(crate) place: Option<Place>,
+    /// The directory that all hosts of the deployment see, where there are several.
+    pub(crate) shared_dir: Option<Arc<Path>>,
 }
 
 /// How many payloads are known by their names.
@@ -94,6 +97,7 @@ impl Service {
             lonely: Lonely::default(),
             caretaker: Watched::default(),
             place: None,
+            shared_dir: None,
         }
     }
 
@@ -107,6 +111,13 @@ impl Service {
     #[must_use]
     pub fn at(self, place: Place) -> Self {
         Self { place: Some(place), ..self }
+    }
+
+    /// The same record of several hosts, which all see this directory: the files that a submission
+    /// names have to be there, or at an address. `None`: the record is of one host.
+    #[must_use]
+    pub fn sharing(self, directory: Option<&Path>) -> Self {
+        Self { shared_dir: directory.map(Arc::from), ..self }
     }
 }
 

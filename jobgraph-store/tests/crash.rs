@@ -39,7 +39,7 @@ fn the_service_itself() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listen = Some(Endpoint::Unix(Path::new(&state_dir).join("store.sock")));
-    let (state_dir, run_as) = (state_dir.into(), Default::default());
+    let (state_dir, run_as, shared) = (state_dir.into(), Default::default(), Default::default());
     let args = jobgraph_store::config::Args {
         listen,
         state_dir,
@@ -47,6 +47,7 @@ fn the_service_itself() {
         blobs: BlobsArgs::default(),
         past_seconds: 900,
         run_as,
+        shared,
     };
     let footing = Footing {
         transport: Arc::new(OsTransport),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chassis::shared_dir::SharedArgs;
 use chassis::transport::Endpoint;
+use client::places::Places;
 use etcd::EtcdArgs;
 
 /// Settings of the leader-elector.
@@ -25,9 +27,17 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_LEASE_MS", value_name = "MS", default_value_t = 2000,
           value_parser = clap::value_parser!(u64).range(500..=60_000))]
     pub lease_ms: u64,
+    /// What this host shares with the others.
+    #[command(flatten)]
+    pub shared: SharedArgs,
 }
 
 impl Args {
+    /// The places of the state directory.
+    pub fn places(&self) -> Places {
+        Places::new(&self.state_dir).sharing(self.shared.shared_dir.clone())
+    }
+
     /// The lease as a duration.
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)

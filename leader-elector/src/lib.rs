@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::places::Places;
@@ -44,8 +43,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// gone.
 pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let Footing { clock, shutdown, .. } = &footing;
-    let places = Places::new(&args.state_dir);
-    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let places = args.places();
+    let key = places.key()?;
     let election = election(&args, &places, &footing).await?;
     let elector = Elector::new(election, clock.clone(), args.lease(), shutdown.clone());
     let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));

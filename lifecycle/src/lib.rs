@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::channel;
-use chassis::credential::{DeploymentKey, Principal};
+use chassis::credential::Principal;
 use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::outbox::Outbox;
 use client::record::RecordClient;
@@ -37,7 +37,7 @@ const UNARY_DEADLINE: Duration = Duration::from_secs(90);
 pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let Footing { transport, clock, .. } = &footing;
     let places = args.places();
-    let key = DeploymentKey::load_or_create(&places.deployment_key())?;
+    let key = places.key()?;
     let mainspring = match &args.mainspring {
         Some(path) => path.clone(),
         None => std::env::current_exe().context("cannot find our own executable")?,

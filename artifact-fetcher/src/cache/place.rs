@@ -48,10 +48,11 @@ fn no_link_there(error: &io::Error) -> bool {
     )
 }
 
-/// Makes a file beside `target`, then renames it.
+/// Makes a file beside `target`, then renames it. Fetchers of several hosts may do that at once, in
+/// a directory that all of them see, so each such file has a name of its own. The file of a fetcher
+/// that was killed goes with its directory.
 fn in_one_step(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let new = beside(target)?;
-    remove_if_there(&new)?;
     let placed = make(&new).and_then(|()| fs::rename(&new, target));
     // Renaming one link of a file over another link of it does nothing and leaves both.
     remove_if_there(&new)?;
@@ -59,12 +60,10 @@ fn in_one_step(target: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io:
 }
 
 fn beside(target: &Path) -> io::Result<PathBuf> {
-    let name = target
-        .file_name()
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
-    let mut new = std::ffi::OsString::from(".placing-");
-    new.push(name);
-    Ok(target.with_file_name(new))
+    if target.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it names no file"));
+    }
+    Ok(target.with_file_name(format!(".placing-{:016x}", rand::random::<u64>())))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -187,6 +187,59 @@ fn placing_replaces_in_one_step_and_leaves_nothing_beside_it() {
     assert_eq!(names, ["app", "directory"]);
 }
 
+/// A directory on another file system than the one that tests have caches on.
+fn elsewhere(cache: &Path) -> tempfile::TempDir {
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_ne!(device(elsewhere.path()), device(cache), "this test needs two file systems");
+    elsewhere
+}
+
+fn names(directory: &Path) -> Vec<std::ffi::OsString> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn on_another_file_system_a_whole_copy_comes_in_place_of_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(directory.path(), 100);
+    let digest = kept(&cache, b"bytes");
+    let shared = elsewhere(directory.path());
+    let target = shared.path().join("app");
+    fs::write(&target, b"earlier").unwrap();
+    for (executable, mode) in [(false, 0o644), (true, 0o755), (false, 0o644)] {
+        place(&cache.path(digest), &target, executable).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"bytes");
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, mode);
+    }
+    assert_eq!(names(shared.path()), ["app"]);
+}
+
+/// A leader that was frozen and its successor on another host have the same files placed.
+#[test]
+fn fetchers_that_place_at_once_leave_a_whole_file_of_one_of_them() {
+    const BYTES: usize = 512 * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let (cache, _) = cache(directory.path(), 10 * 1024 * 1024);
+    let shared = elsewhere(directory.path());
+    let target = shared.path().join("app");
+    let place_often = |byte: u8| {
+        let source = cache.path(kept(&cache, &vec![byte; BYTES]));
+        for _ in 0..100 {
+            place(&source, &target, false).unwrap();
+            let placed = fs::read(&target).unwrap();
+            assert_eq!(placed.len(), BYTES, "a part of a file has the name");
+            assert!(placed.iter().all(|other| *other == placed[0]), "two files are mixed");
+        }
+    };
+    std::thread::scope(|scope| {
+        for byte in [1, 2] {
+            scope.spawn(move || place_often(byte));
+        }
+    });
+    assert_eq!(names(shared.path()), ["app"]);
+}
+
 #[test]
 fn a_local_file_is_pointed_to_and_copied_only_to_become_executable() {
     let directory = tempfile::tempdir().unwrap();

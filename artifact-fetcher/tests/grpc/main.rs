@@ -49,6 +49,7 @@ async fn fixture_at(clock: SharedClock, cache_limit: u64) -> Fixture {
         state_dir: directory.path().to_owned(),
         listen: Some(endpoint.clone()),
         cache_limit,
+        shared: Default::default(),
     };
     let shutdown = Shutdown::new();
     let transport = Arc::new(OsTransport);

@@ -14,6 +14,12 @@ use super::principal::PREFIX;
 use super::{Credential, Principal, write_secret};
 use crate::disk;
 
+/// What a fingerprint is the MAC of. It does not begin as a token does, so no token has this claim.
+const FINGERPRINT: &str = "fingerprint of a deployment key";
+
+/// How many bytes of that MAC are shown.
+const FINGERPRINT_BYTES: usize = 16;
+
 /// The secret of one deployment: 32 random bytes in a file that only its owner reads.
 ///
 /// The key mints every token of the deployment, so a process that holds the key can act as any
@@ -41,6 +47,14 @@ impl DeploymentKey {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             loaded => return loaded,
         }
+        match Self::create(path)? {
+            Some(key) => Ok(key),
+            None => Self::load(path),
+        }
+    }
+
+    /// Makes a key, which is durable when this returns; `None` if there is one, which stays.
+    pub fn create(path: &Path) -> io::Result<Option<Self>> {
         let about = |error: io::Error| {
             io::Error::new(
                 error.kind(),
@@ -55,7 +69,7 @@ impl DeploymentKey {
         ));
         write_secret(&new, hex::encode(key.0).as_bytes()).map_err(about)?;
         // The new key never replaces one that another process has just made.
-        if disk::place(&new, path).map_err(about)? { Ok(key) } else { Self::load(path) }
+        Ok(disk::place(&new, path).map_err(about)?.then_some(key))
     }
 
     /// Reads the key; `NotFound` if there is none.
@@ -104,6 +118,12 @@ impl DeploymentKey {
         let mac = hex::decode(mac).ok()?;
         self.mac(claim).verify_slice(&mac).ok()?;
         Principal::read(claim)
+    }
+
+    /// What tells this key from others and gives nothing of it away: two keys with one fingerprint
+    /// are one key, and no token follows from a fingerprint.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(&self.mac(FINGERPRINT).finalize().into_bytes()[..FINGERPRINT_BYTES])
     }
 
     fn mac(&self, claim: &str) -> Hmac<Sha256> {

@@ -83,6 +83,30 @@ fn a_key_is_made_once_also_by_many_at_once_and_is_its_owners_alone() {
 }
 
 #[test]
+fn a_fingerprint_tells_keys_apart_and_gives_nothing_away() {
+    let bytes = [0x5a; 32];
+    let key = DeploymentKey::from_bytes(bytes);
+    let fingerprint = key.fingerprint();
+    assert_eq!(fingerprint, DeploymentKey::from_bytes(bytes).fingerprint());
+    assert_ne!(fingerprint, DeploymentKey::generate().fingerprint());
+    assert_eq!(fingerprint.len(), 32);
+    assert!(!hex::encode(bytes).contains(&fingerprint));
+    // A stranger who reads the record knows the fingerprint and what it is the MAC of.
+    for claim in ["fingerprint of a deployment key", "ms1.deployment"] {
+        assert_eq!(key.verify(&format!("{claim}.{fingerprint}")), None);
+    }
+}
+
+#[test]
+fn a_key_that_is_there_is_never_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let made = DeploymentKey::create(&path).unwrap().unwrap();
+    assert!(DeploymentKey::create(&path).unwrap().is_none());
+    assert_eq!(DeploymentKey::load(&path).unwrap().fingerprint(), made.fingerprint());
+}
+
+#[test]
 fn a_key_that_others_can_read_or_that_is_damaged_is_refused_with_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");

@@ -10,12 +10,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chassis::channel::connect;
 use chassis::clock::{Clock as _, SharedClock, timeout};
-use chassis::credential::{Credential, DeploymentKey, Principal};
+use chassis::credential::{Credential, Principal};
 use chassis::run_as::{self, RunAs};
+use chassis::shared_dir;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::health;
 use client::places::Places;
@@ -76,24 +78,39 @@ pub(crate) struct Reach {
     pub(crate) places: Places,
     pub(crate) transport: SharedTransport,
     pub(crate) clock: SharedClock,
-    pub(crate) credential: Credential,
     pub(crate) given: Given,
+    /// The deployment's token, once there is a key to mint it from.
+    credential: Arc<OnceLock<Credential>>,
     /// The user that the processes of applications run as.
     pub(crate) run_as: Option<RunAs>,
 }
 
 impl Reach {
-    /// Reads the deployment's key, or makes one if there is none.
+    /// Reads the deployment's key, or makes one if there is none. One of several hosts may have no
+    /// key before its store runs, which makes it or says what is missing.
     pub(crate) fn new(
         places: Places,
         transport: SharedTransport,
         clock: SharedClock,
         given: Given,
     ) -> OrFailure<Self> {
-        let key =
-            DeploymentKey::load_or_create(&places.deployment_key()).map_err(Failure::of_state)?;
-        let credential = key.mint(&Principal::Deployment);
-        Ok(Self { places, transport, clock, credential, given, run_as: None })
+        let reach =
+            Self { places, transport, clock, given, credential: Arc::default(), run_as: None };
+        if let Err(error) = reach.read_credential()
+            && !(reach.places.are_shared() && error.kind() == io::ErrorKind::NotFound)
+        {
+            return Err(Failure::of_state(error));
+        }
+        Ok(reach)
+    }
+
+    /// The deployment's token. The key is read once, and again only for as long as there is none.
+    fn read_credential(&self) -> io::Result<Credential> {
+        if let Some(known) = self.credential.get() {
+            return Ok(known.clone());
+        }
+        let minted = self.places.key()?.mint(&Principal::Deployment);
+        Ok(self.credential.get_or_init(|| minted).clone())
     }
 
     /// A host whose applications run as a user of their own.
@@ -101,11 +118,16 @@ impl Reach {
         Self { run_as, ..self }
     }
 
-    /// The variables that tell services and contenders of that user.
-    pub(crate) fn run_as_variables(&self) -> BTreeMap<String, String> {
-        let Some(RunAs { user, directory }) = &self.run_as else { return BTreeMap::new() };
-        let values = [user.name.clone(), directory.to_string_lossy().into_owned()];
-        run_as::VARIABLES.iter().map(|name| (*name).to_owned()).zip(values).collect()
+    /// The variables that tell services and contenders of that user, and of what this host shares
+    /// with others.
+    pub(crate) fn told(&self) -> BTreeMap<String, String> {
+        let [name, place] = run_as::VARIABLES;
+        let user = self.run_as.iter().flat_map(|RunAs { user, directory }| {
+            [(name, user.name.clone()), (place, directory.to_string_lossy().into_owned())]
+        });
+        let shared = self.places.shared().map(|shared| shared.to_string_lossy().into_owned());
+        let shared = shared.map(|shared| (shared_dir::VARIABLE, shared));
+        user.chain(shared).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// The endpoint at which a service listens.
@@ -119,7 +141,8 @@ impl Reach {
             self.transport.clone(),
             self.clock.clone(),
             self.endpoint(name),
-            Some(self.credential.clone()),
+            // Without a key a call is refused for what it lacks, and health needs no credential.
+            self.read_credential().ok(),
         )
     }
 
@@ -211,8 +234,9 @@ fn kept_by(pid: u32) -> KeptBy {
     if marked { KeptBy::Up } else { KeptBy::Hand }
 }
 
-/// Whether a process was told what this host says of the user that applications run as.
-pub(crate) fn was_told_whom(pid: u32, reach: &Reach) -> bool {
+/// Whether a process was told what this host says of the user that applications run as, and of what
+/// it shares with other hosts.
+pub(crate) fn was_told_the_same(pid: u32, reach: &Reach) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let told = |name: &str| {
         let value = |variable: &[u8]| {
@@ -221,8 +245,9 @@ pub(crate) fn was_told_whom(pid: u32, reach: &Reach) -> bool {
         };
         environment.split(|&byte| byte == 0).find_map(value)
     };
-    let ours = reach.run_as_variables();
-    run_as::VARIABLES.iter().all(|name| told(name).as_ref() == ours.get(*name))
+    let ours = reach.told();
+    let mut names = run_as::VARIABLES.into_iter().chain([shared_dir::VARIABLE]);
+    names.all(|name| told(name).as_ref() == ours.get(name))
 }
 
 fn owner(pid: u32) -> Option<u32> {
@@ -274,7 +299,7 @@ fn spawn(reach: &Reach, name: &'static str, executable: &Path) -> io::Result<Run
         .args(["--listen", &reach.endpoint(name).to_string()])
         .current_dir("/")
         .env(OWN_SESSION, "1")
-        .envs(reach.run_as_variables())
+        .envs(reach.told())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);

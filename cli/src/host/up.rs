@@ -177,7 +177,7 @@ fn endpoints(reach: &Reach) -> BTreeMap<String, String> {
         .map(|(name, service)| ((*name).to_owned(), reach.endpoint(service).to_string()))
         .collect();
     variables.insert("MAINSPRING_STATE_DIR".to_owned(), state);
-    variables.extend(reach.run_as_variables());
+    variables.extend(reach.told());
     variables
 }
 
@@ -211,11 +211,20 @@ async fn leave_when_idle(
 
 /// Adopts the services that answer and are of this build (or cannot be replaced now), and starts
 /// the others, all at once. Services whose endpoints were given only have to answer.
+///
+/// Several hosts have one key, and the store alone knows whether this host has it, or is to make
+/// it. So the store of one of several hosts comes before the services that need the key.
 async fn bring_up(reach: &Reach, executable: &Path) -> OrFailure<Vec<RunningService>> {
     for name in reach.given.keys() {
         service::answers(reach, name).await.map_err(|error| {
             Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error)
                 .help("its endpoint was given: start it, or leave the option out")
+        })?;
+    }
+    if reach.given.contains_key(STORE) {
+        // Such a store makes no key here.
+        reach.places.key().map_err(|error| {
+            Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string())
         })?;
     }
     let mut found = Vec::new();
@@ -228,22 +237,28 @@ async fn bring_up(reach: &Reach, executable: &Path) -> OrFailure<Vec<RunningServ
         .flat_map(|(_, all)| all)
         .any(|found| build::of_process(found.process.pid).as_ref() != Some(&ours));
     let replace = foreign && may_replace(reach).await?;
-    let each =
-        found.into_iter().map(|(name, processes)| one(reach, executable, name, processes, replace));
-    let results = futures::future::join_all(each).await;
+    let comes_first = |name: &str| reach.places.are_shared() && name == STORE;
+    let (first, then): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(name, _)| comes_first(name));
     let mut running = Vec::new();
-    let mut failed = None;
-    for result in results {
-        match result {
-            Ok(service) => running.push(service),
-            Err(error) => failed = failed.or(Some(error)),
+    for together in [first, then] {
+        let each = together
+            .into_iter()
+            .map(|(name, processes)| one(reach, executable, name, processes, replace));
+        let mut failed = None;
+        for result in futures::future::join_all(each).await {
+            match result {
+                Ok(service) => running.push(service),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
+        let Some(error) = failed else { continue };
+        for service in &running {
+            service::end(&reach.clock, &service.process).await;
+        }
+        return Err(Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error));
     }
-    let Some(error) = failed else { return Ok(running) };
-    for service in &running {
-        service::end(&reach.clock, &service.process).await;
-    }
-    Err(Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error))
+    Ok(running)
 }
 
 /// One service: the one process that answers, or a new process.
@@ -256,15 +271,17 @@ async fn one(
 ) -> Result<RunningService, String> {
     let by_hand = found.iter().find(|found| found.kept_by == KeptBy::Hand);
     // A service that stayed as it is would start clusters as another user than the one that was
-    // asked for.
-    let other_user = found.iter().any(|found| !service::was_told_whom(found.process.pid, reach));
-    if let (Some(ServiceProcess { process, .. }), true) = (by_hand, other_user) {
+    // asked for, or keep their checkpoints where other hosts do not see them.
+    let told_other =
+        found.iter().any(|found| !service::was_told_the_same(found.process.pid, reach));
+    if let (Some(ServiceProcess { process, .. }), true) = (by_hand, told_other) {
         return Err(format!(
-            "{name} (pid {}) was started by hand with another --run-as than this host's: end it, or start both alike",
+            "{name} (pid {}) was started by hand with another MAINSPRING_RUN_AS or \
+             MAINSPRING_SHARED_DIR than this host's: end it, or start both alike",
             process.pid
         ));
     }
-    let replace = replace || other_user;
+    let replace = replace || told_other;
     if let [one] = found.as_slice()
         && (!replace || by_hand.is_some())
     {

@@ -1,6 +1,8 @@
 //! `doctor` says what is where, and what is wrong with it. The verb starts nothing and changes
 //! nothing.
 
+mod shared_dir;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -58,7 +60,9 @@ struct Finding {
 
 pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> {
     session.only_here("doctor", "looks at the files and processes of this machine")?;
-    let mut findings = vec![binary(), engine(), flink(session).await, state(session), key(session)];
+    let mut findings = vec![binary(), engine(), flink(session).await, state(session)];
+    findings.extend(session.places.shared().map(shared_dir::look));
+    findings.push(key(session));
     findings.extend(certificates(session));
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
     findings.push(up(session)?);
@@ -181,15 +185,18 @@ fn key(session: &Session) -> Finding {
     let problem = match DeploymentKey::load(&path) {
         Ok(_) => None,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Finding {
-                what: "deployment key",
-                text: "not made yet".to_owned(),
-                problem: None,
-            };
+            return Finding { what: "deployment key", text: no_key(session), problem: None };
         }
         Err(error) => Some(error.to_string()),
     };
     Finding { what: "deployment key", text: path.display().to_string(), problem }
+}
+
+fn no_key(session: &Session) -> String {
+    match session.places.are_shared() {
+        true => "not copied here from another host, and not made yet if this is the first".into(),
+        false => "not made yet".into(),
+    }
 }
 
 /// The certificates that this host's processes take from its environment, where TLS is on. A

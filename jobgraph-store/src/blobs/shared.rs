@@ -89,6 +89,11 @@ pub(crate) async fn open(
     Ok(blobs)
 }
 
+/// Whether the payloads of a record are in a place that several hosts reach.
+pub(crate) async fn is_settled(metadata: &dyn Metadata) -> anyhow::Result<bool> {
+    Ok(read(metadata).await?.is_some_and(|(known, _)| known.settled))
+}
+
 /// Puts a payload, reads it, finds it in the listing and removes it: all that a store does. A
 /// store that dies meanwhile leaves a payload that nothing points to, which is swept.
 async fn probe(blobs: &dyn Shared) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use proto::{ApplicationRef, Problem, Reason};
 use tonic::Status;
 
 use crate::error::Error;
-use crate::model::Refusal;
+use crate::model::refusal::{Refusal, Violation};
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -57,6 +57,12 @@ fn about(problem: Problem, application: &ApplicationRef) -> Problem {
         .metadata("generation", application.generation)
 }
 
+fn with_fields(problem: Problem, violations: &[Violation]) -> Problem {
+    violations
+        .iter()
+        .fold(problem, |problem, violation| problem.field(&violation.path, &violation.message))
+}
+
 fn refused(refusal: Refusal) -> Problem {
     let text = refusal.to_string();
     let of = |reason, application: &ApplicationRef| {
@@ -71,10 +77,10 @@ fn refused(refusal: Refusal) -> Problem {
             .field("spec.target", &text)
             .metadata("target", target),
         Refusal::SpecInvalid(violations) => {
-            let problem = Problem::new(Reason::SpecInvalid, text.clone());
-            violations.iter().fold(problem, |problem, violation| {
-                problem.field(&violation.path, &violation.message)
-            })
+            with_fields(Problem::new(Reason::SpecInvalid, text), violations)
+        }
+        Refusal::LocationLocal(violations) => {
+            with_fields(Problem::new(Reason::LocationLocal, text), violations)
         }
         Refusal::IdNotFound(id) => Problem::new(Reason::ApplicationNotFound, text.clone())
             .metadata("application_id", id)

@@ -34,8 +34,11 @@ pub enum Refusal {
         known: String,
     },
     /// The submission has values that cannot work.
-    #[error("the spec cannot be accepted: {}", .0.iter().map(|v| format!("{}: {}", v.path, v.message)).collect::<Vec<_>>().join("; "))]
+    #[error("the spec cannot be accepted: {}", listed(.0))]
     SpecInvalid(Vec<Violation>),
+    /// The submission names what is on one host alone, and the deployment has several.
+    #[error("the spec is for one host, and the deployment has several: {}", listed(.0))]
+    LocationLocal(Vec<Violation>),
     /// The record has no application with this id.
     #[error("there is no application {0}")]
     IdNotFound(proto::ApplicationId),
@@ -289,6 +292,13 @@ pub enum Refusal {
     /// The page token is not one that this service gave out.
     #[error("the page token is not one that this service gave out for this question")]
     PageTokenInvalid,
+}
+
+/// Each violation with its path.
+fn listed(violations: &[Violation]) -> String {
+    let each: Vec<String> =
+        violations.iter().map(|v| format!("{}: {}", v.path, v.message)).collect();
+    each.join("; ")
 }
 
 /// What stands in the record where a diverged main() asks for a job.

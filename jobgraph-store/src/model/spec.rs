@@ -101,6 +101,60 @@ pub fn violations(request: &api::SubmitRequest) -> Vec<Violation> {
     found.0
 }
 
+/// What a submission names that is on one host alone, where all hosts see the directory `shared`. A
+/// leader on any of them needs what the submission names, under the same path.
+pub fn of_one_host(request: &api::SubmitRequest, shared: &Path) -> Vec<Violation> {
+    let mut found = Found::default();
+    let Some(spec) = &request.spec else { return found.0 };
+    let mut look_at = |field: &str, named: &str, or_else: &str| {
+        if let Some(path) = path_of(named)
+            && !lies_below(&path, shared)
+        {
+            let (named, shared) = (proto::Uri::new(named), shared.display());
+            let way_out = format!("name one below {shared}, which all hosts see{or_else}");
+            found.at(field, &format!("{named:?} is a path of one host: {way_out}"));
+        }
+    };
+    if let Some(program) = &spec.program {
+        look_at("spec.program.uri", &program.uri, ", or an address");
+        look_at("spec.program.savepoint", &program.savepoint, ", or an address");
+    }
+    for (index, artifact) in spec.artifacts.iter().enumerate() {
+        look_at(&format!("spec.artifacts[{index}].uri"), &artifact.uri, ", or an address");
+    }
+    look_at("spec.output", &spec.output, "");
+    found.0
+}
+
+/// The path that a URI means on the host that reads it; `None` of an address, which all hosts read
+/// alike.
+fn path_of(uri: &str) -> Option<String> {
+    if uri.starts_with('/') {
+        return Some(uri.to_owned());
+    }
+    let (scheme, rest) = uri.split_once(':')?;
+    // Flink writes the URI of a path with one slash, too.
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if !path.starts_with('/') {
+        return None;
+    }
+    match scheme.parse::<Scheme>().ok()? {
+        Scheme::File => {
+            Some(path.split('/').map(proto::uri::file_name).collect::<Vec<_>>().join("/"))
+        }
+        // Nothing in such a path is decoded.
+        Scheme::Local => Some(path.to_owned()),
+        Scheme::Http | Scheme::Https => None,
+    }
+}
+
+/// Whether a path lies below a directory, as the two are written. A part that a reader may take for
+/// `..` leads out of every directory.
+fn lies_below(path: &str, directory: &Path) -> bool {
+    let climbs = |part: &str| part.to_ascii_lowercase().replace("%2e", ".") == "..";
+    Path::new(path).starts_with(directory) && !path.split('/').any(climbs)
+}
+
 #[derive(Default)]
 struct Found(Vec<Violation>);
 

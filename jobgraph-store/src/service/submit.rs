@@ -33,6 +33,12 @@ impl Service {
         if !violations.is_empty() {
             return Err(Refusal::SpecInvalid(violations).into());
         }
+        if let Some(shared) = &self.shared_dir {
+            let violations = spec::of_one_host(&request, shared);
+            if !violations.is_empty() {
+                return Err(Refusal::LocationLocal(violations).into());
+            }
+        }
         for _ in 0..TRIES {
             let id = self.id_of(&request)?;
             if let Some(submitted) = self.try_submit(&request, &id).await? {
@@ -219,4 +225,39 @@ fn create(
     });
     let last = last.last().unwrap_or(sequence.last);
     put(head::sequence_key(&application.id), head::EventSequence { last }.to_stored());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use chassis::clock::SystemClock;
+    use proto::Reason;
+
+    use crate::blobs::memory::MemoryBlobs;
+    use crate::service::Service;
+    use crate::service::sample::request;
+    use crate::store::memory::MemoryMetadata;
+
+    #[tokio::test]
+    async fn a_file_of_one_host_is_refused_where_there_are_several() {
+        let alone = Service::new(
+            Arc::new(MemoryMetadata::default()),
+            Arc::new(MemoryBlobs::default()),
+            Arc::new(SystemClock),
+        );
+        let sharing = |directory| alone.clone().sharing(Some(Path::new(directory)));
+        let refused = sharing("/mnt/shared").submit(request("r", "b")).await.unwrap_err();
+        let text = refused.to_string();
+        for named in ["spec.program.uri", "/a/b.sql", "/mnt/shared"] {
+            assert!(text.contains(named), "{text}");
+        }
+        let reason = proto::problem::reason(&tonic::Status::from(refused));
+        assert_eq!(reason, Some(Reason::LocationLocal));
+
+        sharing("/a").submit(request("r", "b")).await.unwrap();
+        alone.submit(request("another", "one-host")).await.unwrap();
+    }
 }

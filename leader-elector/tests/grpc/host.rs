@@ -66,7 +66,8 @@ pub(crate) struct Host {
 fn args(state_dir: PathBuf) -> Args {
     let listen = Some(Endpoint::Unix(state_dir.join("elector.sock")));
     let lease_ms = u64::try_from(LEASE.as_millis()).unwrap();
-    Args { listen, state_dir, etcd: Default::default(), lease_ms }
+    let (etcd, shared) = Default::default();
+    Args { listen, state_dir, etcd, lease_ms, shared }
 }
 
 fn footing(shutdown: Shutdown) -> Footing {

@@ -1,5 +1,6 @@
 //! What a submission becomes: its deadline, its id and its digest.
 
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -26,6 +27,65 @@ fn a_deadline_is_an_instant_from_the_submission_on() {
     let decided = submit::decide(&known, &request, &"orders".parse().unwrap(), now).unwrap();
     let submit::Submission::New(new) = decided else { panic!("{decided:?}") };
     assert_eq!(new.spec.deadline_at.unwrap().seconds, 1090);
+}
+
+/// The fields of a submission that are of one host, where all hosts see `/mnt/shared`.
+fn of_one_host(spec: api::ApplicationSpec) -> Vec<String> {
+    let request = api::SubmitRequest { spec: Some(spec), ..Default::default() };
+    let found = spec::of_one_host(&request, Path::new("/mnt/shared"));
+    for violation in &found {
+        assert!(violation.message.contains("/mnt/shared"), "{violation:?}");
+    }
+    found.into_iter().map(|violation| violation.path).collect()
+}
+
+#[test]
+fn a_program_is_where_every_host_finds_it() {
+    for (uri, found) in [
+        ("/mnt/shared/app.sql", true),
+        ("file:///mnt/shared/%C3%A4%20b.sql", true),
+        ("file:///mnt/sh%61red/app.sql", true),
+        ("local:///mnt/shared/app.jar", true),
+        ("https://host/app.sql", true),
+        ("/home/me/app.sql", false),
+        ("file:///home/me/app.sql", false),
+        ("local:///opt/app.jar", false),
+        ("local:///mnt/sh%61red/app.jar", false),
+        ("/mnt/shared-not/app.sql", false),
+        ("/mnt/shared/../app.sql", false),
+        ("file:///mnt/shared/%2E%2e/app.sql", false),
+    ] {
+        let program = Some(api::Program { uri: uri.into(), ..Default::default() });
+        let paths = of_one_host(api::ApplicationSpec { program, ..Default::default() });
+        assert_eq!(paths.is_empty(), found, "{uri}: {paths:?}");
+    }
+}
+
+#[test]
+fn everything_that_is_of_one_host_is_named() {
+    let (here, shared) = ("/home/me/x", "/mnt/shared/x");
+    let artifact = |uri: &str| api::ArtifactReference { uri: uri.into(), ..Default::default() };
+    let program = |uri: &str, savepoint: &str| {
+        let (uri, savepoint) = (uri.into(), savepoint.into());
+        Some(api::Program { uri, savepoint, ..Default::default() })
+    };
+    let spec = api::ApplicationSpec {
+        program: program(here, "file:/home/me/savepoint"),
+        artifacts: vec![artifact(shared), artifact(here)],
+        output: here.into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        of_one_host(spec.clone()),
+        ["spec.program.uri", "spec.program.savepoint", "spec.artifacts[1].uri", "spec.output"]
+    );
+    let program = program(shared, "s3://bucket/savepoint");
+    let output = shared.into();
+    assert_eq!(
+        of_one_host(api::ApplicationSpec { program, artifacts: vec![], output, ..spec }),
+        Vec::<String>::new()
+    );
+    assert_eq!(of_one_host(api::ApplicationSpec::default()), Vec::<String>::new());
 }
 
 #[test]
