@@ -14,7 +14,6 @@ mainspring runs an application from a pointer to its program: fetched, elected, 
   mainspring run examples/flights/carriers.sql        run it and watch
   mainspring run -d --application-id load load.sql    submit it and return
   mainspring list --since 24h                         what ran, and how it ended
-  mainspring status load --watch                      what it does now
 
 Run
   run-application, run   submit an application and watch it until it has ended
@@ -43,6 +42,7 @@ Host
   doctor                 what is where, and what is wrong with it
   certs                  certificates that guard TCP between machines
   context                the ways to other hosts: list, show, use, add, remove
+  host                   the hosts of a deployment that has several: list, give-up
   completions            completions for bash, zsh or fish
   man                    the manual's pages
   version                versions and builds

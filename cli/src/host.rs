@@ -13,6 +13,7 @@ mod queue;
 mod reconcile;
 pub(crate) mod retention;
 pub(crate) mod room;
+pub(crate) mod seat;
 pub(crate) mod service;
 mod supervise;
 pub(crate) mod up;
@@ -24,17 +25,19 @@ pub(crate) use reconcile::admission::Terms;
 pub(crate) const STORE: &str = "jobgraph-store";
 /// The service that keeps the processes of clusters and contenders.
 pub(crate) const LIFECYCLE: &str = "lifecycle";
+/// The service that says who leads, and which hosts are there.
+pub(crate) const ELECTOR: &str = "leader-elector";
 
 /// The services of a host. They are started together and ended in this order, so that the one which
 /// starts processes goes first and the one which remembers goes last.
-pub(crate) const SERVICES: [&str; 4] = [LIFECYCLE, "leader-elector", "artifact-fetcher", STORE];
+pub(crate) const SERVICES: [&str; 4] = [LIFECYCLE, ELECTOR, "artifact-fetcher", STORE];
 
 /// The option of `up` that gives a service's endpoint, without its dashes.
 pub(crate) fn option(service: &str) -> &'static str {
     match service {
         STORE => "store",
         LIFECYCLE => "lifecycle",
-        "leader-elector" => "elector",
+        ELECTOR => "elector",
         _ => "fetcher",
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod forget;
 pub(crate) mod graph;
+pub(crate) mod host;
 pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -81,6 +82,8 @@ pub(crate) enum Verb {
     Certs(certs::CertsArgs),
     /// The ways to other hosts
     Context(context::ContextArgs),
+    /// The hosts of a deployment that has several
+    Host(host::HostArgs),
     /// Completions of verbs and options for a shell
     Completions(completions::CompletionsArgs),
     /// The manual's pages
@@ -130,6 +133,7 @@ pub(crate) async fn perform(
         Verb::Doctor(args) => doctor::run(args, session).await,
         Verb::Certs(args) => certs::run(args, session).await,
         Verb::Context(args) => context::run(args, session).await,
+        Verb::Host(args) => host::run(args, session).await,
         Verb::Version(args) => version::run(args, session).await,
     }
 }

@@ -165,6 +165,12 @@ pub(crate) fn died(application: &Application) -> Option<&Condition> {
     application.conditions.iter().find(told)
 }
 
+/// Whether the deployment has several hosts. Contenders are called `<host>/runner-<n>` there, and
+/// `runner-<n>` where there is one host.
+pub(crate) fn has_several_hosts(application: &Application) -> bool {
+    application.leadership.as_ref().is_some_and(|leadership| leadership.leader.contains('/'))
+}
+
 /// Splits a message of the record into the message and its last part, the way out, which `; help: `
 /// introduces.
 pub(crate) fn way_out(message: &str) -> (&str, Option<&str>) {

@@ -210,3 +210,20 @@ async fn a_host_that_cannot_start_says_why() {
     assert!(said.starts_with("error[HOST_NOT_REACHABLE]"), "{said}");
     assert!(said.contains("jobgraph-store") && said.contains("up.log"), "{said}");
 }
+
+#[test]
+fn the_only_host_has_no_seat_and_gives_no_host_up() {
+    let host = Host::new("60s");
+    assert_eq!(host.answer("host list -o json"), serde_json::json!({ "hosts": [] }));
+    let unknown = host.run("host give-up node-7 --yes");
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(unknown.status.code(), Some(7), "{said}");
+    assert!(said.contains("HOST_NOT_FOUND") && said.contains("node-7"), "{said}");
+
+    let id = std::fs::read(host.state().join("host-id")).unwrap();
+    let id: Value = serde_json::from_slice(&id).unwrap();
+    let itself = host.run(&format!("host give-up {} --yes", id["uid"].as_str().unwrap()));
+    let said = String::from_utf8_lossy(&itself.stderr).into_owned();
+    assert_eq!(itself.status.code(), Some(6), "{said}");
+    assert!(said.contains("HOST_LIVES"), "{said}");
+}

@@ -1,14 +1,14 @@
-//! What the host asks of lifecycle: to keep contenders for an application, and to end what is left
-//! of them.
+//! What the host asks of lifecycle: to keep contenders for an application, to end what is left of
+//! them, and of which applications there are clusters.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::{INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
-use chassis::{environment, telemetry};
+use chassis::{environment, shared_dir, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
 use proto::engine::{Readiness, RestartPolicy, Role, readiness};
@@ -34,7 +34,7 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// The variables of the host that a contender needs to find places and programs, to log, and to be
 /// tested. What tracing needs begins with `OTEL_` and is added apart.
-const HANDED_ON: [&str; 15] = [
+const HANDED_ON: [&str; 16] = [
     "PATH",
     "HOME",
     "USER",
@@ -49,6 +49,7 @@ const HANDED_ON: [&str; 15] = [
     "MAINSPRING_FAILPOINTS",
     INSECURE_NETWORK_VARIABLE,
     TLS_VARIABLE,
+    shared_dir::VARIABLE,
     "RUST_BACKTRACE",
 ];
 
@@ -122,9 +123,15 @@ impl Contenders {
         self.bounded(self.lifecycle.teardown_contenders(application)).await
     }
 
-    /// The applications that lifecycle has contenders of.
-    pub(crate) async fn known(&self) -> Result<HashSet<ApplicationRef>, CallError> {
-        Ok(self.bounded(processes(&self.lifecycle)).await?.into_iter().map(|(of, _)| of).collect())
+    /// The applications that lifecycle has contenders of, each with how many there are to be:
+    /// lifecycle numbers contenders from 0 on, and one that has ended may be missing.
+    pub(crate) async fn known(&self) -> Result<HashMap<ApplicationRef, u32>, CallError> {
+        let mut known = HashMap::new();
+        for contender in self.bounded(contenders(&self.lifecycle)).await? {
+            let count = known.entry(contender.of).or_default();
+            *count = contender.number.saturating_add(1).max(*count);
+        }
+        Ok(known)
     }
 
     async fn bounded<T>(
@@ -145,12 +152,13 @@ pub(crate) async fn end_all_but(
     clock: &SharedClock,
 ) {
     let lifecycle = Lifecycle::new(channel);
-    let known = match bounded(clock, LAST_CALL, processes(&lifecycle)).await {
+    let known = match bounded(clock, LAST_CALL, contenders(&lifecycle)).await {
         Ok(known) => known,
         Err(error) => return tracing::warn!("lifecycle does not tell its processes: {error}"),
     };
-    let over = known.into_iter().filter(|(of, gave_up)| *gave_up || !unclean.contains(of));
-    let over: HashSet<ApplicationRef> = over.map(|(of, _)| of).collect();
+    let is_over = |known: &Contender| known.gave_up || !unclean.contains(&known.of);
+    let over: HashSet<ApplicationRef> =
+        known.into_iter().filter(is_over).map(|known| known.of).collect();
     let ends = over.iter().map(async |application| {
         match bounded(clock, LAST_CALL, lifecycle.teardown_contenders(application)).await {
             Ok(left) => {
@@ -162,13 +170,32 @@ pub(crate) async fn end_all_but(
     futures::future::join_all(ends).await;
 }
 
-/// The applications that lifecycle has contenders of, each with whether that contender gave up.
-async fn processes(lifecycle: &Lifecycle) -> Result<Vec<(ApplicationRef, bool)>, CallError> {
+/// The applications that lifecycle has processes of clusters of, as far as it answers in time.
+pub(crate) async fn with_clusters(
+    channel: GrpcChannel,
+    clock: &SharedClock,
+) -> Result<BTreeSet<ApplicationRef>, CallError> {
+    let lifecycle = Lifecycle::new(channel);
+    let processes = bounded(clock, LAST_CALL, lifecycle.list_processes(None)).await?.into_iter();
+    let of_clusters = processes.filter(|process| process.kind == "cluster");
+    let of = |process: ProcessStatus| ApplicationRef::try_from(process.application).ok();
+    Ok(of_clusters.filter_map(of).collect())
+}
+
+/// A contender that lifecycle has.
+struct Contender {
+    of: ApplicationRef,
+    number: u32,
+    gave_up: bool,
+}
+
+async fn contenders(lifecycle: &Lifecycle) -> Result<Vec<Contender>, CallError> {
     let processes: Vec<ProcessStatus> = lifecycle.list_processes(None).await?;
     let contenders = processes.into_iter().filter(|process| process.kind == "contender");
     let read = |process: ProcessStatus| {
         let gave_up = process.status.is_some_and(|status| status.gave_up);
-        Some((process.application.try_into().ok()?, gave_up))
+        let number = u32::try_from(process.number).ok()?;
+        Some(Contender { of: process.application.try_into().ok()?, number, gave_up })
     };
     Ok(contenders.filter_map(read).collect())
 }

@@ -1,6 +1,6 @@
-//! What generations leave below the state directory beside the record: outputs in the default
-//! place, checkpoints, work. These directories are removed once the record has forgotten their
-//! generation.
+//! What generations leave beside the record, below the state directory or the directory that hosts
+//! share: outputs in the default place, checkpoints, work, and shared artifacts. These directories
+//! are removed once the record has forgotten their generation.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,13 +12,16 @@ use proto::ApplicationRef;
 
 use crate::application::Named;
 
-/// The directories of one generation.
-fn directories(places: &Places, application: &ApplicationRef) -> [PathBuf; 3] {
-    [
+/// The directories of one generation. Artifacts have one of their own where hosts share it; else
+/// they are below the work directory.
+fn directories(places: &Places, application: &ApplicationRef) -> Vec<PathBuf> {
+    let mut directories = vec![
         places.outputs(application),
         places.checkpoints(application),
         places.application_work(application),
-    ]
+    ];
+    directories.extend(places.are_shared().then(|| places.artifacts(application)));
+    directories
 }
 
 /// Removes what a generation has left. The caller passes a generation only once the record has
@@ -97,6 +100,20 @@ mod tests {
         assert!(left(&kept).iter().all(|directory| directory.exists()));
         assert!(!left(&gone).iter().any(|directory| directory.exists()), "something is left of it");
         assert!(state.path().join("outputs/somebody's").exists());
+    }
+
+    #[test]
+    fn what_a_generation_left_where_hosts_share_it_is_found_and_removed() {
+        let (state, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let places = Places::new(state.path()).sharing(Some(shared.path().to_owned()));
+        let gone = generation("gone@3").unwrap();
+        fs::create_dir_all(places.artifacts(&gone)).unwrap();
+        assert!(places.artifacts(&gone).starts_with(shared.path()));
+        let known = HashSet::new();
+        assert_eq!(of_others(&places, &known).unwrap(), HashSet::from([gone.clone()]));
+        fs::create_dir_all(places.outputs(&gone)).unwrap();
+        remove(&places, &gone).unwrap();
+        assert_eq!(of_others(&places, &known).unwrap(), HashSet::new());
     }
 
     #[test]

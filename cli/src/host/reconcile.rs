@@ -1,12 +1,15 @@
 //! Has contenders kept for every application that is not clean, and ended for those that are clean:
-//! the reconciler watches the record, compares, asks lifecycle, again and again. The reconciler
-//! remembers nothing over a restart, because the record says it all.
+//! the reconciler watches the record, compares, asks lifecycle, again and again. Of several hosts
+//! each keeps its share of them ([`rendezvous`]). The reconciler remembers nothing over a restart,
+//! because the record says it all, and lifecycle what is here.
 
 pub(super) mod admission;
 mod agenda;
+mod company;
+mod rendezvous;
 mod tenancy;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ use tokio::task::{JoinError, JoinSet};
 use self::admission::Terms;
 pub(super) use self::agenda::Queue;
 use self::agenda::{Agenda, Question};
+pub(super) use self::company::Company;
 use self::tenancy::Moment;
 use super::contenders::Contenders;
 use crate::api::{Api, is_forgotten};
@@ -71,6 +75,8 @@ pub(crate) struct Reconciler {
     pulse: Pulse,
     work: watch::Sender<Work>,
     queue: watch::Sender<Queue>,
+    /// The other hosts, where this is one of several.
+    company: Option<Company>,
     agenda: Agenda,
     calls: JoinSet<Answered>,
 }
@@ -82,12 +88,13 @@ impl Reconciler {
         contenders: Contenders,
         clock: SharedClock,
         terms: Terms,
+        company: Option<Company>,
         work: watch::Sender<Work>,
         queue: watch::Sender<Queue>,
     ) -> io::Result<Self> {
         let pulse = Pulse::watched("reconcile", HANGS_AFTER_SECONDS)?;
         let (agenda, calls) = (Agenda::new(terms), JoinSet::new());
-        Ok(Self { api, contenders, clock, pulse, work, queue, agenda, calls })
+        Ok(Self { api, contenders, clock, pulse, work, queue, company, agenda, calls })
     }
 
     /// Reconciles until it is dropped. The loop returns only when one of its own calls panics;
@@ -97,7 +104,7 @@ impl Reconciler {
         loop {
             match self.follow().await {
                 Ok(()) => backoff.reset(),
-                Err(Broke::Away(error)) => tracing::warn!("the record cannot be watched: {error}"),
+                Err(Broke::Away(error)) => tracing::warn!("the record cannot be followed: {error}"),
                 Err(Broke::Panicked(error)) => return Err(error.into()),
             }
             self.pulse.during(&self.clock, self.clock.sleep(backoff.next_delay())).await;
@@ -108,15 +115,22 @@ impl Reconciler {
     async fn follow(&mut self) -> Result<(), Broke> {
         let (pulse, clock) = (self.pulse.clone(), self.clock.clone());
         let mut watch = pulse.during(&clock, self.api.watch_unclean()).await?;
+        self.look_at_hosts();
         // Lifecycle is asked for nothing before the snapshot is whole, because applications that a
         // part of the snapshot lacks look as if they were gone.
         let seen = self.read_snapshot(&mut watch).await?;
-        let known = pulse.during(&clock, self.contenders.known()).await.unwrap_or_else(|error| {
-            tracing::warn!("lifecycle does not tell its processes: {error}");
-            HashSet::new()
-        });
-        self.agenda.have_contenders(&known);
-        let left_behind = self.left_behind(&seen, known).await?;
+        let known = match pulse.during(&clock, self.contenders.known()).await {
+            Ok(known) => known,
+            // One of several hosts may have more contenders than are its share now. To ask for its
+            // share without knowing of them would end them.
+            Err(error) if self.company.is_some() => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!("lifecycle does not tell its processes: {error}");
+                HashMap::new()
+            }
+        };
+        self.agenda.have_contenders(&known, clock.boot());
+        let left_behind = self.left_behind(&seen, known.into_keys().collect()).await?;
         self.agenda.snapshot_ended(&seen, left_behind, clock.boot());
         drop(seen);
         let mut resync_at = clock.boot() + RESYNC;
@@ -125,6 +139,7 @@ impl Reconciler {
         loop {
             pulse.beat();
             failpoint::hit("up.reconciling").await;
+            self.look_at_hosts();
             self.ask();
             self.publish();
             let now = clock.boot();
@@ -199,6 +214,16 @@ impl Reconciler {
                     return Err(CallError::new(Code::Unavailable, ended).into());
                 }
             }
+        }
+    }
+
+    /// Takes in which hosts are there, at each turn of the loop.
+    fn look_at_hosts(&mut self) {
+        let now = self.clock.boot();
+        let Some(company) = &mut self.company else { return };
+        if company.look(now) {
+            tracing::info!(others = company.live().others(), "the hosts of the deployment changed");
+            self.agenda.hosts(company.live().clone(), now);
         }
     }
 

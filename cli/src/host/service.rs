@@ -224,6 +224,25 @@ pub(crate) fn find_kept(places: &Places, name: &str) -> io::Result<Vec<Process>>
     Ok(found.filter(|found| found.kept_by == KeptBy::Up).map(|found| found.process).collect())
 }
 
+/// Whether a service of the state directory was told of a directory that its host shares with
+/// others.
+pub(crate) fn any_is_shared(places: &Places) -> io::Result<bool> {
+    let variable = format!("{}=", chassis::shared_dir::VARIABLE);
+    let was_told = |found: &ServiceProcess| {
+        let path = format!("/proc/{}/environ", found.process.pid);
+        let environment = std::fs::read(path).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|told| {
+            told.strip_prefix(variable.as_bytes()).is_some_and(|value| !value.is_empty())
+        })
+    };
+    for name in super::SERVICES {
+        if find(places, name)?.iter().any(was_told) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Tells from the mark in a process's environment whether an `up` started it, because `up` has its
 /// children begin a session of their own.
 fn kept_by(pid: u32) -> KeptBy {

@@ -13,17 +13,18 @@ use client::admission::Admission;
 use client::process_tree::Process;
 use proto::Reason;
 use proto::api::ListRequest;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::contenders::Contenders;
 use super::file::{HostFile, KeptBy, ServiceEntry};
 use super::lock::HostLock;
 use super::queue;
-use super::reconcile::{Queue, Reconciler, Work};
+use super::reconcile::{Company, Queue, Reconciler, Work};
 use super::retention::{Retention, RetentionArgs};
+use super::seat::Seat;
 use super::service::{self, Reach, RunningService, ServiceProcess};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
-use super::{LIFECYCLE, SERVICES, STORE, Terms, build, option};
+use super::{ELECTOR, LIFECYCLE, SERVICES, STORE, Terms, build, option};
 use crate::api::{Api, unclean_phases};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -62,6 +63,13 @@ pub(crate) async fn run(
     let executable = std::env::current_exe()?;
     let began = reach.clock.boot();
     let running = bring_up(&reach, &executable).await?;
+    let seat = match Seat::take(&reach).await {
+        Ok(seat) => seat,
+        Err(refused) => {
+            end_services(&reach).await?;
+            return Err(refused);
+        }
+    };
     failpoint::hit("up.services-ready").await;
     let me = Process::of(std::process::id())
         .ok_or_else(|| Failure::internal("/proc does not show this process"))?;
@@ -109,34 +117,56 @@ pub(crate) async fn run(
         executable,
         endpoints(&reach),
     );
+    let company = seat.as_ref().map(|seat| Company::new(seat.me, seat.hosts.clone()));
+    let (no_seat, mut refused) = oneshot::channel();
+    if let Some(seat) = seat {
+        tasks.spawn("seat", until(shutdown.clone(), seat.keep(no_seat)));
+    }
     let (waiting, in_line) = watch::channel(Queue::default());
     let admission = Admission::new(reach.channel(STORE));
     tasks.spawn(
         "queue",
         until(shutdown.clone(), queue::report(admission, in_line, reach.clock.clone())),
     );
-    let reconciler =
-        Reconciler::new(api, contenders, reach.clock.clone(), upkeep.terms, work, waiting)?;
+    let reconciler = Reconciler::new(
+        api,
+        contenders,
+        reach.clock.clone(),
+        upkeep.terms,
+        company,
+        work,
+        waiting,
+    )?;
     tasks.spawn("reconcile", until(shutdown.clone(), reconciler.run()));
-    tasks.spawn_job(
-        "idle",
-        leave_when_idle(seen.clone(), upkeep.linger, shutdown, reach.clock.clone()),
-    );
+    // Of several hosts each is there for what the others may have to do at any moment.
+    let is_shared = reach.places.are_shared();
+    if !is_shared {
+        tasks.spawn_job(
+            "idle",
+            leave_when_idle(seen.clone(), upkeep.linger, shutdown, reach.clock.clone()),
+        );
+    }
     let ended = tasks.run(GRACE).await;
+    let refused = refused.try_recv().ok();
     HostFile::remove(&places.host_file())?;
 
     // The last look comes after the file is gone, so that a command which submits after that look
-    // finds no host and starts the next one.
+    // finds no host and starts the next one. What other hosts do is no concern of this one's.
     let last_look = Api::new(reach.channel(STORE), reach.clock.clone());
     let busy = seen.borrow().applications;
     let known = seen.borrow().known;
-    if ended.is_err() || busy > 0 || !known || is_busy(&last_look).await.unwrap_or(true) {
+    let failed = ended.is_err() && refused.is_none();
+    let stay = failed || busy > 0 || !known;
+    if stay || (!is_shared && is_busy(&last_look).await.unwrap_or(true)) {
         say(&format!(
             "leaving; the services stay for {busy} applications (mainspring down ends them)"
         ));
     } else {
         end_services(&reach).await?;
         say("nothing left to do: the host has ended");
+    }
+    if let Some(refused) = refused {
+        return Err(refused.into());
     }
     ended.map_err(|error| Failure::internal(error.to_string()))?;
     Ok(Exit::SUCCEEDED)
@@ -168,7 +198,7 @@ fn endpoints(reach: &Reach) -> BTreeMap<String, String> {
     let state = reach.places.state().to_string_lossy().into_owned();
     let named = [
         ("MAINSPRING_STORE", STORE),
-        ("MAINSPRING_ELECTOR", "leader-elector"),
+        ("MAINSPRING_ELECTOR", ELECTOR),
         ("MAINSPRING_FETCHER", "artifact-fetcher"),
         ("MAINSPRING_LIFECYCLE", LIFECYCLE),
     ];

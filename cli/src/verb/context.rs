@@ -72,7 +72,7 @@ fn contexts() -> OrFailure<(PathBuf, Contexts)> {
 }
 
 /// The JSON document as YAML.
-fn yaml(document: &Value) -> OrFailure<String> {
+pub(super) fn yaml(document: &Value) -> OrFailure<String> {
     serde_saphyr::to_string(document)
         .map_err(|error| Failure::internal(format!("the document is no YAML: {error}")))
 }

@@ -1,6 +1,7 @@
 //! `doctor` says what is where, and what is wrong with it. The verb starts nothing and changes
 //! nothing.
 
+mod hosts;
 mod shared_dir;
 
 use std::fs;
@@ -67,6 +68,7 @@ pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> 
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
     findings.push(up(session)?);
     findings.extend(services(session).await?);
+    findings.extend(hosts::look(session).await?);
     findings.push(processes(session)?);
     findings.extend(usage(session));
     findings.extend(outbox(session));

@@ -1,5 +1,7 @@
 //! `down` ends every process of a state directory, in order. What the applications have done is in
-//! the record, and they go on with the next `up`.
+//! the record, and they go on with the next `up`, or on the other hosts where there are several.
+
+mod share;
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use proto::api::ListRequest;
 use proto::{ApplicationRef, Reason};
 use rustix::process::Signal;
 
+use self::share::Others;
 use crate::api::{Api, unclean_phases};
 use crate::application::Named;
 use crate::chosen::all_pages;
@@ -37,6 +40,10 @@ const STORE_BACK: Duration = Duration::from_secs(10);
 const ENDS: u32 = 3;
 
 /// End the host and its services.
+///
+/// Where the deployment has several hosts, applications go on on the others: this host's contenders
+/// and clusters are ended, nothing is cancelled, and nothing is asked. The last host that is there
+/// is ended like an only one.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring down --cancel")]
 pub(crate) struct DownArgs {
@@ -57,41 +64,17 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> OrFailure<Exit> {
         return Ok(Exit::SUCCEEDED);
     }
     let reach = session.reach()?;
-    let api = Api::new(reach.channel(STORE), session.clock.clone());
-    if let Some(running) = unclean(&api, &reach, session).await? {
-        if !running.is_empty() {
-            let names: Vec<_> = running.iter().map(ToString::to_string).collect();
-            let consequence = format!(
-                "{} not clean ({})",
-                plural(running.len() as u64, "application"),
-                names.join(", ")
-            );
-            if args.cancel {
-                cancel_all(&api, &running, session).await?;
-            } else {
-                ask::sure(
-                    &format!(
-                        "{consequence}: ending the host ends their processes; they go on with the next up"
-                    ),
-                    args.yes,
-                )
-                .map_err(|failure| {
-                    failure.help("--cancel cancels them first; --yes ends the host all the same")
-                })?;
-            }
-        }
-        if reach.is_ready(LIFECYCLE).await {
-            let exact =
-                |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
-            if let Some(unclean) = unclean(&api, &reach, session).await? {
-                let unclean = unclean.into_iter().filter_map(exact).collect();
-                contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
-            }
-        }
+    let others = share::others(&reach, session).await?;
+    match &others {
+        Others::Live(hosts) => share::announce(hosts, args.cancel, &session.out),
+        Others::None | Others::Unknown(_) => end_work(&args, &others, &reach, session).await?,
     }
     // This process holds the lock, so that no other one becomes `up` and starts again what is being
     // ended.
     let _lock = end_up_for_good(session).await?;
+    if matches!(others, Others::Live(_)) {
+        share::hand_over(&reach, session).await;
+    }
     let killed = up::end_services(&reach).await?;
     let ended = end_marked(session).await?;
     HostFile::remove(&places.host_file())?;
@@ -119,6 +102,48 @@ pub(crate) async fn run(args: DownArgs, session: &Session) -> OrFailure<Exit> {
     };
     session.out.talk(format!("down: {}{others}", places.state().display()));
     Ok(Exit::SUCCEEDED)
+}
+
+/// Cancels what runs, or has the operator agree to its end, and has the contenders of what is clean
+/// ended.
+async fn end_work(
+    args: &DownArgs,
+    others: &Others,
+    reach: &Reach,
+    session: &Session,
+) -> OrFailure<()> {
+    let api = Api::new(reach.channel(STORE), session.clock.clone());
+    let Some(running) = unclean(&api, reach, session).await? else { return Ok(()) };
+    if !running.is_empty() {
+        let names: Vec<_> = running.iter().map(ToString::to_string).collect();
+        let consequence = format!(
+            "{} not clean ({})",
+            plural(running.len() as u64, "application"),
+            names.join(", ")
+        );
+        if args.cancel {
+            others.allow_cancel()?;
+            cancel_all(&api, &running, session).await?;
+        } else {
+            ask::sure(
+                &format!(
+                    "{consequence}: ending the host ends their processes; they go on with the next up"
+                ),
+                args.yes,
+            )
+            .map_err(|failure| {
+                failure.help("--cancel cancels them first; --yes ends the host all the same")
+            })?;
+        }
+    }
+    if reach.is_ready(LIFECYCLE).await {
+        let exact = |Named { id, generation }| Some(ApplicationRef { id, generation: generation? });
+        if let Some(unclean) = unclean(&api, reach, session).await? {
+            let unclean = unclean.into_iter().filter_map(exact).collect();
+            contenders::end_all_but(&unclean, reach.channel(LIFECYCLE), &session.clock).await;
+        }
+    }
+    Ok(())
 }
 
 /// The applications that are not clean; `None` where no store answers. A host that has nothing to

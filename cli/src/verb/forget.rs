@@ -118,7 +118,10 @@ pub(crate) async fn run(args: ForgetArgs, session: &Session) -> OrFailure<Exit> 
     let generations = plural(chosen.len() as u64, "generation");
     if !args.dry_run && chosen.len() > 1 {
         let outputs = match session.context() {
-            None => session.places.state().join("outputs").display().to_string(),
+            None => {
+                let root = session.places.shared().unwrap_or(session.places.state());
+                root.join("outputs").display().to_string()
+            }
             Some(context) => format!("outputs in the state directories of {context}"),
         };
         let what = format!(

@@ -254,9 +254,15 @@ fn head(application: &Application, now: SystemTime, paint: &dyn Fn(&str) -> Stri
             ClusterState::Gone => "gone".to_owned(),
             ClusterState::Unspecified => "unknown".to_owned(),
         };
+        // The name of the leader says its host already, where there are several.
+        let host = if words::has_several_hosts(application) && !cluster.host.is_empty() {
+            format!(" on {}", cluster.host)
+        } else {
+            String::new()
+        };
         let _ = writeln!(
             text,
-            " cluster incarnation {}, {state}   {} {}",
+            " cluster incarnation {}{host}, {state}   {} {}",
             cluster.incarnation, cluster.engine, cluster.engine_version
         );
         if let Some(died) = words::died(application) {
@@ -330,6 +336,22 @@ mod tests {
             "orders@4 RUNNING 6d02h   as of 0.40 s ago, from runner-0, epoch 48213 (2nd leader)\n leader runner-0 (pid 7)   \
              warm: runner-1\n"
         );
+    }
+
+    #[test]
+    fn where_there_are_several_hosts_the_leader_and_the_cluster_name_theirs() {
+        let mut application = running();
+        let host = "node-8".to_owned();
+        application.cluster =
+            Some(proto::api::Cluster { incarnation: 3, host, ..Default::default() });
+        let shown = |application: &Application| {
+            head(application, SystemTime::UNIX_EPOCH, &str::to_owned)
+        };
+        assert!(!shown(&application).contains("node-8"), "the only host is not worth a word");
+        application.leadership.as_mut().expect("it is led").leader = "node-7/runner-0".into();
+        let text = shown(&application);
+        assert!(text.contains("\n leader node-7/runner-0 (pid 7)"), "{text}");
+        assert!(text.contains("\n cluster incarnation 3 on node-8, "), "{text}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::session::Session;
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring up --host-linger 8h")]
 pub(crate) struct UpArgs {
-    /// How long to stay after the last work
+    /// How long to stay after the last work; one of several hosts stays in any case
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "60s")]
     host_linger: Duration,
 

@@ -67,6 +67,7 @@ fn met(reason: Reason) -> Met {
         R::ApplicationNotFound | R::ApplicationExists | R::RequestIdReused => Called,
         R::AlreadyEnded | R::NotEnded | R::NotClean | R::TooManySavepoints => Called,
         R::JobNotFound | R::JobNotRunning | R::ResultNotReady | R::ResultNone => Called,
+        R::HostNameTaken | R::HostSuperseded | R::LocationLocal => Called,
         R::Overloaded | R::TimedOut | R::Internal => Called,
 
         R::OptionMeaningless | R::SettingUnknown | R::EngineNotSetUp | R::PlanInvalid => Refused,
@@ -98,7 +99,7 @@ fn met(reason: Reason) -> Met {
         R::DeadlineExceeded => Ended(Exit::of(Outcome::DeadlineExceeded)),
 
         R::EpochSuperseded | R::IncarnationSuperseded | R::IncarnationElsewhere => Inside,
-        R::RevisionMoved | R::NotAdopted => Inside,
+        R::RevisionMoved | R::NotAdopted | R::PlacesNotReleased => Inside,
         R::JobsNotEnded | R::OutputNotPublished | R::SavepointPending | R::TooManyCheckpoints => {
             Inside
         }
@@ -111,7 +112,10 @@ fn met(reason: Reason) -> Met {
 
         R::ContenderGaveUp | R::HostFull => Shown,
 
-        R::SavepointUnsupported | R::HostIncompatible | R::HostRuns => Said(Exit::REFUSED),
+        R::SavepointUnsupported | R::HostIncompatible | R::HostRuns | R::HostLives => {
+            Said(Exit::REFUSED)
+        }
+        R::HostNotFound => Said(Exit::NOT_FOUND),
         R::SavepointFailed => Said(Exit::FAILED),
         R::HostNotReachable => Said(Exit::UNREACHABLE),
         R::WaitTimedOut => Said(Exit::WAIT_TIMED_OUT),

@@ -1,6 +1,6 @@
-//! What the host has to do for which application: keep contenders for those that are not clean and
-//! have room, end the contenders of those that are clean. Pure: what the record and lifecycle said
-//! comes in, what is to be asked of lifecycle goes out.
+//! What the host has to do for which application: keep its share of the contenders of those that
+//! are not clean and have room, end the contenders of those that are clean. Pure: what the record,
+//! lifecycle and the elector said comes in, what is to be asked of lifecycle goes out.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use proto::api::Application;
 
 use super::Work;
 use super::admission::{Shares, Terms, Waiting};
+use super::rendezvous::Live;
 use super::tenancy::{Moment, Room, Tenancy};
 
 /// The pauses after a question that lifecycle refused.
@@ -24,7 +25,7 @@ pub(super) struct Question {
     pub(super) application: ApplicationRef,
     /// Whether the contenders are to be ended, rather than kept.
     pub(super) clean: bool,
-    /// How many contenders are kept.
+    /// How many contenders are kept here.
     pub(super) count: u32,
     /// The revision of the last wish for the application. A new wish is worth another try of
     /// contenders that gave up.
@@ -40,6 +41,9 @@ pub(super) struct Question {
 #[derive(Debug)]
 struct Entry {
     clean: bool,
+    /// How many contenders the application asks for, on all hosts together.
+    wanted: u32,
+    /// How many of them are kept here: the most that were ever this host's share.
     count: u32,
     wish: u64,
     traceparent: String,
@@ -60,7 +64,8 @@ impl Entry {
     fn new(application: &Application, terms: &Terms, now: Boot) -> Self {
         Self {
             clean: false,
-            count: application.spec.as_ref().map_or(1, |spec| spec.contenders.max(1)),
+            wanted: application.spec.as_ref().map_or(1, |spec| spec.contenders.max(1)),
+            count: 0,
             wish: 0,
             traceparent: application.traceparent.clone(),
             asked: false,
@@ -81,9 +86,24 @@ impl Entry {
         true
     }
 
+    /// Notes that so many contenders are this host's share, or are here. Lifecycle is never asked
+    /// for fewer than before: a contender may lead, and hosts that come and go are no reason to
+    /// end a leader. One contender more than is needed stands by.
+    fn keep(&mut self, count: u32, now: Boot) {
+        if count > self.count {
+            (self.count, self.done, self.retry_at) = (count, false, now);
+        }
+    }
+
+    /// Whether this host keeps contenders of the application, or will once there is room.
+    fn is_kept(&self) -> bool {
+        !self.clean && self.count > 0
+    }
+
     /// Whether lifecycle is to be asked.
     fn is_open(&self) -> bool {
-        !self.done && !self.asking && (self.clean || self.tenancy.room != Room::Waits)
+        let has_room = self.is_kept() && self.tenancy.room != Room::Waits;
+        !self.done && !self.asking && (self.clean || has_room)
     }
 }
 
@@ -114,6 +134,7 @@ pub(crate) struct InLine {
 pub(super) struct Agenda {
     terms: Terms,
     shares: Shares,
+    live: Live,
     entries: HashMap<ApplicationRef, Entry>,
     /// How many applications were seen to become clean since the start.
     finished: u64,
@@ -121,7 +142,16 @@ pub(super) struct Agenda {
 
 impl Agenda {
     pub(super) fn new(terms: Terms) -> Self {
-        Self { terms, shares: Shares::default(), entries: HashMap::new(), finished: 0 }
+        let (shares, live) = (Shares::default(), Live::only());
+        Self { terms, shares, live, entries: HashMap::new(), finished: 0 }
+    }
+
+    /// Takes in which hosts are there. Until then this host is the only one.
+    pub(super) fn hosts(&mut self, live: Live, now: Boot) {
+        for (application, entry) in self.entries.iter_mut().filter(|(_, entry)| !entry.clean) {
+            entry.keep(live.share(application, entry.wanted), now);
+        }
+        self.live = live;
     }
 
     /// Takes in one application of a snapshot, and answers its name unless it is clean. A store of
@@ -140,12 +170,17 @@ impl Agenda {
         self.entries.keys().cloned()
     }
 
-    /// Takes in that lifecycle has contenders of these applications: an earlier `up` has let them
-    /// in, and they do not wait again.
-    pub(super) fn have_contenders(&mut self, known: &HashSet<ApplicationRef>) {
-        let entries = self.entries.iter_mut().filter(|(key, _)| known.contains(key));
-        for (_, entry) in entries.filter(|(_, entry)| entry.tenancy.room == Room::Waits) {
-            entry.tenancy.room = Room::Runs;
+    /// Takes in of which applications lifecycle has contenders, and how many: an earlier `up` has
+    /// let these in, and they do not wait again.
+    pub(super) fn have_contenders(&mut self, known: &HashMap<ApplicationRef, u32>, now: Boot) {
+        for (application, entry) in &mut self.entries {
+            let Some(&count) = known.get(application) else { continue };
+            if !entry.clean {
+                entry.keep(count, now);
+            }
+            if entry.tenancy.room == Room::Waits {
+                entry.tenancy.room = Room::Runs;
+            }
         }
     }
 
@@ -153,8 +188,10 @@ impl Agenda {
     pub(super) fn note(&mut self, application: &Application, moment: Moment) {
         let Some(key) = key(application) else { return };
         let now = moment.boot;
-        let entry =
-            self.entries.entry(key).or_insert_with(|| Entry::new(application, &self.terms, now));
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
+            let entry = Entry::new(application, &self.terms, now);
+            Entry { count: self.live.share(&key, entry.wanted), ..entry }
+        });
         entry.tenancy.note(application, moment);
         let wish = application.desired.as_ref().map_or(0, |desired| desired.revision);
         if std::mem::replace(&mut entry.wish, wish) != wish {
@@ -163,6 +200,10 @@ impl Agenda {
         }
         if application.clean {
             self.finished += u64::from(entry.is_over_now(now));
+            if entry.count == 0 {
+                // Its contenders were on other hosts, so that nothing of it is left here.
+                self.entries.remove(&key);
+            }
         }
     }
 
@@ -218,14 +259,14 @@ impl Agenda {
     /// Gives the free room to the applications whose turn it is.
     fn let_in(&mut self, now: Boot) {
         let max = self.terms.max_running;
-        let ending = self.unclean().filter(|(_, entry)| entry.tenancy.room == Room::Ends).count();
-        let to_end = self.entries.values_mut().filter(|entry| !entry.clean);
+        let ending = self.kept().filter(|(_, entry)| entry.tenancy.room == Room::Ends).count();
+        let to_end = self.entries.values_mut().filter(|entry| entry.is_kept());
         let to_end = to_end.filter(|entry| entry.tenancy.waits_for_its_end(now));
         to_end.take(max.saturating_sub(ending)).for_each(|entry| entry.tenancy.room = Room::Ends);
 
         let room =
-            max.saturating_sub(self.unclean().filter(|(_, entry)| entry.tenancy.runs()).count());
-        if room == 0 || !self.unclean().any(|(_, entry)| entry.tenancy.waits(now)) {
+            max.saturating_sub(self.kept().filter(|(_, entry)| entry.tenancy.runs()).count());
+        if room == 0 || !self.kept().any(|(_, entry)| entry.tenancy.waits(now)) {
             return;
         }
         let next = self.turns(&self.running(), now);
@@ -241,21 +282,22 @@ impl Agenda {
         self.shares.keep(|share| there.contains(share));
     }
 
-    fn unclean(&self) -> impl Iterator<Item = (&ApplicationRef, &Entry)> {
-        self.entries.iter().filter(|(_, entry)| !entry.clean)
+    /// The applications that take room of this host, or wait for it.
+    fn kept(&self) -> impl Iterator<Item = (&ApplicationRef, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.is_kept())
     }
 
     /// How many applications of each share have room.
     fn running(&self) -> HashMap<&str, usize> {
         let mut running = HashMap::new();
-        for (_, entry) in self.unclean().filter(|(_, entry)| entry.tenancy.runs()) {
+        for (_, entry) in self.kept().filter(|(_, entry)| entry.tenancy.runs()) {
             *running.entry(entry.tenancy.share.as_str()).or_default() += 1;
         }
         running
     }
 
     fn turns<'a>(&'a self, running: &HashMap<&'a str, usize>, now: Boot) -> Vec<Waiting<'a>> {
-        let waiting = self.unclean().filter(|(_, entry)| entry.tenancy.waits(now));
+        let waiting = self.kept().filter(|(_, entry)| entry.tenancy.waits(now));
         let waiting = waiting.map(|(application, Entry { tenancy, .. })| Waiting {
             submitted: tenancy.submitted,
             application,
@@ -286,10 +328,10 @@ impl Agenda {
         }
         entry.backoff.reset();
         // The application may have become clean while contenders were asked for; then their end is
-        // still to be asked for.
+        // still to be asked for. More of them may be this host's by now.
         if ask.clean {
             self.entries.remove(&ask.application);
-        } else if !entry.clean && entry.wish == ask.wish {
+        } else if !entry.clean && (entry.wish, entry.count) == (ask.wish, ask.count) {
             entry.done = true;
         }
     }
@@ -299,9 +341,10 @@ impl Agenda {
         self.entries.values().filter(|entry| entry.is_open()).map(|entry| entry.retry_at).min()
     }
 
-    /// What is going on, once the record is known.
+    /// What is going on here, once the record is known.
     pub(super) fn work(&self) -> Work {
-        Work { known: true, applications: self.entries.len(), finished: self.finished }
+        let here = self.entries.values().filter(|entry| entry.clean || entry.count > 0);
+        Work { known: true, applications: here.count(), finished: self.finished }
     }
 }
 

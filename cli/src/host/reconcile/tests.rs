@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chassis::clock::ManualClock;
 use chassis::transport::{Endpoint, OsTransport};
-use proto::Generation;
 use proto::api::{Application, SnapshotEnd};
+use proto::{Generation, PlaceUid};
 
 use super::*;
 use crate::api::tests::puppet::{Puppet, soon};
@@ -22,6 +22,11 @@ struct Stage {
 impl Stage {
     /// No process serves at lifecycle's endpoint, so that everything asked of lifecycle is refused.
     async fn new() -> (Self, Reconciler) {
+        Self::among(None).await
+    }
+
+    /// The same for one of several hosts.
+    async fn among(company: Option<Company>) -> (Self, Reconciler) {
         let clock = Arc::new(ManualClock::new());
         let record = Puppet::new(clock.clone()).await;
         let nobody = Endpoint::Unix("/nowhere/lifecycle.sock".into());
@@ -38,7 +43,7 @@ impl Stage {
         let queue = watch::Sender::default();
         let api = record.api.clone();
         let reconciler =
-            Reconciler::new(api, contenders, clock.clone(), terms, work, queue).unwrap();
+            Reconciler::new(api, contenders, clock.clone(), terms, company, work, queue).unwrap();
         (Self { record, clock, work: seen }, reconciler)
     }
 
@@ -80,6 +85,26 @@ async fn a_watch_that_is_silent_too_long_is_opened_anew_and_one_that_tells_is_no
         }
     };
     soon(again).await;
+    run.abort();
+}
+
+#[tokio::test]
+async fn one_of_several_hosts_asks_for_nothing_before_it_knows_what_it_has() {
+    let (_seats, told) = watch::channel(Vec::new());
+    let company = Company::new(PlaceUid::from_bytes([7; 8]), told);
+    let (mut stage, reconciler) = Stage::among(Some(company)).await;
+    let run = tokio::spawn(reconciler.run());
+    let first = stage.record.watched().await;
+    first.tell(Item::Application(application("orders", false)));
+    first.tell(Item::SnapshotEnd(SnapshotEnd { revision: 1 }));
+    let again = async {
+        while !stage.record.is_watched_anew() {
+            tokio::task::yield_now().await;
+            stage.clock.advance(Duration::from_millis(1));
+        }
+    };
+    soon(again).await;
+    assert!(!stage.work.borrow().known, "lifecycle did not say which contenders there are");
     run.abort();
 }
 

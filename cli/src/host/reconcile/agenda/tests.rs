@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use std::time::SystemTime;
 
-use proto::api::{Condition, ConditionStatus, Desired, Leadership};
+use proto::PlaceUid;
+use proto::api::{ApplicationSpec, Condition, ConditionStatus, Desired, Leadership};
 
 use super::*;
 
@@ -146,7 +147,7 @@ fn who_was_led_or_has_contenders_does_not_wait_again() {
     let mut agenda = agenda(1);
     let shown = [submitted("waits", 1), led("led"), submitted("kept", 2)];
     let seen: HashSet<_> = shown.iter().filter_map(|shown| agenda.see(shown, MOMENT)).collect();
-    agenda.have_contenders(&HashSet::from([reference("kept")]));
+    agenda.have_contenders(&HashMap::from([(reference("kept"), 1)]), NOW);
     agenda.snapshot_ended(&seen, Vec::new(), NOW);
     assert_eq!(names(&agenda.due(NOW)), [("kept".to_owned(), false), ("led".to_owned(), false)]);
     assert_eq!(in_line(&agenda, NOW), ["waits"]);
@@ -209,4 +210,104 @@ fn room_is_shared_by_the_label() {
     let shares: Vec<_> =
         queue.waiting.iter().map(|one| (one.share.as_str(), one.share_running)).collect();
     assert_eq!(shares, [("team=a", 1), ("team=a", 1)]);
+}
+
+fn host(n: u8) -> PlaceUid {
+    PlaceUid::from_bytes([n; 8])
+}
+
+/// What the first of these hosts is asked for, when so many are there.
+fn of_several(hosts: u8) -> Agenda {
+    let mut agenda = agenda(8);
+    agenda.hosts(Live::among(host(0), (0..hosts).map(host)), NOW);
+    agenda
+}
+
+fn counts(asks: &[Question]) -> Vec<u32> {
+    asks.iter().map(|ask| ask.count).collect()
+}
+
+/// An application that asks for so many contenders.
+fn wants(contenders: u32) -> Application {
+    let spec = Some(ApplicationSpec { contenders, ..ApplicationSpec::default() });
+    Application { spec, ..application("wants", false) }
+}
+
+/// The name of an application that is none of the first host's while so many hosts are there.
+fn of_others(hosts: u8) -> String {
+    let live = Live::among(host(0), (0..hosts).map(host));
+    let mut names = (0..1000).map(|n| format!("other-{n}"));
+    names.find(|name| live.share(&reference(name), 1) == 0).unwrap()
+}
+
+#[test]
+fn of_several_hosts_each_keeps_its_share() {
+    let (mut alone, mut of_two) = (of_several(1), of_several(2));
+    for agenda in [&mut alone, &mut of_two] {
+        agenda.note(&wants(6), MOMENT);
+    }
+    assert_eq!((counts(&alone.due(NOW)), counts(&of_two.due(NOW))), (vec![6], vec![3]));
+    let mut standby = of_several(2);
+    standby.note(&wants(1), MOMENT);
+    assert_eq!(counts(&standby.due(NOW)), [1], "two hosts have a contender each");
+}
+
+#[test]
+fn what_is_kept_by_others_takes_no_room_and_is_no_work_here() {
+    let mut agenda = of_several(5);
+    let other = of_others(5);
+    agenda.note(&led(&other), MOMENT);
+    assert_eq!((agenda.due(NOW), agenda.next_due()), (vec![], None));
+    assert_eq!((agenda.queue(NOW).running, agenda.work().applications), (0, 0));
+    agenda.note(&application(&other, true), MOMENT);
+    assert_eq!(agenda.due(NOW), [], "there is nothing to end");
+    assert_eq!(agenda.known().count(), 0);
+}
+
+#[test]
+fn what_waits_on_other_hosts_is_not_in_the_queue() {
+    let mut agenda = Agenda::new(Terms { max_running: 0, share_by: "team".into() });
+    agenda.hosts(Live::among(host(0), (0..5).map(host)), NOW);
+    agenda.note(&submitted(&of_others(5), 1), MOMENT);
+    assert_eq!(agenda.queue(NOW), Queue::default());
+}
+
+#[test]
+fn when_hosts_go_this_one_keeps_more_and_when_they_come_back_not_fewer() {
+    let mut agenda = of_several(2);
+    agenda.note(&wants(6), MOMENT);
+    let asked = agenda.due(NOW);
+    agenda.hosts(Live::alone(host(0)), NOW);
+    agenda.answered(&asked[0], true, NOW);
+    let more = agenda.due(NOW);
+    assert_eq!(counts(&more), [6], "the answer was about fewer");
+    agenda.answered(&more[0], true, NOW);
+    agenda.hosts(Live::among(host(0), [host(1)]), NOW);
+    assert_eq!(agenda.due(NOW), []);
+    agenda.doubt();
+    assert_eq!(counts(&agenda.due(NOW)), [6]);
+}
+
+#[test]
+fn what_only_others_kept_is_taken_over_when_they_go() {
+    let mut agenda = of_several(5);
+    let other = of_others(5);
+    agenda.note(&led(&other), MOMENT);
+    assert_eq!(agenda.due(NOW), []);
+    agenda.hosts(Live::alone(host(0)), NOW);
+    assert_eq!(names(&agenda.due(NOW)), [(other, false)]);
+}
+
+#[test]
+fn an_up_that_is_started_again_keeps_the_contenders_that_it_finds() {
+    let mut agenda = of_several(5);
+    let other = of_others(5);
+    let seen: HashSet<_> = agenda.see(&led(&other), MOMENT).into_iter().collect();
+    agenda.have_contenders(&HashMap::from([(reference(&other), 2)]), NOW);
+    agenda.snapshot_ended(&seen, Vec::new(), NOW);
+    let asked = agenda.due(NOW);
+    assert_eq!((names(&asked), counts(&asked)), (vec![(other.clone(), false)], vec![2]));
+    agenda.note(&application(&other, true), MOMENT);
+    agenda.answered(&asked[0], true, NOW);
+    assert_eq!(names(&agenda.due(NOW)), [(other, true)], "and ends them");
 }
