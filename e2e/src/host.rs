@@ -108,12 +108,31 @@ impl Host {
         u32::try_from(entry["pid"].as_u64()?).ok()
     }
 
+    /// The name that the host has among the hosts of its deployment, once one of its processes has
+    /// asked for the name.
+    #[track_caller]
+    pub fn name(&self) -> String {
+        let text = std::fs::read(self.state().join("host-id")).expect("the host has been up");
+        let id: serde_json::Value = serde_json::from_slice(&text).expect("host-id is JSON");
+        id["name"].as_str().expect("a host has a name").to_owned()
+    }
+
+    /// What the owner marks of this host's processes begin with, without the `/` behind it.
+    pub fn mark(&self) -> String {
+        state_mark(&self.state())
+    }
+
+    /// Every process that was started for an application of this host and is alive: pid and command
+    /// line.
+    pub fn owned(&self) -> Vec<(u32, String)> {
+        with_environment(&format!("MAINSPRING_OWNER={}/", self.mark()))
+    }
+
     /// Every process that belongs to this state directory and is alive: pid and command line.
     pub fn alive(&self) -> Vec<(u32, String)> {
-        let state = self.state();
-        let mark = format!("MAINSPRING_OWNER={}/", state_mark(&state));
-        let mut found = with_environment(&mark);
-        found.extend(with_environment(&format!("MAINSPRING_STATE_DIR={}", state.display())));
+        let mut found = self.owned();
+        let state = format!("MAINSPRING_STATE_DIR={}", self.state().display());
+        found.extend(with_environment(&state));
         found.sort();
         found.dedup();
         found

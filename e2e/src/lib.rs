@@ -8,15 +8,18 @@
 )]
 
 pub mod certificates;
+pub mod deployment;
 pub mod disk;
 pub mod etcd;
 pub mod flink;
 pub mod host;
 pub mod http;
+pub mod observer;
 pub mod process;
 pub mod s3;
 mod server;
 
+pub use deployment::Deployment;
 pub use host::Host;
 pub use process::{Finished, Running};
 

@@ -152,9 +152,15 @@ impl Drop for Running {
 
 /// Sends a signal by name; does nothing if the process is gone.
 pub fn signal(pid: u32, name: &str) {
+    signal_all(&[pid], name);
+}
+
+/// Sends a signal by name to several processes, as nearly at once as can be; leaves out those that
+/// are gone.
+pub fn signal_all(pids: &[u32], name: &str) {
     let _ = Command::new("kill")
         .arg(format!("-{name}"))
-        .arg(pid.to_string())
+        .args(pids.iter().map(ToString::to_string))
         .stderr(Stdio::null())
         .status();
 }

@@ -1,0 +1,91 @@
+//! Hosts come and go: who is there, and which of them keep contenders.
+
+use std::collections::BTreeSet;
+
+use e2e::Deployment;
+use e2e::observer::Kind;
+use e2e::process::eventually;
+use serde_json::Value;
+
+use crate::{nothing_is_left, run_patient};
+
+/// How many applications are submitted until one of them has a contender on the newest of three
+/// hosts, at most. Two of the three are drawn for each application, so that all of these miss the
+/// newest host once in 59,049 times.
+const APPLICATIONS: usize = 10;
+
+/// The numbers of those hosts that a host lists.
+fn listed(bed: &Deployment, through: usize, hosts: usize) -> BTreeSet<usize> {
+    let shown = bed.host(through).run(&["host", "list"]).exits(0).stdout;
+    (0..hosts).filter(|&number| shown.contains(&bed.name(number))).collect()
+}
+
+/// The numbers of the hosts on which `status` knows contenders of an application.
+fn contenders(bed: &Deployment, through: usize, hosts: usize, id: &str) -> BTreeSet<usize> {
+    let leadership = bed.host(through).status(id)["leadership"].clone();
+    let standbys = leadership["standbys"].as_array().cloned().unwrap_or_default();
+    let names = standbys.iter().chain([&leadership["leader"]]);
+    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    let is_there = |number: &usize| {
+        let runner = format!("{}/runner-", bed.name(*number));
+        names.iter().any(|name| name.starts_with(&runner))
+    };
+    (0..hosts).filter(is_there).collect()
+}
+
+/// The numbers of the hosts on which contenders of an application live.
+fn living(bed: &Deployment, hosts: usize, id: &str) -> BTreeSet<usize> {
+    let application = format!("{id}@1");
+    let lives = |number: &usize| {
+        let living = bed.observer().living(*number, Kind::Contender);
+        living.iter().any(|mark| mark.application == application)
+    };
+    (0..hosts).filter(lives).collect()
+}
+
+#[test]
+fn hosts_are_listed_while_they_are_there() {
+    let mut bed = Deployment::new().start(2);
+    let both = BTreeSet::from([0, 1]);
+    for through in [0, 1] {
+        eventually("both hosts are listed", || listed(&bed, through, 2) == both);
+    }
+    bed.down(1);
+    eventually("the other one is listed alone", || listed(&bed, 0, 2) == BTreeSet::from([0]));
+    bed.up(1);
+    eventually("both hosts are listed again", || listed(&bed, 0, 2) == both);
+}
+
+#[test]
+fn an_application_has_contenders_on_two_hosts_and_a_host_that_joins_takes_new_ones() {
+    let mut bed = Deployment::new().start(2);
+    let both = BTreeSet::from([0, 1]);
+    run_patient(&bed, 0, "first");
+    for through in [0, 1] {
+        eventually("each host has a contender", || contenders(&bed, through, 2, "first") == both);
+    }
+    assert_eq!(living(&bed, 2, "first"), both);
+    let before = bed.host(0).status("first")["leadership"].clone();
+
+    let third = bed.join();
+    eventually("all hosts are listed", || listed(&bed, 0, 3).len() == 3);
+    let takes_part = (0..APPLICATIONS).any(|number| {
+        let id = format!("next-{number}");
+        run_patient(&bed, number % 3, &id);
+        eventually("two hosts have contenders", || contenders(&bed, 0, 3, &id).len() == 2);
+        let takes_part = contenders(&bed, 0, 3, &id).contains(&third);
+        assert_eq!(living(&bed, 3, &id).contains(&third), takes_part);
+        bed.host(0).run(&["cancel", &id, "--wait"]).exits(3);
+        takes_part
+    });
+    assert!(takes_part, "a host that joined has no contender of {APPLICATIONS} applications");
+
+    let after = bed.host(0).status("first")["leadership"].clone();
+    for field in ["epoch", "leader", "leaderPid"] {
+        assert_eq!(after[field], before[field], "a host that joins ends no leader: {field}");
+    }
+    assert!(living(&bed, 3, "first").is_superset(&both), "a host that joins ends no contender");
+    bed.host(third).run(&["cancel", "first", "--wait"]).exits(3);
+    nothing_is_left(&bed, &[0, 1, third]);
+    bed.was_kept_apart();
+}
