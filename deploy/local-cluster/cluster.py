@@ -38,12 +38,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def wait_until(holds, what: str) -> None:
-    """Looks again and again, within a bound."""
+def wait_until(holds, machine: Machine) -> None:
+    """Looks again and again whether a machine serves, within a bound."""
     deadline = time.monotonic() + READY_S
     while not holds():
         if time.monotonic() > deadline:
-            raise Failure(f"{what}, {READY_S:.0f} s after its start")
+            raise machine.failure(f"does not serve {READY_S:.0f} s after its start")
         time.sleep(LOOK_S)
 
 
@@ -173,12 +173,13 @@ class Cluster:
     def wait_for_etcd(self) -> None:
         """Returns once every member says that it is well."""
         for name in self.members():
-            ask = self.machine(name).inside(sys.executable, "-c", HEALTHY, network.address(name))
+            machine = self.machine(name)
+            ask = machine.inside(sys.executable, "-c", HEALTHY, network.address(name))
 
             def healthy(ask: list[str] = ask) -> bool:
                 return subprocess.run(ask, capture_output=True, check=False).returncode == 0
 
-            wait_until(healthy, f"{name} does not serve (see {self.machine(name).log})")
+            wait_until(healthy, machine)
         say("etcd: serves")
 
     def served(self, name: str) -> tuple[int, int] | None:
@@ -191,10 +192,7 @@ class Cluster:
 
     def wait_for_host(self, name: str, before: tuple[int, int] | None) -> None:
         """Returns once a host serves that had this host.json before it was started."""
-        wait_until(
-            lambda: self.served(name) not in (None, before),
-            f"{name} does not serve (see {self.machine(name).log})",
-        )
+        wait_until(lambda: self.served(name) not in (None, before), self.machine(name))
         say(f"{name}: serves")
 
     def down(self) -> None:

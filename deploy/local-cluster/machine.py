@@ -89,23 +89,24 @@ class Machine:
                 to_init.write("plugged in\n")
                 to_init.flush()
                 if from_init.readline() != "ready\n":
-                    raise self._not_started()
+                    raise self.failure("does not start")
         except BrokenPipeError:
-            raise self._not_started() from None
+            raise self.failure("does not start") from None
         # The process that waits for the machine outlives this one, and is nobody's to wait for.
         process.returncode = 0
 
     def _remember(self, said: str) -> int:
         ticks = start_ticks(int(said)) if said.strip().isdigit() else None
         if ticks is None:
-            raise self._not_started()
+            raise self.failure("does not start")
         known = {"pid": int(said), "start_ticks": ticks}
         (self.directory / "machine.json").write_text(json.dumps(known))
         return known["pid"]
 
-    def _not_started(self) -> Failure:
+    def failure(self, what: str) -> Failure:
+        """A failure with the last words of the log, which may be removed before people look."""
         words = self.log.read_text(errors="replace").splitlines()[-5:]
-        return Failure("\n".join([f"{self.name} does not start:", *words]))
+        return Failure("\n".join([f"{self.name} {what}:", *words]))
 
     def cut_power(self) -> None:
         """Ends every process of the machine at once, and waits until they are gone."""
