@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use chassis::clock::SharedClock;
 use chassis::tasks::Tasks;
+use chassis::telemetry::metrics::Count;
 use proto::{ApplicationRef, Digest, Uri};
 
 use crate::cache::{self, ArtifactFacts, Cache, Found, Kept};
@@ -21,6 +22,11 @@ use crate::source::Sources;
 use brought::Brought;
 use flights::{Flights, State};
 pub use transfer::Progress;
+
+static FETCHED: Count = Count::new(
+    "mainspring.fetched.bytes",
+    "Bytes of artifacts that callers were given, by whether they came from the cache or the source",
+);
 
 /// What a caller wants.
 #[derive(Debug, Clone)]
@@ -180,6 +186,8 @@ impl Fetcher {
         from_cache: bool,
     ) -> Result<Fetched, FetchError> {
         let digest = kept.facts.digest;
+        let from = if from_cache { "cache" } else { "source" };
+        FETCHED.add(kept.facts.size_bytes, &[("from", from)]);
         if let Some(application) = wanted.application.clone() {
             self.inner.brought.note(&application, location.clone(), digest);
             self.blocking(move |cache| cache.hold(&application, digest)).await?;

@@ -11,6 +11,8 @@ mod end_streams;
 mod footing;
 mod health;
 mod limit;
+mod measure;
+mod metrics;
 mod reflection;
 mod stack;
 mod trace;

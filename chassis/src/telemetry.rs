@@ -1,9 +1,10 @@
-//! Logs and traces of one process: set up once, flushed last.
+//! Logs, traces and numbers of one process: set up once, flushed last.
 //!
 //! Logs go to stderr, so that stdout stays for answers. Traces cost nothing unless
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
 pub mod fields;
+pub mod metrics;
 pub mod trace;
 
 use std::io::{self, IsTerminal as _};
@@ -24,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::{SystemClock, timeout};
 
-/// Where traces go, by OpenTelemetry's own convention; traces are off without it.
+/// Where traces and numbers go, by OpenTelemetry's own convention; none are sent without it.
 pub const OTLP_ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// What the environment says about traces (`OTEL_*`): a child that is part of a run needs all of
@@ -188,8 +189,13 @@ where
     }
 }
 
+/// Whether a collector takes what this process tells.
+fn has_collector() -> bool {
+    std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_some_and(|endpoint| !endpoint.is_empty())
+}
+
 fn tracer_provider(service: &str) -> Result<Option<SdkTracerProvider>, crate::BoxError> {
-    if std::env::var_os(OTLP_ENDPOINT_VARIABLE).is_none_or(|endpoint| endpoint.is_empty()) {
+    if !has_collector() {
         return Ok(None);
     }
     let exporter =

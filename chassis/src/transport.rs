@@ -96,6 +96,12 @@ impl From<Endpoint> for String {
     }
 }
 
+/// Binds an endpoint whose answers everybody may read: no credential is asked for there, and none
+/// is sent. So it may be on any address, guarded or not.
+pub async fn listen_in_public(endpoint: &Endpoint) -> io::Result<Incoming> {
+    os::GuardedNetwork.listen(endpoint).await
+}
+
 /// Listens and connects.
 ///
 /// Servers and channels reach the network only through the transport that `main` hands them, so

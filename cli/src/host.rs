@@ -9,6 +9,7 @@ pub(crate) mod file;
 pub(crate) mod leftovers;
 pub(crate) mod lock;
 pub(crate) mod log_file;
+mod metrics;
 mod queue;
 mod reconcile;
 pub(crate) mod retention;

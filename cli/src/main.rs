@@ -82,6 +82,7 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
     let exit = runtime.block_on(async {
         let levels = if is_host { cli.telemetry } else { cli.telemetry.quiet() };
         let telemetry = telemetry::init(if is_host { "up" } else { "mainspring" }, &levels);
+        let numbers = is_host.then(|| telemetry::metrics::init("up"));
         if is_host {
             chassis::panics::log();
         }
@@ -91,6 +92,9 @@ fn command(arguments: Vec<OsString>) -> ExitCode {
         trace::continue_from_environment(&span);
         let done: OrFailure<Exit> =
             verb::perform(cli.verb, &session, &left_to_main, whole).instrument(span).await;
+        if let Some(numbers) = numbers {
+            numbers.shutdown().await;
+        }
         telemetry.shutdown().await;
         done.unwrap_or_else(|failure| {
             session.out.fail(&failure);

@@ -10,8 +10,9 @@ use std::time::Duration;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::server::Footing;
 use chassis::tasks::Shutdown;
+use chassis::telemetry::metrics::{self, page::{self, PageArgs}};
 use chassis::telemetry::{self, TelemetryArgs};
-use chassis::transport::{NetworkArgs, SharedTransport};
+use chassis::transport::{self, Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::places::Places;
 
@@ -31,6 +32,8 @@ struct Serve {
     telemetry: TelemetryArgs,
     #[command(flatten)]
     network: NetworkArgs,
+    #[command(flatten)]
+    metrics: PageArgs,
     #[command(subcommand)]
     service: Part,
 }
@@ -78,13 +81,18 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
         let telemetry = telemetry::init(name, &serve.telemetry);
         chassis::panics::log();
         let clock: SharedClock = Arc::new(SystemClock);
+        let numbers = metrics::init(name);
         let ended = match serve.network.transport(&clock) {
-            Ok(transport) => serve.service.run(transport).await,
+            Ok(transport) => tokio::select! {
+                ended = serve.service.run(transport) => ended,
+                failed = show_numbers(serve.metrics.metrics_listen, &clock) => failed,
+            },
             Err(error) => Err(error.into()),
         };
         if let Err(error) = &ended {
             tracing::error!("{name}: {error:#}");
         }
+        numbers.shutdown().await;
         telemetry.shutdown().await;
         ended.unwrap_or_else(|error| match error.downcast_ref::<app_runner::error::GaveUp>() {
             Some(gave_up) => {
@@ -98,6 +106,16 @@ pub(crate) fn serve(arguments: &[OsString]) -> ExitCode {
     });
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Shows the numbers of this process where that is asked for, until the service has ended.
+async fn show_numbers(endpoint: Option<Endpoint>, clock: &SharedClock) -> anyhow::Result<u8> {
+    let Some(endpoint) = endpoint else { return std::future::pending().await };
+    let incoming = transport::listen_in_public(&endpoint).await?;
+    let gather = || async { metrics::text().unwrap_or_default() };
+    let shown = page::serve(incoming, gather, clock.clone(), Shutdown::new()).await;
+    shown.map_err(|error| anyhow::anyhow!(error).context("the numbers are not shown any more"))?;
+    Ok(Exit::SUCCEEDED.code())
 }
 
 /// Runs `mainspring tether --spec FILE`. No runtime is set up here, because a tether has to be

@@ -15,6 +15,7 @@ pub mod health;
 pub mod jobs;
 pub mod lifecycle;
 pub mod logs;
+pub mod metrics;
 pub mod outbox;
 pub mod payloads;
 pub mod places;

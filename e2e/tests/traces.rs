@@ -164,3 +164,15 @@ fn a_collector_that_is_not_there_changes_nothing_but_the_traces() {
     assert!(!run.stderr.contains("error"), "{}", run.stderr);
     assert_ne!(host.status("one")["traceparent"], "");
 }
+
+#[test]
+fn a_collector_gets_the_numbers_too() {
+    let collector = Collector::start();
+    let host = Host::new().with(SWITCH, collector.endpoint());
+    host.run(&["run", &example("flights/carriers.sql")]).exits(0);
+    host.down();
+    let numbers = collector.numbers();
+    for name in ["mainspring.rpc.duration", "mainspring.elections"] {
+        assert!(numbers.contains(name), "{numbers:?}");
+    }
+}

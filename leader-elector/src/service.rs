@@ -1,16 +1,24 @@
 //! The verbs: a campaign as a conversation, observing, resigning.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::Shutdown;
+use chassis::telemetry::metrics::{Count, Level};
 use futures::stream::{BoxStream, StreamExt as _};
 use proto::{ApplicationId, EpochFence};
 
 use crate::election::{Campaign, Election};
 use crate::error::Error;
 use crate::model::{Elected, Enter, Leader, Position, View};
+
+static ELECTIONS: Count =
+    Count::new("mainspring.elections", "Leaders elected, by what ended the leadership before");
+
+static LEADERS: Level =
+    Level::new("mainspring.leaders", "Leaders that hold a stream to this elector");
 
 /// A standby hears once in so many leases who leads.
 const STANDBY_EVERY_LEASES: u32 = 2;
@@ -36,6 +44,23 @@ pub struct Elector {
     clock: SharedClock,
     lease: Duration,
     shutdown: Shutdown,
+    leaders: Arc<AtomicUsize>,
+}
+
+/// A leader that holds a stream, counted while it lives.
+struct Led(Arc<AtomicUsize>);
+
+impl Led {
+    fn new(leaders: &Arc<AtomicUsize>) -> Self {
+        LEADERS.set(leaders.fetch_add(1, Ordering::Relaxed) + 1, &[]);
+        Self(leaders.clone())
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        LEADERS.set(self.0.fetch_sub(1, Ordering::Relaxed) - 1, &[]);
+    }
 }
 
 impl Elector {
@@ -47,7 +72,7 @@ impl Elector {
         lease: Duration,
         shutdown: Shutdown,
     ) -> Self {
-        Self { election, clock, lease, shutdown }
+        Self { election, clock, lease, shutdown, leaders: Arc::default() }
     }
 
     /// The clock of the process.
@@ -65,13 +90,15 @@ impl Elector {
         if self.shutdown.is_begun() {
             return Err(Error::ShuttingDown);
         }
+        let resumes = enter.resume.is_some();
         let campaign = self.election.enter(enter).await?;
         let conversation = Conversation {
             service: self.clone(),
             campaign: Some(campaign),
             renewals,
             waiting_for: None,
-            leads: false,
+            resumes,
+            leads: None,
         };
         Ok(futures::stream::unfold(conversation, |mut conversation| async move {
             let answer = conversation.answer().await?;
@@ -110,7 +137,10 @@ struct Conversation {
     renewals: BoxStream<'static, Result<u64, Error>>,
     /// The leader that a standby waits for, said again now and then.
     waiting_for: Option<Option<Leader>>,
-    leads: bool,
+    /// Whether the contender goes on with an epoch that it held before.
+    resumes: bool,
+    /// `Some` once the contender leads.
+    leads: Option<Led>,
 }
 
 enum Event {
@@ -159,7 +189,7 @@ impl Conversation {
     }
 
     async fn renew(&mut self, sequence: u64) -> Result<Answer, Error> {
-        if !self.leads {
+        if self.leads.is_none() {
             self.campaign = None;
             return Err(Error::Request { field: "renew", why: "only the leader renews".into() });
         }
@@ -185,7 +215,11 @@ impl Conversation {
             }
             Ok(Position::Elected(elected)) => {
                 self.waiting_for = None;
-                self.leads = true;
+                self.leads = Some(Led::new(&self.service.leaders));
+                if !self.resumes {
+                    let ended = elected.previous.map(|(_, cause)| cause.to_string());
+                    ELECTIONS.add(1, &[("after", ended.as_deref().unwrap_or("none"))]);
+                }
                 Some(Ok(Answer::Elected(elected)))
             }
             Ok(Position::Lost(cause)) => {

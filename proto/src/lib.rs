@@ -83,6 +83,11 @@ mod generated {
                 tonic::include_proto!("mainspring.runner.v1");
             }
         }
+        pub mod telemetry {
+            pub mod v1 {
+                tonic::include_proto!("mainspring.telemetry.v1");
+            }
+        }
         pub mod tether {
             pub mod v1 {
                 tonic::include_proto!("mainspring.tether.v1");
@@ -94,5 +99,5 @@ mod generated {
 pub use generated::mainspring::{
     api::v1 as api, artifact::v1 as artifact, election::v1 as election, engine::v1 as engine,
     fence::v1 as fences, job::v1 as job, jobgraph::v1 as jobgraph, lifecycle::v1 as lifecycle,
-    runner::v1 as runner, tether::v1 as tether,
+    runner::v1 as runner, telemetry::v1 as telemetry, tether::v1 as tether,
 };

@@ -58,6 +58,8 @@ LIBRARIES = {
     "opendal-http-transport-reqwest": ["jobgraph-store"],
     "reqwest": ["artifact-fetcher", "jobgraph-store"],
     "axum": ["mainspring-flink"],
+    "opentelemetry-prometheus": ["chassis"],
+    "prometheus": ["chassis"],
     "rustls": ["chassis"],
     "tokio-rustls": ["chassis"],
     "rcgen": ["e2e", "mainspring"],

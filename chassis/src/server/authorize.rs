@@ -9,6 +9,7 @@ use tonic::{Request, Status};
 
 use crate::credential::{Kind, Principal};
 
+pub(super) use doors::is_listed;
 pub use doors::who_may;
 
 /// Whether a credential of this kind opens the method at all.

@@ -2,7 +2,7 @@
 
 use tonic::service::Routes;
 
-use super::{Authenticator, BindError, Health, Limits, Serve, bind};
+use super::{Authenticator, BindError, Health, Limits, Serve, bind, metrics};
 use crate::clock::SharedClock;
 use crate::tasks::{Shutdown, TaskSet};
 use crate::transport::{Endpoint, SharedTransport};
@@ -25,7 +25,8 @@ impl Footing {
         TaskSet::new(self.shutdown.clone(), self.clock.clone())
     }
 
-    /// A server on this footing, within the limits that suit a service of one host.
+    /// A server on this footing, within the limits that suit a service of one host. It also tells
+    /// the numbers of its process.
     pub fn serve(
         &self,
         name: &'static str,
@@ -34,7 +35,7 @@ impl Footing {
         routes: Routes,
     ) -> Serve {
         let Self { transport, clock, shutdown } = self.clone();
-        let limits = Limits::default();
+        let (limits, routes) = (Limits::default(), metrics::add(routes));
         Serve { name, endpoints, transport, clock, authenticator, routes, shutdown, limits }
     }
 }

@@ -15,6 +15,7 @@ use super::catch_panic::CatchPanic;
 use super::deadline::Deadline;
 use super::end_streams::EndStreams;
 use super::limit::Limit;
+use super::measure::Measure;
 use super::reflection;
 use super::trace::Trace;
 use super::withhold::Withhold;
@@ -42,6 +43,8 @@ pub(super) fn stack(
         .layer(around(CatchPanic))
         // Above every layer that can refuse, so that refusals too are on the caller's trace.
         .layer(around(Trace))
+        // Above every layer that can refuse, so that refusals too are counted.
+        .layer(around(Measure::new(clock.clone())))
         // Above all work that is done for a call, credentials included, so that a flood costs next
         // to nothing.
         .layer(around(Limit::new(limits.calls)))

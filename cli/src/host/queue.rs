@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use chassis::BoxError;
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::telemetry::metrics::Level;
 use client::admission::Admission;
 use proto::jobgraph::{ReportQueueRequest, WaitingApplication};
 use tokio::sync::watch;
 
 use super::reconcile::Queue;
+
+static APPLICATIONS: Level =
+    Level::new("mainspring.applications", "Applications that have room on this host, or wait for it");
 
 /// How often the record hears of a queue that has not changed. The record stops showing a queue
 /// that it has not heard of for 5 s.
@@ -28,6 +32,8 @@ pub(crate) async fn report(
 ) -> Result<(), BoxError> {
     loop {
         let now = message(&queue.borrow_and_update());
+        APPLICATIONS.set(now.running as usize, &[("state", "running")]);
+        APPLICATIONS.set(now.length as usize, &[("state", "queued")]);
         if let Err(error) = admission.report(now).await {
             tracing::debug!("the record does not take the queue: {error}");
         }

@@ -18,6 +18,7 @@ use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::{Credential, Principal};
 use chassis::run_as::{self, RunAs};
 use chassis::shared_dir;
+use chassis::telemetry::metrics::page;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::health;
 use client::places::Places;
@@ -51,8 +52,8 @@ pub(crate) const OWN_SESSION: &str = "MAINSPRING_OWN_SESSION";
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
 /// Variables that belong to one application's process and must not reach a host that happens to be
-/// started below such a process.
-const FOREIGN: [&str; 16] = [
+/// started below such a process, or to `up` alone.
+const FOREIGN: [&str; 17] = [
     "TRACEPARENT",
     "MAINSPRING_OWNER",
     "MAINSPRING_TOKEN_FILE",
@@ -65,6 +66,7 @@ const FOREIGN: [&str; 16] = [
     "MAINSPRING_INCARNATION",
     "MAINSPRING_WORK_DIR",
     "MAINSPRING_LISTEN",
+    page::VARIABLE,
     "MAINSPRING_STORE",
     "MAINSPRING_ELECTOR",
     "MAINSPRING_FETCHER",

@@ -9,10 +9,14 @@ use std::time::Duration;
 use chassis::BoxError;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::telemetry::metrics::Count;
 
 use super::file::HostFile;
 use super::service::{self, Reach, RunningService};
 use super::{SERVICES, log_file};
+
+static RESTARTS: Count =
+    Count::new("mainspring.service.restarts", "Services that ended and were started again");
 
 /// How long a service has to have lived to be started again at once.
 const STEADY: Duration = Duration::from_secs(30);
@@ -63,6 +67,7 @@ pub(crate) async fn keep(
             "{name} ended ({how}); starting it again in {delay:?}"
         );
         reach.clock.sleep(delay).await;
+        RESTARTS.add(1, &[("service", name)]);
         running = loop {
             match restart(&reach, &executable, name, &file).await {
                 Ok(running) => break running,

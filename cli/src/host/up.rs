@@ -9,6 +9,7 @@ use chassis::BoxError;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::failpoint;
 use chassis::tasks::{Shutdown, TaskSet};
+use chassis::transport::Endpoint;
 use client::admission::Admission;
 use client::process_tree::Process;
 use proto::Reason;
@@ -24,7 +25,7 @@ use super::retention::{Retention, RetentionArgs};
 use super::seat::Seat;
 use super::service::{self, Reach, RunningService, ServiceProcess};
 use super::supervise::{SharedHostFile, cap_logs, keep, watch_given};
-use super::{ELECTOR, LIFECYCLE, SERVICES, STORE, Terms, build, option};
+use super::{ELECTOR, LIFECYCLE, SERVICES, STORE, Terms, build, metrics, option};
 use crate::api::{Api, unclean_phases};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -46,6 +47,8 @@ pub(crate) struct Upkeep {
     pub(crate) linger: Duration,
     pub(crate) terms: Terms,
     pub(crate) retention: RetentionArgs,
+    /// Where the host shows its numbers, if it does.
+    pub(crate) metrics: Option<Endpoint>,
 }
 
 /// Runs the host until a signal comes or nothing is left to do.
@@ -59,6 +62,10 @@ pub(crate) async fn run(
     let lock = HostLock::take(&places.host_lock(), &reach.clock).await;
     let unusable = |error| Failure::of_state(format!("{}: {error}", places.host_lock().display()));
     let Some(_lock) = lock.map_err(unusable)? else { return Err(runs_already(&reach)) };
+    let page = match &upkeep.metrics {
+        Some(endpoint) => Some(metrics::listen(endpoint).await?),
+        None => None,
+    };
     HostFile::remove(&places.host_file())?;
     let executable = std::env::current_exe()?;
     let began = reach.clock.boot();
@@ -101,6 +108,9 @@ pub(crate) async fn run(
     }
     if !reach.given.is_empty() {
         tasks.spawn("given services", until(shutdown.clone(), watch_given(reach.clone())));
+    }
+    if let Some(page) = page {
+        tasks.spawn("metrics", metrics::serve(reach.clone(), page, shutdown.clone()));
     }
     tasks.spawn("logs", until(shutdown.clone(), cap_logs(reach.clone(), reach.clock.clone())));
     let api = Api::new(reach.channel(STORE), reach.clock.clone());

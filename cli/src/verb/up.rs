@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chassis::run_as::RunAsArgs;
 use chassis::tasks::Shutdown;
+use chassis::telemetry::metrics::page::PageArgs;
 use chassis::transport::Endpoint;
 
 use crate::duration;
@@ -37,6 +38,9 @@ pub(crate) struct UpArgs {
 
     #[command(flatten)]
     run_as: RunAsArgs,
+
+    #[command(flatten)]
+    metrics: PageArgs,
 
     #[command(flatten)]
     given: GivenArgs,
@@ -100,7 +104,11 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> OrFailure<Exit> {
     )?
     .running_as(run_as);
     let shutdown = Shutdown::on_signals()?;
-    let upkeep =
-        Upkeep { linger: args.host_linger, terms: args.room.terms(), retention: args.retention };
+    let upkeep = Upkeep {
+        linger: args.host_linger,
+        terms: args.room.terms(),
+        retention: args.retention,
+        metrics: args.metrics.metrics_listen,
+    };
     up::run(reach, upkeep, shutdown, |text| session.out.talk(text)).await
 }

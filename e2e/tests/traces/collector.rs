@@ -1,8 +1,15 @@
-//! An OTLP receiver of the test's own, which keeps every span that any process sends.
+//! An OTLP receiver of the test's own, which keeps every span and the name of every number that any
+//! process sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -38,6 +45,7 @@ impl Span {
 pub(crate) struct Collector {
     endpoint: String,
     received: Arc<Mutex<Vec<Span>>>,
+    numbers: Arc<Mutex<BTreeSet<String>>>,
     _runtime: Runtime,
 }
 
@@ -49,15 +57,22 @@ impl Collector {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let received = Arc::<Mutex<Vec<Span>>>::default();
-        let service = TraceServiceServer::new(Receiver(received.clone()));
-        let server = tonic::transport::Server::builder().add_service(service);
+        let numbers = Arc::<Mutex<BTreeSet<String>>>::default();
+        let traces = TraceServiceServer::new(Receiver(received.clone()));
+        let metrics = MetricsServiceServer::new(Counted(numbers.clone()));
+        let server = tonic::transport::Server::builder().add_service(traces).add_service(metrics);
         runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { endpoint, received, _runtime: runtime }
+        Self { endpoint, received, numbers, _runtime: runtime }
     }
 
     /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The names of the numbers that have come so far.
+    pub(crate) fn numbers(&self) -> BTreeSet<String> {
+        self.numbers.lock().unwrap().clone()
     }
 
     /// The spans that have come so far. They are complete once every process that sends has ended,
@@ -68,6 +83,21 @@ impl Collector {
 }
 
 struct Receiver(Arc<Mutex<Vec<Span>>>);
+
+struct Counted(Arc<Mutex<BTreeSet<String>>>);
+
+#[tonic::async_trait]
+impl MetricsService for Counted {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let scopes = request.into_inner().resource_metrics.into_iter().flat_map(|of| of.scope_metrics);
+        let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name);
+        self.0.lock().unwrap().extend(names);
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
 
 #[tonic::async_trait]
 impl TraceService for Receiver {

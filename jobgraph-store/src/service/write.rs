@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chassis::backoff::Backoff;
+use chassis::telemetry::metrics::Took;
 use proto::{ApplicationRef, Digest};
 
 use super::Service;
@@ -17,6 +18,11 @@ use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
 
 /// The answers to what is read beside the dossier, at the same instant.
 pub(crate) type Beside = [Vec<(Key, Stored)>];
+
+static COMMITS: Took = Took::new(
+    "mainspring.store.commit.duration",
+    "How long commits took, by outcome: committed, conflict (tried again) or failed",
+);
 
 /// How often a decision is made anew after a conflict.
 pub(super) const TRIES: usize = 32;
@@ -116,7 +122,16 @@ impl Service {
     /// Commits a transaction, with the places around the commit where a test can end the process.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
         chassis::failpoint::hit("store.before-commit").await;
-        let committed = self.metadata.commit(transaction).await?;
+        let began = self.clock.boot();
+        let committed = self.metadata.commit(transaction).await;
+        let outcome = match &committed {
+            Ok(Commit::Committed(_)) => "committed",
+            Ok(Commit::Conflict(_)) => "conflict",
+            Err(_) => "failed",
+        };
+        let took = self.clock.boot().saturating_duration_since(began);
+        COMMITS.record(took, &[("outcome", outcome)]);
+        let committed = committed?;
         chassis::failpoint::hit("store.after-commit").await;
         Ok(committed)
     }

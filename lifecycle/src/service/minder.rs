@@ -8,6 +8,7 @@ use std::time::Duration;
 use chassis::backoff::Backoff;
 use chassis::clock::{Boot, Clock as _, SharedClock, timeout};
 use chassis::tasks::{OwnedTask, Shutdown, owned};
+use chassis::telemetry::metrics::Count;
 use chassis::telemetry::trace;
 use chassis::{BoxError, failpoint};
 use client::places::Kind;
@@ -24,6 +25,9 @@ use crate::model::{
 };
 use crate::record::{Intent, IntentState, LogSource, RecordError, Store};
 use crate::substrate::{Adopted, Live, Substrate};
+
+static EXITS: Count =
+    Count::new("mainspring.process.exits", "Processes that exited without having been asked to");
 
 /// How long an end may wait until the output is in the record.
 const SHIP_WAIT: Duration = Duration::from_secs(5);
@@ -272,6 +276,9 @@ impl Minder {
         tracing::info!("{}: {exit}", self.order.slot.key());
         let last_words = self.substrate.last_words(&self.order, STDERR_TAIL_BYTES).await;
         let was_ended = known == Some(Fate::Stopped);
+        if !was_ended {
+            EXITS.add(1, &[("kind", self.order.slot.group.kind.as_str())]);
+        }
         let fate = known.unwrap_or_else(|| after_exit(&self.order.role, &exit));
         let was_started = exit.start_error.is_empty();
         let since = self.clock.boot();

@@ -17,7 +17,7 @@ pub(crate) struct Doors {
 }
 
 /// The table. `docs/guarantees.md` shows it to people, and a test compares the two.
-pub(crate) const DOORS: [Doors; 18] = [
+pub(crate) const DOORS: &[Doors] = &[
     Doors {
         service: "mainspring.api.v1.ApplicationsService",
         who: &[],
@@ -136,6 +136,11 @@ pub(crate) const DOORS: [Doors; 18] = [
         methods: &["ProvisionContenders", "TeardownContenders", "ListProcesses"],
     },
     Doors {
+        service: "mainspring.telemetry.v1.MetricsService",
+        who: &[],
+        methods: &["ReadMetrics"],
+    },
+    Doors {
         service: "mainspring.runner.v1.ExecutionService",
         who: &[Kind::Attempt],
         methods: &[
@@ -171,15 +176,21 @@ pub(crate) const DOORS: [Doors; 18] = [
 
 /// The kinds that may call `/package.Service/Method`, beside the deployment.
 pub fn who_may(path: &str) -> &'static [Kind] {
-    static INDEX: LazyLock<HashMap<String, &'static [Kind]>> = LazyLock::new(|| {
-        let paths = |doors: &'static Doors| {
-            let path = move |method: &&str| (format!("/{}/{method}", doors.service), doors.who);
-            doors.methods.iter().map(path)
-        };
-        DOORS.iter().flat_map(paths).collect()
-    });
     INDEX.get(path).copied().unwrap_or_default()
 }
+
+/// Whether `/package.Service/Method` is a method of the contract.
+pub(in crate::server) fn is_listed(path: &str) -> bool {
+    INDEX.contains_key(path)
+}
+
+static INDEX: LazyLock<HashMap<String, &'static [Kind]>> = LazyLock::new(|| {
+    let paths = |doors: &'static Doors| {
+        let path = move |method: &&str| (format!("/{}/{method}", doors.service), doors.who);
+        doors.methods.iter().map(path)
+    };
+    DOORS.iter().flat_map(paths).collect()
+});
 
 #[cfg(test)]
 mod tests {
